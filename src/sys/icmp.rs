@@ -1,0 +1,93 @@
+//! An ICMP echo socket, for `hop ping` and the layered health verdict.
+
+use super::poll::{self, Interest};
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+const ECHO_REQUEST_V4: u8 = 8;
+const ECHO_REPLY_V4: u8 = 0;
+const ECHO_REQUEST_V6: u8 = 128;
+const ECHO_REPLY_V6: u8 = 129;
+const HEADER_LEN: usize = 8;
+
+/// One socket to one address. Opening fails with `PermissionDenied` where neither an unprivileged
+/// ping socket nor a raw one is allowed.
+pub struct Echo {
+    socket: File,
+    raw: bool,
+    v6: bool,
+    ident: u16,
+}
+
+impl Echo {
+    pub fn open(to: IpAddr) -> io::Result<Echo> {
+        use nix::sys::socket::{SockaddrStorage, connect};
+        use std::os::fd::AsRawFd;
+        let (fd, raw) = super::sock::icmp(to.is_ipv6())?;
+        connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, 0)))?;
+        let ident = std::process::id() as u16;
+        Ok(Echo { socket: File::from(fd), raw, v6: to.is_ipv6(), ident })
+    }
+
+    /// Send one request and wait for its reply: the round trip, or None when `timeout` passed.
+    pub fn ping(&mut self, seq: u16, timeout: Duration) -> io::Result<Option<Duration>> {
+        use std::io::Write;
+        let start = Instant::now();
+        self.socket.write_all(&self.request(seq))?;
+        let mut buf = [0u8; 1500];
+        loop {
+            let Some(left) = timeout.checked_sub(start.elapsed()) else { return Ok(None) };
+            if !poll::wait_one(self.socket.as_fd(), Interest::READ, Some(left))? {
+                continue;
+            }
+            let n = self.socket.read(&mut buf)?;
+            if self.answers(buf.get(..n).unwrap_or_default(), seq) {
+                return Ok(Some(start.elapsed()));
+            }
+        }
+    }
+
+    fn request(&self, seq: u16) -> [u8; 16] {
+        let mut p = [0u8; 16];
+        p[0] = if self.v6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST_V4 };
+        p[4..6].copy_from_slice(&self.ident.to_be_bytes());
+        p[6..8].copy_from_slice(&seq.to_be_bytes());
+        if !self.v6 {
+            // ICMPv6 checksums are the kernel's business: they cover the address it picks.
+            let sum = p.chunks_exact(2).fold(0u32, |s, w| s + u32::from(u16::from_be_bytes([w[0], w[1]])));
+            let folded = (sum & 0xffff) + (sum >> 16);
+            p[2..4].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+        }
+        p
+    }
+
+    fn answers(&self, packet: &[u8], seq: u16) -> bool {
+        // A raw IPv4 socket hands out the IP header too.
+        let skip = match (self.raw && !self.v6, packet.first()) {
+            (true, Some(b)) => usize::from(b & 0x0f) * 4,
+            _ => 0,
+        };
+        let Some(h) = packet.get(skip..).filter(|h| h.len() >= HEADER_LEN) else { return false };
+        let kind = if self.v6 { ECHO_REPLY_V6 } else { ECHO_REPLY_V4 };
+        // A ping socket's identifier is the kernel's choice, and it filters by it.
+        let ours = !self.raw || h[4..6] == self.ident.to_be_bytes();
+        h[0] == kind && ours && h[6..8] == seq.to_be_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn loopback_answers_or_permission_is_refused() {
+        match Echo::open(Ipv4Addr::LOCALHOST.into()) {
+            Ok(mut e) => assert!(e.ping(1, Duration::from_secs(2)).expect("ping").is_some()),
+            Err(e) => println!("SKIP: no ICMP socket for this user: {e}"),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! TUN devices and what is asked of an interface by ioctl.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+const IFF_TUN: u16 = 0x0001;
+const IFF_NO_PI: u16 = 0x1000;
+const IFF_VNET_HDR: u16 = 0x4000;
+const NAME_LEN: usize = 16;
+
+/// Bytes of `struct virtio_net_hdr` in front of each packet when `vnet_hdr` is on.
+pub const VNET_HDR_LEN: usize = 10;
+
+/// `struct ifreq`: a name and a union whose first bytes we use.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Request {
+    name: [u8; NAME_LEN],
+    data: [u8; 24],
+}
+
+/// A new TUN device; it lives as long as the descriptor.
+pub struct Tun {
+    pub fd: OwnedFd,
+    pub name: String,
+    /// Whether each packet carries a virtio-net header.
+    pub vnet_hdr: bool,
+}
+
+/// Create the TUN `name`, or attach to it where it exists and nobody holds it (EBUSY otherwise).
+/// With virtio-net headers where the kernel has them.
+pub fn open_tun(name: &str) -> io::Result<Tun> {
+    match open_with(name, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR) {
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => open_with(name, IFF_TUN | IFF_NO_PI),
+        other => other,
+    }
+}
+
+fn open_with(name: &str, flags: u16) -> io::Result<Tun> {
+    let file = OpenOptions::new().read(true).write(true).open("/dev/net/tun")?;
+    let mut request = request_for(name)?;
+    request.data[..2].copy_from_slice(&flags.to_ne_bytes());
+    on_request(file.as_fd(), libc::TUNSETIFF, &mut request)?;
+    let name = name_in(&request);
+    Ok(Tun { fd: OwnedFd::from(file), name, vnet_hdr: flags & IFF_VNET_HDR != 0 })
+}
+
+/// The name the device has now, and whether its packets carry a virtio-net header. EBADFD when the
+/// device is gone; works also when it was moved to another network namespace.
+pub fn tun_state(tun: BorrowedFd<'_>) -> io::Result<(String, bool)> {
+    let mut request = Request { name: [0; NAME_LEN], data: [0; 24] };
+    on_request(tun, libc::TUNGETIFF, &mut request)?;
+    let flags = u16::from_ne_bytes([request.data[0], request.data[1]]);
+    Ok((name_in(&request), flags & IFF_VNET_HDR != 0))
+}
+
+/// Fix the header's size and say which offloads we understand (`TUN_F_*` bits).
+pub fn set_offload(tun: BorrowedFd<'_>, bits: u32) -> io::Result<()> {
+    let mut size = VNET_HDR_LEN as i32;
+    // SAFETY: the request reads one i32, which outlives the call.
+    let r = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw mut size) };
+    if r < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: this request takes a number, not a pointer.
+    let r = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(bits)) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Reads and writes return EAGAIN instead of waiting.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut on = 1i32;
+    // SAFETY: the request reads one i32, which outlives the call.
+    let r = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw mut on) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// MTU of an interface of this network namespace.
+pub fn mtu(name: &str) -> io::Result<u32> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut request = request_for(name)?;
+    on_request(socket.as_fd(), libc::SIOCGIFMTU as _, &mut request)?;
+    let [a, b, c, d, ..] = request.data;
+    Ok(u32::from_ne_bytes([a, b, c, d]))
+}
+
+/// Index of an interface of this network namespace, if there is one of that name.
+pub fn index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
+fn request_for(name: &str) -> io::Result<Request> {
+    let mut request = Request { name: [0; NAME_LEN], data: [0; 24] };
+    match request.name.get_mut(..name.len()) {
+        // The name must end in a zero byte.
+        Some(room) if name.len() < NAME_LEN && !name.is_empty() => room.copy_from_slice(name.as_bytes()),
+        _ => return Err(io::ErrorKind::InvalidInput.into()),
+    }
+    Ok(request)
+}
+
+fn name_in(request: &Request) -> String {
+    let end = request.name.iter().position(|b| *b == 0).unwrap_or(NAME_LEN);
+    String::from_utf8_lossy(request.name.get(..end).unwrap_or_default()).into_owned()
+}
+
+fn on_request(fd: BorrowedFd<'_>, what: libc::Ioctl, request: &mut Request) -> io::Result<()> {
+    // SAFETY: each caller passes a request number whose argument is a `struct ifreq`, and `Request`
+    // has that struct's size (40 bytes) and alignment and outlives the call.
+    let r = unsafe { libc::ioctl(fd.as_raw_fd(), what, &raw mut *request) };
+    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_has_the_kernels_size() {
+        assert_eq!(size_of::<Request>(), 40);
+        assert_eq!(size_of::<Request>(), size_of::<libc::ifreq>());
+        assert!(request_for("").is_err());
+        assert!(request_for("sixteen-bytes-xx").is_err());
+        assert!(request_for("fifteen-bytes-x").is_ok());
+    }
+
+    #[test]
+    fn loopback_has_an_index_and_an_mtu() {
+        assert!(index("lo").is_some());
+        assert!(mtu("lo").expect("mtu") >= 1280);
+        assert_eq!(index("no-such-if"), None);
+    }
+}
