@@ -1,0 +1,16 @@
+//! hopbox: a developer's own Linux server as part of the laptop.
+//!
+//! Reading order: `wg` (the protocol, pure) → `tunnel` (the shell that moves bytes) → `helper`
+//! (asking root for a device) → `host`, `rpc` → `session` (one host brought up) → `agent`
+//! (the server side) → `cli` (the commands). `sys` is the only door to the operating system.
+#![deny(unsafe_code)]
+
+pub mod agent;
+pub mod cli;
+pub mod helper;
+pub mod host;
+pub mod rpc;
+pub mod session;
+pub mod sys;
+pub mod tunnel;
+pub mod wg;

@@ -1,0 +1,562 @@
+//! The façade: packets in, datagrams out, and the other way; time; configuration.
+//!
+//! Owns the peers, the routes and everything that peers share. Decides which peer a packet or a
+//! datagram belongs to; what then happens is the peer's.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::consts::*;
+use super::cookie::Checker;
+use super::drop::{Counters, Drop};
+use super::index::{Agenda, Indices, Owner};
+use super::limiter::{Bucket, Limiter};
+use super::msg::{Macs, Message};
+use super::noise::{self, Identity};
+use super::peer::{Env, Peer, PeerId, Shared};
+use super::router::Router;
+use super::tai64n::Issuer;
+use super::time::{Now, Time, Wall};
+use super::{Arrival, Endpoint, Entropy, Sink, ip};
+
+/// Free bytes that [`Device::from_tun`] needs before a packet, and after it.
+pub const HEADROOM: usize = DATA_HEADER_LEN;
+pub const TAILROOM: usize = PADDING + TAG_LEN;
+
+/// What became of a packet from the TUN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outbound {
+    /// The finished datagram is `buf[..len]`; `tos` is the whole traffic class byte.
+    Send { to: Endpoint, tos: u8, len: usize },
+    /// A copy waits for a session.
+    Staged,
+    Dropped(Drop),
+}
+
+/// What became of a datagram from the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// An inner packet for the TUN: `buf[start..start + len]`.
+    Packet { start: usize, len: usize },
+    /// A handshake message, a cookie or a keepalive that did its work.
+    Consumed,
+    Dropped(Drop),
+}
+
+/// One peer's configuration change; what is `None` or empty stays as it is.
+#[derive(Default, Clone)]
+pub struct PeerUpdate {
+    pub public_key: [u8; 32],
+    pub remove: bool,
+    /// Do nothing if there is no such peer.
+    pub update_only: bool,
+    pub preshared_key: Option<[u8; 32]>,
+    pub endpoint: Option<SocketAddr>,
+    /// Seconds; 0 is off.
+    pub persistent_keepalive: Option<u16>,
+    pub replace_allowed_ips: bool,
+    /// Address, prefix length, and whether to add (else remove) it.
+    pub allowed_ips: Vec<(IpAddr, u8, bool)>,
+}
+
+impl std::ops::Drop for PeerUpdate {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.preshared_key);
+    }
+}
+
+/// What is known of a peer. Holds the preshared key, so there is no `Debug`.
+pub struct PeerStatus {
+    pub public_key: [u8; 32],
+    pub preshared_key: [u8; 32],
+    pub endpoint: Option<SocketAddr>,
+    pub persistent_keepalive: u16,
+    pub allowed_ips: Vec<(IpAddr, u8)>,
+    /// When the last handshake was completed; `None` if there was none (R100).
+    pub last_handshake: Option<Wall>,
+    pub last_handshake_boot: Option<Time>,
+    /// From our last answered initiation to its response.
+    pub handshake_rtt: Option<Duration>,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
+impl std::ops::Drop for PeerStatus {
+    fn drop(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.preshared_key);
+    }
+}
+
+/// Why a configuration change was refused; nothing of it took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    TooManyPeers,
+    TooManyPrefixes,
+    /// A prefix longer than the address.
+    BadPrefix,
+}
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ConfigError::TooManyPeers => write!(f, "more than {MAX_PEERS} peers"),
+            ConfigError::TooManyPrefixes => write!(f, "more than {MAX_PREFIXES} allowed IPs"),
+            ConfigError::BadPrefix => write!(f, "a prefix is longer than its address"),
+        }
+    }
+}
+
+/// One WireGuard interface.
+pub struct Device {
+    shared: Shared,
+    peers: BTreeMap<PeerId, Peer>,
+    by_key: BTreeMap<[u8; 32], PeerId>,
+    last_id: u32,
+    router: Router,
+    agenda: Agenda,
+    limiter: Limiter,
+    loaded_until: Time,
+    running: bool,
+}
+
+impl Device {
+    /// Without key and peers, and stopped.
+    pub fn new(entropy: Box<dyn Entropy>) -> Device {
+        Device {
+            shared: Shared {
+                identity: None,
+                checker: None,
+                entropy,
+                issuer: Issuer::default(),
+                indices: Indices::default(),
+                drops: Counters::default(),
+                icmp: Bucket::full(Time::ZERO, ICMP_PER_SECOND, ICMP_BURST),
+                mtu: usize::from(DEFAULT_MTU),
+            },
+            peers: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            last_id: 0,
+            router: Router::default(),
+            agenda: Agenda::default(),
+            limiter: Limiter::default(),
+            loaded_until: Time::ZERO,
+            running: false,
+        }
+    }
+
+    // Packets.
+
+    /// A packet of a local program: `buf[16..16 + len]`, with [`TAILROOM`] free bytes behind it.
+    pub fn from_tun(
+        &mut self,
+        now: Now,
+        buf: &mut [u8],
+        len: usize,
+        sink: &mut dyn Sink,
+    ) -> Outbound {
+        match self.route_out(now, buf, len, sink) {
+            Ok(outbound) => outbound,
+            Err(why) => {
+                self.shared.drops.count(why);
+                if matches!(why, Drop::NoRoute | Drop::NoEndpoint) {
+                    self.tell_unreachable(now, buf.get(HEADROOM..).and_then(|b| b.get(..len)), sink);
+                }
+                Outbound::Dropped(why)
+            }
+        }
+    }
+
+    fn route_out(
+        &mut self,
+        now: Now,
+        buf: &mut [u8],
+        len: usize,
+        sink: &mut dyn Sink,
+    ) -> Result<Outbound, Drop> {
+        if !self.running {
+            return Err(Drop::NotRunning);
+        }
+        if buf.len() < HEADROOM + len + TAILROOM {
+            return Err(Drop::TunMalformed);
+        }
+        let view = ip::view(&buf[HEADROOM..HEADROOM + len]).ok_or(Drop::TunMalformed)?;
+        let id = self.router.peer_for(view.dst).ok_or(Drop::NoRoute)?;
+        let peer = self.peers.get_mut(&id).ok_or(Drop::NoRoute)?;
+        if self.shared.identity.is_none() {
+            return Err(Drop::NoPrivateKey);
+        }
+        peer.reachable()?;
+        let mut env = Env { now, shared: &mut self.shared, sink };
+        let sealed = peer.send_data(&mut env, buf, len, view.ecn);
+        Self::reschedule(&mut self.agenda, peer);
+        Ok(match sealed {
+            Some(s) => Outbound::Send { to: s.to, tos: s.tos, len: s.len },
+            None => Outbound::Staged,
+        })
+    }
+
+    /// Lets a local program fail fast instead of waiting (R75), at a bounded rate.
+    fn tell_unreachable(&mut self, now: Now, packet: Option<&[u8]>, sink: &mut dyn Sink) {
+        if let Some(error) = packet.and_then(ip::unreachable)
+            && self.shared.icmp.take(now.boot, ICMP_PER_SECOND, ICMP_BURST)
+        {
+            sink.to_tun(&error);
+        }
+    }
+
+    /// A datagram from the wire; it is opened in place. Whatever is wrong with it, the sender hears
+    /// nothing (R08, R94).
+    pub fn from_wire(
+        &mut self,
+        now: Now,
+        buf: &mut [u8],
+        from: &Arrival,
+        sink: &mut dyn Sink,
+    ) -> Inbound {
+        match self.dispatch(now, buf, from, sink) {
+            Ok(inbound) => inbound,
+            Err(why) => {
+                self.shared.drops.count(why);
+                Inbound::Dropped(why)
+            }
+        }
+    }
+
+    fn dispatch(
+        &mut self,
+        now: Now,
+        buf: &mut [u8],
+        from: &Arrival,
+        sink: &mut dyn Sink,
+    ) -> Result<Inbound, Drop> {
+        if !self.running {
+            return Err(Drop::NotRunning);
+        }
+        let message = Message::parse(buf).ok_or(Drop::Malformed)?;
+        if let Message::Data(header) = message {
+            return self.data(now, header.receiver, header.counter, buf, from, sink);
+        }
+        if self.shared.identity.is_none() {
+            return Err(Drop::NoPrivateKey);
+        }
+        match &message {
+            Message::Initiation(m) => {
+                self.check_macs(now, buf, m.sender, from, sink)?;
+                let me = self.shared.identity.as_ref().ok_or(Drop::NoPrivateKey)?;
+                let claimed = noise::open_static(me, m)?;
+                let id = *self.by_key.get(&claimed.public).ok_or(Drop::UnknownPeer)?;
+                self.with_peer(now, id, sink, |p, env| p.receive_initiation(env, claimed, m, from))?;
+            }
+            Message::Response(m) => {
+                self.check_macs(now, buf, m.sender, from, sink)?;
+                let Some(Owner::Handshake(id)) = self.shared.indices.get(m.receiver) else {
+                    return Err(Drop::UnknownIndex);
+                };
+                self.with_peer(now, id, sink, |p, env| p.receive_response(env, m, from))?;
+            }
+            Message::Cookie(m) => {
+                let owner = self.shared.indices.get(m.receiver).ok_or(Drop::UnknownIndex)?;
+                let peer = self.peers.get_mut(&owner.peer()).ok_or(Drop::UnknownIndex)?;
+                peer.receive_cookie(now.boot, m)?;
+            }
+            Message::Data(_) => {}
+        }
+        Ok(Inbound::Consumed)
+    }
+
+    fn data(
+        &mut self,
+        now: Now,
+        receiver: u32,
+        counter: u64,
+        buf: &mut [u8],
+        from: &Arrival,
+        sink: &mut dyn Sink,
+    ) -> Result<Inbound, Drop> {
+        let Some(Owner::Session(id)) = self.shared.indices.get(receiver) else {
+            return Err(Drop::UnknownIndex);
+        };
+        let len = self.with_peer(now, id, sink, |p, env| {
+            p.receive_data(env, receiver, counter, buf, from)
+        })?;
+        if len == 0 {
+            return Ok(Inbound::Consumed);
+        }
+        let packet = &mut buf[HEADROOM..HEADROOM + len];
+        let view = ip::view(packet).ok_or(Drop::InnerMalformed)?;
+        if self.router.peer_for(view.src) != Some(id) {
+            return Err(Drop::WrongSource);
+        }
+        ip::ecn_decapsulate(from.ecn, &mut packet[..view.len]);
+        Ok(Inbound::Packet { start: HEADROOM, len: view.len })
+    }
+
+    /// mac1 always; mac2 and the limiter under load, or else a cookie (R29, R38–R40). Comes before
+    /// any public-key work (R94).
+    fn check_macs(
+        &mut self,
+        now: Now,
+        datagram: &[u8],
+        sender: u32,
+        from: &Arrival,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Drop> {
+        let checker = self.shared.checker.as_mut().ok_or(Drop::NoPrivateKey)?;
+        let macs = Macs::of(datagram).ok_or(Drop::Malformed)?;
+        if !checker.mac1_is_right(&macs) {
+            return Err(Drop::BadMac1);
+        }
+        if now.boot >= self.loaded_until {
+            return Ok(());
+        }
+        let entropy = &mut *self.shared.entropy;
+        if !checker.mac2_is_right(now.boot, &macs, from.remote, entropy) {
+            let reply = checker.reply(now.boot, &macs, sender, from.remote, entropy);
+            let to = Endpoint { remote: from.remote, local: from.local };
+            sink.to_wire(&to, HANDSHAKE_TOS, &reply.write());
+            return Err(Drop::CookieSent);
+        }
+        if self.limiter.allow(now.boot, from.remote.ip()) { Ok(()) } else { Err(Drop::RateLimited) }
+    }
+
+    /// How many handshake datagrams wait in the shell's ring (R38). Call before each of them.
+    pub fn set_queued(&mut self, now: Now, queued: usize) {
+        if queued >= LOADED_AT {
+            self.loaded_until = now.boot.after(LOADED_FOR);
+        }
+    }
+
+    /// Counts a drop that only the shell can see.
+    pub fn note_drop(&mut self, why: Drop) {
+        self.shared.drops.count(why);
+    }
+
+    // Time.
+
+    /// Serves all deadlines up to now. Afterwards [`next_deadline`](Self::next_deadline) lies in
+    /// the future.
+    pub fn on_time(&mut self, now: Now, sink: &mut dyn Sink) {
+        // Each round takes one peer off the agenda and puts it back later than now.
+        while let Some(id) = self.agenda.take_due(now.boot) {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            if self.running {
+                peer.on_time(&mut Env { now, shared: &mut self.shared, sink });
+            }
+            Self::reschedule(&mut self.agenda, peer);
+        }
+    }
+
+    /// When to call [`on_time`](Self::on_time) at the latest, and why. May be early, never late.
+    pub fn next_deadline(&self) -> Option<(Time, &'static str)> {
+        let (at, id) = self.agenda.first()?;
+        let next = self.peers.get(&id).and_then(|p| p.timers.next());
+        Some((at, next.map_or("nothing any more", |(_, t)| t.reason())))
+    }
+
+    // Life cycle.
+
+    /// The interface is up (R73).
+    pub fn start(&mut self, now: Now, sink: &mut dyn Sink) {
+        if !std::mem::replace(&mut self.running, true) {
+            self.each_peer(now, sink, Peer::start);
+        }
+    }
+
+    /// The interface is down: no timer armed, nothing staged, no key held (R95).
+    pub fn stop(&mut self) {
+        self.running = false;
+        for peer in self.peers.values_mut() {
+            peer.stop(&mut self.shared);
+            self.agenda.forget(peer.id);
+        }
+        self.limiter = Limiter::default();
+        self.loaded_until = Time::ZERO;
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Addresses or routes changed, or the machine woke (R101).
+    pub fn network_changed(&mut self, now: Now, sink: &mut dyn Sink) {
+        if self.running {
+            self.each_peer(now, sink, Peer::network_changed);
+        }
+    }
+
+    // Configuration.
+
+    /// Sets our private key; `None` or all zero takes it away. Sessions may not send any more, and
+    /// each peer may be initiated to at once (R23). A peer with our own public key goes (R20).
+    pub fn set_private_key(&mut self, now: Now, key: Option<[u8; 32]>, sink: &mut dyn Sink) {
+        let identity = key.filter(|k| *k != [0; 32]).map(Identity::new);
+        if let Some(me) = &identity {
+            self.remove_peer(&me.public.clone());
+        }
+        self.shared.checker = identity.as_ref().map(|me| Checker::new(&me.public));
+        self.shared.identity = identity;
+        self.each_peer(now, sink, Peer::identity_changed);
+    }
+
+    /// Our private key, clamped (R15).
+    pub fn private_key(&self) -> Option<[u8; 32]> {
+        self.shared.identity.as_ref().map(|me| *me.private().bytes())
+    }
+
+    pub fn public_key(&self) -> Option<[u8; 32]> {
+        self.shared.identity.as_ref().map(|me| me.public)
+    }
+
+    /// The inner MTU in bytes, which padding never exceeds (R87).
+    pub fn set_mtu(&mut self, mtu: u16) {
+        self.shared.mtu = usize::from(mtu);
+    }
+
+    pub fn remove_all_peers(&mut self) {
+        for key in self.by_key.keys().copied().collect::<Vec<_>>() {
+            self.remove_peer(&key);
+        }
+    }
+
+    /// Routes, then indices, then keys, then the peer itself (R96).
+    fn remove_peer(&mut self, public: &[u8; 32]) {
+        let Some(id) = self.by_key.remove(public) else { return };
+        self.router.remove_peer(id);
+        self.agenda.forget(id);
+        if let Some(mut peer) = self.peers.remove(&id) {
+            peer.stop(&mut self.shared);
+        }
+    }
+
+    /// Adds, changes or removes one peer. On an error nothing was changed.
+    pub fn update_peer(
+        &mut self,
+        now: Now,
+        update: &PeerUpdate,
+        sink: &mut dyn Sink,
+    ) -> Result<(), ConfigError> {
+        if update.remove {
+            self.remove_peer(&update.public_key);
+            return Ok(());
+        }
+        self.check_update(update)?;
+        let known = self.by_key.get(&update.public_key).copied();
+        let id = match known {
+            Some(id) => id,
+            None if update.update_only || self.public_key() == Some(update.public_key) => {
+                return Ok(());
+            }
+            None => self.add_peer(update.public_key)?,
+        };
+        if update.replace_allowed_ips {
+            self.router.remove_peer(id);
+        }
+        for &(ip, len, add) in &update.allowed_ips {
+            if add {
+                self.router.insert(ip, len, id);
+            } else {
+                self.router.remove(ip, len, id);
+            }
+        }
+        let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        if let Some(key) = update.preshared_key {
+            peer.set_preshared(key);
+        }
+        if let Some(endpoint) = update.endpoint {
+            peer.set_endpoint(endpoint);
+        }
+        if let Some(secs) = update.persistent_keepalive {
+            let turned_on = peer.timers.persistent_secs() == 0 && secs > 0;
+            peer.timers.set_persistent(secs);
+            if turned_on && self.running {
+                peer.send_keepalive(&mut Env { now, shared: &mut self.shared, sink });
+            }
+        }
+        Self::reschedule(&mut self.agenda, peer);
+        Ok(())
+    }
+
+    fn check_update(&self, update: &PeerUpdate) -> Result<(), ConfigError> {
+        let too_long = |(ip, len, _): &(IpAddr, u8, bool)| *len > if ip.is_ipv4() { 32 } else { 128 };
+        if update.allowed_ips.iter().any(too_long) {
+            return Err(ConfigError::BadPrefix);
+        }
+        let added = update.allowed_ips.iter().filter(|(_, _, add)| *add).count();
+        if self.router.len().saturating_add(added) > MAX_PREFIXES {
+            return Err(ConfigError::TooManyPrefixes);
+        }
+        Ok(())
+    }
+
+    fn add_peer(&mut self, public: [u8; 32]) -> Result<PeerId, ConfigError> {
+        if self.peers.len() >= MAX_PEERS {
+            return Err(ConfigError::TooManyPeers);
+        }
+        let id = PeerId(self.last_id.checked_add(1).ok_or(ConfigError::TooManyPeers)?);
+        self.last_id = id.0;
+        self.peers.insert(id, Peer::new(id, public, self.shared.identity.as_ref()));
+        self.by_key.insert(public, id);
+        Ok(id)
+    }
+
+    // What is known.
+
+    /// All peers, in the order they were added.
+    pub fn peers(&self) -> Vec<PeerStatus> {
+        self.peers.values().map(|p| self.peer_status(p)).collect()
+    }
+
+    fn peer_status(&self, p: &Peer) -> PeerStatus {
+        PeerStatus {
+            public_key: p.public,
+            preshared_key: *p.preshared(),
+            endpoint: p.endpoint.map(|e| e.remote),
+            persistent_keepalive: p.timers.persistent_secs(),
+            allowed_ips: self.router.prefixes(p.id),
+            last_handshake: p.last_handshake.map(|(wall, _)| wall),
+            last_handshake_boot: p.last_handshake.map(|(_, boot)| boot),
+            handshake_rtt: p.handshake_rtt,
+            rx_bytes: p.rx_bytes,
+            tx_bytes: p.tx_bytes,
+        }
+    }
+
+    /// Every drop reason with its count, in fixed order.
+    pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.shared.drops.iter()
+    }
+
+    /// Receiver indices in use, for tests of R43–R45 and R96.
+    pub fn live_indices(&self) -> usize {
+        self.shared.indices.len()
+    }
+
+    // Common ground.
+
+    fn with_peer<T>(
+        &mut self,
+        now: Now,
+        id: PeerId,
+        sink: &mut dyn Sink,
+        act: impl FnOnce(&mut Peer, &mut Env) -> Result<T, Drop>,
+    ) -> Result<T, Drop> {
+        let peer = self.peers.get_mut(&id).ok_or(Drop::UnknownIndex)?;
+        let result = act(peer, &mut Env { now, shared: &mut self.shared, sink });
+        Self::reschedule(&mut self.agenda, peer);
+        result
+    }
+
+    fn each_peer(&mut self, now: Now, sink: &mut dyn Sink, act: impl Fn(&mut Peer, &mut Env)) {
+        for peer in self.peers.values_mut() {
+            act(peer, &mut Env { now, shared: &mut self.shared, sink: &mut *sink });
+            Self::reschedule(&mut self.agenda, peer);
+        }
+    }
+
+    fn reschedule(agenda: &mut Agenda, peer: &Peer) {
+        if let Some((at, _)) = peer.timers.next() {
+            agenda.no_later_than(peer.id, at);
+        }
+    }
+}

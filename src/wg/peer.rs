@@ -1,0 +1,501 @@
+//! One peer: composes handshake, keys, timers, cookie jar, staged packets and endpoint.
+//!
+//! Knows nothing of other peers and nothing of routing; the device decides which peer a packet
+//! belongs to. Everything a peer needs from around it comes in an [`Env`].
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::consts::*;
+use super::cookie::{Checker, Jar};
+use super::crypto::Secret;
+use super::drop::{Counters, Drop};
+use super::index::{Indices, Owner};
+use super::keys::{Displaced, Keys};
+use super::limiter::Bucket;
+use super::msg::{CookieReply, Initiation, Response};
+use super::noise::{self, Consumed, Identity, Initiated, Remote};
+use super::session::Session;
+use super::staged::Staged;
+use super::tai64n::{Issuer, Tai64n};
+use super::time::{Now, Time, Wall};
+use super::timers::{ALL, Retry, Timer, Timers};
+use super::{Arrival, Endpoint, Entropy, Sink, ip};
+
+/// Names a peer for the life of the device; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(pub u32);
+
+/// What all peers of a device share.
+pub struct Shared {
+    pub identity: Option<Identity>,
+    pub checker: Option<Checker>,
+    pub entropy: Box<dyn Entropy>,
+    pub issuer: Issuer,
+    pub indices: Indices,
+    pub drops: Counters,
+    pub icmp: Bucket,
+    pub mtu: usize,
+}
+
+impl Shared {
+    /// 0 to 333 ms, evenly (R64).
+    fn jitter(&mut self) -> Duration {
+        let mut b = [0; 8];
+        self.entropy.fill(&mut b);
+        Duration::from_millis(u64::from_le_bytes(b) % (REKEY_JITTER_MS + 1))
+    }
+}
+
+/// One call's surroundings.
+pub struct Env<'a> {
+    pub now: Now,
+    pub shared: &'a mut Shared,
+    pub sink: &'a mut dyn Sink,
+}
+
+impl Env<'_> {
+    fn drop(&mut self, why: Drop) {
+        self.shared.drops.count(why);
+    }
+
+    fn free(&mut self, displaced: Displaced) {
+        for index in displaced.indices() {
+            self.shared.indices.free(index);
+        }
+    }
+}
+
+pub struct Peer {
+    pub id: PeerId,
+    pub public: [u8; 32],
+    preshared: Secret,
+    /// `None` without a private key of ours, or for a key of low order (R14).
+    static_static: Option<Secret>,
+    pub endpoint: Option<Endpoint>,
+    /// Our initiation under way; both roles share this one state (R24).
+    initiated: Option<(Initiated, Time)>,
+    keys: Keys,
+    pub timers: Timers,
+    jar: Jar,
+    staged: Staged,
+    /// The greatest timestamp accepted from this peer, and when (R25, R26).
+    last_stamp: Option<Tai64n>,
+    last_initiation: Option<Time>,
+    pub last_handshake: Option<(Wall, Time)>,
+    pub handshake_rtt: Option<Duration>,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+}
+
+impl Peer {
+    pub fn new(id: PeerId, public: [u8; 32], identity: Option<&Identity>) -> Peer {
+        Peer {
+            id,
+            public,
+            preshared: Secret::ZERO,
+            static_static: identity.and_then(|i| i.static_static(&public)),
+            endpoint: None,
+            initiated: None,
+            keys: Keys::default(),
+            timers: Timers::default(),
+            jar: Jar::new(&public),
+            staged: Staged::default(),
+            last_stamp: None,
+            last_initiation: None,
+            last_handshake: None,
+            handshake_rtt: None,
+            rx_bytes: 0,
+            tx_bytes: 0,
+        }
+    }
+
+    // From the TUN.
+
+    /// Can anything be sent to this peer at all (R14, R76)?
+    pub fn reachable(&self) -> Result<(), Drop> {
+        if self.static_static.is_none() {
+            return Err(Drop::PeerLowOrder);
+        }
+        self.endpoint.map(|_| ()).ok_or(Drop::NoEndpoint)
+    }
+
+    /// Seals the inner packet at `buf[16..16 + len]` in place. `None`: it was staged and a
+    /// handshake is under way.
+    pub fn send_data(&mut self, env: &mut Env, buf: &mut [u8], len: usize, ecn: u8) -> Option<Sealed> {
+        let padded = padded_len(len, env.shared.mtu);
+        let sealed = match self.keys.current() {
+            Some(session) => {
+                if let Some(gap) = buf.get_mut(HEAD + len..HEAD + padded) {
+                    gap.fill(0);
+                }
+                session.seal(env.now.boot, buf, padded).ok()
+            }
+            None => None,
+        };
+        let to = self.endpoint?;
+        let Some(datagram) = sealed else {
+            self.stage(env, buf.get(HEAD..HEAD + len)?);
+            return None;
+        };
+        self.tx_bytes += datagram as u64;
+        let Env { now, shared, .. } = env;
+        self.timers.data_sent(now.boot, || shared.jitter());
+        self.renew_after_send(env);
+        Some(Sealed { to, tos: ip::ecn_encapsulate(ecn), len: datagram })
+    }
+
+    /// Keeps a copy until there is a session, and asks for one (R52).
+    fn stage(&mut self, env: &mut Env, packet: &[u8]) {
+        if self.staged.push(packet) {
+            env.drop(Drop::StagedOverflow);
+        }
+        self.want_handshake(env);
+    }
+
+    /// Sends an empty packet if a session allows, else starts a handshake, whose end sends one.
+    pub fn send_keepalive(&mut self, env: &mut Env) {
+        if self.reachable().is_err() {
+            return;
+        }
+        let mut buf = [0; DATA_MIN_LEN];
+        let sealed = self.keys.current().and_then(|s| s.seal(env.now.boot, &mut buf, 0).ok());
+        match sealed {
+            Some(len) => {
+                self.timers.authenticated_sent(env.now.boot);
+                self.emit(env, 0, &buf[..len]);
+                self.renew_after_send(env);
+            }
+            None => self.want_handshake(env),
+        }
+    }
+
+    // From the wire.
+
+    /// A data message for the session `local`. On success the packet (perhaps empty) is
+    /// `buf[16..16 + n]`; timers, endpoint and key slots have moved already.
+    pub fn receive_data(
+        &mut self,
+        env: &mut Env,
+        local: u32,
+        counter: u64,
+        buf: &mut [u8],
+        from: &Arrival,
+    ) -> Result<usize, Drop> {
+        let session = self.keys.find(local).ok_or(Drop::UnknownIndex)?;
+        let len = session.open(env.now.boot, counter, buf)?;
+        self.learn_endpoint(from);
+        if let Some(displaced) = self.keys.promote(local) {
+            env.free(displaced);
+            self.complete(env);
+            self.flush(env);
+        }
+        self.renew_after_receive(env);
+        self.timers.authenticated_received(env.now.boot);
+        if len > 0 {
+            self.timers.data_received(env.now.boot);
+        }
+        self.rx_bytes += (DATA_MIN_LEN + len) as u64;
+        Ok(len)
+    }
+
+    /// An initiation that this peer's static key was claimed in: proves it, then answers (R17,
+    /// R25–R27). Nothing of the peer changes before all checks have passed.
+    pub fn receive_initiation(
+        &mut self,
+        env: &mut Env,
+        claimed: noise::Claimed,
+        m: &Initiation,
+        from: &Arrival,
+    ) -> Result<(), Drop> {
+        let static_static = self.static_static.as_ref().ok_or(Drop::LowOrder)?;
+        let consumed = claimed.authenticate(static_static, m)?;
+        if self.last_stamp.is_some_and(|last| consumed.timestamp <= last) {
+            return Err(Drop::OldTimestamp);
+        }
+        let now = env.now.boot;
+        if self.last_initiation.is_some_and(|last| now.since(last) < INITIATION_INTERVAL) {
+            return Err(Drop::InitiationFlood);
+        }
+        self.last_stamp = Some(consumed.timestamp);
+        self.last_initiation = Some(now);
+        self.learn_endpoint(from);
+        self.rx_bytes += INITIATION_LEN as u64;
+        self.forget_initiation(env);
+        self.timers.authenticated_received(now);
+        self.respond(env, consumed)
+    }
+
+    /// Message 2, and a session that waits as next (R48, R92).
+    fn respond(&mut self, env: &mut Env, consumed: Consumed) -> Result<(), Drop> {
+        let sender = consumed.sender;
+        let mut ephemeral = [0; 32];
+        env.shared.entropy.fill(&mut ephemeral);
+        let index = env.shared.indices.allot(Owner::Session(self.id), &mut *env.shared.entropy);
+        let Some(static_static) = &self.static_static else { return Err(Drop::LowOrder) };
+        let remote =
+            Remote { public: &self.public, static_static, preshared: &self.preshared };
+        let Some((message, keys)) = noise::respond(consumed, &remote, index, ephemeral) else {
+            env.shared.indices.free(index);
+            return Err(Drop::LowOrder);
+        };
+        let session = Session::new(&keys, false, index, sender, env.now.boot);
+        let displaced = self.keys.add_responded(session);
+        env.free(displaced);
+        let mut datagram = message.write();
+        self.jar.stamp(env.now.boot, &mut datagram);
+        self.timers.response_sent(env.now.boot);
+        self.emit(env, HANDSHAKE_TOS, &datagram);
+        Ok(())
+    }
+
+    /// A response to the initiation under way (R18, R51).
+    pub fn receive_response(
+        &mut self,
+        env: &mut Env,
+        m: &Response,
+        from: &Arrival,
+    ) -> Result<(), Drop> {
+        let (initiated, sent) = self.initiated.as_ref().ok_or(Drop::UnknownIndex)?;
+        if initiated.index != m.receiver {
+            return Err(Drop::UnknownIndex);
+        }
+        let me = env.shared.identity.as_ref().ok_or(Drop::NoPrivateKey)?;
+        let keys = initiated.finish(me, &self.preshared, m)?;
+        self.handshake_rtt = Some(env.now.boot.since(*sent));
+        self.initiated = None;
+        env.shared.indices.become_session(m.receiver);
+        let session = Session::new(&keys, true, m.receiver, m.sender, env.now.boot);
+        let displaced = self.keys.add_initiated(session);
+        env.free(displaced);
+        self.learn_endpoint(from);
+        self.rx_bytes += RESPONSE_LEN as u64;
+        self.timers.session_derived(env.now.boot);
+        self.complete(env);
+        if self.staged.is_empty() {
+            self.send_keepalive(env);
+        } else {
+            self.flush(env);
+        }
+        self.timers.authenticated_received(env.now.boot);
+        Ok(())
+    }
+
+    /// A cookie reply: kept for the next retry, and nothing else moves (R36, R37).
+    pub fn receive_cookie(&mut self, now: Time, m: &CookieReply) -> Result<(), Drop> {
+        if self.jar.accept(now, m) { Ok(()) } else { Err(Drop::BadCookie) }
+    }
+
+    // Time.
+
+    /// Serves every timer that is due, each once at most.
+    pub fn on_time(&mut self, env: &mut Env) {
+        for timer in ALL {
+            if self.timers.take_due(timer, env.now.boot) {
+                self.fire(env, timer);
+            }
+        }
+    }
+
+    fn fire(&mut self, env: &mut Env, timer: Timer) {
+        match timer {
+            Timer::Retransmit => match self.timers.retransmit_fired(env.now.boot) {
+                Retry::Again => {
+                    self.forget_source();
+                    self.initiate(env);
+                }
+                Retry::GiveUp => self.purge_staged(env),
+            },
+            Timer::Keepalive => {
+                self.send_keepalive(env);
+                self.timers.keepalive_fired(env.now.boot);
+            }
+            Timer::NewHandshake => {
+                self.forget_source();
+                self.want_handshake(env);
+            }
+            Timer::Wipe => self.wipe(env),
+            Timer::Persistent => self.send_keepalive(env),
+        }
+    }
+
+    // Life cycle and configuration.
+
+    /// The interface came up (R73).
+    pub fn start(&mut self, env: &mut Env) {
+        if self.timers.persistent_secs() > 0 {
+            self.send_keepalive(env);
+        }
+    }
+
+    /// The interface went down or the peer goes: nothing armed, nothing held (R95, R96).
+    pub fn stop(&mut self, shared: &mut Shared) {
+        shared.drops.add(Drop::StagedPurged, self.staged.purge());
+        self.timers.stop();
+        self.wipe_into(&mut shared.indices);
+    }
+
+    /// Our own key pair changed (R23).
+    pub fn identity_changed(&mut self, env: &mut Env) {
+        let identity = env.shared.identity.as_ref();
+        self.static_static = identity.and_then(|i| i.static_static(&self.public));
+        self.forget_initiation(env);
+        self.keys.forbid_sending();
+        self.timers.permit_initiation();
+    }
+
+    /// For later handshakes only (R13).
+    pub fn set_preshared(&mut self, key: [u8; 32]) {
+        self.preshared = Secret::new(key);
+    }
+
+    pub fn preshared(&self) -> &[u8; 32] {
+        self.preshared.bytes()
+    }
+
+    pub fn set_endpoint(&mut self, remote: SocketAddr) {
+        self.endpoint = Some(Endpoint { remote, local: None });
+    }
+
+    /// Forgets which of our addresses the peer last wrote to (R67, R90).
+    pub fn forget_source(&mut self) {
+        if let Some(e) = &mut self.endpoint {
+            e.local = None;
+        }
+    }
+
+    /// The way to the peer may have changed: show the new address at once and make sure that the
+    /// session is a fresh one (R101). Only for a peer that somebody talks to.
+    pub fn network_changed(&mut self, env: &mut Env) {
+        self.forget_source();
+        let wanted = self.keys.current_ref().is_some() || self.timers.persistent_secs() > 0;
+        if !wanted || self.reachable().is_err() {
+            return;
+        }
+        if self.keys.current_ref().is_some_and(|s| s.can_send(env.now.boot)) {
+            self.send_keepalive(env);
+        }
+        self.want_handshake(env);
+    }
+
+    /// A handshake for a new reason: retries start over (R66), but not sooner than 5 s after the
+    /// last (R62).
+    pub fn want_handshake(&mut self, env: &mut Env) {
+        self.timers.new_cause();
+        self.initiate(env);
+    }
+
+    /// Message 1, if it may go now (R16, R62).
+    fn initiate(&mut self, env: &mut Env) {
+        if self.reachable().is_err() || !self.timers.may_initiate(env.now.boot) {
+            return;
+        }
+        self.forget_initiation(env);
+        let mut ephemeral = [0; 32];
+        env.shared.entropy.fill(&mut ephemeral);
+        let stamp = env.shared.issuer.issue(env.now.wall);
+        let owner = Owner::Handshake(self.id);
+        let index = env.shared.indices.allot(owner, &mut *env.shared.entropy);
+        let made = match (&env.shared.identity, &self.static_static) {
+            (Some(me), Some(static_static)) => {
+                let remote =
+                    Remote { public: &self.public, static_static, preshared: &self.preshared };
+                noise::initiate(me, &remote, index, ephemeral, stamp)
+            }
+            _ => None,
+        };
+        let Some((initiated, message)) = made else {
+            env.shared.indices.free(index);
+            return;
+        };
+        self.initiated = Some((initiated, env.now.boot));
+        let mut datagram = message.write();
+        self.jar.stamp(env.now.boot, &mut datagram);
+        let jitter = env.shared.jitter();
+        self.timers.initiation_sent(env.now.boot, jitter);
+        self.emit(env, HANDSHAKE_TOS, &datagram);
+    }
+
+    fn complete(&mut self, env: &mut Env) {
+        self.timers.handshake_complete();
+        self.last_handshake = Some((env.now.wall, env.now.boot));
+    }
+
+    /// Sends what waited, in order (R49, R86). Stops if the session gives out.
+    fn flush(&mut self, env: &mut Env) {
+        while let Some(packet) = self.staged.pop() {
+            let mut buf = vec![0; HEAD + packet.len() + PADDING - 1 + TAG_LEN];
+            buf[HEAD..HEAD + packet.len()].copy_from_slice(&packet);
+            let ecn = ip::view(&packet).map_or(0, |v| v.ecn);
+            match self.send_data(env, &mut buf, packet.len(), ecn) {
+                Some(sealed) => env.sink.to_wire(&sealed.to, sealed.tos, &buf[..sealed.len]),
+                None => return,
+            }
+        }
+    }
+
+    fn renew_after_send(&mut self, env: &mut Env) {
+        if self.keys.current_ref().is_some_and(|s| s.wants_rekey_on_send(env.now.boot)) {
+            self.want_handshake(env);
+        }
+    }
+
+    fn renew_after_receive(&mut self, env: &mut Env) {
+        let old = self.keys.current_ref().is_some_and(|s| s.wants_rekey_on_receive(env.now.boot));
+        if old && self.timers.take_last_minute() {
+            self.want_handshake(env);
+        }
+    }
+
+    /// The source of anything that authenticated is where the peer is now (R88).
+    fn learn_endpoint(&mut self, from: &Arrival) {
+        self.endpoint = Some(Endpoint { remote: from.remote, local: from.local });
+    }
+
+    fn purge_staged(&mut self, env: &mut Env) {
+        env.shared.drops.add(Drop::StagedPurged, self.staged.purge());
+    }
+
+    fn forget_initiation(&mut self, env: &mut Env) {
+        if let Some((old, _)) = self.initiated.take() {
+            env.shared.indices.free(old.index);
+        }
+    }
+
+    fn wipe(&mut self, env: &mut Env) {
+        self.wipe_into(&mut env.shared.indices);
+    }
+
+    fn wipe_into(&mut self, indices: &mut Indices) {
+        if let Some((old, _)) = self.initiated.take() {
+            indices.free(old.index);
+        }
+        for index in self.keys.clear() {
+            indices.free(index);
+        }
+    }
+
+    fn emit(&mut self, env: &mut Env, tos: u8, datagram: &[u8]) {
+        if let Some(to) = &self.endpoint {
+            self.tx_bytes += datagram.len() as u64;
+            env.sink.to_wire(to, tos, datagram);
+        }
+    }
+}
+
+const HEAD: usize = DATA_HEADER_LEN;
+
+/// A finished datagram at the front of the caller's buffer.
+pub struct Sealed {
+    pub to: Endpoint,
+    pub tos: u8,
+    pub len: usize,
+}
+
+/// Length after padding to 16, which never lengthens a packet beyond the MTU (R07, R87).
+fn padded_len(len: usize, mtu: usize) -> usize {
+    len.next_multiple_of(PADDING).min(mtu).max(len)
+}
+
+#[cfg(test)]
+mod tests;
