@@ -1,0 +1,72 @@
+# hopbox. `make demo` shows it at work, `make check` tests it; both need nothing but a Rust
+# toolchain. As root on Debian and Ubuntu they install what else is missing; otherwise they name it.
+
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+BINDIR      ?= $(PREFIX)/bin
+LIBEXECDIR  ?= $(PREFIX)/libexec/hopbox
+DATADIR     ?= $(PREFIX)/share
+MANDIR      ?= $(DATADIR)/man
+DOCDIR      ?= $(DATADIR)/doc/hopbox
+CARGO       ?= cargo
+CARGO_FLAGS ?=
+INSTALL     ?= install
+PROFILE     ?= release
+TARGET      ?=
+CARGO_TARGET_DIR ?= target
+export CARGO_TARGET_DIR
+
+OUT    = $(CARGO_TARGET_DIR)$(if $(TARGET),/$(TARGET))/$(PROFILE)
+# Vendored sources are used where they are present (release tarballs); no file is written for it.
+VENDOR = $(if $(wildcard vendor),--offline --config 'source.crates-io.replace-with="vendored"' \
+	--config 'source.vendored.directory="vendor"')
+# X25519 uses the serial backend in any case; naming it keeps a proc macro out of the build. Only a
+# preference: RUSTFLAGS from outside replaces it, and everything still builds.
+FLAGS  = --config 'build.rustflags=["--cfg","curve25519_dalek_backend=\"serial\"","--remap-path-prefix=$(CURDIR)=."]'
+COMMON = --workspace --locked $(if $(TARGET),--target $(TARGET)) $(VENDOR) $(FLAGS) $(CARGO_FLAGS)
+
+all: build
+
+build:
+	+$(CARGO) build --profile $(PROFILE) $(COMMON)
+
+# What building takes, and what the tests use as strangers and tools.
+BUILD_NEEDS = cc:gcc cc:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
+CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
+	nft:nftables unshare:util-linux setpriv:util-linux python3:python3
+
+demo:
+	@sh tests/needs.sh $(BUILD_NEEDS)
+	@$(MAKE) --no-print-directory build
+	$(OUT)/hop selftest
+
+check:
+	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
+	@sh tests/lint.sh "$(CARGO)" $(COMMON)
+	+$(CARGO) build $(COMMON)
+	+$(CARGO) test $(COMMON)
+
+install:
+	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(MANDIR)/man1" \
+		"$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
+	$(INSTALL) -m 0755 "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
+	ln -sf hop "$(DESTDIR)$(BINDIR)/hop-wg"
+	$(INSTALL) -m 0755 "$(OUT)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-agent"
+	$(INSTALL) -m 0755 "$(OUT)/hop-helper" "$(DESTDIR)$(LIBEXECDIR)/hop-helper"
+	$(INSTALL) -m 0644 man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
+	$(INSTALL) -m 0644 man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
+	$(INSTALL) -m 0644 man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
+	$(INSTALL) -m 0644 LICENSE README.md "$(DESTDIR)$(DOCDIR)"
+
+uninstall:
+	rm -f "$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" \
+		"$(DESTDIR)$(LIBEXECDIR)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-helper" \
+		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
+		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
+		"$(DESTDIR)$(DOCDIR)/README.md"
+	-rmdir "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(DOCDIR)"
+
+clean:
+	$(CARGO) clean
+
+.PHONY: all build demo check install uninstall clean
