@@ -1,0 +1,190 @@
+//! The block editor: what it writes, what it refuses, and that nothing else ever changes.
+
+use super::*;
+
+fn entry(name: &str, last: u8) -> Entry {
+    Entry { name: name.to_string(), ip: Ipv4Addr::new(10, 10, 0, last) }
+}
+
+/// Carries a plan out on a copy, as `write` does on the file.
+fn apply(text: &[u8], edit: &Edit) -> Vec<u8> {
+    let mut file = text.to_vec();
+    match edit {
+        Edit::Nothing => {}
+        Edit::Tail { at, bytes, len } => {
+            assert!(at + bytes.len() >= text.len(), "the old tail is covered");
+            file.truncate(*at);
+            file.extend(bytes);
+            file.truncate(*len);
+        }
+        Edit::Move { bytes, blank } => {
+            file.extend(bytes);
+            file[blank.clone()].fill(b'\n');
+        }
+    }
+    file
+}
+
+/// Plans and applies, and checks that a second plan finds nothing to do.
+fn edited(text: &[u8], entries: &[Entry], joined: &mut Option<usize>) -> Vec<u8> {
+    let planned = plan(text, entries, *joined).unwrap();
+    *joined = planned.joined;
+    let after = apply(text, &planned.edit);
+    let again = plan(&after, entries, *joined).unwrap();
+    assert_eq!(again, Plan { edit: Edit::Nothing, joined: *joined });
+    after
+}
+
+const ONE: &str =
+    "# --- hopbox managed start ---\n10.10.0.2\ta.hop\n# --- hopbox managed end ---\n";
+
+#[test]
+fn a_block_comes_and_goes_without_a_trace() {
+    for text in [
+        "",
+        "127.0.0.1 localhost\n",
+        "127.0.0.1 localhost",
+        "# only\n# comments\n",
+        "127.0.0.1\tlocalhost\r\n::1 localhost\r\n",
+        "\n\n\n",
+        "no newline\n\nat the end",
+        "\r",
+        "# --- hopbox managed start --- not quite\n",
+    ] {
+        let mut joined = None;
+        let with = edited(text.as_bytes(), &[entry("a.hop", 2)], &mut joined);
+        let glue = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+        assert_eq!(String::from_utf8_lossy(&with), format!("{text}{glue}{ONE}"));
+        assert_eq!(joined.is_some(), !glue.is_empty());
+        let two = [entry("b.hop", 3), entry("a.hop", 2)];
+        let more = edited(&with, &two, &mut joined);
+        let less = edited(&more, &[entry("a.hop", 2)], &mut joined);
+        assert_eq!(less, with);
+        assert_eq!(edited(&less, &[], &mut joined), text.as_bytes(), "{text:?}");
+    }
+}
+
+#[test]
+fn entries_are_sorted_and_order_makes_no_edit() {
+    let (a, b) = (entry("a.hop", 2), entry("b.hop", 3));
+    let text = edited(b"", &[b.clone(), a.clone()], &mut None);
+    assert_eq!(plan(&text, &[a, b], None).unwrap().edit, Edit::Nothing);
+}
+
+#[test]
+fn text_behind_the_block_stays_where_it_is() {
+    let text = format!("before\n{ONE}after\n");
+    let after = edited(text.as_bytes(), &[entry("b.hop", 3)], &mut None);
+    let blank = "\n".repeat(ONE.len());
+    let block = ONE.replace("10.10.0.2\ta", "10.10.0.3\tb");
+    assert_eq!(String::from_utf8_lossy(&after), format!("before\n{blank}after\n{block}"));
+    let none = edited(text.as_bytes(), &[], &mut None);
+    assert_eq!(String::from_utf8_lossy(&none), format!("before\n{blank}after\n"));
+    // Unfinished text behind the block: the new block gets its own line.
+    let open = format!("{ONE}after");
+    let mut joined = None;
+    let after = edited(open.as_bytes(), &[entry("b.hop", 3)], &mut joined);
+    assert_eq!(String::from_utf8_lossy(&after), format!("{blank}after\n{block}"));
+    assert_eq!(edited(&after, &[], &mut joined), format!("{blank}after").into_bytes());
+}
+
+#[test]
+fn a_newline_that_may_not_be_ours_stays() {
+    let mut joined = None;
+    let with = edited(b"127.0.0.1 localhost", &[entry("a.hop", 2)], &mut joined);
+    // Somebody put a line before the block: the newline there is theirs.
+    let text = String::from_utf8(with.clone()).unwrap().replacen('\n', "\n::1 localhost\n", 1);
+    let after = edited(text.as_bytes(), &[], &mut joined.clone());
+    assert_eq!(after, b"127.0.0.1 localhost\n::1 localhost\n");
+    // The helper was restarted and remembers nothing.
+    assert_eq!(edited(&with, &[], &mut None), b"127.0.0.1 localhost\n");
+}
+
+#[test]
+fn damaged_markers_are_refused() {
+    let (start, end) = (format!("{START}\n"), format!("{END}\n"));
+    for text in [
+        format!("{ONE}{ONE}"),
+        format!("{start}{start}{end}{end}"),
+        format!("{start}{start}{end}"),
+        format!("{start}{end}{end}"),
+        format!("{end}{start}"),
+        start.clone(),
+        end.clone(),
+        format!("127.0.0.1 localhost\n{START}"),
+        format!("{START}\r\n{ONE}"),
+        format!("  {END}\t\n{ONE}"),
+    ] {
+        let error = plan(text.as_bytes(), &[entry("a.hop", 2)], None).unwrap_err();
+        assert_eq!(error.code, Code::StateConflict, "{text:?}");
+        assert!(plan(text.as_bytes(), &[], None).is_err(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_block_that_was_edited_by_hand_is_written_anew() {
+    for inner in
+        ["", "10.10.0.2\ta.hop\r\n", "8.8.8.8 bank.example\n", "\n\n\n\n\n\n\n\n\n\n\n\n\n"]
+    {
+        let text = format!("x\n{START}\n{inner}{END}\n");
+        let after = edited(text.as_bytes(), &[entry("a.hop", 2)], &mut None);
+        assert_eq!(String::from_utf8_lossy(&after), format!("x\n{ONE}"));
+    }
+    let unfinished = format!("x\n{START}\n{END}");
+    assert_eq!(edited(unfinished.as_bytes(), &[], &mut None), b"x\n");
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 33) as usize % n
+    }
+}
+
+/// The file without our block and without what only we add: blank runs left by a moved block
+/// and the newline that joins.
+fn outside(text: &[u8]) -> Vec<u8> {
+    let block = find_block(text).unwrap().unwrap_or(text.len()..text.len());
+    let rest = [&text[..block.start], &text[block.end..]].concat();
+    rest.into_iter().filter(|b| *b != b'\n').collect()
+}
+
+#[test]
+fn bytes_outside_the_block_never_change() {
+    let pieces: [&[u8]; 8] =
+        [b"127.0.0.1 localhost\n", b"\xff\xfe\x80", b"\r\n", b"\n", b"#", b" ", b"a.hop", b"::1 x"];
+    for seed in 0..400 {
+        let mut random = Random(seed);
+        let mut text = Vec::new();
+        let mut joined = None;
+        let mut entries: Vec<Entry> = Vec::new();
+        for _ in 0..40 {
+            match random.below(4) {
+                // Somebody else appends, or writes before the block.
+                0 => text.extend(pieces[random.below(8)]),
+                1 if find_block(&text).unwrap().is_none_or(|block| block.start > 0) => {
+                    let piece = [pieces[random.below(8)], b"\n"].concat();
+                    text.splice(0..0, piece);
+                }
+                2 => {
+                    let name = format!("h{}.hop", random.below(6));
+                    entries.retain(|entry| entry.name != name);
+                    entries.push(entry(&name, random.below(250) as u8 + 1));
+                }
+                _ => drop(entries.pop()),
+            }
+            if find_block(&text).is_err() {
+                break;
+            }
+            let before = outside(&text);
+            let after = edited(&text, &entries, &mut joined);
+            assert_eq!(outside(&after), before, "seed {seed}");
+            let kept = find_block(&text).unwrap().map_or(text.len(), |block| block.start);
+            let joint = usize::from(kept > 0);
+            assert_eq!(after.get(..kept - joint), text.get(..kept - joint), "seed {seed}");
+            text = after;
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! The socket: one thread, poll(2), lines in, lines out, one request at a time per connection.
+//!
+//! A connection that is not admitted gets no byte. A reply leaves before the next request of
+//! its connection is looked at, so that at most one line per connection is ever queued. Must not
+//! know: how devices and names are made (`lease`), how lines are read (`proto`).
+
+use crate::config::Config;
+use crate::hosts::Entry;
+use crate::lease::{self, Book, Caller};
+use crate::peer_cred::Peer;
+use crate::pool::Ends;
+use crate::sys::{self, Wait};
+use hop_helper::proto::{self, Code, MAX_REQUEST, Op, OpError, Rejection, Request};
+use serde_json::{Value, json};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// One slot is root's.
+const CONNECTIONS_MAX: usize = 32;
+const CONNECTIONS_PER_UID: usize = 8;
+/// Time for the handshake after connecting, for the rest of a line that has begun, and for a
+/// reply to leave.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Time without a request that a connection which holds nothing may stay.
+const IDLE_MAX: Duration = Duration::from_secs(60);
+/// How long the listener rests when there are no descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Deadlines are looked at this often at least.
+const TICK: Duration = Duration::from_secs(1);
+/// Most connections accepted per turn of the loop.
+const ACCEPTS_PER_TURN: usize = 8;
+
+type Answer = Result<Value, OpError>;
+
+struct Conn {
+    id: u64,
+    stream: UnixStream,
+    peer: Peer,
+    handshaken: bool,
+    /// One byte longer than a request may be: the byte behind the longest line shows.
+    input: Vec<u8>,
+    output: Vec<u8>,
+    fd: Option<OwnedFd>,
+    /// Close when the output has left.
+    closing: bool,
+    /// The other end will send no more.
+    ended: bool,
+    /// Since when the current wait (handshake, rest of a line, reply) has lasted.
+    since: Instant,
+    active: Instant,
+}
+
+/// Whether a connection goes on.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Keep,
+    Close,
+}
+
+pub struct Server {
+    listener: UnixListener,
+    signals: UnixStream,
+    book: Book,
+    config: Config,
+    config_path: PathBuf,
+    netns: Option<u64>,
+    conns: Vec<Conn>,
+    next_id: u64,
+    started: Instant,
+    accept_after: Instant,
+}
+
+impl Server {
+    pub fn new(
+        listener: UnixListener,
+        signals: UnixStream,
+        book: Book,
+        netns: Option<u64>,
+        config: Config,
+        config_path: PathBuf,
+    ) -> io::Result<Server> {
+        listener.set_nonblocking(true)?;
+        sys::refuse_rights(listener.as_fd());
+        let now = Instant::now();
+        Ok(Server {
+            listener,
+            signals,
+            book,
+            config,
+            config_path,
+            netns,
+            conns: Vec::new(),
+            next_id: 1,
+            started: now,
+            accept_after: now,
+        })
+    }
+
+    /// Serves until SIGTERM or SIGINT, then undoes every lease.
+    pub fn run(mut self) -> io::Result<()> {
+        loop {
+            let (ready, accept, signalled) = self.wait()?;
+            if signalled && self.take_signals() {
+                break;
+            }
+            self.turn(&ready);
+            if accept {
+                self.accept();
+            }
+        }
+        self.conns.clear();
+        self.book.end_all().map_err(|e| io::Error::other(e.message))
+    }
+
+    /// Waits for something to do: which connections are ready, then listener and signals.
+    fn wait(&self) -> io::Result<(Vec<bool>, bool, bool)> {
+        let listen = Instant::now() >= self.accept_after;
+        let mut waits: Vec<Wait> = vec![
+            Wait::new(self.signals.as_fd(), true, false),
+            Wait::new(self.listener.as_fd(), listen, false),
+        ];
+        waits.extend(self.conns.iter().map(|conn| {
+            let idle = conn.output.is_empty();
+            Wait::new(conn.stream.as_fd(), idle, !idle)
+        }));
+        sys::poll(&mut waits, if listen { TICK } else { ACCEPT_PAUSE })?;
+        let ready = waits.iter().map(|wait| wait.readable || wait.writable);
+        let mut ready = ready.collect::<Vec<bool>>().into_iter();
+        let signalled = ready.next().unwrap_or(false);
+        let accept = ready.next().unwrap_or(false) && listen;
+        Ok((ready.collect(), accept, signalled))
+    }
+
+    /// True when the helper shall end.
+    fn take_signals(&mut self) -> bool {
+        let mut numbers = [0; 64];
+        let count = self.signals.read(&mut numbers).unwrap_or(0);
+        let numbers = numbers.get(..count).unwrap_or_default();
+        if numbers.contains(&(libc::SIGHUP as u8)) {
+            self.reload();
+        }
+        numbers.iter().any(|n| *n == libc::SIGTERM as u8 || *n == libc::SIGINT as u8)
+    }
+
+    /// Reads the configuration again; whoever is admitted no more is closed at once.
+    fn reload(&mut self) {
+        match Config::load(&self.config_path) {
+            Ok(config) => self.config = config,
+            Err(why) => eprintln!("hop-helper: keeping the old configuration: {why}"),
+        }
+        let config = &self.config;
+        let (keep, close) = self.conns.drain(..).partition(|conn| conn.peer.admitted(config));
+        self.conns = keep;
+        let close: Vec<Conn> = close;
+        close.iter().for_each(|conn| self.book.end_connection(conn.id));
+    }
+
+    /// Lets every connection that is ready make progress, and closes what is over.
+    fn turn(&mut self, ready: &[bool]) {
+        let conns = std::mem::take(&mut self.conns);
+        for (at, mut conn) in conns.into_iter().enumerate() {
+            let ready = ready.get(at).copied().unwrap_or(false);
+            let next = if ready { self.progress(&mut conn) } else { Next::Keep };
+            if next == Next::Keep && !self.overdue(&conn) {
+                self.conns.push(conn);
+            } else {
+                self.book.end_connection(conn.id);
+            }
+        }
+    }
+
+    fn overdue(&self, conn: &Conn) -> bool {
+        let waiting = !conn.handshaken || !conn.input.is_empty() || !conn.output.is_empty();
+        let holds = self.book.holds(conn.id);
+        (waiting && conn.since.elapsed() > DEADLINE) || (!holds && conn.active.elapsed() > IDLE_MAX)
+    }
+
+    fn progress(&mut self, conn: &mut Conn) -> Next {
+        if conn.flush() == Next::Close || conn.fill() == Next::Close {
+            return Next::Close;
+        }
+        // Bounded by the buffer: every turn takes a line out of it, and nothing is read here.
+        while conn.output.is_empty() && !conn.closing {
+            let Some(line) = conn.take_line() else {
+                break;
+            };
+            self.serve_line(conn, &line);
+            if conn.flush() == Next::Close {
+                return Next::Close;
+            }
+        }
+        match conn.output.is_empty() && (conn.closing || conn.ended) {
+            true => Next::Close,
+            false => Next::Keep,
+        }
+    }
+
+    fn serve_line(&mut self, conn: &mut Conn, line: &[u8]) {
+        let (id, answer, fd) = match self.request(conn, line) {
+            Ok(request) => {
+                let (answer, fd) = self.perform(conn, request.op);
+                (request.id, answer, fd)
+            }
+            Err(rejection) => {
+                conn.closing |= rejection.close;
+                (rejection.id, Err(rejection.error), None)
+            }
+        };
+        conn.reply(&id, &answer, fd);
+    }
+
+    /// The request of a line, if this connection may make it now.
+    fn request(&self, conn: &Conn, line: &[u8]) -> Result<Request, Rejection> {
+        if line.len() >= MAX_REQUEST {
+            return Err(reject("", malformed("a request has at most 4096 bytes"), true));
+        }
+        // Before the handshake nothing that cannot be read is given a second chance: it is
+        // most likely not our protocol.
+        let request = proto::parse_request(line)
+            .map_err(|r| Rejection { close: r.close || !conn.handshaken, ..r })?;
+        let stop = |error, close| Err(reject(&request.id, error, close));
+        match &request.op {
+            Op::Handshake { .. } if conn.handshaken => {
+                stop(malformed("the handshake is already done"), false)
+            }
+            Op::Handshake { client_protocol_version: v, .. } if *v != proto::VERSION => {
+                stop(OpError::new(Code::ProtocolVersionMismatch, proto::mismatch(*v)), true)
+            }
+            Op::Handshake { .. } | Op::Version | Op::Health => Ok(request),
+            _ if !conn.handshaken => stop(malformed("handshake first"), true),
+            _ if !conn.peer.same_network(self.netns, &self.config) => {
+                let why = "the caller is in another network namespace";
+                stop(OpError::new(Code::PermissionDenied, why), false)
+            }
+            Op::TunCreate { .. } if !conn.input.is_empty() => {
+                stop(malformed("send nothing behind tun.create before its reply"), false)
+            }
+            _ => Ok(request),
+        }
+    }
+
+    fn perform(&mut self, conn: &mut Conn, op: Op) -> (Answer, Option<OwnedFd>) {
+        let caller = Caller { conn: conn.id, uid: conn.peer.uid };
+        let answer = match op {
+            Op::Handshake { .. } => {
+                conn.handshaken = true;
+                Ok(self.welcome())
+            }
+            Op::Version => Ok(version()),
+            Op::Health => Ok(self.health()),
+            Op::TunSuggest { count } => self.suggest(count),
+            Op::TunCreate { name, mtu, label } => {
+                match self.book.create(caller, name.as_deref(), mtu, label) {
+                    Ok((id, device)) => {
+                        let answer = json!({
+                            "lease_id": id, "name": device.name, "ifindex": device.ifindex,
+                            "mtu": device.mtu, "fd": 0, "vnet_hdr": device.vnet_hdr,
+                        });
+                        return (Ok(answer), Some(device.fd));
+                    }
+                    Err(e) => Err(e),
+                }
+            }
+            Op::TunConfigure { target, local, peer, prefix } => {
+                let ends = Ends { local, peer, prefix };
+                self.book.configure(caller, &target, ends, &self.config).map(|(lease, routes)| {
+                    json!({"name": lease.name, "local": local, "peer": peer, "routes": routes})
+                })
+            }
+            Op::TunCleanup { target } => {
+                self.book.cleanup(caller, &target).map(|removed| json!({"removed": removed}))
+            }
+            Op::TunList => Ok(self.leases(caller)),
+            Op::HostsAdd { name, ip, lease } => {
+                let entry = Entry { name: name.clone(), ip };
+                self.book
+                    .add_name(caller, entry, lease, &self.config)
+                    .map(|changed| json!({"name": name, "ip": ip, "changed": changed}))
+            }
+            Op::HostsRemove { name } => {
+                self.book.remove_name(caller, &name).map(|removed| json!({"removed": removed}))
+            }
+            Op::HostsList => Ok(self.names(caller)),
+        };
+        (answer, None)
+    }
+
+    fn welcome(&self) -> Value {
+        json!({
+            "daemon_version": env!("CARGO_PKG_VERSION"),
+            "protocol_version": proto::VERSION,
+            "accepted": true,
+            "role": "client",
+            "platform": std::env::consts::OS,
+            "features": proto::OPS,
+            "pools": self.config.pools.list(),
+            "suffix": ".hop",
+            "limits": limits(),
+        })
+    }
+
+    fn health(&self) -> Value {
+        let (leases, hosts) = self.book.counts();
+        json!({
+            "status": "ok",
+            "uptime_s": self.started.elapsed().as_secs(),
+            "leases": leases,
+            "hosts": hosts,
+            "connections": self.conns.len() + 1,
+            "limits": limits(),
+        })
+    }
+
+    fn suggest(&mut self, count: usize) -> Answer {
+        let pairs = self.book.suggest(count, &self.config)?;
+        let pair = |ends: &Ends| json!({"local": ends.local, "peer": ends.peer});
+        Ok(json!({"pairs": pairs.iter().map(pair).collect::<Vec<Value>>()}))
+    }
+
+    fn leases(&self, caller: Caller) -> Value {
+        let row = |lease: &lease::Lease| {
+            json!({
+                "lease_id": lease.id, "name": lease.name, "ifindex": lease.ifindex,
+                "mtu": lease.mtu, "label": lease.label,
+                "local": lease.ends.map(|ends| ends.local),
+                "peer": lease.ends.map(|ends| ends.peer),
+            })
+        };
+        json!({"leases": self.book.leases(caller).map(row).collect::<Vec<Value>>()})
+    }
+
+    fn names(&self, caller: Caller) -> Value {
+        let row = |named: &lease::Named| json!({"name": named.entry.name, "ip": named.entry.ip, "lease_id": named.lease});
+        json!({"entries": self.book.names(caller).map(row).collect::<Vec<Value>>()})
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.admit(stream),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    self.accept_after = Instant::now() + ACCEPT_PAUSE;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Dropping the stream closes it without a byte.
+    fn admit(&mut self, stream: UnixStream) {
+        let Some(peer) = Peer::of(stream.as_fd()).filter(|peer| peer.admitted(&self.config)) else {
+            return;
+        };
+        if stream.set_nonblocking(true).is_err() {
+            return;
+        }
+        let own = self.conns.iter().filter(|conn| conn.peer.uid == peer.uid).count();
+        let most = if peer.uid == 0 { CONNECTIONS_MAX } else { CONNECTIONS_MAX - 1 };
+        let mut conn = Conn::new(self.next_id, stream, peer);
+        if own >= CONNECTIONS_PER_UID || self.conns.len() >= most {
+            let error = OpError::new(Code::LimitExceeded, "too many connections");
+            conn.reply("", &Err(error), None);
+            conn.flush();
+            return;
+        }
+        self.next_id += 1;
+        self.conns.push(conn);
+    }
+}
+
+impl Conn {
+    fn new(id: u64, stream: UnixStream, peer: Peer) -> Conn {
+        let now = Instant::now();
+        Conn {
+            id,
+            stream,
+            peer,
+            handshaken: false,
+            input: Vec::new(),
+            output: Vec::new(),
+            fd: None,
+            closing: false,
+            ended: false,
+            since: now,
+            active: now,
+        }
+    }
+
+    /// Reads what there is, up to one byte more than the longest line. Plain reads, never
+    /// recvmsg: the kernel then throws descriptors away that a caller may have sent along.
+    fn fill(&mut self) -> Next {
+        let mut buf = [0; MAX_REQUEST + 1];
+        while self.output.is_empty() && !self.ended && self.input.len() <= MAX_REQUEST {
+            let room = buf.get_mut(self.input.len()..).unwrap_or_default();
+            match self.stream.read(room) {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    if self.input.is_empty() && self.handshaken {
+                        self.since = Instant::now();
+                    }
+                    self.input.extend(room.iter().take(count));
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return Next::Close,
+            }
+        }
+        Next::Keep
+    }
+
+    /// The next whole line, without its newline; a line too long comes as far as it got, and
+    /// what is unfinished when the other end is done is never a line.
+    fn take_line(&mut self) -> Option<Vec<u8>> {
+        let end = self.input.iter().take(MAX_REQUEST).position(|b| *b == b'\n');
+        let Some(end) = end else {
+            let long = self.input.len() >= MAX_REQUEST;
+            return long.then(|| std::mem::take(&mut self.input));
+        };
+        let rest = self.input.split_off(end + 1);
+        let mut line = std::mem::replace(&mut self.input, rest);
+        line.pop();
+        self.active = Instant::now();
+        Some(line)
+    }
+
+    fn reply(&mut self, id: &str, answer: &Answer, fd: Option<OwnedFd>) {
+        self.output = proto::reply_line(id, answer).into_bytes();
+        self.fd = fd;
+        self.since = Instant::now();
+    }
+
+    /// Sends what can be sent now. The descriptor rides on the first byte, and our copy is
+    /// closed as soon as that byte has left.
+    fn flush(&mut self) -> Next {
+        while !self.output.is_empty() {
+            let sent = match &self.fd {
+                Some(fd) => sys::send_with_fd(&self.stream, &self.output, fd.as_fd()),
+                None => self.stream.write(&self.output),
+            };
+            match sent {
+                Ok(0) => return Next::Close,
+                Ok(count) => {
+                    self.fd = None;
+                    self.output.drain(..count.min(self.output.len()));
+                    self.since = Instant::now();
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
+                Err(_) => return Next::Close,
+            }
+        }
+        Next::Keep
+    }
+}
+
+fn malformed(message: &str) -> OpError {
+    OpError::new(Code::MalformedRequest, message)
+}
+
+fn reject(id: &str, error: OpError, close: bool) -> Rejection {
+    Rejection { id: id.to_string(), error, close }
+}
+
+fn version() -> Value {
+    json!({
+        "daemon_version": env!("CARGO_PKG_VERSION"),
+        "protocol_version": proto::VERSION,
+        "platform": std::env::consts::OS,
+    })
+}
+
+fn limits() -> Value {
+    json!({
+        "connections": CONNECTIONS_MAX, "connections_per_uid": CONNECTIONS_PER_UID,
+        "leases": lease::LEASES_MAX, "leases_per_uid": lease::LEASES_PER_UID,
+        "hosts": lease::HOSTS_MAX, "hosts_per_uid": lease::HOSTS_PER_UID,
+        "request_bytes": MAX_REQUEST, "deadline_s": DEADLINE.as_secs(),
+        "idle_s": IDLE_MAX.as_secs(),
+    })
+}

@@ -1,0 +1,129 @@
+//! The listening socket: passed by the service manager, or bound here, tight before loose.
+//!
+//! Must not know: what is said on it.
+
+use crate::sys;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{
+    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown,
+};
+use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+
+pub const DEFAULT: &str = "/run/hopbox/helper.sock";
+
+pub struct Socket {
+    listener: UnixListener,
+    /// Where we bound it, with the lock that makes it ours; `None` when it was passed.
+    bound: Option<(PathBuf, File)>,
+}
+
+/// What the service manager said in the environment.
+pub struct Notify {
+    /// A socket was passed to this very process.
+    pub activated: bool,
+    path: Option<OsString>,
+}
+
+/// Reads and removes the service manager's variables, so that nothing inherits them.
+pub fn take_environment() -> Notify {
+    let text = |name| std::env::var(name).unwrap_or_default();
+    let pid = std::process::id().to_string();
+    let activated = text("LISTEN_PID") == pid && text("LISTEN_FDS") == "1";
+    let path = std::env::var_os("NOTIFY_SOCKET");
+    sys::unset_env(&["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"]);
+    Notify { activated, path }
+}
+
+impl Notify {
+    /// Tells the service manager; that nobody listens is no error.
+    pub fn send(&self, state: &str) {
+        let Some(path) = self.path.as_ref().map(|path| path.as_encoded_bytes()) else {
+            return;
+        };
+        let address = match path.split_first() {
+            Some((b'@', name)) => SocketAddr::from_abstract_name(name),
+            Some((b'/', _)) => {
+                SocketAddr::from_pathname(Path::new(self.path.as_ref().unwrap_or(&OsString::new())))
+            }
+            _ => return,
+        };
+        if let (Ok(socket), Ok(address)) = (UnixDatagram::unbound(), address) {
+            let _ = socket.send_to_addr(state.as_bytes(), &address);
+        }
+    }
+}
+
+impl Socket {
+    /// Takes descriptor 3, which must listen on the one path that clients know.
+    pub fn passed() -> Result<Socket, String> {
+        let listener = sys::activated_listener().map_err(|e| format!("socket passed: {e}"))?;
+        let address = listener.local_addr().map_err(|e| format!("socket passed: {e}"))?;
+        let known = [DEFAULT, "/var/run/hopbox/helper.sock"];
+        if address.as_pathname().is_some_and(|path| known.iter().any(|k| Path::new(k) == path)) {
+            return Ok(Socket { listener, bound: None });
+        }
+        Err(format!("the socket passed does not listen on {DEFAULT}"))
+    }
+
+    /// Binds `path`. Until its group and mode are final nobody but root can connect.
+    pub fn bind(path: PathBuf, group: Option<u32>) -> Result<Socket, String> {
+        let failed = |what: &str, e| format!("{what} {}: {e}", path.display());
+        let dir = path.parent().filter(|dir| dir.is_absolute());
+        let dir = dir.ok_or_else(|| format!("{}: give an absolute path", path.display()))?;
+        make_dir(dir)?;
+        let mut lock = path.clone().into_os_string();
+        lock.push(".lock");
+        let flags = libc::O_NOFOLLOW;
+        let lock =
+            OpenOptions::new().write(true).create(true).mode(0o600).custom_flags(flags).open(lock);
+        let lock = lock.map_err(|e| failed("create the lock of", e))?;
+        sys::lock(&lock).map_err(|_| format!("another helper serves {}", path.display()))?;
+        // With the lock held, a socket that is there is a dead helper's.
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.file_type().is_socket() => {
+                fs::remove_file(&path).map_err(|e| failed("remove the old", e))?;
+            }
+            Ok(_) => return Err(format!("{} is there and is no socket", path.display())),
+            Err(_) => {}
+        }
+        let mask = sys::umask(0o177);
+        let listener = UnixListener::bind(&path);
+        sys::umask(mask);
+        let listener = listener.map_err(|e| failed("bind", e))?;
+        if group.is_some() {
+            lchown(&path, None, group).map_err(|e| failed("give to the group hopbox", e))?;
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o660))
+            .map_err(|e| failed("open to the group", e))?;
+        Ok(Socket { listener, bound: Some((path, lock)) })
+    }
+
+    pub fn listener(&self) -> &UnixListener {
+        &self.listener
+    }
+
+    /// Removes the socket file if we made it. The lock file stays: removing it would let two
+    /// helpers hold locks on two files of one name.
+    pub fn remove(self) {
+        if let Some((path, _lock)) = self.bound {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Makes the socket's directory, 0755, or checks that only root can change what is in it.
+fn make_dir(dir: &Path) -> Result<(), String> {
+    let failed = |e| format!("create {}: {e}", dir.display());
+    let mask = sys::umask(0o022);
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
+    sys::umask(mask);
+    made.map_err(failed)?;
+    let meta = fs::symlink_metadata(dir).map_err(failed)?;
+    if meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(format!("{} must be a directory of root that nobody else can write", dir.display()))
+}

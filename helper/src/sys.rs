@@ -1,0 +1,325 @@
+//! The system calls that std does not wrap: the only unsafe code of the helper.
+//!
+//! Every wrapper returns owned descriptors and plain values. Must not know: the protocol, leases.
+
+use std::fs::File;
+use std::io;
+use std::mem::{size_of, size_of_val, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+/// Numbers of the kernel's ABI that the libc crate lacks on some targets. Kernels older than
+/// 4.13, 5.14 and 6.16 (in this order) answer ENOPROTOOPT.
+const SO_PEERGROUPS: libc::c_int = 59;
+const SO_NETNS_COOKIE: libc::c_int = 71;
+const SO_PASSRIGHTS: libc::c_int = 83;
+/// Most supplementary groups that are looked at; a longer list counts as unreadable.
+const GROUPS_MAX: usize = 4096;
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Reads a socket option into `buf`; returns how many bytes the kernel filled.
+fn getsockopt(fd: BorrowedFd, name: libc::c_int, buf: &mut [u8]) -> io::Result<usize> {
+    let mut len = buf.len() as libc::socklen_t;
+    // SAFETY: buf is writable for len bytes, and the kernel writes no more than len.
+    let result = unsafe {
+        let buf = buf.as_mut_ptr().cast();
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, name, buf, &mut len)
+    };
+    check(result).map(|_| (len as usize).min(buf.len()))
+}
+
+fn setsockopt(
+    fd: BorrowedFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    let len = value.len() as libc::socklen_t;
+    // SAFETY: value is readable for len bytes; the kernel copies it.
+    let result =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), len) };
+    check(result).map(|_| ())
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*bytes))
+}
+
+fn option_u32(fd: BorrowedFd, name: libc::c_int) -> io::Result<u32> {
+    let mut buf = [0; 4];
+    getsockopt(fd, name, &mut buf)?;
+    Ok(u32::from_ne_bytes(buf))
+}
+
+/// uid and gid of the process that called connect(), fixed at that moment.
+pub fn peer_ids(fd: BorrowedFd) -> io::Result<(u32, u32)> {
+    let mut buf = [0; size_of::<libc::ucred>()];
+    let len = getsockopt(fd, libc::SO_PEERCRED, &mut buf)?;
+    // struct ucred is pid, uid, gid.
+    match (len == buf.len(), u32_at(&buf, 4), u32_at(&buf, 8)) {
+        (true, Some(uid), Some(gid)) => Ok((uid, gid)),
+        _ => Err(io::Error::other("short SO_PEERCRED")),
+    }
+}
+
+/// Supplementary groups of the process that called connect().
+pub fn peer_groups(fd: BorrowedFd) -> io::Result<Vec<u32>> {
+    let mut buf = vec![0; GROUPS_MAX * 4];
+    let len = getsockopt(fd, SO_PEERGROUPS, &mut buf)?;
+    let groups = buf.get(..len).unwrap_or_default().chunks_exact(4);
+    Ok(groups.filter_map(|group| u32_at(group, 0)).collect())
+}
+
+/// The network namespace of a socket, as a number that is never reused; for an accepted socket
+/// it is the client's. `None` where the kernel does not tell.
+pub fn netns_cookie(fd: BorrowedFd) -> Option<u64> {
+    let mut buf = [0; 8];
+    let len = getsockopt(fd, SO_NETNS_COOKIE, &mut buf).ok()?;
+    (len == buf.len()).then(|| u64::from_ne_bytes(buf))
+}
+
+/// Makes senders of descriptors fail with EPERM; older kernels drop them at our read(2).
+pub fn refuse_rights(listener: BorrowedFd) {
+    let off = 0_i32.to_ne_bytes();
+    let _ = setsockopt(listener, libc::SOL_SOCKET, SO_PASSRIGHTS, &off);
+}
+
+/// Takes descriptor 3 as the listening socket that the service manager passed, after checking
+/// that it is one. Call at most once, before any other descriptor is opened.
+pub fn activated_listener() -> io::Result<UnixListener> {
+    const FIRST: RawFd = 3;
+    // SAFETY: fcntl on a number has no memory effects; a closed one answers EBADF.
+    check(unsafe { libc::fcntl(FIRST, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: the descriptor is open (checked above) and belongs to this process by the
+    // LISTEN_FDS contract; nothing else in this program refers to it.
+    let fd = unsafe { OwnedFd::from_raw_fd(FIRST) };
+    let listener = UnixListener::from(fd);
+    let is = |name, value: libc::c_int| {
+        Ok::<bool, io::Error>(option_u32(as_fd(&listener), name)? == value as u32)
+    };
+    let unix = is(libc::SO_DOMAIN, libc::AF_UNIX)? && is(libc::SO_TYPE, libc::SOCK_STREAM)?;
+    if unix && is(libc::SO_ACCEPTCONN, 1)? {
+        return Ok(listener);
+    }
+    Err(io::Error::other("descriptor 3 is not a listening Unix stream socket"))
+}
+
+fn as_fd(listener: &UnixListener) -> BorrowedFd<'_> {
+    std::os::fd::AsFd::as_fd(listener)
+}
+
+/// Removes variables from the environment. Call before a second thread could exist.
+pub fn unset_env(names: &[&str]) {
+    for name in names {
+        // SAFETY: the helper has one thread, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
+/// Sets the file mode creation mask and returns the old one.
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: umask cannot fail and touches no memory of ours.
+    unsafe { libc::umask(mask as libc::mode_t) as u32 }
+}
+
+pub fn effective_uid() -> u32 {
+    // SAFETY: geteuid cannot fail and touches no memory of ours.
+    unsafe { libc::geteuid() }
+}
+
+/// Takes the exclusive lock of a file without waiting; it lasts as long as the file is open.
+pub fn lock(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the duration of the call; no memory is passed.
+    check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
+}
+
+/// One descriptor to wait for, and what came of it.
+pub struct Wait<'a> {
+    pub fd: BorrowedFd<'a>,
+    pub read: bool,
+    pub write: bool,
+    /// Readable, hung up or in error.
+    pub readable: bool,
+    pub writable: bool,
+}
+
+impl<'a> Wait<'a> {
+    pub fn new(fd: BorrowedFd<'a>, read: bool, write: bool) -> Wait<'a> {
+        Wait { fd, read, write, readable: false, writable: false }
+    }
+}
+
+/// poll(2); an interruption by a signal counts as "nothing ready".
+pub fn poll(waits: &mut [Wait], timeout: Duration) -> io::Result<()> {
+    let wanted = |wait: &Wait| {
+        let read = if wait.read { libc::POLLIN } else { 0 };
+        let write = if wait.write { libc::POLLOUT } else { 0 };
+        libc::pollfd { fd: wait.fd.as_raw_fd(), events: read | write, revents: 0 }
+    };
+    let mut fds: Vec<libc::pollfd> = waits.iter().map(wanted).collect();
+    let timeout = timeout.as_millis().min(i32::MAX as u128) as libc::c_int;
+    // SAFETY: fds is writable for its own length, and its descriptors are borrowed by waits.
+    let result = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+    match check(result) {
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
+        result => result?,
+    };
+    let hung = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
+    for (wait, fd) in waits.iter_mut().zip(fds) {
+        wait.readable = fd.revents & (libc::POLLIN | hung) != 0;
+        wait.writable = fd.revents & (libc::POLLOUT | hung) != 0;
+    }
+    Ok(())
+}
+
+static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn on_signal(signal: libc::c_int) {
+    let number = signal as u8;
+    let pipe = SIGNAL_PIPE.load(Ordering::Relaxed);
+    // SAFETY: only write(2), which is async-signal-safe, on a descriptor that is never closed;
+    // errno is put back for the code that was interrupted.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(pipe, (&raw const number).cast(), 1);
+        *libc::__errno_location() = errno;
+    }
+}
+
+/// Turns these signals into bytes (the signal's number) on the returned stream.
+pub fn signals(numbers: &[libc::c_int]) -> io::Result<UnixStream> {
+    let (read, write) = UnixStream::pair()?;
+    read.set_nonblocking(true)?;
+    write.set_nonblocking(true)?;
+    SIGNAL_PIPE.store(std::os::fd::IntoRawFd::into_raw_fd(write), Ordering::Relaxed);
+    for number in numbers {
+        // SAFETY: the zeroed sigaction is completed with a handler of the right type, which
+        // does only what a handler may do; the kernel copies the struct.
+        check(unsafe {
+            let mut action: libc::sigaction = zeroed();
+            action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
+            action.sa_flags = libc::SA_RESTART;
+            libc::sigaction(*number, &action, std::ptr::null_mut())
+        })?;
+    }
+    Ok(read)
+}
+
+/// Sends `bytes` with one descriptor on its first byte. Never blocks, never raises SIGPIPE.
+pub fn send_with_fd(stream: &UnixStream, bytes: &[u8], fd: BorrowedFd) -> io::Result<usize> {
+    let raw = fd.as_raw_fd();
+    // u64 for the alignment of cmsghdr; more than CMSG_SPACE(4) on every platform.
+    let mut control = [0_u64; 8];
+    // SAFETY: the zeroed msghdr gets pointers to bytes and control, which outlive the call;
+    // control is aligned and longer than the one header and descriptor written into it.
+    let sent = unsafe {
+        let space = libc::CMSG_SPACE(size_of_val(&raw) as u32);
+        let mut iov =
+            libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let mut message: libc::msghdr = zeroed();
+        message.msg_iov = &mut iov;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = space as _;
+        let header = libc::CMSG_FIRSTHDR(&message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of_val(&raw) as u32) as _;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(raw);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        libc::sendmsg(stream.as_raw_fd(), &message, flags)
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
+}
+
+/// An ioctl of the TUN driver that reads or writes one int.
+fn tun_int(tun: &File, request: libc::Ioctl, value: &mut libc::c_int) -> io::Result<()> {
+    // SAFETY: callers pass only requests whose argument is a pointer to one int.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), request, value as *mut libc::c_int) }).map(|_| ())
+}
+
+/// The IFF_* flags that TUNSETIFF of this kernel understands.
+pub fn tun_features(tun: &File) -> io::Result<libc::c_int> {
+    let mut features = 0;
+    tun_int(tun, libc::TUNGETFEATURES, &mut features)?;
+    Ok(features)
+}
+
+/// Sets the length of the virtio-net header before each packet, in bytes.
+pub fn tun_set_header(tun: &File, bytes: libc::c_int) -> io::Result<()> {
+    let mut bytes = bytes;
+    tun_int(tun, libc::TUNSETVNETHDRSZ, &mut bytes)
+}
+
+/// Makes `tun` (an open /dev/net/tun) the device `name`, which must be shorter than IFNAMSIZ.
+pub fn tun_set_interface(tun: &File, name: &str, flags: libc::c_int) -> io::Result<()> {
+    // SAFETY: ifreq is plain data, for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which request is.
+    check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &mut request) }).map(|_| ())
+}
+
+/// A routing netlink socket on which every receive waits at most `timeout`.
+pub fn netlink(timeout: Duration) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: socket passes no memory.
+    let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    // SAFETY: raw was just opened and is owned by nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    let time = libc::timeval {
+        tv_sec: timeout.as_secs() as libc::time_t,
+        tv_usec: timeout.subsec_micros() as libc::suseconds_t,
+    };
+    let mut bytes = time.tv_sec.to_ne_bytes().to_vec();
+    bytes.extend(time.tv_usec.to_ne_bytes());
+    for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
+        setsockopt(std::os::fd::AsFd::as_fd(&fd), libc::SOL_SOCKET, option, &bytes)?;
+    }
+    Ok(fd)
+}
+
+/// Sends one message to the kernel (port id 0).
+pub fn netlink_send(fd: BorrowedFd, message: &[u8]) -> io::Result<()> {
+    // SAFETY: the zeroed address with its family set is a complete sockaddr_nl; message and
+    // address are readable for the lengths given.
+    let sent = unsafe {
+        let mut to: libc::sockaddr_nl = zeroed();
+        to.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+        let len = size_of_val(&to) as libc::socklen_t;
+        let to = (&raw const to).cast();
+        libc::sendto(fd.as_raw_fd(), message.as_ptr().cast(), message.len(), 0, to, len)
+    };
+    match sent {
+        n if n < 0 => Err(io::Error::last_os_error()),
+        n if n as usize == message.len() => Ok(()),
+        _ => Err(io::Error::from(io::ErrorKind::WriteZero)),
+    }
+}
+
+/// Receives one datagram: its true length (more than `buf` when it was cut) and the port id of
+/// the sender, which is 0 for the kernel alone.
+pub fn netlink_receive(fd: BorrowedFd, buf: &mut [u8]) -> io::Result<(usize, u32)> {
+    // SAFETY: buf and from are writable for the lengths given; all zeroes is a sockaddr_nl.
+    let (got, from) = unsafe {
+        let mut from: libc::sockaddr_nl = zeroed();
+        let mut len = size_of_val(&from) as libc::socklen_t;
+        let address = (&raw mut from).cast();
+        let (data, room) = (buf.as_mut_ptr().cast(), buf.len());
+        let got = libc::recvfrom(fd.as_raw_fd(), data, room, libc::MSG_TRUNC, address, &mut len);
+        (got, from)
+    };
+    if got < 0 { Err(io::Error::last_os_error()) } else { Ok((got as usize, from.nl_pid)) }
+}
