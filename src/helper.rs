@@ -1,0 +1,359 @@
+//! Client of hop-helper: asks root for a device, an address, a name.
+//!
+//! One connection holds what was asked for on it: when it ends, for whatever reason, the helper
+//! takes everything back. The helper is trusted with root but not with our descriptor table:
+//! what it sends is checked before it is used. Must not know: tunnels, sessions, the user.
+
+use crate::sys::cmsg::{self, Received};
+use crate::sys::ioctl::tun_state;
+use crate::sys::poll::{self, Interest};
+use hop_helper::proto::{self, Code};
+use serde_json::{Map, Value, json};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Where the helper listens; callers let the environment variable `HOPBOX_HELPER_SOCKET` name
+/// another path.
+pub const DEFAULT_SOCKET: &str = "/run/hopbox/helper.sock";
+
+/// Longest wait for connecting, and for each request from its first byte to its reply's last.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One connection to the helper, and with it everything that was asked for on it.
+pub struct Helper {
+    stream: UnixStream,
+    version: String,
+    next_id: u64,
+}
+
+/// A device of ours. It is gone when the connection that it was made on is.
+#[derive(Debug)]
+pub struct Lease {
+    pub id: String,
+    pub name: String,
+    pub ifindex: u32,
+    /// In bytes.
+    pub mtu: u16,
+    /// Packets carry a plain `virtio_net_hdr` of ten bytes in front.
+    pub vnet_hdr: bool,
+    pub fd: OwnedFd,
+}
+
+/// Why the helper did not do what was asked.
+#[derive(Debug)]
+pub enum HelperError {
+    /// Nobody listens at `path`.
+    Missing {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// This user is not admitted: no right to connect, or closed without a word.
+    Refused {
+        path: PathBuf,
+    },
+    /// The two ends speak different versions of the protocol.
+    Incompatible {
+        ours: u64,
+        theirs: u64,
+        message: String,
+    },
+    /// The helper's own answer. `code` is one of `hop_helper::proto::Code`, or newer than those.
+    Op {
+        code: String,
+        message: String,
+        field: Option<String>,
+        retry: bool,
+    },
+    /// The helper said something that it must not say.
+    Protocol(String),
+    Io(io::Error),
+}
+
+impl fmt::Display for HelperError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HelperError::Missing { path, source } => {
+                write!(f, "no helper answers at {}: {source}", path.display())
+            }
+            HelperError::Refused { path } => {
+                write!(f, "the helper at {} does not admit this user", path.display())
+            }
+            HelperError::Incompatible { ours, theirs, message } => {
+                write!(f, "the helper speaks protocol {theirs}, hop speaks {ours}: {message}")
+            }
+            HelperError::Op { code, message, field: Some(field), .. } => {
+                write!(f, "the helper refused {field}: {message} ({code})")
+            }
+            HelperError::Op { code, message, .. } => {
+                write!(f, "the helper refused: {message} ({code})")
+            }
+            HelperError::Protocol(what) => write!(f, "the helper broke its protocol: {what}"),
+            HelperError::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+                write!(f, "the helper did not answer within {} s", TIMEOUT.as_secs())
+            }
+            HelperError::Io(e) => write!(f, "the connection to the helper failed: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for HelperError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            HelperError::Missing { source, .. } => Some(source),
+            HelperError::Io(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for HelperError {
+    fn from(e: io::Error) -> HelperError {
+        HelperError::Io(e)
+    }
+}
+
+/// One reply line and what came with it.
+struct Answer {
+    result: Map<String, Value>,
+    fds: Vec<OwnedFd>,
+}
+
+impl Helper {
+    /// Connects to the helper at `path` and shakes hands. Every wait is bounded by 5 s.
+    pub fn connect(path: &Path) -> Result<Helper, HelperError> {
+        let stream = cmsg::connect_unix(path, TIMEOUT).map_err(|source| {
+            let path = path.to_owned();
+            match source.kind() {
+                io::ErrorKind::PermissionDenied => HelperError::Refused { path },
+                _ => HelperError::Missing { path, source },
+            }
+        })?;
+        stream.set_nonblocking(true)?;
+        let mut helper = Helper { stream, version: String::new(), next_id: 1 };
+        let args = json!({
+            "client_version": env!("CARGO_PKG_VERSION"),
+            "client_protocol_version": proto::VERSION,
+        });
+        let answer = helper.call("daemon.handshake", args).map_err(|e| match e {
+            // Before the first reply a hang-up has one meaning only.
+            HelperError::Io(e) if hung_up(&e) => HelperError::Refused { path: path.to_owned() },
+            e => e,
+        })?;
+        helper.version = text(&answer.result, "daemon_version")?;
+        Ok(helper)
+    }
+
+    /// The helper's release.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Makes a TUN device of `mtu` bytes (576 to 9200), the lowest free hopboxN without a name.
+    /// `label` is for people who list devices. It is down and has no address yet.
+    pub fn create_tun(
+        &mut self,
+        name: Option<&str>,
+        mtu: u16,
+        label: &str,
+    ) -> Result<Lease, HelperError> {
+        let mut args = json!({"mtu": mtu});
+        if let Some(name) = name {
+            args["name"] = json!(name);
+        }
+        if !label.is_empty() {
+            args["label"] = json!(label);
+        }
+        let mut answer = self.exchange("tun.create", args)?;
+        // Any doubt below returns early and closes every descriptor by dropping it.
+        let fd = match (answer.fds.pop(), answer.fds.is_empty()) {
+            (Some(fd), true) => fd,
+            (None, _) => return Err(broken("the device's descriptor did not come")),
+            (Some(_), false) => return Err(broken("more than one descriptor came")),
+        };
+        let lease = Lease {
+            id: text(&answer.result, "lease_id")?,
+            name: text(&answer.result, "name")?,
+            ifindex: number(&answer.result, "ifindex")?,
+            mtu: number(&answer.result, "mtu")?,
+            vnet_hdr: answer.result.get("vnet_hdr") == Some(&Value::Bool(true)),
+            fd: character_device(fd)?,
+        };
+        let (device, vnet_hdr) = tun_state(lease.fd.as_fd())
+            .map_err(|_| broken("the descriptor that came is no TUN device"))?;
+        if device != lease.name || vnet_hdr != lease.vnet_hdr {
+            return Err(broken("the descriptor that came is another device"));
+        }
+        if name.is_some_and(|name| name != device) {
+            return Err(broken("the device has another name than asked for"));
+        }
+        Ok(lease)
+    }
+
+    /// Brings a device up with its own address and the route to its peer.
+    pub fn configure(
+        &mut self,
+        lease: &str,
+        local: Ipv4Addr,
+        peer: Ipv4Addr,
+    ) -> Result<(), HelperError> {
+        let args = json!({"lease_id": lease, "local_ip": local, "peer_ip": peer});
+        self.call("tun.configure", args).map(|_| ())
+    }
+
+    /// Gives a device back, its names included. That it was gone already is no error.
+    pub fn cleanup(&mut self, lease: &str) -> Result<(), HelperError> {
+        self.call("tun.cleanup", json!({"lease_id": lease})).map(|_| ())
+    }
+
+    /// Makes `name` (`<label>.hop`) mean `ip` until the lease or this connection ends.
+    pub fn add_host(&mut self, name: &str, ip: Ipv4Addr, lease: &str) -> Result<(), HelperError> {
+        let args = json!({"name": name, "ip": ip, "lease_id": lease});
+        self.call("hosts.add", args).map(|_| ())
+    }
+
+    /// Takes a name back. That it was gone already is no error.
+    pub fn remove_host(&mut self, name: &str) -> Result<(), HelperError> {
+        self.call("hosts.remove", json!({"name": name})).map(|_| ())
+    }
+
+    /// Whether the helper has hung up: whatever was asked for on this connection is gone. Does
+    /// not wait.
+    pub fn closed(&self) -> bool {
+        poll::look(self.stream.as_fd(), Interest::READ).broken()
+    }
+
+    /// A request whose reply brings no descriptor.
+    fn call(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
+        let answer = self.exchange(op, args)?;
+        match answer.fds.is_empty() {
+            true => Ok(answer),
+            false => Err(broken("a descriptor came that nobody asked for")),
+        }
+    }
+
+    fn exchange(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
+        let id = self.next_id.to_string();
+        self.next_id += 1;
+        let deadline = Instant::now() + TIMEOUT;
+        let sent = self.send(proto::request_line(&id, op, args).as_bytes(), deadline);
+        // A helper that is full or does not admit us may answer and close before it reads: its
+        // words are worth more than our broken pipe.
+        let (line, fds) = match (sent, self.receive(deadline)) {
+            (_, Ok(received)) => received,
+            (Err(e), Err(_)) | (Ok(()), Err(e)) => return Err(e),
+        };
+        let reply = proto::parse_reply(&line).map_err(HelperError::Protocol)?;
+        let error = match reply.outcome {
+            Ok(result) if reply.id == id => return Ok(Answer { result, fds }),
+            Ok(_) => return Err(broken("the reply is to another request")),
+            Err(error) => error,
+        };
+        if !fds.is_empty() {
+            return Err(broken("a descriptor came with an error"));
+        }
+        if error.code == Code::ProtocolVersionMismatch.as_str() {
+            let (ours, theirs, message) = (proto::VERSION, reply.v, error.message);
+            return Err(HelperError::Incompatible { ours, theirs, message });
+        }
+        let (code, message) = (error.code, error.message);
+        Err(HelperError::Op { code, message, field: error.field, retry: error.retry })
+    }
+
+    fn send(&mut self, line: &[u8], deadline: Instant) -> Result<(), HelperError> {
+        let mut rest = line;
+        while !rest.is_empty() {
+            match self.stream.write(rest) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+                Err(e) => self.wait(e, Interest::WRITE, deadline)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// One reply line without its newline, and every descriptor that came on the way.
+    fn receive(&mut self, deadline: Instant) -> Result<(Vec<u8>, Vec<OwnedFd>), HelperError> {
+        let mut line = Vec::new();
+        let mut fds = Vec::new();
+        let mut buf = [0; 4096];
+        while line.len() < proto::MAX_REPLY {
+            let Received { bytes, fds: more, truncated } =
+                match cmsg::receive(&self.stream, &mut buf) {
+                    Ok(received) => received,
+                    Err(e) => {
+                        self.wait(e, Interest::READ, deadline)?;
+                        continue;
+                    }
+                };
+            fds.extend(more);
+            if truncated || fds.len() > 1 {
+                return Err(broken("more descriptors came than may"));
+            }
+            if bytes == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            line.extend(buf.iter().take(bytes));
+            match line.iter().position(|b| *b == b'\n') {
+                Some(end) if end + 1 == line.len() => {
+                    line.pop();
+                    return Ok((line, fds));
+                }
+                Some(_) => return Err(broken("there is text behind the reply")),
+                None => {}
+            }
+        }
+        Err(broken("the reply is too long"))
+    }
+
+    /// After an error that means "not now", waits until the connection is ready again.
+    fn wait(&self, e: io::Error, what: Interest, deadline: Instant) -> Result<(), HelperError> {
+        if e.kind() == io::ErrorKind::Interrupted {
+            return Ok(());
+        }
+        if e.kind() != io::ErrorKind::WouldBlock {
+            return Err(e.into());
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        poll::wait_one(self.stream.as_fd(), what, Some(left))?;
+        Ok(())
+    }
+}
+
+/// The other end closed, whichever way the kernel puts it.
+fn hung_up(e: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(e.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
+}
+
+fn broken(what: &str) -> HelperError {
+    HelperError::Protocol(what.to_string())
+}
+
+fn text(result: &Map<String, Value>, key: &str) -> Result<String, HelperError> {
+    let found = result.get(key).and_then(Value::as_str).map(str::to_string);
+    found.ok_or_else(|| HelperError::Protocol(format!("the reply has no {key}")))
+}
+
+fn number<T: TryFrom<u64>>(result: &Map<String, Value>, key: &str) -> Result<T, HelperError> {
+    let found = result.get(key).and_then(Value::as_u64).and_then(|n| T::try_from(n).ok());
+    found.ok_or_else(|| HelperError::Protocol(format!("the reply has no usable {key}")))
+}
+
+/// Passes a descriptor on if it is a character device, as TUN is; closes it otherwise.
+fn character_device(fd: OwnedFd) -> Result<OwnedFd, HelperError> {
+    let file = File::from(fd);
+    match file.metadata()?.file_type().is_char_device() {
+        true => Ok(OwnedFd::from(file)),
+        false => Err(broken("the descriptor that came is no device")),
+    }
+}

@@ -1,0 +1,75 @@
+//! Unix stream sockets that carry descriptors: connect with a bound, receive with SCM_RIGHTS.
+
+use nix::sys::socket::sockopt::SendTimeout;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
+use nix::sys::time::{TimeVal, TimeValLike};
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// Most descriptors that one receive takes. One is what we want; there is room for a second, so
+/// that "too many" is seen as such and not cut to "one".
+const FDS_MAX: usize = 2;
+
+/// What one receive brought.
+#[derive(Debug)]
+pub struct Received {
+    /// Bytes written to the buffer; 0 when the other end has closed.
+    pub bytes: usize,
+    /// Owned, close-on-exec; dropping the value closes them.
+    pub fds: Vec<OwnedFd>,
+    /// The kernel had to throw descriptors away.
+    pub truncated: bool,
+}
+
+/// Connects to the socket at `path`. Waits at most `timeout` while the other end's queue of
+/// connections is full (then EAGAIN).
+pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    let millis = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+    setsockopt(&fd, SendTimeout, &TimeVal::milliseconds(millis))?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(UnixStream::from(fd))
+}
+
+/// Receives up to `buf.len()` bytes and the descriptors that came with them.
+///
+/// nix's recvmsg is not used: when descriptors were cut it answers an error without handing
+/// out those that did arrive, which would then stay open for ever.
+pub fn receive(stream: &UnixStream, buf: &mut [u8]) -> io::Result<Received> {
+    // u64 for the alignment of cmsghdr; CMSG_SPACE of two descriptors is 24 bytes.
+    let mut control = [0_u64; 8];
+    let mut fds = Vec::new();
+    // SAFETY: buf and control are writable for the lengths given and outlive the call. The
+    // header walk is bounded by msg_controllen, which the kernel set to what it filled. Each
+    // descriptor was installed for us by this very call, so it has no other owner.
+    let (bytes, flags) = unsafe {
+        let mut iov = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+        let mut message: libc::msghdr = zeroed();
+        message.msg_iov = &raw mut iov;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = libc::CMSG_SPACE((FDS_MAX * size_of::<RawFd>()) as u32) as _;
+        let got = libc::recvmsg(stream.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+        let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+        while got >= 0 && !header.is_null() {
+            if ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let len = ((*header).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                let data = libc::CMSG_DATA(header).cast::<RawFd>();
+                for at in 0..len / size_of::<RawFd>() {
+                    fds.push(OwnedFd::from_raw_fd(data.add(at).read_unaligned()));
+                }
+            }
+            header = libc::CMSG_NXTHDR(&raw const message, header);
+        }
+        (got, message.msg_flags)
+    };
+    if bytes < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(Received { bytes: bytes as usize, fds, truncated: flags & libc::MSG_CTRUNC != 0 })
+}
