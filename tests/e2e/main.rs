@@ -1,0 +1,5 @@
+//! Real devices, real sockets, and strangers at the other end. Needs root.
+
+mod interop;
+mod netns;
+mod tunnel;

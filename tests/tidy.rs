@@ -1,0 +1,260 @@
+//! The rules of CONTRIBUTING.md that a program can check.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Files below `dir` with this ending, as paths relative to the root, sorted.
+fn files(dir: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![root().join(dir)];
+    while let Some(dir) = todo.pop() {
+        let Ok(entries) = fs::read_dir(&dir) else { continue };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                todo.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path.strip_prefix(root()).unwrap().to_path_buf());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<PathBuf> {
+    let mut all = files("src", ".rs");
+    all.extend(files("helper", ".rs"));
+    all
+}
+
+fn is_test(path: &Path) -> bool {
+    let p = path.to_string_lossy();
+    p.starts_with("tests/") || p.starts_with("helper/tests/") || p.ends_with("tests.rs")
+}
+
+/// Lines of code, without comments; string contents stay.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(i, l)| (i + 1, l.split("//").next().unwrap_or("")))
+        .filter(|(_, l)| !l.trim().is_empty())
+}
+
+/// The part of a file before its inline tests.
+fn without_tests(text: &str) -> &str {
+    text.find("#[cfg(test)]\nmod tests {").map_or(text, |at| &text[..at])
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let boundary = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(word).any(|(at, _)| {
+        boundary(line[..at].chars().next_back())
+            && boundary(line[at + word.len()..].chars().next())
+    })
+}
+
+fn none(what: &str, found: Vec<String>) {
+    assert!(found.is_empty(), "{what}:\n  {}", found.join("\n  "));
+}
+
+#[test]
+fn unsafe_code_lives_in_the_sys_modules_alone() {
+    let mut found = Vec::new();
+    for path in sources() {
+        let p = path.to_string_lossy();
+        if p.starts_with("src/sys/") || p.starts_with("src/simd/") || p == "helper/src/sys.rs" {
+            continue;
+        }
+        let text = read(&path);
+        found.extend(
+            code(&text)
+                .filter(|(_, l)| has_word(l, "unsafe") && !l.contains("unsafe_"))
+                .map(|(n, l)| format!("{p}:{n}: {}", l.trim())),
+        );
+    }
+    none("unsafe outside its rooms", found);
+}
+
+/// Module → modules of ours that it must never name, and words it must not contain.
+const LAYERS: &[(&str, &[&str], &[&str])] = &[
+    (
+        "src/wg/",
+        &["sys", "tunnel", "helper", "host", "rpc", "session", "agent", "cli"],
+        &["std::time::Instant", "SystemTime", "UdpSocket", "std::thread", "std::env", "std::fs",
+          "libc", "nix", "serde_json", "HashMap", "HashSet", "println", "eprintln"],
+    ),
+    (
+        "src/sys/",
+        &["wg", "tunnel", "helper", "host", "rpc", "session", "agent", "cli"],
+        &["serde_json"],
+    ),
+    (
+        "src/tunnel/",
+        &["helper", "host", "rpc", "session", "agent", "cli"],
+        &["serde_json", "ureq"],
+    ),
+    (
+        "src/helper.rs",
+        &["wg", "tunnel", "host", "rpc", "session", "agent", "cli"],
+        &["ureq"],
+    ),
+    ("src/rpc/", &["wg", "tunnel", "session", "agent", "cli"], &[]),
+    ("src/host/", &["wg", "tunnel", "session", "agent", "cli"], &["ureq"]),
+    ("src/session/", &["wg", "agent", "cli"], &["ureq"]),
+    ("src/agent/", &["wg", "session", "cli"], &["ureq"]),
+    ("src/cli/", &["wg"], &["ureq"]),
+    ("helper/src/", &[], &["hopbox", "nix", "tokio"]),
+];
+
+#[test]
+fn nothing_below_knows_a_name_above() {
+    let mut found = Vec::new();
+    for path in sources() {
+        let p = path.to_string_lossy().into_owned();
+        if is_test(&path) {
+            continue;
+        }
+        let text = read(&path);
+        for (room, modules, words) in LAYERS.iter().filter(|(room, ..)| p.starts_with(room)) {
+            for (n, line) in code(without_tests(&text)) {
+                let named = |m: &&&str| {
+                    line.contains(&format!("crate::{m}::")) || line.contains(&format!("crate::{m};"))
+                };
+                let bad = modules.iter().find(named).or_else(|| {
+                    words.iter().find(|w| has_word(line, w))
+                });
+                if let Some(bad) = bad {
+                    found.push(format!("{p}:{n}: {room} must not use {bad}"));
+                }
+            }
+        }
+        let may_reach_down = p == "src/cli/wg.rs" || p.starts_with("src/cli/selftest");
+        if p.starts_with("src/cli/") && !may_reach_down {
+            for (n, line) in code(without_tests(&text)) {
+                if line.contains("crate::tunnel") || line.contains("crate::sys") {
+                    found.push(format!("{p}:{n}: cli must not use tunnel or sys"));
+                }
+            }
+        }
+    }
+    none("layers", found);
+}
+
+#[test]
+fn lines_are_short_and_nothing_is_left_to_do() {
+    let mut found = Vec::new();
+    let mut all = sources();
+    all.extend(files("tests", ".rs"));
+    for path in all {
+        let p = path.to_string_lossy().into_owned();
+        for (i, line) in read(&path).lines().enumerate() {
+            let width = line.chars().count();
+            if width > 100 && !line.contains('"') {
+                found.push(format!("{p}:{}: {width} columns", i + 1));
+            }
+            // Spelled in two halves, so that this file is no hit.
+            for word in [concat!("todo", "!("), concat!("unimpl", "emented!("), concat!("#[ign", "ore")] {
+                if line.contains(word) {
+                    found.push(format!("{p}:{}: {word}", i + 1));
+                }
+            }
+        }
+    }
+    none("house style", found);
+}
+
+fn rule_ids(text: &str) -> BTreeSet<u32> {
+    let is_digit = |c: &u8| c.is_ascii_digit();
+    let bytes = text.as_bytes();
+    (0..bytes.len())
+        .filter(|&i| bytes[i] == b'R' && (i == 0 || !bytes[i - 1].is_ascii_alphanumeric()))
+        .filter_map(|i| {
+            let digits: Vec<u8> = bytes[i + 1..].iter().copied().take_while(is_digit).collect();
+            let end = bytes.get(i + 1 + digits.len());
+            let whole = !end.is_some_and(|c| c.is_ascii_alphanumeric());
+            (whole && (2..=3).contains(&digits.len()))
+                .then(|| String::from_utf8(digits).unwrap().parse().unwrap())
+        })
+        .collect()
+}
+
+/// Ids in comments; "R38–R40" and "R38-R40" name all three.
+fn ids_in_comments(text: &str) -> BTreeSet<u32> {
+    let mut ids = BTreeSet::new();
+    for line in text.lines() {
+        let Some(at) = line.find("//") else { continue };
+        let comment = &line[at..];
+        ids.extend(rule_ids(comment));
+        for dash in ["–", "-"] {
+            for (at, _) in comment.match_indices(dash) {
+                let from = comment[..at].rsplit(|c: char| !c.is_alphanumeric()).next();
+                let to = comment[at + dash.len()..].split(|c: char| !c.is_alphanumeric()).next();
+                let id = |s: Option<&str>| s?.strip_prefix('R')?.parse::<u32>().ok();
+                if let (Some(from), Some(to)) = (id(from), id(to)) {
+                    ids.extend(from..=to);
+                }
+            }
+        }
+    }
+    ids
+}
+
+fn ids_in<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> BTreeSet<u32> {
+    paths.flat_map(|p| ids_in_comments(&read(p))).collect()
+}
+
+#[test]
+fn rule_ids_in_comments_are_rules() {
+    let rules = rule_ids(&read("src/wg/RULES.md"));
+    assert_eq!(rules, (1..=101).collect());
+    let mut all = files("src/wg", ".rs");
+    all.extend(files("src/tunnel", ".rs"));
+    all.extend(files("tests/wg", ".rs"));
+    let strange: Vec<_> = ids_in(all.iter()).difference(&rules).map(|r| format!("R{r}")).collect();
+    none("no such rule", strange);
+}
+
+#[test]
+fn every_crate_of_the_lock_file_has_its_reason() {
+    let ledger = read("CONTRIBUTING.md");
+    let lock = read("Cargo.lock");
+    let names: Vec<_> = lock
+        .lines()
+        .filter_map(|l| l.strip_prefix("name = \"")?.strip_suffix('"'))
+        .filter(|n| !matches!(*n, "hopbox" | "hop-helper"))
+        .collect();
+    assert!(names.len() > 20, "the lock file was read");
+    let missing = names.iter().filter(|n| !ledger.contains(&format!("`{n}`")));
+    none("crates without a line in CONTRIBUTING.md", missing.map(|n| n.to_string()).collect());
+    let twice = names.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0].to_string());
+    none("crates in two versions", twice.collect());
+}
+
+#[test]
+fn the_helper_has_two_crates_and_no_name_of_ours() {
+    let manifest = read("helper/Cargo.toml");
+    let deps = manifest.split("[dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let names: BTreeSet<_> =
+        deps.lines().filter_map(|l| Some(l.split_once('=')?.0.trim())).collect();
+    assert_eq!(names, BTreeSet::from(["libc", "serde_json"]));
+}
+
+#[test]
+fn the_readme_and_ci_name_the_same_commands() {
+    let readme = read("README.md");
+    for command in ["make demo", "make check"] {
+        assert!(readme.contains(command), "README.md: {command}");
+    }
+    assert!(read(".ci/run").contains("make check"));
+}
