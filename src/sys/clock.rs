@@ -1,7 +1,9 @@
 //! Boot clock (runs on during suspend), wall clock, and a timer on the boot clock.
 
 use nix::sys::time::TimeSpec;
-use nix::sys::timerfd::{ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use nix::sys::timerfd::{
+    ClockId as TimerClock, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags,
+};
 use nix::time::{ClockId, clock_gettime};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -70,11 +72,15 @@ mod tests {
         let t = BootTimer::new().expect("timerfd");
         let start = boot_nanos();
         t.set(start + 20_000_000).expect("set");
-        assert!(poll::wait_one(t.as_fd(), Interest::READ, Some(Duration::from_secs(2))).expect("poll"));
+        assert!(
+            poll::wait_one(t.as_fd(), Interest::READ, Some(Duration::from_secs(2))).expect("poll")
+        );
         assert!(boot_nanos() >= start + 20_000_000);
         t.drain();
         assert!(!poll::wait_one(t.as_fd(), Interest::READ, Some(Duration::ZERO)).expect("poll"));
         t.set(1).expect("a past moment fires at once");
-        assert!(poll::wait_one(t.as_fd(), Interest::READ, Some(Duration::from_secs(2))).expect("poll"));
+        assert!(
+            poll::wait_one(t.as_fd(), Interest::READ, Some(Duration::from_secs(2))).expect("poll")
+        );
     }
 }

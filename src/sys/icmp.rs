@@ -57,7 +57,9 @@ impl Echo {
         p[6..8].copy_from_slice(&seq.to_be_bytes());
         if !self.v6 {
             // ICMPv6 checksums are the kernel's business: they cover the address it picks.
-            let sum = p.chunks_exact(2).fold(0u32, |s, w| s + u32::from(u16::from_be_bytes([w[0], w[1]])));
+            let sum = p
+                .chunks_exact(2)
+                .fold(0u32, |s, w| s + u32::from(u16::from_be_bytes([w[0], w[1]])));
             let folded = (sum & 0xffff) + (sum >> 16);
             p[2..4].copy_from_slice(&(!(folded as u16)).to_be_bytes());
         }

@@ -17,7 +17,8 @@ impl FileWatch {
     pub fn new(path: &Path) -> io::Result<FileWatch> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         // A file that is still open is not "deleted" when its name goes; its link count changes.
-        let what = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
+        let what =
+            AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
         inotify.add_watch(path, what)?;
         let identity = identity_of(path)?;
         Ok(FileWatch { inotify, path: path.to_owned(), identity })
@@ -60,7 +61,9 @@ mod tests {
         let watch = FileWatch::new(&path).expect("watch");
         assert!(!watch.gone());
         std::fs::remove_file(&path).expect("remove");
-        assert!(wait_one(watch.as_fd(), Interest::READ, Some(Duration::from_secs(2))).expect("poll"));
+        assert!(
+            wait_one(watch.as_fd(), Interest::READ, Some(Duration::from_secs(2))).expect("poll")
+        );
         assert!(watch.gone());
     }
 }

@@ -85,6 +85,14 @@ pub fn mtu(name: &str) -> io::Result<u32> {
     Ok(u32::from_ne_bytes([a, b, c, d]))
 }
 
+/// Needs CAP_NET_ADMIN.
+pub fn set_mtu(name: &str, mtu: u32) -> io::Result<()> {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::UNSPECIFIED, 0))?;
+    let mut request = request_for(name)?;
+    request.data[..4].copy_from_slice(&mtu.to_ne_bytes());
+    on_request(socket.as_fd(), libc::SIOCSIFMTU as _, &mut request)
+}
+
 /// Index of an interface of this network namespace, if there is one of that name.
 pub fn index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok()
@@ -94,7 +102,9 @@ fn request_for(name: &str) -> io::Result<Request> {
     let mut request = Request { name: [0; NAME_LEN], data: [0; 24] };
     match request.name.get_mut(..name.len()) {
         // The name must end in a zero byte.
-        Some(room) if name.len() < NAME_LEN && !name.is_empty() => room.copy_from_slice(name.as_bytes()),
+        Some(room) if name.len() < NAME_LEN && !name.is_empty() => {
+            room.copy_from_slice(name.as_bytes())
+        }
         _ => return Err(io::ErrorKind::InvalidInput.into()),
     }
     Ok(request)

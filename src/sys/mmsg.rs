@@ -103,6 +103,7 @@ impl Batch {
         let header = self.headers.get(i)?;
         let named = (header.msg_hdr.msg_namelen as usize).min(NAME_LEN);
         let from = read_name(self.names.get(i)?.0.get(..named)?)?;
+        #[allow(clippy::unnecessary_cast)] // musl has it as u32
         let filled = (header.msg_hdr.msg_controllen as usize).min(CONTROL_LEN);
         let (local, tos) = read_control(self.controls.get(i)?.0.get(..filled)?);
         let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
@@ -122,7 +123,11 @@ impl Batch {
         for i in 0..n {
             let m = message(i);
             if m.to.is_ipv4() != (socket.family() == Family::V4) {
-                return if i == 0 { Err(io::ErrorKind::InvalidInput.into()) } else { self.push(socket, i) };
+                return if i == 0 {
+                    Err(io::ErrorKind::InvalidInput.into())
+                } else {
+                    self.push(socket, i)
+                };
             }
             let named = write_name(&mut self.names[i].0, &m.to);
             let filled = write_control(&mut self.controls[i].0, &m);
@@ -221,7 +226,13 @@ fn write_control(out: &mut [u8; CONTROL_LEN], m: &Outgoing<'_>) -> usize {
 }
 
 /// The messages written above need 36 + 4 and 24 bytes, so they always fit.
-fn put_control(out: &mut [u8; CONTROL_LEN], at: usize, level: i32, kind: i32, data: &[u8]) -> usize {
+fn put_control(
+    out: &mut [u8; CONTROL_LEN],
+    at: usize,
+    level: i32,
+    kind: i32,
+    data: &[u8],
+) -> usize {
     let len = CONTROL_HEADER + data.len();
     let end = at + len.next_multiple_of(WORD);
     let Some(room) = out.get_mut(at..end) else { return at };

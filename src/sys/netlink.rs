@@ -1,7 +1,9 @@
 //! Link, address and route changes, as rtnetlink tells them. Listens only, asks nothing.
 
 use super::ioctl;
-use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket};
+use nix::sys::socket::{
+    AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, socket,
+};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -78,16 +80,17 @@ pub fn link_mtu(name: &str) -> Option<u32> {
 /// Stops at the first message that does not fit: nothing after it can be trusted.
 fn parse(mut rest: &[u8], out: &mut Vec<Event>) {
     while let Some((message, next)) = split(rest, u32_at(rest, 0), HEADER_LEN) {
-        let kind = message.get(4..6).and_then(|b| b.first_chunk()).map_or(0, |b| u16::from_ne_bytes(*b));
+        let kind =
+            message.get(4..6).and_then(|b| b.first_chunk()).map_or(0, |b| u16::from_ne_bytes(*b));
         let body = message.get(HEADER_LEN..).unwrap_or_default();
         match kind {
             libc::RTM_NEWLINK => out.extend(link(body)),
             libc::RTM_DELLINK => out.extend(u32_at(body, 4).map(|index| Event::LinkGone { index })),
-            libc::RTM_NEWADDR | libc::RTM_DELADDR | libc::RTM_NEWROUTE | libc::RTM_DELROUTE => {
+            libc::RTM_NEWADDR | libc::RTM_DELADDR | libc::RTM_NEWROUTE | libc::RTM_DELROUTE
                 // A burst of them is one fact.
-                if out.last() != Some(&Event::PathChanged) {
-                    out.push(Event::PathChanged);
-                }
+                if out.last() != Some(&Event::PathChanged) =>
+            {
+                out.push(Event::PathChanged);
             }
             _ => {}
         }

@@ -39,7 +39,8 @@ impl Signals {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let _published = write.into_raw_fd();
-        let action = SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
+        let action =
+            SigAction::new(SigHandler::Handler(note), SaFlags::SA_RESTART, SigSet::empty());
         for (_, signal) in ALL.iter().filter(|(k, _)| kinds.contains(k)) {
             // SAFETY: the handler only loads an atomic and calls write(2), both of which are
             // async-signal-safe, and restores errno.
@@ -49,7 +50,7 @@ impl Signals {
     }
 
     /// The next signal that came, if any.
-    pub fn next(&mut self) -> Option<Kind> {
+    pub fn take(&mut self) -> Option<Kind> {
         let mut byte = [0u8; 1];
         match self.0.read(&mut byte) {
             Ok(1) => ALL.iter().find(|(_, s)| *s as i32 == i32::from(byte[0])).map(|(k, _)| *k),
@@ -90,9 +91,9 @@ mod tests {
     fn a_signal_becomes_readable() {
         let mut s = Signals::catch(&[Kind::Hangup]).expect("first catch");
         assert!(Signals::catch(&[Kind::Hangup]).is_err());
-        assert_eq!(s.next(), None);
+        assert_eq!(s.take(), None);
         send(std::process::id(), Kind::Hangup).expect("kill");
         assert!(wait_one(s.as_fd(), Interest::READ, Some(Duration::from_secs(2))).expect("poll"));
-        assert_eq!(s.next(), Some(Kind::Hangup));
+        assert_eq!(s.take(), Some(Kind::Hangup));
     }
 }

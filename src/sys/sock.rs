@@ -32,7 +32,11 @@ impl Udp {
             Family::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
         };
         let fd = socket::socket(
-            if family == Family::V4 { socket::AddressFamily::Inet } else { socket::AddressFamily::Inet6 },
+            if family == Family::V4 {
+                socket::AddressFamily::Inet
+            } else {
+                socket::AddressFamily::Inet6
+            },
             socket::SockType::Datagram,
             socket::SockFlag::SOCK_CLOEXEC | socket::SockFlag::SOCK_NONBLOCK,
             None,
@@ -115,6 +119,7 @@ fn set_buffers(fd: &OwnedFd) {
 fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     let len = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the option value is one i32 that outlives the call, and `len` is its size.
-    let r = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    let r =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -1,0 +1,69 @@
+//! The configuration a tunnel starts with, as a value and as configuration text.
+
+use super::uapi::{put, put_key};
+use std::net::{IpAddr, SocketAddr};
+use zeroize::{Zeroize, Zeroizing};
+
+/// One peer. Wiped with the [`Config`] it is part of.
+#[derive(Clone, Default)]
+pub struct PeerConfig {
+    pub public_key: [u8; 32],
+    pub preshared_key: Option<[u8; 32]>,
+    pub endpoint: Option<SocketAddr>,
+    pub allowed_ips: Vec<(IpAddr, u8)>,
+    /// Seconds; 0 for off.
+    pub persistent_keepalive: u16,
+}
+
+/// What [`super::start`] needs to know. Wiped on drop.
+#[derive(Clone, Default)]
+pub struct Config {
+    /// All zero for none.
+    pub private_key: [u8; 32],
+    /// 0 for one of the system's choice.
+    pub listen_port: u16,
+    pub peers: Vec<PeerConfig>,
+}
+
+impl Config {
+    /// The body of a `set=1` request that makes a device exactly this.
+    pub fn to_uapi(&self) -> Zeroizing<String> {
+        let prefixes: usize = self.peers.iter().map(|p| p.allowed_ips.len()).sum();
+        // Enough that the text never moves and leaves keys behind.
+        let size = 256 + 512 * self.peers.len() + 64 * prefixes;
+        let mut text = Zeroizing::new(String::with_capacity(size));
+        put_key(&mut text, "private_key", &self.private_key);
+        put(&mut text, "listen_port", self.listen_port);
+        put(&mut text, "replace_peers", true);
+        for peer in &self.peers {
+            peer.write(&mut text);
+        }
+        text
+    }
+}
+
+impl PeerConfig {
+    fn write(&self, text: &mut String) {
+        put_key(text, "public_key", &self.public_key);
+        if let Some(key) = &self.preshared_key {
+            put_key(text, "preshared_key", key);
+        }
+        if let Some(endpoint) = self.endpoint {
+            put(text, "endpoint", endpoint);
+        }
+        put(text, "persistent_keepalive_interval", self.persistent_keepalive);
+        put(text, "replace_allowed_ips", true);
+        for (ip, len) in &self.allowed_ips {
+            put(text, "allowed_ip", format_args!("{ip}/{len}"));
+        }
+    }
+}
+
+impl Drop for Config {
+    fn drop(&mut self) {
+        self.private_key.zeroize();
+        for peer in &mut self.peers {
+            peer.preshared_key.zeroize();
+        }
+    }
+}

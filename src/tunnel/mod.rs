@@ -1,0 +1,190 @@
+//! The shell that moves bytes: a `wg::Device` on a thread of its own, between a TUN and UDP.
+//!
+//! Reading order: `run` (the loop) → `tun`, `udp` (the outside world) → `outside`, `ring`, `burst`
+//! (what waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`, `stats`
+//! (the way in for other threads) → `uapi`, `config` (configuration text) → `standalone`
+//! (`hop wg`). Nothing here knows hosts, sessions or the helper: the TUN comes as a descriptor.
+
+mod burst;
+mod clock;
+mod config;
+mod entropy;
+mod mailbox;
+mod offload;
+mod outside;
+mod ring;
+mod run;
+pub mod standalone;
+mod stats;
+mod tun;
+mod uapi;
+mod udp;
+
+pub use crate::wg::{Wall, public_key};
+pub use config::{Config, PeerConfig};
+pub use stats::{PeerState, Status};
+
+use crate::sys::poll::{self, Interest};
+use crate::sys::{code, errno, ioctl, random};
+use crate::wg::Device;
+use mailbox::{Command, Outlet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// How long to wait for an answer of the data plane, and for its end.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A request with a quarter of a million prefixes takes longer.
+const SET_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A TUN interface that somebody opened for us. The tunnel owns and closes it.
+pub struct TunDevice {
+    pub fd: OwnedFd,
+    pub name: String,
+    pub mtu: u16,
+    /// Packets carry a virtio-net header of 10 bytes.
+    pub vnet_hdr: bool,
+}
+
+/// Why a tunnel ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// By [`Tunnel::stop`], or because the handle was dropped.
+    Asked,
+    /// The interface was deleted, or its owner took it back.
+    DeviceGone,
+    Failed(String),
+}
+
+/// A running tunnel; dropping it stops it.
+pub struct Tunnel {
+    outlet: Outlet,
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    /// Its other end is closed when the thread ends.
+    end: OwnedFd,
+}
+
+/// What the thread tells outside of the mailbox.
+struct Shared {
+    port: AtomicU16,
+    ended: Mutex<Option<Stopped>>,
+}
+
+/// Start the data plane on a thread of its own. The interface need not be up yet: the protocol
+/// runs whenever it is. Errors: no socket to be had (the port is taken), or `config` refused.
+pub fn start(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
+    let link = (tun.name.clone(), tun.mtu);
+    let tun = tun::Tun::new(tun)?;
+    let udp = udp::Udp::bind(config.listen_port)?;
+    let device = Device::new(Box::new(entropy::System::new()?));
+    let (outlet, inlet) = mailbox::pair()?;
+    let shared = Arc::new(Shared { port: AtomicU16::new(0), ended: Mutex::new(None) });
+    let mut plane = run::Loop::new(link, tun, udp, device, inlet, shared.clone())?;
+    // A port of the system's choice is chosen already, and asking for it again would be a change.
+    let port = shared.port.load(Ordering::Relaxed);
+    let mut request = understand(&config.to_uapi()).map_err(io::Error::from_raw_os_error)?;
+    request.listen_port = Some(port);
+    plane.configure(&request).map_err(io::Error::from_raw_os_error)?;
+    drop(request);
+    let (end, other_end) = poll::pipe()?;
+    let reporter = shared.clone();
+    let thread = std::thread::Builder::new().name("data-plane".into()).spawn(move || {
+        let why = plane.run();
+        // The interface must be gone before anybody learns that the tunnel is.
+        drop(plane);
+        *reporter.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+        drop(other_end);
+    })?;
+    Ok(Tunnel { outlet, thread: Some(thread), shared, end })
+}
+
+impl Tunnel {
+    /// Apply the body of a `set=1` request; the error is an error number. Nothing is applied if
+    /// any line is refused.
+    pub fn set(&self, body: &str) -> Result<(), i32> {
+        let request = Box::new(understand(body)?);
+        let done = self.outlet.ask(|reply| Command::Set(request, reply), SET_PATIENCE);
+        done.map_err(|e| unanswered(&e))?
+    }
+
+    /// The answer to a `get=1` request, without its errno line. Contains every key.
+    pub fn get(&self) -> io::Result<Zeroizing<String>> {
+        self.outlet.ask(Command::Get, PATIENCE)
+    }
+
+    pub fn status(&self) -> io::Result<Status> {
+        self.outlet.ask(Command::Status, PATIENCE)
+    }
+
+    /// An address or the network changed, or the machine woke up: bind anew and handshake.
+    pub fn network_changed(&self) {
+        // A full queue or an ended thread: there is nothing to tell then.
+        let _ = self.outlet.post(Command::NetworkChanged);
+    }
+
+    pub fn listen_port(&self) -> u16 {
+        self.shared.port.load(Ordering::Relaxed)
+    }
+
+    /// Stop and wait at most 1 s; why it ended, or None if it did not end in that time.
+    pub fn stop(&mut self) -> Option<Stopped> {
+        let _ = self.outlet.post(Command::Stop);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            // A signal may end this wait early.
+            match poll::wait_one(self.end.as_fd(), Interest::READ, Some(left)) {
+                Ok(true) => break,
+                Ok(false) if !left.is_zero() => {}
+                _ => return self.ended(),
+            }
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        self.ended()
+    }
+
+    /// Why the thread ended, if it did.
+    pub fn ended(&self) -> Option<Stopped> {
+        self.shared.ended.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Becomes readable (hangs up) when the thread ends.
+    pub fn end_fd(&self) -> BorrowedFd<'_> {
+        self.end.as_fd()
+    }
+}
+
+impl Drop for Tunnel {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A new private key, clamped.
+pub fn generate_key() -> io::Result<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0u8; 32]);
+    random::fill(&mut key[..])?;
+    key[0] &= 248;
+    key[31] = (key[31] & 127) | 64;
+    Ok(key)
+}
+
+fn understand(body: &str) -> Result<uapi::Request, i32> {
+    uapi::Request::parse(body, &ioctl::index)
+}
+
+fn unanswered(e: &io::Error) -> i32 {
+    match e.kind() {
+        io::ErrorKind::TimedOut => code::ETIMEDOUT,
+        io::ErrorKind::WouldBlock => code::EBUSY,
+        io::ErrorKind::BrokenPipe => code::ENODEV,
+        _ => errno(e),
+    }
+}

@@ -1,0 +1,447 @@
+//! The loop of the data plane: the one place that sleeps, and where the operating system and the
+//! protocol meet.
+//!
+//! One thread owns the device, the TUN and the sockets; there is no lock on the way of a packet.
+//! Each turn serves what is ready within fixed budgets: commands, links, TUN, wire, handshakes,
+//! deadlines, in this order, so that data goes before handshakes (R42) and nobody starves.
+
+use super::burst::{Burst, SLOTS};
+use super::clock::Clock;
+use super::mailbox::{COMMANDS, Command, Inlet};
+use super::outside::Outside;
+use super::ring::Ring;
+use super::stats::{self, Status};
+use super::tun::{Trouble, Tun};
+use super::uapi::{self, Request};
+use super::udp::Udp;
+use super::{Shared, Stopped};
+use crate::sys::netlink::{Event, Monitor};
+use crate::sys::poll::{self, Interest};
+use crate::sys::sock::Family;
+use crate::sys::{errno, ioctl};
+use crate::wg::{self, Arrival, Class, Device, Inbound, Local, Now, Outbound};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Handshake messages opened in one turn: each costs up to 0.2 ms, which is 50 data packets.
+const HANDSHAKES: usize = 4;
+/// How often to look at an interface whose link messages we cannot see.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// A deadline that is still due after it was served waits at least this long.
+const CLAMP: Duration = Duration::from_millis(1);
+/// Pause after an error that says nothing about when to try again.
+const PAUSE: Duration = Duration::from_millis(10);
+
+pub(super) struct Loop {
+    device: Device,
+    outside: Outside,
+    clock: Clock,
+    inlet: Inlet,
+    link: Link,
+    /// Packets from the TUN, sealed in place, until they are sent.
+    outgoing: Burst,
+    /// Datagrams from the wire, opened in place.
+    incoming: Burst,
+    ring: Ring,
+    ready: Ready,
+    /// The interface is in trouble that says nothing about its end: pause before the next turn.
+    pausing: bool,
+    clamped: u64,
+    shared: Arc<Shared>,
+}
+
+/// What is known of the interface.
+struct Link {
+    name: String,
+    index: Option<u32>,
+    mtu: u16,
+    /// None where netlink is closed to us.
+    monitor: Option<Monitor>,
+    /// It is in our network namespace, so that the monitor sees it.
+    here: bool,
+}
+
+/// What the last poll found.
+#[derive(Default)]
+struct Ready {
+    states: Vec<Interest>,
+    tun: bool,
+    v4: bool,
+    v6: bool,
+    link: bool,
+}
+
+impl Link {
+    /// Whether a message is about our interface. One that left us may have come back; then its
+    /// name must be right too, for the index may be somebody else's by now.
+    fn is(&self, index: u32, name: Option<&str>) -> bool {
+        Some(index) == self.index && (self.here || name == Some(&self.name))
+    }
+}
+
+#[allow(clippy::wrong_self_convention)] // `from_tun` and `from_wire` name a direction here
+impl Loop {
+    pub fn new(
+        (name, mtu): (String, u16),
+        tun: Tun,
+        udp: Udp,
+        device: Device,
+        inlet: Inlet,
+        shared: Arc<Shared>,
+    ) -> io::Result<Loop> {
+        let index = ioctl::index(&name);
+        let monitor = Monitor::open().ok();
+        let here = index.is_some() && monitor.is_some();
+        let mut this = Loop {
+            device,
+            outside: Outside::new(tun, udp),
+            clock: Clock::new()?,
+            inlet,
+            link: Link { name, index, mtu, monitor, here },
+            outgoing: Burst::new(),
+            incoming: Burst::new(),
+            ring: Ring::new(),
+            ready: Ready::default(),
+            pausing: false,
+            clamped: 0,
+            shared,
+        };
+        this.device.set_mtu(mtu);
+        this.publish_port();
+        Ok(this)
+    }
+
+    /// Until asked to stop, or until the device is gone.
+    pub fn run(&mut self) -> Stopped {
+        let mut now = self.clock.now();
+        self.follow_link(now);
+        loop {
+            self.arm(now);
+            if let Err(e) = self.wait() {
+                return Stopped::Failed(format!("poll failed: {e}"));
+            }
+            now = self.clock.now();
+            if let Some(why) = self.turn(now) {
+                self.device.stop();
+                return why;
+            }
+        }
+    }
+
+    /// Carry out a whole configuration request. The port comes first: it is the one part that the
+    /// system may refuse, and then nothing is changed.
+    fn apply(&mut self, now: Now, request: &Request) -> Result<(), i32> {
+        if let Some(port) = request.listen_port.filter(|p| *p != self.outside.udp.port()) {
+            self.outside.udp.rebind(port).map_err(|e| match e.raw_os_error() {
+                Some(code) => code,
+                None => crate::sys::code::EADDRINUSE,
+            })?;
+            self.publish_port();
+        }
+        if let Some(mark) = request.fwmark.filter(|m| *m != self.outside.udp.mark()) {
+            self.outside.udp.set_mark(mark).map_err(|e| errno(&e))?;
+        }
+        if let Some(key) = request.private_key {
+            let key = Some(key).filter(|k| *k != [0; 32]);
+            self.device.set_private_key(now, key, &mut self.outside);
+        }
+        if request.replace_peers {
+            self.device.remove_all_peers();
+        }
+        for peer in &request.peers {
+            let done = self.device.update_peer(now, peer, &mut self.outside);
+            done.map_err(|e| uapi::refused(&e))?;
+        }
+        self.outside.flush();
+        Ok(())
+    }
+
+    /// [`Loop::apply`] before the thread exists.
+    pub fn configure(&mut self, request: &Request) -> Result<(), i32> {
+        self.apply(self.clock.now(), request)
+    }
+
+    fn turn(&mut self, now: Now) -> Option<Stopped> {
+        if let Some(why) = self.commands(now) {
+            return Some(why);
+        }
+        if self.ready.link {
+            self.link_events(now);
+        }
+        if self.ready.tun && self.device.is_running() {
+            self.from_tun(now);
+        }
+        if self.ready.v4 {
+            self.from_wire(now, Family::V4);
+        }
+        if self.ready.v6 {
+            self.from_wire(now, Family::V6);
+        }
+        self.handshakes(now);
+        self.deadlines(now);
+        self.outside.flush();
+        for why in self.outside.take_lost() {
+            self.device.note_drop(why);
+        }
+        self.trouble(now)
+    }
+
+    /// Sleep until something is ready; fill `ready`.
+    fn wait(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.pausing) {
+            std::thread::sleep(PAUSE);
+        }
+        let running = self.device.is_running();
+        // A stopped device waits to be able to write: that is how a TUN says that it is up.
+        let tun = if running { Interest::READ } else { Interest::WRITE };
+        let mut fds = vec![
+            (self.inlet.as_fd(), Interest::READ),
+            (self.clock.as_fd(), Interest::READ),
+            (self.outside.tun.as_fd(), tun),
+        ];
+        let v4 = self.outside.udp.fd(Family::V4).map(|fd| fds.push((fd, Interest::READ)));
+        let v6 = self.outside.udp.fd(Family::V6).map(|fd| fds.push((fd, Interest::READ)));
+        if let Some(monitor) = &self.link.monitor {
+            fds.push((monitor.as_fd(), Interest::READ));
+        }
+        let timeout = match (self.ring.is_empty(), self.link.here) {
+            (false, _) => Some(Duration::ZERO),
+            (true, false) => Some(LOOK_INTERVAL),
+            (true, true) => None,
+        };
+        poll::wait(&fds, &mut self.ready.states, timeout)?;
+        let mut states = self.ready.states.iter().map(|s| s.any());
+        let mut next = || states.next().unwrap_or(false);
+        let (mail, timer) = (next(), next());
+        self.ready.tun = next();
+        self.ready.v4 = v4.is_some() && next();
+        self.ready.v6 = v6.is_some() && next();
+        self.ready.link = self.link.monitor.is_some() && next();
+        if mail {
+            self.inlet.drain();
+        }
+        if timer {
+            self.clock.fired();
+        }
+        Ok(())
+    }
+
+    fn commands(&mut self, now: Now) -> Option<Stopped> {
+        for _ in 0..COMMANDS {
+            match self.inlet.take()? {
+                Command::Stop => return Some(Stopped::Asked),
+                Command::Set(request, reply) => {
+                    // Who asked may have given up waiting; that changes nothing here.
+                    let _ = reply.try_send(self.apply(now, &request));
+                }
+                Command::Get(reply) => {
+                    let (port, mark) = (self.outside.udp.port(), self.outside.udp.mark());
+                    let _ = reply.try_send(uapi::describe(&self.device, port, mark));
+                }
+                Command::Status(reply) => {
+                    let _ = reply.try_send(self.status(now));
+                }
+                Command::NetworkChanged => self.network_changed(now),
+            }
+        }
+        None
+    }
+
+    fn network_changed(&mut self, now: Now) {
+        // Without sockets nothing works, but the next change may bring them back.
+        let _ = self.outside.udp.renew();
+        self.publish_port();
+        self.device.network_changed(now, &mut self.outside);
+    }
+
+    fn from_tun(&mut self, now: Now) {
+        let mut batch: [Option<(wg::Endpoint, u8, usize)>; SLOTS] = [None; SLOTS];
+        let mut used = 0;
+        for _ in 0..SLOTS {
+            let slot = self.outgoing.slot_mut(used);
+            let len = match self.outside.tun.read(slot) {
+                Ok(len) => len,
+                Err(Trouble::Wait) => break,
+                Err(Trouble::Refused) => {
+                    self.device.note_drop(wg::Drop::TunMalformed);
+                    continue;
+                }
+                Err(trouble) => {
+                    self.outside.trouble = Some(trouble);
+                    break;
+                }
+            };
+            let sealed = self.device.from_tun(now, slot, len, &mut self.outside);
+            if let (Outbound::Send { to, tos, len }, Some(entry)) = (sealed, batch.get_mut(used)) {
+                *entry = Some((to, tos, len));
+                used += 1;
+            }
+        }
+        // What the device sent on its own meanwhile comes first: it concerns earlier packets.
+        self.outside.flush();
+        let Outside { udp, lost, .. } = &mut self.outside;
+        let nowhere = (wg::Endpoint { remote: ([0, 0, 0, 0], 0).into(), local: None }, 0, 0);
+        let message = |i: usize| {
+            let (to, tos, len) = batch.get(i).copied().flatten().unwrap_or(nowhere);
+            (to, tos, self.outgoing.slot(i).get(..len).unwrap_or_default())
+        };
+        udp.send(used, message, lost);
+    }
+
+    fn from_wire(&mut self, now: Now, family: Family) {
+        let n = match self.outside.udp.receive(family, self.incoming.space()) {
+            Ok(n) => n,
+            Err(e) => {
+                // Reading has cleared a pending error; one that stays must not make us spin.
+                let known = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
+                self.pausing |= !known.contains(&e.kind());
+                return;
+            }
+        };
+        for i in 0..n {
+            let Some(got) = self.outside.udp.received(i) else { continue };
+            if got.truncated {
+                self.device.note_drop(wg::Drop::Oversize);
+                continue;
+            }
+            let local = got.local.map(|(ip, ifindex)| Local { ip, ifindex });
+            let from = Arrival { remote: got.from, local, ecn: got.tos & 3 };
+            let slot = self.incoming.slot_mut(i);
+            let Some(datagram) = slot.get_mut(..got.len) else { continue };
+            match wg::classify(datagram) {
+                Class::Handshake if self.device.is_running() => {
+                    if !self.ring.push(datagram, from) {
+                        self.device.note_drop(wg::Drop::RingFull);
+                    }
+                }
+                _ => {
+                    let opened = self.device.from_wire(now, datagram, &from, &mut self.outside);
+                    if let Inbound::Packet { start, len } = opened {
+                        let written = self.outside.tun.write_within(datagram, start, len);
+                        self.outside.note_tun(written);
+                    }
+                }
+            }
+        }
+    }
+
+    fn handshakes(&mut self, now: Now) {
+        for _ in 0..HANDSHAKES {
+            let waiting = self.ring.len();
+            let Some((mut datagram, from)) = self.ring.pop() else { return };
+            self.device.set_queued(now, waiting);
+            self.device.from_wire(now, datagram.bytes(), &from, &mut self.outside);
+        }
+    }
+
+    fn deadlines(&mut self, now: Now) {
+        if self.device.next_deadline().is_some_and(|(at, _)| at <= now.boot) {
+            self.device.on_time(now, &mut self.outside);
+        }
+    }
+
+    /// Set the timer for the next deadline, which must lie ahead: a due one would make the loop
+    /// spin.
+    fn arm(&mut self, now: Now) {
+        let Some((at, why)) = self.device.next_deadline() else { return };
+        if at > now.boot {
+            return self.clock.arm(Some(at));
+        }
+        // Something may have set it after deadlines were served: once more, and then it is a bug.
+        self.device.on_time(now, &mut self.outside);
+        self.outside.flush();
+        let next = self.device.next_deadline().map(|(at, _)| at);
+        if next.is_some_and(|at| at <= now.boot) {
+            debug_assert!(false, "deadline '{why}' is due again after it was served");
+            self.clamped = self.clamped.saturating_add(1);
+        }
+        self.clock.arm(next.map(|at| at.max(now.boot.after(CLAMP))));
+    }
+
+    fn link_events(&mut self, now: Now) {
+        let mut events = Vec::new();
+        if let Some(monitor) = &mut self.link.monitor {
+            monitor.read(&mut events);
+        }
+        for event in events {
+            match event {
+                Event::Link { index, name, up, mtu } if self.link.is(index, name.as_deref()) => {
+                    self.link.here = true;
+                    self.link.name = name.unwrap_or_else(|| std::mem::take(&mut self.link.name));
+                    self.note_mtu(mtu);
+                    // Down and up again within one turn still ends every session (R95).
+                    if !up {
+                        self.down();
+                    }
+                }
+                Event::LinkGone { index } if Some(index) == self.link.index => {
+                    self.link.here = false;
+                }
+                Event::PathChanged => self.outside.udp.forget_pins(),
+                Event::Lost => {
+                    self.outside.udp.forget_pins();
+                    self.note_mtu(ioctl::mtu(&self.link.name).ok());
+                }
+                Event::Link { .. } | Event::LinkGone { .. } => {}
+            }
+        }
+        self.follow_link(now);
+    }
+
+    fn note_mtu(&mut self, mtu: Option<u32>) {
+        if let Some(mtu) = mtu.and_then(|m| u16::try_from(m).ok()) {
+            self.link.mtu = mtu;
+            self.device.set_mtu(mtu);
+        }
+    }
+
+    /// Make the device run exactly while the interface is up.
+    fn follow_link(&mut self, now: Now) {
+        match (self.outside.tun.is_up(), self.device.is_running()) {
+            (true, false) => self.device.start(now, &mut self.outside),
+            (false, true) => self.down(),
+            _ => {}
+        }
+    }
+
+    fn down(&mut self) {
+        self.device.stop();
+        self.ring.clear();
+    }
+
+    /// What the turn met at the TUN.
+    fn trouble(&mut self, now: Now) -> Option<Stopped> {
+        let idle = !self.device.is_running() && self.ready.tun;
+        let met = self.outside.trouble.take();
+        if met.is_none() && !idle && self.link.here {
+            return None;
+        }
+        if met == Some(Trouble::Gone) || self.outside.tun.is_gone() {
+            return Some(Stopped::DeviceGone);
+        }
+        let was_running = self.device.is_running();
+        self.follow_link(now);
+        let changed = was_running != self.device.is_running();
+        self.pausing = !changed && (met == Some(Trouble::Later) || idle);
+        None
+    }
+
+    fn publish_port(&self) {
+        self.shared.port.store(self.outside.udp.port(), Ordering::Relaxed);
+    }
+
+    fn status(&self, now: Now) -> Status {
+        Status {
+            interface: self.link.name.clone(),
+            running: self.device.is_running(),
+            listen_port: self.outside.udp.port(),
+            mtu: self.link.mtu,
+            peers: stats::peers(&self.device, now),
+            drops: self.device.drops().collect(),
+            clamped_deadlines: self.clamped,
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The Unix socket at which wg(8) finds an interface: its file, its clients, their time.
+//!
+//! One poll serves all clients; requests are answered in the order in which they are complete. A
+//! client has 5 s for each request and for taking its answer.
+
+use super::{REQUEST_MAX, put};
+use crate::sys::code::{EINVAL, EPROTO};
+use crate::sys::inotify::FileWatch;
+use crate::sys::poll::Interest;
+use crate::tunnel::Tunnel;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use zeroize::{Zeroize, Zeroizing};
+
+/// Where wg(8) looks for sockets of userspace implementations.
+pub const DIRECTORY: &str = "/var/run/wireguard";
+/// Clients at a time; more wait in the kernel's queue.
+const CLIENTS: usize = 16;
+/// A client that neither sends nor takes anything for so long is cut off.
+const IDLE: Duration = Duration::from_secs(5);
+const READ_BYTES: usize = 64 * 1024;
+
+/// The listening socket with its file, which is removed when this is dropped.
+pub struct Door {
+    listener: UnixListener,
+    watch: FileWatch,
+    path: PathBuf,
+    clients: Vec<Client>,
+}
+
+struct Client {
+    stream: UnixStream,
+    /// A request that is not complete yet.
+    request: Zeroizing<Vec<u8>>,
+    /// How far `request` was searched for its end.
+    searched: usize,
+    /// An answer that is not taken yet, and how much of it is.
+    answer: Zeroizing<String>,
+    taken: usize,
+    until: Instant,
+}
+
+impl Door {
+    /// Open `<directory>/<interface>.sock`. A file that a dead process left is replaced;
+    /// `AddrInUse` if somebody listens there. The caller sees to the file mode mask.
+    pub fn open(directory: &Path, interface: &str) -> io::Result<Door> {
+        let mut maker = std::fs::DirBuilder::new();
+        maker.recursive(true).mode(0o700).create(directory)?;
+        let path = directory.join(format!("{interface}.sock"));
+        let listener = match UnixListener::bind(&path) {
+            Err(e) if e.kind() == ErrorKind::AddrInUse && is_stale(&path) => {
+                std::fs::remove_file(&path)?;
+                UnixListener::bind(&path)?
+            }
+            other => other?,
+        };
+        listener.set_nonblocking(true)?;
+        let watch = FileWatch::new(&path)?;
+        Ok(Door { listener, watch, path, clients: Vec::new() })
+    }
+
+    /// What to wait for: the file's watch, the listener, each client. In this order, the states
+    /// go to [`Door::serve`].
+    pub fn interests(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
+        let full = self.clients.len() >= CLIENTS;
+        let listen = if full { Interest::NONE } else { Interest::READ };
+        let mut fds = vec![(self.watch.as_fd(), Interest::READ), (self.listener.as_fd(), listen)];
+        fds.extend(self.clients.iter().map(|c| {
+            let what = if c.answer.is_empty() { Interest::READ } else { Interest::WRITE };
+            (c.stream.as_fd(), what)
+        }));
+        fds
+    }
+
+    /// How long poll may sleep before a client's time is over.
+    pub fn patience(&self) -> Option<Duration> {
+        let soonest = self.clients.iter().map(|c| c.until).min()?;
+        Some(soonest.saturating_duration_since(Instant::now()))
+    }
+
+    /// Serve what is ready; false when the socket's file was deleted or replaced.
+    pub fn serve(&mut self, states: &[Interest], tunnel: &Tunnel) -> bool {
+        let mut states = states.iter().copied();
+        let watch = states.next().unwrap_or(Interest::NONE);
+        let listener = states.next().unwrap_or(Interest::NONE);
+        let now = Instant::now();
+        self.clients.retain_mut(|client| {
+            let ready = states.next().is_some_and(Interest::any);
+            if ready { client.go_on(tunnel).is_ok() } else { client.until > now }
+        });
+        if listener.any() {
+            self.admit();
+        }
+        !(watch.any() && self.watch.gone())
+    }
+
+    fn admit(&mut self) {
+        while self.clients.len() < CLIENTS {
+            let Ok((stream, _)) = self.listener.accept() else { return };
+            if stream.set_nonblocking(true).is_ok() {
+                self.clients.push(Client::new(stream));
+            }
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // Not somebody else's file that took the place of ours.
+        if !self.watch.replaced() {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl Client {
+    fn new(stream: UnixStream) -> Client {
+        Client {
+            stream,
+            request: Zeroizing::default(),
+            searched: 0,
+            answer: Zeroizing::default(),
+            taken: 0,
+            until: Instant::now() + IDLE,
+        }
+    }
+
+    /// Read or write once; an error ends the client.
+    fn go_on(&mut self, tunnel: &Tunnel) -> io::Result<()> {
+        if self.answer.is_empty() {
+            self.read()?;
+            self.answer_next(tunnel);
+        }
+        if !self.answer.is_empty() {
+            self.write(tunnel)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> io::Result<()> {
+        let mut chunk = Zeroizing::new([0u8; READ_BYTES]);
+        match self.stream.read(&mut chunk[..]) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                if self.request.len().saturating_add(n) > REQUEST_MAX {
+                    return Err(ErrorKind::OutOfMemory.into());
+                }
+                append(&mut self.request, chunk.get(..n).unwrap_or_default());
+                self.until = Instant::now() + IDLE;
+                Ok(())
+            }
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Answer the first complete request, if there is one.
+    fn answer_next(&mut self, tunnel: &Tunnel) {
+        let Some(end) = self.end_of_request() else { return };
+        let rest = Zeroizing::new(self.request.get(end..).unwrap_or_default().to_vec());
+        let request = std::mem::replace(&mut self.request, rest);
+        self.searched = 0;
+        self.answer = match std::str::from_utf8(request.get(..end).unwrap_or_default()) {
+            Ok(text) => answer(text, tunnel),
+            Err(_) => with_errno(Zeroizing::default(), EPROTO),
+        };
+        self.taken = 0;
+    }
+
+    /// A request ends with an empty line. Searches each byte once.
+    fn end_of_request(&mut self) -> Option<usize> {
+        let from = self.searched;
+        self.searched = self.request.len().saturating_sub(1);
+        let found = self.request.get(from..)?.windows(2).position(|w| w == b"\n\n")?;
+        Some(from + found + 2)
+    }
+
+    fn write(&mut self, tunnel: &Tunnel) -> io::Result<()> {
+        while !self.answer.is_empty() {
+            let left = self.answer.as_bytes().get(self.taken..).unwrap_or_default();
+            match self.stream.write(left) {
+                Ok(n) => self.taken += n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            }
+            self.until = Instant::now() + IDLE;
+            if self.taken >= self.answer.len() {
+                self.answer = Zeroizing::default();
+                // The next request may have come together with this one.
+                self.answer_next(tunnel);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn answer(request: &str, tunnel: &Tunnel) -> Zeroizing<String> {
+    if request == "get=1\n\n" {
+        return match tunnel.get() {
+            Ok(text) => with_errno(text, 0),
+            Err(e) => with_errno(Zeroizing::default(), crate::sys::errno(&e)),
+        };
+    }
+    let code = match request.strip_prefix("set=1\n") {
+        Some(body) => tunnel.set(body).err().unwrap_or(0),
+        None => EINVAL,
+    };
+    with_errno(Zeroizing::default(), code)
+}
+
+/// wg(8) takes the number for a negated one, as the kernel returns it and wireguard-go sends it.
+fn with_errno(mut text: Zeroizing<String>, code: i32) -> Zeroizing<String> {
+    if text.capacity() - text.len() < 32 {
+        let mut larger = Zeroizing::new(String::with_capacity(text.len() + 32));
+        larger.push_str(&text);
+        text = larger;
+    }
+    put(&mut text, "errno", -code);
+    text.push('\n');
+    text
+}
+
+/// Grow without leaving a copy of the old content behind.
+fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
+    if buffer.capacity() - buffer.len() < bytes.len() {
+        let size = (buffer.len() + bytes.len()).saturating_mul(2);
+        let mut larger = Vec::with_capacity(size);
+        larger.extend_from_slice(buffer);
+        buffer.zeroize();
+        **buffer = larger;
+    }
+    buffer.extend_from_slice(bytes);
+}
+
+/// Nobody accepts at the socket.
+fn is_stale(path: &Path) -> bool {
+    matches!(UnixStream::connect(path), Err(e) if e.kind() == ErrorKind::ConnectionRefused)
+}
