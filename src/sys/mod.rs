@@ -7,14 +7,17 @@
 
 pub mod clock;
 pub mod cmsg;
+pub mod detach;
 pub mod icmp;
 pub mod inotify;
 pub mod ioctl;
+pub mod lock;
 pub mod mmsg;
 pub mod netlink;
 pub mod poll;
 pub mod proc;
 pub mod random;
+pub mod rtnl;
 pub mod signal;
 pub mod sock;
 

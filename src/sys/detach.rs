@@ -1,0 +1,29 @@
+//! What a program does with what it inherited: descriptors, standard output, its parent's life.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// Close every descriptor above standard error. For the first line of a program that was started
+/// with descriptors it did not ask for: nothing in this process may own one of them yet.
+pub fn close_inherited() -> io::Result<()> {
+    // SAFETY: takes numbers only; the caller promises that no owner of any of them exists.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
+    if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Point standard output at /dev/null, so that its reader sees the end.
+pub fn stdout_to_null() -> io::Result<()> {
+    let null = OpenOptions::new().write(true).open("/dev/null")?;
+    // SAFETY: dup2 takes two numbers; 1 is standard output, which std never closes.
+    if unsafe { libc::dup2(null.as_raw_fd(), 1) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Have the kernel kill this process when the thread that started it ends. A parent that ended
+/// earlier is not noticed: the caller must look after this call.
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
+}

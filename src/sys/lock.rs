@@ -1,0 +1,44 @@
+//! A lock file that is free again when its holder ends, however it ends.
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// Held as long as this value, or this process, lives. The file stays: removing it would let two
+/// holders lock two files of one name.
+pub struct Lock {
+    _held: Flock<File>,
+}
+
+impl Lock {
+    /// Take the lock without waiting; `None` when somebody else has it.
+    pub fn take(path: &Path) -> io::Result<Option<Lock>> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => Ok(Some(Lock { _held: held })),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, error)) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_holder_at_a_time() {
+        let path = std::env::temp_dir().join(format!("hopbox-lock-{}", std::process::id()));
+        let first = Lock::take(&path).expect("lock file");
+        assert!(first.is_some());
+        assert!(Lock::take(&path).expect("lock file").is_none());
+        drop(first);
+        assert!(Lock::take(&path).expect("lock file").is_some());
+        std::fs::remove_file(&path).expect("remove");
+    }
+}
