@@ -1,0 +1,115 @@
+//! One way to write a file that a crash cannot leave half written, and one way to read a file
+//! that only its owner may read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use zeroize::Zeroizing;
+
+use super::{HostError, Kind};
+
+/// Largest configuration or key file, in bytes.
+const FILE_BYTES: u64 = 64 * 1024;
+const FILE_MODE: u32 = 0o600;
+
+static TURN: AtomicU32 = AtomicU32::new(0);
+
+/// Puts `bytes` in place of whatever `path` held, with mode 0600. After a crash at any moment the
+/// file is the old one or the new one.
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temp = write_beside(path, bytes)?;
+    let renamed = fs::rename(&temp, path);
+    if renamed.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    renamed?;
+    sync_dir(path)
+}
+
+/// The same, but fails with `AlreadyExists` instead of replacing anything.
+pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temp = write_beside(path, bytes)?;
+    let linked = fs::hard_link(&temp, path);
+    let _ = fs::remove_file(&temp);
+    linked?;
+    sync_dir(path)
+}
+
+/// Reads a file that holds secrets. Refused when anybody but its owner could read or change it.
+pub fn read_private(path: &Path) -> Result<Zeroizing<String>, HostError> {
+    let fail = |error: &io::Error| HostError::io("read", path, error);
+    let file = File::open(path).map_err(|error| fail(&error))?;
+    let found = file.metadata().map_err(|error| fail(&error))?;
+    let refuse = |why: String, next: String| {
+        HostError::new(Kind::Config, format!("{} cannot be used", path.display()), why, next)
+    };
+    if !found.is_file() {
+        return Err(refuse(
+            "it is no regular file".to_owned(),
+            format!("ls -l {}", path.display()),
+        ));
+    }
+    if found.mode() & 0o077 != 0 {
+        let why = format!("others may read it (mode {:04o})", found.mode() & 0o7777);
+        return Err(refuse(why, format!("chmod 600 {}", path.display())));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| fail(&error))?;
+    if text.len() as u64 > FILE_BYTES {
+        let why = format!("it is longer than {FILE_BYTES} bytes");
+        return Err(refuse(why, format!("ls -l {}", path.display())));
+    }
+    Ok(text)
+}
+
+/// Writes a new file in the same directory: only there is a rename atomic.
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    let temp = path.with_file_name(format!(".{name}.{}-{turn}.tmp", std::process::id()));
+    // A leftover of a killed process that had our number.
+    let _ = fs::remove_file(&temp);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temp)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        let _ = fs::remove_file(&temp);
+        return Err(error);
+    }
+    Ok(temp)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn replaces_whole_files_and_creates_only_new_ones() {
+        let dir = std::env::temp_dir().join(format!("hopbox-atomic-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("file");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+
+        assert_eq!(create(&path, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        create(&dir.join("other"), b"x").unwrap();
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "no temporary file stays behind");
+
+        assert_eq!(read_private(&path).unwrap().as_str(), "two");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = read_private(&path).err().unwrap();
+        assert_eq!(error.next, format!("chmod 600 {}", path.display()));
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

@@ -1,0 +1,280 @@
+//! Host files (`hosts/<name>.json`) and the choice of the default host (`config.json`).
+//!
+//! Written by `hop setup`, read by everything else. Strict: an unknown key, a wrong type or an
+//! impossible address is an error that names the file and the key, never a default.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+use super::keys::{self, KEY_BYTES, Secret};
+use super::paths::Paths;
+use super::{HostError, Kind, atomic, check_name};
+use crate::rpc::read::{Fields, ReadError};
+
+pub const SCHEMA: u32 = 1;
+pub const MTU: u16 = 1420;
+pub const KEEPALIVE_S: u16 = 25;
+
+/// Most hosts a user can have; the address plan numbers them 0 to 255.
+const HOSTS: usize = 256;
+const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
+
+/// Where a VPS answers WireGuard: a DNS name or an address, and a UDP port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Without the brackets of an IPv6 address.
+    pub host: String,
+    pub port: u16,
+}
+
+/// One host file. Holds the API token and the preshared key, so it has no `Debug`.
+#[derive(Clone)]
+pub struct HostConfig {
+    pub name: String,
+    pub endpoint: Endpoint,
+    /// The VPS's WireGuard public key.
+    pub public_key: [u8; KEY_BYTES],
+    pub preshared_key: Option<Secret>,
+    /// The laptop's address inside the tunnel.
+    pub local_ip: Ipv4Addr,
+    /// The VPS's address inside the tunnel.
+    pub peer_ip: Ipv4Addr,
+    /// N of the address pair 10.10.N.1 and 10.10.N.2.
+    pub number: u8,
+    pub mtu: u16,
+    pub keepalive_s: u16,
+    pub api_port: u16,
+    pub token: Zeroizing<String>,
+    /// Login on the VPS, and the SSH key file for it.
+    pub user: Option<String>,
+    pub identity: Option<String>,
+}
+
+/// The names of all hosts, sorted.
+pub fn names(paths: &Paths) -> Result<Vec<String>, HostError> {
+    let dir = paths.hosts_dir();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(HostError::io("list", &dir, &error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries.take(4 * HOSTS) {
+        let entry = entry.map_err(|error| HostError::io("list", &dir, &error))?;
+        let file_name = entry.file_name();
+        let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".json")) else {
+            continue;
+        };
+        if check_name(name).is_ok() {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Reads one host file; its name must be the name inside it.
+pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, HostError> {
+    if let Err(why) = check_name(name) {
+        return Err(HostError::new(Kind::Config, format!("no host {name:?}"), why, "hop host ls"));
+    }
+    let path = paths.host_file(name);
+    let text = atomic::read_private(&path)?;
+    let host = parse(&text).map_err(|error| fault(&path, &error))?;
+    if host.name != name {
+        let error = ReadError { key: "name".to_owned(), why: format!("must be {name:?} here") };
+        return Err(fault(&path, &error));
+    }
+    Ok(host)
+}
+
+/// Writes one host file, atomically.
+pub fn save(paths: &Paths, host: &HostConfig) -> Result<(), HostError> {
+    paths.ensure_config()?;
+    let path = paths.host_file(&host.name);
+    let text = Zeroizing::new(format!("{:#}\n", to_json(host)));
+    atomic::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+}
+
+/// The default host named in `config.json`, if any.
+pub fn default_host(paths: &Paths) -> Result<Option<String>, HostError> {
+    let path = paths.config_file();
+    let text = match atomic::read_private(&path) {
+        Err(error) if error.kind == Kind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let read = || {
+        let mut fields = Fields::parse(&text)?;
+        fields.int::<u32>("version", SCHEMA..=SCHEMA)?;
+        let name = fields.opt_meant("default_host", named)?;
+        fields.finish()?;
+        Ok(name)
+    };
+    read().map_err(|error| fault(&path, &error))
+}
+
+/// Makes `name` the default host, or no host with `None`.
+pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), HostError> {
+    paths.ensure_config()?;
+    let path = paths.config_file();
+    let mut fields = Map::new();
+    fields.insert("version".to_owned(), json!(SCHEMA));
+    if let Some(name) = name {
+        fields.insert("default_host".to_owned(), json!(name));
+    }
+    let text = format!("{:#}\n", Value::Object(fields));
+    atomic::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+}
+
+fn parse(text: &str) -> Result<HostConfig, ReadError> {
+    let mut fields = Fields::parse(text)?;
+    fields.int::<u32>("version", SCHEMA..=SCHEMA)?;
+    let host = HostConfig {
+        name: fields.meant("name", named)?,
+        endpoint: fields.meant("endpoint", Endpoint::parse)?,
+        public_key: fields.meant("public_key", |text| key(text).map(|key| *key))?,
+        preshared_key: fields.opt_meant("preshared_key", key)?,
+        local_ip: fields.meant("local_ip", unicast)?,
+        peer_ip: fields.meant("peer_ip", unicast)?,
+        number: fields.int("number", 0..=255)?,
+        mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(MTU),
+        keepalive_s: fields.opt_int("keepalive_s", 0..=65535)?.unwrap_or(KEEPALIVE_S),
+        api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
+        token: fields.meant("token", token)?,
+        user: fields.opt_meant("user", login)?,
+        identity: fields.opt_meant("identity", absolute)?,
+    };
+    if host.local_ip == host.peer_ip {
+        return Err(fields.error("peer_ip", "must differ from local_ip"));
+    }
+    fields.finish()?;
+    Ok(host)
+}
+
+fn to_json(host: &HostConfig) -> Value {
+    let mut value = json!({
+        "version": SCHEMA,
+        "name": host.name,
+        "endpoint": host.endpoint.to_string(),
+        "public_key": keys::encode(&host.public_key).as_str(),
+        "local_ip": host.local_ip.to_string(),
+        "peer_ip": host.peer_ip.to_string(),
+        "number": host.number,
+        "mtu": host.mtu,
+        "keepalive_s": host.keepalive_s,
+        "api_port": host.api_port,
+        "token": host.token.as_str(),
+    });
+    if let Value::Object(fields) = &mut value {
+        let preshared = host.preshared_key.as_ref().map(|key| keys::encode(key).to_string());
+        let user = host.user.clone();
+        let optional =
+            [("preshared_key", preshared), ("user", user), ("identity", host.identity.clone())];
+        for (key, text) in optional {
+            if let Some(text) = text {
+                fields.insert(key.to_owned(), Value::String(text));
+            }
+        }
+    }
+    value
+}
+
+fn fault(path: &Path, error: &ReadError) -> HostError {
+    let what = format!("{} is not valid", path.display());
+    HostError::new(Kind::Config, what, error.to_string(), format!("$EDITOR {}", path.display()))
+}
+
+fn named(text: &str) -> Result<String, String> {
+    check_name(text).map(|()| text.to_owned())
+}
+
+/// Key material in a JSON field. The text is not repeated in the error: it may be a secret.
+pub fn key(text: &str) -> Result<Secret, String> {
+    keys::decode(text).ok_or_else(|| "must be a key of 44 base64 characters".to_owned())
+}
+
+/// An API token: long enough for 256 bits, and safe inside an HTTP header field.
+pub fn token(text: &str) -> Result<Zeroizing<String>, String> {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte);
+    if TOKEN_CHARS.contains(&text.len()) && text.bytes().all(safe) {
+        return Ok(Zeroizing::new(text.to_owned()));
+    }
+    Err("must be 43 to 128 characters of base64 or hex".to_owned())
+}
+
+/// An address one machine can have.
+pub fn unicast(text: &str) -> Result<Ipv4Addr, String> {
+    match text.parse::<Ipv4Addr>() {
+        Err(_) => Err(format!("must be an IPv4 address, not {text:?}")),
+        Ok(ip)
+            if ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_broadcast() =>
+        {
+            Err(format!("{ip} cannot be an address of a tunnel"))
+        }
+        Ok(ip) => Ok(ip),
+    }
+}
+
+/// A login name that ssh(1) cannot take for an option or a host.
+fn login(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
+    let fits = (1..=32).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-');
+    if fits { Ok(text.to_owned()) } else { Err("must be a login name".to_owned()) }
+}
+
+fn absolute(text: &str) -> Result<String, String> {
+    let fits = text.starts_with('/') && text.len() <= 4096 && !text.contains(char::is_control);
+    if fits { Ok(text.to_owned()) } else { Err("must be an absolute path".to_owned()) }
+}
+
+impl Endpoint {
+    /// Reads `name:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
+    pub fn parse(text: &str) -> Result<Endpoint, String> {
+        let wrong = || format!("must be host:port, such as 203.0.113.7:51820, not {text:?}");
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
+        let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let host = bracketed.unwrap_or(host);
+        let fits = match host.parse::<IpAddr>() {
+            Ok(ip) => ip.is_ipv6() == bracketed.is_some() && !ip.is_unspecified(),
+            Err(_) => bracketed.is_none() && is_dns_name(host),
+        };
+        if fits { Ok(Endpoint { host: host.to_owned(), port }) } else { Err(wrong()) }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Endpoint { host, port } = self;
+        if host.contains(':') {
+            write!(out, "[{host}]:{port}")
+        } else {
+            write!(out, "{host}:{port}")
+        }
+    }
+}
+
+/// A name the resolver may be asked for. The last label must hold a letter: `1.2.3` and `10.1` are
+/// mistyped addresses, and some resolvers would accept them.
+fn is_dns_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(plain) && !label.starts_with('-')
+    };
+    let text = text.strip_suffix('.').unwrap_or(text);
+    let last_is_word = text
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    text.len() <= 253 && text.split('.').all(label) && last_is_word
+}
+
+#[cfg(test)]
+mod tests;

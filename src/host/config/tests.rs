@@ -1,0 +1,118 @@
+use super::*;
+use std::path::PathBuf;
+
+const KEY: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+
+fn sample() -> HostConfig {
+    HostConfig {
+        name: "mybox".to_owned(),
+        endpoint: Endpoint::parse("[2001:db8::7]:51820").unwrap(),
+        public_key: *keys::decode(KEY).unwrap(),
+        preshared_key: Some(Zeroizing::new([9; 32])),
+        local_ip: Ipv4Addr::new(10, 10, 0, 1),
+        peer_ip: Ipv4Addr::new(10, 10, 0, 2),
+        number: 0,
+        mtu: 1400,
+        keepalive_s: 0,
+        api_port: 4200,
+        token: Zeroizing::new("t".repeat(64)),
+        user: Some("dev".to_owned()),
+        identity: None,
+    }
+}
+
+fn scratch(what: &str) -> (PathBuf, Paths) {
+    let root = std::env::temp_dir().join(format!("hopbox-config-{what}-{}", std::process::id()));
+    let paths = Paths::below(&root);
+    paths.ensure_config().unwrap();
+    (root, paths)
+}
+
+/// The sample as JSON with one key set to something else (`null` takes it away).
+fn with(key: &str, value: Value) -> String {
+    let mut json = to_json(&sample());
+    let fields = json.as_object_mut().unwrap();
+    fields.remove(key);
+    if !value.is_null() {
+        fields.insert(key.to_owned(), value);
+    }
+    json.to_string()
+}
+
+#[test]
+fn a_saved_host_reads_back_the_same() {
+    let (root, paths) = scratch("save");
+    save(&paths, &sample()).unwrap();
+    let read = load(&paths, "mybox").unwrap();
+    assert_eq!(to_json(&read), to_json(&sample()));
+    assert_eq!(read.endpoint.to_string(), "[2001:db8::7]:51820");
+    assert_eq!(names(&paths).unwrap(), ["mybox"]);
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn every_fault_names_its_key() {
+    let table = [
+        ("version", json!(2), "whole number from 1 to 1"),
+        ("version", Value::Null, "is missing"),
+        ("name", json!("My Box"), "may only hold"),
+        ("endpoint", json!("203.0.113.7"), "must be host:port"),
+        ("endpoint", json!("2001:db8::7:51820"), "must be host:port"),
+        ("endpoint", json!("203.0.113.7:0"), "must be host:port"),
+        ("endpoint", json!("1.2.3:51820"), "must be host:port"),
+        ("endpoint", json!("a b:51820"), "must be host:port"),
+        ("public_key", json!("AAAA"), "44 base64 characters"),
+        ("preshared_key", json!(5), "must be a string"),
+        ("local_ip", json!("10.10.0.01"), "must be an IPv4 address"),
+        ("local_ip", json!("127.0.0.1"), "cannot be an address"),
+        ("peer_ip", json!("10.10.0.1"), "must differ from local_ip"),
+        ("number", json!(256), "from 0 to 255"),
+        ("mtu", json!(100), "from 576 to 9200"),
+        ("api_port", json!(0), "from 1 to 65535"),
+        ("token", json!("short"), "43 to 128 characters"),
+        ("token", json!("x\r\nEvil: yes".repeat(6)), "43 to 128 characters"),
+        ("user", json!("-oProxyCommand=x"), "must be a login name"),
+        ("identity", json!("id"), "must be an absolute path"),
+        ("colour", json!("red"), "is not a known key"),
+    ];
+    for (field, value, expected) in table {
+        let error = parse(&with(field, value)).err().unwrap_or_else(|| panic!("{field} accepted"));
+        assert!(error.key == field && error.why.contains(expected), "{field}: {error}");
+    }
+}
+
+#[test]
+fn endpoints_are_names_or_addresses() {
+    for good in ["vps.example.net:51820", "203.0.113.7:1", "[::1]:65535", "box:51820", "a.b.:1"] {
+        assert!(Endpoint::parse(good).is_ok(), "{good}");
+    }
+}
+
+#[test]
+fn a_fault_names_the_file_and_no_secret() {
+    let (root, paths) = scratch("fault");
+    let path = paths.host_file("mybox");
+    atomic::replace(&path, with("preshared_key", json!("hunter2")).as_bytes()).unwrap();
+    let error = load(&paths, "mybox").err().unwrap();
+    assert!(error.to_string().contains("mybox.json") && error.to_string().contains("preshared"));
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    let other = paths.host_file("other");
+    fs::rename(&path, &other).unwrap();
+    atomic::replace(&other, with("user", Value::Null).as_bytes()).unwrap();
+    assert!(load(&paths, "other").err().unwrap().why.contains("must be \"other\""));
+    assert_eq!(load(&paths, "none").err().unwrap().kind, Kind::NotFound);
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn the_default_host_is_remembered() {
+    let (root, paths) = scratch("default");
+    assert_eq!(default_host(&paths).unwrap(), None);
+    set_default_host(&paths, Some("mybox")).unwrap();
+    assert_eq!(default_host(&paths).unwrap().as_deref(), Some("mybox"));
+    set_default_host(&paths, None).unwrap();
+    assert_eq!(default_host(&paths).unwrap(), None);
+    atomic::replace(&paths.config_file(), b"{\"version\":1,\"x\":1}").unwrap();
+    assert!(default_host(&paths).err().unwrap().what.contains("config.json"));
+    fs::remove_dir_all(root).unwrap();
+}

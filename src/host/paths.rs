@@ -1,0 +1,153 @@
+//! Where hopbox keeps a user's files (XDG base directories) and that nobody else can.
+//!
+//! Directories are 0700 and belong to the user; a runtime directory that does not is refused,
+//! because whoever owns it could take the control sockets' place.
+
+use std::env;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{HostError, Kind};
+use crate::sys;
+
+const DIR_MODE: u32 = 0o700;
+
+/// The three roots. Nothing is created until it is asked for with one of the `ensure` functions.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    config: PathBuf,
+    state: PathBuf,
+    runtime: PathBuf,
+}
+
+impl Paths {
+    /// Reads `XDG_CONFIG_HOME`, `XDG_STATE_HOME`, `XDG_RUNTIME_DIR` and `HOME`. A relative value
+    /// counts as absent, as the XDG specification asks.
+    pub fn from_env() -> Result<Paths, HostError> {
+        let config = under("XDG_CONFIG_HOME", ".config")?;
+        let state = under("XDG_STATE_HOME", ".local/state")?;
+        let runtime = match absolute("XDG_RUNTIME_DIR") {
+            Some(dir) => dir.join("hopbox"),
+            None => PathBuf::from(format!("/tmp/hopbox-{}", sys::proc::uid())),
+        };
+        Ok(Paths { config: config.join("hopbox"), state: state.join("hopbox"), runtime })
+    }
+
+    /// Everything below one directory: for tests and the self test.
+    pub fn below(root: &Path) -> Paths {
+        Paths {
+            config: root.join("config/hopbox"),
+            state: root.join("state/hopbox"),
+            runtime: root.join("run/hopbox"),
+        }
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.config.join("config.json")
+    }
+
+    pub fn hosts_dir(&self) -> PathBuf {
+        self.config.join("hosts")
+    }
+
+    pub fn host_file(&self, name: &str) -> PathBuf {
+        self.hosts_dir().join(format!("{name}.json"))
+    }
+
+    pub fn keys_dir(&self) -> PathBuf {
+        self.config.join("keys")
+    }
+
+    pub fn key_file(&self, name: &str) -> PathBuf {
+        self.keys_dir().join(format!("{name}.key"))
+    }
+
+    pub fn log_file(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.log"))
+    }
+
+    pub fn socket(&self, name: &str) -> PathBuf {
+        self.runtime.join(format!("{name}.sock"))
+    }
+
+    pub fn lock_file(&self, name: &str) -> PathBuf {
+        self.runtime.join(format!("{name}.lock"))
+    }
+
+    pub fn ensure_config(&self) -> Result<(), HostError> {
+        ensure_private(&self.config)?;
+        ensure_private(&self.hosts_dir())?;
+        ensure_private(&self.keys_dir())
+    }
+
+    pub fn ensure_state(&self) -> Result<(), HostError> {
+        ensure_private(&self.state)
+    }
+
+    pub fn ensure_runtime(&self) -> Result<(), HostError> {
+        ensure_private(&self.runtime)
+    }
+}
+
+fn under(variable: &str, fallback: &str) -> Result<PathBuf, HostError> {
+    if let Some(dir) = absolute(variable) {
+        return Ok(dir);
+    }
+    let home = absolute("HOME").ok_or_else(|| {
+        let why = format!("neither HOME nor {variable} holds an absolute path");
+        HostError::new(Kind::Config, "no place for configuration", why, "export HOME=~")
+    })?;
+    Ok(home.join(fallback))
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// Makes a directory that only this user can enter, or checks that it is one.
+/// A mode that is too wide is tightened; a foreign owner or a symbolic link is refused.
+fn ensure_private(dir: &Path) -> Result<(), HostError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(DIR_MODE);
+    builder.create(dir).map_err(|error| HostError::io("create", dir, &error))?;
+    let found = fs::symlink_metadata(dir).map_err(|error| HostError::io("look at", dir, &error))?;
+    let refuse = |why: String| {
+        let next = format!("ls -ld {}", dir.display());
+        HostError::new(Kind::Config, format!("{} cannot be used", dir.display()), why, next)
+    };
+    if !found.is_dir() {
+        return Err(refuse("it is no directory".to_owned()));
+    }
+    if found.uid() != sys::proc::uid() {
+        return Err(refuse(format!("it belongs to user {}, not to you", found.uid())));
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, Permissions::from_mode(DIR_MODE))
+            .map_err(|error| HostError::io("set the mode of", dir, &error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn directories_are_made_private_and_strangers_refused() {
+        let root = env::temp_dir().join(format!("hopbox-paths-{}", std::process::id()));
+        let paths = Paths::below(&root);
+        paths.ensure_config().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&paths.keys_dir()), 0o700);
+        fs::set_permissions(paths.keys_dir(), Permissions::from_mode(0o755)).unwrap();
+        paths.ensure_config().unwrap();
+        assert_eq!(mode(&paths.keys_dir()), 0o700);
+
+        fs::create_dir_all(root.join("run")).unwrap();
+        symlink(root.join("config"), root.join("run/hopbox")).unwrap();
+        assert_eq!(paths.ensure_runtime().unwrap_err().kind, Kind::Config);
+        fs::remove_dir_all(&root).unwrap();
+    }
+}
