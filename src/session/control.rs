@@ -1,0 +1,194 @@
+//! A session's socket: one JSON line in, one out. `status` is answered at once, `down` when
+//! everything has been undone.
+//!
+//! The socket lies in a directory that only its user can enter, so whoever can connect may ask.
+//! Bounds: 8 connections per turn, a request of 4096 bytes within 500 ms, an answer of 64 KiB.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::rpc::read::Fields;
+
+const PER_TURN: usize = 8;
+const REQUEST_BYTES: u64 = 4096;
+const ANSWER_BYTES: u64 = 64 * 1024;
+const REQUEST_LIMIT: Duration = Duration::from_millis(500);
+/// How long `status` may take: the session may be busy bringing itself up.
+const STATUS_LIMIT: Duration = Duration::from_secs(2);
+/// How long `down` may take: every step of the undoing is bounded, and their sum is below this.
+const DOWN_LIMIT: Duration = Duration::from_secs(15);
+
+/// The session's end of the socket.
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+    /// Who asked for the end and waits to hear that it is reached.
+    waiting: Vec<UnixStream>,
+}
+
+impl Control {
+    /// Takes the socket's place. The caller holds the session's lock, so a socket that is there
+    /// belongs to a session that was killed.
+    pub fn bind(path: &Path) -> io::Result<Control> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(path)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok(Control { listener, path: path.to_owned(), waiting: Vec::new() })
+    }
+
+    /// Answers whoever is there; true when somebody asked for the end.
+    pub fn serve(&mut self, status: impl Fn() -> Value) -> bool {
+        for _ in 0..PER_TURN {
+            let Ok((stream, _)) = self.listener.accept() else { break };
+            let Ok(asked) = read_request(&stream) else {
+                let _ = answer(&stream, &refusal("the request is not valid"));
+                continue;
+            };
+            match asked.as_str() {
+                "status" => drop(answer(&stream, &json!({"ok": true, "data": status()}))),
+                "down" => self.waiting.push(stream),
+                _ => drop(answer(&stream, &refusal("no such request"))),
+            }
+        }
+        !self.waiting.is_empty()
+    }
+
+    /// Nobody can connect any more; whoever asked for the end can be told so by [`Farewell`].
+    pub fn close(self) -> Farewell {
+        let _ = fs::remove_file(&self.path);
+        Farewell(self.waiting)
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+/// Those who wait for the end.
+pub struct Farewell(Vec<UnixStream>);
+
+impl Farewell {
+    /// Tells them. Last act of a session: the lock is free by now.
+    pub fn tell(self) {
+        for stream in self.0 {
+            let _ = answer(&stream, &json!({"ok": true, "data": {"state": "down"}}));
+        }
+    }
+}
+
+fn read_request(stream: &UnixStream) -> Result<String, ()> {
+    stream.set_nonblocking(false).map_err(drop)?;
+    stream.set_read_timeout(Some(REQUEST_LIMIT)).map_err(drop)?;
+    stream.set_write_timeout(Some(REQUEST_LIMIT)).map_err(drop)?;
+    let line = read_line(stream, REQUEST_BYTES).map_err(drop)?;
+    let mut fields = Fields::parse(&line).map_err(drop)?;
+    fields.int::<u32>("v", 1..=1).map_err(drop)?;
+    let asked = fields.string("ask").map_err(drop)?;
+    fields.finish().map_err(drop)?;
+    Ok(asked)
+}
+
+fn read_line(stream: &UnixStream, most: u64) -> io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(stream.take(most)).read_line(&mut line)?;
+    if line.ends_with('\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn answer(mut stream: &UnixStream, value: &Value) -> io::Result<()> {
+    stream.write_all(format!("{value}\n").as_bytes())
+}
+
+fn refusal(why: &str) -> Value {
+    json!({"ok": false, "error": why})
+}
+
+/// What the live session of a host says about itself; `None` when there is none.
+pub fn status(socket: &Path) -> io::Result<Option<Value>> {
+    ask(socket, "status", STATUS_LIMIT)
+}
+
+/// Asks a session to end and waits until it has. False when there is none.
+pub fn down(socket: &Path) -> io::Result<bool> {
+    Ok(ask(socket, "down", DOWN_LIMIT)?.is_some())
+}
+
+fn ask(socket: &Path, what: &str, limit: Duration) -> io::Result<Option<Value>> {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    let stream = match UnixStream::connect(socket) {
+        Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => return Ok(None),
+        other => other?,
+    };
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
+    answer(&stream, &json!({"v": 1, "ask": what}))?;
+    let line = read_line(&stream, ANSWER_BYTES)?;
+    let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
+    let mut fields = Fields::parse(&line).map_err(|error| invalid(&error.to_string()))?;
+    match fields.take("data") {
+        Some(data) => Ok(Some(data)),
+        None => Err(invalid("the session refused the request")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    fn socket(what: &str) -> PathBuf {
+        std::env::temp_dir().join(format!("hopbox-control-{what}-{}", std::process::id()))
+    }
+
+    fn served(control: &mut Control) -> bool {
+        loop {
+            crate::sys::poll::wait_one(control.as_fd(), crate::sys::poll::Interest::READ, None)
+                .unwrap();
+            if control.serve(|| json!({"state": "up"})) {
+                return true;
+            }
+        }
+    }
+
+    #[test]
+    fn answers_status_and_down_and_survives_nonsense() {
+        let path = socket("all");
+        let mut control = Control::bind(&path).unwrap();
+        let at = path.clone();
+        let client = thread::spawn(move || {
+            for nonsense in ["\n", "{}\n", "[1]\n", "{\"v\":1,\"ask\":\"fly\"}\n", "\u{0}"] {
+                let mut stream = UnixStream::connect(&at).unwrap();
+                stream.write_all(nonsense.as_bytes()).unwrap();
+            }
+            let up = status(&at).unwrap();
+            (up, down(&at).unwrap())
+        });
+        assert!(served(&mut control));
+        let farewell = control.close();
+        assert!(!path.exists());
+        farewell.tell();
+        assert_eq!(client.join().unwrap(), (Some(json!({"state": "up"})), true));
+        assert_eq!(status(&path).unwrap(), None);
+    }
+
+    #[test]
+    fn a_killed_sessions_socket_is_nobody() {
+        let path = socket("stale");
+        drop(UnixListener::bind(&path).unwrap());
+        assert_eq!(status(&path).unwrap(), None);
+        assert!(!down(&path).unwrap());
+        Control::bind(&path).unwrap().close().tell();
+    }
+}

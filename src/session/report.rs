@@ -1,0 +1,210 @@
+//! What a session tells while it comes up: steps with their measured time, then ready or trouble.
+//!
+//! The same events are printed by `hop up --foreground` and sent as JSON lines over a pipe by a
+//! background session to the `hop up` that started it.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Kind, Trouble};
+use crate::rpc::read::Fields;
+use crate::sys::clock;
+
+/// Hears what a session does.
+pub trait Report {
+    /// A step is done and took this long.
+    fn step(&mut self, text: &str, took: Duration);
+    /// Something to know that is no step.
+    fn note(&mut self, text: &str);
+    /// The host is usable.
+    fn ready(&mut self, facts: &Facts);
+}
+
+/// What an up tunnel is, in figures. All of it may be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub host: String,
+    pub name: String,
+    pub interface: String,
+    pub endpoint: String,
+    pub local_ip: Ipv4Addr,
+    pub peer_ip: Ipv4Addr,
+    pub agent_version: String,
+    /// Round trip of the first handshake, if it was seen.
+    pub handshake: Option<Duration>,
+    /// From asking the agent to its first answer, the handshake included.
+    pub answered: Duration,
+    /// From the first step to usable.
+    pub total: Duration,
+}
+
+impl Facts {
+    pub fn to_json(&self) -> Value {
+        json!({
+            "host": self.host,
+            "name": self.name,
+            "interface": self.interface,
+            "endpoint": self.endpoint,
+            "local_ip": self.local_ip.to_string(),
+            "peer_ip": self.peer_ip.to_string(),
+            "agent_version": self.agent_version,
+            "handshake_us": self.handshake.map(micros),
+            "answered_us": micros(self.answered),
+            "total_us": micros(self.total),
+        })
+    }
+
+    pub fn from_json(value: Value) -> Option<Facts> {
+        let mut fields = Fields::of(value, "").ok()?;
+        let handshake = match fields.take("handshake_us") {
+            Some(Value::Number(number)) => Some(Duration::from_micros(number.as_u64()?)),
+            _ => None,
+        };
+        Some(Facts {
+            host: fields.string("host").ok()?,
+            name: fields.string("name").ok()?,
+            interface: fields.string("interface").ok()?,
+            endpoint: fields.string("endpoint").ok()?,
+            local_ip: fields.parsed("local_ip", "an address").ok()?,
+            peer_ip: fields.parsed("peer_ip", "an address").ok()?,
+            agent_version: fields.string("agent_version").ok()?,
+            handshake,
+            answered: Duration::from_micros(fields.int("answered_us", 0..=u64::MAX).ok()?),
+            total: Duration::from_micros(fields.int("total_us", 0..=u64::MAX).ok()?),
+        })
+    }
+}
+
+/// One line of the progress pipe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Step(String, Duration),
+    Note(String),
+    Ready(Facts),
+    Trouble(Trouble),
+}
+
+impl Event {
+    pub fn to_line(&self) -> String {
+        let value = match self {
+            Event::Step(text, took) => json!({"step": text, "took_us": micros(*took)}),
+            Event::Note(text) => json!({"note": text}),
+            Event::Ready(facts) => json!({"ready": facts.to_json()}),
+            Event::Trouble(trouble) => json!({"trouble": {
+                "kind": trouble.kind.name(),
+                "what": trouble.what,
+                "why": trouble.why,
+                "next": trouble.next,
+            }}),
+        };
+        format!("{value}\n")
+    }
+
+    pub fn from_line(line: &str) -> Option<Event> {
+        let mut fields = Fields::parse(line).ok()?;
+        if let Some(text) = fields.opt_string("step").ok()? {
+            let took = fields.int("took_us", 0..=u64::MAX).ok()?;
+            return Some(Event::Step(text, Duration::from_micros(took)));
+        }
+        if let Some(text) = fields.opt_string("note").ok()? {
+            return Some(Event::Note(text));
+        }
+        if let Some(ready) = fields.take("ready") {
+            return Facts::from_json(ready).map(Event::Ready);
+        }
+        let mut trouble = fields.opt_object("trouble").ok()??;
+        Some(Event::Trouble(Trouble {
+            kind: Kind::from_name(&trouble.string("kind").ok()?),
+            what: trouble.string("what").ok()?,
+            why: trouble.string("why").ok()?,
+            next: trouble.string("next").ok()?,
+        }))
+    }
+}
+
+/// A duration as a person reads it: `0.8 ms`, `14 ms`, `2.1 s`.
+pub fn took(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1000.0;
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 1000.0 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+/// One line of a session's log, on stderr: that is the log file of a background session.
+pub fn log(text: &str) {
+    let (secs, _) = clock::wall();
+    // A full disk must not end a tunnel.
+    let _ = writeln!(std::io::stderr(), "{} {text}", utc(secs));
+}
+
+/// Seconds since 1970 as `2026-01-31T23:59:59Z`.
+pub fn utc(secs: u64) -> String {
+    let (days, second) = (secs / 86_400, secs % 86_400);
+    // Years of 365.2425 days beginning on the first of March, so that the leap day comes last.
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_survive_the_pipe() {
+        let facts = Facts {
+            host: "mybox".to_owned(),
+            name: "mybox.hop".to_owned(),
+            interface: "hopbox0".to_owned(),
+            endpoint: "203.0.113.7:51820".to_owned(),
+            local_ip: Ipv4Addr::new(10, 10, 0, 1),
+            peer_ip: Ipv4Addr::new(10, 10, 0, 2),
+            agent_version: "0.1.0".to_owned(),
+            handshake: Some(Duration::from_micros(1200)),
+            answered: Duration::from_micros(3400),
+            total: Duration::from_micros(9000),
+        };
+        let events = [
+            Event::Step("tunnel device \"hopbox0\"\n".to_owned(), Duration::from_micros(800)),
+            Event::Note("waiting".to_owned()),
+            Event::Ready(Facts { handshake: None, ..facts.clone() }),
+            Event::Ready(facts),
+            Event::Trouble(Trouble::new(Kind::Helper, "a", "b", "c")),
+        ];
+        for event in events {
+            let line = event.to_line();
+            assert_eq!(line.matches('\n').count(), 1);
+            assert_eq!(Event::from_line(line.trim_end()), Some(event));
+        }
+        assert_eq!(Event::from_line("{}"), None);
+        assert_eq!(Event::from_line("not json"), None);
+    }
+
+    #[test]
+    fn dates_and_durations() {
+        assert_eq!(utc(0), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(utc(1_798_761_599), "2026-12-31T23:59:59Z");
+        assert_eq!(took(Duration::from_micros(830)), "0.8 ms");
+        assert_eq!(took(Duration::from_millis(14)), "14 ms");
+        assert_eq!(took(Duration::from_millis(2100)), "2.1 s");
+    }
+}

@@ -1,0 +1,404 @@
+//! The sequence that makes a host usable, and its undoing:
+//! helper lease → TUN descriptor → WireGuard → address and route → the agent answers → name.
+//!
+//! Turns a user's wish (a host file and a key) into machinery. A failure or a stop at any step
+//! undoes the earlier ones in reverse. Port mirror, bridges and workspace join after the name.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::report::{Facts, Report, log, took};
+use super::{Kind, Trouble, Undo};
+use crate::helper::{Helper, HelperError};
+use crate::host::config::HostConfig;
+use crate::host::keys::Secret;
+use crate::rpc::client::{CallError, Client, Health};
+use crate::sys::poll::Wake;
+use crate::tunnel::{self, PeerConfig, TunDevice, Tunnel};
+
+/// How long a name may take to resolve.
+const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
+/// How long the agent may take to answer through the new tunnel, handshake included.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// One question to the agent.
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// Pause after a failed question: doubles from the first to the second.
+const PROBE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+/// How often the handshake is looked for while the agent has not answered.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After this long without an answer, say what is being waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the steps work on.
+pub struct Parts {
+    pub helper: Helper,
+    pub tunnel: Option<Tunnel>,
+}
+
+/// A host that is up.
+pub struct Live {
+    pub parts: Parts,
+    pub facts: Facts,
+    undo: Undo<Parts>,
+}
+
+/// Waits at most this long, or until the descriptor is readable; true = stop and undo.
+pub type Pause<'a> = dyn FnMut(Option<BorrowedFd<'_>>, Duration) -> bool + 'a;
+
+/// Brings `host` up. `report` hears every step; `pause` is asked between steps and while waiting.
+pub fn bring_up(
+    host: &HostConfig,
+    key: &Secret,
+    helper_socket: &std::path::Path,
+    report: &mut dyn Report,
+    pause: &mut Pause<'_>,
+) -> Result<Live, Trouble> {
+    let start = Instant::now();
+    let endpoint = resolve(host, pause)?;
+    let helper = Helper::connect(helper_socket).map_err(|error| helper_trouble(&error))?;
+    report.step(&format!("helper {}", helper.version()), start.elapsed());
+    let mut rising = Rising {
+        host,
+        endpoint,
+        start,
+        report,
+        pause,
+        parts: Parts { helper, tunnel: None },
+        undo: Undo::new(),
+    };
+    match rising.climb(key) {
+        Ok(facts) => Ok(Live { parts: rising.parts, facts, undo: rising.undo }),
+        Err(trouble) => {
+            unwind(&mut rising.undo, &mut rising.parts);
+            Err(trouble)
+        }
+    }
+}
+
+impl Live {
+    /// Takes everything back, newest first. Bounded: the tunnel stops within a second and the
+    /// helper answers or is given up.
+    pub fn take_down(mut self) {
+        unwind(&mut self.undo, &mut self.parts);
+    }
+}
+
+fn unwind(undo: &mut Undo<Parts>, parts: &mut Parts) {
+    undo.unwind(parts, |what, outcome| match outcome {
+        Ok(()) => log(&format!("undone: {what}")),
+        Err(why) => log(&format!("undone: {what} ({why})")),
+    });
+}
+
+/// The way up, half done.
+struct Rising<'a> {
+    host: &'a HostConfig,
+    endpoint: SocketAddr,
+    start: Instant,
+    report: &'a mut dyn Report,
+    pause: &'a mut Pause<'a>,
+    parts: Parts,
+    undo: Undo<Parts>,
+}
+
+impl Rising<'_> {
+    fn climb(&mut self, key: &Secret) -> Result<Facts, Trouble> {
+        let (lease, interface) = self.tunnel(key)?;
+        self.go_on()?;
+        self.address(&lease, &interface)?;
+        self.go_on()?;
+        let (health, handshake, answered) = self.agent()?;
+        self.name(&lease)?;
+        Ok(Facts {
+            host: self.host.name.clone(),
+            name: name_of(self.host),
+            interface,
+            endpoint: self.endpoint.to_string(),
+            local_ip: self.host.local_ip,
+            peer_ip: self.host.peer_ip,
+            agent_version: health.version,
+            handshake,
+            answered,
+            total: self.start.elapsed(),
+        })
+    }
+
+    /// Lease, descriptor and data plane. Returns the lease and the interface's name.
+    fn tunnel(&mut self, key: &Secret) -> Result<(String, String), Trouble> {
+        let began = Instant::now();
+        let lease = self.parts.helper.create_tun(None, self.host.mtu, &self.host.name);
+        let lease = lease.map_err(|error| helper_trouble(&error))?;
+        let id = lease.id.clone();
+        self.undo.done("tunnel device", move |parts| {
+            parts.helper.cleanup(&id).map_err(|error| error.to_string())
+        });
+        self.report.step(&format!("tunnel device {}", lease.name), began.elapsed());
+
+        let began = Instant::now();
+        let config = tunnel_config(self.host, key, self.endpoint);
+        let (id, name) = (lease.id, lease.name.clone());
+        let device =
+            TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
+        let started = tunnel::start(device, &config).map_err(|error| {
+            let next = format!("hop up {}", self.host.name);
+            Trouble::new(Kind::Failed, "cannot start WireGuard", error.to_string(), next)
+        })?;
+        let port = started.listen_port();
+        self.parts.tunnel = Some(started);
+        self.undo.done("WireGuard", |parts| {
+            if let Some(mut tunnel) = parts.tunnel.take() {
+                tunnel.stop();
+            }
+            Ok(())
+        });
+        let text = format!("WireGuard on UDP {port}, peer {}", self.endpoint);
+        self.report.step(&text, began.elapsed());
+        Ok((id, name))
+    }
+
+    fn address(&mut self, lease: &str, interface: &str) -> Result<(), Trouble> {
+        let began = Instant::now();
+        let HostConfig { local_ip, peer_ip, .. } = self.host;
+        let configured = self.parts.helper.configure(lease, *local_ip, *peer_ip);
+        configured.map_err(|error| helper_trouble(&error))?;
+        let text = format!("address {local_ip}, route to {peer_ip} over {interface}");
+        self.report.step(&text, began.elapsed());
+        Ok(())
+    }
+
+    /// Waits until the agent answers through the tunnel. Returns its answer, the round trip of
+    /// the handshake and the time to the answer.
+    fn agent(&mut self) -> Result<(Health, Option<Duration>, Duration), Trouble> {
+        let began = Instant::now();
+        let probe = Probe::start(self.host).map_err(|error| {
+            let next = format!("hop up {}", self.host.name);
+            Trouble::new(Kind::Failed, "cannot ask the agent", error.to_string(), next)
+        })?;
+        let mut handshake = None;
+        let mut told = false;
+        loop {
+            let stop = (self.pause)(Some(probe.wake.as_fd()), LOOK_EVERY);
+            if handshake.is_none() {
+                handshake = self.handshake(began);
+            }
+            if stop {
+                return Err(self.stopped());
+            }
+            match probe.heard() {
+                Heard::Answer(health) => {
+                    let answered = began.elapsed();
+                    let text = format!("agent {} answered", health.version);
+                    self.report.step(&text, answered);
+                    return Ok((health, handshake.flatten(), answered));
+                }
+                Heard::GaveUp(error) => return Err(self.silent(handshake.is_some(), &error)),
+                Heard::Nothing => {}
+            }
+            if !told && began.elapsed() > PATIENCE {
+                told = true;
+                let HostConfig { peer_ip, api_port, .. } = self.host;
+                self.report.note(&format!("waiting for the agent at {peer_ip}:{api_port}"));
+            }
+        }
+    }
+
+    /// Looks for the first handshake: the outer value says that it happened.
+    fn handshake(&mut self, began: Instant) -> Option<Option<Duration>> {
+        let status = self.parts.tunnel.as_ref()?.status().ok()?;
+        let peer = status.peers.first()?;
+        peer.last_handshake?;
+        let time = peer.handshake_rtt.unwrap_or_else(|| began.elapsed());
+        self.report.step("handshake", time);
+        Some(peer.handshake_rtt)
+    }
+
+    fn name(&mut self, lease: &str) -> Result<(), Trouble> {
+        let began = Instant::now();
+        let name = name_of(self.host);
+        let added = self.parts.helper.add_host(&name, self.host.peer_ip, lease);
+        added.map_err(|error| helper_trouble(&error))?;
+        self.report.step(&format!("{name} → {}", self.host.peer_ip), began.elapsed());
+        self.undo.done("name", move |parts| {
+            parts.helper.remove_host(&name).map_err(|error| error.to_string())
+        });
+        Ok(())
+    }
+
+    fn go_on(&mut self) -> Result<(), Trouble> {
+        if (self.pause)(None, Duration::ZERO) { Err(self.stopped()) } else { Ok(()) }
+    }
+
+    fn stopped(&self) -> Trouble {
+        let name = &self.host.name;
+        let what = format!("{name} was stopped before it was up");
+        let why = "everything done so far has been undone";
+        Trouble::new(Kind::Interrupted, what, why, format!("hop up {name}"))
+    }
+
+    /// The agent gave no answer in time: tell a closed UDP path from a sick agent.
+    fn silent(&self, handshake: bool, last: &CallError) -> Trouble {
+        let HostConfig { name, peer_ip, api_port, endpoint, user, .. } = self.host;
+        let limit_s = ANSWER_LIMIT.as_secs();
+        let login = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let next = format!("ssh {login}{} sudo systemctl restart hop-agent", endpoint.host);
+        if handshake {
+            let what = format!("the agent on {name} does not answer");
+            let why =
+                format!("the tunnel works, but {peer_ip}:{api_port} gave {last} in {limit_s} s");
+            return Trouble::new(Kind::Unreachable, what, why, next);
+        }
+        let what = format!("{name} does not answer on UDP {}", endpoint.port);
+        let why = format!(
+            "no handshake with {} within {limit_s} s: the agent is not running, a firewall drops \
+             UDP {}, or the keys do not belong together",
+            self.endpoint, endpoint.port
+        );
+        Trouble::new(Kind::Unreachable, what, why, next)
+    }
+}
+
+/// Asks the agent from its own thread, so that a stop is heard while a question is out.
+/// The thread ends with its answer, at `ANSWER_LIMIT`, or one question after being dropped.
+struct Probe {
+    wake: Arc<Wake>,
+    answer: Receiver<Result<Health, CallError>>,
+    enough: Arc<AtomicBool>,
+}
+
+enum Heard {
+    Nothing,
+    Answer(Health),
+    GaveUp(CallError),
+}
+
+impl Probe {
+    fn start(host: &HostConfig) -> std::io::Result<Probe> {
+        let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
+        let wake = Arc::new(Wake::new()?);
+        let enough = Arc::new(AtomicBool::new(false));
+        let (send, answer) = mpsc::channel();
+        let probe = Probe { wake: wake.clone(), answer, enough: enough.clone() };
+        thread::Builder::new().name("probe".to_owned()).spawn(move || {
+            let _ = send.send(ask(&client, &enough));
+            wake.wake();
+        })?;
+        Ok(probe)
+    }
+
+    fn heard(&self) -> Heard {
+        match self.answer.try_recv() {
+            Ok(Ok(health)) => Heard::Answer(health),
+            Ok(Err(error)) => Heard::GaveUp(error),
+            Err(TryRecvError::Empty) => Heard::Nothing,
+            Err(TryRecvError::Disconnected) => {
+                Heard::GaveUp(CallError::Unreachable("the question was lost".to_owned()))
+            }
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ask(client: &Client, enough: &AtomicBool) -> Result<Health, CallError> {
+    let end = Instant::now() + ANSWER_LIMIT;
+    let mut pause = PROBE_PAUSE.0;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let error = match client.health(left.min(PROBE_LIMIT).max(PROBE_PAUSE.0)) {
+            Ok(health) => return Ok(health),
+            Err(error) => error,
+        };
+        if enough.load(Ordering::Relaxed) || Instant::now() + pause >= end {
+            return Err(error);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PROBE_PAUSE.1);
+    }
+}
+
+/// The VPS's address. A name is asked for in its own thread: the system's resolver has no limit
+/// of ours and no way to be interrupted.
+fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<SocketAddr, Trouble> {
+    let (name, port) = (host.endpoint.host.clone(), host.endpoint.port);
+    if let Ok(ip) = name.parse() {
+        return Ok(SocketAddr::new(ip, port));
+    }
+    let fail = |why: String| {
+        let what = format!("cannot find the address of {}", host.endpoint.host);
+        let next = format!("getent hosts {}", host.endpoint.host);
+        Trouble::new(Kind::Unreachable, what, why, next)
+    };
+    let (send, receive) = mpsc::channel();
+    let wake = Arc::new(Wake::new().map_err(|error| fail(error.to_string()))?);
+    let done = wake.clone();
+    let ask = move || {
+        let _ = send.send((name.as_str(), port).to_socket_addrs().map(|mut all| all.next()));
+        done.wake();
+    };
+    thread::Builder::new().spawn(ask).map_err(|error| fail(error.to_string()))?;
+    let end = Instant::now() + RESOLVE_LIMIT;
+    loop {
+        match receive.try_recv() {
+            Ok(Ok(Some(address))) => return Ok(address),
+            Ok(Ok(None)) => return Err(fail("the name has no address".to_owned())),
+            Ok(Err(error)) => return Err(fail(error.to_string())),
+            Err(_) => {}
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(fail(format!("no answer from the resolver in {}", took(RESOLVE_LIMIT))));
+        }
+        if pause(Some(wake.as_fd()), left) {
+            return Err(Trouble { kind: Kind::Interrupted, ..fail("stopped".to_owned()) });
+        }
+    }
+}
+
+fn tunnel_config(host: &HostConfig, key: &Secret, endpoint: SocketAddr) -> tunnel::Config {
+    let peer = PeerConfig {
+        public_key: host.public_key,
+        preshared_key: host.preshared_key.as_ref().map(|key| **key),
+        endpoint: Some(endpoint),
+        allowed_ips: vec![(host.peer_ip.into(), 32)],
+        persistent_keepalive: host.keepalive_s,
+    };
+    tunnel::Config { private_key: **key, listen_port: 0, peers: vec![peer] }
+}
+
+/// The name a host answers to while it is up.
+pub fn name_of(host: &HostConfig) -> String {
+    format!("{}.hop", host.name)
+}
+
+fn helper_trouble(error: &HelperError) -> Trouble {
+    let install = "sudo hop-helper --install";
+    let why = error.to_string();
+    match error {
+        HelperError::Missing { .. } => {
+            let what = "the helper is not running, and only it may make a tunnel device";
+            Trouble::new(Kind::Helper, what, why, install)
+        }
+        HelperError::Refused { .. } => {
+            Trouble::new(Kind::Helper, "the helper does not serve this user", why, install)
+        }
+        HelperError::Incompatible { .. } => {
+            Trouble::new(Kind::Helper, "helper and hop do not fit together", why, install)
+        }
+        HelperError::Op { code, .. } if code == "state_conflict" => {
+            Trouble::new(Kind::Busy, "address, name or device is in use", why, "ip address")
+        }
+        HelperError::Op { .. } => Trouble::new(Kind::Helper, "the helper refused", why, install),
+        HelperError::Protocol(_) | HelperError::Io(_) => {
+            Trouble::new(Kind::Helper, "the helper does not answer as it should", why, install)
+        }
+    }
+}
