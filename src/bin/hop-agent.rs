@@ -1,1 +1,8 @@
-fn main(){}
+//! The `hop-agent` program: command line in, exit code out. Everything else is `hopbox::agent`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(hopbox::agent::main(std::env::args_os().skip(1)))
+}
