@@ -21,8 +21,8 @@ class File:
     def __init__(self, name, about):
         self.name = name
         self.text = f"# {about}\n"
-        self.text += "# Made by `tests/oracle/vectors.py write tests/vectors`, without any of src/wg.\n"
-        self.text += "# name = bytes in hex; i is the initiator, r the responder. All secrets are here.\n"
+        self.text += "# Made by `tests/oracle/vectors.py write`, without any of src/wg.\n"
+        self.text += "# name = hex; i is the initiator, r the responder. All secrets are here.\n"
 
     def put(self, **values):
         for name, v in values.items():
@@ -89,7 +89,7 @@ def cookies(name, ip, about):
 
 
 def rotation():
-    f = File("rotation", "Two handshakes of one pair of peers, 120 s apart, and packets around them.")
+    f = File("rotation", "Two handshakes of one pair, 120 s apart, and packets around them.")
     psk = secret("psk")
     statics(f, psk)
     a = handshake(f, "rotation.1", psk, 1_700_000_000, 0, "first_")
