@@ -1,0 +1,9 @@
+//! The protocol as a whole, under two virtual clocks: what goes out, what comes in, and when.
+//!
+//! Rule ids (`R01`–`R101`) above a test name the rules it shows.
+
+mod packet;
+mod sim;
+mod stranger;
+
+mod handshake;
