@@ -15,6 +15,9 @@ pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 pub const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Upper end of the jitter added to retries (R64); the kernel's and wireguard-go's value.
 pub const REKEY_JITTER_MS: u64 = 333;
+/// An initiation that had to wait for R62 waits up to this many times the jitter longer, so that
+/// peers whose initiations crossed part even on a path with a second of delay (R24).
+pub const CROSSING_SPREAD: u32 = 8;
 /// Retries before giving up: REKEY_ATTEMPT_TIME (90 s) / REKEY_TIMEOUT, counted as the kernel does.
 pub const MAX_RETRIES: u32 = 18;
 /// Silence after which received data is answered by a keepalive (R68).

@@ -387,7 +387,13 @@ impl Peer {
 
     /// Message 1, if it may go now (R16, R62).
     fn initiate(&mut self, env: &mut Env) {
-        if self.reachable().is_err() || !self.timers.may_initiate(env.now.boot) {
+        if self.reachable().is_err() {
+            return;
+        }
+        // Initiations that crossed leave both peers waiting for the same moment. Unless they wait
+        // longer than the path's delay apart, they cross again, for ever (R24).
+        let Env { now, shared, .. } = env;
+        if !self.timers.may_initiate(now.boot, || shared.jitter() * CROSSING_SPREAD) {
             return;
         }
         self.forget_initiation(env);

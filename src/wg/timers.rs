@@ -181,15 +181,15 @@ impl Timers {
         }
     }
 
-    /// May an initiation go out now (R62)? If not, the retransmit timer is armed for the moment it
-    /// may, so that the wish is not forgotten.
-    pub fn may_initiate(&mut self, now: Time) -> bool {
+    /// May an initiation go out now (R62)? If not, the retransmit timer is armed for `spread` after
+    /// the moment it may, so that the wish is not forgotten.
+    pub fn may_initiate(&mut self, now: Time, spread: impl FnOnce() -> Duration) -> bool {
         let Some(last) = self.last_handshake_sent else { return true };
         if now.since(last) >= REKEY_TIMEOUT {
             return true;
         }
         if self.get(Timer::Retransmit).is_none() {
-            self.arm(Timer::Retransmit, last.after(REKEY_TIMEOUT));
+            self.arm(Timer::Retransmit, last.after(REKEY_TIMEOUT + spread()));
         }
         false
     }
