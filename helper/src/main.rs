@@ -100,6 +100,7 @@ fn serve(listen: Option<PathBuf>, config_path: PathBuf) -> Result<(), String> {
         return Err("must run as root".to_string());
     }
     sys::umask(0o077);
+    sys::seal_inherited();
     // First of all, while descriptor 3 cannot be anything else.
     let passed = match (&listen, notify.activated) {
         (None, true) => Some(Socket::passed()?),

@@ -1,0 +1,522 @@
+//! The real program as root, in a network and mount namespace of its own.
+//!
+//! Every test runs itself again under unshare(1): /etc/hosts and /etc/group are scratch files
+//! there, /run is empty, and no interface of this machine exists. Without root, or where
+//! namespaces are not allowed, a test says SKIP and why; with CI=true and root that is a failure.
+
+mod machine;
+
+use machine::{Client, helper_fds, in_namespace, ip_json, pause, until};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
+
+const UID: u32 = 1000;
+const OTHER_UID: u32 = 1001;
+const STRANGER: u32 = 1002;
+
+fn ends(lease: &str, n: u8) -> Value {
+    let (local, peer) = (format!("10.10.{n}.1"), format!("10.10.{n}.2"));
+    json!({"lease_id": lease, "local_ip": local, "peer_ip": peer})
+}
+
+#[test]
+fn a_tunnel_is_what_the_reply_says() {
+    in_namespace("a_tunnel_is_what_the_reply_says", |m| {
+        m.start();
+        let mut client = Client::ready(m);
+        let (reply, fds) = client.call("tun.create", json!({"mtu": 1380, "label": "my box"}));
+        let made = &reply["result"];
+        assert_eq!((made["name"].as_str(), made["mtu"].as_u64()), (Some("hopbox0"), Some(1380)));
+        assert_eq!((made["fd"].as_u64(), fds), (Some(0), 1));
+        let link = &ip_json(&["-d", "link", "show", "hopbox0"])[0];
+        assert_eq!((&link["ifindex"], &link["mtu"]), (&made["ifindex"], &json!(1380)));
+        assert_eq!(link["inet6_addr_gen_mode"], "none");
+        let info = &link["linkinfo"]["info_data"];
+        assert_eq!((&info["type"], &info["pi"]), (&json!("tun"), &json!(false)));
+        assert_eq!((&info["vnet_hdr"], &info["persist"]), (&made["vnet_hdr"], &json!(false)));
+
+        let lease = made["lease_id"].as_str().unwrap();
+        let set = client.ok("tun.configure", ends(lease, 0));
+        assert_eq!(set["routes"], json!(["10.10.0.2/32"]));
+        let link = &ip_json(&["addr", "show", "hopbox0"])[0];
+        assert!(link["flags"].to_string().contains("\"UP\""), "{link}");
+        let addresses = link["addr_info"].as_array().unwrap();
+        assert_eq!(addresses.len(), 1, "no IPv6 link-local address: {link}");
+        assert_eq!(
+            (&addresses[0]["local"], &addresses[0]["prefixlen"]),
+            (&json!("10.10.0.1"), &json!(32))
+        );
+        assert_eq!(addresses[0]["noprefixroute"], true);
+        let routes = ip_json(&["route", "show", "table", "all", "type", "unicast"]);
+        let routes: Vec<&Value> =
+            routes.as_array().unwrap().iter().filter(|r| r["dev"] == "hopbox0").collect();
+        assert_eq!(routes.len(), 1, "{routes:?}");
+        assert_eq!(
+            (&routes[0]["dst"], &routes[0]["protocol"]),
+            (&json!("10.10.0.2"), &json!("104"))
+        );
+        assert_eq!(routes[0]["prefsrc"], "10.10.0.1");
+        for (key, value) in [("rp_filter", "1"), ("send_redirects", "0"), ("accept_redirects", "0")]
+        {
+            let path = format!("/proc/sys/net/ipv4/conf/hopbox0/{key}");
+            assert_eq!(std::fs::read_to_string(path).unwrap().trim(), value, "{key}");
+        }
+
+        // The same again is fine; other ends replace the old ones without a trace.
+        client.ok("tun.configure", ends(lease, 0));
+        let set = client.ok("tun.configure", ends(lease, 7));
+        assert_eq!(set["routes"], json!(["10.10.7.2/32"]));
+        let addresses = ip_json(&["addr", "show", "hopbox0"])[0]["addr_info"].clone();
+        assert_eq!(addresses.as_array().map(Vec::len), Some(1), "{addresses}");
+        assert_eq!(client.ok("tun.cleanup", json!({"lease_id": lease})), json!({"removed": true}));
+        assert_eq!(client.ok("tun.cleanup", json!({"lease_id": lease})), json!({"removed": false}));
+        assert!(!m.device_exists("hopbox0"));
+        m.stop();
+    });
+}
+
+#[test]
+fn what_is_in_use_is_refused() {
+    in_namespace("what_is_in_use_is_refused", |m| {
+        m.run("ip", &["link", "set", "lo", "up"]);
+        m.run("ip", &["tuntap", "add", "office0", "mode", "tun"]);
+        m.run("ip", &["addr", "add", "10.10.3.9/24", "dev", "office0"]);
+        m.run("ip", &["link", "set", "office0", "up"]);
+        m.run("ip", &["tuntap", "add", "hopbox0", "mode", "tun"]);
+        m.start();
+        let mut client = Client::ready(m);
+        let made = client.ok("tun.create", json!({}));
+        assert_eq!(made["name"], "hopbox1", "hopbox0 is somebody else's");
+        assert_eq!(client.code("tun.create", json!({"name": "hopbox0"})), "state_conflict");
+        let lease = made["lease_id"].as_str().unwrap().to_string();
+        let (reply, _) = client.call("tun.configure", ends(&lease, 3));
+        assert_eq!(reply["error"]["code"], "state_conflict");
+        assert!(reply["error"]["message"].as_str().unwrap().contains("office0"), "{reply}");
+        let pairs = client.ok("tun.suggest", json!({"count": 4}));
+        assert!(!pairs.to_string().contains("10.10.3."), "{pairs}");
+        client.ok("tun.configure", ends(&lease, 4));
+        let other = client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
+        assert_eq!(client.code("tun.configure", ends(&other, 4)), "state_conflict");
+        client.ok("tun.configure", ends(&other, 5));
+
+        // A device that is gone, and one of the same name that is not ours.
+        m.run("ip", &["link", "del", "hopbox1"]);
+        assert_eq!(client.code("tun.configure", ends(&lease, 4)), "state_conflict");
+        m.run("ip", &["tuntap", "add", "hopbox1", "mode", "tun"]);
+        assert_eq!(client.code("tun.configure", ends(&lease, 4)), "state_conflict");
+        drop(client);
+        until("hopbox2 is gone", || !m.device_exists("hopbox2"));
+        assert!(m.device_exists("hopbox1") && m.device_exists("hopbox0"));
+        m.stop();
+    });
+}
+
+#[test]
+fn a_killed_client_leaves_nothing() {
+    in_namespace("a_killed_client_leaves_nothing", |m| {
+        let before = m.hosts();
+        m.start();
+        let mut child = m.client_process(UID, Some(m.group));
+        child.say("daemon.handshake", handshake());
+        let made = child.say("tun.create", json!({"label": "box"}));
+        let lease = made["result"]["lease_id"].as_str().unwrap().to_string();
+        child.say("tun.configure", ends(&lease, 0));
+        let add = json!({"name": "box.hop", "ip": "10.10.0.2", "lease_id": lease});
+        assert_eq!(child.say("hosts.add", add)["result"]["changed"], true);
+        let block =
+            "# --- hopbox managed start ---\n10.10.0.2\tbox.hop\n# --- hopbox managed end ---\n";
+        assert_eq!(m.hosts(), format!("{before}{block}"));
+        assert!(m.device_exists("hopbox0"));
+        // The holder makes it persistent; the end of the lease removes it all the same.
+        child.persist();
+        assert_eq!(
+            ip_json(&["-d", "link", "show", "hopbox0"])[0]["linkinfo"]["info_data"]["persist"],
+            true
+        );
+        child.kill();
+        until("the device is gone", || !m.device_exists("hopbox0"));
+        until("the name is gone", || m.hosts() == before);
+        let routes = ip_json(&["route", "show", "table", "all"]).to_string();
+        assert!(!routes.contains("10.10.0"), "{routes}");
+        m.stop();
+    });
+}
+
+#[test]
+fn a_name_ends_with_its_lease_and_the_file_is_as_before() {
+    in_namespace("a_name_ends_with_its_lease_and_the_file_is_as_before", |m| {
+        let before = "127.0.0.1 localhost\n# no newline at the end";
+        m.set_hosts(before);
+        m.start();
+        let mut client = Client::ready(m);
+        let lease = client.ok("tun.create", json!({}))["lease_id"].clone();
+        let add = |name: &str| json!({"name": name, "ip": "10.10.0.2", "lease_id": lease});
+        assert_eq!(client.ok("hosts.add", add("a.hop"))["changed"], true);
+        assert_eq!(client.ok("hosts.add", add("a.hop"))["changed"], false);
+        client.ok("hosts.add", add("b.hop"));
+        assert_eq!(client.ok("hosts.list", json!({}))["entries"].as_array().map(Vec::len), Some(2));
+        assert_eq!(client.ok("hosts.remove", json!({"name": "b.hop"})), json!({"removed": true}));
+        assert_eq!(client.ok("hosts.remove", json!({"name": "b.hop"})), json!({"removed": false}));
+        assert_eq!(
+            client.code("hosts.add", json!({"name": "b.hop", "ip": "8.8.8.8"})),
+            "validation_failed"
+        );
+        // Somebody adds a line behind the block, in place.
+        let text = m.hosts();
+        m.set_hosts(&format!("{text}192.0.2.1 later\n"));
+        client.ok("tun.cleanup", json!({"lease_id": lease}));
+        let after = m.hosts();
+        assert!(!after.contains("hop"), "{after}");
+        let lines = |text: &str| {
+            text.lines().filter(|l| !l.is_empty()).map(str::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(&after), lines(&format!("{before}\n192.0.2.1 later\n")));
+        m.set_hosts(before);
+        client.ok("hosts.add", json!({"name": "c.hop", "ip": "10.10.0.2"}));
+        drop(client);
+        until("the file is as before, byte for byte", || m.hosts() == before);
+        m.stop();
+    });
+}
+
+#[test]
+fn a_doubtful_hosts_file_is_left_alone() {
+    in_namespace("a_doubtful_hosts_file_is_left_alone", |m| {
+        m.start();
+        let mut client = Client::ready(m);
+        let add = json!({"name": "a.hop", "ip": "10.10.0.2"});
+        let damaged = "# --- hopbox managed start ---\n127.0.0.1 localhost\n";
+        m.set_hosts(damaged);
+        assert_eq!(client.code("hosts.add", add.clone()), "state_conflict");
+        assert_eq!(m.hosts(), damaged);
+        m.set_hosts("127.0.0.1 localhost\n");
+        m.run("chmod", &["0666", "/etc/hosts"]);
+        assert_eq!(client.code("hosts.add", add.clone()), "not_supported");
+        m.run("chmod", &["0644", "/etc/hosts"]);
+        m.run("chown", &["1000", "/etc/hosts"]);
+        assert_eq!(client.code("hosts.add", add.clone()), "not_supported");
+        m.run("chown", &["0", "/etc/hosts"]);
+        m.run("mount", &["-o", "remount,bind,ro", "/etc/hosts"]);
+        assert_eq!(client.code("hosts.add", add.clone()), "kernel_error");
+        m.run("mount", &["-o", "remount,bind,rw", "/etc/hosts"]);
+        client.ok("hosts.add", add);
+        m.stop();
+        assert_eq!(m.hosts(), "127.0.0.1 localhost\n");
+    });
+}
+
+#[test]
+fn sigterm_undoes_everything() {
+    in_namespace("sigterm_undoes_everything", |m| {
+        let before = m.hosts();
+        m.start();
+        let mut client = Client::ready(m);
+        let lease = client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
+        client.ok("tun.configure", ends(&lease, 0));
+        client.ok("hosts.add", json!({"name": "a.hop", "ip": "10.10.0.2"}));
+        m.stop();
+        assert!(!m.device_exists("hopbox0") && m.hosts() == before);
+        assert!(!m.socket.exists());
+        client.assert_closed();
+        // kill -9 leaves a line, which the next start removes.
+        m.start();
+        let mut client = Client::ready(m);
+        client.ok("hosts.add", json!({"name": "a.hop", "ip": "10.10.0.2"}));
+        m.kill();
+        assert!(m.hosts().contains("a.hop"));
+        m.start();
+        assert_eq!(m.hosts(), before);
+        m.stop();
+    });
+}
+
+#[test]
+fn two_users_cannot_touch_each_other() {
+    in_namespace("two_users_cannot_touch_each_other", |m| {
+        m.start();
+        let mut a = m.client_process(UID, Some(m.group));
+        let mut b = m.client_process(OTHER_UID, Some(m.group));
+        a.say("daemon.handshake", handshake());
+        b.say("daemon.handshake", handshake());
+        let made = a.say("tun.create", json!({}));
+        let lease = made["result"]["lease_id"].as_str().unwrap().to_string();
+        a.say("tun.configure", ends(&lease, 0));
+        let add = json!({"name": "a.hop", "ip": "10.10.0.2", "lease_id": lease});
+        assert_eq!(a.say("hosts.add", add.clone())["ok"], true);
+
+        let code = |reply: Value| reply["error"]["code"].as_str().unwrap_or("ok").to_string();
+        assert_eq!(code(b.say("tun.cleanup", json!({"lease_id": lease}))), "permission_denied");
+        assert_eq!(code(b.say("tun.cleanup", json!({"name": "hopbox0"}))), "permission_denied");
+        assert_eq!(code(b.say("tun.configure", ends(&lease, 9))), "permission_denied");
+        assert_eq!(code(b.say("hosts.remove", json!({"name": "a.hop"}))), "permission_denied");
+        assert_eq!(code(b.say("hosts.add", add)), "permission_denied");
+        let take = |name: &str, ip: &str| json!({"name": name, "ip": ip});
+        assert_eq!(code(b.say("hosts.add", take("a.hop", "10.10.9.2"))), "state_conflict");
+        assert_eq!(code(b.say("hosts.add", take("b.hop", "10.10.0.2"))), "state_conflict");
+        assert_eq!(b.say("tun.list", json!({}))["result"]["leases"], json!([]));
+        assert_eq!(b.say("hosts.list", json!({}))["result"]["entries"], json!([]));
+        let made = b.say("tun.create", json!({}));
+        let own = made["result"]["lease_id"].as_str().unwrap().to_string();
+        assert_eq!(code(b.say("tun.configure", ends(&own, 0))), "state_conflict");
+        assert!(m.device_exists("hopbox0") && m.hosts().contains("10.10.0.2\ta.hop"));
+        for _ in 0..3 {
+            assert_eq!(code(b.say("tun.create", json!({}))), "ok");
+        }
+        assert_eq!(code(b.say("tun.create", json!({}))), "limit_exceeded");
+        // Root sees and ends everything.
+        let mut root = Client::ready(m);
+        assert_eq!(root.ok("tun.list", json!({}))["leases"].as_array().map(Vec::len), Some(5));
+        assert_eq!(root.ok("tun.cleanup", json!({"lease_id": lease})), json!({"removed": true}));
+        assert!(!m.device_exists("hopbox0") && !m.hosts().contains("a.hop"));
+        m.stop();
+    });
+}
+
+#[test]
+fn strangers_get_no_byte() {
+    in_namespace("strangers_get_no_byte", |m| {
+        m.start();
+        // Not in the group: the socket's mode stops them.
+        let mut stranger = m.client_process(STRANGER, None);
+        assert!(stranger.refused(), "connect must fail");
+        // Mode 0666 by mistake: the helper does.
+        m.run("chmod", &["0666", m.socket.to_str().unwrap()]);
+        let mut stranger = m.client_process(STRANGER, None);
+        assert_eq!(stranger.say("daemon.version", json!({})), Value::Null);
+        // The root of a user namespace is the user that made it.
+        let mut stranger = m.userns_process(STRANGER);
+        assert_eq!(stranger.say("daemon.version", json!({})), Value::Null);
+        // Listed by root, and after SIGHUP no more.
+        m.write_config(&json!({"allow_uids": [STRANGER]}));
+        m.hang_up();
+        let mut listed = m.client_process(STRANGER, None);
+        assert_eq!(listed.say("daemon.handshake", handshake())["ok"], true);
+        assert_eq!(listed.say("tun.create", json!({}))["ok"], true);
+        m.write_config(&json!({"allow_uids": []}));
+        m.hang_up();
+        until("the lease has ended", || !m.device_exists("hopbox0"));
+        assert_eq!(listed.say("daemon.version", json!({})), Value::Null);
+        m.stop();
+    });
+}
+
+#[test]
+fn another_network_namespace_gets_no_device() {
+    in_namespace("another_network_namespace_gets_no_device", |m| {
+        m.start();
+        let mut away = m.other_network_process();
+        assert_eq!(away.say("daemon.handshake", handshake())["ok"], true);
+        let reply = away.say("tun.create", json!({}));
+        assert_eq!(reply["error"]["code"], "permission_denied", "{reply}");
+        let reply = away.say("hosts.add", json!({"name": "a.hop", "ip": "10.10.0.2"}));
+        assert_eq!(reply["error"]["code"], "permission_denied", "{reply}");
+        assert_eq!(away.say("daemon.health", json!({}))["ok"], true);
+        m.stop();
+    });
+}
+
+#[test]
+fn the_handshake_comes_first_and_once() {
+    in_namespace("the_handshake_comes_first_and_once", |m| {
+        m.start();
+        let mut early = Client::connect(m);
+        assert_eq!(early.ok("daemon.version", json!({}))["protocol_version"], 1);
+        assert_eq!(early.ok("daemon.health", json!({}))["status"], "ok");
+        assert_eq!(early.code("tun.create", json!({})), "malformed_request");
+        early.assert_closed();
+        let mut newer = Client::connect(m);
+        let args = json!({"client_version": "9", "client_protocol_version": 2});
+        assert_eq!(newer.code("daemon.handshake", args), "protocol_version_mismatch");
+        newer.assert_closed();
+        let mut newer = Client::connect(m);
+        newer.send(b"{\"v\":2,\"id\":\"x\",\"op\":\"daemon.handshake\"}\n");
+        let (reply, _) = newer.read_reply();
+        assert_eq!(
+            (&reply["id"], &reply["error"]["code"]),
+            (&json!("x"), &json!("protocol_version_mismatch"))
+        );
+        newer.assert_closed();
+        let mut twice = Client::ready(m);
+        assert_eq!(twice.code("daemon.handshake", handshake()), "malformed_request");
+        assert_eq!(twice.code("tun.attach", json!({})), "not_supported");
+        assert_eq!(twice.code("tun.fly", json!({})), "unknown_op");
+        twice.ok("tun.list", json!({}));
+        assert!(!m.device_exists("hopbox0"));
+        m.stop();
+    });
+}
+
+#[test]
+fn bytes_that_are_no_request_do_no_harm() {
+    in_namespace("bytes_that_are_no_request_do_no_harm", |m| {
+        m.start();
+        let base = m.rss_kib();
+        // Ten megabytes without a newline.
+        let mut flood = Client::ready(m);
+        let mut sent = 0;
+        while sent < 10_000_000 && flood.stream.write_all(&[b'x'; 4096]).is_ok() {
+            sent += 4096;
+        }
+        assert!(sent < 10_000_000, "the helper read on");
+        assert_eq!(flood.read_reply().0["error"]["code"], "malformed_request");
+        flood.assert_closed();
+        assert!(m.rss_kib() < base + 1024, "memory grew from {base} to {} KiB", m.rss_kib());
+        // A browser.
+        let mut browser = Client::connect(m);
+        browser.send(b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{\"v\":1}");
+        assert_eq!(browser.read_reply().0["error"]["code"], "malformed_request");
+        browser.assert_closed();
+        // The longest line that is allowed, and one byte more.
+        let pad = |len: usize| {
+            let line = "{\"v\":1,\"id\":\"a\",\"op\":\"tun.list\"}";
+            format!("{line}{}\n", " ".repeat(len - line.len() - 1))
+        };
+        let mut client = Client::ready(m);
+        client.send(pad(4096).as_bytes());
+        assert_eq!(client.read_reply().0["ok"], true);
+        client.send(pad(4097).as_bytes());
+        assert_eq!(client.read_reply().0["error"]["code"], "malformed_request");
+        client.assert_closed();
+        // The end in the middle of a line that would have been valid.
+        let create = b"{\"v\":1,\"id\":\"a\",\"op\":\"tun.create\"}";
+        let mut half = Client::ready(m);
+        half.send(create);
+        half.stream.shutdown(Shutdown::Write).unwrap();
+        half.assert_closed();
+        // Input behind an operation that returns a descriptor.
+        let mut ahead = Client::ready(m);
+        ahead.send(&[&create[..], b"\n", &create[..], b"\n"].concat());
+        let (refused, early) = ahead.read_reply();
+        assert_eq!(refused["error"]["code"], "malformed_request");
+        let (made, late) = ahead.read_reply();
+        // The kernel may have joined both lines: then the descriptor came with the first read.
+        assert_eq!((&made["ok"], early + late), (&json!(true), 1));
+        // Whole lines before the end of input are served, in order.
+        let mut batch = Client::ready(m);
+        let line = |id: u32| format!("{{\"v\":1,\"id\":\"{id}\",\"op\":\"tun.list\"}}\n");
+        batch.send((0..50).map(line).collect::<String>().as_bytes());
+        batch.stream.shutdown(Shutdown::Write).unwrap();
+        let mut all = String::new();
+        batch.stream.read_to_string(&mut all).unwrap();
+        let ids: Vec<Value> =
+            all.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()["id"].clone()).collect();
+        assert_eq!(ids, (0..50).map(|n| json!(n.to_string())).collect::<Vec<_>>());
+        drop(ahead);
+        until("no device is left", || !m.device_exists("hopbox0"));
+        m.stop();
+    });
+}
+
+#[test]
+fn the_slow_and_the_many_are_bounded() {
+    in_namespace("the_slow_and_the_many_are_bounded", |m| {
+        m.start();
+        let silent = Client::connect(m);
+        let mut slow = Client::ready(m);
+        let begun = Instant::now();
+        slow.send(b"{");
+        let mut dripped = 0;
+        while slow.stream.write_all(b" ").is_ok() && begun.elapsed() < Duration::from_secs(10) {
+            dripped += 1;
+            pause(100);
+        }
+        let took = begun.elapsed();
+        assert!(
+            dripped > 0 && took > Duration::from_secs(4) && took < Duration::from_secs(8),
+            "{took:?}"
+        );
+        silent.assert_closed();
+        // One user's connections.
+        let mut held: Vec<Client> = (0..8).map(|_| Client::ready(m)).collect();
+        let mut ninth = Client::connect(m);
+        assert_eq!(ninth.read_reply().0["error"]["code"], "limit_exceeded");
+        ninth.assert_closed();
+        held[0].ok("tun.list", json!({}));
+        // Another user is not affected.
+        let mut other = m.client_process(UID, Some(m.group));
+        assert_eq!(other.say("daemon.handshake", handshake())["ok"], true);
+        drop(held);
+        // A client that asks and never reads.
+        let mut deaf = Client::ready(m);
+        let line = b"{\"v\":1,\"id\":\"a\",\"op\":\"daemon.handshake\"}\n".repeat(64);
+        deaf.stream.set_write_timeout(Some(Duration::from_secs(8))).unwrap();
+        let begun = Instant::now();
+        while deaf.stream.write_all(&line).is_ok() {}
+        assert!(begun.elapsed() < Duration::from_secs(8), "the stalled reply must end it");
+        m.stop();
+    });
+}
+
+#[test]
+fn nothing_leaks_over_many_leases() {
+    in_namespace("nothing_leaks_over_many_leases", |m| {
+        m.start();
+        let mut client = Client::ready(m);
+        let round = |client: &mut Client| {
+            let lease = client.ok("tun.create", json!({}))["lease_id"].clone();
+            client.ok("tun.cleanup", json!({"lease_id": lease}));
+            client.close_fds();
+        };
+        round(&mut client);
+        let (fds, rss) = (helper_fds(m), m.rss_kib());
+        for _ in 0..200 {
+            round(&mut client);
+        }
+        assert_eq!(helper_fds(m), fds);
+        assert!(m.rss_kib() < rss + 512, "memory grew from {rss} to {} KiB", m.rss_kib());
+        // Every descriptor is closed on exec.
+        for flags in m.fd_flags() {
+            assert!(flags & 0o2_000_000 != 0, "a descriptor without O_CLOEXEC");
+        }
+        // Descriptors that callers send are thrown away.
+        for _ in 0..20 {
+            client.send_with_fd(b"{\"v\":1,\"id\":\"a\",\"op\":\"tun.list\"}\n");
+        }
+        assert_eq!(helper_fds(m), fds);
+        m.stop();
+    });
+}
+
+#[test]
+fn a_wrong_start_is_refused() {
+    in_namespace("a_wrong_start_is_refused", |m| {
+        let socket = m.socket.to_str().unwrap().to_string();
+        for config in [json!({"allow_uid": []}), json!({"pools": ["0.0.0.0/0"]}), json!([])] {
+            m.write_config(&config);
+            let (code, stderr) = m.run_helper(&["--listen", &socket]);
+            assert_eq!(code, Some(1), "{stderr}");
+            assert!(stderr.contains("helper.json"), "{stderr}");
+        }
+        m.write_config(&json!({}));
+        m.run("chmod", &["0666", "/run/scratch/helper.json"]);
+        assert_eq!(m.run_helper(&["--listen", &socket]).0, Some(1));
+        m.run("chmod", &["0644", "/run/scratch/helper.json"]);
+        assert_eq!(m.run_helper(&[]).0, Some(1), "no socket and no --listen");
+        assert_eq!(m.run_helper(&["--lisen"]).0, Some(2));
+        m.start();
+        assert!(m.run_helper(&["--listen", &socket]).1.contains("another helper"));
+        let mut client = Client::ready(m);
+        client.ok("tun.list", json!({}));
+        // A dead helper's socket is replaced.
+        m.kill();
+        assert!(m.socket.exists());
+        m.start();
+        Client::ready(m);
+        m.stop();
+        std::fs::write(&m.socket, "not a socket").unwrap();
+        assert_eq!(m.run_helper(&["--listen", &socket]).0, Some(1));
+        assert_eq!(std::fs::read_to_string(&m.socket).unwrap(), "not a socket");
+    });
+}
+
+fn handshake() -> Value {
+    json!({"client_version": "test", "client_protocol_version": 1})
+}
+
+/// Not a test by itself: the other end of `Machine::client_process`.
+#[test]
+fn client_process() {
+    machine::run_client_process();
+}
