@@ -52,15 +52,22 @@ fn pair(initiator: &str, responder: &str) {
     sh("ping -n -c 2 -i 0.2 -W 3 10.77.1.2");
     let endpoint = far.enter(|| sh("wg show tib endpoints | cut -f2"));
     assert_eq!(endpoint, "10.77.0.1:51999");
-    // The responder's address goes away, and with it the source that answers were pinned to.
+    if responder == "hop" {
+        // wireguard-go 0.0.20220316 stays silent here, also towards itself.
+        responder_loses_its_address(&far);
+    }
+}
+
+/// The address that answers were pinned to goes away (R90).
+fn responder_loses_its_address(far: &Net) {
     far.enter(|| ip("addr add 10.77.0.3/24 dev ti1"));
     sh("wg set tia peer $(wg pubkey < /run/tib.key) endpoint 10.77.0.3:51820");
     sh("ping -n -c 2 -i 0.2 -W 3 10.77.1.2");
     let followed = sh("wg show tia endpoints | cut -f2");
     assert_eq!(followed, "10.77.0.3:51820", "the answer comes from the address that was asked");
     far.enter(|| ip("addr del 10.77.0.3/24 dev ti1"));
-    let back = output("ping -n -c 1 -W 1 10.77.1.2");
-    drop(back); // it may be lost: nobody is at that address any more
+    // Lost, for nobody is at that address any more.
+    output("ping -n -c 1 -W 1 10.77.1.2");
     far.enter(|| sh("ping -n -c 3 -i 0.3 -W 3 10.77.1.1"));
     assert_eq!(sh("wg show tia endpoints | cut -f2"), "10.77.0.2:51820");
 }

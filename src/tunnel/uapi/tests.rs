@@ -17,7 +17,7 @@ fn a_full_request_is_understood() {
          allowed_ip=-fd00::/8\nprotocol_version=1\npublic_key={}\nremove=true\n\n",
         KEY.to_uppercase()
     );
-    let r = parse(&body).ok().expect("understood");
+    let r = parse(&body).expect("understood");
     assert_eq!(r.private_key.map(|k| k[0]), Some(0xb8));
     assert_eq!((r.listen_port, r.fwmark, r.replace_peers), (Some(12912), Some(51820), true));
     let [first, second] = &r.peers[..] else { panic!("two peers") };
@@ -31,15 +31,8 @@ fn a_full_request_is_understood() {
 
 #[test]
 fn bad_lines_are_refused_and_good_ones_are_not() {
-    let good = [
-        "fwmark=",
-        "fwmark=0",
-        "fwmark=4294967295",
-        "listen_port=0",
-        "listen_port=65535",
-        "#=?", // replaced below by nothing: keeps the table honest about its loop
-    ];
-    for line in &good[..good.len() - 1] {
+    let good = ["fwmark=", "fwmark=0", "fwmark=4294967295", "listen_port=0", "listen_port=65535"];
+    for line in good {
         assert!(parse(&format!("{line}\n\n")).is_ok(), "{line}");
     }
     let bad = [
@@ -127,7 +120,7 @@ fn an_ipv4_endpoint_in_ipv6_clothes_is_ipv4_and_scopes_resolve() {
 #[test]
 fn replacing_allowed_ips_forgets_those_named_before() {
     let body = "allowed_ip=10.0.0.0/8\nreplace_allowed_ips=true\nallowed_ip=::/0\n\n";
-    let r = parse(&format!("public_key={KEY}\n{body}")).ok().expect("understood");
+    let r = parse(&format!("public_key={KEY}\n{body}")).expect("understood");
     assert_eq!(r.peers[0].allowed_ips.len(), 1);
 }
 
