@@ -6,4 +6,6 @@ mod packet;
 mod sim;
 mod stranger;
 
+mod data;
 mod handshake;
+mod replay;
