@@ -427,9 +427,11 @@ impl Peer {
         self.last_handshake = Some((env.now.wall, env.now.boot));
     }
 
-    /// Sends what waited, in order (R49, R86). Stops if the session gives out.
+    /// Sends what waited, in order (R49, R86). What a session that gives out leaves behind stays
+    /// where it is, for the next one.
     fn flush(&mut self, env: &mut Env) {
-        while let Some(packet) = self.staged.pop() {
+        while self.keys.current_ref().is_some_and(|s| s.can_send(env.now.boot)) {
+            let Some(packet) = self.staged.pop() else { return };
             let mut buf = vec![0; HEAD + packet.len() + PADDING - 1 + TAG_LEN];
             buf[HEAD..HEAD + packet.len()].copy_from_slice(&packet);
             let ecn = ip::view(&packet).map_or(0, |v| v.ecn);
@@ -437,6 +439,9 @@ impl Peer {
                 Some(sealed) => env.sink.to_wire(&sealed.to, sealed.tos, &buf[..sealed.len]),
                 None => return,
             }
+        }
+        if !self.staged.is_empty() {
+            self.want_handshake(env);
         }
     }
 
