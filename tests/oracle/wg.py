@@ -11,8 +11,6 @@ it for anything but tests. `vectors.py` makes the frozen transcripts with it. Mo
 """
 import base64, hashlib, hmac as hmac_, json, os, socket, struct, subprocess, sys, tempfile, time
 
-# Primitives.
-
 P = 2**255 - 19
 
 
@@ -344,7 +342,8 @@ def prove():
 
 
 def main(mode="", *args):
-    {"noise": check_noise, "talk": talk, "prove": prove}.get(mode, lambda *_: sys.exit(__doc__))(*args)
+    modes = {"noise": check_noise, "talk": talk, "prove": prove}
+    modes.get(mode, lambda *_: sys.exit(__doc__))(*args)
 
 
 if __name__ == "__main__":
