@@ -7,10 +7,10 @@
 
 pub mod clock;
 pub mod cmsg;
-pub mod detach;
 pub mod icmp;
 pub mod inotify;
 pub mod ioctl;
+pub mod life;
 pub mod lock;
 pub mod mmsg;
 pub mod netlink;
@@ -20,6 +20,7 @@ pub mod random;
 pub mod rtnl;
 pub mod signal;
 pub mod sock;
+pub mod tun_node;
 
 /// The error number of an I/O error; EIO if it has none.
 pub fn errno(e: &std::io::Error) -> i32 {
