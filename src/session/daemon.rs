@@ -20,7 +20,7 @@ use crate::host::HostError;
 use crate::host::paths::Paths;
 use crate::sys::poll::Interest;
 use crate::sys::signal::{Kind as Signal, Signals};
-use crate::sys::{detach, poll, proc, signal};
+use crate::sys::{life, poll, proc, signal};
 
 /// The hidden first argument of a background session; the host's name follows.
 pub const SESSION_ARGUMENT: &str = "--session";
@@ -216,7 +216,7 @@ impl Report for PipeReport {
         log(&format!("usable after {}", super::report::took(facts.total)));
         self.tell(&Event::Ready(facts.clone()));
         self.pipe = None;
-        if let Err(error) = detach::stdout_to_null() {
+        if let Err(error) = life::stdout_to_null() {
             log(&format!("cannot let go of standard output: {error}"));
         }
     }

@@ -1,0 +1,79 @@
+//! Which host a command acts on. One rule for all commands: the operand, else `-H`, else
+//! `$HOPBOX_HOST`, else the workspace's `hopbox.yaml`, else the default host, else the only one.
+
+use std::env;
+use std::path::Path;
+
+use super::Call;
+use super::args::closest;
+use super::fail::{Code, Failure};
+use crate::host::config;
+use crate::host::paths::Paths;
+
+const VARIABLE: &str = "HOPBOX_HOST";
+const WORKSPACE_FILE: &str = "hopbox.yaml";
+
+/// The chosen host's name; the host exists.
+pub fn host(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
+    let names = config::names(paths)?;
+    let operand = call.args.operands.first().cloned();
+    let given = operand.or_else(|| call.args.value("host").map(str::to_owned)).or_else(variable);
+    let name = match given {
+        Some(name) => name,
+        None => implied(call, paths, &names)?,
+    };
+    if names.contains(&name) { Ok(name) } else { Err(unknown(&name, &names)) }
+}
+
+fn variable() -> Option<String> {
+    env::var(VARIABLE).ok().filter(|name| !name.is_empty())
+}
+
+/// The host that nobody named.
+fn implied(call: &mut Call, paths: &Paths, names: &[String]) -> Result<String, Failure> {
+    if let Some(name) = workspace(call) {
+        return Ok(name);
+    }
+    if let Some(name) = config::default_host(paths)? {
+        return Ok(name);
+    }
+    match names {
+        [only] => Ok(only.clone()),
+        [] => Err(none()),
+        _ => {
+            let why = format!("there are {}: {}", names.len(), names.join(", "));
+            let next = format!("hop {} -H {}", first_word(call), names.join("|"));
+            Err(Failure::usage("which host?", why, &next))
+        }
+    }
+}
+
+/// The `host:` of `./hopbox.yaml`. The seam for the manifest reader: until it exists the file is
+/// not looked into at all, because reading half of it would choose the wrong host one day; and it
+/// is not skipped in silence either.
+fn workspace(call: &mut Call) -> Option<String> {
+    if Path::new(WORKSPACE_FILE).exists() {
+        let text = "hopbox.yaml is not read by this version: name the host with -H if it names one";
+        call.out.warn("workspace_not_read", text);
+    }
+    None
+}
+
+fn first_word(call: &Call) -> &'static str {
+    if call.args.has("foreground") { "up -f" } else { "up" }
+}
+
+fn none() -> Failure {
+    Failure::usage("there is no host yet", "no host file was found", "hop setup mybox -a <address>")
+}
+
+fn unknown(name: &str, names: &[String]) -> Failure {
+    if names.is_empty() {
+        return Failure { what: format!("no host {name:?}"), code: Code::NotFound, ..none() };
+    }
+    let why = match closest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("known hosts: {}", names.join(", ")),
+    };
+    Failure::new(Code::NotFound, format!("no host {name:?}"), why, "hop host ls")
+}

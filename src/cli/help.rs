@@ -1,0 +1,87 @@
+//! `hop`, `hop help`, `hop <command> --help`: text made from the command table.
+
+use super::args::closest;
+use super::fail::{Code, Failure};
+use super::out::Out;
+use super::{COMMANDS, Call, Command, Flag, GLOBAL_FLAGS};
+
+const INTRO: &str = "hop makes your own Linux server part of this laptop.\n";
+const OUTRO: &str = "\nhop help <command> says more about one command.\n";
+
+pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let name = call.args.operands.join(" ");
+    if name.is_empty() {
+        return show(&mut call.out, None);
+    }
+    if let Some(command) = listed().find(|command| command.name == name) {
+        return show(&mut call.out, Some(command));
+    }
+    if listed().any(|command| command.name.starts_with(&format!("{name} "))) {
+        return call.out.text(&of_noun(&name)).map(|()| Code::Done);
+    }
+    let why = match closest(&name, listed().map(|command| command.name)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "hop help lists all commands".to_owned(),
+    };
+    Err(Failure::usage(format!("no command {name:?}"), why, "hop help"))
+}
+
+/// Help for one command, or the list of all.
+pub fn show(out: &mut Out, command: Option<&Command>) -> Result<Code, Failure> {
+    let text = match command {
+        Some(command) => of_command(command),
+        None => of_all(),
+    };
+    out.text(&text)?;
+    Ok(Code::Done)
+}
+
+/// A noun without its verb: what could follow.
+pub fn noun(_: &mut Out, noun: &str) -> Result<Code, Failure> {
+    let verbs: Vec<&str> =
+        listed().filter_map(|command| command.name.strip_prefix(noun)?.strip_prefix(' ')).collect();
+    let why = format!("one of: {}", verbs.join(", "));
+    let next = format!("hop {noun} {}", verbs.first().unwrap_or(&"--help"));
+    Err(Failure::usage(format!("hop {noun} needs a verb"), why, &next))
+}
+
+fn listed() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().filter(|command| !command.hidden)
+}
+
+fn of_all() -> String {
+    let mut text = format!("{INTRO}\nusage: hop <command> [flags]\n\n");
+    text += &commands(listed());
+    text += "\nflags of every command:\n";
+    text += &flags(GLOBAL_FLAGS);
+    text + OUTRO
+}
+
+fn of_noun(noun: &str) -> String {
+    commands(listed().filter(|command| command.name.starts_with(&format!("{noun} "))))
+}
+
+fn of_command(command: &Command) -> String {
+    let mut text = format!("{}: {}\n\nusage: {}\n", command.name, command.summary, command.usage);
+    if !command.details.is_empty() {
+        text += &format!("\n{}\n", command.details);
+    }
+    if !command.flags.is_empty() {
+        text += &format!("\nflags:\n{}", flags(command.flags));
+    }
+    text + "\nflags of every command:\n" + &flags(GLOBAL_FLAGS)
+}
+
+fn commands(all: impl Iterator<Item = &'static Command>) -> String {
+    all.map(|command| format!("  {:10} {}\n", command.name, command.summary)).collect()
+}
+
+fn flags(all: &[Flag]) -> String {
+    let row = |flag: &Flag| {
+        let short = flag.short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+        let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
+        let name = format!("{short}--{}{value}", flag.long);
+        format!("  {name:18} {}\n", flag.help)
+    };
+    all.iter().map(row).collect()
+}

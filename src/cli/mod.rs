@@ -1,0 +1,265 @@
+//! The commands of `hop`: one table, from which help (and later man page and completions) come.
+//!
+//! Reading order: this table → `args` (command line → table entry) → `fail` (exit codes) → `out`
+//! (what is printed) → one file per command. A command parses nothing and owns no protocol.
+
+mod args;
+mod choose;
+mod down;
+pub mod fail;
+mod help;
+mod host;
+mod out;
+mod selftest;
+mod up;
+mod version;
+mod wg;
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use args::{Args, Asked};
+use fail::{Code, Failure};
+use out::{Out, Volume};
+
+use crate::host::paths::Paths;
+use crate::session::daemon;
+use crate::sys::life;
+
+/// The name under which `hop` is `hop wg`: wg-quick(8) takes only one word in
+/// `WG_QUICK_USERSPACE_IMPLEMENTATION`.
+const WG_NAME: &str = "hop-wg";
+
+/// A flag, its value's name in capitals if it takes one, and what it does.
+pub struct Flag {
+    pub short: Option<char>,
+    pub long: &'static str,
+    pub value: Option<&'static str>,
+    pub help: &'static str,
+}
+
+/// One command.
+pub struct Command {
+    /// One word or two, such as `up` or `host ls`.
+    pub name: &'static str,
+    pub summary: &'static str,
+    pub usage: &'static str,
+    /// What the summary leaves out, in lines of at most 80 characters.
+    pub details: &'static str,
+    pub flags: &'static [Flag],
+    /// Least and most operands.
+    pub operands: (usize, usize),
+    /// Not in any list.
+    pub hidden: bool,
+    run: fn(&mut Call) -> Result<Code, Failure>,
+}
+
+/// What a command is given.
+pub struct Call {
+    args: Args,
+    out: Out,
+}
+
+impl Call {
+    fn paths(&self) -> Result<Paths, Failure> {
+        Ok(Paths::from_env()?)
+    }
+}
+
+pub const GLOBAL_FLAGS: &[Flag] = &[
+    Flag {
+        short: Some('H'),
+        long: "host",
+        value: Some("NAME"),
+        help: "the host to act on (else $HOPBOX_HOST, the default host, the only host)",
+    },
+    Flag { short: None, long: "json", value: None, help: "answer with one JSON object" },
+    Flag { short: None, long: "no-color", value: None, help: "no colour ($NO_COLOR works too)" },
+    Flag { short: None, long: "no-input", value: None, help: "never ask; exit 13 instead" },
+    Flag { short: Some('q'), long: "quiet", value: None, help: "only the answer and errors" },
+    Flag { short: Some('v'), long: "verbose", value: None, help: "say more" },
+    Flag { short: Some('h'), long: "help", value: None, help: "show help" },
+    Flag { short: Some('V'), long: "version", value: None, help: "show the version" },
+];
+
+const FOREGROUND: Flag = Flag {
+    short: Some('f'),
+    long: "foreground",
+    value: None,
+    help: "stay in the terminal; Ctrl-C undoes everything",
+};
+
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "up",
+        summary: "bring a host up: its tunnel, address and name",
+        usage: "hop up [host] [-f]",
+        details: "Returns when the agent on the host has answered through the tunnel. Without root:\n\
+                  the helper makes the device. Says so and exits 0 when the host is up already.",
+        flags: &[FOREGROUND],
+        operands: (0, 1),
+        hidden: false,
+        run: up::run,
+    },
+    Command {
+        name: "down",
+        summary: "take a host down and undo what up did",
+        usage: "hop down [host]",
+        details: "Returns when interface, route and name are gone. Exits 0 when it was not up.",
+        flags: &[],
+        operands: (0, 1),
+        hidden: false,
+        run: down::run,
+    },
+    Command {
+        name: "host ls",
+        summary: "list the hosts",
+        usage: "hop host ls",
+        details: "A star marks the default host.",
+        flags: &[],
+        operands: (0, 0),
+        hidden: false,
+        run: host::ls,
+    },
+    Command {
+        name: "selftest",
+        summary: "prove on this machine that everything works together",
+        usage: "hop selftest",
+        details: "Plays laptop and VPS in two network namespaces: helper, agent, tunnel, name, ping,\n\
+                  transfer, kill -9, clean-up. Takes a few seconds, touches nothing outside its own\n\
+                  namespaces and leaves nothing behind. Needs root, or user namespaces.",
+        flags: &[],
+        operands: (0, 0),
+        hidden: false,
+        run: selftest::run,
+    },
+    Command {
+        name: "wg",
+        summary: "run one interface as wireguard-go does, for wg(8) and wg-quick(8)",
+        usage: "hop wg <interface> [-f]",
+        details: "The interface is configured with wg(8). Installed as hop-wg, this is what\n\
+                  WG_QUICK_USERSPACE_IMPLEMENTATION may name. Needs root.",
+        flags: &[FOREGROUND],
+        operands: (1, 1),
+        hidden: false,
+        run: wg::run,
+    },
+    Command {
+        name: "version",
+        summary: "show the version",
+        usage: "hop version",
+        details: "Client, helper and agent are released together and must be of one version.",
+        flags: &[],
+        operands: (0, 0),
+        hidden: false,
+        run: version::run,
+    },
+    Command {
+        name: "help",
+        summary: "show help for a command",
+        usage: "hop help [command]",
+        details: "The same as hop <command> --help.",
+        flags: &[],
+        operands: (0, 2),
+        hidden: false,
+        run: help::run,
+    },
+    Command {
+        name: selftest::INSIDE,
+        summary: "the self test inside its own namespaces",
+        usage: "started by hop selftest",
+        details: "",
+        flags: &[],
+        operands: (0, 1),
+        hidden: true,
+        run: selftest::run_inside,
+    },
+];
+
+/// Runs one command line, the program's name first, and returns the exit code.
+pub fn main(line: Vec<OsString>) -> u8 {
+    let mut words = line.into_iter();
+    let program = words.next().unwrap_or_default();
+    let mut words: Vec<OsString> = words.collect();
+    if words.first().is_some_and(|word| word == daemon::SESSION_ARGUMENT) {
+        return background(words.get(1));
+    }
+    if Path::new(&program).file_name().is_some_and(|name| name == WG_NAME) {
+        words.insert(0, OsString::from("wg"));
+    }
+    let (asked, args) = match args::parse(words) {
+        Ok(asked) => asked.split(),
+        Err((failure, args)) => return out_for(&args).fail(&failure) as u8,
+    };
+    let mut call = Call { out: out_for(&args), args };
+    let outcome = match asked {
+        Wanted::Help(command) => help::show(&mut call.out, command),
+        Wanted::Noun(noun) => help::noun(&mut call.out, noun),
+        Wanted::Version => version::run(&mut call),
+        Wanted::Run(command) => (command.run)(&mut call),
+    };
+    match outcome {
+        Ok(code) => code as u8,
+        Err(failure) => call.out.fail(&failure) as u8,
+    }
+}
+
+/// A background session. Its standard error is a log and its standard output a pipe.
+fn background(name: Option<&OsString>) -> u8 {
+    // Before anything is opened: descriptors of whoever ran `hop up` must not live on here.
+    let closed = life::close_inherited();
+    let name = name.and_then(|name| name.to_str());
+    let (Some(name), Ok(paths), Ok(())) = (name, Paths::from_env(), closed) else {
+        return Code::Failed as u8;
+    };
+    if daemon::session(&paths, name) { Code::Done as u8 } else { Code::Failed as u8 }
+}
+
+enum Wanted {
+    Help(Option<&'static Command>),
+    Noun(&'static str),
+    Version,
+    Run(&'static Command),
+}
+
+impl Asked {
+    fn split(self) -> (Wanted, Args) {
+        match self {
+            Asked::Help(command) => (Wanted::Help(command), Args::default()),
+            Asked::Noun(noun) => (Wanted::Noun(noun), Args::default()),
+            Asked::Version(args) => (Wanted::Version, args),
+            Asked::Run(command, args) => (Wanted::Run(command), args),
+        }
+    }
+}
+
+fn out_for(args: &Args) -> Out {
+    let volume = match (args.has("quiet"), args.has("verbose")) {
+        (true, _) => Volume::Quiet,
+        (false, true) => Volume::Verbose,
+        (false, false) => Volume::Normal,
+    };
+    Out::new(args.has("json"), volume, args.has("no-color"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        for (place, command) in COMMANDS.iter().enumerate() {
+            let twin = COMMANDS.iter().position(|other| other.name == command.name);
+            assert_eq!(twin, Some(place), "{} occurs twice", command.name);
+            assert!(command.operands.0 <= command.operands.1);
+            assert!(command.hidden || command.usage.starts_with(&format!("hop {}", command.name)));
+            assert!(command.details.lines().all(|line| line.len() <= 84), "{}", command.name);
+            for flag in command.flags {
+                let clash = GLOBAL_FLAGS.iter().any(|global| {
+                    global.long == flag.long || (flag.short.is_some() && global.short == flag.short)
+                });
+                assert!(!clash, "{} --{}", command.name, flag.long);
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What a command prints: the answer on stdout, everything else on stderr, as text or as JSON.
+//!
+//! A reader that closed its end is no error: the rest is dropped in silence.
+
+use std::env;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::fail::{Code, Failure};
+use crate::session::report::{Facts, Report, log, took};
+
+const DIM: &str = "\x1b[2m";
+const BOLD_RED: &str = "\x1b[1;31m";
+const YELLOW: &str = "\x1b[33m";
+const PLAIN: &str = "\x1b[0m";
+
+/// How much is said on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Volume {
+    Quiet,
+    Normal,
+    Verbose,
+}
+
+/// Where a command's words go.
+pub struct Out {
+    json: bool,
+    volume: Volume,
+    colour: bool,
+    warnings: Vec<(&'static str, String)>,
+}
+
+impl Out {
+    pub fn new(json: bool, volume: Volume, no_colour: bool) -> Out {
+        let colour = !no_colour && colour_wanted() && io::stderr().is_terminal();
+        Out { json, volume, colour, warnings: Vec::new() }
+    }
+
+    /// The answer of a command: `text` for people, `data` in the envelope for programs.
+    pub fn answer(&mut self, what: &str, data: Value, text: &str) -> Result<(), Failure> {
+        if !self.json {
+            return to_stdout(text);
+        }
+        let warnings: Vec<Value> = self.warnings.iter().map(warning_json).collect();
+        let envelope = json!({
+            "schema": format!("hopbox.{what}/1"), "ok": true, "data": data, "warnings": warnings,
+        });
+        to_stdout(&envelope.to_string())
+    }
+
+    /// Text that is the answer itself and has no JSON form, such as help.
+    pub fn text(&mut self, text: &str) -> Result<(), Failure> {
+        to_stdout(text)
+    }
+
+    /// Something the user should know although the command goes on.
+    pub fn warn(&mut self, code: &'static str, message: &str) {
+        let (on, off) = if self.colour { (YELLOW, PLAIN) } else { ("", "") };
+        to_stderr(&format!("{on}warning:{off} {message}"));
+        self.warnings.push((code, message.to_owned()));
+    }
+
+    /// A word on the side; silent with `--quiet`.
+    pub fn say(&mut self, text: &str) {
+        if self.volume > Volume::Quiet {
+            to_stderr(text);
+        }
+    }
+
+    pub fn is_verbose(&self) -> bool {
+        self.volume == Volume::Verbose
+    }
+
+    /// Says why a command failed and returns its exit code.
+    pub fn fail(&mut self, failure: &Failure) -> Code {
+        let (on, off) = if self.colour { (BOLD_RED, PLAIN) } else { ("", "") };
+        let Failure { what, why, next, code } = failure;
+        if self.json {
+            let error =
+                json!({"code": code.word(), "message": format!("{what}: {why}"), "fix": next});
+            let envelope = json!({
+                "schema": "hopbox.error/1", "ok": false, "error": error, "exit": *code as u8,
+            });
+            let _ = to_stdout(&envelope.to_string());
+        }
+        to_stderr(&format!("{on}error:{off} {what}\n  {why}\nfix: {next}"));
+        *code
+    }
+}
+
+impl Report for Out {
+    fn step(&mut self, text: &str, time: Duration) {
+        let (on, off) = if self.colour { (DIM, PLAIN) } else { ("", "") };
+        self.say(&format!("{text}  {on}{}{off}", took(time)));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.say(text);
+    }
+
+    fn ready(&mut self, facts: &Facts) {
+        log(&format!("usable after {}; Ctrl-C ends it", took(facts.total)));
+    }
+}
+
+/// `NO_COLOR` with any text, and a terminal without abilities, mean no colour.
+fn colour_wanted() -> bool {
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_some_and(|term| term != "dumb")
+}
+
+fn warning_json((code, message): &(&'static str, String)) -> Value {
+    json!({"code": code, "message": message})
+}
+
+fn to_stdout(text: &str) -> Result<(), Failure> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut stdout = io::stdout().lock();
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            let what = "cannot write the answer";
+            Err(Failure::new(Code::Failed, what, error.to_string(), "df -h"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn to_stderr(text: &str) {
+    // Nobody is left to hear of it if this fails.
+    let _ = writeln!(io::stderr(), "{text}");
+}

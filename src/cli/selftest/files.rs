@@ -1,0 +1,112 @@
+//! What `hop setup` would have left on laptop and VPS: keys, host file, agent file, helper file.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::host::atomic;
+use crate::host::config::{self, Endpoint, HostConfig};
+use crate::host::keys::{self, Secret};
+use crate::host::paths::Paths;
+use crate::sys::random;
+use crate::tunnel;
+
+pub const HOST: &str = "mybox";
+pub const NAME: &str = "mybox.hop";
+pub const LAPTOP_IP: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
+pub const VPS_IP: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
+/// The ends of the cable, from a range for documentation (RFC 5737).
+pub const LAPTOP_WAN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+pub const VPS_WAN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+const UDP_PORT: u16 = 51820;
+
+/// Keys and token of one pair of machines.
+#[derive(Clone)]
+pub struct Secrets {
+    laptop: Secret,
+    vps: Secret,
+    preshared: Secret,
+    pub token: Zeroizing<String>,
+}
+
+impl Secrets {
+    pub fn generate() -> io::Result<Secrets> {
+        let mut preshared = Zeroizing::new([0; 32]);
+        random::fill(&mut preshared[..])?;
+        let mut token = Zeroizing::new([0; 32]);
+        random::fill(&mut token[..])?;
+        let (laptop, vps) = (tunnel::generate_key()?, tunnel::generate_key()?);
+        Ok(Secrets { laptop, vps, preshared, token: keys::encode(&token) })
+    }
+}
+
+/// Files of a machine's /etc that do not depend on keys.
+pub fn etc(user: Option<u32>) -> Vec<(&'static str, String)> {
+    let uids: Vec<u32> = user.into_iter().collect();
+    let group = user.map(|user| format!("hopbox:x:{user}:\n")).unwrap_or_default();
+    vec![
+        ("hosts", "127.0.0.1\tlocalhost\n".to_owned()),
+        ("nsswitch.conf", "hosts: files\n".to_owned()),
+        ("group", group),
+        ("hopbox/helper.json", json!({"allow_uids": uids}).to_string()),
+    ]
+}
+
+/// The laptop's key and host file.
+pub fn write_laptop(paths: &Paths, secrets: &Secrets) -> Result<(), String> {
+    let host = HostConfig {
+        name: HOST.to_owned(),
+        endpoint: Endpoint { host: VPS_WAN.to_string(), port: UDP_PORT },
+        public_key: tunnel::public_key(&secrets.vps),
+        preshared_key: Some(secrets.preshared.clone()),
+        local_ip: LAPTOP_IP,
+        peer_ip: VPS_IP,
+        number: 0,
+        mtu: config::MTU,
+        keepalive_s: config::KEEPALIVE_S,
+        api_port: crate::rpc::API_PORT,
+        token: secrets.token.clone(),
+        user: None,
+        identity: None,
+    };
+    config::save(paths, &host).map_err(|error| error.to_string())?;
+    keys::store_new(&paths.key_file(HOST), &secrets.laptop).map_err(|error| error.to_string())
+}
+
+/// The agent's key and file, in the /etc/hopbox of the calling thread's machine.
+pub fn write_vps(secrets: &Secrets, user: Option<u32>) -> io::Result<()> {
+    let (key, file) = (Path::new("/etc/hopbox/agent.key"), Path::new("/etc/hopbox/agent.json"));
+    let config = json!({
+        "version": 1,
+        "address": VPS_IP.to_string(),
+        "listen_port": UDP_PORT,
+        "token": secrets.token.as_str(),
+        "peers": [{
+            "name": "laptop",
+            "public_key": keys::encode(&tunnel::public_key(&secrets.laptop)).as_str(),
+            "preshared_key": keys::encode(&secrets.preshared).as_str(),
+            "address": LAPTOP_IP.to_string(),
+        }],
+    });
+    keys::store_new(key, &secrets.vps).map_err(io::Error::other)?;
+    atomic::replace(file, config.to_string().as_bytes())?;
+    give(key, user)?;
+    give(file, user)
+}
+
+/// Gives a file, or a directory and all in it, to the unprivileged user of the test.
+pub fn give(path: &Path, user: Option<u32>) -> io::Result<()> {
+    let Some(user) = user else { return Ok(()) };
+    chown(path, Some(user), Some(user))?;
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), Some(user))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! One machine of the self test: a thread in its own network and mount namespace. Work is sent to
+//! it; the processes and sockets that the work makes belong to that machine.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use crate::sys::proc::{self, Space};
+use crate::sys::rtnl::Rtnl;
+
+/// Longest time for work that does not wait for anything.
+pub const SOON: Duration = Duration::from_secs(5);
+const LINK: &str = "uplink";
+const PREFIX: u8 = 24;
+/// What the C library needs of /etc to load programs; the rest of /etc is ours.
+const KEPT: [&str; 3] = ["ld.so.cache", "ld.so.conf", "ld-musl-x86_64.path"];
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Ends with the value; its namespaces end with its last process.
+pub struct Machine {
+    name: &'static str,
+    work: Sender<Work>,
+}
+
+/// A result that is on its way.
+pub struct Pending<T> {
+    name: &'static str,
+    result: Receiver<Result<T, String>>,
+}
+
+impl<T> Pending<T> {
+    pub fn wait(self, limit: Duration) -> Result<T, String> {
+        match self.result.recv_timeout(limit) {
+            Ok(result) => result.map_err(|why| format!("{}: {why}", self.name)),
+            Err(_) => Err(format!("{}: no result within {} s", self.name, limit.as_secs())),
+        }
+    }
+}
+
+impl Machine {
+    /// A machine without any connection. `etc` are the files of its /etc: name and text.
+    pub fn start(name: &'static str, etc: Vec<(&'static str, String)>) -> Result<Machine, String> {
+        let (work, jobs) = mpsc::channel::<Work>();
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || jobs.into_iter().for_each(|job| job()))
+            .map_err(|error| format!("{name}: cannot start a thread: {error}"))?;
+        let machine = Machine { name, work };
+        machine.run(SOON, move || settle(&etc))?;
+        Ok(machine)
+    }
+
+    /// Sends work; the machine does one piece after the other.
+    pub fn start_work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Pending<T> {
+        let (send, result) = mpsc::channel();
+        // If the thread is gone the sender is dropped, which the wait reports.
+        let _ = self.work.send(Box::new(move || {
+            let _ = send.send(work());
+        }));
+        Pending { name: self.name, result }
+    }
+
+    /// Sends work and waits for its result.
+    pub fn run<T: Send + 'static>(
+        &self,
+        limit: Duration,
+        work: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, String> {
+        self.start_work(work).wait(limit)
+    }
+}
+
+/// A cable between two machines, with an address at each end.
+pub fn join(one: &Machine, at: Ipv4Addr, other: &Machine, there: Ipv4Addr) -> Result<(), String> {
+    let space = other.run(SOON, || said(proc::current_space(Space::Net)))?;
+    one.run(SOON, move || {
+        said(cable(&space))?;
+        said(address(at))
+    })?;
+    other.run(SOON, move || said(address(there)))
+}
+
+fn cable(space: &OwnedFd) -> io::Result<()> {
+    Rtnl::open()?.add_veth(LINK, LINK, space.as_fd())
+}
+
+fn address(ip: Ipv4Addr) -> io::Result<()> {
+    let mut kernel = Rtnl::open()?;
+    kernel.add_address(LINK, ip, PREFIX)?;
+    kernel.set_up(LINK)
+}
+
+/// Moves the calling thread into namespaces of its own, with its own /run and /etc.
+fn settle(etc: &[(&str, String)]) -> Result<(), String> {
+    said(proc::unshare(&[Space::Net, Space::Mount]))?;
+    said(Rtnl::open().and_then(|mut kernel| kernel.set_up("lo")))?;
+    said(proc::mount_tmpfs(Path::new("/run"), 0o755))?;
+    // The machine's own /etc/hosts is not even visible from here.
+    let kept: Vec<_> =
+        KEPT.iter().map(|name| (name, fs::read(Path::new("/etc").join(name)))).collect();
+    said(proc::mount_tmpfs(Path::new("/etc"), 0o755))?;
+    for (name, bytes) in kept {
+        if let Ok(bytes) = bytes {
+            said(fs::write(Path::new("/etc").join(name), bytes))?;
+        }
+    }
+    said(fs::create_dir("/etc/hopbox"))?;
+    for (name, text) in etc {
+        said(fs::write(Path::new("/etc").join(name), text))?;
+    }
+    Ok(())
+}
+
+fn said<T>(outcome: io::Result<T>) -> Result<T, String> {
+    outcome.map_err(|error| error.to_string())
+}
+
+/// Names of the interfaces of the calling thread's machine.
+pub fn interfaces() -> Result<Vec<String>, String> {
+    let text = said(fs::read_to_string("/proc/thread-self/net/dev"))?;
+    let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
+    Ok(text.lines().filter_map(name).collect())
+}
+
+/// Whether the calling thread's machine has a route to exactly this address.
+pub fn has_route(to: Ipv4Addr) -> Result<bool, String> {
+    let text = said(fs::read_to_string("/proc/thread-self/net/route"))?;
+    // The kernel prints the address as one number in the machine's byte order.
+    let number = format!("{:08X}", u32::from_ne_bytes(to.octets()));
+    Ok(text.lines().any(|line| line.split_whitespace().nth(1) == Some(number.as_str())))
+}
