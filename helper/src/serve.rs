@@ -48,7 +48,8 @@ struct Conn {
     closing: bool,
     /// The other end will send no more.
     ended: bool,
-    /// Since when the current wait (handshake, rest of a line, reply) has lasted.
+    opened: Instant,
+    /// Since when the current wait (rest of a line, reply) has lasted.
     since: Instant,
     active: Instant,
 }
@@ -111,8 +112,10 @@ impl Server {
                 self.accept();
             }
         }
+        // The connections end last: whoever sees the end finds everything undone.
+        let result = self.book.end_all();
         self.conns.clear();
-        self.book.end_all().map_err(|e| io::Error::other(e.message))
+        result.map_err(|e| io::Error::other(e.message))
     }
 
     /// Waits for something to do: which connections are ready, then listener and signals.
@@ -173,9 +176,10 @@ impl Server {
     }
 
     fn overdue(&self, conn: &Conn) -> bool {
-        let waiting = !conn.handshaken || !conn.input.is_empty() || !conn.output.is_empty();
-        let holds = self.book.holds(conn.id);
-        (waiting && conn.since.elapsed() > DEADLINE) || (!holds && conn.active.elapsed() > IDLE_MAX)
+        let waiting = !conn.input.is_empty() || !conn.output.is_empty();
+        (waiting && conn.since.elapsed() > DEADLINE)
+            || (!conn.handshaken && conn.opened.elapsed() > DEADLINE)
+            || (conn.active.elapsed() > IDLE_MAX && !self.book.holds(conn.id))
     }
 
     fn progress(&mut self, conn: &mut Conn) -> Next {
@@ -386,6 +390,7 @@ impl Conn {
             fd: None,
             closing: false,
             ended: false,
+            opened: now,
             since: now,
             active: now,
         }
@@ -400,7 +405,7 @@ impl Conn {
             match self.stream.read(room) {
                 Ok(0) => self.ended = true,
                 Ok(count) => {
-                    if self.input.is_empty() && self.handshaken {
+                    if self.input.is_empty() {
                         self.since = Instant::now();
                     }
                     self.input.extend(room.iter().take(count));

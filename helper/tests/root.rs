@@ -511,6 +511,34 @@ fn a_wrong_start_is_refused() {
     });
 }
 
+#[test]
+fn a_socket_that_was_passed_is_checked() {
+    in_namespace("a_socket_that_was_passed_is_checked", |m| {
+        let socket = m.socket.to_str().unwrap().to_string();
+        std::fs::create_dir("/run/hopbox").unwrap();
+        m.start_activated(&socket);
+        let mut client = Client::ready(m);
+        client.ok("tun.create", json!({}));
+        for flags in m.fd_flags() {
+            assert!(flags & 0o2_000_000 != 0, "a descriptor without O_CLOEXEC, 3 included");
+        }
+        // The service manager owns the path: it stays when the helper ends.
+        m.stop();
+        assert!(m.socket.exists() && !m.device_exists("hopbox0"));
+        let refused = |path: &str, how: &str| m.run_activated(path, how).1;
+        let other = refused("/run/scratch/other.sock", "exec @ARGV");
+        assert!(other.contains("does not listen on"), "{other}");
+        let pid = refused(&socket, "$ENV{LISTEN_PID}++; exec @ARGV");
+        assert!(pid.contains("no socket was passed"), "{pid}");
+        let two = refused(&socket, "$ENV{LISTEN_FDS} = 2; exec @ARGV");
+        assert!(two.contains("no socket was passed"), "{two}");
+        let both = refused(&socket, "exec @ARGV, '--listen'");
+        assert!(both.contains("give one of them"), "{both}");
+        let file = refused(&socket, "POSIX::dup2(0, 3); exec @ARGV");
+        assert!(file.contains("socket passed"), "{file}");
+    });
+}
+
 fn handshake() -> Value {
     json!({"client_version": "test", "client_protocol_version": 1})
 }

@@ -49,7 +49,7 @@ fn unavailable() -> Option<String> {
     if !std::path::Path::new("/dev/net/tun").exists() {
         return Some("/dev/net/tun is missing".into());
     }
-    for tool in ["ip", "setpriv", "timeout", "mount"] {
+    for tool in ["ip", "setpriv", "timeout", "mount", "perl"] {
         if Command::new(tool).arg("-V").output().is_err() {
             return Some(format!("{tool} is missing"));
         }
@@ -101,18 +101,49 @@ impl Machine {
 
     /// Starts the helper and waits until it says that it is ready.
     pub fn start(&mut self) {
+        let mut command = self.helper_command();
+        command.arg("--listen");
+        self.await_ready(command);
+        let meta = std::fs::metadata(&self.socket).unwrap();
+        assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o660, 0, self.group));
+    }
+
+    /// The helper as a service manager starts it: listening socket as descriptor 3. `how` ends
+    /// with running the program.
+    fn activated(&self, path: &str, how: &str) -> Command {
+        let script = format!(
+            "use Socket; use POSIX (); $^F = 9; unlink '{path}'; \
+             POSIX::close(3); socket(S, PF_UNIX, SOCK_STREAM, 0) or die; \
+             bind(S, sockaddr_un('{path}')) or die; listen(S, 9) or die; \
+             POSIX::dup2(fileno(S), 3) if fileno(S) != 3; \
+             $ENV{{LISTEN_PID}} = $$; $ENV{{LISTEN_FDS}} = 1; {how}"
+        );
+        let helper = self.helper_command();
+        let mut command = Command::new("perl");
+        command.args(["-e", &script]).arg(helper.get_program()).args(helper.get_args());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    pub fn start_activated(&mut self, path: &str) {
+        let command = self.activated(path, "exec @ARGV");
+        self.await_ready(command);
+    }
+
+    /// As `run_helper`, with a socket passed.
+    pub fn run_activated(&self, path: &str, how: &str) -> (Option<i32>, String) {
+        wait_for(self.activated(path, how))
+    }
+
+    fn await_ready(&mut self, mut command: Command) {
         let path = format!("{SCRATCH}/notify");
         let _ = std::fs::remove_file(&path);
         let ready = UnixDatagram::bind(&path).unwrap();
         ready.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut command = self.helper_command();
-        command.arg("--listen").env("NOTIFY_SOCKET", &path);
-        self.helper = Some(command.spawn().unwrap());
+        self.helper = Some(command.env("NOTIFY_SOCKET", &path).spawn().unwrap());
         let mut said = [0; 64];
         let len = ready.recv(&mut said).expect("the helper did not get ready");
         assert_eq!(&said[..len], b"READY=1");
-        let meta = std::fs::metadata(&self.socket).unwrap();
-        assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o660, 0, self.group));
     }
 
     pub fn pid(&self) -> u32 {
@@ -149,16 +180,8 @@ impl Machine {
     /// Runs a second helper that must end by itself; its exit code and stderr.
     pub fn run_helper(&self, args: &[&str]) -> (Option<i32>, String) {
         let mut command = self.helper_command();
-        let mut child = command.args(args).stderr(Stdio::piped()).spawn().unwrap();
-        let begun = Instant::now();
-        while child.try_wait().unwrap().is_none() {
-            if begun.elapsed() > PATIENCE {
-                child.kill().unwrap();
-            }
-            pause(10);
-        }
-        let out = child.wait_with_output().unwrap();
-        (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
+        command.args(args);
+        wait_for(command)
     }
 
     pub fn write_config(&self, config: &Value) {
@@ -241,6 +264,20 @@ impl Machine {
         command.arg("-n");
         ClientProcess::start(self, command)
     }
+}
+
+/// Runs a program that must end by itself; its exit code and stderr.
+fn wait_for(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begun.elapsed() > PATIENCE {
+            child.kill().unwrap();
+        }
+        pause(10);
+    }
+    let out = child.wait_with_output().unwrap();
+    (out.status.code(), String::from_utf8_lossy(&out.stderr).into_owned())
 }
 
 impl Drop for Machine {
