@@ -95,13 +95,15 @@ fn wg_configures_peers_while_traffic_runs() {
     p.a.sh(&format!("wg set wg0 peer {} allowed-ips 10.10.0.2/32,fd10::2/128", p.public_b));
     p.a.sh("ping -n -c 1 -W 2 10.10.0.2");
 
-    // Removed and added again.
+    // Removed and added again. The pause keeps two initiations 20 ms apart (R26), or the second
+    // waits for its retry.
+    let pause = "sleep 0.05; ";
     p.a.sh(&format!("wg set wg0 peer {stranger} remove; wg set wg0 peer {} remove", p.public_b));
     assert_eq!(p.a.sh("wg show wg0 peers").trim(), "");
     let unreachable = p.a.try_sh("ping -n -c 1 -W 2 10.10.0.2").unwrap_err();
     assert!(unreachable.contains("Unreachable"), "fails fast: {unreachable}");
     p.a.sh(&format!(
-        "wg set wg0 peer {} endpoint 198.51.100.2:51820 allowed-ips 10.10.0.2/32",
+        "{pause} wg set wg0 peer {} endpoint 198.51.100.2:51820 allowed-ips 10.10.0.2/32",
         p.public_b
     ));
     p.a.sh("ping -n -c 1 -W 7 10.10.0.2");
@@ -109,7 +111,7 @@ fn wg_configures_peers_while_traffic_runs() {
     // What showconf prints, setconf, syncconf and addconf take.
     p.a.sh("wg showconf wg0 >/run/conf && wg syncconf wg0 /run/conf && wg addconf wg0 /run/conf");
     p.a.sh("wg showconf wg0 | diff - /run/conf");
-    p.a.sh("wg setconf wg0 /run/conf && wg showconf wg0 | diff - /run/conf");
+    p.a.sh(&format!("{pause} wg setconf wg0 /run/conf && wg showconf wg0 | diff - /run/conf"));
     p.a.sh("ping -n -c 1 -W 7 10.10.0.2");
 }
 
