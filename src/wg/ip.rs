@@ -92,7 +92,8 @@ pub fn ecn_decapsulate(outer: u8, packet: &mut [u8]) {
 
 /// The ICMP "address unreachable" that tells a local program that no peer owns its packet's
 /// destination (the kernel's `wg_xmit` answers so too). It comes from the packet's own destination
-/// address. `None` for what must not be answered: ICMP errors, multicast, fragments but the first.
+/// address. `None` for what must not be answered: ICMP errors, broadcast, multicast, and IPv4
+/// fragments but the first.
 pub fn unreachable(packet: &[u8]) -> Option<Vec<u8>> {
     let v = view(packet)?;
     if v.src.is_unspecified() || v.src.is_multicast() || v.dst.is_multicast() {
@@ -111,7 +112,8 @@ fn unreachable_v4(packet: &[u8], src: Ipv4Addr, dst: Ipv4Addr) -> Option<Vec<u8>
     let header = usize::from(packet[0] & 15) * 4;
     let fragment_offset = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff;
     let is_error = packet[9] == ICMP && !matches!(packet.get(header)?, 0 | 8 | 13 | 14);
-    if header < V4_HEADER || fragment_offset != 0 || src.is_broadcast() || is_error {
+    let broadcast = src.is_broadcast() || dst.is_broadcast();
+    if header < V4_HEADER || fragment_offset != 0 || broadcast || is_error {
         return None;
     }
     let quote = packet.get(..packet.len().min(header + 8))?;
