@@ -435,7 +435,7 @@ fn rotation_as_initiator() {
 
 #[test]
 fn rotation_as_responder() {
-    // R48–R50 R58 R59: the responder goes on with the first session until the second is confirmed.
+    // R48–R50 R58 R59: the responder stays with the first session until the second is confirmed.
     let v = Vector::read(ROTATION);
     let mut r = Side::responder(&v, v.now("first_wall"));
     r.script.push(&v, &["first_r_ephemeral", "first_r_index"]);
