@@ -5,7 +5,11 @@
 mod packet;
 mod sim;
 mod stranger;
+mod timers;
 
+mod cookies;
 mod data;
+mod floods;
 mod handshake;
+mod rekey;
 mod replay;

@@ -227,6 +227,14 @@ impl Sim {
         s
     }
 
+    /// Connected, and no keepalive is owed any more.
+    pub fn settled() -> Sim {
+        let mut s = Sim::connected();
+        s.run(30 * SEC);
+        s.forget();
+        s
+    }
+
     pub fn add(&mut self) -> Dev {
         let private = self.rng.bytes();
         self.add_with(private)
