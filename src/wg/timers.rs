@@ -36,11 +36,13 @@ pub enum Timer {
     Persistent,
 }
 
+/// In the order they are served. Wipe comes first: when all are late, after a suspend, it must not
+/// take the initiation that another one has just sent.
 pub const ALL: [Timer; 5] = [
+    Timer::Wipe,
     Timer::Retransmit,
     Timer::Keepalive,
     Timer::NewHandshake,
-    Timer::Wipe,
     Timer::Persistent,
 ];
 
