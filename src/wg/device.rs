@@ -463,15 +463,17 @@ impl Device {
         if let Some(key) = update.preshared_key {
             peer.set_preshared(key);
         }
+        let reachable = peer.reachable().is_ok();
         if let Some(endpoint) = update.endpoint {
             peer.set_endpoint(endpoint);
         }
+        // Turned on, or set already but without a place to send to until now (R70, R76).
+        let wanted = peer.timers.persistent_secs() > 0;
         if let Some(secs) = update.persistent_keepalive {
-            let turned_on = peer.timers.persistent_secs() == 0 && secs > 0;
             peer.timers.set_persistent(secs);
-            if turned_on && self.running {
-                peer.send_keepalive(&mut Env { now, shared: &mut self.shared, sink });
-            }
+        }
+        if peer.timers.persistent_secs() > 0 && !(wanted && reachable) && self.running {
+            peer.send_keepalive(&mut Env { now, shared: &mut self.shared, sink });
         }
         Self::reschedule(&mut self.agenda, peer);
         Ok(())
