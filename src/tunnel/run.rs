@@ -7,6 +7,7 @@
 
 use super::burst::{Burst, SLOTS};
 use super::clock::Clock;
+use super::link::Link;
 use super::mailbox::{COMMANDS, Command, Inlet};
 use super::outside::Outside;
 use super::ring::Ring;
@@ -15,10 +16,10 @@ use super::tun::{Trouble, Tun};
 use super::uapi::{self, Request};
 use super::udp::Udp;
 use super::{Shared, Stopped};
-use crate::sys::netlink::{Event, Monitor};
+use crate::sys::netlink::Event;
 use crate::sys::poll::{self, Interest};
 use crate::sys::sock::Family;
-use crate::sys::{errno, ioctl};
+use crate::sys::{code, errno, ioctl};
 use crate::wg::{self, Arrival, Class, Device, Inbound, Local, Now, Outbound};
 use std::io;
 use std::os::fd::AsFd;
@@ -53,17 +54,6 @@ pub(super) struct Loop {
     shared: Arc<Shared>,
 }
 
-/// What is known of the interface.
-struct Link {
-    name: String,
-    index: Option<u32>,
-    mtu: u16,
-    /// None where netlink is closed to us.
-    monitor: Option<Monitor>,
-    /// It is in our network namespace, so that the monitor sees it.
-    here: bool,
-}
-
 /// What the last poll found.
 #[derive(Default)]
 struct Ready {
@@ -72,14 +62,6 @@ struct Ready {
     v4: bool,
     v6: bool,
     link: bool,
-}
-
-impl Link {
-    /// Whether a message is about our interface. One that left us may have come back; then its
-    /// name must be right too, for the index may be somebody else's by now.
-    fn is(&self, index: u32, name: Option<&str>) -> bool {
-        Some(index) == self.index && (self.here || name == Some(&self.name))
-    }
 }
 
 #[allow(clippy::wrong_self_convention)] // `from_tun` and `from_wire` name a direction here
@@ -92,15 +74,12 @@ impl Loop {
         inlet: Inlet,
         shared: Arc<Shared>,
     ) -> io::Result<Loop> {
-        let index = ioctl::index(&name);
-        let monitor = Monitor::open().ok();
-        let here = index.is_some() && monitor.is_some();
         let mut this = Loop {
             device,
             outside: Outside::new(tun, udp),
             clock: Clock::new()?,
             inlet,
-            link: Link { name, index, mtu, monitor, here },
+            link: Link::new(name, mtu),
             outgoing: Burst::new(),
             incoming: Burst::new(),
             ring: Ring::new(),
@@ -131,19 +110,13 @@ impl Loop {
         }
     }
 
-    /// Carry out a whole configuration request. The port comes first: it is the one part that the
-    /// system may refuse, and then nothing is changed.
+    /// Carry out a whole configuration request. What the system may refuse comes first, and then
+    /// nothing is changed.
     fn apply(&mut self, now: Now, request: &Request) -> Result<(), i32> {
-        if let Some(port) = request.listen_port.filter(|p| *p != self.outside.udp.port()) {
-            self.outside.udp.rebind(port).map_err(|e| match e.raw_os_error() {
-                Some(code) => code,
-                None => crate::sys::code::EADDRINUSE,
-            })?;
-            self.publish_port();
-        }
-        if let Some(mark) = request.fwmark.filter(|m| *m != self.outside.udp.mark()) {
-            self.outside.udp.set_mark(mark).map_err(|e| errno(&e))?;
-        }
+        self.apply_sockets(request).map_err(|e| match e.kind() {
+            io::ErrorKind::AddrInUse => code::EADDRINUSE,
+            _ => errno(&e),
+        })?;
         if let Some(key) = request.private_key {
             let key = Some(key).filter(|k| *k != [0; 32]);
             self.device.set_private_key(now, key, &mut self.outside);
@@ -156,6 +129,23 @@ impl Loop {
             done.map_err(|e| uapi::refused(&e))?;
         }
         self.outside.flush();
+        Ok(())
+    }
+
+    /// Mark and port: both, or neither.
+    fn apply_sockets(&mut self, request: &Request) -> io::Result<()> {
+        let udp = &mut self.outside.udp;
+        let before = udp.mark();
+        if let Some(mark) = request.fwmark.filter(|m| *m != before) {
+            udp.set_mark(mark)?;
+        }
+        if let Some(port) = request.listen_port.filter(|p| *p != udp.port()) {
+            if let Err(e) = udp.rebind(port) {
+                let _ = udp.set_mark(before);
+                return Err(e);
+            }
+            self.publish_port();
+        }
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Start, stop, up, down, moved, deleted: what a tunnel does with its interface, and what it leaves.
+//! Start, stop, up, down, moved, deleted: what a tunnel does with its interface, what it leaves.
 
 use crate::device::{config, open, start};
 use crate::lab::{Net, alone, eventually, ip};
@@ -111,7 +111,7 @@ fn a_request_with_one_bad_line_changes_nothing() {
         }
         let taken = UdpSocket::bind("0.0.0.0:0").expect("bind");
         let port = taken.local_addr().expect("addr").port();
-        let body = format!("private_key={}\nlisten_port={port}\n", "0".repeat(64));
+        let body = format!("private_key={}\nfwmark=7\nlisten_port={port}\n", "0".repeat(64));
         assert_eq!(t.set(&body), Err(code::EADDRINUSE));
         assert!(*t.get().expect("get") == *before);
         drop(taken);
