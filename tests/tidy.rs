@@ -114,7 +114,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("src/session/", &["wg", "agent", "cli"], &["ureq"]),
     ("src/agent/", &["wg", "session", "cli"], &["ureq"]),
     ("src/cli/", &["wg"], &["ureq"]),
-    ("helper/src/", &[], &["hopbox", "nix", "tokio"]),
+    ("helper/src/", &[], &["hopbox::", "nix::", "tokio"]),
 ];
 
 #[test]
@@ -132,7 +132,7 @@ fn nothing_below_knows_a_name_above() {
                     line.contains(&format!("crate::{m}::")) || line.contains(&format!("crate::{m};"))
                 };
                 let bad = modules.iter().find(named).or_else(|| {
-                    words.iter().find(|w| has_word(line, w))
+                    words.iter().find(|w| line.contains(*w) && (w.ends_with(':') || has_word(line, w)))
                 });
                 if let Some(bad) = bad {
                     found.push(format!("{p}:{n}: {room} must not use {bad}"));
