@@ -1,4 +1,4 @@
-//! What is known of the interface beside its packets: name, MTU, and whether we are told of changes.
+//! The interface beside its packets: name, MTU, and whether we are told of its changes.
 
 use crate::sys::ioctl;
 use crate::sys::netlink::Monitor;

@@ -1,8 +1,8 @@
 //! The shell that moves bytes: a `wg::Device` on a thread of its own, between a TUN and UDP.
 //!
 //! Reading order: `run` (the loop) → `tun`, `udp` (the outside world) → `link`, `outside`, `ring`,
-//! `burst` (what waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`, `stats`
-//! (the way in for other threads) → `uapi`, `config` (configuration text) → `standalone`
+//! `burst` (what waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`,
+//! `stats` (the way in for other threads) → `uapi`, `config` (configuration text) → `standalone`
 //! (`hop wg`). Nothing here knows hosts, sessions or the helper: the TUN comes as a descriptor.
 
 mod burst;
