@@ -40,9 +40,9 @@ fn implied(call: &mut Call, paths: &Paths, names: &[String]) -> Result<String, F
     match names {
         [only] => Ok(only.clone()),
         [] => Err(none()),
-        _ => {
+        [first, ..] => {
             let why = format!("there are {}: {}", names.len(), names.join(", "));
-            let next = format!("hop {} -H {}", first_word(call), names.join("|"));
+            let next = format!("hop {} -H {first}", call.name);
             Err(Failure::usage("which host?", why, &next))
         }
     }
@@ -57,10 +57,6 @@ fn workspace(call: &mut Call) -> Option<String> {
         call.out.warn("workspace_not_read", text);
     }
     None
-}
-
-fn first_word(call: &Call) -> &'static str {
-    if call.args.has("foreground") { "up -f" } else { "up" }
 }
 
 fn none() -> Failure {

@@ -19,11 +19,11 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if listed().any(|command| command.name.starts_with(&format!("{name} "))) {
         return call.out.text(&of_noun(&name)).map(|()| Code::Done);
     }
-    let why = match closest(&name, listed().map(|command| command.name)) {
-        Some(near) => format!("did you mean \"{near}\"?"),
-        None => "hop help lists all commands".to_owned(),
+    let (why, next) = match closest(&name, listed().map(|command| command.name)) {
+        Some(near) => (format!("did you mean \"{near}\"?"), format!("hop help {near}")),
+        None => ("hop help lists all commands".to_owned(), "hop help".to_owned()),
     };
-    Err(Failure::usage(format!("no command {name:?}"), why, "hop help"))
+    Err(Failure::usage(format!("no command {name:?}"), why, &next))
 }
 
 /// Help for one command, or the list of all.

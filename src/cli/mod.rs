@@ -56,6 +56,8 @@ pub struct Command {
 
 /// What a command is given.
 pub struct Call {
+    /// The command's name, as the user would type it.
+    name: &'static str,
     args: Args,
     out: Out,
 }
@@ -191,7 +193,8 @@ pub fn main(line: Vec<OsString>) -> u8 {
         Ok(asked) => asked.split(),
         Err((failure, args)) => return out_for(&args).fail(&failure) as u8,
     };
-    let mut call = Call { out: out_for(&args), args };
+    let name = if let Wanted::Run(command) = &asked { command.name } else { "help" };
+    let mut call = Call { name, out: out_for(&args), args };
     let outcome = match asked {
         Wanted::Help(command) => help::show(&mut call.out, command),
         Wanted::Noun(noun) => help::noun(&mut call.out, noun),

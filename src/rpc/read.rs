@@ -110,7 +110,10 @@ impl Fields {
         match value.as_u64().and_then(|number| T::try_from(number).ok()) {
             Some(number) if range.contains(&number) => Ok(Some(number)),
             _ => {
-                let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+                let wanted = match (range.start(), range.end()) {
+                    (least, most) if least == most => least.to_string(),
+                    (least, most) => format!("a whole number from {least} to {most}"),
+                };
                 Err(self.wrong(key, &wanted, &value))
             }
         }

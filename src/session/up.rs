@@ -34,6 +34,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After this long without an answer, say what is being waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// What starts a helper where no service does. Becomes `--install` once the helper can do that.
+const START_HELPER: &str = "sudo hop-helper --listen";
+
 /// What the steps work on.
 pub struct Parts {
     pub helper: Helper,
@@ -380,25 +383,24 @@ pub fn name_of(host: &HostConfig) -> String {
 }
 
 fn helper_trouble(error: &HelperError) -> Trouble {
-    let install = "sudo hop-helper --install";
-    let why = error.to_string();
-    match error {
+    let (kind, what, next) = match error {
         HelperError::Missing { .. } => {
             let what = "the helper is not running, and only it may make a tunnel device";
-            Trouble::new(Kind::Helper, what, why, install)
+            (Kind::Helper, what, START_HELPER)
         }
         HelperError::Refused { .. } => {
-            Trouble::new(Kind::Helper, "the helper does not serve this user", why, install)
+            let next = "sudo usermod --append --groups hopbox \"$USER\"";
+            (Kind::Helper, "the helper does not serve this user", next)
         }
         HelperError::Incompatible { .. } => {
-            Trouble::new(Kind::Helper, "helper and hop do not fit together", why, install)
+            (Kind::Helper, "helper and hop do not fit together", "hop-helper --version")
         }
         HelperError::Op { code, .. } if code == "state_conflict" => {
-            Trouble::new(Kind::Busy, "address, name or device is in use", why, "ip address")
+            (Kind::Busy, "address, name or device is in use", "ip address")
         }
-        HelperError::Op { .. } => Trouble::new(Kind::Helper, "the helper refused", why, install),
-        HelperError::Protocol(_) | HelperError::Io(_) => {
-            Trouble::new(Kind::Helper, "the helper does not answer as it should", why, install)
+        HelperError::Op { .. } | HelperError::Protocol(_) | HelperError::Io(_) => {
+            (Kind::Helper, "the helper did not do its part", START_HELPER)
         }
-    }
+    };
+    Trouble::new(kind, what, error.to_string(), next)
 }

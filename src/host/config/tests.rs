@@ -53,7 +53,7 @@ fn a_saved_host_reads_back_the_same() {
 #[test]
 fn every_fault_names_its_key() {
     let table = [
-        ("version", json!(2), "whole number from 1 to 1"),
+        ("version", json!(2), "must be 1, not 2"),
         ("version", Value::Null, "is missing"),
         ("name", json!("My Box"), "may only hold"),
         ("endpoint", json!("203.0.113.7"), "must be host:port"),
