@@ -1,0 +1,244 @@
+//! What a user sees of `hop`: each `.golden` file is one call with its exit code and output.
+//!
+//! A golden file names its call (`$ hop …`), what is there before it (`hosts:`, `default:`,
+//! `env:`, `file:`), and then holds `exit`, `-- stdout` and `-- stderr`. `BLESS=1` writes them
+//! anew. No call needs root, a network or a helper.
+
+use std::fs;
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use hopbox::host::config::{self, Endpoint, HostConfig};
+use hopbox::host::keys;
+use hopbox::host::paths::Paths;
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+/// A home directory that is gone at the end.
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> Home {
+        static TURN: AtomicU32 = AtomicU32::new(0);
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("hopbox-cli-{}-{turn}", std::process::id()));
+        fs::create_dir_all(dir.join("work")).unwrap();
+        Home(dir)
+    }
+
+    fn paths(&self) -> Paths {
+        Paths::below(&self.0)
+    }
+
+    fn add_host(&self, name: &str, number: u8) {
+        let host = HostConfig {
+            name: name.to_owned(),
+            endpoint: Endpoint { host: "203.0.113.7".to_owned(), port: 51820 },
+            public_key: [9; 32],
+            preshared_key: None,
+            local_ip: Ipv4Addr::new(10, 10, number, 1),
+            peer_ip: Ipv4Addr::new(10, 10, number, 2),
+            number,
+            mtu: 1420,
+            keepalive_s: 25,
+            api_port: 4200,
+            token: Zeroizing::new("t".repeat(44)),
+            user: Some("dev".to_owned()),
+            identity: None,
+        };
+        config::save(&self.paths(), &host).unwrap();
+        keys::store_new(&self.paths().key_file(name), &[7; 32]).unwrap();
+    }
+
+    fn hop(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hop"));
+        command.env_clear().current_dir(self.0.join("work")).stdin(Stdio::null());
+        command.env("HOME", &self.0).env("XDG_CONFIG_HOME", self.0.join("config"));
+        command.env("XDG_STATE_HOME", self.0.join("state"));
+        command.env("XDG_RUNTIME_DIR", self.0.join("run"));
+        command.env("HOPBOX_HELPER_SOCKET", self.0.join("no-helper.sock"));
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.hop().args(words).output().unwrap()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Does what a golden file's head says and returns the head with the outcome under it.
+fn play(text: &str) -> String {
+    let home = Home::new();
+    let mut command = home.hop();
+    let mut head = String::new();
+    for line in text.lines().take_while(|line| !line.starts_with("exit ")) {
+        head += &format!("{line}\n");
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        match key {
+            "$" => drop(command.args(value.split_whitespace().skip(1))),
+            "hosts:" => {
+                for (number, name) in value.split_whitespace().enumerate() {
+                    home.add_host(name, u8::try_from(number).unwrap());
+                }
+            }
+            "default:" => config::set_default_host(&home.paths(), Some(value)).unwrap(),
+            "env:" => {
+                let (name, value) = value.split_once('=').unwrap();
+                command.env(name, value);
+            }
+            "file:" => {
+                let (name, text) = value.split_once(' ').unwrap();
+                let path = home.0.join(name);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            "mode:" => {
+                let (mode, name) = value.split_once(' ').unwrap();
+                let mode = u32::from_str_radix(mode, 8).unwrap();
+                let path = home.0.join(name);
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            _ => panic!("unknown line in a golden file: {line}"),
+        }
+    }
+    let output = command.output().unwrap();
+    let plain = |bytes: &[u8]| {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(!text.contains('\x1b'), "escape sequences without a terminal: {text:?}");
+        let text = text.replace(home.0.to_str().unwrap(), "{HOME}");
+        text.replace(env!("CARGO_PKG_VERSION"), "{VERSION}")
+    };
+    let code = output.status.code().unwrap();
+    let (stdout, stderr) = (plain(&output.stdout), plain(&output.stderr));
+    format!("{head}exit {code}\n-- stdout\n{stdout}-- stderr\n{stderr}")
+}
+
+#[test]
+fn golden() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let mut wrong = Vec::new();
+    let mut played = 0;
+    for entry in fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "golden") {
+            continue;
+        }
+        played += 1;
+        let expected = fs::read_to_string(&path).unwrap();
+        let seen = play(&expected);
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&path, &seen).unwrap();
+        } else if seen != expected {
+            wrong.push(format!("{}:\n{seen}", path.display()));
+        }
+    }
+    assert!(played >= 20, "only {played} golden files were found");
+    assert!(wrong.is_empty(), "differs from its golden file:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_failure_ends_with_one_command() {
+    let home = Home::new();
+    home.add_host("mybox", 0);
+    let calls: [&[&str]; 6] =
+        [&["pu"], &["up", "nobox"], &["up"], &["up", "-f"], &["host"], &["wg"]];
+    for words in calls {
+        let output = home.run(words);
+        let text = String::from_utf8(output.stderr).unwrap();
+        let last = text.lines().last().unwrap_or_default();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{words:?}: {text}");
+        assert!(last.starts_with("fix: ") && last.len() > 9, "{words:?}: {text}");
+    }
+}
+
+#[test]
+fn json_is_one_object_also_for_failures() {
+    let home = Home::new();
+    home.add_host("mybox", 0);
+    let calls: [(&[&str], bool, &str); 7] = [
+        (&["version", "--json"], true, "hopbox.version/1"),
+        (&["--json", "host", "ls"], true, "hopbox.host.ls/1"),
+        (&["down", "--json"], true, "hopbox.down/1"),
+        (&["up", "--json"], false, "hopbox.error/1"),
+        (&["up", "nobox", "--json"], false, "hopbox.error/1"),
+        (&["--json", "pu"], false, "hopbox.error/1"),
+        (&["--json", "up", "--colour"], false, "hopbox.error/1"),
+    ];
+    for (words, ok, schema) in calls {
+        let output = home.run(words);
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{words:?}: {error}: {}", String::from_utf8_lossy(&output.stdout))
+        });
+        assert_eq!((&answer["ok"], &answer["schema"]), (&ok.into(), &schema.into()), "{words:?}");
+        assert_eq!(output.status.success(), ok, "{words:?}");
+        if ok {
+            assert!(answer["data"].is_object() && answer["warnings"].is_array(), "{words:?}");
+        } else {
+            let error = &answer["error"];
+            assert!(
+                ["code", "message", "fix"].iter().all(|key| error[key].is_string()),
+                "{answer}"
+            );
+            assert_eq!(answer["exit"].as_i64(), output.status.code().map(i64::from), "{words:?}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let home = Home::new();
+    for words in [&["help"][..], &["version", "--json"], &["host", "ls"]] {
+        let mut command = home.hop();
+        let mut child =
+            command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{words:?}");
+        assert!(!said.contains("ipe"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn no_secret_appears_anywhere() {
+    let home = Home::new();
+    home.add_host("mybox", 0);
+    let token = "t".repeat(44);
+    let key = keys::encode(&[7; 32]);
+    for words in [&["up", "-v"][..], &["up", "-f", "-v"], &["host", "ls", "--json"], &["down"]] {
+        let output = home.run(words);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.contains(&token) && !said.contains(key.as_str()), "{words:?}: {said}");
+    }
+    let log = fs::read_to_string(home.paths().log_file("mybox")).unwrap();
+    assert!(log.contains("session of mybox begins") && !log.contains(&token), "{log}");
+    assert!(!log.contains(key.as_str()));
+}
+
+#[test]
+fn after_a_failed_up_nothing_runs_and_only_log_and_lock_are_there() {
+    let home = Home::new();
+    home.add_host("mybox", 0);
+    for _ in 0..3 {
+        assert_eq!(home.run(&["up"]).status.code(), Some(5));
+    }
+    let left = |dir: &str| -> Vec<String> {
+        let entries = fs::read_dir(home.0.join(dir)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    assert_eq!(left("run/hopbox"), ["mybox.lock"]);
+    assert_eq!(left("state/hopbox"), ["mybox.log"]);
+    let mode = |path: &str| fs::metadata(home.0.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("run/hopbox"), mode("state/hopbox/mybox.log")), (0o700, 0o600));
+}
