@@ -5,11 +5,14 @@
 mod packet;
 mod sim;
 mod stranger;
-mod timers;
 
+mod abuse;
 mod cookies;
 mod data;
 mod floods;
 mod handshake;
 mod rekey;
 mod replay;
+mod roaming;
+mod routing;
+mod timers;

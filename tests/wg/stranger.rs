@@ -173,13 +173,15 @@ pub struct Stranger {
     pub psk: Key,
     /// The static public key to claim, if not the own one.
     pub claim: Option<Key>,
+    /// The static-static secret to use, if not the true one.
+    pub static_secret: Option<Key>,
     rng: Rng,
 }
 
 impl Stranger {
     pub fn new(private: Key, device: Key) -> Stranger {
         let rng = Rng(u64::from_le_bytes(private[..8].try_into().unwrap()));
-        Stranger { private, device, psk: [0; 32], claim: None, rng }
+        Stranger { private, device, psk: [0; 32], claim: None, static_secret: None, rng }
     }
 
     /// An initiation with valid mac1 and zero mac2.
@@ -193,7 +195,8 @@ impl Stranger {
         n.ephemeral(&e);
         let key = n.mix(&dh(&ephemeral, &self.device));
         d.extend(n.seal(&key, &self.claim.unwrap_or(public(&self.private))));
-        let key = n.mix(&dh(&self.private, &self.device));
+        let shared = self.static_secret.unwrap_or(dh(&self.private, &self.device));
+        let key = n.mix(&shared);
         d.extend(n.seal(&key, &stamp));
         self.macs(&mut d);
         (Pending { noise: n, ephemeral, index }, d)

@@ -1,0 +1,245 @@
+//! Endpoints: what moves them, what never does, and which of our own addresses is used.
+
+use hopbox::wg::{Arrival, Drop, Inbound, Local};
+
+use super::sim::*;
+use super::stranger::{self, ADDRESS, Later, joined, letter, stamp};
+
+const FIRST: u8 = ADDRESS;
+const NEW: u8 = 77;
+
+fn endpoint(s: &Sim) -> Option<std::net::SocketAddr> {
+    s.endpoints(B)[0]
+}
+
+// R88; boringtun #187, gotatun #91: each of the four messages.
+#[test]
+fn an_initiation_roams() {
+    let (mut s, mut who, _) = joined();
+    s.run(SEC);
+    let (_, d) = who.initiation(5, stamp(1_700_000_000, 0).later(s.now));
+    s.inject(B, v4(NEW), &d);
+    assert_eq!(endpoint(&s), Some(v4(NEW)));
+    assert_eq!(s.last(B, Kind::Response).to, v4(NEW));
+}
+
+// R88
+#[test]
+fn a_response_roams() {
+    let mut s = Sim::pair();
+    s.send(A, B, b"x");
+    s.run(DELAY + MS);
+    s.nodes[B].nat = Some(v4(NEW));
+    let response = s.last(B, Kind::Response).bytes;
+    assert_eq!(s.inject(A, v4(NEW), &response), Inbound::Consumed);
+    assert_eq!(s.status(A, B).endpoint, Some(v4(NEW)));
+    s.run(SEC);
+    assert_eq!(s.delivered(B), [b"x".to_vec()]);
+}
+
+// R88
+#[test]
+fn a_data_packet_roams() {
+    let (mut s, _, keys) = joined();
+    s.inject(B, v4(NEW), &keys.data(1, &letter(B, b"x")));
+    assert_eq!(endpoint(&s), Some(v4(NEW)));
+    s.inject(B, v6(3), &keys.data(2, &letter(B, b"x")));
+    assert_eq!(endpoint(&s), Some(v6(3)));
+}
+
+// R88
+#[test]
+fn a_keepalive_roams() {
+    let (mut s, _, keys) = joined();
+    s.inject(B, v4(NEW), &keys.data(1, &[]));
+    assert_eq!(endpoint(&s), Some(v4(NEW)));
+}
+
+// R88: on a previous session, too.
+#[test]
+fn a_packet_on_the_previous_session_roams() {
+    let (mut s, mut who, old) = joined();
+    s.run(SEC);
+    let new = stranger::join(&mut s, B, &mut who, 2);
+    s.inject(B, v4(FIRST), &new.data(0, &[]));
+    s.inject(B, v4(NEW), &old.data(1, &[]));
+    assert_eq!(endpoint(&s), Some(v4(NEW)));
+}
+
+// R88: a change of the port alone, as by a NAT.
+#[test]
+fn a_change_of_the_port_alone_is_followed() {
+    let (mut s, _, keys) = joined();
+    let mut from = v4(FIRST);
+    from.set_port(1024);
+    s.inject(B, from, &keys.data(1, &[]));
+    assert_eq!(endpoint(&s), Some(from));
+}
+
+// R89
+#[test]
+fn forged_replayed_and_malformed_datagrams_never_roam() {
+    let (mut s, mut who, keys) = joined();
+    let seen = keys.data(1, &letter(B, b"x"));
+    s.inject(B, v4(FIRST), &seen);
+    s.run(SEC);
+    let (_, init) = who.initiation(5, stamp(1_700_000_000, 0).later(s.now));
+    let (_, old) = who.initiation(6, stamp(1, 0));
+    let flip = |d: &[u8], at: usize| {
+        let mut d = d.to_vec();
+        d[at] ^= 1;
+        d
+    };
+    let mut expired = keys.data(9, &[]);
+    expired[4] ^= 1;
+    let foes = [
+        seen.clone(),
+        flip(&keys.data(2, &letter(B, b"x")), 20),
+        keys.data(u64::MAX, &[]),
+        flip(&init, 130),
+        who.remac(&flip(&init, 90)),
+        who.remac(&flip(&init, 50)),
+        old,
+        expired,
+        vec![0; 148],
+    ];
+    for (n, d) in foes.iter().enumerate() {
+        assert!(matches!(s.inject(B, v4(NEW), d), Inbound::Dropped(_)), "{n}");
+        assert_eq!(endpoint(&s), Some(v4(FIRST)), "{n}");
+    }
+    s.load(B);
+    assert_eq!(s.inject(B, v4(NEW), &init), Inbound::Dropped(Drop::CookieSent));
+    assert_eq!(endpoint(&s), Some(v4(FIRST)));
+    s.run(REJECT_AFTER);
+    assert_eq!(s.inject(B, v4(NEW), &keys.data(3, &[])), Inbound::Dropped(Drop::Expired));
+    assert_eq!(endpoint(&s), Some(v4(FIRST)));
+}
+
+// R88, target "new network": the next packet is enough, and the answer finds its way.
+#[test]
+fn a_client_that_changes_its_address_is_followed_within_one_packet() {
+    let mut s = Sim::settled();
+    for hop in [v4(50), v6(51), v4(52)] {
+        s.nodes[A].addr = hop;
+        s.send(A, B, b"I am here now");
+        s.run(2 * DELAY);
+        s.send(B, A, b"I see");
+        s.run(2 * DELAY);
+        assert_eq!(s.delivered(A).last().unwrap(), b"I see");
+        assert_eq!(s.status(B, A).endpoint, Some(hop));
+        s.run(SEC);
+    }
+    assert_eq!(s.count(A, Kind::Initiation), 0);
+}
+
+// R88 R70: a NAT that forgets its mapping.
+#[test]
+fn a_nat_that_rebinds_is_followed_with_the_next_keepalive() {
+    let mut s = Sim::settled();
+    s.set_keepalive(A, B, 25);
+    for port in 0..20u16 {
+        let mut outside = v4(200);
+        outside.set_port(4000 + port);
+        s.nodes[A].nat = Some(outside);
+        s.run(26 * SEC);
+        s.send(B, A, &port.to_be_bytes());
+        s.run(SEC);
+        assert_eq!(s.delivered(A).last().unwrap(), &port.to_be_bytes());
+    }
+}
+
+// R90: answer from the address that was addressed.
+#[test]
+fn datagrams_leave_from_the_local_address_the_peer_last_wrote_to() {
+    let (mut s, _, keys) = joined();
+    for (n, ip) in [v4(130).ip(), v6(131).ip()].into_iter().enumerate() {
+        let local = Some(Local { ip, ifindex: 7 });
+        let from = Arrival { remote: v4(FIRST), local, ecn: 0 };
+        let mut d = keys.data(1 + n as u64, &[]);
+        s.act(B, |dev, now, sink| dev.from_wire(now, &mut d, &from, sink));
+        s.send_packet(B, &packet(inner(B), inner(stranger::INNER), 0, b"x"));
+        assert_eq!(s.last(B, Kind::Data).local, local);
+    }
+}
+
+// R90: a configured endpoint has no source address yet.
+#[test]
+fn a_newly_configured_endpoint_pins_no_source_address() {
+    let mut s = Sim::connected();
+    s.configure(A, B, |u| u.endpoint = Some(v4(2))).unwrap();
+    s.send(A, B, b"x");
+    assert_eq!(s.last(A, Kind::Data).local, None);
+    s.run(SEC);
+    s.send(B, A, b"y");
+    s.run(SEC);
+    s.send(A, B, b"z");
+    assert_eq!(s.last(A, Kind::Data).local.unwrap().ip, v4(1).ip());
+}
+
+// R91
+#[test]
+fn the_ipv6_scope_is_part_of_the_endpoint() {
+    let (mut s, _, keys) = joined();
+    let from: std::net::SocketAddr = "[fe80::1%3]:51820".parse().unwrap();
+    s.inject(B, from, &keys.data(1, &[]));
+    assert_eq!(endpoint(&s), Some(from));
+    s.send_packet(B, &packet(inner(B), inner(stranger::INNER), 0, b"x"));
+    assert_eq!(s.last(B, Kind::Data).to, from);
+}
+
+// R88: a configured endpoint is a first guess, and the peer's own packets correct it.
+#[test]
+fn configuration_and_packets_both_set_the_endpoint_and_the_later_wins() {
+    let (mut s, who, keys) = joined();
+    let mut u = hopbox::wg::PeerUpdate::default();
+    u.public_key = stranger::public(&who.private);
+    u.endpoint = Some(v4(NEW));
+    s.act(B, |d, now, sink| d.update_peer(now, &u, sink)).unwrap();
+    assert_eq!(endpoint(&s), Some(v4(NEW)));
+    s.inject(B, v4(FIRST), &keys.data(1, &[]));
+    assert_eq!(endpoint(&s), Some(v4(FIRST)));
+}
+
+// R101: after a change of network the peer is shown the new address at once.
+#[test]
+fn a_network_change_shows_the_new_address_and_renews_the_session() {
+    let mut s = Sim::settled();
+    s.nodes[A].addr = v4(50);
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    let kinds: Vec<Kind> = s.wire.iter().map(Wire::kind).collect();
+    assert_eq!(kinds, [Kind::Keepalive, Kind::Initiation]);
+    assert!(s.wire.iter().all(|w| w.local.is_none()), "R90: the old source is forgotten");
+    s.run(SEC);
+    assert_eq!(s.status(B, A).endpoint, Some(v4(50)));
+    s.send(B, A, b"found you");
+    s.run(SEC);
+    assert_eq!(s.delivered(A), [b"found you".to_vec()]);
+}
+
+// R101: nobody is bothered who was not spoken to.
+#[test]
+fn a_network_change_sends_nothing_to_idle_peers_nor_when_stopped() {
+    let mut s = Sim::pair();
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    assert!(s.wire.is_empty());
+    s.set_keepalive(A, B, 25);
+    s.run(SEC);
+    s.stop(A);
+    s.forget();
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    assert!(s.wire.is_empty());
+}
+
+// R101: after a long sleep a session that is wanted comes back by itself.
+#[test]
+fn a_network_change_after_a_long_sleep_brings_a_wanted_tunnel_back() {
+    let mut s = Sim::settled();
+    s.set_keepalive(A, B, 25);
+    s.sleep(A, 8 * HOUR);
+    s.nodes[A].addr = v4(60);
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    s.run(6 * SEC);
+    s.send(B, A, b"welcome back");
+    s.run(SEC);
+    assert_eq!(s.delivered(A), [b"welcome back".to_vec()]);
+}
