@@ -7,10 +7,14 @@ mod sim;
 mod stranger;
 
 mod abuse;
+mod clocks;
+mod config;
 mod cookies;
 mod data;
+mod ecn;
 mod floods;
 mod handshake;
+mod lifecycle;
 mod rekey;
 mod replay;
 mod roaming;
