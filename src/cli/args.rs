@@ -12,10 +12,10 @@ use super::{COMMANDS, Command, Flag, GLOBAL_FLAGS};
 pub enum Asked {
     /// General help, or that of one command.
     Help(Option<&'static Command>),
-    /// All commands that begin with this noun, such as `host`.
+    /// The first of two words without the second.
     Noun(&'static str),
-    Version(Args),
-    Run(&'static Command, Args),
+    Version,
+    Run(&'static Command),
 }
 
 /// The flags and operands of one call.
@@ -37,28 +37,15 @@ impl Args {
 }
 
 /// Reads a command line, its program name already taken off. Global flags may stand before or
-/// after the verb, a command's own only after it. A failure carries the flags read up to there,
-/// because `--json` decides how it is printed.
-pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, (Failure, Args)> {
+/// after the verb, a command's own only after it. The flags read so far come back also with a
+/// failure, because `--json` decides how that is printed.
+pub fn parse(line: impl IntoIterator<Item = OsString>) -> (Args, Result<Asked, Failure>) {
     let mut args = Args::default();
-    let mut parser = Parser::from_args(line);
-    match read(&mut parser, &mut args) {
-        Ok(Read::Help(command)) => Ok(Asked::Help(command)),
-        Ok(Read::Version) => Ok(Asked::Version(args)),
-        Ok(Read::Noun(noun)) => Ok(Asked::Noun(noun)),
-        Ok(Read::Run(command)) => Ok(Asked::Run(command, args)),
-        Err(failure) => Err((failure, args)),
-    }
+    let asked = read(&mut Parser::from_args(line), &mut args);
+    (args, asked)
 }
 
-enum Read {
-    Help(Option<&'static Command>),
-    Noun(&'static str),
-    Version,
-    Run(&'static Command),
-}
-
-fn read(parser: &mut Parser, args: &mut Args) -> Result<Read, Failure> {
+fn read(parser: &mut Parser, args: &mut Args) -> Result<Asked, Failure> {
     let mut verb = Verb::None;
     let mut help = false;
     let mut version = false;
@@ -89,11 +76,11 @@ fn read(parser: &mut Parser, args: &mut Args) -> Result<Read, Failure> {
         }
     }
     match verb {
-        _ if version => Ok(Read::Version),
-        Verb::None => Ok(Read::Help(None)),
-        Verb::Noun(noun) => Ok(Read::Noun(noun)),
-        Verb::Command(command) if help => Ok(Read::Help(Some(command))),
-        Verb::Command(command) => check(command, args).map(|()| Read::Run(command)),
+        _ if version => Ok(Asked::Version),
+        Verb::None => Ok(Asked::Help(None)),
+        Verb::Noun(noun) => Ok(Asked::Noun(noun)),
+        Verb::Command(command) if help => Ok(Asked::Help(Some(command))),
+        Verb::Command(command) => check(command, args).map(|()| Asked::Run(command)),
     }
 }
 
@@ -224,13 +211,13 @@ fn distance(from: &str, to: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn line(words: &str) -> Result<Asked, (Failure, Args)> {
+    fn line(words: &str) -> (Args, Result<Asked, Failure>) {
         parse(words.split_whitespace().map(OsString::from))
     }
 
     fn run(words: &str) -> (&'static str, Args) {
         match line(words) {
-            Ok(Asked::Run(command, args)) => (command.name, args),
+            (args, Ok(Asked::Run(command))) => (command.name, args),
             _ => panic!("{words} does not run"),
         }
     }
@@ -250,18 +237,18 @@ mod tests {
     fn verbs_of_two_words_and_operands() {
         assert_eq!(run("host ls").0, "host ls");
         assert_eq!(run("up mybox").1.operands, ["mybox"]);
-        assert!(matches!(line("host"), Ok(Asked::Noun("host"))));
-        assert!(matches!(line(""), Ok(Asked::Help(None))));
+        assert!(matches!(line("host").1, Ok(Asked::Noun("host"))));
+        assert!(matches!(line("").1, Ok(Asked::Help(None))));
         assert!(
-            matches!(line("up --help"), Ok(Asked::Help(Some(command))) if command.name == "up")
+            matches!(line("up --help").1, Ok(Asked::Help(Some(command))) if command.name == "up")
         );
-        assert!(matches!(line("up -V"), Ok(Asked::Version(_))));
+        assert!(matches!(line("up -V").1, Ok(Asked::Version)));
     }
 
     #[test]
     fn faults_are_usage_failures_and_keep_json() {
         for words in ["pu", "--json up --colour", "up a b", "wg", "up -H", "-f up", "host rn"] {
-            let Err((failure, args)) = line(words) else { panic!("{words} accepted") };
+            let (args, Err(failure)) = line(words) else { panic!("{words} accepted") };
             assert_eq!(failure.code, super::super::fail::Code::Usage, "{words}");
             assert_eq!(args.has("json"), words.contains("--json"));
         }

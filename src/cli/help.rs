@@ -37,7 +37,7 @@ pub fn show(out: &mut Out, command: Option<&Command>) -> Result<Code, Failure> {
 }
 
 /// A noun without its verb: what could follow.
-pub fn noun(_: &mut Out, noun: &str) -> Result<Code, Failure> {
+pub fn noun(noun: &str) -> Result<Code, Failure> {
     let verbs: Vec<&str> =
         listed().filter_map(|command| command.name.strip_prefix(noun)?.strip_prefix(' ')).collect();
     let why = format!("one of: {}", verbs.join(", "));

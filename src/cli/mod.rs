@@ -24,7 +24,6 @@ use out::{Out, Volume};
 
 use crate::host::paths::Paths;
 use crate::session::daemon;
-use crate::sys::life;
 
 /// The name under which `hop` is `hop wg`: wg-quick(8) takes only one word in
 /// `WG_QUICK_USERSPACE_IMPLEMENTATION`.
@@ -96,8 +95,8 @@ pub const COMMANDS: &[Command] = &[
         name: "up",
         summary: "bring a host up: its tunnel, address and name",
         usage: "hop up [host] [-f]",
-        details: "Returns when the agent on the host has answered through the tunnel. Without root:\n\
-                  the helper makes the device. Says so and exits 0 when the host is up already.",
+        details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
+                  root: the helper makes the device. Says so and exits 0 when it is up already.",
         flags: &[FOREGROUND],
         operands: (0, 1),
         hidden: false,
@@ -127,9 +126,9 @@ pub const COMMANDS: &[Command] = &[
         name: "selftest",
         summary: "prove on this machine that everything works together",
         usage: "hop selftest",
-        details: "Plays laptop and VPS in two network namespaces: helper, agent, tunnel, name, ping,\n\
-                  transfer, kill -9, clean-up. Takes a few seconds, touches nothing outside its own\n\
-                  namespaces and leaves nothing behind. Needs root, or user namespaces.",
+        details: "Plays laptop and VPS in two network namespaces: helper, agent, tunnel, name,\n\
+                  ping, transfer, kill -9, clean-up. Takes a few seconds, touches nothing outside\n\
+                  its own namespaces and leaves nothing behind. Needs root or user namespaces.",
         flags: &[],
         operands: (0, 0),
         hidden: false,
@@ -189,17 +188,15 @@ pub fn main(line: Vec<OsString>) -> u8 {
     if Path::new(&program).file_name().is_some_and(|name| name == WG_NAME) {
         words.insert(0, OsString::from("wg"));
     }
-    let (asked, args) = match args::parse(words) {
-        Ok(asked) => asked.split(),
-        Err((failure, args)) => return out_for(&args).fail(&failure) as u8,
-    };
-    let name = if let Wanted::Run(command) = &asked { command.name } else { "help" };
+    let (args, asked) = args::parse(words);
+    let name = if let Ok(Asked::Run(command)) = &asked { command.name } else { "help" };
     let mut call = Call { name, out: out_for(&args), args };
     let outcome = match asked {
-        Wanted::Help(command) => help::show(&mut call.out, command),
-        Wanted::Noun(noun) => help::noun(&mut call.out, noun),
-        Wanted::Version => version::run(&mut call),
-        Wanted::Run(command) => (command.run)(&mut call),
+        Ok(Asked::Help(command)) => help::show(&mut call.out, command),
+        Ok(Asked::Noun(noun)) => help::noun(noun),
+        Ok(Asked::Version) => version::run(&mut call),
+        Ok(Asked::Run(command)) => (command.run)(&mut call),
+        Err(failure) => Err(failure),
     };
     match outcome {
         Ok(code) => code as u8,
@@ -209,31 +206,8 @@ pub fn main(line: Vec<OsString>) -> u8 {
 
 /// A background session. Its standard error is a log and its standard output a pipe.
 fn background(name: Option<&OsString>) -> u8 {
-    // Before anything is opened: descriptors of whoever ran `hop up` must not live on here.
-    let closed = life::close_inherited();
-    let name = name.and_then(|name| name.to_str());
-    let (Some(name), Ok(paths), Ok(())) = (name, Paths::from_env(), closed) else {
-        return Code::Failed as u8;
-    };
-    if daemon::session(&paths, name) { Code::Done as u8 } else { Code::Failed as u8 }
-}
-
-enum Wanted {
-    Help(Option<&'static Command>),
-    Noun(&'static str),
-    Version,
-    Run(&'static Command),
-}
-
-impl Asked {
-    fn split(self) -> (Wanted, Args) {
-        match self {
-            Asked::Help(command) => (Wanted::Help(command), Args::default()),
-            Asked::Noun(noun) => (Wanted::Noun(noun), Args::default()),
-            Asked::Version(args) => (Wanted::Version, args),
-            Asked::Run(command, args) => (Wanted::Run(command), args),
-        }
-    }
+    let done = name.and_then(|name| name.to_str()).is_some_and(daemon::session);
+    if done { Code::Done as u8 } else { Code::Failed as u8 }
 }
 
 fn out_for(args: &Args) -> Out {

@@ -161,7 +161,12 @@ fn events_of(pipe: ChildStdout) -> io::Result<mpsc::Receiver<Event>> {
 
 /// What the background process does: everything, from the closed descriptors to the last log line.
 /// Returns whether it ended as it should.
-pub fn session(paths: &Paths, name: &str) -> bool {
+pub fn session(name: &str) -> bool {
+    // Before anything is opened: descriptors of whoever ran `hop up` must not live on here.
+    if let Err(error) = life::close_inherited() {
+        log(&format!("cannot close inherited descriptors: {error}"));
+        return false;
+    }
     proc::set_umask(0o077);
     let mut pipe = PipeReport { pipe: Some(io::stdout()) };
     log(&format!("session of {name} begins, version {}", crate::rpc::VERSION));
@@ -169,7 +174,10 @@ pub fn session(paths: &Paths, name: &str) -> bool {
     if let Err(error) = proc::keep_memory_private() {
         log(&format!("memory is not private: {error}"));
     }
-    match run::run(paths, name, &mut pipe) {
+    let outcome = Paths::from_env()
+        .map_err(Trouble::from)
+        .and_then(|paths| run::run(&paths, name, &mut pipe));
+    match outcome {
         Ok(End::Asked) => {
             log("session ends as asked");
             true
