@@ -7,10 +7,11 @@
 //! that could be missed. Reading order: this file → `machine` → `programs` → `course` → `load`.
 
 mod course;
-mod files;
+// Open to tests, which play other courses with the same machines.
+pub mod files;
 mod load;
-mod machine;
-mod programs;
+pub mod machine;
+pub mod programs;
 
 use std::fs;
 use std::io::{self, Read};
@@ -39,13 +40,15 @@ const NEXT: &str = "hop selftest -v";
 
 /// The outer process: namespaces, the inner process, and passing on how it ended.
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
-    programs::find()?;
+    let programs = programs::find()?;
     let mut signals =
         Signals::catch(&[Signal::Child, Signal::Interrupt, Signal::Terminate, Signal::Hangup])
             .map_err(|error| broken("cannot listen for signals", &error))?;
     let mapped = enter()?;
     // The pipe's other end tells the inner process that this one lives.
-    let mut command = Command::new("/proc/self/exe");
+    // By path, not by /proc/self/exe: that would lead through the old mount namespace, and inside a
+    // chroot the new process could not tell its own path.
+    let mut command = Command::new(&programs.hop);
     command.arg(INSIDE).args(mapped.then_some(MAPPED)).stdin(Stdio::piped());
     for flag in ["json", "quiet", "verbose", "no-color"] {
         command.args(call.args.has(flag).then(|| format!("--{flag}")));
