@@ -304,6 +304,18 @@ impl Model {
     }
 }
 
+/// The lengths that a look-up tries are those in use, each with its number of prefixes: a stale one
+/// would cost each packet a search.
+fn check_lengths(router: &Router, seed: u64) {
+    for table in [&router.v4, &router.v6] {
+        let mut want = BTreeMap::new();
+        for (len, _) in table.owners.keys() {
+            *want.entry(*len).or_default() += 1;
+        }
+        assert_eq!(table.lengths, want, "seed {seed}");
+    }
+}
+
 #[test]
 fn random_operations_against_a_list() {
     // R75 R77 R80 R96: 24 seeds of 500 operations, three look-ups after each.
@@ -344,6 +356,7 @@ fn random_operations_against_a_list() {
                 }
             }
             assert_eq!(router.len(), model.0.len(), "seed {seed} step {step}");
+            check_lengths(&router, seed);
             for _ in 0..3 {
                 let addr = r.address();
                 let want = model.peer_for(&octets(addr));
