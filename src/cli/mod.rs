@@ -10,7 +10,7 @@ pub mod fail;
 mod help;
 mod host;
 mod out;
-mod selftest;
+pub mod selftest;
 mod up;
 mod version;
 mod wg;

@@ -4,6 +4,8 @@
 //! `env:`, `file:`), and then holds `exit`, `-- stdout` and `-- stderr`. `BLESS=1` writes them
 //! anew. No call needs root, a network or a helper.
 
+mod live;
+
 use std::fs;
 use std::io::Read;
 use std::net::Ipv4Addr;

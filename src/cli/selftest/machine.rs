@@ -102,6 +102,7 @@ fn address(ip: Ipv4Addr) -> io::Result<()> {
 /// Moves the calling thread into namespaces of its own, with its own /run and /etc.
 fn settle(etc: &[(&str, String)]) -> Result<(), String> {
     said(proc::unshare(&[Space::Net, Space::Mount]))?;
+    said(proc::make_private_recursive())?;
     said(Rtnl::open().and_then(|mut kernel| kernel.set_up("lo")))?;
     said(proc::mount_tmpfs(Path::new("/run"), 0o755))?;
     // The machine's own /etc/hosts is not even visible from here.
