@@ -44,7 +44,7 @@ check:
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	@sh tests/lint.sh "$(CARGO)" $(COMMON)
 	+$(CARGO) build $(COMMON)
-	+$(CARGO) test $(COMMON)
+	+sh tests/enter.sh $(CARGO) test $(COMMON)
 
 install:
 	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(MANDIR)/man1" \

@@ -140,10 +140,33 @@ pub fn current_space(kind: Space) -> io::Result<OwnedFd> {
     Ok(File::open(format!("/proc/thread-self/ns/{name}"))?.into())
 }
 
-/// From now on no mount made here shows up elsewhere.
+/// From now on no mount made here shows up elsewhere. The mount namespace must be this process's
+/// own already.
 pub fn make_private_recursive() -> io::Result<()> {
+    match make_private("/") {
+        // In a chroot the root directory is no mount, and the mount that holds it has no name here.
+        Err(nix::errno::Errno::EINVAL) => {
+            make_root_a_mount()?;
+            Ok(make_private("/")?)
+        }
+        done => Ok(done?),
+    }
+}
+
+fn make_private(path: &str) -> nix::Result<()> {
     let none = None::<&Path>;
-    Ok(mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?)
+    mount(none, path, none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+}
+
+/// Binds the root directory over /proc, which is a mount of its own and can be made private, and
+/// makes the copy this process's root. The copy has its own /proc.
+fn make_root_a_mount() -> io::Result<()> {
+    make_private("/proc")?;
+    mount_bind(Path::new("/"), Path::new("/proc"))?;
+    make_private("/proc")?;
+    nix::unistd::chdir("/proc")?;
+    nix::unistd::chroot(".")?;
+    Ok(nix::unistd::chdir("/")?)
 }
 
 pub fn mount_bind(from: &Path, to: &Path) -> io::Result<()> {
