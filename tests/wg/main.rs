@@ -15,6 +15,7 @@ mod ecn;
 mod floods;
 mod handshake;
 mod lifecycle;
+mod model;
 mod rekey;
 mod replay;
 mod roaming;

@@ -74,6 +74,8 @@ impl Entropy for Rng {
 pub enum Fact {
     /// A datagram went out.
     Sent(Kind),
+    /// The socket refused a datagram.
+    Lost(Kind),
     /// An inner packet came out at the TUN.
     Delivered(Vec<u8>),
     /// A datagram did its work.
@@ -399,6 +401,7 @@ impl Sim {
         if self.nodes[from].socket_fails {
             self.nodes[from].device.note_drop(Drop::SendFailed);
             *self.nodes[from].seen.entry("send_failed").or_default() += 1;
+            self.note(from, Fact::Lost(kind(&bytes)));
             return;
         }
         let w = Wire { t: self.now, from, to: to.remote, local: to.local, tos, bytes };
