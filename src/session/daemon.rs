@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -88,7 +89,8 @@ fn start_one(
     let log_path = paths.log_file(name);
     let log_file = open_log(&log_path)?;
     let mut command = Command::new("/proc/self/exe");
-    command.arg(SESSION_ARGUMENT).arg(name).current_dir("/");
+    // What ps(1) shows.
+    command.arg0("hop").arg(SESSION_ARGUMENT).arg(name).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
     let mut child =
         proc::in_new_session(&mut command).spawn().map_err(|error| start_trouble(name, &error))?;
