@@ -183,17 +183,22 @@ impl Timers {
         }
     }
 
-    /// May an initiation go out now (R62)? If not, the retransmit timer is armed for `spread` after
-    /// the moment it may, so that the wish is not forgotten.
+    /// May an initiation go out now (R62)? If not, the retransmit timer is armed, so that the wish
+    /// is not forgotten: for `spread` after the moment it may go.
+    ///
+    /// While that timer is armed, nothing else initiates. Otherwise steady traffic would take the
+    /// jitter away, and two peers whose initiations crossed would cross for ever (R24, R64).
     pub fn may_initiate(&mut self, now: Time, spread: impl FnOnce() -> Duration) -> bool {
-        let Some(last) = self.last_handshake_sent else { return true };
-        if now.since(last) >= REKEY_TIMEOUT {
-            return true;
+        if self.get(Timer::Retransmit).is_some() {
+            return false;
         }
-        if self.get(Timer::Retransmit).is_none() {
-            self.arm(Timer::Retransmit, last.after(REKEY_TIMEOUT + spread()));
+        match self.last_handshake_sent {
+            Some(last) if now.since(last) < REKEY_TIMEOUT => {
+                self.arm(Timer::Retransmit, last.after(REKEY_TIMEOUT + spread()));
+                false
+            }
+            _ => true,
         }
-        false
     }
 
     /// A handshake is wanted for a new reason: retries count from zero (R66).
@@ -201,9 +206,10 @@ impl Timers {
         self.attempts = 0;
     }
 
-    /// Our key changed: the next initiation need not wait (R23).
+    /// Our key changed: what was initiated is void, and the next initiation need not wait (R23).
     pub fn permit_initiation(&mut self) {
         self.last_handshake_sent = None;
+        self.disarm(Timer::Retransmit);
     }
 
     /// The renewal at 165 s: true once a session (R61).

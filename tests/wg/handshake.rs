@@ -302,6 +302,32 @@ fn crossing_initiations_converge_on_a_slow_path() {
     }
 }
 
+// R24 R64: nor may traffic that asks for a handshake all the time take the jitter away.
+#[test]
+fn crossing_initiations_converge_under_steady_traffic_of_both_sides() {
+    for seed in 0..10 {
+        let mut s = Sim::pair_seeded(seed);
+        for _ in 0..1200 {
+            s.send(A, B, b"from a");
+            s.send(B, A, b"from b");
+            s.run(10 * MS);
+        }
+        assert!(!s.delivered(A).is_empty() && !s.delivered(B).is_empty(), "seed {seed}");
+    }
+}
+
+// R24 R64 R70
+#[test]
+fn crossing_initiations_converge_with_persistent_keepalives_of_5_seconds() {
+    for seed in 0..10 {
+        let mut s = Sim::pair_seeded(seed);
+        s.set_keepalive(A, B, 5);
+        s.set_keepalive(B, A, 5);
+        s.run(20 * SEC);
+        assert!(s.talks(A, B, SEC), "seed {seed}");
+    }
+}
+
 // R43
 #[test]
 fn indices_are_unique_and_neither_sequential_nor_a_shift_register() {

@@ -143,11 +143,13 @@ fn two_initiations_are_never_closer_than_5_seconds() {
         s.send(B, A, b"y");
         s.run(300 * MS);
     }
+    let mut all = 0;
     for dev in [A, B] {
         let times = s.times(dev, Kind::Initiation);
-        assert!(times.len() > 5, "{}", times.len());
+        all += times.len();
         assert!(times.windows(2).all(|w| w[1] - w[0] >= REKEY_TIMEOUT), "{times:?}");
     }
+    assert!(all > 20, "{all}");
 }
 
 // R62

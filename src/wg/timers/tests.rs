@@ -40,7 +40,7 @@ impl Table {
             8 => *self = Table { every: self.every, ..Table::default() },
             9 => self.every = [0, 1, 5, 25, 65535][(j % 5) as usize],
             10 => self.attempts = 0,
-            11 => self.sent = None,
+            11 => (self.sent, self.rt) = (None, None),
             _ => {}
         }
         if fact == 9 && self.every == 0 {
@@ -65,13 +65,14 @@ impl Table {
         (timer == Timer::Retransmit).then_some(Retry::Again)
     }
 
-    /// The two extensions: a wish that comes too early arms RT, and only if nothing did.
+    /// The extensions: nothing initiates while RT is armed, and a wish that comes too early arms it.
     fn may_initiate(&mut self, t: u64, j: u64) -> bool {
         let early = self.sent.is_some_and(|s| t - s < 5 * S);
+        let may = self.rt.is_none() && !early;
         if early {
             self.rt = self.rt.or(self.sent.map(|s| s + 5 * S + j));
         }
-        !early
+        may
     }
 
     fn cell(&mut self, timer: Timer) -> &mut Option<u64> {
