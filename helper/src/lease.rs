@@ -134,6 +134,21 @@ impl Book {
         Ok((lease, routes?.iter().map(ToString::to_string).collect()))
     }
 
+    /// Makes a lease the connection's own, unless another connection of its user holds it.
+    pub fn attach(&mut self, caller: Caller, id: &str) -> Result<Lease, OpError> {
+        let Some(lease) = self.leases.iter().find(|lease| lease.id == id) else {
+            return Err(OpError::new(Code::StateConflict, "there is no such lease"));
+        };
+        if lease.uid != caller.uid {
+            return Err(denied());
+        }
+        if lease.conn != caller.conn {
+            let why = "another connection holds the lease";
+            return Err(OpError::new(Code::StateConflict, why));
+        }
+        Ok(lease.clone())
+    }
+
     /// Ends one lease; false when there was none.
     pub fn cleanup(&mut self, caller: Caller, target: &Target) -> Result<bool, OpError> {
         let Some(lease) = self.find(caller, target)?.cloned() else {

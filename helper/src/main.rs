@@ -5,8 +5,10 @@
 #![deny(unsafe_code)]
 
 mod config;
+mod conn;
 mod hosts;
 mod lease;
+mod limit;
 mod link_linux;
 mod netlink;
 mod peer_cred;

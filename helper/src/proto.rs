@@ -25,19 +25,19 @@ pub const MTU_MIN: u16 = 576;
 pub const MTU_MAX: u16 = 9200;
 
 /// Operations that the protocol names but that this helper does not offer yet.
-const RESERVED: [&str; 4] =
-    ["tun.attach", "firewall.add_rule", "firewall.remove_rule", "firewall.list_rules"];
+const RESERVED: [&str; 3] = ["firewall.add_rule", "firewall.remove_rule", "firewall.list_rules"];
 /// Families of the server role, reserved as a whole.
 const RESERVED_FAMILIES: [&str; 3] = ["nginx.", "cgroup.", "mount."];
 
 /// Every operation offered, as told in the handshake.
-pub const OPS: [&str; 11] = [
+pub const OPS: [&str; 12] = [
     "daemon.handshake",
     "daemon.version",
     "daemon.health",
     "tun.suggest",
     "tun.create",
     "tun.configure",
+    "tun.attach",
     "tun.cleanup",
     "tun.list",
     "hosts.add",
@@ -118,11 +118,72 @@ pub enum Op {
     TunSuggest { count: usize },
     TunCreate { name: Option<String>, mtu: u16, label: Option<String> },
     TunConfigure { target: Target, local: Ipv4Addr, peer: Ipv4Addr, prefix: u8 },
+    TunAttach { lease: String },
     TunCleanup { target: Target },
     TunList,
     HostsAdd { name: String, ip: Ipv4Addr, lease: Option<String> },
     HostsRemove { name: String },
     HostsList,
+}
+
+impl Op {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Handshake { .. } => "daemon.handshake",
+            Op::Version => "daemon.version",
+            Op::Health => "daemon.health",
+            Op::TunSuggest { .. } => "tun.suggest",
+            Op::TunCreate { .. } => "tun.create",
+            Op::TunConfigure { .. } => "tun.configure",
+            Op::TunAttach { .. } => "tun.attach",
+            Op::TunCleanup { .. } => "tun.cleanup",
+            Op::TunList => "tun.list",
+            Op::HostsAdd { .. } => "hosts.add",
+            Op::HostsRemove { .. } => "hosts.remove",
+            Op::HostsList => "hosts.list",
+        }
+    }
+
+    /// Takes something back. Such an operation is done even where others are refused: with the
+    /// lockdown file, or when no audit line can be written.
+    pub fn gives_back(&self) -> bool {
+        matches!(self, Op::TunCleanup { .. } | Op::HostsRemove { .. })
+    }
+
+    /// Changes the machine, or who holds a part of it.
+    pub fn changes(&self) -> bool {
+        let makes = matches!(
+            self,
+            Op::TunCreate { .. }
+                | Op::TunConfigure { .. }
+                | Op::TunAttach { .. }
+                | Op::HostsAdd { .. }
+        );
+        makes || self.gives_back()
+    }
+
+    /// The arguments as they were understood, for the audit log.
+    pub fn args(&self) -> Value {
+        match self {
+            Op::TunCreate { name, mtu, label } => json!({"name": name, "mtu": mtu, "label": label}),
+            Op::TunConfigure { target, local, peer, prefix } => {
+                json!({"of": target.text(), "local_ip": local, "peer_ip": peer, "prefix": prefix})
+            }
+            Op::TunAttach { lease } => json!({"lease_id": lease}),
+            Op::TunCleanup { target } => json!({"of": target.text()}),
+            Op::HostsAdd { name, ip, lease } => json!({"name": name, "ip": ip, "lease_id": lease}),
+            Op::HostsRemove { name } => json!({"name": name}),
+            _ => json!({}),
+        }
+    }
+}
+
+impl Target {
+    fn text(&self) -> &str {
+        match self {
+            Target::Lease(text) | Target::Name(text) => text,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,6 +266,9 @@ fn parse_op(op: &str, args: &Map<String, Value>) -> Result<Op, OpError> {
         }),
         "tun.create" => (&["name", "mtu", "label"], tun_create),
         "tun.configure" => (&["lease_id", "name", "local_ip", "peer_ip", "prefix"], tun_configure),
+        "tun.attach" => {
+            (&["lease_id"], |a| Ok(Op::TunAttach { lease: required("lease_id", a.lease_id()?)? }))
+        }
         "tun.cleanup" => (&["lease_id", "name"], |a| Ok(Op::TunCleanup { target: a.target()? })),
         "tun.list" => (&[], |_| Ok(Op::TunList)),
         "hosts.add" => (&["name", "ip", "lease_id"], |a| {

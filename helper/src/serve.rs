@@ -5,22 +5,28 @@
 //! know: how devices and names are made (`lease`), how lines are read (`proto`).
 
 use crate::config::Config;
+use crate::conn::{Answer, Conn, Next};
 use crate::hosts::Entry;
 use crate::lease::{self, Book, Caller};
+use crate::limit::{self, Rates};
 use crate::peer_cred::Peer;
 use crate::pool::Ends;
 use crate::sys::{self, Wait};
 use hop_helper::proto::{self, Code, MAX_REQUEST, Op, OpError, Rejection, Request};
 use serde_json::{Value, json};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// One slot is root's.
 const CONNECTIONS_MAX: usize = 32;
 const CONNECTIONS_PER_UID: usize = 8;
+/// Connections of one user that are still silent after `SILENCE`. Several programs that start
+/// together shake hands long before that and are never counted.
+const SILENT_PER_UID: usize = 4;
+const SILENCE: Duration = Duration::from_secs(1);
 /// Time for the handshake after connecting, for the rest of a line that has begun, and for a
 /// reply to leave.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -33,34 +39,6 @@ const TICK: Duration = Duration::from_secs(1);
 /// Most connections accepted per turn of the loop.
 const ACCEPTS_PER_TURN: usize = 8;
 
-type Answer = Result<Value, OpError>;
-
-struct Conn {
-    id: u64,
-    stream: UnixStream,
-    peer: Peer,
-    handshaken: bool,
-    /// One byte longer than a request may be: the byte behind the longest line shows.
-    input: Vec<u8>,
-    output: Vec<u8>,
-    fd: Option<OwnedFd>,
-    /// Close when the output has left.
-    closing: bool,
-    /// The other end will send no more.
-    ended: bool,
-    opened: Instant,
-    /// Since when the current wait (rest of a line, reply) has lasted.
-    since: Instant,
-    active: Instant,
-}
-
-/// Whether a connection goes on.
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Keep,
-    Close,
-}
-
 pub struct Server {
     listener: UnixListener,
     signals: UnixStream,
@@ -72,6 +50,7 @@ pub struct Server {
     next_id: u64,
     started: Instant,
     accept_after: Instant,
+    rates: Rates,
 }
 
 impl Server {
@@ -97,6 +76,7 @@ impl Server {
             next_id: 1,
             started: now,
             accept_after: now,
+            rates: Rates::default(),
         })
     }
 
@@ -120,16 +100,19 @@ impl Server {
 
     /// Waits for something to do: which connections are ready, then listener and signals.
     fn wait(&self) -> io::Result<(Vec<bool>, bool, bool)> {
-        let listen = Instant::now() >= self.accept_after;
+        let now = Instant::now();
+        let listen = now >= self.accept_after;
+        let resting = self.conns.iter().any(|conn| conn.rests(now));
         let mut waits: Vec<Wait> = vec![
             Wait::new(self.signals.as_fd(), true, false),
             Wait::new(self.listener.as_fd(), listen, false),
         ];
         waits.extend(self.conns.iter().map(|conn| {
             let idle = conn.output.is_empty();
-            Wait::new(conn.stream.as_fd(), idle, !idle)
+            Wait::new(conn.stream.as_fd(), idle && !conn.rests(now), !idle)
         }));
-        sys::poll(&mut waits, if listen { TICK } else { ACCEPT_PAUSE })?;
+        let most = if listen { TICK } else { ACCEPT_PAUSE };
+        sys::poll(&mut waits, if resting { limit::INTERVAL } else { most })?;
         let ready = waits.iter().map(|wait| wait.readable || wait.writable);
         let mut ready = ready.collect::<Vec<bool>>().into_iter();
         let signalled = ready.next().unwrap_or(false);
@@ -164,8 +147,14 @@ impl Server {
     /// Lets every connection that is ready make progress, and closes what is over.
     fn turn(&mut self, ready: &[bool]) {
         let conns = std::mem::take(&mut self.conns);
+        let now = Instant::now();
         for (at, mut conn) in conns.into_iter().enumerate() {
-            let ready = ready.get(at).copied().unwrap_or(false);
+            let mut ready = ready.get(at).copied().unwrap_or(false);
+            if conn.rests_until.is_some() && !conn.rests(now) {
+                // What it sent meanwhile may be in our buffer, where poll(2) does not see it.
+                conn.rests_until = None;
+                ready = true;
+            }
             let next = if ready { self.progress(&mut conn) } else { Next::Keep };
             if next == Next::Keep && !self.overdue(&conn) {
                 self.conns.push(conn);
@@ -187,7 +176,7 @@ impl Server {
             return Next::Close;
         }
         // Bounded by the buffer: every turn takes a line out of it, and nothing is read here.
-        while conn.output.is_empty() && !conn.closing {
+        while conn.output.is_empty() && !conn.closing && conn.rests_until.is_none() {
             let Some(line) = conn.take_line() else {
                 break;
             };
@@ -196,14 +185,22 @@ impl Server {
                 return Next::Close;
             }
         }
-        match conn.output.is_empty() && (conn.closing || conn.ended) {
+        let over = conn.closing || (conn.ended && conn.rests_until.is_none());
+        match conn.output.is_empty() && over {
             true => Next::Close,
             false => Next::Keep,
         }
     }
 
     fn serve_line(&mut self, conn: &mut Conn, line: &[u8]) {
+        let now = Instant::now();
+        let fair = self.rates.take(conn.peer.uid, now);
         let (id, answer, fd) = match self.request(conn, line) {
+            Ok(request) if !fair => {
+                conn.rests_until = Some(now + limit::INTERVAL);
+                let why = format!("more than {} requests per second", limit::REQUESTS_PER_S);
+                (request.id, Err(OpError::new(Code::LimitExceeded, why)), None)
+            }
             Ok(request) => {
                 let (answer, fd) = self.perform(conn, request.op);
                 (request.id, answer, fd)
@@ -242,7 +239,20 @@ impl Server {
             Op::TunCreate { .. } if !conn.input.is_empty() => {
                 stop(malformed("send nothing behind tun.create before its reply"), false)
             }
+            op if op.changes() && !op.gives_back() && self.locked_down() => {
+                let why = "root has locked the helper down (/etc/hopbox/lockdown)";
+                stop(OpError::new(Code::LockdownActive, why), false)
+            }
             _ => Ok(request),
+        }
+    }
+
+    /// A file beside the configuration. What cannot be looked at counts as there.
+    fn locked_down(&self) -> bool {
+        let dir = self.config_path.parent().unwrap_or(Path::new("/"));
+        match std::fs::symlink_metadata(dir.join("lockdown")) {
+            Ok(_) => true,
+            Err(e) => e.kind() != io::ErrorKind::NotFound,
         }
     }
 
@@ -274,6 +284,7 @@ impl Server {
                     json!({"name": lease.name, "local": local, "peer": peer, "routes": routes})
                 })
             }
+            Op::TunAttach { lease } => self.book.attach(caller, &lease).map(|lease| row(&lease)),
             Op::TunCleanup { target } => {
                 self.book.cleanup(caller, &target).map(|removed| json!({"removed": removed}))
             }
@@ -325,14 +336,6 @@ impl Server {
     }
 
     fn leases(&self, caller: Caller) -> Value {
-        let row = |lease: &lease::Lease| {
-            json!({
-                "lease_id": lease.id, "name": lease.name, "ifindex": lease.ifindex,
-                "mtu": lease.mtu, "label": lease.label,
-                "local": lease.ends.map(|ends| ends.local),
-                "peer": lease.ends.map(|ends| ends.peer),
-            })
-        };
         json!({"leases": self.book.leases(caller).map(row).collect::<Vec<Value>>()})
     }
 
@@ -348,10 +351,24 @@ impl Server {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => {
+                    // Out of descriptors: whoever came last and has said nothing goes first.
+                    let silent = self.conns.iter().rposition(|conn| !conn.handshaken);
+                    silent.map(|at| self.conns.remove(at));
                     self.accept_after = Instant::now() + ACCEPT_PAUSE;
                     return;
                 }
             }
+        }
+    }
+
+    /// Makes room for one more silent connection of a user, at the cost of its oldest.
+    fn end_silent(&mut self, uid: u32) {
+        let silent = |conn: &Conn| {
+            conn.peer.uid == uid && !conn.handshaken && conn.opened.elapsed() > SILENCE
+        };
+        if self.conns.iter().filter(|conn| silent(conn)).count() >= SILENT_PER_UID {
+            let oldest = self.conns.iter().position(silent);
+            oldest.map(|at| self.conns.remove(at));
         }
     }
 
@@ -363,6 +380,7 @@ impl Server {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
+        self.end_silent(peer.uid);
         let own = self.conns.iter().filter(|conn| conn.peer.uid == peer.uid).count();
         let most = if peer.uid == 0 { CONNECTIONS_MAX } else { CONNECTIONS_MAX - 1 };
         let mut conn = Conn::new(self.next_id, stream, peer);
@@ -377,98 +395,21 @@ impl Server {
     }
 }
 
-impl Conn {
-    fn new(id: u64, stream: UnixStream, peer: Peer) -> Conn {
-        let now = Instant::now();
-        Conn {
-            id,
-            stream,
-            peer,
-            handshaken: false,
-            input: Vec::new(),
-            output: Vec::new(),
-            fd: None,
-            closing: false,
-            ended: false,
-            opened: now,
-            since: now,
-            active: now,
-        }
-    }
-
-    /// Reads what there is, up to one byte more than the longest line. Plain reads, never
-    /// recvmsg: the kernel then throws descriptors away that a caller may have sent along.
-    fn fill(&mut self) -> Next {
-        let mut buf = [0; MAX_REQUEST + 1];
-        while self.output.is_empty() && !self.ended && self.input.len() <= MAX_REQUEST {
-            let room = buf.get_mut(self.input.len()..).unwrap_or_default();
-            match self.stream.read(room) {
-                Ok(0) => self.ended = true,
-                Ok(count) => {
-                    if self.input.is_empty() {
-                        self.since = Instant::now();
-                    }
-                    self.input.extend(room.iter().take(count));
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return Next::Close,
-            }
-        }
-        Next::Keep
-    }
-
-    /// The next whole line, without its newline; a line too long comes as far as it got, and
-    /// what is unfinished when the other end is done is never a line.
-    fn take_line(&mut self) -> Option<Vec<u8>> {
-        let end = self.input.iter().take(MAX_REQUEST).position(|b| *b == b'\n');
-        let Some(end) = end else {
-            let long = self.input.len() >= MAX_REQUEST;
-            return long.then(|| std::mem::take(&mut self.input));
-        };
-        let rest = self.input.split_off(end + 1);
-        let mut line = std::mem::replace(&mut self.input, rest);
-        line.pop();
-        self.active = Instant::now();
-        Some(line)
-    }
-
-    fn reply(&mut self, id: &str, answer: &Answer, fd: Option<OwnedFd>) {
-        self.output = proto::reply_line(id, answer).into_bytes();
-        self.fd = fd;
-        self.since = Instant::now();
-    }
-
-    /// Sends what can be sent now. The descriptor rides on the first byte, and our copy is
-    /// closed as soon as that byte has left.
-    fn flush(&mut self) -> Next {
-        while !self.output.is_empty() {
-            let sent = match &self.fd {
-                Some(fd) => sys::send_with_fd(&self.stream, &self.output, fd.as_fd()),
-                None => self.stream.write(&self.output),
-            };
-            match sent {
-                Ok(0) => return Next::Close,
-                Ok(count) => {
-                    self.fd = None;
-                    self.output.drain(..count.min(self.output.len()));
-                    self.since = Instant::now();
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
-                Err(_) => return Next::Close,
-            }
-        }
-        Next::Keep
-    }
-}
-
 fn malformed(message: &str) -> OpError {
     OpError::new(Code::MalformedRequest, message)
 }
 
 fn reject(id: &str, error: OpError, close: bool) -> Rejection {
     Rejection { id: id.to_string(), error, close }
+}
+
+fn row(lease: &lease::Lease) -> Value {
+    json!({
+        "lease_id": lease.id, "name": lease.name, "ifindex": lease.ifindex,
+        "mtu": lease.mtu, "label": lease.label,
+        "local": lease.ends.map(|ends| ends.local),
+        "peer": lease.ends.map(|ends| ends.peer),
+    })
 }
 
 fn version() -> Value {
@@ -485,6 +426,7 @@ fn limits() -> Value {
         "leases": lease::LEASES_MAX, "leases_per_uid": lease::LEASES_PER_UID,
         "hosts": lease::HOSTS_MAX, "hosts_per_uid": lease::HOSTS_PER_UID,
         "request_bytes": MAX_REQUEST, "deadline_s": DEADLINE.as_secs(),
-        "idle_s": IDLE_MAX.as_secs(),
+        "idle_s": IDLE_MAX.as_secs(), "silent_per_uid": SILENT_PER_UID,
+        "requests_per_s": limit::REQUESTS_PER_S, "burst": limit::BURST,
     })
 }

@@ -340,7 +340,9 @@ fn the_handshake_comes_first_and_once() {
         newer.assert_closed();
         let mut twice = Client::ready(m);
         assert_eq!(twice.code("daemon.handshake", handshake()), "malformed_request");
-        assert_eq!(twice.code("tun.attach", json!({})), "not_supported");
+        assert_eq!(twice.code("firewall.add_rule", json!({})), "not_supported");
+        let unknown = json!({"lease_id": "L-0123456789abcdef"});
+        assert_eq!(twice.code("tun.attach", unknown), "state_conflict");
         assert_eq!(twice.code("tun.fly", json!({})), "unknown_op");
         twice.ok("tun.list", json!({}));
         assert!(!m.device_exists("hopbox0"));
@@ -445,6 +447,76 @@ fn the_slow_and_the_many_are_bounded() {
         let begun = Instant::now();
         while deaf.stream.write_all(&line).is_ok() {}
         assert!(begun.elapsed() < Duration::from_secs(8), "the stalled reply must end it");
+        m.stop();
+    });
+}
+
+#[test]
+fn a_user_has_its_share_of_requests_and_no_more() {
+    in_namespace("a_user_has_its_share_of_requests_and_no_more", |m| {
+        m.start();
+        let mut greedy = m.client_process(UID, Some(m.group));
+        greedy.say("daemon.handshake", handshake());
+        let begun = Instant::now();
+        let (mut served, mut refused, mut worst) = (0, 0, Duration::ZERO);
+        let mut other = Client::ready(m);
+        while begun.elapsed() < Duration::from_secs(2) {
+            match greedy.say("tun.list", json!({}))["error"]["code"].as_str() {
+                None => served += 1,
+                Some("limit_exceeded") => refused += 1,
+                Some(code) => panic!("{code}"),
+            }
+            let asked = Instant::now();
+            other.ok("tun.list", json!({}));
+            worst = worst.max(asked.elapsed());
+        }
+        assert!((40..=90).contains(&served), "{served} served");
+        // After a refusal the connection is not read for a while, so a flood costs little.
+        assert!((1..=45).contains(&refused), "{refused} refused");
+        assert!(worst < Duration::from_millis(50), "another user waited {worst:?}");
+        // What was sent meanwhile is served later, not lost.
+        let mut batch = m.client_process(OTHER_UID, Some(m.group));
+        batch.say("daemon.handshake", handshake());
+        assert_eq!(batch.flood(60), 60);
+        m.stop();
+    });
+}
+
+#[test]
+fn the_silent_make_room_for_the_honest() {
+    in_namespace("the_silent_make_room_for_the_honest", |m| {
+        m.start();
+        // Five programs that start together all get through.
+        let together: Vec<Client> = (0..5).map(|_| Client::connect(m)).collect();
+        for mut client in together {
+            client.ok("daemon.handshake", handshake());
+        }
+        let mut silent: Vec<Client> = (0..4).map(|_| Client::connect(m)).collect();
+        pause(1200);
+        let honest: Vec<Client> = (0..3).map(|_| Client::ready(m)).collect();
+        silent.remove(0).assert_closed();
+        drop((honest, silent));
+        m.stop();
+    });
+}
+
+#[test]
+fn lockdown_lets_nothing_in_and_everything_out() {
+    in_namespace("lockdown_lets_nothing_in_and_everything_out", |m| {
+        m.start();
+        let mut client = Client::ready(m);
+        let lease = client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
+        client.ok("hosts.add", json!({"name": "a.hop", "ip": "10.10.0.2"}));
+        std::fs::write("/run/scratch/lockdown", "").unwrap();
+        assert_eq!(client.code("tun.create", json!({})), "lockdown_active");
+        assert_eq!(client.code("tun.configure", ends(&lease, 0)), "lockdown_active");
+        let add = json!({"name": "b.hop", "ip": "10.10.0.2"});
+        assert_eq!(client.code("hosts.add", add.clone()), "lockdown_active");
+        client.ok("tun.list", json!({}));
+        client.ok("hosts.remove", json!({"name": "a.hop"}));
+        client.ok("tun.cleanup", json!({"lease_id": lease}));
+        std::fs::remove_file("/run/scratch/lockdown").unwrap();
+        client.ok("hosts.add", add);
         m.stop();
     });
 }

@@ -457,6 +457,12 @@ impl ClientProcess {
         serde_json::from_str(&self.wait_for("reply")).unwrap_or(Value::Null)
     }
 
+    /// Sends so many requests at once; how many replies come, refusals included.
+    pub fn flood(&mut self, count: u32) -> u64 {
+        writeln!(self.input, "{count}").unwrap();
+        self.wait_for("reply").parse().unwrap()
+    }
+
     /// Whether it could not even connect.
     pub fn refused(&mut self) -> bool {
         !self.child.wait().unwrap().success()
@@ -496,6 +502,12 @@ pub fn run_client_process() {
     println!("\n<connected>");
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let reply = match serde_json::from_str::<Value>(&line) {
+            Ok(Value::Number(count)) => {
+                let line = "{\"v\":1,\"id\":\"a\",\"op\":\"tun.list\"}\n";
+                let count = count.as_u64().unwrap();
+                client.send(line.repeat(count as usize).as_bytes());
+                json!((0..count).filter(|_| !client.read_reply().0.is_null()).count())
+            }
             Ok(wish) => client.call(wish["op"].as_str().unwrap(), wish["args"].clone()).0,
             Err(_) => json!(persist(client.fds[0])),
         };
