@@ -28,7 +28,11 @@ pub const TAILROOM: usize = PADDING + TAG_LEN;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outbound {
     /// The finished datagram is `buf[..len]`; `tos` is the whole traffic class byte.
-    Send { to: Endpoint, tos: u8, len: usize },
+    Send {
+        to: Endpoint,
+        tos: u8,
+        len: usize,
+    },
     /// A copy waits for a session.
     Staged,
     Dropped(Drop),
@@ -38,7 +42,10 @@ pub enum Outbound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inbound {
     /// An inner packet for the TUN: `buf[start..start + len]`.
-    Packet { start: usize, len: usize },
+    Packet {
+        start: usize,
+        len: usize,
+    },
     /// A handshake message, a cookie or a keepalive that did its work.
     Consumed,
     Dropped(Drop),
@@ -160,7 +167,11 @@ impl Device {
             Err(why) => {
                 self.shared.drops.count(why);
                 if matches!(why, Drop::NoRoute | Drop::NoEndpoint) {
-                    self.tell_unreachable(now, buf.get(HEADROOM..).and_then(|b| b.get(..len)), sink);
+                    self.tell_unreachable(
+                        now,
+                        buf.get(HEADROOM..).and_then(|b| b.get(..len)),
+                        sink,
+                    );
                 }
                 Outbound::Dropped(why)
             }
@@ -246,7 +257,9 @@ impl Device {
                 let me = self.shared.identity.as_ref().ok_or(Drop::NoPrivateKey)?;
                 let claimed = noise::open_static(me, m)?;
                 let id = *self.by_key.get(&claimed.public).ok_or(Drop::UnknownPeer)?;
-                self.with_peer(now, id, sink, |p, env| p.receive_initiation(env, claimed, m, from))?;
+                self.with_peer(now, id, sink, |p, env| {
+                    p.receive_initiation(env, claimed, m, from)
+                })?;
             }
             Message::Response(m) => {
                 self.check_macs(now, buf, m.sender, from, sink)?;
@@ -277,9 +290,8 @@ impl Device {
         let Some(Owner::Session(id)) = self.shared.indices.get(receiver) else {
             return Err(Drop::UnknownIndex);
         };
-        let len = self.with_peer(now, id, sink, |p, env| {
-            p.receive_data(env, receiver, counter, buf, from)
-        })?;
+        let len = self
+            .with_peer(now, id, sink, |p, env| p.receive_data(env, receiver, counter, buf, from))?;
         if len == 0 {
             return Ok(Inbound::Consumed);
         }
@@ -480,7 +492,8 @@ impl Device {
     }
 
     fn check_update(&self, update: &PeerUpdate) -> Result<(), ConfigError> {
-        let too_long = |(ip, len, _): &(IpAddr, u8, bool)| *len > if ip.is_ipv4() { 32 } else { 128 };
+        let too_long =
+            |(ip, len, _): &(IpAddr, u8, bool)| *len > if ip.is_ipv4() { 32 } else { 128 };
         if update.allowed_ips.iter().any(too_long) {
             return Err(ConfigError::BadPrefix);
         }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Entropy;
 use super::peer::PeerId;
 use super::time::Time;
-use super::Entropy;
 
 /// What an index stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

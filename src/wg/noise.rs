@@ -131,8 +131,7 @@ pub fn respond(
     let _ = t.mix_dh(&crypto::dh(&ephemeral, remote.public)?);
     let key = t.mix_preshared(remote.preshared);
     let empty = t.seal::<0, TAG_LEN>(&key, &[]);
-    let message =
-        Response { sender: index, receiver: consumed.sender, ephemeral: public, empty };
+    let message = Response { sender: index, receiver: consumed.sender, ephemeral: public, empty };
     let [receive, send] = t.split();
     Some((message, SessionKeys { send, receive }))
 }

@@ -122,7 +122,13 @@ impl Peer {
 
     /// Seals the inner packet at `buf[16..16 + len]` in place. `None`: it was staged and a
     /// handshake is under way.
-    pub fn send_data(&mut self, env: &mut Env, buf: &mut [u8], len: usize, ecn: u8) -> Option<Sealed> {
+    pub fn send_data(
+        &mut self,
+        env: &mut Env,
+        buf: &mut [u8],
+        len: usize,
+        ecn: u8,
+    ) -> Option<Sealed> {
         let padded = padded_len(len, env.shared.mtu);
         let sealed = match self.keys.current() {
             Some(session) => {
@@ -233,8 +239,7 @@ impl Peer {
         env.shared.entropy.fill(&mut ephemeral);
         let index = env.shared.indices.allot(Owner::Session(self.id), &mut *env.shared.entropy);
         let Some(static_static) = &self.static_static else { return Err(Drop::LowOrder) };
-        let remote =
-            Remote { public: &self.public, static_static, preshared: &self.preshared };
+        let remote = Remote { public: &self.public, static_static, preshared: &self.preshared };
         let Some((message, keys)) = noise::respond(consumed, &remote, index, ephemeral) else {
             env.shared.indices.free(index);
             return Err(Drop::LowOrder);

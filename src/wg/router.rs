@@ -61,12 +61,12 @@ impl Router {
         let of = |t: &Table| -> Vec<(u8, u128)> {
             t.owners.iter().filter(|(_, p)| **p == peer).map(|(k, _)| *k).collect()
         };
-        let v4 = of(&self.v4).into_iter().map(|(len, bits)| {
-            (IpAddr::V4(Ipv4Addr::from_bits((bits >> 96) as u32)), len)
-        });
-        let v6 = of(&self.v6).into_iter().map(|(len, bits)| {
-            (IpAddr::V6(Ipv6Addr::from_bits(bits)), len)
-        });
+        let v4 = of(&self.v4)
+            .into_iter()
+            .map(|(len, bits)| (IpAddr::V4(Ipv4Addr::from_bits((bits >> 96) as u32)), len));
+        let v6 = of(&self.v6)
+            .into_iter()
+            .map(|(len, bits)| (IpAddr::V6(Ipv6Addr::from_bits(bits)), len));
         v4.chain(v6).collect()
     }
 
@@ -109,7 +109,10 @@ impl Table {
     }
 
     fn lookup(&self, bits: u128) -> Option<PeerId> {
-        self.lengths.keys().rev().find_map(|&len| self.owners.get(&(len, bits & mask(len))).copied())
+        self.lengths
+            .keys()
+            .rev()
+            .find_map(|&len| self.owners.get(&(len, bits & mask(len))).copied())
     }
 }
 

@@ -38,13 +38,8 @@ pub enum Timer {
 
 /// In the order they are served. Wipe comes first: when all are late, after a suspend, it must not
 /// take the initiation that another one has just sent.
-pub const ALL: [Timer; 5] = [
-    Timer::Wipe,
-    Timer::Retransmit,
-    Timer::Keepalive,
-    Timer::NewHandshake,
-    Timer::Persistent,
-];
+pub const ALL: [Timer; 5] =
+    [Timer::Wipe, Timer::Retransmit, Timer::Keepalive, Timer::NewHandshake, Timer::Persistent];
 
 impl Timer {
     /// Why we wake: for logs and for tests.

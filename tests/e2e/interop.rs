@@ -91,7 +91,10 @@ fn wg_configures_peers_while_traffic_runs() {
     // Another peer takes the address, then gives it back.
     let (_, stranger) = keys(&p.a);
     p.a.sh(&format!("wg set wg0 peer {stranger} allowed-ips 10.10.0.2/32"));
-    assert_eq!(p.a.sh(&format!("wg show wg0 allowed-ips | grep '{stranger}' | cut -f2")).trim(), "10.10.0.2/32");
+    assert_eq!(
+        p.a.sh(&format!("wg show wg0 allowed-ips | grep '{stranger}' | cut -f2")).trim(),
+        "10.10.0.2/32"
+    );
     assert!(p.a.try_sh("ping -n -c 1 -W 1 10.10.0.2").is_err());
     p.a.sh(&format!("wg set wg0 peer {} allowed-ips 10.10.0.2/32,fd10::2/128", p.public_b));
     p.a.sh("ping -n -c 1 -W 2 10.10.0.2");

@@ -162,10 +162,6 @@ fn enter() -> nix::Result<()> {
 pub struct Running(Child);
 
 impl Running {
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
     pub fn is_running(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
     }

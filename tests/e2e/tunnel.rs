@@ -19,8 +19,8 @@ pub enum Outer {
 pub struct Pair {
     pub a: Host,
     pub b: Host,
-    pub engine_a: Running,
-    pub engine_b: Running,
+    /// Both end with the pair.
+    _engines: [Running; 2],
     pub public_a: String,
     pub public_b: String,
 }
@@ -63,7 +63,7 @@ impl Pair {
                  ip link set wg0 mtu 1420 up"
             ));
         }
-        Pair { a, b, engine_a, engine_b, public_a, public_b }
+        Pair { a, b, _engines: [engine_a, engine_b], public_a, public_b }
     }
 }
 

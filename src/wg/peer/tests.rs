@@ -2,8 +2,8 @@
 //! message leaves behind.
 
 use super::*;
-use crate::wg::{Device, HEADROOM, Inbound, Outbound, PeerUpdate, TAILROOM};
 use crate::wg::limiter::Bucket;
+use crate::wg::{Device, HEADROOM, Inbound, Outbound, PeerUpdate, TAILROOM};
 
 struct Seeded(u64);
 
@@ -152,9 +152,7 @@ fn counters_beyond_32_bits_are_written_in_full() {
         let sealed = a.act(|p, env| p.send_data(env, &mut buf, 20, 0)).unwrap();
         assert_eq!(buf[8..16], n.to_le_bytes());
         let local = u32::from_le_bytes(buf[4..8].try_into().unwrap());
-        let len = b.act(|p, env| {
-            p.receive_data(env, local, n, &mut buf[..sealed.len], &FROM)
-        });
+        let len = b.act(|p, env| p.receive_data(env, local, n, &mut buf[..sealed.len], &FROM));
         assert_eq!(len, Ok(32));
     }
 }
@@ -226,7 +224,10 @@ fn stop_gives_every_index_back_and_purges_what_waits() {
     assert_eq!(shared.indices.len(), 0);
     assert!(peer.staged.is_empty());
     assert_eq!(peer.timers.next(), None);
-    assert_eq!(shared.drops.iter().find(|(n, _)| *n == "staged_purged"), Some(("staged_purged", 1)));
+    assert_eq!(
+        shared.drops.iter().find(|(n, _)| *n == "staged_purged"),
+        Some(("staged_purged", 1))
+    );
 }
 
 // R23 R50: a session that waits as next is forbidden to send as well.
