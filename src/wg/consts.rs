@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// Messages after which a session is renewed (R60).
 pub const REKEY_AFTER_MESSAGES: u64 = 1 << 60;
-/// Messages after which a session is dead (R52, R53). The paper's value, the smaller of those in use.
+/// Messages after which a session is dead (R52, R53). The paper's value, the smaller one in use.
 pub const REJECT_AFTER_MESSAGES: u64 = u64::MAX - (1 << 13);
 /// Age at which the initiator renews a session when sending (R59).
 pub const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
