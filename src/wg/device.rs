@@ -515,6 +515,17 @@ impl Device {
         Ok(id)
     }
 
+    /// The last handshake timestamp issued; kept over a restart and given to
+    /// [`resume_timestamps`](Self::resume_timestamps) (R28).
+    pub fn timestamp_mark(&self) -> Option<Wall> {
+        self.shared.issuer.mark()
+    }
+
+    /// From now on only timestamps above `mark`, whatever the wall clock says (R28).
+    pub fn resume_timestamps(&mut self, mark: Wall) {
+        self.shared.issuer.resume(mark);
+    }
+
     // What is known.
 
     /// All peers, in the order they were added.

@@ -404,7 +404,7 @@ impl Peer {
         self.forget_initiation(env);
         let mut ephemeral = [0; 32];
         env.shared.entropy.fill(&mut ephemeral);
-        let stamp = env.shared.issuer.issue(env.now.wall);
+        let stamp = env.shared.issuer.issue(env.now);
         let owner = Owner::Handshake(self.id);
         let index = env.shared.indices.allot(owner, &mut *env.shared.entropy);
         let made = match (&env.shared.identity, &self.static_static) {
