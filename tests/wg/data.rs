@@ -54,9 +54,10 @@ fn data_of_any_length_is_taken_padded_or_not() {
 fn padding_of_any_length_and_content_is_trimmed_to_the_inner_length() {
     let (mut s, _, keys) = joined();
     for (n, pad) in [0, 1, 15, 16, 17, 999].into_iter().enumerate() {
-        for (m, mut text) in [letter(B, b"v4"), packet(inner6(stranger::INNER), inner6(B), 0, b"v6")]
-            .into_iter()
-            .enumerate()
+        for (m, mut text) in
+            [letter(B, b"v4"), packet(inner6(stranger::INNER), inner6(B), 0, b"v6")]
+                .into_iter()
+                .enumerate()
         {
             let len = text.len();
             text.extend(vec![0xff; pad]);
@@ -177,11 +178,8 @@ fn a_responders_waiting_packets_leave_in_their_order_when_the_session_is_confirm
         assert_eq!(out, Outbound::Staged);
     }
     s.inject(B, v4(ADDRESS), &keys.data(0, &[]));
-    let got: Vec<u8> = s
-        .sent(B, Kind::Data)
-        .iter()
-        .map(|w| payload(&keys.open(&w.bytes).unwrap())[0])
-        .collect();
+    let got: Vec<u8> =
+        s.sent(B, Kind::Data).iter().map(|w| payload(&keys.open(&w.bytes).unwrap())[0]).collect();
     assert_eq!(got, (0..10).collect::<Vec<u8>>());
 }
 

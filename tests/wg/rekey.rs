@@ -211,10 +211,7 @@ fn an_unconfirmed_session_is_displaced_by_the_next_initiation() {
     let lost = stranger::join(&mut s, B, &mut who, 2);
     s.run(SEC);
     let kept = stranger::join(&mut s, B, &mut who, 3);
-    assert_eq!(
-        s.inject(B, v4(ADDRESS), &lost.data(0, &[])),
-        Inbound::Dropped(Drop::UnknownIndex)
-    );
+    assert_eq!(s.inject(B, v4(ADDRESS), &lost.data(0, &[])), Inbound::Dropped(Drop::UnknownIndex));
     assert_eq!(s.inject(B, v4(ADDRESS), &current.data(1, &[])), Inbound::Consumed);
     assert_eq!(s.inject(B, v4(ADDRESS), &kept.data(0, &[])), Inbound::Consumed);
 }

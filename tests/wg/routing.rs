@@ -23,8 +23,10 @@ fn hub(b: &[(&str, u8)], c: &[(&str, u8)]) -> Sim {
         })
         .unwrap();
         // The spokes take everything from the hub.
-        s.configure(dev, A, |u| u.allowed_ips = vec![(ip("0.0.0.0"), 0, true), (ip("::"), 0, true)])
-            .unwrap();
+        s.configure(dev, A, |u| {
+            u.allowed_ips = vec![(ip("0.0.0.0"), 0, true), (ip("::"), 0, true)]
+        })
+        .unwrap();
         s.set_keepalive(A, dev, 25);
         s.run(SEC);
         s.set_keepalive(A, dev, 0);

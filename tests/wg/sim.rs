@@ -441,7 +441,9 @@ impl Sim {
         while self.flying.first_key_value().is_some_and(|((at, _), _)| *at <= self.now) {
             while let Some(f) = self.flying.first_entry().filter(|e| e.key().0 <= self.now) {
                 let f = f.remove();
-                let Some(dev) = self.owner(f.to).filter(|&d| !self.nodes[d].asleep) else { continue };
+                let Some(dev) = self.owner(f.to).filter(|&d| !self.nodes[d].asleep) else {
+                    continue;
+                };
                 if matches!(kind(&f.bytes), Kind::Initiation | Kind::Response | Kind::Cookie) {
                     if self.nodes[dev].ring.len() < RING {
                         self.nodes[dev].ring.push_back(f);

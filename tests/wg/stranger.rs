@@ -28,9 +28,8 @@ pub fn mac(key: &[u8], text: &[u8]) -> [u8; 16] {
 }
 
 fn hmac(key: &[u8], parts: &[&[u8]]) -> Key {
-    let pad = |with: u8| -> [u8; 64] {
-        std::array::from_fn(|i| key.get(i).copied().unwrap_or(0) ^ with)
-    };
+    let pad =
+        |with: u8| -> [u8; 64] { std::array::from_fn(|i| key.get(i).copied().unwrap_or(0) ^ with) };
     let mut inner = vec![pad(0x36).to_vec()];
     inner.extend(parts.iter().map(|p| p.to_vec()));
     hash(&[&pad(0x5c), &hash(&[&inner.concat()])])
@@ -52,7 +51,8 @@ fn nonce(counter: u64) -> [u8; 12] {
 fn seal(key: &Key, counter: u64, aad: &[u8], text: &[u8]) -> Vec<u8> {
     let mut out = text.to_vec();
     let aead = ChaCha20Poly1305::new(&(*key).into());
-    let tag = aead.encrypt_inout_detached(&nonce(counter).into(), aad, (&mut out[..]).into()).unwrap();
+    let tag =
+        aead.encrypt_inout_detached(&nonce(counter).into(), aad, (&mut out[..]).into()).unwrap();
     out.extend(tag.iter());
     out
 }
