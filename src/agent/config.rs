@@ -1,7 +1,7 @@
 //! The agent's file, `agent.json`, and its private key beside it. Strict, as the laptop's files.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -14,6 +14,7 @@ use crate::tunnel::{self, PeerConfig};
 
 const SCHEMA: u32 = 1;
 const LISTEN_PORT: u16 = 51820;
+const STATE_DIR: &str = "/var/lib/hopbox-agent";
 const KEY_FILE: &str = "agent.key";
 /// Laptops of one VPS; the tunnel holds no more peers (`wg::consts`).
 const PEERS: usize = 64;
@@ -27,6 +28,8 @@ pub struct AgentConfig {
     pub mtu: u16,
     pub api_port: u16,
     pub token: Zeroizing<String>,
+    /// For what outlives a restart.
+    pub state_dir: PathBuf,
     first: Peer,
     others: Vec<Peer>,
     private_key: Secret,
@@ -68,6 +71,7 @@ fn parse(text: &str, private_key: Secret) -> Result<AgentConfig, ReadError> {
         mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(crate::host::config::MTU),
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
         token: fields.meant("token", token)?,
+        state_dir: fields.opt_meant("state_dir", directory)?.unwrap_or(STATE_DIR.into()),
         first,
         others: peers.collect(),
         private_key,
@@ -87,6 +91,11 @@ fn parse_peer(mut fields: Fields) -> Result<Peer, ReadError> {
     };
     fields.finish()?;
     Ok(peer)
+}
+
+fn directory(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path".to_owned()) }
 }
 
 /// The names the helper gives out.
@@ -115,7 +124,8 @@ impl AgentConfig {
             persistent_keepalive: 0,
         });
         let (private_key, listen_port) = (*self.private_key, self.listen_port);
-        tunnel::Config { private_key, listen_port, peers: peers.collect() }
+        let stamps = Some(self.state_dir.join("agent.stamp"));
+        tunnel::Config { private_key, listen_port, peers: peers.collect(), stamps }
     }
 
     fn peers(&self) -> impl Iterator<Item = &Peer> {

@@ -67,6 +67,11 @@ impl Paths {
         self.state.join(format!("{name}.log"))
     }
 
+    /// Where the session keeps the mark of its handshake timestamps.
+    pub fn stamp_file(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.stamp"))
+    }
+
     pub fn socket(&self, name: &str) -> PathBuf {
         self.runtime.join(format!("{name}.sock"))
     }

@@ -71,9 +71,11 @@ pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Tr
     let host = config::load(paths, name)?;
     let key = keys::load(&paths.key_file(name))?;
     paths.ensure_runtime()?;
+    // Without the directory only the mark of handshake timestamps is lost.
+    let _ = paths.ensure_state();
     let lock = take_lock(paths, name)?;
     let ears = open_ears(paths, name)?;
-    let mut session = Session { host, ears };
+    let mut session = Session { host, ears, stamps: paths.stamp_file(name) };
     let outcome = session.live(&key, report);
     let farewell = session.ears.close();
     drop(lock);
@@ -89,6 +91,7 @@ impl Ears {
 
 struct Session {
     host: HostConfig,
+    stamps: PathBuf,
     ears: Ears,
 }
 
@@ -99,7 +102,14 @@ impl Session {
         let mut pause = |extra: Option<BorrowedFd<'_>>, limit: Duration| {
             ears.borrow_mut().listen(extra, limit, || starting.clone())
         };
-        let live = up::bring_up(&self.host, key, &helper_socket(), report, &mut pause)?;
+        let live = up::bring_up(
+            &self.host,
+            key,
+            &helper_socket(),
+            self.stamps.clone(),
+            report,
+            &mut pause,
+        )?;
         report.ready(&live.facts);
         let end = self.watch(&live);
         live.take_down();

@@ -6,6 +6,7 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -57,7 +58,8 @@ pub type Pause<'a> = dyn FnMut(Option<BorrowedFd<'_>>, Duration) -> bool + 'a;
 pub fn bring_up(
     host: &HostConfig,
     key: &Secret,
-    helper_socket: &std::path::Path,
+    helper_socket: &Path,
+    stamps: PathBuf,
     report: &mut dyn Report,
     pause: &mut Pause<'_>,
 ) -> Result<Live, Trouble> {
@@ -68,6 +70,7 @@ pub fn bring_up(
     let mut rising = Rising {
         host,
         endpoint,
+        stamps,
         start,
         report,
         pause,
@@ -102,6 +105,7 @@ fn unwind(undo: &mut Undo<Parts>, parts: &mut Parts) {
 struct Rising<'a> {
     host: &'a HostConfig,
     endpoint: SocketAddr,
+    stamps: PathBuf,
     start: Instant,
     report: &'a mut dyn Report,
     pause: &'a mut Pause<'a>,
@@ -143,7 +147,7 @@ impl Rising<'_> {
         self.report.step(&format!("tunnel device {}", lease.name), began.elapsed());
 
         let began = Instant::now();
-        let config = tunnel_config(self.host, key, self.endpoint);
+        let config = tunnel_config(self.host, key, self.endpoint, self.stamps.clone());
         let (id, name) = (lease.id, lease.name.clone());
         let device =
             TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
@@ -366,7 +370,12 @@ fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<SocketAddr, Troub
     }
 }
 
-fn tunnel_config(host: &HostConfig, key: &Secret, endpoint: SocketAddr) -> tunnel::Config {
+fn tunnel_config(
+    host: &HostConfig,
+    key: &Secret,
+    endpoint: SocketAddr,
+    stamps: PathBuf,
+) -> tunnel::Config {
     let peer = PeerConfig {
         public_key: host.public_key,
         preshared_key: host.preshared_key.as_ref().map(|key| **key),
@@ -374,7 +383,7 @@ fn tunnel_config(host: &HostConfig, key: &Secret, endpoint: SocketAddr) -> tunne
         allowed_ips: vec![(host.peer_ip.into(), 32)],
         persistent_keepalive: host.keepalive_s,
     };
-    tunnel::Config { private_key: **key, listen_port: 0, peers: vec![peer] }
+    tunnel::Config { private_key: **key, listen_port: 0, peers: vec![peer], stamps: Some(stamps) }
 }
 
 /// The name a host answers to while it is up.

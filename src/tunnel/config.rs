@@ -2,6 +2,7 @@
 
 use super::uapi::{put, put_key};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use zeroize::{Zeroize, Zeroizing};
 
 /// One peer. Wiped with the [`Config`] it is part of.
@@ -23,6 +24,8 @@ pub struct Config {
     /// 0 for one of the system's choice.
     pub listen_port: u16,
     pub peers: Vec<PeerConfig>,
+    /// Where the mark of handshake timestamps is kept over restarts (R28); `None` for nowhere.
+    pub stamps: Option<PathBuf>,
 }
 
 impl Config {

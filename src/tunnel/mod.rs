@@ -15,6 +15,7 @@ mod offload;
 mod outside;
 mod ring;
 mod run;
+mod stamps;
 pub mod standalone;
 mod stats;
 mod tun;
@@ -82,10 +83,14 @@ pub fn start(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
     let link = (tun.name.clone(), tun.mtu);
     let tun = tun::Tun::new(tun)?;
     let udp = udp::Udp::bind(config.listen_port)?;
-    let device = Device::new(Box::new(entropy::System::new()?));
+    let mut device = Device::new(Box::new(entropy::System::new()?));
+    let stamps = config.stamps.as_deref().map(stamps::Stamps::open);
+    if let Some(mark) = stamps.as_ref().and_then(stamps::Stamps::mark) {
+        device.resume_timestamps(mark);
+    }
     let (outlet, inlet) = mailbox::pair()?;
     let shared = Arc::new(Shared { port: AtomicU16::new(0), ended: Mutex::new(None) });
-    let mut plane = run::Loop::new(link, tun, udp, device, inlet, shared.clone())?;
+    let mut plane = run::Loop::new(link, (tun, udp), device, stamps, inlet, shared.clone())?;
     // A port of the system's choice is chosen already, and asking for it again would be a change.
     let port = shared.port.load(Ordering::Relaxed);
     let mut request = understand(&config.to_uapi()).map_err(io::Error::from_raw_os_error)?;

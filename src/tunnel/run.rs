@@ -11,6 +11,7 @@ use super::link::Link;
 use super::mailbox::{COMMANDS, Command, Inlet};
 use super::outside::Outside;
 use super::ring::Ring;
+use super::stamps::Stamps;
 use super::stats::{self, Status};
 use super::tun::{Trouble, Tun};
 use super::uapi::{self, Request};
@@ -38,6 +39,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) struct Loop {
     device: Device,
+    stamps: Option<Stamps>,
     outside: Outside,
     clock: Clock,
     inlet: Inlet,
@@ -68,14 +70,15 @@ struct Ready {
 impl Loop {
     pub fn new(
         (name, mtu): (String, u16),
-        tun: Tun,
-        udp: Udp,
+        (tun, udp): (Tun, Udp),
         device: Device,
+        stamps: Option<Stamps>,
         inlet: Inlet,
         shared: Arc<Shared>,
     ) -> io::Result<Loop> {
         let mut this = Loop {
             device,
+            stamps,
             outside: Outside::new(tun, udp),
             clock: Clock::new()?,
             inlet,
@@ -105,6 +108,9 @@ impl Loop {
             now = self.clock.now();
             if let Some(why) = self.turn(now) {
                 self.device.stop();
+                if let Some(stamps) = &mut self.stamps {
+                    stamps.close(self.device.timestamp_mark());
+                }
                 return why;
             }
         }
@@ -173,6 +179,9 @@ impl Loop {
         self.handshakes(now);
         self.deadlines(now);
         self.outside.flush();
+        if let Some(stamps) = &mut self.stamps {
+            stamps.cover(self.device.timestamp_mark());
+        }
         for why in self.outside.take_lost() {
             self.device.note_drop(why);
         }

@@ -18,7 +18,7 @@ pub fn config() -> Config {
         allowed_ips: vec![([10, 0, 0, 2].into(), 32)],
         persistent_keepalive: 25,
     };
-    Config { private_key, listen_port: 0, peers: vec![peer] }
+    Config { private_key, listen_port: 0, peers: vec![peer], stamps: None }
 }
 
 pub fn start(name: &str) -> Tunnel {
