@@ -7,6 +7,11 @@ pub const TAI64N_LEN: usize = 12;
 const EPOCH: u64 = (1 << 62) + 10;
 /// Low bits of the nanoseconds that are not told to anybody: 16.8 ms.
 const WHITENED: u32 = (1 << 24) - 1;
+/// A wall clock before this (2023-01-01, Unix seconds) was not set yet; the first right time after
+/// it is no leap.
+const UNSET_BEFORE_S: u64 = 1_672_531_200;
+/// No clock shows more Unix seconds than this (some 34,000 years); it leaves room to step above.
+const SECS_MAX: u64 = 1 << 40;
 /// Seconds that the wall clock may gain on the boot clock between two timestamps.
 const LEAP_MAX_S: u64 = 3600;
 
@@ -41,7 +46,7 @@ impl Issuer {
     pub fn issue(&mut self, now: Now) -> Tai64n {
         let wall = self.believed(now);
         self.anchor = Some((now.boot, wall));
-        let mut stamp = (wall.secs, wall.nanos.min(999_999_999) & !WHITENED);
+        let mut stamp = (wall.secs.min(SECS_MAX), wall.nanos.min(999_999_999) & !WHITENED);
         if let Some(last) = self.last
             && stamp <= last
         {
@@ -61,13 +66,15 @@ impl Issuer {
 
     /// From now on only timestamps above `mark` (R28).
     pub fn resume(&mut self, mark: Wall) {
-        let mark = (mark.secs, mark.nanos.min(999_999_999) & !WHITENED);
+        let mark = (mark.secs.min(SECS_MAX), mark.nanos.min(999_999_999) & !WHITENED);
         self.last = self.last.max(Some(mark));
     }
 
     /// The wall clock, unless it has leapt further ahead than an hour since the last timestamp.
     fn believed(&self, now: Now) -> Wall {
-        let Some((boot, wall)) = self.anchor else { return now.wall };
+        let Some((boot, wall)) = self.anchor.filter(|(_, w)| w.secs >= UNSET_BEFORE_S) else {
+            return now.wall;
+        };
         let passed = now.boot.since(boot);
         let nanos = wall.nanos.min(999_999_999) + passed.subsec_nanos();
         let secs = wall.secs.saturating_add(passed.as_secs());

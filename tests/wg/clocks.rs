@@ -1,6 +1,6 @@
 //! Clocks that jump, stand still or sleep; long runs on paths that misbehave.
 
-use hopbox::wg::Inbound;
+use hopbox::wg::{Drop, Inbound};
 
 use super::sim::*;
 use super::stranger::{self, ADDRESS, stamp};
@@ -48,6 +48,52 @@ fn timestamps_rise_strictly_whatever_the_wall_clock_does() {
         }
     }
     assert!(last < stamp(1_700_000_000 + 200 * 6 + 600, 0), "never absurdly ahead");
+}
+
+// R28: a machine without a battery for its clock: 1970 at first, then the right time.
+#[test]
+fn a_clock_that_is_set_after_the_start_is_believed() {
+    let mut s = Sim::connected();
+    s.nodes[A].wall_offset = -YEAR * 53;
+    s.reboot(A);
+    s.introduce(A, B);
+    s.send(A, B, b"in 1970");
+    s.run(SEC);
+    assert_eq!(s.drops(B, Drop::OldTimestamp), 1);
+    s.nodes[A].wall_offset = 0;
+    s.run(6 * SEC);
+    assert_eq!(s.delivered(B), [b"in 1970".to_vec()]);
+}
+
+// R28: what was issued before a restart is not undercut after it, if the mark was kept.
+#[test]
+fn a_restart_with_a_kept_mark_and_a_clock_that_went_back_costs_nothing() {
+    let mut s = Sim::connected();
+    let mark = s.nodes[A].device.timestamp_mark().unwrap();
+    s.nodes[A].wall_offset = -YEAR;
+    s.reboot(A);
+    s.nodes[A].device.resume_timestamps(mark);
+    s.introduce(A, B);
+    s.send(A, B, b"x");
+    s.run(SEC);
+    assert_eq!(s.delivered(B), [b"x".to_vec()]);
+}
+
+// R28; CVE-2021-46873: after a leap that was undone, and a restart that forgot everything.
+#[test]
+fn a_leap_of_the_clock_does_not_burn_the_key_pair() {
+    let mut s = Sim::connected();
+    s.nodes[A].wall_offset = 30 * YEAR;
+    s.run(REJECT_AFTER);
+    s.send(A, B, b"leapt");
+    s.run(SEC);
+    s.nodes[A].wall_offset = 0;
+    s.run(SEC);
+    s.reboot(A);
+    s.introduce(A, B);
+    s.send(A, B, b"back");
+    s.run(SEC);
+    assert_eq!(s.delivered(B), [b"leapt".to_vec(), b"back".to_vec()]);
 }
 
 // R28: the wall clock has no say in any deadline.

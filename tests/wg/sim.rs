@@ -266,6 +266,14 @@ impl Sim {
         dev
     }
 
+    /// A new process with the same key, and without memory or peers.
+    pub fn reboot(&mut self, dev: Dev) {
+        self.nodes[dev].device = Device::new(Box::new(Rng(self.rng.next())));
+        self.nodes[dev].seen.clear();
+        self.start(dev);
+        self.set_key(dev, self.nodes[dev].private);
+    }
+
     /// Each learns the other's key, inner addresses and endpoint.
     pub fn introduce(&mut self, a: Dev, b: Dev) {
         for (me, other) in [(a, b), (b, a)] {
