@@ -50,6 +50,26 @@ fn timestamps_rise_strictly_whatever_the_wall_clock_does() {
     assert!(last < stamp(1_700_000_000 + 200 * 6 + 600, 0), "never absurdly ahead");
 }
 
+// R28: a clock that stands still costs 2^24 ns for each timestamp, and no more.
+#[test]
+fn timestamps_of_a_clock_that_stands_rise_by_the_smallest_step() {
+    let mut s = Sim::strangers(3, 2);
+    let who = stranger::introduce(&mut s, B);
+    let mut u = hopbox::wg::PeerUpdate::default();
+    u.public_key = stranger::public(&who.private);
+    u.endpoint = Some(v4(ADDRESS));
+    s.act(B, |d, now, sink| d.update_peer(now, &u, sink)).unwrap();
+    for n in 0..150u64 {
+        s.nodes[B].wall_offset = -i128::from(s.now);
+        s.forget();
+        s.send_packet(B, &packet(inner(B), inner(stranger::INNER), 0, b"x"));
+        let (_, _, t) = who.read(&s.last(B, Kind::Initiation).bytes).unwrap();
+        assert_eq!(t, stamp(1_700_000_000 + n / 60, ((n % 60) << 24) as u32), "{n}");
+        s.stop(B);
+        s.start(B);
+    }
+}
+
 // R28: a machine without a battery for its clock: 1970 at first, then the right time.
 #[test]
 fn a_clock_that_is_set_after_the_start_is_believed() {

@@ -151,3 +151,16 @@ fn a_persistent_keepalive_set_before_the_endpoint_starts_when_the_endpoint_comes
     s.run(SEC);
     assert!(s.status(A, B).last_handshake.is_some());
 }
+
+// R70: an update of something else is no reason to send.
+#[test]
+fn an_update_of_a_peer_whose_keepalive_is_on_sends_nothing() {
+    for secs in [1, 2, 25] {
+        let mut s = Sim::settled();
+        s.set_keepalive(A, B, secs);
+        s.forget();
+        s.configure(A, B, |u| u.allowed_ips = vec![(inner(C), 32, true)]).unwrap();
+        s.configure(A, B, |u| u.endpoint = Some(v4(2))).unwrap();
+        assert!(s.wire.is_empty(), "{secs}");
+    }
+}
