@@ -11,6 +11,7 @@ mod help;
 mod host;
 mod out;
 pub mod selftest;
+mod status;
 mod up;
 mod version;
 mod wg;
@@ -111,6 +112,17 @@ pub const COMMANDS: &[Command] = &[
         operands: (0, 1),
         hidden: false,
         run: down::run,
+    },
+    Command {
+        name: "status",
+        summary: "show what a host's tunnel is doing",
+        usage: "hop status [host] [-v]",
+        details: "Asks the live session. Exits 0 while the host is up and 3 otherwise. Packets that\n\
+                  were dropped are listed by reason; with -v also the reasons that never occurred.",
+        flags: &[],
+        operands: (0, 1),
+        hidden: false,
+        run: status::run,
     },
     Command {
         name: "host ls",

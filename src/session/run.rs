@@ -20,7 +20,7 @@ use crate::sys::clock;
 use crate::sys::lock::Lock;
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
-use crate::tunnel::Stopped;
+use crate::tunnel::{self, Stopped};
 
 /// How often the helper's connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -159,10 +159,17 @@ fn status_of(live: &Live, since: Instant) -> Value {
             ("handshake_age_s", json!(age)),
             ("rx_bytes", json!(peer.map(|peer| peer.rx_bytes))),
             ("tx_bytes", json!(peer.map(|peer| peer.tx_bytes))),
+            ("listen_port", json!(tunnel.as_ref().map(|status| status.listen_port))),
+            ("drops", json!(tunnel.as_ref().map(drops))),
         ];
         fields.extend(rows.map(|(key, value)| (key.to_owned(), value)));
     }
     value
+}
+
+/// Reason → packets dropped for it, every reason named.
+fn drops(status: &tunnel::Status) -> Value {
+    status.drops.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect()
 }
 
 fn pid() -> u32 {

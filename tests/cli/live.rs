@@ -342,3 +342,49 @@ fn any_process_may_be_killed_at_any_moment_of_up() {
     }
     world.up();
 }
+
+#[test]
+fn status_counts_what_was_dropped_and_why() {
+    let Some(world) = World::start("status_counts_what_was_dropped_and_why") else { return };
+    world.up();
+    let status = || -> serde_json::Value {
+        let output = world.hop(&["status", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let before = status();
+    assert_eq!(before["schema"], "hopbox.status/1");
+    assert_eq!(before["data"]["state"], "up");
+    assert!(before["data"]["drops"].as_object().unwrap().len() >= 30, "every reason is named");
+    let port = before["data"]["listen_port"].as_u64().unwrap();
+    let send = move || {
+        let socket = std::net::UdpSocket::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
+        let to = format!("{}:{port}", files::LAPTOP_WAN);
+        // No message; a data message for nobody; an initiation with a wrong MAC.
+        let mut data = [7u8; 64];
+        data[..4].copy_from_slice(&[4, 0, 0, 0]);
+        let mut initiation = [7u8; 148];
+        initiation[..4].copy_from_slice(&[1, 0, 0, 0]);
+        for _ in 0..5 {
+            for datagram in [&b"hello"[..], &data, &initiation] {
+                socket.send_to(datagram, &to).map_err(|e| e.to_string())?;
+            }
+        }
+        Ok(())
+    };
+    world.vps.run(SOON, send).unwrap();
+    let end = Instant::now() + Duration::from_secs(3);
+    loop {
+        let drops = status()["data"]["drops"].clone();
+        let count = |reason: &str| {
+            drops[reason].as_u64().unwrap() - before["data"]["drops"][reason].as_u64().unwrap()
+        };
+        if ["malformed", "unknown_index", "bad_mac1"].map(count) == [5, 5, 5] {
+            break;
+        }
+        assert!(Instant::now() < end, "{drops}");
+        thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    assert_eq!(world.hop(&["status"]).status.code(), Some(3));
+}

@@ -105,6 +105,10 @@ fn settle(etc: &[(&str, String)]) -> Result<(), String> {
     said(proc::make_private_recursive())?;
     said(Rtnl::open().and_then(|mut kernel| kernel.set_up("lo")))?;
     said(proc::mount_tmpfs(Path::new("/run"), 0o755))?;
+    // What its helper keeps is gone with it.
+    for kept in ["/var/lib", "/var/log"].map(Path::new).into_iter().filter(|path| path.is_dir()) {
+        said(proc::mount_tmpfs(kept, 0o755))?;
+    }
     // The machine's own /etc/hosts is not even visible from here.
     let kept: Vec<_> =
         KEPT.iter().map(|name| (name, fs::read(Path::new("/etc").join(name)))).collect();

@@ -7,7 +7,7 @@ use super::{REQUEST_MAX, put};
 use crate::sys::code::{EINVAL, EPROTO};
 use crate::sys::inotify::FileWatch;
 use crate::sys::poll::Interest;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Status, Tunnel};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -206,11 +206,27 @@ fn answer(request: &str, tunnel: &Tunnel) -> Zeroizing<String> {
             Err(e) => with_errno(Zeroizing::default(), crate::sys::errno(&e)),
         };
     }
+    // Not part of the protocol that wg(8) speaks: a look into the engine, for its developers.
+    if request == "drops=1\n\n" {
+        return match tunnel.status() {
+            Ok(status) => with_errno(drops(&status), 0),
+            Err(e) => with_errno(Zeroizing::default(), crate::sys::errno(&e)),
+        };
+    }
     let code = match request.strip_prefix("set=1\n") {
         Some(body) => tunnel.set(body).err().unwrap_or(0),
         None => EINVAL,
     };
     with_errno(Zeroizing::default(), code)
+}
+
+/// One `reason=count` line for every reason to drop a packet.
+fn drops(status: &Status) -> Zeroizing<String> {
+    let mut text = Zeroizing::default();
+    for (reason, count) in &status.drops {
+        put(&mut text, reason, count);
+    }
+    text
 }
 
 /// wg(8) takes the number for a negated one, as the kernel returns it and wireguard-go sends it.
