@@ -142,18 +142,6 @@ pub fn effective_uid() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Eight random bytes of the kernel.
-pub fn random() -> io::Result<u64> {
-    let mut buf = [0; 8];
-    // SAFETY: buf is writable for its length. So few bytes come whole or not at all.
-    let got = unsafe { libc::getrandom(buf.as_mut_ptr().cast(), buf.len(), 0) };
-    match got {
-        8 => Ok(u64::from_ne_bytes(buf)),
-        n if n < 0 => Err(io::Error::last_os_error()),
-        _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
-    }
-}
-
 /// Takes the exclusive lock of a file without waiting; it lasts as long as the file is open.
 pub fn lock(file: &File) -> io::Result<()> {
     // SAFETY: the descriptor is open for the duration of the call; no memory is passed.
@@ -309,25 +297,6 @@ pub fn netlink(timeout: Duration) -> io::Result<OwnedFd> {
     for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
         setsockopt(std::os::fd::AsFd::as_fd(&fd), libc::SOL_SOCKET, option, &bytes)?;
     }
-    Ok(fd)
-}
-
-/// A routing netlink socket that hears of every change of an interface. Reads never wait.
-pub fn netlink_watch() -> io::Result<OwnedFd> {
-    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: socket passes no memory.
-    let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
-    // SAFETY: raw was just opened and is owned by nobody else.
-    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
-    // SAFETY: the zeroed address with family and group set is a complete sockaddr_nl, readable
-    // for the length given.
-    check(unsafe {
-        let mut own: libc::sockaddr_nl = zeroed();
-        own.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-        own.nl_groups = libc::RTMGRP_LINK as u32;
-        let len = size_of_val(&own) as libc::socklen_t;
-        libc::bind(fd.as_raw_fd(), (&raw const own).cast(), len)
-    })?;
     Ok(fd)
 }
 
