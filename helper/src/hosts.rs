@@ -7,11 +7,15 @@
 //! A file that does not end in a newline gets one before the block. That byte is not the
 //! block's by its form, so `joined` remembers where it was put; when the last entry goes and the
 //! block still starts behind it, it goes too, and the file is what it was, byte for byte. When
-//! the memory is lost (helper restarted) or text was inserted before the block, it stays.
+//! the memory is lost or text was inserted before the block, it stays.
+//!
+//! A kill or a power cut in the middle of an edit leaves a mixture of old and new. The journal,
+//! which the caller keeps on the disk until the edit is done, says what it is a mixture of.
 //!
 //! Must not know: who asked for a name, leases.
 
 use hop_helper::proto::{Code, OpError};
+use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
@@ -147,18 +151,116 @@ fn render(entries: &[Entry]) -> Vec<u8> {
     format!("{START}\n{lines}{END}\n").into_bytes()
 }
 
+/// An edit under way: the bytes before and after, place by place in the order of writing, and
+/// the length of the file when all is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    writes: Vec<Write>,
+    len: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Write {
+    at: usize,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Journal {
+    pub fn of(text: &[u8], edit: &Edit) -> Journal {
+        let old = |range: Range<usize>| text.get(range).unwrap_or_default().to_vec();
+        match edit {
+            Edit::Nothing => Journal { writes: Vec::new(), len: text.len() },
+            Edit::Tail { at, bytes, len } => {
+                let write = Write { at: *at, old: old(*at..text.len()), new: bytes.clone() };
+                Journal { writes: vec![write], len: *len }
+            }
+            Edit::Move { bytes, blank } => {
+                let new = vec![b'\n'; blank.len()];
+                let blanked = Write { at: blank.start, old: old(blank.clone()), new };
+                let added = Write { at: text.len(), old: Vec::new(), new: bytes.clone() };
+                Journal { len: text.len() + bytes.len(), writes: vec![added, blanked] }
+            }
+        }
+    }
+
+    /// Whether `text` can be what the edit left behind, wherever it was interrupted. If not,
+    /// somebody else has written since.
+    fn fits(&self, text: &[u8]) -> bool {
+        let end = self.writes.iter().map(Write::end).max().unwrap_or(0);
+        text.len() <= end && self.writes.iter().all(|write| write.fits(text))
+    }
+
+    pub fn to_json(&self) -> Value {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let row = |write: &Write| json!([write.at, hex(&write.old), hex(&write.new)]);
+        json!({"len": self.len, "writes": self.writes.iter().map(row).collect::<Vec<Value>>()})
+    }
+
+    pub fn from_json(value: &Value) -> Option<Journal> {
+        let place = |n: &Value| usize::try_from(n.as_u64()?).ok().filter(|n| *n <= 4 << 20);
+        let hex = |text: &Value| {
+            let pairs = text.as_str()?.as_bytes().chunks(2);
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+            pairs.map(byte).collect::<Option<Vec<u8>>>()
+        };
+        let row = |row: &Value| {
+            let [at, old, new] = row.as_array()?.as_slice() else {
+                return None;
+            };
+            Some(Write { at: place(at)?, old: hex(old)?, new: hex(new)? })
+        };
+        let writes = value.get("writes")?.as_array()?;
+        let writes = writes.iter().map(row).collect::<Option<Vec<Write>>>()?;
+        Some(Journal { writes, len: place(value.get("len")?)? })
+    }
+
+    #[cfg(test)]
+    pub fn example() -> Journal {
+        Journal::of(b"abc", &Edit::Tail { at: 1, bytes: b"xyz".to_vec(), len: 3 })
+    }
+}
+
+impl Write {
+    fn end(&self) -> usize {
+        self.at + self.old.len().max(self.new.len())
+    }
+
+    fn fits(&self, text: &[u8]) -> bool {
+        let Some(found) = text.get(self.at..text.len().min(self.end())) else {
+            return false;
+        };
+        let known = |(i, b): (usize, &u8)| self.old.get(i) == Some(b) || self.new.get(i) == Some(b);
+        found.iter().enumerate().all(known)
+    }
+}
+
 /// The file, and the memory that belongs to it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hosts {
-    joined: Option<usize>,
+    pub joined: Option<usize>,
+    /// It could be opened for writing once.
+    worked: bool,
+    /// It cannot any more, for a reason that a new start of the helper mends: the sandbox lets us
+    /// write one file, and somebody has put another one in its place.
+    pub detached: bool,
 }
 
 impl Hosts {
+    pub fn new(joined: Option<usize>) -> Hosts {
+        Hosts { joined, worked: false, detached: false }
+    }
+
     /// Makes the block hold exactly `entries`. Returns only after a fresh look at the file
-    /// shows them; an edit by somebody else meanwhile is kept and ours made again.
-    pub fn set(&mut self, entries: &[Entry]) -> Result<(), OpError> {
+    /// shows them; an edit by somebody else meanwhile is kept and ours made again. `keep` gets
+    /// each edit, and the new `joined`, before its first byte is written.
+    pub fn set(
+        &mut self,
+        entries: &[Entry],
+        keep: &mut dyn FnMut(Journal, Option<usize>) -> Result<(), OpError>,
+    ) -> Result<(), OpError> {
         for _ in 0..TRIES {
-            let file = open()?;
+            let file = self.open()?;
             let text = read(&file)?;
             let plan = plan(&text, entries, self.joined)?;
             if plan.edit == Edit::Nothing {
@@ -166,6 +268,7 @@ impl Hosts {
                 return Ok(());
             }
             if unchanged(&file, text.len())? {
+                keep(Journal::of(&text, &plan.edit), plan.joined)?;
                 write(&file, text.len(), &plan.edit).map_err(|e| failed("write", &e))?;
                 self.joined = plan.joined;
             }
@@ -173,30 +276,62 @@ impl Hosts {
         let why = format!("{PATH} keeps being changed by another program");
         Err(OpError::new(Code::KernelError, why))
     }
+
+    /// Finishes an edit that was interrupted; false when the file is not what it left behind.
+    pub fn redo(&mut self, journal: &Journal) -> Result<bool, OpError> {
+        let file = self.open()?;
+        if !journal.fits(&read(&file)?) {
+            return Ok(false);
+        }
+        let redo = || {
+            for write in &journal.writes {
+                file.write_all_at(&write.new, write.at as u64)?;
+                file.sync_all()?;
+            }
+            file.set_len(journal.len as u64)?;
+            file.sync_all()
+        };
+        redo().map_err(|e| failed("write", &e))?;
+        Ok(true)
+    }
+
+    fn open(&mut self) -> Result<File, OpError> {
+        let refused = |why: &str| {
+            Err(OpError::new(Code::NotSupported, format!("{PATH} is {why}; it is left alone")))
+        };
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(PATH);
+        let file = match opened {
+            Ok(file) => file,
+            Err(e) => {
+                let errno = e.raw_os_error();
+                return match errno {
+                    Some(libc::ELOOP) => refused("a symbolic link"),
+                    Some(libc::EISDIR) => refused("a directory"),
+                    Some(libc::EROFS | libc::EACCES) if self.worked => {
+                        self.detached = true;
+                        Err(OpError { retry: true, ..failed("open", &e) })
+                    }
+                    _ => Err(failed("open", &e)),
+                };
+            }
+        };
+        let meta = file.metadata().map_err(|e| failed("look at", &e))?;
+        match meta {
+            meta if !meta.is_file() => refused("not a regular file"),
+            meta if meta.uid() != 0 => refused("not owned by root"),
+            meta if meta.mode() & 0o022 != 0 => refused("writable by others than root"),
+            meta if meta.len() > SIZE_MAX => refused("larger than 1 MiB"),
+            _ => {
+                self.worked = true;
+                Ok(file)
+            }
+        }
+    }
 }
 
 fn failed(step: &str, e: &io::Error) -> OpError {
     OpError::new(Code::KernelError, format!("{step} {PATH}: {e}"))
-}
-
-fn open() -> Result<File, OpError> {
-    let refused = |why: &str| {
-        Err(OpError::new(Code::NotSupported, format!("{PATH} is {why}; it is left alone")))
-    };
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(PATH) {
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return refused("a symbolic link"),
-        Err(e) if e.raw_os_error() == Some(libc::EISDIR) => return refused("a directory"),
-        result => result.map_err(|e| failed("open", &e))?,
-    };
-    let meta = file.metadata().map_err(|e| failed("look at", &e))?;
-    match meta {
-        meta if !meta.is_file() => refused("not a regular file"),
-        meta if meta.uid() != 0 => refused("not owned by root"),
-        meta if meta.mode() & 0o022 != 0 => refused("writable by others than root"),
-        meta if meta.len() > SIZE_MAX => refused("larger than 1 MiB"),
-        _ => Ok(file),
-    }
 }
 
 fn read(file: &File) -> Result<Vec<u8>, OpError> {

@@ -188,3 +188,72 @@ fn bytes_outside_the_block_never_change() {
         }
     }
 }
+
+/// Whatever mixture of old and new a kill or a power cut leaves, the journal makes it new.
+#[test]
+fn an_interrupted_edit_is_finished() {
+    let entries = |n: u8| -> Vec<Entry> {
+        let name = |i| format!("name-{i}.hop");
+        (0..n).map(|i| Entry { name: name(i), ip: Ipv4Addr::new(10, 10, i, 2) }).collect()
+    };
+    let block = |n| String::from_utf8(render(&entries(n))).unwrap();
+    for (text, n) in [
+        ("127.0.0.1 localhost\n".to_string(), 3),
+        ("127.0.0.1 localhost".to_string(), 2),
+        (format!("a\n{}", block(5)), 2),
+        (format!("a\n{}", block(2)), 5),
+        (format!("a\n{}", block(2)), 0),
+        (format!("a\n{}tail\n", block(3)), 4),
+        (format!("a\n{}tail", block(3)), 0),
+    ] {
+        let text = text.into_bytes();
+        let edit = plan(&text, &entries(n), None).unwrap().edit;
+        let journal = Journal::of(&text, &edit);
+        assert_eq!(Journal::from_json(&journal.to_json()).as_ref(), Some(&journal));
+        let apply = |text: &[u8], cut: usize| {
+            let (mut text, mut left) = (text.to_vec(), cut);
+            for write in &journal.writes {
+                for (i, b) in write.new.iter().enumerate() {
+                    if left == 0 {
+                        return text;
+                    }
+                    left -= 1;
+                    let at = write.at + i;
+                    text.resize(text.len().max(at + 1), b'?');
+                    text[at] = *b;
+                }
+            }
+            if left > 0 {
+                text.truncate(journal.len);
+            }
+            text
+        };
+        let new = apply(&text, usize::MAX);
+        let mut noise = 7_u64;
+        for cut in 0..journal.writes.iter().map(|write| write.new.len()).sum::<usize>() + 2 {
+            let mut half = apply(&text, cut);
+            assert!(journal.fits(&half), "{cut}");
+            assert_eq!(apply(&half, usize::MAX), new, "{cut}");
+            // Pages may reach the disk in any order.
+            for (at, byte) in half.iter_mut().enumerate() {
+                noise = noise.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                *byte = text.get(at).copied().filter(|_| noise >> 63 == 0).unwrap_or(*byte);
+            }
+            assert!(journal.fits(&half), "{cut}");
+            assert_eq!(apply(&half, usize::MAX), new, "{cut}");
+        }
+        // What somebody else has written since is not written over.
+        if edit != Edit::Nothing {
+            let mut foreign = new.clone();
+            let at = journal.writes[0].at;
+            if let Some(byte) = foreign.get_mut(at) {
+                *byte = b'~';
+                assert!(!journal.fits(&foreign));
+            }
+            let end = journal.writes.iter().map(Write::end).max().unwrap();
+            let mut longer = text.clone();
+            longer.resize(end + 1, b'x');
+            assert!(!journal.fits(&longer) && !journal.fits(b""));
+        }
+    }
+}

@@ -6,11 +6,11 @@
 use crate::netlink::{Message, Netlink, Record, attr, u32_at};
 use crate::pool::{Ends, Net, View};
 use crate::sys;
-use hop_helper::proto::{Code, OpError};
+use hop_helper::proto::{Code, OpError, valid_device};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const NODE: &str = "/dev/net/tun";
 /// Marks our routes, so that they can be told from everybody else's; unassigned by IANA's and
@@ -18,6 +18,8 @@ const NODE: &str = "/dev/net/tun";
 const RTPROTO_HOPBOX: u8 = 104;
 /// Devices named by us are hopbox0 to hopbox63.
 const NAMES_MAX: u32 = 64;
+/// Most reports of changed interfaces read at once.
+const NEWS_PER_TURN: usize = 256;
 /// Plain struct virtio_net_hdr. TUN's default since forever, set all the same: a device that
 /// another program left behind could say otherwise.
 const VNET_HEADER_BYTES: libc::c_int = 10;
@@ -32,6 +34,9 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_TUN_PERSIST: u16 = 6;
+const IFLA_CARRIER: u16 = 33;
 const IFLA_AF_SPEC: u16 = 26;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -68,11 +73,27 @@ struct Link {
     mtu: u32,
     up: bool,
     kind: String,
+    /// A TUN device that stays when nobody holds it.
+    persists: bool,
+    /// Of a TUN device: somebody holds it.
+    carrier: bool,
+}
+
+/// What became of a device that a lease speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Held,
+    /// Made persistent and let go: nobody will ever use it again.
+    Abandoned,
+    Gone,
+    /// Another device has its name.
+    Replaced,
 }
 
 /// The kernel's links, addresses and routes.
 pub struct Links {
     netlink: Netlink,
+    watch: OwnedFd,
 }
 
 /// `kernel_error` with the step and the errno's name.
@@ -110,7 +131,25 @@ fn errno_name(e: &io::Error) -> String {
 
 impl Links {
     pub fn open() -> io::Result<Links> {
-        Ok(Links { netlink: Netlink::open()? })
+        Ok(Links { netlink: Netlink::open()?, watch: sys::netlink_watch()? })
+    }
+
+    /// Readable when an interface has changed.
+    pub fn watch(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+
+    /// Reads the news away: whoever cares looks at the interfaces themselves, which also covers
+    /// news that were lost.
+    pub fn drain(&self) {
+        let mut buf = [0; 4096];
+        for _ in 0..NEWS_PER_TURN {
+            if sys::netlink_receive(self.watch.as_fd(), &mut buf)
+                .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+            {
+                return;
+            }
+        }
     }
 
     /// The network namespace in which everything here happens; see `sys::netns_cookie`.
@@ -219,6 +258,13 @@ impl Links {
         if let Some(old) = old.filter(|old| *old != ends) {
             self.unconfigure(ifindex, old);
         }
+        // Also what a helper left behind that was killed between two pairs of ends.
+        for (ip, _) in self.view()?.addresses.iter().filter(|(_, of)| *of == ifindex) {
+            if *ip != ends.local {
+                let stale = Ends { local: *ip, peer: *ip, prefix: 32 };
+                let _ = self.netlink.request(libc::RTM_DELADDR, 0, address(ifindex, stale));
+            }
+        }
         let result = self.apply(ifindex, ends).and_then(|()| self.read_back(name, ifindex, ends));
         if result.is_err() {
             self.unconfigure(ifindex, ends);
@@ -239,6 +285,51 @@ impl Links {
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
             result => result.map(|_| ()).map_err(failed("add the route")),
         }
+    }
+
+    /// Whether the device still is as it was configured.
+    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Ends) -> bool {
+        self.read_back(name, ifindex, ends).is_ok()
+    }
+
+    /// What became of the device of a lease.
+    pub fn fate(&mut self, name: &str, ifindex: u32) -> Result<Fate, OpError> {
+        let link = self.link(name, None).map_err(failed("look up the device"))?;
+        Ok(match link {
+            None => Fate::Gone,
+            Some(link) if link.ifindex != ifindex || link.kind != "tun" => Fate::Replaced,
+            Some(link) if link.persists && !link.carrier => Fate::Abandoned,
+            Some(_) => Fate::Held,
+        })
+    }
+
+    /// Devices with a name of ours that are none of `known`, persistent, and held by nobody: what
+    /// a holder may leave behind while no helper runs.
+    pub fn orphans(&mut self, known: &[u32]) -> Result<Vec<(String, u32)>, OpError> {
+        let head = ifinfo(0, 0, 0);
+        let links = self.netlink.dump(libc::RTM_GETLINK, &head).map_err(failed("list devices"))?;
+        let orphan = |link: &Link| {
+            let ours = link.name.starts_with("hopbox") && valid_device(&link.name);
+            let alone = link.kind == "tun" && link.persists && !link.carrier;
+            ours && alone && !known.contains(&link.ifindex)
+        };
+        let orphans = links.iter().filter_map(read_link).filter(orphan);
+        Ok(orphans.map(|link| (link.name, link.ifindex)).collect())
+    }
+
+    /// Deletes routes that carry our mark on devices that are none of `known`; how many.
+    pub fn drop_stray_routes(&mut self, known: &[u32]) -> Result<usize, OpError> {
+        let mut head = [0; RTMSG];
+        head[0] = libc::AF_INET as u8;
+        let routes = self.netlink.dump(libc::RTM_GETROUTE, &head).map_err(failed("list routes"))?;
+        let marked = routes.iter().filter(|record| record.u8(5) == Some(RTPROTO_HOPBOX));
+        let stray = marked.filter_map(read_route).filter(|(_, of)| !known.contains(of));
+        let mut dropped = 0;
+        for (net, ifindex) in stray {
+            let message = marked_route(ifindex, net);
+            dropped += usize::from(self.netlink.request(libc::RTM_DELROUTE, 0, message).is_ok());
+        }
+        Ok(dropped)
     }
 
     fn read_back(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
@@ -352,7 +443,10 @@ fn address(ifindex: u32, ends: Ends) -> Message {
 
 /// The route to the peer, marked as ours.
 fn route(ifindex: u32, ends: Ends) -> Message {
-    let net = ends.route();
+    marked_route(ifindex, ends.route()).attr(RTA_PREFSRC, &ends.local.octets())
+}
+
+fn marked_route(ifindex: u32, net: Net) -> Message {
     let mut head = [0; RTMSG];
     head[0] = libc::AF_INET as u8;
     head[1] = net.prefix();
@@ -360,10 +454,7 @@ fn route(ifindex: u32, ends: Ends) -> Message {
     head[5] = RTPROTO_HOPBOX;
     head[6] = libc::RT_SCOPE_LINK;
     head[7] = libc::RTN_UNICAST;
-    Message::new(&head)
-        .attr(RTA_DST, &net.base().octets())
-        .attr(RTA_OIF, &ifindex.to_ne_bytes())
-        .attr(RTA_PREFSRC, &ends.local.octets())
+    Message::new(&head).attr(RTA_DST, &net.base().octets()).attr(RTA_OIF, &ifindex.to_ne_bytes())
 }
 
 fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
@@ -382,12 +473,16 @@ fn read_link(record: &Record) -> Option<Link> {
     }
     let info = record.attr(IFINFO, IFLA_LINKINFO);
     let kind = info.and_then(|info| attr(info, IFLA_INFO_KIND)).and_then(text);
+    let data = info.and_then(|info| attr(info, IFLA_INFO_DATA));
+    let persist = data.and_then(|data| attr(data, IFLA_TUN_PERSIST));
     Some(Link {
         ifindex: record.u32(4)?,
         name: text(record.attr(IFINFO, IFLA_IFNAME)?)?,
         mtu: u32_at(record.attr(IFINFO, IFLA_MTU)?, 0)?,
         up: record.u32(8)? & libc::IFF_UP as u32 != 0,
         kind: kind.unwrap_or_default(),
+        persists: persist.and_then(|flag| flag.first()).is_some_and(|flag| *flag != 0),
+        carrier: record.attr(IFINFO, IFLA_CARRIER).and_then(|flag| flag.first()) == Some(&1),
     })
 }
 

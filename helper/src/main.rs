@@ -1,9 +1,10 @@
 //! hop-helper: the only part of hopbox that runs as root.
 //!
-//! Order of start: flags, root check, configuration, netlink, socket, old names removed,
+//! Order of start: flags, root check, configuration, netlink, socket, state, reconciliation,
 //! signals, ready, serve. Everything that can be refused is refused before the socket answers.
 #![deny(unsafe_code)]
 
+mod audit;
 mod config;
 mod conn;
 mod hosts;
@@ -15,21 +16,24 @@ mod peer_cred;
 mod pool;
 mod serve;
 mod socket;
+mod state;
 #[allow(unsafe_code)]
 mod sys;
 
+use audit::Audit;
 use config::Config;
 use hop_helper::proto;
 use lease::Book;
 use link_linux::Links;
-use serve::Server;
+use serve::{End, Server};
 use socket::Socket;
+use state::Store;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = "\
-usage: hop-helper [--listen [PATH]] [--config PATH]
+usage: hop-helper [--listen [PATH]] [--config PATH] [--state DIR] [--audit FILE]
        hop-helper --version | --help
 
 Makes TUN devices, addresses, routes and .hop names for users of hopbox.
@@ -37,16 +41,30 @@ Started by the service manager it takes its socket as descriptor 3.
 
   --listen [PATH]  bind the socket itself (default /run/hopbox/helper.sock)
   --config PATH    what root allows (default /etc/hopbox/helper.json)
+  --state DIR      what outlives a restart (default /var/lib/hopbox, with --listen
+                   /run/hopbox-helper)
+  --audit FILE     who asked for what (default /var/log/hopbox/audit.log, with --listen
+                   audit.log beside the state)
 ";
+/// What is of this boot only.
+const RUN_DIR: &str = "/run/hopbox-helper";
+const STATE_DIR: &str = "/var/lib/hopbox";
+const AUDIT_DIR: &str = "/var/log/hopbox";
+/// The service manager shall start the helper again.
+const EXIT_AGAIN: u8 = 75;
 
 enum Wish {
     Help,
     Version,
+    Serve(Options),
+}
+
+struct Options {
     /// The socket to bind, or `None` for the one that the service manager passed.
-    Serve {
-        listen: Option<PathBuf>,
-        config: PathBuf,
-    },
+    listen: Option<PathBuf>,
+    config: PathBuf,
+    state: Option<PathBuf>,
+    audit: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -60,7 +78,10 @@ fn main() -> ExitCode {
             let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
             write_out(&format!("hop-helper {version} (protocol {protocol})\n"))
         }
-        Ok(Wish::Serve { listen, config }) => serve(listen, config),
+        Ok(Wish::Serve(options)) => match serve(options) {
+            Ok(End::Again) => return ExitCode::from(EXIT_AGAIN),
+            result => result.map(|_| ()),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -72,8 +93,8 @@ fn main() -> ExitCode {
 }
 
 fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
-    let mut listen = None;
-    let mut config = PathBuf::from("/etc/hopbox/helper.json");
+    let config = PathBuf::from("/etc/hopbox/helper.json");
+    let mut options = Options { listen: None, config, state: None, audit: None };
     let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
         match arg.to_str() {
@@ -82,13 +103,15 @@ fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
             Some("--listen") => {
                 let path =
                     args.next_if(|next| !next.as_os_str().as_encoded_bytes().starts_with(b"-"));
-                listen = Some(path.unwrap_or_else(|| PathBuf::from(socket::DEFAULT)));
+                options.listen = Some(path.unwrap_or_else(|| PathBuf::from(socket::DEFAULT)));
             }
-            Some("--config") => config = args.next().ok_or("--config needs a path")?,
+            Some("--config") => options.config = args.next().ok_or("--config needs a path")?,
+            Some("--state") => options.state = Some(args.next().ok_or("--state needs a path")?),
+            Some("--audit") => options.audit = Some(args.next().ok_or("--audit needs a path")?),
             _ => return Err(format!("unknown argument {arg:?}")),
         }
     }
-    Ok(Wish::Serve { listen, config })
+    Ok(Wish::Serve(options))
 }
 
 fn write_out(text: &str) -> Result<(), String> {
@@ -96,7 +119,8 @@ fn write_out(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("write to stdout: {e}"))
 }
 
-fn serve(listen: Option<PathBuf>, config_path: PathBuf) -> Result<(), String> {
+fn serve(options: Options) -> Result<End, String> {
+    let Options { listen, config: config_path, state, audit } = options;
     let notify = socket::take_environment();
     if sys::effective_uid() != 0 {
         return Err("must run as root".to_string());
@@ -110,6 +134,10 @@ fn serve(listen: Option<PathBuf>, config_path: PathBuf) -> Result<(), String> {
         (None, false) => return Err("no socket was passed; use --listen".to_string()),
         (Some(_), false) => None,
     };
+    // A helper that somebody starts by hand leaves nothing behind but in /run.
+    let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
+    let state = state.unwrap_or_else(|| PathBuf::from(usual.0));
+    let audit = audit.unwrap_or_else(|| Path::new(usual.1).join("audit.log"));
     let config = Config::load(&config_path)?;
     let links = Links::open().map_err(|e| format!("open netlink: {e}"))?;
     let netns = links.netns_cookie();
@@ -124,17 +152,17 @@ fn serve(listen: Option<PathBuf>, config_path: PathBuf) -> Result<(), String> {
                     the unit must not set PrivateNetwork"
             .to_string());
     }
-    let mut book = Book::new(links);
-    // Names that a run before this one left behind; a damaged block is for root to repair and
-    // no reason to refuse tunnels.
-    if let Err(e) = book.end_all() {
-        eprintln!("hop-helper: {}", e.message);
+    let store = Store::open(&state)?;
+    if let Some(dir) = audit.parent() {
+        state::own_dir(dir, 0o750)?;
     }
-    let signals = sys::signals(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
-        .map_err(|e| format!("catch signals: {e}"))?;
+    let audit = Audit::open(&audit);
+    let book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    let numbers = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
+    let signals = sys::signals(&numbers).map_err(|e| format!("catch signals: {e}"))?;
     let listener =
         socket.listener().try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
-    let server = Server::new(listener, signals, book, netns, config, config_path)
+    let server = Server::new(listener, signals, book, netns, config, config_path, audit)
         .map_err(|e| format!("prepare the socket: {e}"))?;
     notify.send("READY=1");
     let result = server.run().map_err(|e| format!("serve: {e}"));

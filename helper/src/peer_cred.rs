@@ -14,6 +14,9 @@ const OVERFLOW_UID: u32 = 65_534;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub uid: u32,
+    pub gid: u32,
+    /// For the audit log and nothing else: process numbers are used again.
+    pub pid: u32,
     groups: Vec<u32>,
     /// The peer's network namespace, where the kernel tells.
     netns: Option<u64>,
@@ -22,10 +25,10 @@ pub struct Peer {
 impl Peer {
     /// Looks the peer of an accepted socket up; `None` when any part cannot be told.
     pub fn of(socket: BorrowedFd) -> Option<Peer> {
-        let (uid, gid) = sys::peer_ids(socket).ok()?;
+        let (pid, uid, gid) = sys::peer_ids(socket).ok()?;
         let mut groups = sys::peer_groups(socket).unwrap_or_default();
         groups.push(gid);
-        Some(Peer { uid, groups, netns: sys::netns_cookie(socket) })
+        Some(Peer { uid, gid, pid, groups, netns: sys::netns_cookie(socket) })
     }
 
     /// May talk to this helper at all.
@@ -52,7 +55,7 @@ mod tests {
     use super::*;
 
     fn peer(uid: u32, groups: &[u32]) -> Peer {
-        Peer { uid, groups: groups.to_vec(), netns: Some(1) }
+        Peer { uid, gid: uid, pid: 1, groups: groups.to_vec(), netns: Some(1) }
     }
 
     #[test]

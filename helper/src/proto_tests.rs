@@ -192,3 +192,15 @@ fn mutated_lines_never_panic() {
         let _ = parse_reply(&line);
     }
 }
+
+/// No secret passes through the helper, so that none can get into its logs.
+#[test]
+fn no_argument_holds_a_secret() {
+    let source = include_str!("proto.rs");
+    let table = source.split("fn parse_op").nth(1).unwrap().split("fn not_offered").next().unwrap();
+    let quoted: Vec<&str> = table.split('"').skip(1).step_by(2).collect();
+    assert!(quoted.contains(&"lease_id") && quoted.contains(&"peer_ip"));
+    for word in ["key", "secret", "token", "password"] {
+        assert!(quoted.iter().all(|name| !name.contains(word)), "{word}");
+    }
+}

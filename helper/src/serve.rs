@@ -4,6 +4,7 @@
 //! its connection is looked at, so that at most one line per connection is ever queued. Must not
 //! know: how devices and names are made (`lease`), how lines are read (`proto`).
 
+use crate::audit::{Audit, Who};
 use crate::config::Config;
 use crate::conn::{Answer, Conn, Next};
 use crate::hosts::Entry;
@@ -11,6 +12,7 @@ use crate::lease::{self, Book, Caller};
 use crate::limit::{self, Rates};
 use crate::peer_cred::Peer;
 use crate::pool::Ends;
+use crate::state;
 use crate::sys::{self, Wait};
 use hop_helper::proto::{self, Code, MAX_REQUEST, Op, OpError, Rejection, Request};
 use serde_json::{Value, json};
@@ -39,6 +41,17 @@ const TICK: Duration = Duration::from_secs(1);
 /// Most connections accepted per turn of the loop.
 const ACCEPTS_PER_TURN: usize = 8;
 
+/// Why serving has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Everything was taken back.
+    Undone,
+    /// Leases and names stay for the helper after this one.
+    Kept,
+    /// As `Kept`, and a new start is needed to go on.
+    Again,
+}
+
 pub struct Server {
     listener: UnixListener,
     signals: UnixStream,
@@ -51,9 +64,11 @@ pub struct Server {
     started: Instant,
     accept_after: Instant,
     rates: Rates,
+    audit: Audit,
 }
 
 impl Server {
+    /// Also puts right what the helper before this one has left.
     pub fn new(
         listener: UnixListener,
         signals: UnixStream,
@@ -61,11 +76,12 @@ impl Server {
         netns: Option<u64>,
         config: Config,
         config_path: PathBuf,
+        audit: Audit,
     ) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         sys::refuse_rights(listener.as_fd());
         let now = Instant::now();
-        Ok(Server {
+        let mut server = Server {
             listener,
             signals,
             book,
@@ -77,35 +93,51 @@ impl Server {
             started: now,
             accept_after: now,
             rates: Rates::default(),
-        })
+            audit,
+        };
+        server.reconcile();
+        Ok(server)
     }
 
-    /// Serves until SIGTERM or SIGINT, then undoes every lease.
-    pub fn run(mut self) -> io::Result<()> {
+    /// Serves until a signal ends it or the sandbox has to be made anew.
+    pub fn run(mut self) -> io::Result<End> {
         loop {
-            let (ready, accept, signalled) = self.wait()?;
-            if signalled && self.take_signals() {
-                break;
+            let (ready, accept, signalled, news) = self.wait()?;
+            match signalled.then(|| self.take_signals()).flatten() {
+                Some(End::Undone) => break,
+                Some(end) => return Ok(end),
+                None => {}
             }
             self.turn(&ready);
+            if news {
+                self.book.look();
+            }
+            self.book.tick(Instant::now());
+            self.tell("(lease lost)", Who::default());
+            if self.book.detached() {
+                return Ok(End::Again);
+            }
             if accept {
                 self.accept();
             }
         }
         // The connections end last: whoever sees the end finds everything undone.
         let result = self.book.end_all();
+        self.tell("(end)", Who::default());
         self.conns.clear();
-        result.map_err(|e| io::Error::other(e.message))
+        result.map_err(|e| io::Error::other(e.message)).map(|()| End::Undone)
     }
 
-    /// Waits for something to do: which connections are ready, then listener and signals.
-    fn wait(&self) -> io::Result<(Vec<bool>, bool, bool)> {
+    /// Waits for something to do: which connections are ready, then listener, signals and news
+    /// of interfaces.
+    fn wait(&self) -> io::Result<(Vec<bool>, bool, bool, bool)> {
         let now = Instant::now();
         let listen = now >= self.accept_after;
         let resting = self.conns.iter().any(|conn| conn.rests(now));
         let mut waits: Vec<Wait> = vec![
             Wait::new(self.signals.as_fd(), true, false),
             Wait::new(self.listener.as_fd(), listen, false),
+            Wait::new(self.book.watch(), true, false),
         ];
         waits.extend(self.conns.iter().map(|conn| {
             let idle = conn.output.is_empty();
@@ -117,18 +149,26 @@ impl Server {
         let mut ready = ready.collect::<Vec<bool>>().into_iter();
         let signalled = ready.next().unwrap_or(false);
         let accept = ready.next().unwrap_or(false) && listen;
-        Ok((ready.collect(), accept, signalled))
+        let news = ready.next().unwrap_or(false);
+        Ok((ready.collect(), accept, signalled, news))
     }
 
-    /// True when the helper shall end.
-    fn take_signals(&mut self) -> bool {
+    /// How the helper shall end, if it shall.
+    fn take_signals(&mut self) -> Option<End> {
         let mut numbers = [0; 64];
         let count = self.signals.read(&mut numbers).unwrap_or(0);
         let numbers = numbers.get(..count).unwrap_or_default();
-        if numbers.contains(&(libc::SIGHUP as u8)) {
+        let came = |number: libc::c_int| numbers.contains(&(number as u8));
+        if came(libc::SIGHUP) {
             self.reload();
         }
-        numbers.iter().any(|n| *n == libc::SIGTERM as u8 || *n == libc::SIGINT as u8)
+        if came(libc::SIGUSR1) {
+            self.audit.reopen();
+        }
+        if came(libc::SIGTERM) || came(libc::SIGINT) {
+            return Some(End::Undone);
+        }
+        came(libc::SIGQUIT).then_some(End::Kept)
     }
 
     /// Reads the configuration again; whoever is admitted no more is closed at once.
@@ -141,7 +181,27 @@ impl Server {
         let (keep, close) = self.conns.drain(..).partition(|conn| conn.peer.admitted(config));
         self.conns = keep;
         let close: Vec<Conn> = close;
-        close.iter().for_each(|conn| self.book.end_connection(conn.id));
+        for conn in &close {
+            self.book.end_connection(conn.id);
+            self.tell("(no longer admitted)", who(conn));
+        }
+        self.reconcile();
+    }
+
+    fn reconcile(&mut self) {
+        self.book.reconcile(&self.config);
+        let changes = self.book.take_changes();
+        let report = self.report();
+        let rest = [("result", report), ("changes", json!(changes))];
+        self.audit.line("done", Who::default(), "(reconcile)", &rest, true);
+    }
+
+    /// One line about what was done without anybody asking for it, if anything was.
+    fn tell(&mut self, why: &str, who: Who) {
+        let changes = self.book.take_changes();
+        if !changes.is_empty() {
+            self.audit.line("done", who, why, &[("changes", json!(changes))], true);
+        }
     }
 
     /// Lets every connection that is ready make progress, and closes what is over.
@@ -160,6 +220,7 @@ impl Server {
                 self.conns.push(conn);
             } else {
                 self.book.end_connection(conn.id);
+                self.tell("(hang-up)", who(&conn));
             }
         }
     }
@@ -196,18 +257,26 @@ impl Server {
         let now = Instant::now();
         let fair = self.rates.take(conn.peer.uid, now);
         let (id, answer, fd) = match self.request(conn, line) {
-            Ok(request) if !fair => {
-                conn.rests_until = Some(now + limit::INTERVAL);
-                let why = format!("more than {} requests per second", limit::REQUESTS_PER_S);
-                (request.id, Err(OpError::new(Code::LimitExceeded, why)), None)
-            }
-            Ok(request) => {
-                let (answer, fd) = self.perform(conn, request.op);
+            Ok(request) if fair => {
+                let (answer, fd) = self.perform_audited(conn, &request);
                 (request.id, answer, fd)
             }
-            Err(rejection) => {
+            Err(rejection) if fair => {
+                let code = rejection.error.code.as_str();
+                let rest = [
+                    ("id", json!(rejection.id)),
+                    ("code", json!(code)),
+                    ("bytes", json!(line.len())),
+                ];
+                self.audit.line("deny", who(conn), "(request)", &rest, false);
                 conn.closing |= rejection.close;
                 (rejection.id, Err(rejection.error), None)
+            }
+            unfair => {
+                conn.rests_until = Some(now + limit::INTERVAL);
+                let why = format!("more than {} requests per second", limit::REQUESTS_PER_S);
+                let id = unfair.map_or_else(|rejection| rejection.id, |request| request.id);
+                (id, Err(OpError::new(Code::LimitExceeded, why)), None)
             }
         };
         conn.reply(&id, &answer, fd);
@@ -254,6 +323,33 @@ impl Server {
             Ok(_) => true,
             Err(e) => e.kind() != io::ErrorKind::NotFound,
         }
+    }
+
+    /// A change is announced in the audit log before it is made, or else not made.
+    fn perform_audited(&mut self, conn: &mut Conn, request: &Request) -> (Answer, Option<OwnedFd>) {
+        let op = &request.op;
+        if !op.changes() {
+            return self.perform(conn, op.clone());
+        }
+        let (who, name, begun) = (who(conn), op.name(), Instant::now());
+        let rest = [("id", json!(request.id)), ("args", op.args())];
+        if !self.audit.line("begin", who, name, &rest, false) && !op.gives_back() {
+            let why = "the audit log cannot be written";
+            return (Err(OpError::new(Code::InternalError, why)), None);
+        }
+        let (answer, fd) = self.perform(conn, op.clone());
+        let mut rest = vec![
+            ("id", json!(request.id)),
+            ("outcome", json!(if answer.is_ok() { "ok" } else { "error" })),
+        ];
+        match &answer {
+            Err(e) => rest.push(("code", json!(e.code.as_str()))),
+            Ok(result) => rest.extend(result.get("lease_id").map(|id| ("lease", id.clone()))),
+        }
+        rest.push(("duration_us", json!(begun.elapsed().as_micros() as u64)));
+        rest.push(("changes", json!(self.book.take_changes())));
+        self.audit.line("done", who, name, &rest, true);
+        (answer, fd)
     }
 
     fn perform(&mut self, conn: &mut Conn, op: Op) -> (Answer, Option<OwnedFd>) {
@@ -319,13 +415,31 @@ impl Server {
 
     fn health(&self) -> Value {
         let (leases, hosts) = self.book.counts();
+        let troubles =
+            [self.book.trouble.as_ref(), self.book.state_trouble(), self.audit.trouble.as_ref()];
+        let degraded: Vec<&String> = troubles.into_iter().flatten().collect();
         json!({
-            "status": "ok",
+            "status": if degraded.is_empty() { "ok" } else { "degraded" },
+            "degraded": degraded,
             "uptime_s": self.started.elapsed().as_secs(),
             "leases": leases,
             "hosts": hosts,
+            "rules": 0,
             "connections": self.conns.len() + 1,
+            "last_reconcile": self.report(),
+            "audit_ok": self.audit.trouble.is_none(),
+            "audit_lost": self.audit.lost,
+            "state_ok": self.book.state_trouble().is_none(),
+            "hosts_mode": "in-place",
             "limits": limits(),
+        })
+    }
+
+    fn report(&self) -> Value {
+        let report = self.book.report;
+        json!({
+            "verified": report.verified, "reapplied": report.reapplied,
+            "removed": report.removed, "dropped": report.dropped,
         })
     }
 
@@ -340,7 +454,7 @@ impl Server {
     }
 
     fn names(&self, caller: Caller) -> Value {
-        let row = |named: &lease::Named| json!({"name": named.entry.name, "ip": named.entry.ip, "lease_id": named.lease});
+        let row = |named: &state::Named| json!({"name": named.entry.name, "ip": named.entry.ip, "lease_id": named.lease});
         json!({"entries": self.book.names(caller).map(row).collect::<Vec<Value>>()})
     }
 
@@ -374,8 +488,13 @@ impl Server {
 
     /// Dropping the stream closes it without a byte.
     fn admit(&mut self, stream: UnixStream) {
-        let Some(peer) = Peer::of(stream.as_fd()).filter(|peer| peer.admitted(&self.config)) else {
-            return;
+        let peer = match Peer::of(stream.as_fd()) {
+            Some(peer) if peer.admitted(&self.config) => peer,
+            Some(peer) => {
+                let who = Who { conn: 0, uid: peer.uid, gid: peer.gid, pid: peer.pid };
+                return self.audit.denied(who, Instant::now());
+            }
+            None => return,
         };
         if stream.set_nonblocking(true).is_err() {
             return;
@@ -395,6 +514,10 @@ impl Server {
     }
 }
 
+fn who(conn: &Conn) -> Who {
+    Who { conn: conn.id, uid: conn.peer.uid, gid: conn.peer.gid, pid: conn.peer.pid }
+}
+
 fn malformed(message: &str) -> OpError {
     OpError::new(Code::MalformedRequest, message)
 }
@@ -403,7 +526,7 @@ fn reject(id: &str, error: OpError, close: bool) -> Rejection {
     Rejection { id: id.to_string(), error, close }
 }
 
-fn row(lease: &lease::Lease) -> Value {
+fn row(lease: &state::Lease) -> Value {
     json!({
         "lease_id": lease.id, "name": lease.name, "ifindex": lease.ifindex,
         "mtu": lease.mtu, "label": lease.label,

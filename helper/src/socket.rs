@@ -2,13 +2,12 @@
 //!
 //! Must not know: what is said on it.
 
+use crate::state::own_dir;
 use crate::sys;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{
-    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown,
-};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
@@ -73,7 +72,7 @@ impl Socket {
         let failed = |what: &str, e| format!("{what} {}: {e}", path.display());
         let dir = path.parent().filter(|dir| dir.is_absolute());
         let dir = dir.ok_or_else(|| format!("{}: give an absolute path", path.display()))?;
-        make_dir(dir)?;
+        own_dir(dir, 0o755)?;
         let mut lock = path.clone().into_os_string();
         lock.push(".lock");
         let flags = libc::O_NOFOLLOW;
@@ -112,18 +111,4 @@ impl Socket {
             let _ = fs::remove_file(path);
         }
     }
-}
-
-/// Makes the socket's directory, 0755, or checks that only root can change what is in it.
-fn make_dir(dir: &Path) -> Result<(), String> {
-    let failed = |e| format!("create {}: {e}", dir.display());
-    let mask = sys::umask(0o022);
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
-    sys::umask(mask);
-    made.map_err(failed)?;
-    let meta = fs::symlink_metadata(dir).map_err(failed)?;
-    if meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    Err(format!("{} must be a directory of root that nobody else can write", dir.display()))
 }

@@ -57,13 +57,13 @@ fn option_u32(fd: BorrowedFd, name: libc::c_int) -> io::Result<u32> {
     Ok(u32::from_ne_bytes(buf))
 }
 
-/// uid and gid of the process that called connect(), fixed at that moment.
-pub fn peer_ids(fd: BorrowedFd) -> io::Result<(u32, u32)> {
+/// pid, uid and gid of the process that called connect(), fixed at that moment.
+pub fn peer_ids(fd: BorrowedFd) -> io::Result<(u32, u32, u32)> {
     let mut buf = [0; size_of::<libc::ucred>()];
     let len = getsockopt(fd, libc::SO_PEERCRED, &mut buf)?;
     // struct ucred is pid, uid, gid.
-    match (len == buf.len(), u32_at(&buf, 4), u32_at(&buf, 8)) {
-        (true, Some(uid), Some(gid)) => Ok((uid, gid)),
+    match (len == buf.len(), u32_at(&buf, 0), u32_at(&buf, 4), u32_at(&buf, 8)) {
+        (true, Some(pid), Some(uid), Some(gid)) => Ok((pid, uid, gid)),
         _ => Err(io::Error::other("short SO_PEERCRED")),
     }
 }
@@ -140,6 +140,18 @@ pub fn umask(mask: u32) -> u32 {
 pub fn effective_uid() -> u32 {
     // SAFETY: geteuid cannot fail and touches no memory of ours.
     unsafe { libc::geteuid() }
+}
+
+/// Eight random bytes of the kernel.
+pub fn random() -> io::Result<u64> {
+    let mut buf = [0; 8];
+    // SAFETY: buf is writable for its length. So few bytes come whole or not at all.
+    let got = unsafe { libc::getrandom(buf.as_mut_ptr().cast(), buf.len(), 0) };
+    match got {
+        8 => Ok(u64::from_ne_bytes(buf)),
+        n if n < 0 => Err(io::Error::last_os_error()),
+        _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+    }
 }
 
 /// Takes the exclusive lock of a file without waiting; it lasts as long as the file is open.
@@ -297,6 +309,25 @@ pub fn netlink(timeout: Duration) -> io::Result<OwnedFd> {
     for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
         setsockopt(std::os::fd::AsFd::as_fd(&fd), libc::SOL_SOCKET, option, &bytes)?;
     }
+    Ok(fd)
+}
+
+/// A routing netlink socket that hears of every change of an interface. Reads never wait.
+pub fn netlink_watch() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: socket passes no memory.
+    let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    // SAFETY: raw was just opened and is owned by nobody else.
+    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
+    // SAFETY: the zeroed address with family and group set is a complete sockaddr_nl, readable
+    // for the length given.
+    check(unsafe {
+        let mut own: libc::sockaddr_nl = zeroed();
+        own.nl_family = libc::AF_NETLINK as libc::sa_family_t;
+        own.nl_groups = libc::RTMGRP_LINK as u32;
+        let len = size_of_val(&own) as libc::socklen_t;
+        libc::bind(fd.as_raw_fd(), (&raw const own).cast(), len)
+    })?;
     Ok(fd)
 }
 

@@ -118,7 +118,9 @@ impl Machine {
              POSIX::dup2(fileno(S), 3) if fileno(S) != 3; \
              $ENV{{LISTEN_PID}} = $$; $ENV{{LISTEN_FDS}} = 1; {how}"
         );
-        let helper = self.helper_command();
+        let mut helper = self.helper_command();
+        helper.args(["--state", &format!("{SCRATCH}/state")]);
+        helper.args(["--audit", &format!("{SCRATCH}/log/audit.log")]);
         let mut command = Command::new("perl");
         command.args(["-e", &script]).arg(helper.get_program()).args(helper.get_args());
         command.stdin(Stdio::null());
@@ -161,6 +163,25 @@ impl Machine {
             }
             assert!(begun.elapsed() < PATIENCE, "the helper does not end");
             pause(10);
+        }
+    }
+
+    /// A signal, and the exit code that follows.
+    pub fn end_with(&mut self, signal: &str) -> Option<i32> {
+        self.run("kill", &[signal, &self.pid().to_string()]);
+        self.ended()
+    }
+
+    /// Waits for the helper to end by itself; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut helper = self.helper.take().unwrap();
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = helper.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < PATIENCE, "the helper does not end");
+            pause(5);
         }
     }
 
@@ -470,8 +491,22 @@ impl ClientProcess {
 
     /// Makes the device outlive its descriptor, as any holder may.
     pub fn persist(&mut self) {
-        writeln!(self.input, "persist").unwrap();
-        assert_eq!(self.wait_for("reply"), "true");
+        assert_eq!(self.word("persist"), true);
+    }
+
+    /// A packet to 10.10.0.2 comes out of the first device.
+    pub fn packet(&mut self) -> bool {
+        self.word("packet") == true
+    }
+
+    /// Opens another connection in the place of the first and shakes hands; devices are kept.
+    pub fn reconnect(&mut self) {
+        assert_eq!(self.word("reconnect"), true);
+    }
+
+    fn word(&mut self, word: &str) -> Value {
+        writeln!(self.input, "\"{word}\"").unwrap();
+        serde_json::from_str(&self.wait_for("reply")).unwrap_or(Value::Null)
     }
 
     pub fn kill(mut self) {
@@ -508,11 +543,32 @@ pub fn run_client_process() {
                 client.send(line.repeat(count as usize).as_bytes());
                 json!((0..count).filter(|_| !client.read_reply().0.is_null()).count())
             }
+            Ok(Value::String(word)) => match word.as_str() {
+                "reconnect" => reconnect(&mut client, &path),
+                "packet" => json!(packet(client.fds[0])),
+                word => json!(persist(client.fds[0]) && word == "persist"),
+            },
             Ok(wish) => client.call(wish["op"].as_str().unwrap(), wish["args"].clone()).0,
-            Err(_) => json!(persist(client.fds[0])),
+            Err(e) => panic!("{e}"),
         };
         println!("\n<reply> {reply}");
     }
+}
+
+fn reconnect(client: &mut Client, path: &str) -> Value {
+    let mut next = Client::open(path).unwrap();
+    std::mem::swap(&mut next.fds, &mut client.fds);
+    *client = next;
+    let args = json!({"client_version": "test", "client_protocol_version": 1});
+    client.call("daemon.handshake", args).0["ok"].clone()
+}
+
+fn packet(fd: RawFd) -> bool {
+    let udp = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    udp.send_to(b"here", "10.10.0.2:9").unwrap();
+    let script =
+        format!("alarm 2; open(F, '+<&={fd}') && sysread(F, $b, 4096) && $b =~ /here$/ or exit 1");
+    Command::new("perl").args(["-e", &script]).status().is_ok_and(|status| status.success())
 }
 
 /// TUNSETPERSIST by another program: the number is the same everywhere but on MIPS and PowerPC.
@@ -536,7 +592,7 @@ pub fn pause(millis: u64) {
 }
 
 /// Waits until something is true.
-pub fn until(what: &str, is: impl Fn() -> bool) {
+pub fn until(what: &str, mut is: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is() {
         assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
