@@ -25,6 +25,11 @@ pub const DEFAULT_SOCKET: &str = "/run/hopbox/helper.sock";
 
 /// Longest wait for connecting, and for each request from its first byte to its reply's last.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a helper that was started anew keeps leases for their holders.
+pub const RESUME_WITHIN: Duration = Duration::from_secs(30);
+/// Pauses between attempts to find it again.
+const RESUME_FIRST: Duration = Duration::from_millis(20);
+const RESUME_LAST: Duration = Duration::from_secs(1);
 
 /// One connection to the helper, and with it everything that was asked for on it.
 pub struct Helper {
@@ -99,6 +104,18 @@ impl fmt::Display for HelperError {
                 write!(f, "the helper did not answer within {} s", TIMEOUT.as_secs())
             }
             HelperError::Io(e) => write!(f, "the connection to the helper failed: {e}"),
+        }
+    }
+}
+
+impl HelperError {
+    /// Whether the same may succeed a moment later, with a helper that is just starting. Its
+    /// socket is closed to users for an instant, which looks like a refusal.
+    fn may_pass(&self) -> bool {
+        match self {
+            HelperError::Missing { .. } | HelperError::Refused { .. } | HelperError::Io(_) => true,
+            HelperError::Op { code, retry, .. } => *retry || *code == Code::LimitExceeded.as_str(),
+            HelperError::Incompatible { .. } | HelperError::Protocol(_) => false,
         }
     }
 }
@@ -205,6 +222,32 @@ impl Helper {
     ) -> Result<(), HelperError> {
         let args = json!({"lease_id": lease, "local_ip": local, "peer_ip": peer});
         self.call("tun.configure", args).map(|_| ())
+    }
+
+    /// Makes a lease of an earlier connection, and its names, this connection's own.
+    pub fn attach(&mut self, lease: &str) -> Result<(), HelperError> {
+        self.call("tun.attach", json!({"lease_id": lease})).map(|_| ())
+    }
+
+    /// After `closed`: finds a helper that is being started anew, for at most `within`, and takes
+    /// the lease over. The device and its packets need no helper meanwhile. An error means that
+    /// the lease is gone; the device, still open here, is then to be closed.
+    pub fn resume(path: &Path, lease: &str, within: Duration) -> Result<Helper, HelperError> {
+        let deadline = Instant::now() + within;
+        let mut pause = RESUME_FIRST;
+        loop {
+            let resumed = Helper::connect(path).and_then(|mut helper| {
+                helper.attach(lease)?;
+                Ok(helper)
+            });
+            match resumed {
+                Err(e) if e.may_pass() && Instant::now() + pause < deadline => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(RESUME_LAST);
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Gives a device back, its names included. That it was gone already is no error.

@@ -261,3 +261,41 @@ fn silence_ends_after_five_seconds_and_a_hang_up_shows() {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+#[test]
+fn a_helper_that_comes_back_is_found_again() {
+    let _turn = turn();
+    let lease = "L-0123456789abcdef";
+    let path = std::env::temp_dir().join(format!("hopbox-liar-{}-back", std::process::id()));
+    let soon = Duration::from_millis(300);
+    let begun = Instant::now();
+    assert!(matches!(Helper::resume(&path, lease, soon), Err(HelperError::Missing { .. })));
+    assert!(begun.elapsed() < soon, "no pause goes beyond the end");
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(soon);
+        Liar::start("back", |stream, request| {
+            if is(request, "daemon.handshake") {
+                return welcome(stream, request);
+            }
+            assert_eq!(request["op"], "tun.attach");
+            ok(stream, request, json!({"name": "hopbox0"}), &[])
+        })
+    });
+    let helper = Helper::resume(&path, lease, Duration::from_secs(5)).unwrap();
+    assert!(begun.elapsed() >= soon && !helper.closed());
+    drop((helper, late.join().unwrap()));
+    // A lease that is gone stays gone: no second attempt.
+    let liar = Liar::start("gone", |stream, request| {
+        if is(request, "daemon.handshake") {
+            return welcome(stream, request);
+        }
+        let error = json!({"code": "state_conflict", "message": "there is no such lease"});
+        let reply = json!({"v": 1, "id": request["id"], "ok": false, "error": error});
+        send(stream, &format!("{reply}\n"), &[]);
+        true
+    });
+    let begun = Instant::now();
+    let gone = Helper::resume(&liar.path, lease, Duration::from_secs(5)).map(|_| ()).unwrap_err();
+    assert!(matches!(&gone, HelperError::Op { code, .. } if code == "state_conflict"), "{gone}");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
