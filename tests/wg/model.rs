@@ -359,6 +359,9 @@ impl Model {
         for dev in 0..self.s.nodes.len() {
             self.s.start(dev);
         }
+        // Datagrams that are still under way from an address that was left must not move it again.
+        self.s.run(2 * SEC);
+        self.check();
         let endpoint = self.s.seen_as(B);
         self.s.configure(A, B, |u| u.endpoint = Some(endpoint)).unwrap();
         let end = self.s.now + RECOVERY;
