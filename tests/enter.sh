@@ -1,11 +1,11 @@
 #!/bin/sh
 # enter.sh COMMAND...
 # The tests make namespaces with mounts of their own. In a bare chroot the root directory is no
-# mount, /dev/net/tun is missing and /proc may be, so, as root, COMMAND then runs in a mount namespace
-# that has all three. Elsewhere, and for others than root, it runs as it is.
+# mount, /dev/net/tun and /etc/hosts are missing and /proc may be, so, as root, COMMAND then runs in
+# a mount namespace that has them. Elsewhere, and for others than root, it runs as it is.
 set -eu
 root_is_a_mount() { grep -q '^[^ ]* [^ ]* [^ ]* [^ ]* / ' /proc/self/mountinfo 2>/dev/null; }
-if [ "$(id -u)" != 0 ] || { root_is_a_mount && [ -e /dev/net/tun ]; }; then
+if [ "$(id -u)" != 0 ] || { root_is_a_mount && [ -e /dev/net/tun ] && [ -e /etc/hosts ]; }; then
     exec "$@"
 fi
 exec unshare --mount --propagation unchanged sh -euc '
@@ -23,6 +23,12 @@ exec unshare --mount --propagation unchanged sh -euc '
             umount /mnt
             mkdir -p /dev/net
             mknod -m 0666 /dev/net/tun c 10 200
+        fi
+        if [ ! -e /etc/hosts ]; then
+            mount -t tmpfs -o mode=0755 etc /mnt
+            cp -a /etc/. /mnt/
+            echo 127.0.0.1 localhost > /mnt/hosts
+            mount --move /mnt /etc
         fi
         exec \"\$@\"
     " sh "$@"
