@@ -52,6 +52,18 @@ else
 	+$(CARGO) test --locked $(CARGO_FLAGS) --manifest-path tests/vectors/wycheproof/Cargo.toml
 endif
 
+# Bad lines and outages at full length, about half an hour: see tests/chaos/main.rs.
+chaos:
+	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
+	+HOP_CHAOS=full sh tests/enter.sh $(CARGO) test $(COMMON) --test chaos -- \
+		--nocapture --test-threads=4
+
+# Hours of mixed traffic with a record of every minute: SOAK_S seconds, see tests/soak/main.rs.
+SOAK_S ?= 3600
+soak:
+	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
+	+SOAK_S=$(SOAK_S) sh tests/enter.sh $(CARGO) test $(COMMON) --test soak -- --nocapture
+
 install:
 	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(MANDIR)/man1" \
 		"$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
@@ -75,4 +87,4 @@ uninstall:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo check install uninstall clean
+.PHONY: all build demo check chaos soak install uninstall clean

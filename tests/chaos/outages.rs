@@ -116,8 +116,8 @@ fn c10_only_handshakes_or_only_data_dropped() {
 #[test]
 fn c12_clock_steps_are_proven_elsewhere() {
     // Nothing can be shown here, so nothing is claimed: CLOCK_REALTIME has no namespace, and
-    // setting it would set everybody's. The engine takes its clocks as values, and tests/wg/clocks.rs
-    // steps them by years, forth and back, during traffic.
+    // setting it would set everybody's. The engine takes its clocks as values, and
+    // tests/wg/clocks.rs steps them by years, forth and back, during traffic.
     println!("C12: see tests/wg/clocks.rs: the wall clock cannot be stepped for one process alone");
 }
 

@@ -288,6 +288,12 @@ impl Flows {
         }
     }
 
+    #[allow(dead_code)] // for those with idle phases
+    pub fn pause(&self, yes: bool) {
+        self.up.pause(yes);
+        self.down.pause(yes);
+    }
+
     pub fn take_silence(&self) -> [Duration; 2] {
         [self.up.take_silence(), self.down.take_silence()]
     }
