@@ -56,6 +56,10 @@ impl Audit {
         audit
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens the file again, after somebody has moved it away.
     pub fn reopen(&mut self) {
         self.file = None;

@@ -26,14 +26,19 @@ pub struct Config {
 
 impl Config {
     /// Reads the file and the group database; the error is a sentence with the file's name.
-    pub fn load(path: &Path) -> Result<Config, String> {
+    /// Where the database cannot be read the group stays `before`: a program that adds a group
+    /// puts a new file in its place, which the sandbox of a running helper does not know.
+    pub fn load(path: &Path, before: Option<u32>) -> Result<Config, String> {
         let mut config = match read(path) {
             Ok(text) => parse(&text),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
             Err(e) => Err(e.to_string()),
         }
         .map_err(|why| format!("{}: {why}", path.display()))?;
-        config.group = std::fs::read_to_string("/etc/group").ok().and_then(|text| group(&text));
+        config.group = match std::fs::read_to_string("/etc/group") {
+            Ok(text) => group(&text),
+            Err(_) => before,
+        };
         Ok(config)
     }
 }

@@ -308,6 +308,11 @@ impl Hosts {
                 return match errno {
                     Some(libc::ELOOP) => refused("a symbolic link"),
                     Some(libc::EISDIR) => refused("a directory"),
+                    // When it comes, the sandbox of a new start will have it.
+                    Some(libc::ENOENT) => {
+                        self.worked = true;
+                        Err(failed("open", &e))
+                    }
                     Some(libc::EROFS | libc::EACCES) if self.worked => {
                         self.detached = true;
                         Err(OpError { retry: true, ..failed("open", &e) })

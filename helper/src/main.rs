@@ -1,7 +1,7 @@
 //! hop-helper: the only part of hopbox that runs as root.
 //!
 //! Order of start: flags, root check, configuration, netlink, socket, state, reconciliation,
-//! signals, ready, serve. Everything that can be refused is refused before the socket answers.
+//! signals, sandbox, ready, serve. Everything that can be refused is refused before the socket answers.
 #![deny(unsafe_code)]
 
 mod audit;
@@ -14,6 +14,7 @@ mod link_linux;
 mod netlink;
 mod peer_cred;
 mod pool;
+mod sandbox;
 mod serve;
 mod socket;
 mod state;
@@ -138,7 +139,7 @@ fn serve(options: Options) -> Result<End, String> {
     let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
     let state = state.unwrap_or_else(|| PathBuf::from(usual.0));
     let audit = audit.unwrap_or_else(|| Path::new(usual.1).join("audit.log"));
-    let config = Config::load(&config_path)?;
+    let config = Config::load(&config_path, None)?;
     let links = Links::open().map_err(|e| format!("open netlink: {e}"))?;
     let netns = links.netns_cookie();
     let socket = match (passed, listen) {
@@ -162,8 +163,15 @@ fn serve(options: Options) -> Result<End, String> {
     let signals = sys::signals(&numbers).map_err(|e| format!("catch signals: {e}"))?;
     let listener =
         socket.listener().try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
-    let server = Server::new(listener, signals, book, netns, config, config_path, audit)
+    let dir = |path: &Path| path.parent().unwrap_or(path).to_owned();
+    let rooms = sandbox::Rooms {
+        own: vec![state, dir(audit.path())],
+        read: dir(&config_path),
+        socket: socket.path().map(dir),
+    };
+    let mut server = Server::new(listener, signals, book, netns, config, config_path, audit)
         .map_err(|e| format!("prepare the socket: {e}"))?;
+    server.layers = sandbox::enter(&rooms, sandbox::STRICTNESS);
     notify.send("READY=1");
     let result = server.run().map_err(|e| format!("serve: {e}"));
     notify.send("STOPPING=1");

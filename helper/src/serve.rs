@@ -12,6 +12,7 @@ use crate::lease::{self, Book, Caller};
 use crate::limit::{self, Rates};
 use crate::peer_cred::Peer;
 use crate::pool::Ends;
+use crate::sandbox::Layers;
 use crate::state;
 use crate::sys::{self, Wait};
 use hop_helper::proto::{self, Code, MAX_REQUEST, Op, OpError, Rejection, Request};
@@ -65,6 +66,8 @@ pub struct Server {
     accept_after: Instant,
     rates: Rates,
     audit: Audit,
+    /// Of the sandbox, for `daemon.health`.
+    pub layers: Layers,
 }
 
 impl Server {
@@ -94,6 +97,7 @@ impl Server {
             accept_after: now,
             rates: Rates::default(),
             audit,
+            layers: Layers::default(),
         };
         server.reconcile();
         Ok(server)
@@ -173,7 +177,7 @@ impl Server {
 
     /// Reads the configuration again; whoever is admitted no more is closed at once.
     fn reload(&mut self) {
-        match Config::load(&self.config_path) {
+        match Config::load(&self.config_path, self.config.group) {
             Ok(config) => self.config = config,
             Err(why) => eprintln!("hop-helper: keeping the old configuration: {why}"),
         }
@@ -429,6 +433,7 @@ impl Server {
             "last_reconcile": self.report(),
             "audit_ok": self.audit.trouble.is_none(),
             "audit_lost": self.audit.lost,
+            "sandbox": {"seccomp": self.layers.seccomp, "landlock": self.layers.landlock},
             "state_ok": self.book.state_trouble().is_none(),
             "hosts_mode": "in-place",
             "limits": limits(),

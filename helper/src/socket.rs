@@ -104,6 +104,11 @@ impl Socket {
         &self.listener
     }
 
+    /// Where we bound it, if we did.
+    pub fn path(&self) -> Option<&Path> {
+        self.bound.as_ref().map(|(path, _)| path.as_path())
+    }
+
     /// Removes the socket file if we made it. The lock file stays: removing it would let two
     /// helpers hold locks on two files of one name.
     pub fn remove(self) {

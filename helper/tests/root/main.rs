@@ -221,6 +221,40 @@ fn a_doubtful_hosts_file_is_left_alone() {
     });
 }
 
+/// H5: with the sandbox on only the file that was /etc/hosts at the start can be written.
+#[test]
+fn a_hosts_file_that_was_replaced_takes_a_new_start() {
+    in_namespace("a_hosts_file_that_was_replaced_takes_a_new_start", |m| {
+        m.start();
+        let mut user = m.client_process(UID, Some(m.group));
+        user.say("daemon.handshake", handshake());
+        let health = user.say("daemon.health", json!({}))["result"].clone();
+        eprintln!("NOTE sandbox {}", health["sandbox"]);
+        let made = user.say("tun.create", json!({}));
+        let lease = made["result"]["lease_id"].as_str().unwrap().to_string();
+        user.say("tun.configure", ends(&lease, 0));
+        let add = json!({"name": "a.hop", "ip": "10.10.0.2", "lease_id": lease});
+        assert_eq!(user.say("hosts.add", add)["ok"], true);
+        // As vim and sed -i do, as far as a test in a namespace can.
+        std::fs::write("/run/scratch/hosts.new", format!("{}192.0.2.1 new\n", m.hosts())).unwrap();
+        m.run("umount", &["/etc/hosts"]);
+        m.run("mount", &["--bind", "/run/scratch/hosts.new", "/etc/hosts"]);
+        let again = json!({"name": "b.hop", "ip": "10.10.0.2", "lease_id": lease});
+        let reply = user.say("hosts.add", again.clone());
+        if health["sandbox"]["landlock"] != 0 {
+            assert_eq!(reply["error"]["retry"], true, "{reply}");
+            assert_eq!(m.ended(), Some(75));
+            m.start();
+            user.reconnect();
+            assert_eq!(user.say("tun.attach", json!({"lease_id": lease}))["ok"], true);
+            assert_eq!(user.say("hosts.add", again)["ok"], true);
+        }
+        let hosts = m.hosts();
+        assert!(["a.hop", "b.hop", "new"].iter().all(|word| hosts.contains(word)), "{hosts}");
+        m.stop();
+    });
+}
+
 #[test]
 fn sigterm_undoes_everything() {
     in_namespace("sigterm_undoes_everything", |m| {
