@@ -3,7 +3,7 @@
 //! Reading order: this table → `args` (command line → table entry) → `fail` (exit codes) → `out`
 //! (what is printed) → one file per command. A command parses nothing and owns no protocol.
 
-mod args;
+pub mod args;
 mod choose;
 mod down;
 pub mod fail;

@@ -1,0 +1,46 @@
+//! Lines on the helper's socket: what root reads from anybody, and what the client reads back.
+
+use hop_helper::proto::{self, Code, OpError};
+use serde_json::Value;
+
+pub fn helper_line(data: &[u8]) {
+    match proto::parse_request(data) {
+        Ok(request) => {
+            assert!(is_id(&request.id), "{:?}", request.id);
+            let whole: Value = serde_json::from_slice(data).expect("JSON");
+            assert_eq!(whole["v"], proto::VERSION);
+            assert_eq!(whole["op"], request.op.name());
+            assert!(proto::OPS.contains(&request.op.name()));
+            // Said again in our own words, it means the same.
+            let args = whole.get("args").cloned().unwrap_or_else(|| serde_json::json!({}));
+            let line = proto::request_line(&request.id, request.op.name(), args);
+            let again = proto::parse_request(line.trim_end().as_bytes());
+            assert_eq!(again.ok(), Some(request));
+        }
+        Err(no) => {
+            assert!(no.id.is_empty() || is_id(&no.id));
+            assert!(!no.error.message.is_empty());
+            assert_eq!(no.close, no.error.code == Code::ProtocolVersionMismatch);
+            answer(&no.id, no.error);
+        }
+    }
+    if let Ok(reply) = proto::parse_reply(data) {
+        let text = std::str::from_utf8(data).expect("JSON is UTF-8");
+        assert!(reply.id.len() <= 6 * text.len());
+    }
+}
+
+/// A refusal goes out as one line that a client understands.
+fn answer(id: &str, error: OpError) {
+    let line = proto::reply_line(id, &Err(error.clone()));
+    assert!(line.len() <= proto::MAX_REPLY && line.find('\n') == Some(line.len() - 1));
+    let reply = proto::parse_reply(line.trim_end().as_bytes()).expect("a reply of ours");
+    let told = reply.outcome.expect_err("an error");
+    assert_eq!((reply.id.as_str(), told.code.as_str()), (id, error.code.as_str()));
+    assert_eq!((told.message, told.field, told.retry), (error.message, error.field, error.retry));
+}
+
+fn is_id(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    (1..=proto::MAX_ID).contains(&id.len()) && id.bytes().all(plain)
+}

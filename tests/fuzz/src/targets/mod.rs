@@ -1,0 +1,36 @@
+//! What is fed with bytes from anywhere: one function a target, the same for libFuzzer and for the
+//! replay of the corpora. A target panics when a promise is broken; it never judges by time.
+//!
+//! Reading order: `bytes` (how a target reads its input) → `lab` (devices, one stranger) → the
+//! protocol's targets → the readers of text.
+
+mod bytes;
+mod lab;
+
+mod cookie;
+mod device_script;
+mod device_wire;
+mod msg;
+mod router_ops;
+mod tun_packet;
+mod uapi;
+
+mod agent;
+mod agent_http;
+mod cli_args;
+mod helper_line;
+mod host_json;
+mod rpc_json;
+
+pub use agent_http::agent_http;
+pub use cli_args::cli_args;
+pub use cookie::cookie;
+pub use device_script::device_script;
+pub use device_wire::device_wire;
+pub use helper_line::helper_line;
+pub use host_json::host_json;
+pub use msg::msg;
+pub use router_ops::router_ops;
+pub use rpc_json::rpc_json;
+pub use tun_packet::tun_packet;
+pub use uapi::uapi;
