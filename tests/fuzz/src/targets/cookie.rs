@@ -53,8 +53,6 @@ impl Run {
             if w.kind() == Kind::Initiation && w.to == self.l.s.nodes[B].addr {
                 match self.held.filter(|(_, since)| w.t < since + COOKIE_LIVES) {
                     Some((cookie, _)) => assert!(mac2_is_right(&w.bytes, &cookie), "R31"),
-                        "R31: t {} ms, now {} ms, held {:?} mac2 {}", w.t / MS, self.l.s.now / MS, self.held, w.has_mac2()
-                    ),
                     None => assert!(!w.has_mac2(), "R31: mac2 out of nothing"),
                 }
             }

@@ -135,8 +135,7 @@ impl Script {
         }
         let got = self.s.inject(dev, v4(FOE), &d);
         self.foe_in += d.len();
-        self.foe_passed |=
-            !matches!(got, Inbound::Dropped(why) if why != Drop::WrongSource);
+        self.foe_passed |= !matches!(got, Inbound::Dropped(why) if why != Drop::WrongSource);
     }
 
     fn network(&mut self, dev: Dev, peer: Dev, b: &mut Bytes) {

@@ -44,7 +44,10 @@ pub fn host_json(data: &[u8]) {
         write(&paths.host_file("box"), data);
         match config::load(paths, "box") {
             Err(error) => {
-                assert!(error.to_string().contains("box.json") && !error.next.is_empty(), "{error}");
+                assert!(
+                    error.to_string().contains("box.json") && !error.next.is_empty(),
+                    "{error}"
+                );
             }
             Ok(host) => {
                 assert_eq!(host.name, "box");

@@ -118,11 +118,7 @@ fn change(s: &mut Sim, list: &mut List, there: &mut [bool], peer: usize, b: &mut
     prefixes.into_iter().for_each(|p| list.apply(peer, p));
 }
 
-fn update(
-    s: &mut Sim,
-    peer: usize,
-    f: impl FnOnce(&mut PeerUpdate),
-) -> Result<(), ConfigError> {
+fn update(s: &mut Sim, peer: usize, f: impl FnOnce(&mut PeerUpdate)) -> Result<(), ConfigError> {
     let mut u = PeerUpdate::default();
     u.public_key = key(peer);
     f(&mut u);
