@@ -42,6 +42,17 @@ fn padding_never_lengthens_a_packet_beyond_the_mtu() {
     assert_eq!(padded(0, &[33]), [33]);
 }
 
+// R87: 1500 less the 80 bytes of an outer IPv6 path, until the shell says otherwise.
+#[test]
+fn the_mtu_is_1420_until_it_is_set() {
+    let (mut s, _, _) = joined();
+    for (n, want) in [(1408, 1408), (1409, 1420), (1420, 1420), (1421, 1421)] {
+        let p = packet(inner(B), inner(stranger::INNER), 0, &vec![0x55; n - 20]);
+        let Outbound::Send { len, .. } = s.send_packet(B, &p) else { panic!("not sent") };
+        assert_eq!(len, want + 32);
+    }
+}
+
 // R07 R49: also what waited for a session.
 #[test]
 fn packets_that_waited_are_padded_alike() {
