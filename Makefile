@@ -33,7 +33,7 @@ build:
 # What building takes, and what the tests use as strangers and tools.
 BUILD_NEEDS = cc:gcc cc:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
 CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
-	nft:nftables unshare:util-linux setpriv:util-linux python3:python3
+	nft:nftables unshare:util-linux setpriv:util-linux ps:procps perl:perl-base strace:strace python3:python3
 
 demo:
 	@sh tests/needs.sh $(BUILD_NEEDS)
@@ -83,6 +83,26 @@ uninstall:
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
 		"$(DESTDIR)$(DOCDIR)/README.md"
 	-rmdir "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(DOCDIR)"
+
+# Minutes with libFuzzer: each target for FUZZ_S seconds; what runs code that the committed corpus
+# does not is added to it. Crashing inputs are left in $(FUZZ_OUT)/crashes.
+FUZZ_S       ?= 60
+FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
+FUZZ_OUT      = $(abspath $(CARGO_TARGET_DIR))/fuzz
+FUZZ_RUN      = $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none \
+	--target-dir $(FUZZ_OUT)
+
+fuzz:
+	@$(CARGO) +nightly --version >/dev/null 2>&1 || \
+		{ echo "make fuzz needs a nightly toolchain: rustup toolchain install nightly"; exit 1; }
+	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || \
+		{ echo "make fuzz needs cargo-fuzz: cargo install cargo-fuzz"; exit 1; }
+	set -e; for t in $(FUZZ_TARGETS); do \
+		mkdir -p $(FUZZ_OUT)/corpus/$$t $(FUZZ_OUT)/crashes/$$t; \
+		$(FUZZ_RUN) $$t $(FUZZ_OUT)/corpus/$$t tests/fuzz/corpus/$$t -- -max_total_time=$(FUZZ_S) \
+			-max_len=1600 -timeout=20 -artifact_prefix=$(FUZZ_OUT)/crashes/$$t/; \
+		$(FUZZ_RUN) $$t tests/fuzz/corpus/$$t $(FUZZ_OUT)/corpus/$$t -- -merge=1 -use_counters=0; \
+	done
 
 clean:
 	$(CARGO) clean
