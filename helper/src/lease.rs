@@ -400,6 +400,7 @@ impl Book {
             return Err(OpError::new(Code::StateConflict, why));
         }
         let (conn, uid) = (Some(caller.conn), caller.uid);
+        let (name, ip) = (entry.name.clone(), entry.ip);
         let named = Named { entry, lease, conn, uid };
         let at = self.named.iter().position(|other| other.entry.name == named.entry.name);
         let before = self.named.clone();
@@ -424,6 +425,9 @@ impl Book {
             let _ = self.write_names(true);
             return Err(e);
         }
+        if changed {
+            self.changes.push(format!("name {name} is {ip}"));
+        }
         Ok(changed)
     }
 
@@ -442,6 +446,7 @@ impl Book {
             self.named = before;
             return Err(e);
         }
+        self.changes.push(format!("name {name} removed"));
         Ok(true)
     }
 

@@ -8,6 +8,7 @@ mod audit;
 mod config;
 mod conn;
 mod hosts;
+mod install;
 mod lease;
 mod limit;
 mod link_linux;
@@ -20,6 +21,7 @@ mod socket;
 mod state;
 #[allow(unsafe_code)]
 mod sys;
+mod systemd;
 
 use audit::Audit;
 use config::Config;
@@ -35,6 +37,7 @@ use std::process::ExitCode;
 
 const HELP: &str = "\
 usage: hop-helper [--listen [PATH]] [--config PATH] [--state DIR] [--audit FILE]
+       hop-helper --install | --uninstall [--dry-run]
        hop-helper --version | --help
 
 Makes TUN devices, addresses, routes and .hop names for users of hopbox.
@@ -46,6 +49,9 @@ Started by the service manager it takes its socket as descriptor 3.
                    /run/hopbox-helper)
   --audit FILE     who asked for what (default /var/log/hopbox/audit.log, with --listen
                    audit.log beside the state)
+  --install        make it a service of this machine, telling every file
+  --uninstall      take back everything, the tunnels of all users included
+  --dry-run        only tell
 ";
 /// What is of this boot only.
 const RUN_DIR: &str = "/run/hopbox-helper";
@@ -57,6 +63,8 @@ const EXIT_AGAIN: u8 = 75;
 enum Wish {
     Help,
     Version,
+    Install { dry: bool },
+    Uninstall { dry: bool },
     Serve(Options),
 }
 
@@ -79,6 +87,8 @@ fn main() -> ExitCode {
             let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
             write_out(&format!("hop-helper {version} (protocol {protocol})\n"))
         }
+        Ok(Wish::Install { dry }) => as_root().and_then(|()| install::install(dry)),
+        Ok(Wish::Uninstall { dry }) => as_root().and_then(|()| install::uninstall(dry)),
         Ok(Wish::Serve(options)) => match serve(options) {
             Ok(End::Again) => return ExitCode::from(EXIT_AGAIN),
             result => result.map(|_| ()),
@@ -96,6 +106,14 @@ fn main() -> ExitCode {
 fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
     let config = PathBuf::from("/etc/hopbox/helper.json");
     let mut options = Options { listen: None, config, state: None, audit: None };
+    let word = |at: usize| args.get(at).and_then(|arg: &PathBuf| arg.to_str());
+    match (word(0), word(1), args.len()) {
+        (Some("--install"), None, 1) => return Ok(Wish::Install { dry: false }),
+        (Some("--install"), Some("--dry-run"), 2) => return Ok(Wish::Install { dry: true }),
+        (Some("--uninstall"), None, 1) => return Ok(Wish::Uninstall { dry: false }),
+        (Some("--uninstall"), Some("--dry-run"), 2) => return Ok(Wish::Uninstall { dry: true }),
+        _ => {}
+    }
     let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
         match arg.to_str() {
@@ -120,13 +138,18 @@ fn write_out(text: &str) -> Result<(), String> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("write to stdout: {e}"))
 }
 
-fn serve(options: Options) -> Result<End, String> {
-    let Options { listen, config: config_path, state, audit } = options;
-    let notify = socket::take_environment();
+fn as_root() -> Result<(), String> {
     if sys::effective_uid() != 0 {
         return Err("must run as root".to_string());
     }
     sys::umask(0o077);
+    Ok(())
+}
+
+fn serve(options: Options) -> Result<End, String> {
+    let Options { listen, config: config_path, state, audit } = options;
+    let notify = socket::take_environment();
+    as_root()?;
     sys::seal_inherited();
     // First of all, while descriptor 3 cannot be anything else.
     let passed = match (&listen, notify.activated) {

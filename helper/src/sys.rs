@@ -223,6 +223,15 @@ pub fn lock(file: &File) -> io::Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
 }
 
+/// Takes the lock of a file that lckpwdf(3) and shadow's programs take; without waiting.
+pub fn lock_record(file: &File) -> io::Result<()> {
+    // SAFETY: flock is plain data, for which all zeroes is a value: the whole file.
+    let mut lock: libc::flock = unsafe { zeroed() };
+    lock.l_type = libc::F_WRLCK as libc::c_short;
+    // SAFETY: the descriptor is open for the duration of the call, and lock readable.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) }).map(|_| ())
+}
+
 /// One descriptor to wait for, and what came of it.
 pub struct Wait<'a> {
     pub fd: BorrowedFd<'a>,

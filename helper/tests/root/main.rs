@@ -5,6 +5,7 @@
 //! namespaces are not allowed, a test says SKIP and why; with CI=true and root that is a failure.
 
 mod audit;
+mod install;
 mod machine;
 mod restart;
 

@@ -1,0 +1,32 @@
+//! The helper as a service of a booted systemd; see booted.sh.
+
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+#[test]
+fn a_service_from_install_to_uninstall() {
+    let name = "a_service_from_install_to_uninstall";
+    if std::fs::metadata("/proc/self").map_or(1, |meta| meta.uid()) != 0 {
+        return eprintln!("SKIP {name}: needs root");
+    }
+    for tool in ["systemd-nspawn", "unshare", "nsenter", "python3", "bash"] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            return eprintln!("SKIP {name}: {tool} is missing");
+        }
+    }
+    if !std::path::Path::new("/lib/systemd/systemd").exists() {
+        return eprintln!("SKIP {name}: systemd is not installed");
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/booted.sh");
+    let out = Command::new("timeout")
+        .args(["-k", "5", "100", "unshare", "-m", "--propagation", "private", "bash", script])
+        .arg(env!("CARGO_BIN_EXE_hop-helper"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{said}\n{errors}");
+    said.lines().filter(|l| l.starts_with("NOTE") || l.starts_with("SKIP")).for_each(|line| {
+        eprintln!("{line}");
+    });
+}

@@ -1,0 +1,153 @@
+#!/bin/bash
+# booted.sh HELPER: installs the helper in a booted systemd, breaks what can be broken there, and
+# uninstalls it. The system is an overlay over this machine's files, in memory: nothing is
+# downloaded and nothing is kept. Needs root; run by booted.rs in a mount namespace of its own.
+set -eu
+helper=$1
+lab=$(mktemp -d /tmp/hopbox-booted.XXXXXX)
+mount -t tmpfs tmpfs "$lab"
+mkdir "$lab/upper" "$lab/work" "$lab/root"
+mount -t overlay overlay -o "lowerdir=/,upperdir=$lab/upper,workdir=$lab/work" "$lab/root"
+root=$lab/root
+: >"$root/etc/machine-id"
+rm -rf "$root/etc/hopbox" "$root/var/lib/hopbox" "$root/var/log/hopbox"
+printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
+install -m 0755 "$helper" "$root/root/hop-helper"
+
+SYSTEMD_SECCOMP=0 systemd-nspawn --quiet --register=no --keep-unit -D "$root" --boot \
+    --machine="hopbox-booted-$$" --private-network --bind=/dev/net/tun \
+    --capability=CAP_NET_ADMIN --console=pipe </dev/null >"$lab/log" 2>&1 &
+nspawn=$!
+leader=
+end() {
+    [ -z "$leader" ] || kill -KILL "$leader" 2>/dev/null || true
+    kill -KILL "$nspawn" 2>/dev/null || true
+    wait 2>/dev/null || true
+    umount -R "$root" 2>/dev/null || true
+    umount -l "$lab" 2>/dev/null || true
+    rmdir "$lab" 2>/dev/null || true
+}
+trap end EXIT
+for _ in $(seq 200); do
+    leader=$(ps -eo pid=,ppid= | awk -v of="$nspawn" '$2 == of { print $1 }')
+    if [ -n "$leader" ]; then
+        state=$(nsenter -t "$leader" -a systemctl is-system-running 2>/dev/null || true)
+        case $state in running | degraded) break ;; esac
+    fi
+    sleep 0.1
+done
+case ${state:-} in running | degraded) ;; *)
+    echo "SKIP systemd does not boot here: $(tail -n 3 "$lab/log")"
+    exit 0 ;;
+esac
+inside() { nsenter -t "$leader" -a "$@"; }
+say() { echo "NOTE $*"; }
+fail() {
+    echo "FAIL $*"
+    inside journalctl -u hop-helper.service --no-pager | tail -n 20
+    exit 1
+}
+
+before=$(inside md5sum /etc/group /etc/gshadow /etc/hosts)
+# I6: what the caller's environment says does not matter.
+inside env -i PATH=/evil LD_LIBRARY_PATH=/evil TZ=/evil LANG=/evil /root/hop-helper --install
+[ "$(inside stat -c '%a %U %G' /usr/libexec/hopbox/hop-helper)" = "755 root root" ] || fail mode
+inside cmp /root/hop-helper /usr/libexec/hopbox/hop-helper || fail "another program was installed"
+[ "$(inside stat -c '%a %U %G' /run/hopbox/helper.sock)" = "660 root hopbox" ] || fail socket
+again=$(inside /root/hop-helper --install)
+case $again in *write*) fail "the second --install wrote: $again" ;; esac
+
+cat >"$lab/root/root/course.py" <<'COURSE'
+import json, socket, subprocess, time
+
+def connect():
+    global s
+    s = socket.socket(socket.AF_UNIX)
+    s.connect("/run/hopbox/helper.sock")
+    call("daemon.handshake", client_version="t", client_protocol_version=1)
+
+def raw(op, **args):
+    s.sendall((json.dumps({"v": 1, "id": "a", "op": op, "args": args}) + "\n").encode())
+    data, fds, _, _ = socket.recv_fds(s, 65536, 2)
+    held.extend(fds)
+    return json.loads(data)
+
+def call(op, **args):
+    reply = raw(op, **args)
+    assert reply["ok"], reply
+    return reply["result"]
+
+def sh(command):
+    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
+
+def name(n):
+    return {"name": f"{n}.hop", "ip": "10.10.0.2", "lease_id": lease}
+
+held = []
+connect()
+health = call("daemon.health")
+print("NOTE sandbox in the unit:", health["sandbox"])
+assert health["status"] == "ok", health
+assert health["sandbox"]["seccomp"], health
+lease = call("tun.create")["lease_id"]
+call("tun.configure", lease_id=lease, local_ip="10.10.0.1", peer_ip="10.10.0.2")
+call("hosts.add", **name("a"))
+# An upgrade, and a crash (R10): the path stays, the next connect is served, the tunnel is there.
+for trouble in ["restart", "kill -s KILL"]:
+    sh(f"systemctl {trouble} hop-helper.service")
+    assert "helper.sock" in sh("ls /run/hopbox")
+    connect()
+    call("tun.attach", lease_id=lease)
+# H5: somebody renames a file over /etc/hosts, as vim does; our mount still shows the old one.
+sh("cp /etc/hosts /etc/hosts.new; echo '192.0.2.1 new' >>/etc/hosts.new; mv /etc/hosts.new /etc/hosts")
+reply = raw("hosts.add", **name("b"))
+assert reply["error"]["retry"], reply
+connect()
+call("tun.attach", lease_id=lease)
+call("hosts.add", **name("b"))
+hosts = open("/etc/hosts").read()
+assert all(word in hosts for word in ["a.hop", "b.hop", "192.0.2.1 new"]), hosts
+assert sh("stat -c '%a %U %G' /var/log/hopbox/audit.log").split() == ["640", "root", "adm"]
+pid = sh("systemctl show -P MainPID hop-helper.service").strip()
+status = open(f"/proc/{pid}/status").read()
+assert "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status, status
+assert "CapBnd:\t0000000000001000" in status, status
+# R12: what crashes 21 times in a minute shows as failed.
+sh("systemctl stop hop-helper.socket hop-helper.service")
+open("/etc/hopbox/helper.json", "w").write("{}x")
+sh("systemctl start hop-helper.socket")
+for _ in range(400):
+    try:
+        socket.socket(socket.AF_UNIX).connect("/run/hopbox/helper.sock")
+    except OSError:
+        break
+    time.sleep(0.05)
+assert "failed" in subprocess.run("systemctl is-failed hop-helper.service hop-helper.socket",
+                                  shell=True, capture_output=True, text=True).stdout
+sh("rm /etc/hopbox/helper.json; systemctl reset-failed 'hop-helper*'; systemctl start hop-helper.socket")
+connect()
+call("tun.attach", lease_id=lease)
+# Stays, to be uninstalled with a live tunnel.
+open("/run/ready", "w")
+time.sleep(60)
+COURSE
+inside python3 /root/course.py &
+course=$!
+for _ in $(seq 400); do
+    inside test -e /run/ready && break
+    kill -0 "$course" 2>/dev/null || fail "the course ended"
+    sleep 0.1
+done
+inside test -e /run/ready || fail "the course hangs"
+inside ip link show hopbox0 >/dev/null || fail "no device"
+inside /root/hop-helper --uninstall
+inside ip link show hopbox0 >/dev/null 2>&1 && fail "a device is left"
+left=$(inside find /etc /usr/libexec /usr/lib/systemd /var/lib /var/log /run \
+    -name '*hopbox*' -o -name 'hop-helper*' 2>/dev/null | grep -v hopbox-booted || true)
+[ -z "$left" ] || fail "left: $left"
+[ -z "$(inside systemctl list-units --all --no-legend 'hop-helper*')" ] || fail "a unit is left"
+# Blank lines stay where a block was in the middle of the file.
+inside sed -i '/192.0.2.1 new/d; /^$/d' /etc/hosts
+[ "$before" = "$(inside md5sum /etc/group /etc/gshadow /etc/hosts)" ] || fail "a table is changed"
+[ -z "$(inside /root/hop-helper --uninstall)" ] || fail "the second --uninstall found something"
+say "installed, upgraded, killed, cut off, failed, uninstalled"

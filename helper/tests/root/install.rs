@@ -1,0 +1,118 @@
+//! `--install` and `--uninstall` where no service manager runs; with one, see booted.rs.
+
+use super::machine::{Machine, in_namespace};
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper";
+const GROUPS: &str = "root:x:0:\nusers:x:100:gandalf";
+
+/// Scratch directories in the place of all that is written to.
+fn prepare(m: &Machine) {
+    for dir in ["/etc", "/usr/libexec", "/var/lib", "/var/log"] {
+        m.run("mount", &["-t", "tmpfs", "-o", "mode=0755", "tmpfs", dir]);
+    }
+    std::fs::write("/etc/group", GROUPS).unwrap();
+    std::fs::write("/etc/hosts", "127.0.0.1 localhost\n").unwrap();
+    std::fs::write("/etc/passwd", "root:x:0:0::/:\ngandalf:x:1000:1000::/:\n").unwrap();
+}
+
+fn helper(args: &[&str]) -> (bool, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hop-helper"));
+    let out =
+        command.args(args).env("SUDO_UID", "1000").env("SUDO_USER", "evil:x").output().unwrap();
+    let said = [out.stdout, out.stderr].concat();
+    (out.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+fn all() -> BTreeSet<String> {
+    let out = Command::new("find")
+        .args([
+            "/etc",
+            "/usr/libexec",
+            "/var/lib",
+            "/var/log",
+            "/run",
+            "-not",
+            "-path",
+            "/run/scratch*",
+        ])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&out.stdout).lines().map(str::to_string).collect()
+}
+
+#[test]
+fn what_is_installed_is_told_and_goes_again() {
+    in_namespace("install::what_is_installed_is_told_and_goes_again", |m| {
+        prepare(m);
+        let before = all();
+        let (good, said) = helper(&["--install", "--dry-run"]);
+        assert!(good && said.lines().count() > 4, "{said}");
+        assert_eq!(all(), before, "a dry run touches nothing");
+        let (good, told) = helper(&["--install"]);
+        assert!(good, "{told}");
+        assert!(told.contains("now start it") && told.contains("--listen --state"), "{told}");
+        for new in all().difference(&before).filter(|path| *path != "/etc/.pwd.lock") {
+            assert!(told.contains(new.as_str()), "{new} was not told:\n{told}");
+        }
+        let meta = std::fs::metadata(PROGRAM).unwrap();
+        assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o755, 0, 0));
+        let image = |path: &str| std::fs::read(path).unwrap();
+        assert!(image(PROGRAM) == image(env!("CARGO_BIN_EXE_hop-helper")));
+        let groups = std::fs::read_to_string("/etc/group").unwrap();
+        assert_eq!(groups, format!("{GROUPS}\nhopbox:x:999:gandalf\n"));
+        assert!(!helper(&["--install"]).1.contains("write"), "there is nothing left to write");
+        // What was installed serves, in the place where it is.
+        let mut served = Command::new(PROGRAM)
+            .args([
+                "--listen",
+                "--state",
+                "/var/lib/hopbox",
+                "--audit",
+                "/var/log/hopbox/audit.log",
+            ])
+            .spawn()
+            .unwrap();
+        super::until("it serves", || m.socket.exists());
+        let mut client = super::Client::ready(m);
+        client.ok("hosts.add", serde_json::json!({"name": "a.hop", "ip": "10.10.0.2"}));
+        served.kill().unwrap();
+        served.wait().unwrap();
+        let (good, told) = helper(&["--uninstall"]);
+        assert!(good, "{told}");
+        let left: Vec<String> = all().difference(&before).cloned().collect();
+        assert!(left.iter().all(|path| path == "/etc/.pwd.lock"), "{left:?}");
+        assert_eq!(std::fs::read_to_string("/etc/group").unwrap(), format!("{GROUPS}\n"));
+        assert_eq!(std::fs::read_to_string("/etc/hosts").unwrap(), "127.0.0.1 localhost\n");
+        assert_eq!(helper(&["--uninstall"]), (true, String::new()));
+    });
+}
+
+/// C15: where others could replace the program or a unit, nothing is installed.
+#[test]
+fn a_place_that_others_can_replace_is_refused() {
+    in_namespace("install::a_place_that_others_can_replace_is_refused", |m| {
+        prepare(m);
+        let before = all();
+        let traps: [(&[&str], &[&str]); 3] = [
+            (&["chmod", "0777", "/usr/libexec"], &["chmod", "0755", "/usr/libexec"]),
+            (&["chmod", "0775", "/etc"], &["chmod", "0755", "/etc"]),
+            (&["chown", "1000", "/usr/libexec"], &["chown", "0", "/usr/libexec"]),
+        ];
+        for (set, undo) in traps {
+            m.run(set[0], &set[1..]);
+            let (good, told) = helper(&["--install"]);
+            assert!(!good && told.contains("could replace"), "{set:?}: {told}");
+            assert_eq!(all(), before);
+            m.run(undo[0], &undo[1..]);
+        }
+        // A directory of ours that somebody else has made before.
+        std::fs::create_dir("/usr/libexec/hopbox").unwrap();
+        m.run("chown", &["1000", "/usr/libexec/hopbox"]);
+        assert!(!helper(&["--install"]).0 && !Path::new(PROGRAM).exists());
+        assert!(!helper(&["--install", "--force"]).0);
+    });
+}
