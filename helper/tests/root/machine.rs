@@ -30,7 +30,7 @@ pub fn in_namespace(name: &str, body: fn(&mut Machine)) {
     }
     let exe = std::env::current_exe().unwrap();
     let out = Command::new("timeout")
-        .args(["-k", "5", "60", "unshare"])
+        .args(["-k", "5", "180", "unshare"])
         .args(UNSHARE)
         .arg(exe)
         .args(["--exact", name, "--nocapture", "--test-threads=1"])

@@ -7,6 +7,7 @@
 mod audit;
 mod install;
 mod machine;
+mod model;
 mod restart;
 
 use machine::{Client, helper_fds, in_namespace, ip_json, pause, until};
@@ -668,4 +669,107 @@ fn handshake() -> Value {
 #[test]
 fn client_process() {
     machine::run_client_process();
+}
+
+/// D2: root gets through, and quickly, whatever a crowd does.
+#[test]
+fn a_crowd_of_the_silent_does_not_keep_root_out() {
+    in_namespace("a_crowd_of_the_silent_does_not_keep_root_out", |m| {
+        m.start();
+        m.write_config(&json!({"allow_uids": (2000..2060).collect::<Vec<u32>>()}));
+        m.hang_up();
+        m.run("chmod", &["0666", m.socket.to_str().unwrap()]);
+        let crowd: Vec<_> = (2000..2040).map(|uid| m.client_process(uid, None)).collect();
+        let begun = Instant::now();
+        let mut root = Client::ready(m);
+        let health = root.ok("daemon.health", json!({}));
+        assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+        assert!(health["connections"].as_u64() <= Some(32), "{health}");
+        // The silent are gone after five seconds, and others get in.
+        pause(6000);
+        drop(root);
+        let mut late = m.client_process(2050, None);
+        assert_eq!(late.say("daemon.handshake", handshake())["ok"], true);
+        drop(crowd);
+        m.stop();
+    });
+}
+
+/// R14: whatever arrives while an operation runs, the operation ends as it would have.
+#[test]
+fn a_storm_of_signals_changes_nothing() {
+    in_namespace("a_storm_of_signals_changes_nothing", |m| {
+        let before = m.hosts();
+        m.start();
+        let mut client = Client::ready(m);
+        let pid = m.pid();
+        let script = format!("for (1..3000) {{ kill $_ % 2 ? 'HUP' : 'USR1', {pid}; }}");
+        let mut storm = std::process::Command::new("perl").args(["-e", &script]).spawn().unwrap();
+        for n in 0..20 {
+            let lease =
+                client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
+            client.ok("tun.configure", ends(&lease, n));
+            let ip = format!("10.10.{n}.2");
+            client.ok("hosts.add", json!({"name": "a.hop", "ip": ip, "lease_id": lease}));
+            client.ok("tun.cleanup", json!({"lease_id": lease}));
+        }
+        assert!(storm.wait().unwrap().success());
+        assert_eq!(m.hosts(), before);
+        m.stop();
+    });
+}
+
+/// H20, H21, H25: no link is followed, nothing hangs, nothing is replaced.
+#[test]
+fn hosts_that_is_no_plain_file_is_left_alone() {
+    in_namespace("hosts_that_is_no_plain_file_is_left_alone", |m| {
+        m.run("mount", &["-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/etc"]);
+        std::fs::write("/etc/group", format!("hopbox:x:{}:\n", m.group)).unwrap();
+        std::fs::write("/run/scratch/target", "127.0.0.1 localhost\n").unwrap();
+        let traps: [(&[&str], &str); 6] = [
+            (&["true"], "kernel_error"),
+            (&["ln", "-s", "/run/scratch/target", "/etc/hosts"], "not_supported"),
+            (&["ln", "-s", "/nowhere", "/etc/hosts"], "not_supported"),
+            (&["mkfifo", "/etc/hosts"], "not_supported"),
+            (&["mkdir", "/etc/hosts"], "not_supported"),
+            (&["mknod", "-m", "644", "/etc/hosts", "c", "1", "3"], "not_supported"),
+        ];
+        for (make, expected) in traps {
+            m.run(make[0], &make[1..]);
+            m.start();
+            let mut client = Client::ready(m);
+            let lease = client.ok("tun.create", json!({}))["lease_id"].clone();
+            let add = json!({"name": "a.hop", "ip": "10.10.0.2", "lease_id": lease});
+            assert_eq!(client.code("hosts.add", add), expected, "{make:?}");
+            assert_eq!(client.ok("daemon.health", json!({}))["status"], "degraded");
+            m.run("kill", &["-KILL", &m.pid().to_string()]);
+            m.ended();
+            let target = std::fs::read_to_string("/run/scratch/target").unwrap();
+            assert_eq!(target, "127.0.0.1 localhost\n");
+            m.run("rm", &["-rf", "/etc/hosts"]);
+        }
+    });
+}
+
+/// K5, A11, O10: what is missing is named; what does not exist cannot be guessed.
+#[test]
+fn what_is_missing_is_named_and_what_is_not_there_is_not_found() {
+    in_namespace("what_is_missing_is_named_and_what_is_not_there_is_not_found", |m| {
+        m.start();
+        let mut client = Client::ready(m);
+        let guess = json!({"lease_id": "L-0000000000000001"});
+        assert_eq!(client.ok("tun.cleanup", guess.clone()), json!({"removed": false}));
+        assert_eq!(client.code("tun.attach", guess), "state_conflict");
+        m.run("mount", &["-t", "tmpfs", "tmpfs", "/dev/net"]);
+        let (reply, _) = client.call("tun.create", json!({}));
+        assert_eq!(reply["error"]["code"], "kernel_error");
+        let why = reply["error"]["message"].as_str().unwrap();
+        assert!(why.contains("/dev/net/tun") && why.contains("module"), "{why}");
+        m.run("umount", &["/dev/net"]);
+        client.ok("tun.create", json!({}));
+        use std::os::linux::net::SocketAddrExt;
+        let name = std::os::unix::net::SocketAddr::from_abstract_name("/run/hopbox/helper.sock");
+        assert!(std::os::unix::net::UnixStream::connect_addr(&name.unwrap()).is_err());
+        m.stop();
+    });
 }
