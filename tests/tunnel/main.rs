@@ -1,8 +1,14 @@
 //! The data plane against the real kernel: TUN devices, sockets, wg(8) and wireguard-go, each test
 //! in network namespaces of its own. Needs root; prints SKIP and passes otherwise.
 
+// A file of hopbox that is compiled here as it is looks for this at the root.
+use hopbox::sys;
+
 mod device;
 mod interop;
 mod lab;
 mod lifecycle;
+mod lifecycle_churn;
+mod lifecycle_mailbox;
+mod lifecycle_storm;
 mod program;
