@@ -77,7 +77,6 @@ impl Rng {
     }
 }
 
-
 /// Runs one input; a failure names it, and shows its bytes.
 fn run(target: fn(&[u8]), what: &str, data: &[u8]) {
     let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(data))) else { return };
