@@ -47,9 +47,7 @@ impl Issuer {
         let wall = self.believed(now);
         self.anchor = Some((now.boot, wall));
         let mut stamp = (wall.secs.min(SECS_MAX), wall.nanos.min(999_999_999) & !WHITENED);
-        if let Some(last) = self.last
-            && stamp <= last
-        {
+        if let Some(last) = self.last.filter(|last| stamp <= *last) {
             stamp = (last.0, last.1 + WHITENED + 1);
             if stamp.1 > 999_999_999 {
                 stamp = (last.0.saturating_add(1), 0);
