@@ -12,8 +12,13 @@
 //! A kill or a power cut in the middle of an edit leaves a mixture of old and new. The journal,
 //! which the caller keeps on the disk until the edit is done, says what it is a mixture of.
 //!
-//! Must not know: who asked for a name, leases.
+//! While an edit lasts, the kernel keeps others from opening the file (a lease, in the words of
+//! fcntl(2)), so that nothing of theirs can be written over or cut off. Where somebody keeps it
+//! open all the time, looks before and after the edit must do.
+//!
+//! Must not know: who asked for a name, leases of devices.
 
+use crate::sys;
 use hop_helper::proto::{Code, OpError};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
@@ -21,12 +26,16 @@ use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::time::Duration;
 
 const PATH: &str = "/etc/hosts";
 const START: &str = "# --- hopbox managed start ---";
 const END: &str = "# --- hopbox managed end ---";
 /// Largest file that is edited, in bytes.
 const SIZE_MAX: u64 = 1 << 20;
+/// How often and how long to wait for a moment in which nobody else has the file open.
+const LEASE_TRIES: usize = 10;
+const LEASE_PAUSE: Duration = Duration::from_millis(1);
 /// How often an edit is tried again because somebody else wrote meanwhile.
 const TRIES: usize = 4;
 
@@ -261,6 +270,7 @@ impl Hosts {
     ) -> Result<(), OpError> {
         for _ in 0..TRIES {
             let file = self.open()?;
+            hold(&file);
             let text = read(&file)?;
             let plan = plan(&text, entries, self.joined)?;
             if plan.edit == Edit::Nothing {
@@ -280,6 +290,7 @@ impl Hosts {
     /// Finishes an edit that was interrupted; false when the file is not what it left behind.
     pub fn redo(&mut self, journal: &Journal) -> Result<bool, OpError> {
         let file = self.open()?;
+        hold(&file);
         if !journal.fits(&read(&file)?) {
             return Ok(false);
         }
@@ -331,6 +342,16 @@ impl Hosts {
                 self.worked = true;
                 Ok(file)
             }
+        }
+    }
+}
+
+/// Until the file is closed nobody else opens it, if that can be had.
+fn hold(file: &File) {
+    for _ in 0..LEASE_TRIES {
+        match sys::lease(file) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LEASE_PAUSE),
+            _ => return,
         }
     }
 }

@@ -143,7 +143,7 @@ fn as_root() -> Result<(), String> {
         return Err("must run as root".to_string());
     }
     sys::umask(0o077);
-    Ok(())
+    sys::ignore_lease_breaks().map_err(|e| format!("ignore SIGIO: {e}"))
 }
 
 fn serve(options: Options) -> Result<End, String> {

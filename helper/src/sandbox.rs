@@ -147,6 +147,8 @@ const CALLS: &[c_long] = &[
     libc::SYS_madvise,
     libc::SYS_futex,
     libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
     libc::SYS_getrandom,
     libc::SYS_getpid,
     libc::SYS_gettid,

@@ -232,6 +232,22 @@ pub fn lock_record(file: &File) -> io::Result<()> {
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) }).map(|_| ())
 }
 
+/// Holds the file against everybody: until it is closed here, whoever opens it waits (for at most
+/// /proc/sys/fs/lease-break-time). Fails at once where another process has it open for writing.
+pub fn lease(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open for the duration of the call; the argument is a number.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(|_| ())
+}
+
+/// The kernel's word that somebody waits for a `lease` would end the process otherwise.
+pub fn ignore_lease_breaks() -> io::Result<()> {
+    // SAFETY: ignoring a signal installs no code.
+    match unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) } {
+        libc::SIG_ERR => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// One descriptor to wait for, and what came of it.
 pub struct Wait<'a> {
     pub fd: BorrowedFd<'a>,
@@ -372,10 +388,8 @@ pub fn netlink(timeout: Duration) -> io::Result<OwnedFd> {
     let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
     // SAFETY: raw was just opened and is owned by nobody else.
     let fd = unsafe { OwnedFd::from_raw_fd(raw) };
-    let time = libc::timeval {
-        tv_sec: timeout.as_secs() as libc::time_t,
-        tv_usec: timeout.subsec_micros() as libc::suseconds_t,
-    };
+    let time =
+        libc::timeval { tv_sec: timeout.as_secs() as _, tv_usec: timeout.subsec_micros() as _ };
     let mut bytes = time.tv_sec.to_ne_bytes().to_vec();
     bytes.extend(time.tv_usec.to_ne_bytes());
     for option in [libc::SO_RCVTIMEO, libc::SO_SNDTIMEO] {
