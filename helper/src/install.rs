@@ -130,7 +130,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     }
     // Only what is ours by its name; whatever else is there keeps its directory.
     let ours = |name: &str| {
-        let known = ["lock", "epoch"].contains(&name);
+        let known = ["lock", "epoch", "running"].contains(&name);
         known || name.starts_with("state.json") || name.starts_with("audit.log")
     };
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR] {

@@ -1,7 +1,8 @@
 //! hop-helper: the only part of hopbox that runs as root.
 //!
 //! Order of start: flags, root check, configuration, netlink, socket, state, reconciliation,
-//! signals, sandbox, ready, serve. Everything that can be refused is refused before the socket answers.
+//! signals, sandbox, ready, serve. Everything that can be refused is refused before the socket
+//! answers.
 #![deny(unsafe_code)]
 
 mod audit;
@@ -163,6 +164,7 @@ fn serve(options: Options) -> Result<End, String> {
     let state = state.unwrap_or_else(|| PathBuf::from(usual.0));
     let audit = audit.unwrap_or_else(|| Path::new(usual.1).join("audit.log"));
     let config = Config::load(&config_path, None)?;
+    let _alone = state::alone(Path::new(RUN_DIR))?;
     let links = Links::open().map_err(|e| format!("open netlink: {e}"))?;
     let netns = links.netns_cookie();
     let socket = match (passed, listen) {

@@ -152,6 +152,16 @@ pub fn own_dir(dir: &Path, mode: u32) -> Result<(), String> {
     Err(format!("{} must be a directory of root that nobody else can write", dir.display()))
 }
 
+/// There is one helper per machine, whatever its socket and state: a second one would take the
+/// names and routes of the first for left-overs. Lasts as long as the value.
+pub fn alone(dir: &Path) -> Result<File, String> {
+    own_dir(dir, 0o700)?;
+    let path = dir.join("running");
+    let file = create(&path, false).map_err(|e| format!("{}: {e}", path.display()))?;
+    sys::lock(&file).map_err(|_| "another helper runs on this machine".to_string())?;
+    Ok(file)
+}
+
 /// The marker of this boot: the text of a file that does not outlive it, made when missing.
 pub fn epoch(dir: &Path) -> Result<String, String> {
     own_dir(dir, 0o700)?;

@@ -619,6 +619,8 @@ fn a_wrong_start_is_refused() {
         assert_eq!(m.run_helper(&["--lisen"]).0, Some(2));
         m.start();
         assert!(m.run_helper(&["--listen", &socket]).1.contains("another helper"));
+        let elsewhere = ["--listen", "/run/elsewhere/a.sock", "--state", "/run/elsewhere/state"];
+        assert!(m.run_helper(&elsewhere).1.contains("another helper runs on this machine"));
         let mut client = Client::ready(m);
         client.ok("tun.list", json!({}));
         // A dead helper's socket is replaced.
