@@ -51,13 +51,7 @@ impl Door {
         let mut maker = std::fs::DirBuilder::new();
         maker.recursive(true).mode(0o700).create(directory)?;
         let path = directory.join(format!("{interface}.sock"));
-        let listener = match UnixListener::bind(&path) {
-            Err(e) if e.kind() == ErrorKind::AddrInUse && is_stale(&path) => {
-                std::fs::remove_file(&path)?;
-                UnixListener::bind(&path)?
-            }
-            other => other?,
-        };
+        let listener = listen(&path)?;
         listener.set_nonblocking(true)?;
         let watch = FileWatch::new(&path)?;
         Ok(Door { listener, watch, path, clients: Vec::new() })
@@ -253,7 +247,20 @@ fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
     buffer.extend_from_slice(bytes);
 }
 
-/// Nobody accepts at the socket.
-fn is_stale(path: &Path) -> bool {
-    matches!(UnixStream::connect(path), Err(e) if e.kind() == ErrorKind::ConnectionRefused)
+/// Listens before the name is there. wg(8) deletes every socket that refuses it, which would be ours
+/// between `bind` and `listen`, and a dead process's while we look at it.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    match UnixStream::connect(path) {
+        Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {}
+        Err(e) if e.kind() != ErrorKind::WouldBlock => return Err(e),
+        _ => return Err(ErrorKind::AddrInUse.into()),
+    }
+    // Does not end in .sock, so nobody takes it for an interface.
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    let listener = UnixListener::bind(&fresh)?;
+    let named = std::fs::rename(&fresh, path);
+    if named.is_err() {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    named.map(|()| listener)
 }
