@@ -6,8 +6,9 @@
 
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -68,19 +69,31 @@ impl End {
                 .args(["--pdeathsig", "KILL", "--"])
                 .args(program)
                 .env("WG_PROCESS_FOREGROUND", "1")
-                .env("LOG_LEVEL", "error")
+                .env("LOG_LEVEL", "verbose")
                 .stdin(Stdio::null())
                 .stdout(Stdio::null())
                 .stderr(Stdio::piped())
                 .spawn()
         });
         self.process = Some(child.expect("setpriv starts"));
-        self.host.until("wg show wg0");
+        self.await_socket();
         self.host.sh(&format!(
             "wg setconf wg0 /run/wg.conf && ip addr add {}/24 dev wg0 && \
              ip link set wg0 mtu 1420 up",
             self.inner
         ));
+    }
+
+    /// Waits until somebody listens for wg(8); ten seconds at most, and no longer than the engine
+    /// lives. wg(8) itself would delete a dead engine's socket, or, in a race, its successor's.
+    fn await_socket(&mut self) {
+        let end = Instant::now() + Duration::from_secs(10);
+        let listens = || UnixStream::connect("/var/run/wireguard/wg0.sock").is_ok();
+        while !self.host.run(listens) {
+            self.check_alive();
+            assert!(Instant::now() < end, "{:?} never became ready", self.engine);
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// kill -9.

@@ -1,6 +1,8 @@
 //! The record: a line per minute, and what may not grow.
 
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io::{BufRead, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -10,7 +12,7 @@ use crate::site::{End, Flows, Site};
 
 const HEADER: &str = "t_s,laptop_rss_kib,server_rss_kib,laptop_fds,server_fds,\
     sent,delivered,pings,gap_ms,fault_gap_ms,p50_us,p99_us,max_us,\
-    rekeys,roams,sleeps,tun_dropped,udp_errors";
+    rekeys,roams,sleeps,tun_dropped,udp_errors,laptop_drops,server_drops";
 
 /// What a process holds.
 #[derive(Clone, Copy)]
@@ -87,7 +89,7 @@ impl Record {
         self.pings = ping(&site.laptop.host, self.row_s);
         let both = |count: fn(&Host) -> u64| count(&site.laptop.host) + count(&site.server.host);
         let line = format!(
-            "{t_s},{},{},{},{},{},{},{pings},{},{},{},{},{max},{},{},{},{},{}",
+            "{t_s},{},{},{},{},{},{},{pings},{},{},{},{},{max},{},{},{},{},{},{},{}",
             a.rss_kib,
             b.rss_kib,
             a.fds,
@@ -103,6 +105,8 @@ impl Record {
             row.sleeps,
             both(tun_dropped),
             both(udp_errors),
+            drops(&site.laptop.host),
+            drops(&site.server.host),
         );
         println!("{line}");
         let _ = writeln!(self.text, "{line}");
@@ -155,6 +159,25 @@ fn tun_dropped(host: &Host) -> u64 {
 /// Datagrams that the system dropped before anybody read them, tunnelled or not.
 fn udp_errors(host: &Host) -> u64 {
     sum(&host.sh("awk '$1 == \"Udp:\" && $2 ~ /[0-9]/ {print $4}' /proc/net/snmp"))
+}
+
+/// What the engine dropped so far, "reason=count" with a space between.
+fn drops(host: &Host) -> String {
+    let told = host.run(|| -> std::io::Result<String> {
+        let mut stream = UnixStream::connect("/var/run/wireguard/wg0.sock")?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"drops=1\n\n")?;
+        let mut lines = Vec::new();
+        for line in BufReader::new(stream).lines().take(200) {
+            match line? {
+                line if line.is_empty() => break,
+                line if line.ends_with("=0") => {}
+                line => lines.push(line),
+            }
+        }
+        Ok(lines.join(" "))
+    });
+    told.unwrap_or_else(|e| e.to_string())
 }
 
 fn sum(text: &str) -> u64 {
