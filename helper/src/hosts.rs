@@ -22,7 +22,7 @@ use crate::sys;
 use hop_helper::proto::{Code, OpError};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -34,7 +34,7 @@ const END: &str = "# --- hopbox managed end ---";
 /// Largest file that is edited, in bytes.
 const SIZE_MAX: u64 = 1 << 20;
 /// How often and how long to wait for a moment in which nobody else has the file open.
-const LEASE_TRIES: usize = 10;
+const LEASE_TRIES: usize = 5;
 const LEASE_PAUSE: Duration = Duration::from_millis(1);
 /// How often an edit is tried again because somebody else wrote meanwhile.
 const TRIES: usize = 4;
@@ -270,15 +270,17 @@ impl Hosts {
     ) -> Result<(), OpError> {
         for _ in 0..TRIES {
             let file = self.open()?;
-            hold(&file);
-            let text = read(&file)?;
-            let plan = plan(&text, entries, self.joined)?;
-            if plan.edit == Edit::Nothing {
-                self.joined = plan.joined;
+            let first = plan(&read(&file)?, entries, self.joined)?;
+            if first.edit == Edit::Nothing {
+                self.joined = first.joined;
                 return Ok(());
             }
+            let held = hold(&file);
+            let text = read(&file)?;
+            let plan = plan(&text, entries, self.joined)?;
             if unchanged(&file, text.len())? {
                 keep(Journal::of(&text, &plan.edit), plan.joined)?;
+                let write = if held { write } else { write_beside_others };
                 write(&file, text.len(), &plan.edit).map_err(|e| failed("write", &e))?;
                 self.joined = plan.joined;
             }
@@ -346,14 +348,49 @@ impl Hosts {
     }
 }
 
-/// Until the file is closed nobody else opens it, if that can be had.
-fn hold(file: &File) {
+/// Until the file is closed nobody else opens it; false where that cannot be had, also because
+/// somebody keeps it open for reading. Nobody gets us to wait for long.
+fn hold(file: &File) -> bool {
     for _ in 0..LEASE_TRIES {
         match sys::lease(file) {
+            Ok(()) => return true,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(LEASE_PAUSE),
-            _ => return,
+            Err(_) => return false,
         }
     }
+    false
+}
+
+/// As `write`, while others may append: the file grows at its end alone, in one call, and is never
+/// cut. What was meant to be cut off stays as blank lines.
+fn write_beside_others(file: &File, len: usize, edit: &Edit) -> io::Result<()> {
+    match edit {
+        Edit::Nothing => return Ok(()),
+        Edit::Tail { at, bytes, .. } => {
+            let more = (at + bytes.len()).saturating_sub(len);
+            append_line(file, &vec![b'\n'; more])?;
+            // Longer than that, and somebody was there before us: the next look finds another way.
+            if file.metadata()?.len() == (len + more) as u64 {
+                file.write_all_at(bytes, *at as u64)?;
+            }
+        }
+        Edit::Move { bytes, blank } => {
+            append_line(file, bytes)?;
+            file.sync_all()?;
+            file.write_all_at(&vec![b'\n'; blank.len()], blank.start as u64)?;
+        }
+    }
+    file.sync_all()
+}
+
+fn append_line(file: &File, bytes: &[u8]) -> io::Result<()> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut end = OpenOptions::new().append(true).custom_flags(flags).open(PATH)?;
+    let (ours, theirs) = (file.metadata()?, end.metadata()?);
+    if (ours.dev(), ours.ino()) != (theirs.dev(), theirs.ino()) || bytes.is_empty() {
+        return Ok(());
+    }
+    end.write_all(bytes)
 }
 
 fn failed(step: &str, e: &io::Error) -> OpError {
@@ -361,7 +398,8 @@ fn failed(step: &str, e: &io::Error) -> OpError {
 }
 
 fn read(file: &File) -> Result<Vec<u8>, OpError> {
-    let mut text = Vec::new();
+    let (mut text, mut file) = (Vec::new(), file);
+    file.seek(SeekFrom::Start(0)).map_err(|e| failed("read", &e))?;
     file.take(SIZE_MAX + 1).read_to_end(&mut text).map_err(|e| failed("read", &e))?;
     if text.len() as u64 > SIZE_MAX || text.contains(&0) {
         let why = format!("{PATH} is too large or not a text file; it is left alone");

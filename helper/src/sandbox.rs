@@ -109,7 +109,9 @@ fn landlock(rooms: &Rooms) -> std::io::Result<u32> {
 }
 
 fn open_path(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)
+    // With musl std takes O_PATH for an access mode and drops it: then a pipe must not hang us.
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 /// Calls that are allowed whatever their arguments. Not among them, on purpose: recvmsg (it

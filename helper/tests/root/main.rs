@@ -757,60 +757,68 @@ fn hosts_that_is_no_plain_file_is_left_alone() {
 /// others write into it stays.
 #[test]
 fn readers_and_writers_of_hosts_are_not_disturbed() {
-    in_namespace("readers_and_writers_of_hosts_are_not_disturbed", |m| {
-        let prefix: String = (0..50).map(|n| format!("192.0.2.{n} admin-{n}\n")).collect();
-        m.set_hosts(&prefix);
-        m.start();
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        let going = || !stop.load(std::sync::atomic::Ordering::Relaxed);
-        let machine: &machine::Machine = m;
-        std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                let mut reads = 0;
-                while going() {
-                    assert!(machine.hosts().starts_with(&prefix), "a changed prefix");
-                    reads += 1;
-                }
-                reads
-            });
-            let writer = scope.spawn(|| {
-                let mut lines = 0;
-                while going() && lines < 200 {
-                    let mut file =
-                        std::fs::OpenOptions::new().append(true).open("/etc/hosts").unwrap();
-                    writeln!(file, "198.51.100.1 by-another-{lines}").unwrap();
-                    lines += 1;
-                    pause(3);
-                }
-                lines
-            });
-            let users: Vec<_> = (0..4)
-                .map(|user| {
-                    scope.spawn(move || {
-                        let mut client = Client::ready(machine);
-                        for n in 0..60 {
-                            let name = format!("user{user}-{}.hop", n % 3);
-                            let add = json!({"name": name, "ip": format!("10.10.{user}.2")});
-                            // Too much of a crowd is an error, and no damage.
-                            client.code("hosts.add", add);
-                            client.code("hosts.remove", json!({"name": name}));
-                        }
-                    })
-                })
-                .collect();
-            users.into_iter().for_each(|user| user.join().unwrap());
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            let (reads, lines) = (reader.join().unwrap(), writer.join().unwrap());
-            assert!(reads > 100, "{reads} reads");
-            let hosts = machine.hosts();
-            for n in 0..lines {
-                assert!(hosts.contains(&format!("by-another-{n}\n")), "line {n} is lost");
+    in_namespace("readers_and_writers_of_hosts_are_not_disturbed", |m| crowd(m, false));
+}
+
+/// The same while somebody keeps the file open, so that the helper cannot have it alone.
+#[test]
+fn nor_are_they_when_somebody_keeps_it_open() {
+    in_namespace("nor_are_they_when_somebody_keeps_it_open", |m| crowd(m, true));
+}
+
+fn crowd(m: &mut machine::Machine, kept_open: bool) {
+    let prefix: String = (0..50).map(|n| format!("192.0.2.{n} admin-{n}\n")).collect();
+    m.set_hosts(&prefix);
+    let _kept = kept_open.then(|| std::fs::File::open("/etc/hosts").unwrap());
+    m.start();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let going = || !stop.load(std::sync::atomic::Ordering::Relaxed);
+    let machine: &machine::Machine = m;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            while going() {
+                assert!(machine.hosts().starts_with(&prefix), "a changed prefix");
+                reads += 1;
             }
+            reads
         });
-        m.hang_up();
-        assert!(!m.hosts().contains(".hop"), "{}", m.hosts());
-        m.stop();
+        let writer = scope.spawn(|| {
+            let mut lines = 0;
+            while going() && lines < 200 {
+                let mut file = std::fs::OpenOptions::new().append(true).open("/etc/hosts").unwrap();
+                writeln!(file, "198.51.100.1 by-another-{lines}").unwrap();
+                lines += 1;
+                pause(3);
+            }
+            lines
+        });
+        let users: Vec<_> = (0..4)
+            .map(|user| {
+                scope.spawn(move || {
+                    let mut client = Client::ready(machine);
+                    for n in 0..60 {
+                        let name = format!("user{user}-{}.hop", n % 3);
+                        let add = json!({"name": name, "ip": format!("10.10.{user}.2")});
+                        // Too much of a crowd is an error, and no damage.
+                        client.code("hosts.add", add);
+                        client.code("hosts.remove", json!({"name": name}));
+                    }
+                })
+            })
+            .collect();
+        users.into_iter().for_each(|user| user.join().unwrap());
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let (reads, lines) = (reader.join().unwrap(), writer.join().unwrap());
+        assert!(reads > 100, "{reads} reads");
+        let hosts = machine.hosts();
+        for n in 0..lines {
+            assert!(hosts.contains(&format!("by-another-{n}\n")), "line {n} is lost");
+        }
     });
+    m.hang_up();
+    assert!(!m.hosts().contains(".hop"), "{}", m.hosts());
+    m.stop();
 }
 
 /// K5, A11, O10: what is missing is named; what does not exist cannot be guessed.

@@ -355,10 +355,12 @@ fn killed_at_every_call(m: &mut Machine, before: &str) {
     for call in calls {
         // More than any course has.
         let last = (1..100).take_while(|nth| course(m, before, "a.hop", call, *nth)).count();
-        assert!(last > 0, "{call} was never called");
+        // Other C libraries open and rename by other calls.
+        let others = cfg!(not(target_env = "gnu")) && matches!(call, "openat" | "rename");
+        assert!(last > 0 || others, "{call} was never called");
         kills += last;
     }
-    assert!(kills > 50, "only {kills} kills");
+    assert!(kills > 40, "only {kills} kills");
 }
 
 #[test]
