@@ -247,8 +247,8 @@ fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
     buffer.extend_from_slice(bytes);
 }
 
-/// Listens before the name is there. wg(8) deletes every socket that refuses it, which would be ours
-/// between `bind` and `listen`, and a dead process's while we look at it.
+/// Listens before the name is there. wg(8) deletes every socket that refuses it, which would be
+/// ours between `bind` and `listen`, and a dead process's while we look at it.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     match UnixStream::connect(path) {
         Err(e) if matches!(e.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => {}
@@ -263,4 +263,44 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
         let _ = std::fs::remove_file(&fresh);
     }
     named.map(|()| listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+    #[test]
+    fn the_socket_of_a_dead_process_is_replaced_in_one_step() {
+        let directory = std::env::temp_dir().join(format!("hop-door-{}", std::process::id()));
+        std::fs::create_dir(&directory).expect("a directory");
+        // Closed, and yet its name stays.
+        drop(UnixListener::bind(directory.join("wg0.sock")).expect("a stale socket"));
+        let watch = Inotify::init(InitFlags::IN_NONBLOCK).expect("inotify");
+        let what = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_TO;
+        watch.add_watch(&directory, what).expect("a watch");
+        let door = Door::open(&directory, "wg0").expect("opens");
+        let events = watch.read_events().expect("events");
+        let seen = |e: &&nix::sys::inotify::InotifyEvent| {
+            e.name.as_ref().is_some_and(|name| name == "wg0.sock")
+        };
+        let seen: Vec<_> = events.iter().filter(seen).map(|e| e.mask).collect();
+        // Neither missing for a moment, nor there before somebody listens.
+        assert_eq!(seen, [AddWatchFlags::IN_MOVED_TO]);
+        drop(door);
+        std::fs::remove_dir(&directory).expect("no file stays");
+    }
+
+    #[test]
+    fn a_socket_with_somebody_behind_it_is_left_alone() {
+        let directory = std::env::temp_dir().join(format!("hop-door-taken-{}", std::process::id()));
+        let first = Door::open(&directory, "wg0").expect("opens");
+        let second = Door::open(&directory, "wg0").err().map(|e| e.kind());
+        assert_eq!(second, Some(ErrorKind::AddrInUse));
+        assert!(UnixStream::connect(directory.join("wg0.sock")).is_ok());
+        drop(first);
+        let left = std::fs::read_dir(&directory).expect("a directory").count();
+        assert_eq!(left, 0, "no file stays");
+        let _ = std::fs::remove_dir_all(&directory);
+    }
 }
