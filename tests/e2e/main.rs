@@ -1,5 +1,14 @@
 //! Real devices, real sockets, and strangers at the other end. Needs root.
+//!
+//! Comments name the rules (R…) that a test shows, the scenario (E…), and the place in the kernel's
+//! own list of scenarios (netns 1–37) where it has one.
 
+mod base;
+mod capture;
+mod ecn;
 mod interop;
+mod mtu;
 mod netns;
+mod roaming;
+mod traffic;
 mod tunnel;

@@ -6,13 +6,16 @@
 use std::io::Read;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
 type Job = Box<dyn FnOnce() + Send>;
+
+/// Tests that measure take the machine for themselves; all others share it.
+static MACHINE: RwLock<()> = RwLock::new(());
 
 /// One machine on the test's own network.
 pub struct Host {
@@ -28,7 +31,7 @@ pub fn unable() -> Option<String> {
     } else if !Path::new("/dev/net/tun").exists() {
         "needs /dev/net/tun".to_string()
     } else {
-        let missing = ["ip", "wg", "wireguard-go", "ping", "setpriv"]
+        let missing = ["ip", "nft", "wg", "wg-quick", "wireguard-go", "ping", "setpriv", "bash"]
             .into_iter()
             .filter(|c| !sh_ok(&format!("command -v {c}")))
             .collect::<Vec<_>>();
@@ -50,7 +53,28 @@ macro_rules! need_root {
             println!("SKIP {}: {why}", $name);
             return;
         }
+        let _machine = $crate::netns::shared();
     };
+}
+
+/// Like [`need_root`], with no other test of this program beside this one.
+#[macro_export]
+macro_rules! need_machine {
+    ($name:expr) => {
+        if let Some(why) = $crate::netns::unable() {
+            println!("SKIP {}: {why}", $name);
+            return;
+        }
+        let _machine = $crate::netns::alone();
+    };
+}
+
+pub fn shared() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn sh_ok(script: &str) -> bool {
@@ -84,11 +108,47 @@ impl Host {
 
     /// Joins two hosts by a veth pair: `wan` on both sides.
     pub fn join(&self, other: &Host) {
+        self.join_as("wan", other, "wan");
+    }
+
+    /// Joins two hosts by a veth pair with these names, without duplicate address detection.
+    pub fn join_as(&self, mine: &str, other: &Host, theirs: &str) {
         self.sh(&format!(
-            "ip link add wan type veth peer name wan netns {} && ip link set wan up",
-            other.tid
+            "ip link add {mine} type veth peer name {theirs} netns {} && {}",
+            other.tid,
+            up(mine)
         ));
-        other.sh("ip link set wan up");
+        other.sh(&up(theirs));
+    }
+
+    /// Moves an interface to another host; the program behind it stays.
+    pub fn move_link(&self, link: &str, other: &Host) {
+        self.sh(&format!("ip link set {link} netns {}", other.tid));
+    }
+
+    /// Loads a ruleset of nft(8), which wants a new line before a second closing brace.
+    pub fn nft(&self, rules: &str) {
+        let rules = rules.replace("; } }", ";\n}\n}");
+        self.run(move || std::fs::write("/run/rules.nft", rules)).unwrap();
+        self.sh("nft -f /run/rules.nft");
+    }
+
+    /// Packets that the named counter of table `inet t` has seen.
+    pub fn counted(&self, counter: &str) -> u64 {
+        let text = self.sh(&format!("nft list counter inet t {counter}"));
+        let mut words = text.split_whitespace().skip_while(|w| *w != "packets").skip(1);
+        words.next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{counter}: {text}"))
+    }
+
+    /// `count` pings in quick succession, each answered.
+    pub fn ping(&self, count: u32, to: &str) {
+        self.sh(&format!("ping -n -q -c {count} -i 0.02 -W 2 {to}"));
+    }
+
+    /// One ping that is not answered; what ping(8) says.
+    pub fn no_ping(&self, to: &str) -> String {
+        let said = self.try_sh(&format!("ping -n -c 1 -W 1 {to}"));
+        said.err().unwrap_or_else(|| panic!("{}: {to} must not answer", self.name))
     }
 
     /// Runs `job` on this host.
@@ -149,6 +209,10 @@ impl Host {
     }
 }
 
+fn up(link: &str) -> String {
+    format!("echo 0 >/proc/sys/net/ipv6/conf/{link}/accept_dad; ip link set {link} up")
+}
+
 fn enter() -> nix::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
     let none: Option<&str> = None;
@@ -162,6 +226,13 @@ fn enter() -> nix::Result<()> {
 pub struct Running(Child);
 
 impl Running {
+    /// Resident memory in KiB.
+    pub fn rss_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("a live process");
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     pub fn is_running(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
     }
