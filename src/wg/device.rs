@@ -198,6 +198,9 @@ impl Device {
             return Err(Drop::NoPrivateKey);
         }
         peer.reachable()?;
+        if peer.would_loop(view.dst, &buf[HEADROOM..HEADROOM + view.len]) {
+            return Err(Drop::RoutingLoop);
+        }
         let mut env = Env { now, shared: &mut self.shared, sink };
         let sealed = peer.send_data(&mut env, buf, len, view.ecn);
         Self::reschedule(&mut self.agenda, peer);
@@ -209,9 +212,8 @@ impl Device {
 
     /// Lets a local program fail fast instead of waiting (R75), at a bounded rate.
     fn tell_unreachable(&mut self, now: Now, packet: Option<&[u8]>, sink: &mut dyn Sink) {
-        if let Some(error) = packet.and_then(ip::unreachable)
-            && self.shared.icmp.take(now.boot, ICMP_PER_SECOND, ICMP_BURST)
-        {
+        let Some(error) = packet.and_then(ip::unreachable) else { return };
+        if self.shared.icmp.take(now.boot, ICMP_PER_SECOND, ICMP_BURST) {
             sink.to_tun(&error);
         }
     }

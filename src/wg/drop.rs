@@ -53,6 +53,8 @@ pub enum Drop {
     NoEndpoint,
     /// The peer's public key has low order: nothing is ever sent to it (R14).
     PeerLowOrder,
+    /// The way to the peer's endpoint leads into the tunnel to this very peer.
+    RoutingLoop,
     /// Pushed out of the staging queue by newer packets (R42).
     StagedOverflow,
     /// Staged packets given up with the handshake, or purged by a stop (R65, R95).
@@ -73,7 +75,7 @@ pub enum Drop {
 }
 
 /// All reasons, in the order of the counters, with their stable names.
-const NAMES: [(Drop, &str); 30] = [
+const NAMES: [(Drop, &str); 31] = [
     (Drop::Malformed, "malformed"),
     (Drop::NotRunning, "not_running"),
     (Drop::NoPrivateKey, "no_private_key"),
@@ -96,6 +98,7 @@ const NAMES: [(Drop, &str); 30] = [
     (Drop::NoRoute, "no_route"),
     (Drop::NoEndpoint, "no_endpoint"),
     (Drop::PeerLowOrder, "peer_low_order"),
+    (Drop::RoutingLoop, "routing_loop"),
     (Drop::StagedOverflow, "staged_overflow"),
     (Drop::StagedPurged, "staged_purged"),
     (Drop::TunMalformed, "tun_malformed"),

@@ -53,6 +53,30 @@ pub fn view(packet: &[u8]) -> Option<View> {
     }
 }
 
+/// What a UDP datagram carries, or the first fragment of one; `None` for anything else.
+pub fn udp_payload(packet: &[u8]) -> Option<&[u8]> {
+    const UDP: u8 = 17;
+    const UDP_HEADER: usize = 8;
+    const FRAGMENT: u8 = 44;
+    let (protocol, offset, header) = match packet.first()? >> 4 {
+        4 => {
+            let h = packet.first_chunk::<V4_HEADER>()?;
+            let offset = u16::from_be_bytes([h[6], h[7]]) & 0x1fff;
+            (h[9], offset, usize::from(h[0] & 15) * 4)
+        }
+        6 if *packet.get(6)? == FRAGMENT => {
+            let h = packet.get(V6_HEADER..)?.first_chunk::<8>()?;
+            (h[0], u16::from_be_bytes([h[2], h[3]]) >> 3, V6_HEADER + 8)
+        }
+        6 => (*packet.get(6)?, 0, V6_HEADER),
+        _ => return None,
+    };
+    if protocol != UDP || offset != 0 {
+        return None;
+    }
+    packet.get(header + UDP_HEADER..)
+}
+
 /// ECN of the outer packet for an inner packet with `inner` (R81, RFC 6040 compatibility mode as
 /// the kernel has it): the inner code point, with CE sent as ECT(0).
 pub fn ecn_encapsulate(inner: u8) -> u8 {

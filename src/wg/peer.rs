@@ -3,7 +3,7 @@
 //! Knows nothing of other peers and nothing of routing; the device decides which peer a packet
 //! belongs to. Everything a peer needs from around it comes in an [`Env`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::consts::*;
@@ -118,6 +118,15 @@ impl Peer {
             return Err(Drop::PeerLowOrder);
         }
         self.endpoint.map(|_| ()).ok_or(Drop::NoEndpoint)
+    }
+
+    /// Is `packet`, on its way to this peer, one of our own datagrams to it? It would be wrapped
+    /// again and again. Only a datagram of the same session is refused: a peer reached through
+    /// another one, or another WireGuard behind us with the same server, are as they should be.
+    pub fn would_loop(&self, dst: IpAddr, packet: &[u8]) -> bool {
+        self.endpoint.is_some_and(|e| e.remote.ip() == dst)
+            && ip::udp_payload(packet)
+                .is_some_and(|d| self.keys.current_ref().is_some_and(|s| s.sealed(d)))
     }
 
     /// Seals the inner packet at `buf[16..16 + len]` in place. `None`: it was staged and a

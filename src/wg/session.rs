@@ -72,6 +72,12 @@ impl Session {
         Ok(DATA_HEADER_LEN + len + TAG_LEN)
     }
 
+    /// Is this a datagram of ours?
+    pub fn sealed(&self, datagram: &[u8]) -> bool {
+        let header = DataHeader { receiver: self.remote, counter: 0 }.write();
+        datagram.len() >= DATA_MIN_LEN && datagram[..8] == header[..8]
+    }
+
     /// Opens a whole data message in place: on success the plaintext is `buf[16..16 + n]`. The
     /// window moves only after the tag verified (R55).
     pub fn open(&mut self, now: Time, counter: u64, buf: &mut [u8]) -> Result<usize, Drop> {

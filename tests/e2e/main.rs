@@ -7,6 +7,7 @@ mod base;
 mod capture;
 mod ecn;
 mod interop;
+mod loops;
 mod mtu;
 mod netns;
 mod roaming;

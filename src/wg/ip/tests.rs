@@ -410,3 +410,24 @@ fn any_bytes_are_survived() {
         }
     }
 }
+
+#[test]
+fn udp_payloads_are_found_and_fragments_are_not() {
+    let udp = [&[0u8; 8][..], b"WG"].concat();
+    assert_eq!(udp_payload(&v4(17, &udp)), Some(&b"WG"[..]));
+    assert_eq!(udp_payload(&v6(17, &udp)), Some(&b"WG"[..]));
+    assert_eq!(udp_payload(&v4(6, &udp)), None);
+    assert_eq!(udp_payload(&v6(6, &udp)), None);
+    // More fragments follow; this is one of those.
+    let (mut first, mut later) = (v4(17, &udp), v4(17, &udp));
+    first[6] = 0x20;
+    later[7] = 1;
+    assert_eq!((udp_payload(&first), udp_payload(&later)), (Some(&b"WG"[..]), None));
+    let fragment = |offset: u8| v6(44, &[&[17, 0, 0, offset, 0, 0, 0, 0][..], &udp].concat());
+    assert_eq!((udp_payload(&fragment(1)), udp_payload(&fragment(8))), (Some(&b"WG"[..]), None));
+    for whole in [v4(17, &udp), v6(17, &udp), fragment(0)] {
+        for len in 0..whole.len() - 2 {
+            assert_eq!(udp_payload(&whole[..len]), None, "{len}");
+        }
+    }
+}
