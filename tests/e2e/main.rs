@@ -5,6 +5,7 @@
 
 mod base;
 mod capture;
+mod configuration;
 mod ecn;
 mod interop;
 mod loops;
@@ -13,6 +14,7 @@ mod nat;
 mod netns;
 mod policy;
 mod quick;
+mod quiet;
 mod roaming;
 mod sticky;
 mod traffic;
