@@ -7,6 +7,8 @@ mod base;
 mod capture;
 mod configuration;
 mod ecn;
+mod flood;
+mod flooder;
 mod interop;
 mod loops;
 mod mtu;
