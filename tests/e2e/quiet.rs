@@ -19,21 +19,27 @@ fn types(seen: &mut Capture) -> Vec<u8> {
 fn an_idle_pair_is_silent_after_the_last_keepalive() {
     // R68 R69: who received last confirms after 10 s; nothing answers that, and nothing follows.
     need_root!("an_idle_pair_is_silent_after_the_last_keepalive");
-    for b in [Engine::Hop, Engine::WireguardGo] {
-        let p = Pair::new(Engine::Hop, b, Outer::V4, true);
-        p.a.ping(3, "10.10.0.2");
-        // One way: a's packet is not answered by anything but a keepalive.
-        p.a.sh("echo >/dev/udp/10.10.0.2/9 || bash -c 'echo >/dev/udp/10.10.0.2/9'");
-        std::thread::sleep(Duration::from_millis(500));
-        let mut seen = Capture::start(&p.b);
-        std::thread::sleep(Duration::from_millis(8500));
-        assert_eq!(types(&mut seen), NOTHING, "{b:?}: before 10 s");
-        std::thread::sleep(Duration::from_millis(2500));
-        let late = types(&mut seen);
-        assert!(late.len() <= 2 && late.iter().all(|t| *t == 4), "{b:?}: keepalives: {late:?}");
-        std::thread::sleep(Duration::from_millis(2500));
-        assert_eq!(types(&mut seen), NOTHING, "{b:?}: silent");
-    }
+    std::thread::scope(|s| {
+        for b in [Engine::Hop, Engine::WireguardGo] {
+            s.spawn(move || falls_silent(b));
+        }
+    });
+}
+
+fn falls_silent(b: Engine) {
+    let p = Pair::new(Engine::Hop, b, Outer::V4, true);
+    p.a.ping(3, "10.10.0.2");
+    // One way: a's packet is not answered by anything but a keepalive.
+    p.a.sh("bash -c 'echo >/dev/udp/10.10.0.2/9'");
+    std::thread::sleep(Duration::from_millis(500));
+    let mut seen = Capture::start(&p.b);
+    std::thread::sleep(Duration::from_millis(8500));
+    assert_eq!(types(&mut seen), NOTHING, "{b:?}: before 10 s");
+    std::thread::sleep(Duration::from_millis(2500));
+    let late = types(&mut seen);
+    assert!(late.len() <= 2 && late.iter().all(|t| *t == 4), "{b:?}: keepalives: {late:?}");
+    std::thread::sleep(Duration::from_millis(2500));
+    assert_eq!(types(&mut seen), NOTHING, "{b:?}: silent");
 }
 
 #[test]
