@@ -85,11 +85,11 @@ uninstall:
 	-rmdir "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(DOCDIR)"
 
 # Minutes with libFuzzer: each target for FUZZ_S seconds; what runs code that the committed corpus
-# does not is added to it. Crashing inputs are left in $(FUZZ_OUT)/crashes.
+# does not is added to it, in as few files as do. Crashing inputs are left in $(FUZZ_OUT)/crashes.
 FUZZ_S       ?= 60
 FUZZ_TARGETS ?= $(basename $(notdir $(wildcard tests/fuzz/fuzz_targets/*.rs)))
 FUZZ_OUT      = $(abspath $(CARGO_TARGET_DIR))/fuzz
-FUZZ_RUN      = $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none \
+FUZZ_RUN      = $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none --release \
 	--target-dir $(FUZZ_OUT)
 
 fuzz:
@@ -101,7 +101,8 @@ fuzz:
 		mkdir -p $(FUZZ_OUT)/corpus/$$t $(FUZZ_OUT)/crashes/$$t; \
 		$(FUZZ_RUN) $$t $(FUZZ_OUT)/corpus/$$t tests/fuzz/corpus/$$t -- -max_total_time=$(FUZZ_S) \
 			-max_len=1600 -timeout=20 -artifact_prefix=$(FUZZ_OUT)/crashes/$$t/; \
-		$(FUZZ_RUN) $$t tests/fuzz/corpus/$$t $(FUZZ_OUT)/corpus/$$t -- -merge=1 -use_counters=0; \
+		$(FUZZ_RUN) $$t tests/fuzz/corpus/$$t $(FUZZ_OUT)/corpus/$$t -- \
+			-set_cover_merge=1 -use_counters=0 -max_len=1600; \
 	done
 
 clean:

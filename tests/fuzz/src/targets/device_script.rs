@@ -72,7 +72,11 @@ impl Script {
             0..24 => (0..=b.below(6)).for_each(|n| self.send(dev, peer, 40 * n)),
             24..36 => self.s.run(u64::from(b.u16()) * 5 * MS),
             36..48 => self.s.run(u64::from(b.u8()) * SEC),
-            48..52 => self.s.run_coarse(u64::from(b.u8()) * SEC),
+            48..52 => {
+                self.s.run_coarse(u64::from(b.u8()) * SEC);
+                // A handshake whose last retry was due meanwhile is given up only now.
+                self.active = [self.s.now; 2];
+            }
             52..56 => self.sleep(dev, u64::from(b.u8()) * 3 * SEC),
             56..80 => self.attack(dev, b),
             80..90 => self.network(dev, peer, b),

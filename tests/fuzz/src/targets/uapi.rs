@@ -50,9 +50,24 @@ pub fn uapi(data: &[u8]) {
                 assert!(code > 0);
                 assert_eq!(told(t), before, "refused with {code}, and yet something changed");
             }
-            Ok(()) => round(t),
+            Ok(()) => {
+                kept(text, &told(t));
+                round(t);
+            }
         }
     });
+}
+
+/// The interval of a single peer is what was asked for last.
+fn kept(text: &str, told: &str) {
+    let lines: Vec<&str> = text.split('\n').take_while(|l| !l.is_empty()).collect();
+    let all = |key: &str| lines.iter().filter_map(|l| l.strip_prefix(key)).collect::<Vec<_>>();
+    let asked = all("persistent_keepalive_interval=");
+    let plain = all("public_key=").len() == 1 && all("remove=").is_empty();
+    if let (true, Some(last), true) = (plain, asked.last(), told.contains("public_key=")) {
+        let seconds: u16 = last.parse().expect("taken as a number");
+        assert!(told.contains(&format!("persistent_keepalive_interval={seconds}\n")));
+    }
 }
 
 fn round(t: &Tunnel) {
