@@ -65,7 +65,7 @@ impl Table {
         (timer == Timer::Retransmit).then_some(Retry::Again)
     }
 
-    /// The extensions: nothing initiates while RT is armed, and a wish that comes too early arms it.
+    /// The extensions: nothing initiates while RT is armed; a wish that comes too early arms it.
     fn may_initiate(&mut self, t: u64, j: u64) -> bool {
         let early = self.sent.is_some_and(|s| t - s < 5 * S);
         let may = self.rt.is_none() && !early;
