@@ -235,6 +235,95 @@ fn rule_ids_in_comments_are_rules() {
 }
 
 #[test]
+fn every_rule_has_its_place_in_the_source_and_a_test() {
+    let (mut source, mut tests) = (BTreeSet::new(), BTreeSet::new());
+    let mut all = files("src", ".rs");
+    all.extend(files("tests", ".rs"));
+    for path in all {
+        let text = read(&path);
+        let code = if is_test(&path) { "" } else { without_tests(&text) };
+        source.extend(ids_in_comments(code));
+        tests.extend(ids_in_comments(&text[code.len()..]));
+    }
+    let missing = |seen: &BTreeSet<u32>| -> Vec<String> {
+        (1..=101).filter(|r| !seen.contains(r)).map(|r| format!("R{r}")).collect()
+    };
+    none("rules that no source names", missing(&source));
+    none("rules that no test names", missing(&tests));
+}
+
+// R98
+#[test]
+fn randomness_outside_tests_is_the_systems_alone() {
+    let mut found = Vec::new();
+    for path in files("src", ".rs").into_iter().filter(|path| !is_test(path)) {
+        let text = read(&path);
+        if path != Path::new("src/tunnel/entropy.rs")
+            && without_tests(&text).contains("Entropy for")
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    none("another source of randomness", found);
+}
+
+// R99
+#[test]
+fn what_holds_secrets_cannot_be_printed() {
+    let holders = [
+        "Secret",
+        "Identity",
+        "Remote",
+        "Initiated",
+        "Claimed",
+        "Consumed",
+        "SessionKeys",
+        "Aead",
+        "Session",
+        "Keys",
+        "Transcript",
+        "Checker",
+        "Jar",
+        "Shared",
+        "Peer",
+        "Device",
+        "PeerUpdate",
+        "PeerStatus",
+        "Config",
+        "PeerConfig",
+        "HostConfig",
+        "AgentConfig",
+    ];
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for path in
+        ["src/wg", "src/tunnel", "src/host", "src/agent"].iter().flat_map(|d| files(d, ".rs"))
+    {
+        let text = read(&path);
+        let mut derived = String::new();
+        for line in text.lines() {
+            let name = line.trim_start().strip_prefix("pub ").unwrap_or(line.trim_start());
+            let name = name.strip_prefix("struct ").unwrap_or("");
+            let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap_or("");
+            if let Some(holder) = holders.iter().find(|h| **h == name) {
+                seen.insert(*holder);
+                if derived.contains("Debug") {
+                    found.push(format!("{}: {name} has Debug", path.display()));
+                }
+            }
+            let line = line.trim_start();
+            if line.starts_with("#[derive") {
+                derived = line.to_string();
+            } else if !line.starts_with('#') && !line.starts_with("//") {
+                derived.clear();
+            }
+        }
+    }
+    none("secrets that can be printed", found);
+    assert_eq!(seen.len(), holders.len(), "every holder was found: {seen:?}");
+}
+
+#[test]
 fn every_crate_of_the_lock_file_has_its_reason() {
     let ledger = read("CONTRIBUTING.md");
     let lock = read("Cargo.lock");

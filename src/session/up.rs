@@ -332,8 +332,8 @@ fn ask(client: &Client, enough: &AtomicBool) -> Result<Health, CallError> {
     }
 }
 
-/// The VPS's address. A name is asked for in its own thread: the system's resolver has no limit
-/// of ours and no way to be interrupted.
+/// The VPS's address, which the protocol never looks up itself (R93). A name is asked for in its
+/// own thread: the system's resolver has no limit of ours and no way to be interrupted.
 fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<SocketAddr, Trouble> {
     let (name, port) = (host.endpoint.host.clone(), host.endpoint.port);
     if let Ok(ip) = name.parse() {

@@ -22,3 +22,19 @@ impl wg::Entropy for System {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wg::Entropy;
+
+    #[test]
+    fn nothing_is_filled_before_the_generator_was_asked_once() {
+        // R97: there is no System without a successful read; later reads differ.
+        let mut system = System::new().expect("a seeded generator");
+        let (mut one, mut other) = ([0u8; 32], [0u8; 32]);
+        system.fill(&mut one);
+        system.fill(&mut other);
+        assert!(one != other && one != [0; 32]);
+    }
+}

@@ -294,6 +294,7 @@ impl Device {
         };
         let len = self
             .with_peer(now, id, sink, |p, env| p.receive_data(env, receiver, counter, buf, from))?;
+        // A keepalive (R79).
         if len == 0 {
             return Ok(Inbound::Consumed);
         }
@@ -438,9 +439,11 @@ impl Device {
         let Some(id) = self.by_key.remove(public) else { return };
         self.router.remove_peer(id);
         self.agenda.forget(id);
-        if let Some(mut peer) = self.peers.remove(&id) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            // In place: moving it out of the map first would leave a copy of its keys behind.
             peer.stop(&mut self.shared);
         }
+        self.peers.remove(&id);
     }
 
     /// Adds, changes or removes one peer. On an error nothing was changed.

@@ -6,6 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use super::consts::*;
 use super::cookie::{Checker, Jar};
 use super::crypto::Secret;
@@ -244,12 +246,12 @@ impl Peer {
     /// Message 2, and a session that waits as next (R48, R92).
     fn respond(&mut self, env: &mut Env, consumed: Consumed) -> Result<(), Drop> {
         let sender = consumed.sender;
-        let mut ephemeral = [0; 32];
-        env.shared.entropy.fill(&mut ephemeral);
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        env.shared.entropy.fill(&mut ephemeral[..]);
         let index = env.shared.indices.allot(Owner::Session(self.id), &mut *env.shared.entropy);
         let Some(static_static) = &self.static_static else { return Err(Drop::LowOrder) };
         let remote = Remote { public: &self.public, static_static, preshared: &self.preshared };
-        let Some((message, keys)) = noise::respond(consumed, &remote, index, ephemeral) else {
+        let Some((message, keys)) = noise::respond(consumed, &remote, index, *ephemeral) else {
             env.shared.indices.free(index);
             return Err(Drop::LowOrder);
         };
@@ -411,8 +413,8 @@ impl Peer {
             return;
         }
         self.forget_initiation(env);
-        let mut ephemeral = [0; 32];
-        env.shared.entropy.fill(&mut ephemeral);
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        env.shared.entropy.fill(&mut ephemeral[..]);
         let stamp = env.shared.issuer.issue(env.now);
         let owner = Owner::Handshake(self.id);
         let index = env.shared.indices.allot(owner, &mut *env.shared.entropy);
@@ -420,7 +422,7 @@ impl Peer {
             (Some(me), Some(static_static)) => {
                 let remote =
                     Remote { public: &self.public, static_static, preshared: &self.preshared };
-                noise::initiate(me, &remote, index, ephemeral, stamp)
+                noise::initiate(me, &remote, index, *ephemeral, stamp)
             }
             _ => None,
         };
@@ -472,7 +474,8 @@ impl Peer {
         }
     }
 
-    /// The source of anything that authenticated is where the peer is now (R88).
+    /// The source of anything that authenticated is where the peer is now (R88), and that of
+    /// nothing else (R89): tag and replay were checked before.
     fn learn_endpoint(&mut self, from: &Arrival) {
         self.endpoint = Some(Endpoint { remote: from.remote, local: from.local });
     }

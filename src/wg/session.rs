@@ -78,8 +78,8 @@ impl Session {
         datagram.len() >= DATA_MIN_LEN && datagram[..8] == header[..8]
     }
 
-    /// Opens a whole data message in place: on success the plaintext is `buf[16..16 + n]`. The
-    /// window moves only after the tag verified (R55).
+    /// Opens a whole data message of any length in place (R06): on success the plaintext is
+    /// `buf[16..16 + n]`. The window moves only after the tag verified (R55).
     pub fn open(&mut self, now: Time, counter: u64, buf: &mut [u8]) -> Result<usize, Drop> {
         if now.since(self.born) >= REJECT_AFTER_TIME {
             return Err(Drop::Expired);

@@ -274,6 +274,21 @@ fn initiations_of_one_peer_are_taken_at_most_every_20_ms() {
     }
 }
 
+// R27: stamp and flood are judged on the state that is then changed, and a refusal changes neither.
+#[test]
+fn a_refused_initiation_moves_neither_the_stamp_nor_the_flood_clock() {
+    let mut s = Sim::strangers(3, 2);
+    let mut who = stranger::introduce(&mut s, B);
+    let (_, first) = who.initiation(1, stamp(2_000, 50));
+    let (_, soon) = who.initiation(2, stamp(2_000, 60));
+    assert_eq!(s.inject(B, v4(ADDRESS), &first), Inbound::Consumed);
+    s.run(10 * MS);
+    assert_eq!(s.inject(B, v4(ADDRESS), &soon), Inbound::Dropped(Drop::InitiationFlood));
+    s.run(10 * MS);
+    assert_eq!(s.inject(B, v4(ADDRESS), &first), Inbound::Dropped(Drop::OldTimestamp));
+    assert_eq!(s.inject(B, v4(ADDRESS), &soon), Inbound::Consumed, "20 ms after the first");
+}
+
 // R43
 #[test]
 fn indices_are_unique_and_neither_sequential_nor_a_shift_register() {

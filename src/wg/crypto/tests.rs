@@ -336,3 +336,22 @@ fn equality_is_of_content_and_length() {
     assert!(equal(&[], &[]) && equal(&[1, 2], &[1, 2]));
     assert!(!equal(&[1, 2], &[1, 3]) && !equal(&[1, 2], &[1]) && !equal(&[], &[0]));
 }
+
+#[test]
+fn a_dropped_secret_is_wiped() {
+    // R21 R99: looked at through the process's own memory file, since safe code cannot.
+    use std::os::unix::fs::FileExt;
+    let memory = std::fs::File::open("/proc/self/mem").expect("this process's memory");
+    let pattern: [u8; 32] = std::array::from_fn(|i| 0x80 | (i as u8).wrapping_mul(37));
+    let secret = Box::new(Secret::new(pattern));
+    let at = std::ptr::from_ref(secret.bytes()) as u64;
+    let look = || {
+        let mut bytes = [0u8; 32];
+        memory.read_exact_at(&mut bytes, at).expect("still mapped");
+        bytes
+    };
+    assert_eq!(look(), pattern);
+    drop(secret);
+    // The allocator may have written into the front half by now.
+    assert_eq!(look()[16..], [0; 16]);
+}
