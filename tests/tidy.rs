@@ -107,6 +107,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         ],
     ),
     (
+        "src/simd/",
+        &["wg", "sys", "tunnel", "helper", "host", "rpc", "session", "agent", "cli"],
+        &["libc", "nix", "std::thread", "std::fs", "std::env", "serde_json"],
+    ),
+    (
         "src/sys/",
         &["wg", "tunnel", "helper", "host", "rpc", "session", "agent", "cli"],
         &["serde_json"],

@@ -11,6 +11,8 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroize;
 
 use super::consts::TAG_LEN;
+use crate::simd::Backend;
+pub use crate::simd::Forged;
 
 pub const KEY_LEN: usize = 32;
 /// BLAKE2s block size in bytes, which HMAC needs.
@@ -120,20 +122,25 @@ pub fn kdf<const N: usize>(key: &Secret, input: &[u8]) -> [Secret; N] {
 }
 
 /// ChaCha20-Poly1305 under one key, with the protocol's 64-bit counter nonces.
-pub struct Aead(ChaCha20Poly1305);
-
-/// The sealed bytes did not authenticate.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Forged;
+pub struct Aead {
+    key: Secret,
+    /// For associated data, which only handshakes have, and where there is no vector code.
+    plain: ChaCha20Poly1305,
+    vector: Option<Backend>,
+}
 
 impl Aead {
     pub fn new(key: &Secret) -> Aead {
-        Aead(ChaCha20Poly1305::new(&key.0.into()))
+        let plain = ChaCha20Poly1305::new(&key.0.into());
+        Aead { key: key.clone(), plain, vector: Backend::detect() }
     }
 
     /// Encrypts `text` in place and returns the tag (R04).
     pub fn seal(&self, counter: u64, aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
-        match self.0.encrypt_inout_detached(&nonce(counter).into(), aad, text.into()) {
+        if let (Some(vector), true) = (self.vector, aad.is_empty()) {
+            return vector.seal(&self.key.0, counter, text);
+        }
+        match self.plain.encrypt_inout_detached(&nonce(counter).into(), aad, text.into()) {
             Ok(tag) => tag.into(),
             // Only a text of 256 GiB or more can fail; a datagram never is.
             Err(_) => unreachable!("AEAD input is bounded by a datagram"),
@@ -148,7 +155,10 @@ impl Aead {
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Forged> {
-        self.0
+        if let (Some(vector), true) = (self.vector, aad.is_empty()) {
+            return vector.open(&self.key.0, counter, text, tag);
+        }
+        self.plain
             .decrypt_inout_detached(&nonce(counter).into(), aad, text.into(), &(*tag).into())
             .map_err(|_| Forged)
     }

@@ -1,0 +1,171 @@
+//! The vector code of `src/simd` against the crate, every backend that this processor has.
+//!
+//! Bound: 30 seconds on two busy cores. `HOP_SIMD_CASES` sets the number of random cases, 100,000
+//! without it.
+
+mod trace;
+
+use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
+use hopbox::simd::{self, Backend, Forged};
+
+/// Bytes without a pattern (xorshift64*), the same in every run: a failure can be repeated.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 16) as usize % n
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+fn reference(key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u8; 16] {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&counter.to_le_bytes());
+    ChaCha20Poly1305::new(key.into())
+        .encrypt_inout_detached(&nonce.into(), &[], text.into())
+        .unwrap()
+        .into()
+}
+
+/// Every backend that is there, by force; one that is not is named. No failure even in CI: a
+/// processor cannot be installed.
+fn backends() -> Vec<Backend> {
+    let all = Backend::all();
+    for name in ["avx512", "avx2"] {
+        if !all.iter().any(|b| b.name() == name) {
+            println!("SKIP simd {name}: not in this processor or not in this build");
+        }
+    }
+    all
+}
+
+/// Seal, open, and one forgery, against the crate.
+fn compare(backend: Backend, noise: &mut Noise, len: usize, buffers: &mut [Vec<u8>; 3]) {
+    let [plain, sealed, ours] = buffers.each_mut().map(|b| &mut b[..len]);
+    let (mut key, counter) = ([0; 32], noise.next());
+    noise.fill(&mut key);
+    noise.fill(plain);
+    sealed.copy_from_slice(plain);
+    ours.copy_from_slice(plain);
+    let tag = reference(&key, counter, sealed);
+    let what = format!("{} {len} bytes, key {key:02x?}, counter {counter}", backend.name());
+    assert_eq!(backend.seal(&key, counter, ours), tag, "tag: {what}");
+    assert!(ours == sealed, "text: {what}");
+
+    let (mut bad, at) = (tag, noise.below(128 + 8 * len));
+    if at < 128 {
+        bad[at / 8] ^= 1 << (at % 8);
+        assert_eq!(backend.open(&key, counter, ours, &bad), Err(Forged), "bit {at}: {what}");
+        assert!(ours == sealed, "forged tag: {what}");
+    } else {
+        let at = at - 128;
+        ours[at / 8] ^= 1 << (at % 8);
+        sealed[at / 8] ^= 1 << (at % 8);
+        assert_eq!(backend.open(&key, counter, ours, &tag), Err(Forged), "bit {at}: {what}");
+        assert!(ours == sealed, "forged text: {what}");
+        ours[at / 8] ^= 1 << (at % 8);
+    }
+    assert_eq!(backend.open(&key, counter, ours, &tag), Ok(()), "open: {what}");
+    assert!(ours == plain, "opened: {what}");
+}
+
+fn buffers() -> [Vec<u8>; 3] {
+    [vec![0; 65_535], vec![0; 65_535], vec![0; 65_535]]
+}
+
+#[test]
+fn the_chosen_backend_is_the_first_one() {
+    let first = Backend::all().first().map(|b| b.name());
+    assert_eq!(Backend::detect().map(|b| b.name()), first, "{}", simd::status());
+    assert_eq!(simd::status(), first.unwrap_or(simd::status()));
+    println!("in use: {}", simd::status());
+}
+
+#[test]
+fn every_length_to_2048() {
+    let (mut noise, mut buffers) = (Noise(1), buffers());
+    for backend in backends() {
+        for len in 0..=2048 {
+            compare(backend, &mut noise, len, &mut buffers);
+        }
+    }
+}
+
+#[test]
+fn random_lengths_against_the_crate() {
+    let cases = std::env::var("HOP_SIMD_CASES").map_or(100_000, |n| n.parse().expect("a number"));
+    let (mut noise, mut buffers) = (Noise(2), buffers());
+    let backends = backends();
+    for case in 0..cases {
+        // Mostly packets of a tunnel, now and then the longest that there can be.
+        let len = match case % 64 {
+            0 => noise.below(65_536),
+            1..16 => noise.below(9_001),
+            _ => noise.below(1_501),
+        };
+        for backend in &backends {
+            compare(*backend, &mut noise, len, &mut buffers);
+        }
+    }
+}
+
+#[test]
+fn counters_at_their_ends() {
+    for backend in backends() {
+        for counter in [0, 1, u64::from(u32::MAX), 1 << 32, u64::MAX - 1, u64::MAX] {
+            let (mut ours, mut theirs) = ([7; 100], [7; 100]);
+            let tag = backend.seal(&[9; 32], counter, &mut ours);
+            assert_eq!(tag, reference(&[9; 32], counter, &mut theirs), "{counter}");
+            assert_eq!(ours, theirs, "{counter}");
+        }
+    }
+}
+
+#[test]
+fn every_bit_of_the_tag_counts_and_the_text_stays() {
+    let mut noise = Noise(3);
+    for backend in backends() {
+        for len in [0, 1, 63, 64, 447, 449, 960, 1420, 1472, 1473, 5000] {
+            let (mut key, mut text) = ([0; 32], vec![0; len]);
+            noise.fill(&mut key);
+            noise.fill(&mut text);
+            let tag = backend.seal(&key, 5, &mut text);
+            let sealed = text.clone();
+            for bit in 0..128 {
+                let mut bad = tag;
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(backend.open(&key, 5, &mut text, &bad), Err(Forged), "{len}, {bit}");
+                assert!(text == sealed, "{len} bytes, tag bit {bit}");
+            }
+            assert_eq!(backend.open(&key, 6, &mut text, &tag), Err(Forged), "{len}");
+            assert_eq!(backend.open(&key, 5, &mut text, &tag), Ok(()), "{len}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_written_beside_the_text_at_any_alignment() {
+    let mut noise = Noise(4);
+    for backend in backends() {
+        for case in 0..2000 {
+            let (at, len) = (64 + case % 64, noise.below(1_600));
+            let mut room = vec![0xa5; 64 + 64 + len + 64];
+            let tag = backend.seal(&[1; 32], 1, &mut room[at..at + len]);
+            assert!(room[..at].iter().chain(&room[at + len..]).all(|b| *b == 0xa5));
+            backend.open(&[1; 32], 1, &mut room[at..at + len], &tag).unwrap();
+            assert!(room.iter().all(|b| *b == 0xa5), "{at} {len}");
+        }
+    }
+}
