@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 
 use super::fail::Failure;
-use super::{COMMANDS, Command, Flag, GLOBAL_FLAGS};
+use super::{COMMANDS, Command, Flag, GLOBAL_FLAGS, NOUNS};
 
 /// What a command line asks for.
 pub enum Asked {
@@ -105,9 +105,8 @@ impl Verb {
         if let Some(command) = COMMANDS.iter().find(|command| command.name == full) {
             return Ok(Verb::Command(command));
         }
-        let noun = |command: &'static Command| command.name.split_once(' ').map(|(noun, _)| noun);
-        match COMMANDS.iter().filter_map(noun).find(|noun| *noun == full) {
-            Some(noun) => Ok(Verb::Noun(noun)),
+        match NOUNS.iter().find(|noun| noun.name == full) {
+            Some(noun) => Ok(Verb::Noun(noun.name)),
             None => Err(unknown_command(&full)),
         }
     }

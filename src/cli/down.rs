@@ -5,9 +5,21 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::fail::{Code, Failure};
-use super::{Call, choose};
+use super::{Call, Command, Takes, choose};
 use crate::session::control;
 use crate::session::report::took;
+
+pub const COMMAND: Command = Command {
+    name: "down",
+    summary: "take a host down and undo what up did",
+    usage: "hop down [host]",
+    details: "Returns when interface, route and name are gone. Exits 0 when it was not up.",
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run,
+};
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;

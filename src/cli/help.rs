@@ -3,7 +3,19 @@
 use super::args::closest;
 use super::fail::{Code, Failure};
 use super::out::Out;
-use super::{COMMANDS, Call, Command, Flag, GLOBAL_FLAGS};
+use super::{COMMANDS, Call, Command, Flag, GLOBAL_FLAGS, Takes};
+
+pub const COMMAND: Command = Command {
+    name: "help",
+    summary: "show help for a command",
+    usage: "hop help [command]",
+    details: "The same as hop <command> --help.",
+    flags: &[],
+    operands: (0, 2),
+    takes: Takes::Command,
+    hidden: false,
+    run,
+};
 
 const INTRO: &str = "hop makes your own Linux server part of this laptop.\n";
 const OUTRO: &str = "\nhop help <command> says more about one command.\n";

@@ -2,11 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
 use super::fail::{Code, Failure};
+use super::{Call, Command, Takes};
 use crate::host::config::{self, HostConfig};
 use crate::session::daemon;
 use crate::session::up::name_of;
+
+pub const LS: Command = Command {
+    name: "host ls",
+    summary: "list the hosts",
+    usage: "hop host ls",
+    details: "A star marks the default host.",
+    flags: &[],
+    operands: (0, 0),
+    takes: Takes::Nothing,
+    hidden: false,
+    run: ls,
+};
 
 pub fn ls(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;

@@ -30,7 +30,8 @@ use crate::session::daemon;
 /// `WG_QUICK_USERSPACE_IMPLEMENTATION`.
 const WG_NAME: &str = "hop-wg";
 
-/// A flag, its value's name in capitals if it takes one, and what it does.
+/// A flag, its value's name in capitals if it takes one, and what it does. Values named `HOST`,
+/// `FILE` and `DIR` are completed as what they are.
 pub struct Flag {
     pub short: Option<char>,
     pub long: &'static str,
@@ -49,10 +50,36 @@ pub struct Command {
     pub flags: &'static [Flag],
     /// Least and most operands.
     pub operands: (usize, usize),
+    /// What the operands are, for completion.
+    pub takes: Takes,
     /// Not in any list.
     pub hidden: bool,
     run: fn(&mut Call) -> Result<Code, Failure>,
 }
+
+/// A first word that needs a second, such as `host`. Its verbs are the commands that begin with it.
+pub struct Noun {
+    pub name: &'static str,
+    pub summary: &'static str,
+}
+
+/// What the operands of a command are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// It has none.
+    Nothing,
+    /// A host that is set up; several where `operands` allows them.
+    Host,
+    /// A name of a command.
+    Command,
+    /// A file or directory on this machine.
+    Path,
+    /// Something else: nothing to complete.
+    Word,
+}
+
+/// As many operands as the command line holds.
+pub const MANY: usize = usize::MAX;
 
 /// What a command is given.
 pub struct Call {
@@ -72,122 +99,34 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag {
         short: Some('H'),
         long: "host",
-        value: Some("NAME"),
+        value: Some("HOST"),
         help: "the host to act on (else $HOPBOX_HOST, the default host, the only host)",
     },
     Flag { short: None, long: "json", value: None, help: "answer with one JSON object" },
     Flag { short: None, long: "no-color", value: None, help: "no colour ($NO_COLOR works too)" },
     Flag { short: None, long: "no-input", value: None, help: "never ask; exit 13 instead" },
+    Flag { short: Some('y'), long: "yes", value: None, help: "answer ordinary questions with yes" },
     Flag { short: Some('q'), long: "quiet", value: None, help: "only the answer and errors" },
     Flag { short: Some('v'), long: "verbose", value: None, help: "say more" },
     Flag { short: Some('h'), long: "help", value: None, help: "show help" },
     Flag { short: Some('V'), long: "version", value: None, help: "show the version" },
 ];
 
-const FOREGROUND: Flag = Flag {
-    short: Some('f'),
-    long: "foreground",
-    value: None,
-    help: "stay in the terminal; Ctrl-C undoes everything",
-};
-
+/// Every command, in the order of the help. Each stands in the file that runs it.
 pub const COMMANDS: &[Command] = &[
-    Command {
-        name: "up",
-        summary: "bring a host up: its tunnel, address and name",
-        usage: "hop up [host] [-f]",
-        details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
-                  root: the helper makes the device. Says so and exits 0 when it is up already.",
-        flags: &[FOREGROUND],
-        operands: (0, 1),
-        hidden: false,
-        run: up::run,
-    },
-    Command {
-        name: "down",
-        summary: "take a host down and undo what up did",
-        usage: "hop down [host]",
-        details: "Returns when interface, route and name are gone. Exits 0 when it was not up.",
-        flags: &[],
-        operands: (0, 1),
-        hidden: false,
-        run: down::run,
-    },
-    Command {
-        name: "status",
-        summary: "show what a host's tunnel is doing",
-        usage: "hop status [host] [-v]",
-        details: "Asks the live session. Exits 0 while the host is up and 3 otherwise. Packets that\n\
-                  were dropped are listed by reason; with -v also the reasons that never occurred.",
-        flags: &[],
-        operands: (0, 1),
-        hidden: false,
-        run: status::run,
-    },
-    Command {
-        name: "host ls",
-        summary: "list the hosts",
-        usage: "hop host ls",
-        details: "A star marks the default host.",
-        flags: &[],
-        operands: (0, 0),
-        hidden: false,
-        run: host::ls,
-    },
-    Command {
-        name: "selftest",
-        summary: "prove on this machine that everything works together",
-        usage: "hop selftest",
-        details: "Plays laptop and VPS in two network namespaces: helper, agent, tunnel, name,\n\
-                  ping, transfer, kill -9, clean-up. Takes a few seconds, touches nothing outside\n\
-                  its own namespaces and leaves nothing behind. Needs root or user namespaces.",
-        flags: &[],
-        operands: (0, 0),
-        hidden: false,
-        run: selftest::run,
-    },
-    Command {
-        name: "wg",
-        summary: "run one interface as wireguard-go does, for wg(8) and wg-quick(8)",
-        usage: "hop wg <interface> [-f]",
-        details: "The interface is configured with wg(8). Installed as hop-wg, this is what\n\
-                  WG_QUICK_USERSPACE_IMPLEMENTATION may name. Needs root.",
-        flags: &[FOREGROUND],
-        operands: (1, 1),
-        hidden: false,
-        run: wg::run,
-    },
-    Command {
-        name: "version",
-        summary: "show the version",
-        usage: "hop version",
-        details: "Client, helper and agent are released together and must be of one version.",
-        flags: &[],
-        operands: (0, 0),
-        hidden: false,
-        run: version::run,
-    },
-    Command {
-        name: "help",
-        summary: "show help for a command",
-        usage: "hop help [command]",
-        details: "The same as hop <command> --help.",
-        flags: &[],
-        operands: (0, 2),
-        hidden: false,
-        run: help::run,
-    },
-    Command {
-        name: selftest::INSIDE,
-        summary: "the self test inside its own namespaces",
-        usage: "started by hop selftest",
-        details: "",
-        flags: &[],
-        operands: (0, 1),
-        hidden: true,
-        run: selftest::run_inside,
-    },
+    up::COMMAND,
+    down::COMMAND,
+    status::COMMAND,
+    host::LS,
+    selftest::COMMAND,
+    wg::COMMAND,
+    version::COMMAND,
+    help::COMMAND,
+    selftest::COMMAND_INSIDE,
 ];
+
+/// First words of the commands that have two.
+pub const NOUNS: &[Noun] = &[Noun { name: "host", summary: "the hosts that are set up" }];
 
 /// Runs one command line, the program's name first, and returns the exit code.
 pub fn main(line: Vec<OsString>) -> u8 {
@@ -241,6 +180,15 @@ mod tests {
             let twin = COMMANDS.iter().position(|other| other.name == command.name);
             assert_eq!(twin, Some(place), "{} occurs twice", command.name);
             assert!(command.operands.0 <= command.operands.1);
+            assert_eq!(
+                command.takes == Takes::Nothing,
+                command.operands.1 == 0,
+                "{}",
+                command.name
+            );
+            if let Some((noun, _)) = command.name.split_once(' ') {
+                assert!(NOUNS.iter().any(|known| known.name == noun), "{noun} is no noun");
+            }
             assert!(command.hidden || command.usage.starts_with(&format!("hop {}", command.name)));
             assert!(command.details.lines().all(|line| line.len() <= 84), "{}", command.name);
             for flag in command.flags {

@@ -4,8 +4,21 @@
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
-use super::{Call, choose};
+use super::{Call, Command, Takes, choose};
 use crate::session::control;
+
+pub const COMMAND: Command = Command {
+    name: "status",
+    summary: "show what a host's tunnel is doing",
+    usage: "hop status [host] [-v]",
+    details: "Asks the live session. Exits 0 while the host is up and 3 otherwise. Packets that\n\
+              were dropped are listed by reason; with -v also the reasons that never occurred.",
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run,
+};
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;

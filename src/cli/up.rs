@@ -1,10 +1,31 @@
 //! `hop up`: a host becomes usable, in the background or in this terminal.
 
 use super::fail::{Code, Failure};
-use super::{Call, choose};
+use super::{Call, Command, Flag, Takes, choose};
 use crate::session::daemon::{self, Up};
 use crate::session::report::{Facts, log, took};
 use crate::session::run::{self, End};
+
+/// Also a flag of `hop wg`.
+pub const FOREGROUND: Flag = Flag {
+    short: Some('f'),
+    long: "foreground",
+    value: None,
+    help: "stay in the terminal; Ctrl-C undoes everything",
+};
+
+pub const COMMAND: Command = Command {
+    name: "up",
+    summary: "bring a host up: its tunnel, address and name",
+    usage: "hop up [host] [-f]",
+    details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
+              root: the helper makes the device. Says so and exits 0 when it is up already.",
+    flags: &[FOREGROUND],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run,
+};
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;

@@ -2,9 +2,21 @@
 
 use serde_json::json;
 
-use super::Call;
 use super::fail::{Code, Failure};
+use super::{Call, Command, Takes};
 use crate::rpc::VERSION;
+
+pub const COMMAND: Command = Command {
+    name: "version",
+    summary: "show the version",
+    usage: "hop version",
+    details: "Client, helper and agent are released together and must be of one version.",
+    flags: &[],
+    operands: (0, 0),
+    takes: Takes::Nothing,
+    hidden: false,
+    run,
+};
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let data = json!({"version": VERSION});

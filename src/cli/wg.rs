@@ -1,8 +1,22 @@
 //! `hop wg`: one bare WireGuard interface, for wg(8) and wg-quick(8).
 
-use super::Call;
 use super::fail::{Code, Failure};
+use super::up::FOREGROUND;
+use super::{Call, Command, Takes};
 use crate::tunnel::standalone;
+
+pub const COMMAND: Command = Command {
+    name: "wg",
+    summary: "run one interface as wireguard-go does, for wg(8) and wg-quick(8)",
+    usage: "hop wg <interface> [-f]",
+    details: "The interface is configured with wg(8). Installed as hop-wg, this is what\n\
+              WG_QUICK_USERSPACE_IMPLEMENTATION may name. Needs root.",
+    flags: &[FOREGROUND],
+    operands: (1, 1),
+    takes: Takes::Word,
+    hidden: false,
+    run,
+};
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let interface = call.args.operands.first().cloned().unwrap_or_default();

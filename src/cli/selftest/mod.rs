@@ -21,12 +21,38 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Call;
 use super::fail::{Code, Failure};
+use super::{Call, Takes};
 use crate::sys::poll::{self, Interest};
 use crate::sys::proc::{self, Space};
 use crate::sys::signal::{Kind as Signal, Signals};
 use crate::sys::{life, tun_node};
+
+pub const COMMAND: super::Command = super::Command {
+    name: "selftest",
+    summary: "prove on this machine that everything works together",
+    usage: "hop selftest",
+    details: "Plays laptop and VPS in two network namespaces: helper, agent, tunnel, name,\n\
+              ping, transfer, kill -9, clean-up. Takes a few seconds, touches nothing outside\n\
+              its own namespaces and leaves nothing behind. Needs root or user namespaces.",
+    flags: &[],
+    operands: (0, 0),
+    takes: Takes::Nothing,
+    hidden: false,
+    run,
+};
+
+pub const COMMAND_INSIDE: super::Command = super::Command {
+    name: INSIDE,
+    summary: "the self test inside its own namespaces",
+    usage: "started by hop selftest",
+    details: "",
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Word,
+    hidden: true,
+    run: run_inside,
+};
 
 /// The hidden command that is the inner process.
 pub const INSIDE: &str = "selftest-inside";
