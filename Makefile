@@ -33,7 +33,9 @@ build:
 # What building takes, and what the tests use as strangers and tools.
 BUILD_NEEDS = cc:gcc cc:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
 CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
-	nft:nftables unshare:util-linux setpriv:util-linux ps:procps perl:perl-base strace:strace python3:python3
+	nft:nftables unshare:util-linux setpriv:util-linux ps:procps perl:perl-base strace:strace python3:python3 \
+	/lib/systemd/systemd:systemd systemd-nspawn:systemd-container sshd:openssh-server \
+	ssh:openssh-client sudo:sudo openssl:openssl
 
 demo:
 	@sh tests/needs.sh $(BUILD_NEEDS)

@@ -1,0 +1,97 @@
+//! Where the machines of one test live: the test runs again inside namespaces of its own, and
+//! everything in them ends with it.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// Names the test that is to run inside; its presence says that this is inside.
+const INSIDE: &str = "HOPBOX_LAB";
+/// The prefix of the cgroups of its machines.
+pub const CGROUP: &str = "HOPBOX_CGROUP";
+/// Files of the machines, in memory.
+pub const LAB: &str = "/run/lab";
+/// For a whole test, boots included.
+const LIMIT_S: &str = "300";
+const UNSHARE: [&str; 4] = ["-mnpf", "--mount-proc", "--kill-child", "--propagation=private"];
+const TOOLS: [&str; 7] = ["ip", "systemd-nspawn", "sshd", "ssh", "ssh-keygen", "sudo", "openssl"];
+
+/// Booting takes every core there is: one lab at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Runs `body` inside; outside, runs the test `name` again inside or says why it cannot.
+pub fn inside(name: &str, body: fn()) {
+    if std::env::var_os(INSIDE).is_some_and(|inside| inside == name) {
+        prepare();
+        return body();
+    }
+    if let Some(why) = unable() {
+        let strict = is_root() && std::env::var_os("CI").is_some();
+        assert!(!strict, "in CI nothing that root can run is skipped: {name}: {why}");
+        return eprintln!("SKIP {name}: {why}");
+    }
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let cgroup = format!("hopbox-lab-{}-{}", std::process::id(), name.replace(':', "-"));
+    let out = Command::new("timeout")
+        .args(["-k", "5", LIMIT_S, "unshare"])
+        .args(UNSHARE)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, name)
+        .env(CGROUP, &cgroup)
+        .output()
+        .unwrap();
+    remove_cgroups(&cgroup);
+    let said = String::from_utf8_lossy(&out.stdout);
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success() && said.contains("1 passed"), "{said}\n{errors}");
+    errors.lines().filter(|line| line.starts_with("NOTE ")).for_each(|line| eprintln!("{line}"));
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0)
+}
+
+/// Why no machine can be booted here; `None` where it can.
+fn unable() -> Option<String> {
+    if !is_root() {
+        return Some("needs root".to_owned());
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        return Some("needs /dev/net/tun".to_owned());
+    }
+    if !Path::new("/lib/systemd/systemd").exists() {
+        return Some("needs systemd".to_owned());
+    }
+    let dirs = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let there = |tool: &&str| dirs.iter().any(|dir| Path::new(dir).join(tool).exists());
+    let missing = TOOLS.iter().find(|tool| !there(tool));
+    missing.map(|tool| format!("needs {tool}"))
+}
+
+fn prepare() {
+    sh("ip link set lo up && mount -t tmpfs -o mode=0755 tmpfs /run");
+    // The machines' files grow in memory, not on disk.
+    sh(&format!("mkdir {LAB} && ssh-keygen -q -t ed25519 -N '' -C lab -f {LAB}/key"));
+    // In a fresh network namespace the control groups may be read-only or not mounted at all.
+    sh("[ -e /sys/fs/cgroup/cgroup.procs ] || [ -e /sys/fs/cgroup/systemd/cgroup.procs ] || \
+        mount -t cgroup2 none /sys/fs/cgroup");
+}
+
+/// A command of the lab itself, outside of all machines.
+pub fn sh(script: &str) -> String {
+    let out = Command::new("sh").args(["-euc", script]).output().unwrap();
+    assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// What the containers left of their control groups, the deepest first.
+fn remove_cgroups(prefix: &str) {
+    let script = format!(
+        "for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do \
+         find $tree/{prefix}-* -depth -type d -exec rmdir {{}} \\; 2>/dev/null; done; true"
+    );
+    let _ = Command::new("sh").args(["-c", &script]).output();
+}

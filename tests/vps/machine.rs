@@ -1,0 +1,187 @@
+//! A booted Linux machine for tests: systemd as process 1, a real sshd, users `dev` (sudo without
+//! password), `pat` (sudo with the password [`PASSWORD`]) and `guest` (no sudo). See boot.sh.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::lab::{self, LAB};
+
+pub const PASSWORD: &str = "correct-horse";
+const BOOT_LIMIT: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// No single command takes longer, whatever the machine is busy with.
+const COMMAND_LIMIT_S: &str = "100";
+
+pub struct Machine {
+    pub name: &'static str,
+    /// Process 1 of the machine, as the lab numbers it.
+    pub leader: u32,
+    nspawn: Child,
+}
+
+/// What a command did.
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Machine {
+    /// Boots machines side by side and waits until sshd answers on all of them.
+    pub fn boot<const N: usize>(names: [&'static str; N]) -> [Machine; N] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vps/boot.sh");
+        let start = |name| {
+            let nspawn = Command::new("sh").args([script, LAB, name]).stdin(Stdio::null()).spawn();
+            Machine { name, leader: 0, nspawn: nspawn.unwrap() }
+        };
+        let mut machines = names.map(start);
+        let end = Instant::now() + BOOT_LIMIT;
+        for machine in &mut machines {
+            while !machine.is_ready() {
+                assert!(Instant::now() < end, "{} does not boot: {}", machine.name, machine.log());
+                let ended = machine.nspawn.try_wait().unwrap();
+                assert!(ended.is_none(), "{} ended: {}", machine.name, machine.log());
+                std::thread::sleep(LOOK_EVERY);
+            }
+        }
+        machines
+    }
+
+    fn is_ready(&mut self) -> bool {
+        if self.leader == 0 {
+            let children = format!("/proc/{0}/task/{0}/children", self.nspawn.id());
+            let named = std::fs::read_to_string(children).unwrap_or_default();
+            let leader = named.split_whitespace().find_map(|pid| pid.parse().ok());
+            let booted = leader.filter(|_| self.nspawn_runs());
+            self.leader = booted.unwrap_or(0);
+        }
+        // 0016 is port 22, 0A a listener.
+        let probe = "systemctl is-system-running | grep -Eq 'running|degraded' && \
+                     grep -Eq ':0016 [0-9A-F:]+ 0A ' /proc/net/tcp";
+        self.leader != 0 && self.sh(probe).code == 0
+    }
+
+    /// boot.sh has replaced itself by the container.
+    fn nspawn_runs(&self) -> bool {
+        let name = std::fs::read_to_string(format!("/proc/{}/comm", self.nspawn.id()));
+        name.is_ok_and(|name| name.starts_with("systemd-nspawn"))
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(Path::new(LAB).join(self.name).join("log")).unwrap_or_default()
+    }
+
+    /// Where a file of the machine lies for the lab. Not below /run and /tmp, which are the
+    /// machine's own mounts.
+    pub fn path(&self, path: &str) -> PathBuf {
+        Path::new(LAB).join(self.name).join("root").join(path.trim_start_matches('/'))
+    }
+
+    /// Copies a program of the lab to the machine.
+    pub fn install(&self, program: &Path, to: &str) {
+        let target = self.path(to);
+        lab::sh(&format!("install -D -m 0755 {} {}", program.display(), target.display()));
+    }
+
+    /// Joins two machines by a cable; each end gets its address, such as `198.51.100.1/24`.
+    pub fn cable(&self, mine: &str, other: &Machine, theirs: &str) {
+        let (a, b) = (format!("to-{}", other.name), format!("to-{}", self.name));
+        lab::sh(&format!(
+            "ip link add {a} netns {} type veth peer name {b} netns {}",
+            self.leader, other.leader
+        ));
+        for (machine, device, address) in [(self, &a, mine), (other, &b, theirs)] {
+            let up = format!("ip address add {address} dev {device} && ip link set {device} up");
+            machine.ok(&up);
+        }
+    }
+
+    /// A shell command as root on the machine.
+    pub fn sh(&self, script: &str) -> Said {
+        said(self.command("root", script).output().unwrap())
+    }
+
+    /// A shell command of a user, as after a login, in the user's home.
+    pub fn sh_as(&self, user: &str, script: &str) -> Said {
+        said(self.command(user, script).output().unwrap())
+    }
+
+    /// The same as root, which must succeed; returns what it printed.
+    pub fn ok(&self, script: &str) -> String {
+        self.ok_as("root", script)
+    }
+
+    pub fn ok_as(&self, user: &str, script: &str) -> String {
+        let said = self.sh_as(user, script);
+        assert!(said.code == 0, "{}: {user}: {script}: {said}", self.name);
+        said.out
+    }
+
+    fn command(&self, user: &str, script: &str) -> Command {
+        let home = if user == "root" { "/root".to_owned() } else { format!("/home/{user}") };
+        let leader = self.leader.to_string();
+        let mut command = Command::new("timeout");
+        command.args(["--foreground", "-k", "2", COMMAND_LIMIT_S, "nsenter", "-t", &leader, "-a"]);
+        command.args(["setpriv", "--reuid", user, "--regid", user, "--init-groups"]);
+        command.args(["env", "-i", &format!("HOME={home}"), &format!("USER={user}")]);
+        command.args(["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "TERM=dumb"]);
+        command.args(["sh", "-c", &format!("cd && {script}")]).stdin(Stdio::null());
+        command
+    }
+
+    /// A command of a user at a terminal: whenever the text of the next pair appears, its answer
+    /// is typed. Everything that was shown is in `out`.
+    pub fn dialogue(&self, user: &str, script: &str, answers: &[(&str, &str)]) -> Said {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let on = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+        let plain = self.command(user, script);
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait"]).arg(plain.get_program()).args(plain.get_args());
+        command.stdin(on(&pty.slave)).stdout(on(&pty.slave)).stderr(on(&pty.slave));
+        let mut child = command.spawn().unwrap();
+        drop((pty.slave, command));
+        let mut terminal = std::fs::File::from(pty.master);
+        let mut shown = String::new();
+        let mut seen = 0;
+        let mut answers = answers.iter();
+        let mut next = answers.next();
+        let mut bytes = [0; 4096];
+        // Ends when the last program lets go of the terminal, at the latest by its time limit.
+        while let Ok(count @ 1..) = terminal.read(&mut bytes) {
+            shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            while let Some((_, answer)) = next.filter(|(text, _)| shown[seen..].contains(text)) {
+                seen = shown.len();
+                terminal.write_all(format!("{answer}\n").as_bytes()).unwrap();
+                next = answers.next();
+            }
+        }
+        let code = child.wait().unwrap().code().unwrap_or(-1);
+        assert!(next.is_none(), "{:?} did not appear: {shown}", next.unwrap().0);
+        Said { code, out: shown, err: String::new() }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", &self.leader.to_string()]).output();
+        let _ = self.nspawn.kill();
+        let _ = self.nspawn.wait();
+    }
+}
+
+fn said(output: Output) -> Said {
+    Said {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "status {}\n--- stdout\n{}--- stderr\n{}", self.code, self.out, self.err)
+    }
+}

@@ -1,0 +1,5 @@
+//! hop against a server as it is: systemd as process 1, a real sshd, sudo. Needs root.
+
+mod bench;
+mod lab;
+mod machine;
