@@ -4,12 +4,14 @@
 //! (what is printed) → one file per command. A command parses nothing and owns no protocol.
 
 pub mod args;
+pub mod ask;
 mod choose;
 mod down;
 pub mod fail;
 mod help;
 mod host;
-mod out;
+pub mod out;
+pub mod progress;
 pub mod selftest;
 mod status;
 mod up;
@@ -86,10 +88,14 @@ pub struct Call {
     /// The command's name, as the user would type it.
     name: &'static str,
     args: Args,
-    out: Out,
+    pub out: Out,
 }
 
 impl Call {
+    pub fn new(name: &'static str, args: Args) -> Call {
+        Call { name, out: out_for(&args), args }
+    }
+
     fn paths(&self) -> Result<Paths, Failure> {
         Ok(Paths::from_env()?)
     }
@@ -141,7 +147,7 @@ pub fn main(line: Vec<OsString>) -> u8 {
     }
     let (args, asked) = args::parse(words);
     let name = if let Ok(Asked::Run(command)) = &asked { command.name } else { "help" };
-    let mut call = Call { name, out: out_for(&args), args };
+    let mut call = Call::new(name, args);
     let outcome = match asked {
         Ok(Asked::Help(command)) => help::show(&mut call.out, command),
         Ok(Asked::Noun(noun)) => help::noun(noun),

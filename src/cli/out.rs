@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
+use super::progress::Screen;
 use crate::session::report::{Facts, Report, log, took};
 
 const DIM: &str = "\x1b[2m";
@@ -29,13 +30,14 @@ pub struct Out {
     json: bool,
     volume: Volume,
     colour: bool,
+    screen: Screen,
     warnings: Vec<(&'static str, String)>,
 }
 
 impl Out {
     pub fn new(json: bool, volume: Volume, no_colour: bool) -> Out {
         let colour = !no_colour && colour_wanted() && io::stderr().is_terminal();
-        Out { json, volume, colour, warnings: Vec::new() }
+        Out { json, volume, colour, screen: Screen::new(colour), warnings: Vec::new() }
     }
 
     /// The answer of a command: `text` for people, `data` in the envelope for programs.
@@ -58,15 +60,46 @@ impl Out {
     /// Something the user should know although the command goes on.
     pub fn warn(&mut self, code: &'static str, message: &str) {
         let (on, off) = if self.colour { (YELLOW, PLAIN) } else { ("", "") };
-        to_stderr(&format!("{on}warning:{off} {message}"));
+        self.screen.line(&format!("{on}warning:{off} {message}"));
         self.warnings.push((code, message.to_owned()));
     }
 
     /// A word on the side; silent with `--quiet`.
     pub fn say(&mut self, text: &str) {
         if self.volume > Volume::Quiet {
-            to_stderr(text);
+            self.screen.line(text);
         }
+    }
+
+    /// How many steps the work has that begins now.
+    pub fn plan(&mut self, total: usize) {
+        self.screen.plan(total);
+    }
+
+    /// A step begins; one that is still open is done. Silent with `--quiet`.
+    pub fn begin(&mut self, text: &str) {
+        if self.volume > Volume::Quiet {
+            self.screen.begin(text);
+        }
+    }
+
+    /// The step that was begun is done, with this result, such as `ok` or `6 MB sent`.
+    pub fn done(&mut self, result: &str) {
+        self.screen.end(result);
+    }
+
+    /// Before a child process uses the terminal, and after.
+    pub fn hold(&mut self) {
+        self.screen.hold();
+    }
+
+    pub fn resume(&mut self) {
+        self.screen.resume();
+    }
+
+    /// The text of a question; the answer is read by the caller.
+    pub fn prompt(&mut self, text: &str) {
+        self.screen.ask(text);
     }
 
     pub fn is_verbose(&self) -> bool {
@@ -76,6 +109,7 @@ impl Out {
     /// Says why a command failed and returns its exit code.
     pub fn fail(&mut self, failure: &Failure) -> Code {
         let (on, off) = if self.colour { (BOLD_RED, PLAIN) } else { ("", "") };
+        self.screen.end("failed");
         let Failure { what, why, next, code } = failure;
         if self.json {
             let error =
@@ -85,7 +119,7 @@ impl Out {
             });
             let _ = to_stdout(&envelope.to_string());
         }
-        to_stderr(&format!("{on}error:{off} {what}\n  {why}\nfix: {next}"));
+        self.screen.line(&format!("{on}error:{off} {what}\n  {why}\nfix: {next}"));
         *code
     }
 }
@@ -128,9 +162,4 @@ fn to_stdout(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
-}
-
-fn to_stderr(text: &str) {
-    // Nobody is left to hear of it if this fails.
-    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -5,6 +5,7 @@
 //! anew. No call needs root, a network or a helper.
 
 mod live;
+mod terminal;
 
 use std::fs;
 use std::io::Read;

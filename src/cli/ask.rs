@@ -1,0 +1,86 @@
+//! Questions to the user. Asked only where somebody can answer: standard input and standard error
+//! are terminals and `--no-input` is absent. Otherwise the command ends with exit 13 and names the
+//! flag that answers. `-y` answers ordinary questions, never the one that asks for a name.
+
+use std::io::{self, BufRead, IsTerminal, Read};
+
+use super::Call;
+use super::fail::{Code, Failure};
+
+/// Longest answer that is read.
+const ANSWER_BYTES: u64 = 1024;
+
+impl Call {
+    /// An ordinary question of yes or no; the default is no. False when the user says no.
+    pub fn confirm(&mut self, question: &str) -> Result<bool, Failure> {
+        if self.args.has("yes") {
+            self.out.say(&format!("{question} [y/N] yes (-y)"));
+            return Ok(true);
+        }
+        let answer = self.line(&format!("{question} [y/N] "), question, "--yes")?;
+        Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// As [`Call::confirm`]; a no ends the command with exit 10. `next` is what to type later.
+    pub fn consent(&mut self, question: &str, next: &str) -> Result<(), Failure> {
+        if self.confirm(question)? {
+            return Ok(());
+        }
+        let what = format!("{} was declined", self.name);
+        Err(Failure::new(Code::Declined, what, "nothing has been changed", next))
+    }
+
+    /// Something that cannot be undone: the user types `name`. `--confirm=<name>` answers it, in a
+    /// command that has that flag; `-y` does not.
+    pub fn consent_by_name(&mut self, question: &str, name: &str) -> Result<(), Failure> {
+        let flag = format!("--confirm={name}");
+        let answer = match self.args.value("confirm") {
+            Some(given) => given.to_owned(),
+            None => self.line(&format!("{question}\nType {name} to go on: "), question, &flag)?,
+        };
+        if answer == name {
+            return Ok(());
+        }
+        let what = format!("{} was declined", self.name);
+        let why = format!("{answer:?} is not {name:?}; nothing has been changed");
+        Err(Failure::new(Code::Declined, what, why, self.again(&flag)))
+    }
+
+    /// One line of the user's, without the newline; the prompt is shown as it is. `flag` is what
+    /// answers the same on the command line.
+    pub fn line(&mut self, prompt: &str, question: &str, flag: &str) -> Result<String, Failure> {
+        let why = if self.args.has("no-input") {
+            "--no-input forbids asking"
+        } else if !io::stdin().is_terminal() {
+            "standard input is no terminal"
+        } else if !io::stderr().is_terminal() {
+            "standard error is no terminal"
+        } else {
+            return self.read_line(prompt, flag);
+        };
+        let what = format!("an answer is needed: {question}");
+        Err(Failure::new(Code::Input, what, why, self.again(flag)))
+    }
+
+    fn read_line(&mut self, prompt: &str, flag: &str) -> Result<String, Failure> {
+        self.out.prompt(prompt);
+        let mut text = String::new();
+        let read = io::stdin().lock().take(ANSWER_BYTES).read_line(&mut text);
+        self.out.resume();
+        let why = match read {
+            Ok(count) if count > 0 => return Ok(text.trim().to_owned()),
+            Ok(_) => {
+                self.out.prompt("\n");
+                "the input ended".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        Err(Failure::new(Code::Input, "the question was not answered", why, self.again(flag)))
+    }
+
+    /// This command line once more, with `flag`.
+    fn again(&self, flag: &str) -> String {
+        let words = self.args.operands.iter().fold(String::new(), |all, word| all + " " + word);
+        format!("hop {}{words} {flag}", self.name)
+    }
+}

@@ -1,0 +1,199 @@
+//! What is shown on standard error while work goes on: lines, and the step that is under way.
+//!
+//! On a terminal an open step is one line that is drawn again, its time growing; everything else
+//! is printed above it. Elsewhere a step is a plain line at its start and at its end, and one every
+//! ten seconds between. One thread draws; it ends with the [`Screen`].
+
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::session::report::took;
+
+const REDRAW: Duration = Duration::from_millis(250);
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// A step shorter than this never becomes a live line: it would only flicker.
+const FLICKER: Duration = Duration::from_millis(80);
+
+const DIM: &str = "\x1b[2m";
+const PLAIN: &str = "\x1b[0m";
+const WIPE: &str = "\r\x1b[K";
+
+/// Standard error as far as we write to it.
+pub struct Screen {
+    shared: Arc<Shared>,
+    drawer: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// A terminal on which a line can be drawn again.
+    live: bool,
+    total: usize,
+    begun: usize,
+    open: Option<Open>,
+    /// The live line stands on the screen.
+    drawn: bool,
+    ended: bool,
+}
+
+/// The step under way.
+struct Open {
+    text: String,
+    since: Instant,
+    /// When the drawing thread acts next.
+    next: Instant,
+    /// Nothing is drawn: somebody else writes to the terminal.
+    held: bool,
+}
+
+impl Screen {
+    pub fn new(live: bool) -> Screen {
+        let state = State { live, total: 0, begun: 0, open: None, drawn: false, ended: false };
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
+        Screen { shared, drawer: None }
+    }
+
+    /// One line, above the step under way.
+    pub fn line(&self, text: &str) {
+        self.shared.lock().print(text);
+    }
+
+    /// Text without a newline after it: a question. The step under way is held.
+    pub fn ask(&self, text: &str) {
+        self.hold();
+        write(text);
+    }
+
+    /// How many steps follow; they are numbered from 1.
+    pub fn plan(&self, total: usize) {
+        let mut state = self.shared.lock();
+        (state.total, state.begun) = (total, 0);
+    }
+
+    /// A step begins; one that is still open is done.
+    pub fn begin(&mut self, text: &str) {
+        self.end("ok");
+        let mut state = self.shared.lock();
+        state.begun += 1;
+        let text = match state.total {
+            0 => text.to_owned(),
+            total => format!("{}/{total} {text}", state.begun),
+        };
+        let since = Instant::now();
+        let wait = if state.live { FLICKER } else { HEARTBEAT };
+        if !state.live {
+            state.print(&text);
+        }
+        state.open = Some(Open { text, since, next: since + wait, held: false });
+        drop(state);
+        self.shared.changed.notify_all();
+        if self.drawer.is_none() {
+            let shared = self.shared.clone();
+            // Without a thread the steps still begin and end; they only do not move.
+            self.drawer = thread::Builder::new().spawn(move || shared.draw()).ok();
+        }
+    }
+
+    /// The open step, if there is one, ended like this.
+    pub fn end(&self, result: &str) {
+        let mut state = self.shared.lock();
+        let Some(open) = state.open.take() else { return };
+        let time = took(open.since.elapsed());
+        let (colon, on, off) = if state.live { (" ", DIM, PLAIN) } else { (":", "", "") };
+        state.print(&format!("{}{colon} {result}  {on}{time}{off}", open.text));
+    }
+
+    /// Draws nothing more for the open step: a child process is about to use the terminal.
+    pub fn hold(&self) {
+        let mut state = self.shared.lock();
+        state.wipe();
+        if let Some(open) = &mut state.open {
+            open.held = true;
+        }
+    }
+
+    /// Goes on after [`Screen::hold`].
+    pub fn resume(&self) {
+        if let Some(open) = &mut self.shared.lock().open {
+            open.held = false;
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.ended = true;
+        state.wipe();
+        drop(state);
+        self.shared.changed.notify_all();
+        if let Some(drawer) = self.drawer.take() {
+            let _ = drawer.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The thread: sleeps while no step is open.
+    fn draw(&self) {
+        let mut state = self.lock();
+        while !state.ended {
+            let now = Instant::now();
+            let wait = match &state.open {
+                Some(open) if open.next <= now => {
+                    state.tick(now);
+                    continue;
+                }
+                Some(open) => open.next - now,
+                None => Duration::from_secs(3600),
+            };
+            let waited = self.changed.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl State {
+    fn tick(&mut self, now: Instant) {
+        let Some(open) = &mut self.open else { return };
+        let time = took(now.duration_since(open.since));
+        open.next = now + if self.live { REDRAW } else { HEARTBEAT };
+        if open.held {
+            return;
+        }
+        if !self.live {
+            let text = format!("{}: for {time} now", open.text);
+            return self.print(&text);
+        }
+        // Without line wrap a line that is too long is cut, so that one return wipes all of it.
+        write(&format!("\r\x1b[?7l{}  {DIM}{time}{PLAIN}\x1b[K\x1b[?7h", open.text));
+        self.drawn = true;
+    }
+
+    fn print(&mut self, text: &str) {
+        self.wipe();
+        write(&format!("{text}\n"));
+    }
+
+    fn wipe(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            write(WIPE);
+        }
+    }
+}
+
+fn write(text: &str) {
+    let mut stderr = io::stderr().lock();
+    // Nobody is left to hear of it if this fails.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}

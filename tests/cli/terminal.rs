@@ -1,0 +1,165 @@
+//! What is shown on a terminal and what elsewhere: colour, live lines, questions. The terminal is
+//! a real one (a pseudo-terminal); the program on it is `hop`, or this test binary again where no
+//! command is quick enough to be watched.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use hopbox::cli::fail::Code;
+use hopbox::cli::{Call, args};
+use nix::pty::openpty;
+
+/// Which act the binary plays, and the command line it plays it with.
+const ACT: &str = "HOP_TEST_ACT";
+const LINE: &str = "HOP_TEST_LINE";
+
+/// Runs `command` with standard input and standard error on a terminal, types `input`, and returns
+/// what the terminal showed, standard output, and the exit code.
+pub fn on_terminal(mut command: Command, input: &str) -> (String, String, Option<i32>) {
+    let pty = openpty(None, None).unwrap();
+    let slave = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
+    command.stdin(slave(&pty.slave)).stderr(slave(&pty.slave)).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Ours and the command's copies: without them the end of the child is the end of the terminal.
+    drop(command);
+    drop(pty.slave);
+    let mut master = File::from(pty.master);
+    master.write_all(input.as_bytes()).unwrap();
+    let mut reader = master.try_clone().unwrap();
+    let shown = thread::spawn(move || {
+        let mut shown = Vec::new();
+        let mut buf = [0; 4096];
+        // The end of a terminal is an error on Linux.
+        while let Ok(count @ 1..) = reader.read(&mut buf) {
+            shown.extend_from_slice(&buf[..count]);
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    let code = child.wait().unwrap().code();
+    drop(master);
+    (shown.join().unwrap(), stdout, code)
+}
+
+fn act(name: &str, line: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "terminal::player", "--nocapture"]);
+    command.env(ACT, name).env(LINE, line).env("TERM", "xterm").env_remove("NO_COLOR");
+    command
+}
+
+/// No test of its own: the acts that the tests below watch.
+#[test]
+fn player() {
+    let Ok(name) = std::env::var(ACT) else { return };
+    let line = std::env::var(LINE).unwrap();
+    let (args, _) = args::parse(line.split_whitespace().map(Into::into));
+    let mut call = Call::new("host rm", args);
+    let code = match name.as_str() {
+        "steps" => steps(&mut call),
+        "confirm" => call.consent("Remove mybox?", "hop host rm mybox").map(|()| Code::Done),
+        "by_name" => call.consent_by_name("mybox and its data go.", "mybox").map(|()| Code::Done),
+        _ => panic!("no act {name}"),
+    };
+    let code = code.unwrap_or_else(|failure| call.out.fail(&failure));
+    drop(call);
+    std::process::exit(code as i32);
+}
+
+fn steps(call: &mut Call) -> Result<Code, hopbox::cli::fail::Failure> {
+    call.out.plan(2);
+    call.out.begin("reaching the VPS");
+    thread::sleep(Duration::from_millis(700));
+    call.out.warn("slow", "it is slow");
+    thread::sleep(Duration::from_millis(400));
+    call.out.done("ok");
+    call.out.begin("installing agent");
+    let failure = hopbox::cli::fail::Failure::new(Code::Failed, "no disk", "it is full", "df -h");
+    Err(failure)
+}
+
+fn plainly(mut command: Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap()
+}
+
+#[test]
+fn steps_are_live_lines_on_a_terminal() {
+    let (shown, _, code) = on_terminal(act("steps", ""), "");
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.matches("\r\x1b[?7l1/2 reaching the VPS").count() >= 3, "{shown:?}");
+    // Wiped before the warning, drawn again after it, and one line stays.
+    assert!(shown.contains("\r\x1b[K\x1b[33mwarning:\x1b[0m it is slow\r\n"), "{shown:?}");
+    let (_, after) = shown.split_once("it is slow").unwrap();
+    assert!(after.contains("\r\x1b[?7l1/2 reaching the VPS"), "{shown:?}");
+    assert!(after.contains("\r\x1b[K1/2 reaching the VPS  ok  \x1b[2m"), "{shown:?}");
+    assert!(after.contains("2/2 installing agent  failed"), "{shown:?}");
+    assert!(shown.ends_with("fix: df -h\r\n"), "{shown:?}");
+}
+
+#[test]
+fn steps_are_plain_lines_elsewhere() {
+    let check = |said: &str| {
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("/2 ")).collect();
+        assert_eq!(lines.len(), 4, "{said}");
+        assert_eq!((lines[0], lines[2]), ("1/2 reaching the VPS", "2/2 installing agent"));
+        assert!(lines[1].starts_with("1/2 reaching the VPS: ok  1."), "{said}");
+        assert!(lines[3].starts_with("2/2 installing agent: failed"), "{said}");
+        assert!(!said.contains('\x1b'), "{said:?}");
+    };
+    check(&String::from_utf8(plainly(act("steps", "")).stderr).unwrap());
+    let ways = [("TERM", "dumb", ""), ("NO_COLOR", "1", ""), ("TERM", "xterm", "--no-color")];
+    for (name, value, line) in ways {
+        let mut command = act("steps", line);
+        command.env(name, value);
+        check(&on_terminal(command, "").0.replace('\r', ""));
+    }
+    let quiet = String::from_utf8(plainly(act("steps", "--quiet")).stderr).unwrap();
+    assert!(!quiet.contains("reaching") && quiet.ends_with("fix: df -h\n"), "{quiet}");
+}
+
+#[test]
+fn questions_are_asked_on_a_terminal_alone() {
+    let ask = |act_name: &str, line: &str, input: &str| {
+        let (shown, stdout, code) = on_terminal(act(act_name, line), input);
+        assert!(!stdout.contains("Remove"), "a question on standard output: {stdout}");
+        (shown, code)
+    };
+    for yes in ["y\n", "YES\n", " yes \n"] {
+        assert_eq!(ask("confirm", "", yes).1, Some(0), "{yes:?}");
+    }
+    for no in ["\n", "n\n", "maybe\n"] {
+        let (shown, code) = ask("confirm", "", no);
+        assert_eq!(code, Some(10), "{no:?}");
+        assert!(shown.contains("Remove mybox? [y/N] "), "{shown}");
+        assert!(shown.contains("fix: hop host rm mybox"), "{shown}");
+    }
+    // The end of the input, typed as Ctrl-D.
+    assert_eq!(ask("confirm", "", "\x04").1, Some(13));
+    assert_eq!(ask("by_name", "", "mybox\n").1, Some(0));
+    assert_eq!(ask("by_name", "-y", "mybx\n").1, Some(10), "-y does not answer this");
+
+    let (shown, code) = ask("confirm", "--no-input", "y\n");
+    assert_eq!(code, Some(13));
+    assert!(shown.contains("--no-input forbids asking"), "{shown}");
+    assert!(shown.trim_end().ends_with("fix: hop host rm --yes"), "{shown}");
+    assert_eq!(ask("confirm", "--no-input -y", "").1, Some(0));
+    assert_eq!(ask("by_name", "--no-input -y", "").1, Some(13));
+}
+
+#[test]
+fn without_a_terminal_nobody_is_asked() {
+    let output = plainly(act("confirm", ""));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(13), "{said}");
+    assert!(said.contains("standard input is no terminal") && said.contains("--yes"), "{said}");
+    assert_eq!(plainly(act("confirm", "-y")).status.code(), Some(0));
+    let output = plainly(act("by_name", "-y"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(13), "{said}");
+    assert!(said.trim_end().ends_with("--confirm=mybox"), "{said}");
+}
