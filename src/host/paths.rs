@@ -63,6 +63,15 @@ impl Paths {
         self.keys_dir().join(format!("{name}.key"))
     }
 
+    pub fn tunnels_dir(&self) -> PathBuf {
+        self.config.join("tunnels")
+    }
+
+    /// What is known of a host's tunnel, also after its session.
+    pub fn tunnel_file(&self, name: &str) -> PathBuf {
+        self.tunnels_dir().join(format!("{name}.json"))
+    }
+
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.log"))
     }
@@ -84,6 +93,11 @@ impl Paths {
         ensure_private(&self.config)?;
         ensure_private(&self.hosts_dir())?;
         ensure_private(&self.keys_dir())
+    }
+
+    pub fn ensure_tunnels(&self) -> Result<(), HostError> {
+        ensure_private(&self.config)?;
+        ensure_private(&self.tunnels_dir())
     }
 
     pub fn ensure_state(&self) -> Result<(), HostError> {

@@ -1,8 +1,15 @@
-//! A session's socket: one JSON line in, one out. `status` is answered at once, `down` when
-//! everything has been undone.
+//! A session's socket: one JSON line in, one out.
+//!
+//! | asked | answered with | when |
+//! |---|---|---|
+//! | `facts` | the facts of `hop up` | at once |
+//! | `status` | every layer as it is now | when a fresh question to the agent is answered or late |
+//! | `events` | all that happened and is remembered | at once |
+//! | `down` | `{"state":"down"}` | when everything has been undone |
 //!
 //! The socket lies in a directory that only its user can enter, so whoever can connect may ask.
-//! Bounds: 8 connections per turn, a request of 4096 bytes within 500 ms, an answer of 64 KiB.
+//! Bounds: 8 connections per turn, a request of 4096 bytes within 500 ms, an answer of 64 KiB,
+//! 32 who wait.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -20,10 +27,22 @@ const PER_TURN: usize = 8;
 const REQUEST_BYTES: u64 = 4096;
 const ANSWER_BYTES: u64 = 64 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_millis(500);
-/// How long `status` may take: the session may be busy bringing itself up.
-const STATUS_LIMIT: Duration = Duration::from_secs(2);
+/// Who may wait for an answer at a time.
+const WAITING: usize = 32;
+/// How long what is answered at once may take: the session may be busy bringing itself up.
+const FACTS_LIMIT: Duration = Duration::from_secs(2);
+/// How long `status` may take: a question to the agent takes up to 3 s.
+const STATUS_LIMIT: Duration = Duration::from_secs(6);
 /// How long `down` may take: every step of the undoing is bounded, and their sum is below this.
 const DOWN_LIMIT: Duration = Duration::from_secs(15);
+
+/// What is asked of a session, besides its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    Facts,
+    Status,
+    Events,
+}
 
 /// The session's end of the socket.
 pub struct Control {
@@ -31,6 +50,8 @@ pub struct Control {
     path: PathBuf,
     /// Who asked for the end and waits to hear that it is reached.
     waiting: Vec<UnixStream>,
+    /// Who asked for the status and waits until it is known.
+    curious: Vec<UnixStream>,
 }
 
 impl Control {
@@ -44,24 +65,54 @@ impl Control {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
-        Ok(Control { listener, path: path.to_owned(), waiting: Vec::new() })
+        Ok(Control { listener, path: path.to_owned(), waiting: Vec::new(), curious: Vec::new() })
     }
 
-    /// Answers whoever is there; true when somebody asked for the end.
-    pub fn serve(&mut self, status: impl Fn() -> Value) -> bool {
+    /// Answers whoever is there with what `reply` says; those for whom it says nothing wait for
+    /// [`Control::tell_status`]. True when somebody asked for the end.
+    pub fn serve(&mut self, mut reply: impl FnMut(Ask) -> Option<Value>) -> bool {
         for _ in 0..PER_TURN {
             let Ok((stream, _)) = self.listener.accept() else { break };
             let Ok(asked) = read_request(&stream) else {
                 let _ = answer(&stream, &refusal("the request is not valid"));
                 continue;
             };
-            match asked.as_str() {
-                "status" => drop(answer(&stream, &json!({"ok": true, "data": status()}))),
-                "down" => self.waiting.push(stream),
-                _ => drop(answer(&stream, &refusal("no such request"))),
+            let ask = match asked.as_str() {
+                "facts" => Ask::Facts,
+                "status" => Ask::Status,
+                "events" => Ask::Events,
+                "down" if self.waiting.len() < WAITING => {
+                    self.waiting.push(stream);
+                    continue;
+                }
+                "down" => {
+                    let _ = answer(&stream, &refusal("the session is ending"));
+                    continue;
+                }
+                _ => {
+                    let _ = answer(&stream, &refusal("no such request"));
+                    continue;
+                }
+            };
+            match reply(ask) {
+                Some(data) => drop(answer(&stream, &granted(data))),
+                None if self.curious.len() < WAITING => self.curious.push(stream),
+                None => drop(answer(&stream, &refusal("too many are asking"))),
             }
         }
         !self.waiting.is_empty()
+    }
+
+    /// Whether somebody waits for the status.
+    pub fn is_asked(&self) -> bool {
+        !self.curious.is_empty()
+    }
+
+    /// Answers all who wait for the status.
+    pub fn tell_status(&mut self, status: &Value) {
+        for stream in self.curious.drain(..) {
+            let _ = answer(&stream, &granted(status.clone()));
+        }
     }
 
     /// Nobody can connect any more; whoever asked for the end can be told so by [`Farewell`].
@@ -84,7 +135,7 @@ impl Farewell {
     /// Tells them. Last act of a session: the lock is free by now.
     pub fn tell(self) {
         for stream in self.0 {
-            let _ = answer(&stream, &json!({"ok": true, "data": {"state": "down"}}));
+            let _ = answer(&stream, &granted(json!({"state": "down"})));
         }
     }
 }
@@ -111,13 +162,41 @@ fn answer(mut stream: &UnixStream, value: &Value) -> io::Result<()> {
     stream.write_all(format!("{value}\n").as_bytes())
 }
 
+fn granted(data: Value) -> Value {
+    json!({"ok": true, "data": data})
+}
+
 fn refusal(why: &str) -> Value {
     json!({"ok": false, "error": why})
 }
 
-/// What the live session of a host says about itself; `None` when there is none.
+/// What the live session of a host finds when it looks at every layer, or `{"state":"starting"}`
+/// with host and pid; `None` when there is no session. The keys, which stay:
+///
+/// | key | value |
+/// |---|---|
+/// | `state` | `starting`, `up`, or `degraded` when a layer is broken |
+/// | `host`, `name`, `pid`, `up_s` | of the host and its session |
+/// | `interface`, `local_ip`, `peer_ip`, `listen_port` | of the tunnel on this machine |
+/// | `endpoint`, `endpoint_name` | the address in use, and what the host file calls it |
+/// | `agent_version`, `connected`, `last_healthy`, `rtt_ms` | last answers to `GET /health`; the moment is RFC 3339, the time null after a silence |
+/// | `handshake_age_s`, `handshake_rtt_ms` | of the last handshake, or null |
+/// | `rx_bytes`, `tx_bytes`, `drops` | traffic, and packets dropped by reason |
+/// | `layers` | `{layer, ok, detail}` for helper, interface, route, handshake, agent, name, in this order |
+/// | `broken` | the first broken layer, or null |
+/// | `events` | the newest 20, oldest first: `{at, at_unix, what}` |
 pub fn status(socket: &Path) -> io::Result<Option<Value>> {
     ask(socket, "status", STATUS_LIMIT)
+}
+
+/// What `hop up` said when it was done; nothing is looked at for it.
+pub fn facts(socket: &Path) -> io::Result<Option<Value>> {
+    ask(socket, "facts", FACTS_LIMIT)
+}
+
+/// All events that the live session remembers.
+pub fn events(socket: &Path) -> io::Result<Option<Value>> {
+    ask(socket, "events", FACTS_LIMIT)
 }
 
 /// Asks a session to end and waits until it has. False when there is none.
@@ -156,7 +235,11 @@ mod tests {
         loop {
             crate::sys::poll::wait_one(control.as_fd(), crate::sys::poll::Interest::READ, None)
                 .unwrap();
-            if control.serve(|| json!({"state": "up"})) {
+            let end = control.serve(|ask| (ask != Ask::Status).then(|| json!({"state": "up"})));
+            if control.is_asked() {
+                control.tell_status(&json!({"state": "up"}));
+            }
+            if end {
                 return true;
             }
         }

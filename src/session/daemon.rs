@@ -48,7 +48,7 @@ pub enum Up {
 
 /// The facts of a live session; `None` when there is none or it is not usable yet.
 pub fn facts(paths: &Paths, name: &str) -> Option<Facts> {
-    control::status(&paths.socket(name)).ok()?.and_then(Facts::from_json)
+    control::facts(&paths.socket(name)).ok()?.and_then(Facts::from_json)
 }
 
 /// Starts a session in the background and returns when it is usable.

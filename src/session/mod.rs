@@ -1,14 +1,20 @@
 //! One host brought up: the order of the steps, their undoing, and watching over it.
 //!
 //! Reading order: this file (undo stack, trouble) → `up` (the sequence) → `run` (a session from
-//! lock to clean-up) → `control` (its socket) → `daemon` (detaching, and what `hop up` hears).
+//! lock to clean-up) → `watch` (while it is up) → `monitor`, `layers`, `state` (whether the agent
+//! answers, what is broken, what is remembered) → `control` (its socket) → `daemon` (detaching, and
+//! what `hop up` hears).
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod control;
 pub mod daemon;
+pub mod layers;
+pub mod monitor;
 pub mod report;
 pub mod run;
+pub mod state;
 pub mod up;
+mod watch;
 
 use crate::host::{HostError, Kind as FileKind};
 

@@ -142,6 +142,11 @@ pub fn log(text: &str) {
     let _ = writeln!(std::io::stderr(), "{} {text}", utc(secs));
 }
 
+/// A line for the user as it is: on the terminal of a session that has one, else in its log.
+pub fn line(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Seconds since 1970 as `2026-01-31T23:59:59Z`.
 pub fn utc(secs: u64) -> String {
     let (days, second) = (secs / 86_400, secs % 86_400);

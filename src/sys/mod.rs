@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod cmsg;
 pub mod icmp;
+pub mod iface;
 pub mod inotify;
 pub mod ioctl;
 pub mod life;
