@@ -4,10 +4,20 @@
 PREFIX      ?= /usr/local
 DESTDIR     ?=
 BINDIR      ?= $(PREFIX)/bin
+SBINDIR     ?= $(PREFIX)/sbin
 LIBEXECDIR  ?= $(PREFIX)/libexec/hopbox
 DATADIR     ?= $(PREFIX)/share
+SYSCONFDIR  ?= /etc
 MANDIR      ?= $(DATADIR)/man
 DOCDIR      ?= $(DATADIR)/doc/hopbox
+# SYSTEMD=no leaves the units, and what belongs to them, out.
+SYSTEMD        ?= $(if $(filter Linux,$(shell uname -s)),yes,no)
+UNITDIR        ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR    ?= $(PREFIX)/lib/sysusers.d
+MODULESLOADDIR ?= $(PREFIX)/lib/modules-load.d
+LOGROTATEDIR   ?= $(SYSCONFDIR)/logrotate.d
+# Whoever may read the helper's audit log.
+AUDIT_GROUP    ?= adm
 CARGO       ?= cargo
 CARGO_FLAGS ?=
 INSTALL     ?= install
@@ -67,25 +77,46 @@ soak:
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	+SOAK_S=$(SOAK_S) sh tests/enter.sh $(CARGO) test $(COMMON) --test soak -- --nocapture
 
+# The units are installed, not enabled: `hop-helper --install` does that, or the administrator.
+UNITS = $(filter yes,$(SYSTEMD))
+UNIT  = sed -e 's|/usr/libexec/hopbox|$(LIBEXECDIR)|g' \
+	-e 's|^Group=adm$$|Group=$(AUDIT_GROUP)|' -e 's|root adm$$|root $(AUDIT_GROUP)|'
+
 install:
-	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(MANDIR)/man1" \
-		"$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
+	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
+		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
 	$(INSTALL) -m 0755 "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
 	ln -sf hop "$(DESTDIR)$(BINDIR)/hop-wg"
 	$(INSTALL) -m 0755 "$(OUT)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-agent"
 	$(INSTALL) -m 0755 "$(OUT)/hop-helper" "$(DESTDIR)$(LIBEXECDIR)/hop-helper"
+	ln -sf "$(LIBEXECDIR)/hop-helper" "$(DESTDIR)$(SBINDIR)/hop-helper"
 	$(INSTALL) -m 0644 man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
 	$(INSTALL) -m 0644 man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(INSTALL) -m 0644 man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
-	$(INSTALL) -m 0644 LICENSE README.md "$(DESTDIR)$(DOCDIR)"
+	$(INSTALL) -m 0644 LICENSE README.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
+ifneq ($(UNITS),)
+	$(INSTALL) -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSUSERSDIR)" \
+		"$(DESTDIR)$(MODULESLOADDIR)" "$(DESTDIR)$(LOGROTATEDIR)"
+	$(INSTALL) -m 0644 helper/unit/hop-helper.socket "$(DESTDIR)$(UNITDIR)/hop-helper.socket"
+	$(UNIT) helper/unit/hop-helper.service >"$(DESTDIR)$(UNITDIR)/hop-helper.service"
+	$(UNIT) helper/unit/logrotate.conf >"$(DESTDIR)$(LOGROTATEDIR)/hopbox"
+	chmod 0644 "$(DESTDIR)$(UNITDIR)/hop-helper.service" "$(DESTDIR)$(LOGROTATEDIR)/hopbox"
+	$(INSTALL) -m 0644 helper/unit/sysusers.conf "$(DESTDIR)$(SYSUSERSDIR)/hopbox.conf"
+	$(INSTALL) -m 0644 helper/unit/modules-load.conf "$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
+endif
 
 uninstall:
-	rm -f "$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" \
+	rm -f "$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
 		"$(DESTDIR)$(LIBEXECDIR)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-helper" \
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
-		"$(DESTDIR)$(DOCDIR)/README.md"
+		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md"
 	-rmdir "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(DOCDIR)"
+ifneq ($(UNITS),)
+	rm -f "$(DESTDIR)$(UNITDIR)/hop-helper.socket" "$(DESTDIR)$(UNITDIR)/hop-helper.service" \
+		"$(DESTDIR)$(LOGROTATEDIR)/hopbox" "$(DESTDIR)$(SYSUSERSDIR)/hopbox.conf" \
+		"$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
+endif
 
 # Minutes with libFuzzer: each target for FUZZ_S seconds; what runs code that the committed corpus
 # does not is added to it, in as few files as do. Crashing inputs are left in $(FUZZ_OUT)/crashes.

@@ -4,20 +4,23 @@
 //! takes everything back. The helper is trusted with root but not with our descriptor table:
 //! what it sends is checked before it is used. Must not know: tunnels, sessions, the user.
 
+mod error;
+
 use crate::sys::cmsg::{self, Received};
 use crate::sys::ioctl::tun_state;
 use crate::sys::poll::{self, Interest};
 use hop_helper::proto::{self, Code};
 use serde_json::{Map, Value, json};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+pub use error::{HelperError, install_command};
 
 /// Where the helper listens; callers let the environment variable `HOPBOX_HELPER_SOCKET` name
 /// another path.
@@ -49,91 +52,6 @@ pub struct Lease {
     /// Packets carry a plain `virtio_net_hdr` of ten bytes in front.
     pub vnet_hdr: bool,
     pub fd: OwnedFd,
-}
-
-/// Why the helper did not do what was asked.
-#[derive(Debug)]
-pub enum HelperError {
-    /// Nobody listens at `path`.
-    Missing {
-        path: PathBuf,
-        source: io::Error,
-    },
-    /// This user is not admitted: no right to connect, or closed without a word.
-    Refused {
-        path: PathBuf,
-    },
-    /// The two ends speak different versions of the protocol.
-    Incompatible {
-        ours: u64,
-        theirs: u64,
-        message: String,
-    },
-    /// The helper's own answer. `code` is one of `hop_helper::proto::Code`, or newer than those.
-    Op {
-        code: String,
-        message: String,
-        field: Option<String>,
-        retry: bool,
-    },
-    /// The helper said something that it must not say.
-    Protocol(String),
-    Io(io::Error),
-}
-
-impl fmt::Display for HelperError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            HelperError::Missing { path, source } => {
-                write!(f, "no helper answers at {}: {source}", path.display())
-            }
-            HelperError::Refused { path } => {
-                write!(f, "the helper at {} does not admit this user", path.display())
-            }
-            HelperError::Incompatible { ours, theirs, message } => {
-                write!(f, "the helper speaks protocol {theirs}, hop speaks {ours}: {message}")
-            }
-            HelperError::Op { code, message, field: Some(field), .. } => {
-                write!(f, "the helper refused {field}: {message} ({code})")
-            }
-            HelperError::Op { code, message, .. } => {
-                write!(f, "the helper refused: {message} ({code})")
-            }
-            HelperError::Protocol(what) => write!(f, "the helper broke its protocol: {what}"),
-            HelperError::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
-                write!(f, "the helper did not answer within {} s", TIMEOUT.as_secs())
-            }
-            HelperError::Io(e) => write!(f, "the connection to the helper failed: {e}"),
-        }
-    }
-}
-
-impl HelperError {
-    /// Whether the same may succeed a moment later, with a helper that is just starting. Its
-    /// socket is closed to users for an instant, which looks like a refusal.
-    fn may_pass(&self) -> bool {
-        match self {
-            HelperError::Missing { .. } | HelperError::Refused { .. } | HelperError::Io(_) => true,
-            HelperError::Op { code, retry, .. } => *retry || *code == Code::LimitExceeded.as_str(),
-            HelperError::Incompatible { .. } | HelperError::Protocol(_) => false,
-        }
-    }
-}
-
-impl std::error::Error for HelperError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            HelperError::Missing { source, .. } => Some(source),
-            HelperError::Io(e) => Some(e),
-            _ => None,
-        }
-    }
-}
-
-impl From<io::Error> for HelperError {
-    fn from(e: io::Error) -> HelperError {
-        HelperError::Io(e)
-    }
 }
 
 /// One reply line and what came with it.

@@ -7,12 +7,15 @@
 use crate::lease::Book;
 use crate::link_linux::Links;
 use crate::state::{self, Store};
-use crate::{AUDIT_DIR, RUN_DIR, STATE_DIR, sys, systemd};
+use crate::{AUDIT_DIR, RUN_DIR, STATE_DIR, socket, sys, systemd};
+use hop_helper::proto;
+use serde_json::json;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{
     DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink,
 };
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -23,9 +26,12 @@ const GROUP: &str = "hopbox";
 const GROUPS: std::ops::RangeInclusive<u32> = 100..=999;
 const SOCKET_UNIT: &str = "hop-helper.socket";
 const SERVICE_UNIT: &str = "hop-helper.service";
+/// Where packages of the distribution put units, never `--install`.
+const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 const WANTED: &str = "/etc/systemd/system/sockets.target.wants/hop-helper.socket";
-/// How long a helper that was told to stop may take.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How long a helper that was told to start or to stop may take, and how often to look.
+const WITHIN: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What to write besides the program: path, mode, text.
 const SYSTEMD_FILES: [(&str, u32, &str); 3] = [
@@ -57,21 +63,22 @@ pub fn install(dry: bool) -> Outcome<()> {
     let systemd = Path::new("/run/systemd/system").is_dir();
     let openrc = Path::new("/run/openrc").is_dir();
     let groups = fs::read_to_string("/etc/group").map_err(|e| format!("/etc/group: {e}"))?;
+    let packaged = packaged();
     let mut files: Vec<(&str, u32, &str)> = Vec::new();
-    if systemd {
+    if systemd && packaged.is_none() {
         files.extend(SYSTEMD_FILES);
     } else if openrc {
         files.push(OPENRC);
     }
-    if Path::new("/etc/logrotate.d").is_dir() {
+    if Path::new("/etc/logrotate.d").is_dir() && packaged.is_none() {
         files.push(LOGROTATE);
     }
     // All of it is checked before any of it is written.
     let paths = files.iter().map(|file| file.0).chain([PROGRAM, CONFIG_DIR, WANTED]);
     paths.map(Path::new).try_for_each(check_parents)?;
+    hand.program(image, packaged.is_some())?;
     hand.group(invited().as_deref())?;
     hand.dir(Path::new(CONFIG_DIR))?;
-    hand.program(image)?;
     let has_adm = groups.lines().any(|line| line.starts_with("adm:"));
     for (path, mode, text) in files {
         let text = match has_adm {
@@ -81,15 +88,21 @@ pub fn install(dry: bool) -> Outcome<()> {
         hand.file(Path::new(path), mode, &mut text.as_bytes())?;
     }
     let by_hand = if systemd {
-        hand.link(Path::new(WANTED), Path::new("../hop-helper.socket"))?;
+        let socket = packaged.unwrap_or(Path::new("..")).join(SOCKET_UNIT);
+        hand.link(Path::new(WANTED), &socket)?;
         let start = || {
             systemd::call("Reload", &[])?;
+            // One that failed too often would not be started again.
+            for unit in [SOCKET_UNIT, SERVICE_UNIT] {
+                let _ = systemd::call("ResetFailedUnit", &[unit]);
+            }
             // An older helper hands over to this one; its tunnels go on.
             systemd::call("TryRestartUnit", &[SERVICE_UNIT, "replace"])?;
             systemd::call("StartUnit", &[SOCKET_UNIT, "replace"])
         };
         match hand.tell("start", Path::new(SOCKET_UNIT)).then(start) {
-            None | Some(Ok(())) => return Ok(()),
+            None => return Ok(()),
+            Some(Ok(())) => return answers(),
             Some(Err(e)) => {
                 say!("systemd: {e}");
                 "systemctl daemon-reload && systemctl enable --now hop-helper.socket".to_string()
@@ -104,12 +117,40 @@ pub fn install(dry: bool) -> Outcome<()> {
     Ok(())
 }
 
+/// systemd only queues what it is told: it is done when the helper speaks.
+fn answers() -> Outcome<()> {
+    let ask = || {
+        let mut stream = UnixStream::connect(socket::DEFAULT)?;
+        stream.set_read_timeout(Some(WITHIN))?;
+        stream.write_all(proto::request_line("1", "daemon.version", json!({})).as_bytes())?;
+        let mut reply = [0; 1024];
+        let count = stream.read(&mut reply)?;
+        Ok(String::from_utf8_lossy(reply.get(..count).unwrap_or_default()).into_owned())
+    };
+    let begun = Instant::now();
+    loop {
+        match ask() {
+            Ok(reply) if reply.contains("\"ok\":true") => return Ok(()),
+            Err(_) if begun.elapsed() < WITHIN => std::thread::sleep(PAUSE),
+            said => {
+                let said: io::Result<String> = said;
+                let why = said.unwrap_or_else(|e| e.to_string());
+                return Err(format!(
+                    "it does not answer ({why})\n  journalctl -u hop-helper -n 20"
+                ));
+            }
+        }
+    }
+}
+
 pub fn uninstall(dry: bool) -> Outcome<()> {
     let hand = Hand { dry };
     if Path::new("/run/systemd/system").is_dir() {
         for unit in [SOCKET_UNIT, SERVICE_UNIT] {
-            let there = Path::new("/etc/systemd/system").join(unit).exists();
-            if there && hand.tell("stop", Path::new(unit)) {
+            let dirs = [Some(Path::new("/etc/systemd/system")), packaged()];
+            if dirs.iter().flatten().any(|dir| dir.join(unit).exists())
+                && hand.tell("stop", Path::new(unit))
+            {
                 // One that does not run, or is not known, is what we want.
                 let _ = systemd::call("StopUnit", &[unit, "replace"]);
             }
@@ -123,9 +164,11 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
         }
     }
     let files = SYSTEMD_FILES.iter().chain([&OPENRC, &LOGROTATE]).map(|file| file.0);
-    let files =
-        files.chain([WANTED, PROGRAM, "/run/hopbox/helper.sock", "/run/hopbox/helper.sock.lock"]);
-    for file in files {
+    // What a package has put there goes with the package.
+    let packaged = packaged().is_some();
+    let files = files.chain([PROGRAM]).filter(|_| !packaged);
+    let ours = [WANTED, "/run/hopbox/helper.sock", "/run/hopbox/helper.sock.lock"];
+    for file in files.chain(ours) {
         hand.remove(Path::new(file))?;
     }
     // Only what is ours by its name; whatever else is there keeps its directory.
@@ -142,7 +185,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR, CONFIG_DIR, "/run/hopbox", "/usr/libexec/hopbox"] {
         hand.remove_dir(Path::new(dir));
     }
-    for table in ["/etc/group", "/etc/gshadow"] {
+    for table in ["/etc/group", "/etc/gshadow"].into_iter().filter(|_| !packaged) {
         hand.table(Path::new(table), |text| {
             text.split_inclusive('\n').filter(|line| !line.starts_with("hopbox:")).collect()
         })?;
@@ -153,14 +196,17 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     Ok(())
 }
 
+/// Where a package has installed our units; then program, units and group are its own.
+fn packaged() -> Option<&'static Path> {
+    PACKAGED.map(Path::new).into_iter().find(|dir| dir.join(SERVICE_UNIT).exists())
+}
+
 /// Ends what a helper left standing; waits for one that is just ending.
 fn take_back(dir: &Path) -> Outcome<()> {
     let begun = Instant::now();
     let store = loop {
         match Store::open(dir) {
-            Err(_) if begun.elapsed() < STOP_WITHIN => {
-                std::thread::sleep(Duration::from_millis(50))
-            }
+            Err(_) if begun.elapsed() < WITHIN => std::thread::sleep(PAUSE),
             outcome => break outcome,
         }
     };
@@ -237,11 +283,15 @@ impl Hand {
         made.map_err(|e| format!("{}: {e}", path.display()))
     }
 
-    fn program(&self, mut image: File) -> Outcome<()> {
+    fn program(&self, mut image: File, packaged: bool) -> Outcome<()> {
         let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
         let running = image.metadata().map(id).ok();
         if running.is_some() && running == fs::metadata(PROGRAM).map(id).ok() {
             return Ok(());
+        }
+        if packaged {
+            let why = "belongs to a package; upgrade that, or remove it first";
+            return Err(format!("{PROGRAM} {why}; nothing was installed"));
         }
         self.file(Path::new(PROGRAM), 0o755, &mut image)
     }

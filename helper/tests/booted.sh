@@ -150,4 +150,41 @@ left=$(inside find /etc /usr/libexec /usr/lib/systemd /var/lib /var/log /run \
 inside sed -i '/192.0.2.1 new/d; /^$/d' /etc/hosts
 [ "$before" = "$(inside md5sum /etc/group /etc/gshadow /etc/hosts)" ] || fail "a table is changed"
 [ -z "$(inside /root/hop-helper --uninstall)" ] || fail "the second --uninstall found something"
+
+# As a package brings it: disabled; --install starts it and leaves its files alone, as --uninstall does.
+mkdir -p "$lab/target/release"
+for program in hop hop-agent hop-helper; do
+    cp "$helper" "$lab/target/release/$program"
+done
+by_make() {
+    env -u MAKEFLAGS -u MAKELEVEL -u CARGO_TARGET_DIR make -s -C "$(dirname "$0")/../.." "$1" \
+        DESTDIR="$root" PREFIX=/usr CARGO_TARGET_DIR="$lab/target"
+}
+by_make install
+inside systemctl daemon-reload
+[ "$(inside systemctl is-enabled hop-helper.socket || true)" = disabled ] || fail "enabled by itself"
+inside systemd-sysusers
+sums() {
+    inside find /usr /etc -newer /root/course.py -type f -name '*hop*' -exec md5sum '{}' +
+}
+packaged=$(sums | sort)
+told=$(inside hop-helper --install)
+case $told in *write*hop-helper*) fail "--install wrote over a package: $told" ;; esac
+inside systemctl is-active --quiet hop-helper.socket || fail "the packaged socket is not active: $told $(inside systemctl status hop-helper.socket)"
+[ "$(inside systemctl is-enabled hop-helper.socket)" = enabled ] || fail "not enabled"
+inside python3 - <<'ASK'
+import socket
+s = socket.socket(socket.AF_UNIX)
+s.connect("/run/hopbox/helper.sock")
+s.sendall(b'{"v":1,"id":"1","op":"daemon.health"}\n')
+assert b'"status":"ok"' in s.recv(65536)
+ASK
+inside /root/hop-helper --install >/dev/null && fail "a package's program was replaced" || true
+inside hop-helper --uninstall
+inside systemctl is-active --quiet hop-helper.socket && fail "still active"
+[ "$packaged" = "$(sums | sort)" ] || fail "a file of the package changed"
+by_make uninstall
+left=$(inside find /etc /usr/bin /usr/sbin /usr/lib /usr/libexec /usr/share /var/lib /var/log \
+    -newer /root/course.py \( -name '*hopbox*' -o -name 'hop-*' -o -name hop \))
+[ -z "$left" ] || fail "left by make uninstall: $left"
 say "installed, upgraded, killed, cut off, failed, uninstalled"

@@ -86,3 +86,111 @@ fn the_traps_are_avoided() {
         assert!(good, "{name}");
     }
 }
+
+/// A copy of what `cargo build` leaves, where `make install` looks for it.
+fn built(at: &Path) -> PathBuf {
+    let out = at.join("built/release");
+    std::fs::create_dir_all(&out).unwrap();
+    for program in ["hop", "hop-agent", "hop-helper"] {
+        std::fs::copy(env!("CARGO_BIN_EXE_hop-helper"), out.join(program)).unwrap();
+    }
+    at.join("built")
+}
+
+fn make(target: &str, variables: &[String]) {
+    let mut make = Command::new("make");
+    make.args(["-s", "-C", concat!(env!("CARGO_MANIFEST_DIR"), "/.."), target]).args(variables);
+    // Of the `make check` around us.
+    for name in ["MAKEFLAGS", "MAKELEVEL", "MFLAGS", "CARGO_TARGET_DIR", "DESTDIR", "PREFIX"] {
+        make.env_remove(name);
+    }
+    let out = make.output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// Files and links below `dir`, without the leading directory.
+fn below(dir: &Path) -> Vec<String> {
+    let out = Command::new("find").arg(dir).args(["-not", "-type", "d"]).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    let start = dir.to_str().unwrap();
+    let mut paths: Vec<String> =
+        text.lines().map(|path| path.strip_prefix(start).unwrap().to_string()).collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn make_installs_what_packages_need_and_takes_it_away() {
+    if Command::new("make").arg("--version").output().is_err() {
+        return eprintln!("SKIP make_installs_what_packages_need_and_takes_it_away: no make");
+    }
+    let lab = std::env::temp_dir().join(format!("hopbox-make-{}", std::process::id()));
+    let built = built(&lab);
+    let root = lab.join("a root");
+    let with = |more: &[&str]| {
+        let fixed = [format!("CARGO_TARGET_DIR={}", built.display())];
+        fixed.into_iter().chain(more.iter().map(ToString::to_string)).collect::<Vec<String>>()
+    };
+    let dest = format!("DESTDIR={}", root.display());
+    make("install", &with(&[&dest, "PREFIX=/usr", "AUDIT_GROUP=wheel"]));
+    let there = below(&root);
+    for path in [
+        "/etc/logrotate.d/hopbox",
+        "/usr/bin/hop",
+        "/usr/libexec/hopbox/hop-agent",
+        "/usr/libexec/hopbox/hop-helper",
+        "/usr/lib/modules-load.d/hopbox.conf",
+        "/usr/lib/systemd/system/hop-helper.service",
+        "/usr/lib/systemd/system/hop-helper.socket",
+        "/usr/lib/sysusers.d/hopbox.conf",
+        "/usr/sbin/hop-helper",
+        "/usr/share/man/man8/hop-helper.8",
+    ] {
+        assert!(there.iter().any(|found| found == path), "{path} is not in {there:?}");
+        let meta = std::fs::symlink_metadata(format!("{}{path}", root.display())).unwrap();
+        use std::os::unix::fs::MetadataExt;
+        assert!(meta.is_symlink() || meta.mode() & 0o7022 == 0, "{path} {:o}", meta.mode());
+    }
+    let read = |path: &str| std::fs::read_to_string(format!("{}{path}", root.display())).unwrap();
+    assert!(read("/usr/lib/systemd/system/hop-helper.service").contains("\nGroup=wheel\n"));
+    assert!(read("/etc/logrotate.d/hopbox").contains("create 0640 root wheel\n"));
+    let link = std::fs::read_link(root.join("usr/sbin/hop-helper")).unwrap();
+    assert_eq!(link, Path::new("/usr/libexec/hopbox/hop-helper"));
+    // Disabled by default: no link of a target.
+    assert!(!there.iter().any(|path| path.contains(".wants")), "{there:?}");
+    make("uninstall", &with(&[&dest, "PREFIX=/usr"]));
+    assert_eq!(below(&root), Vec::<String>::new());
+    assert!(!root.join("usr/libexec/hopbox").exists());
+
+    make("install", &with(&[&dest, "PREFIX=/usr", "SYSTEMD=no"]));
+    let there = below(&root);
+    let for_units = ["systemd", "sysusers", "modules-load", "logrotate"];
+    assert!(!there.iter().any(|path| for_units.iter().any(|w| path.contains(w))), "{there:?}");
+    make("uninstall", &with(&[&dest, "PREFIX=/usr", "SYSTEMD=no"]));
+
+    // In a place of its own, where the unit's program is the one that is there.
+    let prefix = lab.join("local");
+    let here = [
+        format!("PREFIX={}", prefix.display()),
+        format!("SYSCONFDIR={}", lab.join("etc").display()),
+        format!("UNITDIR={}", lab.join("units").display()),
+    ];
+    let here: Vec<&str> = here.iter().map(String::as_str).collect();
+    make("install", &with(&here));
+    let service = std::fs::read_to_string(lab.join("units/hop-helper.service")).unwrap();
+    let program = prefix.join("libexec/hopbox/hop-helper");
+    assert!(service.contains(&format!("\nExecStart={}\n", program.display())), "{service}");
+    assert!(service.contains(&format!("\nExecPaths={} ", program.display())), "{service}");
+    let units =
+        ["socket", "service"].map(|kind| format!("{}/units/hop-helper.{kind}", lab.display()));
+    let args = ["verify", "--man=no", &units[0], &units[1]];
+    let said = analyze("make_installs_what_packages_need_and_takes_it_away", &args);
+    make("uninstall", &with(&here));
+    assert_eq!(below(&prefix), Vec::<String>::new());
+    assert_eq!(below(&lab.join("units")), Vec::<String>::new());
+    std::fs::remove_dir_all(&lab).unwrap();
+    if let Some((good, said)) = said {
+        let ours: Vec<&str> = said.lines().filter(|line| line.contains("hop-helper")).collect();
+        assert!(good && ours.is_empty(), "{said}");
+    }
+}

@@ -237,12 +237,8 @@ fn failed(what: &str, error: &std::io::Error) -> Failure {
 }
 
 fn refused(error: &HelperError) -> Failure {
-    let next = match error {
-        HelperError::Missing { .. } => "sudo hop-helper --listen",
-        HelperError::Incompatible { .. } => "hop-helper --version",
-        _ => "systemctl status hop-helper",
-    };
-    Failure::new(HELPER, "the helper did not give a tunnel device", error.to_string(), next)
+    let what = "the helper did not give a tunnel device";
+    Failure::new(HELPER, what, error.to_string(), &error.remedy())
 }
 
 fn helper_socket() -> PathBuf {

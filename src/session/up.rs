@@ -35,9 +35,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After this long without an answer, say what is being waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What starts a helper where no service does. Becomes `--install` once the helper can do that.
-const START_HELPER: &str = "sudo hop-helper --listen";
-
 /// What the steps work on.
 pub struct Parts {
     pub helper: Helper,
@@ -392,24 +389,18 @@ pub fn name_of(host: &HostConfig) -> String {
 }
 
 fn helper_trouble(error: &HelperError) -> Trouble {
-    let (kind, what, next) = match error {
+    let (kind, what) = match error {
         HelperError::Missing { .. } => {
-            let what = "the helper is not running, and only it may make a tunnel device";
-            (Kind::Helper, what, START_HELPER)
+            (Kind::Helper, "the helper is not running, and only it may make a tunnel device")
         }
-        HelperError::Refused { .. } => {
-            let next = "sudo usermod --append --groups hopbox \"$USER\"";
-            (Kind::Helper, "the helper does not serve this user", next)
-        }
-        HelperError::Incompatible { .. } => {
-            (Kind::Helper, "helper and hop do not fit together", "hop-helper --version")
-        }
+        HelperError::Refused { .. } => (Kind::Helper, "the helper does not serve this user"),
+        HelperError::Incompatible { .. } => (Kind::Helper, "helper and hop do not fit together"),
         HelperError::Op { code, .. } if code == "state_conflict" => {
-            (Kind::Busy, "address, name or device is in use", "ip address")
+            (Kind::Busy, "address, name or device is in use")
         }
         HelperError::Op { .. } | HelperError::Protocol(_) | HelperError::Io(_) => {
-            (Kind::Helper, "the helper did not do its part", START_HELPER)
+            (Kind::Helper, "the helper did not do its part")
         }
     };
-    Trouble::new(kind, what, error.to_string(), next)
+    Trouble::new(kind, what, error.to_string(), error.remedy())
 }

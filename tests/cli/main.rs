@@ -119,6 +119,11 @@ fn play(text: &str) -> String {
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         assert!(!text.contains('\x1b'), "escape sequences without a terminal: {text:?}");
         let text = text.replace(home.0.to_str().unwrap(), "{HOME}");
+        // Named by its path where it is not installed.
+        let helper = fs::canonicalize(env!("CARGO_BIN_EXE_hop")).unwrap();
+        let helper = helper.with_file_name("hop-helper").to_str().unwrap().to_owned();
+        let text =
+            text.replace(&format!("'{helper}'"), "hop-helper").replace(&helper, "hop-helper");
         text.replace(env!("CARGO_PKG_VERSION"), "{VERSION}")
     };
     let code = output.status.code().unwrap();

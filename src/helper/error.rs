@@ -1,0 +1,194 @@
+//! What can go wrong with the helper, and the command that mends it.
+
+use hop_helper::proto::Code;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where sudo(8) looks for programs, whatever the user's PATH is.
+const SUDO_PATH: [&str; 6] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// The command that makes the helper a service of this machine, or starts the one that is. It
+/// names the program by its path where sudo would not find it.
+pub fn install_command() -> String {
+    let name = "hop-helper";
+    if SUDO_PATH.iter().any(|dir| Path::new(dir).join(name).exists()) {
+        return format!("sudo {name} --install");
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let dir = own.parent().unwrap_or(Path::new("/"));
+    let places = [dir.join(name), dir.join("../libexec/hopbox").join(name)];
+    let found = places.iter().find_map(|path| path.canonicalize().ok());
+    let path = found.unwrap_or_else(|| PathBuf::from(name));
+    format!("sudo {} --install", quoted(&path.to_string_lossy()))
+}
+
+/// Whether the group database has this process's user in the group of the helper while the process
+/// itself, started before that, has not. Takes /proc/self/status, /etc/passwd and /etc/group.
+fn joined_since(status: &str, passwd: &str, groups: &str) -> bool {
+    let field = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key));
+        line.unwrap_or_default().split_whitespace().map(str::to_string).collect::<Vec<String>>()
+    };
+    let columns = |line: &str| line.split(':').map(str::to_string).collect::<Vec<String>>();
+    let uid = field("Uid:").into_iter().next();
+    let user = passwd.lines().map(columns).find(|user| user.get(2) == uid.as_ref());
+    let group = groups.lines().map(columns).find(|row| row.first().is_some_and(|n| n == "hopbox"));
+    let (Some(user), Some(group)) = (user, group) else {
+        return false;
+    };
+    let (id, members) = (group.get(2), group.get(3).map_or("", String::as_str));
+    let listed = user.first().is_some_and(|name| members.split(',').any(|member| member == name));
+    let own = [field("Gid:"), field("Groups:")].concat();
+    listed && !own.iter().any(|gid| Some(gid) == id)
+}
+
+/// As a shell reads it.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
+    match text.chars().all(plain) {
+        true => text.to_string(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+/// Why the helper did not do what was asked.
+#[derive(Debug)]
+pub enum HelperError {
+    /// Nobody listens at `path`.
+    Missing {
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// This user is not admitted: no right to connect, or closed without a word.
+    Refused {
+        path: PathBuf,
+    },
+    /// The two ends speak different versions of the protocol.
+    Incompatible {
+        ours: u64,
+        theirs: u64,
+        message: String,
+    },
+    /// The helper's own answer. `code` is one of `hop_helper::proto::Code`, or newer than those.
+    Op {
+        code: String,
+        message: String,
+        field: Option<String>,
+        retry: bool,
+    },
+    /// The helper said something that it must not say.
+    Protocol(String),
+    Io(io::Error),
+}
+
+impl fmt::Display for HelperError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HelperError::Missing { path, source } => {
+                write!(f, "no helper answers at {}: {source}", path.display())
+            }
+            HelperError::Refused { path } => {
+                write!(f, "the helper at {} does not admit this user", path.display())
+            }
+            HelperError::Incompatible { ours, theirs, message } => {
+                write!(f, "the helper speaks protocol {theirs}, hop speaks {ours}: {message}")
+            }
+            HelperError::Op { code, message, field: Some(field), .. } => {
+                write!(f, "the helper refused {field}: {message} ({code})")
+            }
+            HelperError::Op { code, message, .. } => {
+                write!(f, "the helper refused: {message} ({code})")
+            }
+            HelperError::Protocol(what) => write!(f, "the helper broke its protocol: {what}"),
+            HelperError::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
+                write!(f, "the helper did not answer within {} s", super::TIMEOUT.as_secs())
+            }
+            HelperError::Io(e) => write!(f, "the connection to the helper failed: {e}"),
+        }
+    }
+}
+
+impl HelperError {
+    /// The one command that mends it.
+    pub fn remedy(&self) -> String {
+        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let newgrp = || {
+            let (status, passwd) = (text("/proc/self/status"), text("/etc/passwd"));
+            joined_since(&status, &passwd, &text("/etc/group")).then(|| "newgrp hopbox".to_string())
+        };
+        match self {
+            HelperError::Missing { .. } => install_command(),
+            HelperError::Refused { .. } => newgrp().unwrap_or_else(install_command),
+            HelperError::Incompatible { ours, theirs, .. } if ours > theirs => install_command(),
+            HelperError::Incompatible { .. } => "hop upgrade".to_string(),
+            HelperError::Op { code, .. } if *code == Code::StateConflict.as_str() => {
+                "ip address".to_string()
+            }
+            HelperError::Op { code, .. } if *code == Code::LockdownActive.as_str() => {
+                "sudo rm /etc/hopbox/lockdown".to_string()
+            }
+            _ if cfg!(target_os = "macos") => {
+                "sudo launchctl print system/dev.hopbox.helper".into()
+            }
+            _ => "systemctl status hop-helper".to_string(),
+        }
+    }
+
+    /// Whether the same may succeed a moment later, with a helper that is just starting. Its
+    /// socket is closed to users for an instant, which looks like a refusal.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            HelperError::Missing { .. } | HelperError::Refused { .. } | HelperError::Io(_) => true,
+            HelperError::Op { code, retry, .. } => *retry || *code == Code::LimitExceeded.as_str(),
+            HelperError::Incompatible { .. } | HelperError::Protocol(_) => false,
+        }
+    }
+}
+
+impl std::error::Error for HelperError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            HelperError::Missing { source, .. } => Some(source),
+            HelperError::Io(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for HelperError {
+    fn from(e: io::Error) -> HelperError {
+        HelperError::Io(e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_joined_after_the_login_is_told_apart() {
+        let passwd = "root:x:0:0::/:\nsam:x:1000:1000::/:\n";
+        let status = |groups| {
+            format!(
+                "Name:\thop\nUid:\t1000\t1000\t1000\t1000\nGid:\t1000\t1000\nGroups:\t{groups}\n"
+            )
+        };
+        let groups = "users:x:100:sam\nhopbox:x:990:pip,sam\n";
+        assert!(joined_since(&status("100 1000"), passwd, groups));
+        assert!(!joined_since(&status("100 990"), passwd, groups), "is a member already");
+        assert!(!joined_since(&status("100"), passwd, "hopbox:x:990:samwise\n"));
+        assert!(!joined_since(&status("100"), passwd, "users:x:100:sam\n"));
+        assert!(!joined_since("", "", groups));
+    }
+
+    #[test]
+    fn a_path_survives_the_shell() {
+        assert_eq!(quoted("/opt/hop-1.0/hop-helper"), "/opt/hop-1.0/hop-helper");
+        assert_eq!(quoted("/home/a b/it's"), "'/home/a b/it'\\''s'");
+        assert!(
+            install_command().starts_with("sudo ") && install_command().ends_with(" --install")
+        );
+    }
+}
