@@ -13,6 +13,7 @@ pub mod host;
 pub mod rpc;
 pub mod session;
 pub mod simd;
+pub mod ssh;
 pub mod sys;
 pub mod tunnel;
 pub mod wg;

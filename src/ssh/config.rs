@@ -1,0 +1,188 @@
+//! `~/.ssh/config`: our block in it, and nothing else of it changed.
+//!
+//! The file is replaced by a rename beside it, so ssh sees the old one or the new one. A symbolic
+//! link stays: what it leads to is replaced. Mode and owner stay as they are. What somebody else
+//! writes between our reading and our rename is noticed and kept.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use super::block::{self, Damaged, Stanza};
+use crate::host::{HostError, Kind};
+
+/// Larger files are not configuration.
+const FILE_BYTES: u64 = 4 * 1024 * 1024;
+/// Symbolic links followed, as the kernel does.
+const LINKS: usize = 40;
+/// How often to begin again because somebody else wrote at the same time.
+const TRIES: usize = 5;
+
+/// What ssh needs to know of one host.
+#[derive(Clone, Debug)]
+pub struct Entry<'a> {
+    /// Such as `mybox.hop`.
+    pub name: &'a str,
+    pub user: Option<&'a str>,
+    pub identity: Option<&'a str>,
+    pub port: u16,
+    /// The name of its pinned keys and the file they are in; `None` where none were recorded.
+    pub pinned: Option<(&'a str, &'a Path)>,
+}
+
+impl Entry<'_> {
+    fn stanza(&self) -> Result<Stanza, HostError> {
+        let mut options = vec![format!("HostName {}", self.name)];
+        options.extend(self.user.map(|user| format!("User {user}")));
+        options.push(format!("Port {}", self.port));
+        if let Some(identity) = self.identity {
+            options.push(format!("IdentityFile {}", quoted(identity)?));
+        }
+        if let Some((alias, file)) = self.pinned {
+            let file = file.to_str().ok_or_else(|| unwritable(&file.to_string_lossy()))?;
+            options.push(format!("HostKeyAlias {alias}"));
+            options.push(format!("UserKnownHostsFile {}", quoted(file)?));
+            options.push("StrictHostKeyChecking yes".to_owned());
+        }
+        Ok(Stanza { name: self.name.to_owned(), options })
+    }
+}
+
+/// A path as ssh_config(5) reads it back: quoted, and `%` not taken for a token.
+fn quoted(path: &str) -> Result<String, HostError> {
+    if path.contains(['"', '\\', '\n', '\r']) || path.contains("${") {
+        return Err(unwritable(path));
+    }
+    let path = path.replace('%', "%%");
+    Ok(if path.contains([' ', '\t', '#', '=', '\'']) { format!("\"{path}\"") } else { path })
+}
+
+fn unwritable(path: &str) -> HostError {
+    let what = format!("{path:?} cannot be written to ssh's configuration");
+    HostError::new(Kind::Config, what, "ssh has no way to quote such a path", "hop host ls")
+}
+
+/// The file that ssh(1) reads: the home directory is that of the user database.
+pub fn default_path() -> Option<PathBuf> {
+    std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|home| home.is_absolute())
+        .map(|home| home.join(".ssh/config"))
+}
+
+/// Puts a host into the block. False when it was there already, word for word.
+pub fn install(path: &Path, entry: &Entry<'_>) -> Result<bool, HostError> {
+    let stanza = entry.stanza()?;
+    edit(path, |text, made| block::with(text, &stanza, made).map(Some))
+}
+
+/// Takes one host, or all of them, out of the file. False when there was nothing.
+pub fn remove(path: &Path, name: Option<&str>) -> Result<bool, HostError> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        _ => {}
+    }
+    edit(path, |text, _| block::without(text, name))
+}
+
+/// Reads, edits and replaces. `change` is told whether the file is new; `None` removes it.
+fn edit(
+    path: &Path,
+    change: impl Fn(&[u8], bool) -> Result<Option<Vec<u8>>, Damaged>,
+) -> Result<bool, HostError> {
+    let target = resolve(path).map_err(|error| HostError::io("find", path, &error))?;
+    for _ in 0..TRIES {
+        let old = read(&target).map_err(|error| HostError::io("read", path, &error))?;
+        let text = old.as_deref().unwrap_or_default();
+        let new = change(text, old.is_none()).map_err(|damage| damaged(path, &damage))?;
+        if old.as_deref() == new.as_deref() {
+            return Ok(false);
+        }
+        match replace(&target, old.as_deref(), new.as_deref()) {
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {}
+            Err(error) => return Err(HostError::io("change", path, &error)),
+            Ok(()) => return Ok(true),
+        }
+    }
+    let why = "somebody else keeps writing it";
+    let what = format!("cannot change {}", path.display());
+    Err(HostError::new(Kind::Io, what, why, format!("ls -l {}", path.display())))
+}
+
+fn damaged(path: &Path, damage: &Damaged) -> HostError {
+    let what = format!("the hopbox block in {} is damaged", path.display());
+    let line = damage.begins.iter().chain(&damage.ends).min().copied().unwrap_or(1);
+    let next = format!("${{EDITOR:-vi}} +{line} {}", path.display());
+    HostError::new(Kind::Config, what, damage.to_string(), next)
+}
+
+/// Where the links lead to, whether or not something is there.
+fn resolve(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    let mut text = Vec::new();
+    file.take(FILE_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > FILE_BYTES {
+        return Err(io::Error::other(format!("it is longer than {FILE_BYTES} bytes")));
+    }
+    Ok(Some(text))
+}
+
+/// `ResourceBusy` when the file is no longer `old`.
+fn replace(path: &Path, old: Option<&[u8]>, new: Option<&[u8]>) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    if old.is_none() {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    let Some(new) = new else {
+        return fs::remove_file(path);
+    };
+    let temp = dir.join(format!(".config.hopbox-{}", std::process::id()));
+    let written = write_beside(path, &temp, new).and_then(|()| {
+        if read(path)?.as_deref() == old {
+            fs::rename(&temp, path)
+        } else {
+            Err(ErrorKind::ResourceBusy.into())
+        }
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&temp);
+    }
+    written?;
+    File::open(dir)?.sync_all()
+}
+
+fn write_beside(path: &Path, temp: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A leftover of a killed process that had our number.
+    let _ = fs::remove_file(temp);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp)?;
+    if let Ok(like) = fs::metadata(path) {
+        let ours = file.metadata()?;
+        if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
+            fchown(&file, Some(like.uid()), Some(like.gid()))?;
+        }
+        file.set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
+    }
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

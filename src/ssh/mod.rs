@@ -1,0 +1,8 @@
+//! The system's own ssh(1): one connection that setup works through, and what is written for it.
+//!
+//! Reading order: `run` (one connection, its commands) → `keys` (the host keys that are pinned) →
+//! `block` (our lines in a text) → `config` (the text in ~/.ssh/config). No SSH is spoken here: the
+//! user's agent, hardware keys, jump hosts and known hosts are ssh's business.
+
+pub mod block;
+pub mod config;
