@@ -120,6 +120,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("src/helper.rs", &["wg", "tunnel", "host", "rpc", "session", "agent", "cli"], &["ureq"]),
     ("src/rpc/", &["wg", "tunnel", "session", "agent", "cli"], &[]),
     ("src/host/", &["wg", "tunnel", "session", "agent", "cli"], &["ureq"]),
+    ("src/ssh/", &["wg", "tunnel", "helper", "session", "agent", "cli"], &["ureq"]),
     ("src/session/", &["wg", "agent", "cli"], &["ureq"]),
     ("src/agent/", &["wg", "session", "cli"], &["ureq"]),
     ("src/cli/", &["wg"], &["ureq"]),

@@ -15,8 +15,17 @@ const WORKSPACE_FILE: &str = "hopbox.yaml";
 
 /// The chosen host's name; the host exists.
 pub fn host(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
-    let names = config::names(paths)?;
     let operand = call.args.operands.first().cloned();
+    chosen(call, paths, operand)
+}
+
+/// The same for a command whose operand is no host.
+pub fn host_beside(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
+    chosen(call, paths, None)
+}
+
+fn chosen(call: &mut Call, paths: &Paths, operand: Option<String>) -> Result<String, Failure> {
+    let names = config::names(paths)?;
     let given = operand.or_else(|| call.args.value("host").map(str::to_owned)).or_else(variable);
     let name = match given {
         Some(name) => name,

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod ask;
 mod choose;
+mod code;
 mod down;
 pub mod fail;
 mod help;
@@ -123,6 +124,7 @@ pub const COMMANDS: &[Command] = &[
     up::COMMAND,
     down::COMMAND,
     status::COMMAND,
+    code::COMMAND,
     host::LS,
     selftest::COMMAND,
     wg::COMMAND,

@@ -52,6 +52,21 @@ pub struct HostConfig {
     /// Login on the VPS, and the SSH key file for it.
     pub user: Option<String>,
     pub identity: Option<String>,
+    /// How ssh reaches the VPS beside the tunnel; `None` where setup did not go over SSH.
+    pub ssh: Option<Ssh>,
+}
+
+/// What setup was told, and learned, about SSH.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ssh {
+    /// As given to setup: an address, a name, or an alias of the user's ssh configuration.
+    pub address: String,
+    /// `None`: what the user's ssh configuration says.
+    pub port: Option<u16>,
+    /// The port on which the VPS's sshd listens, for connections through the tunnel.
+    pub listens: u16,
+    /// The login's home directory on the VPS.
+    pub home: Option<String>,
 }
 
 /// The names of all hosts, sorted.
@@ -147,12 +162,35 @@ fn parse(text: &str) -> Result<HostConfig, ReadError> {
         token: fields.meant("token", token)?,
         user: fields.opt_meant("user", login)?,
         identity: fields.opt_meant("identity", absolute)?,
+        ssh: fields.opt_object("ssh")?.map(parse_ssh).transpose()?,
     };
     if host.local_ip == host.peer_ip {
         return Err(fields.error("peer_ip", "must differ from local_ip"));
     }
     fields.finish()?;
     Ok(host)
+}
+
+fn parse_ssh(mut fields: Fields) -> Result<Ssh, ReadError> {
+    let ssh = Ssh {
+        address: fields.meant("address", ssh_address)?,
+        port: fields.opt_int("port", 1..=65535)?,
+        listens: fields.opt_int("listens", 1..=65535)?.unwrap_or(22),
+        home: fields.opt_meant("home", absolute)?,
+    };
+    fields.finish()?;
+    Ok(ssh)
+}
+
+fn ssh_json(ssh: &Ssh) -> Value {
+    let mut value = json!({"address": ssh.address, "listens": ssh.listens});
+    if let Some(port) = ssh.port {
+        value["port"] = port.into();
+    }
+    if let Some(home) = &ssh.home {
+        value["home"] = home.clone().into();
+    }
+    value
 }
 
 fn to_json(host: &HostConfig) -> Value {
@@ -178,6 +216,9 @@ fn to_json(host: &HostConfig) -> Value {
             if let Some(text) = text {
                 fields.insert(key.to_owned(), Value::String(text));
             }
+        }
+        if let Some(ssh) = &host.ssh {
+            fields.insert("ssh".to_owned(), ssh_json(ssh));
         }
     }
     value
@@ -222,8 +263,15 @@ pub fn unicast(text: &str) -> Result<Ipv4Addr, String> {
     }
 }
 
+/// What ssh(1) can be given as its destination, and cannot take for an option.
+pub fn ssh_address(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:%".contains(&byte);
+    let fits = (1..=253).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-');
+    if fits { Ok(text.to_owned()) } else { Err("must be an address or a name".to_owned()) }
+}
+
 /// A login name that ssh(1) cannot take for an option or a host.
-fn login(text: &str) -> Result<String, String> {
+pub fn login(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
     let fits = (1..=32).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-');
     if fits { Ok(text.to_owned()) } else { Err("must be a login name".to_owned()) }

@@ -72,6 +72,17 @@ impl Paths {
         self.tunnels_dir().join(format!("{name}.json"))
     }
 
+    /// The host keys that setup pinned.
+    pub fn known_hosts(&self) -> PathBuf {
+        self.config.join("known_hosts")
+    }
+
+    /// Where this process's ssh connection is shared. Short: a socket's path has 107 bytes, and
+    /// ssh appends 17 to it for a moment.
+    pub fn ssh_socket(&self) -> PathBuf {
+        self.runtime.join(format!("ssh-{}", std::process::id()))
+    }
+
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.log"))
     }

@@ -63,7 +63,7 @@ fn unwritable(path: &str) -> HostError {
     HostError::new(Kind::Config, what, "ssh has no way to quote such a path", "hop host ls")
 }
 
-/// The file that ssh(1) reads: the home directory is that of the user database.
+/// The file that ssh(1) reads where `HOME` is the user's home.
 pub fn default_path() -> Option<PathBuf> {
     std::env::var_os("HOME")
         .map(PathBuf::from)

@@ -6,3 +6,6 @@
 
 pub mod block;
 pub mod config;
+pub mod fail;
+pub mod keys;
+pub mod run;

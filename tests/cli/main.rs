@@ -52,6 +52,7 @@ impl Home {
             token: Zeroizing::new("t".repeat(44)),
             user: Some("dev".to_owned()),
             identity: None,
+            ssh: None,
         };
         config::save(&self.paths(), &host).unwrap();
         keys::store_new(&self.paths().key_file(name), &[7; 32]).unwrap();

@@ -73,6 +73,7 @@ pub fn write_laptop(paths: &Paths, secrets: &Secrets) -> Result<(), String> {
         token: secrets.token.clone(),
         user: None,
         identity: None,
+        ssh: None,
     };
     config::save(paths, &host).map_err(|error| error.to_string())?;
     keys::store_new(&paths.key_file(HOST), &secrets.laptop).map_err(|error| error.to_string())

@@ -18,6 +18,12 @@ fn sample() -> HostConfig {
         token: Zeroizing::new("t".repeat(64)),
         user: Some("dev".to_owned()),
         identity: None,
+        ssh: Some(Ssh {
+            address: "my-alias".to_owned(),
+            port: Some(2222),
+            listens: 22,
+            home: Some("/home/dev".to_owned()),
+        }),
     }
 }
 
@@ -48,6 +54,17 @@ fn a_saved_host_reads_back_the_same() {
     assert_eq!(read.endpoint.to_string(), "[2001:db8::7]:51820");
     assert_eq!(names(&paths).unwrap(), ["mybox"]);
     fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn what_ssh_would_take_for_an_option_is_no_address() {
+    for (ssh, key) in [
+        (json!({"address": "-oProxyCommand=x"}), "ssh.address"),
+        (json!({"address": "a", "port": 0}), "ssh.port"),
+        (json!({"address": "a", "home": "~"}), "ssh.home"),
+    ] {
+        assert_eq!(parse(&with("ssh", ssh)).err().unwrap().key, key);
+    }
 }
 
 #[test]

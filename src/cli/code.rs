@@ -1,0 +1,247 @@
+//! `hop code`: an editor on this machine, its files and programs on the host.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+
+use serde_json::json;
+
+use super::fail::{Code, Failure};
+use super::{Call, Command, Flag, Takes, choose};
+use crate::host::config::{self, HostConfig};
+use crate::host::paths::Paths;
+use crate::session::daemon;
+use crate::session::up::name_of;
+use crate::ssh::config::{self as ssh_config, Entry};
+use crate::ssh::keys;
+
+pub const COMMAND: Command = Command {
+    name: "code",
+    summary: "open an editor on a host",
+    usage: "hop code [path] [--editor NAME]",
+    details: "Opens the directory on the host in Visual Studio Code, Cursor, VSCodium or Zed, over\n\
+              SSH through the tunnel. The path is the argument, else editor.path of hopbox.yaml,\n\
+              else your home there. Writes one block at the top of ~/.ssh/config, with the host\n\
+              keys that setup recorded; nothing outside the block changes. Exits 3 when the host\n\
+              is not up.",
+    flags: &[Flag {
+        short: Some('e'),
+        long: "editor",
+        value: Some("NAME"),
+        help: "code, cursor, codium or zed (else editor.type of hopbox.yaml, else code)",
+    }],
+    operands: (0, 1),
+    takes: Takes::Word,
+    hidden: false,
+    run,
+};
+
+/// An editor that can work over SSH.
+struct Editor {
+    /// Its command, and what else `editor.type` may call it.
+    program: &'static str,
+    others: &'static [&'static str],
+    name: &'static str,
+    /// Where its command is when it is not on PATH.
+    elsewhere: &'static [&'static str],
+    /// `--remote ssh-remote+<name>` as Visual Studio Code has it; else a ssh:// address.
+    remote_flag: bool,
+}
+
+const EDITORS: [Editor; 4] = [
+    Editor {
+        program: "code",
+        others: &["vscode", "vscode-remote"],
+        name: "Visual Studio Code",
+        elsewhere: &["/Applications/Visual Studio Code.app/Contents/Resources/app/bin/code"],
+        remote_flag: true,
+    },
+    Editor {
+        program: "cursor",
+        others: &["cursor-remote"],
+        name: "Cursor",
+        elsewhere: &["/Applications/Cursor.app/Contents/Resources/app/bin/cursor"],
+        remote_flag: true,
+    },
+    Editor {
+        program: "codium",
+        others: &["vscodium", "vscodium-remote"],
+        name: "VSCodium",
+        elsewhere: &["/Applications/VSCodium.app/Contents/Resources/app/bin/codium"],
+        remote_flag: true,
+    },
+    Editor {
+        program: "zed",
+        others: &["zed-remote"],
+        name: "Zed",
+        elsewhere: &["/Applications/Zed.app/Contents/MacOS/cli"],
+        remote_flag: false,
+    },
+];
+
+pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    let host = choose::host_beside(call, &paths)?;
+    let editor = editor(call)?;
+    if daemon::facts(&paths, &host).is_none() {
+        let why = "the editor reaches it through the tunnel";
+        return Err(Failure::new(
+            Code::No,
+            format!("{host} is not up"),
+            why,
+            format!("hop up {host}"),
+        ));
+    }
+    let host = config::load(&paths, &host)?;
+    let program = find(editor)?;
+    let path = path(call, &host)?;
+    let written = write_block(call, &paths, &host)?;
+    let words = words(editor, &name_of(&host), path.as_deref());
+    // The answer on standard output is ours alone.
+    let mut process = Process::new(&program);
+    process.args(&words).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    let status = process.status().map_err(|error| failed(editor, error.to_string()))?;
+    if !status.success() {
+        return Err(failed(editor, format!("it ended with {status}")));
+    }
+    let at = path.as_deref().unwrap_or("no directory yet");
+    let data = json!({
+        "host": host.name, "name": name_of(&host), "editor": editor.program, "path": path,
+        "config_changed": written,
+    });
+    call.out.answer("code", data, &format!("{} is open on {}: {at}", editor.name, host.name))?;
+    Ok(Code::Done)
+}
+
+fn editor(call: &Call) -> Result<&'static Editor, Failure> {
+    let wanted = call.args.value("editor").unwrap_or("code");
+    let known = |editor: &&Editor| editor.program == wanted || editor.others.contains(&wanted);
+    EDITORS.iter().find(known).ok_or_else(|| {
+        let names: Vec<&str> = EDITORS.iter().map(|editor| editor.program).collect();
+        let why = format!("hop code knows {}", names.join(", "));
+        Failure::usage(format!("no editor {wanted:?}"), why, "hop code --editor code")
+    })
+}
+
+/// The editor's command.
+fn find(editor: &Editor) -> Result<PathBuf, Failure> {
+    if let Some(found) = installed(editor) {
+        return Ok(found);
+    }
+    let what = format!("{} is not installed on this machine", editor.name);
+    let why = format!("its command, {}, is not on PATH", editor.program);
+    let next = match EDITORS.iter().find(|other| installed(other).is_some()) {
+        Some(other) => format!("hop code --editor {}", other.program),
+        None => format!("command -v {}", editor.program),
+    };
+    Err(Failure::new(Code::NotFound, what, why, next))
+}
+
+fn installed(editor: &Editor) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    let dirs: Vec<PathBuf> = std::env::split_paths(&dirs).filter(|dir| dir.is_absolute()).collect();
+    let on_path = dirs.iter().map(|dir| dir.join(editor.program));
+    let runs = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    on_path.chain(editor.elsewhere.iter().map(PathBuf::from)).find(runs)
+}
+
+/// The directory on the host; `None` leaves it to the editor.
+fn path(call: &Call, host: &HostConfig) -> Result<Option<String>, Failure> {
+    let home = host.ssh.as_ref().and_then(|ssh| ssh.home.as_deref());
+    let Some(given) = call.args.operands.first() else {
+        return Ok(home.map(str::to_owned));
+    };
+    if given.contains(char::is_control) {
+        return Err(Failure::usage(
+            "the path is not valid",
+            "it has control characters",
+            "hop code",
+        ));
+    }
+    let below_home = given.strip_prefix("~/").unwrap_or(if given == "~" { "" } else { given });
+    match home {
+        _ if given.starts_with('/') => Ok(Some(given.clone())),
+        Some(home) => Ok(Some(Path::new(home).join(below_home).display().to_string())),
+        None => {
+            let why = format!("your home on {} is not known", host.name);
+            Err(Failure::usage("the path must be absolute", why, "hop code /home/you/project"))
+        }
+    }
+}
+
+fn write_block(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
+    let file = ssh_config::default_path().ok_or_else(|| {
+        let why = "HOME holds no absolute path";
+        Failure::new(Code::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
+    })?;
+    let (known_hosts, alias) = (paths.known_hosts(), keys::alias(&host.name));
+    let pinned = keys::has(&known_hosts, &alias)?;
+    if !pinned {
+        let text = format!(
+            "the host keys of {0} were not recorded: ssh will ask. hop setup {0} records them",
+            host.name
+        );
+        call.out.warn("host_keys_not_pinned", &text);
+    }
+    let name = name_of(host);
+    let entry = Entry {
+        name: &name,
+        user: host.user.as_deref(),
+        identity: host.identity.as_deref(),
+        port: host.ssh.as_ref().map_or(22, |ssh| ssh.listens),
+        pinned: pinned.then_some((alias.as_str(), known_hosts.as_path())),
+    };
+    let written = ssh_config::install(&file, &entry)?;
+    if written {
+        call.out.say(&format!("{} has {name} in the hopbox block", file.display()));
+    }
+    Ok(written)
+}
+
+fn words(editor: &Editor, name: &str, path: Option<&str>) -> Vec<String> {
+    if editor.remote_flag {
+        let mut words = vec!["--remote".to_owned(), format!("ssh-remote+{name}")];
+        words.extend(path.map(str::to_owned));
+        return words;
+    }
+    vec![format!("ssh://{name}{}", url_path(path.unwrap_or("/")))]
+}
+
+/// A path as part of an address: everything but the plainest characters becomes `%XX`.
+fn url_path(path: &str) -> String {
+    let mut text = String::new();
+    for byte in path.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
+                text.push(char::from(byte));
+            }
+            _ => text += &format!("%{byte:02X}"),
+        }
+    }
+    text
+}
+
+fn failed(editor: &Editor, why: String) -> Failure {
+    let what = format!("{} did not start", editor.name);
+    Failure::new(Code::Failed, what, why, format!("{} --version", editor.program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn editors_get_what_they_understand() {
+        let of = |program: &str| EDITORS.iter().find(|editor| editor.program == program).unwrap();
+        for program in ["code", "cursor", "codium"] {
+            let said = words(of(program), "mybox.hop", Some("/home/me/a b"));
+            assert_eq!(said, ["--remote", "ssh-remote+mybox.hop", "/home/me/a b"]);
+        }
+        assert_eq!(words(of("code"), "mybox.hop", None), ["--remote", "ssh-remote+mybox.hop"]);
+        let said = words(of("zed"), "mybox.hop", Some("/home/me/a b#ü"));
+        assert_eq!(said, ["ssh://mybox.hop/home/me/a%20b%23%C3%BC"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! Why a connection could not be made, read from what ssh(1) says. Its words are not translated
+//! and have been the same for decades.
+
+use std::time::Duration;
+
+use super::run::Target;
+
+/// What sort of trouble it is; chooses the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no ssh(1), or it cannot be started.
+    Program,
+    /// Nobody may be asked, or somebody said no, and the key is not known.
+    KeyUnknown,
+    /// The key is another one than before.
+    KeyChanged,
+    /// The server knows neither key nor password.
+    Denied,
+    Unreachable,
+    Slow,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshError {
+    pub trouble: Trouble,
+    pub what: String,
+    pub why: String,
+    /// One command that fixes it.
+    pub next: String,
+}
+
+impl SshError {
+    pub(super) fn program(error: &std::io::Error) -> SshError {
+        let (what, next) = ("cannot run ssh".to_owned(), "ssh -V".to_owned());
+        SshError { trouble: Trouble::Program, what, why: error.to_string(), next }
+    }
+
+    pub(super) fn slow(target: &Target, limit: Duration) -> SshError {
+        let what = format!("{} does not answer", target.address);
+        let why = format!("it took longer than {} s", limit.as_secs());
+        SshError { trouble: Trouble::Slow, what, why, next: target.command() }
+    }
+}
+
+impl Target {
+    /// The same connection by hand.
+    pub fn command(&self) -> String {
+        let mut words = vec!["ssh".to_owned()];
+        if let Some(identity) = &self.identity {
+            words.push(format!("-i {}", identity.display()));
+        }
+        if let Some(port) = self.port {
+            words.push(format!("-p {port}"));
+        }
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        words.push(format!("{user}{}", self.address));
+        words.join(" ")
+    }
+}
+
+/// What ssh's last words mean.
+pub fn classify(target: &Target, said: &str) -> SshError {
+    let has = |text: &str| said.contains(text);
+    let address = &target.address;
+    let (trouble, what) = if has("IDENTIFICATION HAS CHANGED") || has("differs from the key") {
+        (Trouble::KeyChanged, format!("the host key of {address} has changed"))
+    } else if has("Host key verification failed") || has("host key is known for") {
+        (Trouble::KeyUnknown, format!("the host key of {address} is not known"))
+    } else if has("Permission denied") || has("Too many authentication failures") {
+        (Trouble::Denied, format!("{address} does not let you in"))
+    } else {
+        (Trouble::Unreachable, format!("cannot reach {address}"))
+    };
+    let (why, next) = match trouble {
+        Trouble::KeyChanged => {
+            let why = "somebody may be in between, or the server was installed anew; if you know \
+                       that it was, forget the old key";
+            (why.to_owned(), forget(target, said))
+        }
+        Trouble::KeyUnknown => {
+            let why = "nobody confirmed that it is the right one: connect once by hand";
+            (why.to_owned(), target.command())
+        }
+        _ => (last_line(said), format!("{} -v", target.command())),
+    };
+    SshError { trouble, what, why, next }
+}
+
+/// ssh names the file and line of the old key.
+fn forget(target: &Target, said: &str) -> String {
+    if let Some((alias, file)) = &target.pinned {
+        return format!("ssh-keygen -R {alias} -f {}", file.display());
+    }
+    let port = target.port.filter(|port| *port != 22);
+    let name = match port {
+        Some(port) => format!("'[{}]:{port}'", target.address),
+        None => target.address.clone(),
+    };
+    let offending = said.lines().find(|line| line.contains("Offending"));
+    let file = offending.and_then(|line| line.split(" in ").nth(1));
+    match file.and_then(|file| file.trim().rsplit_once(':')) {
+        Some((file, _)) => format!("ssh-keygen -R {name} -f {file}"),
+        None => format!("ssh-keygen -R {name}"),
+    }
+}
+
+fn last_line(said: &str) -> String {
+    let words = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let words = words.unwrap_or("ssh ended without a word");
+    words.strip_prefix("ssh: ").unwrap_or(words).chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target {
+            address: "203.0.113.7".to_owned(),
+            user: Some("gandalf".to_owned()),
+            port: Some(2222),
+            ..Target::default()
+        }
+    }
+
+    #[test]
+    fn ssh_words_have_a_meaning_and_a_fix() {
+        let changed = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nOffending ED25519 key \
+                       in /home/me/.ssh/known_hosts:12\nHost key verification failed.\n";
+        let table = [
+            (
+                changed,
+                Trouble::KeyChanged,
+                "ssh-keygen -R '[203.0.113.7]:2222' -f /home/me/.ssh/known_hosts",
+            ),
+            (
+                "Host key verification failed.\n",
+                Trouble::KeyUnknown,
+                "ssh -p 2222 gandalf@203.0.113.7",
+            ),
+            (
+                "x\ngandalf@203.0.113.7: Permission denied (publickey).\r\n",
+                Trouble::Denied,
+                "ssh -p 2222 gandalf@203.0.113.7 -v",
+            ),
+            (
+                "ssh: connect to host 203.0.113.7 port 22: Connection refused\r\n",
+                Trouble::Unreachable,
+                "ssh -p 2222 gandalf@203.0.113.7 -v",
+            ),
+            ("", Trouble::Unreachable, "ssh -p 2222 gandalf@203.0.113.7 -v"),
+        ];
+        for (said, trouble, next) in table {
+            let error = classify(&target(), said);
+            assert_eq!((error.trouble, error.next.as_str()), (trouble, next), "{said}");
+            assert!(!error.why.is_empty() && !error.why.starts_with("ssh: "));
+        }
+    }
+}
