@@ -55,8 +55,48 @@ pub fn tun_state(tun: BorrowedFd<'_>) -> io::Result<(String, bool)> {
     Ok((name_in(&request), flags & IFF_VNET_HDR != 0))
 }
 
+/// What the owner of a TUN with virtio-net headers is ready to do for the kernel, and the kernel
+/// for it: each level includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Offload {
+    /// Finished packets only.
+    Nothing,
+    /// Checksums.
+    Checksums,
+    /// Segments of TCP.
+    Tcp,
+    /// And of UDP: Linux 6.2.
+    Udp,
+}
+
+impl Offload {
+    const CSUM: u32 = 0x01;
+    const TSO: u32 = 0x02 | 0x04;
+    const USO: u32 = 0x20 | 0x40;
+
+    fn bits(self) -> u32 {
+        match self {
+            Offload::Nothing => 0,
+            Offload::Checksums => Offload::CSUM,
+            Offload::Tcp => Offload::CSUM | Offload::TSO,
+            Offload::Udp => Offload::CSUM | Offload::TSO | Offload::USO,
+        }
+    }
+}
+
+/// Agree on the highest level up to `most` that the kernel takes.
+pub fn set_offload(tun: BorrowedFd<'_>, most: Offload) -> io::Result<Offload> {
+    let levels = [Offload::Udp, Offload::Tcp, Offload::Checksums];
+    for level in levels.into_iter().filter(|l| *l <= most) {
+        if set_offload_bits(tun, level.bits()).is_ok() {
+            return Ok(level);
+        }
+    }
+    set_offload_bits(tun, 0).map(|()| Offload::Nothing)
+}
+
 /// Fix the header's size and say which offloads we understand (`TUN_F_*` bits).
-pub fn set_offload(tun: BorrowedFd<'_>, bits: u32) -> io::Result<()> {
+fn set_offload_bits(tun: BorrowedFd<'_>, bits: u32) -> io::Result<()> {
     let mut size = VNET_HDR_LEN as i32;
     // SAFETY: the request reads one i32, which outlives the call.
     let r = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw mut size) };

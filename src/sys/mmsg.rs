@@ -1,4 +1,6 @@
-//! Many datagrams in one system call, each with its pinned source address and traffic class.
+//! Many datagrams in one system call, each with its pinned source address and traffic class, and
+//! each perhaps a run of datagrams of equal length that the kernel cuts up (UDP_SEGMENT) or has put
+//! together (UDP_GRO).
 //!
 //! Control messages and socket addresses are written and read as bytes in the kernel's layout, so
 //! that no pointer arithmetic is needed.
@@ -13,7 +15,7 @@ pub const BATCH: usize = 64;
 
 const NAME_LEN: usize = size_of::<libc::sockaddr_in6>();
 const NAME4_LEN: usize = size_of::<libc::sockaddr_in>();
-/// Room for a packet info, a traffic class and one number more, with their headers.
+/// Room for a packet info, a traffic class and a segment size, with their headers.
 const CONTROL_LEN: usize = 128;
 const WORD: usize = size_of::<usize>();
 /// Length (a word), level, type: the kernel's `struct cmsghdr`.
@@ -27,6 +29,8 @@ pub struct Outgoing<'a> {
     pub from: Option<(IpAddr, u32)>,
     /// The whole traffic class byte.
     pub tos: u8,
+    /// `data` is a run of datagrams of this length, the last perhaps shorter; 0 for one datagram.
+    pub segment: u16,
     pub data: &'a [u8],
 }
 
@@ -38,6 +42,8 @@ pub struct Received {
     pub local: Option<(IpAddr, u32)>,
     pub tos: u8,
     pub len: usize,
+    /// It is a run of datagrams of this length, the last perhaps shorter; 0 for one datagram.
+    pub segment: usize,
     /// It was longer than its buffer, and the rest is lost.
     pub truncated: bool,
 }
@@ -48,12 +54,12 @@ struct Name([u8; NAME_LEN]);
 
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Control([u8; CONTROL_LEN]);
+struct Room([u8; CONTROL_LEN]);
 
 /// The kernel's view of a batch, kept to be filled again.
 pub struct Batch {
     names: [Name; BATCH],
-    controls: [Control; BATCH],
+    controls: [Room; BATCH],
     vectors: [libc::iovec; BATCH],
     headers: [libc::mmsghdr; BATCH],
 }
@@ -72,7 +78,7 @@ impl Batch {
     pub fn new() -> Batch {
         Batch {
             names: [Name([0; NAME_LEN]); BATCH],
-            controls: [Control([0; CONTROL_LEN]); BATCH],
+            controls: [Room([0; CONTROL_LEN]); BATCH],
             vectors: [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH],
             // SAFETY: mmsghdr is plain data of the C library; all zero is its empty value.
             headers: unsafe { std::mem::zeroed() },
@@ -105,9 +111,11 @@ impl Batch {
         let from = read_name(self.names.get(i)?.0.get(..named)?)?;
         #[allow(clippy::unnecessary_cast)] // musl has it as u32
         let filled = (header.msg_hdr.msg_controllen as usize).min(CONTROL_LEN);
-        let (local, tos) = read_control(self.controls.get(i)?.0.get(..filled)?);
+        let facts = read_control(self.controls.get(i)?.0.get(..filled)?);
         let truncated = header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0;
-        Some(Received { from, local, tos, len: header.msg_len as usize, truncated })
+        let len = header.msg_len as usize;
+        let Control { local, tos, segment } = facts;
+        Some(Received { from, local, tos, len, segment, truncated })
     }
 
     /// Send `n` datagrams (at most [`BATCH`]), described by `message`. Returns how many the kernel
@@ -222,10 +230,13 @@ fn write_control(out: &mut [u8; CONTROL_LEN], m: &Outgoing<'_>) -> usize {
         };
         at = put_control(out, at, level, kind, &i32::from(m.tos).to_ne_bytes());
     }
+    if m.segment != 0 {
+        at = put_control(out, at, libc::SOL_UDP, libc::UDP_SEGMENT, &m.segment.to_ne_bytes());
+    }
     at
 }
 
-/// The messages written above need 36 + 4 and 24 bytes, so they always fit.
+/// The messages written above need 36 + 4, 24 and 24 bytes, so they always fit.
 fn put_control(
     out: &mut [u8; CONTROL_LEN],
     at: usize,
@@ -244,22 +255,37 @@ fn put_control(
     end
 }
 
-/// Local address with interface, and traffic class.
-fn read_control(mut rest: &[u8]) -> (Option<(IpAddr, u32)>, u8) {
-    let (mut local, mut tos) = (None, 0);
+/// What control messages tell.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Control {
+    /// Local address with interface.
+    local: Option<(IpAddr, u32)>,
+    tos: u8,
+    segment: usize,
+}
+
+fn read_control(mut rest: &[u8]) -> Control {
+    let mut facts = Control::default();
     while let Some((level, kind, data, next)) = next_control(rest) {
         match (level, kind) {
-            (libc::IPPROTO_IP, libc::IP_PKTINFO) => local = read_info4(data).or(local),
-            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => local = read_info6(data).or(local),
-            (libc::IPPROTO_IP, libc::IP_TOS) => tos = data.first().copied().unwrap_or(0),
-            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                tos = word(data, 0).map_or(0, |w| i32::from_ne_bytes(w) as u8);
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => facts.local = read_info4(data).or(facts.local),
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                facts.local = read_info6(data).or(facts.local);
+            }
+            (libc::IPPROTO_IP, libc::IP_TOS) => facts.tos = data.first().copied().unwrap_or(0),
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => facts.tos = number(data) as u8,
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                facts.segment = usize::try_from(number(data)).unwrap_or(0);
             }
             _ => {}
         }
         rest = next;
     }
-    (local, tos)
+    facts
+}
+
+fn number(data: &[u8]) -> i32 {
+    word(data, 0).map_or(0, i32::from_ne_bytes)
 }
 
 fn next_control(rest: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
@@ -309,8 +335,14 @@ mod tests {
             let from = Some((from.parse().expect("ip"), 9));
             let to = to.parse().expect("address");
             let mut c = [0xaa; CONTROL_LEN];
-            let n = write_control(&mut c, &Outgoing { to, from, tos: 0x8a, data: &[] });
-            assert_eq!(read_control(&c[..n]), (from, 0x8a));
+            let n =
+                write_control(&mut c, &Outgoing { to, from, tos: 0x8a, segment: 1452, data: &[] });
+            let facts = Control { local: from, tos: 0x8a, segment: 0 };
+            assert_eq!(read_control(&c[..n]), facts);
+            let mut gro = [0; CONTROL_LEN];
+            let size = 1452i32.to_ne_bytes();
+            let n = put_control(&mut gro, 0, libc::SOL_UDP, libc::UDP_GRO, &size);
+            assert_eq!(read_control(&gro[..n]), Control { segment: 1452, ..Control::default() });
         }
         let mut seed = 1u64;
         for _ in 0..20_000 {

@@ -50,6 +50,17 @@ impl Udp {
         Ok(Udp { socket: UdpSocket::from(fd), family })
     }
 
+    /// Ask for runs of datagrams of one sender to be received as one; false where the kernel cannot.
+    pub fn merge_received(&self) -> bool {
+        set_int(self.socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok()
+    }
+
+    /// Send without checksums, for tests: the kernel then takes no runs.
+    #[cfg(test)]
+    pub fn without_checksums(&self) -> io::Result<()> {
+        set_int(self.socket.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1)
+    }
+
     pub fn family(&self) -> Family {
         self.family
     }

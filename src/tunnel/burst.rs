@@ -1,12 +1,12 @@
-//! Fixed buffers for one turn of the loop.
+//! Fixed buffers for what one call receives.
 
-/// Packets of one kind in one turn.
-pub(super) const SLOTS: usize = 64;
-/// Bytes of a slot: the largest packet or datagram (65,535) with room before and after. An odd
-/// number of cache lines, so that equal offsets of different slots do not fight for the same ones.
+/// Messages of one call. Each may be a run of up to 64 datagrams where the kernel merges them.
+pub(super) const SLOTS: usize = 8;
+/// Bytes of a slot: the largest message (65,535) with room to spare. An odd number of cache lines,
+/// so that equal offsets of different slots do not fight for the same ones.
 pub(super) const STRIDE: usize = 64 * 1049;
 
-/// 4.3 MB of address space; memory is used only for what packets touch.
+/// Half a megabyte of address space; memory is used only for what messages touch.
 pub(super) struct Burst(Box<[u8]>);
 
 impl Burst {
@@ -19,12 +19,11 @@ impl Burst {
         &mut self.0
     }
 
-    /// Slot `i`; empty beyond the last.
-    pub fn slot(&self, i: usize) -> &[u8] {
-        self.0.chunks_exact(STRIDE).nth(i).unwrap_or_default()
-    }
-
-    pub fn slot_mut(&mut self, i: usize) -> &mut [u8] {
-        self.0.chunks_exact_mut(STRIDE).nth(i).unwrap_or_default()
+    /// Bytes `start..start + len` of slot `i`, and where they begin in the whole; None if they do
+    /// not lie in it.
+    pub fn part(&mut self, i: usize, start: usize, len: usize) -> Option<(usize, &mut [u8])> {
+        let at = i.checked_mul(STRIDE)?.checked_add(start)?;
+        let fits = start.checked_add(len)? <= STRIDE;
+        self.0.get_mut(at..at.checked_add(len)?).filter(|_| fits).map(|part| (at, part))
     }
 }

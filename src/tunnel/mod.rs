@@ -1,23 +1,31 @@
 //! The shell that moves bytes: a `wg::Device` on a thread of its own, between a TUN and UDP.
 //!
-//! Reading order: `run` (the loop) → `tun`, `udp` (the outside world) → `link`, `outside`, `ring`,
-//! `burst` (what waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`,
+//! Reading order: `run` (the loop) → `tun`, `udp` (the outside world) → `offload`, `split`, `merge`,
+//! `flow`, `sum` (many packets as one) → `link`, `outside`, `outbox`, `burst`, `ring` (what waits in
+//! between) → `clock`, `entropy` (what the protocol is given) → `mailbox`,
 //! `stats` (the way in for other threads) → `uapi`, `config` (configuration text) → `standalone`
 //! (`hop wg`). Nothing here knows hosts, sessions or the helper: the TUN comes as a descriptor.
 
 mod burst;
 mod clock;
 mod config;
+#[cfg(test)]
+mod craft;
 mod entropy;
+mod flow;
 mod link;
 mod mailbox;
+mod merge;
 mod offload;
+mod outbox;
 mod outside;
 mod ring;
 mod run;
+mod split;
 mod stamps;
 pub mod standalone;
 mod stats;
+mod sum;
 mod tun;
 mod uapi;
 mod udp;
@@ -26,6 +34,7 @@ pub use crate::wg::{Wall, public_key};
 pub use config::{Config, PeerConfig};
 pub use stats::{PeerState, Status};
 
+pub use crate::sys::ioctl::Offload;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{code, errno, ioctl, random};
 use crate::wg::Device;
@@ -80,9 +89,20 @@ struct Shared {
 /// Start the data plane on a thread of its own. The interface need not be up yet: the protocol
 /// runs whenever it is. Errors: no socket to be had (the port is taken), or `config` refused.
 pub fn start(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
+    start_with(tun, config, false)
+}
+
+/// [`start`] without what the kernel could do for many packets at once: the way of old kernels and
+/// of other systems, for tests of it.
+pub fn start_plain(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
+    start_with(tun, config, true)
+}
+
+fn start_with(tun: TunDevice, config: &Config, plain: bool) -> io::Result<Tunnel> {
     let link = (tun.name.clone(), tun.mtu);
-    let tun = tun::Tun::new(tun)?;
-    let udp = udp::Udp::bind(config.listen_port)?;
+    let most = if plain { Offload::Nothing } else { Offload::Udp };
+    let tun = tun::Tun::new(tun, most)?;
+    let udp = udp::Udp::bind(config.listen_port, plain)?;
     let mut device = Device::new(Box::new(entropy::System::new()?));
     let stamps = config.stamps.as_deref().map(stamps::Stamps::open);
     if let Some(mark) = stamps.as_ref().and_then(stamps::Stamps::mark) {

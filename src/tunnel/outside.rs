@@ -1,12 +1,13 @@
 //! Where the device's output goes: TUN and sockets, as one [`wg::Sink`].
 
+use super::outbox::Outbox;
 use super::tun::{Trouble, Tun};
 use super::udp::Udp;
 use crate::wg::{self, Endpoint};
 
-/// Datagrams and bytes that wait to be sent together; when either is reached they go out at once.
-const LOOSE_MAX: usize = 64;
-const LOOSE_BYTES: usize = 256 * 1024;
+/// Bytes of datagrams that the device made on its own; when there is no room for one more, they go
+/// out at once.
+const LOOSE_BYTES: usize = 128 * 1024;
 
 pub(super) struct Outside {
     pub tun: Tun,
@@ -15,42 +16,31 @@ pub(super) struct Outside {
     pub lost: Vec<wg::Drop>,
     /// The worst that the TUN said in this turn.
     pub trouble: Option<Trouble>,
-    loose: Vec<Loose>,
-    bytes: Vec<u8>,
-}
-
-/// A datagram that the device made on its own: `bytes[start..end]`.
-struct Loose {
-    to: Endpoint,
-    tos: u8,
-    start: usize,
-    end: usize,
+    loose: Outbox,
 }
 
 impl Outside {
     pub fn new(tun: Tun, udp: Udp) -> Outside {
-        Outside { tun, udp, lost: Vec::new(), trouble: None, loose: Vec::new(), bytes: Vec::new() }
+        let loose = Outbox::new(LOOSE_BYTES);
+        Outside { tun, udp, lost: Vec::new(), trouble: None, loose }
     }
 
     /// Send what waits.
     pub fn flush(&mut self) {
-        if self.loose.is_empty() {
-            return;
+        if !self.loose.is_empty() {
+            self.udp.send(&self.loose, &mut self.lost);
+            self.loose.clear();
         }
-        let (loose, bytes) = (&self.loose, &self.bytes);
-        let nowhere = (Endpoint { remote: ([0, 0, 0, 0], 0).into(), local: None }, 0, &[][..]);
-        let message = |i: usize| {
-            loose
-                .get(i)
-                .map_or(nowhere, |l| (l.to, l.tos, bytes.get(l.start..l.end).unwrap_or_default()))
-        };
-        self.udp.send(loose.len(), message, &mut self.lost);
-        self.loose.clear();
-        self.bytes.clear();
     }
 
-    pub fn take_lost(&mut self) -> Vec<wg::Drop> {
-        std::mem::take(&mut self.lost)
+    /// Send what waits in `outbox`, behind what the device sent on its own, which concerns earlier
+    /// packets.
+    pub fn send(&mut self, outbox: &mut Outbox) {
+        self.flush();
+        if !outbox.is_empty() {
+            self.udp.send(outbox, &mut self.lost);
+            outbox.clear();
+        }
     }
 
     /// Account for a write to the TUN.
@@ -65,12 +55,16 @@ impl Outside {
 
 impl wg::Sink for Outside {
     fn to_wire(&mut self, to: &Endpoint, tos: u8, datagram: &[u8]) {
-        if self.loose.len() >= LOOSE_MAX || self.bytes.len() >= LOOSE_BYTES {
+        if self.loose.is_full(datagram.len()) {
             self.flush();
         }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(datagram);
-        self.loose.push(Loose { to: *to, tos, start, end: self.bytes.len() });
+        let room = self.loose.slot().get_mut(..datagram.len());
+        // Every datagram of ours is shorter than the longest that there is room for.
+        debug_assert!(room.is_some(), "a datagram of {} bytes", datagram.len());
+        if let Some(room) = room {
+            room.copy_from_slice(datagram);
+            self.loose.push(to, tos, datagram.len());
+        }
     }
 
     fn to_tun(&mut self, packet: &[u8]) {

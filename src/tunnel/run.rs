@@ -9,11 +9,13 @@ use super::burst::{Burst, SLOTS};
 use super::clock::Clock;
 use super::link::Link;
 use super::mailbox::{COMMANDS, Command, Inlet};
+use super::merge::Merge;
+use super::outbox::Outbox;
 use super::outside::Outside;
 use super::ring::Ring;
 use super::stamps::Stamps;
 use super::stats::{self, Status};
-use super::tun::{Trouble, Tun};
+use super::tun::{READ_LEN, Trouble, Tun};
 use super::uapi::{self, Request};
 use super::udp::Udp;
 use super::{Shared, Stopped};
@@ -28,6 +30,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+/// Reads of the TUN, and datagrams from each socket, in one turn. Both may stand for many packets,
+/// so bytes have a bound, too.
+const READS: usize = 64;
+const DATAGRAMS: usize = 64;
+const OUT_BYTES: usize = 256 * 1024;
 /// Handshake messages opened in one turn: each costs up to 0.2 ms, which is 50 data packets.
 const HANDSHAKES: usize = 4;
 /// How often to look at an interface whose link messages we cannot see.
@@ -44,10 +51,13 @@ pub(super) struct Loop {
     clock: Clock,
     inlet: Inlet,
     link: Link,
+    /// What one read of the TUN gave.
+    packet: Box<[u8]>,
     /// Packets from the TUN, sealed in place, until they are sent.
-    outgoing: Burst,
-    /// Datagrams from the wire, opened in place.
+    outgoing: Outbox,
+    /// Datagrams from the wire, opened in place, until they are merged and written.
     incoming: Burst,
+    merge: Merge,
     ring: Ring,
     ready: Ready,
     /// The interface is in trouble that says nothing about its end: pause before the next turn.
@@ -76,6 +86,7 @@ impl Loop {
         inlet: Inlet,
         shared: Arc<Shared>,
     ) -> io::Result<Loop> {
+        let merge = Merge::new(tun.offload());
         let mut this = Loop {
             device,
             stamps,
@@ -83,8 +94,10 @@ impl Loop {
             clock: Clock::new()?,
             inlet,
             link: Link::new(name, mtu),
-            outgoing: Burst::new(),
+            packet: vec![0; READ_LEN].into(),
+            outgoing: Outbox::new(OUT_BYTES),
             incoming: Burst::new(),
+            merge,
             ring: Ring::new(),
             ready: Ready::default(),
             pausing: false,
@@ -182,7 +195,7 @@ impl Loop {
         if let Some(stamps) = &mut self.stamps {
             stamps.cover(self.device.timestamp_mark());
         }
-        for why in self.outside.take_lost() {
+        for why in self.outside.lost.drain(..) {
             self.device.note_drop(why);
         }
         self.trouble(now)
@@ -257,12 +270,10 @@ impl Loop {
     }
 
     fn from_tun(&mut self, now: Now) {
-        let mut batch: [Option<(wg::Endpoint, u8, usize)>; SLOTS] = [None; SLOTS];
-        let mut used = 0;
-        for _ in 0..SLOTS {
-            let slot = self.outgoing.slot_mut(used);
-            let len = match self.outside.tun.read(slot) {
-                Ok(len) => len,
+        let mut bytes = 0;
+        for _ in 0..READS {
+            let mut split = match self.outside.tun.read(&mut self.packet) {
+                Ok(split) => split,
                 Err(Trouble::Wait) => break,
                 Err(Trouble::Refused) => {
                     self.device.note_drop(wg::Drop::TunMalformed);
@@ -273,58 +284,101 @@ impl Loop {
                     break;
                 }
             };
-            let sealed = self.device.from_tun(now, slot, len, &mut self.outside);
-            if let (Outbound::Send { to, tos, len }, Some(entry)) = (sealed, batch.get_mut(used)) {
-                *entry = Some((to, tos, len));
-                used += 1;
+            while let Some(len) = split.next_len() {
+                if self.outgoing.is_full(len) {
+                    self.outside.send(&mut self.outgoing);
+                }
+                let slot = self.outgoing.slot();
+                if slot.get_mut(wg::HEADROOM..).and_then(|room| split.next(room)).is_none() {
+                    self.device.note_drop(wg::Drop::TunMalformed);
+                    break;
+                }
+                bytes += len;
+                let sealed = self.device.from_tun(now, slot, len, &mut self.outside);
+                if let Outbound::Send { to, tos, len } = sealed {
+                    self.outgoing.push(&to, tos, len);
+                }
+            }
+            if bytes >= OUT_BYTES {
+                break;
             }
         }
-        // What the device sent on its own meanwhile comes first: it concerns earlier packets.
-        self.outside.flush();
-        let Outside { udp, lost, .. } = &mut self.outside;
-        let nowhere = (wg::Endpoint { remote: ([0, 0, 0, 0], 0).into(), local: None }, 0, 0);
-        let message = |i: usize| {
-            let (to, tos, len) = batch.get(i).copied().flatten().unwrap_or(nowhere);
-            (to, tos, self.outgoing.slot(i).get(..len).unwrap_or_default())
-        };
-        udp.send(used, message, lost);
+        self.outside.send(&mut self.outgoing);
     }
 
     fn from_wire(&mut self, now: Now, family: Family) {
-        let n = match self.outside.udp.receive(family, self.incoming.space()) {
-            Ok(n) => n,
-            Err(e) => {
-                // Reading has cleared a pending error; one that stays must not make us spin.
-                let known = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
-                self.pausing |= !known.contains(&e.kind());
+        let mut served = 0;
+        while served < DATAGRAMS {
+            let n = match self.outside.udp.receive(family, self.incoming.space()) {
+                Ok(n) => n,
+                Err(e) => {
+                    // Reading has cleared a pending error; one that stays must not make us spin.
+                    let known = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
+                    self.pausing |= !known.contains(&e.kind());
+                    return;
+                }
+            };
+            for i in 0..n {
+                served += self.message(now, i);
+            }
+            self.to_tun();
+            // Fewer than there was room for: no more wait.
+            if n < SLOTS {
                 return;
             }
-        };
-        for i in 0..n {
-            let Some(got) = self.outside.udp.received(i) else { continue };
-            if got.truncated {
-                self.device.note_drop(wg::Drop::Oversize);
-                continue;
+        }
+    }
+
+    /// The `i`-th message of those just received; how many datagrams it was.
+    fn message(&mut self, now: Now, i: usize) -> usize {
+        let Some(got) = self.outside.udp.received(i) else { return 1 };
+        if got.truncated {
+            self.device.note_drop(wg::Drop::Oversize);
+            return 1;
+        }
+        let local = got.local.map(|(ip, ifindex)| Local { ip, ifindex });
+        let from = Arrival { remote: got.from, local, ecn: got.tos & 3 };
+        let segment = if got.segment == 0 { got.len } else { got.segment };
+        let (mut start, mut count) = (0, 0);
+        loop {
+            let len = segment.min(got.len - start);
+            self.datagram(now, i, (start, len), &from);
+            count += 1;
+            start += len;
+            if start >= got.len {
+                return count;
             }
-            let local = got.local.map(|(ip, ifindex)| Local { ip, ifindex });
-            let from = Arrival { remote: got.from, local, ecn: got.tos & 3 };
-            let slot = self.incoming.slot_mut(i);
-            let Some(datagram) = slot.get_mut(..got.len) else { continue };
-            match wg::classify(datagram) {
-                Class::Handshake if self.device.is_running() => {
-                    if !self.ring.push(datagram, from) {
-                        self.device.note_drop(wg::Drop::RingFull);
-                    }
+        }
+    }
+
+    /// One datagram, `len` bytes at `start` of slot `i`.
+    fn datagram(&mut self, now: Now, i: usize, (start, len): (usize, usize), from: &Arrival) {
+        if self.merge.is_full() {
+            self.to_tun();
+        }
+        let Some((at, datagram)) = self.incoming.part(i, start, len) else { return };
+        match wg::classify(datagram) {
+            Class::Handshake if self.device.is_running() => {
+                if !self.ring.push(datagram, *from) {
+                    self.device.note_drop(wg::Drop::RingFull);
                 }
-                _ => {
-                    let opened = self.device.from_wire(now, datagram, &from, &mut self.outside);
-                    if let Inbound::Packet { start, len } = opened {
-                        let written = self.outside.tun.write_within(datagram, start, len);
-                        self.outside.note_tun(written);
-                    }
+            }
+            _ => {
+                let opened = self.device.from_wire(now, datagram, from, &mut self.outside);
+                if let Inbound::Packet { start, len } = opened {
+                    self.merge.push(self.incoming.space(), at + start, len);
                 }
             }
         }
+    }
+
+    /// Write what was opened.
+    fn to_tun(&mut self) {
+        let outside = &mut self.outside;
+        self.merge.drain(self.incoming.space(), |parts| {
+            let written = outside.tun.write_parts(parts);
+            outside.note_tun(written);
+        });
     }
 
     fn handshakes(&mut self, now: Now) {
@@ -441,6 +495,8 @@ impl Loop {
             peers: stats::peers(&self.device, now),
             drops: self.device.drops().collect(),
             clamped_deadlines: self.clamped,
+            tun_offload: self.outside.tun.offload(),
+            refused_runs: self.outside.udp.refused_runs(),
         }
     }
 }

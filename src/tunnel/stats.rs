@@ -1,5 +1,6 @@
 //! A snapshot of a running tunnel for other threads. Holds no secret.
 
+use crate::sys::ioctl::Offload;
 use crate::wg::{Device, Now, PeerStatus, Wall};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -34,6 +35,10 @@ pub struct Status {
     pub drops: Vec<(&'static str, u64)>,
     /// Deadlines that were due again right after being served: 0 unless there is a bug.
     pub clamped_deadlines: u64,
+    /// What the kernel agreed to do for us at the TUN.
+    pub tun_offload: Offload,
+    /// Runs of datagrams that a socket would not take whole.
+    pub refused_runs: u64,
 }
 
 pub(super) fn peers(device: &Device, now: Now) -> Vec<PeerState> {

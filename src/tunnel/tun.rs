@@ -1,13 +1,14 @@
 //! Inner packets on a TUN descriptor that was opened elsewhere.
 //!
-//! Knows nothing of the protocol beyond the free space it leaves in front of a packet. Sorts what
-//! can go wrong into: nothing there, down, gone, try later.
+//! Knows nothing of the protocol. Sorts what can go wrong into: nothing there, down, gone, try
+//! later.
 
 use super::TunDevice;
-use super::offload;
+use super::offload::{self, Header};
+use super::split::Split;
+use crate::sys::ioctl::Offload;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{code, errno, ioctl};
-use crate::wg;
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -27,52 +28,51 @@ pub(super) enum Trouble {
     Later,
 }
 
+/// Room for the longest packet and its header.
+pub(super) const READ_LEN: usize = offload::HEADER_LEN + 65_535;
+
 pub(super) struct Tun {
     file: File,
     vnet_hdr: bool,
+    offload: Offload,
 }
 
 impl Tun {
-    pub fn new(device: TunDevice) -> io::Result<Tun> {
+    /// Offloads are agreed on as far as the kernel has them, and `most` at most.
+    pub fn new(device: TunDevice, most: Offload) -> io::Result<Tun> {
         ioctl::set_nonblocking(device.fd.as_fd())?;
-        if device.vnet_hdr {
-            ioctl::set_offload(device.fd.as_fd(), 0)?;
-        }
-        Ok(Tun { file: File::from(device.fd), vnet_hdr: device.vnet_hdr })
+        let offload = match device.vnet_hdr {
+            true => ioctl::set_offload(device.fd.as_fd(), most)?,
+            false => Offload::Nothing,
+        };
+        Ok(Tun { file: File::from(device.fd), vnet_hdr: device.vnet_hdr, offload })
     }
 
-    /// Read one packet into `slot[wg::HEADROOM..]`, leaving `wg::TAILROOM` behind it; its length.
-    pub fn read(&mut self, slot: &mut [u8]) -> Result<usize, Trouble> {
-        let header = if self.vnet_hdr { offload::HEADER_LEN } else { 0 };
-        let first = wg::HEADROOM.saturating_sub(header);
-        let last = slot.len().saturating_sub(wg::TAILROOM);
-        let room = slot.get_mut(first..last).ok_or(Trouble::Refused)?;
+    pub fn offload(&self) -> Offload {
+        self.offload
+    }
+
+    /// Read one packet, or what is to be cut into many, into `room` of [`READ_LEN`] bytes.
+    pub fn read<'a>(&mut self, room: &'a mut [u8]) -> Result<Split<'a>, Trouble> {
         let n = self.file.read(room).map_err(|e| classify(&e))?;
-        if !self.vnet_hdr {
-            return if n == 0 { Err(Trouble::Refused) } else { Ok(n) };
-        }
         let filled = room.get_mut(..n).ok_or(Trouble::Refused)?;
+        if !self.vnet_hdr {
+            return if n == 0 { Err(Trouble::Refused) } else { Ok(Split::whole(filled)) };
+        }
         let (header, packet) = filled.split_first_chunk_mut().ok_or(Trouble::Refused)?;
-        if offload::finish(header, packet) { Ok(packet.len()) } else { Err(Trouble::Refused) }
+        let header = Header::read(header).ok_or(Trouble::Refused)?;
+        Split::new(&header, packet).ok_or(Trouble::Refused)
     }
 
-    /// Write the packet `buf[start..start + len]`; bytes before it may be overwritten.
-    pub fn write_within(
-        &mut self,
-        buf: &mut [u8],
-        start: usize,
-        len: usize,
-    ) -> Result<(), Trouble> {
-        let end = start.saturating_add(len);
-        if !self.vnet_hdr {
-            return self.put(buf.get(start..end).ok_or(Trouble::Refused)?);
+    /// Write one packet, merged or not, that begins with a virtio-net header.
+    pub fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> Result<(), Trouble> {
+        if let ([only], false) = (parts, self.vnet_hdr) {
+            return self.put(only.get(offload::HEADER_LEN..).ok_or(Trouble::Refused)?);
         }
-        let from = start.checked_sub(offload::HEADER_LEN).ok_or(Trouble::Refused)?;
-        let whole = buf.get_mut(from..end).ok_or(Trouble::Refused)?;
-        if let Some(header) = whole.first_chunk_mut() {
-            *header = offload::PLAIN;
+        match parts {
+            [only] => self.put(only),
+            _ => self.file.write_vectored(parts).map(drop).map_err(|e| classify(&e)),
         }
-        self.put(whole)
     }
 
     /// Write a packet that stands alone.

@@ -1,8 +1,10 @@
 //! Outer datagrams: one socket a family on one port, and what can go wrong with them.
 //!
 //! Losing a datagram is normal here and counted; nothing the network answers ends the tunnel (R84).
+//! Runs of datagrams go to the kernel whole and come from it whole, where it takes and gives them.
 
 use super::burst::STRIDE;
+use super::outbox::Outbox;
 use crate::sys::mmsg::{BATCH, Batch, Outgoing, Received};
 use crate::sys::poll::{self, Interest};
 use crate::sys::sock::{self, Family};
@@ -22,27 +24,62 @@ const SEND_WAITS: usize = 2;
 const PINS: usize = 64;
 
 pub(super) struct Udp {
-    v4: Option<sock::Udp>,
-    v6: Option<sock::Udp>,
+    v4: Option<Socket>,
+    v6: Option<Socket>,
     mark: u32,
+    /// Neither send nor receive runs.
+    plain: bool,
     incoming: Box<Batch>,
     outgoing: Box<Batch>,
+    /// What the call under way sends; kept for its room.
+    messages: Vec<Message>,
     pins: Pins,
+    refused_runs: u64,
+}
+
+struct Socket {
+    socket: sock::Udp,
+    /// Runs of datagrams of this length or more are refused: the path is too small for them whole
+    /// and the kernel fragments single datagrams only, or there is a reason not to have runs at all.
+    refused: usize,
+}
+
+/// One message of a batch: a run, a part of one, or a single datagram of it.
+#[derive(Clone, Copy)]
+struct Message {
+    run: usize,
+    start: usize,
+    end: usize,
+    /// 0 for a single datagram.
+    segment: u16,
+}
+
+/// The next byte to send: of this run, at this place of the outbox.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Cursor {
+    run: usize,
+    at: usize,
 }
 
 impl Udp {
     /// Bind both families to `port`, or to one of the system's choice for 0. IPv6 is left out where
-    /// the system has none, and IPv4 likewise, but not both.
-    pub fn bind(port: u16) -> io::Result<Udp> {
+    /// the system has none, and IPv4 likewise, but not both. `plain` sockets send and receive each
+    /// datagram by itself.
+    pub fn bind(port: u16, plain: bool) -> io::Result<Udp> {
         let (v4, v6) = bind_both(port)?;
-        Ok(Udp {
-            v4,
-            v6,
+        let mut this = Udp {
+            v4: None,
+            v6: None,
             mark: 0,
+            plain,
             incoming: Box::default(),
             outgoing: Box::default(),
+            messages: Vec::with_capacity(BATCH),
             pins: Pins::default(),
-        })
+            refused_runs: 0,
+        };
+        this.replace(v4, v6)?;
+        Ok(this)
     }
 
     /// Change to `port`. On failure everything stays as it was.
@@ -63,7 +100,7 @@ impl Udp {
     }
 
     pub fn port(&self) -> u16 {
-        self.v4.as_ref().or(self.v6.as_ref()).map_or(0, sock::Udp::port)
+        self.v4.as_ref().or(self.v6.as_ref()).map_or(0, |s| s.socket.port())
     }
 
     pub fn mark(&self) -> u32 {
@@ -72,25 +109,30 @@ impl Udp {
 
     /// Mark outgoing datagrams; 0 for none.
     pub fn set_mark(&mut self, mark: u32) -> io::Result<()> {
-        for socket in [&self.v4, &self.v6].into_iter().flatten() {
-            socket.set_mark(mark)?;
+        for s in [&self.v4, &self.v6].into_iter().flatten() {
+            s.socket.set_mark(mark)?;
         }
         self.mark = mark;
         Ok(())
     }
 
     pub fn fd(&self, family: Family) -> Option<BorrowedFd<'_>> {
-        self.socket(family).map(AsFd::as_fd)
+        self.socket(family).map(|s| s.socket.as_fd())
     }
 
-    /// Receive as many datagrams as there are, at most a burst; each fills one slot of `space`.
+    /// How often the kernel would not take a run, which then went out one by one.
+    pub fn refused_runs(&self) -> u64 {
+        self.refused_runs
+    }
+
+    /// Receive as many messages as there are, at most a burst; each fills one slot of `space`.
     pub fn receive(&mut self, family: Family, space: &mut [u8]) -> io::Result<usize> {
         let socket = if family == Family::V4 { &self.v4 } else { &self.v6 };
-        let Some(socket) = socket else { return Ok(0) };
-        self.incoming.receive(socket, space, STRIDE)
+        let Some(s) = socket else { return Ok(0) };
+        self.incoming.receive(&s.socket, space, STRIDE)
     }
 
-    /// Facts about the `i`-th datagram of the last call of [`Udp::receive`].
+    /// Facts about the `i`-th message of the last call of [`Udp::receive`].
     pub fn received(&mut self, i: usize) -> Option<Received> {
         let received = self.incoming.received(i)?;
         if let Some((ip, _)) = received.local {
@@ -99,52 +141,79 @@ impl Udp {
         Some(received)
     }
 
-    /// The network changed: answer from an address again only once something came to it (R90).
+    /// The network changed: answer from an address again only once something came to it (R90), and
+    /// see anew what the path takes.
     pub fn forget_pins(&mut self) {
         self.pins.clear();
+        let refused = self.at_first_refused();
+        for s in [&mut self.v4, &mut self.v6].into_iter().flatten() {
+            s.refused = refused;
+        }
     }
 
-    /// Send `n` datagrams in order; those that are lost are added to `lost`.
-    pub fn send<'a>(
-        &mut self,
-        n: usize,
-        message: impl Fn(usize) -> (Endpoint, u8, &'a [u8]),
-        lost: &mut Vec<wg::Drop>,
-    ) {
-        let (mut done, mut waits) = (0, 0);
-        while done < n {
-            let v4 = message(done).0.remote.is_ipv4();
-            let Some(socket) = (if v4 { &self.v4 } else { &self.v6 }) else {
-                lost.push(wg::Drop::SendFailed);
-                done += 1;
+    fn at_first_refused(&self) -> usize {
+        if self.plain { 0 } else { usize::MAX }
+    }
+
+    /// Send what waits in `outbox`, in order; the datagrams that are lost are added to `lost`.
+    pub fn send(&mut self, outbox: &Outbox, lost: &mut Vec<wg::Drop>) {
+        let (mut cursor, mut waits) = (Cursor { run: 0, at: 0 }, 0);
+        // A run that was refused, and is tried one by one to see whose fault it was.
+        let mut doubt = None;
+        while let Some(run) = outbox.runs().get(cursor.run) {
+            cursor.at = cursor.at.max(run.start);
+            let family = family_of(&run.to);
+            let socket = if family == Family::V4 { &self.v4 } else { &self.v6 };
+            let Some(s) = socket else {
+                cursor = lose(outbox, cursor, run.end, wg::Drop::SendFailed, lost);
                 continue;
             };
-            let run = (done..n).take_while(|i| message(*i).0.remote.is_ipv4() == v4).take(BATCH);
-            let (pins, run) = (&self.pins, run.count());
-            let sent = self.outgoing.send(socket, run, |i| {
-                let (to, tos, data) = message(done + i);
-                Outgoing { to: to.remote, from: pins.source(&to), tos, data }
+            gather(&mut self.messages, outbox, cursor, s.refused, doubt);
+            let Some(first) = self.messages.first().copied() else { return };
+            let (pins, messages) = (&self.pins, &self.messages);
+            let sent = self.outgoing.send(&s.socket, messages.len(), |i| {
+                describe(outbox, messages.get(i).unwrap_or(&first), pins)
             });
             match sent {
-                Ok(sent) if sent > 0 => done += sent,
-                Ok(_) => return lost.extend((done..n).map(|_| wg::Drop::SendFailed)),
-                Err(e) => match verdict(errno(&e), self.pins.source(&message(done).0).is_some()) {
+                Ok(n) if n > 0 => {
+                    if let Some(size) = doubt.take_if(|d| *d == first.run).map(|_| run.segment) {
+                        // Alone it could go, so it was the run that could not.
+                        self.refuse(family, size);
+                    }
+                    let last = self.messages.get(n - 1).unwrap_or(&first);
+                    cursor = Cursor { run: last.run, at: last.end }.normal(outbox);
+                }
+                Ok(_) => return lose_rest(outbox, cursor, lost),
+                Err(e) => match verdict(errno(&e), pins.source(&run.to).is_some(), first.segment) {
                     Verdict::Wait if waits < SEND_WAITS => {
                         waits += 1;
-                        let _ = poll::wait_one(socket.as_fd(), Interest::WRITE, Some(SEND_WAIT));
+                        let fd = s.socket.as_fd();
+                        let _ = poll::wait_one(fd, Interest::WRITE, Some(SEND_WAIT));
                     }
-                    Verdict::Wait => return lost.extend((done..n).map(|_| wg::Drop::SendFailed)),
-                    Verdict::Unpin => self.pins.forget(&message(done).0),
-                    Verdict::Lose(why) => {
-                        lost.push(why);
-                        done += 1;
+                    Verdict::Wait => return lose_rest(outbox, cursor, lost),
+                    Verdict::OneByOne => doubt = Some(first.run),
+                    Verdict::NoRuns => {
+                        self.refuse(family, 0);
                     }
+                    Verdict::Unpin => {
+                        self.pins.forget(&run.to);
+                        doubt = None;
+                    }
+                    Verdict::Lose(why) => cursor = lose(outbox, cursor, first.end, why, lost),
                 },
             }
         }
     }
 
-    fn socket(&self, family: Family) -> Option<&sock::Udp> {
+    fn refuse(&mut self, family: Family, size: usize) {
+        self.refused_runs = self.refused_runs.saturating_add(1);
+        let socket = if family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
+        if let Some(s) = socket {
+            s.refused = s.refused.min(size);
+        }
+    }
+
+    fn socket(&self, family: Family) -> Option<&Socket> {
         match family {
             Family::V4 => self.v4.as_ref(),
             Family::V6 => self.v6.as_ref(),
@@ -157,9 +226,91 @@ impl Udp {
                 socket.set_mark(self.mark)?;
             }
         }
-        (self.v4, self.v6) = (v4, v6);
+        let refused = self.at_first_refused();
+        let dress = |socket: sock::Udp| {
+            // Where the kernel cannot, datagrams come one by one.
+            let _ = !self.plain && socket.merge_received();
+            Socket { socket, refused }
+        };
+        (self.v4, self.v6) = (v4.map(dress), v6.map(dress));
         self.pins.clear();
         Ok(())
+    }
+}
+
+impl Cursor {
+    /// At the beginning of the next run instead of at the end of one.
+    fn normal(self, outbox: &Outbox) -> Cursor {
+        match outbox.runs().get(self.run) {
+            Some(run) if self.at >= run.end => Cursor { run: self.run + 1, at: self.at },
+            _ => self,
+        }
+    }
+}
+
+fn family_of(to: &Endpoint) -> Family {
+    if to.remote.is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+/// What one call can send: runs whole where they are shorter than `refused`, others and the one in
+/// `doubt` datagram by datagram. Only one family has the socket.
+fn gather(
+    messages: &mut Vec<Message>,
+    outbox: &Outbox,
+    from: Cursor,
+    refused: usize,
+    doubt: Option<usize>,
+) {
+    messages.clear();
+    let mut cursor = from;
+    let mut family = None;
+    while let Some(run) = outbox.runs().get(cursor.run).filter(|_| messages.len() < BATCH) {
+        if *family.get_or_insert(family_of(&run.to)) != family_of(&run.to) {
+            return;
+        }
+        let (start, left) = (cursor.at.max(run.start), run.end - cursor.at.max(run.start));
+        let whole = left > run.segment && run.segment < refused && doubt != Some(cursor.run);
+        let end = if whole { run.end } else { start + left.min(run.segment) };
+        let segment = if whole { u16::try_from(run.segment).unwrap_or(0) } else { 0 };
+        messages.push(Message { run: cursor.run, start, end, segment });
+        cursor = Cursor { run: cursor.run, at: end }.normal(outbox);
+    }
+}
+
+fn describe<'a>(outbox: &'a Outbox, m: &Message, pins: &Pins) -> Outgoing<'a> {
+    let data = outbox.bytes(m.start, m.end);
+    match outbox.runs().get(m.run) {
+        Some(run) => Outgoing {
+            to: run.to.remote,
+            from: pins.source(&run.to),
+            tos: run.tos,
+            segment: m.segment,
+            data,
+        },
+        // Messages are made of runs that are there.
+        None => Outgoing { to: ([0, 0, 0, 0], 0).into(), from: None, tos: 0, segment: 0, data },
+    }
+}
+
+/// Give up the datagrams between the cursor and `end`, which lies in the same run.
+fn lose(
+    outbox: &Outbox,
+    cursor: Cursor,
+    end: usize,
+    why: wg::Drop,
+    lost: &mut Vec<wg::Drop>,
+) -> Cursor {
+    if let Some(run) = outbox.runs().get(cursor.run) {
+        let bytes = end.saturating_sub(cursor.at.max(run.start));
+        let n = bytes.div_ceil(run.segment.max(1));
+        lost.extend(std::iter::repeat_n(why, n));
+    }
+    Cursor { run: cursor.run, at: end }.normal(outbox)
+}
+
+fn lose_rest(outbox: &Outbox, mut cursor: Cursor, lost: &mut Vec<wg::Drop>) {
+    while let Some(run) = outbox.runs().get(cursor.run) {
+        cursor = lose(outbox, cursor, run.end, wg::Drop::SendFailed, lost);
     }
 }
 
@@ -194,12 +345,18 @@ fn is_taken(e: &io::Error) -> bool {
 enum Verdict {
     Wait,
     Unpin,
+    /// It may be because of the run: try its datagrams alone.
+    OneByOne,
+    /// There are no runs on this socket.
+    NoRuns,
     Lose(wg::Drop),
 }
 
-fn verdict(error: i32, pinned: bool) -> Verdict {
+fn verdict(error: i32, pinned: bool, segment: u16) -> Verdict {
     match error {
         code::EAGAIN | code::EINTR => Verdict::Wait,
+        code::EIO | code::EOPNOTSUPP | code::ENOPROTOOPT if segment != 0 => Verdict::NoRuns,
+        code::EINVAL | code::EMSGSIZE if segment != 0 => Verdict::OneByOne,
         // The address or its route died (R90).
         code::EINVAL
         | code::EADDRNOTAVAIL

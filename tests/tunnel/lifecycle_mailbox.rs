@@ -4,7 +4,7 @@
 
 use crate::lab::alone;
 use hopbox::sys::poll::{Interest, wait_one};
-use hopbox::tunnel::Status;
+use hopbox::tunnel::{Offload, Status};
 use mailbox::{COMMANDS, Command, Inlet, Outlet};
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
@@ -107,6 +107,8 @@ fn status() -> Status {
         peers: Vec::new(),
         drops: Vec::new(),
         clamped_deadlines: 0,
+        tun_offload: Offload::Nothing,
+        refused_runs: 0,
     }
 }
 
