@@ -9,9 +9,9 @@ use super::args::closest;
 use super::fail::{Code, Failure};
 use crate::host::config;
 use crate::host::paths::Paths;
+use crate::host::workspace;
 
 const VARIABLE: &str = "HOPBOX_HOST";
-const WORKSPACE_FILE: &str = "hopbox.yaml";
 
 /// The chosen host's name; the host exists.
 pub fn host(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
@@ -39,8 +39,8 @@ fn variable() -> Option<String> {
 }
 
 /// The host that nobody named.
-fn implied(call: &mut Call, paths: &Paths, names: &[String]) -> Result<String, Failure> {
-    if let Some(name) = workspace(call) {
+fn implied(call: &Call, paths: &Paths, names: &[String]) -> Result<String, Failure> {
+    if let Some(name) = workspace::load(Path::new("."))?.and_then(|workspace| workspace.host) {
         return Ok(name);
     }
     if let Some(name) = config::default_host(paths)? {
@@ -55,17 +55,6 @@ fn implied(call: &mut Call, paths: &Paths, names: &[String]) -> Result<String, F
             Err(Failure::usage("which host?", why, &next))
         }
     }
-}
-
-/// The `host:` of `./hopbox.yaml`. The seam for the manifest reader: until it exists the file is
-/// not looked into at all, because reading half of it would choose the wrong host one day; and it
-/// is not skipped in silence either.
-fn workspace(call: &mut Call) -> Option<String> {
-    if Path::new(WORKSPACE_FILE).exists() {
-        let text = "hopbox.yaml is not read by this version: name the host with -H if it names one";
-        call.out.warn("workspace_not_read", text);
-    }
-    None
 }
 
 fn none() -> Failure {

@@ -107,7 +107,7 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
         short: Some('H'),
         long: "host",
         value: Some("HOST"),
-        help: "the host to act on (else $HOPBOX_HOST, the default host, the only host)",
+        help: "the host to act on (else $HOPBOX_HOST, hopbox.yaml, the default, the only one)",
     },
     Flag { short: None, long: "json", value: None, help: "answer with one JSON object" },
     Flag { short: None, long: "no-color", value: None, help: "no colour ($NO_COLOR works too)" },

@@ -7,6 +7,8 @@ pub mod atomic;
 pub mod config;
 pub mod keys;
 pub mod paths;
+pub mod workspace;
+pub mod yaml;
 
 use std::fmt;
 use std::path::Path;

@@ -19,6 +19,7 @@ mod agent;
 mod agent_http;
 mod cli_args;
 mod helper_line;
+mod hopbox_yaml;
 mod host_json;
 mod rpc_json;
 
@@ -28,6 +29,7 @@ pub use cookie::cookie;
 pub use device_script::device_script;
 pub use device_wire::device_wire;
 pub use helper_line::helper_line;
+pub use hopbox_yaml::hopbox_yaml;
 pub use host_json::host_json;
 pub use msg::msg;
 pub use router_ops::router_ops;

@@ -1,0 +1,46 @@
+//! Workspace files: whatever the bytes are, they are a tree whose places lie inside the text, or
+//! an error that names one; no key occurs twice, nothing is deeper than it may be.
+
+use hopbox::host::workspace;
+use hopbox::host::yaml::{self, Node, Place, Value};
+use std::collections::BTreeSet;
+
+const DEPTH: usize = 32;
+
+pub fn hopbox_yaml(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let lines = text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}']).count() + 1;
+    let check = |at: Place| assert!((1..=lines).contains(&at.line) && at.column >= 1, "{at:?}");
+    match yaml::parse(&text) {
+        Ok(root) => walk(&root, 0, &check),
+        Err(error) => {
+            check(error.at);
+            assert!(!error.why.is_empty());
+            assert_eq!(workspace::parse(&text), Err(error), "the whole file must parse");
+        }
+    }
+    if let Ok(found) = workspace::parse(&text) {
+        assert!(found.host.is_none_or(|host| hopbox::host::check_name(&host).is_ok()));
+    }
+}
+
+fn walk(node: &Node, depth: usize, check: &impl Fn(Place)) {
+    assert!(depth <= DEPTH, "too deep");
+    check(node.at);
+    match &node.value {
+        Value::Scalar { .. } => {
+            let meanings = [node.is_null(), node.int().is_some(), node.boolean().is_some()];
+            let meanings = meanings.iter().filter(|is| **is).count();
+            assert_eq!(meanings + usize::from(node.text().is_ok()), 1, "{node:?}");
+        }
+        Value::List(list) => list.iter().for_each(|node| walk(node, depth + 1, check)),
+        Value::Map(map) => {
+            let keys: BTreeSet<&str> = map.iter().map(|entry| entry.key.as_str()).collect();
+            assert_eq!(keys.len(), map.len(), "a key occurs twice");
+            for entry in map {
+                check(entry.at);
+                walk(&entry.node, depth + 1, check);
+            }
+        }
+    }
+}
