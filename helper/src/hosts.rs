@@ -28,7 +28,7 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::time::Duration;
 
-const PATH: &str = "/etc/hosts";
+const PATH: &str = if cfg!(target_os = "macos") { "/private/etc/hosts" } else { "/etc/hosts" };
 const START: &str = "# --- hopbox managed start ---";
 const END: &str = "# --- hopbox managed end ---";
 /// Largest file that is edited, in bytes.

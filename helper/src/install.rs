@@ -4,17 +4,13 @@
 //! root can replace it. Tells every file it touches; `--dry-run` tells and touches nothing. Runs
 //! no program. Must not know: requests, the sandbox.
 
-use crate::lease::Book;
-use crate::link_linux::Links;
-use crate::state::{self, Store};
+use crate::place::{Hand, Outcome, check_parents, say, take_back};
 use crate::{AUDIT_DIR, RUN_DIR, STATE_DIR, socket, sys, systemd};
 use hop_helper::proto;
 use serde_json::json;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{
-    DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink,
-};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,7 +25,7 @@ const SERVICE_UNIT: &str = "hop-helper.service";
 /// Where packages of the distribution put units, never `--install`.
 const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 const WANTED: &str = "/etc/systemd/system/sockets.target.wants/hop-helper.socket";
-/// How long a helper that was told to start or to stop may take, and how often to look.
+/// How long a helper that was told to start may take, and how often to look.
 const WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -42,20 +38,6 @@ const SYSTEMD_FILES: [(&str, u32, &str); 3] = [
 const LOGROTATE: (&str, u32, &str) =
     ("/etc/logrotate.d/hopbox", 0o644, include_str!("../unit/logrotate.conf"));
 const OPENRC: (&str, u32, &str) = ("/etc/init.d/hop-helper", 0o755, include_str!("../unit/openrc"));
-
-/// As `println`, but that nobody listens does not stop us half-way.
-macro_rules! say {
-    ($($words:tt)*) => {{
-        let _ = writeln!(io::stdout(), $($words)*);
-    }};
-}
-
-type Outcome<T> = Result<T, String>;
-
-/// Does what it is told, or only tells.
-struct Hand {
-    dry: bool,
-}
 
 pub fn install(dry: bool) -> Outcome<()> {
     let image = File::open("/proc/self/exe").map_err(|e| format!("/proc/self/exe: {e}"))?;
@@ -171,18 +153,10 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     for file in files.chain(ours) {
         hand.remove(Path::new(file))?;
     }
-    // Only what is ours by its name; whatever else is there keeps its directory.
-    let ours = |name: &str| {
-        let known = ["lock", "epoch", "running"].contains(&name);
-        known || name.starts_with("state.json") || name.starts_with("audit.log")
-    };
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR] {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| ours(&entry.file_name().to_string_lossy())) {
-            hand.remove(&entry.path())?;
-        }
+        hand.remove_own(Path::new(dir))?;
     }
-    for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR, CONFIG_DIR, "/run/hopbox", "/usr/libexec/hopbox"] {
+    for dir in [CONFIG_DIR, "/run/hopbox", "/usr/libexec/hopbox"] {
         hand.remove_dir(Path::new(dir));
     }
     for table in ["/etc/group", "/etc/gshadow"].into_iter().filter(|_| !packaged) {
@@ -201,23 +175,6 @@ fn packaged() -> Option<&'static Path> {
     PACKAGED.map(Path::new).into_iter().find(|dir| dir.join(SERVICE_UNIT).exists())
 }
 
-/// Ends what a helper left standing; waits for one that is just ending.
-fn take_back(dir: &Path) -> Outcome<()> {
-    let begun = Instant::now();
-    let store = loop {
-        match Store::open(dir) {
-            Err(_) if begun.elapsed() < WITHIN => std::thread::sleep(PAUSE),
-            outcome => break outcome,
-        }
-    };
-    let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
-    let links = Links::open().map_err(|e| format!("open netlink: {e}"))?;
-    let mut book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
-    book.end_all().map_err(|e| e.message)?;
-    book.take_changes().iter().for_each(|change| say!("{change}"));
-    Ok(())
-}
-
 /// The user behind sudo, by number; a name from the environment would be anybody's claim.
 fn invited() -> Option<String> {
     let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok().filter(|uid| *uid != 0)?;
@@ -228,21 +185,6 @@ fn invited() -> Option<String> {
         (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_string())
     });
     name.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
-}
-
-/// Every directory above `path` that exists must be root's and writable by nobody else: whoever
-/// can rename a directory can replace what is in it.
-fn check_parents(path: &Path) -> Outcome<()> {
-    let existing = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-    let real = fs::canonicalize(existing).map_err(|e| format!("{}: {e}", existing.display()))?;
-    for dir in real.ancestors() {
-        let meta = fs::symlink_metadata(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
-            let why = "others than root could replace what is in it";
-            return Err(format!("{}: {why}; nothing was installed", dir.display()));
-        }
-    }
-    Ok(())
 }
 
 /// The text of a group table with the group, and `user` in it.
@@ -266,23 +208,6 @@ fn with_group(text: &str, user: Option<&str>, shadow: bool) -> String {
 }
 
 impl Hand {
-    /// Whether to do it.
-    fn tell(&self, what: &str, path: &Path) -> bool {
-        let would = if self.dry { "would " } else { "" };
-        say!("{would}{what} {}", path.display());
-        !self.dry
-    }
-
-    fn dir(&self, path: &Path) -> Outcome<()> {
-        if path.is_dir() || !self.tell("make", path) {
-            return Ok(());
-        }
-        let mask = sys::umask(0o022);
-        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
-        sys::umask(mask);
-        made.map_err(|e| format!("{}: {e}", path.display()))
-    }
-
     fn program(&self, mut image: File, packaged: bool) -> Outcome<()> {
         let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
         let running = image.metadata().map(id).ok();
@@ -294,41 +219,6 @@ impl Hand {
             return Err(format!("{PROGRAM} {why}; nothing was installed"));
         }
         self.file(Path::new(PROGRAM), 0o755, &mut image)
-    }
-
-    /// Puts a file in its place as a whole.
-    fn file(&self, path: &Path, mode: u32, from: &mut dyn Read) -> Outcome<()> {
-        let failed = |e: io::Error| format!("{}: {e}", path.display());
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes).map_err(failed)?;
-        let old = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
-        let same = old.as_ref().is_some_and(|old| old.mode() & 0o7777 == mode && old.uid() == 0);
-        if same && fs::read(path).is_ok_and(|old| old == bytes) {
-            return Ok(());
-        }
-        let dir = path.parent().unwrap_or(Path::new("/"));
-        self.dir(dir)?;
-        if !self.tell("write", path) {
-            return Ok(());
-        }
-        let temporary = dir.join(format!(".hopbox-{:016x}", sys::random().map_err(failed)?));
-        let written = || {
-            let flags = libc::O_NOFOLLOW;
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true).mode(0o600).custom_flags(flags);
-            let mut file = options.open(&temporary)?;
-            file.write_all(&bytes)?;
-            // A table of groups may belong to a group itself.
-            fchown(&file, Some(0), Some(old.as_ref().map_or(0, fs::Metadata::gid)))?;
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)?;
-            File::open(dir)?.sync_all()
-        };
-        written().map_err(|e| {
-            let _ = fs::remove_file(&temporary);
-            failed(e)
-        })
     }
 
     fn link(&self, path: &Path, target: &Path) -> Outcome<()> {
@@ -378,22 +268,6 @@ impl Hand {
         drop(lock);
         result
     }
-
-    fn remove(&self, path: &Path) -> Outcome<()> {
-        if fs::symlink_metadata(path).is_err() || !self.tell("remove", path) {
-            return Ok(());
-        }
-        fs::remove_file(path).map_err(|e| format!("{}: {e}", path.display()))
-    }
-
-    /// If nothing else is in it.
-    fn remove_dir(&self, path: &Path) {
-        if path.is_dir() && self.tell("remove", path) {
-            if let Err(e) = fs::remove_dir(path) {
-                say!("{} stays: {e}", path.display());
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -410,10 +284,5 @@ mod tests {
         let two = with_group(&once, Some("frodo"), false);
         assert_eq!(two, format!("{text}hopbox:x:997:gandalf,frodo\n"));
         assert_eq!(with_group("root:*::", Some("a"), true), "root:*::\nhopbox:!::a\n");
-    }
-
-    #[test]
-    fn a_place_that_others_can_write_is_refused() {
-        assert!(check_parents(Path::new("/tmp/x/y")).is_err());
     }
 }

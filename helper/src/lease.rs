@@ -7,7 +7,7 @@
 
 use crate::config::Config;
 use crate::hosts::{Entry, Hosts};
-use crate::link_linux::{Device, Fate, Links};
+use crate::link::{Device, Fate, Links};
 use crate::pool::{self, Conflict, Ends, Held, View};
 use crate::state::{self, Lease, Named, State, Status, Store};
 use crate::sys;

@@ -3,6 +3,7 @@
 //! What was set is read back before it is reported. Never runs another program, never opens an
 //! AF_INET socket. Must not know: who asks, leases, the pools.
 
+use crate::link::{Device, Fate, errno_name, failed};
 use crate::netlink::{Message, Netlink, Record, attr, u32_at};
 use crate::pool::{Ends, Net, View};
 use crate::sys;
@@ -54,17 +55,6 @@ const CREATE: u16 = libc::NLM_F_CREATE as u16;
 const EXCL: u16 = libc::NLM_F_EXCL as u16;
 const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
 
-/// A device just made, with the one descriptor that keeps it alive.
-#[derive(Debug)]
-pub struct Device {
-    pub name: String,
-    pub ifindex: u32,
-    pub mtu: u16,
-    /// Packets carry a virtio-net header of ten bytes.
-    pub vnet_hdr: bool,
-    pub fd: OwnedFd,
-}
-
 /// What the kernel says about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Link {
@@ -79,54 +69,10 @@ struct Link {
     carrier: bool,
 }
 
-/// What became of a device that a lease speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Held,
-    /// Made persistent and let go: nobody will ever use it again.
-    Abandoned,
-    Gone,
-    /// Another device has its name.
-    Replaced,
-}
-
 /// The kernel's links, addresses and routes.
 pub struct Links {
     netlink: Netlink,
     watch: OwnedFd,
-}
-
-/// `kernel_error` with the step and the errno's name.
-fn failed(step: &str) -> impl FnOnce(io::Error) -> OpError {
-    move |e| OpError::new(Code::KernelError, format!("{step}: {}", errno_name(&e)))
-}
-
-fn errno_name(e: &io::Error) -> String {
-    let name = match e.raw_os_error() {
-        None => return e.to_string(),
-        Some(libc::EPERM) => "EPERM",
-        Some(libc::ENOENT) => "ENOENT",
-        Some(libc::ENXIO) => "ENXIO",
-        Some(libc::EAGAIN) => "EAGAIN",
-        Some(libc::ENOMEM) => "ENOMEM",
-        Some(libc::EACCES) => "EACCES",
-        Some(libc::EBUSY) => "EBUSY",
-        Some(libc::EEXIST) => "EEXIST",
-        Some(libc::ENODEV) => "ENODEV",
-        Some(libc::EINVAL) => "EINVAL",
-        Some(libc::EMFILE) => "EMFILE",
-        Some(libc::ENFILE) => "ENFILE",
-        Some(libc::ERANGE) => "ERANGE",
-        Some(libc::EOPNOTSUPP) => "EOPNOTSUPP",
-        Some(libc::EADDRNOTAVAIL) => "EADDRNOTAVAIL",
-        Some(libc::ENETDOWN) => "ENETDOWN",
-        Some(libc::ENETUNREACH) => "ENETUNREACH",
-        Some(libc::ENOBUFS) => "ENOBUFS",
-        Some(libc::ESRCH) => "ESRCH",
-        Some(libc::ETIMEDOUT) => "ETIMEDOUT",
-        Some(other) => return format!("errno {other}"),
-    };
-    name.to_string()
 }
 
 impl Links {

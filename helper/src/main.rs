@@ -9,26 +9,43 @@ mod audit;
 mod config;
 mod conn;
 mod hosts;
+#[cfg(target_os = "linux")]
+mod install;
+#[cfg(target_os = "macos")]
+#[path = "install_macos.rs"]
 mod install;
 mod lease;
 mod limit;
+mod link;
+#[cfg(target_os = "linux")]
 mod link_linux;
+#[cfg(target_os = "macos")]
+mod link_macos;
+#[cfg(target_os = "linux")]
 mod netlink;
 mod peer_cred;
+mod place;
 mod pool;
+#[cfg(target_os = "linux")]
+mod sandbox;
+#[cfg(target_os = "macos")]
+#[path = "sandbox_macos.rs"]
 mod sandbox;
 mod serve;
 mod socket;
 mod state;
 #[allow(unsafe_code)]
 mod sys;
+#[cfg(target_os = "linux")]
 mod systemd;
+#[cfg(any(test, target_os = "macos"))]
+mod xnu;
 
 use audit::Audit;
 use config::Config;
 use hop_helper::proto;
 use lease::Book;
-use link_linux::Links;
+use link::Links;
 use serve::{End, Server};
 use socket::Socket;
 use state::Store;
@@ -54,10 +71,12 @@ Started by the service manager it takes its socket as descriptor 3.
   --uninstall      take back everything, the tunnels of all users included
   --dry-run        only tell
 ";
+const MACOS: bool = cfg!(target_os = "macos");
 /// What is of this boot only.
-const RUN_DIR: &str = "/run/hopbox-helper";
-const STATE_DIR: &str = "/var/lib/hopbox";
+const RUN_DIR: &str = if MACOS { "/var/run/hopbox-helper" } else { "/run/hopbox-helper" };
+const STATE_DIR: &str = if MACOS { "/var/db/hopbox" } else { "/var/lib/hopbox" };
 const AUDIT_DIR: &str = "/var/log/hopbox";
+const CONFIG: &str = "/etc/hopbox/helper.json";
 /// The service manager shall start the helper again.
 const EXIT_AGAIN: u8 = 75;
 
@@ -105,7 +124,7 @@ fn main() -> ExitCode {
 }
 
 fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
-    let config = PathBuf::from("/etc/hopbox/helper.json");
+    let config = PathBuf::from(CONFIG);
     let mut options = Options { listen: None, config, state: None, audit: None };
     let word = |at: usize| args.get(at).and_then(|arg: &PathBuf| arg.to_str());
     match (word(0), word(1), args.len()) {
@@ -123,7 +142,7 @@ fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
             Some("--listen") => {
                 let path =
                     args.next_if(|next| !next.as_os_str().as_encoded_bytes().starts_with(b"-"));
-                options.listen = Some(path.unwrap_or_else(|| PathBuf::from(socket::DEFAULT)));
+                options.listen = Some(path.unwrap_or_else(|| PathBuf::from(socket::OWN)));
             }
             Some("--config") => options.config = args.next().ok_or("--config needs a path")?,
             Some("--state") => options.state = Some(args.next().ok_or("--state needs a path")?),
@@ -154,10 +173,9 @@ fn serve(options: Options) -> Result<End, String> {
     sys::seal_inherited();
     // First of all, while descriptor 3 cannot be anything else.
     let passed = match (&listen, notify.activated) {
-        (None, true) => Some(Socket::passed()?),
         (Some(_), true) => return Err("got a socket and --listen; give one of them".to_string()),
-        (None, false) => return Err("no socket was passed; use --listen".to_string()),
         (Some(_), false) => None,
+        (None, _) => Some(Socket::passed(&notify)?),
     };
     // A helper that somebody starts by hand leaves nothing behind but in /run.
     let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
@@ -165,7 +183,7 @@ fn serve(options: Options) -> Result<End, String> {
     let audit = audit.unwrap_or_else(|| Path::new(usual.1).join("audit.log"));
     let config = Config::load(&config_path, None)?;
     let _alone = state::alone(Path::new(RUN_DIR))?;
-    let links = Links::open().map_err(|e| format!("open netlink: {e}"))?;
+    let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
     let netns = links.netns_cookie();
     let socket = match (passed, listen) {
         (Some(socket), _) => socket,

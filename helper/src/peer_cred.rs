@@ -10,6 +10,8 @@ use std::os::fd::BorrowedFd;
 /// "No user" in chown and friends, and the user that unmapped ids of a user namespace show as.
 const NO_UID: u32 = u32::MAX;
 const OVERFLOW_UID: u32 = 65_534;
+/// The user "nobody" of macOS, -2.
+const NOBODY: u32 = u32::MAX - 1;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -33,7 +35,7 @@ impl Peer {
 
     /// May talk to this helper at all.
     pub fn admitted(&self, config: &Config) -> bool {
-        if self.uid == NO_UID || self.uid == OVERFLOW_UID {
+        if [NO_UID, OVERFLOW_UID, NOBODY].contains(&self.uid) {
             return false;
         }
         let member = config.group.is_some_and(|group| self.groups.contains(&group));
@@ -60,14 +62,17 @@ mod tests {
 
     #[test]
     fn admission_is_by_uid_or_group_and_never_for_nobody() {
-        let config =
-            Config { allow_uids: vec![1000, NO_UID], group: Some(990), ..Config::default() };
+        let config = Config {
+            allow_uids: vec![1000, NO_UID, NOBODY],
+            group: Some(990),
+            ..Config::default()
+        };
         assert!(peer(0, &[]).admitted(&Config::default()));
         assert!(peer(1000, &[]).admitted(&config));
         assert!(peer(1001, &[5, 990]).admitted(&config));
         assert!(!peer(1001, &[0, 991]).admitted(&config));
         assert!(!peer(1000, &[990]).admitted(&Config::default()));
-        for nobody in [NO_UID, OVERFLOW_UID] {
+        for nobody in [NO_UID, OVERFLOW_UID, NOBODY] {
             assert!(!peer(nobody, &[990]).admitted(&config));
         }
     }

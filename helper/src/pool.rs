@@ -22,7 +22,7 @@ impl Net {
     /// Masks the host bits of `ip`; a `prefix` above 32 counts as 32.
     pub fn new(ip: Ipv4Addr, prefix: u8) -> Net {
         let prefix = prefix.min(32);
-        Net { base: u32::from(ip) & Net::mask(prefix), prefix }
+        Net { base: u32::from(ip) & Net::bits(prefix), prefix }
     }
 
     /// Reads `a.b.c.d/n` with zero host bits.
@@ -33,8 +33,13 @@ impl Net {
         (prefix <= 32 && net.base() == ip).then_some(net)
     }
 
-    fn mask(prefix: u8) -> u32 {
+    fn bits(prefix: u8) -> u32 {
         u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+    }
+
+    #[cfg(any(test, target_os = "macos"))]
+    pub fn mask(self) -> Ipv4Addr {
+        Ipv4Addr::from(Net::bits(self.prefix))
     }
 
     pub fn base(self) -> Ipv4Addr {
@@ -46,11 +51,11 @@ impl Net {
     }
 
     fn last(self) -> Ipv4Addr {
-        Ipv4Addr::from(self.base | !Net::mask(self.prefix))
+        Ipv4Addr::from(self.base | !Net::bits(self.prefix))
     }
 
     pub fn contains(self, ip: Ipv4Addr) -> bool {
-        u32::from(ip) & Net::mask(self.prefix) == self.base
+        u32::from(ip) & Net::bits(self.prefix) == self.base
     }
 
     /// One equals, covers or is covered by the other.

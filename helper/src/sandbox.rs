@@ -6,6 +6,7 @@
 
 use crate::sys;
 use libc::{c_long, sock_filter};
+use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
@@ -30,6 +31,12 @@ pub struct Layers {
     pub seccomp: bool,
     /// Version of the kernel's interface; 0 when off.
     pub landlock: u32,
+}
+
+impl Layers {
+    pub fn to_json(self) -> Value {
+        json!({"seccomp": self.seccomp, "landlock": self.landlock})
+    }
 }
 
 /// Directories in which the helper makes, replaces and removes its own files.

@@ -433,7 +433,7 @@ impl Server {
             "last_reconcile": self.report(),
             "audit_ok": self.audit.trouble.is_none(),
             "audit_lost": self.audit.lost,
-            "sandbox": {"seccomp": self.layers.seccomp, "landlock": self.layers.landlock},
+            "sandbox": self.layers.to_json(),
             "state_ok": self.book.state_trouble().is_none(),
             "hosts_mode": "in-place",
             "limits": limits(),

@@ -6,12 +6,25 @@ use crate::state::own_dir;
 use crate::sys;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+#[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
-pub const DEFAULT: &str = "/run/hopbox/helper.sock";
+/// The one path that clients know. launchd makes no directories, and /var/run is empty after a
+/// boot: hence no directory of our own on macOS.
+pub const DEFAULT: &str = match cfg!(target_os = "macos") {
+    true => "/var/run/hopbox-helper.sock",
+    false => "/run/hopbox/helper.sock",
+};
+/// What `--listen` binds unless told otherwise: in a directory that only root can write, which
+/// /var/run of macOS is not.
+pub const OWN: &str = match cfg!(target_os = "macos") {
+    true => "/var/run/hopbox/helper.sock",
+    false => DEFAULT,
+};
 
 pub struct Socket {
     listener: UnixListener,
@@ -37,12 +50,29 @@ pub fn take_environment() -> Notify {
 }
 
 impl Notify {
+    /// Descriptor 3, where systemd says that it is a socket for us.
+    #[cfg(target_os = "linux")]
+    fn listener(&self) -> io::Result<Option<UnixListener>> {
+        self.activated.then(sys::activated_listener).transpose()
+    }
+
+    /// What launchd has under the key `helper` of our property list. It says nothing in the
+    /// environment, and ESRCH where it did not start us.
+    #[cfg(target_os = "macos")]
+    fn listener(&self) -> io::Result<Option<UnixListener>> {
+        match sys::activated_listener("helper") {
+            Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+            listener => listener.map(Some),
+        }
+    }
+
     /// Tells the service manager; that nobody listens is no error.
     pub fn send(&self, state: &str) {
         let Some(path) = self.path.as_ref().map(|path| path.as_encoded_bytes()) else {
             return;
         };
         let address = match path.split_first() {
+            #[cfg(target_os = "linux")]
             Some((b'@', name)) => SocketAddr::from_abstract_name(name),
             Some((b'/', _)) => {
                 SocketAddr::from_pathname(Path::new(self.path.as_ref().unwrap_or(&OsString::new())))
@@ -56,9 +86,11 @@ impl Notify {
 }
 
 impl Socket {
-    /// Takes descriptor 3, which must listen on the one path that clients know.
-    pub fn passed() -> Result<Socket, String> {
-        let listener = sys::activated_listener().map_err(|e| format!("socket passed: {e}"))?;
+    /// Takes the socket of the service manager, which must listen on the one path that clients
+    /// know.
+    pub fn passed(notify: &Notify) -> Result<Socket, String> {
+        let listener = notify.listener().map_err(|e| format!("socket passed: {e}"))?;
+        let listener = listener.ok_or("no socket was passed; use --listen")?;
         let address = listener.local_addr().map_err(|e| format!("socket passed: {e}"))?;
         let known = [DEFAULT, "/var/run/hopbox/helper.sock"];
         if address.as_pathname().is_some_and(|path| known.iter().any(|k| Path::new(k) == path)) {

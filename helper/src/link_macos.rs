@@ -1,0 +1,220 @@
+//! utun devices on macOS: create, address, route, take down; by ioctl(2) and the routing socket.
+//!
+//! A utun lives exactly as long as its descriptor, and no other way of ending it is known: what
+//! revokes one is taking its address and routes and bringing it down, which only root can undo. What was set is
+//! read back before it is reported. Never runs another program. Must not know: who asks, leases,
+//! the pools; the bytes are `xnu`'s.
+
+use crate::link::{Device, Fate, failed};
+use crate::pool::{Ends, Net, View};
+use crate::sys;
+use crate::xnu::{self, Dump, Link};
+use hop_helper::proto::{Code, OpError};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+const CONTROL: &str = "com.apple.net.utun_control";
+/// Most reports of changes read at once.
+const NEWS_PER_TURN: usize = 256;
+
+/// The kernel's links, addresses and routes.
+pub struct Links {
+    watch: File,
+    requests: File,
+    seq: u32,
+}
+
+impl Links {
+    pub fn open() -> io::Result<Links> {
+        Ok(Links { watch: sys::route_watch()?, requests: sys::route_requests()?, seq: 0 })
+    }
+
+    /// Readable when an interface, an address or a route has changed.
+    pub fn watch(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+
+    /// Reads the news away: whoever cares looks at the interfaces themselves.
+    pub fn drain(&self) {
+        let mut buf = [0; 2048];
+        for _ in 0..NEWS_PER_TURN {
+            if !(&self.watch).read(&mut buf).is_ok_and(|count| count > 0) {
+                return;
+            }
+        }
+    }
+
+    /// There is one network on this system.
+    pub fn netns_cookie(&self) -> Option<u64> {
+        None
+    }
+
+    /// Makes a utun that lives as long as the returned descriptor. It is down and has no address.
+    pub fn create(&mut self, name: Option<&str>, mtu: u16) -> Result<Device, OpError> {
+        if name.is_some() {
+            let why = "macOS names its tunnels itself; leave the name out";
+            return Err(OpError::new(Code::NotSupported, why));
+        }
+        let (fd, name) = sys::utun(CONTROL).map_err(failed("create the device"))?;
+        // From here on an error drops `fd`, and the device with it.
+        let argument = &mut xnu::request_number(&name, mtu.into());
+        sys::interface(xnu::SIOCSIFMTU, argument).map_err(failed("set the MTU"))?;
+        let Some(link) = link(&name)? else {
+            return Err(OpError::new(Code::KernelError, "the new device is not there"));
+        };
+        if link.mtu != u32::from(mtu) {
+            return Err(OpError::new(Code::KernelError, "the device did not take the MTU"));
+        }
+        Ok(Device { name, ifindex: link.ifindex, mtu, vnet_hdr: false, fd })
+    }
+
+    /// Brings the device up with its address and the route to its peer, in place of `old`.
+    /// Returns the routes of the device as the kernel has them.
+    pub fn configure(
+        &mut self,
+        name: &str,
+        ifindex: u32,
+        ends: Ends,
+        old: Option<Ends>,
+    ) -> Result<Vec<Net>, OpError> {
+        if link(name)?.is_none_or(|link| link.ifindex != ifindex) {
+            return Err(OpError::new(Code::StateConflict, "the device of this lease is gone"));
+        }
+        // Also what a helper left behind that was killed between two pairs of ends.
+        if old != Some(ends) {
+            self.unconfigure(name, ifindex);
+        }
+        let result = self.apply(name, ifindex, ends).and_then(|()| read_back(name, ifindex, ends));
+        if result.is_err() {
+            self.unconfigure(name, ifindex);
+        }
+        result
+    }
+
+    fn apply(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<(), OpError> {
+        let there = dump()?.addresses.contains(&(ends.local, ifindex));
+        if !there {
+            let argument = &mut xnu::alias(name, ends.local, ends.peer);
+            sys::interface(xnu::SIOCAIFADDR, argument).map_err(failed("add the address"))?;
+        }
+        set_up(name, true).map_err(failed("bring up"))?;
+        match self.route(xnu::RTM_ADD, ends.route(), ifindex) {
+            // The kernel's own route to the other end, ours from before, or somebody else's:
+            // reading back tells.
+            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            result => result.map_err(failed("add the route")),
+        }
+    }
+
+    /// Whether the device still is as it was configured.
+    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Ends) -> bool {
+        read_back(name, ifindex, ends).is_ok()
+    }
+
+    /// What became of the device of a lease.
+    pub fn fate(&mut self, name: &str, ifindex: u32) -> Result<Fate, OpError> {
+        Ok(match link(name)? {
+            None => Fate::Gone,
+            Some(link) if link.ifindex != ifindex => Fate::Replaced,
+            Some(_) => Fate::Held,
+        })
+    }
+
+    /// A utun cannot be left behind.
+    pub fn orphans(&mut self, _known: &[u32]) -> Result<Vec<(String, u32)>, OpError> {
+        Ok(Vec::new())
+    }
+
+    /// Nor can its routes.
+    pub fn drop_stray_routes(&mut self, _known: &[u32]) -> Result<usize, OpError> {
+        Ok(0)
+    }
+
+    /// Takes back what `configure` did; whether there was something to take. The device goes when its
+    /// holder does.
+    pub fn delete(&mut self, name: &str, ifindex: u32) -> Result<bool, OpError> {
+        if link(name)?.is_none_or(|link| link.ifindex != ifindex) {
+            return Ok(false);
+        }
+        // Without an address of ours it may be a stranger's by now, with the old number: hands off.
+        if self.unconfigure(name, ifindex) {
+            set_up(name, false).map_err(failed("take down"))?;
+        }
+        let found = dump()?;
+        let left = |of: u32| of == ifindex;
+        if found.addresses.iter().any(|(_, of)| left(*of)) {
+            return Err(OpError::new(Code::KernelError, "the address is still there"));
+        }
+        Ok(true)
+    }
+
+    /// Takes routes and addresses off the device, as far as they are there; whether an address was.
+    fn unconfigure(&mut self, name: &str, ifindex: u32) -> bool {
+        let found = dump().unwrap_or_default();
+        for (net, _) in found.routes.iter().filter(|(_, of)| *of == ifindex) {
+            let _ = self.route(xnu::RTM_DELETE, *net, ifindex);
+        }
+        let mut removed = false;
+        for (ip, _) in found.addresses.iter().filter(|(_, of)| *of == ifindex) {
+            let argument = &mut xnu::request_address(name, *ip);
+            removed |= sys::interface(xnu::SIOCDIFADDR, argument).is_ok();
+        }
+        removed
+    }
+
+    fn route(&mut self, kind: u8, net: Net, ifindex: u32) -> io::Result<()> {
+        self.seq = self.seq.wrapping_add(1);
+        self.requests.write_all(&xnu::route(kind, net, ifindex, self.seq))
+    }
+
+    /// All routes that somebody has asked for, and local addresses.
+    pub fn view(&mut self) -> Result<View, OpError> {
+        let Dump { routes, addresses, .. } = dump()?;
+        Ok(View { routes, addresses })
+    }
+
+    /// The name of an interface, or its number where it has none any more.
+    pub fn name_of(&mut self, ifindex: u32) -> String {
+        let links = dump().unwrap_or_default().links;
+        let link = links.into_iter().find(|link| link.ifindex == ifindex);
+        link.map_or_else(|| format!("number {ifindex}"), |link| link.name)
+    }
+}
+
+fn read_back(name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
+    let found = dump()?;
+    if !found.links.iter().any(|link| link.name == name && link.ifindex == ifindex && link.up) {
+        return Err(OpError::new(Code::KernelError, "the device did not come up"));
+    }
+    if !found.addresses.contains(&(ends.local, ifindex)) {
+        return Err(OpError::new(Code::KernelError, "the address is not on the device"));
+    }
+    let routes = found.routes.iter().filter(|(_, of)| *of == ifindex).map(|(net, _)| *net);
+    let routes: Vec<Net> = routes.collect();
+    if routes.contains(&ends.route()) {
+        return Ok(routes);
+    }
+    let why = format!("another interface has the route to {}", ends.route());
+    Err(OpError::new(Code::StateConflict, why))
+}
+
+fn set_up(name: &str, up: bool) -> io::Result<()> {
+    let mut argument = xnu::request_number(name, 0);
+    sys::interface(xnu::SIOCGIFFLAGS, &mut argument)?;
+    let others = xnu::flags(&argument) & !xnu::IFF_UP;
+    let flags = if up { others | xnu::IFF_UP } else { others };
+    sys::interface(xnu::SIOCSIFFLAGS, &mut xnu::request_number(name, flags))
+}
+
+fn link(name: &str) -> Result<Option<Link>, OpError> {
+    Ok(dump()?.links.into_iter().find(|link| link.name == name))
+}
+
+/// Interfaces and addresses in one answer of the kernel, routes in another.
+fn dump() -> Result<Dump, OpError> {
+    let of = |what| sys::route_dump(what).map(|bytes| xnu::read_dump(&bytes));
+    let links = of(libc::NET_RT_IFLIST).map_err(failed("list interfaces"))?;
+    let routes = of(libc::NET_RT_DUMP).map_err(failed("list routes"))?.routes;
+    Ok(Dump { routes, ..links })
+}

@@ -1,0 +1,160 @@
+//! Puts files of the helper in their place and takes them away, telling each; what `--install` and
+//! `--uninstall` share on all platforms.
+//!
+//! Only to where nobody but root can replace them. Must not know: service managers, requests.
+
+use crate::lease::Book;
+use crate::link::Links;
+use crate::state::{self, Store};
+use crate::{RUN_DIR, sys};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a helper that was told to stop may take.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// As `println`, but that nobody listens does not stop us half-way.
+macro_rules! say {
+    ($($words:tt)*) => {{
+        let _ = writeln!(io::stdout(), $($words)*);
+    }};
+}
+
+pub type Outcome<T> = Result<T, String>;
+pub(crate) use say;
+
+/// Does what it is told, or only tells.
+pub struct Hand {
+    pub dry: bool,
+}
+
+/// Ends what a helper left standing; waits for one that is just ending.
+pub fn take_back(dir: &Path) -> Outcome<()> {
+    let begun = Instant::now();
+    let store = loop {
+        match Store::open(dir) {
+            Err(_) if begun.elapsed() < STOP_WITHIN => {
+                std::thread::sleep(Duration::from_millis(50))
+            }
+            outcome => break outcome,
+        }
+    };
+    let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
+    let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
+    let mut book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    book.end_all().map_err(|e| e.message)?;
+    book.take_changes().iter().for_each(|change| say!("{change}"));
+    Ok(())
+}
+
+/// Every directory above `path` that exists must be root's and writable by nobody else: whoever
+/// can rename a directory can replace what is in it.
+pub fn check_parents(path: &Path) -> Outcome<()> {
+    let existing = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let real = fs::canonicalize(existing).map_err(|e| format!("{}: {e}", existing.display()))?;
+    for dir in real.ancestors() {
+        let meta = fs::symlink_metadata(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+            let why = "others than root could replace what is in it";
+            return Err(format!("{}: {why}; nothing was installed", dir.display()));
+        }
+    }
+    Ok(())
+}
+
+impl Hand {
+    /// Whether to do it.
+    pub fn tell(&self, what: &str, path: &Path) -> bool {
+        let would = if self.dry { "would " } else { "" };
+        say!("{would}{what} {}", path.display());
+        !self.dry
+    }
+
+    pub fn dir(&self, path: &Path) -> Outcome<()> {
+        if path.is_dir() || !self.tell("make", path) {
+            return Ok(());
+        }
+        let mask = sys::umask(0o022);
+        let made = DirBuilder::new().recursive(true).mode(0o755).create(path);
+        sys::umask(mask);
+        made.map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// Puts a file in its place as a whole.
+    pub fn file(&self, path: &Path, mode: u32, from: &mut dyn Read) -> Outcome<()> {
+        let failed = |e: io::Error| format!("{}: {e}", path.display());
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).map_err(failed)?;
+        let old = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+        let same = old.as_ref().is_some_and(|old| old.mode() & 0o7777 == mode && old.uid() == 0);
+        if same && fs::read(path).is_ok_and(|old| old == bytes) {
+            return Ok(());
+        }
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        self.dir(dir)?;
+        if !self.tell("write", path) {
+            return Ok(());
+        }
+        let temporary = dir.join(format!(".hopbox-{:016x}", sys::random().map_err(failed)?));
+        let written = || {
+            let flags = libc::O_NOFOLLOW;
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(0o600).custom_flags(flags);
+            let mut file = options.open(&temporary)?;
+            file.write_all(&bytes)?;
+            // A table of groups may belong to a group itself.
+            fchown(&file, Some(0), Some(old.as_ref().map_or(0, fs::Metadata::gid)))?;
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            File::open(dir)?.sync_all()
+        };
+        written().map_err(|e| {
+            let _ = fs::remove_file(&temporary);
+            failed(e)
+        })
+    }
+
+    pub fn remove(&self, path: &Path) -> Outcome<()> {
+        if fs::symlink_metadata(path).is_err() || !self.tell("remove", path) {
+            return Ok(());
+        }
+        fs::remove_file(path).map_err(|e| format!("{}: {e}", path.display()))
+    }
+
+    /// What the helper keeps in a directory of its own; whatever else is there keeps the directory.
+    pub fn remove_own(&self, dir: &Path) -> Outcome<()> {
+        let ours = |name: &str| {
+            let known = ["lock", "epoch", "running"].contains(&name);
+            known || name.starts_with("state.json") || name.starts_with("audit.log")
+        };
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| ours(&entry.file_name().to_string_lossy())) {
+            self.remove(&entry.path())?;
+        }
+        self.remove_dir(dir);
+        Ok(())
+    }
+
+    /// If nothing else is in it.
+    pub fn remove_dir(&self, path: &Path) {
+        if path.is_dir() && self.tell("remove", path) {
+            if let Err(e) = fs::remove_dir(path) {
+                say!("{} stays: {e}", path.display());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_others_can_write_is_refused() {
+        assert!(check_parents(Path::new("/tmp/x/y")).is_err());
+    }
+}
