@@ -1,9 +1,9 @@
 //! utun devices on macOS: create, address, route, take down; by ioctl(2) and the routing socket.
 //!
-//! A utun lives exactly as long as its descriptor, and no other way of ending it is known: what
-//! revokes one is taking its address and routes and bringing it down, which only root can undo. What was set is
-//! read back before it is reported. Never runs another program. Must not know: who asks, leases,
-//! the pools; the bytes are `xnu`'s.
+//! A utun lives exactly as long as its descriptor, and no other way of ending it is known: it is
+//! revoked by taking its address and routes and bringing it down, which only root can undo. What
+//! was set is read back before it is reported. Never runs another program. Must not know: who
+//! asks, leases, the pools; the bytes are `xnu`'s.
 
 use crate::link::{Device, Fate, failed};
 use crate::pool::{Ends, Net, View};
@@ -131,8 +131,8 @@ impl Links {
         Ok(0)
     }
 
-    /// Takes back what `configure` did; whether there was something to take. The device goes when its
-    /// holder does.
+    /// Takes back what `configure` did; whether there was something to take. The device goes when
+    /// its holder does.
     pub fn delete(&mut self, name: &str, ifindex: u32) -> Result<bool, OpError> {
         if link(name)?.is_none_or(|link| link.ifindex != ifindex) {
             return Ok(false);

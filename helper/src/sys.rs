@@ -302,8 +302,8 @@ mod linux {
         check_long(abi).map(|abi| abi as u32)
     }
 
-    /// A set of rules that refuses what `handled` names: files, then TCP, then scopes, as far as the
-    /// kernel's version goes.
+    /// A set of rules that refuses what `handled` names: files, then TCP, then scopes, as far as
+    /// the kernel's version goes.
     pub fn landlock_ruleset(handled: &[u64]) -> io::Result<OwnedFd> {
         let size = size_of_val(handled);
         // SAFETY: handled is readable for size bytes, and the struct of that size is so many u64.
@@ -345,8 +345,8 @@ mod linux {
         check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) }).map(|_| ())
     }
 
-    /// Holds the file against everybody: until it is closed here, whoever opens it waits (for at most
-    /// /proc/sys/fs/lease-break-time). Fails at once where another process has it open for writing.
+    /// Holds the file against everybody: until it is closed here, whoever opens it waits (for at
+    /// most /proc/sys/fs/lease-break-time). Fails at once where another process has it open for writing.
     pub fn lease(file: &File) -> io::Result<()> {
         // SAFETY: the descriptor is open for the duration of the call; the argument is a number.
         check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(|_| ())
@@ -507,8 +507,8 @@ mod macos {
         Ok((u32::from_ne_bytes(pid), uid, gid))
     }
 
-    /// Groups do not count on this system: everybody is in `staff`, and launchd does not promise the
-    /// group of a socket.
+    /// Groups do not count on this system: everybody is in `staff`, and launchd does not promise
+    /// the group of a socket.
     pub fn peer_groups(_: BorrowedFd) -> io::Result<Vec<u32>> {
         Err(io::Error::from(io::ErrorKind::Unsupported))
     }
@@ -623,7 +623,7 @@ mod macos {
         let mut info = xnu::control(control);
         ioctl(fd.as_fd(), xnu::CTLIOCGINFO, &mut info)?;
         let id = u32_at(&info, 0).unwrap_or(0);
-        // SAFETY: sockaddr_ctl is plain data, for which all zeroes is a value: unit 0, the next one.
+        // SAFETY: sockaddr_ctl is plain data, for which all zeroes is a value; unit 0 is any unit.
         let mut to: libc::sockaddr_ctl = unsafe { zeroed() };
         to.sc_len = size_of_val(&to) as libc::c_uchar;
         to.sc_family = libc::AF_SYSTEM as libc::c_uchar;
