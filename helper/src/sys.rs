@@ -346,7 +346,8 @@ mod linux {
     }
 
     /// Holds the file against everybody: until it is closed here, whoever opens it waits (for at
-    /// most /proc/sys/fs/lease-break-time). Fails at once where another process has it open for writing.
+    /// most /proc/sys/fs/lease-break-time). Fails at once where another process has it open for
+    /// writing.
     pub fn lease(file: &File) -> io::Result<()> {
         // SAFETY: the descriptor is open for the duration of the call; the argument is a number.
         check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }).map(|_| ())

@@ -1,9 +1,9 @@
 //! The bytes that macOS's kernel and this helper exchange about interfaces and routes.
 //!
 //! Pure, and compiled for the tests of every platform. Layouts are those of XNU's headers for
-//! 64-bit programs: net/route.h, net/if.h, net/if_dl.h, netinet/in_var.h, sys/ucred.h. Where this is
-//! compiled for macOS, the compiler compares them with the libc crate (`agree_with_libc`). Must not
-//! know: system calls, leases.
+//! 64-bit programs: net/route.h, net/if.h, net/if_dl.h, netinet/in_var.h, sys/ucred.h. Where this
+//! is compiled for macOS, the compiler compares them with the libc crate (`agree_with_libc`). Must
+//! not know: system calls, leases.
 
 use crate::pool::Net;
 use std::net::Ipv4Addr;
