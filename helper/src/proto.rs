@@ -396,9 +396,10 @@ impl Args<'_> {
     }
 }
 
-/// `^(hopbox|wg)(0|[1-9][0-9]{0,2})$`
+/// `^(hopbox|wg)(0|[1-9][0-9]{0,2})$`; on macOS `utun` in place of the two.
 pub fn valid_device(name: &str) -> bool {
-    let digits = name.strip_prefix("hopbox").or_else(|| name.strip_prefix("wg")).unwrap_or("");
+    let kinds: &[&str] = if cfg!(target_os = "macos") { &["utun"] } else { &["hopbox", "wg"] };
+    let digits = kinds.iter().find_map(|kind| name.strip_prefix(kind)).unwrap_or("");
     let plain = (1..=3).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
     plain && (digits == "0" || !digits.starts_with('0'))
 }
