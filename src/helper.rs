@@ -28,6 +28,8 @@ pub const DEFAULT_SOCKET: &str = "/run/hopbox/helper.sock";
 
 /// Longest wait for connecting, and for each request from its first byte to its reply's last.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// Pause after the helper has said that this user asks too often; it counts 20 per second.
+const TOO_OFTEN_PAUSE: Duration = Duration::from_millis(100);
 /// How long a helper that was started anew keeps leases for their holders.
 pub const RESUME_WITHIN: Duration = Duration::from_secs(30);
 /// Pauses between attempts to find it again.
@@ -184,6 +186,29 @@ impl Helper {
         self.call("hosts.remove", json!({"name": name})).map(|_| ())
     }
 
+    /// State, counts, limits and sandbox of the helper, as `daemon.health` gives them.
+    pub fn health(&mut self) -> Result<Value, HelperError> {
+        self.call("daemon.health", json!({})).map(|answer| Value::Object(answer.result))
+    }
+
+    /// The devices of this user, or of all for root: an array of objects with `lease_id`, `name`,
+    /// `ifindex`, `mtu`, `label`, `local` and `peer`.
+    pub fn tunnels(&mut self) -> Result<Value, HelperError> {
+        self.list("tun.list", "leases")
+    }
+
+    /// The names of this user, or of all for root: an array of objects with `name`, `ip` and
+    /// `lease_id`.
+    pub fn hosts(&mut self) -> Result<Value, HelperError> {
+        self.list("hosts.list", "entries")
+    }
+
+    fn list(&mut self, op: &str, key: &str) -> Result<Value, HelperError> {
+        let mut answer = self.call(op, json!({}))?;
+        let list = answer.result.remove(key).filter(Value::is_array);
+        list.ok_or_else(|| HelperError::Protocol(format!("the reply has no {key}")))
+    }
+
     /// Whether the helper has hung up: whatever was asked for on this connection is gone. Does
     /// not wait.
     pub fn closed(&self) -> bool {
@@ -199,11 +224,24 @@ impl Helper {
         }
     }
 
+    /// Asks again while the helper says that this user asks too often.
     fn exchange(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
+        let end = Instant::now() + TIMEOUT;
+        loop {
+            match self.ask(op, &args) {
+                Err(e) if e.too_often() && Instant::now() + TOO_OFTEN_PAUSE < end => {
+                    std::thread::sleep(TOO_OFTEN_PAUSE);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn ask(&mut self, op: &str, args: &Value) -> Result<Answer, HelperError> {
         let id = self.next_id.to_string();
         self.next_id += 1;
         let deadline = Instant::now() + TIMEOUT;
-        let sent = self.send(proto::request_line(&id, op, args).as_bytes(), deadline);
+        let sent = self.send(proto::request_line(&id, op, args.clone()).as_bytes(), deadline);
         // A helper that is full or does not admit us may answer and close before it reads: its
         // words are worth more than our broken pipe.
         let (line, fds) = match (sent, self.receive(deadline)) {

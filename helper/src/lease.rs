@@ -517,7 +517,7 @@ impl Book {
                 format!("{} already has the route {net}", self.links.name_of(ifindex))
             }
             Conflict::Address(ip, ifindex) => {
-                format!("{} already has the address {ip}", self.links.name_of(ifindex))
+                format!("{} already uses the address {ip}", self.links.name_of(ifindex))
             }
             Conflict::Lease(ifindex) => {
                 format!("the tunnel {} already uses it", self.links.name_of(ifindex))

@@ -45,6 +45,7 @@ const IFA_FLAGS: u16 = 8;
 const IFA_F_NOPREFIXROUTE: u32 = 0x200;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
 const RTA_PREFSRC: u16 = 7;
 const RTA_TABLE: u16 = 15;
 
@@ -317,7 +318,7 @@ impl Links {
         }
     }
 
-    /// All unicast routes and local addresses.
+    /// All unicast routes, local addresses and gateways.
     pub fn view(&mut self) -> Result<View, OpError> {
         let mut head = [0; RTMSG];
         head[0] = libc::AF_INET as u8;
@@ -328,7 +329,11 @@ impl Links {
             self.netlink.dump(libc::RTM_GETADDR, &head).map_err(failed("list addresses"))?;
         Ok(View {
             routes: routes.iter().filter_map(read_route).collect(),
-            addresses: addresses.iter().filter_map(read_address).collect(),
+            addresses: addresses
+                .iter()
+                .filter_map(read_address)
+                .chain(routes.iter().filter_map(read_gateway))
+                .collect(),
         })
     }
 
@@ -457,6 +462,12 @@ fn read_route(record: &Record) -> Option<(Net, u32)> {
     Some((Net::new(to, record.u8(1)?), ifindex))
 }
 
+/// Where a route leads through, if it is one machine.
+fn read_gateway(record: &Record) -> Option<(Ipv4Addr, u32)> {
+    let (_, ifindex) = read_route(record)?;
+    Some((ipv4(record.attr(RTMSG, RTA_GATEWAY)?)?, ifindex))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -473,7 +484,7 @@ mod tests {
             body.truncate(round % 61);
             for kind in [libc::RTM_NEWLINK, libc::RTM_NEWADDR, libc::RTM_NEWROUTE, 99] {
                 let record = Record { kind, body: body.clone() };
-                let _ = (read_link(&record), read_address(&record), read_route(&record));
+                let _ = (read_link(&record), read_address(&record), read_gateway(&record));
             }
         }
     }

@@ -58,9 +58,13 @@ impl Net {
         u32::from(ip) & Net::bits(self.prefix) == self.base
     }
 
-    /// One equals, covers or is covered by the other.
-    pub fn overlaps(self, other: Net) -> bool {
-        self.contains(other.base()) || other.contains(self.base())
+    /// `other` is this prefix or a part of it.
+    fn covers(self, other: Net) -> bool {
+        self.contains(other.base()) && other.prefix >= self.prefix
+    }
+
+    fn overlaps(self, other: Net) -> bool {
+        self.covers(other) || other.covers(self)
     }
 
     /// The first or last address of a prefix that has hosts between them.
@@ -89,11 +93,20 @@ impl Ends {
     }
 }
 
-/// Unicast routes and local addresses of this machine, each with its interface index.
+/// Unicast routes of this machine and the addresses that it cannot do without, its own and those of
+/// its gateways; each with its interface index.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub routes: Vec<(Net, u32)>,
     pub addresses: Vec<(Ipv4Addr, u32)>,
+}
+
+impl View {
+    /// Whether a route that is no default route covers one of two addresses.
+    fn leads_to(&self, a: Ipv4Addr, b: Ipv4Addr) -> bool {
+        let routes = self.routes.iter().filter(|(net, _)| net.prefix > DEFAULT_PREFIX);
+        routes.into_iter().any(|(net, _)| net.contains(a) || net.contains(b))
+    }
 }
 
 /// What another lease holds.
@@ -149,7 +162,8 @@ impl Pools {
         Err(OpError::field("prefix", format!("{route} is not within {}", self.text())))
     }
 
-    /// Up to `count` pairs of hosts .1 and .2 of a /24 that collide with nothing, lowest first.
+    /// Up to `count` pairs of hosts .1 and .2 of a /24 that collide with nothing, lowest first:
+    /// those that no route leads to, then those within a wider route.
     pub fn suggest(&self, count: usize, view: &View, held: &[Held]) -> Vec<Ends> {
         let pairs = self.0.iter().flat_map(|pool| {
             let blocks = 1_u32.checked_shl(24_u32.saturating_sub(pool.prefix.into()));
@@ -161,7 +175,9 @@ impl Pools {
         let free = |ends: &Ends| {
             self.check_ends(*ends).is_ok() && conflict(*ends, None, view, held).is_none()
         };
-        pairs.filter(free).take(count).collect()
+        let (quiet, others): (Vec<Ends>, Vec<Ends>) =
+            pairs.filter(free).partition(|ends| !view.leads_to(ends.local, ends.peer));
+        quiet.into_iter().chain(others).take(count).collect()
     }
 
     pub fn text(&self) -> String {
@@ -175,7 +191,8 @@ impl Pools {
 
 /// Looks for anything that already uses these addresses. `own` is the interface being
 /// configured, whose addresses and routes are its own affair; routes of `held` interfaces are
-/// judged by their lease instead.
+/// judged by their lease instead. A route that is wider than ours is not in the way: ours takes a
+/// few addresses out of it, and the rest of a LAN goes on as before.
 pub fn conflict(ends: Ends, own: Option<u32>, view: &View, held: &[Held]) -> Option<Conflict> {
     let local = Net::new(ends.local, 32);
     let (route, hit) = (ends.route(), |net: Net| net.overlaps(ends.route()) || net.overlaps(local));
@@ -190,9 +207,9 @@ pub fn conflict(ends: Ends, own: Option<u32>, view: &View, held: &[Held]) -> Opt
             return Some(Conflict::Address(*ip, *ifindex));
         }
     }
-    for (net, ifindex) in view.routes.iter().filter(|(net, _)| net.prefix > DEFAULT_PREFIX) {
+    for (net, ifindex) in &view.routes {
         let ours = Some(*ifindex) == own || held.iter().any(|held| held.ifindex == *ifindex);
-        if !ours && hit(*net) {
+        if !ours && (route.covers(*net) || local.covers(*net)) {
             return Some(Conflict::Route(*net, *ifindex));
         }
     }

@@ -104,21 +104,18 @@ fn anything_that_uses_the_addresses_is_in_the_way() {
     let found = |local: &str, peer: &str, prefix, own| {
         conflict(ends(local, peer, prefix), own, &view, &held)
     };
-    // Default routes, also in two halves, are never in the way.
+    // Wider routes are never in the way: default routes, also in two halves, and those of a LAN.
     assert_eq!(found("10.10.0.1", "10.10.0.2", 32, None), None);
-    // Covered by a route, equal to one, covering one.
+    assert_eq!(found("10.10.0.1", "10.10.1.2", 32, None), None);
+    assert_eq!(found("10.10.1.1", "10.10.0.2", 32, None), None);
+    // One that is equal, or within ours.
     assert_eq!(
-        found("10.10.0.1", "10.10.1.2", 32, None),
+        found("10.10.1.1", "10.10.1.2", 24, None),
         Some(Conflict::Route(net("10.10.1.0/24"), 2))
     );
-    assert_eq!(
-        found("10.10.1.1", "10.10.0.2", 32, None),
-        Some(Conflict::Route(net("10.10.1.0/24"), 2))
-    );
-    assert_eq!(
-        found("10.10.0.1", "10.10.2.2", 32, None),
-        Some(Conflict::Route(net("10.10.2.2/32"), 4))
-    );
+    for (local, peer) in [("10.10.0.1", "10.10.2.2"), ("10.10.2.2", "10.10.0.1")] {
+        assert_eq!(found(local, peer, 32, None), Some(Conflict::Route(net("10.10.2.2/32"), 4)));
+    }
     assert_eq!(
         found("10.10.0.1", "10.10.2.9", 24, None),
         Some(Conflict::Route(net("10.10.2.2/32"), 4))
@@ -146,8 +143,11 @@ fn suggestions_are_the_lowest_free_pairs() {
     let held = [Held { ifindex: 9, ends: Some(ends("10.10.2.1", "10.10.2.2", 32)) }];
     let found = pools.suggest(2, &view, &held);
     assert_eq!(found, [ends("10.10.3.1", "10.10.3.2", 32), ends("10.10.4.1", "10.10.4.2", 32)]);
-    let all = View { routes: vec![(net("10.0.0.0/8"), 2)], addresses: vec![] };
-    assert_eq!(pools.suggest(8, &all, &[]), []);
+    // Where a wide route covers everything, what is left in it; never a gateway of it.
+    let all = View { routes: vec![(net("10.0.0.0/8"), 2)], addresses: vec![(ip("10.10.0.1"), 2)] };
+    assert_eq!(pools.suggest(1, &all, &[]), [ends("10.10.1.1", "10.10.1.2", 32)]);
+    let taken = View { addresses: vec![(ip("10.10.0.1"), 2)], ..View::default() };
+    assert_eq!(Pools(vec![net("10.10.0.0/24")]).suggest(8, &taken, &[]), []);
     assert_eq!(Pools(vec![net("10.0.0.0/8")]).suggest(300, &View::default(), &[]).len(), 256);
 }
 

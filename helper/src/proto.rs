@@ -86,7 +86,8 @@ pub struct OpError {
     pub message: String,
     /// The argument at fault, with `validation_failed`.
     pub field: Option<String>,
-    /// The same request may succeed when sent again on a new connection.
+    /// The same request may succeed when sent again: a moment later (`limit_exceeded`), or on a
+    /// new connection (every other code).
     pub retry: bool,
 }
 

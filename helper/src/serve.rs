@@ -4,7 +4,7 @@
 //! its connection is looked at, so that at most one line per connection is ever queued. Must not
 //! know: how devices and names are made (`lease`), how lines are read (`proto`).
 
-use crate::audit::{Audit, Who};
+use crate::audit::{self, Audit, Who};
 use crate::config::Config;
 use crate::conn::{Answer, Conn, Next};
 use crate::hosts::Entry;
@@ -271,6 +271,7 @@ impl Server {
                     ("id", json!(rejection.id)),
                     ("code", json!(code)),
                     ("bytes", json!(line.len())),
+                    ("fnv1a", json!(format!("{:016x}", audit::fnv1a(line)))),
                 ];
                 self.audit.line("deny", who(conn), "(request)", &rest, false);
                 conn.closing |= rejection.close;
@@ -280,7 +281,8 @@ impl Server {
                 conn.rests_until = Some(now + limit::INTERVAL);
                 let why = format!("more than {} requests per second", limit::REQUESTS_PER_S);
                 let id = unfair.map_or_else(|rejection| rejection.id, |request| request.id);
-                (id, Err(OpError::new(Code::LimitExceeded, why)), None)
+                let error = OpError { retry: true, ..OpError::new(Code::LimitExceeded, why) };
+                (id, Err(error), None)
             }
         };
         conn.reply(&id, &answer, fd);

@@ -182,6 +182,15 @@ pub fn send_with_fd(stream: &UnixStream, bytes: &[u8], fd: BorrowedFd) -> io::Re
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(sent as usize) }
 }
 
+/// Writes to standard error if it is a socket that takes all of it at once; nobody who reads slowly
+/// can make us wait.
+pub fn say_at_once(text: &[u8]) {
+    // SAFETY: text is readable for its length; that the descriptor is no socket is an error only.
+    unsafe {
+        libc::send(libc::STDERR_FILENO, text.as_ptr().cast(), text.len(), libc::MSG_DONTWAIT)
+    };
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use super::*;

@@ -108,6 +108,15 @@ call("hosts.add", **name("b"))
 hosts = open("/etc/hosts").read()
 assert all(word in hosts for word in ["a.hop", "b.hop", "192.0.2.1 new"]), hosts
 assert sh("stat -c '%a %U %G' /var/log/hopbox/audit.log").split() == ["640", "root", "adm"]
+# The journal has a copy of the audit log; a refusal stands out by its level.
+raw("hosts.add", name="no", ip="10.10.0.2")
+raw("no.such")
+sh("journalctl --sync")
+lines = [json.loads(line) for line in
+         sh("journalctl -u hop-helper.service -o json").splitlines()]
+levels = {json.loads(line["MESSAGE"])["phase"]: line["PRIORITY"] for line in lines
+          if line["MESSAGE"].startswith('{"ts":')}
+assert levels == {"begin": "6", "done": "6", "deny": "5"}, levels
 pid = sh("systemctl show -P MainPID hop-helper.service").strip()
 status = open(f"/proc/{pid}/status").read()
 assert "NoNewPrivs:\t1" in status and "Seccomp:\t2" in status, status

@@ -136,6 +136,12 @@ impl HelperError {
         }
     }
 
+    /// Whether the same request on the same connection will succeed a moment later.
+    pub(super) fn too_often(&self) -> bool {
+        matches!(self, HelperError::Op { code, retry: true, .. }
+            if *code == Code::LimitExceeded.as_str())
+    }
+
     /// Whether the same may succeed a moment later, with a helper that is just starting. Its
     /// socket is closed to users for an instant, which looks like a refusal.
     pub(super) fn may_pass(&self) -> bool {

@@ -299,3 +299,30 @@ fn a_helper_that_comes_back_is_found_again() {
     assert!(matches!(&gone, HelperError::Op { code, .. } if code == "state_conflict"), "{gone}");
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
+
+/// "Too often" is not an answer that a caller sees, unless it does not end; a quota is.
+#[test]
+fn who_asks_too_often_asks_again() {
+    let _turn = turn();
+    let liar = Liar::start("often", |stream, request| {
+        let number: usize = request["id"].as_str().unwrap().parse().unwrap();
+        match number {
+            1 => welcome(stream, request),
+            2 | 3 => error(stream, request, "limit_exceeded", &[]),
+            4 => ok(stream, request, json!({"status": "ok"}), &[]),
+            5 => ok(stream, request, json!({"entries": [{"name": "a.hop"}]}), &[]),
+            6 => ok(stream, request, json!({"leases": 7}), &[]),
+            _ => {
+                let error = json!({"code": "limit_exceeded", "message": "too many tunnels"});
+                let reply = json!({"v": 1, "id": request["id"], "ok": false, "error": error});
+                send(stream, &format!("{reply}\n"), &[]);
+                true
+            }
+        }
+    });
+    let mut helper = Helper::connect(&liar.path).unwrap();
+    assert_eq!(helper.health().unwrap(), json!({"status": "ok"}));
+    assert_eq!(helper.hosts().unwrap()[0]["name"], "a.hop");
+    assert!(matches!(helper.tunnels(), Err(HelperError::Protocol(_))));
+    assert!(matches!(helper.health(), Err(HelperError::Op { retry: false, .. })));
+}

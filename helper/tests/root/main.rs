@@ -10,7 +10,7 @@ mod machine;
 mod model;
 mod restart;
 
-use machine::{Client, helper_fds, in_namespace, ip_json, pause, until};
+use machine::{Client, Machine, helper_fds, in_namespace, ip_json, pause, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -88,6 +88,8 @@ fn what_is_in_use_is_refused() {
         m.run("ip", &["tuntap", "add", "office0", "mode", "tun"]);
         m.run("ip", &["addr", "add", "10.10.3.9/24", "dev", "office0"]);
         m.run("ip", &["link", "set", "office0", "up"]);
+        m.run("ip", &["route", "add", "10.10.6.2/32", "dev", "office0"]);
+        m.run("ip", &["route", "add", "10.10.7.0/24", "via", "10.10.3.1"]);
         m.start();
         m.run("ip", &["tuntap", "add", "hopbox0", "mode", "tun"]);
         let mut client = Client::ready(m);
@@ -95,9 +97,15 @@ fn what_is_in_use_is_refused() {
         assert_eq!(made["name"], "hopbox1", "hopbox0 is somebody else's");
         assert_eq!(client.code("tun.create", json!({"name": "hopbox0"})), "state_conflict");
         let lease = made["lease_id"].as_str().unwrap().to_string();
-        let (reply, _) = client.call("tun.configure", ends(&lease, 3));
-        assert_eq!(reply["error"]["code"], "state_conflict");
-        assert!(reply["error"]["message"].as_str().unwrap().contains("office0"), "{reply}");
+        // Its gateway, its own address, a route as narrow as ours, one within ours.
+        let wide = json!({"lease_id": lease, "local_ip": "10.10.6.9", "peer_ip": "10.10.6.8",
+                          "prefix": 24});
+        let own = json!({"lease_id": lease, "local_ip": "10.10.3.7", "peer_ip": "10.10.3.9"});
+        for args in [ends(&lease, 3), own, ends(&lease, 6), wide] {
+            let (reply, _) = client.call("tun.configure", args);
+            assert_eq!(reply["error"]["code"], "state_conflict");
+            assert!(reply["error"]["message"].as_str().unwrap().contains("office0"), "{reply}");
+        }
         let pairs = client.ok("tun.suggest", json!({"count": 4}));
         assert!(!pairs.to_string().contains("10.10.3."), "{pairs}");
         client.ok("tun.configure", ends(&lease, 4));
@@ -113,6 +121,38 @@ fn what_is_in_use_is_refused() {
         drop(client);
         until("hopbox2 is gone", || !m.device_exists("hopbox2"));
         assert!(m.device_exists("hopbox1") && m.device_exists("hopbox0"));
+        m.stop();
+    });
+}
+
+/// A tunnel's two addresses come out of a LAN's range; the rest of the LAN stays what it was.
+#[test]
+fn a_lan_with_the_same_range_goes_on() {
+    in_namespace("a_lan_with_the_same_range_goes_on", |m| {
+        let lan = "set -e; ip link set lo up; ip netns add far; \
+            ip link add lan0 type veth peer name far0 netns far; \
+            ip addr add 10.10.0.9/24 dev lan0; ip link set lan0 up; ip -n far link set far0 up; \
+            for n in 1 2 3; do ip -n far addr add 10.10.0.$n/24 dev far0; done";
+        m.run("sh", &["-c", lan]);
+        m.run("ip", &["route", "add", "default", "via", "10.10.0.1"]);
+        let to = |host: &str| ip_json(&["route", "get", host])[0]["dev"].clone();
+        let reach = |m: &Machine, host| m.run("ping", &["-q", "-c", "1", "-W", "5", host]);
+        m.start();
+        let mut client = Client::ready(m);
+        let lease = client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
+        let mut own = json!({"lease_id": lease, "local_ip": "10.10.0.77", "peer_ip": "10.10.0.1"});
+        assert_eq!(client.code("tun.configure", own.clone()), "state_conflict", "the gateway");
+        own["peer_ip"] = json!("10.10.0.2");
+        let reply = client.ok("tun.configure", own);
+        assert_eq!(reply["routes"], json!(["10.10.0.2/32"]));
+        assert_eq!(to("10.10.0.2"), "hopbox0");
+        for host in ["10.10.0.3", "10.10.0.1"] {
+            assert_eq!(to(host), "lan0");
+            reach(m, host);
+        }
+        drop(client);
+        until("the device is gone", || !m.device_exists("hopbox0"));
+        reach(m, "10.10.0.2");
         m.stop();
     });
 }
@@ -508,22 +548,28 @@ fn a_user_has_its_share_of_requests_and_no_more() {
         let mut greedy = m.client_process(UID, Some(m.group));
         greedy.say("daemon.handshake", handshake());
         let begun = Instant::now();
-        let (mut served, mut refused, mut worst) = (0, 0, Duration::ZERO);
+        let (mut served, mut refused, mut worst) = (0_usize, 0_usize, Duration::ZERO);
         let mut other = Client::ready(m);
         while begun.elapsed() < Duration::from_secs(2) {
-            match greedy.say("tun.list", json!({}))["error"]["code"].as_str() {
+            let error = greedy.say("tun.list", json!({}))["error"].clone();
+            match error["code"].as_str() {
                 None => served += 1,
-                Some("limit_exceeded") => refused += 1,
+                Some("limit_exceeded") => {
+                    assert_eq!(error["retry"], true, "{error}");
+                    refused += 1;
+                }
                 Some(code) => panic!("{code}"),
             }
             let asked = Instant::now();
             other.ok("tun.list", json!({}));
             worst = worst.max(asked.elapsed());
         }
-        assert!((40..=90).contains(&served), "{served} served");
+        let most = 42 + begun.elapsed().as_millis() as usize / 50;
+        assert!((40..=most).contains(&served), "{served} served, {most} allowed");
         // After a refusal the connection is not read for a while, so a flood costs little.
-        assert!((1..=45).contains(&refused), "{refused} refused");
-        assert!(worst < Duration::from_millis(50), "another user waited {worst:?}");
+        assert!((1..=most).contains(&refused), "{refused} refused");
+        // Alone on a machine it is less than 1 ms; the bound is for a loaded one.
+        assert!(worst < Duration::from_secs(1), "another user waited {worst:?}");
         // What was sent meanwhile is served later, not lost.
         let mut batch = m.client_process(OTHER_UID, Some(m.group));
         batch.say("daemon.handshake", handshake());
