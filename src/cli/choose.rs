@@ -26,23 +26,28 @@ pub fn host_beside(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
 
 fn chosen(call: &mut Call, paths: &Paths, operand: Option<String>) -> Result<String, Failure> {
     let names = config::names(paths)?;
-    let given = operand.or_else(|| call.args.value("host").map(str::to_owned)).or_else(variable);
-    let name = match given {
+    let name = match named(call, operand)? {
         Some(name) => name,
         None => implied(call, paths, &names)?,
     };
     if names.contains(&name) { Ok(name) } else { Err(unknown(&name, &names)) }
 }
 
+/// The host that the user or the workspace names, if any.
+pub fn named(call: &Call, operand: Option<String>) -> Result<Option<String>, Failure> {
+    let given = operand.or_else(|| call.args.value("host").map(str::to_owned)).or_else(variable);
+    match given {
+        Some(name) => Ok(Some(name)),
+        None => Ok(workspace::load(Path::new("."))?.and_then(|workspace| workspace.host)),
+    }
+}
+
 fn variable() -> Option<String> {
     env::var(VARIABLE).ok().filter(|name| !name.is_empty())
 }
 
-/// The host that nobody named.
+/// The host that nobody named: the default one, or the only one.
 fn implied(call: &Call, paths: &Paths, names: &[String]) -> Result<String, Failure> {
-    if let Some(name) = workspace::load(Path::new("."))?.and_then(|workspace| workspace.host) {
-        return Ok(name);
-    }
     if let Some(name) = config::default_host(paths)? {
         return Ok(name);
     }

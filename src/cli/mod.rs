@@ -14,6 +14,7 @@ mod host;
 pub mod out;
 pub mod progress;
 pub mod selftest;
+mod show;
 mod status;
 mod up;
 mod version;

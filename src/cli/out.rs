@@ -15,7 +15,13 @@ use crate::session::report::{Facts, Report, log, took};
 const DIM: &str = "\x1b[2m";
 const BOLD_RED: &str = "\x1b[1;31m";
 const YELLOW: &str = "\x1b[33m";
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
+/// To the upper left; and from there on wipe what was there.
+const HOME: &str = "\x1b[H";
+const WIPE_LINE: &str = "\x1b[K\n";
+const WIPE_BELOW: &str = "\x1b[J";
 
 /// How much is said on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,31 +36,75 @@ pub struct Out {
     json: bool,
     volume: Volume,
     colour: bool,
+    /// The same for standard output.
+    colour_out: bool,
     screen: Screen,
+    /// Nobody reads standard output any more.
+    closed: bool,
     warnings: Vec<(&'static str, String)>,
 }
 
 impl Out {
     pub fn new(json: bool, volume: Volume, no_colour: bool) -> Out {
-        let colour = !no_colour && colour_wanted() && io::stderr().is_terminal();
-        Out { json, volume, colour, screen: Screen::new(colour), warnings: Vec::new() }
+        let wanted = !no_colour && colour_wanted();
+        let colour = wanted && io::stderr().is_terminal();
+        let colour_out = wanted && io::stdout().is_terminal();
+        let (screen, closed, warnings) = (Screen::new(colour), false, Vec::new());
+        Out { json, volume, colour, colour_out, screen, closed, warnings }
     }
 
     /// The answer of a command: `text` for people, `data` in the envelope for programs.
     pub fn answer(&mut self, what: &str, data: Value, text: &str) -> Result<(), Failure> {
         if !self.json {
-            return to_stdout(text);
+            return self.text(text);
         }
         let warnings: Vec<Value> = self.warnings.iter().map(warning_json).collect();
         let envelope = json!({
             "schema": format!("hopbox.{what}/1"), "ok": true, "data": data, "warnings": warnings,
         });
-        to_stdout(&envelope.to_string())
+        self.text(&envelope.to_string())
+    }
+
+    /// One of a row of answers: on a terminal each takes the place of the one before.
+    pub fn refresh(&mut self, what: &str, data: Value, text: &str) -> Result<(), Failure> {
+        if self.json || !self.colour_out {
+            return self.answer(what, data, text);
+        }
+        self.text(&format!("{HOME}{}{WIPE_BELOW}", text.replace('\n', WIPE_LINE)))
+    }
+
+    /// Nobody reads standard output any more: a command that goes on for ever ends.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// A word of the answer in the colour of what it means; the word says it, too.
+    pub fn mark(&self, good: bool, word: &str) -> String {
+        match (self.colour_out, good) {
+            (false, _) => word.to_owned(),
+            (true, true) => format!("{GREEN}{word}{PLAIN}"),
+            (true, false) => format!("{RED}{word}{PLAIN}"),
+        }
     }
 
     /// Text that is the answer itself and has no JSON form, such as help.
     pub fn text(&mut self, text: &str) -> Result<(), Failure> {
-        to_stdout(text)
+        if text.is_empty() {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            Err(error) => {
+                let what = "cannot write the answer";
+                Err(Failure::new(Code::Failed, what, error.to_string(), "df -h"))
+            }
+        }
     }
 
     /// Something the user should know although the command goes on.
@@ -117,7 +167,7 @@ impl Out {
             let envelope = json!({
                 "schema": "hopbox.error/1", "ok": false, "error": error, "exit": *code as u8,
             });
-            let _ = to_stdout(&envelope.to_string());
+            let _ = self.text(&envelope.to_string());
         }
         self.screen.line(&format!("{on}error:{off} {what}\n  {why}\nfix: {next}"));
         *code
@@ -147,19 +197,4 @@ fn colour_wanted() -> bool {
 
 fn warning_json((code, message): &(&'static str, String)) -> Value {
     json!({"code": code, "message": message})
-}
-
-fn to_stdout(text: &str) -> Result<(), Failure> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    let mut stdout = io::stdout().lock();
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            let what = "cannot write the answer";
-            Err(Failure::new(Code::Failed, what, error.to_string(), "df -h"))
-        }
-        _ => Ok(()),
-    }
 }

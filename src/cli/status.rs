@@ -1,71 +1,128 @@
-//! `hop status`: what the live session of a host says about its tunnel. Exit 0 while it is up,
-//! 3 otherwise.
+//! `hop status`: what the live sessions say about their hosts, looked at layer by layer. Exit 0
+//! while all is well, 3 otherwise.
+
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
-use super::{Call, Command, Takes, choose};
-use crate::session::control;
+use super::{Call, Command, Flag, Takes, choose, show};
+use crate::host::config;
+use crate::host::paths::Paths;
+use crate::session::report::utc;
+use crate::session::{control, state};
 
 pub const COMMAND: Command = Command {
     name: "status",
     summary: "show what a host's tunnel is doing",
-    usage: "hop status [host] [-v]",
-    details: "Asks the live session. Exits 0 while the host is up and 3 otherwise. Packets that\n\
-              were dropped are listed by reason; with -v also the reasons that never occurred.",
-    flags: &[],
+    usage: "hop status [host] [--all] [--watch] [-v]",
+    details: "Asks the live session, which looks at every layer: helper, interface, route,\n\
+              handshake, agent, name. The first broken one is what to mend. Without a session\n\
+              the last that is known is shown and marked so. Where no host is named and there\n\
+              are several, or with --all, shows one line for each. Exits 0 when all is well and\n\
+              3 otherwise; a host that was taken down on purpose is no trouble for --all as long\n\
+              as another one is up. Dropped packets are listed by reason; with -v also the\n\
+              reasons that never occurred, and all remembered events.",
+    flags: &[
+        Flag { short: Some('a'), long: "all", value: None, help: "all hosts, one line each" },
+        Flag {
+            short: Some('w'),
+            long: "watch",
+            value: None,
+            help: "again every 2 s, until Ctrl-C",
+        },
+    ],
     operands: (0, 1),
     takes: Takes::Host,
     hidden: false,
     run,
 };
 
+const EVERY: Duration = Duration::from_secs(2);
+
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
-    let socket = paths.socket(&name);
-    let live = control::status(&socket).map_err(|error| {
-        let what = format!("the session of {name} does not answer");
-        let next = format!("cat {}", paths.log_file(&name).display());
-        Failure::new(Code::Busy, what, format!("{}: {error}", socket.display()), next)
-    })?;
-    let data = live.unwrap_or_else(|| json!({"host": name, "state": "down"}));
-    let text = table(&name, &data, call.out.is_verbose());
-    let is_up = data["state"] == "up";
-    call.out.answer("status", data, &text)?;
-    Ok(if is_up { Code::Done } else { Code::No })
+    let names = config::names(&paths)?;
+    let one = match call.args.has("all") || several(call, &names)? {
+        true => None,
+        false => Some(choose::host(call, &paths)?),
+    };
+    let watch = call.args.has("watch");
+    loop {
+        let began = Instant::now();
+        let (what, data, text, well) = match &one {
+            Some(name) => of_one(call, &paths, name),
+            None => of_all(call, &paths, &config::names(&paths)?),
+        };
+        if !watch {
+            call.out.answer(what, data, &text)?;
+        } else {
+            call.out.refresh(what, data, &text)?;
+        }
+        if !watch || call.out.is_closed() {
+            return Ok(if well { Code::Done } else { Code::No });
+        }
+        thread::sleep(EVERY.saturating_sub(began.elapsed()));
+    }
 }
 
-fn table(name: &str, data: &Value, verbose: bool) -> String {
-    let mut text = format!("{name} is {}\n", word(&data["state"]));
-    let mut row = |what: &str, value: String| text.push_str(&format!("  {what:15} {value}\n"));
-    if data["state"] != "up" {
-        return text;
-    }
-    row("name", format!("{} → {}", word(&data["name"]), word(&data["peer_ip"])));
-    row("interface", word(&data["interface"]));
-    row("endpoint", word(&data["endpoint"]));
-    row("agent", word(&data["agent_version"]));
-    row(
-        "handshake",
-        match data["handshake_age_s"].as_u64() {
-            Some(age) => format!("{age} s ago"),
-            None => "none yet".to_owned(),
-        },
-    );
-    row("received", format!("{} bytes", word(&data["rx_bytes"])));
-    row("sent", format!("{} bytes", word(&data["tx_bytes"])));
-    let drops = data["drops"].as_object().into_iter().flatten();
-    for (reason, count) in drops.filter(|(_, count)| verbose || count.as_u64() != Some(0)) {
-        row("dropped", format!("{} ({reason})", word(count)));
-    }
-    text
+/// Nobody and nothing here names a host, and there are several: then all are meant.
+fn several(call: &Call, names: &[String]) -> Result<bool, Failure> {
+    Ok(names.len() > 1 && choose::named(call, call.args.operands.first().cloned())?.is_none())
 }
 
-fn word(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    }
+type Answer = (&'static str, Value, String, bool);
+
+fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
+    let data = look(paths, name);
+    let text = show::one(&call.out, &data, call.out.is_verbose());
+    let well = data["state"] == "up";
+    ("status", data, text, well)
+}
+
+fn of_all(call: &Call, paths: &Paths, names: &[String]) -> Answer {
+    let mut rows = Vec::with_capacity(names.len());
+    // A session may take seconds to answer: ask all at once. There are 256 hosts at most.
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            names.iter().map(|name| scope.spawn(move || look(paths, name))).collect();
+        rows.extend(asked.into_iter().filter_map(|asked| asked.join().ok()));
+    });
+    let text = show::all(&call.out, &rows);
+    let well = rows.iter().any(|row| row["state"] == "up")
+        && rows.iter().all(|row| row["state"] == "up" || row["state"] == "down");
+    ("status.all", json!({"hosts": rows}), text, well)
+}
+
+/// One host's state: of its session, or the last that is known. States besides the session's own:
+/// `down`, `lost` (it should be up, and its session is gone), `silent` (its session hangs).
+pub fn look(paths: &Paths, name: &str) -> Value {
+    let (state, detail) = match control::status(&paths.socket(name)) {
+        Ok(Some(mut live)) => {
+            live["source"] = "session".into();
+            return live;
+        }
+        Ok(None) => ("down", None),
+        Err(error) => ("silent", Some(format!("its session does not answer: {error}"))),
+    };
+    let known = state::last_known(paths, name);
+    let source = if known.is_some() { "last known" } else { "none" };
+    let known = known.unwrap_or_default();
+    let state = if state == "down" && known.up { "lost" } else { state };
+    let detail = detail.or_else(|| {
+        (state == "lost").then(|| "its session is gone without having taken it down".to_owned())
+    });
+    let endpoint = config::load(paths, name).ok().map(|host| host.endpoint.to_string());
+    json!({
+        "host": name,
+        "state": state,
+        "source": source,
+        "detail": detail,
+        "connected": false,
+        "endpoint_name": endpoint,
+        "last_healthy": known.last_healthy_s.map(utc),
+        "last_healthy_unix": known.last_healthy_s,
+        "events": state::events_json(&known.events, 20),
+    })
 }

@@ -262,6 +262,7 @@ impl<'a> Watch<'a> {
             "agent_version": self.version,
             "connected": self.monitor.is_connected(),
             "last_healthy": utc(self.monitor.last_healthy().wall_s),
+            "last_healthy_unix": self.monitor.last_healthy().wall_s,
             "rtt_ms": rtt.map(|rtt| millis(*rtt)),
             "handshake_age_s": age.map(|age| age.as_secs()),
             "handshake_rtt_ms": peer.and_then(|peer| peer.handshake_rtt).map(millis),
