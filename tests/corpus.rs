@@ -124,8 +124,8 @@ macro_rules! replay {
 }
 
 replay! {
-    agent_http cli_args cookie device_script device_wire helper_line hopbox_yaml host_json msg router_ops
-    rpc_json tun_packet uapi
+    aead agent_http cli_args cookie device_script device_wire helper_line hopbox_yaml host_json msg
+    router_ops rpc_json tun_packet uapi
 }
 
 #[test]

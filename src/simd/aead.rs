@@ -47,9 +47,9 @@ struct Passes<C> {
 
 impl<C: Cpu> Passes<C> {
     #[inline(always)]
-    fn new(cpu: C, key: &[u8; 32], counter: u64, text_len: usize) -> Passes<C> {
+    fn new(cpu: C, key: &[u8; 32], nonce: &[u8; 12], text_len: usize) -> Passes<C> {
         let needed = 1 + text_len.div_ceil(BLOCK_LEN);
-        Passes { cpu, cipher: ChaCha20::new(key, counter), made: 0, needed }
+        Passes { cpu, cipher: ChaCha20::new(key, nonce), made: 0, needed }
     }
 
     fn are_done(&self) -> bool {
@@ -126,12 +126,18 @@ fn mac_key<'a>(stream: &'a Stream<'_>) -> &'a [u8; 32] {
 }
 
 #[inline(always)]
-pub fn seal<C: Cpu>(cpu: C, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u8; 16] {
-    let mut passes = Passes::new(cpu, key, counter, text.len());
+pub fn seal<C: Cpu>(
+    cpu: C,
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    text: &mut [u8],
+) -> [u8; 16] {
+    let mut passes = Passes::new(cpu, key, nonce, text.len());
     let mut room = Room::new();
     let mut stream = Stream::new(&mut room);
     passes.next(&mut stream, &mut Nothing);
-    let mut mac = C::Mac::new(cpu, mac_key(&stream));
+    let mut mac = C::Mac::new(cpu, mac_key(&stream), aad);
     let mut sealed = xor(text, &stream.bytes()[BLOCK_LEN..]);
     let mut hashed = 0;
     while !passes.are_done() {
@@ -142,28 +148,29 @@ pub fn seal<C: Cpu>(cpu: C, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u
         mac = work.mac;
         sealed += xor(&mut text[sealed..], stream.bytes());
     }
-    mac.finish(&text[hashed..], text.len())
+    mac.finish(&text[hashed..], [aad.len(), text.len()])
 }
 
 #[inline(always)]
 pub fn open<C: Cpu>(
     cpu: C,
     key: &[u8; 32],
-    counter: u64,
+    nonce: &[u8; 12],
+    aad: &[u8],
     text: &mut [u8],
     tag: &[u8; 16],
 ) -> Result<(), Forged> {
-    let mut passes = Passes::new(cpu, key, counter, text.len());
+    let mut passes = Passes::new(cpu, key, nonce, text.len());
     let mut room = Room::new();
     let mut stream = Stream::new(&mut room);
     passes.next(&mut stream, &mut Nothing);
-    let mac = C::Mac::new(cpu, mac_key(&stream));
+    let mac = C::Mac::new(cpu, mac_key(&stream), aad);
     let mut work = Hashing::<C> { mac, text };
     // What the stream holds is made while Poly1305 works; what does not fit, when the tag is known.
     while !passes.are_done() && passes.made < stream::BLOCKS {
         passes.next(&mut stream, &mut work);
     }
-    let ours = work.mac.finish(work.text, text.len());
+    let ours = work.mac.finish(work.text, [aad.len(), text.len()]);
     if !equal(&ours, tag) {
         return Err(Forged);
     }

@@ -17,20 +17,25 @@ impl Avx2 {
         here.then_some(Avx2(()))
     }
 
-    pub fn seal(self, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u8; 16] {
+    pub fn name(self) -> &'static str {
+        "avx2"
+    }
+
+    pub fn seal(self, key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; 16] {
         // SAFETY: `self` proves that the features are there.
-        unsafe { seal(self, key, counter, text) }
+        unsafe { seal(self, key, nonce, aad, text) }
     }
 
     pub fn open(
         self,
         key: &[u8; 32],
-        counter: u64,
+        nonce: &[u8; 12],
+        aad: &[u8],
         text: &mut [u8],
         tag: &[u8; 16],
     ) -> Result<(), Forged> {
         // SAFETY: `self` proves that the features are there.
-        unsafe { open(self, key, counter, text, tag) }
+        unsafe { open(self, key, nonce, aad, text, tag) }
     }
 }
 
@@ -43,8 +48,14 @@ impl Cpu for Avx2 {
 
 // SAFETY: to be called where AVX2 and BMI2 are.
 #[target_feature(enable = "avx2,bmi2")]
-unsafe fn seal(cpu: Avx2, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u8; 16] {
-    aead::seal(cpu, key, counter, text)
+unsafe fn seal(
+    cpu: Avx2,
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    text: &mut [u8],
+) -> [u8; 16] {
+    aead::seal(cpu, key, nonce, aad, text)
 }
 
 // SAFETY: to be called where AVX2 and BMI2 are.
@@ -52,11 +63,12 @@ unsafe fn seal(cpu: Avx2, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u8;
 unsafe fn open(
     cpu: Avx2,
     key: &[u8; 32],
-    counter: u64,
+    nonce: &[u8; 12],
+    aad: &[u8],
     text: &mut [u8],
     tag: &[u8; 16],
 ) -> Result<(), Forged> {
-    aead::open(cpu, key, counter, text, tag)
+    aead::open(cpu, key, nonce, aad, text, tag)
 }
 
 /// Eight words. None exists but on a processor with AVX2.

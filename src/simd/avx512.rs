@@ -21,20 +21,25 @@ impl Avx512 {
         Avx2::detect().filter(|_| here).map(Avx512)
     }
 
-    pub fn seal(self, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u8; 16] {
+    pub fn name(self) -> &'static str {
+        "avx512"
+    }
+
+    pub fn seal(self, key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; 16] {
         // SAFETY: `self` proves that the features are there.
-        unsafe { seal(self, key, counter, text) }
+        unsafe { seal(self, key, nonce, aad, text) }
     }
 
     pub fn open(
         self,
         key: &[u8; 32],
-        counter: u64,
+        nonce: &[u8; 12],
+        aad: &[u8],
         text: &mut [u8],
         tag: &[u8; 16],
     ) -> Result<(), Forged> {
         // SAFETY: `self` proves that the features are there.
-        unsafe { open(self, key, counter, text, tag) }
+        unsafe { open(self, key, nonce, aad, text, tag) }
     }
 }
 
@@ -47,8 +52,14 @@ impl Cpu for Avx512 {
 
 // SAFETY: to be called where AVX-512 F, VL and IFMA and BMI2 are.
 #[target_feature(enable = "avx512f,avx512vl,avx512ifma,bmi2")]
-unsafe fn seal(cpu: Avx512, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u8; 16] {
-    aead::seal(cpu, key, counter, text)
+unsafe fn seal(
+    cpu: Avx512,
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    text: &mut [u8],
+) -> [u8; 16] {
+    aead::seal(cpu, key, nonce, aad, text)
 }
 
 // SAFETY: to be called where AVX-512 F, VL and IFMA and BMI2 are.
@@ -56,11 +67,12 @@ unsafe fn seal(cpu: Avx512, key: &[u8; 32], counter: u64, text: &mut [u8]) -> [u
 unsafe fn open(
     cpu: Avx512,
     key: &[u8; 32],
-    counter: u64,
+    nonce: &[u8; 12],
+    aad: &[u8],
     text: &mut [u8],
     tag: &[u8; 16],
 ) -> Result<(), Forged> {
-    aead::open(cpu, key, counter, text, tag)
+    aead::open(cpu, key, nonce, aad, text, tag)
 }
 
 /// Rotation to the left in each word, in one instruction.
@@ -342,6 +354,21 @@ impl Limbs {
         }
     }
 
+    /// Adds a number of the plain kind to lane 0: block by block, the first one.
+    #[inline(always)]
+    fn add_first(self, [x, y, z]: [u64; 3]) -> Limbs {
+        let Limbs([a, b, c]) = self;
+        // SAFETY: there are Limbs, so there is AVX-512 F.
+        unsafe {
+            let lane = |x| _mm512_zextsi128_si512(_mm_cvtsi64_si128(x as i64));
+            Limbs([
+                _mm512_add_epi64(a, lane(x)),
+                _mm512_add_epi64(b, lane(y)),
+                _mm512_add_epi64(c, lane(z)),
+            ])
+        }
+    }
+
     /// Lane 0 in every lane.
     #[inline(always)]
     fn first(self) -> Limbs {
@@ -393,10 +420,11 @@ impl Limbs {
 
     /// self · by + add, lane by lane.
     ///
-    /// `self` and `by` are products or blocks, `add` is such, too, or zero. So limbs have at most
-    /// 45, 45 and 43 bits, and twenty times a limb has 50. Then the sums of low halves have 54
-    /// bits, those of high halves 45, `high2` 39 and 5 · 2^10 times it 52, and more IFMA would not
-    /// take. All that is added to a sum leaves it below 2^55, and what is carried has 13 bits.
+    /// `self` and `by` are products or blocks, the first block with what was absorbed before it;
+    /// `add` is such, too, or zero. So limbs have at most 45, 45 and 43 bits, and twenty times a
+    /// limb has 50. Then the sums of low halves have 54 bits, those of high halves 45, `high2` 39
+    /// and 5 · 2^10 times it 52, and more IFMA would not take. All that is added to a sum leaves it
+    /// below 2^55, and what is carried has 13 bits.
     #[inline(always)]
     fn multiply_add(self, by: &Factor, add: Limbs) -> Limbs {
         let (Limbs([h0, h1, h2]), Limbs([r0, r1, r2])) = (self, by.limbs);
@@ -491,7 +519,7 @@ impl Ifma {
     fn eights<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         let (cpu, powers) = (self.cpu, Powers::new(self.cpu, &self.plain));
         let Some((first, mut text)) = text.split_first_chunk() else { return text };
-        let mut h = Limbs::load(cpu, first);
+        let mut h = Limbs::load(cpu, first).add_first(limbs(self.plain.sum()));
         if let Some((second, mut rest)) = text.split_first_chunk() {
             let mut even = Limbs::load(cpu, second);
             while let Some((third, after)) = rest.split_first_chunk() {
@@ -514,8 +542,10 @@ impl Ifma {
 
 impl Mac<Avx512> for Ifma {
     #[inline(always)]
-    fn new(cpu: Avx512, key: &[u8; 32]) -> Ifma {
-        Ifma { cpu, plain: Poly1305::new(key) }
+    fn new(cpu: Avx512, key: &[u8; 32], aad: &[u8]) -> Ifma {
+        let mut plain = Poly1305::new(key);
+        plain.padded(aad);
+        Ifma { cpu, plain }
     }
 
     #[inline(always)]
@@ -527,11 +557,11 @@ impl Mac<Avx512> for Ifma {
     fn work(&mut self, _: usize, _: &mut &[u8]) {}
 
     #[inline(always)]
-    fn finish(mut self, mut rest: &[u8], text_len: usize) -> [u8; 16] {
+    fn finish(mut self, mut rest: &[u8], lengths: [usize; 2]) -> [u8; 16] {
         if rest.len() >= WIDE_FROM {
             rest = self.eights(rest);
         }
         self.plain.padded(rest);
-        self.plain.tag(text_len)
+        self.plain.tag(lengths)
     }
 }

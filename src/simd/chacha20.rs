@@ -63,14 +63,9 @@ pub struct ChaCha20 {
 }
 
 impl ChaCha20 {
-    /// The protocol's nonce: four zero bytes and the counter, little-endian (R04).
     #[inline(always)]
-    pub fn new(key: &[u8; 32], counter: u64) -> ChaCha20 {
-        let mut words = [0; 8];
-        for (word, bytes) in words.iter_mut().zip(key.chunks_exact(4)) {
-            *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        }
-        ChaCha20 { key: words, nonce: [0, counter as u32, (counter >> 32) as u32] }
+    pub fn new(key: &[u8; 32], nonce: &[u8; 12]) -> ChaCha20 {
+        ChaCha20 { key: words(key), nonce: words(nonce) }
     }
 
     /// `L::BLOCKS` blocks of key stream, from block `first` on. Block numbers stay far below 2^32:
@@ -125,6 +120,15 @@ impl ChaCha20 {
             s(z),
         ]
     }
+}
+
+#[inline(always)]
+fn words<const N: usize>(bytes: &[u8]) -> [u32; N] {
+    let mut words = [0; N];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    words
 }
 
 #[inline(always)]

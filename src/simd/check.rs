@@ -28,35 +28,38 @@ pub fn agrees(backend: Backend) -> bool {
 fn known_answer(backend: Backend) -> bool {
     let mut text = [0x5a; 96];
     let key = std::array::from_fn(|i| i as u8);
-    let tag = backend.seal(&key, 0x0123_4567_89ab_cdef, &mut text);
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&0x0123_4567_89ab_cdef_u64.to_le_bytes());
+    let tag = backend.seal(&key, &nonce, &[], &mut text);
     text[88..] == KNOWN.0 && tag == KNOWN.1
 }
 
 fn agrees_on(backend: Backend, len: usize, noise: &mut Noise) -> bool {
-    let (mut key, mut text) = ([0; 32], [0; 2000]);
+    let (mut key, mut nonce, mut aad, mut text) = ([0; 32], [0; 12], [0; 32], [0; 2000]);
     noise.fill(&mut key);
+    noise.fill(&mut nonce);
+    noise.fill(&mut aad);
     noise.fill(&mut text);
     let Some(text) = text.get_mut(..len) else { return false };
-    let counter = noise.next();
-    let mut nonce = [0; 12];
-    nonce[4..].copy_from_slice(&counter.to_le_bytes());
+    // Data packets have no associated data, handshakes have 32 bytes.
+    let aad = if len % 2 == 0 { &aad[..0] } else { &aad[..] };
     let (before, mut theirs) = (text.to_vec(), text.to_vec());
     let reference = ChaCha20Poly1305::new(&key.into());
     let Ok(tag) =
-        reference.encrypt_inout_detached(&nonce.into(), &[], theirs.as_mut_slice().into())
+        reference.encrypt_inout_detached(&nonce.into(), aad, theirs.as_mut_slice().into())
     else {
         return false;
     };
-    let ours = backend.seal(&key, counter, text);
+    let ours = backend.seal(&key, &nonce, aad, text);
     let mut bad = ours;
     bad[len % 16] ^= 1 << (len % 8);
     if ours[..] != tag[..] || *text != theirs {
         return false;
     }
-    if backend.open(&key, counter, text, &bad) != Err(Forged) || *text != theirs {
+    if backend.open(&key, &nonce, aad, text, &bad) != Err(Forged) || *text != theirs {
         return false;
     }
-    backend.open(&key, counter, text, &ours).is_ok() && *text == before
+    backend.open(&key, &nonce, aad, text, &ours).is_ok() && *text == before
 }
 
 /// Bytes without a pattern (xorshift64*), the same in every run.

@@ -4,16 +4,18 @@
 
 pub const BLOCK_LEN: usize = 16;
 
-/// What a one-time authenticator of a backend must do. All texts are followed by zeros up to a
-/// block's border and by the block of lengths, as the AEAD has it without associated data.
+/// What a one-time authenticator of a backend must do. Associated data and texts are followed by
+/// zeros up to a block's border, and all by the block of lengths, as the AEAD has it.
 pub trait Mac<Cpu> {
-    fn new(cpu: Cpu, key: &[u8; 32]) -> Self;
+    /// Absorbs the associated data, too; there rarely is any.
+    fn new(cpu: Cpu, key: &[u8; 32], aad: &[u8]) -> Self;
     /// How many steps a text of this length has work for.
     fn steps(&self, text_len: usize) -> usize;
     /// Piece `slot` of 0 to 7 of one step; takes what it absorbs from the front of `text`.
     fn work(&mut self, slot: usize, text: &mut &[u8]);
-    /// Absorbs the rest of the text and returns the tag.
-    fn finish(self, rest: &[u8], text_len: usize) -> [u8; 16];
+    /// Absorbs the rest of the text and returns the tag. The lengths are those of the associated
+    /// data and of the whole text.
+    fn finish(self, rest: &[u8], lengths: [usize; 2]) -> [u8; 16];
 }
 
 /// The accumulator `h` of 2^130 − 5, not fully reduced between blocks, and the key.
@@ -48,7 +50,7 @@ impl Poly1305 {
     }
 
     /// r and r², in words; the square not fully reduced.
-    #[cfg(feature = "avx512")]
+    #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
     #[inline(always)]
     pub fn powers(&self) -> [[u64; 3]; 2] {
         let r = [self.r[0], self.r[1], 0];
@@ -57,8 +59,15 @@ impl Poly1305 {
         [r, square.h]
     }
 
+    /// What has been absorbed so far; h₂ ≤ 4.
+    #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
+    #[inline(always)]
+    pub fn sum(&self) -> [u64; 3] {
+        self.h
+    }
+
     /// Goes on where another way to compute has come to; h₂ ≤ 4.
-    #[cfg(feature = "avx512")]
+    #[cfg(all(feature = "avx512", target_arch = "x86_64"))]
     #[inline(always)]
     pub fn start_at(&mut self, h: [u64; 3]) {
         self.h = h;
@@ -86,10 +95,10 @@ impl Poly1305 {
         self.block(&last.to_le_bytes());
     }
 
-    /// The block of lengths (no associated data), the full reduction, and the pad.
+    /// The block of lengths, the full reduction, and the pad.
     #[inline(always)]
-    pub fn tag(mut self, text_len: usize) -> [u8; 16] {
-        self.add(0, text_len as u64, 1);
+    pub fn tag(mut self, [aad_len, text_len]: [usize; 2]) -> [u8; 16] {
+        self.add(aad_len as u64, text_len as u64, 1);
         self.multiply();
         let [h0, h1, h2] = self.h;
         // h − p = h + 5 − 2^130; taken where that is not negative, by a mask.
@@ -133,8 +142,10 @@ pub struct Scalar(Poly1305);
 
 impl<Cpu> Mac<Cpu> for Scalar {
     #[inline(always)]
-    fn new(_: Cpu, key: &[u8; 32]) -> Scalar {
-        Scalar(Poly1305::new(key))
+    fn new(_: Cpu, key: &[u8; 32], aad: &[u8]) -> Scalar {
+        let mut plain = Poly1305::new(key);
+        plain.padded(aad);
+        Scalar(plain)
     }
 
     /// A step is four blocks.
@@ -154,8 +165,8 @@ impl<Cpu> Mac<Cpu> for Scalar {
     }
 
     #[inline(always)]
-    fn finish(mut self, rest: &[u8], text_len: usize) -> [u8; 16] {
+    fn finish(mut self, rest: &[u8], lengths: [usize; 2]) -> [u8; 16] {
         self.0.padded(rest);
-        self.0.tag(text_len)
+        self.0.tag(lengths)
     }
 }

@@ -61,6 +61,13 @@ fn serve(interface: &str, report: Option<&mut File>) -> Result<(), String> {
     let mut tunnel = open(interface)?;
     let mut door =
         Door::open(Path::new(DIRECTORY), interface).map_err(|e| no_door(interface, &e))?;
+    let (cipher, broken) = crate::wg::cipher();
+    if broken {
+        eprintln!(
+            "hop wg: data packets: {cipher}; they are correct, but slower than they could be"
+        );
+    }
+    log.verbose(&format!("{interface}: data packets: {cipher}"));
     log.verbose(&format!("{interface}: ready, UDP port {}", tunnel.listen_port()));
     if let Some(pipe) = report {
         let _ = pipe.write_all(READY);

@@ -124,23 +124,29 @@ pub fn kdf<const N: usize>(key: &Secret, input: &[u8]) -> [Secret; N] {
 /// ChaCha20-Poly1305 under one key, with the protocol's 64-bit counter nonces.
 pub struct Aead {
     key: Secret,
-    /// For associated data, which only handshakes have, and where there is no vector code.
-    plain: ChaCha20Poly1305,
+    /// Where there is none, the crate seals and opens; it has nothing to prepare for a key.
     vector: Option<Backend>,
 }
 
 impl Aead {
     pub fn new(key: &Secret) -> Aead {
-        let plain = ChaCha20Poly1305::new(&key.0.into());
-        Aead { key: key.clone(), plain, vector: Backend::detect() }
+        Aead { key: key.clone(), vector: Backend::detect() }
+    }
+
+    /// As where there is no vector code.
+    #[cfg(test)]
+    fn plain(key: &Secret) -> Aead {
+        Aead { key: key.clone(), vector: None }
     }
 
     /// Encrypts `text` in place and returns the tag (R04).
     pub fn seal(&self, counter: u64, aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
-        if let (Some(vector), true) = (self.vector, aad.is_empty()) {
-            return vector.seal(&self.key.0, counter, text);
+        let nonce = nonce(counter);
+        if let Some(vector) = self.vector {
+            return vector.seal(&self.key.0, &nonce, aad, text);
         }
-        match self.plain.encrypt_inout_detached(&nonce(counter).into(), aad, text.into()) {
+        let aead = ChaCha20Poly1305::new(&self.key.0.into());
+        match aead.encrypt_inout_detached(&nonce.into(), aad, text.into()) {
             Ok(tag) => tag.into(),
             // Only a text of 256 GiB or more can fail; a datagram never is.
             Err(_) => unreachable!("AEAD input is bounded by a datagram"),
@@ -155,11 +161,12 @@ impl Aead {
         text: &mut [u8],
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Forged> {
-        if let (Some(vector), true) = (self.vector, aad.is_empty()) {
-            return vector.open(&self.key.0, counter, text, tag);
+        let nonce = nonce(counter);
+        if let Some(vector) = self.vector {
+            return vector.open(&self.key.0, &nonce, aad, text, tag);
         }
-        self.plain
-            .decrypt_inout_detached(&nonce(counter).into(), aad, text.into(), &(*tag).into())
+        let aead = ChaCha20Poly1305::new(&self.key.0.into());
+        aead.decrypt_inout_detached(&nonce.into(), aad, text.into(), &(*tag).into())
             .map_err(|_| Forged)
     }
 }

@@ -58,8 +58,8 @@ fn of_the_crate() -> Candidate {
 fn of(backend: Backend) -> Candidate {
     Candidate {
         name: backend.name(),
-        seal: Box::new(move |text| backend.seal(&KEY, COUNTER, text)),
-        open: Box::new(move |text, tag| backend.open(&KEY, COUNTER, text, tag).is_ok()),
+        seal: Box::new(move |text| backend.seal(&KEY, &nonce(), &[], text)),
+        open: Box::new(move |text, tag| backend.open(&KEY, &nonce(), &[], text, tag).is_ok()),
     }
 }
 
@@ -117,8 +117,8 @@ fn once(backend: &str, len: usize, seed: u64) {
     let byte = |i: usize| (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15 + 2 * i as u64) >> 56) as u8;
     let key = std::array::from_fn(byte);
     let mut text: Vec<u8> = (0..len).map(|i| byte(i + 32)).collect();
-    let tag = backend.seal(&key, COUNTER, &mut text);
-    assert!(backend.open(&key, COUNTER, &mut text, &tag).is_ok());
+    let tag = backend.seal(&key, &nonce(), &[], &mut text);
+    assert!(backend.open(&key, &nonce(), &[], &mut text, &tag).is_ok());
 }
 
 fn main() {

@@ -9,6 +9,8 @@ use hopbox::simd::Backend;
 
 use super::{Noise, backends};
 
+const NONCE: [u8; 12] = [77; 12];
+
 /// The number of instructions and a digest of their addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Trace(usize, u64);
@@ -66,15 +68,15 @@ fn sealed(backend: Backend, noise: &mut Noise, len: usize, kind: usize) -> Packe
             noise.fill(&mut packet.text);
         }
     }
-    packet.tag = backend.seal(&packet.key, 77, &mut packet.text[..len]);
+    packet.tag = backend.seal(&packet.key, &NONCE, &[], &mut packet.text[..len]);
     packet
 }
 
 /// Opens and seals again.
 fn there_and_back(backend: Backend, packet: &mut Packet) {
     let text = &mut packet.text[..packet.len];
-    let opened = backend.open(&packet.key, 77, text, &packet.tag);
-    packet.tag = backend.seal(&packet.key, 77, text);
+    let opened = backend.open(&packet.key, &NONCE, &[], text, &packet.tag);
+    packet.tag = backend.seal(&packet.key, &NONCE, &[], text);
     assert!(opened.is_ok());
 }
 
@@ -107,7 +109,7 @@ fn the_same_instructions_for_all_forgeries() {
             packet.tag[bit / 8] ^= 1 << (bit % 8);
             let seen = trace(|| {
                 let text = &mut packet.text[..300];
-                assert!(backend.open(&packet.key, 77, text, &packet.tag).is_err());
+                assert!(backend.open(&packet.key, &NONCE, &[], text, &packet.tag).is_err());
             });
             let Some(seen) = seen else { return };
             assert_eq!(*first.get_or_insert(seen), seen, "{} bit {bit}", backend.name());

@@ -233,12 +233,13 @@ fn chacha20_poly1305_of_rfc_8439() {
         progress./\u{201d}";
     let aad = hex("f33388860000000000004e91");
     let tag: [u8; 16] = hex("eead9d67890cbb22392336fea1851f38").try_into().unwrap();
-    let aead = Aead::new(&key);
-    let mut buf = text.as_bytes().to_vec();
-    assert_eq!(aead.seal(0x0807_0605_0403_0201, &aad, &mut buf), tag);
-    assert_eq!(buf, hex(sealed));
-    assert_eq!(aead.open(0x0807_0605_0403_0201, &aad, &mut buf, &tag), Ok(()));
-    assert_eq!(buf, text.as_bytes());
+    for aead in [Aead::new(&key), Aead::plain(&key)] {
+        let mut buf = text.as_bytes().to_vec();
+        assert_eq!(aead.seal(0x0807_0605_0403_0201, &aad, &mut buf), tag);
+        assert_eq!(buf, hex(sealed));
+        assert_eq!(aead.open(0x0807_0605_0403_0201, &aad, &mut buf, &tag), Ok(()));
+        assert_eq!(buf, text.as_bytes());
+    }
 }
 
 #[test]
@@ -280,8 +281,14 @@ fn xchacha20_poly1305_of_the_draft() {
 
 #[test]
 fn one_flipped_bit_anywhere_is_forged_and_leaves_the_text() {
-    // R04 R08: key, counter, associated data, text and tag are all covered.
-    let (aead, aad) = (Aead::new(&Secret::new([7; 32])), [1, 2, 3]);
+    let key = Secret::new([7; 32]);
+    flip_every_bit(&Aead::new(&key));
+    flip_every_bit(&Aead::plain(&key));
+}
+
+/// R04 R08: key, counter, associated data, text and tag are all covered.
+fn flip_every_bit(aead: &Aead) {
+    let aad = [1, 2, 3];
     let mut sealed = [0x5a; 40];
     let tag = aead.seal(9, &aad, &mut sealed);
     for bit in 0..128 {

@@ -7,6 +7,7 @@
 mod bytes;
 mod lab;
 
+mod aead;
 mod cookie;
 mod device_script;
 mod device_wire;
@@ -23,6 +24,7 @@ mod hopbox_yaml;
 mod host_json;
 mod rpc_json;
 
+pub use aead::aead;
 pub use agent_http::agent_http;
 pub use cli_args::cli_args;
 pub use cookie::cookie;

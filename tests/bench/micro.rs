@@ -1,0 +1,186 @@
+//! What the steps of the protocol cost: a handshake, one data packet there and back, the replay
+//! window, the router. Part of `make bench`; alone: `cargo bench --bench micro`.
+//!
+//! Medians of short rounds, because the machine has other work too; compare within one run only.
+#![allow(dead_code)]
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Instant;
+
+use hopbox::wg::{
+    Arrival, Device, Endpoint, Entropy, HEADROOM, Inbound, Now, Outbound, PeerUpdate, Sink,
+    TAILROOM, Time, Wall, public_key,
+};
+
+/// The window and the router, which the library keeps to itself.
+#[path = "../../src/wg"]
+mod wg {
+    mod consts;
+    pub mod peer {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct PeerId(pub u32);
+    }
+    pub mod replay;
+    pub mod router;
+}
+
+const ROUNDS: usize = 101;
+
+/// No secret here is worth one.
+struct Noise(u64);
+
+impl Entropy for Noise {
+    fn fill(&mut self, out: &mut [u8]) {
+        for byte in out {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
+            *byte = (self.0 >> 56) as u8;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Wire(Vec<Vec<u8>>);
+
+impl Sink for Wire {
+    fn to_wire(&mut self, _: &Endpoint, _: u8, datagram: &[u8]) {
+        self.0.push(datagram.to_vec());
+    }
+
+    fn to_tun(&mut self, _: &[u8]) {}
+}
+
+fn now(ns: u64) -> Now {
+    Now { boot: Time::from_nanos(ns), wall: Wall { secs: 1_700_000_000, nanos: 0 } }
+}
+
+fn at(n: u8) -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, n], 51820))
+}
+
+/// Device 1 or 2, which knows the other one.
+fn device(me: u8) -> Device {
+    let other = 3 - me;
+    let mut device = Device::new(Box::new(Noise(u64::from(me))));
+    let mut wire = Wire::default();
+    device.set_private_key(now(0), Some([me * 8; 32]), &mut wire);
+    let update = PeerUpdate {
+        public_key: public_key(&[other * 8; 32]),
+        endpoint: Some(at(other)),
+        allowed_ips: vec![(IpAddr::V4(Ipv4Addr::new(203, 0, 113, other)), 32, true)],
+        ..PeerUpdate::default()
+    };
+    device.update_peer(now(0), &update, &mut wire).expect("one peer");
+    device.start(now(0), &mut wire);
+    device
+}
+
+/// An IPv4 packet from device 1 to device 2, with room around it.
+fn packet(len: usize) -> Vec<u8> {
+    let mut buf = vec![0; HEADROOM + len + TAILROOM];
+    let p = &mut buf[HEADROOM..HEADROOM + len];
+    p[0] = 0x45;
+    p[2..4].copy_from_slice(&(len as u16).to_be_bytes());
+    p[8..10].copy_from_slice(&[64, 17]);
+    p[12..20].copy_from_slice(&[203, 0, 113, 1, 203, 0, 113, 2]);
+    buf
+}
+
+fn deliver(to: &mut Device, from: u8, datagram: &mut [u8], wire: &mut Wire) -> Inbound {
+    let arrival = Arrival { remote: at(from), local: None, ecn: 0 };
+    to.from_wire(now(1000), datagram, &arrival, wire)
+}
+
+/// Initiation, response and the first packet, until both ends have their keys.
+fn shake(a: &mut Device, b: &mut Device) {
+    let (mut from_a, mut from_b) = (Wire::default(), Wire::default());
+    let mut first = packet(64);
+    black_box(a.from_tun(now(1000), &mut first, 64, &mut from_a));
+    deliver(b, 1, &mut from_a.0[0], &mut from_b);
+    deliver(a, 2, &mut from_b.0[0], &mut from_a);
+    let data = from_a.0.get_mut(1).expect("the packet that waited for the handshake");
+    assert!(matches!(deliver(b, 1, data, &mut from_b), Inbound::Packet { .. }));
+}
+
+/// Medians over rounds of `times` calls each, in nanoseconds a call.
+fn median(name: &str, times: usize, mut round: impl FnMut() -> u128) {
+    let mut all: Vec<_> = (0..ROUNDS).map(|_| round()).collect();
+    all.sort_unstable();
+    println!("{name:34} {:>10.1} ns", all[ROUNDS / 2] as f64 / times as f64);
+}
+
+fn timed(work: impl FnOnce()) -> u128 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_nanos()
+}
+
+fn packets(len: usize) {
+    let (mut a, mut b) = (device(1), device(2));
+    shake(&mut a, &mut b);
+    let times = 200;
+    let mut sealed = vec![packet(len); times];
+    let (mut out, mut into) = (0, 0);
+    let mut halves = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        let mut wire = Wire::default();
+        for buf in &mut sealed {
+            buf.copy_from_slice(&packet(len));
+        }
+        halves[0].push(timed(|| {
+            for buf in &mut sealed {
+                out += usize::from(matches!(
+                    a.from_tun(now(1000), buf, len, &mut wire),
+                    Outbound::Send { .. }
+                ));
+            }
+        }));
+        let end = HEADROOM + len.next_multiple_of(16) + 16;
+        halves[1].push(timed(|| {
+            for buf in &mut sealed {
+                let got = deliver(&mut b, 1, &mut buf[..end], &mut wire);
+                into += usize::from(matches!(got, Inbound::Packet { .. }));
+            }
+        }));
+    }
+    assert_eq!((out, into), (ROUNDS * times, ROUNDS * times));
+    for (mut all, what) in halves.into_iter().zip(["from_tun", "from_wire"]) {
+        all.sort_unstable();
+        let ns = all[ROUNDS / 2] as f64 / times as f64;
+        println!("{:34} {ns:>10.1} ns", format!("{what}, {len} B"));
+    }
+}
+
+fn main() {
+    println!("medians of {ROUNDS} rounds; vector code: {}", hopbox::simd::status());
+    median("handshake, both ends", 1, || {
+        let (mut a, mut b) = (device(1), device(2));
+        timed(|| shake(&mut a, &mut b))
+    });
+    for len in [64, 256, 1420] {
+        packets(len);
+    }
+    let (mut window, mut counter) = (wg::replay::Window::default(), 0);
+    median("replay window, in order", 1000, || {
+        timed(|| {
+            for _ in 0..1000 {
+                assert!(window.accept(black_box(counter)));
+                counter += 1;
+            }
+        })
+    });
+    for peers in [1u32, 64, 4096] {
+        let mut router = wg::router::Router::default();
+        let address = |n: u32| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
+        for n in 0..peers {
+            assert!(router.insert(address(n), 32, wg::peer::PeerId(n)));
+        }
+        median(&format!("router, {peers} peers"), 1000, || {
+            timed(|| {
+                for n in 0..1000 {
+                    black_box(router.peer_for(black_box(address(n * 7 % peers))));
+                }
+            })
+        });
+    }
+}
