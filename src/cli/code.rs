@@ -9,6 +9,7 @@ use super::fail::{Code, Failure};
 use super::{Call, Command, Flag, Takes, choose};
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
+use crate::host::workspace;
 use crate::session::daemon;
 use crate::session::up::name_of;
 use crate::ssh::config::{self as ssh_config, Entry};
@@ -81,7 +82,8 @@ const EDITORS: [Editor; 4] = [
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let host = choose::host_beside(call, &paths)?;
-    let editor = editor(call)?;
+    let workspace = workspace::load(Path::new("."))?.unwrap_or_default();
+    let editor = editor(call.args.value("editor").or(workspace.editor_type.as_deref()))?;
     if daemon::facts(&paths, &host).is_none() {
         let why = "the editor reaches it through the tunnel";
         return Err(Failure::new(
@@ -93,7 +95,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     }
     let host = config::load(&paths, &host)?;
     let program = find(editor)?;
-    let path = path(call, &host)?;
+    let given = call.args.operands.first().or(workspace.editor_path.as_ref());
+    let path = path(given.map(String::as_str), &host)?;
     let written = write_block(call, &paths, &host)?;
     let words = words(editor, &name_of(&host), path.as_deref());
     // The answer on standard output is ours alone.
@@ -112,8 +115,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
-fn editor(call: &Call) -> Result<&'static Editor, Failure> {
-    let wanted = call.args.value("editor").unwrap_or("code");
+fn editor(wanted: Option<&str>) -> Result<&'static Editor, Failure> {
+    let wanted = wanted.unwrap_or("code");
     let known = |editor: &&Editor| editor.program == wanted || editor.others.contains(&wanted);
     EDITORS.iter().find(known).ok_or_else(|| {
         let names: Vec<&str> = EDITORS.iter().map(|editor| editor.program).collect();
@@ -149,9 +152,9 @@ fn installed(editor: &Editor) -> Option<PathBuf> {
 }
 
 /// The directory on the host; `None` leaves it to the editor.
-fn path(call: &Call, host: &HostConfig) -> Result<Option<String>, Failure> {
+fn path(given: Option<&str>, host: &HostConfig) -> Result<Option<String>, Failure> {
     let home = host.ssh.as_ref().and_then(|ssh| ssh.home.as_deref());
-    let Some(given) = call.args.operands.first() else {
+    let Some(given) = given else {
         return Ok(home.map(str::to_owned));
     };
     if given.contains(char::is_control) {
@@ -163,7 +166,7 @@ fn path(call: &Call, host: &HostConfig) -> Result<Option<String>, Failure> {
     }
     let below_home = given.strip_prefix("~/").unwrap_or(if given == "~" { "" } else { given });
     match home {
-        _ if given.starts_with('/') => Ok(Some(given.clone())),
+        _ if given.starts_with('/') => Ok(Some(given.to_owned())),
         Some(home) => Ok(Some(Path::new(home).join(below_home).display().to_string())),
         None => {
             let why = format!("your home on {} is not known", host.name);

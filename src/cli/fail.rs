@@ -2,6 +2,7 @@
 
 use crate::host::{HostError, Kind as FileKind};
 use crate::session::{Kind as SessionKind, Trouble};
+use crate::ssh::fail::{SshError, Trouble as SshTrouble};
 
 /// Exit codes. Scripts rely on them: changing one is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,29 @@ pub enum Code {
 }
 
 impl Code {
+    const ALL: [Code; 15] = [
+        Code::Done,
+        Code::Failed,
+        Code::Usage,
+        Code::No,
+        Code::NotFound,
+        Code::Helper,
+        Code::Unreachable,
+        Code::Timeout,
+        Code::Busy,
+        Code::Remote,
+        Code::Declined,
+        Code::Partial,
+        Code::Input,
+        Code::NotStarted,
+        Code::Interrupted,
+    ];
+
+    /// What a word of another program's JSON means; one that we do not know is a failure.
+    pub fn from_word(word: &str) -> Code {
+        Code::ALL.into_iter().find(|code| code.word() == word).unwrap_or(Code::Failed)
+    }
+
     /// The word for it in JSON.
     pub fn word(self) -> &'static str {
         match self {
@@ -88,6 +112,19 @@ impl From<HostError> for Failure {
             FileKind::NotFound => Code::NotFound,
             FileKind::Exists => Code::Busy,
             FileKind::Io => Code::Failed,
+        };
+        Failure { what: error.what, why: error.why, next: error.next, code }
+    }
+}
+
+impl From<SshError> for Failure {
+    fn from(error: SshError) -> Failure {
+        let code = match error.trouble {
+            SshTrouble::Program => Code::Failed,
+            SshTrouble::KeyUnknown => Code::Input,
+            SshTrouble::KeyChanged => Code::Busy,
+            SshTrouble::Denied | SshTrouble::Unreachable => Code::Unreachable,
+            SshTrouble::Slow => Code::Timeout,
         };
         Failure { what: error.what, why: error.why, next: error.next, code }
     }

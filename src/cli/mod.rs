@@ -14,6 +14,7 @@ mod host;
 pub mod out;
 pub mod progress;
 pub mod selftest;
+mod setup;
 mod show;
 mod status;
 mod up;
@@ -122,6 +123,7 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
 
 /// Every command, in the order of the help. Each stands in the file that runs it.
 pub const COMMANDS: &[Command] = &[
+    setup::COMMAND,
     up::COMMAND,
     down::COMMAND,
     status::COMMAND,

@@ -138,6 +138,11 @@ impl Out {
         self.screen.end(result);
     }
 
+    /// How far the step is that was begun, such as `40 %`.
+    pub fn detail(&mut self, text: &str) {
+        self.screen.detail(text);
+    }
+
     /// Before a child process uses the terminal, and after.
     pub fn hold(&mut self) {
         self.screen.hold();

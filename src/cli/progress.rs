@@ -45,6 +45,8 @@ struct State {
 /// The step under way.
 struct Open {
     text: String,
+    /// Follows the text while the step is open.
+    detail: String,
     since: Instant,
     /// When the drawing thread acts next.
     next: Instant,
@@ -90,7 +92,8 @@ impl Screen {
         if !state.live {
             state.print(&text);
         }
-        state.open = Some(Open { text, since, next: since + wait, held: false });
+        state.open =
+            Some(Open { text, detail: String::new(), since, next: since + wait, held: false });
         drop(state);
         self.shared.changed.notify_all();
         if self.drawer.is_none() {
@@ -107,6 +110,13 @@ impl Screen {
         let time = took(open.since.elapsed());
         let (colon, on, off) = if state.live { (" ", DIM, PLAIN) } else { (":", "", "") };
         state.print(&format!("{}{colon} {result}  {on}{time}{off}", open.text));
+    }
+
+    /// How far the open step is, such as `40 %`; shown when it is next drawn.
+    pub fn detail(&self, text: &str) {
+        if let Some(open) = &mut self.shared.lock().open {
+            open.detail = format!(": {text}");
+        }
     }
 
     /// Draws nothing more for the open step: a child process is about to use the terminal.
@@ -172,11 +182,12 @@ impl State {
             return;
         }
         if !self.live {
-            let text = format!("{}: for {time} now", open.text);
+            let text = format!("{}{}: for {time} now", open.text, open.detail);
             return self.print(&text);
         }
         // Without line wrap a line that is too long is cut, so that one return wipes all of it.
-        write(&format!("\r\x1b[?7l{}  {DIM}{time}{PLAIN}\x1b[K\x1b[?7h", open.text));
+        let text = format!("{}{}", open.text, open.detail);
+        write(&format!("\r\x1b[?7l{text}  {DIM}{time}{PLAIN}\x1b[K\x1b[?7h"));
         self.drawn = true;
     }
 

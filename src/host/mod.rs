@@ -6,6 +6,7 @@
 pub mod atomic;
 pub mod config;
 pub mod keys;
+pub mod numbers;
 pub mod paths;
 pub mod workspace;
 pub mod yaml;

@@ -8,6 +8,7 @@
 
 pub mod control;
 pub mod daemon;
+pub mod identity;
 pub mod layers;
 pub mod monitor;
 pub mod report;

@@ -7,5 +7,6 @@
 pub mod block;
 pub mod config;
 pub mod fail;
+pub mod freight;
 pub mod keys;
 pub mod run;

@@ -1,6 +1,6 @@
 //! One connection of ssh(1), and commands and files through it.
 //!
-//! The first ssh is the master: it asks whatever it has to ask at the terminal, and lives as long as
+//! The first ssh is the master: it asks what it has to ask at the terminal, and lives as long as
 //! this process. The commands are further ssh processes over its socket; they never ask and never
 //! connect by themselves. Secrets travel on standard input and output, never in arguments.
 //!

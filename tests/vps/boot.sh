@@ -15,7 +15,7 @@ rm -rf etc/systemd/system/*.wants etc/systemd/system/*.requires etc/ssh/ssh_host
     var/lib/hopbox* var/log/hopbox var/log/journal
 : >etc/machine-id
 echo "$name" >etc/hostname
-printf '127.0.0.1 localhost\n' >etc/hosts
+printf '127.0.0.1 localhost %s\n' "$name" >etc/hosts
 printf 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n' >etc/environment
 for unit in getty.target remote-fs.target systemd-resolved.service systemd-networkd.service \
     systemd-networkd.socket systemd-timesyncd.service; do

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::lab::{self, LAB};
 
 pub const PASSWORD: &str = "correct-horse";
-const BOOT_LIMIT: Duration = Duration::from_secs(60);
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// No single command takes longer, whatever the machine is busy with.
 const COMMAND_LIMIT_S: &str = "100";
@@ -51,13 +51,12 @@ impl Machine {
     }
 
     fn is_ready(&mut self) -> bool {
-        if self.leader == 0 {
-            let children = format!("/proc/{0}/task/{0}/children", self.nspawn.id());
-            let named = std::fs::read_to_string(children).unwrap_or_default();
-            let leader = named.split_whitespace().find_map(|pid| pid.parse().ok());
-            let booted = leader.filter(|_| self.nspawn_runs());
-            self.leader = booted.unwrap_or(0);
-        }
+        // Looked up anew each time: the container's first process has a short-lived parent that
+        // is the child of systemd-nspawn for a moment.
+        let children = format!("/proc/{0}/task/{0}/children", self.nspawn.id());
+        let named = std::fs::read_to_string(children).unwrap_or_default();
+        let leader = named.split_whitespace().find_map(|pid| pid.parse().ok());
+        self.leader = leader.filter(|_| self.nspawn_runs()).unwrap_or(0);
         // 0016 is port 22, 0A a listener.
         let probe = "systemctl is-system-running | grep -Eq 'running|degraded' && \
                      grep -Eq ':0016 [0-9A-F:]+ 0A ' /proc/net/tcp";

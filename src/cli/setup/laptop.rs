@@ -1,0 +1,92 @@
+//! Step 3: this machine's own helper, and the name by which a server knows this machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+
+use super::super::Call;
+use super::super::fail::{Code, Failure};
+use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, install_command};
+
+const QUESTION: &str = "Hopbox needs to install a system helper for tunnel networking. This \
+                        requires sudo. Proceed?";
+/// Another helper socket, for tests and the self test.
+const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
+const JOINED: &str = "newgrp hopbox";
+
+/// Sees to it that a helper answers. True when this login lacks the helper's group, which the user
+/// has from the next login on.
+pub fn helper(call: &mut Call) -> Result<bool, Failure> {
+    call.out.begin("this machine's helper");
+    let error = match Helper::connect(&socket()) {
+        Ok(helper) => {
+            call.out.done(&format!("version {} is there", helper.version()));
+            return Ok(false);
+        }
+        Err(error) => error,
+    };
+    if error.remedy() == JOINED {
+        call.out.done("is there, for the group hopbox");
+        return Ok(true);
+    }
+    if !matches!(error, HelperError::Missing { .. } | HelperError::Refused { .. }) {
+        return Err(failed(&error));
+    }
+    call.out.hold();
+    let agreed = call.consent(QUESTION, &install_command());
+    agreed?;
+    call.out.hold();
+    let installed = install(call);
+    call.out.resume();
+    installed?;
+    match Helper::connect(&socket()) {
+        Ok(helper) => {
+            call.out.done(&format!("version {} installed", helper.version()));
+            Ok(false)
+        }
+        Err(error) if error.remedy() == JOINED => {
+            call.out.done("installed, for the group hopbox");
+            Ok(true)
+        }
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn socket() -> PathBuf {
+    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
+}
+
+fn failed(error: &HelperError) -> Failure {
+    let what = "this machine's helper cannot be used";
+    Failure::new(Code::Helper, what, error.to_string(), error.remedy())
+}
+
+/// `sudo hop-helper --install`; sudo asks at the terminal if it has to.
+fn install(call: &Call) -> Result<(), Failure> {
+    let failed = |why: String| {
+        Failure::new(Code::Helper, "the helper could not be installed", why, install_command())
+    };
+    let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let beside = own.parent().unwrap_or(Path::new("/"));
+    let places = [beside.join("hop-helper"), beside.join("../libexec/hopbox/hop-helper")];
+    let Some(program) = places.iter().find_map(|path| path.canonicalize().ok()) else {
+        return Err(failed("hop-helper is not beside hop, and not in libexec".to_owned()));
+    };
+    let mut process = Process::new("sudo");
+    if call.args.has("no-input") {
+        process.arg("-n");
+    }
+    process.arg(program).arg("--install");
+    // Standard output is for our own answer.
+    process.stdout(Stdio::from(std::io::stderr()));
+    let status = process.status().map_err(|error| failed(format!("sudo: {error}")))?;
+    if status.success() { Ok(()) } else { Err(failed(format!("it ended with {status}"))) }
+}
+
+/// This machine's name as a server's list of laptops shows it.
+pub fn label() -> String {
+    let out = Process::new("uname").arg("-n").stdin(Stdio::null()).output();
+    let name = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
+    let name: String = name.trim().chars().filter(plain).take(63).collect();
+    if name.is_empty() { "laptop".to_owned() } else { name }
+}

@@ -1,0 +1,110 @@
+//! Which programs a server gets, and where on this machine they are. Nothing is downloaded.
+
+use std::path::{Path, PathBuf};
+
+use super::super::Call;
+use super::super::fail::{Code, Failure};
+use crate::ssh::freight::Freight;
+
+/// Names the agent's program for tests and packagers; the helper is looked for beside it too.
+const VARIABLE: &str = "HOP_AGENT_BINARY";
+/// Beside the directory of `hop`, where `make install` puts programs.
+const LIBEXEC: &str = "../libexec/hopbox";
+const AGENTS: &str = "agents";
+/// Statically linked first: it runs on every distribution.
+const SYSTEMS: [&str; 2] = ["unknown-linux-musl", "unknown-linux-gnu"];
+
+/// The agent and the helper for a machine, in the words of `uname -m`.
+pub fn load(call: &Call, machine: &str) -> Result<[Freight; 2], Failure> {
+    let own = std::env::current_exe().ok();
+    let beside = own.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
+    let given = call.args.value("agent-dir").map(Path::new);
+    let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let dirs = dirs(given, variable.as_deref(), beside, machine);
+    let agent = match variable.filter(|_| given.is_none()) {
+        Some(path) => fit("hop-agent", &path, machine)?,
+        None => search("hop-agent", &dirs, machine)?,
+    };
+    Ok([agent, search("hop-helper", &dirs, machine)?])
+}
+
+/// Where to look, the first match wins.
+fn dirs(
+    given: Option<&Path>,
+    variable: Option<&Path>,
+    beside: &Path,
+    machine: &str,
+) -> Vec<PathBuf> {
+    let targets = SYSTEMS.map(|system| format!("{machine}-{system}"));
+    if let Some(given) = given {
+        let below = targets.iter().map(|target| given.join(target));
+        return below.chain([given.to_owned()]).collect();
+    }
+    let libexec = beside.join(LIBEXEC);
+    let mut dirs: Vec<PathBuf> =
+        variable.and_then(Path::parent).map(PathBuf::from).into_iter().collect();
+    dirs.extend(targets.iter().map(|target| libexec.join(AGENTS).join(target)));
+    // This machine's own programs, for a server of its kind.
+    if cfg!(target_os = "linux") && machine == std::env::consts::ARCH {
+        dirs.extend([libexec, beside.to_owned()]);
+    }
+    dirs
+}
+
+fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Freight, Failure> {
+    match dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file()) {
+        Some(path) => fit(name, &path, machine),
+        None => {
+            let target = format!("{machine}-{}", SYSTEMS[0]);
+            let places: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
+            let why = format!(
+                "looked in {}; build it in hopbox's source directory, then give --agent-dir \
+                 target/{target}/release",
+                places.join(", ")
+            );
+            let what = format!("there is no {name} for {machine} servers on this machine");
+            Err(Failure::new(Code::NotFound, what, why, format!("make build TARGET={target}")))
+        }
+    }
+}
+
+fn fit(name: &'static str, path: &Path, machine: &str) -> Result<Freight, Failure> {
+    let wrong = |why: String| {
+        let what = format!("{} cannot be sent", path.display());
+        Failure::new(Code::Usage, what, why, format!("file {}", path.display()))
+    };
+    let freight = Freight::load(name, path).map_err(|error| wrong(error.to_string()))?;
+    if freight.runs_on(machine) {
+        return Ok(freight);
+    }
+    Err(wrong(format!("it is no program for {machine}, which the server is")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_of_our_kind_gets_our_own_programs() {
+        let beside = Path::new("/opt/bin");
+        let other = dirs(None, None, beside, "riscv64");
+        assert!(other.iter().all(|dir| dir.to_string_lossy().contains("agents/riscv64-")));
+        let own = dirs(None, None, beside, std::env::consts::ARCH);
+        assert_eq!(own.contains(&beside.to_owned()), cfg!(target_os = "linux"));
+        let given = dirs(Some(Path::new("/x")), None, beside, "aarch64");
+        assert_eq!(given[0], Path::new("/x/aarch64-unknown-linux-musl"));
+        assert_eq!(given.last().unwrap(), Path::new("/x"));
+        let missing = search("hop-agent", &other, "riscv64").err().unwrap();
+        assert_eq!(missing.code, Code::NotFound);
+        assert!(missing.next.contains("TARGET=riscv64-"), "{}", missing.next);
+    }
+
+    #[test]
+    fn what_is_no_program_for_the_server_is_refused() {
+        let failure = fit("hop-agent", Path::new(file!()), "x86_64").err().unwrap();
+        assert_eq!(failure.code, Code::Usage);
+        let own = std::env::current_exe().unwrap();
+        let failure = fit("hop-agent", &own, "riscv64").err().unwrap();
+        assert!(failure.why.contains("riscv64"), "{}", failure.why);
+    }
+}

@@ -1,0 +1,171 @@
+//! What root does on the server: one script, run once, so that sudo asks at most once.
+//!
+//! It installs what was sent, tells the agent of this laptop, and starts it. The stages are told as
+//! they end, on a terminal among other words. Answers stay in the login's private directory until
+//! they are fetched.
+
+use std::io::Write;
+
+use crate::ssh::freight::DIR;
+
+/// Begins a line that the script says to us.
+const MARK: &str = "hopbox-stage:";
+
+/// The stages in their order, as the script names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    Helper,
+    Install,
+    Setup,
+    Start,
+}
+
+pub const STAGES: [(Stage, &str); 4] = [
+    (Stage::Helper, "helper"),
+    (Stage::Install, "install"),
+    (Stage::Setup, "setup"),
+    (Stage::Start, "start"),
+];
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        STAGES.iter().find(|(stage, _)| *stage == self).map_or("", |(_, name)| name)
+    }
+}
+
+/// $1 is the login. A helper or an agent that lies here was sent and is to be installed.
+const SCRIPT: &str = r#"
+umask 077
+cd "$(dirname "$0")" || exit 1
+say() { printf '\n@MARK@%s\n' "$*"; }
+stage() {
+    name=$1; shift
+    "$@" >$name.out 2>$name.err
+    status=$?
+    chown "$login" $name.out $name.err
+    if [ $status = 0 ]; then say done $name; else say failed $name $status; exit 1; fi
+}
+helper() { [ ! -f hop-helper ] || ./hop-helper --install; }
+install() { [ ! -f hop-agent ] || ./hop-agent install; }
+setup() { /usr/libexec/hopbox/hop-agent setup <request.json; }
+start() { /usr/libexec/hopbox/hop-agent start $restart; }
+login=$1 restart=
+[ ! -f hop-agent ] || restart=--restart
+say done begin
+stage helper helper
+stage install install
+stage setup setup
+stage start start
+"#;
+
+pub fn script() -> String {
+    SCRIPT.replace("@MARK@", MARK)
+}
+
+/// The command that runs the script, which was put into [`DIR`]. `sudo`: the words before it.
+pub fn command(sudo: &str, login: &str) -> String {
+    format!("{sudo} sh \"$HOME\"/{DIR}/root.sh {login}")
+}
+
+/// How a stage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The script runs: sudo let us.
+    Begun,
+    Done(Stage),
+    Failed(Stage),
+}
+
+/// Tells the script's lines from everything else, which goes to `aside` as it comes.
+pub struct Ear<'a> {
+    line: Vec<u8>,
+    /// How much of `line` was passed on already.
+    passed: usize,
+    aside: Option<&'a mut (dyn Write + Send)>,
+}
+
+impl<'a> Ear<'a> {
+    pub fn new(aside: Option<&'a mut (dyn Write + Send)>) -> Ear<'a> {
+        Ear { line: Vec::new(), passed: 0, aside }
+    }
+
+    pub fn hear(&mut self, bytes: &[u8], told: &mut dyn FnMut(Heard)) {
+        for byte in bytes {
+            // A line longer than any of ours is somebody else's.
+            if self.line.len() < 4096 || *byte == b'\n' {
+                self.line.push(*byte);
+            }
+            if *byte == b'\n' {
+                let line = std::mem::take(&mut self.line);
+                match heard(&line) {
+                    Some(heard) => told(heard),
+                    None if line.trim_ascii().is_empty() && self.passed == 0 => {}
+                    None => self.pass(&line),
+                }
+                self.passed = 0;
+            }
+        }
+        // A prompt has no end of line: what cannot become a line of ours is shown at once.
+        if !MARK.as_bytes().starts_with(&self.line) && !self.line.starts_with(MARK.as_bytes()) {
+            let line = std::mem::take(&mut self.line);
+            self.pass(&line);
+            self.passed = line.len();
+            self.line = line;
+        }
+    }
+
+    fn pass(&mut self, line: &[u8]) {
+        if let Some(aside) = &mut self.aside {
+            let new = line.get(self.passed..).unwrap_or_default();
+            let _ = aside.write_all(new).and_then(|()| aside.flush());
+        }
+    }
+}
+
+fn heard(line: &[u8]) -> Option<Heard> {
+    let text = std::str::from_utf8(line).ok()?.trim().strip_prefix(MARK)?;
+    let mut words = text.split(' ');
+    let (outcome, name) = (words.next()?, words.next()?);
+    if (outcome, name) == ("done", "begin") {
+        return Some(Heard::Begun);
+    }
+    let (stage, _) = STAGES.iter().find(|(_, known)| *known == name)?;
+    match outcome {
+        "done" => Some(Heard::Done(*stage)),
+        "failed" => Some(Heard::Failed(*stage)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_are_told_from_a_terminals_words() {
+        let stream = "[sudo] password for pat: \r\nSorry, try again.\r\n\nhopbox-stage:done begin\r\n\
+                      \nhopbox-stage:done helper\n\nhopbox-stage:failed install 1\nhop";
+        for size in [1, 2, 7, 1000] {
+            let (mut shown, mut stages) = (Vec::new(), Vec::new());
+            let mut ear = Ear::new(Some(&mut shown));
+            for piece in stream.as_bytes().chunks(size) {
+                ear.hear(piece, &mut |heard| stages.push(heard));
+            }
+            let expected =
+                [Heard::Begun, Heard::Done(Stage::Helper), Heard::Failed(Stage::Install)];
+            assert_eq!(stages, expected, "{size}");
+            let shown = String::from_utf8(shown).unwrap();
+            assert_eq!(shown, "[sudo] password for pat: \r\nSorry, try again.\r\n", "{size}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_shown_before_its_line_ends() {
+        let mut shown = Vec::new();
+        let mut ear = Ear::new(Some(&mut shown));
+        ear.hear(b"[sudo] pass", &mut |_| {});
+        ear.hear(b"word: ", &mut |_| {});
+        drop(ear);
+        assert_eq!(shown, b"[sudo] password: ");
+    }
+}

@@ -1,0 +1,187 @@
+//! What a server is: asked with one script, before anything is changed there.
+
+use std::collections::BTreeMap;
+
+use super::super::fail::{Code, Failure};
+use crate::ssh::freight::DIR;
+use crate::ssh::keys;
+
+/// Needed for both programs, the ones before them, and a log.
+const DISK_KB: u64 = 64 * 1024;
+
+/// Facts as `name=value` lines. Read from standard input by sh, so that it does not matter which
+/// shell the login has; what that shell prints by itself comes before the first line.
+pub const SCRIPT: &str = r#"
+LC_ALL=C; export LC_ALL
+echo hopbox-survey=1
+fact() { printf '%s=%s\n' "$1" "$2"; }
+fact machine "$(uname -m)"
+fact system "$(uname -s)"
+fact kernel "$(uname -r)"
+fact user "$(id -un)"
+fact home "$HOME"
+[ -d /run/systemd/system ] && fact systemd yes
+[ -c /dev/net/tun ] && fact tun yes
+command -v b2sum >/dev/null && fact b2sum yes
+fact disk_kb "$(df -Pk /usr | awk 'NR == 2 { print $4 }')"
+fact home_kb "$(df -Pk "$HOME" | awk 'NR == 2 { print $4 }')"
+if [ "$(id -u)" = 0 ]; then fact sudo root
+elif ! command -v sudo >/dev/null; then fact sudo none
+elif sudo -n true 2>/dev/null; then fact sudo free
+else fact sudo asks; fi
+sum() { [ -f "$2" ] && fact "$1" "$(b2sum <"$2" | cut -c1-128)"; }
+systemctl is-enabled hop-helper.socket >/dev/null 2>&1 &&
+    sum helper /usr/libexec/hopbox/hop-helper
+sum agent /usr/libexec/hopbox/hop-agent
+sum sent_helper "$HOME/@DIR@/hop-helper"
+sum sent_agent "$HOME/@DIR@/hop-agent"
+fact sshd_port "${SSH_CONNECTION##* }"
+for tool in ufw firewall-cmd; do command -v $tool >/dev/null && fact firewall $tool; done
+for key in /etc/ssh/ssh_host_*_key.pub; do [ -r "$key" ] && fact "key $key" "$(cat "$key")"; done
+fact end yes
+"#;
+
+/// How root's part can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sudo {
+    /// The login is root.
+    Root,
+    /// Without a password.
+    Free,
+    /// It asks for a password.
+    Asks,
+    /// There is no sudo.
+    None,
+}
+
+/// The server's answers.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    facts: BTreeMap<String, String>,
+    pub sudo: Sudo,
+    /// Its ssh host keys.
+    pub keys: Vec<String>,
+}
+
+pub fn script() -> String {
+    SCRIPT.replace("@DIR@", DIR)
+}
+
+impl Survey {
+    /// `None` when the answer is not whole.
+    pub fn parse(text: &str) -> Option<Survey> {
+        let (_, text) = text.split_once("hopbox-survey=1\n")?;
+        let facts: BTreeMap<String, String> = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        facts.get("end")?;
+        let sudo = match facts.get("sudo")?.as_str() {
+            "root" => Sudo::Root,
+            "free" => Sudo::Free,
+            "asks" => Sudo::Asks,
+            _ => Sudo::None,
+        };
+        let keys = facts.iter().filter(|(name, _)| name.starts_with("key "));
+        let keys = keys.filter_map(|(_, key)| keys::parse(key)).collect();
+        Some(Survey { facts, sudo, keys })
+    }
+
+    /// A fact; empty where the server has nothing to say.
+    pub fn get(&self, name: &str) -> &str {
+        self.facts.get(name).map_or("", String::as_str)
+    }
+
+    /// The machine as our targets name it.
+    pub fn machine(&self) -> &str {
+        match self.get("machine") {
+            "arm64" => "aarch64",
+            "amd64" => "x86_64",
+            other => other,
+        }
+    }
+
+    pub fn sshd_port(&self) -> u16 {
+        self.get("sshd_port").parse().unwrap_or(22)
+    }
+
+    /// What stands in the way, the first of it. `ssh` is the connection by hand.
+    pub fn check(&self, address: &str, ssh: &str) -> Result<(), Failure> {
+        let no = |why: String, next: String| {
+            Err(Failure::new(Code::Failed, format!("{address} cannot be set up"), why, next))
+        };
+        if self.get("system") != "Linux" {
+            let why = format!("it runs {}, and a server must run Linux", self.get("system"));
+            return no(why, format!("{ssh} uname -a"));
+        }
+        if self.get("systemd") != "yes" {
+            let why = "it is not run by systemd, which is to start the agent".to_owned();
+            return no(why, format!("{ssh} ps -p 1"));
+        }
+        if self.get("tun") != "yes" {
+            let why = "it has no /dev/net/tun, which a tunnel is made with".to_owned();
+            return no(why, format!("{ssh} sudo modprobe tun"));
+        }
+        if self.get("b2sum") != "yes" {
+            let why = "it has no b2sum (GNU coreutils), which checks what is sent".to_owned();
+            return no(why, format!("{ssh} sudo apt-get install coreutils"));
+        }
+        if self.sudo == Sudo::None {
+            let why = format!("{} is not root there, and there is no sudo", self.get("user"));
+            return no(why, format!("hop setup -u root -a {address}"));
+        }
+        for (fact, place) in [("disk_kb", "/usr"), ("home_kb", "your home")] {
+            let free: u64 = self.get(fact).parse().unwrap_or(DISK_KB);
+            if free < DISK_KB {
+                let (free, need) = (free / 1024, DISK_KB / 1024);
+                let why = format!("{place} has {free} MB free there, and {need} MB are needed");
+                return no(why, format!("{ssh} df -h"));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "welcome=home\nhopbox-survey=1\nmachine=x86_64\nsystem=Linux\nkernel=6.1.0\n\
+        user=dev\nhome=/home/dev\nsystemd=yes\ntun=yes\nb2sum=yes\n\
+        disk_kb=1000000\nhome_kb=1000000\n\
+        sudo=free\nsshd_port=2222\n\
+        key /etc/ssh/ssh_host_ed25519_key.pub=ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA== root@vps\n\
+        key /etc/ssh/ssh_host_x_key.pub=nonsense\nend=yes\n";
+
+    #[test]
+    fn an_answer_is_read_past_a_shells_own_words() {
+        let survey = Survey::parse(GOOD).unwrap();
+        assert_eq!(
+            (survey.sudo, survey.machine(), survey.sshd_port()),
+            (Sudo::Free, "x86_64", 2222)
+        );
+        assert_eq!(survey.keys, ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="]);
+        assert_eq!(survey.get("welcome"), "");
+        survey.check("a", "ssh a").unwrap();
+        assert!(Survey::parse("").is_none());
+        assert!(Survey::parse(GOOD.trim_end_matches("end=yes\n")).is_none(), "cut off");
+    }
+
+    #[test]
+    fn every_obstacle_is_named() {
+        for (from, to, said) in [
+            ("system=Linux", "system=FreeBSD", "runs FreeBSD"),
+            ("systemd=yes", "systemd=", "systemd"),
+            ("tun=yes", "x=y", "/dev/net/tun"),
+            ("b2sum=yes", "x=y", "b2sum"),
+            ("sudo=free", "sudo=none", "no sudo"),
+            ("disk_kb=1000000", "disk_kb=1000", "/usr has 0 MB"),
+            ("home_kb=1000000", "home_kb=2048", "your home has 2 MB"),
+        ] {
+            let failure = Survey::parse(&GOOD.replace(from, to)).unwrap().check("a", "ssh a");
+            let failure = failure.err().unwrap_or_else(|| panic!("{to} accepted"));
+            assert!(failure.why.contains(said), "{to}: {}", failure.why);
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The laptop's own key for a host: made once, never replaced, never leaving this machine.
+
+use crate::host::keys;
+use crate::host::paths::Paths;
+use crate::host::{HostError, Kind};
+use crate::tunnel;
+
+/// The public half of the host's key; the key is made if there is none. One that cannot be read is
+/// an error that names its file.
+pub fn public_key(paths: &Paths, host: &str) -> Result<[u8; keys::KEY_BYTES], HostError> {
+    let path = paths.key_file(host);
+    let key = match keys::load(&path) {
+        Err(error) if error.kind == Kind::NotFound => {
+            paths.ensure_config()?;
+            let key = tunnel::generate_key().map_err(|e| HostError::io("make", &path, &e))?;
+            keys::store_new(&path, &key)?;
+            key
+        }
+        other => other?,
+    };
+    Ok(tunnel::public_key(&key))
+}

@@ -1,0 +1,109 @@
+//! Programs on their way to a server: a file, its hash, its journey, and the hash after arrival.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use blake2::{Blake2b512, Digest};
+
+use super::fail::SshError;
+use super::run::{Connection, Done, Feed};
+
+/// Below the login's home directory; only that user can enter it.
+pub const DIR: &str = ".hopbox-setup";
+/// A slow line has this long for each program.
+const SEND_LIMIT: Duration = Duration::from_secs(1800);
+/// Where an ELF file names its machine, and the numbers of those we build for.
+const ELF_MACHINE: std::ops::Range<usize> = 18..20;
+const MACHINES: [(&str, [u8; 2]); 2] = [("x86_64", [0x3e, 0]), ("aarch64", [0xb7, 0])];
+
+/// A program to be sent.
+pub struct Freight {
+    /// Its name at its destination.
+    pub name: &'static str,
+    pub path: PathBuf,
+    file: File,
+    pub bytes: u64,
+    /// BLAKE2b in hexadecimal, as b2sum(1) prints it.
+    pub hash: String,
+    machine: [u8; 2],
+}
+
+impl Freight {
+    pub fn load(name: &'static str, path: &Path) -> io::Result<Freight> {
+        let mut file = File::open(path)?;
+        let mut hash = Blake2b512::new();
+        let mut head = Vec::new();
+        let mut piece = vec![0; 256 * 1024];
+        let mut bytes = 0;
+        loop {
+            let count = file.read(&mut piece)?;
+            let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else { break };
+            if head.is_empty() {
+                head = read.iter().take(64).copied().collect();
+            }
+            hash.update(read);
+            bytes += count as u64;
+        }
+        let machine = head.get(ELF_MACHINE).filter(|_| head.starts_with(b"\x7fELF"));
+        let machine = machine.and_then(|two| two.try_into().ok()).unwrap_or_default();
+        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Freight { name, path: path.to_owned(), file, bytes, hash, machine })
+    }
+
+    /// Whether it is a program for that machine, in the words of `uname -m`.
+    pub fn runs_on(&self, machine: &str) -> bool {
+        MACHINES.iter().any(|(name, number)| *name == machine && *number == self.machine)
+    }
+
+    /// Sends it into [`DIR`] under its name. `told` hears the bytes under way.
+    /// `Err(Ok(done))`: the other side could not keep it, or keeps something else.
+    pub fn send(
+        &mut self,
+        connection: &Connection,
+        told: &mut dyn FnMut(u64),
+    ) -> Result<(), Result<Done, SshError>> {
+        self.file.rewind().map_err(|error| Err(SshError::program(&error)))?;
+        let name = self.name;
+        let script = format!(
+            "sh -c 'umask 077; mkdir -p {DIR} && cd {DIR} && cat > {name}.part && \
+             chmod 700 {name}.part && b2sum < {name}.part'"
+        );
+        let feed = Feed::File(&self.file, told);
+        let mut done = connection.stream(&script, feed, &mut |_| {}, SEND_LIMIT).map_err(Err)?;
+        if !done.status.success() {
+            return Err(Ok(done));
+        }
+        if !done.text().split_whitespace().any(|word| word == self.hash) {
+            done.stderr = b"what arrived is not what was sent".to_vec();
+            return Err(Ok(done));
+        }
+        let script = format!("sh -c 'cd {DIR} && mv {name}.part {name}'");
+        let done = connection.run(&script, b"", Duration::from_secs(30)).map_err(Err)?;
+        if done.status.success() { Ok(()) } else { Err(Ok(done)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_known_by_hash_and_machine() {
+        let own = std::env::current_exe().unwrap();
+        let freight = Freight::load("self", &own).unwrap();
+        assert_eq!(freight.bytes, own.metadata().unwrap().len());
+        assert_eq!(freight.runs_on(std::env::consts::ARCH), cfg!(target_os = "linux"));
+        assert!(!freight.runs_on("riscv64"));
+
+        let path = std::env::temp_dir().join(format!("hopbox-freight-{}", std::process::id()));
+        std::fs::write(&path, b"abc").unwrap();
+        let text = Freight::load("text", &path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        // RFC 7693, appendix A.
+        assert!(text.hash.starts_with("ba80a53f981c4d0d6a2797b69f12f6e9"), "{}", text.hash);
+        assert_eq!(text.hash.len(), 128);
+        assert!(!text.runs_on("x86_64") && !text.runs_on("aarch64"));
+    }
+}

@@ -1,0 +1,78 @@
+//! A laptop and a server on one cable, with hop installed on the laptop as `make install` does it.
+
+use std::path::{Path, PathBuf};
+
+use super::lab;
+use super::machine::{Machine, Said};
+
+pub const VPS: &str = "198.51.100.2";
+/// Its known hosts are the user's affair: here a first key is accepted, as by somebody who looked.
+const FIRST: &str = "Host 198.51.100.* 203.0.113.*\n  StrictHostKeyChecking accept-new\n";
+
+pub struct Site {
+    pub laptop: Machine,
+    pub vps: Machine,
+}
+
+impl Site {
+    pub fn boot() -> Site {
+        let [laptop, vps] = Machine::boot(["laptop", "vps"]);
+        laptop.cable("198.51.100.1/24", &vps, "198.51.100.2/24");
+        equip(&laptop);
+        Site { laptop, vps }
+    }
+
+    /// `hop` as the laptop's user dev.
+    pub fn hop(&self, line: &str) -> Said {
+        self.laptop.sh_as("dev", &format!("hop {line}"))
+    }
+
+    /// The same, which must succeed; what it answered.
+    pub fn hop_ok(&self, line: &str) -> String {
+        let said = self.hop(line);
+        assert_eq!(said.code, 0, "hop {line}: {said}");
+        said.out
+    }
+
+    /// The laptop's helper is there, and dev may use it: what a setup before this one left.
+    pub fn with_helper(self) -> Site {
+        allow(&self.laptop);
+        self
+    }
+}
+
+/// A helper that dev may use without a new login.
+pub fn allow(laptop: &Machine) {
+    let install = "/usr/local/libexec/hopbox/hop-helper --install";
+    laptop.ok(&format!(
+        "mkdir -p /etc/hopbox && echo '{{\"allow_uids\":[2001]}}' \
+        >/etc/hopbox/helper.json && {install} && chmod 666 /run/hopbox/helper.sock"
+    ));
+}
+
+/// hop, its helper, and the programs for servers.
+pub fn equip(laptop: &Machine) {
+    let hop = Path::new(env!("CARGO_BIN_EXE_hop"));
+    let agent = Path::new(env!("CARGO_BIN_EXE_hop-agent"));
+    laptop.install(hop, "/usr/local/bin/hop");
+    laptop.install(&helper(), "/usr/local/libexec/hopbox/hop-helper");
+    laptop.install(agent, "/usr/local/libexec/hopbox/hop-agent");
+    for user in ["dev", "pat", "guest"] {
+        let file = laptop.path(&format!("/home/{user}/.ssh/config"));
+        std::fs::write(&file, FIRST).unwrap();
+        laptop.ok(&format!("chown {user}:{user} /home/{user}/.ssh/config"));
+    }
+}
+
+fn helper() -> PathBuf {
+    let helper = Path::new(env!("CARGO_BIN_EXE_hop")).with_file_name("hop-helper");
+    assert!(helper.is_file(), "{} is missing: cargo build -p hop-helper", helper.display());
+    helper
+}
+
+/// What is on a machine of ours: everything in the overlay that is not the system's own noise.
+pub fn changed(machine: &Machine) -> Vec<String> {
+    let upper = Path::new(lab::LAB).join(machine.name).join("upper");
+    let script = format!("cd {} && find . -type f -o -type c -o -type l | sort", upper.display());
+    lab::sh(&script).lines().map(|line| line.trim_start_matches('.').to_owned()).collect()
+}
