@@ -144,6 +144,18 @@ impl Helper {
         self.call("tun.configure", args).map(|_| ())
     }
 
+    /// The same with a route to the whole network of the peer, 24 bits of prefix or more.
+    pub fn configure_net(
+        &mut self,
+        lease: &str,
+        local: Ipv4Addr,
+        peer: Ipv4Addr,
+        prefix: u8,
+    ) -> Result<(), HelperError> {
+        let args = json!({"lease_id": lease, "local_ip": local, "peer_ip": peer, "prefix": prefix});
+        self.call("tun.configure", args).map(|_| ())
+    }
+
     /// Makes a lease of an earlier connection, and its names, this connection's own.
     pub fn attach(&mut self, lease: &str) -> Result<(), HelperError> {
         self.call("tun.attach", json!({"lease_id": lease})).map(|_| ())

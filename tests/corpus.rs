@@ -8,9 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-// Files of hopbox that are compiled here as they are look for these at the root.
-use hopbox::{host, rpc};
-
 #[path = "fuzz/src/targets/mod.rs"]
 mod targets;
 

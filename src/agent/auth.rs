@@ -3,9 +3,9 @@
 
 use std::net::Ipv4Addr;
 
-use subtle::ConstantTimeEq;
-
+use super::hub::Caller;
 use super::request::{Head, Refusal};
+use super::rpc::Desk;
 use crate::host::check_name;
 use crate::rpc::code;
 
@@ -29,18 +29,16 @@ pub fn not_a_page(head: &Head, local_ip: Ipv4Addr) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Refuses requests without the token. Takes the same time whatever part of it is right.
-pub fn has_token(head: &Head, token: &str) -> Result<(), Refusal> {
+/// Who asks, by the token; refuses requests without one.
+pub fn caller(head: &Head, desk: &dyn Desk, from: Ipv4Addr) -> Result<Caller, Refusal> {
     let given = head.only("authorization")?.and_then(|value| {
         let (scheme, given) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(given.trim_start_matches(' '))
     });
-    let right = given.is_some_and(|given| given.as_bytes().ct_eq(token.as_bytes()).into());
-    if right {
-        return Ok(());
-    }
-    let why = "the Authorization field must be Bearer and this host's token";
-    Err(Refusal::of(401, code::UNAUTHORIZED, why).with("WWW-Authenticate", "Bearer"))
+    given.and_then(|token| desk.caller(token, from)).ok_or_else(|| {
+        let why = "the Authorization field must be Bearer and this laptop's token";
+        Refusal::of(401, code::UNAUTHORIZED, why).with("WWW-Authenticate", "Bearer")
+    })
 }
 
 /// The tunnel address or `<label>.hop`, with or without a port.

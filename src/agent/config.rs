@@ -1,25 +1,36 @@
-//! The agent's file, `agent.json`, and its private key beside it. Strict, as the laptop's files.
+//! The agent's file, `agent.json`, and its private keys beside it. Strict, as the laptop's files.
+//!
+//! Version 2 gives each laptop a token of its own, and names the public key of ours that it knows.
+//! Version 1, with one token and one key for all, is read, and written as version 2.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{Failure, USAGE};
 use crate::host::config::{key, token, unicast};
 use crate::host::keys::{self, KEY_BYTES, Secret};
-use crate::host::{HostError, atomic};
+use crate::host::{HostError, Kind, atomic};
 use crate::rpc::read::{Fields, ReadError};
 use crate::tunnel::{self, PeerConfig};
 
-const SCHEMA: u32 = 1;
-const LISTEN_PORT: u16 = 51820;
-const STATE_DIR: &str = "/var/lib/hopbox-agent";
-const KEY_FILE: &str = "agent.key";
-/// Laptops of one VPS; the tunnel holds no more peers (`wg::consts`).
-const PEERS: usize = 64;
+const SCHEMA: u32 = 2;
+pub const LISTEN_PORT: u16 = 51820;
+pub const STATE_DIR: &str = "/var/lib/hopbox-agent";
+pub const KEY_FILE: &str = "agent.key";
+/// The key before the last rotation, which laptops that were not there may still know.
+pub const OLD_KEY_FILE: &str = "agent.key.bak";
+/// The key of a rotation that no laptop has confirmed yet.
+pub const NEW_KEY_FILE: &str = "agent.key.new";
+/// Laptops of one VPS.
+pub const PEERS: usize = 64;
+/// All of them are in one /24 with the agent.
+pub const PREFIX: u8 = 24;
 
-/// Everything the agent is told. Holds the token and keys, so it has no `Debug`.
+/// Everything the agent is told. Holds tokens and keys, so it has no `Debug`.
+#[derive(Clone)]
 pub struct AgentConfig {
     /// `None`: `wg0` if that is free, else a name of the helper's choice.
     pub interface: Option<String>,
@@ -27,70 +38,154 @@ pub struct AgentConfig {
     pub listen_port: u16,
     pub mtu: u16,
     pub api_port: u16,
-    pub token: Zeroizing<String>,
     /// For what outlives a restart.
     pub state_dir: PathBuf,
-    first: Peer,
-    others: Vec<Peer>,
-    private_key: Secret,
+    pub peers: Vec<Peer>,
+    /// What is in `agent.key`, and whichever of the other key files there are.
+    pub keys: Keys,
 }
 
-struct Peer {
-    public_key: [u8; KEY_BYTES],
-    preshared_key: Option<Secret>,
-    address: Ipv4Addr,
+/// One laptop.
+#[derive(Clone)]
+pub struct Peer {
+    pub name: String,
+    pub public_key: [u8; KEY_BYTES],
+    pub preshared_key: Option<Secret>,
+    pub address: Ipv4Addr,
+    pub token: Zeroizing<String>,
+    /// Our public key, as this laptop knows it.
+    pub agent_key: [u8; KEY_BYTES],
+    /// The peer that this one takes the place of once it has been heard: a rotation under way.
+    pub replaces: Option<[u8; KEY_BYTES]>,
 }
 
-/// Reads the file and the key beside it.
+/// Our key pairs, the current one first.
+#[derive(Clone)]
+pub struct Keys(Vec<(Secret, [u8; KEY_BYTES])>);
+
+impl Keys {
+    pub fn new(current: Secret) -> Keys {
+        let mut keys = Keys(Vec::with_capacity(3));
+        keys.push(current);
+        keys
+    }
+
+    pub fn push(&mut self, private: Secret) {
+        let public = tunnel::public_key(&private);
+        if !self.has(&public) {
+            self.0.push((private, public));
+        }
+    }
+
+    /// The public key of what is in `agent.key`.
+    pub fn current(&self) -> [u8; KEY_BYTES] {
+        self.0.first().map(|(_, public)| *public).unwrap_or_default()
+    }
+
+    fn has(&self, public: &[u8; KEY_BYTES]) -> bool {
+        self.0.iter().any(|(_, known)| known == public)
+    }
+}
+
+/// Reads the file and the keys beside it.
 pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     let text = atomic::read_private(path).map_err(refuse)?;
-    let private_key = keys::load(&path.with_file_name(KEY_FILE)).map_err(refuse)?;
-    parse(&text, private_key).map_err(|error| {
+    let invalid = |error: ReadError| {
         let what = format!("{} is not valid", path.display());
         Failure::new(USAGE, &what, error.to_string(), &format!("sudoedit {}", path.display()))
-    })
+    };
+    let mut keys = Keys::new(keys::load(&path.with_file_name(KEY_FILE)).map_err(refuse)?);
+    let (current, mut others) = (keys.current(), Vec::new());
+    for name in [NEW_KEY_FILE, OLD_KEY_FILE] {
+        match keys::load(&path.with_file_name(name)) {
+            Ok(key) => keys.push(key),
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => others.push(error),
+        }
+    }
+    let mut config = parse(&text, current).map_err(invalid)?;
+    // A damaged key matters if a laptop still needs it.
+    if let Some(lost) = config.peers.iter().find(|peer| !keys.has(&peer.agent_key)) {
+        return Err(match others.pop() {
+            Some(error) => refuse(error),
+            None => {
+                let what = format!("no key file has the key that {} knows", lost.name);
+                let why = format!("{} names a key that is gone", path.display());
+                let next = format!("sudo hop-agent peers remove {}", lost.name);
+                Failure::new(USAGE, &what, why, &next)
+            }
+        });
+    }
+    let used = |public: &[u8; KEY_BYTES]| config.peers.iter().any(|p| p.agent_key == *public);
+    keys.0.retain(|(_, public)| *public == current || used(public));
+    config.keys = keys;
+    Ok(config)
 }
 
-fn refuse(error: HostError) -> Failure {
+pub fn refuse(error: HostError) -> Failure {
     Failure::new(USAGE, &error.what, error.why, &error.next)
 }
 
-fn parse(text: &str, private_key: Secret) -> Result<AgentConfig, ReadError> {
+fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError> {
     let mut fields = Fields::parse(text)?;
-    fields.int::<u32>("version", SCHEMA..=SCHEMA)?;
+    let version = fields.int::<u32>("version", 1..=SCHEMA)?;
+    let shared = if version == 1 { Some(fields.meant("token", token)?) } else { None };
     let mut peers = Vec::new();
     for peer in fields.objects("peers", PEERS)? {
-        peers.push(parse_peer(peer)?);
+        peers.push(parse_peer(peer, shared.as_ref(), current)?);
     }
-    let mut peers = peers.into_iter();
-    let first = peers.next().ok_or_else(|| fields.error("peers", "must have an entry"))?;
+    if version == 1 && peers.is_empty() {
+        return Err(fields.error("peers", "must have an entry"));
+    }
     let config = AgentConfig {
         interface: fields.opt_meant("interface", interface)?,
         address: fields.meant("address", unicast)?,
         listen_port: fields.opt_int("listen_port", 1..=65535)?.unwrap_or(LISTEN_PORT),
         mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(crate::host::config::MTU),
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
-        token: fields.meant("token", token)?,
         state_dir: fields.opt_meant("state_dir", directory)?.unwrap_or(STATE_DIR.into()),
-        first,
-        others: peers.collect(),
-        private_key,
+        peers,
+        keys: Keys(Vec::new()),
     };
     config.check(&fields)?;
     fields.finish()?;
     Ok(config)
 }
 
-fn parse_peer(mut fields: Fields) -> Result<Peer, ReadError> {
-    // For people who read the file; nothing here uses it.
-    fields.opt_string("name")?;
+/// `shared` is the token of version 1, where laptops had none of their own.
+fn parse_peer(
+    mut fields: Fields,
+    shared: Option<&Zeroizing<String>>,
+    current: [u8; KEY_BYTES],
+) -> Result<Peer, ReadError> {
+    let public = |text: &str| key(text).map(|key| *key);
+    let address = fields.meant("address", unicast)?;
     let peer = Peer {
-        public_key: fields.meant("public_key", |text| key(text).map(|key| *key))?,
+        name: fields.opt_meant("name", label)?.unwrap_or_else(|| address.to_string()),
+        public_key: fields.meant("public_key", public)?,
         preshared_key: fields.opt_meant("preshared_key", key)?,
-        address: fields.meant("address", unicast)?,
+        address,
+        token: match shared {
+            Some(token) => token.clone(),
+            None => fields.meant("token", token)?,
+        },
+        agent_key: match shared {
+            Some(_) => current,
+            None => fields.meant("agent_key", public)?,
+        },
+        replaces: if shared.is_some() { None } else { fields.opt_meant("replaces", public)? },
     };
     fields.finish()?;
     Ok(peer)
+}
+
+/// What a laptop is called, for people.
+pub fn label(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=63).contains(&text.len()) && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("must have 1 to 63 letters, digits, dots, hyphens or underscores".to_owned())
 }
 
 fn directory(text: &str) -> Result<PathBuf, String> {
@@ -110,113 +205,109 @@ fn interface(text: &str) -> Result<String, String> {
 }
 
 impl AgentConfig {
-    /// The peer whose address the interface is given a route to.
-    pub fn first_peer(&self) -> Ipv4Addr {
-        self.first.address
+    /// A host of the network that is not us: the helper is told a route through it.
+    pub fn some_peer(&self) -> Ipv4Addr {
+        let [a, b, c, d] = self.address.octets();
+        Ipv4Addr::new(a, b, c, if d == 1 { 2 } else { 1 })
     }
 
     pub fn tunnel(&self) -> tunnel::Config {
-        let peers = self.peers().map(|peer| PeerConfig {
-            public_key: peer.public_key,
-            preshared_key: peer.preshared_key.as_ref().map(|key| **key),
-            endpoint: None,
-            allowed_ips: vec![(peer.address.into(), 32)],
-            persistent_keepalive: 0,
-        });
-        let (private_key, listen_port) = (*self.private_key, self.listen_port);
-        let stamps = Some(self.state_dir.join("agent.stamp"));
-        tunnel::Config { private_key, listen_port, peers: peers.collect(), stamps }
+        let mut keys = self.keys.0.iter().map(|(private, _)| **private);
+        tunnel::Config {
+            private_key: keys.next().unwrap_or_default(),
+            other_private_keys: keys.collect(),
+            listen_port: self.listen_port,
+            peers: self.peers.iter().map(|peer| self.in_tunnel(peer)).collect(),
+            stamps: Some(self.state_dir.join("agent.stamp")),
+        }
     }
 
-    fn peers(&self) -> impl Iterator<Item = &Peer> {
-        std::iter::once(&self.first).chain(&self.others)
+    /// A peer as the tunnel is told. One that is to replace another has no address before it has
+    /// been heard: an address belongs to one peer.
+    pub fn in_tunnel(&self, peer: &Peer) -> PeerConfig {
+        let waits = peer.replaces.is_some_and(|old| self.peer(&old).is_some());
+        PeerConfig {
+            public_key: peer.public_key,
+            preshared_key: peer.preshared_key.as_ref().map(|key| **key),
+            own_public_key: Some(peer.agent_key),
+            endpoint: None,
+            allowed_ips: if waits { Vec::new() } else { vec![(peer.address.into(), 32)] },
+            persistent_keepalive: 0,
+        }
+    }
+
+    pub fn peer(&self, public: &[u8; KEY_BYTES]) -> Option<&Peer> {
+        self.peers.iter().find(|peer| peer.public_key == *public)
     }
 
     /// Addresses and keys must differ: WireGuard would silently take them from the earlier peer.
     fn check(&self, fields: &Fields) -> Result<(), ReadError> {
-        for (place, peer) in self.peers().enumerate() {
+        let net = |ip: Ipv4Addr| u32::from(ip) >> (32 - u32::from(PREFIX));
+        for (place, peer) in self.peers.iter().enumerate() {
             let at = format!("peers[{place}]");
             if peer.address == self.address {
                 return Err(fields.error(&format!("{at}.address"), "is the agent's own address"));
             }
-            for earlier in self.peers().take(place) {
-                if earlier.address == peer.address {
-                    return Err(fields.error(&format!("{at}.address"), "belongs to another peer"));
-                }
+            if net(peer.address) != net(self.address) {
+                let why = format!("must be in the agent's own /{PREFIX}");
+                return Err(fields.error(&format!("{at}.address"), why));
+            }
+            for earlier in self.peers.iter().take(place) {
                 if earlier.public_key == peer.public_key {
                     return Err(fields.error(&format!("{at}.public_key"), "occurs twice"));
+                }
+                let follows = peer.replaces == Some(earlier.public_key);
+                if earlier.address == peer.address && !follows {
+                    return Err(fields.error(&format!("{at}.address"), "belongs to another peer"));
                 }
             }
         }
         Ok(())
     }
+
+    /// The text of the file, in the newest form. Holds secrets.
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let peers: Vec<Value> = self.peers.iter().map(Peer::to_json).collect();
+        let mut value = json!({
+            "version": SCHEMA,
+            "address": self.address.to_string(),
+            "listen_port": self.listen_port,
+            "mtu": self.mtu,
+            "api_port": self.api_port,
+            "peers": peers,
+        });
+        if let Value::Object(fields) = &mut value {
+            if let Some(interface) = &self.interface {
+                fields.insert("interface".to_owned(), json!(interface));
+            }
+            if self.state_dir != Path::new(STATE_DIR) {
+                fields.insert("state_dir".to_owned(), json!(self.state_dir.display().to_string()));
+            }
+        }
+        Zeroizing::new(format!("{value:#}\n"))
+    }
+}
+
+impl Peer {
+    fn to_json(&self) -> Value {
+        let mut fields = Map::new();
+        let mut put = |key: &str, text: &str| {
+            fields.insert(key.to_owned(), Value::String(text.to_owned()));
+        };
+        put("name", &self.name);
+        put("public_key", &keys::encode(&self.public_key));
+        put("address", &self.address.to_string());
+        put("token", &self.token);
+        put("agent_key", &keys::encode(&self.agent_key));
+        if let Some(key) = &self.preshared_key {
+            put("preshared_key", &keys::encode(key));
+        }
+        if let Some(old) = &self.replaces {
+            put("replaces", &keys::encode(old));
+        }
+        Value::Object(fields)
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::{Value, json};
-
-    const A: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
-    const B: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-
-    fn sample() -> Value {
-        json!({
-            "version": 1, "address": "10.10.0.2", "token": "t".repeat(64),
-            "peers": [{"name": "laptop", "public_key": A, "address": "10.10.0.1"}],
-        })
-    }
-
-    fn read(value: &Value) -> Result<AgentConfig, ReadError> {
-        parse(&value.to_string(), Zeroizing::new([7; 32]))
-    }
-
-    #[test]
-    fn defaults_and_several_peers() {
-        let mut value = sample();
-        let second = json!({"public_key": B, "preshared_key": A, "address": "10.10.0.3"});
-        value["peers"].as_array_mut().unwrap().push(second);
-        let config = read(&value).unwrap();
-        assert_eq!((config.listen_port, config.mtu, config.api_port), (51820, 1420, 4200));
-        assert_eq!(config.interface, None);
-        assert_eq!(config.first_peer(), Ipv4Addr::new(10, 10, 0, 1));
-        assert_eq!(config.tunnel().peers.len(), 2);
-    }
-
-    #[test]
-    fn every_fault_names_its_key() {
-        let second = |peer: Value| {
-            let mut peers = sample()["peers"].clone();
-            peers.as_array_mut().unwrap().push(peer);
-            peers
-        };
-        let table = [
-            ("version", json!(2), "version"),
-            ("peers", json!([]), "peers"),
-            (
-                "peers",
-                second(json!({"public_key": A, "address": "10.10.0.3"})),
-                "peers[1].public_key",
-            ),
-            ("peers", second(json!({"public_key": B, "address": "10.10.0.1"})), "peers[1].address"),
-            ("peers", second(json!({"public_key": B, "address": "10.10.0.2"})), "peers[1].address"),
-            (
-                "peers",
-                second(json!({"public_key": B, "x": 1, "address": "10.10.0.4"})),
-                "peers[1].x",
-            ),
-            ("interface", json!("eth0"), "interface"),
-            ("interface", json!("wg00"), "interface"),
-            ("address", json!("0.0.0.0"), "address"),
-            ("listen_port", json!(0), "listen_port"),
-            ("token", json!("short"), "token"),
-            ("extra", json!(1), "extra"),
-        ];
-        for (field, value, expected) in table {
-            let mut file = sample();
-            file[field] = value.clone();
-            let error = read(&file).err().unwrap_or_else(|| panic!("{field} {value} accepted"));
-            assert_eq!(error.key, expected, "{field} {value}: {error}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 //! a closed connection, and nothing else changes.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,10 +13,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::request::{Head, Refusal};
-use super::{auth, health, rpc};
+use super::rpc::{self, Desk};
+use super::{auth, health};
 use crate::rpc::{HEAD_BYTES, code};
 
 pub const CONNECTIONS: usize = 16;
@@ -28,21 +28,22 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: usize = 2 * 1024 * 1024;
 
-/// What requests are answered from. Holds the token, so it has no `Debug`.
+/// What requests are answered from.
 pub struct Api {
     local_ip: Ipv4Addr,
-    token: Zeroizing<String>,
+    desk: Arc<dyn Desk>,
 }
 
 impl Api {
-    pub fn new(local_ip: Ipv4Addr, token: &str) -> Api {
-        Api { local_ip, token: Zeroizing::new(token.to_owned()) }
+    pub fn new(local_ip: Ipv4Addr, desk: Arc<dyn Desk>) -> Api {
+        Api { local_ip, desk }
     }
 
     /// The answer to a request whose body is read by `body`, once it is known to be wanted.
     fn respond(
         &self,
         head: &Head,
+        from: Ipv4Addr,
         body: impl FnOnce(usize) -> Result<String, Refusal>,
     ) -> Result<Value, Refusal> {
         auth::not_a_page(head, self.local_ip)?;
@@ -50,11 +51,12 @@ impl Api {
             ("/health", "GET") => Ok(health::health(self.local_ip)),
             ("/health", _) => Err(wrong_method("GET")),
             ("/rpc", "POST") => {
-                auth::has_token(head, &self.token)?;
+                let caller = auth::caller(head, &*self.desk, from)?;
                 let length = head.body_length()?.ok_or_else(|| {
                     Refusal::of(411, code::LENGTH_REQUIRED, "the Content-Length field is missing")
                 })?;
-                Ok(json!({"result": rpc::call(&body(length)?)?}))
+                let result = rpc::call(&*self.desk, caller, &body(length)?)?;
+                Ok(json!({"result": result}))
             }
             ("/rpc", _) => Err(wrong_method("POST")),
             _ => Err(Refusal::of(404, code::NOT_FOUND, "there is /health and /rpc")),
@@ -128,11 +130,12 @@ fn attend(stream: &TcpStream, api: &Api) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(WRITE_LIMIT))?;
     stream.set_nodelay(true)?;
+    let IpAddr::V4(from) = stream.peer_addr()?.ip() else { return Ok(()) };
     let mut input = Input { stream, bytes: Vec::new() };
     let outcome = match input.head() {
         // Nothing was asked.
         Ok(None) => return Ok(()),
-        Ok(Some(head)) => api.respond(&head, |length| input.body(&head, length)),
+        Ok(Some(head)) => api.respond(&head, from, |length| input.body(&head, length)),
         Err(refusal) => Err(refusal),
     };
     let answer = match &outcome {

@@ -1,59 +1,69 @@
 //! The VPS's side: the other end of the tunnel and the HTTP API on its address.
 //!
-//! Reading order: this file (command line, start and end) → `config` → `http` (connections) →
-//! `request` (bytes → request) → `auth` (who may ask) → `rpc` (method table) → `health`.
-//! Runs without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
+//! Reading order: this file (command line) → `config` (the files), `store` (their changes) →
+//! `serve` (start, waiting, end) → `hub` (tunnel and laptops) → `http` (connections) → `request`
+//! (bytes → request) → `auth` (who may ask) → `rpc` (method table), `health`, `control` (the local
+//! socket) → `setup`, `choose`, `place`, `local` (what root and the user run by hand or over SSH).
+//! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
 
-mod auth;
+pub mod auth;
+mod choose;
 pub mod config;
+mod control;
 mod health;
 pub mod http;
-mod request;
-mod rpc;
+pub mod hub;
+mod local;
+mod place;
+pub mod request;
+pub mod rpc;
+mod serve;
+mod setup;
+pub mod store;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
+use serde_json::{Value, json};
 
-use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, Lease};
+use crate::host::HostError;
 use crate::rpc::VERSION;
-use crate::sys::poll::{self, Interest};
-use crate::sys::proc;
-use crate::sys::signal::{Kind as Signal, Signals};
-use crate::tunnel::{self, Stopped, TunDevice, Tunnel};
-use config::AgentConfig;
-use http::{Api, Server};
 
 const CONFIG_FILE: &str = "/etc/hopbox/agent.json";
-/// The interface's name where the configuration gives none and nobody else has it.
-const INTERFACE: &str = "wg0";
-const LABEL: &str = "agent";
-/// Another helper socket, for tests and the self test.
-const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
-/// How often the helper's connection is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
 hop-agent is the VPS's end of a hopbox tunnel.
 
 usage: hop-agent <command>
 
-  serve [--config FILE]   run in the foreground (FILE: /etc/hopbox/agent.json)
-  version                 show the version
+  serve [--config FILE]     run in the foreground (FILE: /etc/hopbox/agent.json)
+  status [--json]           what the running agent is doing; exit 3 if it does not run
+  preflight                 what setup would find and choose here
+  install                   as root: put this program in its place
+  setup                     as root: keys, configuration and unit; request on standard input
+  start [--restart]         as root: enable and start the unit, wait until it serves
+  rollback                  as root: the program before the last install, and restart
+  peers list                the laptops
+  peers remove <NAME|KEY>   lock a laptop out
+  rotate                    new keys for a laptop; request on standard input
+  uninstall [--purge]       as root: stop and remove it; --purge: its keys and state, too
+  version                   show the version
+
+All but serve, version and status without --json answer with one JSON object on standard output.
 ";
 
-const DONE: u8 = 0;
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-const HELPER: u8 = 5;
+pub(crate) const DONE: u8 = 0;
+pub(crate) const FAILED: u8 = 1;
+pub(crate) const USAGE: u8 = 2;
+pub(crate) const NO: u8 = 3;
+pub(crate) const NOT_FOUND: u8 = 4;
+pub(crate) const HELPER: u8 = 5;
+pub(crate) const BUSY: u8 = 8;
 
 /// What failed, why, the command that fixes it, and the exit code.
+#[derive(Debug)]
 pub struct Failure {
     what: String,
     why: String,
@@ -65,182 +75,171 @@ impl Failure {
     fn new(code: u8, what: &str, why: impl Into<String>, next: &str) -> Failure {
         Failure { what: what.to_owned(), why: why.into(), next: next.to_owned(), code }
     }
+
+    pub fn no_laptop(which: &str, names: &[&str]) -> Failure {
+        let why = match names {
+            [] => "there is none".to_owned(),
+            _ => format!("there are: {}", names.join(", ")),
+        };
+        Failure::new(NOT_FOUND, &format!("no laptop {which:?}"), why, "hop host peers")
+    }
+
+    fn from_host(code: u8, error: HostError) -> Failure {
+        Failure { what: error.what, why: error.why, next: error.next, code }
+    }
+
+    fn io(act: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
+        Failure::from_host(FAILED, HostError::io(act, path, error))
+    }
+
+    fn to_json(&self) -> Value {
+        let code = match self.code {
+            USAGE => "usage",
+            NO => "no",
+            NOT_FOUND => "not_found",
+            HELPER => "helper",
+            BUSY => "busy",
+            _ => "failed",
+        };
+        let Failure { what, why, next, .. } = self;
+        json!({"error": {"code": code, "what": what, "why": why, "fix": next}})
+    }
 }
 
 /// Runs one command line (without the program's name) and returns the exit code.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
-    let outcome = match parse(line) {
-        Ok(Asked::Help) => print(HELP),
-        Ok(Asked::Version) => print(&format!("hop-agent {VERSION}\n")),
-        Ok(Asked::Serve(config)) => serve(&config),
-        Err(failure) => Err(failure),
+    let asked = match parse(line) {
+        Ok(asked) => asked,
+        Err(failure) => return tell(&failure),
     };
-    match outcome {
-        Ok(()) => DONE,
-        Err(Failure { what, why, next, code }) => {
-            log(&format!("error: {what}\n  {why}\nfix: {next}"));
-            code
+    let answered = match &asked.verb[..] {
+        "help" => return print(HELP),
+        "version" => return print(&format!("hop-agent {VERSION}\n")),
+        "serve" => {
+            return match serve::serve(&asked.config) {
+                Ok(()) => DONE,
+                Err(failure) => tell(&failure),
+            };
+        }
+        "status" => return local::status(&asked.config, asked.json),
+        "preflight" => setup::preflight(&asked.config),
+        "install" => place::install(),
+        "setup" => setup::setup(&asked.config),
+        "start" => local::start(&asked.config, asked.restart),
+        "rollback" => local::rollback(&asked.config),
+        "peers list" => local::peers(&asked.config),
+        "peers remove" => local::remove(&asked.config, &asked.operand),
+        "rotate" => local::rotate(&asked.config),
+        _ => place::uninstall(&asked.config, asked.purge),
+    };
+    match answered {
+        Ok(answer) => print(&format!("{answer}\n")),
+        Err(failure) => {
+            print(&format!("{}\n", failure.to_json()));
+            tell(&failure)
         }
     }
 }
 
-enum Asked {
-    Help,
-    Version,
-    Serve(PathBuf),
+struct Asked {
+    verb: String,
+    config: PathBuf,
+    operand: String,
+    json: bool,
+    restart: bool,
+    purge: bool,
 }
+
+const VERBS: [&str; 13] = [
+    "help",
+    "version",
+    "serve",
+    "status",
+    "preflight",
+    "install",
+    "setup",
+    "start",
+    "rollback",
+    "peers list",
+    "peers remove",
+    "rotate",
+    "uninstall",
+];
 
 fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     let bad =
         |why: String| Failure::new(USAGE, "the command line is not valid", why, "hop-agent --help");
     let mut parser = Parser::from_args(line);
-    let mut config = None;
-    let mut verb = None;
+    let mut words: Vec<String> = Vec::new();
+    let (config, operand) = (PathBuf::from(CONFIG_FILE), String::new());
+    let verb = "help".to_owned();
+    let mut asked = Asked { verb, config, operand, json: false, restart: false, purge: false };
+    let mut flags: Vec<(&str, &[&str])> = Vec::new();
     while let Some(arg) = parser.next().map_err(|error| bad(error.to_string()))? {
         match arg {
-            Arg::Short('h') | Arg::Long("help") => return Ok(Asked::Help),
-            Arg::Short('V') | Arg::Long("version") => return Ok(Asked::Version),
-            Arg::Long("config") if verb.as_deref() == Some("serve") => {
-                config = Some(parser.value().map_err(|error| bad(error.to_string()))?);
+            Arg::Short('h') | Arg::Long("help") => {
+                return Ok(Asked { verb: "help".into(), ..asked });
             }
-            Arg::Value(word) if verb.is_none() => verb = Some(word.to_string_lossy().into_owned()),
+            Arg::Short('V') | Arg::Long("version") => {
+                return Ok(Asked { verb: "version".into(), ..asked });
+            }
+            Arg::Long("config") => {
+                asked.config = parser.value().map_err(|error| bad(error.to_string()))?.into();
+                // Where files are found is settled for what runs as root over SSH.
+                flags.push((
+                    "--config",
+                    &["serve", "status", "setup", "peers list", "peers remove", "rotate"],
+                ));
+            }
+            Arg::Long("json") => {
+                asked.json = true;
+                flags.push(("--json", &["status"]));
+            }
+            Arg::Long("restart") => {
+                asked.restart = true;
+                flags.push(("--restart", &["start"]));
+            }
+            Arg::Long("purge") => {
+                asked.purge = true;
+                flags.push(("--purge", &["uninstall"]));
+            }
+            Arg::Value(word) if words.len() < 3 => words.push(word.to_string_lossy().into_owned()),
             other => return Err(bad(other.unexpected().to_string())),
         }
     }
-    match verb.as_deref() {
-        None | Some("help") => Ok(Asked::Help),
-        Some("version") => Ok(Asked::Version),
-        Some("serve") => Ok(Asked::Serve(config.map_or_else(|| CONFIG_FILE.into(), PathBuf::from))),
-        Some(other) => Err(bad(format!("no command {other:?}"))),
+    let mut words = words.into_iter();
+    asked.verb = words.next().unwrap_or_else(|| "help".to_owned());
+    if asked.verb == "peers" {
+        asked.verb += &format!(" {}", words.next().unwrap_or_default());
+    }
+    if !VERBS.contains(&asked.verb.as_str()) {
+        return Err(bad(format!("no command {:?}", asked.verb)));
+    }
+    if asked.verb == "peers remove" {
+        asked.operand = words.next().ok_or_else(|| bad("which laptop?".to_owned()))?;
+    }
+    if let Some(more) = words.next() {
+        return Err(bad(format!("unexpected argument {more:?}")));
+    }
+    match flags.iter().find(|(_, verbs)| !verbs.contains(&asked.verb.as_str())) {
+        Some((flag, _)) => Err(bad(format!("{} has no {flag}", asked.verb))),
+        None => Ok(asked),
     }
 }
 
-fn print(text: &str) -> Result<(), Failure> {
+fn print(text: &str) -> u8 {
     // A reader that closed its end has seen what it wanted.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(())
+    DONE
+}
+
+fn tell(failure: &Failure) -> u8 {
+    let Failure { what, why, next, code } = failure;
+    log(&format!("error: {what}\n  {why}\nfix: {next}"));
+    *code
 }
 
 /// One line for whoever keeps the log; systemd adds the time.
 fn log(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// Start-up order, then serving until a signal or the end of the tunnel, then all of it undone.
-fn serve(config_file: &Path) -> Result<(), Failure> {
-    proc::set_umask(0o077);
-    let config = config::load(config_file)?;
-    // A core dump or a debugger of the same user would reveal the private key (R99).
-    if let Err(error) = proc::keep_memory_private() {
-        log(&format!("memory is not private: {error}"));
-    }
-    let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
-        .map_err(|error| failed("cannot listen for signals", &error))?;
-    let mut helper = Helper::connect(&helper_socket()).map_err(|error| refused(&error))?;
-    let lease = create_device(&mut helper, &config)?;
-    let id = lease.id.clone();
-    // From here on the lease is given back whatever happens; even without that, the helper takes
-    // it back when this process ends.
-    let outcome = with_device(&config, &mut helper, lease, &mut signals);
-    if let Err(error) = helper.cleanup(&id) {
-        log(&format!("the helper did not confirm the removal of the device: {error}"));
-    }
-    outcome
-}
-
-fn with_device(
-    config: &AgentConfig,
-    helper: &mut Helper,
-    lease: Lease,
-    signals: &mut Signals,
-) -> Result<(), Failure> {
-    let (id, interface) = (lease.id, lease.name.clone());
-    let device =
-        TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
-    let mut tunnel = tunnel::start(device, &config.tunnel())
-        .map_err(|error| failed("cannot start WireGuard", &error))?;
-    // The seam for several laptops: the helper routes one peer's address per lease. The first
-    // peer is the one; the others are known to WireGuard and wait for routes of their own.
-    let peer = config.first_peer();
-    helper.configure(&id, config.address, peer).map_err(|error| refused(&error))?;
-    let at = SocketAddr::from((config.address, config.api_port));
-    let listener =
-        TcpListener::bind(at).map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
-    let server = Server::new(listener, Arc::new(Api::new(config.address, &config.token)))
-        .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
-    let port = tunnel.listen_port();
-    log(&format!("hop-agent {VERSION}: {interface} {at}, WireGuard on UDP {port}"));
-    let outcome = attend(&server, &tunnel, helper, signals);
-    drop(server);
-    tunnel.stop();
-    outcome
-}
-
-/// Accepts connections until a signal (good) or the loss of tunnel or helper (a failure, so that
-/// systemd starts the agent again).
-fn attend(
-    server: &Server,
-    tunnel: &Tunnel,
-    helper: &Helper,
-    signals: &mut Signals,
-) -> Result<(), Failure> {
-    loop {
-        let fds = [
-            (signals.as_fd(), Interest::READ),
-            (server.as_fd(), Interest::READ),
-            (tunnel.end_fd(), Interest::READ),
-        ];
-        let mut ready = Vec::with_capacity(fds.len());
-        poll::wait(&fds, &mut ready, Some(LOOK_EVERY))
-            .map_err(|error| failed("cannot wait", &error))?;
-        if let Some(signal) = signals.take() {
-            log(&format!("ending on a signal ({signal:?})"));
-            return Ok(());
-        }
-        if let Some(stopped) = tunnel.ended() {
-            return Err(lost(&stopped));
-        }
-        if helper.closed() {
-            let what = "the helper is gone, and with it the tunnel device";
-            let next = "systemctl status hop-helper";
-            return Err(Failure::new(HELPER, what, "its connection was closed", next));
-        }
-        server.accept();
-    }
-}
-
-/// The configured name; else `wg0`; else, where that is taken, one the helper chooses.
-fn create_device(helper: &mut Helper, config: &AgentConfig) -> Result<Lease, Failure> {
-    let wanted = config.interface.as_deref().unwrap_or(INTERFACE);
-    let created = match helper.create_tun(Some(wanted), config.mtu, LABEL) {
-        Err(HelperError::Op { code, .. })
-            if code == "state_conflict" && config.interface.is_none() =>
-        {
-            helper.create_tun(None, config.mtu, LABEL)
-        }
-        other => other,
-    };
-    created.map_err(|error| refused(&error))
-}
-
-fn lost(stopped: &Stopped) -> Failure {
-    let why = match stopped {
-        Stopped::Asked => "it was stopped".to_owned(),
-        Stopped::DeviceGone => "its interface was removed".to_owned(),
-        Stopped::Failed(why) => why.clone(),
-    };
-    Failure::new(FAILED, "the tunnel ended", why, "systemctl restart hop-agent")
-}
-
-fn failed(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(FAILED, what, error.to_string(), "systemctl restart hop-agent")
-}
-
-fn refused(error: &HelperError) -> Failure {
-    let what = "the helper did not give a tunnel device";
-    Failure::new(HELPER, what, error.to_string(), &error.remedy())
-}
-
-fn helper_socket() -> PathBuf {
-    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from)
 }

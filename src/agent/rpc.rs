@@ -1,19 +1,49 @@
-//! The method table of `POST /rpc`: name → function. No logic of its own.
+//! The method table of `POST /rpc` and of the local socket: name → function. No logic of its own.
+
+use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value, json};
 
+use super::config::{self, Peer};
+use super::hub::Caller;
 use super::request::Refusal;
-use crate::rpc::read::Fields;
+use super::{BUSY, Failure, NOT_FOUND};
+use crate::host::config::key;
+use crate::host::keys::{self, KEY_BYTES};
+use crate::rpc::read::{Fields, ReadError};
 use crate::rpc::{VERSION, code, method};
 
-/// A method gets its parameters, all of which it must read, and gives a result.
-type Method = fn(Fields) -> Result<Value, Refusal>;
+/// What the methods act on.
+pub trait Desk: Send + Sync {
+    /// The laptop that has this token and may use it from this address.
+    fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller>;
+    fn status(&self) -> Value;
+    fn peers(&self) -> Vec<Value>;
+    fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure>;
+    fn remove(&self, which: &str) -> Result<Peer, Failure>;
+    fn rotate(&self, old: &[u8; KEY_BYTES], new: [u8; KEY_BYTES]) -> Result<Peer, Failure>;
+    fn reload(&self) -> Result<(), Failure>;
+}
 
-const METHODS: &[(&str, Method)] = &[(method::AGENT_VERSION, agent_version)];
+/// A method gets its parameters, all of which it must read, and gives a result.
+type Method = fn(&dyn Desk, Caller, Fields) -> Result<Value, Refusal>;
+
+const METHODS: &[(&str, Method)] = &[
+    (method::AGENT_VERSION, agent_version),
+    (method::AGENT_STATUS, agent_status),
+    (method::PEERS_LIST, peers_list),
+    (method::PEERS_ADD, peers_add),
+    (method::PEERS_REMOVE, peers_remove),
+    (method::KEYS_ROTATE, keys_rotate),
+    (RELOAD, reload),
+];
+
+/// On the local socket alone: the files have changed.
+pub const RELOAD: &str = "agent.reload";
 
 /// Runs the method a request's body names.
-pub fn call(body: &str) -> Result<Value, Refusal> {
-    let bad = |error: crate::rpc::read::ReadError| {
+pub fn call(desk: &dyn Desk, caller: Caller, body: &str) -> Result<Value, Refusal> {
+    let bad = |error: ReadError| {
         Refusal::of(400, code::BAD_REQUEST, format!("the body is no request: {error}"))
     };
     let mut fields = Fields::parse(body).map_err(bad)?;
@@ -25,14 +55,112 @@ pub fn call(body: &str) -> Result<Value, Refusal> {
         return Err(Refusal::of(200, code::UNKNOWN_METHOD, format!("no method {name:?}")));
     };
     let params = Fields::of(params, "params").map_err(bad_params)?;
-    method(params)
+    method(desk, caller, params)
 }
 
-fn bad_params(error: crate::rpc::read::ReadError) -> Refusal {
+fn bad_params(error: ReadError) -> Refusal {
     Refusal::of(200, code::BAD_PARAMS, error.to_string())
 }
 
-fn agent_version(params: Fields) -> Result<Value, Refusal> {
+fn failed(failure: Failure) -> Refusal {
+    let code = match failure.code {
+        NOT_FOUND => code::NO_SUCH_PEER,
+        BUSY => code::CONFLICT,
+        _ => code::FAILED,
+    };
+    Refusal::of(200, code, format!("{}: {}", failure.what, failure.why))
+}
+
+fn agent_version(_: &dyn Desk, _: Caller, params: Fields) -> Result<Value, Refusal> {
     params.finish().map_err(bad_params)?;
     Ok(json!({"version": VERSION}))
+}
+
+fn agent_status(desk: &dyn Desk, _: Caller, params: Fields) -> Result<Value, Refusal> {
+    params.finish().map_err(bad_params)?;
+    Ok(desk.status())
+}
+
+/// `you` is the caller's own public key.
+fn peers_list(desk: &dyn Desk, caller: Caller, params: Fields) -> Result<Value, Refusal> {
+    params.finish().map_err(bad_params)?;
+    let you = match caller {
+        Caller::Laptop(key) => Some(keys::encode(&key).to_string()),
+        Caller::Local => None,
+    };
+    Ok(json!({"peers": desk.peers(), "you": you}))
+}
+
+fn peers_add(desk: &dyn Desk, _: Caller, mut params: Fields) -> Result<Value, Refusal> {
+    let public_key = params.meant("public_key", public).map_err(bad_params)?;
+    let name = params.meant("name", config::label).map_err(bad_params)?;
+    params.finish().map_err(bad_params)?;
+    let (peer, created) = desk.add(public_key, &name).map_err(failed)?;
+    let mut answer = pair(&peer);
+    answer["created"] = json!(created);
+    Ok(answer)
+}
+
+fn peers_remove(desk: &dyn Desk, caller: Caller, mut params: Fields) -> Result<Value, Refusal> {
+    let which = params.string("peer").map_err(bad_params)?;
+    params.finish().map_err(bad_params)?;
+    if let Caller::Laptop(own) = caller {
+        let own = keys::encode(&own);
+        let itself = desk.peers().into_iter().any(|peer| {
+            peer["public_key"] == own.as_str()
+                && [&peer["name"], &peer["public_key"]]
+                    .iter()
+                    .any(|value| **value == which.as_str())
+        });
+        if itself {
+            // The answer could not reach it any more.
+            let why = "a laptop cannot remove itself over its own tunnel";
+            return Err(Refusal::of(200, code::CONFLICT, why));
+        }
+    }
+    let gone = desk.remove(&which).map_err(failed)?;
+    let key = keys::encode(&gone.public_key);
+    Ok(json!({"name": gone.name, "public_key": key.as_str(), "address": gone.address.to_string()}))
+}
+
+/// `old` may be left out by a laptop: it is its own.
+fn keys_rotate(desk: &dyn Desk, caller: Caller, mut params: Fields) -> Result<Value, Refusal> {
+    let new = params.meant("public_key", public).map_err(bad_params)?;
+    let old = params.opt_meant("old", public).map_err(bad_params)?;
+    params.finish().map_err(bad_params)?;
+    let old = match (caller, old) {
+        (Caller::Laptop(own), None) => own,
+        (Caller::Laptop(own), Some(old)) if own == old => own,
+        (Caller::Local, Some(old)) => old,
+        (Caller::Laptop(_), Some(_)) => {
+            return Err(Refusal::of(200, code::CONFLICT, "a laptop rotates its own keys only"));
+        }
+        (Caller::Local, None) => {
+            return Err(Refusal::of(200, code::BAD_PARAMS, "\"params.old\": is missing"));
+        }
+    };
+    desk.rotate(&old, new).map(|peer| pair(&peer)).map_err(failed)
+}
+
+fn reload(desk: &dyn Desk, caller: Caller, params: Fields) -> Result<Value, Refusal> {
+    params.finish().map_err(bad_params)?;
+    if caller != Caller::Local {
+        return Err(Refusal::of(200, code::UNKNOWN_METHOD, format!("no method {RELOAD:?}")));
+    }
+    desk.reload().map(|()| json!({})).map_err(failed)
+}
+
+/// What a laptop must know to use its pair. It goes through the tunnel, or over SSH.
+pub fn pair(peer: &Peer) -> Value {
+    json!({
+        "name": peer.name,
+        "agent_public_key": keys::encode(&peer.agent_key).as_str(),
+        "preshared_key": peer.preshared_key.as_ref().map(|key| keys::encode(key).to_string()),
+        "token": peer.token.as_str(),
+        "laptop_address": peer.address.to_string(),
+    })
+}
+
+fn public(text: &str) -> Result<[u8; KEY_BYTES], String> {
+    key(text).map(|key| *key)
 }

@@ -1,12 +1,15 @@
-//! `hop host ls`: the hosts and whether each is up.
+//! `hop host ls`, `default` and `rm`: the hosts of this laptop.
 
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
-use super::{Call, Command, Takes};
+use super::{Call, Command, Takes, choose};
 use crate::host::config::{self, HostConfig};
+use crate::host::paths::Paths;
+use crate::session::control;
 use crate::session::daemon;
 use crate::session::up::name_of;
+use crate::ssh::{config as ssh_config, keys};
 
 pub const LS: Command = Command {
     name: "host ls",
@@ -37,6 +40,84 @@ pub fn ls(call: &mut Call) -> Result<Code, Failure> {
         call.out.answer("host.ls", data, &table(&rows))?;
     }
     Ok(Code::Done)
+}
+
+pub const DEFAULT: Command = Command {
+    name: "host default",
+    summary: "show or choose the default host",
+    usage: "hop host default [host]",
+    details: "The default host is what commands act on when none is named. Exits 3 when none is\n\
+              chosen.",
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run: default,
+};
+
+fn default(call: &mut Call) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    if call.args.operands.is_empty() {
+        let chosen = config::default_host(&paths)?;
+        let text = chosen.clone().unwrap_or_else(|| "no default host".to_owned());
+        call.out.answer("host.default", json!({"host": chosen}), &text)?;
+        return Ok(if chosen.is_some() { Code::Done } else { Code::No });
+    }
+    let name = choose::host(call, &paths)?;
+    config::set_default_host(&paths, Some(&name))?;
+    call.out.answer(
+        "host.default",
+        json!({"host": name}),
+        &format!("{name} is the default host"),
+    )?;
+    Ok(Code::Done)
+}
+
+pub const RM: Command = Command {
+    name: "host rm",
+    summary: "forget a host on this laptop",
+    usage: "hop host rm <host>",
+    details: "Takes the host down and removes its file, key, log, pinned host keys and its part of\n\
+              ~/.ssh/config. The server is not touched: it still admits this laptop. To remove\n\
+              that too, use hop uninstall --remote -H <host> instead.",
+    flags: &[],
+    operands: (1, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run: rm,
+};
+
+fn rm(call: &mut Call) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    let name = choose::host(call, &paths)?;
+    let question = format!("Forget {name}, its key included?");
+    call.consent(&question, &format!("hop host rm {name}"))?;
+    let removed = forget(&paths, &name)?;
+    call.out.answer(
+        "host.rm",
+        json!({"host": name, "removed": removed}),
+        &format!("{name} is forgotten here; the server still admits this laptop"),
+    )?;
+    Ok(Code::Done)
+}
+
+/// Takes a host down and removes everything that this laptop has of it. Works for a host whose
+/// file cannot be read.
+pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
+    control::down(&paths.socket(name)).map_err(|error| {
+        let what = format!("the session of {name} did not end");
+        let next = format!("hop down {name}");
+        Failure::new(Code::Busy, what, error.to_string(), next)
+    })?;
+    if let Some(path) = ssh_config::default_path() {
+        ssh_config::remove(&path, Some(name))?;
+    }
+    keys::forget(&paths.known_hosts(), &keys::alias(name))?;
+    let is_default = config::default_host(paths).is_ok_and(|host| host.as_deref() == Some(name));
+    if is_default {
+        config::set_default_host(paths, None)?;
+    }
+    Ok(config::forget(paths, name)?)
 }
 
 type Row = (bool, bool, HostConfig);

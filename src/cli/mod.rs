@@ -12,11 +12,15 @@ pub mod fail;
 mod help;
 mod host;
 pub mod out;
+mod peers;
 pub mod progress;
+mod remote;
+mod rotate;
 pub mod selftest;
 mod setup;
 mod show;
 mod status;
+mod uninstall;
 mod up;
 mod version;
 mod wg;
@@ -129,6 +133,12 @@ pub const COMMANDS: &[Command] = &[
     status::COMMAND,
     code::COMMAND,
     host::LS,
+    host::DEFAULT,
+    host::RM,
+    peers::LIST,
+    peers::REVOKE,
+    rotate::COMMAND,
+    uninstall::COMMAND,
     selftest::COMMAND,
     wg::COMMAND,
     version::COMMAND,

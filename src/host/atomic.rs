@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,7 +20,12 @@ static TURN: AtomicU32 = AtomicU32::new(0);
 /// Puts `bytes` in place of whatever `path` held, with mode 0600. After a crash at any moment the
 /// file is the old one or the new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temp = write_beside(path, bytes)?;
+    replace_for(path, bytes, None)
+}
+
+/// The same for a file that belongs to another user: user and group number.
+pub fn replace_for(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
+    let temp = write_beside(path, bytes, owner)?;
     let renamed = fs::rename(&temp, path);
     if renamed.is_err() {
         let _ = fs::remove_file(&temp);
@@ -31,7 +36,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The same, but fails with `AlreadyExists` instead of replacing anything.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temp = write_beside(path, bytes)?;
+    let temp = write_beside(path, bytes, None)?;
     let linked = fs::hard_link(&temp, path);
     let _ = fs::remove_file(&temp);
     linked?;
@@ -66,19 +71,26 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, HostError> {
 }
 
 /// Writes a new file in the same directory: only there is a rename atomic.
-fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
+fn write_beside(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
     let turn = TURN.fetch_add(1, Ordering::Relaxed);
     let temp = path.with_file_name(format!(".{name}.{}-{turn}.tmp", std::process::id()));
     // A leftover of a killed process that had our number.
     let _ = fs::remove_file(&temp);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temp)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let given = owner.map_or(Ok(()), |(uid, gid)| fchown(&file, Some(uid), Some(gid)));
+    let written = given.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
     if let Err(error) = written {
         let _ = fs::remove_file(&temp);
         return Err(error);
     }
     Ok(temp)
+}
+
+/// Moves a file that has been written here before into its place.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_dir(to)
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::keys::{self, KEY_BYTES, Secret};
 use super::paths::Paths;
-use super::{HostError, Kind, atomic, check_name};
+use super::{HostError, Kind, atomic, check_name, renewal};
 use crate::rpc::read::{Fields, ReadError};
 
 pub const SCHEMA: u32 = 1;
@@ -97,6 +97,7 @@ pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, HostError> {
     if let Err(why) = check_name(name) {
         return Err(HostError::new(Kind::Config, format!("no host {name:?}"), why, "hop host ls"));
     }
+    renewal::settle(paths, name)?;
     let path = paths.host_file(name);
     let text = atomic::read_private(&path)?;
     let host = parse(&text).map_err(|error| fault(&path, &error))?;
@@ -113,6 +114,35 @@ pub fn save(paths: &Paths, host: &HostConfig) -> Result<(), HostError> {
     let path = paths.host_file(&host.name);
     let text = Zeroizing::new(format!("{:#}\n", to_json(host)));
     atomic::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+}
+
+/// Removes all files of a host, which begin with its name and a dot; those of its own directory
+/// last, so that it can be tried again by name.
+pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, HostError> {
+    let files = [
+        paths.key_file(name),
+        paths.tunnel_file(name),
+        paths.log_file(name),
+        paths.socket(name),
+        paths.host_file(name),
+    ];
+    let mut removed = Vec::new();
+    for dir in files.iter().filter_map(|file| file.parent()) {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let (path, file) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            // Also what a write that was cut off left.
+            let file = file.strip_prefix('.').unwrap_or(&file);
+            if !file.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')) {
+                continue;
+            }
+            match fs::remove_file(&path) {
+                Ok(()) => removed.push(path.display().to_string()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(HostError::io("remove", &path, &error)),
+            }
+        }
+    }
+    Ok(removed)
 }
 
 /// The default host named in `config.json`, if any.
@@ -146,7 +176,11 @@ pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), HostErr
 }
 
 fn parse(text: &str) -> Result<HostConfig, ReadError> {
-    let mut fields = Fields::parse(text)?;
+    read(Fields::parse(text)?)
+}
+
+/// The fields of a host file, which may be part of another.
+pub(super) fn read(mut fields: Fields) -> Result<HostConfig, ReadError> {
     fields.int::<u32>("version", SCHEMA..=SCHEMA)?;
     let host = HostConfig {
         name: fields.meant("name", named)?,
@@ -193,7 +227,7 @@ fn ssh_json(ssh: &Ssh) -> Value {
     value
 }
 
-fn to_json(host: &HostConfig) -> Value {
+pub(super) fn to_json(host: &HostConfig) -> Value {
     let mut value = json!({
         "version": SCHEMA,
         "name": host.name,
@@ -224,7 +258,7 @@ fn to_json(host: &HostConfig) -> Value {
     value
 }
 
-fn fault(path: &Path, error: &ReadError) -> HostError {
+pub(super) fn fault(path: &Path, error: &ReadError) -> HostError {
     let what = format!("{} is not valid", path.display());
     HostError::new(Kind::Config, what, error.to_string(), format!("$EDITOR {}", path.display()))
 }

@@ -1,6 +1,7 @@
 //! What the laptop keeps about its hosts: where the files are, what they say, the keys.
 //!
-//! Reading order: `paths` (where) → `atomic` (how a file is written) → `keys` → `config`.
+//! Reading order: `paths` (where) → `atomic` (how a file is written) → `keys` → `config` →
+//! `renewal`.
 //! Knows nothing of tunnels, sessions or the agent's API.
 
 pub mod atomic;
@@ -8,6 +9,7 @@ pub mod config;
 pub mod keys;
 pub mod numbers;
 pub mod paths;
+pub mod renewal;
 pub mod workspace;
 pub mod yaml;
 

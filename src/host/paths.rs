@@ -83,6 +83,11 @@ impl Paths {
         self.runtime.join(format!("ssh-{}", std::process::id()))
     }
 
+    /// What host file and key file are to be after a renewal of keys that is under way.
+    pub fn renewal_file(&self, name: &str) -> PathBuf {
+        self.keys_dir().join(format!("{name}.renewal"))
+    }
+
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.log"))
     }
@@ -98,6 +103,19 @@ impl Paths {
 
     pub fn lock_file(&self, name: &str) -> PathBuf {
         self.runtime.join(format!("{name}.lock"))
+    }
+
+    /// Removes all three directories with everything in them. Returns those that were there.
+    pub fn purge(&self) -> Result<Vec<String>, HostError> {
+        let mut removed = Vec::new();
+        for dir in [&self.runtime, &self.state, &self.config] {
+            match fs::remove_dir_all(dir) {
+                Ok(()) => removed.push(dir.display().to_string()),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(HostError::io("remove", dir, &error)),
+            }
+        }
+        Ok(removed)
     }
 
     pub fn ensure_config(&self) -> Result<(), HostError> {

@@ -21,6 +21,11 @@ pub const BODY_BYTES: usize = 1024 * 1024;
 /// Methods of `POST /rpc`. A method that is not here does not exist.
 pub mod method {
     pub const AGENT_VERSION: &str = "agent.version";
+    pub const AGENT_STATUS: &str = "agent.status";
+    pub const PEERS_LIST: &str = "peers.list";
+    pub const PEERS_ADD: &str = "peers.add";
+    pub const PEERS_REMOVE: &str = "peers.remove";
+    pub const KEYS_ROTATE: &str = "keys.rotate";
 }
 
 /// The closed set of error codes an agent answers with. A client shows an unknown one as text.
@@ -38,4 +43,7 @@ pub mod code {
     pub const BUSY: &str = "busy";
     pub const UNKNOWN_METHOD: &str = "unknown_method";
     pub const BAD_PARAMS: &str = "bad_params";
+    pub const NO_SUCH_PEER: &str = "no_such_peer";
+    pub const CONFLICT: &str = "conflict";
+    pub const FAILED: &str = "failed";
 }

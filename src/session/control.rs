@@ -5,6 +5,7 @@
 //! | `facts` | the facts of `hop up` | at once |
 //! | `status` | every layer as it is now | when a fresh question to the agent is answered or late |
 //! | `events` | all that happened and is remembered | at once |
+//! | `rekey` | `{"rekeyed":true}` | when the tunnel has the keys that are on the disk |
 //! | `down` | `{"state":"down"}` | when everything has been undone |
 //!
 //! The socket lies in a directory that only its user can enter, so whoever can connect may ask.
@@ -42,6 +43,7 @@ pub enum Ask {
     Facts,
     Status,
     Events,
+    Rekey,
 }
 
 /// The session's end of the socket.
@@ -81,6 +83,7 @@ impl Control {
                 "facts" => Ask::Facts,
                 "status" => Ask::Status,
                 "events" => Ask::Events,
+                "rekey" => Ask::Rekey,
                 "down" if self.waiting.len() < WAITING => {
                     self.waiting.push(stream);
                     continue;
@@ -197,6 +200,11 @@ pub fn facts(socket: &Path) -> io::Result<Option<Value>> {
 /// All events that the live session remembers.
 pub fn events(socket: &Path) -> io::Result<Option<Value>> {
     ask(socket, "events", FACTS_LIMIT)
+}
+
+/// Has a session take the keys that are on the disk now; `None` when there is none.
+pub fn rekey(socket: &Path) -> io::Result<Option<Value>> {
+    ask(socket, "rekey", FACTS_LIMIT)
 }
 
 /// Asks a session to end and waits until it has. False when there is none.

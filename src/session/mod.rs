@@ -12,6 +12,7 @@ pub mod identity;
 pub mod layers;
 pub mod monitor;
 pub mod report;
+pub mod rotate;
 pub mod run;
 pub mod state;
 pub mod up;

@@ -15,9 +15,9 @@ use super::up;
 use super::watch::Watch;
 use super::{Kind, Trouble};
 use crate::helper::DEFAULT_SOCKET;
-use crate::host::config::{self, HostConfig};
-use crate::host::keys;
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::host::{keys, renewal};
 use crate::sys::lock::Lock;
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
@@ -69,8 +69,7 @@ impl Ears {
 /// Brings a host up, says so through `report`, and stays until it ends. Everything is undone
 /// when this returns.
 pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Trouble> {
-    let host = config::load(paths, name)?;
-    let key = keys::load(&paths.key_file(name))?;
+    let (host, key) = renewal::load(paths, name)?;
     paths.ensure_runtime()?;
     // Without the directory only the mark of handshake timestamps is lost.
     let _ = paths.ensure_state();
@@ -115,7 +114,7 @@ impl Session {
         )?;
         report.ready(&live.facts);
         let record = Record::open(paths, &self.host.name);
-        let end = match Watch::new(&self.host, &mut live, &mut self.ears, record) {
+        let end = match Watch::new(paths, &self.host, &mut live, &mut self.ears, record) {
             Ok(mut watch) => watch.run(),
             Err(error) => End::Lost(format!("cannot watch over the tunnel: {error}")),
         };

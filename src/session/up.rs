@@ -367,7 +367,7 @@ fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<SocketAddr, Troub
     }
 }
 
-fn tunnel_config(
+pub(super) fn tunnel_config(
     host: &HostConfig,
     key: &Secret,
     endpoint: SocketAddr,
@@ -376,11 +376,18 @@ fn tunnel_config(
     let peer = PeerConfig {
         public_key: host.public_key,
         preshared_key: host.preshared_key.as_ref().map(|key| **key),
+        own_public_key: None,
         endpoint: Some(endpoint),
         allowed_ips: vec![(host.peer_ip.into(), 32)],
         persistent_keepalive: host.keepalive_s,
     };
-    tunnel::Config { private_key: **key, listen_port: 0, peers: vec![peer], stamps: Some(stamps) }
+    tunnel::Config {
+        private_key: **key,
+        other_private_keys: Vec::new(),
+        listen_port: 0,
+        peers: vec![peer],
+        stamps: Some(stamps),
+    }
 }
 
 /// The name a host answers to while it is up.

@@ -13,10 +13,12 @@ use super::control::Ask;
 use super::layers::{self, Layer};
 use super::monitor::{Change, Moment, Monitor, Probed, Prober, hms};
 use super::report::{self, utc};
+use super::rotate;
 use super::run::{Ears, End, pid};
 use super::state::{self, Record};
 use super::up::Live;
 use crate::host::config::HostConfig;
+use crate::host::paths::Paths;
 use crate::rpc::client::Client;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::poll::{self, Interest};
@@ -38,6 +40,7 @@ struct Heard {
 }
 
 pub struct Watch<'a> {
+    paths: &'a Paths,
     host: &'a HostConfig,
     live: &'a mut Live,
     ears: &'a mut Ears,
@@ -57,6 +60,7 @@ pub struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     pub fn new(
+        paths: &'a Paths,
         host: &'a HostConfig,
         live: &'a mut Live,
         ears: &'a mut Ears,
@@ -65,6 +69,7 @@ impl<'a> Watch<'a> {
         let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
         let heard = Heard { at: Instant::now(), outcome: Ok(live.facts.answered) };
         Ok(Watch {
+            paths,
             host,
             version: live.facts.agent_version.clone(),
             live,
@@ -198,10 +203,21 @@ impl<'a> Watch<'a> {
     /// Answers the control socket; true = end.
     fn serve(&mut self) -> bool {
         let (facts, events) = (&self.live.facts, self.record.events());
+        let (paths, host) = (self.paths, self.host);
         let mut asked = false;
         let end = self.ears.control.serve(|ask| match ask {
             Ask::Facts => Some(facts.to_json()),
             Ask::Events => Some(json!({"events": state::events_json(events, usize::MAX)})),
+            Ask::Rekey => {
+                let rekeyed = match &self.live.parts.tunnel {
+                    Some(tunnel) => rotate::rekey(paths, host, &facts.endpoint, tunnel),
+                    None => Err("no tunnel".to_owned()),
+                };
+                Some(match rekeyed {
+                    Ok(()) => json!({"rekeyed": true}),
+                    Err(why) => json!({"rekeyed": false, "why": why}),
+                })
+            }
             Ask::Status => {
                 asked = true;
                 None

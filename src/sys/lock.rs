@@ -19,6 +19,16 @@ impl Lock {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
+        Lock::on(file)
+    }
+
+    /// The same with a directory for a file: nothing is made, and whoever may read the directory
+    /// may lock it. In a sticky directory a lock file would refuse all but its maker.
+    pub fn take_dir(dir: &Path) -> io::Result<Option<Lock>> {
+        Lock::on(OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(dir)?)
+    }
+
+    fn on(file: File) -> io::Result<Option<Lock>> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(held) => Ok(Some(Lock { _held: held })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
@@ -40,5 +50,8 @@ mod tests {
         drop(first);
         assert!(Lock::take(&path).expect("lock file").is_some());
         std::fs::remove_file(&path).expect("remove");
+        let dir = std::env::temp_dir();
+        assert!(Lock::take_dir(&path).is_err());
+        assert!(Lock::take_dir(&dir.join(".")).is_ok());
     }
 }

@@ -10,6 +10,8 @@ use zeroize::{Zeroize, Zeroizing};
 pub struct PeerConfig {
     pub public_key: [u8; 32],
     pub preshared_key: Option<[u8; 32]>,
+    /// The public key of ours that it knows; `None` for that of `private_key`.
+    pub own_public_key: Option<[u8; 32]>,
     pub endpoint: Option<SocketAddr>,
     pub allowed_ips: Vec<(IpAddr, u8)>,
     /// Seconds; 0 for off.
@@ -21,6 +23,8 @@ pub struct PeerConfig {
 pub struct Config {
     /// All zero for none.
     pub private_key: [u8; 32],
+    /// Keys that peers may be bound to besides: at most three, while keys are being rotated.
+    pub other_private_keys: Vec<[u8; 32]>,
     /// 0 for one of the system's choice.
     pub listen_port: u16,
     pub peers: Vec<PeerConfig>,
@@ -33,11 +37,39 @@ impl Config {
     pub fn to_uapi(&self) -> Zeroizing<String> {
         let prefixes: usize = self.peers.iter().map(|p| p.allowed_ips.len()).sum();
         // Enough that the text never moves and leaves keys behind.
-        let size = 256 + 512 * self.peers.len() + 64 * prefixes;
+        let size = 640 + 600 * self.peers.len() + 64 * prefixes;
         let mut text = Zeroizing::new(String::with_capacity(size));
         put_key(&mut text, "private_key", &self.private_key);
+        for key in &self.other_private_keys {
+            put_key(&mut text, "other_private_key", key);
+        }
         put(&mut text, "listen_port", self.listen_port);
         put(&mut text, "replace_peers", true);
+        for peer in &self.peers {
+            peer.write(&mut text);
+        }
+        text
+    }
+
+    /// The body of a `set=1` request for a running device: the peers `gone` go, those of `self`
+    /// become as they are here, and the private keys are set anew if they are `rekeyed`.
+    pub fn to_uapi_change(&self, rekeyed: bool, gone: &[[u8; 32]]) -> Zeroizing<String> {
+        let prefixes: usize = self.peers.iter().map(|p| p.allowed_ips.len()).sum();
+        let size = 640 + 600 * self.peers.len() + 64 * prefixes + 100 * gone.len();
+        let mut text = Zeroizing::new(String::with_capacity(size));
+        if rekeyed {
+            put_key(&mut text, "private_key", &self.private_key);
+            for key in &self.other_private_keys {
+                put_key(&mut text, "other_private_key", key);
+            }
+            if self.other_private_keys.is_empty() {
+                put_key(&mut text, "other_private_key", &[0; 32]);
+            }
+        }
+        for key in gone {
+            put_key(&mut text, "public_key", key);
+            put(&mut text, "remove", true);
+        }
         for peer in &self.peers {
             peer.write(&mut text);
         }
@@ -50,6 +82,9 @@ impl PeerConfig {
         put_key(text, "public_key", &self.public_key);
         if let Some(key) = &self.preshared_key {
             put_key(text, "preshared_key", key);
+        }
+        if let Some(key) = &self.own_public_key {
+            put_key(text, "own_public_key", key);
         }
         if let Some(endpoint) = self.endpoint {
             put(text, "endpoint", endpoint);
@@ -65,6 +100,7 @@ impl PeerConfig {
 impl Drop for Config {
     fn drop(&mut self) {
         self.private_key.zeroize();
+        self.other_private_keys.zeroize();
         for peer in &mut self.peers {
             peer.preshared_key.zeroize();
         }

@@ -136,9 +136,16 @@ impl Loop {
             io::ErrorKind::AddrInUse => code::EADDRINUSE,
             _ => errno(&e),
         })?;
-        if let Some(key) = request.private_key {
-            let key = Some(key).filter(|k| *k != [0; 32]);
-            self.device.set_private_key(now, key, &mut self.outside);
+        match (request.private_key, &request.other_private_keys) {
+            (None, None) => {}
+            (Some(key), None) => {
+                let key = Some(key).filter(|k| *k != [0; 32]);
+                self.device.set_private_key(now, key, &mut self.outside);
+            }
+            (key, Some(others)) => {
+                let main = key.or_else(|| self.device.private_key());
+                self.device.set_private_keys(now, main, others, &mut self.outside);
+            }
         }
         if request.replace_peers {
             self.device.remove_all_peers();

@@ -24,6 +24,9 @@ pub(super) const LINE_MAX: usize = 256;
 pub(super) struct Request {
     /// All zero clears the key.
     pub private_key: Option<[u8; 32]>,
+    /// `other_private_key`, which is ours alone: keys that peers may be bound to by
+    /// `own_public_key`. The lines of one request replace those of the last; zero adds none.
+    pub other_private_keys: Option<Vec<[u8; 32]>>,
     pub listen_port: Option<u16>,
     pub fwmark: Option<u32>,
     pub replace_peers: bool,
@@ -34,6 +37,7 @@ impl Drop for Request {
     fn drop(&mut self) {
         // The peers' keys wipe themselves.
         self.private_key.zeroize();
+        self.other_private_keys.zeroize();
     }
 }
 
@@ -77,6 +81,15 @@ impl Request {
     fn take_device(&mut self, key: &str, value: &str) -> Option<()> {
         match key {
             "private_key" => self.private_key = Some(key_from(value)?),
+            "other_private_key" => {
+                // Room for all at once: a list that grows leaves its keys behind.
+                let room = || Vec::with_capacity(wg::MAX_OTHER_IDENTITIES);
+                let keys = self.other_private_keys.get_or_insert_with(room);
+                if keys.len() == wg::MAX_OTHER_IDENTITIES {
+                    return None;
+                }
+                keys.push(key_from(value)?);
+            }
             "listen_port" => self.listen_port = Some(number(value)?),
             // The empty value is the older way of saying none.
             "fwmark" => self.fwmark = Some(if value.is_empty() { 0 } else { number(value)? }),
@@ -97,6 +110,7 @@ fn take_peer(
         "remove" => peer.remove = yes(value)?,
         "update_only" => peer.update_only = yes(value)?,
         "preshared_key" => peer.preshared_key = Some(key_from(value)?),
+        "own_public_key" => peer.own_public_key = Some(key_from(value)?),
         "endpoint" => peer.endpoint = Some(endpoint_from(value, index_of)?),
         "persistent_keepalive_interval" => peer.persistent_keepalive = Some(number(value)?),
         "replace_allowed_ips" => {

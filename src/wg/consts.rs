@@ -56,6 +56,8 @@ pub const LIMITER_ENTRIES: usize = 4096;
 pub const STAGED_PACKETS: usize = 128;
 /// Peers of one device. The product needs a handful; `hop wg` serves as a hub too.
 pub const MAX_PEERS: usize = 4096;
+/// Private keys besides the interface's own, while keys are being rotated.
+pub const MAX_OTHER_IDENTITIES: usize = 3;
 /// Allowed-IP prefixes of one device.
 pub const MAX_PREFIXES: usize = 1 << 18;
 

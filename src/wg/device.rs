@@ -8,12 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::consts::*;
-use super::cookie::Checker;
 use super::drop::{Counters, Drop};
+use super::identities::Identities;
 use super::index::{Agenda, Indices, Owner};
 use super::limiter::{Bucket, Limiter};
 use super::msg::{Macs, Message};
-use super::noise::{self, Identity};
+use super::noise;
 use super::peer::{Env, Peer, PeerId, Shared};
 use super::router::Router;
 use super::tai64n::Issuer;
@@ -60,6 +60,8 @@ pub struct PeerUpdate {
     pub update_only: bool,
     pub preshared_key: Option<[u8; 32]>,
     pub endpoint: Option<SocketAddr>,
+    /// The public key of ours that this peer knows; all zero for that of the interface.
+    pub own_public_key: Option<[u8; 32]>,
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<u16>,
     pub replace_allowed_ips: bool,
@@ -132,8 +134,7 @@ impl Device {
     pub fn new(entropy: Box<dyn Entropy>) -> Device {
         Device {
             shared: Shared {
-                identity: None,
-                checker: None,
+                identities: Identities::default(),
                 entropy,
                 issuer: Issuer::default(),
                 indices: Indices::default(),
@@ -194,7 +195,7 @@ impl Device {
         let view = ip::view(&buf[HEADROOM..HEADROOM + len]).ok_or(Drop::TunMalformed)?;
         let id = self.router.peer_for(view.dst).ok_or(Drop::NoRoute)?;
         let peer = self.peers.get_mut(&id).ok_or(Drop::NoRoute)?;
-        if self.shared.identity.is_none() {
+        if self.shared.identities.main().is_none() {
             return Err(Drop::NoPrivateKey);
         }
         peer.reachable()?;
@@ -250,15 +251,20 @@ impl Device {
         if let Message::Data(header) = message {
             return self.data(now, header.receiver, header.counter, buf, from, sink);
         }
-        if self.shared.identity.is_none() {
+        if self.shared.identities.main().is_none() {
             return Err(Drop::NoPrivateKey);
         }
         match &message {
             Message::Initiation(m) => {
-                self.check_macs(now, buf, m.sender, from, sink)?;
-                let me = self.shared.identity.as_ref().ok_or(Drop::NoPrivateKey)?;
+                let ours = self.check_macs(now, buf, m.sender, from, sink)?;
+                let identities = &self.shared.identities;
+                let me = identities.of(Some(&ours)).ok_or(Drop::NoPrivateKey)?;
                 let claimed = noise::open_static(me, m)?;
                 let id = *self.by_key.get(&claimed.public).ok_or(Drop::UnknownPeer)?;
+                let peer = self.peers.get(&id).ok_or(Drop::UnknownPeer)?;
+                if peer.identity(identities).is_none_or(|bound| bound.public != ours) {
+                    return Err(Drop::UnknownPeer);
+                }
                 self.with_peer(now, id, sink, |p, env| {
                     p.receive_initiation(env, claimed, m, from)
                 })?;
@@ -308,7 +314,7 @@ impl Device {
     }
 
     /// mac1 always; mac2 and the limiter under load, or else a cookie (R29, R38–R40). Comes before
-    /// any public-key work (R94).
+    /// any public-key work (R94). Which of our public keys the message is for.
     fn check_macs(
         &mut self,
         now: Now,
@@ -316,14 +322,12 @@ impl Device {
         sender: u32,
         from: &Arrival,
         sink: &mut dyn Sink,
-    ) -> Result<(), Drop> {
-        let checker = self.shared.checker.as_mut().ok_or(Drop::NoPrivateKey)?;
+    ) -> Result<[u8; 32], Drop> {
         let macs = Macs::of(datagram).ok_or(Drop::Malformed)?;
-        if !checker.mac1_is_right(&macs) {
-            return Err(Drop::BadMac1);
-        }
+        let own = self.shared.identities.addressed(&macs).ok_or(Drop::BadMac1)?;
+        let (public, checker) = (own.identity.public, &mut own.checker);
         if now.boot >= self.loaded_until {
-            return Ok(());
+            return Ok(public);
         }
         let entropy = &mut *self.shared.entropy;
         if !checker.mac2_is_right(now.boot, &macs, from.remote, entropy) {
@@ -332,7 +336,10 @@ impl Device {
             sink.to_wire(&to, HANDSHAKE_TOS, &reply.write());
             return Err(Drop::CookieSent);
         }
-        if self.limiter.allow(now.boot, from.remote.ip()) { Ok(()) } else { Err(Drop::RateLimited) }
+        match self.limiter.allow(now.boot, from.remote.ip()) {
+            true => Ok(public),
+            false => Err(Drop::RateLimited),
+        }
     }
 
     /// How many handshake datagrams wait in the shell's ring (R38). Call before each of them.
@@ -405,22 +412,40 @@ impl Device {
     /// Sets our private key; `None` or all zero takes it away. Sessions may not send any more, and
     /// each peer may be initiated to at once (R23). A peer with our own public key goes (R20).
     pub fn set_private_key(&mut self, now: Now, key: Option<[u8; 32]>, sink: &mut dyn Sink) {
-        let identity = key.filter(|k| *k != [0; 32]).map(Identity::new);
-        if let Some(me) = &identity {
-            self.remove_peer(&me.public.clone());
-        }
-        self.shared.checker = identity.as_ref().map(|me| Checker::new(&me.public));
-        self.shared.identity = identity;
+        self.shared.identities.set_main(key);
+        self.forget_ourselves();
         self.each_peer(now, sink, Peer::identity_changed);
+    }
+
+    /// Sets the private keys that peers may be bound to besides the interface's own, and that one,
+    /// too, in the same moment. Peers whose identity stays keep their sessions.
+    pub fn set_private_keys(
+        &mut self,
+        now: Now,
+        main: Option<[u8; 32]>,
+        others: &[[u8; 32]],
+        sink: &mut dyn Sink,
+    ) {
+        self.shared.identities.set_main(main);
+        self.shared.identities.set_others(others);
+        self.forget_ourselves();
+        self.each_peer(now, sink, Peer::identities_changed);
+    }
+
+    fn forget_ourselves(&mut self) {
+        let identities = &self.shared.identities;
+        let ours: Vec<[u8; 32]> =
+            self.by_key.keys().filter(|key| identities.is_ours(key)).copied().collect();
+        ours.iter().for_each(|key| self.remove_peer(key));
     }
 
     /// Our private key, clamped (R15).
     pub fn private_key(&self) -> Option<[u8; 32]> {
-        self.shared.identity.as_ref().map(|me| *me.private().bytes())
+        self.shared.identities.main().map(|me| *me.private().bytes())
     }
 
     pub fn public_key(&self) -> Option<[u8; 32]> {
-        self.shared.identity.as_ref().map(|me| me.public)
+        self.shared.identities.main().map(|me| me.public)
     }
 
     /// The inner MTU in bytes, which padding never exceeds (R87).
@@ -461,7 +486,7 @@ impl Device {
         let known = self.by_key.get(&update.public_key).copied();
         let id = match known {
             Some(id) => id,
-            None if update.update_only || self.public_key() == Some(update.public_key) => {
+            None if update.update_only || self.shared.identities.is_ours(&update.public_key) => {
                 return Ok(());
             }
             None => self.add_peer(update.public_key)?,
@@ -477,6 +502,10 @@ impl Device {
             }
         }
         let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        if let Some(own) = update.own_public_key {
+            let own = Some(own).filter(|key| *key != [0; 32]);
+            peer.bind(&mut Env { now, shared: &mut self.shared, sink }, own);
+        }
         if let Some(key) = update.preshared_key {
             peer.set_preshared(key);
         }
@@ -515,7 +544,7 @@ impl Device {
         }
         let id = PeerId(self.last_id.checked_add(1).ok_or(ConfigError::TooManyPeers)?);
         self.last_id = id.0;
-        self.peers.insert(id, Peer::new(id, public, self.shared.identity.as_ref()));
+        self.peers.insert(id, Peer::new(id, public, self.shared.identities.main()));
         self.by_key.insert(public, id);
         Ok(id)
     }

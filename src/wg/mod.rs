@@ -10,6 +10,7 @@ mod cookie;
 mod crypto;
 mod device;
 mod drop;
+mod identities;
 mod index;
 mod ip;
 mod keys;
@@ -25,7 +26,7 @@ mod tai64n;
 mod time;
 mod timers;
 
-pub use consts::{DEFAULT_MTU, HANDSHAKE_RING, MAX_PEERS, MAX_PREFIXES};
+pub use consts::{DEFAULT_MTU, HANDSHAKE_RING, MAX_OTHER_IDENTITIES, MAX_PEERS, MAX_PREFIXES};
 pub use device::{
     ConfigError, Device, HEADROOM, Inbound, Outbound, PeerStatus, PeerUpdate, TAILROOM,
 };

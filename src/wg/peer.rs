@@ -9,9 +9,10 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::consts::*;
-use super::cookie::{Checker, Jar};
+use super::cookie::Jar;
 use super::crypto::Secret;
 use super::drop::{Counters, Drop};
+use super::identities::Identities;
 use super::index::{Indices, Owner};
 use super::keys::{Displaced, Keys};
 use super::limiter::Bucket;
@@ -30,8 +31,7 @@ pub struct PeerId(pub u32);
 
 /// What all peers of a device share.
 pub struct Shared {
-    pub identity: Option<Identity>,
-    pub checker: Option<Checker>,
+    pub identities: Identities,
     pub entropy: Box<dyn Entropy>,
     pub issuer: Issuer,
     pub indices: Indices,
@@ -72,6 +72,10 @@ pub struct Peer {
     pub id: PeerId,
     pub public: [u8; 32],
     preshared: Secret,
+    /// The public key of ours that this peer knows; `None` for the interface's own.
+    bound: Option<[u8; 32]>,
+    /// The public key that `static_static` was made with.
+    known_as: Option<[u8; 32]>,
     /// `None` without a private key of ours, or for a key of low order (R14).
     static_static: Option<Secret>,
     pub endpoint: Option<Endpoint>,
@@ -96,6 +100,8 @@ impl Peer {
             id,
             public,
             preshared: Secret::ZERO,
+            bound: None,
+            known_as: identity.map(|i| i.public),
             static_static: identity.and_then(|i| i.static_static(&public)),
             endpoint: None,
             initiated: None,
@@ -276,7 +282,7 @@ impl Peer {
         if initiated.index != m.receiver {
             return Err(Drop::UnknownIndex);
         }
-        let me = env.shared.identity.as_ref().ok_or(Drop::NoPrivateKey)?;
+        let me = self.identity(&env.shared.identities).ok_or(Drop::NoPrivateKey)?;
         let keys = initiated.finish(me, &self.preshared, m)?;
         self.handshake_rtt = Some(env.now.boot.since(*sent));
         self.initiated = None;
@@ -351,10 +357,34 @@ impl Peer {
         self.wipe_into(&mut shared.indices);
     }
 
-    /// Our own key pair changed (R23).
+    /// Which of our identities this peer knows.
+    pub fn identity<'a>(&self, all: &'a Identities) -> Option<&'a Identity> {
+        all.of(self.bound.as_ref())
+    }
+
+    /// From now on this peer knows us by another of our public keys.
+    pub fn bind(&mut self, env: &mut Env, public: Option<[u8; 32]>) {
+        self.bound = public;
+        self.identities_changed(env);
+    }
+
+    /// Our identities are others now; the one that this peer knows may be what it was.
+    pub fn identities_changed(&mut self, env: &mut Env) {
+        let identity = self.identity(&env.shared.identities);
+        if identity.map(|i| i.public) != self.known_as {
+            self.identity_changed(env);
+        }
+    }
+
+    /// Our own key pair changed (R23). A peer that is bound to another pair is not concerned.
     pub fn identity_changed(&mut self, env: &mut Env) {
-        let identity = env.shared.identity.as_ref();
+        let identity = self.identity(&env.shared.identities);
+        let known_as = identity.map(|i| i.public);
+        if self.bound.is_some() && known_as.is_some() && known_as == self.known_as {
+            return;
+        }
         self.static_static = identity.and_then(|i| i.static_static(&self.public));
+        self.known_as = known_as;
         self.forget_initiation(env);
         self.keys.forbid_sending();
         self.timers.permit_initiation();
@@ -418,7 +448,7 @@ impl Peer {
         let stamp = env.shared.issuer.issue(env.now);
         let owner = Owner::Handshake(self.id);
         let index = env.shared.indices.allot(owner, &mut *env.shared.entropy);
-        let made = match (&env.shared.identity, &self.static_static) {
+        let made = match (self.identity(&env.shared.identities), &self.static_static) {
             (Some(me), Some(static_static)) => {
                 let remote =
                     Remote { public: &self.public, static_static, preshared: &self.preshared };

@@ -11,9 +11,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hopbox::agent::http::{Api, CONNECTIONS, Server};
+use hopbox::host::keys;
 use hopbox::rpc::client::{CallError, Client};
 use hopbox::sys::poll::{Interest, wait_one};
 use serde_json::{Value, json};
+
+mod desk;
 
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG=";
 
@@ -31,7 +34,7 @@ impl Served {
         let end = Arc::new(AtomicBool::new(false));
         let ended = end.clone();
         let thread = thread::spawn(move || {
-            let api = Arc::new(Api::new(Ipv4Addr::LOCALHOST, TOKEN));
+            let api = Arc::new(Api::new(Ipv4Addr::LOCALHOST, Arc::new(desk::OneLaptop)));
             let server = Server::new(listener, api).unwrap();
             while !ended.load(Ordering::Relaxed) {
                 wait_one(server.as_fd(), Interest::READ, Some(Duration::from_millis(20))).unwrap();
@@ -166,6 +169,20 @@ fn requests_that_are_refused() {
         (with_token(r#"{"method":"agent.fly"}"#), 200, "unknown_method"),
         (with_token(r#"{"method":"agent.version","params":[]}"#), 200, "bad_params"),
         (with_token(r#"{"method":"agent.version","params":{"a":1}}"#), 200, "bad_params"),
+        (with_token(r#"{"method":"peers.list","params":{"a":1}}"#), 200, "bad_params"),
+        (with_token(r#"{"method":"peers.add","params":{"name":"a"}}"#), 200, "bad_params"),
+        (
+            with_token(r#"{"method":"peers.add","params":{"name":"a","public_key":"short"}}"#),
+            200,
+            "bad_params",
+        ),
+        (with_token(r#"{"method":"peers.remove"}"#), 200, "bad_params"),
+        (with_token(r#"{"method":"peers.remove","params":{"peer":"laptop"}}"#), 200, "conflict"),
+        (with_token(r#"{"method":"peers.remove","params":{"peer":"ghost"}}"#), 200, "no_such_peer"),
+        (with_token(r#"{"method":"keys.rotate","params":{"old":"x"}}"#), 200, "bad_params"),
+        // Another laptop's keys are not this one's to rotate.
+        (with_token(&rotate(&[8; 32], Some(&[9; 32]))), 200, "conflict"),
+        (with_token(r#"{"method":"agent.reload"}"#), 200, "unknown_method"),
         ("GET /health HTTP/2.0\r\nHost: a.hop\r\n\r\n".into(), 505, "not_implemented"),
         (format!("GET /{long} HTTP/1.1\r\nHost: a.hop\r\n\r\n"), 431, "too_large"),
         (health(&format!("Host: a.hop\r\n{}", "a: b\r\n".repeat(64))), 431, "too_large"),
@@ -179,6 +196,29 @@ fn requests_that_are_refused() {
         assert!(body["error"]["message"].is_string() && !body.to_string().contains(TOKEN));
         assert_eq!(head.contains("\r\nAllow: "), status == 405, "{shown:?}");
         assert_eq!(head.contains("\r\nWWW-Authenticate: Bearer"), status == 401, "{shown:?}");
+    }
+}
+
+fn rotate(new: &[u8; 32], old: Option<&[u8; 32]>) -> String {
+    let mut params = json!({"public_key": keys::encode(new).as_str()});
+    if let Some(old) = old {
+        params["old"] = json!(keys::encode(old).as_str());
+    }
+    json!({"method": "keys.rotate", "params": params}).to_string()
+}
+
+#[test]
+fn a_laptop_is_told_of_its_peers_and_gets_new_keys() {
+    let served = Served::start();
+    let (_, answer, _) = served.ask(&with_token(r#"{"method":"peers.list"}"#));
+    assert_eq!(answer["result"]["you"], keys::encode(&desk::LAPTOP).as_str());
+    assert!(!answer.to_string().contains(TOKEN));
+    let (_, answer, _) = served.ask(&with_token(r#"{"method":"agent.status"}"#));
+    assert_eq!(answer["result"]["heard"], true);
+    for old in [None, Some(&desk::LAPTOP)] {
+        let (_, answer, _) = served.ask(&with_token(&rotate(&[8; 32], old)));
+        assert_eq!(answer["result"]["laptop_address"], "10.10.0.1", "{answer}");
+        assert!(answer["result"]["preshared_key"].is_string());
     }
 }
 

@@ -2,6 +2,8 @@
 //! when several start one, when something a session needs is taken away, and when it is stopped
 //! at an awkward moment. Needs root; each test makes its own machines.
 
+mod rotate;
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;

@@ -14,11 +14,18 @@ pub fn config() -> Config {
     let peer = PeerConfig {
         public_key: peer,
         preshared_key: Some([7; 32]),
+        own_public_key: None,
         endpoint: Some(([127, 0, 0, 1], 9).into()),
         allowed_ips: vec![([10, 0, 0, 2].into(), 32)],
         persistent_keepalive: 25,
     };
-    Config { private_key, listen_port: 0, peers: vec![peer], stamps: None }
+    Config {
+        private_key,
+        other_private_keys: Vec::new(),
+        listen_port: 0,
+        peers: vec![peer],
+        stamps: None,
+    }
 }
 
 pub fn start(name: &str) -> Tunnel {

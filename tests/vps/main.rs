@@ -1,5 +1,6 @@
 //! hop against a server as it is: systemd as process 1, a real sshd, sudo. Needs root.
 
+mod agent;
 mod bench;
 mod lab;
 mod machine;

@@ -15,6 +15,7 @@ mod data;
 mod ecn;
 mod floods;
 mod handshake;
+mod identities;
 mod keepalives;
 mod lifecycle;
 mod model;

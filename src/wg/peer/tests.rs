@@ -38,10 +38,10 @@ fn at(secs: u64) -> Now {
 }
 
 fn shared(seed: u64) -> Shared {
-    let identity = Identity::new([seed as u8; 32]);
+    let mut identities = Identities::default();
+    identities.set_main(Some([seed as u8; 32]));
     Shared {
-        checker: Some(Checker::new(&identity.public)),
-        identity: Some(identity),
+        identities,
         entropy: Box::new(Seeded(seed)),
         issuer: Issuer::default(),
         indices: Indices::default(),
@@ -63,7 +63,7 @@ impl Side {
     fn new(seed: u64, other: u64) -> Side {
         let shared = shared(seed);
         let public = Identity::new([other as u8; 32]).public;
-        let mut peer = Peer::new(PeerId(1), public, shared.identity.as_ref());
+        let mut peer = Peer::new(PeerId(1), public, shared.identities.main());
         peer.set_endpoint(FROM.remote);
         Side { peer, shared, out: Out::default(), now: at(1000) }
     }
@@ -101,7 +101,7 @@ fn pair() -> (Side, Side) {
     let Some(crate::wg::msg::Message::Initiation(m)) = crate::wg::msg::Message::parse(&d) else {
         panic!("an initiation")
     };
-    let claimed = noise::open_static(b.shared.identity.as_ref().unwrap(), &m).ok().unwrap();
+    let claimed = noise::open_static(b.shared.identities.main().unwrap(), &m).ok().unwrap();
     b.act(|p, env| p.receive_initiation(env, claimed, &m, &FROM)).unwrap();
     let d = b.out.0.remove(0);
     let Some(crate::wg::msg::Message::Response(m)) = crate::wg::msg::Message::parse(&d) else {
@@ -241,7 +241,7 @@ fn a_change_of_our_key_reaches_the_session_that_waits() {
     let Some(crate::wg::msg::Message::Initiation(m)) = crate::wg::msg::Message::parse(&d) else {
         panic!("an initiation")
     };
-    let claimed = noise::open_static(b.shared.identity.as_ref().unwrap(), &m).ok().unwrap();
+    let claimed = noise::open_static(b.shared.identities.main().unwrap(), &m).ok().unwrap();
     b.act(|p, env| p.receive_initiation(env, claimed, &m, &FROM)).unwrap();
     let next = b.peer.keys.slots()[2].expect("a waiting session");
     b.act(|p, env| p.identity_changed(env));

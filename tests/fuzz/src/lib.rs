@@ -1,6 +1,3 @@
 //! The fuzz targets, for libFuzzer. `tests/corpus.rs` runs the same functions without it.
 
-// Files of hopbox that are compiled here as they are look for these at the root.
-use hopbox::{host, rpc};
-
 pub mod targets;

@@ -1,9 +1,60 @@
-//! The parts of the agent that read requests, compiled here as they are: they are private there.
+//! The agent's API without a tunnel behind it: one laptop, whose token is [`TOKEN`].
 
-#[path = "../../../../src/agent/auth.rs"]
-pub mod auth;
-#[allow(dead_code)] // some of it is for the server alone
-#[path = "../../../../src/agent/request.rs"]
-pub mod request;
-#[path = "../../../../src/agent/rpc.rs"]
-pub mod rpc;
+pub use hopbox::agent::{auth, request, rpc};
+
+use hopbox::agent::Failure;
+use hopbox::agent::config::{Peer, label};
+use hopbox::agent::hub::Caller;
+use hopbox::host::keys;
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789ABCDEF";
+pub const LAPTOP: Caller = Caller::Laptop([7; 32]);
+
+pub struct OneLaptop;
+
+fn peer(public_key: [u8; 32], name: &str) -> Peer {
+    assert!(label(name).is_ok(), "{name:?} is no name");
+    Peer {
+        name: name.to_owned(),
+        public_key,
+        preshared_key: None,
+        address: Ipv4Addr::new(10, 10, 0, 1),
+        token: keys::encode(&[4; 32]),
+        agent_key: [5; 32],
+        replaces: None,
+    }
+}
+
+impl rpc::Desk for OneLaptop {
+    fn caller(&self, token: &str, _: Ipv4Addr) -> Option<Caller> {
+        (token == TOKEN).then_some(LAPTOP)
+    }
+
+    fn status(&self) -> Value {
+        json!({})
+    }
+
+    fn peers(&self) -> Vec<Value> {
+        vec![json!({"name": "laptop", "public_key": keys::encode(&[7; 32]).as_str()})]
+    }
+
+    fn add(&self, public_key: [u8; 32], name: &str) -> Result<(Peer, bool), Failure> {
+        Ok((peer(public_key, name), true))
+    }
+
+    fn remove(&self, which: &str) -> Result<Peer, Failure> {
+        assert_ne!(which, "laptop", "a laptop removes itself");
+        Err(Failure::no_laptop(which, &["laptop"]))
+    }
+
+    fn rotate(&self, old: &[u8; 32], new: [u8; 32]) -> Result<Peer, Failure> {
+        assert_eq!(*old, [7; 32], "the keys of another");
+        Ok(peer(new, "laptop"))
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        panic!("a laptop had the files read");
+    }
+}

@@ -1,12 +1,11 @@
 //! The head of an HTTP request: what is taken can be read in one way only, and only who shows the
 //! token under one of our names is let in.
 
-use super::agent::auth;
 use super::agent::request::{Head, Refusal};
+use super::agent::{LAPTOP, OneLaptop, TOKEN, auth};
 use std::net::Ipv4Addr;
 
 const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
-const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789ABCDEF";
 const STATUS: [u16; 8] = [400, 401, 403, 411, 413, 431, 501, 505];
 
 pub fn agent_http(data: &[u8]) {
@@ -45,8 +44,8 @@ pub fn agent_http(data: &[u8]) {
         }
         Err(no) => check(&no),
     }
-    match auth::has_token(&head, TOKEN) {
-        Ok(()) => assert!(named("authorization")[0].ends_with(TOKEN)),
+    match auth::caller(&head, &OneLaptop, LOCAL) {
+        Ok(who) => assert!(who == LAPTOP && named("authorization")[0].ends_with(TOKEN)),
         Err(no) => check(&no),
     }
 }

@@ -1,0 +1,105 @@
+//! The agent's socket on its own machine, for `hop-agent` itself: the methods of `/rpc`, one JSON
+//! line each way. Whoever may enter the state directory, root and the agent's user, may ask.
+//!
+//! Bounds: 8 connections a turn, a request of 4096 bytes within 500 ms, an answer of 256 KiB.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::hub::Caller;
+use super::rpc::{self, Desk};
+use crate::rpc::client::CallError;
+use crate::rpc::read::Fields;
+
+const FILE: &str = "agent.sock";
+const PER_TURN: usize = 8;
+const REQUEST_BYTES: u64 = 4096;
+const ANSWER_BYTES: u64 = 256 * 1024;
+const REQUEST_LIMIT: Duration = Duration::from_millis(500);
+/// How long an answer may take: another change of the files may have to end first.
+const ANSWER_LIMIT: Duration = Duration::from_secs(12);
+
+pub struct Control {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Control {
+    /// Takes the socket's place in the state directory; one that is there is of an agent that was
+    /// killed: two cannot have the tunnel's address.
+    pub fn bind(state_dir: &Path) -> io::Result<Control> {
+        let path = state_dir.join(FILE);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        Ok(Control { listener, path })
+    }
+
+    /// Answers whoever is there.
+    pub fn serve(&self, desk: &dyn Desk) {
+        for _ in 0..PER_TURN {
+            let Ok((stream, _)) = self.listener.accept() else { return };
+            // Whoever asks and goes away has nothing to be told.
+            let _ = attend(&stream, desk);
+        }
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn attend(mut stream: &UnixStream, desk: &dyn Desk) -> io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    stream.set_write_timeout(Some(REQUEST_LIMIT))?;
+    let mut line = String::new();
+    BufReader::new(stream.take(REQUEST_BYTES)).read_line(&mut line)?;
+    let answer = match rpc::call(desk, Caller::Local, &line) {
+        Ok(result) => json!({"result": result}),
+        Err(refusal) => json!({"error": {"code": refusal.code, "message": refusal.why}}),
+    };
+    stream.write_all(format!("{answer}\n").as_bytes())
+}
+
+/// Asks the agent that runs with this state directory; `Unreachable` when none does.
+pub fn ask(state_dir: &Path, method: &str, params: Value) -> Result<Value, CallError> {
+    let lost = |error: io::Error| CallError::Unreachable(error.to_string());
+    let mut stream = UnixStream::connect(state_dir.join(FILE)).map_err(lost)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(lost)?;
+    stream.set_write_timeout(Some(REQUEST_LIMIT)).map_err(lost)?;
+    let request = json!({"method": method, "params": params});
+    stream.write_all(format!("{request}\n").as_bytes()).map_err(lost)?;
+    let mut line = String::new();
+    BufReader::new(stream.take(ANSWER_BYTES)).read_line(&mut line).map_err(lost)?;
+    let protocol = |why: String| CallError::Protocol(why);
+    let mut fields = Fields::parse(&line).map_err(|error| protocol(error.to_string()))?;
+    if let Some(result) = fields.take("result") {
+        return Ok(result);
+    }
+    let mut read = || {
+        let mut error = fields.opt_object("error").ok()??;
+        let (code, message) = (error.string("code").ok()?, error.string("message").ok()?);
+        Some(CallError::Remote { code, message })
+    };
+    Err(read().unwrap_or_else(|| protocol("no result".to_owned())))
+}

@@ -1,0 +1,252 @@
+//! The running agent's tunnel and its laptops: who may ask, what they are told, and every change
+//! of the files taken over without a restart.
+//!
+//! Must not know: HTTP, sockets, the helper.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::config::{AgentConfig, Peer};
+use super::store::Store;
+use super::{FAILED, Failure};
+use crate::host::keys::{self, KEY_BYTES};
+use crate::rpc::VERSION;
+use crate::tunnel::Tunnel;
+
+/// How often a rotation under way is looked after: the laptop's packets wait for it.
+const WATCH_EVERY: Duration = Duration::from_millis(20);
+/// After this long it is looked after less often.
+const WATCH_CLOSELY: Duration = Duration::from_secs(30);
+const WATCH_LATER: Duration = Duration::from_secs(1);
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// Root or the agent's own user, on this machine.
+    Local,
+    /// The laptop with this public key.
+    Laptop([u8; KEY_BYTES]),
+}
+
+/// Shared by the main thread and those of the connections.
+pub struct Hub {
+    file: PathBuf,
+    interface: String,
+    tunnel: Arc<Tunnel>,
+    state: Mutex<State>,
+}
+
+struct State {
+    config: AgentConfig,
+    /// Since when a rotation waits for its handshake.
+    waiting: Option<Instant>,
+}
+
+impl Hub {
+    pub fn new(file: PathBuf, config: AgentConfig, interface: String, tunnel: Arc<Tunnel>) -> Hub {
+        let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
+        Hub { file, interface, tunnel, state: Mutex::new(State { config, waiting }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The laptop that has this token. It is not told apart by time how much of a token is right,
+    /// nor whose; and one laptop's token is of no use to another.
+    pub fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
+        let state = self.state();
+        let mut found = None;
+        for peer in &state.config.peers {
+            if bool::from(peer.token.as_bytes().ct_eq(token.as_bytes())) {
+                found = Some(peer);
+            }
+        }
+        let other = |peer: &Peer| peer.address != from;
+        let foreign = state.config.peers.iter().any(|peer| peer.address == from);
+        match found {
+            Some(peer) if foreign && other(peer) => None,
+            Some(peer) => Some(Caller::Laptop(peer.public_key)),
+            None => None,
+        }
+    }
+
+    /// Makes a change of the files, and takes it over.
+    pub fn change<T>(
+        &self,
+        change: impl FnOnce(&Store) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let mut state = self.state();
+        let store = Store::open(&self.file)?;
+        let done = change(&store)?;
+        self.take_over(&mut state, store.load()?)?;
+        Ok(done)
+    }
+
+    /// Reads the files again.
+    pub fn reload(&self) -> Result<(), Failure> {
+        self.change(|_| Ok(()))
+    }
+
+    /// Tells the tunnel what is different. Sessions of peers that stay are not touched.
+    fn take_over(&self, state: &mut State, new: AgentConfig) -> Result<(), Failure> {
+        let request = difference(&state.config, &new);
+        self.tunnel.set(&request).map_err(|errno| {
+            let why = std::io::Error::from_raw_os_error(errno).to_string();
+            let next = "systemctl restart hop-agent";
+            Failure::new(FAILED, "the tunnel did not take the change", why, next)
+        })?;
+        let waits = new.peers.iter().any(|peer| peer.replaces.is_some());
+        state.waiting = waits.then(|| state.waiting.unwrap_or_else(Instant::now));
+        // What a start alone can change stays as it was at the start.
+        let AgentConfig { address, listen_port, mtu, api_port, interface, .. } = &state.config;
+        state.config = AgentConfig {
+            address: *address,
+            listen_port: *listen_port,
+            mtu: *mtu,
+            api_port: *api_port,
+            interface: interface.clone(),
+            ..new
+        };
+        Ok(())
+    }
+
+    /// How soon [`Hub::watch`] wants to be called again.
+    pub fn patience(&self) -> Option<Duration> {
+        let since = self.state().waiting?;
+        Some(if since.elapsed() < WATCH_CLOSELY { WATCH_EVERY } else { WATCH_LATER })
+    }
+
+    /// Ends the rotations whose new pair has been heard.
+    pub fn watch(&self) -> Result<(), Failure> {
+        let mut state = self.state();
+        if state.waiting.is_none() {
+            return Ok(());
+        }
+        let Ok(status) = self.tunnel.status() else { return Ok(()) };
+        let heard = |peer: &&Peer| {
+            let seen = status.peers.iter().find(|seen| seen.public_key == peer.public_key);
+            peer.replaces.is_some() && seen.is_some_and(|seen| seen.last_handshake.is_some())
+        };
+        let keys: Vec<_> = state.config.peers.iter().filter(heard).map(|p| p.public_key).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let ended = Store::open(&self.file).and_then(|store| {
+            keys.iter().try_for_each(|key| store.confirm(key).map(drop))?;
+            store.load()
+        });
+        // After a failure, such as a full disk, it is tried again at leisure.
+        state.waiting = Instant::now().checked_sub(WATCH_CLOSELY);
+        self.take_over(&mut state, ended?)
+    }
+
+    /// The laptops, for `peers.list`. No secrets.
+    pub fn peers(&self) -> Vec<Value> {
+        let state = self.state();
+        let status = self.tunnel.status().ok();
+        let seen = status.as_ref().map(|status| status.peers.as_slice()).unwrap_or_default();
+        let one = |peer: &Peer| {
+            let seen = seen.iter().find(|seen| seen.public_key == peer.public_key);
+            json!({
+                "name": peer.name,
+                "public_key": keys::encode(&peer.public_key).as_str(),
+                "address": peer.address.to_string(),
+                "agent_key": keys::encode(&peer.agent_key).as_str(),
+                "replaces": peer.replaces.map(|old| keys::encode(&old).to_string()),
+                "endpoint": seen.and_then(|s| s.endpoint).map(|endpoint| endpoint.to_string()),
+                "last_handshake_age_s":
+                    seen.and_then(|s| s.last_handshake_age).map(|age| age.as_secs()),
+                "rx_bytes": seen.map_or(0, |seen| seen.rx_bytes),
+                "tx_bytes": seen.map_or(0, |seen| seen.tx_bytes),
+            })
+        };
+        state.config.peers.iter().map(one).collect()
+    }
+
+    /// Everything that can be known without a secret.
+    pub fn status(&self) -> Value {
+        let peers = self.peers();
+        let status = self.tunnel.status().ok();
+        let drops = status.as_ref().map(|status| status.drops.as_slice()).unwrap_or_default();
+        let counted = drops.iter().filter(|(_, count)| *count > 0);
+        let drops: Map<String, Value> =
+            counted.map(|(why, count)| ((*why).to_owned(), json!(count))).collect();
+        let received = peers.iter().any(|peer| peer["rx_bytes"] != json!(0));
+        let heard = received || FROM_WIRE.iter().any(|why| drops.contains_key(*why));
+        let config = &self.state().config;
+        json!({
+            "version": 1,
+            "hop_version": VERSION,
+            "running": true,
+            "pid": std::process::id(),
+            "interface": self.interface,
+            "agent_address": config.address.to_string(),
+            "listen_port": self.tunnel.listen_port(),
+            "api_port": config.api_port,
+            "public_key": keys::encode(&config.keys.current()).as_str(),
+            "heard": heard,
+            "peers": peers,
+            "drops": drops,
+        })
+    }
+}
+
+/// Reasons for a drop that only a datagram from outside can have.
+const FROM_WIRE: [&str; 6] =
+    ["malformed", "bad_mac1", "unknown_peer", "unknown_index", "handshake_forged", "old_timestamp"];
+
+/// The configuration text that makes a tunnel with `old` one with `new`.
+fn difference(old: &AgentConfig, new: &AgentConfig) -> Zeroizing<String> {
+    let (was, is) = (old.tunnel(), new.tunnel());
+    let gone = was.peers.iter().filter(|peer| new.peer(&peer.public_key).is_none());
+    let gone = gone.map(|peer| peer.public_key).collect::<Vec<_>>();
+    let keys = was.private_key != is.private_key || was.other_private_keys != is.other_private_keys;
+    is.to_uapi_change(keys, &gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::config::{self, Keys};
+    use crate::tunnel;
+
+    #[test]
+    fn only_what_changed_is_told() {
+        let peer = |n: u8| Peer {
+            name: n.to_string(),
+            public_key: [n; 32],
+            preshared_key: None,
+            address: Ipv4Addr::new(10, 10, 0, n),
+            token: keys::encode(&[n; 32]),
+            agent_key: tunnel::public_key(&[7; 32]),
+            replaces: None,
+        };
+        let before = AgentConfig {
+            interface: None,
+            address: Ipv4Addr::new(10, 10, 0, 2),
+            listen_port: 51820,
+            mtu: 1420,
+            api_port: 4200,
+            state_dir: config::STATE_DIR.into(),
+            peers: vec![peer(1), peer(3)],
+            keys: Keys::new(Zeroizing::new([7; 32])),
+        };
+        let mut after = before.clone();
+        after.peers.remove(0);
+        let text = difference(&before, &after);
+        assert!(text.contains(&format!("public_key={}\nremove=true", "01".repeat(32))));
+        assert!(!text.contains("private_key") && !text.contains("replace_peers"));
+        after.keys.push(Zeroizing::new([8; 32]));
+        let text = difference(&before, &after);
+        assert!(text.contains("\nother_private_key=") && !text.contains("listen_port"));
+        let text = difference(&after, &before);
+        assert!(text.contains(&format!("other_private_key={}\n", "00".repeat(32))), "taken away");
+    }
+}

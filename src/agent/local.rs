@@ -1,0 +1,249 @@
+//! What people and `hop` run on the VPS itself, mostly over SSH: status, start, rollback, laptops,
+//! rotation. Asks the running agent; where none runs, the same change is made in its files.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::config::{self, AgentConfig};
+use super::place::{self, PREVIOUS, PROGRAM, UNIT};
+use super::setup::{bad, need_root, read_stdin};
+use super::store::Store;
+use super::{DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, rpc, tell};
+use crate::host::config::key;
+use crate::host::keys;
+use crate::rpc::client::CallError;
+use crate::rpc::read::Fields;
+use crate::rpc::{VERSION, method};
+use crate::sys::proc;
+
+/// How long a service may take until it serves.
+const START_WITHIN: Duration = Duration::from_secs(15);
+/// How long one call of another program may take.
+const RUN_WITHIN: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(50);
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The running agent's status.
+pub fn running(config: Option<&AgentConfig>) -> Option<Value> {
+    control::ask(&config?.state_dir, method::AGENT_STATUS, json!({})).ok()
+}
+
+pub fn status(file: &Path, as_json: bool) -> u8 {
+    let loaded = config::load(file);
+    let known = loaded.as_ref().ok();
+    let (mut answer, code) = match (running(known), &loaded) {
+        (Some(status), _) => (status, DONE),
+        (None, Err(failure)) => (json!({"why": format!("{}: {}", failure.what, failure.why)}), NO),
+        (None, Ok(_)) => (json!({"why": "no agent answers on its socket"}), NO),
+    };
+    answer["version"] = json!(1);
+    answer["running"] = json!(code == DONE);
+    answer["installed"] = json!(place::installed());
+    let text = if as_json { format!("{answer}\n") } else { in_words(&answer) };
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    if code != DONE {
+        log("fix: sudo systemctl start hop-agent");
+    }
+    code
+}
+
+fn in_words(status: &Value) -> String {
+    let word = |key: &str| match &status[key] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if status["running"] != json!(true) {
+        return format!("hop-agent does not run: {}\n", word("why"));
+    }
+    let mut text = format!(
+        "hop-agent {} on {}: {} port {}, WireGuard on UDP {}\n",
+        word("hop_version"),
+        word("interface"),
+        word("agent_address"),
+        word("api_port"),
+        word("listen_port"),
+    );
+    for peer in status["peers"].as_array().into_iter().flatten() {
+        let seen = match &peer["last_handshake_age_s"] {
+            Value::Null => "never seen".to_owned(),
+            age => format!("handshake {age} s ago"),
+        };
+        let (name, address) = (&peer["name"], &peer["address"]);
+        let plain = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        text += &format!("  {:20} {:15} {seen}\n", plain(name), plain(address));
+    }
+    text
+}
+
+/// Enables and starts the unit, and waits until the agent serves.
+pub fn start(file: &Path, restart: bool) -> Result<Value, Failure> {
+    need_root()?;
+    let config = config::load(file)?;
+    place::need_systemd()?;
+    systemctl(&["daemon-reload"])?;
+    systemctl(&["enable", UNIT])?;
+    let known = running(Some(&config)).filter(|_| !restart);
+    let is_current = known.is_some_and(|status| status["hop_version"] == json!(VERSION));
+    if !is_current {
+        let _ = systemctl(&["reset-failed", UNIT]);
+        systemctl(&["restart", UNIT])?;
+    }
+    serving(&config)
+}
+
+fn serving(config: &AgentConfig) -> Result<Value, Failure> {
+    let end = Instant::now() + START_WITHIN;
+    loop {
+        if let Some(mut status) = running(Some(config)) {
+            status["installed"] = json!(place::installed());
+            return Ok(status);
+        }
+        if Instant::now() >= end {
+            let log = run("journalctl", &["-u", UNIT, "-n", "5", "-o", "cat", "--no-pager"]);
+            let said = log.unwrap_or_default();
+            let last = said.lines().map(str::trim).collect::<Vec<_>>().join("; ");
+            let why = format!("it does not serve after {} s: {last}", START_WITHIN.as_secs());
+            let next = "sudo journalctl -u hop-agent";
+            return Err(Failure::new(FAILED, "the agent did not start", why, next));
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// The program before the last install, and a restart.
+pub fn rollback(file: &Path) -> Result<Value, Failure> {
+    need_root()?;
+    let config = config::load(file)?;
+    let rename = std::fs::rename(PREVIOUS, PROGRAM);
+    rename.map_err(|error| Failure::io("put back", Path::new(PREVIOUS), &error))?;
+    place::need_systemd()?;
+    systemctl(&["restart", UNIT])?;
+    serving(&config)?;
+    Ok(json!({"version": 1, "installed": place::installed()}))
+}
+
+pub fn peers(file: &Path) -> Result<Value, Failure> {
+    let config = config::load(file)?;
+    ask_or(&config, method::PEERS_LIST, json!({}), || {
+        let peer = |peer: &config::Peer| {
+            let key = keys::encode(&peer.public_key);
+            json!({"name": peer.name, "public_key": key.as_str(), "address": peer.address.to_string()})
+        };
+        let peers: Vec<Value> = config.peers.iter().map(peer).collect();
+        Ok(json!({"peers": peers, "you": null}))
+    })
+}
+
+pub fn remove(file: &Path, which: &str) -> Result<Value, Failure> {
+    let config = config::load(file)?;
+    ask_or(&config, method::PEERS_REMOVE, json!({"peer": which}), || {
+        let gone = Store::open(file)?.remove(which)?;
+        let key = keys::encode(&gone.public_key);
+        Ok(
+            json!({"name": gone.name, "public_key": key.as_str(), "address": gone.address.to_string()}),
+        )
+    })
+}
+
+/// `{"version":1,"old":KEY,"public_key":KEY}` on standard input: public keys of the laptop.
+pub fn rotate(file: &Path) -> Result<Value, Failure> {
+    let config = config::load(file)?;
+    let read = |text: &str| {
+        let mut fields = Fields::parse(text)?;
+        fields.int::<u32>("version", 1..=1)?;
+        let old = fields.meant("old", |text| key(text).map(|key| *key))?;
+        let new = fields.meant("public_key", |text| key(text).map(|key| *key))?;
+        fields.finish().map(|()| (old, new))
+    };
+    let (old, new) = read(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
+    let params = json!({
+        "old": keys::encode(&old).as_str(), "public_key": keys::encode(&new).as_str(),
+    });
+    ask_or(&config, method::KEYS_ROTATE, params, || {
+        Ok(rpc::pair(&Store::open(file)?.begin(&old, new)?))
+    })
+}
+
+/// The running agent's answer, or `alone` where none runs.
+fn ask_or(
+    config: &AgentConfig,
+    method: &str,
+    params: Value,
+    alone: impl FnOnce() -> Result<Value, Failure>,
+) -> Result<Value, Failure> {
+    match control::ask(&config.state_dir, method, params) {
+        Ok(answer) => Ok(answer),
+        Err(CallError::Unreachable(_)) => alone(),
+        Err(CallError::Remote { code, message }) => {
+            let exit = if code == crate::rpc::code::NO_SUCH_PEER { NOT_FOUND } else { FAILED };
+            Err(Failure::new(exit, "the agent refused", message, "hop-agent status"))
+        }
+        Err(error) => {
+            let next = "sudo systemctl restart hop-agent";
+            Err(Failure::new(FAILED, "the agent did not answer", error.to_string(), next))
+        }
+    }
+}
+
+/// User and group number of a login.
+pub fn user(name: &str) -> Result<(u32, u32), Failure> {
+    let number = |what: &str| run("id", &[what, "--", name]).ok()?.trim().parse::<u32>().ok();
+    match (number("-u"), number("-g")) {
+        (Some(uid), Some(gid)) => Ok((uid, gid)),
+        _ => {
+            let what = format!("no user {name:?} on this machine");
+            Err(Failure::new(USAGE, &what, "id(1) does not know it", "getent passwd"))
+        }
+    }
+}
+
+pub fn user_name(uid: u32) -> Result<String, Failure> {
+    let name = run("id", &["-nu", "--", &uid.to_string()])?;
+    crate::host::config::login(name.trim()).map_err(|why| {
+        let what = format!("user {uid}, who has the agent's files, has no name to use");
+        Failure::new(USAGE, &what, why, "ls -l /etc/hopbox")
+    })
+}
+
+pub fn disk_free() -> Option<u64> {
+    proc::free_bytes(Path::new("/usr")).ok()
+}
+
+pub fn systemctl(words: &[&str]) -> Result<String, Failure> {
+    run("systemctl", words)
+}
+
+/// The output of another program, which gets nothing of our environment but a search path.
+pub fn run(program: &str, words: &[&str]) -> Result<String, Failure> {
+    let told = || format!("{program} {}", words.join(" "));
+    let fail = |why: String| Failure::new(FAILED, &format!("{} failed", told()), why, &told());
+    let mut command = Command::new(program);
+    command.args(words).env_clear().env("PATH", PATH).env("LC_ALL", "C");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| fail(error.to_string()))?;
+    let end = Instant::now() + RUN_WITHIN;
+    // What these programs say fits into a pipe.
+    while matches!(child.try_wait(), Ok(None)) {
+        if Instant::now() >= end {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(fail(format!("no end after {} s", RUN_WITHIN.as_secs())));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().map_err(|error| fail(error.to_string()))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// For callers that only tell.
+pub fn warn(failure: &Failure) {
+    tell(failure);
+}

@@ -1,0 +1,188 @@
+//! `hop-agent install` and `uninstall`: the program and its unit in their places, and gone again.
+//!
+//! Copies its own running image, never a path from the command line. The program before stays
+//! beside it until the next install, for `rollback`.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::config::{self, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, STATE_DIR};
+use super::local::{run, systemctl, warn};
+use super::setup::need_root;
+use super::{FAILED, Failure, USAGE};
+use crate::rpc::VERSION;
+
+const DIR: &str = "/usr/libexec/hopbox";
+pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-agent";
+pub const PREVIOUS: &str = "/usr/libexec/hopbox/hop-agent.previous";
+/// Kept by an upgrade in case the new one does not do.
+const HELPER_PREVIOUS: &str = "/usr/libexec/hopbox/hop-helper.previous";
+pub const UNIT: &str = "hop-agent.service";
+const UNIT_FILE: &str = "/etc/systemd/system/hop-agent.service";
+const UNIT_TEXT: &str = include_str!("unit/hop-agent.service");
+const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/hop-agent.service";
+
+/// The version of the installed program; `None` if there is none that runs.
+pub fn installed() -> Option<String> {
+    version_of(PROGRAM)
+}
+
+fn version_of(program: &str) -> Option<String> {
+    fs::symlink_metadata(program).ok()?;
+    let said = run(program, &["version"]).ok()?;
+    said.trim().strip_prefix("hop-agent ").map(str::to_owned)
+}
+
+/// Puts this program in its place.
+pub fn install() -> Result<Value, Failure> {
+    need_root()?;
+    let mut image = Vec::new();
+    let own = Path::new("/proc/self/exe");
+    let read = File::open(own).and_then(|mut file| file.read_to_end(&mut image));
+    read.map_err(|error| Failure::io("read", own, &error))?;
+    place_dir()?;
+    let previous = version_of(PROGRAM);
+    let old = fs::read(PROGRAM).ok();
+    if old.as_ref() == Some(&image) {
+        return Ok(json!({
+            "version": 1, "installed": VERSION, "previous": previous, "changed": false,
+        }));
+    }
+    if let Some(old) = &old {
+        put(Path::new(PREVIOUS), 0o755, old)?;
+    }
+    put(Path::new(PROGRAM), 0o755, &image)?;
+    Ok(json!({"version": 1, "installed": VERSION, "previous": previous, "changed": true}))
+}
+
+/// The directory of the programs, in which nobody but root may replace anything.
+fn place_dir() -> Result<(), Failure> {
+    let dir = Path::new(DIR);
+    let failed = |error: io::Error| Failure::io("prepare", dir, &error);
+    DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
+    for dir in dir.ancestors() {
+        let found = fs::metadata(dir).map_err(failed)?;
+        if found.uid() != 0 || found.mode() & 0o022 != 0 {
+            let why = format!("others than root could replace what is in {}", dir.display());
+            let next = format!("ls -ld {}", dir.display());
+            return Err(Failure::new(USAGE, "nothing was installed", why, &next));
+        }
+    }
+    Ok(())
+}
+
+/// Puts a file of root in its place as a whole; the same text again is not written.
+fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::io("write", path, &error);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
+    let _ = fs::remove_file(&temporary);
+    let written = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    };
+    written().map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        failed(error)
+    })
+}
+
+/// The unit, for an agent that runs as `user`. Where there is no systemd it is left out.
+pub fn unit(user: &str) -> Result<(), Failure> {
+    let text = UNIT_TEXT.replace("@USER@", user);
+    let path = Path::new(UNIT_FILE);
+    let has_systemd = path.parent().is_some_and(Path::is_dir);
+    if !has_systemd || fs::read_to_string(path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    put(path, 0o644, text.as_bytes())
+}
+
+pub fn need_systemd() -> Result<(), Failure> {
+    if Path::new("/run/systemd/system").is_dir() {
+        return Ok(());
+    }
+    let why = "this machine was not started by systemd";
+    let next = "sudo -u <login> /usr/libexec/hopbox/hop-agent serve";
+    Err(Failure::new(FAILED, "the agent cannot be a service here", why, next))
+}
+
+/// Everything that install and start put on the machine; with `purge` also keys, configuration and
+/// state. What is not ours keeps its directory.
+pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
+    need_root()?;
+    if need_systemd().is_ok() && Path::new(UNIT_FILE).exists() {
+        if let Err(failure) = systemctl(&["disable", "--now", UNIT]) {
+            warn(&failure);
+        }
+    }
+    let mut removed = Vec::new();
+    for path in [WANTED, UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
+        remove(Path::new(path), &mut removed)?;
+    }
+    if need_systemd().is_ok() {
+        let _ = systemctl(&["daemon-reload"]);
+        let _ = systemctl(&["reset-failed", UNIT]);
+    }
+    let state = config::load(file).map_or_else(|_| STATE_DIR.into(), |config| config.state_dir);
+    let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
+    if purge {
+        for name in ["agent.json", KEY_FILE, OLD_KEY_FILE, NEW_KEY_FILE] {
+            remove(&file.with_file_name(name), &mut removed)?;
+        }
+        leftovers(&dir, &mut removed)?;
+        for name in ["agent.stamp", "agent.stamp-new", "agent.sock"] {
+            remove(&state.join(name), &mut removed)?;
+        }
+        remove_dir(&state, &mut removed);
+    }
+    if !file.exists() {
+        // As the helper's install has it, for whatever is left in it.
+        let _ = fs::set_permissions(&dir, Permissions::from_mode(0o755));
+        let _ = chown(&dir, Some(0), Some(0));
+    }
+    remove_dir(&dir, &mut removed);
+    remove_dir(Path::new(DIR), &mut removed);
+    let left: Vec<String> = [dir, DIR.into(), state]
+        .iter()
+        .filter(|dir| dir.exists())
+        .map(|dir| dir.display().to_string())
+        .collect();
+    Ok(json!({"version": 1, "removed": removed, "left": left}))
+}
+
+/// Temporary files of writes that were cut off.
+fn leftovers(dir: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(".agent.") && name.ends_with(".tmp") {
+            remove(&entry.path(), removed)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Ok(()) => removed.push(path.display().to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Failure::io("remove", path, &error)),
+    }
+    Ok(())
+}
+
+/// If nothing else is in it.
+fn remove_dir(dir: &Path, removed: &mut Vec<String>) {
+    if fs::remove_dir(dir).is_ok() {
+        removed.push(dir.display().to_string());
+    }
+}

@@ -1,0 +1,257 @@
+//! The agent as a service: start-up order, waiting, and everything undone at the end.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::config::{self, AgentConfig, PREFIX, Peer};
+use super::control::Control;
+use super::http::{Api, Server};
+use super::hub::{Caller, Hub};
+use super::rpc::Desk;
+use super::{FAILED, Failure, HELPER, log};
+use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, Lease, RESUME_WITHIN};
+use crate::host::keys::KEY_BYTES;
+use crate::rpc::VERSION;
+use crate::sys::poll::{self, Interest};
+use crate::sys::proc;
+use crate::sys::signal::{Kind as Signal, Signals};
+use crate::tunnel::{self, Stopped, TunDevice, Tunnel};
+
+/// The interface's name where the configuration gives none and nobody else has it.
+const INTERFACE: &str = "wg0";
+const LABEL: &str = "agent";
+/// Another helper socket, for tests and the self test.
+const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
+/// How often the helper's connection is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Start-up order, then serving until a signal or the end of the tunnel, then all of it undone.
+pub fn serve(config_file: &Path) -> Result<(), Failure> {
+    proc::set_umask(0o077);
+    let config = config::load(config_file)?;
+    // A core dump or a debugger of the same user would reveal the private key (R99).
+    if let Err(error) = proc::keep_memory_private() {
+        log(&format!("memory is not private: {error}"));
+    }
+    let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
+        .map_err(|error| failed("cannot listen for signals", &error))?;
+    let mut helper = Helper::connect(&helper_socket()).map_err(|error| refused(&error))?;
+    let lease = create_device(&mut helper, &config)?;
+    let mut holder = Holder { helper: Some(helper), lease: lease.id.clone(), resuming: None };
+    // From here on the lease is given back whatever happens; even without that, the helper takes
+    // it back when this process ends.
+    let outcome = with_device(config_file, config, &mut holder, lease, &mut signals);
+    if let Some(Err(error)) = holder.helper.map(|mut helper| helper.cleanup(&holder.lease)) {
+        log(&format!("the helper did not confirm the removal of the device: {error}"));
+    }
+    outcome
+}
+
+/// The helper's connection, and with it the lease.
+struct Holder {
+    /// `None` while a helper that went away is being found again.
+    helper: Option<Helper>,
+    lease: String,
+    resuming: Option<Receiver<Result<Helper, HelperError>>>,
+}
+
+impl Holder {
+    /// Notices that the helper went away, and finds the one that is started in its place. The
+    /// tunnel goes on meanwhile: packets need no helper. An error is the end of the lease.
+    fn look(&mut self) -> Result<(), Failure> {
+        if self.helper.as_ref().is_some_and(Helper::closed) {
+            log("the helper went away; waiting for it to come back");
+            self.helper = None;
+            let (send, receive) = mpsc::channel();
+            let lease = self.lease.clone();
+            let resume = move || {
+                let _ = send.send(Helper::resume(&helper_socket(), &lease, RESUME_WITHIN));
+            };
+            thread::Builder::new()
+                .name("resume".to_owned())
+                .spawn(resume)
+                .map_err(|error| failed("cannot look for the helper", &error))?;
+            self.resuming = Some(receive);
+        }
+        let Some(found) = self.resuming.as_ref().map(Receiver::try_recv) else { return Ok(()) };
+        match found {
+            Err(TryRecvError::Empty) => return Ok(()),
+            Ok(Ok(helper)) => {
+                log("the helper is back, and the tunnel has not stopped");
+                self.helper = Some(helper);
+            }
+            Ok(Err(error)) => return Err(gone(&error.to_string())),
+            Err(TryRecvError::Disconnected) => return Err(gone("nobody looks for it")),
+        }
+        self.resuming = None;
+        Ok(())
+    }
+}
+
+fn gone(why: &str) -> Failure {
+    let what = "the helper is gone, and with it the tunnel device";
+    Failure::new(HELPER, what, why, "systemctl status hop-helper")
+}
+
+fn with_device(
+    file: &Path,
+    config: AgentConfig,
+    holder: &mut Holder,
+    lease: Lease,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    let (id, interface) = (lease.id, lease.name.clone());
+    let device =
+        TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
+    let tunnel = tunnel::start(device, &config.tunnel())
+        .map_err(|error| failed("cannot start WireGuard", &error))?;
+    let tunnel = Arc::new(tunnel);
+    // One route for all laptops: they have addresses of one network.
+    if let Some(helper) = &mut holder.helper {
+        let (own, peer) = (config.address, config.some_peer());
+        helper.configure_net(&id, own, peer, PREFIX).map_err(|error| refused(&error))?;
+    }
+    let at = SocketAddr::from((config.address, config.api_port));
+    let listener =
+        TcpListener::bind(at).map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
+    let (address, state_dir) = (config.address, config.state_dir.clone());
+    let hub = Arc::new(Hub::new(file.to_owned(), config, interface.clone(), tunnel.clone()));
+    let server = Server::new(listener, Arc::new(Api::new(address, hub.clone())))
+        .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
+    // Without the directory there is no local socket, and clocks are trusted.
+    let control = Control::bind(&state_dir)
+        .map_err(|error| log(&format!("no control socket in {}: {error}", state_dir.display())))
+        .ok();
+    let port = tunnel.listen_port();
+    log(&format!("hop-agent {VERSION}: {interface} {at}, WireGuard on UDP {port}"));
+    let outcome =
+        Serving { server: &server, tunnel: &tunnel, hub: &hub, control }.attend(holder, signals);
+    drop((server, hub));
+    // Connections that are being answered hold it, too; the end of the process ends it then.
+    if let Ok(mut tunnel) = Arc::try_unwrap(tunnel) {
+        tunnel.stop();
+    }
+    outcome
+}
+
+struct Serving<'a> {
+    server: &'a Server,
+    tunnel: &'a Tunnel,
+    hub: &'a Hub,
+    control: Option<Control>,
+}
+
+impl Serving<'_> {
+    /// Accepts connections until a signal (good) or the loss of tunnel or lease (a failure, so
+    /// that systemd starts the agent again). SIGHUP reads the files again.
+    fn attend(&self, holder: &mut Holder, signals: &mut Signals) -> Result<(), Failure> {
+        loop {
+            let mut fds = vec![
+                (signals.as_fd(), Interest::READ),
+                (self.server.as_fd(), Interest::READ),
+                (self.tunnel.end_fd(), Interest::READ),
+            ];
+            fds.extend(self.control.as_ref().map(|control| (control.as_fd(), Interest::READ)));
+            let limit = self.hub.patience().unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+            let mut ready = Vec::with_capacity(fds.len());
+            poll::wait(&fds, &mut ready, Some(limit))
+                .map_err(|error| failed("cannot wait", &error))?;
+            while let Some(signal) = signals.take() {
+                if signal != Signal::Hangup {
+                    log(&format!("ending on a signal ({signal:?})"));
+                    return Ok(());
+                }
+                self.told("reload", self.hub.reload());
+            }
+            if let Some(stopped) = self.tunnel.ended() {
+                return Err(lost(&stopped));
+            }
+            holder.look()?;
+            self.told("rotation", self.hub.watch());
+            self.server.accept();
+            if let Some(control) = &self.control {
+                control.serve(self.hub);
+            }
+        }
+    }
+
+    /// A change that failed has changed nothing: the agent goes on as it was.
+    fn told(&self, what: &str, outcome: Result<(), Failure>) {
+        if let Err(Failure { what: error, why, .. }) = outcome {
+            log(&format!("{what}: {error}: {why}"));
+        }
+    }
+}
+
+impl Desk for Hub {
+    fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
+        Hub::caller(self, token, from)
+    }
+
+    fn status(&self) -> Value {
+        Hub::status(self)
+    }
+
+    fn peers(&self) -> Vec<Value> {
+        Hub::peers(self)
+    }
+
+    fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure> {
+        self.change(|store| store.add(&mut store.load()?, public_key, name))
+    }
+
+    fn remove(&self, which: &str) -> Result<Peer, Failure> {
+        self.change(|store| store.remove(which))
+    }
+
+    fn rotate(&self, old: &[u8; KEY_BYTES], new: [u8; KEY_BYTES]) -> Result<Peer, Failure> {
+        self.change(|store| store.begin(old, new))
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        Hub::reload(self)
+    }
+}
+
+/// The configured name; else `wg0`; else, where that is taken, one the helper chooses.
+fn create_device(helper: &mut Helper, config: &AgentConfig) -> Result<Lease, Failure> {
+    let wanted = config.interface.as_deref().unwrap_or(INTERFACE);
+    let created = match helper.create_tun(Some(wanted), config.mtu, LABEL) {
+        Err(HelperError::Op { code, .. })
+            if code == "state_conflict" && config.interface.is_none() =>
+        {
+            helper.create_tun(None, config.mtu, LABEL)
+        }
+        other => other,
+    };
+    created.map_err(|error| refused(&error))
+}
+
+fn lost(stopped: &Stopped) -> Failure {
+    let why = match stopped {
+        Stopped::Asked => "it was stopped".to_owned(),
+        Stopped::DeviceGone => "its interface was removed".to_owned(),
+        Stopped::Failed(why) => why.clone(),
+    };
+    Failure::new(FAILED, "the tunnel ended", why, "systemctl restart hop-agent")
+}
+
+fn failed(what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(FAILED, what, error.to_string(), "systemctl restart hop-agent")
+}
+
+fn refused(error: &HelperError) -> Failure {
+    let what = "the helper did not give a tunnel device";
+    Failure::new(HELPER, what, error.to_string(), &error.remedy())
+}
+
+fn helper_socket() -> PathBuf {
+    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from)
+}

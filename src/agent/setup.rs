@@ -1,0 +1,268 @@
+//! `hop-agent setup` and `preflight`: run over SSH by `hop setup`, as root, before the agent
+//! serves. What they are told and what they answer is JSON on standard input and output, so that
+//! no secret is ever an argument.
+
+use std::fs::{self, DirBuilder};
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::config::{self, AgentConfig, Keys, LISTEN_PORT, PREFIX, Peer, STATE_DIR};
+use super::store::Store;
+use super::{BUSY, FAILED, Failure, HELPER, USAGE, choose, control, local, log, place, rpc};
+use crate::host::config::{MTU, key, login};
+use crate::host::keys::KEY_BYTES;
+use crate::rpc::client::CallError;
+use crate::rpc::read::{Fields, ReadError};
+use crate::rpc::{API_PORT, VERSION};
+use crate::sys::proc;
+
+/// Longest request on standard input, in bytes.
+const REQUEST_BYTES: u64 = 64 * 1024;
+const GROUP: &str = "hopbox";
+/// Whoever is in the group may add files, and replace only their own.
+const SHARED_DIR: u32 = 0o1770;
+
+/// What a laptop asks for.
+struct Request {
+    public_key: [u8; KEY_BYTES],
+    name: String,
+    user: String,
+    number: Option<u8>,
+    taken: Vec<u8>,
+}
+
+/// The text on standard input.
+pub fn read_stdin() -> Result<Zeroizing<String>, Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    let read = std::io::stdin().lock().take(REQUEST_BYTES).read_to_string(&mut text);
+    read.map_err(|error| bad(error.to_string()))?;
+    Ok(text)
+}
+
+pub fn bad(why: impl Into<String>) -> Failure {
+    Failure::new(USAGE, "the request on standard input is not valid", why, "man hop-agent")
+}
+
+pub fn need_root() -> Result<(), Failure> {
+    if proc::is_root() {
+        return Ok(());
+    }
+    Err(Failure::new(USAGE, "this needs root", "it changes the system", "sudo hop-agent --help"))
+}
+
+fn parse(text: &str) -> Result<Request, ReadError> {
+    let mut fields = Fields::parse(text)?;
+    fields.int::<u32>("version", 1..=1)?;
+    let request = Request {
+        public_key: fields.meant("public_key", |text| key(text).map(|key| *key))?,
+        name: fields.meant("name", config::label)?,
+        user: fields.meant("user", login)?,
+        number: fields.opt_int("number", 0..=255)?,
+        taken: numbers(&mut fields)?,
+    };
+    fields.finish()?;
+    Ok(request)
+}
+
+/// `numbers_taken`: a list of whole numbers from 0 to 255.
+fn numbers(fields: &mut Fields) -> Result<Vec<u8>, ReadError> {
+    let Some(value) = fields.take("numbers_taken") else { return Ok(Vec::new()) };
+    let number = |value: &Value| value.as_u64().and_then(|n| u8::try_from(n).ok());
+    let list = value.as_array().filter(|list| list.len() <= 256);
+    let numbers: Option<Vec<u8>> = list.and_then(|list| list.iter().map(number).collect());
+    numbers.ok_or_else(|| fields.error("numbers_taken", "must be a list of numbers from 0 to 255"))
+}
+
+/// Keys, configuration and unit for one more laptop. Run again for the same one, nothing changes.
+pub fn setup(file: &Path) -> Result<Value, Failure> {
+    need_root()?;
+    let request = parse(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
+    let owner = local::user(&request.user)?;
+    share(file.parent().unwrap_or(Path::new("/")))?;
+    let store = match fs::symlink_metadata(file) {
+        Ok(_) => Store::open(file)?,
+        Err(_) => Store::open_for(file, Some(owner))?,
+    };
+    let (key, key_created) = store.key()?;
+    let mut config = match store.is_there() {
+        true => store.load()?,
+        false => first(&request, Keys::new(key))?,
+    };
+    let [.., number, _] = config.address.octets();
+    if request.taken.contains(&number) || request.number.is_some_and(|wanted| wanted != number) {
+        let why = format!("this VPS has 10.10.{number}.0/24 already, and the laptop cannot use it");
+        let next = "hop host ls";
+        return Err(Failure::new(BUSY, "the addresses collide", why, next));
+    }
+    let before = config.peers.len();
+    let (peer, created) = store.add(&mut config, request.public_key, &request.name)?;
+    if !created && before == config.peers.len() {
+        // Written all the same: an older form becomes the newer one.
+        store.save(&config)?;
+    }
+    drop(store);
+    state_dir(&config.state_dir, file)?;
+    place::unit(&owner_name(file, &request.user)?)?;
+    match control::ask(&config.state_dir, rpc::RELOAD, json!({})) {
+        Ok(_) | Err(CallError::Unreachable(_)) => {}
+        // An agent of an older release learns of the laptop when it is started anew.
+        Err(error) => log(&format!("the running agent did not take it over: {error}")),
+    }
+    Ok(answer(&config, &peer, created, key_created))
+}
+
+fn answer(config: &AgentConfig, peer: &Peer, created: bool, key_created: bool) -> Value {
+    let mut answer = rpc::pair(peer);
+    let [.., number, _] = config.address.octets();
+    let more = json!({
+        "version": 1,
+        "hop_version": VERSION,
+        "created": created,
+        "agent_key_created": key_created,
+        "number": number,
+        "agent_address": config.address.to_string(),
+        "listen_port": config.listen_port,
+        "api_port": config.api_port,
+        "mtu": config.mtu,
+        "interface": config.interface,
+    });
+    if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
+        answer.extend(more);
+    }
+    answer
+}
+
+/// What a VPS without an agent gets.
+fn first(request: &Request, keys: Keys) -> Result<AgentConfig, Failure> {
+    let number = match request.number {
+        Some(number) => Some(number),
+        None => choose::number(&request.taken),
+    };
+    let none = |what: &str, next: &str| {
+        Failure::new(BUSY, what, "everything that may be used is in use", next)
+    };
+    Ok(AgentConfig {
+        interface: Some(choose::interface()),
+        address: Ipv4Addr::new(
+            10,
+            10,
+            number.ok_or_else(|| none("no free addresses", "ip route"))?,
+            2,
+        ),
+        listen_port: choose::port().ok_or_else(|| none("no free UDP port", "ss -lun"))?,
+        mtu: MTU,
+        api_port: API_PORT,
+        state_dir: STATE_DIR.into(),
+        peers: Vec::new(),
+        keys,
+    })
+}
+
+/// The agent replaces its files in this directory, whose owner stays root.
+fn share(dir: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
+    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let line = groups.lines().find(|line| line.split(':').next() == Some(GROUP));
+    let gid = line.and_then(|line| line.split(':').nth(2)?.parse::<u32>().ok());
+    let gid = gid.ok_or_else(|| {
+        let why = format!("there is no group {GROUP}");
+        Failure::new(HELPER, "the helper is not installed", why, "sudo hop-helper --install")
+    })?;
+    DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
+    let found = fs::symlink_metadata(dir).map_err(failed)?;
+    if !found.is_dir() || found.uid() != 0 {
+        let why = "it must be a directory of root";
+        let what = format!("{} cannot be used", dir.display());
+        return Err(Failure::new(USAGE, &what, why, &format!("ls -ld {}", dir.display())));
+    }
+    if found.gid() != gid {
+        chown(dir, None, Some(gid)).map_err(failed)?;
+    }
+    fs::set_permissions(dir, fs::Permissions::from_mode(SHARED_DIR)).map_err(failed)
+}
+
+/// The directory that systemd would make, for where there is none.
+fn state_dir(dir: &Path, file: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let owner = fs::symlink_metadata(file).map_err(failed)?;
+    chown(dir, Some(owner.uid()), Some(owner.gid())).map_err(failed)
+}
+
+/// Who the agent runs as: whoever has its files. A second laptop with another login changes
+/// nothing for the first.
+fn owner_name(file: &Path, asked: &str) -> Result<String, Failure> {
+    let found = fs::symlink_metadata(file).map_err(|error| Failure::io("look at", file, &error))?;
+    if local::user(asked)?.0 == found.uid() {
+        return Ok(asked.to_owned());
+    }
+    local::user_name(found.uid())
+}
+
+/// What setup would find here. Anything in the way is listed, and is no failure.
+pub fn preflight(file: &Path) -> Result<Value, Failure> {
+    let text = read_stdin()?;
+    let taken = match text.trim().is_empty() {
+        true => Vec::new(),
+        false => {
+            let read = || {
+                let mut fields = Fields::parse(&text)?;
+                fields.int::<u32>("version", 1..=1)?;
+                let taken = numbers(&mut fields)?;
+                fields.finish().map(|()| taken)
+            };
+            read().map_err(|error| bad(error.to_string()))?
+        }
+    };
+    let mut problems = Vec::new();
+    let mut problem = |failure: &Failure| problems.push(failure.to_json()["error"].clone());
+    let known = match fs::symlink_metadata(file) {
+        Ok(_) => config::load(file).map_err(|failure| problem(&failure)).ok(),
+        Err(_) => None,
+    };
+    let number = known.as_ref().map(|config| config.address.octets()[2]);
+    let number = number.or_else(|| choose::number(&taken));
+    if number.is_none() || number.is_some_and(|number| taken.contains(&number)) {
+        let why = "no 10.10.N.0/24 is free on both machines";
+        problem(&Failure::new(BUSY, "the addresses collide", why, "ip route"));
+    }
+    let port = known.as_ref().map(|config| config.listen_port).or_else(choose::port);
+    if port.is_none() {
+        let why = format!("UDP {LISTEN_PORT} and those after it are taken");
+        problem(&Failure::new(BUSY, "no free UDP port", why, "ss -lun"));
+    }
+    let tun = Path::new("/dev/net/tun").exists();
+    if !tun {
+        let why = "there is no /dev/net/tun";
+        problem(&Failure::new(FAILED, "no tunnel device can be made", why, "sudo modprobe tun"));
+    }
+    let systemd = Path::new("/run/systemd/system").is_dir();
+    if !systemd {
+        let why = "this machine was not started by systemd";
+        let next = "sudo -u <login> /usr/libexec/hopbox/hop-agent serve";
+        problem(&Failure::new(FAILED, "the agent cannot be a service", why, next));
+    }
+    let interface = known.as_ref().and_then(|config| config.interface.clone());
+    Ok(json!({
+        "version": 1,
+        "hop_version": VERSION,
+        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
+        "machine": std::env::consts::ARCH,
+        "systemd": systemd,
+        "tun": tun,
+        "agent": place::installed(),
+        "running": local::running(known.as_ref()).is_some(),
+        "listen_port": port,
+        "number": number,
+        "prefix": PREFIX,
+        "interface": interface.unwrap_or_else(choose::interface),
+        "disk_free_bytes": local::disk_free(),
+        "root": proc::is_root(),
+        "problems": problems,
+    }))
+}

@@ -1,0 +1,272 @@
+//! Changes of the agent's files: one at a time, whoever makes them, and each a whole or nothing.
+//!
+//! Rotation of keys, as it is on the disk. P is a laptop's entry, K the agent's key it knows:
+//!
+//! 1. `begin`: `agent.key.new` holds a new key K' (unless one that P has not seen is there
+//!    already); then `agent.json` has P' with K' beside P. Both are accepted. Only now is the
+//!    laptop told, and only when it has written down what it was told does it use it.
+//! 2. A handshake of P' has been seen: `confirm`. `agent.key.bak` becomes K, `agent.key.new` is
+//!    renamed to `agent.key`, `agent.json` loses P, in this order.
+//!
+//! Killed anywhere, the next start finds P alone, P and P', or P' alone, and for each the key file
+//! it names: `config::load` goes by the public key, not by the name of the file. The laptop uses P
+//! until its own file names P', so what it uses is always among what is accepted. Begun again, P'
+//! of the attempt before is forgotten. Other laptops keep K: it is not replaced a second time
+//! before all of them have come over.
+//!
+//! Must not know: the tunnel, HTTP.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::config::{self, AgentConfig, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, PEERS, Peer};
+use super::{BUSY, FAILED, Failure, NOT_FOUND};
+use crate::host::keys::{self, KEY_BYTES, Secret};
+use crate::host::{HostError, Kind, atomic};
+use crate::sys::lock::Lock;
+use crate::sys::random;
+use crate::tunnel;
+
+/// How long another change may take.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const FIRST_LAPTOP: u8 = 1;
+const AGENT: u8 = 2;
+const LAST_HOST: u8 = 254;
+
+/// The agent's files, ours alone while this value lives.
+pub struct Store {
+    path: PathBuf,
+    owner: Option<(u32, u32)>,
+    _lock: Lock,
+}
+
+impl Store {
+    /// `path` is that of `agent.json`; files keep the owner that one has.
+    pub fn open(path: &Path) -> Result<Store, Failure> {
+        let found = fs::symlink_metadata(path).ok().filter(|found| found.is_file());
+        Store::open_for(path, found.map(|found| (found.uid(), found.gid())))
+    }
+
+    /// For files that are to belong to `owner`.
+    pub fn open_for(path: &Path, owner: Option<(u32, u32)>) -> Result<Store, Failure> {
+        let dir = path.parent().unwrap_or(Path::new("/"));
+        let failed = |why: String| {
+            let next = format!("ls -ld {}", dir.display());
+            Failure::new(BUSY, &format!("cannot have {} alone", dir.display()), why, &next)
+        };
+        let end = Instant::now() + LOCK_WITHIN;
+        loop {
+            match Lock::take_dir(dir) {
+                Ok(Some(lock)) => return Ok(Store { path: path.to_owned(), owner, _lock: lock }),
+                Ok(None) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
+                Ok(None) => return Err(failed("another change is being made".to_owned())),
+                Err(error) => return Err(failed(error.to_string())),
+            }
+        }
+    }
+
+    pub fn load(&self) -> Result<AgentConfig, Failure> {
+        config::load(&self.path)
+    }
+
+    pub fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok()
+    }
+
+    pub fn save(&self, config: &AgentConfig) -> Result<(), Failure> {
+        self.put(&self.path, config.to_text().as_bytes())
+    }
+
+    /// The key in `agent.key`; made when there is none, and then true. One that cannot be read
+    /// stays as it is.
+    pub fn key(&self) -> Result<(Secret, bool), Failure> {
+        let path = self.beside(KEY_FILE);
+        if fs::symlink_metadata(&path).is_ok() {
+            return Ok((keys::load(&path).map_err(config::refuse)?, false));
+        }
+        let key = tunnel::generate_key().map_err(|error| no_random(&error))?;
+        self.put_key(KEY_FILE, &key)?;
+        Ok((key, true))
+    }
+
+    /// The laptop with this key, with an address of its own; added if it is new, and then true.
+    pub fn add(
+        &self,
+        config: &mut AgentConfig,
+        public_key: [u8; KEY_BYTES],
+        name: &str,
+    ) -> Result<(Peer, bool), Failure> {
+        if let Some(known) = config.peer(&public_key) {
+            return Ok((known.clone(), false));
+        }
+        let full = || {
+            let why = format!("there are {PEERS} already");
+            let next = "sudo hop-agent peers remove <name>";
+            Failure::new(BUSY, "no room for another laptop", why, next)
+        };
+        if config.peers.len() >= PEERS {
+            return Err(full());
+        }
+        if public_key == config.keys.current() {
+            let why = "it is the agent's own public key";
+            return Err(Failure::new(BUSY, "no such laptop can be", why, "hop setup"));
+        }
+        let peer = Peer {
+            name: free_name(config, name),
+            public_key,
+            preshared_key: Some(secret()?),
+            address: free_address(config).ok_or_else(full)?,
+            token: keys::encode(&*secret()?),
+            agent_key: config.keys.current(),
+            replaces: None,
+        };
+        config.peers.push(peer.clone());
+        self.save(config)?;
+        Ok((peer, true))
+    }
+
+    /// Removes a laptop by its name or public key, and what was to take its place. Returns it.
+    pub fn remove(&self, which: &str) -> Result<Peer, Failure> {
+        let mut config = self.load()?;
+        let named = |peer: &&Peer| {
+            peer.replaces.is_none() && peer.name == which
+                || keys::encode(&peer.public_key).as_str() == which
+        };
+        let Some(gone) = config.peers.iter().find(named).cloned() else {
+            let names: Vec<&str> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
+            return Err(Failure::no_laptop(which, &names));
+        };
+        let key = gone.public_key;
+        config.peers.retain(|peer| peer.public_key != key && peer.replaces != Some(key));
+        self.save(&config)?;
+        Ok(gone)
+    }
+
+    /// Step 1 of a rotation: the laptop with the key `old` is to have the key `new`. Asked again
+    /// with the same keys, the answer is the same.
+    pub fn begin(&self, old: &[u8; KEY_BYTES], new: [u8; KEY_BYTES]) -> Result<Peer, Failure> {
+        let mut config = self.load()?;
+        let begun = |peer: &&Peer| {
+            peer.public_key == new && (peer.replaces == Some(*old) || config.peer(old).is_none())
+        };
+        if let Some(begun) = config.peers.iter().find(begun) {
+            return Ok(begun.clone());
+        }
+        let Some(before) = config.peer(old).cloned() else {
+            let why = "the agent does not know this laptop";
+            return Err(Failure::new(NOT_FOUND, "nothing to rotate", why, "hop setup"));
+        };
+        if config.peer(&new).is_some() || new == config.keys.current() {
+            let why = "that public key is in use";
+            return Err(Failure::new(BUSY, "nothing was rotated", why, "hop rotate"));
+        }
+        config.peers.retain(|peer| peer.replaces != Some(*old));
+        let peer = Peer {
+            public_key: new,
+            preshared_key: Some(secret()?),
+            token: keys::encode(&*secret()?),
+            agent_key: self.next_key(&config, &before)?,
+            replaces: Some(*old),
+            ..before
+        };
+        config.peers.push(peer.clone());
+        self.save(&config)?;
+        Ok(peer)
+    }
+
+    /// The agent's key for a laptop that is rotating: one it has not seen, if that locks nobody
+    /// out.
+    fn next_key(&self, config: &AgentConfig, of: &Peer) -> Result<[u8; KEY_BYTES], Failure> {
+        let current = config.keys.current();
+        // Of an attempt before, perhaps of another laptop's: a file may name it already.
+        match keys::load(&self.beside(NEW_KEY_FILE)) {
+            Ok(new) => return Ok(tunnel::public_key(&new)),
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) => return Err(config::refuse(error)),
+        }
+        let someone_is_behind = config.peers.iter().any(|peer| peer.agent_key != current);
+        if of.agent_key != current || someone_is_behind {
+            return Ok(current);
+        }
+        let key = tunnel::generate_key().map_err(|error| no_random(&error))?;
+        self.put_key(NEW_KEY_FILE, &key)?;
+        Ok(tunnel::public_key(&key))
+    }
+
+    /// Step 2: the laptop with the key `new` has been heard. False when nothing was to be done.
+    pub fn confirm(&self, new: &[u8; KEY_BYTES]) -> Result<bool, Failure> {
+        let mut config = self.load()?;
+        let Some(old) = config.peer(new).and_then(|peer| peer.replaces) else { return Ok(false) };
+        let current = config.keys.current();
+        if config.peer(new).is_some_and(|peer| peer.agent_key != current) {
+            let key = keys::load(&self.beside(KEY_FILE)).map_err(config::refuse)?;
+            self.put_key(OLD_KEY_FILE, &key)?;
+            let (from, to) = (self.beside(NEW_KEY_FILE), self.beside(KEY_FILE));
+            atomic::rename(&from, &to).map_err(|error| self.cannot("replace", &to, &error))?;
+        }
+        config.peers.retain(|peer| peer.public_key != old);
+        if let Some(peer) = config.peers.iter_mut().find(|peer| peer.public_key == *new) {
+            peer.replaces = None;
+        }
+        self.save(&config)?;
+        Ok(true)
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.path.with_file_name(name)
+    }
+
+    fn put_key(&self, name: &str, key: &Secret) -> Result<(), Failure> {
+        let mut line = keys::encode(key);
+        line.push('\n');
+        self.put(&self.beside(name), line.as_bytes())
+    }
+
+    fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+        let owner = self.owner.filter(|(uid, _)| *uid != crate::sys::proc::uid());
+        atomic::replace_for(path, bytes, owner).map_err(|error| self.cannot("write", path, &error))
+    }
+
+    fn cannot(&self, act: &str, path: &Path, error: &std::io::Error) -> Failure {
+        let HostError { what, why, next, .. } = HostError::io(act, path, error);
+        Failure::new(FAILED, &what, why, &next)
+    }
+}
+
+fn secret() -> Result<Secret, Failure> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    random::fill(&mut bytes[..]).map_err(|error| no_random(&error))?;
+    Ok(bytes)
+}
+
+fn no_random(error: &std::io::Error) -> Failure {
+    Failure::new(FAILED, "no random numbers", error.to_string(), "ls -l /dev/urandom")
+}
+
+/// The first laptop has .1, the agent .2, the others what is free from .3 on.
+fn free_address(config: &AgentConfig) -> Option<Ipv4Addr> {
+    let [a, b, c, own] = config.address.octets();
+    let hosts = std::iter::once(FIRST_LAPTOP).chain(AGENT + 1..=LAST_HOST);
+    let mut free = hosts.filter(|host| *host != own).map(|host| Ipv4Addr::new(a, b, c, host));
+    free.find(|ip| config.peers.iter().all(|peer| peer.address != *ip))
+}
+
+/// `name`, or `name-2` and so on where that is taken.
+fn free_name(config: &AgentConfig, name: &str) -> String {
+    let taken = |name: &str| config.peers.iter().any(|peer| peer.name == name);
+    let numbered = (2..=PEERS + 1).map(|n| {
+        let end = format!("-{n}");
+        format!("{}{end}", name.get(..name.len().min(63 - end.len())).unwrap_or("laptop"))
+    });
+    std::iter::once(name.to_owned()).chain(numbered).find(|name| !taken(name)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! `hop rotate`: new keys for a host, on both sides, while it is up or over SSH.
+
+use serde_json::{Value, json};
+
+use super::fail::{Code, Failure};
+use super::remote::Remote;
+use super::{Call, Command, Takes, choose};
+use crate::host::paths::Paths;
+use crate::rpc::client::CallError;
+use crate::session::report::took;
+use crate::session::rotate::{self, Rotation};
+
+pub const COMMAND: Command = Command {
+    name: "rotate",
+    summary: "give a host and this laptop new keys",
+    usage: "hop rotate [host]",
+    details: "Both sides make new key pairs, and a new preshared key and token with them. It goes\n\
+              through the tunnel, or over SSH when the tunnel is down. Connections stay: packets\n\
+              wait for one handshake. The agent accepts the old pair until it has heard the new\n\
+              one, and keeps its old key in agent.key.bak. Interrupted anywhere, the two sides\n\
+              still have a pair in common; run it again. Other laptops are not disturbed.",
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run,
+};
+
+pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    let name = choose::host(call, &paths)?;
+    call.out.plan(3);
+    call.out.begin("asking the agent");
+    let mut rotation = rotate::offer(&paths, &name)?;
+    let (answer, way) = ask(call, &paths, &rotation)?;
+    let agent_too = rotation.accept(&paths, answer)?;
+    call.out.done(&format!("through {way}"));
+    call.out.begin("taking the new keys");
+    let is_up = rotation.switch(&paths)?;
+    call.out.done(if is_up { "" } else { "not up: hop up will" });
+    let mut confirmed = None;
+    if is_up {
+        call.out.begin("waiting for the agent to confirm");
+        let time = rotation.confirm()?;
+        call.out.done("");
+        confirmed = Some(time);
+    }
+    if !agent_too {
+        let text = "the agent's own key stays: another laptop still needs the one before it";
+        call.out.warn("agent_key_kept", text);
+    }
+    let text = match confirmed {
+        Some(time) => format!("{name} has new keys; confirmed after {}", took(time)),
+        None => format!("{name} has new keys; the next hop up confirms them"),
+    };
+    let data = json!({
+        "host": name, "through": way, "agent_key_changed": agent_too,
+        "confirmed": confirmed.is_some(),
+        "confirmed_us": confirmed.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+    });
+    call.out.answer("rotate", data, &text)?;
+    Ok(Code::Done)
+}
+
+/// Through the tunnel; over SSH when the agent cannot be reached that way.
+fn ask(
+    call: &mut Call,
+    paths: &Paths,
+    rotation: &Rotation,
+) -> Result<(Value, &'static str), Failure> {
+    let name = rotation.host.name.clone();
+    let why = match rotation.ask_agent() {
+        Ok(answer) => return Ok((answer, "the tunnel")),
+        Err(CallError::Remote { code, message }) => {
+            let what = format!("the agent on {name} refused");
+            let next = format!("hop upgrade {name}");
+            return Err(Failure::new(Code::Remote, what, format!("{message} ({code})"), next));
+        }
+        Err(error) => error,
+    };
+    if rotation.host.ssh.is_none() {
+        let what = format!("the agent on {name} cannot be reached");
+        let why = format!("{why}; and setup did not go over SSH");
+        return Err(Failure::new(Code::Unreachable, what, why, format!("hop up {name}")));
+    }
+    let remote = Remote::open(call, paths, &rotation.host)?;
+    let request = rotation.request().to_string();
+    // The agent's own user may ask it; another login needs root's right.
+    let answer = match remote.agent("rotate", request.as_bytes(), false) {
+        Ok(answer) => answer,
+        Err(_) => remote.agent("rotate", request.as_bytes(), true)?,
+    };
+    Ok((answer, "SSH"))
+}

@@ -1,0 +1,162 @@
+//! New keys for a host, on the laptop's side, in an order that no kill can spoil:
+//!
+//! 1. `offer`: a new key, in memory alone. The agent is told its public half (`keys.rotate`), and
+//!    from then on accepts both pairs. Killed here, the laptop goes on with the old one.
+//! 2. `accept`: the new pair is written down as a whole (`host::renewal`). From this moment it is
+//!    the laptop's, and the agent has accepted it since before.
+//! 3. `switch`: a running session takes it; one handshake. The agent hears it and forgets the old
+//!    pair. Killed before, the next `hop up` does the same.
+//!
+//! Nothing has to be taken back on this side: a pair is used only after both have it on disk.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::control;
+use super::up::tunnel_config;
+use super::{Kind, Trouble};
+use crate::host::config::{HostConfig, key, token, unicast};
+use crate::host::keys::{self, Secret};
+use crate::host::paths::Paths;
+use crate::host::renewal;
+use crate::rpc::client::{CallError, Client};
+use crate::rpc::method;
+use crate::rpc::read::{Fields, ReadError};
+use crate::sys::lock::Lock;
+use crate::tunnel::{self, Tunnel};
+
+/// How long the agent may take to answer through the tunnel, and after the change.
+const ASK_LIMIT: Duration = Duration::from_secs(5);
+const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
+const CONFIRM_PAUSE: Duration = Duration::from_millis(100);
+
+/// A rotation that has begun. One at a time for all hosts.
+pub struct Rotation {
+    pub host: HostConfig,
+    new: Secret,
+    old_public: String,
+    new_public: String,
+    _alone: Lock,
+}
+
+/// Step 1: a new key for `name`.
+pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Trouble> {
+    paths.ensure_state()?;
+    let alone = renewal::lock(&paths.hosts_dir())?;
+    let (host, old) = renewal::load(paths, name)?;
+    let new = tunnel::generate_key().map_err(|error| {
+        let why = error.to_string();
+        Trouble::new(Kind::Failed, "no random numbers", why, "ls -l /dev/urandom")
+    })?;
+    let public = |key: &Secret| keys::encode(&tunnel::public_key(key)).to_string();
+    let (old_public, new_public) = (public(&old), public(&new));
+    Ok(Rotation { host, new, old_public, new_public, _alone: alone })
+}
+
+impl Rotation {
+    /// Asks the agent through the tunnel.
+    pub fn ask_agent(&self) -> Result<Value, CallError> {
+        let params = json!({"public_key": self.new_public});
+        client(&self.host).call(method::KEYS_ROTATE, params, ASK_LIMIT)
+    }
+
+    /// What `hop-agent rotate` is told on its standard input where the tunnel is down.
+    pub fn request(&self) -> Value {
+        json!({"version": 1, "old": self.old_public, "public_key": self.new_public})
+    }
+
+    /// Step 2, with the agent's answer. Whether the agent's key is a new one, too.
+    pub fn accept(&mut self, paths: &Paths, answer: Value) -> Result<bool, Trouble> {
+        let name = self.host.name.clone();
+        let read = |mut fields: Fields| -> Result<HostConfig, ReadError> {
+            let mut host = self.host.clone();
+            host.public_key = fields.meant("agent_public_key", |text| key(text).map(|key| *key))?;
+            host.preshared_key = fields.opt_meant("preshared_key", key)?;
+            host.token = fields.meant("token", token)?;
+            if fields.meant("laptop_address", unicast)? != host.local_ip {
+                return Err(fields.error("laptop_address", "is another address than ours"));
+            }
+            Ok(host)
+        };
+        let host = Fields::of(answer, "").and_then(read).map_err(|error| {
+            let what = format!("the agent on {name} gave an answer that is none");
+            Trouble::new(Kind::Failed, what, error.to_string(), format!("hop upgrade {name}"))
+        })?;
+        renewal::commit(paths, &host, &self.new)?;
+        let agent_too = host.public_key != self.host.public_key;
+        self.host = host;
+        Ok(agent_too)
+    }
+
+    /// Step 3: false when no session runs, and the next `hop up` will use the new pair.
+    pub fn switch(&self, paths: &Paths) -> Result<bool, Trouble> {
+        let name = &self.host.name;
+        let failed = |why: String| {
+            let what = format!("the session of {name} did not take the new keys");
+            let next = format!("hop down {name} && hop up {name}");
+            Trouble::new(Kind::Failed, what, why, next)
+        };
+        let told =
+            control::rekey(&paths.socket(name)).map_err(|error| failed(error.to_string()))?;
+        let Some(told) = told else { return Ok(false) };
+        if told["rekeyed"] == json!(true) {
+            return Ok(true);
+        }
+        Err(failed(told["why"].as_str().unwrap_or("it is just starting").to_owned()))
+    }
+
+    /// Waits until the agent has answered under the new pair and forgotten the old one.
+    pub fn confirm(&self) -> Result<Duration, Trouble> {
+        let (began, client) = (Instant::now(), client(&self.host));
+        let mut last = "no answer".to_owned();
+        while began.elapsed() < CONFIRM_WITHIN {
+            match client.call(method::PEERS_LIST, json!({}), ASK_LIMIT) {
+                Ok(answer) if self.is_alone(&answer) => return Ok(began.elapsed()),
+                Ok(_) => last = "it still accepts the old pair".to_owned(),
+                Err(error) => last = error.to_string(),
+            }
+            thread::sleep(CONFIRM_PAUSE);
+        }
+        let name = &self.host.name;
+        let what = format!("{name} has not confirmed the new keys");
+        let why = format!("{last}; both pairs are accepted until it has");
+        Err(Trouble::new(Kind::Timeout, what, why, format!("hop status {name}")))
+    }
+
+    /// The agent knows us by the new key, and by no other.
+    fn is_alone(&self, answer: &Value) -> bool {
+        let peers = answer["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let known = |key: &str| peers.iter().any(|peer| peer["public_key"] == key);
+        answer["you"] == self.new_public.as_str()
+            && known(&self.new_public)
+            && !known(&self.old_public)
+    }
+}
+
+fn client(host: &HostConfig) -> Client {
+    Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token))
+}
+
+/// Gives a running tunnel the keys that are on the disk now; packets wait for one handshake.
+pub fn rekey(
+    paths: &Paths,
+    running: &HostConfig,
+    endpoint: &str,
+    tunnel: &Tunnel,
+) -> Result<(), String> {
+    let (host, key) = renewal::load(paths, &running.name).map_err(|error| error.to_string())?;
+    let endpoint: SocketAddr = endpoint.parse().map_err(|_| "no endpoint".to_owned())?;
+    let port = tunnel.listen_port();
+    let mut config = tunnel_config(&host, &key, endpoint, paths.stamp_file(&host.name));
+    config.listen_port = port;
+    tunnel.set(&config.to_uapi()).map_err(|errno| {
+        let error = std::io::Error::from_raw_os_error(errno);
+        format!("the tunnel refused: {error}")
+    })?;
+    // A keepalive goes out when a peer is new and wants them; else something must want to.
+    tunnel.network_changed();
+    Ok(())
+}

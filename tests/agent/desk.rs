@@ -1,0 +1,58 @@
+//! What the API is answered from, without a tunnel: one laptop that the agent knows.
+
+use std::net::Ipv4Addr;
+
+use hopbox::agent::Failure;
+use hopbox::agent::config::Peer;
+use hopbox::agent::hub::Caller;
+use hopbox::agent::rpc::Desk;
+use hopbox::host::keys;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+pub const LAPTOP: [u8; 32] = [7; 32];
+
+pub struct OneLaptop;
+
+fn peer(public_key: [u8; 32], name: &str) -> Peer {
+    Peer {
+        name: name.to_owned(),
+        public_key,
+        preshared_key: Some(Zeroizing::new([3; 32])),
+        address: Ipv4Addr::new(10, 10, 0, 1),
+        token: keys::encode(&[4; 32]),
+        agent_key: [5; 32],
+        replaces: None,
+    }
+}
+
+impl Desk for OneLaptop {
+    fn caller(&self, token: &str, _: Ipv4Addr) -> Option<Caller> {
+        (token == super::TOKEN).then_some(Caller::Laptop(LAPTOP))
+    }
+
+    fn status(&self) -> Value {
+        json!({"heard": true})
+    }
+
+    fn peers(&self) -> Vec<Value> {
+        vec![json!({"name": "laptop", "public_key": keys::encode(&LAPTOP).as_str()})]
+    }
+
+    fn add(&self, public_key: [u8; 32], name: &str) -> Result<(Peer, bool), Failure> {
+        Ok((peer(public_key, name), true))
+    }
+
+    fn remove(&self, which: &str) -> Result<Peer, Failure> {
+        Err(Failure::no_laptop(which, &["laptop"]))
+    }
+
+    fn rotate(&self, old: &[u8; 32], new: [u8; 32]) -> Result<Peer, Failure> {
+        assert_eq!(*old, LAPTOP);
+        Ok(peer(new, "laptop"))
+    }
+
+    fn reload(&self) -> Result<(), Failure> {
+        panic!("a laptop cannot ask for this");
+    }
+}

@@ -1,0 +1,165 @@
+//! New keys while the host is up: connections stay, and a kill of either side, at whatever moment,
+//! leaves two sides that find each other.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::chown;
+
+use hopbox::host::keys;
+use serde_json::Value;
+
+use super::*;
+
+const CONFIG: &str = "/etc/hopbox/agent.json";
+
+impl World {
+    /// The agent as setup leaves it: its files are its own to replace, and it has a state
+    /// directory.
+    fn settle_agent(&mut self) {
+        self.stop_agent();
+        let state = self.home.join("vps-state");
+        fs::create_dir(&state).unwrap();
+        chown(&state, USER, USER).unwrap();
+        let settle = move || {
+            let said = |error: std::io::Error| error.to_string();
+            chown("/etc/hopbox", USER, USER).map_err(said)?;
+            let text = fs::read_to_string(CONFIG).map_err(said)?;
+            let mut config: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+            config["state_dir"] = state.display().to_string().into();
+            fs::write(CONFIG, config.to_string()).map_err(said)
+        };
+        self.vps.run(SOON, settle).unwrap();
+        self.start_agent();
+    }
+
+    fn agent_key(&self, name: &str) -> [u8; 32] {
+        let path = Path::new("/etc/hopbox").join(name);
+        let read = move || keys::load(&path).map(|key| *key).map_err(|error| error.to_string());
+        self.vps.run(SOON, read).unwrap()
+    }
+
+    fn laptop_key(&self) -> [u8; 32] {
+        *keys::load(&self.paths.key_file(HOST)).unwrap()
+    }
+
+    /// Laptops in the agent's file, those that wait included.
+    fn entries(&self) -> usize {
+        let read = || fs::read_to_string(CONFIG).map_err(|error| error.to_string());
+        let text = self.vps.run(SOON, read).unwrap();
+        let config: Value = serde_json::from_str(&text).unwrap();
+        config["peers"].as_array().unwrap().len()
+    }
+}
+
+/// A connection through the tunnel, and its other end.
+fn connect(world: &World) -> (TcpStream, TcpStream) {
+    let at = SocketAddr::from((VPS_IP, 9000));
+    let listen = move || TcpListener::bind(at).map_err(|error| error.to_string());
+    let listener = world.vps.run(SOON, listen).unwrap();
+    let dial = move || TcpStream::connect_timeout(&at, LIMIT).map_err(|error| error.to_string());
+    let laptop = world.laptop.run(SOON, dial).unwrap();
+    let (vps, _) = listener.accept().unwrap();
+    for stream in [&laptop, &vps] {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+    }
+    (laptop, vps)
+}
+
+fn carries(from: &mut TcpStream, to: &mut TcpStream, text: &[u8]) {
+    from.write_all(text).unwrap();
+    let mut heard = vec![0; text.len()];
+    to.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, text);
+}
+
+#[test]
+fn both_sides_get_new_keys_and_connections_stay() {
+    let Some(mut world) = World::start("both_sides_get_new_keys") else { return };
+    world.settle_agent();
+    world.up();
+    let (mut laptop, mut vps) = connect(&world);
+    for round in 0..2 {
+        let (agent, own) = (world.agent_key("agent.key"), world.laptop_key());
+        carries(&mut laptop, &mut vps, b"before");
+        let output = world.hop(&["rotate", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "round {round}: {}", said(&output));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["data"]["through"], "the tunnel", "{answer}");
+        assert_eq!(answer["data"]["agent_key_changed"], true, "{answer}");
+        assert_eq!(answer["data"]["confirmed"], true, "{answer}");
+        carries(&mut laptop, &mut vps, b"after");
+        carries(&mut vps, &mut laptop, b"and back");
+        assert_ne!(world.agent_key("agent.key"), agent);
+        assert_eq!(world.agent_key("agent.key.bak"), agent, "the one before is kept");
+        assert_ne!(world.laptop_key(), own);
+        assert_eq!(world.entries(), 1, "the old pair is forgotten");
+        let mode = || {
+            let found = fs::metadata("/etc/hopbox/agent.key.bak").map_err(|e| e.to_string())?;
+            Ok(found.permissions().mode() & 0o777)
+        };
+        assert_eq!(world.vps.run(SOON, mode).unwrap(), 0o600);
+        let output = world.hop(&["status"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    }
+    // What is on the disks is what runs.
+    world.stop_agent();
+    world.start_agent();
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    world.up();
+}
+
+#[test]
+fn a_kill_of_either_side_leaves_a_pair_that_works() {
+    let Some(mut world) = World::start("a_kill_of_either_side") else { return };
+    world.settle_agent();
+    world.up();
+    // A rotation takes some 30 ms when nothing else runs: moments within it and after it.
+    for (round, after_ms) in [0, 3, 6, 10, 15, 22, 30, 45, 70, 110].into_iter().enumerate() {
+        let mut child = world.spawn(&["rotate"]);
+        thread::sleep(Duration::from_millis(after_ms));
+        if round % 2 == 0 {
+            child.kill().unwrap();
+            let _ = finish(child, LIMIT);
+        } else {
+            world.stop_agent();
+            world.start_agent();
+            let _ = finish(child, LIMIT);
+        }
+        assert_eq!(world.hop(&["down"]).status.code(), Some(0), "round {round}");
+        let output = world.hop(&["up"]);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "round {round}: {}{}",
+            said(&output),
+            world.log()
+        );
+    }
+    let output = world.hop(&["rotate"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(world.entries(), 1);
+}
+
+#[test]
+fn the_agent_outlives_its_helper() {
+    let Some(mut world) = World::start("the_agent_outlives_its_helper") else { return };
+    world.settle_agent();
+    world.up();
+    let (mut laptop, mut vps) = connect(&world);
+    for _ in 0..2 {
+        let mut helper = world.vps_helper.take().unwrap();
+        helper.kill().unwrap();
+        helper.wait().unwrap();
+        carries(&mut laptop, &mut vps, b"packets need no helper");
+        world.vps_helper = Some(world.start_helper(false));
+        let log = world.home.join("agent.log");
+        let end = Instant::now() + LIMIT;
+        while !fs::read_to_string(&log).unwrap().contains("the helper is back") {
+            assert!(Instant::now() < end, "{}", fs::read_to_string(&log).unwrap());
+            thread::sleep(Duration::from_millis(20));
+        }
+        carries(&mut vps, &mut laptop, b"nor its return");
+        fs::write(&log, "").unwrap();
+    }
+    assert_eq!(world.hop(&["status"]).status.code(), Some(0));
+}

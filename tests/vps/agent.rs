@@ -1,0 +1,210 @@
+//! `hop-agent` on a server as root and systemd see it: set up twice, asked, restarted, removed.
+
+use std::path::Path;
+
+use hopbox::host::keys;
+use hopbox::tunnel;
+use serde_json::{Value, json};
+
+use crate::lab::{self, sh};
+use crate::machine::Machine;
+
+const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
+const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
+
+/// A server on which helper and agent are installed and nothing is set up.
+fn installed() -> Machine {
+    let [vps] = Machine::boot(["vps"]);
+    let agent = Path::new(env!("CARGO_BIN_EXE_hop-agent"));
+    vps.install(agent, "/root/hop-agent");
+    vps.install(&agent.with_file_name("hop-helper"), "/root/hop-helper");
+    vps.ok("/root/hop-helper --install");
+    let answer = json(&vps.ok("/root/hop-agent install"));
+    assert_eq!(answer["changed"], true, "{answer}");
+    vps
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+fn public(n: u8) -> String {
+    keys::encode(&tunnel::public_key(&[n; 32])).to_string()
+}
+
+fn request(n: u8, user: &str) -> String {
+    json!({"version": 1, "public_key": public(n), "name": "laptop", "user": user}).to_string()
+}
+
+/// `hop-agent setup` with this on standard input; exit code and answer.
+fn setup(vps: &Machine, request: &str) -> (i32, Value) {
+    let said = vps.sh(&format!("echo '{request}' | {AGENT} setup"));
+    (said.code, json(&said.out))
+}
+
+/// Everything on the machine's disk but what booting and logging change by themselves.
+fn files(vps: &Machine) -> String {
+    let root = vps.path("/");
+    sh(&format!(
+        "cd {} && find . -xdev \\( -path ./var/log -o -path ./proc -o -path ./sys -o -path ./run \
+         -o -path ./tmp -o -path ./var/tmp -o -path ./dev -o -path ./var/lib/systemd \\) -prune \
+         -o -printf '%p %m %u %g %y %l\\n' | grep -v '^\\./root/hop-' | \
+         grep -v '^\\. ' | LC_ALL=C sort",
+        root.display()
+    ))
+}
+
+#[test]
+fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
+    lab::inside("agent::a_server_is_set_up_for_two_laptops_and_cleaned_again", || {
+        let [vps] = Machine::boot(["vps"]);
+        let agent = Path::new(env!("CARGO_BIN_EXE_hop-agent"));
+        vps.install(agent, "/root/hop-agent");
+        vps.install(&agent.with_file_name("hop-helper"), "/root/hop-helper");
+        let tables = "md5sum /etc/group /etc/gshadow /etc/passwd /etc/hosts";
+        let before = (files(&vps), vps.ok(tables));
+
+        let early = json(&vps.sh("/root/hop-agent preflight </dev/null").out);
+        assert_eq!((&early["number"], &early["listen_port"]), (&json!(0), &json!(51820)));
+        assert_eq!(early["agent"], Value::Null);
+        let said = vps.sh(&format!("echo '{}' | /root/hop-agent setup", request(1, "dev")));
+        assert_eq!(said.code, 5, "no helper yet: {}", said.out);
+        vps.ok("/root/hop-helper --install; /root/hop-agent install");
+
+        let (code, first) = setup(&vps, &request(1, "dev"));
+        assert_eq!(code, 0, "{first}");
+        let of = |answer: &Value, key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        assert_eq!(of(&first, "agent_address"), "10.10.0.2");
+        assert_eq!(of(&first, "laptop_address"), "10.10.0.1");
+        assert_eq!(of(&first, "interface"), "wg0");
+        let status = json(&vps.ok(&format!("{AGENT} start")));
+        assert_eq!(status["running"], true, "{status}");
+        assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/agent.key").trim(), "dev 600");
+        assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/agent.json").trim(), "dev 600");
+        assert_eq!(vps.ok("stat -c '%U %G %a' /etc/hopbox").trim(), "root hopbox 1770");
+        let pid = vps.ok("systemctl show -P MainPID hop-agent").trim().to_owned();
+        assert_eq!(vps.ok(&format!("stat -c %U /proc/{pid}")).trim(), "dev");
+        assert!(vps.ok("ip -4 -o address show wg0").contains("10.10.0.2/24"));
+        let health = "exec 3<>/dev/tcp/10.10.0.2/4200; printf 'GET /health HTTP/1.1\\r\\n\
+                      Host: 10.10.0.2\\r\\n\\r\\n' >&3; cat <&3";
+        assert!(vps.ok(&format!("bash -c \"{health}\"")).contains("\"status\":\"ok\""));
+
+        // The same laptop again, and another one with another login; the agent runs on.
+        let (_, again) = setup(&vps, &request(1, "dev"));
+        for key in ["token", "preshared_key", "agent_public_key", "laptop_address"] {
+            assert_eq!(again[key], first[key], "{key}");
+        }
+        assert_eq!(again["created"], false);
+        let (code, second) = setup(&vps, &request(2, "pat"));
+        assert_eq!(code, 0, "{second}");
+        assert_eq!(of(&second, "laptop_address"), "10.10.0.3");
+        assert_ne!(second["token"], first["token"]);
+        assert_eq!(vps.ok("systemctl show -P MainPID hop-agent").trim(), pid, "no restart");
+        let peers = json(&vps.ok(&format!("{AGENT} peers list")));
+        assert_eq!(peers["peers"].as_array().unwrap().len(), 2, "{peers}");
+        let shown = vps.ok_as("dev", &format!("{AGENT} status"));
+        assert!(shown.contains("laptop-2") && shown.contains("never seen"), "{shown}");
+
+        // No secret where others look.
+        let secrets = [of(&first, "token"), of(&first, "preshared_key"), of(&second, "token")];
+        let looks = "cat /proc/*/cmdline /proc/*/environ /var/log/hopbox/audit.log | tr '\\0' ' '; \
+                     journalctl --no-pager; systemctl show hop-agent; hop() { :; }";
+        let seen = vps.ok(&format!("{looks}; {AGENT} status --json; {AGENT} peers list"));
+        let key = vps.ok("cat /etc/hopbox/agent.key").trim().to_owned();
+        for secret in secrets.iter().chain([&key]) {
+            assert!(!secret.is_empty() && !seen.contains(secret.as_str()), "a secret is told");
+        }
+
+        // It survives what systemd does, and its own end.
+        vps.ok("systemctl reload hop-agent; systemctl restart hop-helper; sleep 0.3");
+        assert_eq!(vps.ok("systemctl show -P MainPID hop-agent").trim(), pid);
+        vps.ok(&format!("kill -9 {pid}"));
+        let status = json(&vps.ok(&format!("{AGENT} start")));
+        assert_eq!(status["peers"].as_array().unwrap().len(), 2, "{status}");
+
+        let gone = json(&vps.ok(&format!("{AGENT} peers remove laptop-2")));
+        assert_eq!(gone["public_key"], public(2).as_str());
+        assert_eq!(vps.sh(&format!("{AGENT} peers remove laptop-2")).code, 4);
+        assert_eq!(vps.sh(&format!("{AGENT} peers remove laptop")).code, 0);
+
+        vps.ok(&format!("{AGENT} uninstall --purge"));
+        vps.ok(&format!("{HELPER} --uninstall"));
+        assert_eq!(vps.sh("ip link show wg0").code, 1);
+        let after = (files(&vps), vps.ok(tables));
+        assert_eq!(after.1, before.1);
+        let (old, new): (Vec<&str>, Vec<&str>) =
+            (before.0.lines().collect(), after.0.lines().collect());
+        let more: Vec<_> = new.iter().filter(|line| !old.contains(line)).collect();
+        let less: Vec<_> = old.iter().filter(|line| !new.contains(line)).collect();
+        assert!(more.is_empty() && less.is_empty(), "left: {more:#?}\nmissing: {less:#?}");
+    });
+}
+
+#[test]
+fn what_is_taken_or_damaged_is_left_alone() {
+    lab::inside("agent::what_is_taken_or_damaged_is_left_alone", || {
+        let vps = installed();
+        // Another WireGuard, which is not even up: its name and its port are its own.
+        vps.ok("mkdir -p /etc/wireguard; printf '[Interface]\\nListenPort = 51820\\n' \
+                >/etc/wireguard/wg0.conf; ip address add 10.10.0.7/32 dev lo");
+        let (code, answer) = setup(&vps, &request(1, "dev"));
+        assert_eq!(code, 0, "{answer}");
+        assert_eq!(answer["interface"], "hopbox0");
+        assert_eq!(answer["listen_port"], 51821);
+        assert_eq!(answer["agent_address"], "10.10.1.2");
+        let status = json(&vps.ok(&format!("{AGENT} start")));
+        assert_eq!(status["interface"], "hopbox0", "{status}");
+        assert_eq!(status["heard"], false, "{status}");
+        vps.ok(
+            "printf x >/dev/udp/127.0.0.1/51821 || bash -c 'printf x >/dev/udp/127.0.0.1/51821'",
+        );
+        let status = json(&vps.ok(&format!("sleep 0.2; {AGENT} status --json")));
+        assert_eq!(status["heard"], true, "which side saw packets: {status}");
+
+        let refused = |request: &str, code: i32, word: &str| {
+            let (seen, answer) = setup(&vps, request);
+            assert_eq!(seen, code, "{request}: {answer}");
+            for key in ["code", "what", "why", "fix"] {
+                assert!(answer["error"][key].is_string(), "{answer}");
+            }
+            assert!(answer.to_string().contains(word), "{word}: {answer}");
+        };
+        refused("{}", 2, "version");
+        refused("x", 2, "JSON");
+        refused(&request(2, "nobody-here"), 2, "nobody-here");
+        refused(&request(2, "-x"), 2, "login");
+        let mut taken: Value = json(&request(2, "dev"));
+        taken["numbers_taken"] = json!([1]);
+        refused(&taken.to_string(), 8, "10.10.1.0/24");
+        let said = vps.sh_as("guest", &format!("echo '{}' | {AGENT} setup", request(2, "guest")));
+        assert_eq!((said.code, said.out.contains("needs root")), (2, true), "{}", said.out);
+
+        // A damaged key is named, and stays as it is.
+        vps.ok("cp -p /etc/hopbox/agent.key /root/key; echo damaged >/etc/hopbox/agent.key");
+        refused(&request(2, "dev"), 2, "/etc/hopbox/agent.key");
+        assert_eq!(vps.ok("cat /etc/hopbox/agent.key"), "damaged\n");
+        vps.ok("cp -p /root/key /etc/hopbox/agent.key; cp -p /etc/hopbox/agent.json /root/json");
+        vps.ok("echo '{' >/etc/hopbox/agent.json");
+        refused(&request(2, "dev"), 2, "/etc/hopbox/agent.json");
+        vps.ok("cp -p /root/json /etc/hopbox/agent.json");
+        assert_eq!(setup(&vps, &request(2, "dev")).0, 0);
+        // A disk that is full: nothing is half written, and it works again afterwards.
+        let before = vps.ok("md5sum /etc/hopbox/agent.json");
+        vps.ok("mkdir /mnt/x; mount -t tmpfs -o size=64k tmpfs /mnt/x; cp -a /etc/hopbox/. /mnt/x; \
+                mount --bind /mnt/x /etc/hopbox; dd if=/dev/zero of=/etc/hopbox/fill 2>/dev/null || :");
+        refused(&request(3, "dev"), 1, "No space left");
+        assert_eq!(vps.ok("md5sum /etc/hopbox/agent.json"), before);
+        vps.ok("rm /etc/hopbox/fill");
+        assert_eq!(setup(&vps, &request(3, "dev")).0, 0);
+
+        let unit = "/etc/systemd/system/hop-agent.service";
+        let verified = vps.sh(&format!("systemd-analyze verify --man=no {unit}"));
+        assert_eq!((verified.code, verified.err.trim()), (0, ""), "{}", verified.err);
+        let security = vps.ok("systemd-analyze security --no-pager hop-agent.service");
+        let level = security.lines().rfind(|line| line.contains("exposure level")).unwrap();
+        let level: f32 = level.split_whitespace().find_map(|word| word.parse().ok()).unwrap();
+        println!("NOTE exposure of hop-agent.service: {level}");
+        eprintln!("NOTE exposure of hop-agent.service: {level}");
+        assert!(level <= 2.5, "{security}");
+    });
+}
