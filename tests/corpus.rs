@@ -8,6 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+// Files of hopbox that are compiled here as they are look for this at the root.
+use hopbox::sys;
+
 #[path = "fuzz/src/targets/mod.rs"]
 mod targets;
 
@@ -122,7 +125,7 @@ macro_rules! replay {
 
 replay! {
     aead agent_http cli_args cookie device_script device_wire helper_line hopbox_yaml host_json msg
-    router_ops rpc_json tun_packet uapi
+    router_ops rpc_json split_merge tun_packet uapi
 }
 
 #[test]

@@ -32,9 +32,14 @@ pub struct Tun {
 /// With virtio-net headers where the kernel has them.
 pub fn open_tun(name: &str) -> io::Result<Tun> {
     match open_with(name, IFF_TUN | IFF_NO_PI | IFF_VNET_HDR) {
-        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => open_with(name, IFF_TUN | IFF_NO_PI),
+        Err(e) if e.raw_os_error() == Some(libc::EINVAL) => open_bare_tun(name),
         other => other,
     }
+}
+
+/// [`open_tun`] without virtio-net headers, as very old kernels have it.
+pub fn open_bare_tun(name: &str) -> io::Result<Tun> {
+    open_with(name, IFF_TUN | IFF_NO_PI)
 }
 
 fn open_with(name: &str, flags: u16) -> io::Result<Tun> {

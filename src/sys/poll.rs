@@ -56,6 +56,19 @@ pub fn wait(
     Ok(usize::try_from(n).unwrap_or(0))
 }
 
+/// [`wait`] for a fixed number of descriptors, without touching the heap.
+pub fn wait_each<const N: usize>(
+    fds: [(BorrowedFd<'_>, Interest); N],
+    timeout: Option<Duration>,
+) -> io::Result<[Interest; N]> {
+    let mut set = fds.map(|(fd, i)| PollFd::new(fd, i.0));
+    match nix::poll::poll(&mut set, timeout_of(timeout)) {
+        Ok(0) | Err(Errno::EINTR) => Ok([Interest::NONE; N]),
+        Ok(_) => Ok(set.map(|p| Interest(p.revents().unwrap_or(PollFlags::POLLERR)))),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// Wait for one descriptor; true if it is ready (or broken).
 pub fn wait_one(fd: BorrowedFd<'_>, what: Interest, timeout: Option<Duration>) -> io::Result<bool> {
     let mut set = [PollFd::new(fd, what.0)];
@@ -130,6 +143,8 @@ mod tests {
         let mut out = Vec::new();
         wait(&[(r.as_fd(), Interest::READ)], &mut out, None).expect("poll");
         assert!(out[0].broken());
+        let each = wait_each([(r.as_fd(), Interest::READ), (w.as_fd(), Interest::READ)], None);
+        assert_eq!(each.expect("poll").map(Interest::broken), [true, false]);
     }
 
     #[test]

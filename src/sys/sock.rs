@@ -50,7 +50,8 @@ impl Udp {
         Ok(Udp { socket: UdpSocket::from(fd), family })
     }
 
-    /// Ask for runs of datagrams of one sender to be received as one; false where the kernel cannot.
+    /// Ask for runs of datagrams of one sender to be received as one; false where the kernel has
+    /// no such thing.
     pub fn merge_received(&self) -> bool {
         set_int(self.socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok()
     }

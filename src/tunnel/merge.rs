@@ -2,8 +2,8 @@
 //!
 //! The inverse of `split`: what is merged here, cut up by those rules, gives the same packets. A
 //! packet with a wrong checksum is never merged, for the kernel would take the whole for sound and
-//! send it on with a right one. Packets of a flow keep their order (R86): whatever does not continue
-//! the last packet of its flow stands behind it, and so does all that comes after.
+//! send it on with a right one. Packets of a flow keep their order (R86): whatever does not
+//! continue the last packet of its flow stands behind it, and so does all that comes after.
 
 use super::flow::{self, Ids, Shape};
 use super::offload::{self, Header, Kind, PLAIN};

@@ -69,7 +69,6 @@ pub(super) struct Loop {
 /// What the last poll found.
 #[derive(Default)]
 struct Ready {
-    states: Vec<Interest>,
     tun: bool,
     v4: bool,
     v6: bool,
@@ -216,29 +215,28 @@ impl Loop {
         let running = self.device.is_running();
         // A stopped device waits to be able to write: that is how a TUN says that it is up.
         let tun = if running { Interest::READ } else { Interest::WRITE };
-        let mut fds = vec![
-            (self.inlet.as_fd(), Interest::READ),
-            (self.clock.as_fd(), Interest::READ),
-            (self.outside.tun.as_fd(), tun),
-        ];
-        let v4 = self.outside.udp.fd(Family::V4).map(|fd| fds.push((fd, Interest::READ)));
-        let v6 = self.outside.udp.fd(Family::V6).map(|fd| fds.push((fd, Interest::READ)));
-        if let Some(monitor) = &self.link.monitor {
-            fds.push((monitor.as_fd(), Interest::READ));
-        }
         let timeout = match (self.ring.is_empty(), self.link.here) {
             (false, _) => Some(Duration::ZERO),
             (true, false) => Some(LOOK_INTERVAL),
             (true, true) => None,
         };
-        poll::wait(&fds, &mut self.ready.states, timeout)?;
-        let mut states = self.ready.states.iter().map(|s| s.any());
-        let mut next = || states.next().unwrap_or(false);
-        let (mail, timer) = (next(), next());
-        self.ready.tun = next();
-        self.ready.v4 = v4.is_some() && next();
-        self.ready.v6 = v6.is_some() && next();
-        self.ready.link = self.link.monitor.is_some() && next();
+        let inlet = self.inlet.as_fd();
+        // What is not there is looked at in vain.
+        let read = |fd: Option<_>| fd.map_or((inlet, Interest::NONE), |fd| (fd, Interest::READ));
+        let udp = &self.outside.udp;
+        let states = poll::wait_each(
+            [
+                (inlet, Interest::READ),
+                (self.clock.as_fd(), Interest::READ),
+                (self.outside.tun.as_fd(), tun),
+                read(udp.fd(Family::V4)),
+                read(udp.fd(Family::V6)),
+                read(self.link.monitor.as_ref().map(AsFd::as_fd)),
+            ],
+            timeout,
+        )?;
+        let [mail, timer, tun, v4, v6, link] = states.map(Interest::any);
+        self.ready = Ready { tun, v4, v6, link };
         if mail {
             self.inlet.drain();
         }
@@ -445,7 +443,9 @@ impl Loop {
                     self.outside.udp.forget_pins();
                     self.note_mtu(ioctl::mtu(&self.link.name).ok());
                 }
-                Event::Link { .. } | Event::LinkGone { .. } => {}
+                // Its MTU may have changed.
+                Event::Link { .. } => self.outside.udp.try_runs_again(),
+                Event::LinkGone { .. } => {}
             }
         }
         self.follow_link(now);

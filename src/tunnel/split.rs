@@ -1,8 +1,8 @@
 //! One packet from the TUN, cut into the packets that it stands for.
 //!
 //! Does what a network card with segmentation offload does: copies the headers in front of each
-//! piece of the payload and mends lengths, ids, sequence numbers, flags and checksums. The rules are
-//! those of the kernel's own software fallback, so that nobody can tell the difference.
+//! piece of the payload and mends lengths, ids, sequence numbers, flags and checksums. The rules
+//! are those of the kernel's own software fallback, so that nobody can tell the difference.
 
 use super::offload::{self, Header, Kind, TCP_CSUM, UDP_CSUM};
 use super::sum;

@@ -40,7 +40,7 @@ pub(super) struct Udp {
 struct Socket {
     socket: sock::Udp,
     /// Runs of datagrams of this length or more are refused: the path is too small for them whole
-    /// and the kernel fragments single datagrams only, or there is a reason not to have runs at all.
+    /// and the kernel fragments single datagrams only, or runs are not to be had at all.
     refused: usize,
 }
 
@@ -145,6 +145,11 @@ impl Udp {
     /// see anew what the path takes.
     pub fn forget_pins(&mut self) {
         self.pins.clear();
+        self.try_runs_again();
+    }
+
+    /// A path may take runs that it refused before.
+    pub fn try_runs_again(&mut self) {
         let refused = self.at_first_refused();
         for s in [&mut self.v4, &mut self.v6].into_iter().flatten() {
             s.refused = refused;

@@ -11,4 +11,5 @@ mod lifecycle;
 mod lifecycle_churn;
 mod lifecycle_mailbox;
 mod lifecycle_storm;
+mod offload;
 mod program;

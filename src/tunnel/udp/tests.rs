@@ -179,7 +179,7 @@ fn a_run_that_is_refused_goes_one_by_one() {
     let mut b = Udp::bind(0, false).expect("bind");
     let remote = to(SocketAddr::from(([127, 0, 0, 1], b.port())), None);
     let mut lost = Vec::new();
-    // Without checksums the kernel cuts nothing up: a refusal like that of a path that is too small.
+    // Without checksums the kernel cuts nothing up: a refusal like that of too small a path.
     a.v4.as_ref().expect("v4").socket.without_checksums().expect("SO_NO_CHECK");
     let datagrams = numbered(&[600, 600, 600, 200, 1000, 1000, 9]);
     let list: Vec<_> = datagrams.iter().map(|d| (remote, 0u8, &d[..])).collect();

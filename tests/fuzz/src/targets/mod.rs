@@ -2,7 +2,7 @@
 //! replay of the corpora. A target panics when a promise is broken; it never judges by time.
 //!
 //! Reading order: `bytes` (how a target reads its input) → `lab` (devices, one stranger) → the
-//! protocol's targets → the readers of text.
+//! protocol's targets → `plane` (many packets as one) → the readers of text.
 
 mod bytes;
 mod lab;
@@ -15,6 +15,8 @@ mod msg;
 mod router_ops;
 mod tun_packet;
 mod uapi;
+
+mod plane;
 
 mod agent;
 mod agent_http;
@@ -34,6 +36,7 @@ pub use helper_line::helper_line;
 pub use hopbox_yaml::hopbox_yaml;
 pub use host_json::host_json;
 pub use msg::msg;
+pub use plane::split_merge;
 pub use router_ops::router_ops;
 pub use rpc_json::rpc_json;
 pub use tun_packet::tun_packet;
