@@ -182,10 +182,11 @@ fn refusal(why: &str) -> Value {
 /// | `host`, `name`, `pid`, `up_s` | of the host and its session |
 /// | `interface`, `local_ip`, `peer_ip`, `listen_port` | of the tunnel on this machine |
 /// | `endpoint`, `endpoint_name` | the address in use, and what the host file calls it |
-/// | `agent_version`, `connected`, `last_healthy`, `rtt_ms` | last answers to `GET /health`; the moment is RFC 3339, the time null after a silence |
+/// | `agent_version`, `connected`, `last_healthy` | by `GET /health`; the moment is RFC 3339 |
+/// | `rtt_ms` | of the last question to the agent, null when it had no answer |
 /// | `handshake_age_s`, `handshake_rtt_ms` | of the last handshake, or null |
 /// | `rx_bytes`, `tx_bytes`, `drops` | traffic, and packets dropped by reason |
-/// | `layers` | `{layer, ok, detail}` for helper, interface, route, handshake, agent, name, in this order |
+/// | `layers` | `{layer, ok, detail}`: helper, interface, route, handshake, agent, name |
 /// | `broken` | the first broken layer, or null |
 /// | `events` | the newest 20, oldest first: `{at, at_unix, what}` |
 pub fn status(socket: &Path) -> io::Result<Option<Value>> {

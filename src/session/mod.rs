@@ -2,7 +2,7 @@
 //!
 //! Reading order: this file (undo stack, trouble) → `up` (the sequence) → `run` (a session from
 //! lock to clean-up) → `watch` (while it is up) → `monitor`, `layers`, `state` (whether the agent
-//! answers, what is broken, what is remembered) → `control` (its socket) → `daemon` (detaching, and
+//! answers, what is broken, what is remembered) → `network` (finding the VPS again) → `control` (its socket) → `daemon` (detaching, and
 //! what `hop up` hears).
 //! Knows nothing of commands, flags or how a message is printed.
 
@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod identity;
 pub mod layers;
 pub mod monitor;
+pub mod network;
 pub mod report;
 pub mod rotate;
 pub mod run;

@@ -144,13 +144,15 @@ fn client(host: &HostConfig) -> Client {
 pub fn rekey(
     paths: &Paths,
     running: &HostConfig,
-    endpoint: &str,
+    remotes: &[SocketAddr],
     tunnel: &Tunnel,
 ) -> Result<(), String> {
     let (host, key) = renewal::load(paths, &running.name).map_err(|error| error.to_string())?;
-    let endpoint: SocketAddr = endpoint.parse().map_err(|_| "no endpoint".to_owned())?;
+    // Where it answers now, which is one of them, if the name has several.
+    let peer = tunnel.status().ok().and_then(|status| status.peers.into_iter().next());
+    let known = peer.and_then(|peer| peer.endpoint).map_or(remotes.to_vec(), |at| vec![at]);
     let port = tunnel.listen_port();
-    let mut config = tunnel_config(&host, &key, endpoint, paths.stamp_file(&host.name));
+    let mut config = tunnel_config(&host, &key, &known, paths.stamp_file(&host.name));
     config.listen_port = port;
     tunnel.set(&config.to_uapi()).map_err(|errno| {
         let error = std::io::Error::from_raw_os_error(errno);

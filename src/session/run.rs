@@ -127,7 +127,7 @@ pub fn pid() -> u32 {
     std::process::id()
 }
 
-fn helper_socket() -> PathBuf {
+pub fn helper_socket() -> PathBuf {
     std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from)
 }
 

@@ -4,7 +4,7 @@
 //! Turns a user's wish (a host file and a key) into machinery. A failure or a stop at any step
 //! undoes the earlier ones in reverse. Port mirror, bridges and workspace join after the name.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::network::{Resolver, joined};
 use super::report::{Facts, Report, log, took};
 use super::{Kind, Trouble, Undo};
 use crate::helper::{Helper, HelperError};
@@ -45,6 +46,10 @@ pub struct Parts {
 pub struct Live {
     pub parts: Parts,
     pub facts: Facts,
+    /// The helper's name for the device.
+    pub lease: String,
+    /// The VPS's addresses, as many as its name has.
+    pub remotes: Vec<SocketAddr>,
     undo: Undo<Parts>,
 }
 
@@ -61,12 +66,12 @@ pub fn bring_up(
     pause: &mut Pause<'_>,
 ) -> Result<Live, Trouble> {
     let start = Instant::now();
-    let endpoint = resolve(host, pause)?;
+    let remotes = resolve(host, pause)?;
     let helper = Helper::connect(helper_socket).map_err(|error| helper_trouble(&error))?;
     report.step(&format!("helper {}", helper.version()), start.elapsed());
     let mut rising = Rising {
         host,
-        endpoint,
+        remotes,
         stamps,
         start,
         report,
@@ -75,7 +80,10 @@ pub fn bring_up(
         undo: Undo::new(),
     };
     match rising.climb(key) {
-        Ok(facts) => Ok(Live { parts: rising.parts, facts, undo: rising.undo }),
+        Ok((facts, lease)) => {
+            let Rising { parts, remotes, undo, .. } = rising;
+            Ok(Live { parts, facts, lease, remotes, undo })
+        }
         Err(trouble) => {
             unwind(&mut rising.undo, &mut rising.parts);
             Err(trouble)
@@ -101,7 +109,7 @@ fn unwind(undo: &mut Undo<Parts>, parts: &mut Parts) {
 /// The way up, half done.
 struct Rising<'a> {
     host: &'a HostConfig,
-    endpoint: SocketAddr,
+    remotes: Vec<SocketAddr>,
     stamps: PathBuf,
     start: Instant,
     report: &'a mut dyn Report,
@@ -111,25 +119,38 @@ struct Rising<'a> {
 }
 
 impl Rising<'_> {
-    fn climb(&mut self, key: &Secret) -> Result<Facts, Trouble> {
+    /// The facts and the lease.
+    fn climb(&mut self, key: &Secret) -> Result<(Facts, String), Trouble> {
         let (lease, interface) = self.tunnel(key)?;
         self.go_on()?;
         self.address(&lease, &interface)?;
         self.go_on()?;
         let (health, handshake, answered) = self.agent()?;
         self.name(&lease)?;
-        Ok(Facts {
+        let facts = Facts {
             host: self.host.name.clone(),
             name: name_of(self.host),
             interface,
-            endpoint: self.endpoint.to_string(),
+            endpoint: self.endpoint(),
             local_ip: self.host.local_ip,
             peer_ip: self.host.peer_ip,
             agent_version: health.version,
             handshake,
             answered,
             total: self.start.elapsed(),
-        })
+        };
+        Ok((facts, lease))
+    }
+
+    /// The address that the VPS answers at, once it did; those that are tried until then.
+    fn endpoint(&self) -> String {
+        let status = self.parts.tunnel.as_ref().and_then(|tunnel| tunnel.status().ok());
+        let peer = status.and_then(|status| status.peers.into_iter().next());
+        let known = peer.filter(|peer| peer.last_handshake.is_some());
+        match known.and_then(|peer| peer.endpoint) {
+            Some(endpoint) => endpoint.to_string(),
+            None => joined(&self.remotes),
+        }
     }
 
     /// Lease, descriptor and data plane. Returns the lease and the interface's name.
@@ -144,7 +165,7 @@ impl Rising<'_> {
         self.report.step(&format!("tunnel device {}", lease.name), began.elapsed());
 
         let began = Instant::now();
-        let config = tunnel_config(self.host, key, self.endpoint, self.stamps.clone());
+        let config = tunnel_config(self.host, key, &self.remotes, self.stamps.clone());
         let (id, name) = (lease.id, lease.name.clone());
         let device =
             TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
@@ -152,6 +173,9 @@ impl Rising<'_> {
             let next = format!("hop up {}", self.host.name);
             Trouble::new(Kind::Failed, "cannot start WireGuard", error.to_string(), next)
         })?;
+        if self.remotes.len() > 1 {
+            started.reconnect(self.host.public_key, &self.remotes);
+        }
         let port = started.listen_port();
         self.parts.tunnel = Some(started);
         self.undo.done("WireGuard", |parts| {
@@ -160,7 +184,7 @@ impl Rising<'_> {
             }
             Ok(())
         });
-        let text = format!("WireGuard on UDP {port}, peer {}", self.endpoint);
+        let text = format!("WireGuard on UDP {port}, peer {}", joined(&self.remotes));
         self.report.step(&text, began.elapsed());
         Ok((id, name))
     }
@@ -260,7 +284,8 @@ impl Rising<'_> {
         let why = format!(
             "no handshake with {} within {limit_s} s: the agent is not running, a firewall drops \
              UDP {}, or the keys do not belong together",
-            self.endpoint, endpoint.port
+            joined(&self.remotes),
+            endpoint.port
         );
         Trouble::new(Kind::Unreachable, what, why, next)
     }
@@ -329,39 +354,33 @@ fn ask(client: &Client, enough: &AtomicBool) -> Result<Health, CallError> {
     }
 }
 
-/// The VPS's address, which the protocol never looks up itself (R93). A name is asked for in its
-/// own thread: the system's resolver has no limit of ours and no way to be interrupted.
-fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<SocketAddr, Trouble> {
-    let (name, port) = (host.endpoint.host.clone(), host.endpoint.port);
-    if let Ok(ip) = name.parse() {
-        return Ok(SocketAddr::new(ip, port));
-    }
+/// The VPS's addresses, which the protocol never looks up itself (R93).
+fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, Trouble> {
     let fail = |why: String| {
         let what = format!("cannot find the address of {}", host.endpoint.host);
         let next = format!("getent hosts {}", host.endpoint.host);
         Trouble::new(Kind::Unreachable, what, why, next)
     };
-    let (send, receive) = mpsc::channel();
-    let wake = Arc::new(Wake::new().map_err(|error| fail(error.to_string()))?);
-    let done = wake.clone();
-    let ask = move || {
-        let _ = send.send((name.as_str(), port).to_socket_addrs().map(|mut all| all.next()));
-        done.wake();
-    };
-    thread::Builder::new().spawn(ask).map_err(|error| fail(error.to_string()))?;
+    let mut resolver = Resolver::new(&host.endpoint).map_err(|error| fail(error.to_string()))?;
+    if let Some(address) = resolver.literal() {
+        return Ok(vec![address]);
+    }
+    resolver.ask();
     let end = Instant::now() + RESOLVE_LIMIT;
     loop {
-        match receive.try_recv() {
-            Ok(Ok(Some(address))) => return Ok(address),
-            Ok(Ok(None)) => return Err(fail("the name has no address".to_owned())),
-            Ok(Err(error)) => return Err(fail(error.to_string())),
-            Err(_) => {}
+        match resolver.take() {
+            Some(Ok(found)) if found.is_empty() => {
+                return Err(fail("the name has no address".to_owned()));
+            }
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(error)) => return Err(fail(error.to_string())),
+            None => {}
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(fail(format!("no answer from the resolver in {}", took(RESOLVE_LIMIT))));
         }
-        if pause(Some(wake.as_fd()), left) {
+        if pause(Some(resolver.as_fd()), left) {
             return Err(Trouble { kind: Kind::Interrupted, ..fail("stopped".to_owned()) });
         }
     }
@@ -370,14 +389,14 @@ fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<SocketAddr, Troub
 pub(super) fn tunnel_config(
     host: &HostConfig,
     key: &Secret,
-    endpoint: SocketAddr,
+    remotes: &[SocketAddr],
     stamps: PathBuf,
 ) -> tunnel::Config {
     let peer = PeerConfig {
         public_key: host.public_key,
         preshared_key: host.preshared_key.as_ref().map(|key| **key),
         own_public_key: None,
-        endpoint: Some(endpoint),
+        endpoint: remotes.first().copied(),
         allowed_ips: vec![(host.peer_ip.into(), 32)],
         persistent_keepalive: host.keepalive_s,
     };

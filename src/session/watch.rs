@@ -3,35 +3,28 @@
 //!
 //! One thread, one sleep; every moment is on the boot clock, so that time slept counts.
 
+mod answers;
+mod recover;
+
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-
-use super::control::Ask;
-use super::layers::{self, Layer};
 use super::monitor::{Change, Moment, Monitor, Probed, Prober, hms};
-use super::report::{self, utc};
-use super::rotate;
-use super::run::{Ears, End, pid};
-use super::state::{self, Record};
+use super::network::{self, Recovery, Resolver, Sleep};
+use super::report;
+use super::run::{Ears, End};
+use super::state::Record;
 use super::up::Live;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::Client;
 use crate::sys::clock::{self, BootTimer};
+use crate::sys::netlink;
 use crate::sys::poll::{self, Interest};
 use crate::tunnel::{self, Stopped};
-
-/// An answer of the agent that is younger than this is not asked for again.
-const FRESH: Duration = Duration::from_secs(1);
-/// How long who asks for the status waits for the agent: its whole limit, but less while it is
-/// known to be away.
-const STATUS_WAIT: Duration = Duration::from_millis(3200);
-const STATUS_WAIT_AWAY: Duration = Duration::from_secs(1);
-/// Events in a status.
-const STATUS_EVENTS: usize = 20;
+use recover::Search;
 
 /// The last that was heard of the agent.
 struct Heard {
@@ -56,6 +49,18 @@ pub struct Watch<'a> {
     silent_since: Option<Instant>,
     /// When those who asked for the status get what is known by then.
     status_due: Option<Duration>,
+    /// Tells of addresses and routes; `None` where the system does not let us know.
+    changes: Option<netlink::Monitor>,
+    recovery: Recovery,
+    resolver: Resolver,
+    sleep: Sleep,
+    /// The VPS's addresses, and from where datagrams to each would leave.
+    remotes: Vec<SocketAddr>,
+    paths: Vec<Option<IpAddr>>,
+    /// Something changed that may not concern us: answer by then, or it is taken to do.
+    doubt: Option<Duration>,
+    /// While the helper is away: who looks for it.
+    holder: Option<Search>,
 }
 
 impl<'a> Watch<'a> {
@@ -67,6 +72,7 @@ impl<'a> Watch<'a> {
         record: Record,
     ) -> io::Result<Watch<'a>> {
         let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
+        let remotes = live.remotes.clone();
         let heard = Heard { at: Instant::now(), outcome: Ok(live.facts.answered) };
         Ok(Watch {
             paths,
@@ -83,6 +89,14 @@ impl<'a> Watch<'a> {
             received: 0,
             silent_since: None,
             status_due: None,
+            changes: netlink::Monitor::open().ok(),
+            recovery: Recovery::default(),
+            resolver: Resolver::new(&host.endpoint)?,
+            sleep: Sleep::new(Moment::now().boot, awake()),
+            paths: network::paths(&remotes),
+            remotes,
+            doubt: None,
+            holder: None,
         })
     }
 
@@ -116,11 +130,12 @@ impl<'a> Watch<'a> {
         if let Some(stopped) = tunnel.ended() {
             return Some(End::Lost(ending(&stopped, &self.live.facts.interface)));
         }
-        if self.live.parts.helper.closed() {
-            return Some(End::Lost("the helper is gone, and with it the lease".to_owned()));
+        if let Err(why) = self.hold_lease() {
+            return Some(End::Lost(why));
         }
         self.answers();
         let now = Moment::now();
+        self.recover(now);
         if self.monitor.take_due(now) {
             self.prober.ask(true);
         }
@@ -129,15 +144,21 @@ impl<'a> Watch<'a> {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let due = self.status_due.into_iter().fold(self.monitor.due(), Duration::min);
+        let due = [self.status_due, self.recovery.due(), self.doubt];
+        let due = due.into_iter().flatten().fold(self.monitor.due(), Duration::min);
         self.timer.set(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX))?;
         let mut fds = self.ears.fds();
         fds.extend([
             (self.timer.as_fd(), Interest::READ),
             (self.prober.as_fd(), Interest::READ),
-            // It says nothing unasked: only its end is of interest.
-            (self.live.parts.helper.as_fd(), Interest::NONE),
+            (self.resolver.as_fd(), Interest::READ),
         ]);
+        fds.extend(self.changes.iter().map(|changes| (changes.as_fd(), Interest::READ)));
+        fds.push(match &self.holder {
+            Some(search) => (search.as_fd(), Interest::READ),
+            // It says nothing unasked: only its end is of interest.
+            None => (self.live.parts.helper.as_fd(), Interest::NONE),
+        });
         fds.extend(self.live.parts.tunnel.iter().map(|t| (t.end_fd(), Interest::READ)));
         poll::wait(&fds, &mut Vec::new(), None)?;
         self.timer.drain();
@@ -155,6 +176,13 @@ impl<'a> Watch<'a> {
         let now = Moment::now();
         let received = self.tunnel_status().map_or(self.received, |status| received(&status));
         let healthy = probed.outcome.is_ok();
+        match healthy {
+            true => {
+                self.doubt = None;
+                self.recovery.answered(now.boot.saturating_sub(probed.took));
+            }
+            false => self.recovery.missed(now.boot),
+        }
         self.silent_since = match healthy || received != self.received {
             true => None,
             false => self.silent_since.or(Some(probed.began)),
@@ -199,116 +227,10 @@ impl<'a> Watch<'a> {
         let last_healthy_s = self.monitor.last_healthy().wall_s;
         self.record.note(true, self.monitor.is_connected(), Some(last_healthy_s));
     }
+}
 
-    /// Answers the control socket; true = end.
-    fn serve(&mut self) -> bool {
-        let (facts, events) = (&self.live.facts, self.record.events());
-        let (paths, host) = (self.paths, self.host);
-        let mut asked = false;
-        let end = self.ears.control.serve(|ask| match ask {
-            Ask::Facts => Some(facts.to_json()),
-            Ask::Events => Some(json!({"events": state::events_json(events, usize::MAX)})),
-            Ask::Rekey => {
-                let rekeyed = match &self.live.parts.tunnel {
-                    Some(tunnel) => rotate::rekey(paths, host, &facts.endpoint, tunnel),
-                    None => Err("no tunnel".to_owned()),
-                };
-                Some(match rekeyed {
-                    Ok(()) => json!({"rekeyed": true}),
-                    Err(why) => json!({"rekeyed": false, "why": why}),
-                })
-            }
-            Ask::Status => {
-                asked = true;
-                None
-            }
-        });
-        if asked {
-            self.look();
-        }
-        end
-    }
-
-    /// Sees to it that the status can be told soon.
-    fn look(&mut self) {
-        let now = Moment::now().boot;
-        if self.heard.at.elapsed() < FRESH {
-            self.status_due = Some(now);
-            return;
-        }
-        self.prober.ask(false);
-        let wait = if self.monitor.is_connected() { STATUS_WAIT } else { STATUS_WAIT_AWAY };
-        self.status_due = Some(self.status_due.map_or(now + wait, |due| due.min(now + wait)));
-    }
-
-    fn answer_status(&mut self, now: Moment) {
-        if self.status_due.is_some_and(|due| due <= now.boot) {
-            self.status_due = None;
-            let status = self.status();
-            self.ears.control.tell_status(&status);
-        }
-    }
-
-    fn tunnel_status(&self) -> Option<tunnel::Status> {
-        self.live.parts.tunnel.as_ref()?.status().ok()
-    }
-
-    fn status(&self) -> Value {
-        let facts = &self.live.facts;
-        let tunnel = self.tunnel_status();
-        let peer = tunnel.as_ref().and_then(|status| status.peers.first());
-        let endpoint = peer.and_then(|peer| peer.endpoint).map(|at| at.to_string());
-        let endpoint = endpoint.unwrap_or_else(|| facts.endpoint.clone());
-        let age = peer.and_then(|peer| peer.last_handshake_age);
-        let layers = self.layers(age, &endpoint);
-        let broken = layers::broken(&layers);
-        let rtt = self.heard.outcome.as_ref().ok();
-        json!({
-            "state": if broken.is_some() { "degraded" } else { "up" },
-            "host": facts.host,
-            "name": facts.name,
-            "pid": pid(),
-            "up_s": self.since.elapsed().as_secs(),
-            "interface": facts.interface,
-            "local_ip": facts.local_ip.to_string(),
-            "peer_ip": facts.peer_ip.to_string(),
-            "listen_port": tunnel.as_ref().map(|status| status.listen_port),
-            "endpoint": endpoint,
-            "endpoint_name": self.host.endpoint.to_string(),
-            "agent_version": self.version,
-            "connected": self.monitor.is_connected(),
-            "last_healthy": utc(self.monitor.last_healthy().wall_s),
-            "last_healthy_unix": self.monitor.last_healthy().wall_s,
-            "rtt_ms": rtt.map(|rtt| millis(*rtt)),
-            "handshake_age_s": age.map(|age| age.as_secs()),
-            "handshake_rtt_ms": peer.and_then(|peer| peer.handshake_rtt).map(millis),
-            "rx_bytes": peer.map(|peer| peer.rx_bytes),
-            "tx_bytes": peer.map(|peer| peer.tx_bytes),
-            "drops": tunnel.as_ref().map(drops),
-            "layers": layers.iter().map(Layer::to_json).collect::<Vec<_>>(),
-            "broken": broken,
-            "events": state::events_json(self.record.events(), STATUS_EVENTS),
-        })
-    }
-
-    /// Every layer as it is now. Nothing here waits but for the data plane, 1 s at most.
-    fn layers(&self, handshake_age: Option<Duration>, endpoint: &str) -> Vec<Layer> {
-        let facts = &self.live.facts;
-        let late = self.prober.is_asking() && self.heard.at.elapsed() > FRESH;
-        let answer = match &self.heard.outcome {
-            Ok(_) if late => Err("no answer yet".to_owned()),
-            known => known.clone(),
-        };
-        let silent = self.silent_since.filter(|_| answer.is_err()).map(|since| since.elapsed());
-        vec![
-            layers::helper(Some(self.live.parts.helper.version())),
-            layers::interface(&facts.interface, facts.local_ip),
-            layers::route(facts.local_ip, facts.peer_ip),
-            layers::handshake(handshake_age, endpoint, silent),
-            layers::agent(&self.version, answer),
-            layers::name(&facts.name, facts.peer_ip),
-        ]
-    }
+fn awake() -> Duration {
+    Duration::from_nanos(clock::awake_nanos())
 }
 
 fn ending(stopped: &Stopped, interface: &str) -> String {
@@ -321,14 +243,4 @@ fn ending(stopped: &Stopped, interface: &str) -> String {
 
 fn received(status: &tunnel::Status) -> u64 {
     status.peers.iter().map(|peer| peer.rx_bytes).sum()
-}
-
-/// Reason → packets dropped for it, every reason named.
-fn drops(status: &tunnel::Status) -> Value {
-    status.drops.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect()
-}
-
-/// Milliseconds with three places.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1000.0
 }

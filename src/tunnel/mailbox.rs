@@ -4,6 +4,7 @@ use super::stats::Status;
 use super::uapi::Request;
 use crate::sys::poll::Wake;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
@@ -18,6 +19,8 @@ pub(super) enum Command {
     Get(SyncSender<Zeroizing<String>>),
     Status(SyncSender<Status>),
     NetworkChanged,
+    /// The same, and the peer of this key may be at any of these addresses.
+    Reconnect([u8; 32], Vec<SocketAddr>),
     Stop,
 }
 

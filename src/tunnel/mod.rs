@@ -40,6 +40,7 @@ use crate::sys::{code, errno, ioctl, random};
 use crate::wg::Device;
 use mailbox::{Command, Outlet};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -151,6 +152,12 @@ impl Tunnel {
     pub fn network_changed(&self) {
         // A full queue or an ended thread: there is nothing to tell then.
         let _ = self.outlet.post(Command::NetworkChanged);
+    }
+
+    /// The same, and the peer of this key is at one of `remotes`: a handshake is tried with all of
+    /// them at once, and the first to answer is the endpoint.
+    pub fn reconnect(&self, peer: [u8; 32], remotes: &[SocketAddr]) {
+        let _ = self.outlet.post(Command::Reconnect(peer, remotes.to_vec()));
     }
 
     pub fn listen_port(&self) -> u16 {

@@ -262,6 +262,10 @@ impl Loop {
                     let _ = reply.try_send(self.status(now));
                 }
                 Command::NetworkChanged => self.network_changed(now),
+                Command::Reconnect(peer, remotes) => {
+                    self.device.set_candidates(&peer, &remotes);
+                    self.network_changed(now);
+                }
             }
         }
         None

@@ -13,6 +13,10 @@ pub const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
 pub const REJECT_AFTER_TIME: Duration = Duration::from_secs(180);
 /// Distance between two initiations to the same peer (R62).
 pub const REKEY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Addresses of one peer, besides its endpoint, that are tried at the same time.
+pub const CANDIDATES: usize = 7;
+/// Least time between two initiations when the network changed in between: the exception to R62.
+pub const REBIND_INTERVAL: Duration = Duration::from_millis(200);
 /// Upper end of the jitter added to retries (R64); the kernel's and wireguard-go's value.
 pub const REKEY_JITTER_MS: u64 = 333;
 /// An initiation that had to wait for R62 waits up to this many times the jitter longer, so that

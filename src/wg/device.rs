@@ -407,6 +407,15 @@ impl Device {
         }
     }
 
+    /// A peer may be at any of `remotes` (a name with several addresses): all are tried with the
+    /// next handshake, and the first to answer is the endpoint.
+    pub fn set_candidates(&mut self, public_key: &[u8; 32], remotes: &[SocketAddr]) {
+        let peer = self.by_key.get(public_key).and_then(|id| self.peers.get_mut(id));
+        if let Some(peer) = peer {
+            peer.set_candidates(remotes);
+        }
+    }
+
     // Configuration.
 
     /// Sets our private key; `None` or all zero takes it away. Sessions may not send any more, and

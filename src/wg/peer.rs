@@ -79,6 +79,8 @@ pub struct Peer {
     /// `None` without a private key of ours, or for a key of low order (R14).
     static_static: Option<Secret>,
     pub endpoint: Option<Endpoint>,
+    /// Where else the peer may be: initiations go there, too, until a handshake is done.
+    candidates: Vec<SocketAddr>,
     /// Our initiation under way; both roles share this one state (R24).
     initiated: Option<(Initiated, Time)>,
     keys: Keys,
@@ -104,6 +106,7 @@ impl Peer {
             known_as: identity.map(|i| i.public),
             static_static: identity.and_then(|i| i.static_static(&public)),
             endpoint: None,
+            candidates: Vec::new(),
             initiated: None,
             keys: Keys::default(),
             timers: Timers::default(),
@@ -401,6 +404,19 @@ impl Peer {
 
     pub fn set_endpoint(&mut self, remote: SocketAddr) {
         self.endpoint = Some(Endpoint { remote, local: None });
+        self.candidates.clear();
+    }
+
+    /// The peer is at one of these addresses, and the endpoint is a guess. Each initiation goes to
+    /// all of them; what answers first is the endpoint (R88).
+    pub fn set_candidates(&mut self, remotes: &[SocketAddr]) {
+        let known = self.endpoint.map(|e| e.remote).filter(|r| remotes.contains(r));
+        let Some(guess) = known.or(remotes.first().copied()) else { return };
+        if known.is_none() {
+            self.set_endpoint(guess);
+        }
+        let others = remotes.iter().filter(|r| **r != guess).take(CANDIDATES);
+        self.candidates = others.copied().collect();
     }
 
     /// Forgets which of our addresses the peer last wrote to (R67, R90).
@@ -421,6 +437,7 @@ impl Peer {
         if self.keys.current_ref().is_some_and(|s| s.can_send(env.now.boot)) {
             self.send_keepalive(env);
         }
+        self.timers.rebound();
         self.want_handshake(env);
     }
 
@@ -466,10 +483,16 @@ impl Peer {
         let jitter = env.shared.jitter();
         self.timers.initiation_sent(env.now.boot, jitter);
         self.emit(env, HANDSHAKE_TOS, &datagram);
+        for remote in &self.candidates {
+            self.tx_bytes += datagram.len() as u64;
+            let to = Endpoint { remote: *remote, local: None };
+            env.sink.to_wire(&to, HANDSHAKE_TOS, &datagram);
+        }
     }
 
     fn complete(&mut self, env: &mut Env) {
         self.timers.handshake_complete();
+        self.candidates.clear();
         self.last_handshake = Some((env.now.wall, env.now.boot));
     }
 

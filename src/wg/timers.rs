@@ -72,6 +72,8 @@ pub struct Timers {
     last_minute: bool,
     /// When we last sent an initiation or a response (R62).
     last_handshake_sent: Option<Time>,
+    /// The network changed since: the next initiation need not wait so long (R62).
+    rebound: bool,
     persistent: Duration,
 }
 
@@ -99,6 +101,7 @@ impl Timers {
     /// An initiation went out; `jitter` is 0..=333 ms (R64).
     pub fn initiation_sent(&mut self, now: Time, jitter: Duration) {
         self.last_handshake_sent = Some(now);
+        self.rebound = false;
         self.authenticated_sent(now);
         self.arm(Timer::Retransmit, now.after(REKEY_TIMEOUT + jitter));
     }
@@ -187,13 +190,22 @@ impl Timers {
         if self.get(Timer::Retransmit).is_some() {
             return false;
         }
+        let wait = if self.rebound { REBIND_INTERVAL } else { REKEY_TIMEOUT };
         match self.last_handshake_sent {
-            Some(last) if now.since(last) < REKEY_TIMEOUT => {
-                self.arm(Timer::Retransmit, last.after(REKEY_TIMEOUT + spread()));
+            Some(last) if now.since(last) < wait => {
+                let spread = if self.rebound { Duration::ZERO } else { spread() };
+                self.arm(Timer::Retransmit, last.after(wait + spread));
                 false
             }
             _ => true,
         }
+    }
+
+    /// The way to the peer may have changed, and what went the old way says nothing about the new
+    /// one: the next initiation goes now, or `REBIND_INTERVAL` after the last (R62, R101).
+    pub fn rebound(&mut self) {
+        self.rebound = true;
+        self.disarm(Timer::Retransmit);
     }
 
     /// A handshake is wanted for a new reason: retries count from zero (R66).

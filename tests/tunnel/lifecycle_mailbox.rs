@@ -87,7 +87,7 @@ fn serve(inlet: Inlet, mut left: u64) {
                     assert!(!request.replace_peers);
                     let _ = reply.try_send(Ok(()));
                 }
-                Command::NetworkChanged => {}
+                Command::NetworkChanged | Command::Reconnect(..) => {}
                 Command::Stop => return,
             }
             left = left.saturating_sub(1);

@@ -232,7 +232,11 @@ impl Model {
                 self.inject(dev, true, v4(FOE), &d);
             }
             Step::Load(dev) => s.load(dev),
-            Step::Network(dev) => s.act(dev, |d, now, sink| d.network_changed(now, sink)),
+            Step::Network(dev) => {
+                s.act(dev, |d, now, sink| d.network_changed(now, sink));
+                // It may initiate sooner than 5 s after the last time (R62).
+                self.initiations[dev].clear();
+            }
             Step::SocketFails { dev, fails } => s.nodes[dev].socket_fails = fails,
         }
     }

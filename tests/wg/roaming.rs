@@ -243,3 +243,81 @@ fn a_network_change_after_a_long_sleep_brings_a_wanted_tunnel_back() {
     s.run(SEC);
     assert_eq!(s.delivered(A), [b"welcome back".to_vec()]);
 }
+
+// R62 R101: what went over the old network says nothing about the new one, so that the 5 s do not
+// hold; and a network that changes all the time is no flood.
+#[test]
+fn a_network_change_initiates_at_once_and_at_most_every_200_ms() {
+    let mut s = Sim::settled();
+    s.cut(A, B);
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    s.run(SEC);
+    s.heal(A, B);
+    let changed = s.now;
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    assert_eq!(s.times(A, Kind::Initiation).last(), Some(&changed));
+    s.run(SEC);
+    assert_eq!(s.status(A, B).last_handshake_boot.map(|t| t.as_nanos() >= changed), Some(true));
+
+    s.cut(A, B);
+    s.forget();
+    for _ in 0..1000 {
+        s.act(A, |d, now, sink| d.network_changed(now, sink));
+        s.run(10 * MS);
+    }
+    let times = s.times(A, Kind::Initiation);
+    assert!(times.len() <= 51 && times.len() > 40, "{}", times.len());
+    assert!(times.windows(2).all(|w| w[1] - w[0] >= 200 * MS), "{times:?}");
+    // The exception ends with the change: from here on it is 5 s again.
+    let last = *times.last().unwrap();
+    s.run(20 * SEC);
+    let later: Vec<u64> = s.times(A, Kind::Initiation).into_iter().filter(|t| *t > last).collect();
+    assert!(later.len() >= 2, "{later:?}");
+    assert!(later.windows(2).all(|w| w[1] - w[0] >= REKEY_TIMEOUT), "{later:?}");
+}
+
+// R88: a name with several addresses. All are tried at once, and what answers is the endpoint.
+#[test]
+fn of_several_addresses_the_first_to_answer_is_the_endpoint() {
+    let key = |s: &Sim| s.nodes[B].public;
+    let good = Sim::pair().seen_as(B);
+    let (dead, other) = (v6(77), v4(78));
+    for list in [[dead, good, other], [good, dead, other], [dead, other, good]] {
+        let mut s = Sim::pair();
+        s.configure(A, B, |u| u.endpoint = Some(dead)).unwrap();
+        let key = key(&s);
+        s.act(A, |d, now, sink| {
+            d.set_candidates(&key, &list);
+            d.network_changed(now, sink);
+        });
+        s.send(A, B, b"anywhere");
+        let sent: Vec<_> = s.wire.iter().map(|w| (w.to, w.bytes.clone())).collect();
+        assert_eq!(sent.len(), 3, "one initiation, three ways");
+        assert!(sent.iter().all(|(_, bytes)| *bytes == sent[0].1));
+        s.run(SEC);
+        assert_eq!(s.delivered(B), [b"anywhere".to_vec()]);
+        assert_eq!(s.status(A, B).endpoint, Some(good));
+        // With the handshake done nobody else is bothered.
+        s.forget();
+        s.run(200 * SEC);
+        s.send(A, B, b"again");
+        s.run(SEC);
+        assert!(s.wire.iter().filter(|w| w.from == A).all(|w| w.to == good));
+    }
+}
+
+// R88: an address in use stays while it is among the candidates, so that a tunnel that works is
+// not moved.
+#[test]
+fn candidates_that_hold_the_endpoint_do_not_move_it() {
+    let mut s = Sim::settled();
+    let (good, key) = (s.seen_as(B), s.nodes[B].public);
+    s.act(A, |d, _, _| d.set_candidates(&key, &[v6(77), good]));
+    assert_eq!(s.status(A, B).endpoint, Some(good));
+    s.act(A, |d, _, _| d.set_candidates(&key, &[]));
+    s.act(A, |d, _, _| d.set_candidates(&[9; 32], &[v6(77)]));
+    assert_eq!(s.status(A, B).endpoint, Some(good));
+    s.configure(A, B, |u| u.endpoint = Some(v4(5))).unwrap();
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    assert!(s.wire.iter().all(|w| w.to == v4(5)), "who names an endpoint means that one alone");
+}

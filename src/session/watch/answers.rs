@@ -1,0 +1,146 @@
+//! What a session says at its control socket while its host is up.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::control::Ask;
+use super::super::layers::{self, Layer};
+use super::super::monitor::Moment;
+use super::super::report::utc;
+use super::super::rotate;
+use super::super::run::pid;
+use super::super::state;
+use super::Watch;
+use crate::tunnel;
+
+/// An answer of the agent that is younger than this is not asked for again.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long who asks for the status waits for the agent: its whole limit, but less while it is
+/// known to be away.
+const STATUS_WAIT: Duration = Duration::from_millis(3200);
+const STATUS_WAIT_AWAY: Duration = Duration::from_secs(1);
+/// Events in a status.
+const STATUS_EVENTS: usize = 20;
+
+impl Watch<'_> {
+    /// Answers the control socket; true = end.
+    pub(super) fn serve(&mut self) -> bool {
+        let (facts, events) = (&self.live.facts, self.record.events());
+        let (paths, host) = (self.paths, self.host);
+        let mut asked = false;
+        let end = self.ears.control.serve(|ask| match ask {
+            Ask::Facts => Some(facts.to_json()),
+            Ask::Events => Some(json!({"events": state::events_json(events, usize::MAX)})),
+            Ask::Rekey => {
+                let rekeyed = match &self.live.parts.tunnel {
+                    Some(tunnel) => rotate::rekey(paths, host, &self.remotes, tunnel),
+                    None => Err("no tunnel".to_owned()),
+                };
+                Some(match rekeyed {
+                    Ok(()) => json!({"rekeyed": true}),
+                    Err(why) => json!({"rekeyed": false, "why": why}),
+                })
+            }
+            Ask::Status => {
+                asked = true;
+                None
+            }
+        });
+        if asked {
+            self.look();
+        }
+        end
+    }
+
+    /// Sees to it that the status can be told soon.
+    fn look(&mut self) {
+        let now = Moment::now().boot;
+        if self.heard.at.elapsed() < FRESH {
+            self.status_due = Some(now);
+            return;
+        }
+        self.prober.ask(false);
+        let wait = if self.monitor.is_connected() { STATUS_WAIT } else { STATUS_WAIT_AWAY };
+        self.status_due = Some(self.status_due.map_or(now + wait, |due| due.min(now + wait)));
+    }
+
+    pub(super) fn answer_status(&mut self, now: Moment) {
+        if self.status_due.is_some_and(|due| due <= now.boot) {
+            self.status_due = None;
+            let status = self.status();
+            self.ears.control.tell_status(&status);
+        }
+    }
+
+    pub(super) fn tunnel_status(&self) -> Option<tunnel::Status> {
+        self.live.parts.tunnel.as_ref()?.status().ok()
+    }
+
+    fn status(&self) -> Value {
+        let facts = &self.live.facts;
+        let tunnel = self.tunnel_status();
+        let peer = tunnel.as_ref().and_then(|status| status.peers.first());
+        let endpoint = peer.and_then(|peer| peer.endpoint).map(|at| at.to_string());
+        let endpoint = endpoint.unwrap_or_else(|| facts.endpoint.clone());
+        let age = peer.and_then(|peer| peer.last_handshake_age);
+        let layers = self.layers(age, &endpoint);
+        let broken = layers::broken(&layers);
+        let rtt = self.heard.outcome.as_ref().ok();
+        json!({
+            "state": if broken.is_some() { "degraded" } else { "up" },
+            "host": facts.host,
+            "name": facts.name,
+            "pid": pid(),
+            "up_s": self.since.elapsed().as_secs(),
+            "interface": facts.interface,
+            "local_ip": facts.local_ip.to_string(),
+            "peer_ip": facts.peer_ip.to_string(),
+            "listen_port": tunnel.as_ref().map(|status| status.listen_port),
+            "endpoint": endpoint,
+            "endpoint_name": self.host.endpoint.to_string(),
+            "agent_version": self.version,
+            "connected": self.monitor.is_connected(),
+            "last_healthy": utc(self.monitor.last_healthy().wall_s),
+            "last_healthy_unix": self.monitor.last_healthy().wall_s,
+            "rtt_ms": rtt.map(|rtt| millis(*rtt)),
+            "handshake_age_s": age.map(|age| age.as_secs()),
+            "handshake_rtt_ms": peer.and_then(|peer| peer.handshake_rtt).map(millis),
+            "rx_bytes": peer.map(|peer| peer.rx_bytes),
+            "tx_bytes": peer.map(|peer| peer.tx_bytes),
+            "drops": tunnel.as_ref().map(drops),
+            "layers": layers.iter().map(Layer::to_json).collect::<Vec<_>>(),
+            "broken": broken,
+            "events": state::events_json(self.record.events(), STATUS_EVENTS),
+        })
+    }
+
+    /// Every layer as it is now. Nothing here waits but for the data plane, 1 s at most.
+    fn layers(&self, handshake_age: Option<Duration>, endpoint: &str) -> Vec<Layer> {
+        let facts = &self.live.facts;
+        let late = self.prober.is_asking() && self.heard.at.elapsed() > FRESH;
+        let answer = match &self.heard.outcome {
+            Ok(_) if late => Err("no answer yet".to_owned()),
+            known => known.clone(),
+        };
+        let silent = self.silent_since.filter(|_| answer.is_err()).map(|since| since.elapsed());
+        vec![
+            layers::helper(self.holder.is_none().then(|| self.live.parts.helper.version())),
+            layers::interface(&facts.interface, facts.local_ip),
+            layers::route(facts.local_ip, facts.peer_ip),
+            layers::handshake(handshake_age, endpoint, silent),
+            layers::agent(&self.version, answer),
+            layers::name(&facts.name, facts.peer_ip),
+        ]
+    }
+}
+
+/// Reason → packets dropped for it, every reason named.
+fn drops(status: &tunnel::Status) -> Value {
+    status.drops.iter().map(|(reason, count)| (reason.to_string(), json!(count))).collect()
+}
+
+/// Milliseconds with three places.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1000.0
+}

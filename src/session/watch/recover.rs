@@ -1,0 +1,162 @@
+//! How a session that is up stays so: the network changes, the machine sleeps, the helper is
+//! restarted.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::Duration;
+
+use super::super::monitor::Moment;
+use super::super::network;
+use super::super::report::log;
+use super::super::run::helper_socket;
+use super::{Watch, awake};
+use crate::helper::{Helper, HelperError, RESUME_WITHIN};
+use crate::sys::poll::Wake;
+
+/// How soon the agent answers when a change of the network was not ours.
+const DOUBT: Duration = Duration::from_secs(1);
+
+impl Watch<'_> {
+    /// Looks whether the way to the VPS changed, and tries to find it when it did.
+    pub(super) fn recover(&mut self, now: Moment) {
+        if let Some(slept) = self.sleep.look(now.boot, awake()) {
+            self.event(&format!("woke up after {} s", slept.as_secs()));
+            self.disturbed(now);
+        }
+        self.changes(now);
+        self.resolved(now);
+        if self.doubt.is_some_and(|due| due <= now.boot) {
+            self.disturbed(now);
+        }
+        if self.recovery.take_due(now.boot) {
+            self.attempt();
+        }
+    }
+
+    /// What the system says of addresses and routes. A change elsewhere, such as a container that
+    /// starts, only makes us ask the agent.
+    fn changes(&mut self, now: Moment) {
+        let mut events = Vec::new();
+        if let Some(changes) = &mut self.changes {
+            changes.read(&mut events);
+        }
+        if events.is_empty() {
+            return;
+        }
+        let paths = network::paths(&self.remotes);
+        if paths != self.paths {
+            self.paths = paths;
+            self.event("the network changed");
+            self.disturbed(now);
+        } else if self.doubt.is_none() && !self.recovery.is_trying() {
+            self.doubt = Some(now.boot + DOUBT);
+            self.prober.ask(false);
+        }
+    }
+
+    fn disturbed(&mut self, now: Moment) {
+        self.doubt = None;
+        self.recovery.disturbed(now.boot);
+    }
+
+    /// Binds anew, handshakes with every address that is known, and asks for newer ones.
+    fn attempt(&mut self) {
+        self.resolver.ask();
+        self.paths = network::paths(&self.remotes);
+        self.reconnect();
+        self.prober.ask(false);
+    }
+
+    fn reconnect(&mut self) {
+        // The agent's key may have been renewed since the host file was read.
+        let peer = self.tunnel_status().and_then(|status| Some(status.peers.first()?.public_key));
+        if let Some(tunnel) = &self.live.parts.tunnel {
+            tunnel.reconnect(peer.unwrap_or(self.host.public_key), &self.remotes);
+        }
+    }
+
+    /// What the resolver found. Without an answer the addresses stay as they were.
+    fn resolved(&mut self, now: Moment) {
+        let Some(Ok(found)) = self.resolver.take() else { return };
+        if found.is_empty() || found == self.remotes {
+            return;
+        }
+        let same = |one: &[SocketAddr], other: &[SocketAddr]| one.iter().all(|a| other.contains(a));
+        let moved = !(same(&found, &self.remotes) && same(&self.remotes, &found));
+        self.remotes = found;
+        self.paths = network::paths(&self.remotes);
+        if moved {
+            let (host, list) = (&self.host.endpoint.host, network::joined(&self.remotes));
+            self.event(&format!("{host} is now {list}"));
+            self.recovery.disturbed(now.boot);
+        }
+    }
+
+    /// Looks after the connection to the helper; an error is the end of the lease.
+    pub(super) fn hold_lease(&mut self) -> Result<(), String> {
+        let Some(search) = &self.holder else {
+            if self.live.parts.helper.closed() {
+                self.event("the helper went away");
+                log("the helper went away; the tunnel stays while it is looked for");
+                let search = Search::start(helper_socket(), self.live.lease.clone());
+                self.holder = Some(search.map_err(|error| format!("no helper: {error}"))?);
+            }
+            return Ok(());
+        };
+        match search.found() {
+            None => {}
+            Some(Ok(helper)) => {
+                log(&format!("the helper is back, version {}", helper.version()));
+                self.live.parts.helper = helper;
+                self.holder = None;
+                self.event("the helper is back");
+            }
+            Some(Err(error)) => {
+                self.holder = None;
+                return Err(format!("the helper is gone, and with it the lease: {error}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Looks for a helper that is being started anew, in a thread of its own: that may take 30 s, and
+/// packets go on meanwhile.
+pub struct Search {
+    wake: Arc<Wake>,
+    found: Receiver<Result<Helper, HelperError>>,
+}
+
+impl Search {
+    fn start(socket: PathBuf, lease: String) -> io::Result<Search> {
+        let (send, found) = mpsc::channel();
+        let wake = Arc::new(Wake::new()?);
+        let done = wake.clone();
+        thread::Builder::new().name("helper".to_owned()).spawn(move || {
+            let _ = send.send(Helper::resume(&socket, &lease, RESUME_WITHIN));
+            done.wake();
+        })?;
+        Ok(Search { wake, found })
+    }
+
+    fn found(&self) -> Option<Result<Helper, HelperError>> {
+        match self.found.try_recv() {
+            Ok(found) => Some(found),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => {
+                Some(Err(HelperError::Protocol("the search was lost".to_owned())))
+            }
+        }
+    }
+}
+
+impl AsFd for Search {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
