@@ -42,6 +42,33 @@ pub fn named(call: &Call, operand: Option<String>) -> Result<Option<String>, Fai
     }
 }
 
+/// All hosts that a command acts on: every one with `--all`, those that are named, each once, else
+/// the one that [`host`] chooses.
+pub fn hosts(call: &mut Call, paths: &Paths) -> Result<Vec<String>, Failure> {
+    let operands = call.args.operands.clone();
+    if !call.args.has("all") && operands.len() < 2 {
+        return Ok(vec![host(call, paths)?]);
+    }
+    let names = config::names(paths)?;
+    if call.args.has("all") {
+        if !operands.is_empty() {
+            let next = format!("hop {} --all", call.name);
+            return Err(Failure::usage("all hosts, or some?", "--all takes no names", &next));
+        }
+        return if names.is_empty() { Err(none()) } else { Ok(names) };
+    }
+    let mut chosen: Vec<String> = Vec::new();
+    for name in operands {
+        if !names.contains(&name) {
+            return Err(unknown(&name, &names));
+        }
+        if !chosen.contains(&name) {
+            chosen.push(name);
+        }
+    }
+    Ok(chosen)
+}
+
 fn variable() -> Option<String> {
     env::var(VARIABLE).ok().filter(|name| !name.is_empty())
 }

@@ -1,21 +1,25 @@
 //! `hop down`: a host's session ends and has undone everything when this returns.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
-use super::{Call, Command, Takes, choose};
-use crate::session::control;
+use super::several::Several;
+use super::up::ALL;
+use super::{Call, Command, MANY, Takes, choose};
+use crate::host::paths::Paths;
 use crate::session::report::took;
+use crate::session::{control, daemon};
 
 pub const COMMAND: Command = Command {
     name: "down",
-    summary: "take a host down and undo what up did",
-    usage: "hop down [host]",
+    summary: "take hosts down and undo what up did",
+    usage: "hop down [host...] [-a]",
     details: "Returns when interface, route and name are gone. Exits 0 when it was not up.",
-    flags: &[],
-    operands: (0, 1),
+    flags: &[ALL],
+    operands: (0, MANY),
     takes: Takes::Host,
     hidden: false,
     run,
@@ -23,22 +27,41 @@ pub const COMMAND: Command = Command {
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
-    let began = Instant::now();
-    let socket = paths.socket(&name);
-    let was_up = control::down(&socket).map_err(|error| {
+    let names = choose::hosts(call, &paths)?;
+    if let [name] = names.as_slice() {
+        let began = Instant::now();
+        let outcome = control::down(&paths.socket(name));
+        let (text, data) = told(&paths, name, outcome, began.elapsed())?;
+        call.out.answer("down", data, &text)?;
+        return Ok(Code::Done);
+    }
+    let mut sum = Several::default();
+    daemon::stop_all(&paths, &names, |name, outcome, time| {
+        match told(&paths, name, outcome, time) {
+            Ok((text, data)) => sum.done(&mut call.out, &text, data),
+            Err(failure) => sum.failed(&mut call.out, name, failure),
+        }
+    });
+    sum.answer(call, "down")
+}
+
+fn told(
+    paths: &Paths,
+    name: &str,
+    outcome: io::Result<bool>,
+    time: Duration,
+) -> Result<(String, Value), Failure> {
+    let was_up = outcome.map_err(|error| {
         let what = format!("the session of {name} did not end");
-        let next = format!("cat {}", paths.log_file(&name).display());
-        Failure::new(Code::Busy, what, format!("{}: {error}", socket.display()), next)
+        let why = format!("{}: {error}", paths.socket(name).display());
+        let next = format!("cat {}", paths.log_file(name).display());
+        Failure::new(Code::Busy, what, why, next)
     })?;
-    let time = began.elapsed();
     let text = match was_up {
         true => format!("{name} is down, after {}", took(time)),
         false => format!("{name} was not up"),
     };
-    let data = json!({"host": name, "was_up": was_up, "took_us": micros(time)});
-    call.out.answer("down", data, &text)?;
-    Ok(Code::Done)
+    Ok((text, json!({"host": name, "was_up": was_up, "took_us": micros(time)})))
 }
 
 fn micros(time: Duration) -> u64 {

@@ -139,7 +139,7 @@ impl From<Trouble> for Failure {
             SessionKind::Helper => Code::Helper,
             SessionKind::Unreachable => Code::Unreachable,
             SessionKind::Timeout => Code::Timeout,
-            SessionKind::Busy => Code::Busy,
+            SessionKind::Busy | SessionKind::Held => Code::Busy,
             SessionKind::Interrupted => Code::Interrupted,
         };
         Failure { what: trouble.what, why: trouble.why, next: trouble.next, code }

@@ -18,6 +18,7 @@ mod remote;
 mod rotate;
 pub mod selftest;
 mod setup;
+mod several;
 mod show;
 mod status;
 mod uninstall;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
 use super::progress::Screen;
-use crate::session::report::{Facts, Report, log, took};
+use crate::session::journal::log;
+use crate::session::report::{Facts, Report, took};
 
 const DIM: &str = "\x1b[2m";
 const BOLD_RED: &str = "\x1b[1;31m";
@@ -155,6 +156,10 @@ impl Out {
     /// The text of a question; the answer is read by the caller.
     pub fn prompt(&mut self, text: &str) {
         self.screen.ask(text);
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.json
     }
 
     pub fn is_verbose(&self) -> bool {

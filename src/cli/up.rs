@@ -1,9 +1,14 @@
 //! `hop up`: a host becomes usable, in the background or in this terminal.
 
+use serde_json::Value;
+
 use super::fail::{Code, Failure};
-use super::{Call, Command, Flag, Takes, choose};
+use super::several::Several;
+use super::{Call, Command, Flag, MANY, Takes, choose};
+use crate::host::paths::Paths;
 use crate::session::daemon::{self, Up};
-use crate::session::report::{Facts, log, took};
+use crate::session::journal::log;
+use crate::session::report::{Facts, took};
 use crate::session::run::{self, End};
 
 /// Also a flag of `hop wg`.
@@ -14,14 +19,19 @@ pub const FOREGROUND: Flag = Flag {
     help: "stay in the terminal; Ctrl-C undoes everything",
 };
 
+/// Also a flag of `hop down`.
+pub const ALL: Flag =
+    Flag { short: Some('a'), long: "all", value: None, help: "every host that is set up" };
+
 pub const COMMAND: Command = Command {
     name: "up",
-    summary: "bring a host up: its tunnel, address and name",
-    usage: "hop up [host] [-f]",
+    summary: "bring hosts up: tunnel, address and name",
+    usage: "hop up [host...] [-a] [-f]",
     details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
-              root: the helper makes the device. Says so and exits 0 when it is up already.",
-    flags: &[FOREGROUND],
-    operands: (0, 1),
+              root: the helper makes the device. Says so and exits 0 when it is up already.\n\
+              Several hosts are started side by side; exits 11 when only some came up.",
+    flags: &[ALL, FOREGROUND],
+    operands: (0, MANY),
     takes: Takes::Host,
     hidden: false,
     run,
@@ -29,41 +39,64 @@ pub const COMMAND: Command = Command {
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
-    if let Some(facts) = daemon::facts(&paths, &name) {
+    let names = choose::hosts(call, &paths)?;
+    let [name] = names.as_slice() else { return several(call, &paths, &names) };
+    if let Some(facts) = daemon::facts(&paths, name) {
         return tell(call, &facts, true);
     }
     if call.args.has("foreground") {
-        return foreground(call, &paths, &name);
+        return foreground(call, &paths, name);
     }
     if call.out.is_verbose() {
-        call.out.say(&format!("log: {}", paths.log_file(&name).display()));
+        call.out.say(&format!("log: {}", paths.log_file(name).display()));
     }
-    match daemon::start(&paths, &name, &mut call.out)? {
+    match daemon::start(&paths, name, &mut call.out)? {
         Up::Now(facts) => tell(call, &facts, false),
         Up::Already(facts) => tell(call, &facts, true),
     }
 }
 
+/// Several at once: a line for each as it is done, and one code for all.
+fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Failure> {
+    if call.args.has("foreground") {
+        let why = "a session in the terminal is one host's";
+        let next = format!("hop up --foreground {}", names.first().map_or("", String::as_str));
+        return Err(Failure::usage("one host at a time", why, &next));
+    }
+    let mut sum = Several::default();
+    daemon::start_all(paths, names, |name, outcome| match outcome {
+        Ok(up) => {
+            let (facts, already) = match &up {
+                Up::Now(facts) => (facts, false),
+                Up::Already(facts) => (facts, true),
+            };
+            sum.done(&mut call.out, &line(facts, already), with_already(facts, already));
+        }
+        Err(trouble) => sum.failed(&mut call.out, name, trouble.into()),
+    })?;
+    sum.answer(call, "up")
+}
+
 fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> {
-    let Facts { host, name, peer_ip, .. } = facts;
-    let text = if already {
-        format!("{host} is up already: {name} is {peer_ip}")
-    } else {
-        format!("{host} is up: {name} is {peer_ip}, usable after {}", took(facts.total))
-    };
-    let mut data = facts.to_json();
-    data["already"] = already.into();
-    call.out.answer("up", data, &text)?;
+    call.out.answer("up", with_already(facts, already), &line(facts, already))?;
     Ok(Code::Done)
 }
 
+fn line(Facts { host, name, peer_ip, total, .. }: &Facts, already: bool) -> String {
+    match already {
+        true => format!("{host} is up already: {name} is {peer_ip}"),
+        false => format!("{host} is up: {name} is {peer_ip}, usable after {}", took(*total)),
+    }
+}
+
+fn with_already(facts: &Facts, already: bool) -> Value {
+    let mut data = facts.to_json();
+    data["already"] = already.into();
+    data
+}
+
 /// Stays until Ctrl-C, `hop down` or the end of the tunnel. Being stopped while up is a good end.
-fn foreground(
-    call: &mut Call,
-    paths: &crate::host::paths::Paths,
-    name: &str,
-) -> Result<Code, Failure> {
+fn foreground(call: &mut Call, paths: &Paths, name: &str) -> Result<Code, Failure> {
     match run::run(paths, name, &mut call.out)? {
         End::Asked => {
             log("down");

@@ -92,6 +92,16 @@ impl Paths {
         self.state.join(format!("{name}.log"))
     }
 
+    /// The log where the usual place cannot be written.
+    pub fn runtime_log_file(&self, name: &str) -> PathBuf {
+        self.runtime.join(format!("{name}.log"))
+    }
+
+    /// Where systemd looks for the user's own units.
+    pub fn user_units(&self) -> PathBuf {
+        self.config.with_file_name("systemd").join("user")
+    }
+
     /// Where the session keeps the mark of its handshake timestamps.
     pub fn stamp_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.stamp"))

@@ -4,24 +4,23 @@
 //! and the host's log file as its standard error; nothing else is inherited. The child reports its
 //! steps through the pipe until it is usable or has failed, then lets go of it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::report::{Event, Facts, Report, log};
+use super::journal::{self, log};
+use super::report::{Event, Facts, Report};
 use super::run::{self, End};
 use super::{Kind, Trouble, control};
-use crate::host::HostError;
 use crate::host::paths::Paths;
-use crate::sys::poll::Interest;
 use crate::sys::signal::{Kind as Signal, Signals};
-use crate::sys::{life, poll, proc, signal};
+use crate::sys::{life, proc, signal};
 
 /// The hidden first argument of a background session; the host's name follows.
 pub const SESSION_ARGUMENT: &str = "--session";
@@ -34,7 +33,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How long to wait for a session that somebody else is starting or ending.
 const OTHER_LIMIT: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-const LOG_BYTES: u64 = 1024 * 1024;
+/// Hosts that are started or ended at the same time.
+const SIDE_BY_SIDE: usize = 8;
 const LINE_BYTES: u64 = 16 * 1024;
 
 /// How a `hop up` ended well.
@@ -54,18 +54,99 @@ pub fn facts(paths: &Paths, name: &str) -> Option<Facts> {
 /// Starts a session in the background and returns when it is usable.
 /// A signal stops it again and is `Kind::Interrupted`.
 pub fn start(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<Up, Trouble> {
+    let mut signals = catch().map_err(|error| start_trouble(name, &error))?;
+    start_unless(paths, name, report, &mut || signals.take().is_some())
+}
+
+/// The same for several hosts side by side; `told` hears of each when it is done.
+pub fn start_all(
+    paths: &Paths,
+    names: &[String],
+    mut told: impl FnMut(&str, Result<Up, Trouble>),
+) -> Result<(), Trouble> {
+    let all = names.join(" ");
+    let mut signals = catch().map_err(|error| start_trouble(&all, &error))?;
+    let stopped = AtomicBool::new(false);
+    for group in names.chunks(SIDE_BY_SIDE) {
+        side_by_side(
+            group,
+            |name| start_unless(paths, name, &mut Silent, &mut || stopped.load(Ordering::Relaxed)),
+            |name, outcome| {
+                told(name, outcome.unwrap_or_else(|error| Err(start_trouble(name, &error))));
+            },
+            || {
+                stopped.store(
+                    signals.take().is_some() || stopped.load(Ordering::Relaxed),
+                    Ordering::Relaxed,
+                )
+            },
+        );
+    }
+    Ok(())
+}
+
+/// Ends the sessions of several hosts side by side. True = there was one.
+pub fn stop_all(
+    paths: &Paths,
+    names: &[String],
+    mut told: impl FnMut(&str, io::Result<bool>, Duration),
+) {
+    let began = Instant::now();
+    for group in names.chunks(SIDE_BY_SIDE) {
+        let stop = |name: &str| control::down(&paths.socket(name));
+        side_by_side(group, stop, |name, o| told(name, o.and_then(|o| o), began.elapsed()), || {});
+    }
+}
+
+/// Runs `work` for each name in a thread of its own. `told` hears every outcome, an error when
+/// there was no thread to be had; `meanwhile` is called now and then while they run.
+fn side_by_side<T: Send>(
+    names: &[String],
+    work: impl Fn(&str) -> T + Sync,
+    mut told: impl FnMut(&str, io::Result<T>),
+    mut meanwhile: impl FnMut(),
+) {
+    thread::scope(|scope| {
+        let (send, receive) = mpsc::channel();
+        for name in names {
+            let (send, work) = (send.clone(), &work);
+            let job = move || drop(send.send((name, work(name))));
+            if let Err(error) = thread::Builder::new().spawn_scoped(scope, job) {
+                told(name, Err(error));
+            }
+        }
+        drop(send);
+        loop {
+            match receive.recv_timeout(LOOK_EVERY) {
+                Ok((name, outcome)) => told(name, Ok(outcome)),
+                Err(RecvTimeoutError::Timeout) => meanwhile(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    });
+}
+
+fn catch() -> io::Result<Signals> {
+    Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
+}
+
+/// Starts a session unless there is one; `stop` is asked now and then.
+fn start_unless(
+    paths: &Paths,
+    name: &str,
+    report: &mut dyn Report,
+    stop: &mut dyn FnMut() -> bool,
+) -> Result<Up, Trouble> {
     let end = Instant::now() + OTHER_LIMIT;
-    let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
-        .map_err(|error| start_trouble(name, &error))?;
     loop {
         if let Some(facts) = facts(paths, name) {
             return Ok(Up::Already(facts));
         }
-        match start_one(paths, name, report, &mut signals) {
+        match start_one(paths, name, report, stop) {
             // Somebody else holds the lock: wait until that session is up or gone.
-            Err(trouble) if trouble.kind == Kind::Busy && Instant::now() < end => {
-                let _ = poll::wait_one(signals_fd(&signals), Interest::READ, Some(LOOK_EVERY));
-                if signals.take().is_some() {
+            Err(trouble) if trouble.kind == Kind::Held && Instant::now() < end => {
+                thread::sleep(LOOK_EVERY);
+                if stop() {
                     return Err(Trouble { kind: Kind::Interrupted, ..trouble });
                 }
             }
@@ -74,20 +155,17 @@ pub fn start(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<Up, T
     }
 }
 
-fn signals_fd(signals: &Signals) -> std::os::fd::BorrowedFd<'_> {
-    use std::os::fd::AsFd;
-    signals.as_fd()
-}
-
 fn start_one(
     paths: &Paths,
     name: &str,
     report: &mut dyn Report,
-    signals: &mut Signals,
+    stop: &mut dyn FnMut() -> bool,
 ) -> Result<Facts, Trouble> {
-    paths.ensure_state()?;
-    let log_path = paths.log_file(name);
-    let log_file = open_log(&log_path)?;
+    let (log_path, log_file) =
+        journal::open(paths, name).map_err(|error| log_trouble(paths, name, &error))?;
+    if log_path != paths.log_file(name) {
+        report.note(&format!("the log is {}", log_path.display()));
+    }
     let mut command = Command::new("/proc/self/exe");
     // What ps(1) shows.
     command.arg0("hop").arg(SESSION_ARGUMENT).arg(name).current_dir("/");
@@ -97,7 +175,7 @@ fn start_one(
     let Some(pipe) = child.stdout.take() else {
         return Err(start_trouble(name, &io::ErrorKind::BrokenPipe.into()));
     };
-    listen(name, &mut child, pipe, report, signals, &log_path)
+    listen(name, &mut child, pipe, report, stop, &log_path)
 }
 
 /// Passes on what the child tells until it is ready, in trouble, silent for too long, or stopped.
@@ -106,7 +184,7 @@ fn listen(
     child: &mut Child,
     pipe: ChildStdout,
     report: &mut dyn Report,
-    signals: &mut Signals,
+    stop: &mut dyn FnMut() -> bool,
     log_path: &Path,
 ) -> Result<Facts, Trouble> {
     let events = events_of(pipe).map_err(|error| start_trouble(name, &error))?;
@@ -130,7 +208,7 @@ fn listen(
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if signals.take().is_some() && !stopping {
+        if !stopping && stop() {
             stopping = true;
             end = Instant::now() + STOP_LIMIT;
             report.note("stopping");
@@ -170,15 +248,17 @@ pub fn session(name: &str) -> bool {
         return false;
     }
     proc::set_umask(0o077);
+    let paths = Paths::from_env();
+    if let Some(error) = paths.as_ref().ok().and_then(|paths| journal::keep(paths, name).err()) {
+        log(&format!("the log will not be kept short: {error}"));
+    }
     let mut pipe = PipeReport { pipe: Some(io::stdout()) };
     log(&format!("session of {name} begins, version {}", crate::rpc::VERSION));
     // A core dump or a debugger of the same user would reveal the private key (R99).
     if let Err(error) = proc::keep_memory_private() {
         log(&format!("memory is not private: {error}"));
     }
-    let outcome = Paths::from_env()
-        .map_err(Trouble::from)
-        .and_then(|paths| run::run(&paths, name, &mut pipe));
+    let outcome = paths.map_err(Trouble::from).and_then(|paths| run::run(&paths, name, &mut pipe));
     match outcome {
         Ok(End::Asked) => {
             log("session ends as asked");
@@ -232,12 +312,19 @@ impl Report for PipeReport {
     }
 }
 
-fn open_log(path: &Path) -> Result<File, HostError> {
-    let fail = |error: io::Error| HostError::io("open", path, &error);
-    if fs::metadata(path).is_ok_and(|found| found.len() > LOG_BYTES) {
-        fs::rename(path, path.with_extension("log.1")).map_err(fail)?;
-    }
-    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(fail)
+/// For several starts side by side, whose steps would only be a muddle.
+struct Silent;
+
+impl Report for Silent {
+    fn step(&mut self, _text: &str, _took: Duration) {}
+    fn note(&mut self, _text: &str) {}
+    fn ready(&mut self, _facts: &Facts) {}
+}
+
+fn log_trouble(paths: &Paths, name: &str, error: &io::Error) -> Trouble {
+    let path = paths.log_file(name);
+    let what = format!("cannot open {}", path.display());
+    Trouble::new(Kind::Failed, what, error.to_string(), format!("ls -la {}", path.display()))
 }
 
 fn start_trouble(name: &str, error: &io::Error) -> Trouble {

@@ -9,6 +9,7 @@
 pub mod control;
 pub mod daemon;
 pub mod identity;
+pub mod journal;
 pub mod layers;
 pub mod monitor;
 pub mod network;
@@ -31,11 +32,13 @@ pub enum Kind {
     Unreachable,
     Timeout,
     Busy,
+    /// Another session of the host has the lock.
+    Held,
     Interrupted,
 }
 
 /// Names of the kinds on the progress pipe.
-const KINDS: [(Kind, &str); 8] = [
+const KINDS: [(Kind, &str); 9] = [
     (Kind::Failed, "failed"),
     (Kind::Config, "config"),
     (Kind::NotFound, "not_found"),
@@ -43,6 +46,7 @@ const KINDS: [(Kind, &str); 8] = [
     (Kind::Unreachable, "unreachable"),
     (Kind::Timeout, "timeout"),
     (Kind::Busy, "busy"),
+    (Kind::Held, "held"),
     (Kind::Interrupted, "interrupted"),
 ];
 

@@ -101,7 +101,7 @@ impl Sleep {
 
 /// The addresses that datagrams to the VPS would leave from, one for each of its addresses. When
 /// that is another than before, the network changed for this tunnel, and not somewhere else.
-pub fn paths(remotes: &[SocketAddr]) -> Vec<Option<IpAddr>> {
+pub fn ways(remotes: &[SocketAddr]) -> Vec<Option<IpAddr>> {
     remotes.iter().map(|remote| source_for(remote.ip()).ok()).collect()
 }
 

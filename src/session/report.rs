@@ -3,7 +3,6 @@
 //! The same events are printed by `hop up --foreground` and sent as JSON lines over a pipe by a
 //! background session to the `hop up` that started it.
 
-use std::io::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -11,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::{Kind, Trouble};
 use crate::rpc::read::Fields;
-use crate::sys::clock;
 
 /// Hears what a session does.
 pub trait Report {
@@ -133,18 +131,6 @@ pub fn took(time: Duration) -> String {
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
         ms => format!("{:.1} s", ms / 1000.0),
     }
-}
-
-/// One line of a session's log, on stderr: that is the log file of a background session.
-pub fn log(text: &str) {
-    let (secs, _) = clock::wall();
-    // A full disk must not end a tunnel.
-    let _ = writeln!(std::io::stderr(), "{} {text}", utc(secs));
-}
-
-/// A line for the user as it is: on the terminal of a session that has one, else in its log.
-pub fn line(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Seconds since 1970 as `2026-01-31T23:59:59Z`.

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::control::Control;
-use super::report::{Report, log};
+use super::journal::log;
+use super::report::Report;
 use super::state::Record;
 use super::up;
 use super::watch::Watch;
@@ -139,7 +140,7 @@ fn take_lock(paths: &Paths, name: &str) -> Result<Lock, Trouble> {
         Ok(None) => {
             let what = format!("another session of {name} is running or ending");
             let why = format!("{} is locked", path.display());
-            Err(Trouble::new(Kind::Busy, what, why, format!("hop down {name}")))
+            Err(Trouble::new(Kind::Held, what, why, format!("hop down {name}")))
         }
         Err(error) => {
             let what = format!("cannot lock {}", path.display());

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::report::{log, utc};
+use super::journal::log;
+use super::report::utc;
 use crate::host::atomic;
 use crate::host::paths::Paths;
 use crate::rpc::read::Fields;

@@ -13,8 +13,9 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::journal::log;
 use super::network::{Resolver, joined};
-use super::report::{Facts, Report, log, took};
+use super::report::{Facts, Report, took};
 use super::{Kind, Trouble, Undo};
 use crate::helper::{Helper, HelperError};
 use crate::host::config::HostConfig;

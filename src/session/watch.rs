@@ -11,9 +11,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use super::journal;
 use super::monitor::{Change, Moment, Monitor, Probed, Prober, hms};
 use super::network::{self, Recovery, Resolver, Sleep};
-use super::report;
 use super::run::{Ears, End};
 use super::state::Record;
 use super::up::Live;
@@ -56,7 +56,7 @@ pub struct Watch<'a> {
     sleep: Sleep,
     /// The VPS's addresses, and from where datagrams to each would leave.
     remotes: Vec<SocketAddr>,
-    paths: Vec<Option<IpAddr>>,
+    ways: Vec<Option<IpAddr>>,
     /// Something changed that may not concern us: answer by then, or it is taken to do.
     doubt: Option<Duration>,
     /// While the helper is away: who looks for it.
@@ -93,7 +93,7 @@ impl<'a> Watch<'a> {
             recovery: Recovery::default(),
             resolver: Resolver::new(&host.endpoint)?,
             sleep: Sleep::new(Moment::now().boot, awake()),
-            paths: network::paths(&remotes),
+            ways: network::ways(&remotes),
             remotes,
             doubt: None,
             holder: None,
@@ -208,7 +208,7 @@ impl<'a> Watch<'a> {
 
     fn changed(&mut self, change: Change, now: Moment, down_since: Option<Moment>) {
         let local = |at: Moment| clock::local_hms(at.wall_s);
-        report::line(&change.message(local(now)));
+        journal::line(&change.message(local(now)));
         let what = match (change, down_since) {
             (Change::Back { down_s }, Some(since)) => {
                 let (from, to) = (hms(local(since)), hms(local(now)));

@@ -22,6 +22,15 @@ pub fn stdout_to_null() -> io::Result<()> {
     Ok(())
 }
 
+/// Point standard error at a file; the caller keeps its own descriptor of it.
+pub fn stderr_to(file: &std::fs::File) -> io::Result<()> {
+    // SAFETY: dup2 takes two numbers; 2 is standard error, which std never closes.
+    if unsafe { libc::dup2(file.as_raw_fd(), 2) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// The group this process acts as.
 pub fn gid() -> u32 {
     nix::unistd::Gid::effective().as_raw()

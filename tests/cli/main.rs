@@ -4,7 +4,6 @@
 //! `env:`, `file:`), and then holds `exit`, `-- stdout` and `-- stderr`. `BLESS=1` writes them
 //! anew. No call needs root, a network or a helper.
 
-mod live;
 mod terminal;
 
 use std::fs;

@@ -59,11 +59,12 @@ impl Tally {
 fn ask(outlet: &Outlet, tally: &Tally, mut n: u64) {
     loop {
         n += 1;
-        let alive = match n % 4 {
+        let alive = match n % 5 {
             0 => tally.note(outlet.ask(Command::Get, PATIENCE)),
             1 => tally.note(outlet.ask(Command::Status, PATIENCE)),
             2 => tally.note(outlet.ask(|r| Command::Set(Box::default(), r), PATIENCE)),
             // More at once than the queue holds.
+            4 => tally.note(outlet.post(Command::Reconnect([7; 32], Vec::new()))),
             _ => (0..=COMMANDS / 4).all(|_| tally.note(outlet.post(Command::NetworkChanged))),
         };
         if !alive {
@@ -87,7 +88,8 @@ fn serve(inlet: Inlet, mut left: u64) {
                     assert!(!request.replace_peers);
                     let _ = reply.try_send(Ok(()));
                 }
-                Command::NetworkChanged | Command::Reconnect(..) => {}
+                Command::NetworkChanged => {}
+                Command::Reconnect(peer, remotes) => assert!(peer == [7; 32] && remotes.is_empty()),
                 Command::Stop => return,
             }
             left = left.saturating_sub(1);

@@ -18,8 +18,8 @@ use crate::tunnel;
 
 pub const HOST: &str = "mybox";
 pub const NAME: &str = "mybox.hop";
-pub const LAPTOP_IP: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
-pub const VPS_IP: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
+pub const LAPTOP_IP: Ipv4Addr = laptop_ip(0);
+pub const VPS_IP: Ipv4Addr = vps_ip(0);
 /// The ends of the cable, from a range for documentation (RFC 5737).
 pub const LAPTOP_WAN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 pub const VPS_WAN: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
@@ -45,6 +45,16 @@ impl Secrets {
     }
 }
 
+/// The laptop's address towards host number `number`.
+pub const fn laptop_ip(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 10, number, 1)
+}
+
+/// The address of host number `number`.
+pub const fn vps_ip(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 10, number, 2)
+}
+
 /// Files of a machine's /etc that do not depend on keys.
 pub fn etc(user: Option<u32>) -> Vec<(&'static str, String)> {
     let uids: Vec<u32> = user.into_iter().collect();
@@ -59,14 +69,25 @@ pub fn etc(user: Option<u32>) -> Vec<(&'static str, String)> {
 
 /// The laptop's key and host file.
 pub fn write_laptop(paths: &Paths, secrets: &Secrets) -> Result<(), String> {
+    write_host(paths, secrets, HOST, 0, &VPS_WAN.to_string())
+}
+
+/// The same for host number `number` of this name, whose server is found at `endpoint`.
+pub fn write_host(
+    paths: &Paths,
+    secrets: &Secrets,
+    name: &str,
+    number: u8,
+    endpoint: &str,
+) -> Result<(), String> {
     let host = HostConfig {
-        name: HOST.to_owned(),
-        endpoint: Endpoint { host: VPS_WAN.to_string(), port: UDP_PORT },
+        name: name.to_owned(),
+        endpoint: Endpoint { host: endpoint.to_owned(), port: UDP_PORT },
         public_key: tunnel::public_key(&secrets.vps),
         preshared_key: Some(secrets.preshared.clone()),
-        local_ip: LAPTOP_IP,
-        peer_ip: VPS_IP,
-        number: 0,
+        local_ip: laptop_ip(number),
+        peer_ip: vps_ip(number),
+        number,
         mtu: config::MTU,
         keepalive_s: config::KEEPALIVE_S,
         api_port: crate::rpc::API_PORT,
@@ -76,22 +97,27 @@ pub fn write_laptop(paths: &Paths, secrets: &Secrets) -> Result<(), String> {
         ssh: None,
     };
     config::save(paths, &host).map_err(|error| error.to_string())?;
-    keys::store_new(&paths.key_file(HOST), &secrets.laptop).map_err(|error| error.to_string())
+    keys::store_new(&paths.key_file(name), &secrets.laptop).map_err(|error| error.to_string())
 }
 
 /// The agent's key and file, in the /etc/hopbox of the calling thread's machine.
 pub fn write_vps(secrets: &Secrets, user: Option<u32>) -> io::Result<()> {
+    write_agent(secrets, user, 0)
+}
+
+/// The same for the server of host number `number`.
+pub fn write_agent(secrets: &Secrets, user: Option<u32>, number: u8) -> io::Result<()> {
     let (key, file) = (Path::new("/etc/hopbox/agent.key"), Path::new("/etc/hopbox/agent.json"));
     let config = json!({
         "version": 1,
-        "address": VPS_IP.to_string(),
+        "address": vps_ip(number).to_string(),
         "listen_port": UDP_PORT,
         "token": secrets.token.as_str(),
         "peers": [{
             "name": "laptop",
             "public_key": keys::encode(&tunnel::public_key(&secrets.laptop)).as_str(),
             "preshared_key": keys::encode(&secrets.preshared).as_str(),
-            "address": LAPTOP_IP.to_string(),
+            "address": laptop_ip(number).to_string(),
         }],
     });
     keys::store_new(key, &secrets.vps).map_err(io::Error::other)?;

@@ -81,22 +81,33 @@ impl Machine {
 
 /// A cable between two machines, with an address at each end.
 pub fn join(one: &Machine, at: Ipv4Addr, other: &Machine, there: Ipv4Addr) -> Result<(), String> {
+    join_as(one, (LINK, at), other, there, PREFIX)
+}
+
+/// The same for a machine that has several cables: its link's name, and bits of the network.
+pub fn join_as(
+    one: &Machine,
+    (link, at): (&'static str, Ipv4Addr),
+    other: &Machine,
+    there: Ipv4Addr,
+    prefix: u8,
+) -> Result<(), String> {
     let space = other.run(SOON, || said(proc::current_space(Space::Net)))?;
     one.run(SOON, move || {
-        said(cable(&space))?;
-        said(address(at))
+        said(cable(link, &space))?;
+        said(address(link, at, prefix))
     })?;
-    other.run(SOON, move || said(address(there)))
+    other.run(SOON, move || said(address(LINK, there, prefix)))
 }
 
-fn cable(space: &OwnedFd) -> io::Result<()> {
-    Rtnl::open()?.add_veth(LINK, LINK, space.as_fd())
+fn cable(link: &str, space: &OwnedFd) -> io::Result<()> {
+    Rtnl::open()?.add_veth(link, LINK, space.as_fd())
 }
 
-fn address(ip: Ipv4Addr) -> io::Result<()> {
+fn address(link: &str, ip: Ipv4Addr, prefix: u8) -> io::Result<()> {
     let mut kernel = Rtnl::open()?;
-    kernel.add_address(LINK, ip, PREFIX)?;
-    kernel.set_up(LINK)
+    kernel.add_address(link, ip, prefix)?;
+    kernel.set_up(link)
 }
 
 /// Moves the calling thread into namespaces of its own, with its own /run and /etc.

@@ -10,9 +10,9 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
+use super::super::journal::log;
 use super::super::monitor::Moment;
 use super::super::network;
-use super::super::report::log;
 use super::super::run::helper_socket;
 use super::{Watch, awake};
 use crate::helper::{Helper, HelperError, RESUME_WITHIN};
@@ -48,9 +48,9 @@ impl Watch<'_> {
         if events.is_empty() {
             return;
         }
-        let paths = network::paths(&self.remotes);
-        if paths != self.paths {
-            self.paths = paths;
+        let ways = network::ways(&self.remotes);
+        if ways != self.ways {
+            self.ways = ways;
             self.event("the network changed");
             self.disturbed(now);
         } else if self.doubt.is_none() && !self.recovery.is_trying() {
@@ -67,7 +67,7 @@ impl Watch<'_> {
     /// Binds anew, handshakes with every address that is known, and asks for newer ones.
     fn attempt(&mut self) {
         self.resolver.ask();
-        self.paths = network::paths(&self.remotes);
+        self.ways = network::ways(&self.remotes);
         self.reconnect();
         self.prober.ask(false);
     }
@@ -89,7 +89,7 @@ impl Watch<'_> {
         let same = |one: &[SocketAddr], other: &[SocketAddr]| one.iter().all(|a| other.contains(a));
         let moved = !(same(&found, &self.remotes) && same(&self.remotes, &found));
         self.remotes = found;
-        self.paths = network::paths(&self.remotes);
+        self.ways = network::ways(&self.remotes);
         if moved {
             let (host, list) = (&self.host.endpoint.host, network::joined(&self.remotes));
             self.event(&format!("{host} is now {list}"));

@@ -1,14 +1,21 @@
 //! New keys while the host is up: connections stay, and a kill of either side, at whatever moment,
 //! leaves two sides that find each other.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use hopbox::cli::selftest::files::{HOST, VPS_IP};
+use hopbox::cli::selftest::machine::SOON;
 use hopbox::host::keys;
 use serde_json::Value;
 
-use super::*;
+use super::shared;
+use super::world::*;
 
 const CONFIG: &str = "/etc/hopbox/agent.json";
 
@@ -16,7 +23,7 @@ impl World {
     /// The agent as setup leaves it: its files are its own to replace, and it has a state
     /// directory.
     fn settle_agent(&mut self) {
-        self.stop_agent();
+        self.stop_agent(0);
         let state = self.home.join("vps-state");
         fs::create_dir(&state).unwrap();
         chown(&state, USER, USER).unwrap();
@@ -28,14 +35,14 @@ impl World {
             config["state_dir"] = state.display().to_string().into();
             fs::write(CONFIG, config.to_string()).map_err(said)
         };
-        self.vps.run(SOON, settle).unwrap();
-        self.start_agent();
+        self.vps[0].machine.run(SOON, settle).unwrap();
+        self.start_agent(0);
     }
 
     fn agent_key(&self, name: &str) -> [u8; 32] {
         let path = Path::new("/etc/hopbox").join(name);
         let read = move || keys::load(&path).map(|key| *key).map_err(|error| error.to_string());
-        self.vps.run(SOON, read).unwrap()
+        self.vps[0].machine.run(SOON, read).unwrap()
     }
 
     fn laptop_key(&self) -> [u8; 32] {
@@ -45,7 +52,7 @@ impl World {
     /// Laptops in the agent's file, those that wait included.
     fn entries(&self) -> usize {
         let read = || fs::read_to_string(CONFIG).map_err(|error| error.to_string());
-        let text = self.vps.run(SOON, read).unwrap();
+        let text = self.vps[0].machine.run(SOON, read).unwrap();
         let config: Value = serde_json::from_str(&text).unwrap();
         config["peers"].as_array().unwrap().len()
     }
@@ -55,7 +62,7 @@ impl World {
 fn connect(world: &World) -> (TcpStream, TcpStream) {
     let at = SocketAddr::from((VPS_IP, 9000));
     let listen = move || TcpListener::bind(at).map_err(|error| error.to_string());
-    let listener = world.vps.run(SOON, listen).unwrap();
+    let listener = world.vps[0].machine.run(SOON, listen).unwrap();
     let dial = move || TcpStream::connect_timeout(&at, LIMIT).map_err(|error| error.to_string());
     let laptop = world.laptop.run(SOON, dial).unwrap();
     let (vps, _) = listener.accept().unwrap();
@@ -74,6 +81,7 @@ fn carries(from: &mut TcpStream, to: &mut TcpStream, text: &[u8]) {
 
 #[test]
 fn both_sides_get_new_keys_and_connections_stay() {
+    let _machine = shared();
     let Some(mut world) = World::start("both_sides_get_new_keys") else { return };
     world.settle_agent();
     world.up();
@@ -97,19 +105,20 @@ fn both_sides_get_new_keys_and_connections_stay() {
             let found = fs::metadata("/etc/hopbox/agent.key.bak").map_err(|e| e.to_string())?;
             Ok(found.permissions().mode() & 0o777)
         };
-        assert_eq!(world.vps.run(SOON, mode).unwrap(), 0o600);
+        assert_eq!(world.vps[0].machine.run(SOON, mode).unwrap(), 0o600);
         let output = world.hop(&["status"]);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     }
     // What is on the disks is what runs.
-    world.stop_agent();
-    world.start_agent();
+    world.stop_agent(0);
+    world.start_agent(0);
     assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     world.up();
 }
 
 #[test]
 fn a_kill_of_either_side_leaves_a_pair_that_works() {
+    let _machine = shared();
     let Some(mut world) = World::start("a_kill_of_either_side") else { return };
     world.settle_agent();
     world.up();
@@ -121,8 +130,8 @@ fn a_kill_of_either_side_leaves_a_pair_that_works() {
             child.kill().unwrap();
             let _ = finish(child, LIMIT);
         } else {
-            world.stop_agent();
-            world.start_agent();
+            world.stop_agent(0);
+            world.start_agent(0);
             let _ = finish(child, LIMIT);
         }
         assert_eq!(world.hop(&["down"]).status.code(), Some(0), "round {round}");
@@ -142,20 +151,19 @@ fn a_kill_of_either_side_leaves_a_pair_that_works() {
 
 #[test]
 fn the_agent_outlives_its_helper() {
+    let _machine = shared();
     let Some(mut world) = World::start("the_agent_outlives_its_helper") else { return };
     world.settle_agent();
     world.up();
     let (mut laptop, mut vps) = connect(&world);
     for _ in 0..2 {
-        let mut helper = world.vps_helper.take().unwrap();
-        helper.kill().unwrap();
-        helper.wait().unwrap();
+        end(world.vps[0].helper.take());
         carries(&mut laptop, &mut vps, b"packets need no helper");
-        world.vps_helper = Some(world.start_helper(false));
-        let log = world.home.join("agent.log");
-        let end = Instant::now() + LIMIT;
+        world.start_vps_helper(0);
+        let log = world.home.join(agent_log(0));
+        let limit = Instant::now() + LIMIT;
         while !fs::read_to_string(&log).unwrap().contains("the helper is back") {
-            assert!(Instant::now() < end, "{}", fs::read_to_string(&log).unwrap());
+            assert!(Instant::now() < limit, "{}", fs::read_to_string(&log).unwrap());
             thread::sleep(Duration::from_millis(20));
         }
         carries(&mut vps, &mut laptop, b"nor its return");

@@ -1,0 +1,29 @@
+//! Sessions that live, between machines in namespaces: started, disturbed, killed, and several at
+//! once. Needs root. `HOP_SESSION=full` runs what takes minutes at its full length.
+
+mod disk;
+mod figures;
+mod hosts;
+mod kills;
+mod live;
+mod monitor;
+mod network;
+mod rotate;
+mod world;
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Tests that measure have the machine for themselves.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+fn shared() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn full() -> bool {
+    std::env::var_os("HOP_SESSION").is_some_and(|value| value == "full")
+}
