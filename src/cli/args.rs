@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn faults_are_usage_failures_and_keep_json() {
-        for words in ["pu", "--json up --colour", "up a b", "wg", "up -H", "-f up", "host rn"] {
+        for words in ["pu", "--json up --colour", "status a b", "wg", "up -H", "-f up", "host rn"] {
             let (args, Err(failure)) = line(words) else { panic!("{words} accepted") };
             assert_eq!(failure.code, super::super::fail::Code::Usage, "{words}");
             assert_eq!(args.has("json"), words.contains("--json"));

@@ -2,8 +2,8 @@
 //!
 //! Reading order: this file (undo stack, trouble) → `up` (the sequence) → `run` (a session from
 //! lock to clean-up) → `watch` (while it is up) → `monitor`, `layers`, `state` (whether the agent
-//! answers, what is broken, what is remembered) → `network` (finding the VPS again) → `control` (its socket) → `daemon` (detaching, and
-//! what `hop up` hears).
+//! answers, what is broken, what is remembered) → `network` (finding the VPS again) → `control`
+//! (its socket) → `daemon` (detaching, and what `hop up` hears) → `journal` (its log).
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod control;
