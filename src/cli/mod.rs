@@ -16,6 +16,7 @@ mod peers;
 pub mod progress;
 mod remote;
 mod rotate;
+#[cfg_attr(target_os = "macos", path = "selftest_macos.rs")]
 pub mod selftest;
 mod setup;
 mod several;
@@ -144,6 +145,7 @@ pub const COMMANDS: &[Command] = &[
     wg::COMMAND,
     version::COMMAND,
     help::COMMAND,
+    #[cfg(target_os = "linux")]
     selftest::COMMAND_INSIDE,
 ];
 

@@ -1,7 +1,9 @@
 //! Unix stream sockets that carry descriptors: connect with a bound, receive with SCM_RIGHTS.
 
 use nix::sys::socket::sockopt::SendTimeout;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket};
+#[cfg(target_os = "linux")]
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use nix::sys::socket::{UnixAddr, connect, setsockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::io;
 use std::mem::zeroed;
@@ -13,6 +15,12 @@ use std::time::Duration;
 /// Most descriptors that one receive takes. One is what we want; there is room for a second, so
 /// that "too many" is seen as such and not cut to "one".
 const FDS_MAX: usize = 2;
+
+#[cfg(target_os = "linux")]
+const RECEIVE: i32 = libc::MSG_CMSG_CLOEXEC;
+/// macOS cannot mark descriptors as close-on-exec while it hands them out.
+#[cfg(target_os = "macos")]
+const RECEIVE: i32 = 0;
 
 /// What one receive brought.
 #[derive(Debug)]
@@ -28,8 +36,10 @@ pub struct Received {
 /// Connects to the socket at `path`. Waits at most `timeout` while the other end's queue of
 /// connections is full (then EAGAIN).
 pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
-    let flags = SockFlag::SOCK_CLOEXEC;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    #[cfg(target_os = "linux")]
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    #[cfg(target_os = "macos")]
+    let fd = super::sock::open(libc::AF_UNIX, libc::SOCK_STREAM, 0)?;
     let millis = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
     setsockopt(&fd, SendTimeout, &TimeVal::milliseconds(millis))?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
@@ -54,7 +64,7 @@ pub fn receive(stream: &UnixStream, buf: &mut [u8]) -> io::Result<Received> {
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
         message.msg_controllen = libc::CMSG_SPACE((FDS_MAX * size_of::<RawFd>()) as u32) as _;
-        let got = libc::recvmsg(stream.as_raw_fd(), &raw mut message, libc::MSG_CMSG_CLOEXEC);
+        let got = libc::recvmsg(stream.as_raw_fd(), &raw mut message, RECEIVE);
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while got >= 0 && !header.is_null() {
             if ((*header).cmsg_level, (*header).cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
@@ -70,6 +80,10 @@ pub fn receive(stream: &UnixStream, buf: &mut [u8]) -> io::Result<Received> {
     };
     if bytes < 0 {
         return Err(io::Error::last_os_error());
+    }
+    #[cfg(target_os = "macos")]
+    for fd in &fds {
+        super::sock::close_on_exec(std::os::fd::AsFd::as_fd(fd))?;
     }
     Ok(Received { bytes: bytes as usize, fds, truncated: flags & libc::MSG_CTRUNC != 0 })
 }

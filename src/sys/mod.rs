@@ -5,22 +5,33 @@
 //! numbers do not leave this folder. Platform differences end here.
 #![allow(unsafe_code)]
 
+#[cfg_attr(target_os = "macos", path = "darwin/clock.rs")]
 pub mod clock;
 pub mod cmsg;
 pub mod icmp;
 pub mod iface;
+#[cfg_attr(target_os = "macos", path = "darwin/inotify.rs")]
 pub mod inotify;
+#[cfg_attr(target_os = "macos", path = "darwin/ioctl.rs")]
 pub mod ioctl;
+#[cfg_attr(target_os = "macos", path = "darwin/life.rs")]
 pub mod life;
 pub mod lock;
+#[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
+#[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]
 pub mod netlink;
 pub mod poll;
+#[cfg_attr(target_os = "macos", path = "darwin/proc.rs")]
 pub mod proc;
+#[cfg_attr(target_os = "macos", path = "darwin/random.rs")]
 pub mod random;
+#[cfg(target_os = "linux")]
 pub mod rtnl;
 pub mod signal;
+#[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
+#[cfg(target_os = "linux")]
 pub mod tun_node;
 
 /// The error number of an I/O error; EIO if it has none.
@@ -30,9 +41,14 @@ pub fn errno(e: &std::io::Error) -> i32 {
 
 /// Error numbers that callers tell apart, so that they need no libc of their own.
 pub mod code {
+    /// The device is detached; a utun says so with ENXIO, and has no such number.
+    #[cfg(target_os = "macos")]
+    pub const EBADFD: i32 = -1;
+    #[cfg(target_os = "linux")]
+    pub use libc::EBADFD;
     pub use libc::{
-        EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EBADF, EBADFD, EBUSY, EHOSTUNREACH, EINTR,
-        EINVAL, EIO, EMSGSIZE, ENETDOWN, ENETUNREACH, ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOPROTOOPT,
-        ENOSPC, ENXIO, EOPNOTSUPP, EPERM, EPROTO, ETIMEDOUT,
+        EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EBADF, EBUSY, EHOSTUNREACH, EINTR, EINVAL, EIO,
+        EMSGSIZE, ENETDOWN, ENETUNREACH, ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOPROTOOPT, ENOSPC,
+        ENXIO, EOPNOTSUPP, EPERM, EPROTO, ETIMEDOUT,
     };
 }

@@ -1,9 +1,7 @@
 //! poll(2) and wake-up descriptors.
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -95,10 +93,13 @@ fn timeout_of(timeout: Option<Duration>) -> PollTimeout {
 }
 
 /// A counter that another thread's poll can wait for. Waking never blocks.
-pub struct Wake(EventFd);
+#[cfg(target_os = "linux")]
+pub struct Wake(nix::sys::eventfd::EventFd);
 
+#[cfg(target_os = "linux")]
 impl Wake {
     pub fn new() -> io::Result<Wake> {
+        use nix::sys::eventfd::{EfdFlags, EventFd};
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         Ok(Wake(EventFd::from_value_and_flags(0, flags)?))
     }
@@ -113,6 +114,27 @@ impl Wake {
     }
 }
 
+/// A pipe that another thread's poll can wait for. Waking never blocks.
+#[cfg(target_os = "macos")]
+pub struct Wake(std::fs::File, std::fs::File);
+
+#[cfg(target_os = "macos")]
+impl Wake {
+    pub fn new() -> io::Result<Wake> {
+        pipe().map(|(read, write)| Wake(read.into(), write.into()))
+    }
+
+    pub fn wake(&self) {
+        // EAGAIN means the pipe is full, so the other side is awake already.
+        let _ = io::Write::write(&mut &self.1, &[1]);
+    }
+
+    /// What is left of more wakings than this makes the next poll return at once.
+    pub fn drain(&self) {
+        let _ = io::Read::read(&mut &self.0, &mut [0; 64]);
+    }
+}
+
 impl AsFd for Wake {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -120,8 +142,19 @@ impl AsFd for Wake {
 }
 
 /// A pipe (read end, write end), both close-on-exec and non-blocking.
+#[cfg(target_os = "linux")]
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    use nix::fcntl::OFlag;
     Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?)
+}
+
+/// A pipe (read end, write end), both close-on-exec and non-blocking.
+#[cfg(target_os = "macos")]
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe()?;
+    super::sock::own(read.as_fd())?;
+    super::sock::own(write.as_fd())?;
+    Ok((read, write))
 }
 
 #[cfg(test)]

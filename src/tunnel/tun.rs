@@ -7,6 +7,7 @@ use super::TunDevice;
 use super::offload::{self, Header};
 use super::split::Split;
 use crate::sys::ioctl::Offload;
+#[cfg(target_os = "linux")]
 use crate::sys::poll::{self, Interest};
 use crate::sys::{code, errno, ioctl};
 use std::fs::File;
@@ -56,8 +57,14 @@ impl Tun {
     pub fn read<'a>(&mut self, room: &'a mut [u8]) -> Result<Split<'a>, Trouble> {
         let n = self.file.read(room).map_err(|e| classify(&e))?;
         let filled = room.get_mut(..n).ok_or(Trouble::Refused)?;
+        #[cfg(target_os = "macos")]
+        let filled = filled.get_mut(utun::LEN..).ok_or(Trouble::Refused)?;
         if !self.vnet_hdr {
-            return if n == 0 { Err(Trouble::Refused) } else { Ok(Split::whole(filled)) };
+            return if filled.is_empty() {
+                Err(Trouble::Refused)
+            } else {
+                Ok(Split::whole(filled))
+            };
         }
         let (header, packet) = filled.split_first_chunk_mut().ok_or(Trouble::Refused)?;
         let header = Header::read(header).ok_or(Trouble::Refused)?;
@@ -85,8 +92,17 @@ impl Tun {
     }
 
     /// Whether the interface is up, wherever it is: the driver offers room to write only then.
+    #[cfg(target_os = "linux")]
     pub fn is_up(&self) -> bool {
         poll::look(self.file.as_fd(), Interest::WRITE).writable()
+    }
+
+    /// Whether the interface is up.
+    #[cfg(target_os = "macos")]
+    pub fn is_up(&self) -> bool {
+        let name = ioctl::tun_state(self.file.as_fd()).map(|(name, _)| name);
+        let iface = name.and_then(|name| crate::sys::iface::find(&name));
+        iface.is_ok_and(|iface| iface.is_some_and(|iface| iface.up))
     }
 
     /// Whether the device was deleted. One that moved to another network namespace was not.
@@ -97,8 +113,30 @@ impl Tun {
         }
     }
 
+    #[cfg(target_os = "linux")]
     fn put(&mut self, bytes: &[u8]) -> Result<(), Trouble> {
         self.file.write(bytes).map(drop).map_err(|e| classify(&e))
+    }
+
+    #[cfg(target_os = "macos")]
+    fn put(&mut self, packet: &[u8]) -> Result<(), Trouble> {
+        let family = utun::family(packet);
+        let parts = [IoSlice::new(&family), IoSlice::new(packet)];
+        self.file.write_vectored(&parts).map(drop).map_err(|e| classify(&e))
+    }
+}
+
+/// What a utun has in front of each packet (net/if_utun.h).
+#[cfg(any(test, target_os = "macos"))]
+mod utun {
+    pub const LEN: usize = 4;
+    const AF_INET: u32 = 2;
+    const AF_INET6: u32 = 30;
+
+    /// Its address family, in network order.
+    pub fn family(packet: &[u8]) -> [u8; LEN] {
+        let v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
+        if v6 { AF_INET6.to_be_bytes() } else { AF_INET.to_be_bytes() }
     }
 }
 
@@ -115,5 +153,17 @@ fn classify(e: &io::Error) -> Trouble {
         code::EBADFD | code::ENODEV | code::ENXIO | code::EBADF => Trouble::Gone,
         code::EINVAL | code::EMSGSIZE => Trouble::Refused,
         _ => Trouble::Later,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::utun;
+
+    #[test]
+    fn a_utun_is_told_the_family() {
+        assert_eq!(utun::family(&[0x45, 0]), [0, 0, 0, 2]);
+        assert_eq!(utun::family(&[0x60, 0]), [0, 0, 0, 30]);
+        assert_eq!(utun::family(&[]).len(), utun::LEN);
     }
 }
