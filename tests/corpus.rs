@@ -124,8 +124,8 @@ macro_rules! replay {
 }
 
 replay! {
-    aead agent_http cli_args cookie device_script device_wire helper_line hopbox_yaml host_json msg
-    router_ops rpc_json split_merge tun_packet uapi
+    aead agent_http cli_args cookie device_script device_wire helper_line hopbox_yaml host_json
+    hosts_edit msg router_ops rpc_json split_merge tun_packet uapi
 }
 
 #[test]

@@ -6,11 +6,12 @@
 //! points into a tunnel that is gone. Must not know: bytes, sockets, JSON requests.
 
 use crate::config::Config;
-use crate::hosts::{Entry, Hosts};
+use crate::hosts::Hosts;
 use crate::link::{Device, Fate, Links};
 use crate::pool::{self, Conflict, Ends, Held, View};
 use crate::state::{self, Lease, Named, State, Status, Store};
 use crate::sys;
+use hop_helper::block::Entry;
 use hop_helper::proto::{Code, OpError, Target};
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;

@@ -1,7 +1,9 @@
-//! The wire protocol of hop-helper, shared with its clients.
+//! The parts of hop-helper that are pure functions: the wire protocol, shared with its clients, and
+//! the block of the hosts file, which is fuzzed from here.
 //!
 //! The program itself (everything that runs as root) is the binary of this crate; nothing of it
 //! is reachable from here.
 #![deny(unsafe_code)]
 
+pub mod block;
 pub mod proto;

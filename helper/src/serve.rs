@@ -7,7 +7,6 @@
 use crate::audit::{self, Audit, Who};
 use crate::config::Config;
 use crate::conn::{Answer, Conn, Next};
-use crate::hosts::Entry;
 use crate::lease::{self, Book, Caller};
 use crate::limit::{self, Rates};
 use crate::peer_cred::Peer;
@@ -15,6 +14,7 @@ use crate::pool::Ends;
 use crate::sandbox::Layers;
 use crate::state;
 use crate::sys::{self, Wait};
+use hop_helper::block::Entry;
 use hop_helper::proto::{self, Code, MAX_REQUEST, Op, OpError, Rejection, Request};
 use serde_json::{Value, json};
 use std::io::{self, Read};

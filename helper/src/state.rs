@@ -5,9 +5,9 @@
 //! or the new one. What is read back is checked as if a stranger had written it. Must not know:
 //! connections, how devices and names are made.
 
-use crate::hosts::{Entry, Journal};
 use crate::pool::Ends;
 use crate::sys;
+use hop_helper::block::{Entry, Journal};
 use hop_helper::proto::{Code, OpError, valid_device};
 use serde_json::{Map, Value, json};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -327,6 +327,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hop_helper::block::Edit;
 
     fn full() -> State {
         let ip = |n| std::net::Ipv4Addr::new(10, 10, 0, n);
@@ -343,6 +344,7 @@ mod tests {
             conn: None,
         };
         let entry = Entry { name: "box.hop".into(), ip: ip(2) };
+        let edit = Edit::Tail { at: 1, bytes: b"xyz".to_vec(), len: 3 };
         let named = Named { entry, lease: Some(lease.id.clone()), uid: 1000, conn: None };
         let bare = Lease { label: None, ends: None, status: Status::Applied, ..lease.clone() };
         State {
@@ -350,7 +352,7 @@ mod tests {
             leases: vec![lease, bare],
             named: vec![named],
             joined: Some(3),
-            edit: Some(Journal::example()),
+            edit: Some(Journal::of(b"abc", &edit)),
         }
     }
 

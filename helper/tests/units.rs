@@ -194,3 +194,26 @@ fn make_installs_what_packages_need_and_takes_it_away() {
         assert!(good && ours.is_empty(), "{said}");
     }
 }
+
+/// I7: what is compiled into the program that runs as root, by name. A new crate is a decision.
+#[test]
+fn a_reviewer_is_told_what_there_is_to_read() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/review.sh");
+    let out = Command::new("sh").args([script, env!("CARGO")]).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success(), "{text}{}", String::from_utf8_lossy(&out.stderr));
+    let crates = text.split("crates:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap();
+    let names: Vec<&str> =
+        crates.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let known = ["hop-helper", "itoa", "libc", "memchr", "serde_core", "serde_json", "zmij"];
+    assert_eq!(names, known, "{text}");
+    for line in text.lines().filter(|line| line.contains(".rs ")) {
+        let numbers: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(
+            numbers[2], numbers[3],
+            "an unsafe block without a reason, or a reason too many"
+        );
+        assert!(numbers[2] == "0" || numbers[0] == "sys.rs", "{line}");
+    }
+    assert!(text.contains("any arguments: accept4 ") && !text.contains("recvmsg"), "{text}");
+}

@@ -8,6 +8,7 @@ mod audit;
 mod install;
 mod machine;
 mod model;
+mod power;
 mod restart;
 
 use machine::{Client, Machine, helper_fds, in_namespace, ip_json, pause, until};
@@ -796,6 +797,43 @@ fn hosts_that_is_no_plain_file_is_left_alone() {
             assert_eq!(target, "127.0.0.1 localhost\n");
             m.run("rm", &["-rf", "/etc/hosts"]);
         }
+    });
+}
+
+/// H26: what belongs to the file besides its bytes.
+#[test]
+fn a_hosts_file_keeps_its_mode_and_its_attributes() {
+    in_namespace("a_hosts_file_keeps_its_mode_and_its_attributes", |m| {
+        // An ACL that lets one user read, a label as SELinux has one, what root trusts.
+        let set = "import os, struct, sys\nacl = struct.pack('<I', 2)\n\
+            for tag, perm, id in [(1, 6, -1), (2, 4, 1000), (4, 4, -1), (16, 4, -1), (32, 0, -1)]:\n\
+            \x20   acl += struct.pack('<HHi', tag, perm, id)\n\
+            for name, value in [('system.posix_acl_access', acl), ('security.hopbox', b'label'), \
+            ('trusted.hopbox', b'x')]:\n\
+            \x20   try: os.setxattr('/etc/hosts', name, value)\n\
+            \x20   except OSError as e: print(name, e)\n";
+        let get = "import os\ns = os.stat('/etc/hosts')\n\
+            print(s.st_ino, oct(s.st_mode), s.st_uid, s.st_gid, sorted((n, \
+            os.getxattr('/etc/hosts', n)) for n in os.listxattr('/etc/hosts')))";
+        let python = |script: &str| {
+            let out = std::process::Command::new("python3").args(["-c", script]).output().unwrap();
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8(out.stdout).unwrap()
+        };
+        m.run("chmod", &["0640", "/etc/hosts"]);
+        m.run("chown", &["0:5", "/etc/hosts"]);
+        let refused = python(set);
+        let before = python(get);
+        assert!(before.contains("0o100640"), "{before}");
+        assert!(!refused.contains("trusted"), "{refused}");
+        eprintln!("NOTE attributes: {before} {refused}");
+        m.start();
+        let mut client = Client::ready(m);
+        client.ok("hosts.add", json!({"name": "a.hop", "ip": "10.10.0.2"}));
+        assert_eq!(python(get), before);
+        client.ok("hosts.remove", json!({"name": "a.hop"}));
+        m.stop();
+        assert_eq!(python(get), before);
     });
 }
 

@@ -275,11 +275,11 @@ fn a_full_disk_lets_nothing_in_and_everything_out() {
     });
 }
 
-/// Kills the helper at its `nth` call of `call`.
-fn kill_at(m: &Machine, call: &str, nth: u32) -> Child {
+/// strace(1) on the running helper, from when it is there.
+pub fn attach(m: &Machine, args: &[&str]) -> Child {
     let mut strace = Command::new("strace")
-        .args(["-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e"])
-        .arg(format!("inject={call}:signal=KILL:when={nth}"))
+        .arg("-qq")
+        .args(args)
         .args(["-p", &m.pid().to_string()])
         .stderr(Stdio::null())
         .spawn()
@@ -293,6 +293,18 @@ fn kill_at(m: &Machine, call: &str, nth: u32) -> Child {
     // Seized, and now it sets its options; nothing tells when that is done.
     pause(20);
     strace
+}
+
+/// After the helper has ended.
+pub fn stop_tracing(mut strace: Child) {
+    strace.wait().unwrap();
+}
+
+/// Kills the helper at its `nth` call of `call`.
+fn kill_at(m: &Machine, call: &str, nth: u32) -> Child {
+    let (trace, inject) =
+        (format!("trace={call}"), format!("inject={call}:signal=KILL:when={nth}"));
+    attach(m, &["-o", "/dev/null", "-e", &trace, "-e", &inject])
 }
 
 /// One course of changes with a kill in it; false when the course ended before the kill.
@@ -345,14 +357,70 @@ fn course(m: &mut Machine, before: &str, name: &str, call: &str, nth: u32) -> bo
     true
 }
 
+/// Calls at which the helper is killed: all that change something.
+const CHANGING: [&str; 8] =
+    ["openat", "write", "pwrite64", "ftruncate", "fsync", "rename", "sendto", "ioctl"];
+/// Calls between which nothing differs that a kill could show: a kill there leaves what a kill at
+/// the next changing one leaves.
+const LOOKING: [&str; 23] = [
+    "accept4",
+    "brk",
+    "clock_nanosleep",
+    "close",
+    "fcntl",
+    "fdatasync",
+    "fstat",
+    "futex",
+    "getpid",
+    "getrandom",
+    "getsockopt",
+    "lseek",
+    "madvise",
+    "mmap",
+    "mremap",
+    "munmap",
+    "newfstatat",
+    "poll",
+    "ppoll",
+    "read",
+    "recvfrom",
+    "sendmsg",
+    "statx",
+];
+
+/// Nothing that the helper does in a course of changes has been forgotten above.
+fn every_call_is_known(m: &mut Machine, before: &str) {
+    m.set_hosts(before);
+    m.start();
+    let mut client = Client::ready(m);
+    let strace = attach(m, &["-f", "-o", "/run/scratch/calls"]);
+    let made = client.ok("tun.create", json!({}));
+    let lease = made["lease_id"].as_str().unwrap().to_string();
+    client.ok("tun.configure", ends(&lease, 0));
+    client.ok("hosts.add", json!({"name": "a.hop", "ip": "10.10.0.2", "lease_id": lease}));
+    client.ok("hosts.remove", json!({"name": "a.hop"}));
+    client.ok("tun.cleanup", json!({"lease_id": lease}));
+    m.kill();
+    stop_tracing(strace);
+    let calls = std::fs::read_to_string("/run/scratch/calls").unwrap();
+    let harmless = ["restart_syscall", "rt_sigaction", "rt_sigprocmask", "umask", "+++", "---"];
+    for line in calls.lines() {
+        let call = line.split_whitespace().nth(1).unwrap_or("");
+        let name = call.split('(').next().unwrap_or("").trim_start_matches("<...");
+        let known = CHANGING.iter().chain(&LOOKING).chain(&harmless).any(|known| *known == name);
+        assert!(known || name.is_empty(), "a call that nobody is killed at: {line}");
+    }
+    assert!(calls.lines().count() > 50, "{calls}");
+}
+
 /// H7, R6: killed at any system call of any change, the next start finds everything old or new.
 fn killed_at_every_call(m: &mut Machine, before: &str) {
     if Command::new("strace").arg("-V").output().is_err() {
         return eprintln!("SKIP strace is missing");
     }
-    let calls = ["openat", "write", "pwrite64", "ftruncate", "fsync", "rename", "sendto", "ioctl"];
+    every_call_is_known(m, before);
     let mut kills = 0;
-    for call in calls {
+    for call in CHANGING {
         // More than any course has.
         let last = (1..100).take_while(|nth| course(m, before, "a.hop", call, *nth)).count();
         // Other C libraries open and rename by other calls.

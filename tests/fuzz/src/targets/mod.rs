@@ -24,6 +24,7 @@ mod cli_args;
 mod helper_line;
 mod hopbox_yaml;
 mod host_json;
+mod hosts_edit;
 mod rpc_json;
 
 pub use aead::aead;
@@ -35,6 +36,7 @@ pub use device_wire::device_wire;
 pub use helper_line::helper_line;
 pub use hopbox_yaml::hopbox_yaml;
 pub use host_json::host_json;
+pub use hosts_edit::hosts_edit;
 pub use msg::msg;
 pub use plane::split_merge;
 pub use router_ops::router_ops;

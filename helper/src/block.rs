@@ -1,0 +1,228 @@
+//! The managed block of a hosts file: planned as a pure function, with bytes in and writes out.
+//!
+//! Bytes outside the block are never rewritten and never move.
+//!
+//! A file that does not end in a newline gets one before the block. That byte is not the
+//! block's by its form, so `joined` remembers where it was put; when the last entry goes and the
+//! block still starts behind it, it goes too, and the file is what it was, byte for byte. When
+//! the memory is lost or text was inserted before the block, it stays.
+//!
+//! Must not know: files, users, devices.
+
+use crate::proto::{Code, OpError};
+use serde_json::{Value, json};
+use std::net::Ipv4Addr;
+use std::ops::Range;
+
+/// The one file that is edited.
+pub const PATH: &str = if cfg!(target_os = "macos") { "/private/etc/hosts" } else { "/etc/hosts" };
+const START: &str = "# --- hopbox managed start ---";
+const END: &str = "# --- hopbox managed end ---";
+
+/// One line of the block.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    pub name: String,
+    pub ip: Ipv4Addr,
+}
+
+/// What to do to the file, as writes that keep every byte outside the block in place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    Nothing,
+    /// The block is the end of the file: write `bytes` at `at`, then cut the file to `len`.
+    Tail {
+        at: usize,
+        bytes: Vec<u8>,
+        len: usize,
+    },
+    /// Text follows the block: append `bytes`, then blank out the old block.
+    Move {
+        bytes: Vec<u8>,
+        blank: Range<usize>,
+    },
+}
+
+/// A plan, and where the newline is that it put before the block, if it had to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    pub edit: Edit,
+    pub joined: Option<usize>,
+}
+
+/// Plans the edit that makes the block of `text` hold exactly `entries`; without entries there
+/// is no block. Refuses when the markers are damaged.
+pub fn plan(text: &[u8], entries: &[Entry], joined: Option<usize>) -> Result<Plan, OpError> {
+    let block = find_block(text)?;
+    let wanted = render(entries);
+    let joined = joined.filter(|at| {
+        text.get(*at) == Some(&b'\n') && block.as_ref().is_some_and(|block| block.start == at + 1)
+    });
+    let Some(block) = block else {
+        return Ok(append(text, wanted));
+    };
+    if text.get(block.clone()) == Some(wanted.as_slice()) {
+        return Ok(Plan { edit: Edit::Nothing, joined });
+    }
+    if block.end < text.len() {
+        let Plan { edit, joined } = append(text, wanted);
+        let bytes = match edit {
+            Edit::Tail { bytes, .. } => bytes,
+            _ => Vec::new(),
+        };
+        return Ok(Plan { edit: Edit::Move { bytes, blank: block }, joined });
+    }
+    let at = if wanted.is_empty() { joined.unwrap_or(block.start) } else { block.start };
+    let len = at + wanted.len();
+    // Padded to the old length, so that no moment shows a cut line of the old block.
+    let mut bytes = wanted;
+    bytes.resize(bytes.len().max(text.len() - at), b'\n');
+    let joined = joined.filter(|_| len > at);
+    Ok(Plan { edit: Edit::Tail { at, bytes, len }, joined })
+}
+
+fn append(text: &[u8], block: Vec<u8>) -> Plan {
+    if block.is_empty() {
+        return Plan { edit: Edit::Nothing, joined: None };
+    }
+    let at = text.len();
+    let open_line = text.last().is_some_and(|last| *last != b'\n');
+    let mut bytes = if open_line { vec![b'\n'] } else { Vec::new() };
+    bytes.extend(block);
+    let len = at + bytes.len();
+    Plan { edit: Edit::Tail { at, bytes, len }, joined: open_line.then_some(at) }
+}
+
+/// The block's bytes, from its start marker through the newline of its end marker. A marker
+/// counts with white space around it: an editor may have turned the file into CRLF lines.
+pub fn find_block(text: &[u8]) -> Result<Option<Range<usize>>, OpError> {
+    let (mut start, mut end, mut at) = (None, None, 0);
+    for (number, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
+        let next = at + line.len();
+        let trimmed = line.trim_ascii();
+        if trimmed == START.as_bytes() && start.replace(at).is_some() {
+            return Err(damaged(number, "a second start marker"));
+        }
+        if trimmed == END.as_bytes() {
+            if start.is_none() {
+                return Err(damaged(number, "an end marker without a start"));
+            }
+            if end.replace(next).is_some() {
+                return Err(damaged(number, "a second end marker"));
+            }
+        }
+        at = next;
+    }
+    match (start, end) {
+        (Some(start), Some(end)) => Ok(Some(start..end)),
+        (Some(_), None) => {
+            let why = format!("{PATH} has a hopbox start marker without an end; remove it by hand");
+            Err(OpError::new(Code::StateConflict, why))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn damaged(number: usize, what: &str) -> OpError {
+    let line = number + 1;
+    let why = format!("{PATH} line {line} has {what} of the hopbox block; repair it by hand");
+    OpError::new(Code::StateConflict, why)
+}
+
+/// The block for sorted `entries`; nothing for none.
+pub fn render(entries: &[Entry]) -> Vec<u8> {
+    if entries.is_empty() {
+        return Vec::new();
+    }
+    let mut sorted = entries.to_vec();
+    sorted.sort();
+    let lines: String = sorted.iter().map(|e| format!("{}\t{}\n", e.ip, e.name)).collect();
+    format!("{START}\n{lines}{END}\n").into_bytes()
+}
+
+/// An edit under way: the bytes before and after, place by place in the order of writing, and
+/// the length of the file when all is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// In this order.
+    pub writes: Vec<Write>,
+    pub len: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub at: usize,
+    pub old: Vec<u8>,
+    pub new: Vec<u8>,
+}
+
+impl Journal {
+    pub fn of(text: &[u8], edit: &Edit) -> Journal {
+        let old = |range: Range<usize>| text.get(range).unwrap_or_default().to_vec();
+        match edit {
+            Edit::Nothing => Journal { writes: Vec::new(), len: text.len() },
+            Edit::Tail { at, bytes, len } => {
+                let write = Write { at: *at, old: old(*at..text.len()), new: bytes.clone() };
+                Journal { writes: vec![write], len: *len }
+            }
+            Edit::Move { bytes, blank } => {
+                let new = vec![b'\n'; blank.len()];
+                let blanked = Write { at: blank.start, old: old(blank.clone()), new };
+                let added = Write { at: text.len(), old: Vec::new(), new: bytes.clone() };
+                Journal { len: text.len() + bytes.len(), writes: vec![added, blanked] }
+            }
+        }
+    }
+
+    /// Whether `text` can be what the edit left behind, wherever it was interrupted. If not,
+    /// somebody else has written since.
+    pub fn fits(&self, text: &[u8]) -> bool {
+        let end = self.writes.iter().map(Write::end).max().unwrap_or(0);
+        text.len() <= end && self.writes.iter().all(|write| write.fits(text))
+    }
+
+    pub fn to_json(&self) -> Value {
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let row = |write: &Write| json!([write.at, hex(&write.old), hex(&write.new)]);
+        json!({"len": self.len, "writes": self.writes.iter().map(row).collect::<Vec<Value>>()})
+    }
+
+    pub fn from_json(value: &Value) -> Option<Journal> {
+        let place = |n: &Value| usize::try_from(n.as_u64()?).ok().filter(|n| *n <= 4 << 20);
+        let hex = |text: &Value| {
+            let pairs = text.as_str()?.as_bytes().chunks(2);
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+            pairs.map(byte).collect::<Option<Vec<u8>>>()
+        };
+        let row = |row: &Value| {
+            let [at, old, new] = row.as_array()?.as_slice() else {
+                return None;
+            };
+            Some(Write { at: place(at)?, old: hex(old)?, new: hex(new)? })
+        };
+        let writes = value.get("writes")?.as_array()?;
+        let writes = writes.iter().map(row).collect::<Option<Vec<Write>>>()?;
+        Some(Journal { writes, len: place(value.get("len")?)? })
+    }
+}
+
+impl Write {
+    fn end(&self) -> usize {
+        self.at + self.old.len().max(self.new.len())
+    }
+
+    fn fits(&self, text: &[u8]) -> bool {
+        let Some(found) = text.get(self.at..text.len().min(self.end())) else {
+            return false;
+        };
+        // Zeroes are what some file systems leave of bytes that the power cut caught.
+        let known = |(i, b): (usize, &u8)| {
+            *b == 0 || self.old.get(i) == Some(b) || self.new.get(i) == Some(b)
+        };
+        found.iter().enumerate().all(known)
+    }
+}
+
+#[cfg(test)]
+#[path = "block_tests.rs"]
+mod tests;
