@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
-use super::{Call, Command, Takes, choose};
+use super::{Call, Command, Takes, choose, setup};
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::session::control;
@@ -41,6 +41,19 @@ pub fn ls(call: &mut Call) -> Result<Code, Failure> {
     }
     Ok(Code::Done)
 }
+
+pub const ADD: Command = Command {
+    name: "host add",
+    summary: "add a host; the same as hop setup",
+    usage: "hop host add <name> -a ADDRESS [-u USER] [-k FILE] [-p PORT] [--agent-dir DIR] \
+            [--dry-run]",
+    details: "A host is a server that hop setup has made ready: see there.",
+    flags: setup::COMMAND.flags,
+    operands: (1, 1),
+    takes: Takes::Word,
+    hidden: false,
+    run: setup::run,
+};
 
 pub const DEFAULT: Command = Command {
     name: "host default",

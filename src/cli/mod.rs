@@ -24,6 +24,7 @@ mod show;
 mod status;
 mod uninstall;
 mod up;
+mod upgrade;
 mod version;
 mod wg;
 
@@ -135,11 +136,13 @@ pub const COMMANDS: &[Command] = &[
     status::COMMAND,
     code::COMMAND,
     host::LS,
+    host::ADD,
     host::DEFAULT,
     host::RM,
     peers::LIST,
     peers::REVOKE,
     rotate::COMMAND,
+    upgrade::COMMAND,
     uninstall::COMMAND,
     selftest::COMMAND,
     wg::COMMAND,

@@ -1,5 +1,6 @@
 //! The agent's program on a host, over SSH: for what must work while the tunnel does not.
 
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,9 +10,9 @@ use super::fail::{Code, Failure};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::read::Fields;
-use crate::ssh::fail::{SshError, Trouble};
+use crate::ssh::freight::DIR;
 use crate::ssh::keys;
-use crate::ssh::run::{Connection, Done, Target};
+use crate::ssh::run::{Connection, Done, Feed, Target};
 
 pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 pub const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
@@ -48,7 +49,7 @@ impl Remote {
         call.out.hold();
         let connection = Connection::open(&target, &socket, ask);
         call.out.resume();
-        let connection = connection.map_err(failure)?;
+        let connection = connection.map_err(Failure::from)?;
         let mut remote = Remote { connection, host: host.name.clone(), sudo: "" };
         let id = remote.run("id -u", b"", LIMIT)?;
         if id.text().trim() != "0" {
@@ -59,7 +60,7 @@ impl Remote {
 
     /// Any command of the login's shell; its status is the caller's to judge.
     pub fn run(&self, script: &str, input: &[u8], limit: Duration) -> Result<Done, Failure> {
-        self.connection.run(script, input, limit).map_err(failure)
+        self.connection.run(script, input, limit).map_err(Failure::from)
     }
 
     /// The same as root, and it must succeed.
@@ -71,6 +72,43 @@ impl Remote {
         self.check_sudo(&done)?;
         let what = format!("a command on {} failed", self.host);
         Err(Failure::new(Code::Failed, what, done.complaint(), self.by_hand(script)))
+    }
+
+    /// Puts a script beside what was sent and runs it as root with one word. sudo asks for its
+    /// password at the terminal where it needs one and there is one.
+    pub fn script(
+        &mut self,
+        call: &mut Call,
+        text: &str,
+        word: &str,
+        limit: Duration,
+    ) -> Result<(), Failure> {
+        let put = format!("umask 077; mkdir -p {DIR} && cat >{DIR}/root.sh");
+        let done = self.run(&format!("sh -c '{put}'"), text.as_bytes(), LIMIT)?;
+        let what = || format!("a script on {} failed", self.host);
+        if !done.status.success() {
+            let next = self.by_hand("df -h");
+            return Err(Failure::new(Code::Failed, what(), done.complaint(), next));
+        }
+        let script = format!("sh \"$HOME\"/{DIR}/root.sh {word}");
+        let free = self.sudo.is_empty() || self.run("sudo -n true", b"", LIMIT)?.status.success();
+        let may_ask = !call.args.has("no-input") && std::io::stdin().is_terminal();
+        if free || !may_ask {
+            return self.root(&script, b"", limit).map(drop);
+        }
+        call.out.hold();
+        let mut told = |bytes: &[u8]| {
+            let _ = std::io::stderr().write_all(bytes);
+        };
+        let feed = Feed::Terminal;
+        let done = self.connection.stream(&format!("sudo {script}"), feed, &mut told, limit);
+        call.out.resume();
+        let done = done.map_err(Failure::from)?;
+        if done.status.success() {
+            return Ok(());
+        }
+        let next = self.by_hand("sudo -v");
+        Err(Failure::new(Code::Failed, what(), format!("it ended with {}", done.status), next))
     }
 
     /// `hop-agent` there: its JSON answer, or the failure it tells.
@@ -109,14 +147,4 @@ impl Remote {
     fn by_hand(&self, script: &str) -> String {
         format!("ssh {}.hop {script}", self.host)
     }
-}
-
-pub fn failure(error: SshError) -> Failure {
-    let code = match error.trouble {
-        Trouble::Program => Code::Failed,
-        Trouble::KeyUnknown | Trouble::KeyChanged | Trouble::Denied => Code::Unreachable,
-        Trouble::Unreachable => Code::Unreachable,
-        Trouble::Slow => Code::Timeout,
-    };
-    Failure { what: error.what, why: error.why, next: error.next, code }
 }

@@ -78,6 +78,11 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
 }
 
 fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> {
+    if facts.agent_version != crate::rpc::VERSION {
+        let (agent, hop) = (&facts.agent_version, crate::rpc::VERSION);
+        let text = format!("the agent is {agent}, this hop {hop}: hop upgrade {}", facts.host);
+        call.out.warn("agent_version", &text);
+    }
     call.out.answer("up", with_already(facts, already), &line(facts, already))?;
     Ok(Code::Done)
 }

@@ -51,6 +51,31 @@ pub fn helper(call: &mut Call) -> Result<bool, Failure> {
     }
 }
 
+/// Sees to it that this machine's helper is of this version; true when it was another.
+pub fn same_version(call: &mut Call) -> Result<bool, Failure> {
+    call.out.begin("this machine's helper");
+    let theirs = match Helper::connect(&socket()) {
+        Ok(helper) => helper.version().to_owned(),
+        Err(HelperError::Incompatible { message, .. }) => message,
+        // Not there, or not for this login: no matter of versions.
+        Err(error) => {
+            call.out.done(&format!("left alone: {error}"));
+            return Ok(false);
+        }
+    };
+    if theirs == crate::rpc::VERSION {
+        call.out.done(&format!("version {theirs} is there"));
+        return Ok(false);
+    }
+    call.consent("Upgrade this machine's helper with sudo?", &install_command())?;
+    call.out.hold();
+    let installed = install(call);
+    call.out.resume();
+    installed?;
+    call.out.done(&format!("version {} installed", crate::rpc::VERSION));
+    Ok(true)
+}
+
 fn socket() -> PathBuf {
     std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }

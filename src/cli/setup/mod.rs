@@ -4,11 +4,11 @@
 //! is sent) → `root` (what is done there as root) → `verify` (the proof). Every step may be
 //! repeated: an interrupted setup goes on where it was.
 
-mod laptop;
-mod programs;
+pub(super) mod laptop;
+pub(super) mod programs;
 mod root;
 mod survey;
-mod verify;
+pub(super) mod verify;
 
 use std::fs;
 use std::io::{self, IsTerminal};

@@ -81,7 +81,7 @@ pub fn explain(
     firewall: &str,
     failure: Failure,
 ) -> Failure {
-    let asked = connection.run("/usr/libexec/hopbox/hop-agent status", b"", STATUS_LIMIT);
+    let asked = connection.run("/usr/libexec/hopbox/hop-agent status --json", b"", STATUS_LIMIT);
     let Ok(status) = asked.map(|done| done.text()) else { return failure };
     let Ok(status) = serde_json::from_str::<Value>(&status) else { return failure };
     let port = host.endpoint.port;

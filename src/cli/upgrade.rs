@@ -1,0 +1,184 @@
+//! `hop upgrade`: helper and agent of a host become those of this hop, or stay what they were.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::fail::{Code, Failure};
+use super::remote::{AGENT, HELPER, LIMIT, Remote};
+use super::setup::{laptop, programs};
+use super::{Call, Command, Flag, Takes, choose};
+use crate::host::config::{self, HostConfig};
+use crate::host::paths::Paths;
+use crate::rpc::VERSION;
+use crate::rpc::client::Client;
+use crate::session::{control, daemon};
+use crate::ssh::freight::{DIR, Freight};
+
+pub const COMMAND: Command = Command {
+    name: "upgrade",
+    summary: "bring a host's helper and agent to the version of this hop",
+    usage: "hop upgrade [host] [--agent-dir DIR]",
+    details: "Sends the programs that differ over SSH, puts them in place, restarts the agent and\n\
+              asks it through the tunnel. Connections through the tunnel survive. If it does not\n\
+              answer with the right version, the programs before are put back. This machine's\n\
+              helper is brought along, with sudo. Nothing is downloaded: a newer hop comes from\n\
+              the package manager or make install.",
+    flags: &[Flag {
+        short: None,
+        long: "agent-dir",
+        value: Some("DIR"),
+        help: "where hop-agent and hop-helper for the server are (else libexec/hopbox/agents)",
+    }],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run,
+};
+
+/// Root's part on the server, with time for a password to be typed.
+const ROOT_LIMIT: Duration = Duration::from_secs(300);
+/// How long the new agent may take to answer through the tunnel.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ASK_LIMIT: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// `new` installs what was sent and undoes it if a step fails, `back` undoes it, `keep` forgets
+/// how to.
+const SCRIPT: &str = r#"
+umask 077
+cd "$(dirname "$0")" || exit 1
+lib=/usr/libexec/hopbox
+back() {
+    [ ! -f agent.new ] || $lib/hop-agent rollback
+    [ ! -f helper.new ] || $lib/hop-helper.previous --install
+    rm -f agent.new helper.new $lib/hop-helper.previous
+}
+new() {
+    if [ -f hop-helper ]; then
+        cp -p $lib/hop-helper $lib/hop-helper.previous && touch helper.new || return 1
+        ./hop-helper --install || return 1
+    fi
+    if [ -f hop-agent ]; then
+        before=$(cksum <$lib/hop-agent)
+        ./hop-agent install || return 1
+        [ "$before" = "$(cksum <$lib/hop-agent)" ] || touch agent.new
+    fi
+    $lib/hop-agent start --restart
+}
+case $1 in
+new) new || { back; exit 1; } ;;
+back) back ;;
+keep) rm -f agent.new helper.new $lib/hop-helper.previous ;;
+esac
+"#;
+
+fn run(call: &mut Call) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    let name = choose::host(call, &paths)?;
+    let host = config::load(&paths, &name)?;
+    call.out.plan(5);
+    let own_helper = laptop::same_version(call)?;
+    call.out.begin(&format!("reaching {name}"));
+    let mut remote = Remote::open(call, &paths, &host)?;
+    let missing = missing(call, &remote)?;
+    call.out.done("");
+    let before = version(&host).ok();
+    if missing.is_empty() && before.as_deref() == Some(VERSION) {
+        let text = format!("{name} has version {VERSION} already");
+        call.out.answer("upgrade", data(&name, before.as_deref(), false, own_helper), &text)?;
+        return Ok(Code::Done);
+    }
+    call.out.begin("sending");
+    let sent = send(&remote, missing)?;
+    call.out.done(&format!("{sent} bytes"));
+    call.out.begin("putting it in place");
+    remote.script(call, SCRIPT, "new", ROOT_LIMIT)?;
+    call.out.done("agent restarted");
+    call.out.begin("asking through the tunnel");
+    let verified = verify(&paths, &host);
+    if let Err(why) = verified {
+        call.out.begin("putting the programs before back");
+        remote.script(call, SCRIPT, "back", ROOT_LIMIT)?;
+        let answers = verify_any(&paths, &host);
+        let what = format!("the upgrade of {name} was undone");
+        let why = match answers {
+            Ok(version) => format!("{why}; {version} is back and answers"),
+            Err(error) => format!("{why}; and afterwards: {error}"),
+        };
+        return Err(Failure::new(Code::Failed, what, why, format!("hop doctor {name}")));
+    }
+    remote.script(call, SCRIPT, "keep", ROOT_LIMIT)?;
+    remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
+    call.out.done(&format!("agent {VERSION} answered"));
+    let was = before.clone().unwrap_or_else(|| "an agent that did not answer".to_owned());
+    let text = format!("{name} has version {VERSION} now; before: {was}");
+    call.out.answer("upgrade", data(&name, before.as_deref(), true, own_helper), &text)?;
+    Ok(Code::Done)
+}
+
+fn data(name: &str, before: Option<&str>, changed: bool, own_helper: bool) -> serde_json::Value {
+    json!({
+        "host": name, "version": VERSION, "before": before, "changed": changed,
+        "own_helper_changed": own_helper,
+    })
+}
+
+/// The programs that the server does not have as they are here.
+fn missing(call: &Call, remote: &Remote) -> Result<Vec<Freight>, Failure> {
+    let machine = remote.run("uname -m", b"", LIMIT)?.text();
+    let there = remote.run(&format!("b2sum < {HELPER}; b2sum < {AGENT}"), b"", LIMIT)?.text();
+    let programs = programs::load(call, machine.trim())?;
+    let differs = |freight: &Freight| !there.split_whitespace().any(|word| word == freight.hash);
+    Ok(programs.into_iter().filter(differs).collect())
+}
+
+fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
+    remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
+    let mut sent = 0;
+    for mut freight in missing {
+        freight.send(&remote.connection, &mut |_| {}).map_err(|error| match error {
+            Err(error) => Failure::from(error),
+            Ok(done) => {
+                let what = format!("{} could not be sent", freight.name);
+                Failure::new(Code::Failed, what, done.complaint(), "df -h")
+            }
+        })?;
+        sent += freight.bytes;
+    }
+    Ok(sent)
+}
+
+/// What the agent answers through the tunnel, if the host is up.
+fn version(host: &HostConfig) -> Result<String, String> {
+    let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
+    client.health(ASK_LIMIT).map(|health| health.version).map_err(|error| error.to_string())
+}
+
+fn verify(paths: &Paths, host: &HostConfig) -> Result<(), String> {
+    match verify_any(paths, host)? {
+        version if version == VERSION => Ok(()),
+        version => Err(format!("the agent that answers has version {version}, not {VERSION}")),
+    }
+}
+
+/// The version of the agent that answers through the tunnel, brought up for that if it is down.
+fn verify_any(paths: &Paths, host: &HostConfig) -> Result<String, String> {
+    let name = &host.name;
+    let was_up = daemon::facts(paths, name).is_some();
+    if !was_up {
+        let up = super::setup::verify::tunnel(paths, host, false);
+        return up.map(|verified| verified.agent_version).map_err(|failure| failure.why);
+    }
+    // The new agent knows no session of ours: shake hands at once instead of after a silence.
+    let _ = control::rekey(&paths.socket(name));
+    let end = Instant::now() + ANSWER_WITHIN;
+    loop {
+        match version(host) {
+            Ok(version) => return Ok(version),
+            Err(error) if Instant::now() >= end => return Err(error),
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
