@@ -6,10 +6,23 @@ use std::os::fd::AsRawFd;
 
 /// Close every descriptor above standard error. For the first line of a program that was started
 /// with descriptors it did not ask for: nothing in this process may own one of them yet.
+#[cfg(target_os = "linux")]
 pub fn close_inherited() -> io::Result<()> {
     // SAFETY: takes numbers only; the caller promises that no owner of any of them exists.
     let closed = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, 0u32) };
     if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// As on Linux, one by one: there is no call for a range.
+#[cfg(target_os = "macos")]
+pub fn close_inherited() -> io::Result<()> {
+    // SAFETY: takes nothing.
+    let most = unsafe { libc::getdtablesize() };
+    for fd in 3..most {
+        // SAFETY: takes a number; the caller promises that no owner of any of them exists.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
 }
 
 /// Point standard output at /dev/null, so that its reader sees the end.
@@ -38,6 +51,7 @@ pub fn gid() -> u32 {
 
 /// Have the kernel kill this process when the thread that started it ends. A parent that ended
 /// earlier is not noticed: the caller must look after this call.
+#[cfg(target_os = "linux")]
 pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }

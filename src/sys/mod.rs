@@ -14,7 +14,6 @@ pub mod iface;
 pub mod inotify;
 #[cfg_attr(target_os = "macos", path = "darwin/ioctl.rs")]
 pub mod ioctl;
-#[cfg_attr(target_os = "macos", path = "darwin/life.rs")]
 pub mod life;
 pub mod lock;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
