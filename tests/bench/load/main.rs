@@ -10,7 +10,7 @@
 
 mod udp;
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier};
@@ -70,9 +70,23 @@ fn serve(address: SocketAddr) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Connects; the server may still be starting.
+fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let patience = Duration::from_secs(5);
+    let end = Instant::now() + patience;
+    loop {
+        match TcpStream::connect_timeout(&address, patience) {
+            Err(e) if e.kind() == ErrorKind::ConnectionRefused && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
+    }
+}
+
 /// Bytes that the server has received so far.
 fn ask(address: SocketAddr) -> std::io::Result<u64> {
-    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+    let mut stream = connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     stream.write_all(b"?")?;
     let mut answer = [0; 8];
@@ -85,7 +99,7 @@ fn transfer(address: SocketAddr, time: Duration, streams: usize, up: bool) -> st
     let begin = Arc::new(Barrier::new(streams + 1));
     let end = Instant::now() + time + WARM_UP;
     for _ in 0..streams {
-        let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        let mut stream = connect(address)?;
         stream.write_all(&[if up { UP } else { DOWN }])?;
         let (counted, begin) = (counted.clone(), begin.clone());
         std::thread::spawn(move || {
