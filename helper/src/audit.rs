@@ -160,12 +160,12 @@ impl Audit {
         let file = self.file.as_mut().ok_or_else(|| io::Error::other("cannot be opened"))?;
         // In one call and at the end: a line is there or is not.
         let written = file.write(line)?;
-        self.size += written as u64;
         if written != line.len() {
             // Room for the half of a line only. It must not become the start of the next one.
-            let _ = file.set_len(self.size - written as u64);
+            let _ = file.set_len(self.size);
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
+        self.size += written as u64;
         if sync { file.sync_data() } else { Ok(()) }
     }
 

@@ -123,6 +123,21 @@ pub fn find_block(text: &[u8]) -> Result<Option<Range<usize>>, OpError> {
     }
 }
 
+/// The line outside the block that has `name` already, counted from 1: it would win over ours.
+pub fn named_outside(text: &[u8], name: &str) -> Option<usize> {
+    let block = find_block(text).ok().flatten().unwrap_or(0..0);
+    let mut at = 0;
+    text.split_inclusive(|b| *b == b'\n')
+        .position(|line| {
+            let ours = block.contains(&at);
+            at += line.len();
+            let words = line.split(|b| *b == b'#').next().unwrap_or_default();
+            let words = words.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            !ours && words.skip(1).any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+        })
+        .map(|line| line + 1)
+}
+
 fn damaged(number: usize, what: &str) -> OpError {
     let line = number + 1;
     let why = format!("{PATH} line {line} has {what} of the hopbox block; repair it by hand");

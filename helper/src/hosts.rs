@@ -37,11 +37,13 @@ pub struct Hosts {
     /// It cannot any more, for a reason that a new start of the helper mends: the sandbox lets us
     /// write one file, and somebody has put another one in its place.
     pub detached: bool,
+    /// That the file has another name was told.
+    warned: bool,
 }
 
 impl Hosts {
     pub fn new(joined: Option<usize>) -> Hosts {
-        Hosts { joined, worked: false, detached: false }
+        Hosts { joined, worked: false, detached: false, warned: false }
     }
 
     /// Makes the block hold exactly `entries`. Returns only after a fresh look at the file
@@ -71,6 +73,18 @@ impl Hosts {
         }
         let why = format!("{PATH} keeps being changed by another program");
         Err(OpError::new(Code::KernelError, why))
+    }
+
+    /// Refuses a name that the file has outside the block.
+    pub fn check_free(&mut self, name: &str) -> Result<(), OpError> {
+        let file = self.open()?;
+        match block::named_outside(&read(&file)?, name) {
+            None => Ok(()),
+            Some(line) => {
+                let why = format!("{PATH} line {line} names {name} already");
+                Err(OpError::new(Code::StateConflict, why))
+            }
+        }
     }
 
     /// Finishes an edit that was interrupted; false when the file is not what it left behind.
@@ -124,7 +138,10 @@ impl Hosts {
             meta if meta.uid() != 0 => refused("not owned by root"),
             meta if meta.mode() & 0o022 != 0 => refused("writable by others than root"),
             meta if meta.len() > SIZE_MAX => refused("larger than 1 MiB"),
-            _ => {
+            meta => {
+                if meta.nlink() > 1 && !std::mem::replace(&mut self.warned, true) {
+                    eprintln!("hop-helper: {PATH} is a hard link; the other name shows edits, too");
+                }
                 self.worked = true;
                 Ok(file)
             }

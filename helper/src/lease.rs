@@ -400,6 +400,7 @@ impl Book {
             let why = "the address belongs to another user's tunnel";
             return Err(OpError::new(Code::StateConflict, why));
         }
+        self.hosts.check_free(&entry.name)?;
         let (conn, uid) = (Some(caller.conn), caller.uid);
         let (name, ip) = (entry.name.clone(), entry.ip);
         let named = Named { entry, lease, conn, uid };

@@ -155,6 +155,11 @@ impl Links {
         match sys::tun_set_interface(tun, name, flags) {
             Ok(()) => Ok(true),
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) => Ok(false),
+            Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
+                let why = "create the device: EPERM: the unit must leave CAP_NET_ADMIN, and not set \
+                           PrivateUsers";
+                Err(OpError::new(Code::KernelError, why))
+            }
             Err(e) => Err(failed("create the device")(e)),
         }
     }

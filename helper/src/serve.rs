@@ -185,9 +185,16 @@ impl Server {
         let (keep, close) = self.conns.drain(..).partition(|conn| conn.peer.admitted(config));
         self.conns = keep;
         let close: Vec<Conn> = close;
-        for conn in &close {
+        for mut conn in close {
             self.book.end_connection(conn.id);
-            self.tell("(no longer admitted)", who(conn));
+            self.tell("(no longer admitted)", who(&conn));
+            // In the middle of a reply it would be no line.
+            if conn.output.is_empty() {
+                let error =
+                    OpError::new(Code::PermissionDenied, "root does not admit you any more");
+                conn.reply("", &Err(error), None);
+                conn.flush();
+            }
         }
         self.reconcile();
     }

@@ -136,6 +136,27 @@ assert "failed" in subprocess.run("systemctl is-failed hop-helper.service hop-he
 sh("rm /etc/hopbox/helper.json; systemctl reset-failed 'hop-helper*'; systemctl start hop-helper.socket")
 connect()
 call("tun.attach", lease_id=lease)
+# U6: drop-ins that would put devices where nobody sees them, or take our rights: an error, told.
+DROP_IN = "/etc/systemd/system/hop-helper.service.d"
+
+def drop_in(line):
+    sh(f"mkdir -p {DROP_IN}; printf '[Service]\\n{line}\\nRestart=no\\n' >{DROP_IN}/x.conf")
+    sh("systemctl daemon-reload; systemctl stop hop-helper.service")
+    return subprocess.run("systemctl start hop-helper.service", shell=True, capture_output=True)
+
+assert drop_in("PrivateNetwork=yes").returncode != 0
+sh("journalctl --sync")
+assert "must not set PrivateNetwork" in sh("journalctl -u hop-helper.service -o cat")
+drop_in("PrivateUsers=yes")
+connect()
+refused = raw("tun.create")
+assert refused["error"]["code"] == "kernel_error", refused
+assert "PrivateUsers" in refused["error"]["message"], refused
+sh(f"rm -r {DROP_IN}; systemctl daemon-reload")
+sh("systemctl stop hop-helper.service; systemctl reset-failed 'hop-helper*'")
+sh("systemctl start hop-helper.socket")
+connect()
+call("tun.attach", lease_id=lease)
 # Stays, to be uninstalled with a live tunnel.
 open("/run/ready", "w")
 time.sleep(60)

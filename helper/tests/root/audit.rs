@@ -122,6 +122,34 @@ fn the_file_can_be_rotated_and_is_not_followed() {
     });
 }
 
+/// L2: no room for a line.
+#[test]
+fn a_full_log_lets_nothing_in_and_everything_out() {
+    in_namespace("audit::a_full_log_lets_nothing_in_and_everything_out", |m| {
+        let dir = "/run/scratch/log";
+        std::fs::create_dir(dir).unwrap();
+        m.run("mount", &["-t", "tmpfs", "-o", "mode=0750,size=64k", "tmpfs", dir]);
+        std::fs::create_dir("/run/hopbox").unwrap();
+        m.start_activated(m.socket.clone().to_str().unwrap());
+        let mut client = Client::ready(m);
+        let lease = client.ok("tun.create", json!({}))["lease_id"].clone();
+        let _ = std::fs::write(format!("{dir}/filler"), vec![0; 1 << 20]);
+        // What is left of a page may take some lines yet.
+        let refused = (0..200).find(|_| client.code("tun.create", json!({"name": "eth0"})) == "x");
+        assert_eq!(refused, None);
+        until("the log is full", || client_health(m)["audit_ok"] == false);
+        assert_eq!(client.code("tun.create", json!({})), "internal_error");
+        assert!(!m.device_exists("hopbox1"));
+        client.ok("tun.cleanup", json!({"lease_id": lease}));
+        assert!(!m.device_exists("hopbox0"));
+        std::fs::remove_file(format!("{dir}/filler")).unwrap();
+        client.ok("tun.create", json!({}));
+        // No half of a line in between.
+        lines(&format!("{dir}/audit.log"));
+        m.stop();
+    });
+}
+
 fn client_health(m: &Machine) -> Value {
     Client::ready(m).ok("daemon.health", json!({}))
 }

@@ -91,6 +91,21 @@ fn what_is_installed_is_told_and_goes_again() {
     });
 }
 
+/// I3: what runs is what is installed, whatever stands under its name by then.
+#[test]
+fn a_program_that_is_swapped_meanwhile_is_not_installed() {
+    in_namespace("install::a_program_that_is_swapped_meanwhile_is_not_installed", |m| {
+        prepare(m);
+        let ours = env!("CARGO_BIN_EXE_hop-helper");
+        let swap = format!(
+            "cp {ours} /run/scratch/h; exec 9</run/scratch/h; echo evil >/run/scratch/new; \
+             mv /run/scratch/new /run/scratch/h; exec /proc/self/fd/9 --install"
+        );
+        m.run("sh", &["-ec", &swap]);
+        assert!(std::fs::read(PROGRAM).unwrap() == std::fs::read(ours).unwrap());
+    });
+}
+
 /// C15: where others could replace the program or a unit, nothing is installed.
 #[test]
 fn a_place_that_others_can_replace_is_refused() {

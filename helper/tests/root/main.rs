@@ -350,7 +350,10 @@ fn two_users_cannot_touch_each_other() {
         assert_eq!(b.say("hosts.list", json!({}))["result"]["entries"], json!([]));
         let made = b.say("tun.create", json!({}));
         let own = made["result"]["lease_id"].as_str().unwrap().to_string();
-        assert_eq!(code(b.say("tun.configure", ends(&own, 0))), "state_conflict");
+        let refused = b.say("tun.configure", ends(&own, 0));
+        let why = refused["error"]["message"].as_str().unwrap_or("");
+        assert_eq!(refused["error"]["code"], "state_conflict");
+        assert!(why.contains("hopbox0") && !why.contains(&UID.to_string()), "{why}");
         assert!(m.device_exists("hopbox0") && m.hosts().contains("10.10.0.2\ta.hop"));
         for _ in 0..3 {
             assert_eq!(code(b.say("tun.create", json!({}))), "ok");
@@ -388,6 +391,8 @@ fn strangers_get_no_byte() {
         m.write_config(&json!({"allow_uids": []}));
         m.hang_up();
         until("the lease has ended", || !m.device_exists("hopbox0"));
+        let told = listed.say("daemon.version", json!({}));
+        assert_eq!(told["error"]["code"], "permission_denied", "{told}");
         assert_eq!(listed.say("daemon.version", json!({})), Value::Null);
         m.stop();
     });
@@ -806,7 +811,7 @@ fn a_hosts_file_keeps_its_mode_and_its_attributes() {
     in_namespace("a_hosts_file_keeps_its_mode_and_its_attributes", |m| {
         // An ACL that lets one user read, a label as SELinux has one, what root trusts.
         let set = "import os, struct, sys\nacl = struct.pack('<I', 2)\n\
-            for tag, perm, id in [(1, 6, -1), (2, 4, 1000), (4, 4, -1), (16, 4, -1), (32, 0, -1)]:\n\
+            for tag, perm, id in [(1, 6, -1), (2, 4, 99), (4, 4, -1), (16, 4, -1), (32, 0, -1)]:\n\
             \x20   acl += struct.pack('<HHi', tag, perm, id)\n\
             for name, value in [('system.posix_acl_access', acl), ('security.hopbox', b'label'), \
             ('trusted.hopbox', b'x')]:\n\
@@ -903,6 +908,141 @@ fn crowd(m: &mut machine::Machine, kept_open: bool) {
     m.hang_up();
     assert!(!m.hosts().contains(".hop"), "{}", m.hosts());
     m.stop();
+}
+
+/// H23, D6, D7: a file with two names, a large one, and no room for one more line.
+#[test]
+fn hosts_on_a_narrow_disk() {
+    in_namespace("hosts_on_a_narrow_disk", |m| {
+        m.run("mount", &["-t", "tmpfs", "-o", "mode=0755,size=4m", "tmpfs", "/etc"]);
+        std::fs::write("/etc/group", format!("hopbox:x:{}:\n", m.group)).unwrap();
+        let line = "198.51.100.7 a-server.of.the.admin\n";
+        let large = line.repeat((1 << 20) / line.len() - 3);
+        m.set_hosts(&large);
+        std::fs::hard_link("/etc/hosts", "/etc/other").unwrap();
+        m.start();
+        let mut client = Client::ready(m);
+        let add = |name: &str| json!({"name": name, "ip": "10.10.0.2"});
+        client.ok("hosts.add", add("a.hop"));
+        client.ok("hosts.remove", json!({"name": "a.hop"}));
+        assert!(m.hosts() == large && std::fs::read_to_string("/etc/other").unwrap() == large);
+        // No page is left for the block: refused, with every byte as it was.
+        std::fs::remove_file("/etc/other").unwrap();
+        let page = 4096 - large.len() % 4096;
+        let whole = format!("{large}{}\n", "#".repeat(page - 1));
+        m.set_hosts(&whole);
+        let _ = std::fs::write("/etc/filler", vec![0; 8 << 20]);
+        let code = client.code("hosts.add", add("b.hop"));
+        assert!(["kernel_error", "not_supported"].contains(&code.as_str()), "{code}");
+        assert!(m.hosts() == whole, "{} bytes of {}", m.hosts().len(), whole.len());
+        std::fs::remove_file("/etc/filler").unwrap();
+        // Above the limit nothing is read at all.
+        m.set_hosts(&large.repeat(2));
+        assert_eq!(client.code("hosts.add", add("c.hop")), "not_supported");
+        m.set_hosts(&large);
+        m.stop();
+    });
+}
+
+/// A line of the administrator's comes first in the file and would win.
+#[test]
+fn a_name_that_the_file_has_already_is_refused() {
+    in_namespace("a_name_that_the_file_has_already_is_refused", |m| {
+        let admin = "127.0.0.1 localhost # a.hop\n198.51.100.1\tserver Box.HOP\n#10.10.0.9 c.hop\n";
+        m.set_hosts(admin);
+        m.start();
+        let mut client = Client::ready(m);
+        let add = |name: &str| json!({"name": name, "ip": "10.10.0.2"});
+        let (reply, _) = client.call("hosts.add", add("box.hop"));
+        assert_eq!(reply["error"]["code"], "state_conflict");
+        let why = reply["error"]["message"].as_str().unwrap();
+        assert!(why.contains("/etc/hosts line 2"), "{why}");
+        assert_eq!(m.hosts(), admin);
+        for name in ["a.hop", "c.hop", "ox.hop"] {
+            client.ok("hosts.add", add(name));
+        }
+        client.ok("hosts.add", add("a.hop"));
+        m.stop();
+        assert_eq!(m.hosts(), admin);
+    });
+}
+
+/// Clients that come and go, bring descriptors, stop reading, or fill the file with lines: nothing
+/// of it stays, and others are served.
+#[test]
+fn odd_clients_leave_no_trace() {
+    in_namespace("odd_clients_leave_no_trace", |m| {
+        m.start();
+        let mut client = Client::ready(m);
+        client.ok("tun.list", json!({}));
+        let fds = helper_fds(m);
+        for n in 0..200 {
+            let mut odd = Client::connect(m);
+            match n % 4 {
+                0 => {}
+                1 => odd.send(b"{\"v\":1"),
+                2 => odd.stream.shutdown(Shutdown::Read).unwrap(),
+                _ => odd.send_with_fd(b"{\"v\":1,\"id\":\"a\",\"op\":\"daemon.version\"}\n"),
+            }
+        }
+        until("all are gone", || helper_fds(m) == fds);
+        // As many names as one user may have, and one more; then all of them at once.
+        let lease = client.ok("tun.create", json!({}))["lease_id"].clone();
+        let add =
+            |n: u32| json!({"name": format!("n{n}.hop"), "ip": "10.10.0.2", "lease_id": lease});
+        for n in 0..32 {
+            client.ok("hosts.add", add(n));
+        }
+        assert_eq!(client.code("hosts.add", add(32)), "limit_exceeded");
+        assert_eq!(
+            client.ok("hosts.list", json!({}))["entries"].as_array().map(Vec::len),
+            Some(32)
+        );
+        client.ok("tun.cleanup", json!({"lease_id": lease}));
+        assert!(!m.hosts().contains(".hop"));
+        // Ends that are no pair, and prefixes that cannot hold them.
+        let lease = client.ok("tun.create", json!({}))["lease_id"].clone();
+        for (local, peer, prefix) in [
+            ("10.10.0.2", "10.10.0.2", 32),
+            ("10.10.0.0", "10.10.0.1", 24),
+            ("10.10.0.1", "10.10.0.255", 24),
+            ("10.9.255.255", "10.10.0.1", 32),
+            ("10.10.0.1", "10.10.0.2", 31),
+        ] {
+            let args = json!({"lease_id": lease, "local_ip": local, "peer_ip": peer,
+                              "prefix": prefix});
+            let code = client.code("tun.configure", args);
+            let fine = prefix == 31 && code == "ok";
+            assert!(fine || code == "validation_failed", "{local} {peer}/{prefix}: {code}");
+        }
+        // Its device is renamed by root: the lease is over, and nothing of it stays.
+        m.run("ip", &["link", "set", "hopbox0", "down"]);
+        m.run("ip", &["link", "set", "hopbox0", "name", "other0"]);
+        until("the lease is over", || client.ok("tun.list", json!({}))["leases"] == json!([]));
+        drop(client);
+        until("the device is gone", || !m.device_exists("other0"));
+        m.stop();
+    });
+}
+
+/// U7: words to the service manager go to a socket with an absolute or an abstract name.
+#[test]
+fn a_strange_notify_socket_is_ignored() {
+    in_namespace("a_strange_notify_socket_is_ignored", |m| {
+        let long = format!("/{}", "x".repeat(300));
+        for path in ["relative", "", "@", long.as_str()] {
+            let mut helper = std::process::Command::new(env!("CARGO_BIN_EXE_hop-helper"))
+                .args(["--listen", "--config", "/run/scratch/helper.json"])
+                .env("NOTIFY_SOCKET", path)
+                .current_dir("/run/scratch")
+                .spawn()
+                .unwrap();
+            until("it serves", || std::os::unix::net::UnixStream::connect(&m.socket).is_ok());
+            Client::ready(m).ok("daemon.health", json!({}));
+            helper.kill().unwrap();
+            helper.wait().unwrap();
+        }
+    });
 }
 
 /// K5, A11, O10: what is missing is named; what does not exist cannot be guessed.
