@@ -127,7 +127,7 @@ impl Machine {
         command.args(["setpriv", "--reuid", user, "--regid", user, "--init-groups"]);
         command.args(["env", "-i", &format!("HOME={home}"), &format!("USER={user}")]);
         command.args(["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "TERM=dumb"]);
-        command.args(["sh", "-c", &format!("cd && {script}")]).stdin(Stdio::null());
+        command.args(["sh", "-c", &format!("cd || exit\n{script}")]).stdin(Stdio::null());
         command
     }
 

@@ -4,3 +4,6 @@ mod agent;
 mod bench;
 mod lab;
 mod machine;
+mod setup;
+mod site;
+mod trouble;

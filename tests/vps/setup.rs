@@ -1,8 +1,8 @@
 //! `hop setup` against a server as it is.
 
 use super::lab;
-use super::machine::PASSWORD;
-use super::site::{Site, VPS, allow};
+use super::machine::{Machine, PASSWORD};
+use super::site::{Site, admit, equip};
 
 #[test]
 fn a_fresh_server_is_ready_and_proven() {
@@ -22,7 +22,6 @@ fn a_fresh_server_is_ready_and_proven() {
             assert!(set.err.contains(step), "{step}: {set}");
         }
         eprintln!("NOTE {}", set.out.trim());
-        eprintln!("NOTE {}", set.err.replace('\n', "\nNOTE "));
         secrets_stay_private(&site, &set.out, &set.err);
 
         // The login is not in the helper's group yet: sg is what a new login would be.
@@ -38,6 +37,76 @@ fn a_fresh_server_is_ready_and_proven() {
         editor(&site);
         site.hop_ok("down");
         assert_eq!(site.vps.ok("ls -a /home/dev | grep -c hopbox || true"), "0\n");
+    });
+}
+
+#[test]
+fn sudo_with_a_password_asks_at_the_terminal_once() {
+    lab::inside("setup::sudo_with_a_password_asks_at_the_terminal_once", || {
+        let site = Site::boot().with_helper();
+        let silent = site.hop("setup mybox -a pat@198.51.100.2");
+        assert_eq!(silent.code, 13, "{silent}");
+        assert!(silent.err.contains("fix: hop setup mybox -a 198.51.100.2 -u pat"), "{silent}");
+        let answers = [("password for pat", PASSWORD)];
+        let set = site.laptop.dialogue("dev", "hop setup mybox -a pat@198.51.100.2", &answers);
+        assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
+        assert_eq!(set.out.matches("password for pat").count(), 1, "{set}");
+        assert!(!set.out.contains(PASSWORD), "{set}");
+        let kept = site.laptop.sh_as("dev", &format!("grep -r {PASSWORD} .config .local"));
+        assert_eq!(kept.out, "", "a password is kept");
+        assert_eq!(site.vps.ok("systemctl show -P User hop-agent"), "pat\n");
+    });
+}
+
+#[test]
+fn an_interrupted_setup_goes_on() {
+    lab::inside("setup::an_interrupted_setup_goes_on", || {
+        let site = Site::boot().with_helper();
+        for step in 1..=7 {
+            // kill -9 as soon as the step has begun.
+            let script = format!(
+                "(hop setup mybox -a 198.51.100.2 2>log & p=$!; \
+                 while ! grep -q '{step}/7' log && kill -0 $p; do sleep 0.01; done; \
+                 kill -9 $p; wait $p; true) 2>/dev/null"
+            );
+            site.laptop.ok_as("dev", &script);
+            let left = "pgrep -u dev -x ssh || true";
+            site.laptop.ok(&format!(
+                "for i in $(seq 50); do [ -z \"$({left})\" ] && break; \
+                sleep 0.1; done; [ -z \"$({left})\" ]"
+            ));
+        }
+        let set = site.hop("--json setup mybox -a 198.51.100.2");
+        assert_eq!(set.code, 0, "{set}");
+        let peers = site.vps.ok("grep -c public_key /etc/hopbox/agent.json");
+        assert_eq!(peers, "1\n", "one laptop is one peer");
+        site.hop_ok("up");
+        site.hop_ok("down");
+    });
+}
+
+#[test]
+fn a_second_laptop_joins_beside_the_first() {
+    lab::inside("setup::a_second_laptop_joins_beside_the_first", || {
+        let site = Site::boot().with_helper();
+        let [second] = Machine::boot(["second"]);
+        second.cable("203.0.113.1/24", &site.vps, "203.0.113.2/24");
+        equip(&second);
+        admit(&second);
+        site.hop_ok("setup mybox -a 198.51.100.2");
+        site.hop_ok("up");
+        let ping = "ping -q -i 0.05 -c 100 mybox.hop >pings & echo $! >pid";
+        site.laptop.ok_as("dev", ping);
+        second.ok_as("dev", "hop setup theirs -a 203.0.113.2");
+        second.ok_as("dev", "hop up && getent hosts theirs.hop");
+        site.laptop.ok_as("dev", "while kill -0 $(cat pid) 2>/dev/null; do sleep 0.1; done");
+        let pings = site.laptop.ok_as("dev", "cat pings");
+        assert!(pings.contains(" 0% packet loss"), "the first was disturbed: {pings}");
+        let address = |machine: &Machine| machine.ok("ip -br address show dev hopbox0");
+        assert!(address(&site.laptop).contains("10.10.0.1/"), "{}", address(&site.laptop));
+        assert!(address(&second).contains("10.10.0.3/"), "{}", address(&second));
+        second.ok_as("dev", "hop down");
+        site.hop_ok("down");
     });
 }
 

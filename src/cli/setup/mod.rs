@@ -29,7 +29,7 @@ use crate::rpc::read::{Fields, ReadError};
 use crate::session::identity;
 use crate::session::report::took;
 use crate::ssh::fail::{SshError, Trouble};
-use crate::ssh::freight::DIR;
+use crate::ssh::freight::{DIR, Freight};
 use crate::ssh::keys;
 use crate::ssh::run::{Connection, Done, Feed, Target};
 use root::{Ear, Heard, Stage};
@@ -95,12 +95,12 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let wish = Wish::read(call, &paths)?;
     call.out.plan(if wish.dry { 2 } else { 7 });
     let mut setup = reach(call, &paths, &wish)?;
-    let survey = setup.look(call)?;
+    let (survey, programs) = setup.look(call)?;
     if wish.dry {
-        return setup.tell_plan(call, &survey);
+        return setup.tell_plan(call, &survey, &programs);
     }
     let by_group = laptop::helper(call)?;
-    let sent = setup.send(call, &survey)?;
+    let sent = setup.send(call, &survey, programs)?;
     let answer = setup.as_root(call, &survey)?;
     let host = setup.keep(&survey, &answer)?;
     call.out.begin("trying the tunnel");
@@ -110,8 +110,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
             Code::Helper | Code::Busy => failure,
             _ => {
                 let ssh = setup.target.command();
-                let firewall = survey.get("firewall");
-                verify::explain(&setup.connection, &host, &ssh, firewall, failure)
+                let server = verify::Server {
+                    connection: &setup.connection,
+                    ssh: &ssh,
+                    sudo: sudo(&survey, false),
+                    firewall: survey.get("firewall"),
+                };
+                verify::explain(&server, &host, failure)
             }
         }
     })?;
@@ -186,6 +191,18 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// The same wish as a command line.
+    fn command(&self) -> String {
+        let Target { address, user, identity, port, .. } = &self.target;
+        let mut line = format!("hop setup {} -a {address}", self.name);
+        line += &user.as_ref().map(|user| format!(" -u {user}")).unwrap_or_default();
+        line += &port.map(|port| format!(" -p {port}")).unwrap_or_default();
+        let identity = identity.as_ref().map(|file| format!(" -k {}", file.display()));
+        line + &identity.unwrap_or_default()
+    }
+}
+
 fn address_of(host: &HostConfig) -> String {
     host.ssh.as_ref().map_or_else(|| host.endpoint.host.clone(), |ssh| ssh.address.clone())
 }
@@ -233,7 +250,7 @@ fn declined(error: SshError, asked: bool) -> Failure {
 
 impl Setup<'_> {
     /// The rest of step 1, and step 2: what the server is, and its keys.
-    fn look(&mut self, call: &mut Call) -> Result<Survey, Failure> {
+    fn look(&mut self, call: &mut Call) -> Result<(Survey, [Freight; 2]), Failure> {
         let done = self.connection.run("sh -s", survey::script().as_bytes(), SURVEY_LIMIT)?;
         let survey = Survey::parse(&done.text()).ok_or_else(|| {
             let what = format!("{} does not run commands", self.target.address);
@@ -250,12 +267,12 @@ impl Setup<'_> {
                 survey.get("user")
             );
             let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
-            let next = format!("hop setup {} -a {}", self.wish.name, self.target.address);
-            return Err(Failure::new(Code::Input, what, why, next));
+            return Err(Failure::new(Code::Input, what, why, self.wish.command()));
         }
+        let programs = programs::load(call, survey.machine())?;
         let text = format!("{}, Linux {}, systemd", survey.machine(), survey.get("kernel"));
         call.out.done(&text);
-        Ok(survey)
+        Ok((survey, programs))
     }
 
     /// Pins the server's keys. They come over a connection whose key ssh has verified.
@@ -278,8 +295,12 @@ impl Setup<'_> {
         Ok("")
     }
 
-    fn tell_plan(&self, call: &mut Call, survey: &Survey) -> Result<Code, Failure> {
-        let programs = programs::load(call, survey.machine())?;
+    fn tell_plan(
+        &self,
+        call: &mut Call,
+        survey: &Survey,
+        programs: &[Freight; 2],
+    ) -> Result<Code, Failure> {
         let send: Vec<&str> = programs
             .iter()
             .filter(|freight| survey.get(fact(freight.name)) != freight.hash)
@@ -305,9 +326,13 @@ impl Setup<'_> {
     }
 
     /// Step 4, first half: what the server does not have yet. Returns the bytes sent.
-    fn send(&mut self, call: &mut Call, survey: &Survey) -> Result<u64, Failure> {
+    fn send(
+        &mut self,
+        call: &mut Call,
+        survey: &Survey,
+        programs: [Freight; 2],
+    ) -> Result<u64, Failure> {
         call.out.begin("installing on the server");
-        let programs = programs::load(call, survey.machine())?;
         // Also what an earlier setup left, and what must not be installed again.
         let mut clean = format!("mkdir -p -m 700 {DIR} && cd {DIR} && rm -f *.out *.err *.part");
         let mut missing = Vec::new();
@@ -344,11 +369,6 @@ impl Setup<'_> {
         let request = self.request()?;
         self.put("request.json", request.as_bytes())?;
         self.put("root.sh", root::script().as_bytes())?;
-        let sudo = match survey.sudo {
-            Sudo::Root => "",
-            Sudo::Asks => "sudo",
-            Sudo::Free | Sudo::None => "sudo -n",
-        };
         let asks = survey.sudo == Sudo::Asks;
         if asks {
             call.out.hold();
@@ -377,7 +397,7 @@ impl Setup<'_> {
             });
         };
         let feed = if asks { Feed::Terminal } else { Feed::Bytes(b"") };
-        let script = root::command(sudo, survey.get("user"));
+        let script = root::command(sudo(survey, true), survey.get("user"));
         let done = self.connection.stream(&script, feed, &mut hear, ROOT_LIMIT);
         call.out.resume();
         let done = done?;
@@ -435,9 +455,9 @@ impl Setup<'_> {
             let next = format!("{} {fix}", self.target.command());
             return Failure::new(code, format!("on the server: {what}"), why, next);
         }
-        let said = read("err") + &read("out");
-        let why = said.lines().map(str::trim).rfind(|line| !line.is_empty());
-        let why = why.unwrap_or("it said nothing").to_owned();
+        // What it did is on its standard output, what stopped it on standard error.
+        let (errors, words) = (read("err"), read("out"));
+        let why = last_line(&errors).or(last_line(&words)).unwrap_or("it said nothing");
         let what = format!("{name} failed on the server");
         Failure::new(Code::Remote, what, why, format!("{} df -h", self.target.command()))
     }
@@ -518,6 +538,19 @@ impl Setup<'_> {
     fn refused(&self, what: &str, done: &Done) -> Failure {
         let next = format!("{} df -h", self.target.command());
         Failure::new(Code::Remote, what, done.complaint(), next)
+    }
+}
+
+fn last_line(text: &str) -> Option<&str> {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty())
+}
+
+/// What stands before a command of root's there. Without `ask`, one that asks nothing.
+fn sudo(survey: &Survey, ask: bool) -> &'static str {
+    match survey.sudo {
+        Sudo::Root => "",
+        Sudo::Asks if ask => "sudo",
+        _ => "sudo -n",
     }
 }
 

@@ -9,7 +9,7 @@ use crate::ssh::freight::Freight;
 /// Names the agent's program for tests and packagers; the helper is looked for beside it too.
 const VARIABLE: &str = "HOP_AGENT_BINARY";
 /// Beside the directory of `hop`, where `make install` puts programs.
-const LIBEXEC: &str = "../libexec/hopbox";
+const LIBEXEC: &str = "libexec/hopbox";
 const AGENTS: &str = "agents";
 /// Statically linked first: it runs on every distribution.
 const SYSTEMS: [&str; 2] = ["unknown-linux-musl", "unknown-linux-gnu"];
@@ -40,7 +40,7 @@ fn dirs(
         let below = targets.iter().map(|target| given.join(target));
         return below.chain([given.to_owned()]).collect();
     }
-    let libexec = beside.join(LIBEXEC);
+    let libexec = beside.parent().unwrap_or(beside).join(LIBEXEC);
     let mut dirs: Vec<PathBuf> =
         variable.and_then(Path::parent).map(PathBuf::from).into_iter().collect();
     dirs.extend(targets.iter().map(|target| libexec.join(AGENTS).join(target)));

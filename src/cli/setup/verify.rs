@@ -73,19 +73,25 @@ fn command(own: &Path, host: &str, by_group: bool) -> Process {
     process
 }
 
-/// What the server saw, when the tunnel did not come up. `firewall` is the tool it has for that.
-pub fn explain(
-    connection: &Connection,
-    host: &HostConfig,
-    ssh: &str,
-    firewall: &str,
-    failure: Failure,
-) -> Failure {
-    let asked = connection.run("/usr/libexec/hopbox/hop-agent status --json", b"", STATUS_LIMIT);
+/// Who can be asked about the other side.
+pub struct Server<'a> {
+    pub connection: &'a Connection,
+    /// The connection by hand.
+    pub ssh: &'a str,
+    /// Before a command of root's. This login may lack the group that may read the agent's files.
+    pub sudo: &'a str,
+    /// The tool that it has for its firewall.
+    pub firewall: &'a str,
+}
+
+/// What the server saw, when the tunnel did not come up.
+pub fn explain(server: &Server<'_>, host: &HostConfig, failure: Failure) -> Failure {
+    let script = format!("{} /usr/libexec/hopbox/hop-agent status --json", server.sudo);
+    let asked = server.connection.run(&script, b"", STATUS_LIMIT);
     let Ok(status) = asked.map(|done| done.text()) else { return failure };
     let Ok(status) = serde_json::from_str::<Value>(&status) else { return failure };
-    let port = host.endpoint.port;
-    let open = match firewall {
+    let (port, ssh) = (host.endpoint.port, server.ssh);
+    let open = match server.firewall {
         "ufw" => format!("{ssh} sudo ufw allow {port}/udp"),
         "firewall-cmd" => format!("{ssh} sudo firewall-cmd --add-port={port}/udp"),
         _ => format!("hop setup {}", host.name),

@@ -1,0 +1,132 @@
+//! What goes wrong with a server, and what `hop setup` says about it.
+
+use super::lab;
+use super::machine::Machine;
+use super::site::Site;
+
+const SETUP: &str = "--no-input setup mybox -a 198.51.100.2";
+
+impl Site {
+    /// Runs hop, which must end with `code` and say each of `words`.
+    fn fails(&self, line: &str, code: i32, words: &[&str]) {
+        let said = self.hop(line);
+        assert_eq!(said.code, code, "hop {line}: {said}");
+        for word in words {
+            assert!(said.err.contains(word), "hop {line}: {word:?} is not in {said}");
+        }
+        let last = said.err.lines().last().unwrap_or_default();
+        assert!(last.starts_with("fix: "), "hop {line}: {said}");
+    }
+}
+
+#[test]
+fn a_login_that_fails_is_named() {
+    lab::inside("trouble::a_login_that_fails_is_named", || {
+        let site = Site::boot().with_helper();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        laptop.ok_as("dev", "ssh-keygen -q -t ed25519 -N '' -f other");
+        site.fails(&format!("{SETUP} -k other"), 6, &["does not let you in", "Permission denied"]);
+        site.fails(&format!("{SETUP} -u nobodyhere"), 6, &["does not let you in"]);
+        site.fails(&format!("{SETUP} -p 2222"), 6, &["cannot reach", "refused", "-p 2222"]);
+        site.fails(&format!("{SETUP} -k missing"), 2, &["the key missing cannot be used"]);
+        site.fails("--no-input setup mybox -a -x", 2, &["-a"]);
+        site.fails("--no-input setup My_Box -a 198.51.100.2", 2, &["My_Box"]);
+        // guest has no password and no rights; without a terminal sudo's question is the end.
+        site.fails(&format!("{SETUP} -u guest"), 13, &["asks guest for a password"]);
+
+        // The key of a server that is known to the user changes before hop ever saw it.
+        let key = "/etc/ssh/ssh_host_ed25519_key";
+        laptop.ok_as("dev", "rm -r .config/hopbox && ssh 198.51.100.2 true");
+        vps.ok(&format!("mv {key} /root/k && ssh-keygen -q -t ed25519 -N '' -f {key}"));
+        restart_sshd(vps);
+        let fix = "fix: ssh-keygen -R 198.51.100.2 -f /home/dev/.ssh/known_hosts";
+        site.fails(SETUP, 8, &["has changed", fix]);
+        // And one that nobody has confirmed.
+        laptop.ok_as("dev", "rm .ssh/known_hosts .ssh/config");
+        site.fails(SETUP, 13, &["is not known", "fix: ssh 198.51.100.2"]);
+        let no = laptop.dialogue(
+            "dev",
+            "hop setup mybox -a 198.51.100.2",
+            &[("Are you sure you want to continue connecting", "no")],
+        );
+        assert_eq!(no.code, 10, "{no}");
+        let answers = [("Are you sure you want to continue connecting", "yes")];
+        let yes = laptop.dialogue("dev", "hop setup mybox -a 198.51.100.2", &answers);
+        assert!(yes.code == 0 && yes.out.contains("host keys recorded"), "{yes}");
+    });
+}
+
+fn restart_sshd(vps: &Machine) {
+    vps.ok("systemctl restart sshd-here && \
+        for i in $(seq 100); do grep -q ':0016 .* 0A ' /proc/net/tcp && exit; sleep 0.1; done");
+}
+
+#[test]
+fn a_server_that_cannot_serve_is_left_alone() {
+    lab::inside("trouble::a_server_that_cannot_serve_is_left_alone", || {
+        let site = Site::boot().with_helper();
+        let vps = &site.vps;
+        vps.ok("mount -t tmpfs none /run/systemd");
+        site.fails(SETUP, 1, &["not run by systemd"]);
+        vps.ok("umount /run/systemd");
+
+        let uname = "/usr/local/bin/uname";
+        let arm =
+            "#!/bin/sh\n[ \"$1\" = -m ] && { echo aarch64; exit; }\nexec /usr/bin/uname \"$@\"\n";
+        std::fs::write(vps.path(uname), arm).unwrap();
+        vps.ok(&format!("chmod 755 {uname}"));
+        site.fails(SETUP, 4, &["no hop-agent for aarch64", "--agent-dir", "TARGET=aarch64"]);
+        let own = format!("{SETUP} --agent-dir /usr/local/libexec/hopbox");
+        site.fails(&own, 2, &["no program for aarch64"]);
+        vps.ok(&format!("rm {uname}"));
+
+        let full = "/usr/libexec/hopbox";
+        vps.ok(&format!("mkdir {full} && mount -t tmpfs -o size=1M,mode=755 none {full}"));
+        site.fails(SETUP, 9, &["helper failed on the server", "No space left on device"]);
+        vps.ok(&format!("umount {full} && rmdir {full} && rm -rf /etc/hopbox"));
+        vps.ok("rm -r /home/dev/.hopbox-setup/* && \
+            mount -t tmpfs -o size=1M,mode=700,uid=2001 none /home/dev/.hopbox-setup");
+        site.fails(SETUP, 9, &["could not be sent", "No space left on device"]);
+        vps.ok("umount /home/dev/.hopbox-setup");
+        assert_eq!(
+            vps.ok("ls -d /etc/hopbox /etc/systemd/system/hop-agent* 2>/dev/null | wc -l"),
+            "0\n"
+        );
+    });
+}
+
+#[test]
+fn another_wireguard_stays_and_blocked_udp_is_named() {
+    lab::inside("trouble::another_wireguard_stays_and_blocked_udp_is_named", || {
+        let site = Site::boot().with_helper();
+        let vps = &site.vps;
+        // As wg-quick@wg0 of somebody else, with its port and an address of ours.
+        vps.ok("ip tuntap add wg0 mode tun && ip address add 10.10.0.9/24 dev wg0 && \
+            ip link set wg0 up");
+        vps.ok("systemd-run -q python3 -c 'import socket, time; \
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((\"\", 51820)); \
+            time.sleep(1000)' && for i in $(seq 100); do grep -q :CA6C /proc/net/udp && exit; \
+            sleep 0.1; done");
+        site.hop_ok("setup mybox -a 198.51.100.2");
+        let host = site.laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
+        assert!(!host.contains("51820") && host.contains("\"number\": 1"), "{host}");
+        assert!(vps.ok("ip -br address show dev wg0").contains("10.10.0.9/24"));
+        site.hop_ok("up");
+        site.hop_ok("down");
+
+        let block = |hook: &str| {
+            vps.ok(&format!(
+                "nft flush ruleset && nft add table ip f && \
+                nft add chain ip f c '{{ type filter hook {hook} priority 0; }}' && \
+                nft add rule ip f c ip daddr 198.51.100.0/24 meta l4proto udp drop && \
+                systemctl restart hop-agent"
+            ));
+        };
+        block("input");
+        site.fails("--no-input setup mybox", 6, &["not one UDP packet reached 198.51.100.2"]);
+        block("output");
+        site.fails("--no-input setup mybox", 6, &["its answers do not arrive"]);
+        vps.ok("nft flush ruleset");
+        site.hop_ok("setup mybox");
+    });
+}
