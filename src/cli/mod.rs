@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod ask;
+mod autostart;
 mod choose;
 mod code;
 mod down;
@@ -135,6 +136,9 @@ pub const COMMANDS: &[Command] = &[
     down::COMMAND,
     status::COMMAND,
     code::COMMAND,
+    autostart::ON,
+    autostart::OFF,
+    autostart::STATUS,
     host::LS,
     host::ADD,
     host::DEFAULT,
@@ -153,7 +157,10 @@ pub const COMMANDS: &[Command] = &[
 ];
 
 /// First words of the commands that have two.
-pub const NOUNS: &[Noun] = &[Noun { name: "host", summary: "the hosts that are set up" }];
+pub const NOUNS: &[Noun] = &[
+    Noun { name: "autostart", summary: "whether a host is brought up at login" },
+    Noun { name: "host", summary: "the hosts that are set up" },
+];
 
 /// Runs one command line, the program's name first, and returns the exit code.
 pub fn main(line: Vec<OsString>) -> u8 {

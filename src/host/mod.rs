@@ -5,6 +5,7 @@
 //! Knows nothing of tunnels, sessions or the agent's API.
 
 pub mod atomic;
+pub mod autostart;
 pub mod config;
 pub mod keys;
 pub mod numbers;

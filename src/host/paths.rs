@@ -102,6 +102,12 @@ impl Paths {
         self.config.with_file_name("systemd").join("user")
     }
 
+    /// Where launchd looks for the user's own agents: not below the configuration.
+    pub fn launch_agents(&self) -> PathBuf {
+        let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+        home.join("Library/LaunchAgents")
+    }
+
     /// Where the session keeps the mark of its handshake timestamps.
     pub fn stamp_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.stamp"))

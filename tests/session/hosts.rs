@@ -1,10 +1,10 @@
-//! Several hosts at the same time.
+//! Several hosts at the same time, and a network at home that uses the same addresses.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use hopbox::cli::selftest::files::vps_ip;
-use hopbox::cli::selftest::machine::SOON;
+use hopbox::cli::selftest::machine::{self, Machine, SOON};
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
 use hopbox::session::control;
@@ -76,4 +76,22 @@ fn three_hosts_have_three_pairs_and_go_one_by_one() {
     for vps in &world.vps {
         assert_eq!(control::status(&world.paths.socket(vps.host)).unwrap(), None);
     }
+}
+
+#[test]
+fn a_lan_with_our_addresses_goes_on_working() {
+    let Some(world) = World::start("a_lan_with_our_addresses_goes_on_working") else { return };
+    let _machine = shared();
+    let printer = Machine::start("printer", Vec::new()).unwrap();
+    let at = ("lan", Ipv4Addr::new(10, 10, 0, 50));
+    machine::join_as(&world.laptop, at, &printer, Ipv4Addr::new(10, 10, 0, 60), 24).unwrap();
+    let ping = || world.sh("ping -n -q -c 2 -i 0.1 -W 2 10.10.0.60 >/dev/null");
+    ping();
+    let output = world.hop(&["up"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(who_is(&world, "mybox.hop".to_owned()).unwrap(), vps_ip(0));
+    ping();
+    assert_eq!(world.status()["broken"], Value::Null);
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    ping();
 }
