@@ -19,6 +19,10 @@ impl Burst {
         &mut self.0
     }
 
+    pub fn bytes(&mut self, at: usize, len: usize) -> Option<&mut [u8]> {
+        self.0.get_mut(at..at.checked_add(len)?)
+    }
+
     /// Bytes `start..start + len` of slot `i`, and where they begin in the whole; None if they do
     /// not lie in it.
     pub fn part(&mut self, i: usize, start: usize, len: usize) -> Option<(usize, &mut [u8])> {

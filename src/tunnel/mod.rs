@@ -1,8 +1,8 @@
 //! The shell that moves bytes: a `wg::Device` on a thread of its own, between a TUN and UDP.
 //!
-//! Reading order: `run` (the loop) → `tun`, `udp` (the outside world) → `offload`, `split`,
-//! `merge`, `flow`, `sum` (many packets as one) → `link`, `outside`, `outbox`, `burst`, `ring`
-//! (what waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`, `stats`
+//! Reading order: `run` (the loop) → `data` (the way of a packet) → `tun`, `udp` (the outside
+//! world) → `offload`, `split`, `merge`, `flow`, `sum` (many packets as one) → `lanes` (more cores)
+//! → `link`, `outside`, `outbox`, `burst`, `ring` (what waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`, `stats`
 //! (the way in for other threads) → `uapi`, `config` (configuration text) → `standalone`
 //! (`hop wg`). Nothing here knows hosts, sessions or the helper: the TUN comes as a descriptor.
 
@@ -11,8 +11,10 @@ mod clock;
 mod config;
 #[cfg(test)]
 mod craft;
+mod data;
 mod entropy;
 mod flow;
+mod lanes;
 mod link;
 mod mailbox;
 mod merge;
@@ -38,6 +40,7 @@ pub use crate::sys::ioctl::Offload;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{code, errno, ioctl, random};
 use crate::wg::Device;
+use lanes::Lanes;
 use mailbox::{Command, Outlet};
 use std::io;
 use std::net::SocketAddr;
@@ -90,16 +93,21 @@ struct Shared {
 /// Start the data plane on a thread of its own. The interface need not be up yet: the protocol
 /// runs whenever it is. Errors: no socket to be had (the port is taken), or `config` refused.
 pub fn start(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
-    start_with(tun, config, false)
+    start_with(tun, config, false, Lanes::for_this_machine())
 }
 
 /// [`start`] without what the kernel could do for many packets at once: the way of old kernels and
 /// of other systems, for tests of it.
 pub fn start_plain(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
-    start_with(tun, config, true)
+    start_with(tun, config, true, Lanes::new(0))
 }
 
-fn start_with(tun: TunDevice, config: &Config, plain: bool) -> io::Result<Tunnel> {
+/// [`start`] with a number of lanes that has nothing to do with this machine, for tests of them.
+pub fn start_with_lanes(tun: TunDevice, config: &Config, lanes: usize) -> io::Result<Tunnel> {
+    start_with(tun, config, false, Lanes::new(lanes))
+}
+
+fn start_with(tun: TunDevice, config: &Config, plain: bool, lanes: Lanes) -> io::Result<Tunnel> {
     let link = (tun.name.clone(), tun.mtu);
     let most = if plain { Offload::Nothing } else { Offload::Udp };
     let tun = tun::Tun::new(tun, most)?;
@@ -111,7 +119,7 @@ fn start_with(tun: TunDevice, config: &Config, plain: bool) -> io::Result<Tunnel
     }
     let (outlet, inlet) = mailbox::pair()?;
     let shared = Arc::new(Shared { port: AtomicU16::new(0), ended: Mutex::new(None) });
-    let mut plane = run::Loop::new(link, (tun, udp), device, stamps, inlet, shared.clone())?;
+    let mut plane = run::Loop::new(link, (tun, udp, lanes), device, stamps, inlet, shared.clone())?;
     // A port of the system's choice is chosen already, and asking for it again would be a change.
     let port = shared.port.load(Ordering::Relaxed);
     let mut request = understand(&config.to_uapi()).map_err(io::Error::from_raw_os_error)?;

@@ -86,6 +86,15 @@ impl Outbox {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
+    /// Where the slot begins.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    pub fn bytes_mut(&mut self, start: usize, len: usize) -> Option<&mut [u8]> {
+        self.bytes.get_mut(start..start.checked_add(len)?)
+    }
+
     pub fn clear(&mut self) {
         self.filled = 0;
         self.runs.clear();

@@ -5,17 +5,16 @@
 //! Each turn serves what is ready within fixed budgets: commands, links, TUN, wire, handshakes,
 //! deadlines, in this order, so that data goes before handshakes (R42) and nobody starves.
 
-use super::burst::{Burst, SLOTS};
 use super::clock::Clock;
+use super::data::{Around, Data};
+use super::lanes::Lanes;
 use super::link::Link;
 use super::mailbox::{COMMANDS, Command, Inlet};
-use super::merge::Merge;
-use super::outbox::Outbox;
 use super::outside::Outside;
 use super::ring::Ring;
 use super::stamps::Stamps;
 use super::stats::{self, Status};
-use super::tun::{READ_LEN, Trouble, Tun};
+use super::tun::{Trouble, Tun};
 use super::uapi::{self, Request};
 use super::udp::Udp;
 use super::{Shared, Stopped};
@@ -23,18 +22,13 @@ use crate::sys::netlink::Event;
 use crate::sys::poll::{self, Interest};
 use crate::sys::sock::Family;
 use crate::sys::{code, errno, ioctl};
-use crate::wg::{self, Arrival, Class, Device, Inbound, Local, Now, Outbound};
+use crate::wg::{Device, Now};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Reads of the TUN, and datagrams from each socket, in one turn. Both may stand for many packets,
-/// so bytes have a bound, too.
-const READS: usize = 64;
-const DATAGRAMS: usize = 64;
-const OUT_BYTES: usize = 256 * 1024;
 /// Handshake messages opened in one turn: each costs up to 0.2 ms, which is 50 data packets.
 const HANDSHAKES: usize = 4;
 /// How often to look at an interface whose link messages we cannot see.
@@ -51,13 +45,7 @@ pub(super) struct Loop {
     clock: Clock,
     inlet: Inlet,
     link: Link,
-    /// What one read of the TUN gave.
-    packet: Box<[u8]>,
-    /// Packets from the TUN, sealed in place, until they are sent.
-    outgoing: Outbox,
-    /// Datagrams from the wire, opened in place, until they are merged and written.
-    incoming: Burst,
-    merge: Merge,
+    data: Data,
     ring: Ring,
     ready: Ready,
     /// The interface is in trouble that says nothing about its end: pause before the next turn.
@@ -79,13 +67,13 @@ struct Ready {
 impl Loop {
     pub fn new(
         (name, mtu): (String, u16),
-        (tun, udp): (Tun, Udp),
+        (tun, udp, lanes): (Tun, Udp, Lanes),
         device: Device,
         stamps: Option<Stamps>,
         inlet: Inlet,
         shared: Arc<Shared>,
     ) -> io::Result<Loop> {
-        let merge = Merge::new(tun.offload());
+        let data = Data::new(tun.offload(), lanes);
         let mut this = Loop {
             device,
             stamps,
@@ -93,10 +81,7 @@ impl Loop {
             clock: Clock::new()?,
             inlet,
             link: Link::new(name, mtu),
-            packet: vec![0; READ_LEN].into(),
-            outgoing: Outbox::new(OUT_BYTES),
-            incoming: Burst::new(),
-            merge,
+            data,
             ring: Ring::new(),
             ready: Ready::default(),
             pausing: false,
@@ -186,15 +171,7 @@ impl Loop {
         if self.ready.link {
             self.link_events(now);
         }
-        if self.ready.tun && self.device.is_running() {
-            self.from_tun(now);
-        }
-        if self.ready.v4 {
-            self.from_wire(now, Family::V4);
-        }
-        if self.ready.v6 {
-            self.from_wire(now, Family::V6);
-        }
+        self.move_data(now);
         self.handshakes(now);
         self.deadlines(now);
         self.outside.flush();
@@ -205,6 +182,19 @@ impl Loop {
             self.device.note_drop(why);
         }
         self.trouble(now)
+    }
+
+    fn move_data(&mut self, now: Now) {
+        let (device, outside) = (&mut self.device, &mut self.outside);
+        let mut around = Around { now, device, outside, ring: &mut self.ring };
+        if self.ready.tun && around.device.is_running() {
+            self.data.from_tun(&mut around);
+        }
+        for (ready, family) in [(self.ready.v4, Family::V4), (self.ready.v6, Family::V6)] {
+            if ready {
+                self.pausing |= self.data.from_wire(&mut around, family).is_err();
+            }
+        }
     }
 
     /// Sleep until something is ready; fill `ready`.
@@ -276,118 +266,6 @@ impl Loop {
         let _ = self.outside.udp.renew();
         self.publish_port();
         self.device.network_changed(now, &mut self.outside);
-    }
-
-    fn from_tun(&mut self, now: Now) {
-        let mut bytes = 0;
-        for _ in 0..READS {
-            let mut split = match self.outside.tun.read(&mut self.packet) {
-                Ok(split) => split,
-                Err(Trouble::Wait) => break,
-                Err(Trouble::Refused) => {
-                    self.device.note_drop(wg::Drop::TunMalformed);
-                    continue;
-                }
-                Err(trouble) => {
-                    self.outside.trouble = Some(trouble);
-                    break;
-                }
-            };
-            while let Some(len) = split.next_len() {
-                if self.outgoing.is_full(len) {
-                    self.outside.send(&mut self.outgoing);
-                }
-                let slot = self.outgoing.slot();
-                if slot.get_mut(wg::HEADROOM..).and_then(|room| split.next(room)).is_none() {
-                    self.device.note_drop(wg::Drop::TunMalformed);
-                    break;
-                }
-                bytes += len;
-                let sealed = self.device.from_tun(now, slot, len, &mut self.outside);
-                if let Outbound::Send { to, tos, len } = sealed {
-                    self.outgoing.push(&to, tos, len);
-                }
-            }
-            if bytes >= OUT_BYTES {
-                break;
-            }
-        }
-        self.outside.send(&mut self.outgoing);
-    }
-
-    fn from_wire(&mut self, now: Now, family: Family) {
-        let mut served = 0;
-        while served < DATAGRAMS {
-            let n = match self.outside.udp.receive(family, self.incoming.space()) {
-                Ok(n) => n,
-                Err(e) => {
-                    // Reading has cleared a pending error; one that stays must not make us spin.
-                    let known = [io::ErrorKind::WouldBlock, io::ErrorKind::Interrupted];
-                    self.pausing |= !known.contains(&e.kind());
-                    return;
-                }
-            };
-            for i in 0..n {
-                served += self.message(now, i);
-            }
-            self.to_tun();
-            // Fewer than there was room for: no more wait.
-            if n < SLOTS {
-                return;
-            }
-        }
-    }
-
-    /// The `i`-th message of those just received; how many datagrams it was.
-    fn message(&mut self, now: Now, i: usize) -> usize {
-        let Some(got) = self.outside.udp.received(i) else { return 1 };
-        if got.truncated {
-            self.device.note_drop(wg::Drop::Oversize);
-            return 1;
-        }
-        let local = got.local.map(|(ip, ifindex)| Local { ip, ifindex });
-        let from = Arrival { remote: got.from, local, ecn: got.tos & 3 };
-        let segment = if got.segment == 0 { got.len } else { got.segment };
-        let (mut start, mut count) = (0, 0);
-        loop {
-            let len = segment.min(got.len - start);
-            self.datagram(now, i, (start, len), &from);
-            count += 1;
-            start += len;
-            if start >= got.len {
-                return count;
-            }
-        }
-    }
-
-    /// One datagram, `len` bytes at `start` of slot `i`.
-    fn datagram(&mut self, now: Now, i: usize, (start, len): (usize, usize), from: &Arrival) {
-        if self.merge.is_full() {
-            self.to_tun();
-        }
-        let Some((at, datagram)) = self.incoming.part(i, start, len) else { return };
-        match wg::classify(datagram) {
-            Class::Handshake if self.device.is_running() => {
-                if !self.ring.push(datagram, *from) {
-                    self.device.note_drop(wg::Drop::RingFull);
-                }
-            }
-            _ => {
-                let opened = self.device.from_wire(now, datagram, from, &mut self.outside);
-                if let Inbound::Packet { start, len } = opened {
-                    self.merge.push(self.incoming.space(), at + start, len);
-                }
-            }
-        }
-    }
-
-    /// Write what was opened.
-    fn to_tun(&mut self) {
-        let outside = &mut self.outside;
-        self.merge.drain(self.incoming.space(), |parts| {
-            let written = outside.tun.write_parts(parts);
-            outside.note_tun(written);
-        });
     }
 
     fn handshakes(&mut self, now: Now) {

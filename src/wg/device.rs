@@ -14,8 +14,9 @@ use super::index::{Agenda, Indices, Owner};
 use super::limiter::{Bucket, Limiter};
 use super::msg::{Macs, Message};
 use super::noise;
-use super::peer::{Env, Peer, PeerId, Shared};
+use super::peer::{Deferred, Env, Peer, PeerId, Shared};
 use super::router::Router;
+use super::session::{Opened, Opening, Sealing};
 use super::tai64n::Issuer;
 use super::time::{Now, Time, Wall};
 use super::{Arrival, Endpoint, Entropy, Sink, ip};
@@ -141,6 +142,7 @@ impl Device {
                 drops: Counters::default(),
                 icmp: Bucket::full(Time::ZERO, ICMP_PER_SECOND, ICMP_BURST),
                 mtu: usize::from(DEFAULT_MTU),
+                deferred: Deferred::default(),
             },
             peers: BTreeMap::new(),
             by_key: BTreeMap::new(),
@@ -177,6 +179,46 @@ impl Device {
                 Outbound::Dropped(why)
             }
         }
+    }
+
+    /// [`from_tun`](Self::from_tun) without the sealing, which is left to the caller: of the
+    /// datagram that [`Outbound::Send`] describes, before it is sent.
+    pub fn from_tun_later(
+        &mut self,
+        now: Now,
+        buf: &mut [u8],
+        len: usize,
+        sink: &mut dyn Sink,
+    ) -> (Outbound, Option<Sealing>) {
+        self.shared.deferred.seal = true;
+        let outbound = self.from_tun(now, buf, len, sink);
+        self.shared.deferred.seal = false;
+        (outbound, self.shared.deferred.sealing.take())
+    }
+
+    /// What it takes to open this datagram, if it is data for one of our sessions; then it goes to
+    /// [`from_wire_opened`](Self::from_wire_opened).
+    pub fn opening(&mut self, datagram: &[u8]) -> Option<Opening> {
+        let Some(Message::Data(header)) = Message::parse(datagram) else { return None };
+        let Some(Owner::Session(id)) = self.shared.indices.get(header.receiver) else {
+            return None;
+        };
+        self.peers.get_mut(&id)?.open_later(header.receiver, header.counter)
+    }
+
+    /// [`from_wire`](Self::from_wire) for a datagram that was opened already.
+    pub fn from_wire_opened(
+        &mut self,
+        now: Now,
+        buf: &mut [u8],
+        from: &Arrival,
+        opened: Opened,
+        sink: &mut dyn Sink,
+    ) -> Inbound {
+        self.shared.deferred.opened = Some(opened);
+        let inbound = self.from_wire(now, buf, from, sink);
+        self.shared.deferred.opened = None;
+        inbound
     }
 
     fn route_out(

@@ -32,6 +32,7 @@ pub use device::{
 };
 pub use drop::Drop;
 pub use msg::{Class, classify};
+pub use session::{Opened, Opening, Sealing};
 pub use time::{Now, Time, Wall};
 
 use std::net::{IpAddr, SocketAddr};

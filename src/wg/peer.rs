@@ -18,7 +18,7 @@ use super::keys::{Displaced, Keys};
 use super::limiter::Bucket;
 use super::msg::{CookieReply, Initiation, Response};
 use super::noise::{self, Consumed, Identity, Initiated, Remote};
-use super::session::Session;
+use super::session::{Opened, Opening, Sealing, Session};
 use super::staged::Staged;
 use super::tai64n::{Issuer, Tai64n};
 use super::time::{Now, Time, Wall};
@@ -38,6 +38,17 @@ pub struct Shared {
     pub drops: Counters,
     pub icmp: Bucket,
     pub mtu: usize,
+    pub deferred: Deferred,
+}
+
+/// Work with session keys that the shell does itself, for the call under way.
+#[derive(Default)]
+pub struct Deferred {
+    /// Data is not to be sealed but to be left in `sealing`.
+    pub seal: bool,
+    pub sealing: Option<Sealing>,
+    /// The message was opened before.
+    pub opened: Option<Opened>,
 }
 
 impl Shared {
@@ -155,7 +166,14 @@ impl Peer {
                 if let Some(gap) = buf.get_mut(HEAD + len..HEAD + padded) {
                     gap.fill(0);
                 }
-                session.seal(env.now.boot, buf, padded).ok()
+                let Env { now, shared, .. } = env;
+                match shared.deferred.seal {
+                    false => session.seal(now.boot, buf, padded).ok(),
+                    true => session.seal_later(now.boot, buf, padded).ok().map(|(len, later)| {
+                        shared.deferred.sealing = Some(later);
+                        len
+                    }),
+                }
             }
             None => None,
         };
@@ -198,6 +216,11 @@ impl Peer {
 
     // From the wire.
 
+    /// What it takes to open a data message for the session `local`.
+    pub fn open_later(&mut self, local: u32, counter: u64) -> Option<Opening> {
+        self.keys.find(local).map(|s| s.open_later(counter))
+    }
+
     /// A data message for the session `local`. On success the packet (perhaps empty) is
     /// `buf[16..16 + n]`; timers, endpoint and key slots have moved already.
     pub fn receive_data(
@@ -209,7 +232,7 @@ impl Peer {
         from: &Arrival,
     ) -> Result<usize, Drop> {
         let session = self.keys.find(local).ok_or(Drop::UnknownIndex)?;
-        let len = session.open(env.now.boot, counter, buf)?;
+        let len = session.open(env.now.boot, counter, buf, env.shared.deferred.opened.take())?;
         self.learn_endpoint(from);
         if let Some(displaced) = self.keys.promote(local) {
             env.free(displaced);

@@ -19,6 +19,8 @@ const MIB: usize = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Offload,
+    /// With the packets of a burst sealed and opened by this many threads more.
+    Lanes(usize),
     /// Nothing is agreed on with TUN and sockets.
     Plain,
     /// Like that, and the TUN has no virtio-net header: a very old kernel.
@@ -42,6 +44,7 @@ fn start(name: &str, end: End, config: &Config) -> Tunnel {
     assert_eq!(device.vnet_hdr, end != End::Bare);
     match end {
         End::Offload => tunnel::start(device, config).expect("start"),
+        End::Lanes(n) => tunnel::start_with_lanes(device, config, n).expect("start"),
         _ => tunnel::start_plain(device, config).expect("start"),
     }
 }
@@ -282,7 +285,7 @@ fn both(ends: [End; 2]) {
             let agreed = tunnel.status().expect("status").tun_offload;
             match end {
                 // Linux 6.2 has it for UDP, too.
-                End::Offload => assert!(agreed >= Offload::Tcp, "{agreed:?}"),
+                End::Offload | End::Lanes(_) => assert!(agreed >= Offload::Tcp, "{agreed:?}"),
                 _ => assert_eq!(agreed, Offload::Nothing),
             }
         }
@@ -311,6 +314,11 @@ fn none_here_and_a_tun_without_header_there() {
 #[test]
 fn a_tun_without_header_here_and_offloads_there() {
     both([End::Bare, End::Offload]);
+}
+
+#[test]
+fn more_threads_here_and_there() {
+    both([End::Lanes(1), End::Lanes(3)]);
 }
 
 #[test]

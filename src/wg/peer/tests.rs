@@ -48,6 +48,7 @@ fn shared(seed: u64) -> Shared {
         drops: Counters::default(),
         icmp: Bucket::full(Time::ZERO, 1, 1),
         mtu: 1420,
+        deferred: Deferred::default(),
     }
 }
 
