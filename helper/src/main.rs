@@ -132,6 +132,9 @@ fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
         (Some("--install"), Some("--dry-run"), 2) => return Ok(Wish::Install { dry: true }),
         (Some("--uninstall"), None, 1) => return Ok(Wish::Uninstall { dry: false }),
         (Some("--uninstall"), Some("--dry-run"), 2) => return Ok(Wish::Uninstall { dry: true }),
+        (Some(wish @ ("--install" | "--uninstall")), ..) => {
+            return Err(format!("{wish} takes --dry-run and nothing else"));
+        }
         _ => {}
     }
     let mut args = args.into_iter().peekable();

@@ -128,6 +128,7 @@ fn a_place_that_others_can_replace_is_refused() {
         std::fs::create_dir("/usr/libexec/hopbox").unwrap();
         m.run("chown", &["1000", "/usr/libexec/hopbox"]);
         assert!(!helper(&["--install"]).0 && !Path::new(PROGRAM).exists());
-        assert!(!helper(&["--install", "--force"]).0);
+        let (good, told) = helper(&["--install", "--force"]);
+        assert!(!good && told.contains("--install takes --dry-run and nothing else"), "{told}");
     });
 }

@@ -483,6 +483,8 @@ fn bytes_that_are_no_request_do_no_harm() {
         half.send(create);
         half.stream.shutdown(Shutdown::Write).unwrap();
         half.assert_closed();
+        let log = std::fs::read_to_string("/run/hopbox-helper/audit.log").unwrap();
+        assert!(!log.contains("\"phase\":\"begin\""), "half a line was begun: {log}");
         // Input behind an operation that returns a descriptor.
         let mut ahead = Client::ready(m);
         ahead.send(&[&create[..], b"\n", &create[..], b"\n"].concat());
