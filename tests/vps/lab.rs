@@ -33,6 +33,7 @@ pub fn inside(name: &str, body: fn()) {
         return eprintln!("SKIP {name}: {why}");
     }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    remove_abandoned();
     let cgroup = format!("hopbox-lab-{}-{}", std::process::id(), name.replace(':', "-"));
     let out = Command::new("timeout")
         .args(["-k", "5", LIMIT_S, "unshare"])
@@ -85,6 +86,20 @@ pub fn sh(script: &str) -> String {
     let out = Command::new("sh").args(["-euc", script]).output().unwrap();
     assert!(out.status.success(), "{script}: {}", String::from_utf8_lossy(&out.stderr));
     String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// What a run left that was killed itself.
+fn remove_abandoned() {
+    let of = |name: &str| name.strip_prefix("hopbox-lab-")?.split('-').next()?.parse::<u32>().ok();
+    for tree in ["/sys/fs/cgroup", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"] {
+        for entry in fs::read_dir(tree).into_iter().flatten().flatten() {
+            let owner = entry.file_name().to_str().and_then(of);
+            let gone = |pid: &u32| !Path::new(&format!("/proc/{pid}")).exists();
+            if let Some(pid) = owner.filter(gone) {
+                remove_cgroups(&format!("hopbox-lab-{pid}"));
+            }
+        }
+    }
 }
 
 /// What the containers left of their control groups, the deepest first.
