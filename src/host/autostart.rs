@@ -56,7 +56,8 @@ fn plist(name: &str, program: &Path) -> String {
          \x20 <key>Label</key>\n  <string>dev.hopbox.{name}</string>\n\
          \x20 <key>ProgramArguments</key>\n  <array>\n{words}  </array>\n\
          \x20 <key>RunAtLoad</key>\n  <true/>\n\
-         \x20 <key>KeepAlive</key>\n  <dict>\n    <key>SuccessfulExit</key>\n    <false/>\n  </dict>\n\
+         \x20 <key>KeepAlive</key>\n  <dict>\n\
+         \x20   <key>SuccessfulExit</key>\n    <false/>\n  </dict>\n\
          \x20 <key>ThrottleInterval</key>\n  <integer>5</integer>\n\
          </dict>\n</plist>\n"
     )
