@@ -10,6 +10,9 @@ DATADIR     ?= $(PREFIX)/share
 SYSCONFDIR  ?= /etc
 MANDIR      ?= $(DATADIR)/man
 DOCDIR      ?= $(DATADIR)/doc/hopbox
+BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
+ZSHCOMPDIR  ?= $(DATADIR)/zsh/site-functions
+FISHCOMPDIR ?= $(DATADIR)/fish/vendor_completions.d
 # SYSTEMD=no leaves the units, and what belongs to them, out.
 SYSTEMD        ?= $(if $(filter Linux,$(shell uname -s)),yes,no)
 UNITDIR        ?= $(PREFIX)/lib/systemd/system
@@ -133,6 +136,10 @@ install:
 	$(INSTALL) -m 0644 man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(INSTALL) -m 0644 man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
 	$(INSTALL) -m 0644 LICENSE README.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
+	$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
+	$(INSTALL) -m 0644 completion/hop.bash "$(DESTDIR)$(BASHCOMPDIR)/hop"
+	$(INSTALL) -m 0644 completion/_hop "$(DESTDIR)$(ZSHCOMPDIR)/_hop"
+	$(INSTALL) -m 0644 completion/hop.fish "$(DESTDIR)$(FISHCOMPDIR)/hop.fish"
 ifneq ($(UNITS),)
 	$(INSTALL) -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSUSERSDIR)" \
 		"$(DESTDIR)$(MODULESLOADDIR)" "$(DESTDIR)$(LOGROTATEDIR)"
@@ -145,6 +152,8 @@ ifneq ($(UNITS),)
 endif
 
 uninstall:
+	rm -f "$(DESTDIR)$(BASHCOMPDIR)/hop" "$(DESTDIR)$(ZSHCOMPDIR)/_hop" \
+		"$(DESTDIR)$(FISHCOMPDIR)/hop.fish"
 	rm -f "$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
 		"$(DESTDIR)$(LIBEXECDIR)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-helper" \
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \

@@ -85,7 +85,7 @@ fn of_command(command: &Command) -> String {
 }
 
 fn commands(all: impl Iterator<Item = &'static Command>) -> String {
-    all.map(|command| format!("  {:10} {}\n", command.name, command.summary)).collect()
+    all.map(|command| format!("  {:12} {}\n", command.name, command.summary)).collect()
 }
 
 fn flags(all: &[Flag]) -> String {

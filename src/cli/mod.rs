@@ -6,14 +6,18 @@
 pub mod args;
 pub mod ask;
 mod autostart;
+mod bugreport;
 mod choose;
 mod code;
+mod completions;
+mod doctor;
 mod down;
 pub mod fail;
 mod help;
 mod host;
 pub mod out;
 mod peers;
+mod ping;
 pub mod progress;
 mod remote;
 mod rotate;
@@ -135,6 +139,9 @@ pub const COMMANDS: &[Command] = &[
     up::COMMAND,
     down::COMMAND,
     status::COMMAND,
+    ping::COMMAND,
+    doctor::COMMAND,
+    bugreport::COMMAND,
     code::COMMAND,
     autostart::ON,
     autostart::OFF,
@@ -150,10 +157,12 @@ pub const COMMANDS: &[Command] = &[
     uninstall::COMMAND,
     selftest::COMMAND,
     wg::COMMAND,
+    completions::COMMAND,
     version::COMMAND,
     help::COMMAND,
     #[cfg(target_os = "linux")]
     selftest::COMMAND_INSIDE,
+    completions::COMMAND_COMPLETE,
 ];
 
 /// First words of the commands that have two.

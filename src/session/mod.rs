@@ -8,11 +8,13 @@
 
 pub mod control;
 pub mod daemon;
+pub mod diagnose;
 pub mod identity;
 pub mod journal;
 pub mod layers;
 pub mod monitor;
 pub mod network;
+pub mod probe;
 pub mod report;
 pub mod rotate;
 pub mod run;

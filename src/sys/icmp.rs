@@ -12,6 +12,9 @@ const ECHO_REPLY_V4: u8 = 0;
 const ECHO_REQUEST_V6: u8 = 128;
 const ECHO_REPLY_V6: u8 = 129;
 const HEADER_LEN: usize = 8;
+/// Bytes of an ordinary request, and of the largest.
+const REQUEST_LEN: usize = 16;
+const MAX_LEN: usize = 9200;
 
 /// One socket to one address. Opening fails with `PermissionDenied` where neither an unprivileged
 /// ping socket nor a raw one is allowed.
@@ -32,12 +35,31 @@ impl Echo {
         Ok(Echo { socket: File::from(fd), raw, v6: to.is_ipv6(), ident })
     }
 
+    /// From now on packets are never cut in pieces on the way, whatever the kernel remembers of
+    /// the path: they pass whole or are lost. IPv4.
+    pub fn forbid_fragments(&self) -> io::Result<()> {
+        super::sock::probe_path_mtu(self.socket.as_fd())
+    }
+
     /// Send one request and wait for its reply: the round trip, or None when `timeout` passed.
     pub fn ping(&mut self, seq: u16, timeout: Duration) -> io::Result<Option<Duration>> {
+        self.ping_sized(seq, REQUEST_LEN, timeout)
+    }
+
+    /// The same with a request of `len` bytes, the ICMP header included and the IP header not.
+    pub fn ping_sized(
+        &mut self,
+        seq: u16,
+        len: usize,
+        timeout: Duration,
+    ) -> io::Result<Option<Duration>> {
         use std::io::Write;
         let start = Instant::now();
-        self.socket.write_all(&self.request(seq))?;
-        let mut buf = [0u8; 1500];
+        let mut request = self.request(seq).to_vec();
+        // Zeros: the checksum stays as it is.
+        request.resize(len.clamp(REQUEST_LEN, MAX_LEN), 0);
+        self.socket.write_all(&request)?;
+        let mut buf = [0u8; MAX_LEN + 64];
         loop {
             let Some(left) = timeout.checked_sub(start.elapsed()) else { return Ok(None) };
             if !poll::wait_one(self.socket.as_fd(), Interest::READ, Some(left))? {
@@ -50,8 +72,8 @@ impl Echo {
         }
     }
 
-    fn request(&self, seq: u16) -> [u8; 16] {
-        let mut p = [0u8; 16];
+    fn request(&self, seq: u16) -> [u8; REQUEST_LEN] {
+        let mut p = [0u8; REQUEST_LEN];
         p[0] = if self.v6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST_V4 };
         p[4..6].copy_from_slice(&self.ident.to_be_bytes());
         p[6..8].copy_from_slice(&seq.to_be_bytes());

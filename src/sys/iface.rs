@@ -3,7 +3,7 @@
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,17 @@ pub fn find(name: &str) -> io::Result<Option<Iface>> {
     Ok(found)
 }
 
+/// The interface that has this address, if it is a tunnel: a link with one other end, as VPNs make.
+pub fn tunnel_with(ip: IpAddr) -> io::Result<Option<String>> {
+    let entry = getifaddrs()?.find(|entry| {
+        let address = entry.address.as_ref();
+        let v4 = address.and_then(|address| address.as_sockaddr_in()).map(|at| IpAddr::V4(at.ip()));
+        let v6 = address.and_then(|address| address.as_sockaddr_in6()).map(|at| at.ip().into());
+        entry.flags.contains(InterfaceFlags::IFF_POINTOPOINT) && v4.or(v6) == Some(ip)
+    });
+    Ok(entry.map(|entry| entry.interface_name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,5 +45,6 @@ mod tests {
         let name = if cfg!(target_os = "macos") { "lo0" } else { "lo" };
         assert!(find(name).unwrap().is_some());
         assert_eq!(find("no-such-link").unwrap(), None);
+        assert_eq!(tunnel_with(Ipv4Addr::LOCALHOST.into()).unwrap(), None);
     }
 }

@@ -83,6 +83,11 @@ impl AsFd for Udp {
     }
 }
 
+/// Set the bit that forbids fragments, and ignore what is known of the path's MTU (IPv4).
+pub(super) fn probe_path_mtu(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+}
+
 /// An ICMP echo socket that needs no privilege where `net.ipv4.ping_group_range` allows it; a raw
 /// one for those who may.
 pub(super) fn icmp(v6: bool) -> io::Result<(OwnedFd, bool)> {

@@ -3,6 +3,7 @@
 
 mod autostart;
 mod disk;
+mod doctor;
 mod figures;
 mod hosts;
 mod kills;

@@ -1,0 +1,212 @@
+//! `hop bugreport`: what somebody who is to help needs to see, in one file that may be shown to
+//! strangers: no key, no token, no name of the user, no address of the outside world.
+
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::fail::{Code, Failure};
+use super::{Call, Command, Flag, Takes, status};
+use crate::helper::Helper;
+use crate::host::config;
+use crate::host::paths::Paths;
+use crate::rpc::VERSION;
+use crate::session::diagnose;
+use crate::session::run::helper_socket;
+
+pub const COMMAND: Command = Command {
+    name: "bugreport",
+    summary: "print what a report of a fault needs, without secrets",
+    usage: "hop bugreport [--with-addresses]",
+    details: "Prints versions, system, helper, and for every host its settings, state, what\n\
+              hop doctor finds and the end of its log. Keys, tokens, the names of users and home\n\
+              directories are left out, and so are the addresses and names of servers unless\n\
+              --with-addresses is given. Nothing is sent anywhere. With --json one JSON object.",
+    flags: &[Flag {
+        short: None,
+        long: "with-addresses",
+        value: None,
+        help: "show endpoints as they are",
+    }],
+    operands: (0, 0),
+    takes: Takes::Nothing,
+    hidden: false,
+    run,
+};
+
+/// Of each log.
+const TAIL_BYTES: u64 = 16 * 1024;
+/// Hosts that are looked at in depth; the others are only counted.
+const HOSTS: usize = 8;
+
+pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    let names = config::names(&paths)?;
+    let mut veil = Veil::new(&paths);
+    let mut hosts = Vec::new();
+    for name in names.iter().take(HOSTS) {
+        call.out.begin(&format!("looking at {name}"));
+        hosts.push(host(&paths, name, &mut veil, call.args.has("with-addresses")));
+    }
+    call.out.done("ok");
+    let report = json!({
+        "version": VERSION,
+        "system": system(),
+        "helper": helper(),
+        "hosts_in_all": names.len(),
+        "hosts": hosts,
+    });
+    let report = veil.over(report);
+    let text = format!("{report:#}\n");
+    call.out.answer("bugreport", report, &text)?;
+    Ok(Code::Done)
+}
+
+fn system() -> Value {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let release = read("/etc/os-release");
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    json!({
+        "os": std::env::consts::OS,
+        "arch": std::env::consts::ARCH,
+        "name": name.map(|name| name.trim_matches('"')),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "tun": Path::new("/dev/net/tun").exists(),
+    })
+}
+
+fn helper() -> Value {
+    match Helper::connect(&helper_socket()) {
+        Err(error) => json!({"error": error.to_string()}),
+        Ok(mut helper) => {
+            let version = helper.version().to_owned();
+            let health = helper.health().unwrap_or_else(|error| json!(error.to_string()));
+            json!({"version": version, "health": health})
+        }
+    }
+}
+
+/// One host without its secrets; what must not be seen anywhere is given to the veil.
+fn host(paths: &Paths, name: &str, veil: &mut Veil, with_addresses: bool) -> Value {
+    let settings = match config::load(paths, name) {
+        Err(error) => json!({"error": error.why}),
+        Ok(host) => {
+            if !with_addresses {
+                veil.hide(&host.endpoint.host, "<endpoint>");
+            }
+            if let Some(user) = &host.user {
+                veil.hide(user, "<login>");
+            }
+            if let Some(identity) = &host.identity {
+                veil.hide(identity, "<identity>");
+            }
+            veil.hide(&host.token, "<token>");
+            json!({
+                "endpoint": host.endpoint.to_string(),
+                "local_ip": host.local_ip.to_string(),
+                "peer_ip": host.peer_ip.to_string(),
+                "number": host.number,
+                "mtu": host.mtu,
+                "keepalive_s": host.keepalive_s,
+                "api_port": host.api_port,
+                "preshared_key": host.preshared_key.is_some(),
+            })
+        }
+    };
+    let facts = diagnose::gather(paths, name, &mut |_| {});
+    if let (false, Some(net)) = (with_addresses, &facts.net) {
+        for ip in net.resolved.iter().flatten() {
+            veil.hide(&ip.to_string(), "<endpoint>");
+        }
+        if let Some(Ok((source, _))) = &net.to_endpoint {
+            veil.hide(&source.to_string(), "<own address>");
+        }
+    }
+    let checks = diagnose::judge(&facts);
+    json!({
+        "host": name,
+        "settings": settings,
+        "status": status::look(paths, name),
+        "doctor": checks.iter().map(super::doctor::to_json).collect::<Vec<_>>(),
+        "log": tail(&paths.log_file(name)),
+    })
+}
+
+/// The last whole lines of a log.
+fn tail(path: &Path) -> Vec<String> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(length)
+    });
+    let cut = usize::from(read.is_ok_and(|length| length > TAIL_BYTES));
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().skip(cut).map(str::to_owned).collect()
+}
+
+/// Words that must not be seen, and what stands in for them.
+struct Veil(Vec<(String, &'static str)>);
+
+impl Veil {
+    fn new(paths: &Paths) -> Veil {
+        let mut veil = Veil(Vec::new());
+        // The longer first: the home directory holds the user's name.
+        let hosts = paths.hosts_dir();
+        if let Some(dir) = hosts.parent() {
+            veil.hide(&dir.to_string_lossy(), "<config>");
+        }
+        for (variable, word) in [("HOME", "~"), ("USER", "<user>"), ("LOGNAME", "<user>")] {
+            veil.hide(&std::env::var(variable).unwrap_or_default(), word);
+        }
+        veil
+    }
+
+    fn hide(&mut self, text: &str, word: &'static str) {
+        // A user named "a" would leave nothing legible.
+        if text.len() >= 3 && !matches!(text, "root" | "hop") {
+            self.0.push((text.to_owned(), word));
+        }
+    }
+
+    fn over(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.over_text(text)),
+            Value::Array(list) => list.into_iter().map(|value| self.over(value)).collect(),
+            Value::Object(map) => map.into_iter().map(|(k, v)| (k, self.over(v))).collect(),
+            other => other,
+        }
+    }
+
+    fn over_text(&self, text: String) -> String {
+        let hidden = self.0.iter().fold(text, |text, (from, to)| text.replace(from, to));
+        hidden.split_inclusive(' ').map(without_key).collect()
+    }
+}
+
+/// A word that looks like a key is none of anybody's business, whatever it is.
+fn without_key(word: &str) -> String {
+    let other = |c: char| !c.is_ascii_alphanumeric() && !"+/".contains(c);
+    let keys = word.split(other).map(|run| format!("{run}=")).filter(|key| key.len() == 44);
+    keys.fold(word.to_owned(), |word, key| word.replace(&key, "<key>"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_veiled_is_gone_wherever_it_stands() {
+        let mut veil = Veil(Vec::new());
+        veil.hide("/home/gandalf", "~");
+        veil.hide("gandalf", "<user>");
+        veil.hide("a", "<user>");
+        let key = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+        let value = json!({"log": [format!("peer={key}, /home/gandalf/x of gandalf a"), 7]});
+        let shown = veil.over(value).to_string();
+        assert_eq!(shown, r#"{"log":["peer=<key>, ~/x of <user> a",7]}"#);
+    }
+}

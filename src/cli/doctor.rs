@@ -1,0 +1,76 @@
+//! `hop doctor`: everything a host stands on is looked at; each fault with its cause, what shows
+//! it, and one command that mends it.
+
+use serde_json::json;
+
+use super::fail::{Code, Failure};
+use super::{Call, Command, Takes, choose};
+use crate::session::diagnose::{self, Check};
+
+pub const COMMAND: Command = Command {
+    name: "doctor",
+    summary: "find out what is wrong with a host",
+    usage: "hop doctor [host] [-v]",
+    details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name and packet\n\
+              size, whether the host is up or not, and changes nothing. Each fault is shown with\n\
+              its cause, the evidence, and one command that mends it; the first is the one to\n\
+              begin with. With -v also what was found in order. Exits 0 when nothing is wrong,\n\
+              3 otherwise.",
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run,
+};
+
+pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    let name = choose::host(call, &paths)?;
+    let facts = diagnose::gather(&paths, &name, &mut |what| {
+        call.out.begin(&format!("looking at {what}"));
+    });
+    call.out.done("ok");
+    let checks = diagnose::judge(&facts);
+    let faults: Vec<&Check> = checks.iter().filter(|check| check.fault.is_some()).collect();
+    let text = text(call, &name, &checks, faults.len());
+    let data = json!({
+        "host": name,
+        "well": faults.is_empty(),
+        "first": faults.first().and_then(|check| check.fault),
+        "checks": checks.iter().map(to_json).collect::<Vec<_>>(),
+    });
+    let code = if faults.is_empty() { Code::Done } else { Code::No };
+    call.out.answer("doctor", data, &text)?;
+    Ok(code)
+}
+
+pub fn to_json(check: &Check) -> serde_json::Value {
+    let Check { what, fault, cause, evidence, fix } = check;
+    match fault {
+        None => json!({"check": what, "ok": true, "found": cause}),
+        Some(fault) => json!({
+            "check": what, "ok": false, "fault": fault,
+            "cause": cause, "evidence": evidence, "fix": fix,
+        }),
+    }
+}
+
+fn text(call: &Call, name: &str, checks: &[Check], faults: usize) -> String {
+    let mut text = String::new();
+    for check in checks {
+        let well = check.fault.is_none();
+        if well && !call.out.is_verbose() {
+            continue;
+        }
+        let mark = call.out.mark(well, if well { "ok" } else { "no" });
+        text += &format!("{mark}  {}: {}\n", check.what, check.cause);
+        if !well {
+            text += &format!("      evidence: {}\n      fix: {}\n", check.evidence, check.fix);
+        }
+    }
+    text + &match faults {
+        0 => format!("{name}: nothing is wrong, {} checks\n", checks.len()),
+        1 => format!("{name}: 1 fault, {} checks\n", checks.len()),
+        _ => format!("{name}: {faults} faults; begin with the first\n"),
+    }
+}

@@ -1,0 +1,131 @@
+//! `hop ping`: round trips through a host's tunnel, loss, and the largest packet that passes.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::fail::{Code, Failure};
+use super::{Call, Command, Flag, Takes, choose};
+use crate::host::config::{self, HostConfig};
+use crate::session::control;
+use crate::session::probe::{self, Pinger};
+
+pub const COMMAND: Command = Command {
+    name: "ping",
+    summary: "measure round trip, loss and packet size to a host",
+    usage: "hop ping [host] [-c COUNT]",
+    details: "Sends echo requests through the tunnel, or asks the agent where this user may not\n\
+              send any, and says least, mean and largest round trip and how many were lost. Then\n\
+              measures the largest packet inside the tunnel that passes whole. Exits 3 when the\n\
+              host is not up and 6 when nothing came back.",
+    flags: &[Flag {
+        short: Some('c'),
+        long: "count",
+        value: Some("COUNT"),
+        help: "how many, 1 to 10000 (5)",
+    }],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run,
+};
+
+const COUNT: u16 = 5;
+const MOST: u16 = 10_000;
+const EVERY: Duration = Duration::from_millis(250);
+const LIMIT: Duration = Duration::from_secs(1);
+/// A packet that is too large is waited for this much longer than the others took.
+const SIZE_WAIT: Duration = Duration::from_millis(300);
+
+pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let count = count(call)?;
+    let paths = call.paths()?;
+    let name = choose::host(call, &paths)?;
+    let host = config::load(&paths, &name)?;
+    if !matches!(control::facts(&paths.socket(&name)), Ok(Some(_))) {
+        let next = format!("hop up {name}");
+        return Err(Failure::new(Code::No, "cannot ping", format!("{name} is not up"), next));
+    }
+    let mut pinger = Pinger::new(&host);
+    let times = measure(call, &mut pinger, count);
+    let Some(worst) = times.iter().max().copied() else {
+        let what = format!("{name} does not answer through the tunnel");
+        let why = format!("none of {count} came back");
+        return Err(Failure::new(Code::Unreachable, what, why, format!("hop doctor {name}")));
+    };
+    let mtu = match pinger {
+        Pinger::Echo(_) => probe::path_mtu(&host, worst + SIZE_WAIT),
+        Pinger::Agent(_) => None,
+    };
+    tell(call, &host, &times, count, (pinger.method(), mtu))
+}
+
+fn count(call: &Call) -> Result<u16, Failure> {
+    let Some(given) = call.args.value("count") else { return Ok(COUNT) };
+    let count = given.parse().ok().filter(|count| (1..=MOST).contains(count));
+    count.ok_or_else(|| {
+        let why = format!("-c takes a number from 1 to {MOST}, not {given:?}");
+        Failure::usage("the command line is not valid", why, "hop ping --help")
+    })
+}
+
+fn measure(call: &mut Call, pinger: &mut Pinger, count: u16) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for seq in 1..=count {
+        let began = Instant::now();
+        let time = pinger.ping(seq, LIMIT);
+        match time {
+            Some(time) => call.out.say(&format!("{seq}: {}", millis(time))),
+            None => call.out.say(&format!("{seq}: no reply in {} s", LIMIT.as_secs())),
+        }
+        times.extend(time);
+        if seq < count {
+            thread::sleep(EVERY.saturating_sub(began.elapsed()));
+        }
+    }
+    times
+}
+
+fn tell(
+    call: &mut Call,
+    host: &HostConfig,
+    times: &[Duration],
+    count: u16,
+    (method, mtu): (&'static str, Option<u16>),
+) -> Result<Code, Failure> {
+    let received = u16::try_from(times.len()).unwrap_or(count);
+    let least = times.iter().min().copied().unwrap_or_default();
+    let worst = times.iter().max().copied().unwrap_or_default();
+    let mean = times.iter().sum::<Duration>() / u32::from(received.max(1));
+    let loss = 100.0 * f64::from(count - received) / f64::from(count);
+    let size = match (method, mtu) {
+        ("icmp", Some(mtu)) if mtu >= host.mtu => format!("{mtu} bytes pass whole"),
+        ("icmp", Some(mtu)) => format!("{mtu} bytes pass whole, {} do not", host.mtu),
+        ("icmp", None) => "not even 576 bytes pass whole".to_owned(),
+        _ => "not measured: this user may not send ICMP".to_owned(),
+    };
+    let of = if method == "icmp" { "" } else { " of the agent's answer" };
+    let text = format!(
+        "{}: {received} of {count} came back, {loss:.0} % lost\n\
+         round trip{of}: min {}, mean {}, max {}\n\
+         packets: {size}\n",
+        host.name,
+        millis(least),
+        millis(mean),
+        millis(worst),
+    );
+    let figure = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1000.0;
+    let data = json!({
+        "host": host.name, "peer_ip": host.peer_ip.to_string(), "method": method,
+        "sent": count, "received": received, "loss_percent": loss,
+        "min_ms": figure(least), "mean_ms": figure(mean), "max_ms": figure(worst),
+        "tunnel_mtu": host.mtu, "path_mtu": mtu,
+    });
+    call.out.answer("ping", data, &text)?;
+    Ok(Code::Done)
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.2} ms", time.as_secs_f64() * 1000.0)
+}

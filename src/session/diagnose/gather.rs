@@ -1,0 +1,206 @@
+//! Looks at everything that a verdict may need. Nothing is changed, and what is asked has a limit:
+//! at most about twelve seconds in all when nothing answers.
+
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::{Agent, Facts, Files, HelperFault, Net, Reply, Session, path};
+use crate::helper::{Helper, HelperError};
+use crate::host::HostError;
+use crate::host::config::{self, HostConfig};
+use crate::host::keys::{self, Secret};
+use crate::host::paths::Paths;
+use crate::rpc::client::Client;
+use crate::rpc::method;
+use crate::session::up::name_of;
+use crate::session::{control, layers, probe, run, state};
+use crate::sys::iface;
+
+const RESOLVE_LIMIT: Duration = Duration::from_secs(4);
+const AGENT_LIMIT: Duration = Duration::from_secs(3);
+const SIZE_LIMIT: Duration = Duration::from_millis(400);
+/// Files may be this much younger than now: clocks are stepped by minutes.
+const FUTURE: Duration = Duration::from_secs(1800);
+/// A file has to hold this much to be worth writing.
+const ROOM: [u8; 8192] = [0; 8192];
+
+/// Gathers; `told` hears what is being looked at.
+pub fn gather(paths: &Paths, name: &str, told: &mut dyn FnMut(&'static str)) -> Facts {
+    told("files");
+    let host = config::load(paths, name);
+    let key = keys::load(&paths.key_file(name));
+    let files = files(paths, name);
+    told("helper");
+    let helper = helper();
+    told("session");
+    let session = session(paths, name);
+    let net = host.as_ref().ok().map(|host| {
+        let stamps = paths.stamp_file(name);
+        net(host, key.as_ref(), &session, stamps, told)
+    });
+    Facts {
+        host: name.to_owned(),
+        config: host,
+        key: key.map(|_| ()),
+        paths: files,
+        helper,
+        session,
+        net,
+    }
+}
+
+fn files(paths: &Paths, name: &str) -> Files {
+    let (host, key, log) = (paths.host_file(name), paths.key_file(name), paths.log_file(name));
+    let tunnel = paths.tunnel_file(name);
+    let known = [&host, &key, &log, &tunnel, &paths.stamp_file(name)].map(Clone::clone);
+    let dirs = [paths.tunnels_dir(), log.parent().map(Path::to_owned).unwrap_or_default()];
+    let state = dirs.into_iter().find_map(|dir| unwritable(&dir).map(|why| (dir, why)));
+    let ahead = |path: PathBuf| {
+        let written = fs::metadata(&path).and_then(|found| found.modified()).ok()?;
+        let by = written.duration_since(SystemTime::now()).ok()?;
+        (by > FUTURE).then_some((path, by))
+    };
+    Files { host, key, log, state, future: known.into_iter().find_map(ahead) }
+}
+
+/// Why a file in `dir` could not be written. A directory that is not there yet is made later, in
+/// the nearest one that is.
+fn unwritable(dir: &Path) -> Option<String> {
+    let there = dir.ancestors().find(|dir| dir.is_dir())?;
+    let file = there.join(format!(".hop-doctor-{}", std::process::id()));
+    let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
+    let written = opened.and_then(|mut file| file.write_all(&ROOM).and_then(|()| file.sync_all()));
+    let _ = fs::remove_file(&file);
+    written.err().map(|error| error.to_string())
+}
+
+fn helper() -> Result<String, HelperFault> {
+    let helper = Helper::connect(&run::helper_socket()).map_err(|error| {
+        let fault = match &error {
+            HelperError::Missing { .. } => "helper_missing",
+            HelperError::Refused { .. } => "helper_refused",
+            HelperError::Incompatible { .. } => "helper_incompatible",
+            _ => "helper_broken",
+        };
+        HelperFault { fault, why: error.to_string(), fix: error.remedy() }
+    })?;
+    Ok(helper.version().to_owned())
+}
+
+fn session(paths: &Paths, name: &str) -> Session {
+    let socket = paths.socket(name);
+    // A session that ends while it is asked is none.
+    let asked = control::status(&socket).or_else(|error| match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => control::status(&socket),
+        _ => Err(error),
+    });
+    match asked {
+        Ok(Some(live)) if live["state"] == "starting" => Session::Starting,
+        Ok(Some(live)) => Session::Live {
+            interface: live["interface"].as_str().unwrap_or_default().to_owned(),
+            handshake_age: live["handshake_age_s"].as_u64().map(Duration::from_secs),
+        },
+        Err(error) => Session::Hung(format!("{}: {error}", socket.display())),
+        Ok(None) => match state::last_known(paths, name) {
+            Some(known) if known.up => Session::Lost,
+            known => Session::None { ended: known.and_then(|known| ended(&known)) },
+        },
+    }
+}
+
+/// How the last session ended, if nobody asked for it.
+fn ended(known: &state::Known) -> Option<String> {
+    let why = known.events.last()?.what.strip_prefix("down: ")?;
+    Some(why.to_owned())
+}
+
+fn net(
+    host: &HostConfig,
+    key: Result<&Secret, &HostError>,
+    session: &Session,
+    stamps: PathBuf,
+    told: &mut dyn FnMut(&'static str),
+) -> Net {
+    told("address");
+    let resolved = resolve(&host.endpoint.host);
+    let endpoint = resolved.as_ref().ok().and_then(|all| all.first());
+    let endpoint = endpoint.map(|ip| SocketAddr::new(*ip, host.endpoint.port));
+    let interface = match session {
+        Session::Live { interface, .. } => Some(interface.as_str()),
+        _ => None,
+    };
+    told("way");
+    let outer = endpoint.map(path::outer);
+    told(if interface.is_some() { "agent" } else { "handshake" });
+    // Nobody is there, or nothing may leave: no need to wait for what cannot come.
+    let may_pass = outer.as_ref().is_some_and(|outer| outer.port == Reply::Silent);
+    let may_try = may_pass && matches!(session, Session::None { .. } | Session::Lost);
+    let handshake = match (endpoint, key) {
+        (Some(to), Ok(key)) if may_try => Some(path::handshake(host, key, to, stamps)),
+        _ => None,
+    };
+    let agent = interface.map(|_| agent(host));
+    let healthy = matches!(agent, Some(Agent::Healthy { .. }));
+    if healthy {
+        told("size");
+    }
+    Net {
+        to_endpoint: endpoint.map(|to| leaves(to.ip())),
+        to_peer: leaves(IpAddr::V4(host.peer_ip)),
+        interface: interface.map(|name| {
+            let layer = layers::interface(name, host.local_ip);
+            if layer.ok { Ok(()) } else { Err(layer.detail) }
+        }),
+        resolved,
+        outer,
+        handshake,
+        name: interface.map(|_| resolve(&name_of(host))),
+        mtu: healthy.then(|| probe::path_mtu(host, SIZE_LIMIT)).flatten(),
+        agent,
+    }
+}
+
+/// Asks the system's resolver, in a thread of its own: it has no limit of ours. One that does not
+/// come back is left to itself and ends with this process.
+fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(ip) = name.parse() {
+        return Ok(vec![ip]);
+    }
+    let (send, receive) = mpsc::channel();
+    let asked = (name.to_owned(), 0);
+    thread::spawn(move || {
+        let all = asked.to_socket_addrs().map(|all| all.map(|at| at.ip()).collect::<Vec<_>>());
+        let _ = send.send(all);
+    });
+    match receive.recv_timeout(RESOLVE_LIMIT) {
+        Ok(Ok(all)) if !all.is_empty() => Ok(all),
+        Ok(Ok(_)) => Err("the name has no address".to_owned()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("the resolver did not answer in {} s", RESOLVE_LIMIT.as_secs())),
+    }
+}
+
+/// The address from which packets would leave, and the tunnel that has it.
+fn leaves(to: IpAddr) -> Result<(IpAddr, Option<String>), String> {
+    let source = layers::source_for(to).map_err(|error| error.to_string())?;
+    Ok((source, iface::tunnel_with(source).ok().flatten()))
+}
+
+fn agent(host: &HostConfig) -> Agent {
+    let client = Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token));
+    let health = match client.health(AGENT_LIMIT) {
+        Ok(health) => health,
+        Err(error) => return Agent::Silent(error.to_string()),
+    };
+    let asked: Result<Value, _> = client.call(method::AGENT_VERSION, json!({}), AGENT_LIMIT);
+    let token = asked.map(drop).map_err(|error| error.to_string());
+    Agent::Healthy { version: health.version, token }
+}

@@ -1,0 +1,336 @@
+//! Facts → verdicts, lowest layer first: the first fault is the one to mend.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Session};
+use crate::host::config::HostConfig;
+use crate::host::{HostError, Kind};
+use crate::rpc::VERSION;
+use crate::session::up::name_of;
+
+/// With keepalives every 25 s a handshake that is older than this has been tried in vain.
+const OLD_HANDSHAKE: Duration = Duration::from_secs(180);
+
+/// Every check, lowest layer first. A check that could not be made is not among them.
+pub fn judge(facts: &Facts) -> Vec<Check> {
+    let mut checks = vec![files(facts), key(facts), storage(&facts.paths), clock(&facts.paths)];
+    checks.push(match &facts.helper {
+        Ok(version) => fine("helper", format!("helper {version} serves this user")),
+        Err(bad) => fault("helper", bad.fault, "the helper cannot be used", &bad.why, &bad.fix),
+    });
+    let session = session(facts);
+    // That a host is down is the consequence of whatever else is found, so it is told last.
+    let is_down = matches!(facts.session, Session::None { .. } | Session::Lost);
+    if !is_down {
+        checks.push(session.clone());
+    }
+    if let (Ok(host), Some(net)) = (&facts.config, &facts.net) {
+        checks.extend(outside(facts, host, net));
+        checks.extend(inside(facts, host, net));
+    }
+    checks.extend(is_down.then_some(session));
+    checks
+}
+
+fn fine(what: &'static str, found: impl Into<String>) -> Check {
+    let (evidence, fix) = (String::new(), String::new());
+    Check { what, fault: None, cause: found.into(), evidence, fix }
+}
+
+fn fault(
+    what: &'static str,
+    fault: &'static str,
+    cause: impl Into<String>,
+    evidence: impl Into<String>,
+    fix: impl Into<String>,
+) -> Check {
+    let (cause, evidence, fix) = (cause.into(), evidence.into(), fix.into());
+    Check { what, fault: Some(fault), cause, evidence, fix }
+}
+
+fn files(facts: &Facts) -> Check {
+    let error = match &facts.config {
+        Ok(_) => return fine("host file", facts.paths.host.display().to_string()),
+        Err(error) => error,
+    };
+    let name = match error {
+        _ if error.why.contains("others may read") => "host_file_open",
+        _ if error.why.starts_with("\"version\"") => "host_file_newer",
+        HostError { kind: Kind::NotFound, .. } => "host_file_missing",
+        _ => "host_file_damaged",
+    };
+    fault("host file", name, &error.what, &error.why, &error.next)
+}
+
+fn key(facts: &Facts) -> Check {
+    let error = match &facts.key {
+        Ok(()) => return fine("key", "this machine's key can be read"),
+        Err(error) => error,
+    };
+    let name = match error {
+        _ if error.why.contains("others may read") => "key_open",
+        HostError { kind: Kind::NotFound, .. } => "key_missing",
+        _ => "key_damaged",
+    };
+    // A key that is gone cannot be had back: the VPS has to be told a new one.
+    let next = if name == "key_open" { error.next.clone() } else { setup(facts) };
+    fault("key", name, &error.what, &error.why, next)
+}
+
+fn storage(files: &Files) -> Check {
+    match &files.state {
+        None => fine("storage", "state and log can be written"),
+        Some((dir, why)) => {
+            let cause = format!("nothing can be written in {}", dir.display());
+            fault("storage", "storage", cause, why, format!("df -h {}", dir.display()))
+        }
+    }
+}
+
+fn clock(files: &Files) -> Check {
+    match &files.future {
+        None => fine("clock", "no file of ours is from the future"),
+        Some((path, by)) => fault(
+            "clock",
+            "clock",
+            "the clock of this machine was set back; the VPS refuses handshakes from the past",
+            format!("{} was written {} h from now", path.display(), by.as_secs().div_ceil(3600)),
+            "timedatectl set-ntp true",
+        ),
+    }
+}
+
+fn session(facts: &Facts) -> Check {
+    let host = &facts.host;
+    let up = format!("hop up {host}");
+    match &facts.session {
+        Session::Live { interface, .. } => fine("session", format!("up on {interface}")),
+        Session::None { ended: None } => {
+            fault("session", "down", format!("{host} is not up"), "it was taken down", up)
+        }
+        Session::None { ended: Some(why) } => {
+            let cause = format!("the last session of {host} ended by itself");
+            fault("session", "ended", cause, why, up)
+        }
+        Session::Lost => {
+            let cause = "the session was killed";
+            fault("session", "killed", cause, "its last note says up, and nobody answers", up)
+        }
+        Session::Starting => {
+            let next = format!("tail {}", facts.paths.log.display());
+            fault("session", "starting", "the session is still starting", "it says so", next)
+        }
+        Session::Hung(why) => {
+            let next = format!("hop down {host}");
+            fault("session", "hung", "the session does not answer any more", why, next)
+        }
+    }
+}
+
+/// The way to the VPS.
+fn outside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
+    let name = &host.endpoint.host;
+    let mut checks = vec![match &net.resolved {
+        Ok(_) if name.parse::<IpAddr>().is_ok() => fine("address", format!("{name} is an address")),
+        Ok(all) => fine("address", format!("{name} is {}", list(all))),
+        Err(why) => {
+            let cause = format!("the address of {name} cannot be found");
+            fault("address", "dns", cause, why, format!("getent hosts {name}"))
+        }
+    }];
+    match &net.to_endpoint {
+        None => {}
+        Some(Err(why)) => {
+            let cause = format!("this machine has no route to {name}");
+            checks.push(fault("way out", "no_route", cause, why, "ip route"));
+        }
+        Some(Ok((source, Some(interface)))) => {
+            let cause = format!("a VPN takes the packets to {name} for itself");
+            let evidence = format!("they would leave from {source} through {interface}");
+            checks.push(fault("way out", "vpn_takes_endpoint", cause, evidence, "ip route"));
+        }
+        Some(Ok((source, None))) => {
+            checks.push(fine("way out", format!("packets to {name} leave from {source}")));
+        }
+    }
+    if let Some(outer) = &net.outer {
+        checks.push(udp(facts, host, net, outer));
+    }
+    checks
+}
+
+fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
+    let port = host.endpoint.port;
+    let answers = match &facts.session {
+        Session::Live { handshake_age, .. } => {
+            matches!(net.agent, Some(Agent::Healthy { .. }))
+                || handshake_age.is_some_and(|age| age < OLD_HANDSHAKE)
+                    && outer.port == Reply::Silent
+                    && outer.beside == Reply::Closed
+        }
+        // No handshake was tried beside a session that may have one.
+        Session::Hung(_) | Session::Starting => outer.port == Reply::Silent,
+        Session::None { .. } | Session::Lost => net.handshake == Some(Handshake::Done),
+    };
+    if answers {
+        return fine("UDP", format!("{} takes part in the protocol", outer.to));
+    }
+    let on_vps = |command: &str| format!("{} {command}", login(host));
+    if let Reply::Refused(why) = &outer.port {
+        let cause = format!("a firewall on this machine forbids UDP to port {port}");
+        return fault("UDP", "udp_forbidden_here", cause, why, "sudo nft list ruleset");
+    }
+    if outer.port == Reply::Closed {
+        let cause = format!("hop-agent is not running on {}", host.name);
+        let evidence = format!("{} says that nobody listens on UDP {port}", outer.to.ip());
+        let next = on_vps("sudo systemctl restart hop-agent");
+        return fault("UDP", "agent_stopped", cause, evidence, next);
+    }
+    if let Some(Handshake::Rejected(reason)) = &net.handshake {
+        let cause = "the preshared keys or the agent's key do not belong together";
+        let evidence = format!("{} answers, and the answer is not for us ({reason})", outer.to);
+        return fault("UDP", "keys", cause, evidence, setup(facts));
+    }
+    if outer.beside == Reply::Closed {
+        let cause = format!(
+            "the keys of this machine and {} do not belong together, or UDP {port} alone is filtered",
+            host.name
+        );
+        let evidence = format!(
+            "other UDP ports of {} say that they are closed; {port} takes handshakes and is silent",
+            outer.to.ip()
+        );
+        return fault("UDP", "keys_or_port", cause, evidence, setup(facts));
+    }
+    if outer.ping == Some(false) {
+        let cause = format!("{} cannot be reached at all", outer.to.ip());
+        let evidence = "neither UDP nor ping comes back".to_owned();
+        return fault("UDP", "unreachable", cause, evidence, format!("ping {}", outer.to.ip()));
+    }
+    let cause = format!("a firewall drops UDP {port} between here and {}", host.name);
+    let evidence = match outer.ping {
+        Some(_) => format!("{} answers ping, and no UDP comes back", outer.to.ip()),
+        None => format!("no UDP comes back from {}", outer.to.ip()),
+    };
+    fault("UDP", "udp_blocked", cause, evidence, on_vps(&format!("sudo ufw allow {port}/udp")))
+}
+
+/// What only a session has: interface, route, agent, name, size.
+fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let again = format!("hop down {0} && hop up {0}", host.name);
+    let live = matches!(facts.session, Session::Live { .. });
+    match &net.interface {
+        Some(Ok(())) => checks.push(fine("interface", "is up with its address")),
+        Some(Err(why)) => {
+            let cause = "somebody changed the tunnel's interface";
+            checks.push(fault("interface", "interface", cause, why, &again));
+        }
+        None => {}
+    }
+    checks.extend(route(host, net, live));
+    if let Some(agent) = &net.agent {
+        checks.extend(agent_checks(facts, host, agent));
+    }
+    if let Some(found) = &net.name {
+        checks.push(name_check(host, found, &again));
+    }
+    if let Some(passes) = net.mtu {
+        checks.push(match passes >= host.mtu {
+            true => fine("size", format!("packets of {passes} bytes pass whole")),
+            false => fault(
+                "size",
+                "mtu",
+                format!("packets over {passes} bytes are lost on the way"),
+                format!("the tunnel's MTU is {}, and pings of that size do not return", host.mtu),
+                format!("$EDITOR {}", facts.paths.host.display()),
+            ),
+        });
+    }
+    checks
+}
+
+fn route(host: &HostConfig, net: &Net, live: bool) -> Option<Check> {
+    let peer = host.peer_ip;
+    match (&net.to_peer, live) {
+        (Ok((source, _)), true) if *source == IpAddr::V4(host.local_ip) => {
+            Some(fine("route", format!("{peer} is reached through the tunnel")))
+        }
+        (Ok((source, through)), true) => {
+            let way = through.as_ref().map_or(String::new(), |name| format!(" through {name}"));
+            let cause = format!("another route, such as a VPN's, takes the packets to {peer}");
+            let evidence = format!("they would leave from {source}{way}");
+            Some(fault("route", "route_taken", cause, evidence, format!("ip route get {peer}")))
+        }
+        (Err(why), true) => {
+            let next = format!("hop down {0} && hop up {0}", host.name);
+            let cause = format!("the route to {peer} is gone");
+            Some(fault("route", "route_gone", cause, why, next))
+        }
+        (Ok((source, Some(name))), false) => {
+            let cause = format!("a VPN has {peer}, which {} needs, on {name}", host.name);
+            let evidence = format!("packets to {peer} would leave from {source}");
+            Some(fault("route", "address_taken", cause, evidence, format!("ip route get {peer}")))
+        }
+        (_, false) => None,
+    }
+}
+
+fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {
+    let (version, token) = match agent {
+        Agent::Silent(why) => {
+            let cause = format!("the agent on {} does not answer through the tunnel", host.name);
+            let next = format!("{} sudo systemctl restart hop-agent", login(host));
+            return vec![fault("agent", "agent_silent", cause, why, next)];
+        }
+        Agent::Healthy { version, token } => (version, token),
+    };
+    let mut checks = vec![if version == VERSION {
+        fine("agent", format!("agent {version} is healthy"))
+    } else {
+        let cause = "agent and hop are of different versions";
+        let evidence = format!("the agent is {version}, this hop is {VERSION}");
+        fault("agent", "agent_version", cause, evidence, format!("hop upgrade {}", host.name))
+    }];
+    checks.push(match token {
+        Ok(()) => fine("token", "the agent takes this machine's token"),
+        Err(why) => {
+            let cause = "the agent does not take this machine's token";
+            fault("token", "token", cause, why, setup(facts))
+        }
+    });
+    checks
+}
+
+fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &str) -> Check {
+    let name = name_of(host);
+    match found {
+        Ok(all) if all.first() == Some(&IpAddr::V4(host.peer_ip)) => {
+            fine("name", format!("{name} is {}", host.peer_ip))
+        }
+        Ok(all) => {
+            let cause = format!("{name} means another machine");
+            let evidence = format!("it is {}, and should be {}", list(all), host.peer_ip);
+            fault("name", "name_elsewhere", cause, evidence, "sudo $EDITOR /etc/hosts")
+        }
+        Err(why) => {
+            let cause = format!("this machine does not know {name}");
+            fault("name", "name_missing", cause, why, again)
+        }
+    }
+}
+
+fn login(host: &HostConfig) -> String {
+    let user = host.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    format!("ssh {user}{}", host.endpoint.host)
+}
+
+fn setup(facts: &Facts) -> String {
+    let address = facts.config.as_ref().map_or("<address>", |host| host.endpoint.host.as_str());
+    format!("hop setup {} -a {address}", facts.host)
+}
+
+fn list(all: &[IpAddr]) -> String {
+    all.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
+}

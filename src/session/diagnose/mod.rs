@@ -1,0 +1,135 @@
+//! What is wrong with a host: facts are gathered, then judged. Gathering looks and measures and
+//! decides nothing; judging is a pure function of the facts, so that every verdict can be tested
+//! by a table.
+//!
+//! Reading order: this file (the facts) → `judge` → `gather` → `path` (what it sends).
+
+mod gather;
+mod judge;
+mod path;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use gather::gather;
+pub use judge::judge;
+
+use crate::host::HostError;
+use crate::host::config::HostConfig;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at, such as `helper`.
+    pub what: &'static str,
+    /// The name of the fault, for programs; `None` when there is none.
+    pub fault: Option<&'static str>,
+    /// The cause in words; of a check that is fine what was found.
+    pub cause: String,
+    pub evidence: String,
+    /// One command.
+    pub fix: String,
+}
+
+/// Everything that the verdict depends on.
+pub struct Facts {
+    pub host: String,
+    pub config: Result<HostConfig, HostError>,
+    pub key: Result<(), HostError>,
+    pub paths: Files,
+    pub helper: Result<String, HelperFault>,
+    pub session: Session,
+    /// `None` when the host file could not be read.
+    pub net: Option<Net>,
+}
+
+/// Where things lie, for the fixes.
+pub struct Files {
+    pub host: PathBuf,
+    pub key: PathBuf,
+    pub log: PathBuf,
+    /// Why nothing can be written there, if so.
+    pub state: Option<(PathBuf, String)>,
+    /// A file of ours that is younger than now, by this much.
+    pub future: Option<(PathBuf, Duration)>,
+}
+
+pub struct HelperFault {
+    pub fault: &'static str,
+    pub why: String,
+    pub fix: String,
+}
+
+pub enum Session {
+    /// None, and how the last one ended, if that is remembered and was not asked for.
+    None {
+        ended: Option<String>,
+    },
+    /// It was up, and nothing took it down.
+    Lost,
+    /// Somebody holds the lock and does not answer.
+    Hung(String),
+    Starting,
+    /// Its interface, and whether the agent answers it.
+    Live {
+        interface: String,
+        handshake_age: Option<Duration>,
+    },
+}
+
+/// What was found by looking outside.
+pub struct Net {
+    pub resolved: Result<Vec<IpAddr>, String>,
+    /// The source address for packets to the endpoint, and the tunnel-like interface that has it.
+    pub to_endpoint: Option<Result<(IpAddr, Option<String>), String>>,
+    /// The same for the address inside the tunnel.
+    pub to_peer: Result<(IpAddr, Option<String>), String>,
+    pub interface: Option<Result<(), String>>,
+    pub outer: Option<Outer>,
+    /// Only where no session is: did a handshake of our own succeed.
+    pub handshake: Option<Handshake>,
+    /// `None` where no session is.
+    pub agent: Option<Agent>,
+    /// What the system makes of the name; `None` where no session is.
+    pub name: Option<Result<Vec<IpAddr>, String>>,
+    /// Largest packet inside the tunnel that passes whole; `None` where it was not measured.
+    pub mtu: Option<u16>,
+}
+
+/// What the endpoint does with datagrams that are not WireGuard's.
+pub struct Outer {
+    pub to: SocketAddr,
+    /// The port of the tunnel, and one beside it that nobody should have.
+    pub port: Reply,
+    pub beside: Reply,
+    /// It answers ping; `None` when that may not be asked.
+    pub ping: Option<bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Silent,
+    /// An error came back: nobody listens there.
+    Closed,
+    /// This machine would not send it.
+    Refused(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    Done,
+    /// Datagrams came back and none was good; the reason that was counted.
+    Rejected(String),
+    Silent,
+    NotTried(String),
+}
+
+pub enum Agent {
+    /// Its version, and whether it took the token.
+    Healthy {
+        version: String,
+        token: Result<(), String>,
+    },
+    Silent(String),
+}

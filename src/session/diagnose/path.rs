@@ -1,0 +1,104 @@
+//! What is sent to find out how far packets get. All of it is bounded: a few datagrams, seconds.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Handshake, Outer, Reply};
+use crate::host::config::HostConfig;
+use crate::host::keys::Secret;
+use crate::session::{probe, up};
+use crate::tunnel::{self, TunDevice};
+
+const WAIT: Duration = Duration::from_millis(700);
+/// Two tries of the protocol, which are five seconds apart.
+const HANDSHAKE_WAIT: Duration = Duration::from_millis(6500);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// No datagram of the protocol begins like this, so whoever speaks it drops it.
+const PROBE: [u8; 16] = [0xff; 16];
+
+/// Asks the endpoint's port, and one that nobody should have, whether somebody is there.
+pub fn outer(to: SocketAddr) -> Outer {
+    let beside = SocketAddr::new(to.ip(), if to.port() == 9 { 10 } else { 9 });
+    let (port, beside) = thread::scope(|scope| {
+        let other = scope.spawn(move || ask(beside));
+        (ask(to), other.join().unwrap_or(Reply::Silent))
+    });
+    Outer { to, port, beside, ping: probe::answers_ping(to.ip(), WAIT) }
+}
+
+fn ask(to: SocketAddr) -> Reply {
+    let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let talk = || -> std::io::Result<()> {
+        let socket = UdpSocket::bind(any)?;
+        socket.set_read_timeout(Some(WAIT / 2))?;
+        socket.connect(to)?;
+        // The error for the first datagram is told with the second, or while waiting.
+        for _ in 0..2 {
+            socket.send(&PROBE)?;
+            match socket.recv(&mut [0; 64]) {
+                Err(error)
+                    if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+                {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    match talk() {
+        Ok(()) => Reply::Silent,
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Reply::Closed,
+        Err(error) => Reply::Refused(error.to_string()),
+    }
+}
+
+/// One handshake without a device: a pair of sockets stands in for it, so nothing on this machine
+/// changes. Only while no session is there: the VPS keeps one session for a key.
+pub fn handshake(host: &HostConfig, key: &Secret, to: SocketAddr, stamps: PathBuf) -> Handshake {
+    match try_handshake(host, key, to, stamps) {
+        Ok(outcome) => outcome,
+        Err(error) => Handshake::NotTried(error.to_string()),
+    }
+}
+
+fn try_handshake(
+    host: &HostConfig,
+    key: &Secret,
+    to: SocketAddr,
+    stamps: PathBuf,
+) -> std::io::Result<Handshake> {
+    let (ours, theirs) = UnixDatagram::pair()?;
+    theirs.set_nonblocking(true)?;
+    let mut config = up::tunnel_config(host, key, &[to], stamps);
+    for peer in &mut config.peers {
+        // The first keepalive is due at once and asks for the handshake.
+        peer.persistent_keepalive = peer.persistent_keepalive.max(1);
+    }
+    let device = TunDevice {
+        fd: OwnedFd::from(theirs),
+        name: "doctor".to_owned(),
+        mtu: host.mtu,
+        vnet_hdr: false,
+    };
+    let mut tunnel = tunnel::start(device, &config)?;
+    let end = Instant::now() + HANDSHAKE_WAIT;
+    let mut outcome = Handshake::Silent;
+    while outcome == Handshake::Silent && Instant::now() < end {
+        thread::sleep(LOOK_EVERY);
+        let status = tunnel.status()?;
+        if status.peers.first().is_some_and(|peer| peer.last_handshake.is_some()) {
+            outcome = Handshake::Done;
+        } else if let Some((reason, _)) = status.drops.iter().find(|(_, count)| *count > 0) {
+            outcome = Handshake::Rejected(reason.to_string());
+        }
+    }
+    tunnel.stop();
+    drop(ours);
+    Ok(outcome)
+}
