@@ -1,10 +1,10 @@
 //! More cores: seals and opens the datagrams of a burst in several places at once.
 //!
-//! Fork and join within one turn. A whole buffer moves to a lane with the list of what is to be done
-//! in it, and comes back; nothing is shared, so there is nothing to lock. Counters are assigned
-//! before and windows moved after, by the one owner of the sessions, so the order of packets is what
-//! it is without lanes (R54, R55, R86). With two cores or fewer there are no lanes, and no thread is
-//! started before a burst fills more than one buffer.
+//! Fork and join within one turn. A whole buffer moves to a lane with the list of what is to be
+//! done in it, and comes back; nothing is shared, so there is nothing to lock. Counters are
+//! assigned before and windows moved after, by the one owner of the sessions, so the order of
+//! packets is what it is without lanes (R54, R55, R86). With two cores or fewer there are no lanes,
+//! and no thread is started before a burst fills more than one buffer.
 
 use super::burst::Burst;
 use super::outbox::Outbox;

@@ -1,10 +1,11 @@
 //! The shell that moves bytes: a `wg::Device` on a thread of its own, between a TUN and UDP.
 //!
 //! Reading order: `run` (the loop) → `data` (the way of a packet) → `tun`, `udp` (the outside
-//! world) → `offload`, `split`, `merge`, `flow`, `sum` (many packets as one) → `lanes` (more cores)
-//! → `link`, `outside`, `outbox`, `burst`, `ring` (what waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`, `stats`
-//! (the way in for other threads) → `uapi`, `config` (configuration text) → `standalone`
-//! (`hop wg`). Nothing here knows hosts, sessions or the helper: the TUN comes as a descriptor.
+//! world) → `offload`, `split`, `merge`, `flow`, `sum` (many packets as one) → `lanes` (more
+//! cores) → `link`, `outside`, `outbox`, `burst`, `ring` (what waits in between) → `clock`,
+//! `entropy` (what the protocol is given) → `mailbox`, `stats` (the way in for other threads) →
+//! `uapi`, `config` (configuration text) → `standalone` (`hop wg`). Nothing here knows hosts,
+//! sessions or the helper: the TUN comes as a descriptor.
 
 mod burst;
 mod clock;
