@@ -84,8 +84,11 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let mut remote = Remote::open(call, &paths, &host)?;
     let missing = missing(call, &remote)?;
     call.out.done("");
-    let before = version(&host).ok();
-    if missing.is_empty() && before.as_deref() == Some(VERSION) {
+    // Over SSH: the tunnel may be between two sessions.
+    let there = remote.agent("status --json", b"", true).unwrap_or_default();
+    let before = there["hop_version"].as_str().or(there["installed"].as_str()).map(str::to_owned);
+    let is_current = there["running"] == true && before.as_deref() == Some(VERSION);
+    if missing.is_empty() && is_current {
         let text = format!("{name} has version {VERSION} already");
         call.out.answer("upgrade", data(&name, before.as_deref(), false, own_helper), &text)?;
         return Ok(Code::Done);
@@ -112,7 +115,7 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     remote.script(call, SCRIPT, "keep", ROOT_LIMIT)?;
     remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
     call.out.done(&format!("agent {VERSION} answered"));
-    let was = before.clone().unwrap_or_else(|| "an agent that did not answer".to_owned());
+    let was = before.clone().unwrap_or_else(|| "no agent".to_owned());
     let text = format!("{name} has version {VERSION} now; before: {was}");
     call.out.answer("upgrade", data(&name, before.as_deref(), true, own_helper), &text)?;
     Ok(Code::Done)
