@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod lab;
+mod life;
 mod machine;
 mod setup;
 mod site;
