@@ -164,6 +164,10 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
             text.split_inclusive('\n').filter(|line| !line.starts_with("hopbox:")).collect()
         })?;
     }
+    if let Some(wants) = Path::new(WANTED).parent().filter(|_| !dry) {
+        // Not every system has it; one that is in use is not empty.
+        let _ = fs::remove_dir(wants);
+    }
     if Path::new("/run/systemd/system").is_dir() && !dry {
         let _ = systemd::call("Reload", &[]);
     }

@@ -131,6 +131,14 @@ impl Paths {
                 Err(error) => return Err(HostError::io("remove", dir, &error)),
             }
         }
+        // What was made for them, if nobody else has put anything there.
+        let home = absolute("HOME").unwrap_or_default();
+        for dir in [&self.state, &self.config] {
+            let above = dir.ancestors().skip(1);
+            for dir in above.take_while(|above| above.starts_with(&home) && **above != *home) {
+                let _ = fs::remove_dir(dir);
+            }
+        }
         Ok(removed)
     }
 

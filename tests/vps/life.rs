@@ -15,7 +15,7 @@ use site::{Site, VPS, equip};
 
 const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 /// Where setup, a session and their removal could leave something.
-const LIST: &str = "cd / && find etc home opt root/.config root/.ssh root/.local usr/libexec \
+const LIST: &str = "cd / && find etc home root/.config root/.ssh root/.local usr/libexec \
                     usr/lib/systemd usr/lib/sysusers.d var/lib/hopbox* var/spool -printf \
                     '%p %m %u %g\\n' 2>/dev/null | grep -v /.cache | LC_ALL=C sort; ls -A / /var/lib /srv";
 
