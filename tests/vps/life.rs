@@ -1,17 +1,15 @@
 //! The life of a host after setup: new keys over SSH, an upgrade that holds and one that is undone,
 //! a second laptop, and the end of it all, on both machines.
 
-#[allow(dead_code)]
-#[path = "site.rs"]
-mod site;
-
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::lab;
 use super::machine::{self, Machine};
-use site::{Site, VPS, equip};
+use super::site::{Site, equip};
+
+const VPS: &str = "198.51.100.2";
 
 const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 /// Where setup, a session and their removal could leave something.
