@@ -96,6 +96,11 @@ pub(super) fn open(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd>
     Ok(fd)
 }
 
+/// Set the bit that forbids fragments (IPv4).
+pub(super) fn probe_path_mtu(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_IP, libc::IP_DONTFRAG, 1)
+}
+
 /// An ICMP echo socket that needs no privilege; its replies come with their IPv4 header, as on a
 /// raw one.
 pub(super) fn icmp(v6: bool) -> io::Result<(OwnedFd, bool)> {
