@@ -11,11 +11,11 @@ pub const COMMAND: Command = Command {
     name: "doctor",
     summary: "find out what is wrong with a host",
     usage: "hop doctor [host] [-v]",
-    details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name and packet\n\
-              size, whether the host is up or not, and changes nothing. Each fault is shown with\n\
-              its cause, the evidence, and one command that mends it; the first is the one to\n\
-              begin with. With -v also what was found in order. Exits 0 when nothing is wrong,\n\
-              3 otherwise.",
+    details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name and\n\
+              packet size, whether the host is up or not, and changes nothing. Each fault is\n\
+              shown with its cause, the evidence, and one command that mends it; the first is\n\
+              the one to begin with. With -v also what was found in order. Exits 0 when nothing\n\
+              is wrong, 3 otherwise.",
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,
