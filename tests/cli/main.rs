@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hopbox::cli::{COMMANDS, GLOBAL_FLAGS};
 use hopbox::host::config::{self, Endpoint, HostConfig};
 use hopbox::host::keys;
 use hopbox::host::paths::Paths;
@@ -158,6 +159,56 @@ fn golden() {
     }
     assert!(played >= 20, "only {played} golden files were found");
     assert!(wrong.is_empty(), "differs from its golden file:\n{}", wrong.join("\n"));
+}
+
+/// Whether a line of the manual names a command, such as `.It Cm host Cm ls` or, for all verbs of
+/// a noun at once, `.It Cm autostart Cm on | off | status Op Ar host`.
+fn names(entry: &str, name: &str) -> bool {
+    let words: Vec<&str> = entry.split(' ').collect();
+    let (noun, verb) = name.split_once(' ').map_or((name, None), |(noun, verb)| (noun, Some(verb)));
+    let [".It", "Cm", first, rest @ ..] = &words[..] else { return false };
+    *first == noun
+        && match (verb, rest) {
+            (Some(verb), ["Cm", rest @ ..]) => rest
+                .split(|word| matches!(*word, "Op" | "Oo" | "Ar" | "Fl"))
+                .next()
+                .is_some_and(|verbs| verbs.contains(&verb)),
+            (Some(_), _) => false,
+            (None, rest) => rest.first() != Some(&"Cm"),
+        }
+}
+
+#[test]
+fn the_manual_has_every_command_and_flag() {
+    let man = include_str!("../../man/hop.1");
+    let mut missing = Vec::new();
+    for command in COMMANDS.iter().filter(|command| !command.hidden) {
+        let mut lines = man.lines().skip_while(|line| !names(line, command.name)).peekable();
+        if lines.peek().is_none() {
+            missing.push(format!("hop {}", command.name));
+        }
+        // Its flags stand in its entry; an entry that sends to another's has none of its own.
+        let entry: Vec<&str> =
+            lines.skip(1).take_while(|line| !line.starts_with(".It Cm")).collect();
+        let elsewhere = entry.contains(&"The same as");
+        for flag in command.flags.iter().filter(|_| !elsewhere) {
+            let long = format!("Fl -{}", flag.long);
+            let line = |line: &&str| {
+                line.split_once(&long)
+                    .is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with(' '))
+            };
+            if !entry.iter().any(line) {
+                missing.push(format!("hop {} --{}", command.name, flag.long));
+            }
+        }
+    }
+    for flag in GLOBAL_FLAGS {
+        if !man.contains(&format!("Fl -{}", flag.long)) {
+            missing.push(format!("--{}", flag.long));
+        }
+    }
+    assert!(missing.is_empty(), "not in man/hop.1: {}", missing.join(", "));
+    assert!(!names(".It Cm host Cm ls", "host rm") && !names(".It Cm host Cm ls", "host"));
 }
 
 #[test]
