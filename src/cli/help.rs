@@ -85,7 +85,8 @@ fn of_command(command: &Command) -> String {
 }
 
 fn commands(all: impl Iterator<Item = &'static Command>) -> String {
-    all.map(|command| format!("  {:12} {}\n", command.name, command.summary)).collect()
+    // Wide enough for the longest name, "autostart status".
+    all.map(|command| format!("  {:16} {}\n", command.name, command.summary)).collect()
 }
 
 fn flags(all: &[Flag]) -> String {

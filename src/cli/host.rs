@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
 use super::{Call, Command, Takes, choose, setup};
+use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::session::control;
@@ -122,6 +123,7 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
         let next = format!("hop down {name}");
         Failure::new(Code::Busy, what, error.to_string(), next)
     })?;
+    autostart::off(paths, name)?;
     if let Some(path) = ssh_config::default_path() {
         ssh_config::remove(&path, Some(name))?;
     }

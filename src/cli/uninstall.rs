@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::{Call, Command, Flag, Takes, choose, host};
+use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::session::control;
@@ -125,6 +126,7 @@ fn laptop(
             let what = format!("the session of {name} did not end");
             Failure::new(Code::Busy, what, error.to_string(), format!("hop down {name}"))
         })?;
+        autostart::off(paths, name)?;
     }
     call.out.done("");
     let mut removed = Vec::new();

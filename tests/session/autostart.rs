@@ -62,6 +62,10 @@ fn a_unit_is_written_and_its_manager_told() {
     let output = hop(&root, &["autostart", "on", "two"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(said(&output).contains("was not told"), "{}", said(&output));
+
+    // A host that is gone is not brought up.
+    assert_eq!(code(&["host", "rm", "two", "--yes"]), 0);
+    assert_eq!(fs::read_dir(&units).unwrap().count(), 0, "nothing is left");
     fs::remove_dir_all(root).unwrap();
 }
 
