@@ -85,7 +85,11 @@ impl Script {
             104..112 => self.s.start(dev),
             112..124 => self.configure(dev, peer, b),
             124 => self.s.load(dev),
-            125 => self.s.act(dev, |d, now, sink| d.network_changed(now, sink)),
+            125 => {
+                self.s.act(dev, |d, now, sink| d.network_changed(now, sink));
+                // It may initiate sooner than 5 s after the last time (R62).
+                self.initiations[dev].clear();
+            }
             126 => {
                 let n = &mut self.s.nodes[dev];
                 n.socket_fails = !n.socket_fails;
