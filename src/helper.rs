@@ -239,13 +239,19 @@ impl Helper {
         }
     }
 
-    /// Asks again while the helper says that this user asks too often.
+    /// Asks again while the helper says that this user asks too often. If it hangs up meanwhile,
+    /// what it said is the reason.
     fn exchange(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
         let end = Instant::now() + TIMEOUT;
+        let mut said = None;
         loop {
             match self.ask(op, &args) {
                 Err(e) if e.too_often() && Instant::now() + TOO_OFTEN_PAUSE < end => {
+                    said = Some(e);
                     std::thread::sleep(TOO_OFTEN_PAUSE);
+                }
+                Err(HelperError::Io(e)) if hung_up(&e) => {
+                    return Err(said.unwrap_or(HelperError::Io(e)));
                 }
                 outcome => return outcome,
             }

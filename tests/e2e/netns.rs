@@ -135,9 +135,18 @@ impl Host {
 
     /// Packets that the named counter of table `inet t` has seen.
     pub fn counted(&self, counter: &str) -> u64 {
-        let text = self.sh(&format!("nft list counter inet t {counter}"));
-        let mut words = text.split_whitespace().skip_while(|w| *w != "packets").skip(1);
-        words.next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{counter}: {text}"))
+        self.counter(counter, "packets")
+    }
+
+    /// Bytes of them, with their IP headers.
+    pub fn counted_bytes(&self, counter: &str) -> u64 {
+        self.counter(counter, "bytes")
+    }
+
+    fn counter(&self, name: &str, unit: &str) -> u64 {
+        let text = self.sh(&format!("nft list counter inet t {name}"));
+        let mut words = text.split_whitespace().skip_while(|w| *w != unit).skip(1);
+        words.next().and_then(|n| n.parse().ok()).unwrap_or_else(|| panic!("{name}: {text}"))
     }
 
     /// `count` pings in quick succession, each answered.
