@@ -24,7 +24,7 @@ use crate::sys::proc;
 /// Longest request on standard input, in bytes.
 const REQUEST_BYTES: u64 = 64 * 1024;
 const GROUP: &str = "hopbox";
-/// Whoever is in the group may add files, and replace only their own.
+/// The agent's user, by its own group, may add files and replace only its own.
 const SHARED_DIR: u32 = 0o1771;
 
 /// What a laptop asks for.
@@ -82,11 +82,15 @@ fn numbers(fields: &mut Fields) -> Result<Vec<u8>, ReadError> {
 pub fn setup(file: &Path) -> Result<Value, Failure> {
     need_root()?;
     let request = parse(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
-    let owner = local::user(&request.user)?;
-    share(file.parent().unwrap_or(Path::new("/")))?;
-    let store = match fs::symlink_metadata(file) {
-        Ok(_) => Store::open(file)?,
-        Err(_) => Store::open_for(file, Some(owner))?,
+    let login = local::user(&request.user)?;
+    helper_is_there()?;
+    // A second laptop with another login changes nothing for the first.
+    let found = fs::symlink_metadata(file).ok();
+    let owner = found.as_ref().map_or(login, |found| (found.uid(), found.gid()));
+    share(file.parent().unwrap_or(Path::new("/")), owner.1)?;
+    let store = match found {
+        Some(_) => Store::open(file)?,
+        None => Store::open_for(file, Some(owner))?,
     };
     let (key, key_created) = store.key()?;
     let mut config = match store.is_there() {
@@ -163,16 +167,19 @@ fn first(request: &Request, keys: Keys) -> Result<AgentConfig, Failure> {
     })
 }
 
-/// The agent replaces its files in this directory, whose owner stays root.
-fn share(dir: &Path) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
+/// The group that the helper's installation makes; the agent's unit names it.
+fn helper_is_there() -> Result<(), Failure> {
     let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let line = groups.lines().find(|line| line.split(':').next() == Some(GROUP));
-    let gid = line.and_then(|line| line.split(':').nth(2)?.parse::<u32>().ok());
-    let gid = gid.ok_or_else(|| {
-        let why = format!("there is no group {GROUP}");
-        Failure::new(HELPER, "the helper is not installed", why, "sudo hop-helper --install")
-    })?;
+    if groups.lines().any(|line| line.split(':').next() == Some(GROUP)) {
+        return Ok(());
+    }
+    let why = format!("there is no group {GROUP}");
+    Err(Failure::new(HELPER, "the helper is not installed", why, "sudo hop-helper --install"))
+}
+
+/// The agent replaces its files in this directory, whose owner stays root.
+fn share(dir: &Path, gid: u32) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
     DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
     let found = fs::symlink_metadata(dir).map_err(failed)?;
     if !found.is_dir() || found.uid() != 0 {
