@@ -457,10 +457,11 @@ impl Peer {
         if !wanted || self.reachable().is_err() {
             return;
         }
+        // Before the keepalive, which may initiate by itself (R59): that is the handshake then.
+        self.timers.rebound();
         if self.keys.current_ref().is_some_and(|s| s.can_send(env.now.boot)) {
             self.send_keepalive(env);
         }
-        self.timers.rebound();
         self.want_handshake(env);
     }
 

@@ -216,6 +216,20 @@ fn a_network_change_shows_the_new_address_and_renews_the_session() {
     assert_eq!(s.delivered(A), [b"found you".to_vec()]);
 }
 
+// R59 R62 R101: the keepalive that shows the new address renews a session of age by itself; then there
+// is no second initiation 200 ms later.
+#[test]
+fn a_network_change_on_an_old_session_initiates_once() {
+    let mut s = Sim::settled();
+    s.run(125 * SEC);
+    s.stop(B);
+    s.forget();
+    s.act(A, |d, now, sink| d.network_changed(now, sink));
+    s.run(4 * SEC);
+    let kinds: Vec<Kind> = s.wire.iter().map(Wire::kind).collect();
+    assert_eq!(kinds, [Kind::Keepalive, Kind::Initiation]);
+}
+
 // R101: nobody is bothered who was not spoken to.
 #[test]
 fn a_network_change_sends_nothing_to_idle_peers_nor_when_stopped() {
