@@ -71,6 +71,7 @@ fn the_filter_allows_its_list_and_nothing_else() {
 }
 
 const INSIDE: &str = "HOPBOX_TEST_SANDBOX";
+const INSIDE_DIR: &str = "HOPBOX_TEST_SANDBOX_DIR";
 
 /// Not a test by itself: what `from_inside_nothing_is_left` and its sibling run.
 #[test]
@@ -78,8 +79,7 @@ fn inside() {
     let Ok(strictness) = std::env::var(INSIDE) else {
         return;
     };
-    let own = std::env::temp_dir().join(format!("hopbox-sandbox-{}", std::process::id()));
-    std::fs::create_dir(&own).unwrap();
+    let own = std::path::PathBuf::from(std::env::var(INSIDE_DIR).unwrap());
     let strict = strictness == "kill";
     let mode = if strict { Strictness::Kill } else { Strictness::Refuse };
     let rooms = Rooms { own: vec![own.clone()], read: own.clone(), socket: None };
@@ -117,7 +117,13 @@ fn inside() {
 fn run(strictness: &str) -> std::process::Output {
     let exe = std::env::current_exe().unwrap();
     let args = ["--exact", "sandbox::tests::inside", "--nocapture", "--test-threads=1"];
-    Command::new(exe).args(args).env(INSIDE, strictness).output().unwrap()
+    let name = format!("hopbox-sandbox-{}-{strictness}", std::process::id());
+    let own = std::env::temp_dir().join(name);
+    std::fs::create_dir(&own).unwrap();
+    let mut command = Command::new(exe);
+    let out = command.args(args).env(INSIDE, strictness).env(INSIDE_DIR, &own).output().unwrap();
+    std::fs::remove_dir_all(&own).unwrap();
+    out
 }
 
 #[test]

@@ -496,6 +496,12 @@ impl ClientProcess {
         assert_eq!(self.word("persist"), true);
     }
 
+    /// Whether the kernel refuses to make the first device another one, to give it a queue more, to
+    /// show its network namespace, and to attach `hopbox0` a second time.
+    pub fn is_confined(&mut self) -> bool {
+        self.word("confined") == true
+    }
+
     /// A packet to 10.10.0.2 comes out of the first device.
     pub fn packet(&mut self) -> bool {
         self.word("packet") == true
@@ -548,6 +554,7 @@ pub fn run_client_process() {
             Ok(Value::String(word)) => match word.as_str() {
                 "reconnect" => reconnect(&mut client, &path),
                 "packet" => json!(packet(client.fds[0])),
+                "confined" => json!(confined(client.fds[0])),
                 word => json!(persist(client.fds[0]) && word == "persist"),
             },
             Ok(wish) => client.call(wish["op"].as_str().unwrap(), wish["args"].clone()).0,
@@ -576,6 +583,22 @@ fn packet(fd: RawFd) -> bool {
 /// TUNSETPERSIST by another program: the number is the same everywhere but on MIPS and PowerPC.
 fn persist(fd: RawFd) -> bool {
     let script = format!("open(F, '+<&={fd}') && ioctl(F, 0x400454cb, 1) or exit 1");
+    Command::new("perl").args(["-e", &script]).status().is_ok_and(|status| status.success())
+}
+
+/// TUNSETIFF, TUNSETQUEUE and TUNGETDEVNETNS on the device, TUNSETIFF of its name on another
+/// descriptor (where the node can be opened), by another program. All must fail.
+fn confined(fd: RawFd) -> bool {
+    let script = format!(
+        "sub request {{ pack('a16 s x22', @_) }}
+         open(F, '+<&={fd}') or die;
+         my ($other, $queue, $same) = (request('other0', 0x1001), request('', 0x400),
+             request('hopbox0', 0x5001));
+         ioctl(F, 0x400454ca, $other) and die 'another name';
+         ioctl(F, 0x400454d9, $queue) and die 'a queue';
+         ioctl(F, 0x54e3, 0) and die 'the namespace';
+         open(T, '+<', '/dev/net/tun') && ioctl(T, 0x400454ca, $same) and die 'attached twice';"
+    );
     Command::new("perl").args(["-e", &script]).status().is_ok_and(|status| status.success())
 }
 

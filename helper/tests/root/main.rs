@@ -189,6 +189,23 @@ fn a_killed_client_leaves_nothing() {
     });
 }
 
+/// F10 F12: a descriptor is good for its own device and nothing else.
+#[test]
+fn a_holder_is_confined_to_its_device() {
+    in_namespace("a_holder_is_confined_to_its_device", |m| {
+        m.start();
+        let mut child = m.client_process(UID, Some(m.group));
+        child.say("daemon.handshake", handshake());
+        let made = child.say("tun.create", json!({}));
+        assert_eq!(made["result"]["name"], "hopbox0");
+        assert!(child.is_confined());
+        assert!(m.device_exists("hopbox0") && !m.device_exists("other0"));
+        child.kill();
+        until("the device is gone", || !m.device_exists("hopbox0"));
+        m.stop();
+    });
+}
+
 #[test]
 fn a_name_ends_with_its_lease_and_the_file_is_as_before() {
     in_namespace("a_name_ends_with_its_lease_and_the_file_is_as_before", |m| {
@@ -735,7 +752,8 @@ fn a_crowd_of_the_silent_does_not_keep_root_out() {
         m.write_config(&json!({"allow_uids": (2000..2060).collect::<Vec<u32>>()}));
         m.hang_up();
         m.run("chmod", &["0666", m.socket.to_str().unwrap()]);
-        let crowd: Vec<_> = (2000..2040).map(|uid| m.client_process(uid, None)).collect();
+        // D2: more than ten times as many as may be connected.
+        let crowd: Vec<_> = (0..333).map(|n| m.client_process(2000 + n % 50, None)).collect();
         let begun = Instant::now();
         let mut root = Client::ready(m);
         let health = root.ok("daemon.health", json!({}));
