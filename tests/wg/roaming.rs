@@ -216,8 +216,8 @@ fn a_network_change_shows_the_new_address_and_renews_the_session() {
     assert_eq!(s.delivered(A), [b"found you".to_vec()]);
 }
 
-// R59 R62 R101: the keepalive that shows the new address renews a session of age by itself; then there
-// is no second initiation 200 ms later.
+// R59 R62 R101: the keepalive that shows the new address renews a session of age by itself; then
+// there is no second initiation 200 ms later.
 #[test]
 fn a_network_change_on_an_old_session_initiates_once() {
     let mut s = Sim::settled();
