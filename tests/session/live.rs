@@ -2,6 +2,7 @@
 //! it is stopped at an awkward moment.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Output};
@@ -12,6 +13,7 @@ use hopbox::cli::selftest::files;
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
+use serde_json::Value;
 
 use super::shared;
 use super::world::*;
@@ -31,6 +33,30 @@ fn up_twice_at_once_is_one_session() {
     assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     assert_eq!(world.traces(), 0, "down returns when it is done");
     world.up();
+}
+
+#[test]
+fn status_watch_tells_each_change_until_its_reader_leaves() {
+    let _machine = shared();
+    let Some(world) = World::start("status_watch_tells_each_change") else { return };
+    world.up();
+    let mut child = world.spawn(&["status", "--watch", "--json"]);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut state = || {
+        let line = lines.next().expect("it goes on").unwrap();
+        let one: Value = serde_json::from_str(&line).expect("one object a line");
+        assert_eq!(one["schema"], "hopbox.status/1");
+        one["data"]["state"].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!((state(), state()), ("up".to_owned(), "up".to_owned()));
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    assert!((0..30).any(|_| state() == "down"), "it hears of the end");
+    drop(lines);
+    let end = Instant::now() + LIMIT;
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < end, "it ends with its reader");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 #[test]
