@@ -10,22 +10,23 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 const NANOS_PER_S: u64 = 1_000_000_000;
 
-/// Nanoseconds since boot, suspended time included. 0 if the clock cannot be read.
-pub fn boot_nanos() -> u64 {
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |t| {
+/// 0 if the clock cannot be read.
+fn nanos(clock: ClockId) -> u64 {
+    clock_gettime(clock).map_or(0, |t| {
         let secs = u64::try_from(t.tv_sec()).unwrap_or(0);
         let nanos = u64::try_from(t.tv_nsec()).unwrap_or(0);
         secs.saturating_mul(NANOS_PER_S).saturating_add(nanos)
     })
 }
 
+/// Nanoseconds since boot, suspended time included. 0 if the clock cannot be read.
+pub fn boot_nanos() -> u64 {
+    nanos(ClockId::CLOCK_BOOTTIME)
+}
+
 /// Nanoseconds of the clock that stops during suspend. What the boot clock gains on it was slept.
 pub fn awake_nanos() -> u64 {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |t| {
-        let secs = u64::try_from(t.tv_sec()).unwrap_or(0);
-        let nanos = u64::try_from(t.tv_nsec()).unwrap_or(0);
-        secs.saturating_mul(NANOS_PER_S).saturating_add(nanos)
-    })
+    nanos(ClockId::CLOCK_MONOTONIC)
 }
 
 /// Hour, minute and second of the user's time zone at a moment in seconds since the Unix epoch.
