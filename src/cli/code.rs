@@ -6,6 +6,7 @@ use std::process::{Command as Process, Stdio};
 use serde_json::json;
 
 use super::fail::{Code, Failure};
+use super::remote;
 use super::{Call, Command, Flag, Takes, choose};
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -190,10 +191,15 @@ fn write_block(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool
         call.out.warn("host_keys_not_pinned", &text);
     }
     let name = name_of(host);
+    // A name of the tunnel's does not match what the user wrote for the server's.
+    let identities = match &host.identity {
+        Some(identity) => vec![identity.clone()],
+        None => remote::target(paths, host)?.identities()?,
+    };
     let entry = Entry {
         name: &name,
         user: host.user.as_deref(),
-        identity: host.identity.as_deref(),
+        identities,
         port: host.ssh.as_ref().map_or(22, |ssh| ssh.listens),
         pinned: pinned.then_some((alias.as_str(), known_hosts.as_path())),
     };

@@ -25,7 +25,8 @@ pub struct Entry<'a> {
     /// Such as `mybox.hop`.
     pub name: &'a str,
     pub user: Option<&'a str>,
-    pub identity: Option<&'a str>,
+    /// Key files; none where ssh's own are meant.
+    pub identities: Vec<String>,
     pub port: u16,
     /// The name of its pinned keys and the file they are in; `None` where none were recorded.
     pub pinned: Option<(&'a str, &'a Path)>,
@@ -36,9 +37,11 @@ impl Entry<'_> {
         let mut options = vec![format!("HostName {}", self.name)];
         options.extend(self.user.map(|user| format!("User {user}")));
         options.push(format!("Port {}", self.port));
-        if let Some(identity) = self.identity {
+        for identity in &self.identities {
             options.push(format!("IdentityFile {}", quoted(identity)?));
         }
+        // It is this machine's own tunnel, whatever leads to other hosts.
+        options.push("ProxyJump none".to_owned());
         if let Some((alias, file)) = self.pinned {
             let file = file.to_str().ok_or_else(|| unwritable(&file.to_string_lossy()))?;
             options.push(format!("HostKeyAlias {alias}"));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::run::Target;
+use super::target::Target;
 
 /// What sort of trouble it is; chooses the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum Trouble {
     KeyChanged,
     /// The server knows neither key nor password.
     Denied,
+    /// The key has a passphrase, and nobody may be asked.
+    KeyLocked,
     Unreachable,
     Slow,
 }
@@ -35,26 +37,18 @@ impl SshError {
         SshError { trouble: Trouble::Program, what, why: error.to_string(), next }
     }
 
+    pub(super) fn locked(file: &str) -> SshError {
+        let what = format!("the key {file} has a passphrase");
+        let why = "it would be accepted, but nobody can be asked: this is no terminal, or \
+                   --no-input forbids it";
+        let next = format!("ssh-add {file}");
+        SshError { trouble: Trouble::KeyLocked, what, why: why.to_owned(), next }
+    }
+
     pub(super) fn slow(target: &Target, limit: Duration) -> SshError {
         let what = format!("{} does not answer", target.address);
         let why = format!("it took longer than {} s", limit.as_secs());
         SshError { trouble: Trouble::Slow, what, why, next: target.command() }
-    }
-}
-
-impl Target {
-    /// The same connection by hand.
-    pub fn command(&self) -> String {
-        let mut words = vec!["ssh".to_owned()];
-        if let Some(identity) = &self.identity {
-            words.push(format!("-i {}", identity.display()));
-        }
-        if let Some(port) = self.port {
-            words.push(format!("-p {port}"));
-        }
-        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        words.push(format!("{user}{}", self.address));
-        words.join(" ")
     }
 }
 
@@ -81,7 +75,11 @@ pub fn classify(target: &Target, said: &str) -> SshError {
             let why = "nobody confirmed that it is the right one: connect once by hand";
             (why.to_owned(), target.command())
         }
-        _ => (last_line(said), format!("{} -v", target.command())),
+        // A jump host that closes its end has the last word, and is not to blame for what was said.
+        _ => {
+            let denied = said.lines().rfind(|line| line.contains("Permission denied"));
+            (last_line(denied.unwrap_or(said)), format!("{} -v", target.command()))
+        }
     };
     SshError { trouble, what, why, next }
 }

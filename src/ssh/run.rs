@@ -15,93 +15,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::fail::{SshError, Trouble, classify};
+pub use super::target::Target;
+use super::target::ask_nothing;
 use crate::sys::proc;
 
 /// Most that is kept of what a command prints; the rest is read and dropped.
 pub const OUTPUT_BYTES: usize = 1024 * 1024;
 /// Most that is kept of what ssh says of the connection.
 const WORDS_BYTES: usize = 16 * 1024;
-const CONNECT_S: u32 = 15;
+pub(super) const CONNECT_S: u32 = 15;
 /// How long a connection may take to stand: somebody may have to be asked, or nobody can be.
 const ASKING_LIMIT: Duration = Duration::from_secs(600);
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const PIECE: usize = 64 * 1024;
-
-/// Where to connect and as whom. What is `None` is left to the user's configuration.
-#[derive(Clone, Debug, Default)]
-pub struct Target {
-    pub address: String,
-    pub user: Option<String>,
-    pub identity: Option<PathBuf>,
-    pub port: Option<u16>,
-    /// Alias and file of the host's pinned keys: no other key is accepted then.
-    pub pinned: Option<(String, PathBuf)>,
-}
-
-impl Target {
-    fn arguments(&self, command: &mut Command) {
-        if let Some(user) = &self.user {
-            command.args(["-l", user]);
-        }
-        if let Some(identity) = &self.identity {
-            command.arg("-i").arg(identity).args(["-o", "IdentitiesOnly=yes"]);
-        }
-        if let Some(port) = self.port {
-            command.args(["-p", &port.to_string()]);
-        }
-        if let Some((alias, file)) = &self.pinned {
-            let file = file.display().to_string().replace('%', "%%");
-            command.args(["-o", &format!("HostKeyAlias={alias}")]);
-            command.args(["-o", &format!("UserKnownHostsFile=\"{file}\"")]);
-            command.args(["-o", "GlobalKnownHostsFile=/dev/null"]);
-            command.args(["-o", "StrictHostKeyChecking=yes"]);
-        }
-        // What a user's configuration may add for people at a terminal.
-        for option in [
-            "ClearAllForwardings=yes",
-            "ForwardAgent=no",
-            "ForwardX11=no",
-            "RemoteCommand=none",
-            "PermitLocalCommand=no",
-            "EscapeChar=none",
-        ] {
-            command.args(["-o", option]);
-        }
-    }
-
-    /// The host that ssh would connect to: an alias of the user's configuration is looked up.
-    pub fn hostname(&self) -> Result<String, SshError> {
-        let mut command = Command::new("ssh");
-        self.arguments(&mut command);
-        let out = command.arg("-G").arg("--").arg(&self.address).stdin(Stdio::null()).output();
-        let out = out.map_err(|error| SshError::program(&error))?;
-        let text = String::from_utf8_lossy(&out.stdout);
-        let found = text.lines().find_map(|line| line.strip_prefix("hostname "));
-        found
-            .map(str::to_owned)
-            .ok_or_else(|| classify(self, &String::from_utf8_lossy(&out.stderr)))
-    }
-
-    /// Connects without logging in, to learn whether the server's key is a pinned one.
-    pub fn key_is_pinned(&self) -> Result<bool, SshError> {
-        let mut command = Command::new("ssh");
-        self.arguments(&mut command);
-        command.args(["-o", "BatchMode=yes", "-o", "PreferredAuthentications=none", "-o"]);
-        command.arg(format!("ConnectTimeout={CONNECT_S}")).args(["-o", "ControlPath=none", "--"]);
-        let out = command.arg(&self.address).arg("true").stdin(Stdio::null()).output();
-        let said = out.map_err(|error| SshError::program(&error))?;
-        let said = String::from_utf8_lossy(&said.stderr).into_owned();
-        match classify(self, &said).trouble {
-            Trouble::Denied => Ok(true),
-            Trouble::KeyUnknown | Trouble::KeyChanged => Ok(false),
-            // A server without any login, or one that let us in with none.
-            _ if said.trim().is_empty() => Ok(true),
-            _ => Err(classify(self, &said)),
-        }
-    }
-}
 
 /// An open connection. Ends with the value, at the latest with the thread that opened it.
 pub struct Connection {
@@ -152,7 +80,7 @@ impl Connection {
         command.args(["-o", &format!("ConnectTimeout={CONNECT_S}")]);
         command.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
         if !ask {
-            command.args(["-o", "BatchMode=yes"]);
+            ask_nothing(&mut command);
         }
         command.arg("--").arg(&target.address);
         command.stdin(if ask { Stdio::inherit() } else { Stdio::null() });
@@ -163,8 +91,31 @@ impl Connection {
         let words = Words::listen(&mut master, ask);
         let mut connection =
             Connection { target: target.clone(), socket: socket.to_owned(), master, words };
-        connection.wait_until_open(if ask { ASKING_LIMIT } else { SILENT_LIMIT })?;
-        Ok(connection)
+        match connection.wait_until_open(if ask { ASKING_LIMIT } else { SILENT_LIMIT }) {
+            Err(error) if error.trouble == Trouble::Denied && !ask => {
+                let locked = target.locked_key();
+                Err(locked.map_or(error, |file| SshError::locked(&file)))
+            }
+            opened => opened.map(|()| connection),
+        }
+    }
+
+    /// Whether the key that the server's sshd shows is one of those pinned by this alias. Asked
+    /// through this connection, so that no jump host asks for anything again; where its sshd does
+    /// not allow that, straight.
+    pub fn key_is_pinned(&self, alias: &str, file: &Path, port: u16) -> Result<bool, SshError> {
+        let pinned = Some((alias.to_owned(), file.to_owned()));
+        let target = Target { pinned, ..self.target.clone() };
+        let socket = self.socket.display().to_string().replace('\'', r"'\\''").replace('%', "%%");
+        let proxy = format!(
+            "ssh -q -S '{socket}' -o ControlMaster=no -o ProxyCommand=false -o ProxyJump=none \
+             -W 127.0.0.1:{port} -- {}",
+            self.target.address
+        );
+        match target.key_is_pinned(Some(&proxy)) {
+            Ok(true) => Ok(true),
+            _ => target.key_is_pinned(None),
+        }
     }
 
     fn wait_until_open(&mut self, limit: Duration) -> Result<(), SshError> {

@@ -282,9 +282,8 @@ impl Setup<'_> {
         if survey.keys.is_empty() || !keys::pin(&file, &alias, &survey.keys)? {
             return Ok("");
         }
-        let pinned = Some((alias.clone(), file.clone()));
         // Not a matter of trust: an sshd may use other keys than those in /etc/ssh.
-        if (Target { pinned, ..self.target.clone() }).key_is_pinned()? {
+        if self.connection.key_is_pinned(&alias, &file, survey.sshd_port())? {
             return Ok(", host keys recorded");
         }
         keys::forget(&file, &alias)?;

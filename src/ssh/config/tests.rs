@@ -26,7 +26,7 @@ impl Drop for Home {
 }
 
 fn entry(name: &str) -> Entry<'_> {
-    Entry { name, user: Some("gandalf"), identity: None, port: 22, pinned: None }
+    Entry { name, user: Some("gandalf"), identities: Vec::new(), port: 22, pinned: None }
 }
 
 fn mode(path: &Path) -> u32 {

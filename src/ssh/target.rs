@@ -1,0 +1,169 @@
+//! Where ssh(1) is to connect, as whom and with which key; and what the user's own configuration
+//! says to that.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use super::fail::{SshError, Trouble, classify};
+use super::run::CONNECT_S;
+
+/// Where to connect and as whom. What is `None` is left to the user's configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    pub address: String,
+    pub user: Option<String>,
+    pub identity: Option<PathBuf>,
+    pub port: Option<u16>,
+    /// Alias and file of the host's pinned keys: no other key is accepted then.
+    pub pinned: Option<(String, PathBuf)>,
+}
+
+impl Target {
+    pub(super) fn arguments(&self, command: &mut Command) {
+        if let Some(user) = &self.user {
+            command.args(["-l", user]);
+        }
+        if let Some(identity) = &self.identity {
+            command.arg("-i").arg(identity).args(["-o", "IdentitiesOnly=yes"]);
+        }
+        if let Some(port) = self.port {
+            command.args(["-p", &port.to_string()]);
+        }
+        if let Some((alias, file)) = &self.pinned {
+            let file = file.display().to_string().replace('%', "%%");
+            command.args(["-o", &format!("HostKeyAlias={alias}")]);
+            command.args(["-o", &format!("UserKnownHostsFile=\"{file}\"")]);
+            command.args(["-o", "GlobalKnownHostsFile=/dev/null"]);
+            command.args(["-o", "StrictHostKeyChecking=yes"]);
+        }
+        // What a user's configuration may add for people at a terminal.
+        for option in [
+            "ClearAllForwardings=yes",
+            "ForwardAgent=no",
+            "ForwardX11=no",
+            "RemoteCommand=none",
+            "PermitLocalCommand=no",
+            "EscapeChar=none",
+        ] {
+            command.args(["-o", option]);
+        }
+    }
+
+    /// The host that ssh would connect to: an alias of the user's configuration is looked up.
+    pub fn hostname(&self) -> Result<String, SshError> {
+        let (said, complaint) = self.looked_up(&[])?;
+        let found = said.lines().find_map(|line| line.strip_prefix("hostname "));
+        found.map(str::to_owned).ok_or_else(|| classify(self, &complaint))
+    }
+
+    /// The keys that the user's configuration names for this host, as they stand there; none when
+    /// it leaves ssh to its own. Those with tokens mean something else for another name.
+    pub fn identities(&self) -> Result<Vec<String>, SshError> {
+        let keys = |said: String| -> Vec<String> {
+            let keys = said.lines().filter_map(|line| line.strip_prefix("identityfile "));
+            keys.filter(|key| !key.contains('%') && *key != "none").map(str::to_owned).collect()
+        };
+        let configured = keys(self.looked_up(&[])?.0);
+        let usual = keys(self.looked_up(&["-F", "none"])?.0);
+        Ok(if configured == usual { Vec::new() } else { configured })
+    }
+
+    /// What ssh makes of its configuration for this host, and what it complains of.
+    fn looked_up(&self, more: &[&str]) -> Result<(String, String), SshError> {
+        let mut command = Command::new("ssh");
+        self.arguments(&mut command);
+        command.args(more).args(["-G", "--"]).arg(&self.address).stdin(Stdio::null());
+        let out = command.output().map_err(|error| SshError::program(&error))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok((text(&out.stdout), text(&out.stderr)))
+    }
+
+    /// Connects without logging in, to learn whether the server's key is a pinned one. `proxy` is
+    /// a ProxyCommand that leads there.
+    pub(super) fn key_is_pinned(&self, proxy: Option<&str>) -> Result<bool, SshError> {
+        let mut command = self.silent();
+        command.args(["-o", "PreferredAuthentications=none"]);
+        if let Some(proxy) = proxy {
+            command.arg("-o").arg(format!("ProxyCommand={proxy}"));
+        }
+        let said = self.complaint(&mut command)?;
+        match classify(self, &said).trouble {
+            Trouble::Denied => Ok(true),
+            Trouble::KeyUnknown | Trouble::KeyChanged => Ok(false),
+            // A server without any login, or one that let us in with none.
+            _ if said.trim().is_empty() => Ok(true),
+            _ => Err(classify(self, &said)),
+        }
+    }
+
+    /// After a login without questions was denied: the key that the server would have accepted.
+    pub(super) fn locked_key(&self) -> Option<String> {
+        accepted(&self.complaint(self.silent().arg("-v")).ok()?).map(str::to_owned)
+    }
+
+    /// A connection of its own that asks nothing.
+    fn silent(&self) -> Command {
+        let mut command = Command::new("ssh");
+        self.arguments(&mut command);
+        ask_nothing(&mut command);
+        command.args(["-o", "ControlPath=none", "-o", &format!("ConnectTimeout={CONNECT_S}")]);
+        command
+    }
+
+    /// What is said on standard error of a command that does nothing there.
+    fn complaint(&self, command: &mut Command) -> Result<String, SshError> {
+        command.args(["--", &self.address, "true"]).stdin(Stdio::null()).stdout(Stdio::null());
+        let out = command.output().map_err(|error| SshError::program(&error))?;
+        Ok(String::from_utf8_lossy(&out.stderr).into_owned())
+    }
+
+    /// The same connection by hand.
+    pub fn command(&self) -> String {
+        let mut words = vec!["ssh".to_owned()];
+        if let Some(identity) = &self.identity {
+            words.push(format!("-i {}", identity.display()));
+        }
+        if let Some(port) = self.port {
+            words.push(format!("-p {port}"));
+        }
+        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        words.push(format!("{user}{}", self.address));
+        words.join(" ")
+    }
+}
+
+/// Lets ssh end where it would ask. The ssh that leads to a jump host gets the environment, but
+/// not the options.
+pub(super) fn ask_nothing(command: &mut Command) {
+    command.args(["-o", "BatchMode=yes"]);
+    command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
+}
+
+/// The file of the key that was accepted last in what `ssh -v` says, and did not log in: on the
+/// way there the jump host's key may have.
+fn accepted(said: &str) -> Option<&str> {
+    let since = ["Authenticated to ", "Authentication succeeded"];
+    let since = since.iter().filter_map(|text| said.rfind(text)).max().unwrap_or(0);
+    let (_, key) = said.get(since..)?.rsplit_once("Server accepts key: ")?;
+    let (file, rest) = key.lines().next()?.rsplit_once(" SHA256:")?;
+    // An agent's key needs no passphrase; its agent said no.
+    (!rest.ends_with(" agent")).then(|| file.rsplit_once(' ').map(|(file, _)| file))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::accepted;
+
+    #[test]
+    fn the_key_that_was_accepted_and_did_not_log_in_is_found() {
+        let key = |file: &str, more: &str| {
+            format!("debug1: Server accepts key: {file} ED25519 SHA256:abc/+{more}\r\nx\r\n")
+        };
+        let jump = key("/k/gate", "") + "Authenticated to gate ([203.0.113.2]:22).\r\n";
+        assert_eq!(accepted(&key("/home/me/my key", " explicit")), Some("/home/me/my key"));
+        assert_eq!(accepted(&key("/k/a", " agent")), None);
+        assert_eq!(accepted(&jump), None);
+        assert_eq!(accepted(&(jump + &key("/k/b", ""))), Some("/k/b"));
+        assert_eq!(accepted("Permission denied (publickey).\r\n"), None);
+    }
+}

@@ -1,0 +1,114 @@
+//! The ways to a server that are the user's affair: a jump host of the ssh configuration.
+
+use super::lab;
+use super::machine::{Machine, PASSWORD};
+use super::site::{Site, admit, equip};
+
+/// All that the user's ssh knows goes over a jump host; the keys are no default ones.
+const CONFIG: &str = "Host myvps
+  HostName 198.51.100.2
+  User dev
+  IdentityFile ~/.ssh/work
+
+Host gate
+  HostName 203.0.113.2
+  User guest
+  IdentityFile ~/.ssh/gate
+  ProxyJump none
+
+Host *
+  ProxyJump gate
+";
+const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
+
+/// TCP to the server's sshd passes only from the jump host; UDP comes straight.
+fn behind_a_jump_host() -> (Site, Machine) {
+    let [laptop, vps, jump] = Machine::boot(["laptop", "vps", "jump"]);
+    laptop.cable("198.51.100.1/24", &vps, "198.51.100.2/24");
+    laptop.cable("203.0.113.1/24", &jump, "203.0.113.2/24");
+    jump.cable("192.168.77.1/24", &vps, "192.168.77.2/24");
+    jump.ok("ip route add 198.51.100.2 via 192.168.77.2");
+    vps.ok("nft add table ip f && \
+        nft add chain ip f c '{ type filter hook input priority 0; }' && \
+        nft add rule ip f c ip saddr 198.51.100.1 tcp dport 22 drop");
+    equip(&laptop);
+    admit(&laptop);
+    std::fs::write(laptop.path("/home/dev/.ssh/config"), CONFIG).unwrap();
+    laptop.ok_as("dev", "cd .ssh && cp id_ed25519 gate && mv id_ed25519 work");
+    (Site { laptop, vps }, jump)
+}
+
+#[test]
+fn a_jump_host_of_the_users_configuration_leads_to_the_server() {
+    lab::inside("ways::a_jump_host_of_the_users_configuration_leads_to_the_server", || {
+        let (site, jump) = behind_a_jump_host();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        let straight = "ssh -J none -i .ssh/work -o StrictHostKeyChecking=accept-new -o BatchMode=yes \
+             -o ConnectTimeout=2 198.51.100.2 true";
+        let straight = laptop.sh_as("dev", straight);
+        assert!(straight.code == 255 && straight.err.contains("timed out"), "{straight}");
+
+        // Nobody has seen either machine: ssh asks for both keys, at the terminal.
+        let asked = ("continue connecting", "yes");
+        let set = laptop.dialogue("dev", "hop setup mybox -a myvps", &[asked, asked]);
+        assert!(set.code == 0 && set.out.contains("host keys recorded"), "{set}");
+        assert_eq!(set.out.matches("continue connecting").count(), 2, "{set}");
+        let known = laptop.ok("cat /home/dev/.config/hopbox/known_hosts");
+        let key = vps.ok("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
+        assert_eq!(known, format!("hopbox-mybox {key}"), "the server's key, not the jump host's");
+        let host = laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
+        assert!(host.contains("198.51.100.2:51820") && host.contains("\"myvps\""), "{host}");
+
+        site.hop_ok("up");
+        assert!(laptop.ok("curl -s http://mybox.hop:4200/health").contains("\"ok\""));
+        std::fs::write(laptop.path("/usr/local/bin/code"), "#!/bin/sh\n").unwrap();
+        laptop.ok("chmod 755 /usr/local/bin/code");
+        site.hop_ok("code");
+        let name =
+            laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop 'hostname; echo $SSH_CLIENT'");
+        assert!(name.starts_with("vps\n10.10.0.1 "), "through the tunnel: {name}");
+
+        while_it_is_down(&site);
+        the_jump_hosts_key_has_a_passphrase(&site);
+        jump.ok("systemctl stop sshd-here");
+        let closed = site.hop("--no-input rotate");
+        assert!(closed.code == 6 && closed.err.contains("cannot reach myvps"), "{closed}");
+        site.hop_ok("up");
+        site.hop_ok("rotate");
+        site.hop_ok("down");
+    });
+}
+
+/// What goes over SSH then, and so over the jump host.
+fn while_it_is_down(site: &Site) {
+    let (laptop, vps) = (&site.laptop, &site.vps);
+    site.hop_ok("down");
+    let rotated = site.hop_ok("--json rotate");
+    assert!(rotated.contains("\"through\":\"SSH\""), "{rotated}");
+    site.hop_ok("up");
+    site.hop_ok("status");
+    site.hop_ok("down");
+    // Not the program that was sent: an upgrade has something to do.
+    vps.ok(&format!("cp {AGENT} /root/other && echo >>/root/other && /root/other install"));
+    let upgraded = site.hop_ok("--json upgrade");
+    assert!(upgraded.contains("\"changed\":true"), "{upgraded}");
+    let sum = |machine: &Machine, file: &str| machine.ok(&format!("b2sum <{file}"));
+    assert_eq!(sum(vps, AGENT), sum(laptop, "/usr/local/libexec/hopbox/hop-agent"));
+    let peers = site.hop_ok("host peers");
+    assert!(peers.contains("10.10.0.1"), "{peers}");
+}
+
+/// It is asked for once, and not at all where nobody is to be asked.
+fn the_jump_hosts_key_has_a_passphrase(site: &Site) {
+    let laptop = &site.laptop;
+    laptop.ok_as("dev", "ssh-keygen -q -p -N correct-horse -f .ssh/gate");
+    let silent = laptop.dialogue("dev", "hop --no-input rotate", &[]);
+    assert!(silent.code == 13 && !silent.out.contains("passphrase for key"), "{silent}");
+    assert!(silent.out.contains("fix: ssh-add /home/dev/.ssh/gate"), "{silent}");
+    laptop.ok_as("dev", "rm .config/hopbox/known_hosts");
+    let answers = [("passphrase for key", PASSWORD)];
+    let set = laptop.dialogue("dev", "hop setup mybox", &answers);
+    assert!(set.code == 0 && set.out.contains("host keys recorded"), "{set}");
+    assert_eq!(set.out.matches("passphrase for key").count(), 1, "{set}");
+    laptop.ok_as("dev", "ssh-keygen -q -p -P correct-horse -N '' -f .ssh/gate");
+}
