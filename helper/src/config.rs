@@ -13,6 +13,8 @@ use std::path::Path;
 
 const SIZE_MAX: u64 = 65_536;
 const GROUP: &str = "hopbox";
+/// What `--install` writes where there is no file: it allows what no file allows.
+pub const DEFAULT: &str = "{}\n";
 
 #[derive(Clone, Debug, Default)]
 pub struct Config {

@@ -4,8 +4,9 @@
 //! root can replace it. Tells every file it touches; `--dry-run` tells and touches nothing. Runs
 //! no program. Must not know: requests, the sandbox.
 
+use crate::config::{self, Config};
 use crate::place::{Hand, Outcome, check_parents, say, take_back};
-use crate::{AUDIT_DIR, RUN_DIR, STATE_DIR, socket, sys, systemd};
+use crate::{AUDIT_DIR, CONFIG, RUN_DIR, STATE_DIR, socket, sys, systemd};
 use hop_helper::proto;
 use serde_json::json;
 use std::fs::{self, File, OpenOptions};
@@ -58,9 +59,13 @@ pub fn install(dry: bool) -> Outcome<()> {
     // All of it is checked before any of it is written.
     let paths = files.iter().map(|file| file.0).chain([PROGRAM, CONFIG_DIR, WANTED]);
     paths.map(Path::new).try_for_each(check_parents)?;
+    Config::load(Path::new(CONFIG), None).map_err(|why| format!("{why}; nothing was installed"))?;
     hand.program(image, packaged.is_some())?;
     hand.group(invited().as_deref())?;
-    hand.dir(Path::new(CONFIG_DIR))?;
+    // Before an agent's user may add files beside it: one that is there is root's to change.
+    if !Path::new(CONFIG).exists() {
+        hand.file(Path::new(CONFIG), 0o644, &mut config::DEFAULT.as_bytes())?;
+    }
     let has_adm = groups.lines().any(|line| line.starts_with("adm:"));
     for (path, mode, text) in files {
         let text = match has_adm {
@@ -155,6 +160,9 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     }
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR] {
         hand.remove_own(Path::new(dir))?;
+    }
+    if fs::read_to_string(CONFIG).is_ok_and(|text| text == config::DEFAULT) {
+        hand.remove(Path::new(CONFIG))?;
     }
     for dir in [CONFIG_DIR, "/run/hopbox", "/usr/libexec/hopbox"] {
         hand.remove_dir(Path::new(dir));

@@ -94,7 +94,7 @@ fn allowed() -> Outcome<Option<String>> {
     };
     let old = match fs::read_to_string(CONFIG) {
         Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => "{}".to_string(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => config::DEFAULT.to_string(),
         Err(e) => return Err(format!("{CONFIG}: {e}")),
     };
     config::with_user(&old, uid).map(Some).map_err(|why| format!("{CONFIG}: {why}"))

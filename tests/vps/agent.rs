@@ -78,6 +78,14 @@ fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
         assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/agent.key").trim(), "dev 600");
         assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/agent.json").trim(), "dev 600");
         assert_eq!(vps.ok("stat -c '%U %G %a' /etc/hopbox").trim(), "root dev 1771");
+        for act in ["echo x >", "rm -f", "f() { mv $1 $1.old; }; f"] {
+            assert_ne!(
+                vps.sh_as("dev", &format!("{act} /etc/hopbox/helper.json")).code,
+                0,
+                "{act}"
+            );
+        }
+        assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/helper.json").trim(), "root 644");
         let pid = vps.ok("systemctl show -P MainPID hop-agent").trim().to_owned();
         assert_eq!(vps.ok(&format!("stat -c %U /proc/{pid}")).trim(), "dev");
         assert!(vps.ok("ip -4 -o address show wg0").contains("10.10.0.2/24"));

@@ -4,7 +4,7 @@ use super::machine::{Machine, in_namespace};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper";
 const GROUPS: &str = "root:x:0:\nusers:x:100:gandalf";
@@ -25,6 +25,12 @@ fn helper(args: &[&str]) -> (bool, String) {
         command.args(args).env("SUDO_UID", "1000").env("SUDO_USER", "evil:x").output().unwrap();
     let said = [out.stdout, out.stderr].concat();
     (out.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// What was installed, as its last line says that it is started.
+fn serve() -> Child {
+    let kept = ["--state", "/var/lib/hopbox", "--audit", "/var/log/hopbox/audit.log"];
+    Command::new(PROGRAM).arg("--listen").args(kept).spawn().unwrap()
 }
 
 fn all() -> BTreeSet<String> {
@@ -66,16 +72,7 @@ fn what_is_installed_is_told_and_goes_again() {
         assert_eq!(groups, format!("{GROUPS}\nhopbox:x:999:gandalf\n"));
         assert!(!helper(&["--install"]).1.contains("write"), "there is nothing left to write");
         // What was installed serves, in the place where it is.
-        let mut served = Command::new(PROGRAM)
-            .args([
-                "--listen",
-                "--state",
-                "/var/lib/hopbox",
-                "--audit",
-                "/var/log/hopbox/audit.log",
-            ])
-            .spawn()
-            .unwrap();
+        let mut served = serve();
         super::until("it serves", || m.socket.exists());
         let mut client = super::Client::ready(m);
         client.ok("hosts.add", serde_json::json!({"name": "a.hop", "ip": "10.10.0.2"}));
@@ -88,6 +85,57 @@ fn what_is_installed_is_told_and_goes_again() {
         assert_eq!(std::fs::read_to_string("/etc/group").unwrap(), format!("{GROUPS}\n"));
         assert_eq!(std::fs::read_to_string("/etc/hosts").unwrap(), "127.0.0.1 localhost\n");
         assert_eq!(helper(&["--uninstall"]), (true, String::new()));
+    });
+}
+
+/// On a server /etc/hopbox is root's and sticky, of the group of the agent's user.
+#[test]
+fn an_agents_user_can_neither_stop_nor_lock_nor_widen_the_helper() {
+    in_namespace("install::an_agents_user_can_neither_stop_nor_lock_nor_widen_the_helper", |m| {
+        prepare(m);
+        let config = "/etc/hopbox/helper.json";
+        assert!(helper(&["--install"]).0);
+        m.run("chown", &["0:1000", "/etc/hopbox"]);
+        m.run("chmod", &["1771", "/etc/hopbox"]);
+        m.run_as(
+            1000,
+            "cd /etc/hopbox && echo mine >agent.json && echo wide >new && touch lockdown",
+        );
+        for trap in [
+            "echo wide >",
+            "echo wide >>",
+            "truncate -s 0",
+            "chmod 0666",
+            "rm -f",
+            "ln -sf /etc/hopbox/new",
+            "mv -fT /etc/hopbox/new",
+            "f() { mv \"$1\" \"$1.old\"; }; f",
+        ] {
+            assert!(!m.tried_as(1000, &format!("{trap} {config}")), "{trap}");
+        }
+        assert_eq!(std::fs::read_to_string(config).unwrap(), "{}\n");
+        let mut served = serve();
+        super::until("it serves", || m.socket.exists());
+        let mut client = super::Client::ready(m);
+        let name = serde_json::json!({"name": "a.hop", "ip": "10.10.0.2"});
+        client.ok("hosts.add", name.clone());
+        m.run("chown", &["0:0", "/etc/hopbox/lockdown"]);
+        assert_eq!(client.code("hosts.add", name), "lockdown_active", "root's word counts");
+        served.kill().unwrap();
+        served.wait().unwrap();
+        // Where root has taken the file away and that user was faster than --install.
+        std::fs::remove_file(config).unwrap();
+        m.run_as(1000, &format!("echo '{{}}' >{config}"));
+        let (good, told) = helper(&["--install"]);
+        assert!(!good && told.contains(config) && told.contains("nothing was installed"), "{told}");
+        std::fs::remove_file(config).unwrap();
+        assert!(helper(&["--install"]).0 && helper(&["--uninstall"]).0);
+        assert!(!Path::new(config).exists() && Path::new("/etc/hopbox/agent.json").exists());
+        // What root has written is root's.
+        assert!(helper(&["--install"]).0);
+        std::fs::write(config, "{\"allow_uids\":[1000]}\n").unwrap();
+        assert!(helper(&["--install"]).0 && helper(&["--uninstall"]).0);
+        assert_eq!(std::fs::read_to_string(config).unwrap(), "{\"allow_uids\":[1000]}\n");
     });
 }
 

@@ -250,6 +250,16 @@ impl Machine {
         assert!(out.status.success(), "{program} {args:?}: {stderr}");
     }
 
+    pub fn run_as(&self, uid: u32, script: &str) {
+        assert!(self.tried_as(uid, script), "{script}");
+    }
+
+    /// Whether a user could do it.
+    pub fn tried_as(&self, uid: u32, script: &str) -> bool {
+        let out = self.as_user(uid, None).args(["sh", "-c", script]).output().unwrap();
+        out.status.success()
+    }
+
     fn as_user(&self, uid: u32, group: Option<u32>) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--reuid", &uid.to_string(), "--regid", &uid.to_string()]);
