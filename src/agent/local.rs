@@ -2,6 +2,7 @@
 //! rotation. Asks the running agent; where none runs, the same change is made in its files.
 
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -148,6 +149,25 @@ pub fn remove(file: &Path, which: &str) -> Result<Value, Failure> {
             json!({"name": gone.name, "public_key": key.as_str(), "address": gone.address.to_string()}),
         )
     })
+}
+
+/// The agent is removed; for the sake of one `laptop` only where it is the last one. A damaged
+/// configuration may be that of others, so it is an error then.
+pub fn uninstall(file: &Path, purge: bool, laptop: Option<Ipv4Addr>) -> Result<Value, Failure> {
+    need_root()?;
+    let Some(laptop) = laptop.filter(|_| file.exists()) else {
+        return place::uninstall(file, purge);
+    };
+    let peers = config::load(file)?.peers;
+    let own = |peer: &&config::Peer| peer.address == laptop && peer.replaces.is_none();
+    if peers.iter().all(|peer| peer.address == laptop) {
+        return place::uninstall(file, purge);
+    }
+    let entry = match peers.iter().find(own) {
+        Some(own) => remove(file, keys::encode(&own.public_key).as_str())?,
+        None => Value::Null,
+    };
+    Ok(json!({"version": 1, "removed": [], "laptop": entry}))
 }
 
 /// `{"version":1,"old":KEY,"public_key":KEY}` on standard input: public keys of the laptop.

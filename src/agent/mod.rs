@@ -23,6 +23,7 @@ pub mod store;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
@@ -48,7 +49,9 @@ usage: hop-agent <command>
   peers list                the laptops
   peers remove <NAME|KEY>   lock a laptop out
   rotate                    new keys for a laptop; request on standard input
-  uninstall [--purge]       as root: stop and remove it; --purge: its keys and state, too
+  uninstall [--purge] [--laptop IP]
+                            as root: stop and remove it; --purge: its keys and state, too;
+                            --laptop: where there are others, only that laptop's entry
   version                   show the version
 
 All but serve, version and status without --json answer with one JSON object on standard output.
@@ -130,7 +133,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
         "peers list" => local::peers(&asked.config),
         "peers remove" => local::remove(&asked.config, &asked.operand),
         "rotate" => local::rotate(&asked.config),
-        _ => place::uninstall(&asked.config, asked.purge),
+        _ => local::uninstall(&asked.config, asked.purge, asked.laptop),
     };
     match answered {
         Ok(answer) => print(&format!("{answer}\n")),
@@ -148,6 +151,7 @@ struct Asked {
     json: bool,
     restart: bool,
     purge: bool,
+    laptop: Option<Ipv4Addr>,
 }
 
 const VERBS: [&str; 13] = [
@@ -173,7 +177,8 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     let mut words: Vec<String> = Vec::new();
     let (config, operand) = (PathBuf::from(CONFIG_FILE), String::new());
     let verb = "help".to_owned();
-    let mut asked = Asked { verb, config, operand, json: false, restart: false, purge: false };
+    let (json, restart, purge, laptop) = (false, false, false, None);
+    let mut asked = Asked { verb, config, operand, json, restart, purge, laptop };
     let mut flags: Vec<(&str, &[&str])> = Vec::new();
     while let Some(arg) = parser.next().map_err(|error| bad(error.to_string()))? {
         match arg {
@@ -202,6 +207,12 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
             Arg::Long("purge") => {
                 asked.purge = true;
                 flags.push(("--purge", &["uninstall"]));
+            }
+            Arg::Long("laptop") => {
+                let value = parser.value().map_err(|error| bad(error.to_string()))?;
+                let address = value.to_str().and_then(|text| text.parse().ok());
+                asked.laptop = Some(address.ok_or_else(|| bad("--laptop is no address".into()))?);
+                flags.push(("--laptop", &["uninstall"]));
             }
             Arg::Value(word) if words.len() < 3 => words.push(word.to_string_lossy().into_owned()),
             other => return Err(bad(other.unexpected().to_string())),

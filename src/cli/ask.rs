@@ -46,18 +46,28 @@ impl Call {
         Err(Failure::new(Code::Declined, what, why, self.again(&flag)))
     }
 
+    /// Whether somebody can be asked; then other programs may ask at the terminal, too.
+    pub fn may_ask(&self) -> bool {
+        self.nobody().is_none()
+    }
+
+    /// Why nobody can be asked.
+    fn nobody(&self) -> Option<&'static str> {
+        if self.args.has("no-input") {
+            Some("--no-input forbids asking")
+        } else if !io::stdin().is_terminal() {
+            Some("standard input is no terminal")
+        } else if !io::stderr().is_terminal() {
+            Some("standard error is no terminal")
+        } else {
+            None
+        }
+    }
+
     /// One line of the user's, without the newline; the prompt is shown as it is. `flag` is what
     /// answers the same on the command line.
     pub fn line(&mut self, prompt: &str, question: &str, flag: &str) -> Result<String, Failure> {
-        let why = if self.args.has("no-input") {
-            "--no-input forbids asking"
-        } else if !io::stdin().is_terminal() {
-            "standard input is no terminal"
-        } else if !io::stderr().is_terminal() {
-            "standard error is no terminal"
-        } else {
-            return self.read_line(prompt, flag);
-        };
+        let Some(why) = self.nobody() else { return self.read_line(prompt, flag) };
         let what = format!("an answer is needed: {question}");
         Err(Failure::new(Code::Input, what, why, self.again(flag)))
     }
@@ -79,8 +89,8 @@ impl Call {
     }
 
     /// This command line once more, with `flag`.
-    fn again(&self, flag: &str) -> String {
+    pub fn again(&self, flag: &str) -> String {
         let words = self.args.operands.iter().fold(String::new(), |all, word| all + " " + word);
-        format!("hop {}{words} {flag}", self.name)
+        format!("hop {}{words} {flag}", self.name).trim_end().to_owned()
     }
 }

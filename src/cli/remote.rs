@@ -1,9 +1,14 @@
-//! The agent's program on a host, over SSH: for what must work while the tunnel does not.
+//! A host over SSH: for what must work while the tunnel does not, and for what needs root there.
+//!
+//! A command of root's is a script that is put into the login's private directory and run with
+//! sudo. Where sudo asks for a password it does so at the user's terminal, once for each script;
+//! what the script reads and says goes through files beside it then, not through the terminal.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::Call;
 use super::fail::{Code, Failure};
@@ -18,12 +23,37 @@ pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 pub const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
 /// Longest an ordinary command there may take.
 pub const LIMIT: Duration = Duration::from_secs(60);
+/// Longest a command of root's may take, with time for a password to be typed.
+pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
 
-/// A connection, and how a command becomes root's on it.
+/// Whoever can read this file may ask the agent: its own user, and root.
+const AGENT_FILE: &str = "/etc/hopbox/agent.json";
+/// The login's name, and how a command becomes root's. Other words of a login come before.
+const WHO: &str = "sh -c 'id -un; if [ \"$(id -u)\" = 0 ]; then echo root; \
+                   elif ! command -v sudo >/dev/null; then echo none; \
+                   elif sudo -n true 2>/dev/null; then echo free; else echo asks; fi'";
+/// Begins every script: it is known to run, and where its files are.
+const BEGIN: &str = "cd \"$(dirname \"$0\")\" || exit 1\n: >root.begun\n";
+
+/// How a command becomes root's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    /// The login is root.
+    Root,
+    /// sudo asks nothing.
+    Free,
+    /// sudo asks for a password.
+    Asks,
+    None,
+}
+
+/// A connection to a host.
 pub struct Remote {
     pub connection: Connection,
     host: String,
-    sudo: &'static str,
+    by_hand: String,
+    /// The login and its right, once they were asked for.
+    login: Option<(String, Right)>,
 }
 
 /// Where SSH finds a host, with the keys that setup pinned.
@@ -44,18 +74,14 @@ impl Remote {
     pub fn open(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<Remote, Failure> {
         paths.ensure_runtime()?;
         let target = target(paths, host)?;
-        let socket = paths.ssh_socket();
-        let ask = !call.args.has("no-input");
-        call.out.hold();
-        let connection = Connection::open(&target, &socket, ask);
-        call.out.resume();
-        let connection = connection.map_err(Failure::from)?;
-        let mut remote = Remote { connection, host: host.name.clone(), sudo: "" };
-        let id = remote.run("id -u", b"", LIMIT)?;
-        if id.text().trim() != "0" {
-            remote.sudo = "sudo -n ";
+        let ask = call.may_ask();
+        if ask {
+            call.out.hold();
         }
-        Ok(remote)
+        let connection = Connection::open(&target, &paths.ssh_socket(), ask);
+        call.out.resume();
+        let (host, by_hand) = (host.name.clone(), target.command());
+        Ok(Remote { connection: connection.map_err(Failure::from)?, host, by_hand, login: None })
     }
 
     /// Any command of the login's shell; its status is the caller's to judge.
@@ -63,88 +89,152 @@ impl Remote {
         self.connection.run(script, input, limit).map_err(Failure::from)
     }
 
-    /// The same as root, and it must succeed.
-    pub fn root(&self, script: &str, input: &[u8], limit: Duration) -> Result<Done, Failure> {
-        let done = self.run(&format!("{}{script}", self.sudo), input, limit)?;
+    /// The same for one that must succeed.
+    fn must(&self, script: &str, input: &[u8]) -> Result<Done, Failure> {
+        let done = self.run(script, input, LIMIT)?;
+        self.succeeded(done)
+    }
+
+    fn succeeded(&self, done: Done) -> Result<Done, Failure> {
         if done.status.success() {
             return Ok(done);
         }
-        self.check_sudo(&done)?;
-        let what = format!("a command on {} failed", self.host);
-        Err(Failure::new(Code::Failed, what, done.complaint(), self.by_hand(script)))
+        Err(self.told(&done).unwrap_or_else(|| {
+            let what = format!("a command on {} failed", self.host);
+            let next = format!("{} df -h", self.by_hand);
+            Failure::new(Code::Failed, what, done.complaint(), next)
+        }))
     }
 
-    /// Puts a script beside what was sent and runs it as root with one word. sudo asks for its
-    /// password at the terminal where it needs one and there is one.
-    pub fn script(
-        &mut self,
-        call: &mut Call,
-        text: &str,
-        word: &str,
-        limit: Duration,
-    ) -> Result<(), Failure> {
-        let put = format!("umask 077; mkdir -p {DIR} && cat >{DIR}/root.sh");
-        let done = self.run(&format!("sh -c '{put}'"), text.as_bytes(), LIMIT)?;
-        let what = || format!("a script on {} failed", self.host);
-        if !done.status.success() {
-            let next = self.by_hand("df -h");
-            return Err(Failure::new(Code::Failed, what(), done.complaint(), next));
-        }
-        let script = format!("sh \"$HOME\"/{DIR}/root.sh {word}");
-        let free = self.sudo.is_empty() || self.run("sudo -n true", b"", LIMIT)?.status.success();
-        let may_ask = !call.args.has("no-input") && std::io::stdin().is_terminal();
-        if free || !may_ask {
-            return self.root(&script, b"", limit).map(drop);
-        }
-        call.out.hold();
-        let mut told = |bytes: &[u8]| {
-            let _ = std::io::stderr().write_all(bytes);
-        };
-        let feed = Feed::Terminal;
-        let done = self.connection.stream(&format!("sudo {script}"), feed, &mut told, limit);
-        call.out.resume();
-        let done = done.map_err(Failure::from)?;
-        if done.status.success() {
-            return Ok(());
-        }
-        let next = self.by_hand("sudo -v");
-        Err(Failure::new(Code::Failed, what(), format!("it ended with {}", done.status), next))
-    }
-
-    /// `hop-agent` there: its JSON answer, or the failure it tells.
-    pub fn agent(&self, words: &str, input: &[u8], as_root: bool) -> Result<Value, Failure> {
-        let sudo = if as_root { self.sudo } else { "" };
-        let done = self.run(&format!("{sudo}{AGENT} {words}"), input, LIMIT)?;
+    /// The failure that our program there tells in the last line of its output.
+    fn told(&self, done: &Done) -> Option<Failure> {
         let text = done.text();
-        let Ok(mut fields) = Fields::parse(text.trim()) else {
-            self.check_sudo(&done)?;
-            let what = format!("the agent on {} gave no answer", self.host);
-            return Err(Failure::new(Code::Remote, what, done.complaint(), self.by_hand("true")));
-        };
-        let failed = fields.opt_object("error").ok().flatten();
-        let Some(mut error) = failed else {
-            return serde_json::from_str(text.trim()).map_err(|error| {
-                let what = format!("the agent on {} gave no answer", self.host);
-                Failure::new(Code::Remote, what, error.to_string(), self.by_hand("true"))
-            });
-        };
+        let mut error = Fields::parse(text.lines().last()?).ok()?.opt_object("error").ok()??;
         let mut part = |key: &str| error.string(key).unwrap_or_default();
         let what = format!("on {}: {}", self.host, part("what"));
         let code = if part("code") == "not_found" { Code::NotFound } else { Code::Remote };
-        Err(Failure::new(code, what, part("why"), part("fix")))
+        // What is to be typed there cannot be typed here.
+        let next = match part("fix") {
+            fix if fix.starts_with("hop ") => fix,
+            fix => format!("{} {fix}", self.by_hand),
+        };
+        Some(Failure::new(code, what, part("why"), next))
     }
 
-    /// Tells a sudo that wants a password from a command that failed.
-    fn check_sudo(&self, done: &Done) -> Result<(), Failure> {
-        let said = String::from_utf8_lossy(&done.stderr);
-        if !said.contains("sudo:") {
-            return Ok(());
+    fn login(&mut self) -> Result<(String, Right), Failure> {
+        if let Some(known) = &self.login {
+            return Ok(known.clone());
+        }
+        let text = self.must(WHO, b"")?.text();
+        let mut last = text.lines().rev();
+        let right = match last.next() {
+            Some("root") => Right::Root,
+            Some("free") => Right::Free,
+            Some("asks") => Right::Asks,
+            _ => Right::None,
+        };
+        let user = last.next().unwrap_or("the login").to_owned();
+        Ok(self.login.insert((user, right)).clone())
+    }
+
+    /// True where nobody has to be asked to become root.
+    pub fn is_free(&mut self) -> Result<bool, Failure> {
+        Ok(matches!(self.login()?.1, Right::Root | Right::Free))
+    }
+
+    /// A script of root's, which must succeed. It begins in the directory of what was sent.
+    pub fn script(&mut self, call: &mut Call, text: &str) -> Result<(), Failure> {
+        let done = self.as_root(call, text, b"")?;
+        self.succeeded(done).map(drop)
+    }
+
+    /// Runs a script as root. A failure is sudo's, or the connection's; the script's own status is
+    /// the caller's to judge.
+    fn as_root(&mut self, call: &mut Call, text: &str, input: &[u8]) -> Result<Done, Failure> {
+        let (user, right) = self.login()?;
+        let prefix = match right {
+            Right::Root => "",
+            Right::Free => "sudo -n ",
+            Right::Asks => "sudo ",
+            Right::None => {
+                let what = format!("{user} may not do this on {}", self.host);
+                let next = format!("hop setup {} -u root", self.host);
+                return Err(Failure::new(Code::Failed, what, "there is no sudo", next));
+            }
+        };
+        if right == Right::Asks && !call.may_ask() {
+            let what = format!("sudo on {} asks {user} for a password", self.host);
+            let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
+            return Err(Failure::new(Code::Input, what, why, call.again("")));
+        }
+        let put = |name: &str| format!("sh -c 'cd {DIR} && cat >{name}'");
+        self.must(&format!("sh -c 'umask 077; mkdir -p {DIR} && cd {DIR} && rm -f root.*'"), b"")?;
+        self.must(&put("root.sh"), format!("{BEGIN}{text}").as_bytes())?;
+        self.must(&put("root.in"), input)?;
+        let done = if right == Right::Asks {
+            self.at_terminal(call)
+        } else {
+            let script = format!("sh -c 'cd {DIR} && {prefix}sh ./root.sh <root.in'");
+            self.run(&script, b"", ROOT_LIMIT)
+        };
+        let done = done.and_then(|done| self.not_refused(done));
+        let clean = format!("sh -c 'rm -f {DIR}/root.*; rmdir {DIR} 2>/dev/null'");
+        let _ = self.run(&clean, b"", LIMIT);
+        done
+    }
+
+    /// With sudo's question at the user's terminal.
+    fn at_terminal(&self, call: &mut Call) -> Result<Done, Failure> {
+        let script = format!(
+            "sh -c 'cd {DIR} && umask 077 && sudo sh ./root.sh <root.in >root.out 2>root.err'"
+        );
+        call.out.hold();
+        let mut shown = |bytes: &[u8]| {
+            let _ = std::io::stderr().write_all(bytes);
+        };
+        let done = self.connection.stream(&script, Feed::Terminal, &mut shown, ROOT_LIMIT);
+        call.out.resume();
+        let status = done.map_err(Failure::from)?.status;
+        let stdout = self.must(&format!("cat {DIR}/root.out"), b"")?.stdout;
+        let stderr = self.must(&format!("cat {DIR}/root.err"), b"")?.stdout;
+        Ok(Done { status, stdout, stderr })
+    }
+
+    /// Tells a script that failed from one that sudo did not let run.
+    fn not_refused(&self, done: Done) -> Result<Done, Failure> {
+        let begun = || self.run(&format!("test -e {DIR}/root.begun"), b"", LIMIT);
+        if done.status.success() || begun()?.status.success() {
+            return Ok(done);
         }
         let what = format!("sudo on {} does not let us", self.host);
-        Err(Failure::new(Code::Input, what, done.complaint(), self.by_hand("sudo -v")))
+        let next = format!("{} -t sudo -v", self.by_hand);
+        Err(Failure::new(Code::Failed, what, done.complaint(), next))
     }
 
-    fn by_hand(&self, script: &str) -> String {
-        format!("ssh {}.hop {script}", self.host)
+    /// `hop-agent` there, by whoever may ask it: its JSON answer, or the failure it tells.
+    pub fn agent(&mut self, call: &mut Call, words: &str, input: &[u8]) -> Result<Value, Failure> {
+        if self.may_ask_agent()? {
+            let done = self.run(&format!("{AGENT} {words}"), input, LIMIT)?;
+            return self.answer(done);
+        }
+        let done = self.as_root(call, &format!("exec {AGENT} {words}\n"), input)?;
+        self.answer(done)
+    }
+
+    /// Whether the login is the agent's own user, or root.
+    pub fn may_ask_agent(&self) -> Result<bool, Failure> {
+        Ok(self.run(&format!("test -r {AGENT_FILE}"), b"", LIMIT)?.status.success())
+    }
+
+    fn answer(&self, done: Done) -> Result<Value, Failure> {
+        if let Some(failure) = self.told(&done) {
+            return Err(failure);
+        }
+        let complaint = done.complaint();
+        let text = Zeroizing::new(done.stdout);
+        serde_json::from_slice(&text).map_err(|_| {
+            let what = format!("the agent on {} gave no answer", self.host);
+            Failure::new(Code::Remote, what, complaint, format!("hop upgrade {}", self.host))
+        })
     }
 }

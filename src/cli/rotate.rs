@@ -83,12 +83,7 @@ fn ask(
         let why = format!("{why}; and setup did not go over SSH");
         return Err(Failure::new(Code::Unreachable, what, why, format!("hop up {name}")));
     }
-    let remote = Remote::open(call, paths, &rotation.host)?;
+    let mut remote = Remote::open(call, paths, &rotation.host)?;
     let request = rotation.request().to_string();
-    // The agent's own user may ask it; another login needs root's right.
-    let answer = match remote.agent("rotate", request.as_bytes(), false) {
-        Ok(answer) => answer,
-        Err(_) => remote.agent("rotate", request.as_bytes(), true)?,
-    };
-    Ok((answer, "SSH"))
+    Ok((remote.agent(call, "rotate", request.as_bytes())?, "SSH"))
 }

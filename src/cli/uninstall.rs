@@ -3,7 +3,7 @@
 
 use std::process::{Command as Process, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
@@ -13,6 +13,7 @@ use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::session::control;
 use crate::ssh::config as ssh_config;
+use crate::ssh::freight::DIR;
 
 pub const COMMAND: Command = Command {
     name: "uninstall",
@@ -85,33 +86,23 @@ fn ask(
     call.consent(&format!("Remove {what} from this laptop{keys}{there}?"), "hop uninstall -y")
 }
 
-/// Everything on the server, or only our entry where others have theirs.
+/// Everything on the server, or only our entry where others have theirs. One script, so that sudo
+/// asks once at most; the agent gives its device back while there is a helper to take it.
 fn clean(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<&'static str, Failure> {
-    let remote = Remote::open(call, paths, host)?;
-    let there = remote.run(&format!("test -x {AGENT}"), b"", LIMIT)?;
-    if there.status.success() {
-        let answer = remote.agent("peers list", b"", true).ok();
-        let peers = answer.as_ref().and_then(|answer| answer["peers"].as_array());
-        let peers = peers.map(Vec::as_slice).unwrap_or_default();
-        let own = host.local_ip.to_string();
-        let is_own = |peer: &&Value| peer["address"] == own.as_str();
-        if peers.iter().any(|peer| !is_own(&peer)) {
-            if let Some(key) =
-                peers.iter().find(is_own).and_then(|peer| peer["public_key"].as_str())
-            {
-                remote.agent(&format!("peers remove {key}"), b"", true)?;
-            }
-            return Ok("other laptops use it: only this one's entry was removed");
-        }
-        // The agent gives its device back while there is a helper to take it.
-        remote.agent("uninstall --purge", b"", true)?;
-    }
-    let there = remote.run(&format!("test -x {HELPER}"), b"", LIMIT)?;
-    if there.status.success() {
-        remote.root(&format!("{HELPER} --uninstall"), b"", LIMIT)?;
-    }
-    remote.run("rm -rf \"$HOME/.hopbox-setup\"", b"", LIMIT)?;
-    Ok("agent and helper are gone")
+    let mut remote = Remote::open(call, paths, host)?;
+    let script = format!(
+        "if [ -x {AGENT} ]; then {AGENT} uninstall --purge --laptop {} || exit; fi\n\
+         if [ ! -x {AGENT} ] && [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
+        host.local_ip
+    );
+    remote.script(call, &script)?;
+    let others = remote.run(&format!("test -x {AGENT}"), b"", LIMIT)?.status.success();
+    // What an interrupted setup sent.
+    remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
+    Ok(match others {
+        true => "other laptops use it: only this one's entry was removed",
+        false => "agent and helper are gone",
+    })
 }
 
 fn laptop(

@@ -37,23 +37,20 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-/// Root's part on the server, with time for a password to be typed.
-const ROOT_LIMIT: Duration = Duration::from_secs(300);
 /// How long the new agent may take to answer through the tunnel.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const ASK_LIMIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// `new` installs what was sent and undoes it if a step fails, `back` undoes it, `keep` forgets
-/// how to.
+/// `new` installs what was sent and undoes it if a step fails; `back` undoes it afterwards. What is
+/// replaced stays beside it, under the name `*.previous`, until the next time.
 const SCRIPT: &str = r#"
 umask 077
-cd "$(dirname "$0")" || exit 1
 lib=/usr/libexec/hopbox
 back() {
     [ ! -f agent.new ] || $lib/hop-agent rollback
     [ ! -f helper.new ] || $lib/hop-helper.previous --install
-    rm -f agent.new helper.new $lib/hop-helper.previous
+    rm -f agent.new helper.new
 }
 new() {
     if [ -f hop-helper ]; then
@@ -67,12 +64,9 @@ new() {
     fi
     $lib/hop-agent start --restart
 }
-case $1 in
-new) new || { back; exit 1; } ;;
-back) back ;;
-keep) rm -f agent.new helper.new $lib/hop-helper.previous ;;
-esac
 "#;
+const NEW: &str = "new || { back >&2; exit 1; }\n";
+const BACK: &str = "back\n";
 
 fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
@@ -84,10 +78,8 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let mut remote = Remote::open(call, &paths, &host)?;
     let missing = missing(call, &remote)?;
     call.out.done("");
-    // Over SSH: the tunnel may be between two sessions.
-    let there = remote.agent("status --json", b"", true).unwrap_or_default();
-    let before = there["hop_version"].as_str().or(there["installed"].as_str()).map(str::to_owned);
-    let is_current = there["running"] == true && before.as_deref() == Some(VERSION);
+    let (before, runs) = state(call, &mut remote, &paths, &host)?;
+    let is_current = runs && before.as_deref() == Some(VERSION);
     if missing.is_empty() && is_current {
         let text = format!("{name} has version {VERSION} already");
         call.out.answer("upgrade", data(&name, before.as_deref(), false, own_helper), &text)?;
@@ -97,14 +89,15 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let sent = send(&remote, missing)?;
     call.out.done(&format!("{sent} bytes"));
     call.out.begin("putting it in place");
-    remote.script(call, SCRIPT, "new", ROOT_LIMIT)?;
+    remote.script(call, &format!("{SCRIPT}{NEW}"))?;
     call.out.done("agent restarted");
     call.out.begin("asking through the tunnel");
     let verified = verify(&paths, &host);
     if let Err(why) = verified {
         call.out.begin("putting the programs before back");
-        remote.script(call, SCRIPT, "back", ROOT_LIMIT)?;
+        remote.script(call, &format!("{SCRIPT}{BACK}"))?;
         let answers = verify_any(&paths, &host);
+        let _ = remote.run(&format!("rm -rf {DIR}"), b"", LIMIT);
         let what = format!("the upgrade of {name} was undone");
         let why = match answers {
             Ok(version) => format!("{why}; {version} is back and answers"),
@@ -112,7 +105,6 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
         };
         return Err(Failure::new(Code::Failed, what, why, format!("hop doctor {name}")));
     }
-    remote.script(call, SCRIPT, "keep", ROOT_LIMIT)?;
     remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
     call.out.done(&format!("agent {VERSION} answered"));
     let was = before.clone().unwrap_or_else(|| "no agent".to_owned());
@@ -126,6 +118,26 @@ fn data(name: &str, before: Option<&str>, changed: bool, own_helper: bool) -> se
         "host": name, "version": VERSION, "before": before, "changed": changed,
         "own_helper_changed": own_helper,
     })
+}
+
+/// The version of the agent there, and whether it runs. Asked over SSH, because the tunnel may be
+/// between two sessions; through it where SSH could not ask without a password.
+fn state(
+    call: &mut Call,
+    remote: &mut Remote,
+    paths: &Paths,
+    host: &HostConfig,
+) -> Result<(Option<String>, bool), Failure> {
+    if remote.may_ask_agent()? || remote.is_free()? {
+        let there = remote.agent(call, "status --json", b"").unwrap_or_default();
+        let version = there["hop_version"].as_str().or(there["installed"].as_str());
+        return Ok((version.map(str::to_owned), there["running"] == true));
+    }
+    let version = match daemon::facts(paths, &host.name) {
+        Some(_) => version(host).ok(),
+        None => brought_up(paths, host).ok(),
+    };
+    Ok((version.clone(), version.is_some()))
 }
 
 /// The programs that the server does not have as they are here.
@@ -169,10 +181,8 @@ fn verify(paths: &Paths, host: &HostConfig) -> Result<(), String> {
 /// The version of the agent that answers through the tunnel, brought up for that if it is down.
 fn verify_any(paths: &Paths, host: &HostConfig) -> Result<String, String> {
     let name = &host.name;
-    let was_up = daemon::facts(paths, name).is_some();
-    if !was_up {
-        let up = super::setup::verify::tunnel(paths, host, false);
-        return up.map(|verified| verified.agent_version).map_err(|failure| failure.why);
+    if daemon::facts(paths, name).is_none() {
+        return brought_up(paths, host);
     }
     // The new agent knows no session of ours: shake hands at once instead of after a silence.
     let _ = control::rekey(&paths.socket(name));
@@ -184,4 +194,10 @@ fn verify_any(paths: &Paths, host: &HostConfig) -> Result<String, String> {
             Err(_) => thread::sleep(PAUSE),
         }
     }
+}
+
+/// The same, through a tunnel that is up just for that.
+fn brought_up(paths: &Paths, host: &HostConfig) -> Result<String, String> {
+    let up = super::setup::verify::tunnel(paths, host, false);
+    up.map(|verified| verified.agent_version).map_err(|failure| failure.why)
 }

@@ -6,6 +6,7 @@ mod lab;
 mod life;
 mod logins;
 mod machine;
+mod password;
 mod setup;
 mod site;
 mod trouble;

@@ -11,7 +11,7 @@ mod survey;
 pub(super) mod verify;
 
 use std::fs;
-use std::io::{self, IsTerminal};
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -185,9 +185,7 @@ impl Wish {
         let pinned = keys::has(&file, &alias)?.then_some((alias, file));
         let user = user.map_err(|why| bad("-u is not valid", why))?;
         let target = Target { address, user, identity, port, pinned };
-        let ask =
-            !call.args.has("no-input") && io::stdin().is_terminal() && io::stderr().is_terminal();
-        Ok(Wish { name, target, existing, dry: call.args.has("dry-run"), ask })
+        Ok(Wish { name, target, existing, dry: call.args.has("dry-run"), ask: call.may_ask() })
     }
 }
 

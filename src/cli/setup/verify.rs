@@ -86,7 +86,9 @@ pub struct Server<'a> {
 
 /// What the server saw, when the tunnel did not come up.
 pub fn explain(server: &Server<'_>, host: &HostConfig, failure: Failure) -> Failure {
-    let script = format!("{} /usr/libexec/hopbox/hop-agent status --json", server.sudo);
+    // Where sudo would ask, the login may still be the agent's own.
+    let status = "/usr/libexec/hopbox/hop-agent status --json";
+    let script = format!("sh -c '{} {status} 2>/dev/null || {status}'", server.sudo);
     let asked = server.connection.run(&script, b"", STATUS_LIMIT);
     let Ok(status) = asked.map(|done| done.text()) else { return failure };
     let Ok(status) = serde_json::from_str::<Value>(&status) else { return failure };
