@@ -43,13 +43,21 @@ SIMD  ?= auto
 AVX512 = $(if $(filter auto,$(SIMD)),$(NEW_ENOUGH))
 NEW_ENOUGH := $(shell $(CARGO) --version | awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 89) print "yes" }')
 FEATURES = $(if $(filter off,$(SIMD)),--no-default-features) $(if $(AVX512),--features hopbox/avx512)
-BASE   = --locked $(if $(TARGET),--target $(TARGET)) $(VENDOR) $(FLAGS) $(CARGO_FLAGS)
+ANY    = --locked $(VENDOR) $(FLAGS) $(CARGO_FLAGS)
+BASE   = $(if $(TARGET),--target $(TARGET)) $(ANY)
 COMMON = --workspace $(BASE) $(FEATURES)
 
 all: build
 
 build:
 	+$(CARGO) build --profile $(PROFILE) $(COMMON)
+
+# hop-agent and hop-helper for servers of other kinds than this machine: static, stripped programs,
+# which `make install` installs too once they were built. See agents.sh for what that takes.
+AGENT_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
+AGENTS         = $(CARGO_TARGET_DIR)/agents
+agents:
+	+@sh agents.sh "$(AGENT_TARGETS)" "$(PROFILE)" "$(CARGO)" $(ANY) $(FEATURES)
 
 # What building takes, and what the tests use as strangers and tools.
 BUILD_NEEDS = cc:gcc cc:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
@@ -132,6 +140,12 @@ install:
 	$(INSTALL) -m 0755 "$(OUT)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-agent"
 	$(INSTALL) -m 0755 "$(OUT)/hop-helper" "$(DESTDIR)$(LIBEXECDIR)/hop-helper"
 	ln -sf "$(LIBEXECDIR)/hop-helper" "$(DESTDIR)$(SBINDIR)/hop-helper"
+	set -e; for dir in "$(AGENTS)"/*/; do \
+		[ -e "$$dir" ] || continue; \
+		to="$(DESTDIR)$(LIBEXECDIR)/agents/$$(basename "$$dir")"; \
+		$(INSTALL) -d "$$to"; \
+		$(INSTALL) -m 0755 "$$dir"hop-agent "$$dir"hop-helper "$$to"; \
+	done
 	$(INSTALL) -m 0644 man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
 	$(INSTALL) -m 0644 man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(INSTALL) -m 0644 man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
@@ -159,6 +173,12 @@ uninstall:
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
 		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md"
+	for target in $(AGENT_TARGETS) $$(ls "$(AGENTS)" 2>/dev/null); do \
+		to="$(DESTDIR)$(LIBEXECDIR)/agents/$$target"; \
+		rm -f "$$to/hop-agent" "$$to/hop-helper"; \
+		[ ! -d "$$to" ] || rmdir "$$to" || :; \
+	done
+	-[ ! -d "$(DESTDIR)$(LIBEXECDIR)/agents" ] || rmdir "$(DESTDIR)$(LIBEXECDIR)/agents"
 	-rmdir "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(DOCDIR)"
 ifneq ($(UNITS),)
 	rm -f "$(DESTDIR)$(UNITDIR)/hop-helper.socket" "$(DESTDIR)$(UNITDIR)/hop-helper.service" \
@@ -190,4 +210,4 @@ fuzz:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build demo check helper-review bench chaos soak install uninstall clean
+.PHONY: all build agents demo check helper-review bench chaos soak install uninstall clean

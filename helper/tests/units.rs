@@ -87,15 +87,22 @@ fn the_traps_are_avoided() {
     }
 }
 
-/// A copy of what `cargo build` leaves, where `make install` looks for it.
+/// A copy of what `cargo build` and `make agents` leave, where `make install` looks for it.
 fn built(at: &Path) -> PathBuf {
-    let out = at.join("built/release");
-    std::fs::create_dir_all(&out).unwrap();
-    for program in ["hop", "hop-agent", "hop-helper"] {
-        std::fs::copy(env!("CARGO_BIN_EXE_hop-helper"), out.join(program)).unwrap();
-    }
+    let copy = |out: &str, programs: &[&str]| {
+        let out = at.join("built").join(out);
+        std::fs::create_dir_all(&out).unwrap();
+        for program in programs {
+            std::fs::copy(env!("CARGO_BIN_EXE_hop-helper"), out.join(program)).unwrap();
+        }
+    };
+    copy("release", &["hop", "hop-agent", "hop-helper"]);
+    copy(&format!("agents/{TARGET}"), &["hop-agent", "hop-helper"]);
     at.join("built")
 }
+
+/// Not among those that are built when nothing is said.
+const TARGET: &str = "riscv64gc-unknown-linux-musl";
 
 fn make(target: &str, variables: &[String]) {
     let mut make = Command::new("make");
@@ -137,6 +144,8 @@ fn make_installs_what_packages_need_and_takes_it_away() {
     for path in [
         "/etc/logrotate.d/hopbox",
         "/usr/bin/hop",
+        "/usr/libexec/hopbox/agents/riscv64gc-unknown-linux-musl/hop-agent",
+        "/usr/libexec/hopbox/agents/riscv64gc-unknown-linux-musl/hop-helper",
         "/usr/libexec/hopbox/hop-agent",
         "/usr/libexec/hopbox/hop-helper",
         "/usr/lib/modules-load.d/hopbox.conf",
@@ -161,6 +170,7 @@ fn make_installs_what_packages_need_and_takes_it_away() {
     make("uninstall", &with(&[&dest, "PREFIX=/usr"]));
     assert_eq!(below(&root), Vec::<String>::new());
     assert!(!root.join("usr/libexec/hopbox").exists());
+    programs_of_others_stay(&root, &lab, &dest, &with(&[&dest, "PREFIX=/usr"]));
 
     make("install", &with(&[&dest, "PREFIX=/usr", "SYSTEMD=no"]));
     let there = below(&root);
@@ -193,6 +203,20 @@ fn make_installs_what_packages_need_and_takes_it_away() {
         let ours: Vec<&str> = said.lines().filter(|line| line.contains("hop-helper")).collect();
         assert!(good && ours.is_empty(), "{said}");
     }
+}
+
+/// `make uninstall` takes the targets that it is told of, and those of the tree that it stands in.
+fn programs_of_others_stay(root: &Path, lab: &Path, dest: &str, variables: &[String]) {
+    make("install", variables);
+    let agents = root.join("usr/libexec/hopbox/agents");
+    let file = agents.join("of-somebody/hop-agent");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, "mine").unwrap();
+    let elsewhere = format!("CARGO_TARGET_DIR={}", lab.join("nothing").display());
+    let told = format!("AGENT_TARGETS=another-kind {TARGET}");
+    make("uninstall", &[elsewhere, told, dest.to_owned(), "PREFIX=/usr".to_owned()]);
+    assert_eq!(below(&agents), ["/of-somebody/hop-agent"]);
+    std::fs::remove_dir_all(&agents).unwrap();
 }
 
 /// I7: what is compiled into the program that runs as root, by name. A new crate is a decision.

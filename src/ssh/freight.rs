@@ -14,6 +14,7 @@ use super::run::{Connection, Done, Feed};
 pub const DIR: &str = ".hopbox-setup";
 /// A slow line has this long for each program.
 const SEND_LIMIT: Duration = Duration::from_secs(1800);
+const SHORT_LIMIT: Duration = Duration::from_secs(30);
 /// Where an ELF file names its machine, and the numbers of those we build for.
 const ELF_MACHINE: std::ops::Range<usize> = 18..20;
 const MACHINES: [(&str, [u8; 2]); 2] = [("x86_64", [0x3e, 0]), ("aarch64", [0xb7, 0])];
@@ -80,8 +81,17 @@ impl Freight {
             return Err(Ok(done));
         }
         let script = format!("sh -c 'cd {DIR} && mv {name}.part {name}'");
-        let done = connection.run(&script, b"", Duration::from_secs(30)).map_err(Err)?;
+        let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
         if done.status.success() { Ok(()) } else { Err(Ok(done)) }
+    }
+
+    /// Whether what lies in [`DIR`] runs there, asked for nothing but its version.
+    /// `Err(Ok(done))`: it does not.
+    pub fn try_out(&self, connection: &Connection) -> Result<(), Result<Done, SshError>> {
+        let script = format!("sh -c 'cd {DIR} && ./{} --version'", self.name);
+        let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
+        let says = done.text().starts_with(self.name);
+        if done.status.success() && says { Ok(()) } else { Err(Ok(done)) }
     }
 }
 

@@ -75,9 +75,11 @@ fn a_server_that_cannot_serve_is_left_alone() {
             "#!/bin/sh\n[ \"$1\" = -m ] && { echo aarch64; exit; }\nexec /usr/bin/uname \"$@\"\n";
         std::fs::write(vps.path(uname), arm).unwrap();
         vps.ok(&format!("chmod 755 {uname}"));
-        site.fails(SETUP, 4, &["no hop-agent for aarch64", "--agent-dir", "TARGET=aarch64"]);
+        let next = "make agents AGENT_TARGETS=aarch64-unknown-linux-musl && sudo make install";
+        site.fails(SETUP, 4, &["no hop-agent for aarch64", "--agent-dir", next]);
         let own = format!("{SETUP} --agent-dir /usr/local/libexec/hopbox");
         site.fails(&own, 2, &["no program for aarch64"]);
+        what_arrives_there_must_run(&site);
         vps.ok(&format!("rm {uname}"));
 
         let full = "/usr/libexec/hopbox";
@@ -93,6 +95,41 @@ fn a_server_that_cannot_serve_is_left_alone() {
             "0\n"
         );
     });
+}
+
+/// Programs for the machine that the server says it is are chosen and arrive whole; but it is none.
+fn what_arrives_there_must_run(site: &Site) {
+    let (laptop, vps) = (&site.laptop, &site.vps);
+    let agents = "/usr/local/libexec/hopbox/agents";
+    let mut sent = Vec::new();
+    for (target, machine) in [("aarch64", 0xb7), ("x86_64", 0x3e)] {
+        let dir = format!("{agents}/{target}-unknown-linux-musl");
+        laptop.ok(&format!("mkdir -p {dir}"));
+        for program in ["hop-agent", "hop-helper"] {
+            let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+            bytes.resize(300_000, program.len() as u8);
+            bytes[16..20].copy_from_slice(&[2, 0, machine, 0]);
+            std::fs::write(laptop.path(&format!("{dir}/{program}")), bytes).unwrap();
+        }
+        sent.push(laptop.ok(&format!("b2sum <{dir}/hop-agent; b2sum <{dir}/hop-helper")));
+    }
+    let b2sum = "/usr/local/bin/b2sum";
+    let tell = "#!/bin/sh\n/usr/bin/b2sum \"$@\" | tee -a /home/dev/sums\n";
+    std::fs::write(vps.path(b2sum), tell).unwrap();
+    vps.ok(&format!("chmod 755 {b2sum}"));
+    let there = format!("{agents}/aarch64-unknown-linux-musl/hop-agent");
+    let fix = format!("fix: file {there}");
+    let words = ["hop-agent was sent, but does not run", "Exec format error", &fix];
+    site.fails(SETUP, 9, &words);
+    assert_eq!(vps.ok("cat /home/dev/sums"), sent[0]);
+    // A program of this machine's kind that its libc does not suit: a static one is what helps.
+    laptop.ok(&format!("cp -r {agents}/aarch64-unknown-linux-musl /opt/odd"));
+    let words = ["does not run", "make agents AGENT_TARGETS=aarch64-unknown-linux-musl"];
+    site.fails(&format!("{SETUP} --agent-dir /opt/odd"), 9, &words);
+    let left = "ls -d /usr/libexec/hopbox /etc/hopbox .hopbox-setup 2>/dev/null; true";
+    assert_eq!(vps.ok_as("dev", left), "");
+    vps.ok(&format!("rm {b2sum} /home/dev/sums"));
+    laptop.ok(&format!("rm -r {agents} /opt/odd"));
 }
 
 #[test]

@@ -332,17 +332,19 @@ impl Setup<'_> {
         call.out.begin("installing on the server");
         // Also what an earlier setup left, and what must not be installed again.
         let mut clean = format!("mkdir -p -m 700 {DIR} && cd {DIR} && rm -f *.out *.err *.part");
-        let mut missing = Vec::new();
+        let mut new = Vec::new();
         for freight in programs {
             if survey.get(fact(freight.name)) == freight.hash {
                 clean += &format!(" {}", freight.name);
-            } else if survey.get(&format!("sent_{}", fact(freight.name))) != freight.hash {
-                missing.push(freight);
+            } else {
+                new.push(freight);
             }
         }
         self.short(&format!("sh -c '{clean}'"), b"")?;
         let mut sent = 0;
-        for mut freight in missing {
+        let is_there =
+            |freight: &Freight| survey.get(&format!("sent_{}", fact(freight.name))) == freight.hash;
+        for freight in new.iter_mut().filter(|freight| !is_there(freight)) {
             let (name, total) = (freight.name, freight.bytes);
             let mut shown = 0;
             let arrived = freight.send(&self.connection, &mut |bytes| {
@@ -357,6 +359,10 @@ impl Setup<'_> {
                 Ok(done) => self.refused(&format!("{name} could not be sent"), &done),
             })?;
             sent += total;
+        }
+        for freight in &new {
+            programs::try_out(freight, &self.connection, survey.machine())
+                .inspect_err(|_| self.tidy_up())?;
         }
         Ok(sent)
     }

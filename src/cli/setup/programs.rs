@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::Call;
 use super::super::fail::{Code, Failure};
 use crate::ssh::freight::Freight;
+use crate::ssh::run::Connection;
 
 /// Names the agent's program for tests and packagers; the helper is looked for beside it too.
 const VARIABLE: &str = "HOP_AGENT_BINARY";
@@ -55,17 +56,38 @@ fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Freight
     match dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file()) {
         Some(path) => fit(name, &path, machine),
         None => {
-            let target = format!("{machine}-{}", SYSTEMS[0]);
             let places: Vec<String> = dirs.iter().map(|dir| dir.display().to_string()).collect();
             let why = format!(
-                "looked in {}; build it in hopbox's source directory, then give --agent-dir \
-                 target/{target}/release",
+                "looked in {}; the command below, in hopbox's source directory, puts it there, \
+                 or give --agent-dir target/agents after its first half",
                 places.join(", ")
             );
             let what = format!("there is no {name} for {machine} servers on this machine");
-            Err(Failure::new(Code::NotFound, what, why, format!("make build TARGET={target}")))
+            Err(Failure::new(Code::NotFound, what, why, make(machine)))
         }
     }
+}
+
+/// Builds static programs and installs them where [`dirs`] looks.
+fn make(machine: &str) -> String {
+    format!("make agents AGENT_TARGETS={machine}-{} && sudo make install", SYSTEMS[0])
+}
+
+/// Has a program that was sent say its version there, before anything is installed: it may be for
+/// another processor than its header says, or want a newer libc.
+pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result<(), Failure> {
+    let Err(error) = sent.try_out(connection) else { return Ok(()) };
+    let done = error.map_or_else(|error| Err(Failure::from(error)), Ok)?;
+    let what = format!("{} was sent, but does not run on the server", sent.name);
+    let said = done.complaint().replace(char::is_control, " ");
+    let why = format!("{}: {said}; nothing was installed", sent.path.display());
+    // One that is static already would be the same again.
+    let dir = sent.path.parent().map(|dir| dir.to_string_lossy()).unwrap_or_default();
+    let next = match dir.ends_with(SYSTEMS[0]) {
+        true => format!("file {}", sent.path.display()),
+        false => make(machine),
+    };
+    Err(Failure::new(Code::Remote, what, why, next))
 }
 
 fn fit(name: &'static str, path: &Path, machine: &str) -> Result<Freight, Failure> {
@@ -96,7 +118,7 @@ mod tests {
         assert_eq!(given.last().unwrap(), Path::new("/x"));
         let missing = search("hop-agent", &other, "riscv64").err().unwrap();
         assert_eq!(missing.code, Code::NotFound);
-        assert!(missing.next.contains("TARGET=riscv64-"), "{}", missing.next);
+        assert!(missing.next.contains("TARGETS=riscv64-"), "{}", missing.next);
     }
 
     #[test]
