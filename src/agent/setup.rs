@@ -111,13 +111,16 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     }
     drop(store);
     state_dir(&config.state_dir, file)?;
-    place::unit(&owner_name(file, &request.user)?)?;
+    let runs_as = owner_name(file, &request.user)?;
+    place::unit(&runs_as)?;
     match control::ask(&config.state_dir, rpc::RELOAD, json!({})) {
         Ok(_) | Err(CallError::Unreachable(_)) => {}
         // An agent of an older release learns of the laptop when it is started anew.
         Err(error) => log(&format!("the running agent did not take it over: {error}")),
     }
-    Ok(answer(&config, &peer, created, key_created))
+    let mut answer = answer(&config, &peer, created, key_created);
+    answer["user"] = runs_as.into();
+    Ok(answer)
 }
 
 fn answer(config: &AgentConfig, peer: &Peer, created: bool, key_created: bool) -> Value {

@@ -30,6 +30,8 @@ const SILENT_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const PIECE: usize = 64 * 1024;
+/// A login's shell may print something by itself, before it comes to our command.
+const BEGINS: &str = "hopbox-begins";
 
 /// An open connection. Ends with the value, at the latest with the thread that opened it.
 pub struct Connection {
@@ -154,7 +156,11 @@ impl Connection {
         command.args(["-o", "BatchMode=yes", "-o", "ProxyCommand=false", "-o", "ProxyJump=none"]);
         self.target.arguments(&mut command);
         let terminal = matches!(feed, Feed::Terminal);
-        command.args([if terminal { "-tt" } else { "-T" }, "--", &self.target.address, script]);
+        command.args([if terminal { "-tt" } else { "-T" }, "--", &self.target.address]);
+        match terminal {
+            true => command.arg(script),
+            false => command.arg(format!("echo {BEGINS}; {script}")),
+        };
         command.stdin(if terminal { Stdio::inherit() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = proc::dying_with_parent(&mut command).spawn();
@@ -164,6 +170,7 @@ impl Connection {
             io::ErrorKind::TimedOut => SshError::slow(&self.target, limit),
             _ => SshError::program(&error),
         })
+        .map(|done| Done { stdout: own_words(done.stdout), ..done })
         .and_then(|done| self.judge(done))
     }
 
@@ -270,6 +277,16 @@ fn drain(from: Option<impl Read>, hear: &mut dyn FnMut(&[u8])) -> Vec<u8> {
     kept
 }
 
+/// Output without what the login's shell had to say before it. The bytes may be secret: nothing is
+/// copied.
+fn own_words(mut output: Vec<u8>) -> Vec<u8> {
+    let mark = format!("{BEGINS}\n");
+    if let Some(at) = output.windows(mark.len()).position(|bytes| bytes == mark.as_bytes()) {
+        output.drain(..at + mark.len());
+    }
+    output
+}
+
 /// What the master says on standard error: passed on to the terminal while it may ask, because
 /// "touch your key" is said there too, and kept for a failure.
 struct Words {
@@ -311,5 +328,18 @@ impl Words {
     fn text(&self) -> String {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&heard.0).into_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_words;
+
+    #[test]
+    fn a_shells_own_words_are_no_answer() {
+        let kept = |text: &str| String::from_utf8(own_words(text.into())).unwrap();
+        assert_eq!(kept("welcome\n\x1b[mhopbox-begins\n{}\n"), "{}\n");
+        assert_eq!(kept("hopbox-begins\nhopbox-begins\n"), "hopbox-begins\n");
+        assert_eq!((kept("no login\n").as_str(), kept("").as_str()), ("no login\n", ""));
     }
 }

@@ -1,8 +1,8 @@
 //! Keys, logins and shells of all sorts, and those that may not become root.
 
 use super::lab;
-use super::machine::PASSWORD;
-use super::site::Site;
+use super::machine::{Machine, PASSWORD};
+use super::site::{Site, admit};
 
 const VPS: &str = "198.51.100.2";
 
@@ -40,4 +40,72 @@ fn a_key_with_a_passphrase_is_asked_for_once_or_named() {
         let set = laptop.sh_as("dev", agent);
         assert!(set.code == 0 && set.out.contains("\"ok\":true"), "{set}");
     });
+}
+
+/// Port 2222 as well, and root by the lab's key.
+fn open_to_root(vps: &Machine) {
+    vps.ok("install -d -m 0700 /root/.ssh && cp /home/dev/.ssh/authorized_keys /root/.ssh/ && \
+        printf 'Port 22\\nPort 2222\\n' >>/etc/ssh/sshd_config && systemctl restart sshd-here && \
+        for i in $(seq 100); do grep -q ':08AE .* 0A ' /proc/net/tcp && exit; sleep 0.1; done");
+}
+
+#[test]
+fn root_another_port_and_any_shell_will_do() {
+    lab::inside("logins::root_another_port_and_any_shell_will_do", || {
+        let site = Site::boot().with_helper();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        open_to_root(vps);
+        let set = site.hop(&format!("setup mybox -a {VPS} -p 2222 -u root"));
+        assert!(set.code == 0 && set.err.contains("logged in as root"), "{set}");
+        assert!(set.err.contains("the agent runs as root"), "{set}");
+        assert_eq!(vps.ok("systemctl show -P User hop-agent"), "root\n");
+        let host = laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
+        assert!(host.contains("\"root\"") && host.contains("2222"), "{host}");
+        site.hop_ok("up");
+        site.hop_ok("status");
+        std::fs::write(laptop.path("/usr/local/bin/code"), "#!/bin/sh\n").unwrap();
+        laptop.ok("chmod 755 /usr/local/bin/code");
+        site.hop_ok("code");
+        let name =
+            laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop 'id -un; echo $SSH_CONNECTION'");
+        assert!(name.starts_with("root\n10.10.0.1 ") && name.ends_with(" 2222\n"), "{name}");
+        site.hop_ok("down");
+        over_ssh(&site);
+        remove(&site);
+
+        // A shell that speaks up, and such as are no sh.
+        let spoken = "echo welcome; echo oh >&2\n";
+        std::fs::write(vps.path("/home/dev/.bashrc"), spoken).unwrap();
+        for shell in ["/bin/bash", "/usr/bin/fish", "/bin/csh"] {
+            if !vps.path(shell).exists() {
+                continue;
+            }
+            vps.ok(&format!("usermod -s {shell} dev"));
+            let heard = laptop.ok_as("dev", &format!("ssh {VPS} true"));
+            assert_eq!(heard == "welcome\n", shell == "/bin/bash", "{shell}: {heard}");
+            let set = site.hop(&format!("setup mybox -a {VPS} -u dev"));
+            assert!(set.code == 0 && !set.err.contains("runs as root"), "{shell}: {set}");
+            assert_eq!(vps.ok("systemctl show -P User hop-agent"), "dev\n");
+            over_ssh(&site);
+        }
+        remove(&site);
+    });
+}
+
+/// What goes over SSH after a setup.
+fn over_ssh(site: &Site) {
+    let rotated = site.hop_ok("--json rotate");
+    assert!(rotated.contains("\"through\":\"SSH\""), "{rotated}");
+    let peers = site.hop_ok("host peers");
+    assert!(peers.contains("10.10.0.1"), "{peers}");
+    site.vps.ok("cd /usr/libexec/hopbox && cp hop-agent /root/other && echo >>/root/other && \
+        /root/other install");
+    let upgraded = site.hop_ok("--json upgrade");
+    assert!(upgraded.contains("\"changed\":true"), "{upgraded}");
+}
+
+fn remove(site: &Site) {
+    site.hop_ok("-y uninstall --remote --purge -H mybox");
+    admit(&site.laptop);
+    assert_eq!(site.vps.ok("ls -d /etc/hopbox /usr/libexec/hopbox 2>/dev/null || true"), "");
 }

@@ -102,6 +102,10 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let by_group = laptop::helper(call)?;
     let sent = setup.send(call, &survey, programs)?;
     let answer = setup.as_root(call, &survey)?;
+    if answer.user.as_deref() == Some("root") {
+        let text = "the agent runs as root there; with another login (-u) it may do less";
+        call.out.warn("agent_runs_as_root", text);
+    }
     let host = setup.keep(&survey, &answer)?;
     call.out.begin("trying the tunnel");
     let verified = verify::tunnel(&paths, &host, by_group).map_err(|failure| {
@@ -573,6 +577,8 @@ struct Answer {
     listen_port: u16,
     api_port: u16,
     mtu: u16,
+    /// Who the agent runs as; an older one does not say.
+    user: Option<String>,
 }
 
 impl Answer {
@@ -591,6 +597,7 @@ impl Answer {
             listen_port: fields.int("listen_port", 1..=65535)?,
             api_port: fields.int("api_port", 1..=65535)?,
             mtu: fields.int("mtu", 576..=9200)?,
+            user: fields.take("user").and_then(|user| user.as_str().map(str::to_owned)),
         })
     }
 }
