@@ -109,3 +109,45 @@ fn remove(site: &Site) {
     admit(&site.laptop);
     assert_eq!(site.vps.ok("ls -d /etc/hopbox /usr/libexec/hopbox 2>/dev/null || true"), "");
 }
+
+#[test]
+fn who_may_not_become_root_is_told_and_nothing_is_installed() {
+    lab::inside("logins::who_may_not_become_root_is_told_and_nothing_is_installed", || {
+        let site = Site::boot().with_helper();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        vps.ok("usermod -p \"$(getent shadow pat | cut -d: -f2)\" guest");
+        let line = |user: &str| format!("hop setup mybox -a {VPS} -u {user} -p 22");
+        let untouched = || {
+            let found = vps.ok("ls -d /etc/hopbox /usr/libexec/hopbox /etc/systemd/system/hop* \
+                 /usr/lib/systemd/system/hop* /run/hopbox 2>/dev/null; grep hopbox /etc/group || true");
+            assert_eq!(found, "", "on the server");
+            assert_eq!(laptop.ok_as("dev", "ls .config/hopbox/hosts"), "", "on the laptop");
+        };
+        // (login, what is typed, why, the command that helps)
+        let question = |user| format!("password for {user}");
+        for (user, typed, why, next) in [
+            ("pat", ["wrong", "worse", "worst"].as_slice(), "3 incorrect password attempts", "pat"),
+            ("guest", &[PASSWORD], "guest is not in the sudoers file", "root"),
+        ] {
+            let question = question(user);
+            let answers: Vec<_> = typed.iter().map(|word| (question.as_str(), *word)).collect();
+            let said = laptop.dialogue("dev", &line(user), &answers);
+            assert_eq!(said.code, 1, "{said}");
+            let what = format!("sudo on {VPS} did not let {user} become root");
+            let fix = format!("fix: {}\r\n", line(next));
+            assert!(said.out.contains(&what) && said.out.ends_with(&fix), "{said}");
+            let told = said.out.rsplit_once(&what).unwrap().1;
+            assert!(told.contains(why), "{said}");
+            assert!(!said.out.contains(PASSWORD), "{said}");
+            untouched();
+        }
+        vps.ok("mv /usr/bin/sudo /root/sudo");
+        let none = site.hop(line("guest").strip_prefix("hop ").unwrap());
+        assert!(none.code == 1 && none.err.contains("there is no sudo"), "{none}");
+        assert!(none.err.ends_with(&format!("fix: {}\n", line("root"))), "{none}");
+        untouched();
+        assert_eq!(vps.ok("ls -A /home/guest"), ".ssh\n");
+        let kept = vps.ok("stat -c '%a %U' /home/pat/.hopbox-setup");
+        assert_eq!(kept, "700 pat\n", "for the next try");
+    });
+}

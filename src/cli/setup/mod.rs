@@ -196,9 +196,18 @@ impl Wish {
 impl Wish {
     /// The same wish as a command line.
     fn command(&self) -> String {
-        let Target { address, user, identity, port, .. } = &self.target;
+        self.command_of(self.target.user.as_deref())
+    }
+
+    /// The same for a login that needs no sudo.
+    fn by_root(&self) -> String {
+        self.command_of(Some("root"))
+    }
+
+    fn command_of(&self, user: Option<&str>) -> String {
+        let Target { address, identity, port, .. } = &self.target;
         let mut line = format!("hop setup {} -a {address}", self.name);
-        line += &user.as_ref().map(|user| format!(" -u {user}")).unwrap_or_default();
+        line += &user.map(|user| format!(" -u {user}")).unwrap_or_default();
         line += &port.map(|port| format!(" -p {port}")).unwrap_or_default();
         let identity = identity.as_ref().map(|file| format!(" -k {}", file.display()));
         line + &identity.unwrap_or_default()
@@ -261,7 +270,8 @@ impl Setup<'_> {
         let pinned = if self.wish.dry { "" } else { self.pin(call, &survey)? };
         call.out.done(&format!("logged in as {}{pinned}", survey.get("user")));
         call.out.begin("looking at the server");
-        survey.check(&self.target.address, &self.target.command())?;
+        let by_root = self.wish.by_root();
+        survey.check(&self.target.address, &self.target.command(), &by_root)?;
         if survey.sudo == Sudo::Asks && !self.wish.ask {
             let what = format!(
                 "sudo on {} asks {} for a password",
@@ -410,12 +420,28 @@ impl Setup<'_> {
         let done = done?;
         match failed {
             Some(stage) => Err(self.stage_failed(stage)),
-            None if !begun => Err(self.refused("sudo did not let us", &done)),
+            None if !begun => Err(self.sudo_refused(survey.get("user"), &done)),
             None if !done.status.success() => {
                 Err(self.refused("the installation broke off", &done))
             }
             None => self.answer(),
         }
+    }
+
+    /// On a terminal sudo's words are among the output.
+    fn sudo_refused(&self, user: &str, done: &Done) -> Failure {
+        let (text, complaint) = (done.text(), done.complaint());
+        let theirs = |line: &&str| line.contains("sudo") || line.contains(user);
+        let why = text.lines().rfind(theirs).map_or(complaint, |line| line.trim().to_owned());
+        // What was sent stays for the next try, which does not send it again.
+        let next = if why.contains("incorrect password") {
+            self.wish.command()
+        } else {
+            self.tidy_up();
+            self.wish.by_root()
+        };
+        let what = format!("sudo on {} did not let {user} become root", self.target.address);
+        Failure::new(Code::Failed, what, why, next)
     }
 
     /// What the agent is told: nothing of it is secret.

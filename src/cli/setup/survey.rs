@@ -106,8 +106,9 @@ impl Survey {
         self.get("sshd_port").parse().unwrap_or(22)
     }
 
-    /// What stands in the way, the first of it. `ssh` is the connection by hand.
-    pub fn check(&self, address: &str, ssh: &str) -> Result<(), Failure> {
+    /// What stands in the way, the first of it. `ssh` is the connection by hand, `by_root` the same
+    /// setup with another login.
+    pub fn check(&self, address: &str, ssh: &str, by_root: &str) -> Result<(), Failure> {
         let no = |why: String, next: String| {
             Err(Failure::new(Code::Failed, format!("{address} cannot be set up"), why, next))
         };
@@ -129,7 +130,7 @@ impl Survey {
         }
         if self.sudo == Sudo::None {
             let why = format!("{} is not root there, and there is no sudo", self.get("user"));
-            return no(why, format!("hop setup -u root -a {address}"));
+            return no(why, by_root.to_owned());
         }
         for (fact, place) in [("disk_kb", "/usr"), ("home_kb", "your home")] {
             let free: u64 = self.get(fact).parse().unwrap_or(DISK_KB);
@@ -163,7 +164,7 @@ mod tests {
         );
         assert_eq!(survey.keys, ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="]);
         assert_eq!(survey.get("welcome"), "");
-        survey.check("a", "ssh a").unwrap();
+        survey.check("a", "ssh a", "setup").unwrap();
         assert!(Survey::parse("").is_none());
         assert!(Survey::parse(GOOD.trim_end_matches("end=yes\n")).is_none(), "cut off");
     }
@@ -179,7 +180,8 @@ mod tests {
             ("disk_kb=1000000", "disk_kb=1000", "/usr has 0 MB"),
             ("home_kb=1000000", "home_kb=2048", "your home has 2 MB"),
         ] {
-            let failure = Survey::parse(&GOOD.replace(from, to)).unwrap().check("a", "ssh a");
+            let failure =
+                Survey::parse(&GOOD.replace(from, to)).unwrap().check("a", "ssh a", "setup");
             let failure = failure.err().unwrap_or_else(|| panic!("{to} accepted"));
             assert!(failure.why.contains(said), "{to}: {}", failure.why);
         }
