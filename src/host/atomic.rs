@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use zeroize::Zeroizing;
 
 use super::{HostError, Kind};
+use crate::sys::life;
 
 /// Largest configuration or key file, in bytes.
 const FILE_BYTES: u64 = 64 * 1024;
@@ -75,6 +76,7 @@ fn write_beside(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Res
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
     let turn = TURN.fetch_add(1, Ordering::Relaxed);
     let temp = path.with_file_name(format!(".{name}.{}-{turn}.tmp", std::process::id()));
+    sweep(path, &name);
     // A leftover of a killed process that had our number.
     let _ = fs::remove_file(&temp);
     let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temp)?;
@@ -85,6 +87,21 @@ fn write_beside(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Res
         return Err(error);
     }
     Ok(temp)
+}
+
+/// Removes what processes that were killed on their way left of this file: it may hold a key.
+fn sweep(path: &Path, name: &str) {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let start = format!(".{name}.");
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let rest = found.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".tmp"));
+        let owner =
+            rest.and_then(|rest| rest.split_once('-')).and_then(|(pid, _)| pid.parse().ok());
+        if owner.is_some_and(|pid| !life::is_alive(pid)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Moves a file that has been written here before into its place.
@@ -102,6 +119,32 @@ fn sync_dir(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn what_a_killed_process_left_goes_with_the_next_write() {
+        let dir = std::env::temp_dir().join(format!("hopbox-sweep-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let mut gone = std::process::Command::new("true").spawn().unwrap();
+        gone.wait().unwrap();
+        let file = |name: String| fs::write(dir.join(name), "half").unwrap();
+        file(format!(".key.{}-0.tmp", gone.id()));
+        let kept = [
+            format!(".key.{}-99.tmp", std::process::id()),
+            format!(".other.{}-0.tmp", gone.id()),
+            ".key.tmp".to_owned(),
+        ];
+        kept.iter().cloned().for_each(file);
+        replace(&dir.join("key"), b"whole").unwrap();
+        let mut left: Vec<String> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        left.sort();
+        let mut expected = [&kept[..], &["key".to_owned()]].concat();
+        expected.sort();
+        assert_eq!(left, expected);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn replaces_whole_files_and_creates_only_new_ones() {

@@ -56,6 +56,13 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?)
 }
 
+/// Whether there is a process of this number, whoever's it is.
+pub fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    let asked = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None);
+    asked != Err(nix::errno::Errno::ESRCH)
+}
+
 /// Kill a process that this one started, or that became its child, and wait until it is gone.
 /// At most two seconds; a process that is not there is gone.
 pub fn kill_and_reap(pid: u32) -> io::Result<()> {

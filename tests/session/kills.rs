@@ -115,7 +115,7 @@ fn any_of_the_three_may_be_killed_in_any_order() {
 }
 
 /// `hop up`, again where the helper has heard too much of this user for the moment.
-fn up(world: &World) -> std::process::Output {
+pub fn up(world: &World) -> std::process::Output {
     let end = Instant::now() + Duration::from_secs(10);
     loop {
         let output = world.hop(&["up"]);

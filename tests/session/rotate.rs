@@ -22,7 +22,7 @@ const CONFIG: &str = "/etc/hopbox/agent.json";
 impl World {
     /// The agent as setup leaves it: its files are its own to replace, and it has a state
     /// directory.
-    fn settle_agent(&mut self) {
+    pub fn settle_agent(&mut self) {
         self.stop_agent(0);
         let state = self.home.join("vps-state");
         fs::create_dir(&state).unwrap();
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// Laptops in the agent's file, those that wait included.
-    fn entries(&self) -> usize {
+    pub fn entries(&self) -> usize {
         let read = || fs::read_to_string(CONFIG).map_err(|error| error.to_string());
         let text = self.vps[0].machine.run(SOON, read).unwrap();
         let config: Value = serde_json::from_str(&text).unwrap();
