@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::{self, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, STATE_DIR};
 use super::local::{run, systemctl, warn};
 use super::setup::need_root;
-use super::{FAILED, Failure, USAGE};
+use super::{FAILED, Failure, USAGE, endpoints};
 use crate::rpc::VERSION;
 
 const DIR: &str = "/usr/libexec/hopbox";
@@ -140,7 +140,7 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
             remove(&file.with_file_name(name), &mut removed)?;
         }
         leftovers(&dir, &mut removed)?;
-        for name in ["agent.stamp", "agent.stamp-new", "agent.sock"] {
+        for name in ["agent.stamp", "agent.stamp-new", endpoints::FILE, "agent.sock"] {
             remove(&state.join(name), &mut removed)?;
         }
         remove_dir(&state, &mut removed);

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::config::{self, AgentConfig, PREFIX, Peer};
 use super::control::Control;
+use super::endpoints::Endpoints;
 use super::http::{Api, Server};
 use super::hub::{Caller, Hub};
 use super::rpc::Desk;
@@ -31,6 +32,8 @@ const LABEL: &str = "agent";
 const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
 /// How often the helper's connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is written down where the laptops are, for the agent after this one.
+const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Start-up order, then serving until a signal or the end of the tunnel, then all of it undone.
 pub fn serve(config_file: &Path) -> Result<(), Failure> {
@@ -110,13 +113,20 @@ fn with_device(
     let (id, interface) = (lease.id, lease.name.clone());
     let device =
         TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
-    let tunnel = tunnel::start(device, &config.tunnel())
+    let endpoints = Endpoints::open(&config.state_dir);
+    let mut settings = config.tunnel();
+    let were_here = endpoints.tell(&mut settings);
+    let tunnel = tunnel::start(device, &settings)
         .map_err(|error| failed("cannot start WireGuard", &error))?;
     let tunnel = Arc::new(tunnel);
     // One route for all laptops: they have addresses of one network.
     if let Some(helper) = &mut holder.helper {
         let (own, peer) = (config.address, config.some_peer());
         helper.configure_net(&id, own, peer, PREFIX).map_err(|error| refused(&error))?;
+    }
+    drop(settings);
+    if were_here {
+        tunnel.handshake_all();
     }
     let at = SocketAddr::from((config.address, config.api_port));
     let listener =
@@ -131,8 +141,17 @@ fn with_device(
         .ok();
     let port = tunnel.listen_port();
     log(&format!("hop-agent {VERSION}: {interface} {at}, WireGuard on UDP {port}"));
-    let outcome =
-        Serving { server: &server, tunnel: &tunnel, hub: &hub, control }.attend(holder, signals);
+    let mut serving = Serving {
+        server: &server,
+        tunnel: &tunnel,
+        hub: &hub,
+        control,
+        endpoints,
+        kept: Instant::now(),
+    };
+    let outcome = serving.attend(holder, signals);
+    serving.keep_endpoints();
+    drop(serving);
     drop((server, hub));
     // Connections that are being answered hold it, too; the end of the process ends it then.
     if let Ok(mut tunnel) = Arc::try_unwrap(tunnel) {
@@ -146,12 +165,15 @@ struct Serving<'a> {
     tunnel: &'a Tunnel,
     hub: &'a Hub,
     control: Option<Control>,
+    endpoints: Endpoints,
+    /// When they were kept last.
+    kept: Instant,
 }
 
 impl Serving<'_> {
     /// Accepts connections until a signal (good) or the loss of tunnel or lease (a failure, so
     /// that systemd starts the agent again). SIGHUP reads the files again.
-    fn attend(&self, holder: &mut Holder, signals: &mut Signals) -> Result<(), Failure> {
+    fn attend(&mut self, holder: &mut Holder, signals: &mut Signals) -> Result<(), Failure> {
         loop {
             let mut fds = vec![
                 (signals.as_fd(), Interest::READ),
@@ -175,10 +197,20 @@ impl Serving<'_> {
             }
             holder.look()?;
             self.told("rotation", self.hub.watch());
+            if self.kept.elapsed() >= KEEP_EVERY {
+                self.keep_endpoints();
+            }
             self.server.accept();
             if let Some(control) = &self.control {
                 control.serve(self.hub);
             }
+        }
+    }
+
+    fn keep_endpoints(&mut self) {
+        self.kept = Instant::now();
+        if let Ok(status) = self.tunnel.status() {
+            self.endpoints.keep(&status.peers);
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) enum Command {
     Get(SyncSender<Zeroizing<String>>),
     Status(SyncSender<Status>),
     NetworkChanged,
+    /// With every peer that has an endpoint and no session.
+    HandshakeAll,
     /// The same, and the peer of this key may be at any of these addresses.
     Reconnect([u8; 32], Vec<SocketAddr>),
     Stop,

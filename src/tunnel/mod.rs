@@ -163,8 +163,13 @@ impl Tunnel {
         let _ = self.outlet.post(Command::NetworkChanged);
     }
 
-    /// The same, and the peer of this key is at one of `remotes`: a handshake is tried with all of
-    /// them at once, and the first to answer is the endpoint.
+    /// A handshake, at once, with every peer whose endpoint is known and that has no session.
+    pub fn handshake_all(&self) {
+        let _ = self.outlet.post(Command::HandshakeAll);
+    }
+
+    /// [`Tunnel::network_changed`], and the peer of this key is at one of `remotes`: a handshake is
+    /// tried with all of them at once, and the first to answer is the endpoint.
     pub fn reconnect(&self, peer: [u8; 32], remotes: &[SocketAddr]) {
         let _ = self.outlet.post(Command::Reconnect(peer, remotes.to_vec()));
     }

@@ -252,6 +252,7 @@ impl Loop {
                     let _ = reply.try_send(self.status(now));
                 }
                 Command::NetworkChanged => self.network_changed(now),
+                Command::HandshakeAll => self.device.handshake_all(now, &mut self.outside),
                 Command::Reconnect(peer, remotes) => {
                     self.device.set_candidates(&peer, &remotes);
                     self.network_changed(now);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// One peer, without its keys but the public one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct PeerState {
     pub public_key: [u8; 32],
     pub endpoint: Option<SocketAddr>,

@@ -449,6 +449,15 @@ impl Device {
         }
     }
 
+    /// A handshake, at once, with every peer whose endpoint is known and that has no session with
+    /// us: after a restart of ours they still have theirs, and would wait for 15 s of silence
+    /// (R67).
+    pub fn handshake_all(&mut self, now: Now, sink: &mut dyn Sink) {
+        if self.running {
+            self.each_peer(now, sink, Peer::handshake);
+        }
+    }
+
     /// A peer may be at any of `remotes` (a name with several addresses): all are tried with the
     /// next handshake, and the first to answer is the endpoint.
     pub fn set_candidates(&mut self, public_key: &[u8; 32], remotes: &[SocketAddr]) {

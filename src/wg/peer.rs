@@ -465,6 +465,13 @@ impl Peer {
         self.want_handshake(env);
     }
 
+    /// A handshake if there is no session.
+    pub fn handshake(&mut self, env: &mut Env) {
+        if self.keys.current_ref().is_none() {
+            self.want_handshake(env);
+        }
+    }
+
     /// A handshake for a new reason: retries start over (R66), but not sooner than 5 s after the
     /// last (R62).
     pub fn want_handshake(&mut self, env: &mut Env) {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use hopbox::cli::selftest::files::{HOST, VPS_IP};
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::host::keys;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::shared;
@@ -37,6 +39,14 @@ impl World {
         };
         self.vps[0].machine.run(SOON, settle).unwrap();
         self.start_agent(0);
+    }
+
+    /// As systemd ends it.
+    fn ask_agent_to_end(&mut self, n: usize) {
+        let agent = self.vps[n].agent.take().unwrap();
+        let pid = Pid::from_raw(i32::try_from(agent.id()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        finish(agent, LIMIT);
     }
 
     fn agent_key(&self, name: &str) -> [u8; 32] {
@@ -170,4 +180,52 @@ fn the_agent_outlives_its_helper() {
         fs::write(&log, "").unwrap();
     }
     assert_eq!(world.hop(&["status"]).status.code(), Some(0));
+}
+
+/// A laptop notices after 15 s that the agent it talks to is another process (R67). An agent that
+/// ended cleanly, or lived for a while, knows where it was and shakes hands by itself.
+#[test]
+fn a_restarted_agent_finds_its_laptops() {
+    let _machine = shared();
+    let Some(mut world) = World::start("a_restarted_agent_finds_its_laptops") else { return };
+    world.settle_agent();
+    let file = world.home.join("vps-state/agent.endpoints");
+    world.up();
+    assert!(!file.exists());
+    world.ask_agent_to_end(0);
+    goes_on_at_once(&mut world, &file);
+
+    // From another port, which is written down by itself, in time for a kill.
+    fs::remove_file(&file).unwrap();
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    world.up();
+    let limit = Instant::now() + LIMIT;
+    while !file.exists() {
+        assert!(Instant::now() < limit, "not written down");
+        thread::sleep(Duration::from_millis(50));
+    }
+    world.stop_agent(0);
+    goes_on_at_once(&mut world, &file);
+}
+
+/// The agent is started, and the laptop, which knows nothing of it, is heard before it could have
+/// noticed.
+fn goes_on_at_once(world: &mut World, file: &Path) {
+    let mode = fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode, fs::read_to_string(file).unwrap().lines().count()), (0o600, 1));
+    let began = Instant::now();
+    world.start_agent(0);
+    let has_address = || {
+        let bound = || TcpListener::bind((VPS_IP, 9000)).map(drop).map_err(|e| e.to_string());
+        world.vps[0].machine.run(SOON, bound).is_ok()
+    };
+    while !has_address() {
+        assert!(began.elapsed() < LIMIT, "the agent does not serve");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let (mut laptop, mut vps) = connect(world);
+    carries(&mut laptop, &mut vps, b"to the new process");
+    let took = began.elapsed();
+    println!("NOTE restart of the agent: usable again after {took:?}");
+    assert!(took < Duration::from_secs(14), "{took:?}");
 }

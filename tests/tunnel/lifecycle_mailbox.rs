@@ -63,6 +63,7 @@ fn ask(outlet: &Outlet, tally: &Tally, mut n: u64) {
             0 => tally.note(outlet.ask(Command::Get, PATIENCE)),
             1 => tally.note(outlet.ask(Command::Status, PATIENCE)),
             2 => tally.note(outlet.ask(|r| Command::Set(Box::default(), r), PATIENCE)),
+            3 if n % 2 == 0 => tally.note(outlet.post(Command::HandshakeAll)),
             // More at once than the queue holds.
             4 => tally.note(outlet.post(Command::Reconnect([7; 32], Vec::new()))),
             _ => (0..=COMMANDS / 4).all(|_| tally.note(outlet.post(Command::NetworkChanged))),
@@ -88,7 +89,7 @@ fn serve(inlet: Inlet, mut left: u64) {
                     assert!(!request.replace_peers);
                     let _ = reply.try_send(Ok(()));
                 }
-                Command::NetworkChanged => {}
+                Command::NetworkChanged | Command::HandshakeAll => {}
                 Command::Reconnect(peer, remotes) => assert!(peer == [7; 32] && remotes.is_empty()),
                 Command::Stop => return,
             }

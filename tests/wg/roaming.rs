@@ -335,3 +335,32 @@ fn candidates_that_hold_the_endpoint_do_not_move_it() {
     s.act(A, |d, now, sink| d.network_changed(now, sink));
     assert!(s.wire.iter().all(|w| w.to == v4(5)), "who names an endpoint means that one alone");
 }
+
+// R67: a device that starts anew and knows where its peer is does not leave it to the 15 s of
+// silence in which the peer sends into a session that is gone.
+#[test]
+fn a_handshake_after_a_restart_needs_no_silence() {
+    let mut s = Sim::settled();
+    s.reboot(B);
+    let at = s.seen_as(A);
+    s.configure(B, A, |u| {
+        u.endpoint = Some(at);
+        u.allowed_ips = vec![(inner(A), 32, true)];
+    })
+    .unwrap();
+    s.forget();
+    s.send(A, B, b"lost");
+    assert_eq!(s.delivered(B), Vec::<Vec<u8>>::new());
+    s.act(B, |d, now, sink| d.handshake_all(now, sink));
+    s.run(SEC);
+    s.send(A, B, b"heard");
+    s.run(SEC);
+    assert_eq!(s.delivered(B), [b"heard".to_vec()]);
+    assert_eq!(s.times(B, Kind::Initiation).len(), 1);
+    assert_eq!(s.times(A, Kind::Initiation).len(), 0, "it noticed nothing");
+    // With a session there is nothing to do.
+    s.forget();
+    s.act(B, |d, now, sink| d.handshake_all(now, sink));
+    s.run(SEC);
+    assert_eq!(s.times(B, Kind::Initiation).len(), 0);
+}
