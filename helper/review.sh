@@ -13,11 +13,11 @@ reasons() { grep -c 'SAFETY:' "$1" || true; }
 printf '%-24s %5s %7s %7s\n' file code unsafe SAFETY
 for part in both linux macos; do
     sum=0
-    for file in src/*.rs; do
+    for file in src/*.rs src/*/*.rs; do
         case $file in
             *_tests.rs) continue ;;
-            *_macos.rs | src/xnu.rs) of=macos ;;
-            *_linux.rs | src/netlink.rs | src/systemd.rs | src/sandbox.rs) of=linux ;;
+            *macos.rs | src/xnu.rs) of=macos ;;
+            *linux.rs | src/netlink.rs | src/systemd.rs | src/sandbox.rs) of=linux ;;
             *) of=both ;;
         esac
         [ "$of" = "$part" ] || continue

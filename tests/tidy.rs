@@ -72,7 +72,8 @@ fn unsafe_code_lives_in_the_sys_modules_alone() {
     let mut found = Vec::new();
     for path in sources() {
         let p = path.to_string_lossy();
-        if p.starts_with("src/sys/") || p.starts_with("src/simd/") || p == "helper/src/sys.rs" {
+        let rooms = ["src/sys/", "src/simd/", "helper/src/sys/", "helper/src/sys.rs"];
+        if rooms.iter().any(|room| p.starts_with(room)) {
             continue;
         }
         let text = read(&path);

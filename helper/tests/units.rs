@@ -234,7 +234,7 @@ fn a_reviewer_is_told_what_there_is_to_read() {
     for line in text.lines().filter(|line| line.contains(".rs ")) {
         let numbers: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(numbers[2], numbers[3], "a block without a reason: {line}");
-        assert!(numbers[2] == "0" || numbers[0] == "sys.rs", "{line}");
+        assert!(numbers[2] == "0" || numbers[0].starts_with("sys"), "{line}");
     }
     assert!(text.contains("any arguments: accept4 ") && !text.contains("recvmsg"), "{text}");
 }
