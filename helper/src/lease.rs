@@ -122,7 +122,7 @@ impl Book {
                     ending.push(lease.id.clone());
                 }
                 Some(ends) if !self.links.verify(&lease.name, lease.ifindex, ends) => {
-                    match self.links.configure(&lease.name, lease.ifindex, ends, None) {
+                    match self.links.configure(&lease.name, lease.ifindex, ends) {
                         Ok(_) => report.reapplied += 1,
                         Err(_) => ending.push(lease.id.clone()),
                     }
@@ -241,7 +241,7 @@ impl Book {
             self.put(&before);
             return Err(e);
         }
-        let routes = self.links.configure(&lease.name, lease.ifindex, ends, before.ends);
+        let routes = self.links.configure(&lease.name, lease.ifindex, ends);
         // After a failure the device has neither the old ends nor the new ones.
         let now = routes.is_ok().then_some(ends);
         let lease = Lease { ends: now, status: Status::Applied, ..lease };

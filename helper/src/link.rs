@@ -1,5 +1,8 @@
-//! What devices are, on every platform; how they are made is `link_linux` and `link_macos`.
+//! What devices are and how they are configured, on every platform; each step of it is `link_linux`
+//! and `link_macos`. What was set is read back before it is reported. Must not know: who asks,
+//! leases, the pools.
 
+use crate::pool::{Ends, Net};
 use hop_helper::proto::{Code, OpError};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -32,35 +35,57 @@ pub enum Fate {
     Replaced,
 }
 
-/// `kernel_error` with the step and the errno's name.
+/// `kernel_error` with the step and the system's words.
 pub fn failed(step: &str) -> impl FnOnce(io::Error) -> OpError {
-    move |e| OpError::new(Code::KernelError, format!("{step}: {}", errno_name(&e)))
+    move |e| OpError::new(Code::KernelError, format!("{step}: {e}"))
 }
 
-pub fn errno_name(e: &io::Error) -> String {
-    let name = match e.raw_os_error() {
-        None => return e.to_string(),
-        Some(libc::EPERM) => "EPERM",
-        Some(libc::ENOENT) => "ENOENT",
-        Some(libc::ENXIO) => "ENXIO",
-        Some(libc::EAGAIN) => "EAGAIN",
-        Some(libc::ENOMEM) => "ENOMEM",
-        Some(libc::EACCES) => "EACCES",
-        Some(libc::EBUSY) => "EBUSY",
-        Some(libc::EEXIST) => "EEXIST",
-        Some(libc::ENODEV) => "ENODEV",
-        Some(libc::EINVAL) => "EINVAL",
-        Some(libc::EMFILE) => "EMFILE",
-        Some(libc::ENFILE) => "ENFILE",
-        Some(libc::ERANGE) => "ERANGE",
-        Some(libc::EOPNOTSUPP) => "EOPNOTSUPP",
-        Some(libc::EADDRNOTAVAIL) => "EADDRNOTAVAIL",
-        Some(libc::ENETDOWN) => "ENETDOWN",
-        Some(libc::ENETUNREACH) => "ENETUNREACH",
-        Some(libc::ENOBUFS) => "ENOBUFS",
-        Some(libc::ESRCH) => "ESRCH",
-        Some(libc::ETIMEDOUT) => "ETIMEDOUT",
-        Some(other) => return format!("errno {other}"),
-    };
-    name.to_string()
+impl Links {
+    /// Brings the device up with its address and the route to its peer, in place of all that it
+    /// has. Returns the routes of the device as the kernel has them.
+    pub fn configure(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
+        if self.link(name)?.is_none_or(|link| link.ifindex != ifindex) {
+            return Err(OpError::new(Code::StateConflict, "the device of this lease is gone"));
+        }
+        if self.view()?.of(ifindex) != (vec![ends.route()], vec![ends.local]) {
+            self.clear(name, ifindex);
+        }
+        let result = self.apply(name, ifindex, ends);
+        let result = result.and_then(|()| self.read_back(name, ifindex, ends));
+        if result.is_err() {
+            self.clear(name, ifindex);
+        }
+        result
+    }
+
+    /// Whether the device still is as it was configured.
+    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Ends) -> bool {
+        self.read_back(name, ifindex, ends).is_ok()
+    }
+
+    fn read_back(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
+        if !self.link(name)?.is_some_and(|link| link.ifindex == ifindex && link.up) {
+            return Err(OpError::new(Code::KernelError, "the device did not come up"));
+        }
+        let (routes, addresses) = self.view()?.of(ifindex);
+        if !addresses.contains(&ends.local) {
+            return Err(OpError::new(Code::KernelError, "the address is not on the device"));
+        }
+        if routes.contains(&ends.route()) {
+            return Ok(routes);
+        }
+        let why = format!("another interface has the route to {}", ends.route());
+        Err(OpError::new(Code::StateConflict, why))
+    }
+
+    /// Takes our routes and all addresses off the device; whether an address was there. What is
+    /// already gone stays gone; errors have no remedy here, and the end of the lease ends the
+    /// device in any case.
+    pub fn clear(&mut self, name: &str, ifindex: u32) -> bool {
+        let (routes, addresses) = self.view().unwrap_or_default().of(ifindex);
+        for net in routes {
+            let _ = self.remove_route(ifindex, net);
+        }
+        addresses.into_iter().filter(|ip| self.remove_address(name, ifindex, *ip)).count() > 0
+    }
 }

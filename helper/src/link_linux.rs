@@ -3,7 +3,7 @@
 //! What was set is read back before it is reported. Never runs another program, never opens an
 //! AF_INET socket. Must not know: who asks, leases, the pools.
 
-use crate::link::{Device, Fate, errno_name, failed};
+use crate::link::{Device, Fate, failed};
 use crate::netlink::{Message, Netlink, Record, attr, u32_at};
 use crate::pool::{Ends, Net, View};
 use crate::sys;
@@ -58,11 +58,11 @@ const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
 
 /// What the kernel says about an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Link {
-    ifindex: u32,
+pub struct Link {
+    pub ifindex: u32,
     name: String,
     mtu: u32,
-    up: bool,
+    pub up: bool,
     kind: String,
     /// A TUN device that stays when nobody holds it.
     persists: bool,
@@ -124,13 +124,12 @@ impl Links {
             sys::tun_set_header(&tun, VNET_HEADER_BYTES).map_err(failed("set header length"))?;
         }
         // From here on an error drops `tun`, and the device with it.
-        let link = self.link(&name, None).map_err(failed("look up the new device"))?;
-        let Some(link) = link.filter(|link| link.kind == "tun") else {
+        let Some(link) = self.link(&name)?.filter(|link| link.kind == "tun") else {
             return Err(OpError::new(Code::KernelError, "the new device is not there"));
         };
         self.prepare(link.ifindex, mtu)?;
-        let after = self.link(&name, Some(link.ifindex)).map_err(failed("read back the device"))?;
-        if after.is_none_or(|link| link.mtu != u32::from(mtu)) {
+        let same = |after: &Link| after.ifindex == link.ifindex && after.mtu == u32::from(mtu);
+        if !self.link(&name)?.is_some_and(|after| same(&after)) {
             return Err(OpError::new(Code::KernelError, "the device did not take the MTU"));
         }
         Ok(Device { name, ifindex: link.ifindex, mtu, vnet_hdr, fd: tun.into() })
@@ -149,15 +148,17 @@ impl Links {
 
     /// False when the name is taken.
     fn attach(&mut self, tun: &File, name: &str, flags: i32) -> Result<bool, OpError> {
-        if self.link(name, None).map_err(failed("look up the name"))?.is_some() {
+        if self.link(name)?.is_some() {
             return Ok(false);
         }
         match sys::tun_set_interface(tun, name, flags) {
             Ok(()) => Ok(true),
             Err(e) if e.raw_os_error() == Some(libc::EBUSY) => Ok(false),
             Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
-                let why = "create the device: EPERM: the unit must leave CAP_NET_ADMIN, and not set \
-                           PrivateUsers";
+                let why = format!(
+                    "create the device: {e}: the unit must leave CAP_NET_ADMIN, and not set \
+                     PrivateUsers"
+                );
                 Err(OpError::new(Code::KernelError, why))
             }
             Err(e) => Err(failed("create the device")(e)),
@@ -194,37 +195,8 @@ impl Links {
         }
     }
 
-    /// Brings the device up with its address and the route to its peer, in place of `old`.
-    /// Returns the routes of the device as the kernel has them.
-    pub fn configure(
-        &mut self,
-        name: &str,
-        ifindex: u32,
-        ends: Ends,
-        old: Option<Ends>,
-    ) -> Result<Vec<Net>, OpError> {
-        let link = self.link(name, Some(ifindex)).map_err(failed("look up the device"))?;
-        if link.is_none() {
-            return Err(OpError::new(Code::StateConflict, "the device of this lease is gone"));
-        }
-        if let Some(old) = old.filter(|old| *old != ends) {
-            self.unconfigure(ifindex, old);
-        }
-        // Also what a helper left behind that was killed between two pairs of ends.
-        for (ip, _) in self.view()?.addresses.iter().filter(|(_, of)| *of == ifindex) {
-            if *ip != ends.local {
-                let stale = Ends { local: *ip, peer: *ip, prefix: 32 };
-                let _ = self.netlink.request(libc::RTM_DELADDR, 0, address(ifindex, stale));
-            }
-        }
-        let result = self.apply(ifindex, ends).and_then(|()| self.read_back(name, ifindex, ends));
-        if result.is_err() {
-            self.unconfigure(ifindex, ends);
-        }
-        result
-    }
-
-    fn apply(&mut self, ifindex: u32, ends: Ends) -> Result<(), OpError> {
+    /// Brings the device up, with address and route.
+    pub fn apply(&mut self, _: &str, ifindex: u32, ends: Ends) -> Result<(), OpError> {
         let up = libc::IFF_UP as u32;
         let message = Message::new(&ifinfo(ifindex, up, up));
         self.netlink.request(libc::RTM_NEWLINK, 0, message).map_err(failed("bring up"))?;
@@ -232,22 +204,17 @@ impl Links {
         self.netlink
             .request(libc::RTM_NEWADDR, CREATE | REPLACE, message)
             .map_err(failed("add the address"))?;
-        match self.netlink.request(libc::RTM_NEWROUTE, CREATE | EXCL, route(ifindex, ends)) {
+        let message = marked_route(ifindex, ends.route()).attr(RTA_PREFSRC, &ends.local.octets());
+        match self.netlink.request(libc::RTM_NEWROUTE, CREATE | EXCL, message) {
             // Our own route from before, or somebody else's: reading back tells.
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
             result => result.map(|_| ()).map_err(failed("add the route")),
         }
     }
 
-    /// Whether the device still is as it was configured.
-    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Ends) -> bool {
-        self.read_back(name, ifindex, ends).is_ok()
-    }
-
     /// What became of the device of a lease.
     pub fn fate(&mut self, name: &str, ifindex: u32) -> Result<Fate, OpError> {
-        let link = self.link(name, None).map_err(failed("look up the device"))?;
-        Ok(match link {
+        Ok(match self.link(name)? {
             None => Fate::Gone,
             Some(link) if link.ifindex != ifindex || link.kind != "tun" => Fate::Replaced,
             Some(link) if link.persists && !link.carrier => Fate::Abandoned,
@@ -271,49 +238,27 @@ impl Links {
 
     /// Deletes routes that carry our mark on devices that are none of `known`; how many.
     pub fn drop_stray_routes(&mut self, known: &[u32]) -> Result<usize, OpError> {
-        let mut head = [0; RTMSG];
-        head[0] = libc::AF_INET as u8;
-        let routes = self.netlink.dump(libc::RTM_GETROUTE, &head).map_err(failed("list routes"))?;
+        let routes = self.routes()?;
         let marked = routes.iter().filter(|record| record.u8(5) == Some(RTPROTO_HOPBOX));
         let stray = marked.filter_map(read_route).filter(|(_, of)| !known.contains(of));
-        let mut dropped = 0;
-        for (net, ifindex) in stray {
-            let message = marked_route(ifindex, net);
-            dropped += usize::from(self.netlink.request(libc::RTM_DELROUTE, 0, message).is_ok());
-        }
-        Ok(dropped)
+        Ok(stray.filter(|(net, of)| self.remove_route(*of, *net).is_ok()).count())
     }
 
-    fn read_back(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
-        let link = self.link(name, Some(ifindex)).map_err(failed("read back the device"))?;
-        if !link.is_some_and(|link| link.up) {
-            return Err(OpError::new(Code::KernelError, "the device did not come up"));
-        }
-        let view = self.view()?;
-        if !view.addresses.contains(&(ends.local, ifindex)) {
-            return Err(OpError::new(Code::KernelError, "the address is not on the device"));
-        }
-        let routes = view.routes.iter().filter(|(_, of)| *of == ifindex).map(|(net, _)| *net);
-        let routes: Vec<Net> = routes.collect();
-        if routes.contains(&ends.route()) {
-            return Ok(routes);
-        }
-        let why = format!("another interface has the route to {}", ends.route());
-        Err(OpError::new(Code::StateConflict, why))
+    /// Removes a route of ours.
+    pub fn remove_route(&mut self, ifindex: u32, net: Net) -> io::Result<()> {
+        self.netlink.request(libc::RTM_DELROUTE, 0, marked_route(ifindex, net)).map(|_| ())
     }
 
-    /// Takes back what `apply` did. What is already gone stays gone; errors have no remedy here,
-    /// and the end of the lease deletes the device in any case.
-    fn unconfigure(&mut self, ifindex: u32, ends: Ends) {
-        let _ = self.netlink.request(libc::RTM_DELROUTE, 0, route(ifindex, ends));
-        let _ = self.netlink.request(libc::RTM_DELADDR, 0, address(ifindex, ends));
+    /// Removes an address, whatever its prefix; false where it was not there.
+    pub fn remove_address(&mut self, _: &str, ifindex: u32, ip: Ipv4Addr) -> bool {
+        let message = Message::new(&ifaddr(ifindex, 32)).attr(IFA_LOCAL, &ip.octets());
+        self.netlink.request(libc::RTM_DELADDR, 0, message).is_ok()
     }
 
     /// Deletes the device even if its holder made it persistent. False when it was already
     /// gone, or the index belongs to another device by now.
     pub fn delete(&mut self, name: &str, ifindex: u32) -> Result<bool, OpError> {
-        let link = self.link(name, Some(ifindex)).map_err(failed("look up the device"))?;
-        if link.is_none_or(|link| link.kind != "tun") {
+        if self.link(name)?.is_none_or(|link| link.ifindex != ifindex || link.kind != "tun") {
             return Ok(false);
         }
         let message = Message::new(&ifinfo(ifindex, 0, 0));
@@ -325,13 +270,9 @@ impl Links {
 
     /// All unicast routes, local addresses and gateways.
     pub fn view(&mut self) -> Result<View, OpError> {
-        let mut head = [0; RTMSG];
-        head[0] = libc::AF_INET as u8;
-        let routes = self.netlink.dump(libc::RTM_GETROUTE, &head).map_err(failed("list routes"))?;
-        let mut head = [0; IFADDR];
-        head[0] = libc::AF_INET as u8;
-        let addresses =
-            self.netlink.dump(libc::RTM_GETADDR, &head).map_err(failed("list addresses"))?;
+        let routes = self.routes()?;
+        let addresses = self.netlink.dump(libc::RTM_GETADDR, &ifaddr(0, 0));
+        let addresses = addresses.map_err(failed("list addresses"))?;
         Ok(View {
             routes: routes.iter().filter_map(read_route).collect(),
             addresses: addresses
@@ -342,6 +283,12 @@ impl Links {
         })
     }
 
+    fn routes(&mut self) -> Result<Vec<Record>, OpError> {
+        let mut head = [0; RTMSG];
+        head[0] = libc::AF_INET as u8;
+        self.netlink.dump(libc::RTM_GETROUTE, &head).map_err(failed("list routes"))
+    }
+
     /// The name of an interface, or its number where it has none any more.
     pub fn name_of(&mut self, ifindex: u32) -> String {
         let records =
@@ -350,17 +297,16 @@ impl Links {
         link.map_or_else(|| format!("number {ifindex}"), |link| link.name)
     }
 
-    /// The interface `name`; with an index, only if it is also the one with that index.
-    fn link(&mut self, name: &str, ifindex: Option<u32>) -> io::Result<Option<Link>> {
+    pub fn link(&mut self, name: &str) -> Result<Option<Link>, OpError> {
         let mut text = name.as_bytes().to_vec();
         text.push(0);
         let message = Message::new(&ifinfo(0, 0, 0)).attr(IFLA_IFNAME, &text);
-        let records = match self.netlink.request(libc::RTM_GETLINK, 0, message) {
-            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
-            records => records?,
-        };
-        let same = |link: &Link| link.name == name && ifindex.is_none_or(|n| n == link.ifindex);
-        Ok(records.iter().filter_map(read_link).find(same))
+        match self.netlink.request(libc::RTM_GETLINK, 0, message) {
+            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+            Err(e) => Err(failed("look up the device")(e)),
+            // The kernel would also find it by an alternative name.
+            Ok(records) => Ok(records.iter().filter_map(read_link).find(|link| link.name == name)),
+        }
     }
 }
 
@@ -371,7 +317,7 @@ fn open_node() -> Result<File, OpError> {
             Some(libc::EPERM) => ": the unit needs DeviceAllow=/dev/net/tun rw",
             _ => "",
         };
-        let why = format!("open {NODE}: {}{hint}", errno_name(&e));
+        let why = format!("open {NODE}: {e}{hint}");
         OpError::new(Code::KernelError, why)
     })
 }
@@ -385,23 +331,24 @@ fn ifinfo(ifindex: u32, flags: u32, change: u32) -> [u8; IFINFO] {
     head
 }
 
-/// The local address, without the route that the kernel would add for its prefix.
-fn address(ifindex: u32, ends: Ends) -> Message {
+/// struct ifaddrmsg
+fn ifaddr(ifindex: u32, prefix: u8) -> [u8; IFADDR] {
     let mut head = [0; IFADDR];
     head[0] = libc::AF_INET as u8;
-    head[1] = ends.prefix;
+    head[1] = prefix;
     head[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    Message::new(&head)
+    head
+}
+
+/// The local address, without the route that the kernel would add for its prefix.
+fn address(ifindex: u32, ends: Ends) -> Message {
+    Message::new(&ifaddr(ifindex, ends.prefix))
         .attr(IFA_LOCAL, &ends.local.octets())
         .attr(IFA_ADDRESS, &ends.local.octets())
         .attr(IFA_FLAGS, &IFA_F_NOPREFIXROUTE.to_ne_bytes())
 }
 
-/// The route to the peer, marked as ours.
-fn route(ifindex: u32, ends: Ends) -> Message {
-    marked_route(ifindex, ends.route()).attr(RTA_PREFSRC, &ends.local.octets())
-}
-
+/// A route with our mark.
 fn marked_route(ifindex: u32, net: Net) -> Message {
     let mut head = [0; RTMSG];
     head[0] = libc::AF_INET as u8;

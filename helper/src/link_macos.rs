@@ -12,6 +12,7 @@ use crate::xnu::{self, Dump, Link};
 use hop_helper::proto::{Code, OpError};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 const CONTROL: &str = "com.apple.net.utun_control";
@@ -60,7 +61,7 @@ impl Links {
         // From here on an error drops `fd`, and the device with it.
         let argument = &mut xnu::request_number(&name, mtu.into());
         sys::interface(xnu::SIOCSIFMTU, argument).map_err(failed("set the MTU"))?;
-        let Some(link) = link(&name)? else {
+        let Some(link) = self.link(&name)? else {
             return Err(OpError::new(Code::KernelError, "the new device is not there"));
         };
         if link.mtu != u32::from(mtu) {
@@ -69,30 +70,8 @@ impl Links {
         Ok(Device { name, ifindex: link.ifindex, mtu, vnet_hdr: false, fd })
     }
 
-    /// Brings the device up with its address and the route to its peer, in place of `old`.
-    /// Returns the routes of the device as the kernel has them.
-    pub fn configure(
-        &mut self,
-        name: &str,
-        ifindex: u32,
-        ends: Ends,
-        old: Option<Ends>,
-    ) -> Result<Vec<Net>, OpError> {
-        if link(name)?.is_none_or(|link| link.ifindex != ifindex) {
-            return Err(OpError::new(Code::StateConflict, "the device of this lease is gone"));
-        }
-        // Also what a helper left behind that was killed between two pairs of ends.
-        if old != Some(ends) {
-            self.unconfigure(name, ifindex);
-        }
-        let result = self.apply(name, ifindex, ends).and_then(|()| read_back(name, ifindex, ends));
-        if result.is_err() {
-            self.unconfigure(name, ifindex);
-        }
-        result
-    }
-
-    fn apply(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<(), OpError> {
+    /// Gives the device address and route, and brings it up.
+    pub fn apply(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<(), OpError> {
         let there = dump()?.addresses.contains(&(ends.local, ifindex));
         if !there {
             let argument = &mut xnu::alias(name, ends.local, ends.peer);
@@ -107,14 +86,9 @@ impl Links {
         }
     }
 
-    /// Whether the device still is as it was configured.
-    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Ends) -> bool {
-        read_back(name, ifindex, ends).is_ok()
-    }
-
     /// What became of the device of a lease.
     pub fn fate(&mut self, name: &str, ifindex: u32) -> Result<Fate, OpError> {
-        Ok(match link(name)? {
+        Ok(match self.link(name)? {
             None => Fate::Gone,
             Some(link) if link.ifindex != ifindex => Fate::Replaced,
             Some(_) => Fate::Held,
@@ -134,38 +108,35 @@ impl Links {
     /// Takes back what `configure` did; whether there was something to take. The device goes when
     /// its holder does.
     pub fn delete(&mut self, name: &str, ifindex: u32) -> Result<bool, OpError> {
-        if link(name)?.is_none_or(|link| link.ifindex != ifindex) {
+        if self.link(name)?.is_none_or(|link| link.ifindex != ifindex) {
             return Ok(false);
         }
         // Without an address of ours it may be a stranger's by now, with the old number: hands off.
-        if self.unconfigure(name, ifindex) {
+        if self.clear(name, ifindex) {
             set_up(name, false).map_err(failed("take down"))?;
         }
-        let found = dump()?;
-        let left = |of: u32| of == ifindex;
-        if found.addresses.iter().any(|(_, of)| left(*of)) {
+        if !self.view()?.of(ifindex).1.is_empty() {
             return Err(OpError::new(Code::KernelError, "the address is still there"));
         }
         Ok(true)
     }
 
-    /// Takes routes and addresses off the device, as far as they are there; whether an address was.
-    fn unconfigure(&mut self, name: &str, ifindex: u32) -> bool {
-        let found = dump().unwrap_or_default();
-        for (net, _) in found.routes.iter().filter(|(_, of)| *of == ifindex) {
-            let _ = self.route(xnu::RTM_DELETE, *net, ifindex);
-        }
-        let mut removed = false;
-        for (ip, _) in found.addresses.iter().filter(|(_, of)| *of == ifindex) {
-            let argument = &mut xnu::request_address(name, *ip);
-            removed |= sys::interface(xnu::SIOCDIFADDR, argument).is_ok();
-        }
-        removed
+    pub fn remove_route(&mut self, ifindex: u32, net: Net) -> io::Result<()> {
+        self.route(xnu::RTM_DELETE, net, ifindex)
+    }
+
+    /// False where it was not there.
+    pub fn remove_address(&mut self, name: &str, _: u32, ip: Ipv4Addr) -> bool {
+        sys::interface(xnu::SIOCDIFADDR, &mut xnu::request_address(name, ip)).is_ok()
     }
 
     fn route(&mut self, kind: u8, net: Net, ifindex: u32) -> io::Result<()> {
         self.seq = self.seq.wrapping_add(1);
         self.requests.write_all(&xnu::route(kind, net, ifindex, self.seq))
+    }
+
+    pub fn link(&mut self, name: &str) -> Result<Option<Link>, OpError> {
+        Ok(dump()?.links.into_iter().find(|link| link.name == name))
     }
 
     /// All routes that somebody has asked for, and local addresses.
@@ -182,33 +153,12 @@ impl Links {
     }
 }
 
-fn read_back(name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
-    let found = dump()?;
-    if !found.links.iter().any(|link| link.name == name && link.ifindex == ifindex && link.up) {
-        return Err(OpError::new(Code::KernelError, "the device did not come up"));
-    }
-    if !found.addresses.contains(&(ends.local, ifindex)) {
-        return Err(OpError::new(Code::KernelError, "the address is not on the device"));
-    }
-    let routes = found.routes.iter().filter(|(_, of)| *of == ifindex).map(|(net, _)| *net);
-    let routes: Vec<Net> = routes.collect();
-    if routes.contains(&ends.route()) {
-        return Ok(routes);
-    }
-    let why = format!("another interface has the route to {}", ends.route());
-    Err(OpError::new(Code::StateConflict, why))
-}
-
 fn set_up(name: &str, up: bool) -> io::Result<()> {
     let mut argument = xnu::request_number(name, 0);
     sys::interface(xnu::SIOCGIFFLAGS, &mut argument)?;
     let others = xnu::flags(&argument) & !xnu::IFF_UP;
     let flags = if up { others | xnu::IFF_UP } else { others };
     sys::interface(xnu::SIOCSIFFLAGS, &mut xnu::request_number(name, flags))
-}
-
-fn link(name: &str) -> Result<Option<Link>, OpError> {
-    Ok(dump()?.links.into_iter().find(|link| link.name == name))
 }
 
 /// Interfaces and addresses in one answer of the kernel, routes in another.

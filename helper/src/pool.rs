@@ -102,6 +102,13 @@ pub struct View {
 }
 
 impl View {
+    /// The routes and addresses of one interface.
+    pub fn of(&self, ifindex: u32) -> (Vec<Net>, Vec<Ipv4Addr>) {
+        let routes = self.routes.iter().filter(|(_, of)| *of == ifindex).map(|(net, _)| *net);
+        let addresses = self.addresses.iter().filter(|(_, of)| *of == ifindex);
+        (routes.collect(), addresses.map(|(ip, _)| *ip).collect())
+    }
+
     /// Whether a route that is no default route covers one of two addresses.
     fn leads_to(&self, a: Ipv4Addr, b: Ipv4Addr) -> bool {
         let routes = self.routes.iter().filter(|(net, _)| net.prefix > DEFAULT_PREFIX);
