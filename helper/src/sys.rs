@@ -1,7 +1,7 @@
 //! The system calls that std does not wrap: the only unsafe code of the helper.
 //!
-//! Every wrapper returns owned descriptors and plain values. Each platform has a room of its own for
-//! what the other one lacks. Must not know: the protocol, leases.
+//! Every wrapper returns owned descriptors and plain values. Each platform has a room of its own
+//! for what the other one lacks. Must not know: the protocol, leases.
 
 use std::fs::File;
 use std::io;
