@@ -1,0 +1,224 @@
+//! Steps 4 to 6: programs are sent, and root puts them in place, exchanges keys and starts the
+//! agent, all in one script.
+
+use std::io;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::super::Call;
+use super::super::fail::{Code, Failure};
+use super::answer::Answer;
+use super::root::{self, Ear, Heard, Stage};
+use super::survey::{Sudo, Survey};
+use super::{Setup, fact, laptop, programs, sudo};
+use crate::host::config;
+use crate::host::keys as wg_keys;
+use crate::host::numbers;
+use crate::session::identity;
+use crate::ssh::freight::{DIR, Freight};
+use crate::ssh::run::{Done, Feed};
+
+const SHORT_LIMIT: Duration = Duration::from_secs(30);
+/// Root's part, with time for a password to be typed.
+const ROOT_LIMIT: Duration = Duration::from_secs(300);
+
+impl Setup<'_> {
+    /// Step 4, first half: what the server does not have yet. Returns the bytes sent.
+    pub(super) fn send(
+        &mut self,
+        call: &mut Call,
+        survey: &Survey,
+        programs: [Freight; 2],
+    ) -> Result<u64, Failure> {
+        call.out.begin("installing on the server");
+        // Also what an earlier setup left, and what must not be installed again.
+        let mut clean = format!("mkdir -p -m 700 {DIR} && cd {DIR} && rm -f *.out *.err *.part");
+        let mut new = Vec::new();
+        for freight in programs {
+            if survey.get(fact(freight.name)) == freight.hash {
+                clean += &format!(" {}", freight.name);
+            } else {
+                new.push(freight);
+            }
+        }
+        self.short(&format!("sh -c '{clean}'"), b"")?;
+        let mut sent = 0;
+        let is_there =
+            |freight: &Freight| survey.get(&format!("sent_{}", fact(freight.name))) == freight.hash;
+        for freight in new.iter_mut().filter(|freight| !is_there(freight)) {
+            let (name, total) = (freight.name, freight.bytes);
+            let mut shown = 0;
+            let arrived = freight.send(&self.connection, &mut |bytes| {
+                let percent = bytes * 100 / total.max(1);
+                if percent >= shown + 10 {
+                    shown = percent;
+                    call.out.detail(&format!("{name} {percent} %"));
+                }
+            });
+            arrived.map_err(|error| match error {
+                Err(error) => Failure::from(error),
+                Ok(done) => self.refused(&format!("{name} could not be sent"), &done),
+            })?;
+            sent += total;
+        }
+        for freight in &new {
+            programs::try_out(freight, &self.connection, survey.machine())
+                .inspect_err(|_| self.tidy_up())?;
+        }
+        Ok(sent)
+    }
+
+    /// Steps 4 to 6 as root, in one go.
+    pub(super) fn as_root(&mut self, call: &mut Call, survey: &Survey) -> Result<Answer, Failure> {
+        let request = self.request()?;
+        self.put("request.json", request.as_bytes())?;
+        self.put("root.sh", root::script().as_bytes())?;
+        let asks = survey.sudo == Sudo::Asks;
+        if asks {
+            call.out.hold();
+        }
+        let mut stderr = io::stderr();
+        let (mut begun, mut failed) = (false, None);
+        let mut ear = Ear::new(asks.then_some(&mut stderr));
+        let out = &mut call.out;
+        let mut hear = |bytes: &[u8]| {
+            ear.hear(bytes, &mut |heard| match heard {
+                Heard::Begun => {
+                    begun = true;
+                    out.resume();
+                }
+                Heard::Failed(stage) => failed = Some(stage),
+                Heard::Done(Stage::Helper) => {}
+                Heard::Done(Stage::Install) => {
+                    out.done("hop-helper and hop-agent");
+                    out.begin("exchanging keys");
+                }
+                Heard::Done(Stage::Setup) => {
+                    out.done("private keys stayed where they are");
+                    out.begin("starting the agent");
+                }
+                Heard::Done(Stage::Start) => out.done("enabled and running"),
+            });
+        };
+        let feed = if asks { Feed::Terminal } else { Feed::Bytes(b"") };
+        let script = root::command(sudo(survey, true), survey.get("user"));
+        let done = self.connection.stream(&script, feed, &mut hear, ROOT_LIMIT);
+        call.out.resume();
+        let done = done?;
+        match failed {
+            Some(stage) => Err(self.stage_failed(stage)),
+            None if !begun => Err(self.sudo_refused(survey.get("user"), &done)),
+            None if !done.status.success() => {
+                Err(self.refused("the installation broke off", &done))
+            }
+            None => self.answer(),
+        }
+    }
+
+    /// On a terminal sudo's words are among the output.
+    fn sudo_refused(&self, user: &str, done: &Done) -> Failure {
+        let (text, complaint) = (done.text(), done.complaint());
+        let theirs = |line: &&str| line.contains("sudo") || line.contains(user);
+        let why = text.lines().rfind(theirs).map_or(complaint, |line| line.trim().to_owned());
+        // What was sent stays for the next try, which does not send it again.
+        let next = if why.contains("incorrect password") {
+            self.wish.command()
+        } else {
+            self.tidy_up();
+            self.wish.by_root()
+        };
+        let what = format!("sudo on {} did not let {user} become root", self.target.address);
+        Failure::new(Code::Failed, what, why, next)
+    }
+
+    /// What the agent is told: nothing of it is secret.
+    fn request(&self) -> Result<String, Failure> {
+        let name = &self.wish.name;
+        let public_key = identity::public_key(self.paths, name)?;
+        let mut request = json!({
+            "version": 1,
+            "public_key": wg_keys::encode(&public_key).as_str(),
+            "name": laptop::label(),
+            "user": self.login()?,
+            "numbers_taken": numbers::taken(self.paths, name)?,
+        });
+        if let Some(host) = &self.wish.existing {
+            request["number"] = host.number.into();
+        }
+        Ok(request.to_string())
+    }
+
+    fn login(&self) -> Result<String, Failure> {
+        let done = self.short("id -un", b"")?;
+        let user = done.text().lines().last().unwrap_or_default().trim().to_owned();
+        config::login(&user).map_err(|why| {
+            let what = format!("the login {user:?} cannot be used");
+            Failure::new(Code::Failed, what, why, self.target.command())
+        })
+    }
+
+    /// A stage's own words about its failure.
+    fn stage_failed(&self, stage: Stage) -> Failure {
+        let name = stage.name();
+        let read = |ending: &str| {
+            let script = format!("cat {DIR}/{name}.{ending}");
+            self.connection
+                .run(&script, b"", SHORT_LIMIT)
+                .map(|done| done.text())
+                .unwrap_or_default()
+        };
+        let told: Value = serde_json::from_str(&read("out")).unwrap_or_default();
+        let text = |key: &str| told["error"][key].as_str().map(str::to_owned);
+        if let (Some(what), Some(why), Some(fix)) = (text("what"), text("why"), text("fix")) {
+            let code = Code::from_word(&text("code").unwrap_or_default());
+            // What is to be typed there cannot be typed here.
+            let here = fix.starts_with("hop ");
+            let next = if here { fix } else { format!("{} {fix}", self.target.command()) };
+            return Failure::new(code, format!("on the server: {what}"), why, next);
+        }
+        // What it did is on its standard output, what stopped it on standard error.
+        let (errors, words) = (read("err"), read("out"));
+        let why = last_line(&errors).or(last_line(&words)).unwrap_or("it said nothing");
+        let what = format!("{name} failed on the server");
+        Failure::new(Code::Remote, what, why, format!("{} df -h", self.target.command()))
+    }
+
+    fn answer(&self) -> Result<Answer, Failure> {
+        let done = self.short(&format!("cat {DIR}/setup.out"), b"")?;
+        let text = Zeroizing::new(done.stdout);
+        let text = std::str::from_utf8(&text).unwrap_or_default();
+        Answer::parse(text).map_err(|error| {
+            let what = "the agent's answer is not valid";
+            Failure::new(Code::Remote, what, error.to_string(), "hop version")
+        })
+    }
+
+    /// Removes what was only needed on the way. A failure is none of the user's concern.
+    pub(super) fn tidy_up(&self) {
+        let _ = self.connection.run(&format!("rm -rf {DIR}"), b"", SHORT_LIMIT);
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let script = format!("sh -c 'umask 077; rm -f {DIR}/{name}; cat > {DIR}/{name}'");
+        self.short(&script, bytes).map(drop)
+    }
+
+    fn short(&self, script: &str, input: &[u8]) -> Result<Done, Failure> {
+        let done = self.connection.run(script, input, SHORT_LIMIT)?;
+        match done.status.success() {
+            true => Ok(done),
+            false => Err(self.refused("the server refused a step", &done)),
+        }
+    }
+
+    fn refused(&self, what: &str, done: &Done) -> Failure {
+        let next = format!("{} df -h", self.target.command());
+        Failure::new(Code::Remote, what, done.complaint(), next)
+    }
+}
+
+fn last_line(text: &str) -> Option<&str> {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty())
+}

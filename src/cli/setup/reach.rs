@@ -1,0 +1,127 @@
+//! Steps 1 and 2: the connection, the server's host keys, and what the server is. Changes nothing
+//! there.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::super::Call;
+use super::super::fail::{Code, Failure};
+use super::survey::{self, Sudo, Survey};
+use super::wish::Wish;
+use super::{Setup, fact, programs};
+use crate::host::paths::Paths;
+use crate::ssh::fail::{SshError, Trouble};
+use crate::ssh::freight::Freight;
+use crate::ssh::keys;
+use crate::ssh::run::Connection;
+
+const SURVEY_LIMIT: Duration = Duration::from_secs(30);
+
+impl<'a> Setup<'a> {
+    /// Step 1: the connection.
+    pub(super) fn reach(
+        call: &mut Call,
+        paths: &'a Paths,
+        wish: &'a Wish,
+    ) -> Result<Self, Failure> {
+        let target = wish.target.clone();
+        call.out.begin(&format!("reaching {}", target.address));
+        paths.ensure_runtime()?;
+        let endpoint_host = match target.address.parse::<IpAddr>() {
+            Ok(_) => target.address.clone(),
+            Err(_) => target.hostname()?,
+        };
+        if wish.ask {
+            call.out.hold();
+        }
+        let opened = Connection::open(&target, &paths.ssh_socket(), wish.ask);
+        call.out.resume();
+        let connection = opened.map_err(|error| declined(error, wish.ask))?;
+        Ok(Setup { paths, wish, target, connection, endpoint_host })
+    }
+
+    /// The rest of step 1, and step 2: what the server is, and its keys.
+    pub(super) fn look(&mut self, call: &mut Call) -> Result<(Survey, [Freight; 2]), Failure> {
+        let done = self.connection.run("sh -s", survey::script().as_bytes(), SURVEY_LIMIT)?;
+        let survey = Survey::parse(&done.text()).ok_or_else(|| {
+            let what = format!("{} does not run commands", self.target.address);
+            Failure::new(Code::Unreachable, what, done.complaint(), self.target.command())
+        })?;
+        let pinned = if self.wish.dry { "" } else { self.pin(call, &survey)? };
+        call.out.done(&format!("logged in as {}{pinned}", survey.get("user")));
+        call.out.begin("looking at the server");
+        let by_root = self.wish.by_root();
+        survey.check(&self.target.address, &self.target.command(), &by_root)?;
+        if survey.sudo == Sudo::Asks && !self.wish.ask {
+            let what = format!(
+                "sudo on {} asks {} for a password",
+                self.target.address,
+                survey.get("user")
+            );
+            let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
+            return Err(Failure::new(Code::Input, what, why, self.wish.command()));
+        }
+        let programs = programs::load(call, survey.machine())?;
+        let text = format!("{}, Linux {}, systemd", survey.machine(), survey.get("kernel"));
+        call.out.done(&text);
+        Ok((survey, programs))
+    }
+
+    /// Pins the server's keys. They come over a connection whose key ssh has verified.
+    fn pin(&self, call: &mut Call, survey: &Survey) -> Result<&'static str, Failure> {
+        self.paths.ensure_config()?;
+        let (alias, file) = (keys::alias(&self.wish.name), self.paths.known_hosts());
+        if survey.keys.is_empty() || !keys::pin(&file, &alias, &survey.keys)? {
+            return Ok("");
+        }
+        // Not a matter of trust: an sshd may use other keys than those in /etc/ssh.
+        if self.connection.key_is_pinned(&alias, &file, survey.sshd_port())? {
+            return Ok(", host keys recorded");
+        }
+        keys::forget(&file, &alias)?;
+        call.out.warn(
+            "host_keys_not_pinned",
+            "its sshd does not use the keys in /etc/ssh: ssh will ask",
+        );
+        Ok("")
+    }
+
+    pub(super) fn tell_plan(
+        &self,
+        call: &mut Call,
+        survey: &Survey,
+        programs: &[Freight; 2],
+    ) -> Result<Code, Failure> {
+        let send: Vec<&str> = programs
+            .iter()
+            .filter(|freight| survey.get(fact(freight.name)) != freight.hash)
+            .map(|freight| freight.name)
+            .collect();
+        let password = survey.sudo == Sudo::Asks;
+        let data = json!({
+            "host": self.wish.name, "dry_run": true, "machine": survey.machine(),
+            "kernel": survey.get("kernel"), "user": survey.get("user"), "send": send,
+            "sudo_asks": password,
+        });
+        let mut text = match send[..] {
+            [] => "the server has both programs already\n".to_owned(),
+            _ => format!("would send {}, and install as root\n", send.join(" and ")),
+        };
+        text += &format!("would run the agent as {} under systemd\n", survey.get("user"));
+        if password {
+            text += "sudo there will ask for a password\n";
+        }
+        text += "nothing has been changed";
+        call.out.answer("setup", data, &text)?;
+        Ok(Code::Done)
+    }
+}
+
+/// With somebody there to ask, an unknown key means that the answer was no.
+fn declined(error: SshError, asked: bool) -> Failure {
+    let declined = asked && error.trouble == Trouble::KeyUnknown;
+    let failure = Failure::from(error);
+    if declined { Failure { code: Code::Declined, ..failure } } else { failure }
+}

@@ -1,0 +1,90 @@
+//! What the user asked for: the command line, completed from an earlier setup of the same host.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::super::Call;
+use super::super::fail::Failure;
+use crate::host::check_name;
+use crate::host::config::{self, HostConfig};
+use crate::host::paths::Paths;
+use crate::ssh::keys;
+use crate::ssh::run::Target;
+
+/// What the user asked for, completed from an earlier setup.
+pub struct Wish {
+    pub name: String,
+    pub target: Target,
+    pub existing: Option<HostConfig>,
+    pub dry: bool,
+    /// ssh and sudo may ask at the terminal.
+    pub ask: bool,
+}
+
+impl Wish {
+    pub fn read(call: &Call, paths: &Paths) -> Result<Wish, Failure> {
+        let bad = |what: &str, why: String| Failure::usage(what, why, "hop setup --help");
+        let name = call.args.operands.first().cloned().unwrap_or_default();
+        check_name(&name).map_err(|why| bad(&format!("no host can be named {name:?}"), why))?;
+        let known = config::names(paths)?.contains(&name);
+        let existing = known.then(|| config::load(paths, &name)).transpose()?;
+        let before = existing.as_ref();
+        let given =
+            call.args.value("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
+        let address = match given {
+            Some((_, address)) => address.to_owned(),
+            None => before.map(address_of).ok_or_else(|| {
+                bad(&format!("where is {name}?"), "the first setup needs its address".to_owned())
+            })?,
+        };
+        config::ssh_address(&address).map_err(|why| bad("-a is not valid", why))?;
+        let user =
+            call.args.value("user").or(given.map(|(user, _)| user).filter(|u| !u.is_empty()));
+        let user = user.map(str::to_owned).or_else(|| before.and_then(|host| host.user.clone()));
+        let user = user.map(|user| config::login(&user)).transpose();
+        let port = call.args.value("port").map(str::parse::<u16>).transpose();
+        let port = port.ok().filter(|port| *port != Some(0));
+        let port =
+            port.ok_or_else(|| bad("-p is not valid", "it must be 1 to 65535".to_owned()))?;
+        let port = port.or_else(|| before.and_then(|host| host.ssh.as_ref()?.port));
+        let identity = match call.args.value("key") {
+            Some(file) => Some(key_file(file)?),
+            None => before.and_then(|host| host.identity.as_ref()).map(PathBuf::from),
+        };
+        let (alias, file) = (keys::alias(&name), paths.known_hosts());
+        let pinned = keys::has(&file, &alias)?.then_some((alias, file));
+        let user = user.map_err(|why| bad("-u is not valid", why))?;
+        let target = Target { address, user, identity, port, pinned };
+        Ok(Wish { name, target, existing, dry: call.args.has("dry-run"), ask: call.may_ask() })
+    }
+
+    /// The same wish as a command line.
+    pub fn command(&self) -> String {
+        self.command_of(self.target.user.as_deref())
+    }
+
+    /// The same for a login that needs no sudo.
+    pub fn by_root(&self) -> String {
+        self.command_of(Some("root"))
+    }
+
+    fn command_of(&self, user: Option<&str>) -> String {
+        let Target { address, identity, port, .. } = &self.target;
+        let mut line = format!("hop setup {} -a {address}", self.name);
+        line += &user.map(|user| format!(" -u {user}")).unwrap_or_default();
+        line += &port.map(|port| format!(" -p {port}")).unwrap_or_default();
+        let identity = identity.as_ref().map(|file| format!(" -k {}", file.display()));
+        line + &identity.unwrap_or_default()
+    }
+}
+
+fn address_of(host: &HostConfig) -> String {
+    host.ssh.as_ref().map_or_else(|| host.endpoint.host.clone(), |ssh| ssh.address.clone())
+}
+
+fn key_file(file: &str) -> Result<PathBuf, Failure> {
+    fs::canonicalize(file).and_then(|path| fs::File::open(&path).map(|_| path)).map_err(|error| {
+        let what = format!("the key {file} cannot be used");
+        Failure::usage(what, error.to_string(), "ls -l ~/.ssh")
+    })
+}
