@@ -16,7 +16,19 @@ pub const LAB: &str = "/run/lab";
 /// For a whole test, boots included.
 const LIMIT_S: &str = "300";
 const UNSHARE: [&str; 4] = ["-mnpf", "--mount-proc", "--kill-child", "--propagation=private"];
-const TOOLS: [&str; 7] = ["ip", "systemd-nspawn", "sshd", "ssh", "ssh-keygen", "sudo", "openssl"];
+const TOOLS: [&str; 11] = [
+    "ip",
+    "systemd-nspawn",
+    "sshd",
+    "ssh",
+    "ssh-keygen",
+    "sudo",
+    "openssl",
+    "nft",
+    "strace",
+    "wg-quick",
+    "wireguard-go",
+];
 
 /// Booting takes every core there is: one lab at a time.
 static ALONE: Mutex<()> = Mutex::new(());

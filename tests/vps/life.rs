@@ -62,14 +62,10 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
             said.out
         };
 
-        let mut secrets = secrets_of(&site);
-        watch(laptop);
-        watch(vps);
         // New keys while the tunnel is down: over SSH, taken at the next up.
         let rotated = json(&ok("--json rotate"));
         assert_eq!(rotated["data"]["through"], "SSH", "{rotated}");
         assert_eq!(rotated["data"]["confirmed"], false, "{rotated}");
-        secrets.extend(secrets_of(&site));
         ok("up");
         let peers = json(&ok("--json host peers"));
         assert_eq!(peers["data"]["peers"].as_array().unwrap().len(), 1, "{peers}");
@@ -88,8 +84,6 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
                             >/dev/null 2>&1 & sleep 1; cat /root/said"
         ));
         upgrade(&site, &hop);
-        secrets.extend(secrets_of(&site));
-        nobody_saw(&site, &secrets);
         laptop.ok("echo >/root/go; for i in $(seq 100); do grep -q True /root/said && break; \
                    sleep 0.2; done");
         assert!(laptop.ok("cat /root/said").contains("True"), "{}", laptop.ok("cat /root/said"));
@@ -110,42 +104,6 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
         same("laptop", &before.0, &state(laptop));
         same("server", &before.1, &state(vps));
     });
-}
-
-/// The keys and tokens of both sides, as they are on the disks now.
-fn secrets_of(site: &Site) -> Vec<String> {
-    let host = site.laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
-    let host = json(&host);
-    let files = [
-        site.laptop.ok("cat /home/dev/.config/hopbox/keys/mybox.key"),
-        site.vps.ok("cat /etc/hopbox/agent.key"),
-        host["token"].as_str().unwrap().to_owned(),
-        host["preshared_key"].as_str().unwrap().to_owned(),
-    ];
-    files.into_iter().map(|text| text.trim().to_owned()).collect()
-}
-
-/// From now on arguments and environments of all processes are written down, ten times a second.
-fn watch(machine: &Machine) {
-    machine.ok("sh -c 'i=0; while [ ! -e /root/stop ] && [ $i -lt 3000 ]; do i=$((i+1)); \
-         cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr \"\\0\" \"\\n\" | sort -u; sleep 0.1; \
-         done >/root/seen 2>/dev/null' >/dev/null 2>&1 &");
-}
-
-/// Neither there, nor in any log.
-fn nobody_saw(site: &Site, secrets: &[String]) {
-    for machine in [&site.laptop, &site.vps] {
-        machine.ok("touch /root/stop; sleep 0.3");
-        let seen = machine.ok(
-            "cat /root/seen; journalctl --no-pager; cat /var/log/hopbox/* 2>/dev/null; \
-             cat /home/dev/.local/state/hopbox/* /home/dev/.config/hopbox/tunnels/* 2>/dev/null; :",
-        );
-        assert!(seen.contains("hop"), "nothing was written down");
-        for secret in secrets {
-            assert!(secret.len() > 40 && !seen.contains(secret.as_str()), "a secret was seen");
-        }
-        machine.ok("rm /root/seen /root/stop");
-    }
 }
 
 /// To an older agent by hand and back by `hop upgrade`; then one that must be undone.

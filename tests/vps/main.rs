@@ -2,11 +2,13 @@
 
 mod agent;
 mod bench;
+mod foreign;
 mod lab;
 mod life;
 mod logins;
 mod machine;
 mod password;
+mod secrets;
 mod setup;
 mod site;
 mod trouble;

@@ -29,6 +29,10 @@ pub struct Verified {
 pub fn tunnel(paths: &Paths, host: &HostConfig, by_group: bool) -> Result<Verified, Failure> {
     let was_up = daemon::facts(paths, &host.name).is_some();
     let data = up(host, by_group)?;
+    if was_up {
+        // The agent may have been started anew, and know no session of ours.
+        let _ = control::rekey(&paths.socket(&host.name));
+    }
     let health = Client::new(&host.peer_ip.to_string(), host.api_port, None).health(HEALTH_LIMIT);
     if !was_up {
         let _ = control::down(&paths.socket(&host.name));

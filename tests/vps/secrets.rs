@@ -1,0 +1,158 @@
+//! No secret is ever an argument, in an environment, in a log, an answer, or a file for others:
+//! every program that is started on either machine is recorded with all that it is given, and
+//! everything on both is searched afterwards. Decoys show that the search would find it.
+
+use hopbox::host::keys;
+
+use super::lab;
+use super::machine::Machine;
+use super::site::Site;
+
+const TRACE: &str = "strace -f -qq -e trace=execve,execveat -v -s 100000";
+/// One for an argument, one for an environment, one for a journal, one for a file.
+const DECOYS: [&str; 4] = [
+    "ZGVjb3ktaW4tYW4tYXJndW1lbnQtb2YtYS1wcm9ncmFt",
+    "ZGVjb3ktaW4tdGhlLWVudmlyb25tZW50LW9mLW9uZTEy",
+    "ZGVjb3ktdGhhdC1zb21lYm9keS13cm90ZS10by1hLWxv",
+    "ZGVjb3ktaW4tYS1maWxlLXRoYXQtb3RoZXJzLW1heS1y",
+];
+/// Where a file with a secret may be, with mode 0600: the laptop's, and the server's.
+const KEPT: [&[&str]; 2] = [
+    &["/home/dev/.config/hopbox/hosts/mybox.json", "/home/dev/.config/hopbox/keys/mybox.key"],
+    &["/etc/hopbox/agent.json", "/etc/hopbox/agent.key", "/etc/hopbox/agent.key.bak"],
+];
+
+/// From now on the server's process 1 and all that comes of it are recorded, sshd included.
+fn record(vps: &Machine) {
+    vps.ok(&format!(
+        "{TRACE} -o /root/trace -p 1 >/dev/null 2>&1 & echo $! >/root/strace; \
+         for i in $(seq 100); do grep -q 'TracerPid:.[1-9]' /proc/1/status && break; sleep 0.1; \
+         done; systemctl restart sshd-here && \
+         for i in $(seq 100); do grep -q ':0016 .* 0A ' /proc/net/tcp && exit; sleep 0.1; done; \
+         exit 1"
+    ));
+}
+
+/// A command of dev's on the laptop, recorded with all that it starts; what it said is kept.
+fn recorded(laptop: &Machine, script: &str) {
+    let said = laptop.sh(&format!(
+        "n=$(ls /root | grep -c trace); {TRACE} -D -u dev -o /root/trace.$n env -C /home/dev \
+         HOME=/home/dev USER=dev sh -c '{script}' >>/root/said 2>&1"
+    ));
+    assert_eq!(said.code, 0, "{script}: {}", laptop.ok("tail -n 20 /root/said"));
+}
+
+/// The keys and tokens of both sides, as they are on the disks now.
+fn secrets(site: &Site) -> Vec<String> {
+    let host = site.laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
+    let host: serde_json::Value = serde_json::from_str(&host).unwrap();
+    let field = |name: &str| host[name].as_str().unwrap().to_owned();
+    let mut found = vec![field("token"), field("preshared_key")];
+    found.extend(site.laptop.ok("cat /home/dev/.config/hopbox/keys/*").lines().map(str::to_owned));
+    found.extend(site.vps.ok("cat /etc/hopbox/agent.key*").lines().map(str::to_owned));
+    found
+}
+
+/// How a secret is written: base64 without its padding, and hexadecimal.
+fn forms(secret: &str) -> Vec<String> {
+    let mut forms = vec![secret.trim_end_matches('=').to_owned()];
+    assert!(forms[0].len() >= 43, "no secret is that short");
+    if let Some(key) = keys::decode(secret) {
+        forms.push(key.iter().map(|byte| format!("{byte:02x}")).collect());
+    }
+    forms
+}
+
+/// What a machine has recorded and said, with the names of the places.
+fn said(machine: &Machine) -> [(&'static str, String); 3] {
+    [
+        ("a program's start", machine.ok("cat /root/trace*")),
+        ("the journal", machine.ok("journalctl --no-pager -a -o verbose")),
+        ("hop's words", machine.ok("cat /root/said 2>/dev/null || true")),
+    ]
+}
+
+/// The files that hold one of these texts, with their modes.
+fn files(machine: &Machine, texts: &[String]) -> Vec<String> {
+    std::fs::write(machine.path("/root/texts"), texts.join("\n") + "\n").unwrap();
+    let found = machine
+        .ok("find /etc /var /home /run /tmp /opt /usr/local -type f -print0 2>/dev/null | \
+         xargs -0 grep -lFZ -f /root/texts 2>/dev/null | xargs -0r stat -c '%a %n' | sort");
+    found.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn no_secret_is_seen_by_anybody_else() {
+    lab::inside("secrets::no_secret_is_seen_by_anybody_else", || {
+        let site = Site::boot();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        record(vps);
+        recorded(laptop, "hop -y --json setup mybox -a 198.51.100.2 -k .ssh/id_ed25519");
+        let mut all = secrets(&site);
+        for script in [
+            "hop --json rotate; hop up; hop --json host peers; hop status; hop --json status -v",
+            "hop rotate; hop host peers; hop doctor; hop setup mybox",
+            "hop down; hop host peers; hop --json upgrade; hop --json rotate; hop up; hop down",
+        ] {
+            // Another agent, so that setup and upgrade have something to do.
+            vps.ok("cp /usr/libexec/hopbox/hop-agent /root/other && echo >>/root/other && \
+                /root/other install");
+            recorded(laptop, &format!("set -e; {script}"));
+            all.extend(secrets(&site));
+        }
+        all.sort();
+        all.dedup();
+        assert!(all.len() >= 4 * 3 + 2, "each rotation made new ones: {}", all.len());
+        assert!(laptop.ok("cat /root/said").contains("\"changed\":true"), "it was upgraded");
+        decoys(&site);
+        vps.ok("kill -INT $(cat /root/strace); while kill -0 $(cat /root/strace) 2>/dev/null; do \
+            sleep 0.1; done");
+
+        let forms: Vec<String> = all.iter().flat_map(|secret| forms(secret)).collect();
+        for (machine, kept) in [laptop, vps].into_iter().zip(KEPT) {
+            let name = machine.name;
+            let said = said(machine);
+            let places = |text: &str| -> Vec<&str> {
+                said.iter().filter(|(_, all)| all.contains(text)).map(|(place, _)| *place).collect()
+            };
+            assert_eq!(places(DECOYS[0]), ["a program's start"], "{name}");
+            assert_eq!(places(DECOYS[1]), ["a program's start"], "{name}");
+            assert!(places(DECOYS[2]).contains(&"the journal"), "{name}");
+            assert!(files(machine, &[DECOYS[3].to_owned()]) == ["644 /var/tmp/decoy"], "{name}");
+            let whole = |text: &str| !text.contains(" vars */") && !text.contains("\"...");
+            assert!(whole(&said[0].1), "{name}: something was left out of the record");
+            for (number, form) in forms.iter().enumerate() {
+                assert!(places(form).is_empty(), "secret {number} on {name}: {:?}", places(form));
+            }
+            let kept: Vec<String> = kept.iter().map(|file| format!("600 {file}")).collect();
+            assert_eq!(files(machine, &forms), kept, "files with a secret on {name}");
+        }
+        let started = &said(vps)[0].1;
+        for program in ["hop-agent\", \"setup\"", "hop-agent\", \"serve\"", "SSH_CONNECTION="] {
+            assert!(started.contains(program), "{program} was not recorded on the server");
+        }
+        let count = |machine| said(machine)[0].1.lines().count();
+        eprintln!(
+            "NOTE {} + {} programs started, {} secrets",
+            count(laptop),
+            count(vps),
+            all.len()
+        );
+    });
+}
+
+/// Each where no secret may be.
+fn decoys(site: &Site) {
+    let [argument, environment, log, file] = DECOYS;
+    recorded(&site.laptop, &format!("ssh 198.51.100.2 true {argument}"));
+    std::fs::write(site.laptop.path("/opt/decoy"), format!("{environment}\n")).unwrap();
+    recorded(
+        &site.laptop,
+        "read x </opt/decoy; X=$x env true; ssh 198.51.100.2 \"read x; X=\\$x env true\" </opt/decoy",
+    );
+    for machine in [&site.laptop, &site.vps] {
+        machine.ok(&format!(
+            "logger {log}; journalctl --sync; echo {file} >/var/tmp/decoy; chmod 644 /var/tmp/decoy"
+        ));
+    }
+}
