@@ -183,8 +183,7 @@ impl Peer {
             return None;
         };
         self.tx_bytes += datagram as u64;
-        let Env { now, shared, .. } = env;
-        self.timers.data_sent(now.boot, || shared.jitter());
+        self.timers.data_sent(env.now.boot);
         self.renew_after_send(env);
         Some(Sealed { to, tos: ip::ecn_encapsulate(ecn), len: datagram })
     }
@@ -292,7 +291,8 @@ impl Peer {
         env.free(displaced);
         let mut datagram = message.write();
         self.jar.stamp(env.now.boot, &mut datagram);
-        self.timers.response_sent(env.now.boot);
+        let jitter = env.shared.jitter();
+        self.timers.response_sent(env.now.boot, jitter);
         self.emit(env, HANDSHAKE_TOS, &datagram);
         Ok(())
     }
@@ -318,7 +318,8 @@ impl Peer {
         env.free(displaced);
         self.learn_endpoint(from);
         self.rx_bytes += RESPONSE_LEN as u64;
-        self.timers.session_derived(env.now.boot);
+        let jitter = env.shared.jitter();
+        self.timers.session_derived(env.now.boot, jitter);
         self.complete(env);
         if self.staged.is_empty() {
             self.send_keepalive(env);

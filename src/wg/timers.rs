@@ -6,7 +6,7 @@
 //! |---|---|---|---|---|---|
 //! | initiation sent | 5 s + jitter | off | | | again |
 //! | response sent | | off | | 540 s | again |
-//! | data sent | | off | 15 s + jitter if off | | again |
+//! | data sent | | off | 15 s + the session's jitter if off | | again |
 //! | keepalive sent | | off | | | again |
 //! | anything authenticated received | | | off | | again |
 //! | data received | | 10 s if off, else one more | | | |
@@ -74,6 +74,8 @@ pub struct Timers {
     last_handshake_sent: Option<Time>,
     /// The network changed since: the next initiation need not wait so long (R62).
     rebound: bool,
+    /// How much longer than 15 s silence may last (R67).
+    patience: Duration,
     persistent: Duration,
 }
 
@@ -107,17 +109,17 @@ impl Timers {
     }
 
     /// A response went out, which derived a session (R57, R62).
-    pub fn response_sent(&mut self, now: Time) {
+    pub fn response_sent(&mut self, now: Time, jitter: Duration) {
         self.last_handshake_sent = Some(now);
-        self.session_derived(now);
+        self.session_derived(now, jitter);
         self.authenticated_sent(now);
     }
 
-    /// A packet that was not empty went out; `jitter` is 0..=333 ms (R67).
-    pub fn data_sent(&mut self, now: Time, jitter: impl FnOnce() -> Duration) {
+    /// A packet that was not empty went out (R67).
+    pub fn data_sent(&mut self, now: Time) {
         self.authenticated_sent(now);
         if self.get(Timer::NewHandshake).is_none() {
-            self.arm(Timer::NewHandshake, now.after(NEW_HANDSHAKE_TIMEOUT + jitter()));
+            self.arm(Timer::NewHandshake, now.after(NEW_HANDSHAKE_TIMEOUT + self.patience));
         }
     }
 
@@ -149,8 +151,11 @@ impl Timers {
         self.last_minute = false;
     }
 
-    /// A session was derived (R57).
-    pub fn session_derived(&mut self, now: Time) {
+    /// A session was derived (R57). `jitter` is 0..=333 ms and serves for all of it: drawn for each
+    /// packet it would cost more than sealing one, and what it is for is that the two peers do not
+    /// lose patience together (R67).
+    pub fn session_derived(&mut self, now: Time, jitter: Duration) {
+        self.patience = jitter;
         self.arm(Timer::Wipe, now.after(WIPE_AFTER));
     }
 

@@ -17,6 +17,8 @@ struct Table {
     attempts: u32,
     sent: Option<u64>,
     minute: bool,
+    /// Drawn with a session, spent on NH.
+    spread: u64,
 }
 
 impl Table {
@@ -29,13 +31,16 @@ impl Table {
     fn fact(&mut self, fact: u8, t: u64, j: u64) {
         match fact {
             0 => (self.rt, self.pk, self.sent) = (Some(t + 5 * S + j), None, Some(t)),
-            1 => (self.pk, self.zk, self.sent) = (None, Some(t + 540 * S), Some(t)),
-            2 => (self.pk, self.nh) = (None, self.nh.or(Some(t + 15 * S + j))),
+            1 => {
+                (self.pk, self.zk, self.sent) = (None, Some(t + 540 * S), Some(t));
+                self.spread = j;
+            }
+            2 => (self.pk, self.nh) = (None, self.nh.or(Some(t + 15 * S + self.spread))),
             3 => self.pk = None,
             4 => self.nh = None,
             5 if self.pk.is_some() => self.another = true,
             5 => self.pk = Some(t + 10 * S),
-            6 => self.zk = Some(t + 540 * S),
+            6 => (self.zk, self.spread) = (Some(t + 540 * S), j),
             7 => (self.rt, self.attempts, self.minute) = (None, 0, false),
             8 => *self = Table { every: self.every, ..Table::default() },
             9 => self.every = [0, 1, 5, 25, 65535][(j % 5) as usize],
@@ -89,12 +94,12 @@ impl Table {
 fn report(real: &mut Timers, fact: u8, now: Time, jitter: Duration) {
     match fact {
         0 => real.initiation_sent(now, jitter),
-        1 => real.response_sent(now),
-        2 => real.data_sent(now, || jitter),
+        1 => real.response_sent(now, jitter),
+        2 => real.data_sent(now),
         3 => real.authenticated_sent(now),
         4 => real.authenticated_received(now),
         5 => real.data_received(now),
-        6 => real.session_derived(now),
+        6 => real.session_derived(now, jitter),
         7 => real.handshake_complete(),
         8 => real.stop(),
         9 => {
