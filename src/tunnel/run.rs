@@ -33,6 +33,8 @@ use std::time::Duration;
 const HANDSHAKES: usize = 4;
 /// How often to look at an interface whose link messages we cannot see.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Nothing happened for so long: time for what later handshakes need.
+const LULL: Duration = Duration::from_millis(5);
 /// A deadline that is still due after it was served waits at least this long.
 const CLAMP: Duration = Duration::from_millis(1);
 /// Pause after an error that says nothing about when to try again.
@@ -61,6 +63,8 @@ struct Ready {
     v4: bool,
     v6: bool,
     link: bool,
+    /// Nothing at all.
+    nothing: bool,
 }
 
 #[allow(clippy::wrong_self_convention)] // `from_tun` and `from_wire` name a direction here
@@ -175,6 +179,9 @@ impl Loop {
         self.handshakes(now);
         self.deadlines(now);
         self.outside.flush();
+        if self.ready.nothing {
+            self.device.prepare();
+        }
         if let Some(stamps) = &mut self.stamps {
             stamps.cover(self.device.timestamp_mark());
         }
@@ -207,6 +214,7 @@ impl Loop {
         let tun = if running { Interest::READ } else { Interest::WRITE };
         let timeout = match (self.ring.is_empty(), self.link.here) {
             (false, _) => Some(Duration::ZERO),
+            _ if self.device.can_prepare() => Some(LULL),
             (true, false) => Some(LOOK_INTERVAL),
             (true, true) => None,
         };
@@ -226,7 +234,8 @@ impl Loop {
             timeout,
         )?;
         let [mail, timer, tun, v4, v6, link] = states.map(Interest::any);
-        self.ready = Ready { tun, v4, v6, link };
+        let nothing = self.ring.is_empty() && !(mail || timer || tun || v4 || v6 || link);
+        self.ready = Ready { tun, v4, v6, link, nothing };
         if mail {
             self.inlet.drain();
         }

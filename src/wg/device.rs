@@ -3,7 +3,7 @@
 //! Owns the peers, the routes and everything that peers share. Decides which peer a packet or a
 //! datagram belongs to; what then happens is the peer's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -143,6 +143,7 @@ impl Device {
                 icmp: Bucket::full(Time::ZERO, ICMP_PER_SECOND, ICMP_BURST),
                 mtu: usize::from(DEFAULT_MTU),
                 deferred: Deferred::default(),
+                unprepared: BTreeSet::new(),
             },
             peers: BTreeMap::new(),
             by_key: BTreeMap::new(),
@@ -418,6 +419,23 @@ impl Device {
         Some((at, next.map_or("nothing any more", |(_, t)| t.reason())))
     }
 
+    /// Is there work for a quiet moment? Then call [`prepare`](Self::prepare) in one.
+    pub fn can_prepare(&self) -> bool {
+        self.running && !self.shared.unprepared.is_empty()
+    }
+
+    /// Does for one peer what its next handshake needs that does not depend on it, 50 µs of work.
+    /// Handshakes are as good without it, but later.
+    pub fn prepare(&mut self) {
+        if !self.running {
+            return;
+        }
+        let id = self.shared.unprepared.pop_first();
+        if let Some(peer) = id.and_then(|id| self.peers.get_mut(&id)) {
+            peer.prepare(&mut self.shared);
+        }
+    }
+
     // Life cycle.
 
     /// The interface is up (R73).
@@ -434,6 +452,7 @@ impl Device {
             peer.stop(&mut self.shared);
             self.agenda.forget(peer.id);
         }
+        self.shared.unprepared.clear();
         self.limiter = Limiter::default();
         self.loaded_until = Time::ZERO;
     }
@@ -604,6 +623,7 @@ impl Device {
         }
         let id = PeerId(self.last_id.checked_add(1).ok_or(ConfigError::TooManyPeers)?);
         self.last_id = id.0;
+        self.shared.unprepared.insert(id);
         self.peers.insert(id, Peer::new(id, public, self.shared.identities.main()));
         self.by_key.insert(public, id);
         Ok(id)

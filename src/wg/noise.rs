@@ -43,6 +43,26 @@ pub struct Remote<'a> {
     pub preshared: &'a Secret,
 }
 
+/// A key pair for one handshake with one peer, in either role, and its secret with that peer's
+/// static key. It needs nothing of the handshake itself, so it can be made ahead of it. Whoever
+/// uses it uses it up, so that none serves twice (R16).
+pub struct Ephemeral {
+    private: Secret,
+    pub public: [u8; 32],
+    /// "es" for an initiator, "se" for a responder.
+    with_static: Secret,
+}
+
+impl Ephemeral {
+    /// `private` is fresh randomness. `None` if `peer` has low order (R14).
+    pub fn new(private: [u8; 32], peer: &[u8; 32]) -> Option<Ephemeral> {
+        let private = Secret::clamped(private);
+        let with_static = crypto::dh(&private, peer)?;
+        let public = crypto::public_key(&private);
+        Some(Ephemeral { private, public, with_static })
+    }
+}
+
 /// What an initiator remembers until the response.
 pub struct Initiated {
     pub index: u32,
@@ -70,25 +90,23 @@ pub struct SessionKeys {
     pub receive: Secret,
 }
 
-/// Message 1. `ephemeral` is fresh for each transmission (R16). `None` if a result would have low
-/// order.
+/// Message 1; `ephemeral` was made for this peer.
 pub fn initiate(
     me: &Identity,
     remote: &Remote,
     index: u32,
-    ephemeral: [u8; 32],
+    ephemeral: Ephemeral,
     timestamp: Tai64n,
-) -> Option<(Initiated, Initiation)> {
-    let ephemeral = Secret::clamped(ephemeral);
-    let public = crypto::public_key(&ephemeral);
+) -> (Initiated, Initiation) {
+    let Ephemeral { private, public, with_static } = ephemeral;
     let mut t = Transcript::new(remote.public);
     t.mix_ephemeral(&public);
-    let key = t.mix_dh(&crypto::dh(&ephemeral, remote.public)?);
+    let key = t.mix_dh(&with_static);
     let static_key = t.seal(&key, &me.public);
     let key = t.mix_dh(remote.static_static);
     let timestamp = t.seal(&key, &timestamp.0);
     let message = Initiation { sender: index, ephemeral: public, static_key, timestamp };
-    Some((Initiated { index, transcript: t, ephemeral }, message))
+    (Initiated { index, transcript: t, ephemeral: private }, message)
 }
 
 /// First half of receiving message 1: who claims to have sent it?
@@ -116,19 +134,19 @@ impl Claimed {
     }
 }
 
-/// Message 2 and the responder's keys. `None` if a result would have low order.
+/// Message 2 and the responder's keys; `ephemeral` was made for this peer. `None` if a result would
+/// have low order.
 pub fn respond(
     consumed: Consumed,
     remote: &Remote,
     index: u32,
-    ephemeral: [u8; 32],
+    ephemeral: Ephemeral,
 ) -> Option<(Response, SessionKeys)> {
-    let ephemeral = Secret::clamped(ephemeral);
-    let public = crypto::public_key(&ephemeral);
+    let Ephemeral { private, public, with_static } = ephemeral;
     let mut t = consumed.transcript;
     t.mix_ephemeral(&public);
-    let _ = t.mix_dh(&crypto::dh(&ephemeral, &consumed.ephemeral)?);
-    let _ = t.mix_dh(&crypto::dh(&ephemeral, remote.public)?);
+    let _ = t.mix_dh(&crypto::dh(&private, &consumed.ephemeral)?);
+    let _ = t.mix_dh(&with_static);
     let key = t.mix_preshared(remote.preshared);
     let empty = t.seal::<0, TAG_LEN>(&key, &[]);
     let message = Response { sender: index, receiver: consumed.sender, ephemeral: public, empty };

@@ -3,6 +3,7 @@
 //! Knows nothing of other peers and nothing of routing; the device decides which peer a packet
 //! belongs to. Everything a peer needs from around it comes in an [`Env`].
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::index::{Indices, Owner};
 use super::keys::{Displaced, Keys};
 use super::limiter::Bucket;
 use super::msg::{CookieReply, Initiation, Response};
-use super::noise::{self, Consumed, Identity, Initiated, Remote};
+use super::noise::{self, Consumed, Ephemeral, Identity, Initiated, Remote};
 use super::session::{Opened, Opening, Sealing, Session};
 use super::staged::Staged;
 use super::tai64n::{Issuer, Tai64n};
@@ -39,6 +40,8 @@ pub struct Shared {
     pub icmp: Bucket,
     pub mtu: usize,
     pub deferred: Deferred,
+    /// Those without an ephemeral key for their next handshake. Some may be gone.
+    pub unprepared: BTreeSet<PeerId>,
 }
 
 /// Work with session keys that the shell does itself, for the call under way.
@@ -94,6 +97,8 @@ pub struct Peer {
     candidates: Vec<SocketAddr>,
     /// Our initiation under way; both roles share this one state (R24).
     initiated: Option<(Initiated, Time)>,
+    /// Made in a quiet moment, for the next handshake in either role.
+    ephemeral: Option<Ephemeral>,
     keys: Keys,
     pub timers: Timers,
     jar: Jar,
@@ -119,6 +124,7 @@ impl Peer {
             endpoint: None,
             candidates: Vec::new(),
             initiated: None,
+            ephemeral: None,
             keys: Keys::default(),
             timers: Timers::default(),
             jar: Jar::new(&public),
@@ -277,12 +283,11 @@ impl Peer {
     /// Message 2, and a session that waits as next (R48, R92).
     fn respond(&mut self, env: &mut Env, consumed: Consumed) -> Result<(), Drop> {
         let sender = consumed.sender;
-        let mut ephemeral = Zeroizing::new([0; 32]);
-        env.shared.entropy.fill(&mut ephemeral[..]);
+        let ephemeral = self.take_ephemeral(env).ok_or(Drop::LowOrder)?;
         let index = env.shared.indices.allot(Owner::Session(self.id), &mut *env.shared.entropy);
         let Some(static_static) = &self.static_static else { return Err(Drop::LowOrder) };
         let remote = Remote { public: &self.public, static_static, preshared: &self.preshared };
-        let Some((message, keys)) = noise::respond(consumed, &remote, index, *ephemeral) else {
+        let Some((message, keys)) = noise::respond(consumed, &remote, index, ephemeral) else {
             env.shared.indices.free(index);
             return Err(Drop::LowOrder);
         };
@@ -372,6 +377,7 @@ impl Peer {
 
     /// The interface came up (R73).
     pub fn start(&mut self, env: &mut Env) {
+        env.shared.unprepared.insert(self.id);
         if self.timers.persistent_secs() > 0 {
             self.send_keepalive(env);
         }
@@ -492,23 +498,14 @@ impl Peer {
             return;
         }
         self.forget_initiation(env);
-        let mut ephemeral = Zeroizing::new([0; 32]);
-        env.shared.entropy.fill(&mut ephemeral[..]);
+        let Some(ephemeral) = self.take_ephemeral(env) else { return };
+        let me = self.identity(&env.shared.identities);
+        let (Some(me), Some(static_static)) = (me, &self.static_static) else { return };
         let stamp = env.shared.issuer.issue(env.now);
         let owner = Owner::Handshake(self.id);
         let index = env.shared.indices.allot(owner, &mut *env.shared.entropy);
-        let made = match (self.identity(&env.shared.identities), &self.static_static) {
-            (Some(me), Some(static_static)) => {
-                let remote =
-                    Remote { public: &self.public, static_static, preshared: &self.preshared };
-                noise::initiate(me, &remote, index, *ephemeral, stamp)
-            }
-            _ => None,
-        };
-        let Some((initiated, message)) = made else {
-            env.shared.indices.free(index);
-            return;
-        };
+        let remote = Remote { public: &self.public, static_static, preshared: &self.preshared };
+        let (initiated, message) = noise::initiate(me, &remote, index, ephemeral, stamp);
         self.initiated = Some((initiated, env.now.boot));
         let mut datagram = message.write();
         self.jar.stamp(env.now.boot, &mut datagram);
@@ -519,6 +516,25 @@ impl Peer {
             self.tx_bytes += datagram.len() as u64;
             let to = Endpoint { remote: *remote, local: None };
             env.sink.to_wire(&to, HANDSHAKE_TOS, &datagram);
+        }
+    }
+
+    /// The one that was made ahead, or a new one; never the same again (R16).
+    fn take_ephemeral(&mut self, env: &mut Env) -> Option<Ephemeral> {
+        env.shared.unprepared.insert(self.id);
+        self.ephemeral.take().or_else(|| self.new_ephemeral(env.shared))
+    }
+
+    fn new_ephemeral(&self, shared: &mut Shared) -> Option<Ephemeral> {
+        let mut private = Zeroizing::new([0; 32]);
+        shared.entropy.fill(&mut private[..]);
+        Ephemeral::new(*private, &self.public)
+    }
+
+    /// Makes the next handshake's ephemeral key ahead of it.
+    pub fn prepare(&mut self, shared: &mut Shared) {
+        if self.ephemeral.is_none() && self.static_static.is_some() {
+            self.ephemeral = self.new_ephemeral(shared);
         }
     }
 
@@ -580,6 +596,7 @@ impl Peer {
     }
 
     fn wipe_into(&mut self, indices: &mut Indices) {
+        self.ephemeral = None;
         if let Some((old, _)) = self.initiated.take() {
             indices.free(old.index);
         }

@@ -113,6 +113,36 @@ fn each_retry_is_a_new_message_with_new_ephemeral_timestamp_and_index() {
     assert_eq!(s.nodes[B].device.live_indices(), 1, "R44: superseded indices are given back");
 }
 
+// R16 R95: that retries differ, and all other messages, the simulator checks.
+#[test]
+fn a_key_made_ahead_serves_one_message_of_either_role() {
+    let mut s = Sim::strangers(3, 2);
+    let all = |s: &mut Sim, dev: Dev| {
+        for _ in 0..9 {
+            s.nodes[dev].device.prepare();
+        }
+        assert!(!s.nodes[dev].device.can_prepare());
+    };
+    all(&mut s, A);
+    s.introduce(A, B);
+    for dev in [A, B] {
+        assert!(s.nodes[dev].device.can_prepare(), "a peer came");
+        all(&mut s, dev);
+    }
+    s.send(A, B, b"x");
+    assert!(s.nodes[A].device.can_prepare(), "used up by the initiation");
+    assert!(!s.nodes[B].device.can_prepare());
+    s.run(DELAY);
+    assert!(s.nodes[B].device.can_prepare(), "used up by the response");
+    s.run(5 * DELAY);
+    assert_eq!(s.delivered(B), [b"x".to_vec()]);
+    s.stop(A);
+    s.nodes[A].device.prepare();
+    assert!(!s.nodes[A].device.can_prepare(), "a stopped device makes nothing");
+    s.start(A);
+    assert!(s.nodes[A].device.can_prepare(), "nothing outlived the stop");
+}
+
 // R18
 #[test]
 fn a_response_is_taken_once() {

@@ -171,6 +171,10 @@ pub struct Sim {
     pub wire: Vec<Wire>,
     /// (sender, receiver index, counter) of all data messages: none may occur twice.
     nonces: BTreeSet<(Dev, u32, u64)>,
+    /// The message that first showed it.
+    ephemerals: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Whether the next turn of a device leaves it time to prepare.
+    quiet: bool,
     /// Report endpoint changes in the log.
     pub watch_endpoints: bool,
 }
@@ -195,6 +199,8 @@ impl Sim {
             log: Vec::new(),
             wire: Vec::new(),
             nonces: BTreeSet::new(),
+            ephemerals: BTreeMap::new(),
+            quiet: false,
             watch_endpoints: false,
         }
     }
@@ -417,6 +423,16 @@ impl Sim {
             let fresh = self.nonces.insert((from, w.word(4), w.counter()));
             assert!(fresh, "I2: device {from} used a key and counter twice");
         }
+        let ephemeral = match w.kind() {
+            Kind::Initiation => w.bytes.get(8..40),
+            Kind::Response => w.bytes.get(12..44),
+            _ => None,
+        };
+        if let Some(key) = ephemeral {
+            // One message may go to several addresses.
+            let first = self.ephemerals.entry(key.to_vec()).or_insert_with(|| w.bytes.clone());
+            assert!(*first == w.bytes, "I13: device {from} used an ephemeral key twice");
+        }
         self.note(from, Fact::Sent(w.kind()));
         bytes = w.bytes.clone();
         self.wire.push(w);
@@ -521,6 +537,11 @@ impl Sim {
             for dev in 0..self.nodes.len() {
                 if !self.nodes[dev].asleep {
                     self.poll(dev);
+                    // With and without what is made ahead, handshakes are the same.
+                    self.quiet = !self.quiet;
+                    if self.quiet {
+                        self.nodes[dev].device.prepare();
+                    }
                 }
             }
         }

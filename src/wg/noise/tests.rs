@@ -53,7 +53,8 @@ impl Pair {
     fn initiate(&self) -> (Initiated, Initiation) {
         let to = Remote { public: &self.r.public, static_static: &self.ss, preshared: &self.psk };
         let stamp = Tai64n(self.v.get("timestamp"));
-        initiate(&self.i, &to, self.v.index("i_index"), self.v.get("i_ephemeral"), stamp).unwrap()
+        let ephemeral = Ephemeral::new(self.v.get("i_ephemeral"), to.public).unwrap();
+        initiate(&self.i, &to, self.v.index("i_index"), ephemeral, stamp)
     }
 
     fn consume(&self, m: &Initiation) -> Result<Consumed, Drop> {
@@ -68,7 +69,8 @@ impl Pair {
 
     fn respond_with(&self, consumed: Consumed, psk: &Secret) -> (Response, SessionKeys) {
         let to = Remote { public: &self.i.public, static_static: &self.ss, preshared: psk };
-        respond(consumed, &to, self.v.index("r_index"), self.v.get("r_ephemeral")).unwrap()
+        let ephemeral = Ephemeral::new(self.v.get("r_ephemeral"), to.public).unwrap();
+        respond(consumed, &to, self.v.index("r_index"), ephemeral).unwrap()
     }
 
     fn finish(&self, state: &Initiated, m: &Response) -> Result<SessionKeys, Drop> {
@@ -216,8 +218,7 @@ fn low_order_points_abort_every_dh() {
     one[0] = 1;
     for bad in [[0; 32], one] {
         assert!(p.i.static_static(&bad).is_none());
-        let to = Remote { public: &bad, static_static: &p.ss, preshared: &p.psk };
-        assert!(initiate(&p.i, &to, 1, [9; 32], Tai64n::default()).is_none());
+        assert!(Ephemeral::new([9; 32], &bad).is_none());
 
         let (state, m1) = p.initiate();
         let m = Initiation { ephemeral: bad, ..p.initiate().1 };
@@ -227,8 +228,8 @@ fn low_order_points_abort_every_dh() {
         let mut consumed = p.consume(&m1).unwrap();
         consumed.ephemeral = bad;
         let good = Remote { public: &p.i.public, static_static: &p.ss, preshared: &p.psk };
-        assert!(respond(consumed, &good, 1, [9; 32]).is_none());
-        assert!(respond(p.consume(&m1).unwrap(), &to, 1, [9; 32]).is_none());
+        let ephemeral = Ephemeral::new([9; 32], &p.i.public).unwrap();
+        assert!(respond(consumed, &good, 1, ephemeral).is_none());
 
         let (m2, _) = p.respond(p.consume(&m1).unwrap());
         let m2 = Response { ephemeral: bad, ..m2 };
@@ -242,7 +243,8 @@ fn every_input_of_message_1_shows_on_the_wire() {
     let p = Pair::new(NO_PSK);
     let to = Remote { public: &p.r.public, static_static: &p.ss, preshared: &p.psk };
     let make = |index, e: u8, stamp: u8| {
-        initiate(&p.i, &to, index, [e; 32], Tai64n([stamp; 12])).unwrap().1.write()
+        let ephemeral = Ephemeral::new([e; 32], to.public).unwrap();
+        initiate(&p.i, &to, index, ephemeral, Tai64n([stamp; 12])).1.write()
     };
     let base = make(1, 2, 3);
     assert_eq!(base, make(1, 2, 3), "a pure function");

@@ -49,6 +49,7 @@ fn shared(seed: u64) -> Shared {
         icmp: Bucket::full(Time::ZERO, 1, 1),
         mtu: 1420,
         deferred: Deferred::default(),
+        unprepared: BTreeSet::new(),
     }
 }
 
@@ -210,6 +211,36 @@ fn jitter_reaches_from_0_to_333_ms() {
     let mut s = shared(3);
     let all: Vec<u128> = (0..20_000).map(|_| s.jitter().as_millis()).collect();
     assert_eq!((all.iter().min(), all.iter().max()), (Some(&0), Some(&333)));
+}
+
+// R16 R21 R57: what was made ahead goes into one message, and is wiped with the sessions.
+#[test]
+fn a_prepared_ephemeral_is_used_once_and_does_not_outlive_the_sessions() {
+    let (a, _) = pair();
+    let mut side = a;
+    let mut seen = BTreeSet::new();
+    for prepared in [true, true, false, true, false, false, true] {
+        let mut ahead = None;
+        if prepared {
+            side.peer.prepare(&mut side.shared);
+            ahead = side.peer.ephemeral.as_ref().map(|e| e.public);
+            assert!(ahead.is_some());
+            side.peer.prepare(&mut side.shared);
+            assert_eq!(side.peer.ephemeral.as_ref().map(|e| e.public), ahead, "made once");
+        }
+        side = side.rested();
+        side.act(|p, env| p.want_handshake(env));
+        let sent: [u8; 32] = side.out.0[0][8..40].try_into().unwrap();
+        assert_eq!(ahead.unwrap_or(sent), sent);
+        assert!(side.peer.ephemeral.is_none());
+        assert!(seen.insert(sent), "a fresh one for each");
+    }
+    side.peer.prepare(&mut side.shared);
+    side.act(|p, env| p.fire(env, Timer::Wipe));
+    assert!(side.peer.ephemeral.is_none());
+    side.peer.prepare(&mut side.shared);
+    side.peer.stop(&mut side.shared);
+    assert!(side.peer.ephemeral.is_none());
 }
 
 // R44 R57 R96: what a peer holds, it gives back.
