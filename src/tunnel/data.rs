@@ -4,6 +4,7 @@
 //! what it decides, it decides alone.
 
 use super::burst::{Burst, SLOTS};
+use super::habits::Habits;
 use super::lanes::{Arrived, Incoming, Lanes, OUT_BYTES, Outgoing, Parcel};
 use super::merge::Merge;
 use super::outside::Outside;
@@ -41,6 +42,7 @@ pub(super) struct Data {
     incoming: Incoming,
     spare_out: Vec<Outgoing>,
     spare_in: Vec<Incoming>,
+    pub habits: Habits,
 }
 
 #[allow(clippy::wrong_self_convention)] // `from_tun` and `from_wire` name a direction here
@@ -55,14 +57,15 @@ impl Data {
             incoming: Incoming::new(),
             spare_out: Vec::new(),
             spare_in: Vec::new(),
+            habits: Habits::default(),
         }
     }
 
     pub fn from_tun(&mut self, around: &mut Around) {
-        let mut bytes = 0;
+        let (mut bytes, mut reads) = (0, 0);
         for _ in 0..READS {
             match self.read(around) {
-                Ok(n) => bytes += n,
+                Ok(n) => (bytes, reads) = (bytes + n, reads + 1),
                 Err(Trouble::Wait) => break,
                 Err(Trouble::Refused) => around.device.note_drop(wg::Drop::TunMalformed),
                 Err(trouble) => {
@@ -70,10 +73,12 @@ impl Data {
                     break;
                 }
             }
-            if bytes >= OUT_BYTES * (self.lanes.most() + 1) {
+            let full = bytes >= OUT_BYTES * (self.lanes.most() + 1);
+            if full || self.habits.is_all(bytes) {
                 break;
             }
         }
+        self.habits.read(reads);
         self.send(around.outside);
     }
 
@@ -209,20 +214,26 @@ impl Data {
 
     /// Take what was given away and what was not, in the order it came in.
     fn accept_all(&mut self, around: &mut Around) {
+        let mut wrote = false;
         self.incoming.open();
         self.lanes.join(|parcel| {
             if let Parcel::In(mut incoming) = parcel {
-                accept(&mut self.merge, &mut incoming, around);
+                wrote |= accept(&mut self.merge, &mut incoming, around);
                 self.spare_in.push(incoming);
             }
         });
-        accept(&mut self.merge, &mut self.incoming, around);
+        wrote |= accept(&mut self.merge, &mut self.incoming, around);
+        if wrote {
+            self.habits.wrote();
+        }
     }
 }
 
-fn accept(merge: &mut Merge, incoming: &mut Incoming, around: &mut Around) {
+/// Whether there was something for the TUN.
+fn accept(merge: &mut Merge, incoming: &mut Incoming, around: &mut Around) -> bool {
     let Incoming { burst, arrived } = incoming;
     let Around { now, device, outside, ring } = around;
+    let mut wrote = false;
     for a in arrived.drain(..) {
         if merge.is_full() {
             to_tun(merge, burst, outside);
@@ -240,9 +251,11 @@ fn accept(merge: &mut Merge, incoming: &mut Incoming, around: &mut Around) {
         };
         if let Inbound::Packet { start, len } = inbound {
             merge.push(burst.space(), a.at + start, len);
+            wrote = true;
         }
     }
     to_tun(merge, burst, outside);
+    wrote
 }
 
 /// Write what was opened.

@@ -2,10 +2,10 @@
 //!
 //! Reading order: `run` (the loop) → `data` (the way of a packet) → `tun`, `udp` (the outside
 //! world) → `offload`, `split`, `merge`, `flow`, `sum` (many packets as one) → `lanes` (more
-//! cores) → `link`, `outside`, `outbox`, `burst`, `ring` (what waits in between) → `clock`,
-//! `entropy` (what the protocol is given) → `mailbox`, `stats` (the way in for other threads) →
-//! `uapi`, `config` (configuration text) → `standalone` (`hop wg`). Nothing here knows hosts,
-//! sessions or the helper: the TUN comes as a descriptor.
+//! cores) → `habits` (when to look for more) → `link`, `outside`, `outbox`, `burst`, `ring` (what
+//! waits in between) → `clock`, `entropy` (what the protocol is given) → `mailbox`, `stats` (the
+//! way in for other threads) → `uapi`, `config` (configuration text) → `standalone` (`hop wg`).
+//! Nothing here knows hosts, sessions or the helper: the TUN comes as a descriptor.
 
 mod burst;
 mod clock;
@@ -15,6 +15,7 @@ mod craft;
 mod data;
 mod entropy;
 mod flow;
+mod habits;
 mod lanes;
 mod link;
 mod mailbox;

@@ -2,7 +2,7 @@
 //! protocol meet.
 //!
 //! One thread owns the device, the TUN and the sockets; there is no lock on the way of a packet.
-//! Each turn serves what is ready within fixed budgets: commands, links, TUN, wire, handshakes,
+//! Each turn serves what is ready within fixed budgets: commands, links, wire, TUN, handshakes,
 //! deadlines, in this order, so that data goes before handshakes (R42) and nobody starves.
 
 use super::clock::Clock;
@@ -194,13 +194,14 @@ impl Loop {
     fn move_data(&mut self, now: Now) {
         let (device, outside) = (&mut self.device, &mut self.outside);
         let mut around = Around { now, device, outside, ring: &mut self.ring };
-        if self.ready.tun && around.device.is_running() {
-            self.data.from_tun(&mut around);
-        }
+        self.data.habits.turn(now.boot, self.ready.tun);
         for (ready, family) in [(self.ready.v4, Family::V4), (self.ready.v6, Family::V6)] {
             if ready {
                 self.pausing |= self.data.from_wire(&mut around, family).is_err();
             }
+        }
+        if (self.ready.tun || self.data.habits.expects_answer()) && around.device.is_running() {
+            self.data.from_tun(&mut around);
         }
     }
 
