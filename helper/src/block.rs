@@ -9,7 +9,7 @@
 //!
 //! Must not know: files, users, devices.
 
-use crate::proto::{Code, OpError};
+use crate::proto::OpError;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -117,7 +117,7 @@ pub fn find_block(text: &[u8]) -> Result<Option<Range<usize>>, OpError> {
         (Some(start), Some(end)) => Ok(Some(start..end)),
         (Some(_), None) => {
             let why = format!("{PATH} has a hopbox start marker without an end; remove it by hand");
-            Err(OpError::new(Code::StateConflict, why))
+            Err(OpError::conflict(why))
         }
         _ => Ok(None),
     }
@@ -141,7 +141,7 @@ pub fn named_outside(text: &[u8], name: &str) -> Option<usize> {
 fn damaged(number: usize, what: &str) -> OpError {
     let line = number + 1;
     let why = format!("{PATH} line {line} has {what} of the hopbox block; repair it by hand");
-    OpError::new(Code::StateConflict, why)
+    OpError::conflict(why)
 }
 
 /// The block for sorted `entries`; nothing for none.

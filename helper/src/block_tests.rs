@@ -116,7 +116,7 @@ fn damaged_markers_are_refused() {
         format!("  {END}\t\n{ONE}"),
     ] {
         let error = plan(text.as_bytes(), &[entry("a.hop", 2)], None).unwrap_err();
-        assert_eq!(error.code, Code::StateConflict, "{text:?}");
+        assert_eq!(error.code, crate::proto::Code::StateConflict, "{text:?}");
         assert!(plan(text.as_bytes(), &[], None).is_err(), "{text:?}");
     }
 }

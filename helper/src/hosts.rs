@@ -72,7 +72,7 @@ impl Hosts {
             }
         }
         let why = format!("{PATH} keeps being changed by another program");
-        Err(OpError::new(Code::KernelError, why))
+        Err(OpError::kernel(why))
     }
 
     /// Refuses a name that the file has outside the block.
@@ -82,7 +82,7 @@ impl Hosts {
             None => Ok(()),
             Some(line) => {
                 let why = format!("{PATH} line {line} names {name} already");
-                Err(OpError::new(Code::StateConflict, why))
+                Err(OpError::conflict(why))
             }
         }
     }
@@ -195,7 +195,7 @@ fn append_line(file: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn failed(step: &str, e: &io::Error) -> OpError {
-    OpError::new(Code::KernelError, format!("{step} {PATH}: {e}"))
+    OpError::kernel(format!("{step} {PATH}: {e}"))
 }
 
 fn read_any(file: &File) -> Result<Vec<u8>, OpError> {

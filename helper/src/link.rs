@@ -3,7 +3,7 @@
 //! leases, the pools.
 
 use crate::pool::{Ends, Net};
-use hop_helper::proto::{Code, OpError};
+use hop_helper::proto::OpError;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -37,7 +37,7 @@ pub enum Fate {
 
 /// `kernel_error` with the step and the system's words.
 pub fn failed(step: &str) -> impl FnOnce(io::Error) -> OpError {
-    move |e| OpError::new(Code::KernelError, format!("{step}: {e}"))
+    move |e| OpError::kernel(format!("{step}: {e}"))
 }
 
 impl Links {
@@ -45,7 +45,7 @@ impl Links {
     /// has. Returns the routes of the device as the kernel has them.
     pub fn configure(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
         if self.link(name)?.is_none_or(|link| link.ifindex != ifindex) {
-            return Err(OpError::new(Code::StateConflict, "the device of this lease is gone"));
+            return Err(OpError::conflict("the device of this lease is gone"));
         }
         if self.view()?.of(ifindex) != (vec![ends.route()], vec![ends.local]) {
             self.clear(name, ifindex);
@@ -65,17 +65,17 @@ impl Links {
 
     fn read_back(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
         if !self.link(name)?.is_some_and(|link| link.ifindex == ifindex && link.up) {
-            return Err(OpError::new(Code::KernelError, "the device did not come up"));
+            return Err(OpError::kernel("the device did not come up"));
         }
         let (routes, addresses) = self.view()?.of(ifindex);
         if !addresses.contains(&ends.local) {
-            return Err(OpError::new(Code::KernelError, "the address is not on the device"));
+            return Err(OpError::kernel("the address is not on the device"));
         }
         if routes.contains(&ends.route()) {
             return Ok(routes);
         }
         let why = format!("another interface has the route to {}", ends.route());
-        Err(OpError::new(Code::StateConflict, why))
+        Err(OpError::conflict(why))
     }
 
     /// Takes our routes and all addresses off the device; whether an address was there. What is

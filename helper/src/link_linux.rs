@@ -7,7 +7,7 @@ use crate::link::{Device, Fate, failed};
 use crate::netlink::{Message, Netlink, Record, attr, u32_at};
 use crate::pool::{Ends, Net, View};
 use crate::sys;
-use hop_helper::proto::{Code, OpError, valid_device};
+use hop_helper::proto::{OpError, valid_device};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::Ipv4Addr;
@@ -118,19 +118,19 @@ impl Links {
             None => self.attach_lowest(&tun, flags)?,
         };
         let Some(name) = name else {
-            return Err(OpError::new(Code::StateConflict, "the device name is in use"));
+            return Err(OpError::conflict("the device name is in use"));
         };
         if vnet_hdr {
             sys::tun_set_header(&tun, VNET_HEADER_BYTES).map_err(failed("set header length"))?;
         }
         // From here on an error drops `tun`, and the device with it.
         let Some(link) = self.link(&name)?.filter(|link| link.kind == "tun") else {
-            return Err(OpError::new(Code::KernelError, "the new device is not there"));
+            return Err(OpError::kernel("the new device is not there"));
         };
         self.prepare(link.ifindex, mtu)?;
         let same = |after: &Link| after.ifindex == link.ifindex && after.mtu == u32::from(mtu);
         if !self.link(&name)?.is_some_and(|after| same(&after)) {
-            return Err(OpError::new(Code::KernelError, "the device did not take the MTU"));
+            return Err(OpError::kernel("the device did not take the MTU"));
         }
         Ok(Device { name, ifindex: link.ifindex, mtu, vnet_hdr, fd: tun.into() })
     }
@@ -159,7 +159,7 @@ impl Links {
                     "create the device: {e}: the unit must leave CAP_NET_ADMIN, and not set \
                      PrivateUsers"
                 );
-                Err(OpError::new(Code::KernelError, why))
+                Err(OpError::kernel(why))
             }
             Err(e) => Err(failed("create the device")(e)),
         }
@@ -318,7 +318,7 @@ fn open_node() -> Result<File, OpError> {
             _ => "",
         };
         let why = format!("open {NODE}: {e}{hint}");
-        OpError::new(Code::KernelError, why)
+        OpError::kernel(why)
     })
 }
 

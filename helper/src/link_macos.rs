@@ -62,10 +62,10 @@ impl Links {
         let argument = &mut xnu::request_number(&name, mtu.into());
         sys::interface(xnu::SIOCSIFMTU, argument).map_err(failed("set the MTU"))?;
         let Some(link) = self.link(&name)? else {
-            return Err(OpError::new(Code::KernelError, "the new device is not there"));
+            return Err(OpError::kernel("the new device is not there"));
         };
         if link.mtu != u32::from(mtu) {
-            return Err(OpError::new(Code::KernelError, "the device did not take the MTU"));
+            return Err(OpError::kernel("the device did not take the MTU"));
         }
         Ok(Device { name, ifindex: link.ifindex, mtu, vnet_hdr: false, fd })
     }
@@ -116,7 +116,7 @@ impl Links {
             set_up(name, false).map_err(failed("take down"))?;
         }
         if !self.view()?.of(ifindex).1.is_empty() {
-            return Err(OpError::new(Code::KernelError, "the address is still there"));
+            return Err(OpError::kernel("the address is still there"));
         }
         Ok(true)
     }

@@ -96,6 +96,14 @@ impl OpError {
         OpError { code, message: message.into(), field: None, retry: false }
     }
 
+    pub fn conflict(message: impl Into<String>) -> OpError {
+        OpError::new(Code::StateConflict, message)
+    }
+
+    pub fn kernel(message: impl Into<String>) -> OpError {
+        OpError::new(Code::KernelError, message)
+    }
+
     pub fn field(field: &str, message: impl Into<String>) -> OpError {
         let field = Some(field.to_string());
         OpError { field, ..OpError::new(Code::ValidationFailed, message) }

@@ -14,22 +14,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const VERSION: u64 = 1;
+/// Words for how far the work on a row has come.
+const APPLIED: &str = "applied";
+const REMOVING: &str = "removing";
 const NAME: &str = "state.json";
 /// Where a file goes that cannot be read.
 const ASIDE: &str = "state.json.damaged";
 /// Largest file that is read, in bytes: all rows, and an edit that moves a block of 1 MiB.
 const SIZE_MAX: u64 = 8 << 20;
-
-/// How far the work on a row has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    Pending,
-    Applied,
-    Removing,
-}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -40,9 +34,8 @@ pub struct Lease {
     pub label: Option<String>,
     pub ends: Option<Ends>,
     pub uid: u32,
-    pub status: Status,
-    /// Unix time in seconds.
-    pub created_at: u64,
+    /// Its end has begun.
+    pub removing: bool,
     /// The connection that holds it; none after a restart of the helper.
     pub conn: Option<u64>,
 }
@@ -70,8 +63,6 @@ pub struct State {
 pub struct Store {
     dir: PathBuf,
     _lock: File,
-    /// Counts the writes, for whoever compares two copies of the file.
-    seq: u64,
     /// Why the last write failed.
     pub trouble: Option<String>,
 }
@@ -86,20 +77,17 @@ impl Store {
         for entry in entries.filter(|entry| is_temporary(&entry.file_name().to_string_lossy())) {
             let _ = fs::remove_file(entry.path());
         }
-        Ok(Store { dir: dir.to_owned(), _lock: lock, seq: 0, trouble: None })
+        Ok(Store { dir: dir.to_owned(), _lock: lock, trouble: None })
     }
 
     /// The state of the run before this one. A file that cannot be understood is moved aside:
     /// everything it could list can be found out again or ends with its holder. A file of a
     /// newer helper is not ours to judge.
-    pub fn load(&mut self) -> Result<State, String> {
+    pub fn load(&self) -> Result<State, String> {
         let path = self.dir.join(NAME);
         let why = match read(&path) {
             Ok(text) => match parse(&text) {
-                Ok((state, seq)) => {
-                    self.seq = seq;
-                    return Ok(state);
-                }
+                Ok(state) => return Ok(state),
                 Err(Unread::Newer) => {
                     return Err(format!("{}: a newer helper wrote it", path.display()));
                 }
@@ -116,9 +104,7 @@ impl Store {
 
     /// Returns when the file and its name are on the disk.
     pub fn save(&mut self, state: &State) -> Result<(), OpError> {
-        self.seq += 1;
-        let text = render(state, self.seq);
-        let result = self.replace(text.as_bytes());
+        let result = self.replace(render(state).as_bytes());
         self.trouble = result.as_ref().err().map(|e| format!("write {NAME}: {e}"));
         result.map_err(|_| OpError::new(Code::InternalError, "the state cannot be written"))
     }
@@ -201,17 +187,12 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Unix time in seconds; 0 before 1970.
-pub fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-fn render(state: &State, seq: u64) -> String {
+fn render(state: &State) -> String {
     let lease = |lease: &Lease| {
         json!({
             "id": lease.id, "name": lease.name, "ifindex": lease.ifindex, "mtu": lease.mtu,
-            "label": lease.label, "uid": lease.uid, "status": lease.status.as_str(),
-            "created_at": lease.created_at, "local": lease.ends.map(|ends| ends.local),
+            "label": lease.label, "uid": lease.uid,
+            "status": if lease.removing { REMOVING } else { APPLIED }, "local": lease.ends.map(|ends| ends.local),
             "peer": lease.ends.map(|ends| ends.peer),
             "prefix": lease.ends.map(|ends| ends.prefix),
         })
@@ -222,7 +203,7 @@ fn render(state: &State, seq: u64) -> String {
         })
     };
     let document = json!({
-        "version": VERSION, "epoch": state.epoch, "seq": seq,
+        "version": VERSION, "epoch": state.epoch,
         "leases": state.leases.iter().map(lease).collect::<Vec<Value>>(),
         "hosts": state.named.iter().map(named).collect::<Vec<Value>>(),
         "joined": state.joined,
@@ -236,7 +217,7 @@ enum Unread {
     Damaged(&'static str),
 }
 
-fn parse(text: &[u8]) -> Result<(State, u64), Unread> {
+fn parse(text: &[u8]) -> Result<State, Unread> {
     let Ok(Value::Object(top)) = serde_json::from_slice(text) else {
         return Err(Unread::Damaged("is not a JSON object"));
     };
@@ -248,9 +229,9 @@ fn parse(text: &[u8]) -> Result<(State, u64), Unread> {
     rows(&top).ok_or(Unread::Damaged("has rows of another form"))
 }
 
-fn rows(top: &Map<String, Value>) -> Option<(State, u64)> {
+fn rows(top: &Map<String, Value>) -> Option<State> {
     let list = |key: &str| top.get(key).and_then(Value::as_array);
-    let state = State {
+    Some(State {
         epoch: text(top, "epoch")?,
         leases: list("leases")?.iter().map(lease).collect::<Option<Vec<Lease>>>()?,
         named: list("hosts")?.iter().map(named).collect::<Option<Vec<Named>>>()?,
@@ -262,8 +243,7 @@ fn rows(top: &Map<String, Value>) -> Option<(State, u64)> {
             Value::Null => None,
             edit => Some(Journal::from_json(edit)?),
         },
-    };
-    Some((state, top.get("seq")?.as_u64()?))
+    })
 }
 
 fn lease(row: &Value) -> Option<Lease> {
@@ -284,8 +264,7 @@ fn lease(row: &Value) -> Option<Lease> {
         label: text(row, "label"),
         ends,
         uid: number(row, "uid")?,
-        status: Status::from_str(&text(row, "status")?)?,
-        created_at: row.get("created_at")?.as_u64()?,
+        removing: text(row, "status")? == REMOVING,
         conn: None,
     })
 }
@@ -308,22 +287,6 @@ fn number(row: &Map<String, Value>, key: &str) -> Option<u32> {
     u32::try_from(row.get(key)?.as_u64()?).ok()
 }
 
-impl Status {
-    fn as_str(self) -> &'static str {
-        match self {
-            Status::Pending => "pending",
-            Status::Applied => "applied",
-            Status::Removing => "removing",
-        }
-    }
-
-    fn from_str(text: &str) -> Option<Status> {
-        [Status::Pending, Status::Applied, Status::Removing]
-            .into_iter()
-            .find(|s| s.as_str() == text)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,14 +302,13 @@ mod tests {
             label: Some("box".into()),
             ends: Some(Ends { local: ip(1), peer: ip(2), prefix: 32 }),
             uid: 1000,
-            status: Status::Pending,
-            created_at: 5,
+            removing: true,
             conn: None,
         };
         let entry = Entry { name: "box.hop".into(), ip: ip(2) };
         let edit = Edit::Tail { at: 1, bytes: b"xyz".to_vec(), len: 3 };
         let named = Named { entry, lease: Some(lease.id.clone()), uid: 1000, conn: None };
-        let bare = Lease { label: None, ends: None, status: Status::Applied, ..lease.clone() };
+        let bare = Lease { label: None, ends: None, removing: false, ..lease.clone() };
         State {
             epoch: "e".into(),
             leases: vec![lease, bare],
@@ -359,14 +321,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for state in [full(), State::default()] {
-            let read = parse(render(&state, 9).as_bytes());
-            assert!(matches!(read, Ok((read, 9)) if read == state));
+            let read = parse(render(&state).as_bytes());
+            assert!(matches!(read, Ok(read) if read == state));
         }
     }
 
     #[test]
     fn what_cannot_be_understood_is_damaged_and_the_newer_is_not_judged() {
-        let whole = render(&full(), 9);
+        let whole = render(&full());
         for cut in 0..whole.len() - 2 {
             assert!(matches!(parse(&whole.as_bytes()[..cut]), Err(Unread::Damaged(_))), "{cut}");
         }
@@ -377,7 +339,6 @@ mod tests {
             ("\"prefix\":32", "\"prefix\":8"),
             ("hopbox0", "eth0"),
             ("\"uid\":1000", "\"uid\":4294967296"),
-            ("pending", "maybe"),
             ("10.10.0.2", "10.10.0"),
         ];
         for (from, to) in wrong {

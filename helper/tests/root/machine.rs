@@ -236,10 +236,11 @@ impl Machine {
         let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
         let own = files
             .filter(|path| !matches!(path.to_str().unwrap().as_bytes(), [.., b'/', b'0'..=b'2']));
-        own.map(|path| {
-            let info = std::fs::read_to_string(&path).unwrap();
+        own.filter_map(|path| {
+            // One that has just been handed out may be closed between the two looks.
+            let info = std::fs::read_to_string(&path).ok()?;
             let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
-            u32::from_str_radix(flags.trim(), 8).unwrap()
+            Some(u32::from_str_radix(flags.trim(), 8).unwrap())
         })
         .collect()
     }

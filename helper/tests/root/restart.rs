@@ -223,7 +223,7 @@ fn a_damaged_state_is_moved_aside_and_a_newer_one_is_not_judged() {
         }
         for rows in [r#""ifindex":1,"name":"lo""#, r#""ifindex":1,"name":"hopbox0; reboot""#] {
             let row = format!(
-                r#"{{"id":"L-0","mtu":1420,"uid":0,"status":"applied","created_at":1,"local":null,"peer":null,"prefix":null,{rows}}}"#
+                r#"{{"id":"L-0","mtu":1420,"uid":0,"status":"applied","local":null,"peer":null,"prefix":null,{rows}}}"#
             );
             std::fs::write(STATE, whole.replace("\"leases\":[]", &format!("\"leases\":[{row}]")))
                 .unwrap();
