@@ -11,11 +11,12 @@ blocks() { sed 's|//.*||' "$1" | grep -o 'unsafe {' | wc -l; }
 reasons() { grep -c 'SAFETY:' "$1" || true; }
 
 printf '%-24s %5s %7s %7s\n' file code unsafe SAFETY
-for part in both linux macos; do
+for part in both linux macos client; do
     sum=0
     for file in src/*.rs src/*/*.rs; do
         case $file in
             *_tests.rs) continue ;;
+            src/reply.rs) of=client ;;
             *macos.rs | src/xnu.rs) of=macos ;;
             *linux.rs | src/netlink.rs | src/systemd.rs | src/sandbox.rs) of=linux ;;
             *) of=both ;;

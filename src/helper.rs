@@ -10,6 +10,7 @@ use crate::sys::cmsg::{self, Received};
 use crate::sys::ioctl::tun_state;
 use crate::sys::poll::{self, Interest};
 use hop_helper::proto::{self, Code};
+use hop_helper::reply;
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Write};
@@ -269,7 +270,7 @@ impl Helper {
             (_, Ok(received)) => received,
             (Err(e), Err(_)) | (Ok(()), Err(e)) => return Err(e),
         };
-        let reply = proto::parse_reply(&line).map_err(HelperError::Protocol)?;
+        let reply = reply::parse_reply(&line).map_err(HelperError::Protocol)?;
         let error = match reply.outcome {
             Ok(result) if reply.id == id => return Ok(Answer { result, fds }),
             Ok(_) => return Err(broken("the reply is to another request")),

@@ -251,7 +251,8 @@ impl Book {
         self.write_names(true).and(result)
     }
 
-    /// The names of the leases that end and those that `goes` first, then devices; every step is tried even when one fails.
+    /// The names of the leases that end and those that `goes` first, then devices; every step is
+    /// tried even when one fails.
     fn end(
         &mut self,
         ends: impl Fn(&Lease) -> bool,

@@ -24,26 +24,73 @@ pub const MTU_DEFAULT: u16 = 1420;
 pub const MTU_MIN: u16 = 576;
 pub const MTU_MAX: u16 = 9200;
 
-/// Operations that the protocol names but that this helper does not offer yet.
-const RESERVED: [&str; 3] = ["firewall.add_rule", "firewall.remove_rule", "firewall.list_rules"];
-/// Families of the server role, reserved as a whole.
-const RESERVED_FAMILIES: [&str; 3] = ["nginx.", "cgroup.", "mount."];
+/// Families of operations that the protocol reserves but that this helper does not offer yet.
+const RESERVED: [&str; 4] = ["firewall.", "nginx.", "cgroup.", "mount."];
+
+/// What an operation does to the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    None,
+    /// Changes the machine, or who holds a part of it.
+    Makes,
+    /// Takes something back. That is done even where others are refused: with the lockdown file,
+    /// or when no audit line can be written.
+    GivesBack,
+}
+
+/// What there is to ask for: one row says all about it but what comes of it.
+pub struct Operation {
+    pub name: &'static str,
+    pub effect: Effect,
+    arguments: &'static [&'static str],
+    read: fn(&Args) -> Result<Op, OpError>,
+}
 
 /// Every operation offered, as told in the handshake.
-pub const OPS: [&str; 12] = [
-    "daemon.handshake",
-    "daemon.version",
-    "daemon.health",
-    "tun.suggest",
-    "tun.create",
-    "tun.configure",
-    "tun.attach",
-    "tun.cleanup",
-    "tun.list",
-    "hosts.add",
-    "hosts.remove",
-    "hosts.list",
+pub static OPERATIONS: [Operation; 12] = [
+    row(
+        "daemon.handshake",
+        Effect::None,
+        &["client_version", "client_protocol_version"],
+        handshake,
+    ),
+    row("daemon.version", Effect::None, &[], |_| Ok(Op::Version)),
+    row("daemon.health", Effect::None, &[], |_| Ok(Op::Health)),
+    row("tun.suggest", Effect::None, &["count"], |a| {
+        Ok(Op::TunSuggest { count: a.int("count", 1, 8)?.unwrap_or(1) as usize })
+    }),
+    row("tun.create", Effect::Makes, &["name", "mtu", "label"], tun_create),
+    row(
+        "tun.configure",
+        Effect::Makes,
+        &["lease_id", "name", "local_ip", "peer_ip", "prefix"],
+        tun_configure,
+    ),
+    row("tun.attach", Effect::Makes, &["lease_id"], |a| {
+        Ok(Op::TunAttach { lease: required("lease_id", a.lease_id()?)? })
+    }),
+    row("tun.cleanup", Effect::GivesBack, &["lease_id", "name"], |a| {
+        Ok(Op::TunCleanup { target: a.target()? })
+    }),
+    row("tun.list", Effect::None, &[], |_| Ok(Op::TunList)),
+    row("hosts.add", Effect::Makes, &["name", "ip", "lease_id"], |a| {
+        let name = required("name", a.text("name")?)?;
+        Ok(Op::HostsAdd { name, ip: a.ip("ip")?, lease: a.lease_id()? })
+    }),
+    row("hosts.remove", Effect::GivesBack, &["name"], |a| {
+        Ok(Op::HostsRemove { name: required("name", a.text("name")?)? })
+    }),
+    row("hosts.list", Effect::None, &[], |_| Ok(Op::HostsList)),
 ];
+
+const fn row(
+    name: &'static str,
+    effect: Effect,
+    arguments: &'static [&'static str],
+    read: fn(&Args) -> Result<Op, OpError>,
+) -> Operation {
+    Operation { name, effect, arguments, read }
+}
 
 /// The fixed set of error codes. Clients show a code they do not know as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +168,7 @@ pub enum Target {
 /// pools; integers are within their stated range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    Handshake { client_version: String, client_protocol_version: u64 },
+    Handshake { client_protocol_version: u64 },
     Version,
     Health,
     TunSuggest { count: usize },
@@ -135,69 +182,13 @@ pub enum Op {
     HostsList,
 }
 
-impl Op {
-    pub fn name(&self) -> &'static str {
-        match self {
-            Op::Handshake { .. } => "daemon.handshake",
-            Op::Version => "daemon.version",
-            Op::Health => "daemon.health",
-            Op::TunSuggest { .. } => "tun.suggest",
-            Op::TunCreate { .. } => "tun.create",
-            Op::TunConfigure { .. } => "tun.configure",
-            Op::TunAttach { .. } => "tun.attach",
-            Op::TunCleanup { .. } => "tun.cleanup",
-            Op::TunList => "tun.list",
-            Op::HostsAdd { .. } => "hosts.add",
-            Op::HostsRemove { .. } => "hosts.remove",
-            Op::HostsList => "hosts.list",
-        }
-    }
-
-    /// Takes something back. Such an operation is done even where others are refused: with the
-    /// lockdown file, or when no audit line can be written.
-    pub fn gives_back(&self) -> bool {
-        matches!(self, Op::TunCleanup { .. } | Op::HostsRemove { .. })
-    }
-
-    /// Changes the machine, or who holds a part of it.
-    pub fn changes(&self) -> bool {
-        let makes = matches!(
-            self,
-            Op::TunCreate { .. }
-                | Op::TunConfigure { .. }
-                | Op::TunAttach { .. }
-                | Op::HostsAdd { .. }
-        );
-        makes || self.gives_back()
-    }
-
-    /// The arguments as they were understood, for the audit log.
-    pub fn args(&self) -> Value {
-        match self {
-            Op::TunCreate { name, mtu, label } => json!({"name": name, "mtu": mtu, "label": label}),
-            Op::TunConfigure { target, local, peer, prefix } => {
-                json!({"of": target.text(), "local_ip": local, "peer_ip": peer, "prefix": prefix})
-            }
-            Op::TunAttach { lease } => json!({"lease_id": lease}),
-            Op::TunCleanup { target } => json!({"of": target.text()}),
-            Op::HostsAdd { name, ip, lease } => json!({"name": name, "ip": ip, "lease_id": lease}),
-            Op::HostsRemove { name } => json!({"name": name}),
-            _ => json!({}),
-        }
-    }
-}
-
-impl Target {
-    fn text(&self) -> &str {
-        match self {
-            Target::Lease(text) | Target::Name(text) => text,
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub id: String,
+    /// The operation's name, effect and arguments, for the audit log.
+    pub name: &'static str,
+    pub effect: Effect,
+    pub args: Map<String, Value>,
     pub op: Op,
 }
 
@@ -233,21 +224,21 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Rejection> {
     if top.keys().any(|key| !matches!(key.as_str(), "v" | "id" | "op" | "args")) {
         return Err(malformed(id, "the request has an unknown key"));
     }
-    let Some(op) = top.get("op").and_then(Value::as_str) else {
+    let Some(name) = top.get("op").and_then(Value::as_str) else {
         return Err(malformed(id, "op must be a string"));
     };
-    let empty = Map::new();
     let args = match top.get("args") {
-        None => &empty,
-        Some(Value::Object(args)) => args,
+        None => Map::new(),
+        Some(Value::Object(args)) => args.clone(),
         Some(_) => return Err(malformed(id, "args must be an object")),
     };
-    let op = parse_op(op, args).map_err(|error| Rejection {
-        id: id.to_string(),
-        error,
-        close: false,
-    })?;
-    Ok(Request { id: id.to_string(), op })
+    let id = id.to_string();
+    match read_operation(name, &args) {
+        Ok((Operation { name, effect, .. }, op)) => {
+            Ok(Request { id, name, effect: *effect, args, op })
+        }
+        Err(error) => Err(Rejection { id, error, close: false }),
+    }
 }
 
 /// The sentence for two ends that speak different versions, with the command that fixes it.
@@ -264,45 +255,22 @@ fn valid_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(plain)
 }
 
-fn parse_op(op: &str, args: &Map<String, Value>) -> Result<Op, OpError> {
-    let a = Args(args);
-    let (known, parsed): (&[&str], Parse) = match op {
-        "daemon.handshake" => (&["client_version", "client_protocol_version"], handshake),
-        "daemon.version" => (&[], |_| Ok(Op::Version)),
-        "daemon.health" => (&[], |_| Ok(Op::Health)),
-        "tun.suggest" => (&["count"], |a| {
-            Ok(Op::TunSuggest { count: a.int("count", 1, 8)?.unwrap_or(1) as usize })
-        }),
-        "tun.create" => (&["name", "mtu", "label"], tun_create),
-        "tun.configure" => (&["lease_id", "name", "local_ip", "peer_ip", "prefix"], tun_configure),
-        "tun.attach" => {
-            (&["lease_id"], |a| Ok(Op::TunAttach { lease: required("lease_id", a.lease_id()?)? }))
-        }
-        "tun.cleanup" => (&["lease_id", "name"], |a| Ok(Op::TunCleanup { target: a.target()? })),
-        "tun.list" => (&[], |_| Ok(Op::TunList)),
-        "hosts.add" => (&["name", "ip", "lease_id"], |a| {
-            let name = required("name", a.text("name")?)?;
-            Ok(Op::HostsAdd { name, ip: a.ip("ip")?, lease: a.lease_id()? })
-        }),
-        "hosts.remove" => {
-            (&["name"], |a| Ok(Op::HostsRemove { name: required("name", a.text("name")?)? }))
-        }
-        "hosts.list" => (&[], |_| Ok(Op::HostsList)),
-        _ => return Err(not_offered(op)),
-    };
-    if let Some(key) = args.keys().find(|key| !known.contains(&key.as_str())) {
+fn read_operation(
+    name: &str,
+    args: &Map<String, Value>,
+) -> Result<(&'static Operation, Op), OpError> {
+    let found = OPERATIONS.iter().find(|operation| operation.name == name);
+    let operation = found.ok_or_else(|| not_offered(name))?;
+    if let Some(key) = args.keys().find(|key| !operation.arguments.contains(&key.as_str())) {
         let shown = key.len() <= 32 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
         let field = if shown { key.as_str() } else { "args" };
-        return Err(OpError::field(field, format!("{op} has no such argument")));
+        return Err(OpError::field(field, format!("{name} has no such argument")));
     }
-    parsed(&a)
+    Ok((operation, (operation.read)(&Args(args))?))
 }
 
-type Parse = fn(&Args) -> Result<Op, OpError>;
-
 fn not_offered(op: &str) -> OpError {
-    let family = RESERVED_FAMILIES.iter().any(|family| op.starts_with(family));
-    if family || RESERVED.contains(&op) {
+    if RESERVED.iter().any(|family| op.starts_with(family)) {
         return OpError::new(Code::NotSupported, "this helper does not offer the operation");
     }
     let shown: String = op.escape_default().take(64).collect();
@@ -310,10 +278,10 @@ fn not_offered(op: &str) -> OpError {
 }
 
 fn handshake(a: &Args) -> Result<Op, OpError> {
-    let client_version = required("client_version", a.text("client_version")?)?;
-    let ours = "client_protocol_version";
-    let client_protocol_version = required(ours, a.int(ours, 0, u64::MAX)?)?;
-    Ok(Op::Handshake { client_version, client_protocol_version })
+    required("client_version", a.text("client_version")?)?;
+    let version = "client_protocol_version";
+    let client_protocol_version = required(version, a.int(version, 0, u64::MAX)?)?;
+    Ok(Op::Handshake { client_protocol_version })
 }
 
 fn tun_create(a: &Args) -> Result<Op, OpError> {
@@ -415,7 +383,7 @@ pub fn valid_device(name: &str) -> bool {
 
 /// Parses `line` as one JSON object in which no object has a key twice and nothing is nested
 /// deeper than `MAX_DEPTH`.
-fn read_object(line: &[u8]) -> Result<Map<String, Value>, String> {
+pub(crate) fn read_object(line: &[u8]) -> Result<Map<String, Value>, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8")?;
     check_structure(text)?;
     match serde_json::from_str(text) {
@@ -500,44 +468,6 @@ fn error_value(error: &OpError) -> Value {
         value["retry"] = json!(true);
     }
     value
-}
-
-/// A reply as a client reads it. The code is text: a newer helper may know more of them.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Reply {
-    pub v: u64,
-    pub id: String,
-    pub outcome: Result<Map<String, Value>, ReplyError>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplyError {
-    pub code: String,
-    pub message: String,
-    pub field: Option<String>,
-    pub retry: bool,
-}
-
-/// Reads one reply line (without its newline). Keys that are not known here are passed over:
-/// the helper may be newer than its client.
-pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
-    let top = read_object(line)?;
-    let text = |map: &Map<String, Value>, key: &str| {
-        map.get(key).and_then(Value::as_str).map(str::to_string)
-    };
-    let v = top.get("v").and_then(Value::as_u64).ok_or("the reply has no version")?;
-    let id = text(&top, "id").ok_or("the reply has no id")?;
-    let outcome = match (top.get("ok"), top.get("result"), top.get("error")) {
-        (Some(Value::Bool(true)), Some(Value::Object(result)), None) => Ok(result.clone()),
-        (Some(Value::Bool(false)), None, Some(Value::Object(error))) => Err(ReplyError {
-            code: text(error, "code").ok_or("the error has no code")?,
-            message: text(error, "message").unwrap_or_default(),
-            field: text(error, "field"),
-            retry: error.get("retry") == Some(&Value::Bool(true)),
-        }),
-        _ => return Err("the reply has neither result nor error".to_string()),
-    };
-    Ok(Reply { v, id, outcome })
 }
 
 #[cfg(test)]

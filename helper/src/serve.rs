@@ -15,7 +15,7 @@ use crate::sandbox::Layers;
 use crate::state;
 use crate::sys::{self, Wait};
 use hop_helper::block::Entry;
-use hop_helper::proto::{self, Code, MAX_REQUEST, Op, OpError, Rejection, Request};
+use hop_helper::proto::{self, Code, Effect, MAX_REQUEST, Op, OpError, Rejection, Request};
 use serde_json::{Value, json};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -322,7 +322,7 @@ impl Server {
             Op::TunCreate { .. } if !conn.input.is_empty() => {
                 stop(malformed("send nothing behind tun.create before its reply"), false)
             }
-            op if op.changes() && !op.gives_back() && self.locked_down() => {
+            _ if request.effect == Effect::Makes && self.locked_down() => {
                 let why = "root has locked the helper down (/etc/hopbox/lockdown)";
                 stop(OpError::new(Code::LockdownActive, why), false)
             }
@@ -342,17 +342,18 @@ impl Server {
 
     /// A change is announced in the audit log before it is made, or else not made.
     fn perform_audited(&mut self, conn: &mut Conn, request: &Request) -> (Answer, Option<OwnedFd>) {
-        let op = &request.op;
-        if !op.changes() {
-            return self.perform(conn, op.clone());
+        let op = request.op.clone();
+        if request.effect == Effect::None {
+            return self.perform(conn, op);
         }
-        let (who, name, begun) = (who(conn), op.name(), Instant::now());
-        let rest = [("id", json!(request.id)), ("args", op.args())];
-        if !self.audit.line("begin", who, name, &rest, false) && !op.gives_back() {
+        let (who, name, begun) = (who(conn), request.name, Instant::now());
+        let rest = [("id", json!(request.id)), ("args", json!(request.args))];
+        let announced = self.audit.line("begin", who, name, &rest, false);
+        if !announced && request.effect != Effect::GivesBack {
             let why = "the audit log cannot be written";
             return (Err(OpError::new(Code::InternalError, why)), None);
         }
-        let (answer, fd) = self.perform(conn, op.clone());
+        let (answer, fd) = self.perform(conn, op);
         let mut rest = vec![
             ("id", json!(request.id)),
             ("outcome", json!(if answer.is_ok() { "ok" } else { "error" })),
@@ -421,7 +422,7 @@ impl Server {
             "accepted": true,
             "role": "client",
             "platform": std::env::consts::OS,
-            "features": proto::OPS,
+            "features": proto::OPERATIONS.iter().map(|row| row.name).collect::<Vec<&str>>(),
             "pools": self.config.pools.list(),
             "suffix": ".hop",
             "limits": limits(),
@@ -470,7 +471,10 @@ impl Server {
     }
 
     fn names(&self, caller: Caller) -> Value {
-        let row = |named: &state::Named| json!({"name": named.entry.name, "ip": named.entry.ip, "lease_id": named.lease});
+        let row = |named: &state::Named| {
+            let (entry, lease) = (&named.entry, &named.lease);
+            json!({"name": entry.name, "ip": entry.ip, "lease_id": lease})
+        };
         json!({"entries": self.book.names(caller).map(row).collect::<Vec<Value>>()})
     }
 

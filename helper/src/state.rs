@@ -192,7 +192,8 @@ fn render(state: &State) -> String {
         json!({
             "id": lease.id, "name": lease.name, "ifindex": lease.ifindex, "mtu": lease.mtu,
             "label": lease.label, "uid": lease.uid,
-            "status": if lease.removing { REMOVING } else { APPLIED }, "local": lease.ends.map(|ends| ends.local),
+            "status": if lease.removing { REMOVING } else { APPLIED },
+            "local": lease.ends.map(|ends| ends.local),
             "peer": lease.ends.map(|ends| ends.peer),
             "prefix": lease.ends.map(|ends| ends.prefix),
         })

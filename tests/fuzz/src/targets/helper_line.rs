@@ -1,6 +1,7 @@
 //! Lines on the helper's socket: what root reads from anybody, and what the client reads back.
 
 use hop_helper::proto::{self, Code, OpError};
+use hop_helper::reply;
 use serde_json::Value;
 
 pub fn helper_line(data: &[u8]) {
@@ -9,11 +10,11 @@ pub fn helper_line(data: &[u8]) {
             assert!(is_id(&request.id), "{:?}", request.id);
             let whole: Value = serde_json::from_slice(data).expect("JSON");
             assert_eq!(whole["v"], proto::VERSION);
-            assert_eq!(whole["op"], request.op.name());
-            assert!(proto::OPS.contains(&request.op.name()));
+            assert_eq!(whole["op"], request.name);
+            assert!(proto::OPERATIONS.iter().any(|row| row.name == request.name));
             // Said again in our own words, it means the same.
             let args = whole.get("args").cloned().unwrap_or_else(|| serde_json::json!({}));
-            let line = proto::request_line(&request.id, request.op.name(), args);
+            let line = proto::request_line(&request.id, request.name, args);
             let again = proto::parse_request(line.trim_end().as_bytes());
             assert_eq!(again.ok(), Some(request));
         }
@@ -24,9 +25,9 @@ pub fn helper_line(data: &[u8]) {
             answer(&no.id, no.error);
         }
     }
-    if let Ok(reply) = proto::parse_reply(data) {
+    if let Ok(read) = reply::parse_reply(data) {
         let text = std::str::from_utf8(data).expect("JSON is UTF-8");
-        assert!(reply.id.len() <= 6 * text.len());
+        assert!(read.id.len() <= 6 * text.len());
     }
 }
 
@@ -34,9 +35,9 @@ pub fn helper_line(data: &[u8]) {
 fn answer(id: &str, error: OpError) {
     let line = proto::reply_line(id, &Err(error.clone()));
     assert!(line.len() <= proto::MAX_REPLY && line.find('\n') == Some(line.len() - 1));
-    let reply = proto::parse_reply(line.trim_end().as_bytes()).expect("a reply of ours");
-    let told = reply.outcome.expect_err("an error");
-    assert_eq!((reply.id.as_str(), told.code.as_str()), (id, error.code.as_str()));
+    let read = reply::parse_reply(line.trim_end().as_bytes()).expect("a reply of ours");
+    let told = read.outcome.expect_err("an error");
+    assert_eq!((read.id.as_str(), told.code.as_str()), (id, error.code.as_str()));
     assert_eq!((told.message, told.field, told.retry), (error.message, error.field, error.retry));
 }
 
