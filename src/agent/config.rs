@@ -222,16 +222,20 @@ impl AgentConfig {
         }
     }
 
-    /// A peer as the tunnel is told. One that is to replace another has no address before it has
-    /// been heard: an address belongs to one peer.
+    /// A peer as the tunnel is told. One that is to replace another gets its address when it is
+    /// heard: an address belongs to one peer.
     pub fn in_tunnel(&self, peer: &Peer) -> PeerConfig {
-        let waits = peer.replaces.is_some_and(|old| self.peer(&old).is_some());
+        let replaces = peer.replaces.filter(|old| self.peer(old).is_some());
         PeerConfig {
             public_key: peer.public_key,
             preshared_key: peer.preshared_key.as_ref().map(|key| **key),
             own_public_key: Some(peer.agent_key),
             endpoint: None,
-            allowed_ips: if waits { Vec::new() } else { vec![(peer.address.into(), 32)] },
+            inherits: replaces,
+            allowed_ips: match replaces {
+                Some(_) => Vec::new(),
+                None => vec![(peer.address.into(), 32)],
+            },
             persistent_keepalive: 0,
         }
     }

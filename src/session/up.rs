@@ -397,6 +397,7 @@ pub(super) fn tunnel_config(
         public_key: host.public_key,
         preshared_key: host.preshared_key.as_ref().map(|key| **key),
         own_public_key: None,
+        inherits: None,
         endpoint: remotes.first().copied(),
         allowed_ips: vec![(host.peer_ip.into(), 32)],
         persistent_keepalive: host.keepalive_s,

@@ -12,6 +12,8 @@ pub struct PeerConfig {
     pub preshared_key: Option<[u8; 32]>,
     /// The public key of ours that it knows; `None` for that of `private_key`.
     pub own_public_key: Option<[u8; 32]>,
+    /// The peer whose allowed IPs become this one's when it is heard.
+    pub inherits: Option<[u8; 32]>,
     pub endpoint: Option<SocketAddr>,
     pub allowed_ips: Vec<(IpAddr, u8)>,
     /// Seconds; 0 for off.
@@ -85,6 +87,9 @@ impl PeerConfig {
         }
         if let Some(key) = &self.own_public_key {
             put_key(text, "own_public_key", key);
+        }
+        if let Some(key) = &self.inherits {
+            put_key(text, "inherits", key);
         }
         if let Some(endpoint) = self.endpoint {
             put(text, "endpoint", endpoint);

@@ -111,6 +111,8 @@ fn take_peer(
         "update_only" => peer.update_only = yes(value)?,
         "preshared_key" => peer.preshared_key = Some(key_from(value)?),
         "own_public_key" => peer.own_public_key = Some(key_from(value)?),
+        // Ours alone, too.
+        "inherits" => peer.inherits = Some(key_from(value)?),
         "endpoint" => peer.endpoint = Some(endpoint_from(value, index_of)?),
         "persistent_keepalive_interval" => peer.persistent_keepalive = Some(number(value)?),
         "replace_allowed_ips" => {

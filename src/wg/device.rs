@@ -63,6 +63,9 @@ pub struct PeerUpdate {
     pub endpoint: Option<SocketAddr>,
     /// The public key of ours that this peer knows; all zero for that of the interface.
     pub own_public_key: Option<[u8; 32]>,
+    /// The public key of a peer whose allowed IPs become this one's with its first packet: the
+    /// same machine under its next key. All zero for none.
+    pub inherits: Option<[u8; 32]>,
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<u16>,
     pub replace_allowed_ips: bool,
@@ -124,6 +127,8 @@ pub struct Device {
     by_key: BTreeMap<[u8; 32], PeerId>,
     last_id: u32,
     router: Router,
+    /// Peers that have not been heard yet, and whose allowed IPs they get.
+    heirs: BTreeMap<PeerId, PeerId>,
     agenda: Agenda,
     limiter: Limiter,
     loaded_until: Time,
@@ -149,6 +154,7 @@ impl Device {
             by_key: BTreeMap::new(),
             last_id: 0,
             router: Router::default(),
+            heirs: BTreeMap::new(),
             agenda: Agenda::default(),
             limiter: Limiter::default(),
             loaded_until: Time::ZERO,
@@ -318,6 +324,7 @@ impl Device {
                     return Err(Drop::UnknownIndex);
                 };
                 self.with_peer(now, id, sink, |p, env| p.receive_response(env, m, from))?;
+                self.inherit(id);
             }
             Message::Cookie(m) => {
                 let owner = self.shared.indices.get(m.receiver).ok_or(Drop::UnknownIndex)?;
@@ -343,6 +350,7 @@ impl Device {
         };
         let len = self
             .with_peer(now, id, sink, |p, env| p.receive_data(env, receiver, counter, buf, from))?;
+        self.inherit(id);
         // A keepalive (R79).
         if len == 0 {
             return Ok(Inbound::Consumed);
@@ -354,6 +362,15 @@ impl Device {
         }
         ip::ecn_decapsulate(from.ecn, &mut packet[..view.len]);
         Ok(Inbound::Packet { start: HEADROOM, len: view.len })
+    }
+
+    /// A peer has proven that it has its key: what it was to take over is its own now, so that no
+    /// packet is lost between its handshake and a change of the configuration.
+    fn inherit(&mut self, id: PeerId) {
+        let Some(old) = self.heirs.remove(&id) else { return };
+        for (ip, len) in self.router.prefixes(old) {
+            self.router.insert(ip, len, id);
+        }
     }
 
     /// mac1 always; mac2 and the limiter under load, or else a cookie (R29, R38–R40). Comes before
@@ -542,6 +559,7 @@ impl Device {
     fn remove_peer(&mut self, public: &[u8; 32]) {
         let Some(id) = self.by_key.remove(public) else { return };
         self.router.remove_peer(id);
+        self.heirs.retain(|heir, of| *heir != id && *of != id);
         self.agenda.forget(id);
         if let Some(peer) = self.peers.get_mut(&id) {
             // In place: moving it out of the map first would leave a copy of its keys behind.
@@ -579,6 +597,11 @@ impl Device {
             } else {
                 self.router.remove(ip, len, id);
             }
+        }
+        if let Some(old) = update.inherits {
+            self.heirs.remove(&id);
+            let old = self.by_key.get(&old).filter(|old| **old != id);
+            self.heirs.extend(old.map(|old| (id, *old)));
         }
         let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
         if let Some(own) = update.own_public_key {

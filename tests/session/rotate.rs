@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hopbox::cli::selftest::files::{HOST, VPS_IP};
 use hopbox::cli::selftest::machine::SOON;
+use hopbox::cli::selftest::programs;
 use hopbox::host::keys;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -53,6 +54,17 @@ impl World {
         let path = Path::new("/etc/hopbox").join(name);
         let read = move || keys::load(&path).map(|key| *key).map_err(|error| error.to_string());
         self.vps[0].machine.run(SOON, read).unwrap()
+    }
+
+    /// The agent's counters of dropped packets, by reason; those that are zero are left out.
+    fn agent_drops(&self) -> Value {
+        let mut command = programs::command(&self.programs.agent, USER);
+        command.args(["status", "--json"]);
+        let ask = move || command.output().map_err(|error| error.to_string());
+        let output = self.vps[0].machine.run(SOON, ask).unwrap();
+        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(status["running"], true, "{status}");
+        status["drops"].clone()
     }
 
     fn laptop_key(&self) -> [u8; 32] {
@@ -119,6 +131,7 @@ fn both_sides_get_new_keys_and_connections_stay() {
         let output = world.hop(&["status"]);
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     }
+    assert_eq!(world.agent_drops()["wrong_source"], Value::Null, "packets under the new keys");
     // What is on the disks is what runs.
     world.stop_agent(0);
     world.start_agent(0);

@@ -15,6 +15,7 @@ pub fn config() -> Config {
         public_key: peer,
         preshared_key: Some([7; 32]),
         own_public_key: None,
+        inherits: None,
         endpoint: Some(([127, 0, 0, 1], 9).into()),
         allowed_ips: vec![([10, 0, 0, 2].into(), 32)],
         persistent_keepalive: 25,

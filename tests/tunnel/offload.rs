@@ -67,6 +67,7 @@ impl Lab {
                 public_key: tunnel::public_key(&keys[1 - mine]),
                 preshared_key: None,
                 own_public_key: None,
+                inherits: None,
                 endpoint,
                 allowed_ips: vec![
                     ([10, 78, 1, number].into(), 32),

@@ -124,3 +124,59 @@ fn under_load_both_keys_are_guarded() {
     let peers = s.act(HUB, |d, _, _| d.peers().len());
     assert_eq!(peers, 3);
 }
+
+/// A machine that takes its next key while it talks: the hub knows both, and what was the old
+/// key's peer's goes over with the first packet under the new one. Nothing is lost on the way.
+#[test]
+fn a_peer_under_its_next_key_inherits_and_nothing_is_lost() {
+    let mut s = Sim::empty(12);
+    assert_eq!(s.add_with(OLD), HUB);
+    assert_eq!(s.add(), FIRST);
+    s.introduce(HUB, FIRST);
+    hello(&mut s, FIRST);
+    assert!(s.talks(FIRST, HUB, SEC));
+    let (old, next) = (s.nodes[FIRST].public, public_key(&[0x43; 32]));
+    let knows = |s: &mut Sim, public_key, inherits| {
+        let mut u = PeerUpdate::default();
+        (u.public_key, u.inherits) = (public_key, inherits);
+        s.act(HUB, |d, now, sink| d.update_peer(now, &u, sink)).unwrap();
+    };
+    let owner = |s: &Sim| {
+        let peers = s.nodes[HUB].device.peers();
+        let has: Vec<_> = peers.iter().filter(|peer| !peer.allowed_ips.is_empty()).collect();
+        assert_eq!((has.len(), has[0].allowed_ips.len()), (1, 2));
+        has[0].public_key
+    };
+    knows(&mut s, next, Some(old));
+    assert!(s.talks(FIRST, HUB, SEC) && owner(&s) == old, "not before it is heard");
+
+    s.forget();
+    s.set_key(FIRST, [0x43; 32]);
+    for n in 0..5 {
+        s.send(FIRST, HUB, &[n]);
+    }
+    s.run(SEC);
+    assert_eq!(s.delivered(HUB), [[0], [1], [2], [3], [4]].map(Vec::from));
+    assert_eq!((owner(&s), s.drops(HUB, Drop::WrongSource)), (next, 0));
+    s.send(HUB, FIRST, b"and back");
+    s.run(SEC);
+    assert_eq!(s.delivered(FIRST), [b"and back".to_vec()]);
+
+    // Once is enough: what is given back is not taken again.
+    s.configure(HUB, FIRST, |u| {
+        u.public_key = old;
+        u.allowed_ips = vec![(inner(FIRST), 32, true), (inner6(FIRST), 128, true)];
+    })
+    .unwrap();
+    s.send(FIRST, HUB, b"x");
+    s.run(SEC);
+    assert_eq!((owner(&s), s.drops(HUB, Drop::WrongSource)), (old, 1));
+
+    // Nobody inherits from itself, from strangers, or from who is gone.
+    for from in [next, public_key(&NEW), [0; 32]] {
+        knows(&mut s, next, Some(from));
+        s.send(FIRST, HUB, b"x");
+        s.run(SEC);
+        assert_eq!(owner(&s), old);
+    }
+}
