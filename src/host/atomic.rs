@@ -63,10 +63,16 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, HostError> {
         return Err(refuse(why, format!("chmod 600 {}", path.display())));
     }
     let mut text = Zeroizing::new(String::with_capacity(4096));
-    file.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(|error| fail(&error))?;
+    let look = format!("ls -l {}", path.display());
+    match file.take(FILE_BYTES + 1).read_to_string(&mut text) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(refuse("it is no text".to_owned(), look));
+        }
+        read => read.map_err(|error| fail(&error))?,
+    };
     if text.len() as u64 > FILE_BYTES {
         let why = format!("it is longer than {FILE_BYTES} bytes");
-        return Err(refuse(why, format!("ls -l {}", path.display())));
+        return Err(refuse(why, look));
     }
     Ok(text)
 }

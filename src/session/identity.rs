@@ -20,3 +20,11 @@ pub fn public_key(paths: &Paths, host: &str) -> Result<[u8; keys::KEY_BYTES], Ho
     };
     Ok(tunnel::public_key(&key))
 }
+
+/// An error where there is a key that cannot be used: before anything is done that needs it.
+pub fn check(paths: &Paths, host: &str) -> Result<(), HostError> {
+    match keys::load(&paths.key_file(host)) {
+        Err(error) if error.kind != Kind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

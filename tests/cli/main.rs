@@ -5,6 +5,7 @@
 //! anew. No call needs root, a network or a helper.
 
 mod completion;
+mod damage;
 mod terminal;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! `hop setup` against a server as it is.
 
 use super::lab;
-use super::machine::{Machine, PASSWORD};
+use super::machine::{Machine, PASSWORD, Said};
 use super::site::{Site, admit, equip};
 
 #[test]
@@ -16,12 +16,15 @@ fn a_fresh_server_is_ready_and_proven() {
         assert!(plan.code == 0 && plan.out.contains("\"dry_run\":true"), "{plan}");
         assert_eq!(site.vps.ok("ls /usr/libexec | grep -c hopbox || true"), "0\n");
 
+        let before = carried(&site.laptop);
         let set = site.hop("--json -y setup mybox -a 198.51.100.2 -k .ssh/id_ed25519");
         assert_eq!(set.code, 0, "{set}");
+        let first = carried(&site.laptop) - before;
+        assert!(first < 20_000_000, "{first} bytes");
         for step in ["1/7", "2/7", "3/7", "4/7", "5/7", "6/7", "7/7"] {
             assert!(set.err.contains(step), "{step}: {set}");
         }
-        eprintln!("NOTE {}", set.out.trim());
+        eprintln!("NOTE hop setup: {first} bytes on the wire, {}", took(&set));
         secrets_stay_private(&site, &set.out, &set.err);
 
         // The login is not in the helper's group yet: sg is what a new login would be.
@@ -31,8 +34,12 @@ fn a_fresh_server_is_ready_and_proven() {
         assert!(site.laptop.ok("curl -s http://mybox.hop:4200/health").contains("\"ok\""));
 
         // Again: nothing is sent, nothing is disturbed.
+        let before = carried(&site.laptop);
         let again = site.hop("--json setup mybox");
         assert!(again.code == 0 && again.out.contains("\"sent_bytes\":0"), "{again}");
+        let more = carried(&site.laptop) - before;
+        assert!(more < 100_000, "{more} bytes");
+        eprintln!("NOTE hop setup again: {more} bytes on the wire, {}", took(&again));
         assert_eq!(site.hop("status").code, 0);
         editor(&site);
         site.hop_ok("down");
@@ -108,6 +115,18 @@ fn a_second_laptop_joins_beside_the_first() {
         second.ok_as("dev", "hop down");
         site.hop_ok("down");
     });
+}
+
+/// Bytes that have passed the laptop's end of the cable, both ways.
+fn carried(laptop: &Machine) -> u64 {
+    let counts = laptop.ok("cat /sys/class/net/to-vps/statistics/[rt]x_bytes");
+    counts.lines().map(|line| line.parse::<u64>().unwrap()).sum()
+}
+
+/// How long a setup was, by its own clock.
+fn took(set: &Said) -> String {
+    let answer: serde_json::Value = serde_json::from_str(&set.out).unwrap();
+    format!("{} ms", answer["data"]["took_us"].as_u64().unwrap() / 1000)
 }
 
 fn secrets_stay_private(site: &Site, out: &str, err: &str) {

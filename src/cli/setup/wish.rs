@@ -8,6 +8,7 @@ use super::super::fail::Failure;
 use crate::host::check_name;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
+use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::Target;
 
@@ -28,6 +29,7 @@ impl Wish {
         check_name(&name).map_err(|why| bad(&format!("no host can be named {name:?}"), why))?;
         let known = config::names(paths)?.contains(&name);
         let existing = known.then(|| config::load(paths, &name)).transpose()?;
+        identity::check(paths, &name)?;
         let before = existing.as_ref();
         let given =
             call.args.value("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
