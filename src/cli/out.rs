@@ -134,6 +134,13 @@ impl Out {
         }
     }
 
+    /// Work under way that tells its steps itself. Silent with `--quiet`.
+    pub fn wait(&mut self, text: &str) {
+        if self.volume > Volume::Quiet {
+            self.screen.wait(text);
+        }
+    }
+
     /// The step that was begun is done, with this result, such as `ok` or `6 MB sent`.
     pub fn done(&mut self, result: &str) {
         self.screen.end(result);

@@ -52,6 +52,8 @@ struct Open {
     next: Instant,
     /// Nothing is drawn: somebody else writes to the terminal.
     held: bool,
+    /// Its start and end are no lines of their own.
+    silent: bool,
 }
 
 impl Screen {
@@ -87,13 +89,23 @@ impl Screen {
             0 => text.to_owned(),
             total => format!("{}/{total} {text}", state.begun),
         };
-        let since = Instant::now();
-        let wait = if state.live { FLICKER } else { HEARTBEAT };
         if !state.live {
             state.print(&text);
         }
-        state.open =
-            Some(Open { text, detail: String::new(), since, next: since + wait, held: false });
+        drop(state);
+        self.open(text, false);
+    }
+
+    /// Work that tells what it has done in lines of its own: only how long it takes is shown.
+    pub fn wait(&mut self, text: &str) {
+        self.open(text.to_owned(), true);
+    }
+
+    fn open(&mut self, text: String, silent: bool) {
+        let mut state = self.shared.lock();
+        let since = Instant::now();
+        let next = since + if state.live { FLICKER } else { HEARTBEAT };
+        state.open = Some(Open { text, detail: String::new(), since, next, held: false, silent });
         drop(state);
         self.shared.changed.notify_all();
         if self.drawer.is_none() {
@@ -103,10 +115,14 @@ impl Screen {
         }
     }
 
-    /// The open step, if there is one, ended like this.
+    /// The open step, if there is one, ended like this; well, if nothing is said.
     pub fn end(&self, result: &str) {
         let mut state = self.shared.lock();
         let Some(open) = state.open.take() else { return };
+        if open.silent {
+            return state.wipe();
+        }
+        let result = if result.is_empty() { "ok" } else { result };
         let time = took(open.since.elapsed());
         let (colon, on, off) = if state.live { (" ", DIM, PLAIN) } else { (":", "", "") };
         state.print(&format!("{}{colon} {result}  {on}{time}{off}", open.text));

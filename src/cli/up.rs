@@ -50,7 +50,10 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if call.out.is_verbose() {
         call.out.say(&format!("log: {}", paths.log_file(name).display()));
     }
-    match daemon::start(&paths, name, &mut call.out)? {
+    call.out.wait(&format!("bringing {name} up"));
+    let up = daemon::start(&paths, name, &mut call.out)?;
+    call.out.done("");
+    match up {
         Up::Now(facts) => tell(call, &facts, false),
         Up::Already(facts) => tell(call, &facts, true),
     }

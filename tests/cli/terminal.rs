@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hopbox::cli::fail::Code;
 use hopbox::cli::{Call, args};
+use hopbox::session::report::Report;
 use nix::pty::openpty;
 
 /// Which act the binary plays, and the command line it plays it with.
@@ -62,6 +63,7 @@ fn player() {
     let mut call = Call::new("host rm", args);
     let code = match name.as_str() {
         "steps" => steps(&mut call),
+        "wait" => wait(&mut call),
         "confirm" => call.consent("Remove mybox?", "hop host rm mybox").map(|()| Code::Done),
         "by_name" => call.consent_by_name("mybox and its data go.", "mybox").map(|()| Code::Done),
         _ => panic!("no act {name}"),
@@ -81,6 +83,16 @@ fn steps(call: &mut Call) -> Result<Code, hopbox::cli::fail::Failure> {
     call.out.begin("installing agent");
     let failure = hopbox::cli::fail::Failure::new(Code::Failed, "no disk", "it is full", "df -h");
     Err(failure)
+}
+
+fn wait(call: &mut Call) -> Result<Code, hopbox::cli::fail::Failure> {
+    call.out.wait("bringing mybox up");
+    thread::sleep(Duration::from_millis(300));
+    call.out.step("helper 1.2.3", Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(400));
+    call.out.done("");
+    call.out.answer("up", serde_json::Value::Null, "mybox is up")?;
+    Ok(Code::Done)
 }
 
 fn plainly(mut command: Command) -> Output {
@@ -120,6 +132,19 @@ fn steps_are_plain_lines_elsewhere() {
     }
     let quiet = String::from_utf8(plainly(act("steps", "--quiet")).stderr).unwrap();
     assert!(!quiet.contains("reaching") && quiet.ends_with("fix: df -h\n"), "{quiet}");
+}
+
+#[test]
+fn work_that_tells_its_steps_itself_shows_how_long_it_takes() {
+    let (shown, _, code) = on_terminal(act("wait", ""), "");
+    assert_eq!(code, Some(0), "{shown}");
+    let (before, after) = shown.split_once("helper 1.2.3  ").unwrap();
+    for part in [before, after] {
+        assert!(part.contains("\r\x1b[?7lbringing mybox up  "), "{shown:?}");
+    }
+    assert!(shown.ends_with("\r\x1b[K"), "it leaves nothing: {shown:?}");
+    let plain = String::from_utf8(plainly(act("wait", "")).stderr).unwrap();
+    assert!(plain.contains("helper 1.2.3") && !plain.contains("bringing"), "{plain}");
 }
 
 #[test]
