@@ -26,21 +26,21 @@ pub struct Entry {
     pub ip: Ipv4Addr,
 }
 
-/// What to do to the file, as writes that keep every byte outside the block in place.
+/// What to do to the file: writes in this order, and the length of the file when all is done. Also
+/// the journal of what may have been interrupted, as each write knows the bytes before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
-    Nothing,
-    /// The block is the end of the file: write `bytes` at `at`, then cut the file to `len`.
-    Tail {
-        at: usize,
-        bytes: Vec<u8>,
-        len: usize,
-    },
-    /// Text follows the block: append `bytes`, then blank out the old block.
-    Move {
-        bytes: Vec<u8>,
-        blank: Range<usize>,
-    },
+pub struct Edit {
+    /// None: there is nothing to do. One: the block is the end of the file. Two: text follows the
+    /// block, so a new one is appended and the old one becomes blank lines.
+    pub writes: Vec<Write>,
+    pub len: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub at: usize,
+    pub old: Vec<u8>,
+    pub new: Vec<u8>,
 }
 
 /// A plan, and where the newline is that it put before the block, if it had to.
@@ -58,39 +58,32 @@ pub fn plan(text: &[u8], entries: &[Entry], joined: Option<usize>) -> Result<Pla
     let joined = joined.filter(|at| {
         text.get(*at) == Some(&b'\n') && block.as_ref().is_some_and(|block| block.start == at + 1)
     });
-    let Some(block) = block else {
-        return Ok(append(text, wanted));
+    if text.get(block.clone().unwrap_or(0..0)) == Some(wanted.as_slice()) {
+        return Ok(Plan { edit: Edit { writes: Vec::new(), len: text.len() }, joined });
+    }
+    let block = match block {
+        Some(block) if block.end == text.len() => block,
+        old => return Ok(append(text, wanted, old)),
     };
-    if text.get(block.clone()) == Some(wanted.as_slice()) {
-        return Ok(Plan { edit: Edit::Nothing, joined });
-    }
-    if block.end < text.len() {
-        let Plan { edit, joined } = append(text, wanted);
-        let bytes = match edit {
-            Edit::Tail { bytes, .. } => bytes,
-            _ => Vec::new(),
-        };
-        return Ok(Plan { edit: Edit::Move { bytes, blank: block }, joined });
-    }
     let at = if wanted.is_empty() { joined.unwrap_or(block.start) } else { block.start };
     let len = at + wanted.len();
     // Padded to the old length, so that no moment shows a cut line of the old block.
     let mut bytes = wanted;
     bytes.resize(bytes.len().max(text.len() - at), b'\n');
     let joined = joined.filter(|_| len > at);
-    Ok(Plan { edit: Edit::Tail { at, bytes, len }, joined })
+    Ok(Plan { edit: Edit { writes: vec![Write::over(text, at, bytes)], len }, joined })
 }
 
-fn append(text: &[u8], block: Vec<u8>) -> Plan {
-    if block.is_empty() {
-        return Plan { edit: Edit::Nothing, joined: None };
-    }
+/// The new block at the end; blank lines in the place of the old one.
+fn append(text: &[u8], block: Vec<u8>, old: Option<Range<usize>>) -> Plan {
     let at = text.len();
-    let open_line = text.last().is_some_and(|last| *last != b'\n');
+    let open_line = !block.is_empty() && text.last().is_some_and(|last| *last != b'\n');
     let mut bytes = if open_line { vec![b'\n'] } else { Vec::new() };
     bytes.extend(block);
     let len = at + bytes.len();
-    Plan { edit: Edit::Tail { at, bytes, len }, joined: open_line.then_some(at) }
+    let blank = old.map(|old| Write::over(text, old.start, vec![b'\n'; old.len()]));
+    let writes = [Write::over(text, at, bytes)].into_iter().chain(blank).collect();
+    Plan { edit: Edit { writes, len }, joined: open_line.then_some(at) }
 }
 
 /// The block's bytes, from its start marker through the newline of its end marker. A marker
@@ -155,45 +148,16 @@ pub fn render(entries: &[Entry]) -> Vec<u8> {
     format!("{START}\n{lines}{END}\n").into_bytes()
 }
 
-/// An edit under way: the bytes before and after, place by place in the order of writing, and
-/// the length of the file when all is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Journal {
-    /// In this order.
-    pub writes: Vec<Write>,
-    pub len: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Write {
-    pub at: usize,
-    pub old: Vec<u8>,
-    pub new: Vec<u8>,
-}
-
-impl Journal {
-    pub fn of(text: &[u8], edit: &Edit) -> Journal {
-        let old = |range: Range<usize>| text.get(range).unwrap_or_default().to_vec();
-        match edit {
-            Edit::Nothing => Journal { writes: Vec::new(), len: text.len() },
-            Edit::Tail { at, bytes, len } => {
-                let write = Write { at: *at, old: old(*at..text.len()), new: bytes.clone() };
-                Journal { writes: vec![write], len: *len }
-            }
-            Edit::Move { bytes, blank } => {
-                let new = vec![b'\n'; blank.len()];
-                let blanked = Write { at: blank.start, old: old(blank.clone()), new };
-                let added = Write { at: text.len(), old: Vec::new(), new: bytes.clone() };
-                Journal { len: text.len() + bytes.len(), writes: vec![added, blanked] }
-            }
-        }
+impl Edit {
+    /// How long the file is before it is cut.
+    pub fn end(&self) -> usize {
+        self.writes.iter().map(Write::end).max().unwrap_or(0)
     }
 
     /// Whether `text` can be what the edit left behind, wherever it was interrupted. If not,
     /// somebody else has written since.
     pub fn fits(&self, text: &[u8]) -> bool {
-        let end = self.writes.iter().map(Write::end).max().unwrap_or(0);
-        text.len() <= end && self.writes.iter().all(|write| write.fits(text))
+        text.len() <= self.end() && self.writes.iter().all(|write| write.fits(text))
     }
 
     pub fn to_json(&self) -> Value {
@@ -202,7 +166,7 @@ impl Journal {
         json!({"len": self.len, "writes": self.writes.iter().map(row).collect::<Vec<Value>>()})
     }
 
-    pub fn from_json(value: &Value) -> Option<Journal> {
+    pub fn from_json(value: &Value) -> Option<Edit> {
         let place = |n: &Value| usize::try_from(n.as_u64()?).ok().filter(|n| *n <= 4 << 20);
         let hex = |text: &Value| {
             let pairs = text.as_str()?.as_bytes().chunks(2);
@@ -217,11 +181,17 @@ impl Journal {
         };
         let writes = value.get("writes")?.as_array()?;
         let writes = writes.iter().map(row).collect::<Option<Vec<Write>>>()?;
-        Some(Journal { writes, len: place(value.get("len")?)? })
+        Some(Edit { writes, len: place(value.get("len")?)? })
     }
 }
 
 impl Write {
+    /// `new` over what `text` has there.
+    fn over(text: &[u8], at: usize, new: Vec<u8>) -> Write {
+        let end = text.len().min(at + new.len());
+        Write { at, old: text.get(at..end).unwrap_or_default().to_vec(), new }
+    }
+
     fn end(&self) -> usize {
         self.at + self.old.len().max(self.new.len())
     }

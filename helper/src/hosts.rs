@@ -13,7 +13,7 @@
 //! Must not know: who asked for a name, leases of devices.
 
 use crate::sys;
-use hop_helper::block::{self, Edit, Entry, Journal, PATH};
+use hop_helper::block::{self, Edit, Entry, PATH};
 use hop_helper::proto::{Code, OpError};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
@@ -52,12 +52,12 @@ impl Hosts {
     pub fn set(
         &mut self,
         entries: &[Entry],
-        keep: &mut dyn FnMut(Journal, Option<usize>) -> Result<(), OpError>,
+        keep: &mut dyn FnMut(Edit, Option<usize>) -> Result<(), OpError>,
     ) -> Result<(), OpError> {
         for _ in 0..TRIES {
             let file = self.open()?;
             let first = block::plan(&read(&file)?, entries, self.joined)?;
-            if first.edit == Edit::Nothing {
+            if first.edit.writes.is_empty() {
                 self.joined = first.joined;
                 return Ok(());
             }
@@ -65,9 +65,12 @@ impl Hosts {
             let text = read(&file)?;
             let plan = block::plan(&text, entries, self.joined)?;
             if unchanged(&file, text.len())? {
-                keep(Journal::of(&text, &plan.edit), plan.joined)?;
-                let write = if held { write } else { write_beside_others };
-                write(&file, text.len(), &plan.edit).map_err(|e| failed("write", &e))?;
+                keep(plan.edit.clone(), plan.joined)?;
+                let written = match held {
+                    true => write(&file, &plan.edit),
+                    false => write_beside_others(&file, text.len(), &plan.edit),
+                };
+                written.map_err(|e| failed("write", &e))?;
                 self.joined = plan.joined;
             }
         }
@@ -88,21 +91,13 @@ impl Hosts {
     }
 
     /// Finishes an edit that was interrupted; false when the file is not what it left behind.
-    pub fn redo(&mut self, journal: &Journal) -> Result<bool, OpError> {
+    pub fn redo(&mut self, edit: &Edit) -> Result<bool, OpError> {
         let file = self.open()?;
         hold(&file);
-        if !journal.fits(&read_any(&file)?) {
+        if !edit.fits(&read_any(&file)?) {
             return Ok(false);
         }
-        let redo = || {
-            for write in &journal.writes {
-                file.write_all_at(&write.new, write.at as u64)?;
-                file.sync_all()?;
-            }
-            file.set_len(journal.len as u64)?;
-            file.sync_all()
-        };
-        redo().map_err(|e| failed("write", &e))?;
+        write(&file, edit).map_err(|e| failed("write", &e))?;
         Ok(true)
     }
 
@@ -165,21 +160,21 @@ fn hold(file: &File) -> bool {
 /// As `write`, while others may append: the file grows at its end alone, in one call, and is never
 /// cut. What was meant to be cut off stays as blank lines.
 fn write_beside_others(file: &File, len: usize, edit: &Edit) -> io::Result<()> {
-    match edit {
-        Edit::Nothing => return Ok(()),
-        Edit::Tail { at, bytes, .. } => {
-            let more = (at + bytes.len()).saturating_sub(len);
+    match edit.writes.as_slice() {
+        [added, blanked] => {
+            append_line(file, &added.new)?;
+            file.sync_all()?;
+            file.write_all_at(&blanked.new, blanked.at as u64)?;
+        }
+        [write] => {
+            let more = (write.at + write.new.len()).saturating_sub(len);
             append_line(file, &vec![b'\n'; more])?;
             // Longer than that, and somebody was there before us: the next look finds another way.
             if file.metadata()?.len() == (len + more) as u64 {
-                file.write_all_at(bytes, *at as u64)?;
+                file.write_all_at(&write.new, write.at as u64)?;
             }
         }
-        Edit::Move { bytes, blank } => {
-            append_line(file, bytes)?;
-            file.sync_all()?;
-            file.write_all_at(&vec![b'\n'; blank.len()], blank.start as u64)?;
-        }
+        _ => {}
     }
     file.sync_all()
 }
@@ -223,21 +218,15 @@ fn unchanged(file: &File, len: usize) -> Result<bool, OpError> {
     Ok(same && now.len() == len as u64)
 }
 
-fn write(file: &File, len: usize, edit: &Edit) -> io::Result<()> {
-    match edit {
-        Edit::Nothing => return Ok(()),
-        Edit::Tail { at, bytes, len } => {
-            file.write_all_at(bytes, *at as u64)?;
-            // Longer than that, and somebody appended just now: the blank lines may stay.
-            if file.metadata()?.len() == (at + bytes.len()) as u64 {
-                file.set_len(*len as u64)?;
-            }
-        }
-        Edit::Move { bytes, blank } => {
-            file.write_all_at(bytes, len as u64)?;
-            file.sync_all()?;
-            file.write_all_at(&vec![b'\n'; blank.len()], blank.start as u64)?;
-        }
+fn write(file: &File, edit: &Edit) -> io::Result<()> {
+    for write in &edit.writes {
+        file.write_all_at(&write.new, write.at as u64)?;
+        file.sync_all()?;
     }
-    file.sync_all()
+    // Longer than that, and somebody appended just now: the blank lines may stay.
+    if edit.len < edit.end() && file.metadata()?.len() == edit.end() as u64 {
+        file.set_len(edit.len as u64)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }

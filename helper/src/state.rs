@@ -7,7 +7,7 @@
 
 use crate::pool::Ends;
 use crate::sys;
-use hop_helper::block::{Entry, Journal};
+use hop_helper::block::{Edit, Entry};
 use hop_helper::proto::{Code, OpError, valid_device};
 use serde_json::{Map, Value, json};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -56,7 +56,7 @@ pub struct State {
     pub named: Vec<Named>,
     /// See `hosts`.
     pub joined: Option<usize>,
-    pub edit: Option<Journal>,
+    pub edit: Option<Edit>,
 }
 
 /// The directory of the state file, ours alone while the value lives.
@@ -208,7 +208,7 @@ fn render(state: &State) -> String {
         "leases": state.leases.iter().map(lease).collect::<Vec<Value>>(),
         "hosts": state.named.iter().map(named).collect::<Vec<Value>>(),
         "joined": state.joined,
-        "edit": state.edit.as_ref().map(Journal::to_json),
+        "edit": state.edit.as_ref().map(Edit::to_json),
     });
     format!("{document}\n")
 }
@@ -242,7 +242,7 @@ fn rows(top: &Map<String, Value>) -> Option<State> {
         },
         edit: match top.get("edit")? {
             Value::Null => None,
-            edit => Some(Journal::from_json(edit)?),
+            edit => Some(Edit::from_json(edit)?),
         },
     })
 }
@@ -291,7 +291,7 @@ fn number(row: &Map<String, Value>, key: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hop_helper::block::Edit;
+    use hop_helper::block::Write;
 
     fn full() -> State {
         let ip = |n| std::net::Ipv4Addr::new(10, 10, 0, n);
@@ -307,7 +307,7 @@ mod tests {
             conn: None,
         };
         let entry = Entry { name: "box.hop".into(), ip: ip(2) };
-        let edit = Edit::Tail { at: 1, bytes: b"xyz".to_vec(), len: 3 };
+        let write = Write { at: 1, old: b"bc".to_vec(), new: b"xyz".to_vec() };
         let named = Named { entry, lease: Some(lease.id.clone()), uid: 1000, conn: None };
         let bare = Lease { label: None, ends: None, removing: false, ..lease.clone() };
         State {
@@ -315,7 +315,7 @@ mod tests {
             leases: vec![lease, bare],
             named: vec![named],
             joined: Some(3),
-            edit: Some(Journal::of(b"abc", &edit)),
+            edit: Some(Edit { writes: vec![write], len: 3 }),
         }
     }
 
