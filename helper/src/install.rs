@@ -8,9 +8,9 @@ use crate::config::{self, Config};
 use crate::place::{Hand, Outcome, check_parents, say, take_back};
 use crate::{AUDIT_DIR, CONFIG, RUN_DIR, STATE_DIR, socket, sys, systemd};
 use hop_helper::proto;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -87,9 +87,10 @@ pub fn install(dry: bool) -> Outcome<()> {
             systemd::call("TryRestartUnit", &[SERVICE_UNIT, "replace"])?;
             systemd::call("StartUnit", &[SOCKET_UNIT, "replace"])
         };
+        let begun = Instant::now();
         match hand.tell("start", Path::new(SOCKET_UNIT)).then(start) {
             None => return Ok(()),
-            Some(Ok(())) => return answers(),
+            Some(Ok(())) => return answers(begun),
             Some(Err(e)) => {
                 say!("systemd: {e}");
                 "systemctl daemon-reload && systemctl enable --now hop-helper.socket".to_string()
@@ -104,27 +105,29 @@ pub fn install(dry: bool) -> Outcome<()> {
     Ok(())
 }
 
-/// systemd only queues what it is told: it is done when the helper speaks.
-fn answers() -> Outcome<()> {
+/// systemd only queues what it is told: it is done when a helper speaks that was started after
+/// `begun`. The one before answers until it has been stopped.
+fn answers(begun: Instant) -> Outcome<()> {
     let ask = || {
         let mut stream = UnixStream::connect(socket::DEFAULT)?;
         stream.set_read_timeout(Some(WITHIN))?;
-        stream.write_all(proto::request_line("1", "daemon.version", json!({})).as_bytes())?;
-        let mut reply = [0; 1024];
-        let count = stream.read(&mut reply)?;
-        Ok(String::from_utf8_lossy(reply.get(..count).unwrap_or_default()).into_owned())
+        stream.write_all(proto::request_line("1", "daemon.health", json!({})).as_bytes())?;
+        let mut reply = String::new();
+        BufReader::new(stream.take(proto::MAX_REPLY as u64)).read_line(&mut reply)?;
+        let asked: Value = serde_json::from_str(&reply).map_err(|_| io::Error::other(reply))?;
+        match asked["result"]["uptime_s"].as_u64() {
+            Some(uptime_s) if uptime_s <= begun.elapsed().as_secs() => Ok(()),
+            Some(_) => Err(io::Error::other("the one before still runs")),
+            None => Err(io::Error::other(asked.to_string())),
+        }
     };
-    let begun = Instant::now();
     loop {
         match ask() {
-            Ok(reply) if reply.contains("\"ok\":true") => return Ok(()),
+            Ok(()) => return Ok(()),
             Err(_) if begun.elapsed() < WITHIN => std::thread::sleep(PAUSE),
-            said => {
-                let said: io::Result<String> = said;
-                let why = said.unwrap_or_else(|e| e.to_string());
-                return Err(format!(
-                    "it does not answer ({why})\n  journalctl -u hop-helper -n 20"
-                ));
+            // One line: over SSH the last is what the user sees.
+            Err(why) => {
+                return Err(format!("it does not answer ({why}): journalctl -u hop-helper -n 20"));
             }
         }
     }

@@ -48,9 +48,12 @@ const SCRIPT: &str = r#"
 umask 077
 lib=/usr/libexec/hopbox
 back() {
-    [ ! -f agent.new ] || $lib/hop-agent rollback
-    [ ! -f helper.new ] || $lib/hop-helper.previous --install
+    failed=0
+    # The helper first: without one, the agent gets no device.
+    [ ! -f helper.new ] || $lib/hop-helper.previous --install || failed=1
+    if [ -f agent.new ]; then $lib/hop-agent rollback; else $lib/hop-agent start; fi || failed=1
     rm -f agent.new helper.new
+    return $failed
 }
 new() {
     if [ -f hop-helper ]; then
@@ -65,7 +68,8 @@ new() {
     $lib/hop-agent start --restart
 }
 "#;
-const NEW: &str = "new || { back >&2; exit 1; }\n";
+/// What made it fail is what shall be told, and not what undoing it said.
+const NEW: &str = "new || { back >back.out 2>&1 && touch undone; exit 1; }\n";
 const BACK: &str = "back\n";
 
 fn run(call: &mut Call) -> Result<Code, Failure> {
@@ -89,21 +93,20 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let sent = send(&remote, missing)?;
     call.out.done(&format!("{sent} bytes"));
     call.out.begin("putting it in place");
-    remote.script(call, &format!("{SCRIPT}{NEW}"))?;
+    if let Err(failure) = remote.script(call, &format!("{SCRIPT}{NEW}")) {
+        let is_undone = remote.run(&format!("test -e {DIR}/undone"), b"", LIMIT);
+        if !is_undone.is_ok_and(|done| done.status.success()) {
+            return Err(failure);
+        }
+        let why = format!("{}: {}", failure.what, failure.why);
+        return Err(undone(&paths, &host, &remote, &why));
+    }
     call.out.done("agent restarted");
     call.out.begin("asking through the tunnel");
-    let verified = verify(&paths, &host);
-    if let Err(why) = verified {
+    if let Err(why) = verify(&paths, &host) {
         call.out.begin("putting the programs before back");
         remote.script(call, &format!("{SCRIPT}{BACK}"))?;
-        let answers = verify_any(&paths, &host);
-        let _ = remote.run(&format!("rm -rf {DIR}"), b"", LIMIT);
-        let what = format!("the upgrade of {name} was undone");
-        let why = match answers {
-            Ok(version) => format!("{why}; {version} is back and answers"),
-            Err(error) => format!("{why}; and afterwards: {error}"),
-        };
-        return Err(Failure::new(Code::Failed, what, why, format!("hop doctor {name}")));
+        return Err(undone(&paths, &host, &remote, &why));
     }
     remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
     call.out.done(&format!("agent {VERSION} answered"));
@@ -111,6 +114,19 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let text = format!("{name} has version {VERSION} now; before: {was}");
     call.out.answer("upgrade", data(&name, before.as_deref(), true, own_helper), &text)?;
     Ok(Code::Done)
+}
+
+/// After the programs before have been put back.
+fn undone(paths: &Paths, host: &HostConfig, remote: &Remote, why: &str) -> Failure {
+    let name = &host.name;
+    let answers = verify_any(paths, host);
+    let _ = remote.run(&format!("rm -rf {DIR}"), b"", LIMIT);
+    let what = format!("the upgrade of {name} was undone");
+    let why = match answers {
+        Ok(version) => format!("{why}; {version} is back and answers"),
+        Err(error) => format!("{why}; and afterwards: {error}"),
+    };
+    Failure::new(Code::Failed, what, why, format!("hop doctor {name}"))
 }
 
 fn data(name: &str, before: Option<&str>, changed: bool, own_helper: bool) -> serde_json::Value {

@@ -49,6 +49,8 @@ pub struct Watch<'a> {
     silent_since: Option<Instant>,
     /// When those who asked for the status get what is known by then.
     status_due: Option<Duration>,
+    /// When somebody last asked for the status.
+    status_asked: Option<Instant>,
     /// Tells of addresses and routes; `None` where the system does not let us know.
     changes: Option<netlink::Monitor>,
     recovery: Recovery,
@@ -89,6 +91,7 @@ impl<'a> Watch<'a> {
             received: 0,
             silent_since: None,
             status_due: None,
+            status_asked: None,
             changes: netlink::Monitor::open().ok(),
             recovery: Recovery::default(),
             resolver: Resolver::new(&host.endpoint)?,
@@ -195,13 +198,16 @@ impl<'a> Watch<'a> {
             }
             Err(error) => Err(error.to_string()),
         };
-        self.heard = Heard { at: Instant::now(), outcome };
+        // A silence is as old as its question, which may be older than what ended it.
+        let at = if healthy { Instant::now() } else { probed.began };
+        self.heard = Heard { at, outcome };
         let down_since = self.monitor.down_since();
         if let Some(change) = self.monitor.heard(now, probed.in_turn, healthy) {
             self.changed(change, now, down_since);
         }
         self.note();
-        if self.ears.control.is_asked() {
+        let tells = healthy || self.status_asked.is_none_or(|asked| asked <= probed.began);
+        if tells && self.ears.control.is_asked() {
             self.status_due = Some(now.boot);
         }
     }

@@ -61,3 +61,17 @@ fn an_agent_that_was_gone_is_told_with_the_seconds_and_remembered() {
     assert!(last.events.iter().any(|event| event.what == gap), "{last:?}");
     assert!(last.last_healthy_s.is_some());
 }
+
+/// What ended a silence may be younger than the silence.
+#[test]
+fn a_status_is_not_older_than_its_question() {
+    let Some(world) = World::start("a_status_is_not_older") else { return };
+    let _machine = shared();
+    world.up();
+    let agent = world.vps[0].agent.as_ref().unwrap().id();
+    world.sh(&format!("kill -STOP {agent}"));
+    world.until("away", LIMIT, |status| status["connected"] == false);
+    world.sh(&format!("kill -CONT {agent}"));
+    let output = world.hop(&["status"]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+}

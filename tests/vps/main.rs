@@ -3,6 +3,7 @@
 mod agent;
 mod bench;
 mod foreign;
+mod helpers;
 mod lab;
 mod life;
 mod logins;

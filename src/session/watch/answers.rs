@@ -1,6 +1,6 @@
 //! What a session says at its control socket while its host is up.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -56,6 +56,7 @@ impl Watch<'_> {
     /// Sees to it that the status can be told soon.
     fn look(&mut self) {
         let now = Moment::now().boot;
+        self.status_asked = Some(Instant::now());
         if self.heard.at.elapsed() < FRESH {
             self.status_due = Some(now);
             return;
