@@ -44,6 +44,8 @@ impl Target {
             "RemoteCommand=none",
             "PermitLocalCommand=no",
             "EscapeChar=none",
+            // What went wrong is read from its words.
+            "LogLevel=INFO",
         ] {
             command.args(["-o", option]);
         }

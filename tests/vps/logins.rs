@@ -88,6 +88,7 @@ fn root_another_port_and_any_shell_will_do() {
             assert_eq!(vps.ok("systemctl show -P User hop-agent"), "dev\n");
             over_ssh(&site);
         }
+        upgrade(&site);
         remove(&site);
     });
 }
@@ -98,6 +99,10 @@ fn over_ssh(site: &Site) {
     assert!(rotated.contains("\"through\":\"SSH\""), "{rotated}");
     let peers = site.hop_ok("host peers");
     assert!(peers.contains("10.10.0.1"), "{peers}");
+}
+
+/// With another agent there, so that there is something to do.
+fn upgrade(site: &Site) {
     site.vps.ok("cd /usr/libexec/hopbox && cp hop-agent /root/other && echo >>/root/other && \
         /root/other install");
     let upgraded = site.hop_ok("--json upgrade");

@@ -9,6 +9,7 @@ const CONFIG: &str = "Host myvps
   HostName 198.51.100.2
   User dev
   IdentityFile ~/.ssh/work
+  LogLevel QUIET
 
 Host gate
   HostName 203.0.113.2
@@ -70,6 +71,8 @@ fn a_jump_host_of_the_users_configuration_leads_to_the_server() {
 
         while_it_is_down(&site);
         the_jump_hosts_key_has_a_passphrase(&site);
+        let denied = site.hop("--no-input setup mybox -u nobodyhere");
+        assert!(denied.code == 6 && denied.err.contains("does not let you in"), "{denied}");
         jump.ok("systemctl stop sshd-here");
         let closed = site.hop("--no-input rotate");
         assert!(closed.code == 6 && closed.err.contains("cannot reach myvps"), "{closed}");
@@ -111,4 +114,30 @@ fn the_jump_hosts_key_has_a_passphrase(site: &Site) {
     assert!(set.code == 0 && set.out.contains("host keys recorded"), "{set}");
     assert_eq!(set.out.matches("passphrase for key").count(), 1, "{set}");
     laptop.ok_as("dev", "ssh-keygen -q -p -P correct-horse -N '' -f .ssh/gate");
+}
+
+#[test]
+fn a_name_and_an_address_of_the_other_family_lead_to_the_server() {
+    lab::inside("ways::a_name_and_an_address_of_the_other_family_lead_to_the_server", || {
+        let site = Site::boot().with_helper();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        vps.ok("ip address add 2001:db8::2/64 dev to-laptop nodad");
+        laptop.ok("ip address add 2001:db8::1/64 dev to-vps nodad && \
+            echo '2001:db8::2 vps.example' >>/etc/hosts");
+        let first = "Host *\n  StrictHostKeyChecking accept-new\n";
+        std::fs::write(laptop.path("/home/dev/.ssh/config"), first).unwrap();
+        for (address, endpoint) in
+            [("2001:db8::2", "[2001:db8::2]:51820"), ("vps.example", "vps.example:51820")]
+        {
+            let set = site.hop_ok(&format!("--json setup mybox -a {address}"));
+            assert!(set.contains(&format!("\"endpoint\":\"{endpoint}\"")), "{set}");
+            site.hop_ok("up");
+            assert!(laptop.ok("curl -s http://mybox.hop:4200/health").contains("\"ok\""));
+            let status = site.hop_ok("status");
+            assert!(status.contains("[2001:db8::2]:51820"), "{status}");
+            site.hop_ok("down");
+            let rotated = site.hop_ok("--json rotate");
+            assert!(rotated.contains("\"through\":\"SSH\""), "{rotated}");
+        }
+    });
 }

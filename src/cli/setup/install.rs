@@ -15,7 +15,6 @@ use super::survey::{Sudo, Survey};
 use super::{Setup, fact, laptop, programs, sudo};
 use crate::host::config;
 use crate::host::keys as wg_keys;
-use crate::host::numbers;
 use crate::session::identity;
 use crate::ssh::freight::{DIR, Freight};
 use crate::ssh::run::{Done, Feed};
@@ -142,7 +141,7 @@ impl Setup<'_> {
             "public_key": wg_keys::encode(&public_key).as_str(),
             "name": laptop::label(),
             "user": self.login()?,
-            "numbers_taken": numbers::taken(self.paths, name)?,
+            "numbers_taken": self.wish.numbers_taken,
         });
         if let Some(host) = &self.wish.existing {
             request["number"] = host.number.into();

@@ -1,13 +1,14 @@
 //! What the user asked for: the command line, completed from an earlier setup of the same host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
 use super::super::Call;
 use super::super::fail::Failure;
-use crate::host::check_name;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
+use crate::host::{check_name, numbers};
 use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::Target;
@@ -17,6 +18,8 @@ pub struct Wish {
     pub name: String,
     pub target: Target,
     pub existing: Option<HostConfig>,
+    /// Address pairs that other hosts have, and what routes of this machine lead to.
+    pub numbers_taken: BTreeSet<u8>,
     pub dry: bool,
     /// ssh and sudo may ask at the terminal.
     pub ask: bool,
@@ -30,6 +33,7 @@ impl Wish {
         let known = config::names(paths)?.contains(&name);
         let existing = known.then(|| config::load(paths, &name)).transpose()?;
         identity::check(paths, &name)?;
+        let numbers_taken = numbers::taken(paths, &name)?;
         let before = existing.as_ref();
         let given =
             call.args.value("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
@@ -57,7 +61,8 @@ impl Wish {
         let pinned = keys::has(&file, &alias)?.then_some((alias, file));
         let user = user.map_err(|why| bad("-u is not valid", why))?;
         let target = Target { address, user, identity, port, pinned };
-        Ok(Wish { name, target, existing, dry: call.args.has("dry-run"), ask: call.may_ask() })
+        let (dry, ask) = (call.args.has("dry-run"), call.may_ask());
+        Ok(Wish { name, target, existing, numbers_taken, dry, ask })
     }
 
     /// The same wish as a command line.
