@@ -6,13 +6,13 @@
 //! passes through the helper, so none can get in here. Under systemd the journal gets a copy of
 //! every line, as long as it takes it at once. Must not know: how changes are made.
 
-use crate::sys;
+use crate::{files, sys};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -186,11 +186,8 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
     sys::umask(mask);
     let file = file?;
-    let meta = file.metadata()?;
-    if meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
-        return Ok((file, meta.len()));
-    }
-    Err(io::Error::other("must be a regular file of root that nobody else can write"))
+    let size = files::check(&file)?.len();
+    Ok((file, size))
 }
 
 /// FNV-1a of 64 bits: tells one undecodable line from another without keeping it. It proves

@@ -4,11 +4,10 @@
 //! Anything doubtful about the file or its contents is an error, so that a typing mistake never
 //! quietly means something else. Must not know: connections, leases.
 
+use crate::files;
 use crate::pool::{self, Net, Pools};
 use serde_json::Value;
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io;
 use std::path::Path;
 
 const SIZE_MAX: u64 = 65_536;
@@ -31,7 +30,7 @@ impl Config {
     /// Where the database cannot be read the group stays `before`: a program that adds a group
     /// puts a new file in its place, which the sandbox of a running helper does not know.
     pub fn load(path: &Path, before: Option<u32>) -> Result<Config, String> {
-        let mut config = match read(path) {
+        let mut config = match files::read(path, SIZE_MAX) {
             Ok(text) => parse(&text),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
             Err(e) => Err(e.to_string()),
@@ -49,7 +48,7 @@ impl Config {
 /// The text of the file with one more user in it.
 #[cfg(any(test, target_os = "macos"))]
 pub fn with_user(text: &str, uid: u32) -> Result<String, String> {
-    let config = parse(text)?;
+    let config = parse(text.as_bytes())?;
     if config.allow_uids.contains(&uid) {
         return Ok(text.to_string());
     }
@@ -67,21 +66,8 @@ pub fn only_users(text: &str) -> bool {
     top.is_ok_and(|top| top.keys().eq(["allow_uids"]))
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
-        let why = "must be a regular file of root that nobody else can write";
-        return Err(io::Error::other(why));
-    }
-    let mut text = String::new();
-    file.take(SIZE_MAX).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-fn parse(text: &str) -> Result<Config, String> {
-    let Ok(Value::Object(top)) = serde_json::from_str(text) else {
+fn parse(text: &[u8]) -> Result<Config, String> {
+    let Ok(Value::Object(top)) = serde_json::from_slice(text) else {
         return Err("is not a JSON object".to_string());
     };
     let mut config = Config::default();
@@ -120,10 +106,10 @@ mod tests {
     #[test]
     fn every_entry_is_checked() {
         let good = r#"{"allow_uids":[0,1000],"pools":["192.168.64.0/20"],"allow_netns":true}"#;
-        let config = parse(good).unwrap();
+        let config = parse(good.as_bytes()).unwrap();
         assert_eq!(config.allow_uids, [0, 1000]);
         assert_eq!(config.pools.list(), ["192.168.64.0/20"]);
-        assert!(config.allow_netns && parse("{}").unwrap().allow_uids.is_empty());
+        assert!(config.allow_netns && parse(b"{}").unwrap().allow_uids.is_empty());
         for bad in [
             "",
             "[]",
@@ -137,7 +123,7 @@ mod tests {
             r#"{"pools":["10.10.0.1/16"]}"#,
             r#"{"allow_netns":1}"#,
         ] {
-            assert!(parse(bad).is_err(), "{bad}");
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
@@ -148,7 +134,7 @@ mod tests {
         assert_eq!(with_user(&once, 501).unwrap(), once);
         assert!(only_users(&once) && only_users(&with_user(&once, 502).unwrap()));
         let rich = r#"{"pools":["10.20.0.0/16"],"allow_uids":[502]}"#;
-        let config = parse(&with_user(rich, 501).unwrap()).unwrap();
+        let config = parse(with_user(rich, 501).unwrap().as_bytes()).unwrap();
         assert_eq!(config.allow_uids, [502, 501]);
         assert_eq!(config.pools.list(), ["10.20.0.0/16"]);
         assert!(!only_users(rich) && !only_users("{}") && !only_users("x"));

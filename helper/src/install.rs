@@ -6,12 +6,12 @@
 
 use crate::config::{self, Config};
 use crate::place::{Hand, Outcome, check_parents, say, take_back};
-use crate::{AUDIT_DIR, CONFIG, RUN_DIR, STATE_DIR, socket, sys, systemd};
+use crate::{AUDIT_DIR, CONFIG, RUN_DIR, STATE_DIR, files, socket, sys, systemd};
 use hop_helper::proto;
 use serde_json::{Value, json};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -157,7 +157,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     // What a package has put there goes with the package.
     let packaged = packaged().is_some();
     let files = files.chain([PROGRAM]).filter(|_| !packaged);
-    let ours = [WANTED, "/run/hopbox/helper.sock", "/run/hopbox/helper.sock.lock"];
+    let ours = [WANTED, socket::DEFAULT];
     for file in files.chain(ours) {
         hand.remove(Path::new(file))?;
     }
@@ -266,10 +266,7 @@ impl Hand {
         let lock = match self.dry {
             true => None,
             false => {
-                let mut options = OpenOptions::new();
-                options.write(true).create(true).truncate(false).mode(0o600);
-                let lock = options.custom_flags(libc::O_NOFOLLOW).open("/etc/.pwd.lock");
-                let lock = lock.map_err(failed)?;
+                let lock = files::create(Path::new("/etc/.pwd.lock"), false).map_err(failed)?;
                 sys::lock_record(&lock).map_err(|e| format!("/etc/.pwd.lock: {e}"))?;
                 Some(lock)
             }

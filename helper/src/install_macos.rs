@@ -68,8 +68,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
             take_back(dir)?;
         }
     }
-    let lock = format!("{}.lock", socket::OWN);
-    for file in [PLIST, PROGRAM, ERRORS, socket::DEFAULT, socket::OWN, &lock] {
+    for file in [PLIST, PROGRAM, ERRORS, socket::DEFAULT, socket::OWN] {
         hand.remove(Path::new(file))?;
     }
     Path::new(socket::OWN).parent().into_iter().for_each(|dir| hand.remove_dir(dir));

@@ -8,6 +8,7 @@
 mod audit;
 mod config;
 mod conn;
+mod files;
 mod hosts;
 #[cfg(target_os = "linux")]
 mod install;
@@ -201,7 +202,7 @@ fn serve(options: Options) -> Result<End, String> {
     }
     let store = Store::open(&state)?;
     if let Some(dir) = audit.parent() {
-        state::own_dir(dir, 0o750)?;
+        files::own_dir(dir, 0o750)?;
     }
     let audit = Audit::open(&audit);
     let book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;

@@ -6,10 +6,10 @@
 use crate::lease::Book;
 use crate::link::Links;
 use crate::state::{self, Store};
-use crate::{RUN_DIR, sys};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use crate::{RUN_DIR, files, sys};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -98,24 +98,12 @@ impl Hand {
         if !self.tell("write", path) {
             return Ok(());
         }
-        let temporary = dir.join(format!(".hopbox-{:016x}", sys::random().map_err(failed)?));
-        let written = || {
-            let flags = libc::O_NOFOLLOW;
-            let mut options = OpenOptions::new();
-            options.write(true).create_new(true).mode(0o600).custom_flags(flags);
-            let mut file = options.open(&temporary)?;
-            file.write_all(&bytes)?;
+        let prepare = |file: &File| {
             // A table of groups may belong to a group itself.
-            fchown(&file, Some(0), Some(old.as_ref().map_or(0, fs::Metadata::gid)))?;
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.sync_all()?;
-            fs::rename(&temporary, path)?;
-            File::open(dir)?.sync_all()
+            fchown(file, Some(0), Some(old.as_ref().map_or(0, fs::Metadata::gid)))?;
+            file.set_permissions(Permissions::from_mode(mode))
         };
-        written().map_err(|e| {
-            let _ = fs::remove_file(&temporary);
-            failed(e)
-        })
+        files::replace(path, ".hopbox-", &bytes, prepare).map_err(failed)
     }
 
     pub fn remove(&self, path: &Path) -> Outcome<()> {

@@ -2,14 +2,14 @@
 //!
 //! Must not know: what is said on it.
 
-use crate::state::own_dir;
+use crate::files::own_dir;
 use crate::sys;
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt, lchown};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, lchown};
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
@@ -28,8 +28,8 @@ pub const OWN: &str = match cfg!(target_os = "macos") {
 
 pub struct Socket {
     listener: UnixListener,
-    /// Where we bound it, with the lock that makes it ours; `None` when it was passed.
-    bound: Option<(PathBuf, File)>,
+    /// Where we bound it; `None` when it was passed.
+    bound: Option<PathBuf>,
 }
 
 /// What the service manager said in the environment.
@@ -105,14 +105,7 @@ impl Socket {
         let dir = path.parent().filter(|dir| dir.is_absolute());
         let dir = dir.ok_or_else(|| format!("{}: give an absolute path", path.display()))?;
         own_dir(dir, 0o755)?;
-        let mut lock = path.clone().into_os_string();
-        lock.push(".lock");
-        let flags = libc::O_NOFOLLOW;
-        let lock =
-            OpenOptions::new().write(true).create(true).mode(0o600).custom_flags(flags).open(lock);
-        let lock = lock.map_err(|e| failed("create the lock of", e))?;
-        sys::lock(&lock).map_err(|_| format!("another helper serves {}", path.display()))?;
-        // With the lock held, a socket that is there is a dead helper's.
+        // We are the only helper of this machine (`state::alone`): what is there is a dead one's.
         match fs::symlink_metadata(&path) {
             Ok(meta) if meta.file_type().is_socket() => {
                 fs::remove_file(&path).map_err(|e| failed("remove the old", e))?;
@@ -129,7 +122,7 @@ impl Socket {
         }
         fs::set_permissions(&path, Permissions::from_mode(0o660))
             .map_err(|e| failed("open to the group", e))?;
-        Ok(Socket { listener, bound: Some((path, lock)) })
+        Ok(Socket { listener, bound: Some(path) })
     }
 
     pub fn listener(&self) -> &UnixListener {
@@ -138,13 +131,12 @@ impl Socket {
 
     /// Where we bound it, if we did.
     pub fn path(&self) -> Option<&Path> {
-        self.bound.as_ref().map(|(path, _)| path.as_path())
+        self.bound.as_deref()
     }
 
-    /// Removes the socket file if we made it. The lock file stays: removing it would let two
-    /// helpers hold locks on two files of one name.
+    /// Removes the socket file if we made it.
     pub fn remove(self) {
-        if let Some((path, _lock)) = self.bound {
+        if let Some(path) = self.bound {
             let _ = fs::remove_file(path);
         }
     }

@@ -5,14 +5,14 @@
 //! or the new one. What is read back is checked as if a stranger had written it. Must not know:
 //! connections, how devices and names are made.
 
+use crate::files;
 use crate::pool::Ends;
 use crate::sys;
 use hop_helper::block::{Edit, Entry};
 use hop_helper::proto::{Code, OpError, valid_device};
 use serde_json::{Map, Value, json};
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 const VERSION: u64 = 1;
@@ -69,8 +69,9 @@ pub struct Store {
 
 impl Store {
     pub fn open(dir: &Path) -> Result<Store, String> {
-        own_dir(dir, 0o700)?;
-        let lock = create(&dir.join("lock"), false).map_err(|e| format!("{}: {e}", dir.display()));
+        files::own_dir(dir, 0o700)?;
+        let lock =
+            files::create(&dir.join("lock"), false).map_err(|e| format!("{}: {e}", dir.display()));
         let lock = lock?;
         sys::lock(&lock).map_err(|_| format!("another helper uses {}", dir.display()))?;
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
@@ -85,7 +86,7 @@ impl Store {
     /// newer helper is not ours to judge.
     pub fn load(&self) -> Result<State, String> {
         let path = self.dir.join(NAME);
-        let why = match read(&path) {
+        let why = match files::read(&path, SIZE_MAX) {
             Ok(text) => match parse(&text) {
                 Ok(state) => return Ok(state),
                 Err(Unread::Newer) => {
@@ -104,62 +105,39 @@ impl Store {
 
     /// Returns when the file and its name are on the disk.
     pub fn save(&mut self, state: &State) -> Result<(), OpError> {
-        let result = self.replace(render(state).as_bytes());
+        let result = files::replace(
+            &self.dir.join(NAME),
+            &format!("{NAME}."),
+            render(state).as_bytes(),
+            |_| Ok(()),
+        );
         self.trouble = result.as_ref().err().map(|e| format!("write {NAME}: {e}"));
         result.map_err(|_| OpError::new(Code::InternalError, "the state cannot be written"))
     }
-
-    fn replace(&self, text: &[u8]) -> io::Result<()> {
-        let temporary = self.dir.join(format!("{NAME}.{:016x}", sys::random()?));
-        let written = create(&temporary, true).and_then(|mut file| {
-            file.write_all(text)?;
-            file.sync_all()?;
-            fs::rename(&temporary, self.dir.join(NAME))
-        });
-        if let Err(e) = written {
-            let _ = fs::remove_file(&temporary);
-            return Err(e);
-        }
-        File::open(&self.dir)?.sync_all()
-    }
-}
-
-/// Makes a directory of root, or checks that only root can change what is in it.
-pub fn own_dir(dir: &Path, mode: u32) -> Result<(), String> {
-    let failed = |e| format!("create {}: {e}", dir.display());
-    let mask = sys::umask(0o777 & !mode);
-    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
-    sys::umask(mask);
-    made.map_err(failed)?;
-    let meta = fs::symlink_metadata(dir).map_err(failed)?;
-    if meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
-        return Ok(());
-    }
-    Err(format!("{} must be a directory of root that nobody else can write", dir.display()))
 }
 
 /// There is one helper per machine, whatever its socket and state: a second one would take the
 /// names and routes of the first for left-overs. Lasts as long as the value.
 pub fn alone(dir: &Path) -> Result<File, String> {
-    own_dir(dir, 0o700)?;
+    files::own_dir(dir, 0o700)?;
     let path = dir.join("running");
-    let file = create(&path, false).map_err(|e| format!("{}: {e}", path.display()))?;
+    let file = files::create(&path, false).map_err(|e| format!("{}: {e}", path.display()))?;
     sys::lock(&file).map_err(|_| "another helper runs on this machine".to_string())?;
     Ok(file)
 }
 
 /// The marker of this boot: the text of a file that does not outlive it, made when missing.
 pub fn epoch(dir: &Path) -> Result<String, String> {
-    own_dir(dir, 0o700)?;
+    files::own_dir(dir, 0o700)?;
     let path = dir.join("epoch");
     let failed = |e: io::Error| format!("{}: {e}", path.display());
-    match read(&path) {
+    match files::read(&path, SIZE_MAX) {
         Ok(text) if !text.is_empty() => return String::from_utf8(text).map_err(|e| e.to_string()),
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
     }
     let text = format!("{:016x}", sys::random().map_err(failed)?);
-    let file = create(&path, false);
+    let file = files::create(&path, false);
     file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
     Ok(text)
 }
@@ -167,24 +145,6 @@ pub fn epoch(dir: &Path) -> Result<String, String> {
 fn is_temporary(name: &str) -> bool {
     let random = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.'));
     random.is_some_and(|random| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-fn create(path: &Path, new: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).create_new(new).mode(0o600);
-    options.custom_flags(libc::O_NOFOLLOW).open(path)
-}
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.uid() != 0 || meta.len() > SIZE_MAX {
-        return Err(io::Error::other("is no file of root of at most 8 MiB"));
-    }
-    let mut text = Vec::new();
-    file.take(SIZE_MAX).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 fn render(state: &State) -> String {

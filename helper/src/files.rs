@@ -1,0 +1,74 @@
+//! Files and directories that are root's alone: checked, read, replaced as a whole.
+//!
+//! Links are never followed, and a pipe cannot make us wait. Must not know: what is in a file.
+
+use crate::sys;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Makes a directory of root, or checks that only root can change what is in it.
+pub fn own_dir(dir: &Path, mode: u32) -> Result<(), String> {
+    let failed = |e| format!("create {}: {e}", dir.display());
+    let mask = sys::umask(0o777 & !mode);
+    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+    sys::umask(mask);
+    made.map_err(failed)?;
+    let meta = fs::symlink_metadata(dir).map_err(failed)?;
+    if meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(format!("{} must be a directory of root that nobody else can write", dir.display()))
+}
+
+/// Refuses what is no regular file of root, or can be written by others.
+pub fn check(file: &File) -> io::Result<Metadata> {
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
+        return Ok(meta);
+    }
+    Err(io::Error::other("must be a regular file of root that nobody else can write"))
+}
+
+/// The bytes of a file of at most `max`.
+pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if check(&file)?.len() > max {
+        return Err(io::Error::other(format!("is longer than {max} bytes")));
+    }
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file of mode 0600 for writing; with `new` it must not be there.
+pub fn create(path: &Path, new: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).create_new(new).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// Puts a file in its place as a whole: it is always the old one or the new one. `prepare` gets it
+/// with mode 0600, under a name of `stem` and a random number.
+pub fn replace(
+    path: &Path,
+    stem: &str,
+    bytes: &[u8],
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let temporary = dir.join(format!("{stem}{:016x}", sys::random()?));
+    let written = create(&temporary, true).and_then(|mut file| {
+        file.write_all(bytes)?;
+        prepare(&file)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    });
+    if let Err(e) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(e);
+    }
+    File::open(dir)?.sync_all()
+}
