@@ -18,7 +18,7 @@ for part in both linux macos client; do
             *_tests.rs) continue ;;
             src/reply.rs) of=client ;;
             *macos.rs | src/xnu.rs) of=macos ;;
-            *linux.rs | src/netlink.rs | src/systemd.rs | src/sandbox.rs) of=linux ;;
+            *linux.rs | src/netlink.rs | src/rtnetlink.rs | src/systemd.rs | src/sandbox.rs) of=linux ;;
             *) of=both ;;
         esac
         [ "$of" = "$part" ] || continue

@@ -28,6 +28,8 @@ mod peer_cred;
 mod place;
 mod pool;
 #[cfg(target_os = "linux")]
+mod rtnetlink;
+#[cfg(target_os = "linux")]
 mod sandbox;
 #[cfg(target_os = "macos")]
 #[path = "sandbox_macos.rs"]

@@ -29,6 +29,7 @@ const DUMP: u16 = libc::NLM_F_DUMP as u16;
 const DUMP_INTR: u16 = 0x10;
 
 /// What follows the netlink header of a request, under construction.
+#[derive(Clone)]
 pub struct Message(Vec<u8>);
 
 impl Message {
@@ -178,9 +179,9 @@ impl Netlink {
     }
 
     /// Asks for a table, again when it changed meanwhile.
-    pub fn dump(&mut self, kind: u16, head: &[u8]) -> io::Result<Vec<Record>> {
+    pub fn dump(&mut self, kind: u16, message: Message) -> io::Result<Vec<Record>> {
         for _ in 0..DUMP_TRIES {
-            let answer = self.exchange(kind, DUMP, Message::new(head))?;
+            let answer = self.exchange(kind, DUMP, message.clone())?;
             if !answer.interrupted {
                 return Ok(answer.records);
             }

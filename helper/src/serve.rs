@@ -4,6 +4,9 @@
 //! its connection is looked at, so that at most one line per connection is ever queued. Must not
 //! know: how devices and names are made (`lease`), how lines are read (`proto`).
 
+mod accept;
+mod answer;
+
 use crate::audit::{self, Audit, Who};
 use crate::config::Config;
 use crate::conn::{Answer, Conn, Next};
@@ -367,171 +370,6 @@ impl Server {
         self.audit.line("done", who, name, &rest, true);
         (answer, fd)
     }
-
-    fn perform(&mut self, conn: &mut Conn, op: Op) -> (Answer, Option<OwnedFd>) {
-        let caller = Caller { conn: conn.id, uid: conn.peer.uid };
-        let answer = match op {
-            Op::Handshake { .. } => {
-                conn.handshaken = true;
-                Ok(self.welcome())
-            }
-            Op::Version => Ok(version()),
-            Op::Health => Ok(self.health()),
-            Op::TunSuggest { count } => self.suggest(count),
-            Op::TunCreate { name, mtu, label } => {
-                match self.book.create(caller, name.as_deref(), mtu, label) {
-                    Ok((id, device)) => {
-                        let answer = json!({
-                            "lease_id": id, "name": device.name, "ifindex": device.ifindex,
-                            "mtu": device.mtu, "fd": 0, "vnet_hdr": device.vnet_hdr,
-                        });
-                        return (Ok(answer), Some(device.fd));
-                    }
-                    Err(e) => Err(e),
-                }
-            }
-            Op::TunConfigure { target, local, peer, prefix } => {
-                let ends = Ends { local, peer, prefix };
-                self.book.configure(caller, &target, ends, &self.config).map(|(lease, routes)| {
-                    json!({"name": lease.name, "local": local, "peer": peer, "routes": routes})
-                })
-            }
-            Op::TunAttach { lease } => self.book.attach(caller, &lease).map(|lease| row(&lease)),
-            Op::TunCleanup { target } => {
-                self.book.cleanup(caller, &target).map(|removed| json!({"removed": removed}))
-            }
-            Op::TunList => Ok(self.leases(caller)),
-            Op::HostsAdd { name, ip, lease } => {
-                let entry = Entry { name: name.clone(), ip };
-                self.book
-                    .add_name(caller, entry, lease, &self.config)
-                    .map(|changed| json!({"name": name, "ip": ip, "changed": changed}))
-            }
-            Op::HostsRemove { name } => {
-                self.book.remove_name(caller, &name).map(|removed| json!({"removed": removed}))
-            }
-            Op::HostsList => Ok(self.names(caller)),
-        };
-        (answer, None)
-    }
-
-    fn welcome(&self) -> Value {
-        json!({
-            "daemon_version": env!("CARGO_PKG_VERSION"),
-            "protocol_version": proto::VERSION,
-            "accepted": true,
-            "role": "client",
-            "platform": std::env::consts::OS,
-            "features": proto::OPERATIONS.iter().map(|row| row.name).collect::<Vec<&str>>(),
-            "pools": self.config.pools.list(),
-            "suffix": ".hop",
-            "limits": limits(),
-        })
-    }
-
-    fn health(&self) -> Value {
-        let (leases, hosts) = self.book.counts();
-        let troubles =
-            [self.book.trouble.as_ref(), self.book.state_trouble(), self.audit.trouble.as_ref()];
-        let degraded: Vec<&String> = troubles.into_iter().flatten().collect();
-        json!({
-            "status": if degraded.is_empty() { "ok" } else { "degraded" },
-            "degraded": degraded,
-            "uptime_s": self.started.elapsed().as_secs(),
-            "leases": leases,
-            "hosts": hosts,
-            "rules": 0,
-            "connections": self.conns.len() + 1,
-            "last_reconcile": self.report(),
-            "audit_ok": self.audit.trouble.is_none(),
-            "audit_lost": self.audit.lost,
-            "sandbox": self.layers.to_json(),
-            "state_ok": self.book.state_trouble().is_none(),
-            "hosts_mode": "in-place",
-            "limits": limits(),
-        })
-    }
-
-    fn report(&self) -> Value {
-        let report = self.book.report;
-        json!({
-            "verified": report.verified, "reapplied": report.reapplied,
-            "removed": report.removed, "dropped": report.dropped,
-        })
-    }
-
-    fn suggest(&mut self, count: usize) -> Answer {
-        let pairs = self.book.suggest(count, &self.config)?;
-        let pair = |ends: &Ends| json!({"local": ends.local, "peer": ends.peer});
-        Ok(json!({"pairs": pairs.iter().map(pair).collect::<Vec<Value>>()}))
-    }
-
-    fn leases(&self, caller: Caller) -> Value {
-        json!({"leases": self.book.leases(caller).map(row).collect::<Vec<Value>>()})
-    }
-
-    fn names(&self, caller: Caller) -> Value {
-        let row = |named: &state::Named| {
-            let (entry, lease) = (&named.entry, &named.lease);
-            json!({"name": entry.name, "ip": entry.ip, "lease_id": lease})
-        };
-        json!({"entries": self.book.names(caller).map(row).collect::<Vec<Value>>()})
-    }
-
-    fn accept(&mut self) {
-        for _ in 0..ACCEPTS_PER_TURN {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.admit(stream),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => {
-                    // Out of descriptors: whoever came last and has said nothing goes first.
-                    let silent = self.conns.iter().rposition(|conn| !conn.handshaken);
-                    silent.map(|at| self.conns.remove(at));
-                    self.accept_after = Instant::now() + ACCEPT_PAUSE;
-                    return;
-                }
-            }
-        }
-    }
-
-    /// Makes room for one more silent connection of a user, at the cost of its oldest.
-    fn end_silent(&mut self, uid: u32) {
-        let silent = |conn: &Conn| {
-            conn.peer.uid == uid && !conn.handshaken && conn.opened.elapsed() > SILENCE
-        };
-        if self.conns.iter().filter(|conn| silent(conn)).count() >= SILENT_PER_UID {
-            let oldest = self.conns.iter().position(silent);
-            oldest.map(|at| self.conns.remove(at));
-        }
-    }
-
-    /// Dropping the stream closes it without a byte.
-    fn admit(&mut self, stream: UnixStream) {
-        let peer = match Peer::of(stream.as_fd()) {
-            Some(peer) if peer.admitted(&self.config) => peer,
-            Some(peer) => {
-                let who = Who { conn: 0, uid: peer.uid, gid: peer.gid, pid: peer.pid };
-                return self.audit.denied(who, Instant::now());
-            }
-            None => return,
-        };
-        if stream.set_nonblocking(true).is_err() {
-            return;
-        }
-        self.end_silent(peer.uid);
-        let own = self.conns.iter().filter(|conn| conn.peer.uid == peer.uid).count();
-        let most = if peer.uid == 0 { CONNECTIONS_MAX } else { CONNECTIONS_MAX - 1 };
-        let mut conn = Conn::new(self.next_id, stream, peer);
-        if own >= CONNECTIONS_PER_UID || self.conns.len() >= most {
-            let error = OpError::new(Code::LimitExceeded, "too many connections");
-            conn.reply("", &Err(error), None);
-            conn.flush();
-            return;
-        }
-        self.next_id += 1;
-        self.conns.push(conn);
-    }
 }
 
 fn who(conn: &Conn) -> Who {
@@ -544,32 +382,4 @@ fn malformed(message: &str) -> OpError {
 
 fn reject(id: &str, error: OpError, close: bool) -> Rejection {
     Rejection { id: id.to_string(), error, close }
-}
-
-fn row(lease: &state::Lease) -> Value {
-    json!({
-        "lease_id": lease.id, "name": lease.name, "ifindex": lease.ifindex,
-        "mtu": lease.mtu, "label": lease.label,
-        "local": lease.ends.map(|ends| ends.local),
-        "peer": lease.ends.map(|ends| ends.peer),
-    })
-}
-
-fn version() -> Value {
-    json!({
-        "daemon_version": env!("CARGO_PKG_VERSION"),
-        "protocol_version": proto::VERSION,
-        "platform": std::env::consts::OS,
-    })
-}
-
-fn limits() -> Value {
-    json!({
-        "connections": CONNECTIONS_MAX, "connections_per_uid": CONNECTIONS_PER_UID,
-        "leases": lease::LEASES_MAX, "leases_per_uid": lease::LEASES_PER_UID,
-        "hosts": lease::HOSTS_MAX, "hosts_per_uid": lease::HOSTS_PER_UID,
-        "request_bytes": MAX_REQUEST, "deadline_s": DEADLINE.as_secs(),
-        "idle_s": IDLE_MAX.as_secs(), "silent_per_uid": SILENT_PER_UID,
-        "requests_per_s": limit::REQUESTS_PER_S, "burst": limit::BURST,
-    })
 }
