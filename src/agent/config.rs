@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{Failure, USAGE};
+use super::{Failure, USAGE, files};
 use crate::host::config::{key, token, unicast};
 use crate::host::keys::{self, KEY_BYTES, Secret};
-use crate::host::{HostError, Kind, atomic};
+use crate::host::{HostError, Kind};
 use crate::rpc::read::{Fields, ReadError};
+use crate::sys::proc;
 use crate::tunnel::{self, PeerConfig};
 
 const SCHEMA: u32 = 2;
@@ -60,7 +61,7 @@ pub struct Peer {
 }
 
 /// Our key pairs, the current one first.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Keys(Vec<(Secret, [u8; KEY_BYTES])>);
 
 impl Keys {
@@ -87,23 +88,34 @@ impl Keys {
     }
 }
 
-/// Reads the file and the keys beside it.
+/// Reads the file and the keys beside it: the agent what is its own or root's; root what is
+/// anybody's, but then it goes to no other place than the usual one for it.
 pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
-    let text = atomic::read_private(path).map_err(refuse)?;
+    let own = Some(proc::uid()).filter(|_| !proc::is_root());
+    let (text, owner) = files::read(path, own).map_err(refuse)?;
+    let key = |name: &str| files::key(&path.with_file_name(name), own.unwrap_or(owner));
     let invalid = |error: ReadError| {
         let what = format!("{} is not valid", path.display());
         Failure::new(USAGE, &what, error.to_string(), &format!("sudoedit {}", path.display()))
     };
-    let mut keys = Keys::new(keys::load(&path.with_file_name(KEY_FILE)).map_err(refuse)?);
+    let mut keys = Keys::new(key(KEY_FILE).map_err(refuse)?);
     let (current, mut others) = (keys.current(), Vec::new());
     for name in [NEW_KEY_FILE, OLD_KEY_FILE] {
-        match keys::load(&path.with_file_name(name)) {
+        match key(name) {
             Ok(key) => keys.push(key),
             Err(error) if error.kind == Kind::NotFound => {}
             Err(error) => others.push(error),
         }
     }
     let mut config = parse(&text, current).map_err(invalid)?;
+    if own.is_none() && owner != 0 && config.state_dir != Path::new(STATE_DIR) {
+        let what = format!("{} is not followed by root", path.display());
+        let why = format!(
+            "it belongs to user {owner} and names {} for its state_dir; root uses {STATE_DIR} only",
+            config.state_dir.display()
+        );
+        return Err(Failure::new(USAGE, &what, why, &format!("sudoedit {}", path.display())));
+    }
     // A damaged key matters if a laptop still needs it.
     if let Some(lost) = config.peers.iter().find(|peer| !keys.has(&peer.agent_key)) {
         return Err(match others.pop() {

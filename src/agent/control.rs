@@ -84,7 +84,12 @@ fn attend(mut stream: &UnixStream, desk: &dyn Desk) -> io::Result<()> {
 /// Asks the agent that runs with this state directory; `Unreachable` when none does.
 pub fn ask(state_dir: &Path, method: &str, params: Value) -> Result<Value, CallError> {
     let lost = |error: io::Error| CallError::Unreachable(error.to_string());
-    let mut stream = UnixStream::connect(state_dir.join(FILE)).map_err(lost)?;
+    let path = state_dir.join(FILE);
+    // Root asks, too, and the directory is the agent's: it must not lead to another's socket.
+    if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+        return Err(CallError::Protocol(format!("{} is a link", path.display())));
+    }
+    let mut stream = UnixStream::connect(path).map_err(lost)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(lost)?;
     stream.set_write_timeout(Some(REQUEST_LIMIT)).map_err(lost)?;
     let request = json!({"method": method, "params": params});

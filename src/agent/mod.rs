@@ -1,10 +1,10 @@
 //! The VPS's side: the other end of the tunnel and the HTTP API on its address.
 //!
-//! Reading order: this file (command line) → `config` (the files), `store` (their changes) →
-//! `serve` (start, waiting, end), `endpoints` (kept over restarts) → `hub` (tunnel and laptops) →
-//! `http` (connections) → `request` (bytes → request) → `auth` (who may ask) → `rpc` (method
-//! table), `health`, `control` (the local socket) → `setup`, `choose`, `place`, `local` (what root
-//! and the user run by hand or over SSH).
+//! Reading order: this file (command line) → `files` (how they are read), `config` (what they
+//! say), `store` (their changes) → `serve` (start, waiting, end), `endpoints` (kept over restarts)
+//! → `hub` (tunnel and laptops) → `http` (connections) → `request` (bytes → request) → `auth` (who
+//! may ask) → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`,
+//! `group`, `place`, `local` (what root and the user run by hand or over SSH).
 //! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
 
 pub mod auth;
@@ -12,6 +12,8 @@ mod choose;
 pub mod config;
 mod control;
 mod endpoints;
+mod files;
+mod group;
 mod health;
 pub mod http;
 pub mod hub;

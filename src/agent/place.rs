@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::{self, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, STATE_DIR};
 use super::local::{run, systemctl, warn};
 use super::setup::need_root;
-use super::{FAILED, Failure, USAGE, endpoints};
+use super::{FAILED, Failure, USAGE, endpoints, group};
 use crate::rpc::VERSION;
 
 const DIR: &str = "/usr/libexec/hopbox";
@@ -96,15 +96,25 @@ fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-/// The unit, for an agent that runs as `user`. Where there is no systemd it is left out.
-pub fn unit(user: &str) -> Result<(), Failure> {
-    let text = UNIT_TEXT.replace("@USER@", user);
+/// The unit, for an agent that runs as `user`, with one more group if need be. Where there is no
+/// systemd it is left out.
+pub fn unit(user: &str, group: Option<&str>) -> Result<(), Failure> {
+    let more = group.map(|group| format!(" {group}")).unwrap_or_default();
+    let text = UNIT_TEXT.replace("@USER@", user).replace("@MORE@", &more);
     let path = Path::new(UNIT_FILE);
     let has_systemd = path.parent().is_some_and(Path::is_dir);
     if !has_systemd || fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
     put(path, 0o644, text.as_bytes())
+}
+
+/// A running agent gets the group that its directory has now.
+pub fn regroup() {
+    if need_systemd().is_ok() {
+        let told = systemctl(&["daemon-reload"]).and(systemctl(&["try-restart", UNIT]));
+        let _ = told.map_err(|failure| warn(&failure));
+    }
 }
 
 pub fn need_systemd() -> Result<(), Failure> {
@@ -145,10 +155,13 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
         }
         remove_dir(&state, &mut removed);
     }
-    if !file.exists() {
+    if fs::symlink_metadata(file).is_err() {
         // As the helper's install has it, for whatever is left in it.
         let _ = fs::set_permissions(&dir, Permissions::from_mode(0o755));
         let _ = chown(&dir, Some(0), Some(0));
+    }
+    if purge {
+        group::remove();
     }
     remove_dir(&dir, &mut removed);
     remove_dir(Path::new(DIR), &mut removed);

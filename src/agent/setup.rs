@@ -5,7 +5,7 @@
 use std::fs::{self, DirBuilder};
 use std::io::Read;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown, lchown};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -13,13 +13,14 @@ use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, Keys, LISTEN_PORT, PREFIX, Peer, STATE_DIR};
 use super::store::Store;
-use super::{BUSY, FAILED, Failure, HELPER, USAGE, choose, control, local, log, place, rpc};
+use super::{BUSY, FAILED, Failure, HELPER, USAGE};
+use super::{choose, control, group, local, log, place, rpc};
 use crate::host::config::{MTU, key, login};
 use crate::host::keys::KEY_BYTES;
 use crate::rpc::client::CallError;
 use crate::rpc::read::{Fields, ReadError};
 use crate::rpc::{API_PORT, VERSION};
-use crate::sys::proc;
+use crate::sys::{self, proc};
 
 /// Longest request on standard input, in bytes.
 const REQUEST_BYTES: u64 = 64 * 1024;
@@ -34,6 +35,8 @@ struct Request {
     user: String,
     number: Option<u8>,
     taken: Vec<u8>,
+    /// The agent's public key, where the laptop knows one.
+    expected_agent_key: Option<[u8; KEY_BYTES]>,
 }
 
 /// The text on standard input.
@@ -57,13 +60,15 @@ pub fn need_root() -> Result<(), Failure> {
 
 fn parse(text: &str) -> Result<Request, ReadError> {
     let mut fields = Fields::parse(text)?;
+    let public = |text: &str| key(text).map(|key| *key);
     fields.int::<u32>("version", 1..=1)?;
     let request = Request {
-        public_key: fields.meant("public_key", |text| key(text).map(|key| *key))?,
+        public_key: fields.meant("public_key", public)?,
         name: fields.meant("name", config::label)?,
         user: fields.meant("user", login)?,
         number: fields.opt_int("number", 0..=255)?,
         taken: numbers(&mut fields)?,
+        expected_agent_key: fields.opt_meant("expected_agent_key", public)?,
     };
     fields.finish()?;
     Ok(request)
@@ -84,24 +89,27 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let request = parse(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
     let login = local::user(&request.user)?;
     helper_is_there()?;
+    make_dir(dir_of(file))?;
+    let mut store = Store::open(file)?;
     // A second laptop with another login changes nothing for the first.
-    let found = fs::symlink_metadata(file).ok();
-    let owner = found.as_ref().map_or(login, |found| (found.uid(), found.gid()));
-    share(file.parent().unwrap_or(Path::new("/")), owner.1)?;
-    let store = match found {
-        Some(_) => Store::open(file)?,
-        None => Store::open_for(file, Some(owner))?,
-    };
-    let (key, key_created) = store.key()?;
-    let mut config = match store.is_there() {
-        true => store.load()?,
-        false => first(&request, Keys::new(key))?,
-    };
+    let owner = store.owner_or(login);
+    let runs_as = if owner == login { request.user.clone() } else { local::user_name(owner.0)? };
+    same_server(&store, &request)?;
+    let is_first = !store.is_there();
+    let mut config = if is_first { first(&request)? } else { store.load()? };
     let [.., number, _] = config.address.octets();
     if request.taken.contains(&number) || request.number.is_some_and(|wanted| wanted != number) {
         let why = format!("this VPS has 10.10.{number}.0/24 already, and the laptop cannot use it");
         let next = "hop host ls";
         return Err(Failure::new(BUSY, "the addresses collide", why, next));
+    }
+    let (gid, group) = group::of(&runs_as, local::user(&runs_as)?.1)?;
+    let moved = share(dir_of(file), gid)?;
+    state_dir(&config.state_dir, owner)?;
+    let mut key_created = false;
+    if is_first {
+        let (key, created) = store.key()?;
+        (config.keys, key_created) = (Keys::new(key), created);
     }
     let before = config.peers.len();
     let (peer, created) = store.add(&mut config, request.public_key, &request.name)?;
@@ -110,9 +118,10 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         store.save(&config)?;
     }
     drop(store);
-    state_dir(&config.state_dir, file)?;
-    let runs_as = owner_name(file, &request.user)?;
-    place::unit(&runs_as)?;
+    place::unit(&runs_as, group)?;
+    if moved {
+        place::regroup();
+    }
     match control::ask(&config.state_dir, rpc::RELOAD, json!({})) {
         Ok(_) | Err(CallError::Unreachable(_)) => {}
         // An agent of an older release learns of the laptop when it is started anew.
@@ -145,7 +154,7 @@ fn answer(config: &AgentConfig, peer: &Peer, created: bool, key_created: bool) -
 }
 
 /// What a VPS without an agent gets.
-fn first(request: &Request, keys: Keys) -> Result<AgentConfig, Failure> {
+fn first(request: &Request) -> Result<AgentConfig, Failure> {
     let number = match request.number {
         Some(number) => Some(number),
         None => choose::number(&request.taken),
@@ -166,7 +175,7 @@ fn first(request: &Request, keys: Keys) -> Result<AgentConfig, Failure> {
         api_port: API_PORT,
         state_dir: STATE_DIR.into(),
         peers: Vec::new(),
-        keys,
+        keys: Keys::default(),
     })
 }
 
@@ -180,38 +189,68 @@ fn helper_is_there() -> Result<(), Failure> {
     Err(Failure::new(HELPER, "the helper is not installed", why, "sudo hop-helper --install"))
 }
 
-/// The agent replaces its files in this directory, whose owner stays root.
-fn share(dir: &Path, gid: u32) -> Result<(), Failure> {
+/// Refuses a server that is not the one the laptop was set up for, such as one that was installed
+/// anew: its agent has another key, or none.
+fn same_server(store: &Store, request: &Request) -> Result<(), Failure> {
+    let Some(expected) = &request.expected_agent_key else { return Ok(()) };
+    if store.knows(expected)? {
+        return Ok(());
+    }
+    let what = format!("this is another server than {} was set up for", request.name);
+    let why = "its agent does not have the key that the laptop knows; nothing was changed";
+    Err(Failure::new(BUSY, &what, why, "hop host ls"))
+}
+
+fn dir_of(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new("/"))
+}
+
+fn make_dir(dir: &Path) -> Result<(), Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
+    made.map_err(|error| Failure::io("prepare", dir, &error))
+}
+
+/// The agent replaces its files in this directory, whose owner stays root. True if it was another
+/// group's before.
+fn share(dir: &Path, gid: u32) -> Result<bool, Failure> {
     let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
-    DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
-    let found = fs::symlink_metadata(dir).map_err(failed)?;
+    let open = sys::open_no_link(dir).map_err(failed)?;
+    let found = open.metadata().map_err(failed)?;
     if !found.is_dir() || found.uid() != 0 {
-        let why = "it must be a directory of root";
-        let what = format!("{} cannot be used", dir.display());
-        return Err(Failure::new(USAGE, &what, why, &format!("ls -ld {}", dir.display())));
+        return Err(unusable(dir, "it must be a directory of root"));
     }
     if found.gid() != gid {
-        chown(dir, None, Some(gid)).map_err(failed)?;
+        fchown(&open, None, Some(gid)).map_err(failed)?;
     }
-    fs::set_permissions(dir, fs::Permissions::from_mode(SHARED_DIR)).map_err(failed)
+    open.set_permissions(fs::Permissions::from_mode(SHARED_DIR)).map_err(failed)?;
+    Ok(found.gid() != gid && found.gid() != 0)
 }
 
-/// The directory that systemd would make, for where there is none.
-fn state_dir(dir: &Path, file: &Path) -> Result<(), Failure> {
+fn unusable(dir: &Path, why: &str) -> Failure {
+    let what = format!("{} cannot be used", dir.display());
+    Failure::new(USAGE, &what, why, &format!("ls -ld {}", dir.display()))
+}
+
+/// The directory that systemd would make, for where there is none. What is there already is not
+/// given away, unless it is root's own from a setup that was cut off.
+fn state_dir(dir: &Path, owner: (u32, u32)) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let owner = fs::symlink_metadata(file).map_err(failed)?;
-    chown(dir, Some(owner.uid()), Some(owner.gid())).map_err(failed)
-}
-
-/// Who the agent runs as: whoever has its files. A second laptop with another login changes
-/// nothing for the first.
-fn owner_name(file: &Path, asked: &str) -> Result<String, Failure> {
-    let found = fs::symlink_metadata(file).map_err(|error| Failure::io("look at", file, &error))?;
-    if local::user(asked)?.0 == found.uid() {
-        return Ok(asked.to_owned());
+    make_dir(dir_of(dir))?;
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(failed(error));
+        }
+        _ => {}
     }
-    local::user_name(found.uid())
+    let found = fs::symlink_metadata(dir).map_err(failed)?;
+    if !found.is_dir() || ![0, owner.0].contains(&found.uid()) {
+        let why = format!("it must be a directory of user {}, who has the agent's files", owner.0);
+        return Err(unusable(dir, &why));
+    }
+    if found.uid() == owner.0 {
+        return Ok(());
+    }
+    lchown(dir, Some(owner.0), Some(owner.1)).map_err(failed)
 }
 
 /// What setup would find here. Anything in the way is listed, and is no failure.
@@ -276,3 +315,6 @@ pub fn preflight(file: &Path) -> Result<Value, Failure> {
         "problems": problems,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,11 +26,11 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, PEERS, Peer};
-use super::{BUSY, FAILED, Failure, NOT_FOUND};
+use super::{BUSY, FAILED, Failure, NOT_FOUND, files};
 use crate::host::keys::{self, KEY_BYTES, Secret};
 use crate::host::{HostError, Kind, atomic};
 use crate::sys::lock::Lock;
-use crate::sys::random;
+use crate::sys::{proc, random};
 use crate::tunnel;
 
 /// How long another change may take.
@@ -50,12 +50,19 @@ pub struct Store {
 impl Store {
     /// `path` is that of `agent.json`; files keep the owner that one has.
     pub fn open(path: &Path) -> Result<Store, Failure> {
+        let lock = Store::lock(path)?;
+        // Looked at under the lock: who had it before may have made the file.
         let found = fs::symlink_metadata(path).ok().filter(|found| found.is_file());
-        Store::open_for(path, found.map(|found| (found.uid(), found.gid())))
+        let owner = found.map(|found| (found.uid(), found.gid()));
+        Ok(Store { path: path.to_owned(), owner, _lock: lock })
     }
 
-    /// For files that are to belong to `owner`.
-    pub fn open_for(path: &Path, owner: Option<(u32, u32)>) -> Result<Store, Failure> {
+    /// User and group of the files; those of `login` if there are none yet.
+    pub fn owner_or(&mut self, login: (u32, u32)) -> (u32, u32) {
+        *self.owner.get_or_insert(login)
+    }
+
+    fn lock(path: &Path) -> Result<Lock, Failure> {
         let dir = path.parent().unwrap_or(Path::new("/"));
         let failed = |why: String| {
             let next = format!("ls -ld {}", dir.display());
@@ -64,7 +71,7 @@ impl Store {
         let end = Instant::now() + LOCK_WITHIN;
         loop {
             match Lock::take_dir(dir) {
-                Ok(Some(lock)) => return Ok(Store { path: path.to_owned(), owner, _lock: lock }),
+                Ok(Some(lock)) => return Ok(lock),
                 Ok(None) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
                 Ok(None) => return Err(failed("another change is being made".to_owned())),
                 Err(error) => return Err(failed(error.to_string())),
@@ -84,16 +91,27 @@ impl Store {
         self.put(&self.path, config.to_text().as_bytes())
     }
 
-    /// The key in `agent.key`; made when there is none, and then true. One that cannot be read
-    /// stays as it is.
+    /// The key in `agent.key`; made when there is none, and then true. One that cannot be read, or
+    /// is somebody else's, stays as it is; one of root's becomes the agent's.
     pub fn key(&self) -> Result<(Secret, bool), Failure> {
-        let path = self.beside(KEY_FILE);
-        if fs::symlink_metadata(&path).is_ok() {
-            return Ok((keys::load(&path).map_err(config::refuse)?, false));
+        if let Some(key) = self.read_key(KEY_FILE)? {
+            let found = fs::symlink_metadata(self.beside(KEY_FILE));
+            if !found.is_ok_and(|found| found.uid() == self.uid()) {
+                self.put_key(KEY_FILE, &key)?;
+            }
+            return Ok((key, false));
         }
         let key = tunnel::generate_key().map_err(|error| no_random(&error))?;
         self.put_key(KEY_FILE, &key)?;
         Ok((key, true))
+    }
+
+    /// Whether this is, was or is to be the agent's public key.
+    pub fn knows(&self, public: &[u8; KEY_BYTES]) -> Result<bool, Failure> {
+        let current = self.read_key(KEY_FILE)?;
+        let others = [NEW_KEY_FILE, OLD_KEY_FILE].map(|name| self.read_key(name).ok().flatten());
+        let mut all = current.into_iter().chain(others.into_iter().flatten());
+        Ok(all.any(|key| tunnel::public_key(&key) == *public))
     }
 
     /// The laptop with this key, with an address of its own; added if it is new, and then true.
@@ -186,10 +204,8 @@ impl Store {
     fn next_key(&self, config: &AgentConfig, of: &Peer) -> Result<[u8; KEY_BYTES], Failure> {
         let current = config.keys.current();
         // Of an attempt before, perhaps of another laptop's: a file may name it already.
-        match keys::load(&self.beside(NEW_KEY_FILE)) {
-            Ok(new) => return Ok(tunnel::public_key(&new)),
-            Err(error) if error.kind == Kind::NotFound => {}
-            Err(error) => return Err(config::refuse(error)),
+        if let Some(new) = self.read_key(NEW_KEY_FILE)? {
+            return Ok(tunnel::public_key(&new));
         }
         let someone_is_behind = config.peers.iter().any(|peer| peer.agent_key != current);
         if of.agent_key != current || someone_is_behind {
@@ -206,7 +222,7 @@ impl Store {
         let Some(old) = config.peer(new).and_then(|peer| peer.replaces) else { return Ok(false) };
         let current = config.keys.current();
         if config.peer(new).is_some_and(|peer| peer.agent_key != current) {
-            let key = keys::load(&self.beside(KEY_FILE)).map_err(config::refuse)?;
+            let key = files::key(&self.beside(KEY_FILE), self.uid()).map_err(config::refuse)?;
             self.put_key(OLD_KEY_FILE, &key)?;
             let (from, to) = (self.beside(NEW_KEY_FILE), self.beside(KEY_FILE));
             atomic::rename(&from, &to).map_err(|error| self.cannot("replace", &to, &error))?;
@@ -217,6 +233,19 @@ impl Store {
         }
         self.save(&config)?;
         Ok(true)
+    }
+
+    fn uid(&self) -> u32 {
+        let kept = self.owner.filter(|_| proc::is_root());
+        kept.map_or_else(proc::uid, |(uid, _)| uid)
+    }
+
+    fn read_key(&self, name: &str) -> Result<Option<Secret>, Failure> {
+        match files::key(&self.beside(name), self.uid()) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(config::refuse(error)),
+        }
     }
 
     fn beside(&self, name: &str) -> PathBuf {
@@ -230,7 +259,7 @@ impl Store {
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-        let owner = self.owner.filter(|(uid, _)| *uid != crate::sys::proc::uid());
+        let owner = self.owner.filter(|(uid, _)| *uid != proc::uid());
         atomic::replace_for(path, bytes, owner).map_err(|error| self.cannot("write", path, &error))
     }
 

@@ -46,8 +46,13 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Reads a file that holds secrets. Refused when anybody but its owner could read or change it.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, HostError> {
+    let file = File::open(path).map_err(|error| HostError::io("read", path, &error))?;
+    read_opened(file, path)
+}
+
+/// The same for a file that is open; `path` is for errors.
+pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, HostError> {
     let fail = |error: &io::Error| HostError::io("read", path, error);
-    let file = File::open(path).map_err(|error| fail(&error))?;
     let found = file.metadata().map_err(|error| fail(&error))?;
     let refuse = |why: String, next: String| {
         HostError::new(Kind::Config, format!("{} cannot be used", path.display()), why, next)

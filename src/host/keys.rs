@@ -19,8 +19,12 @@ pub type Secret = Zeroizing<[u8; KEY_BYTES]>;
 
 /// Reads the private key in `path`.
 pub fn load(path: &Path) -> Result<Secret, HostError> {
-    let text = atomic::read_private(path)?;
-    decode(text.strip_suffix('\n').unwrap_or(&text)).ok_or_else(|| {
+    parse(&atomic::read_private(path)?, path)
+}
+
+/// The key that is the text of a key file; `path` is for errors.
+pub fn parse(text: &str, path: &Path) -> Result<Secret, HostError> {
+    decode(text.strip_suffix('\n').unwrap_or(text)).ok_or_else(|| {
         let why = "it must hold one line of 44 base64 characters";
         let what = format!("{} holds no key", path.display());
         HostError::new(Kind::Config, what, why, format!("ls -l {}", path.display()))

@@ -39,6 +39,13 @@ pub fn errno(e: &std::io::Error) -> i32 {
     e.raw_os_error().unwrap_or(libc::EIO)
 }
 
+/// Opens what is there for reading. A link is not followed, and a pipe is not waited for.
+pub fn open_no_link(path: &std::path::Path) -> std::io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
 /// Error numbers that callers tell apart, so that they need no libc of their own.
 pub mod code {
     /// The device is detached; a utun says so with ENXIO, and has no such number.

@@ -1,8 +1,10 @@
 //! Both versions of the agent's file, and what is refused of them.
 
 use super::*;
+use crate::host::atomic;
 use serde_json::{Value, json};
 use std::fs;
+use std::os::unix::fs::{chown, symlink};
 
 const A: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
 const B: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -124,5 +126,63 @@ fn a_key_that_is_needed_must_be_there_and_whole() {
     assert!(load(&path).ok().unwrap().tunnel().other_private_keys.is_empty());
     atomic::replace(&dir.join(KEY_FILE), b"damaged").unwrap();
     assert!(why(&path).unwrap().contains(KEY_FILE));
+    fs::remove_dir_all(&dir).unwrap();
+}
+
+/// An agent's directory: agent.json as given, and a key.
+fn place(name: &str, value: &Value) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("hopbox-agent-{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    atomic::replace(&dir.join("agent.json"), value.to_string().as_bytes()).unwrap();
+    keys::store_new(&dir.join(KEY_FILE), &[3; 32]).unwrap();
+    dir
+}
+
+fn refused(dir: &Path) -> Failure {
+    load(&dir.join("agent.json")).err().unwrap_or_else(|| panic!("read: {}", dir.display()))
+}
+
+#[test]
+fn links_and_pipes_are_neither_followed_nor_waited_for() {
+    for name in ["agent.json", KEY_FILE] {
+        let dir = place("links", &sample());
+        let (path, real) = (dir.join(name), dir.join("real"));
+        assert!(load(&dir.join("agent.json")).is_ok());
+        fs::rename(&path, &real).unwrap();
+        symlink(&real, &path).unwrap();
+        let failure = refused(&dir);
+        assert!(failure.what.contains(name) && failure.why.contains("link"), "{failure:?}");
+        fs::remove_file(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&path).status();
+        assert!(made.unwrap().success());
+        let failure = refused(&dir);
+        assert!(failure.what.contains(name) && failure.why.contains("regular"), "{failure:?}");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}
+
+#[test]
+fn root_follows_nobody_elses_file_to_a_place_of_its_choice() {
+    if !proc::is_root() {
+        return eprintln!("SKIP root_follows_nobody_elses_file: needs root");
+    }
+    let mut value = sample();
+    value["state_dir"] = json!("/etc/cron.d");
+    let dir = place("follow", &value);
+    let file = dir.join("agent.json");
+    assert!(load(&file).is_ok(), "root's own file");
+    chown(&file, Some(4243), None).unwrap();
+    let failure = refused(&dir);
+    assert!(failure.why.contains("/etc/cron.d"), "{failure:?}");
+    atomic::replace(&file, sample().to_string().as_bytes()).unwrap();
+    chown(&file, Some(4243), None).unwrap();
+    assert!(load(&file).is_ok(), "the usual place");
+    // A key that somebody else has put beside it.
+    chown(dir.join(KEY_FILE), Some(4244), None).unwrap();
+    let failure = refused(&dir);
+    assert!(failure.what.contains(KEY_FILE) && failure.why.contains("4244"), "{failure:?}");
+    chown(dir.join(KEY_FILE), Some(4243), None).unwrap();
+    assert!(load(&file).is_ok());
     fs::remove_dir_all(&dir).unwrap();
 }

@@ -200,3 +200,36 @@ fn a_damaged_key_is_named_and_stays() {
     assert!(said.what.contains(NEW_KEY_FILE), "{said:?}");
     assert_eq!(fs::read(place.0.join(NEW_KEY_FILE)).unwrap(), b"damaged\n");
 }
+
+#[test]
+fn a_server_knows_itself_by_all_its_keys() {
+    let place = Place::new();
+    let known = |key: [u8; 32]| place.store().knows(&tunnel::public_key(&key)).unwrap();
+    assert!(known([1; 32]) && !known([2; 32]));
+    place.store().put_key(OLD_KEY_FILE, &Zeroizing::new([2; 32])).unwrap();
+    assert!(known([2; 32]) && !known([3; 32]));
+    atomic::replace(&place.0.join(KEY_FILE), b"damaged\n").unwrap();
+    assert!(place.store().knows(&[0; 32]).is_err(), "what it has cannot be told");
+}
+
+#[test]
+fn a_key_that_a_stopped_setup_left_is_adopted_from_root_alone() {
+    if !proc::is_root() {
+        return eprintln!("SKIP a_key_that_a_stopped_setup_left: needs root");
+    }
+    let place = Place::new();
+    let (file, key) = (place.0.join("agent.json"), place.0.join(KEY_FILE));
+    fs::remove_file(&file).unwrap();
+    let store = || {
+        let mut store = Store::open(&file).unwrap();
+        assert_eq!(store.owner_or((4243, 4243)), (4243, 4243));
+        store
+    };
+    std::os::unix::fs::chown(&key, Some(4244), None).unwrap();
+    let failure = store().key().err().unwrap();
+    assert!(failure.what.contains(KEY_FILE) && failure.why.contains("4244"), "{failure:?}");
+    std::os::unix::fs::chown(&key, Some(0), None).unwrap();
+    assert!(!store().key().unwrap().1);
+    assert_eq!(fs::metadata(&key).unwrap().uid(), 4243);
+    assert_eq!(place.key(KEY_FILE), Some(tunnel::public_key(&[1; 32])));
+}

@@ -1,0 +1,35 @@
+//! How the agent's files are read. They lie where the agent's user may put what it likes, and root
+//! reads them, too: no link is followed, nothing is waited for, and what belongs to neither of the
+//! two is refused.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::host::keys::{self, Secret};
+use crate::host::{HostError, Kind, atomic};
+use crate::sys;
+
+/// The text of a file and the user who has it: root, `owner`, or anybody if `owner` is `None`.
+pub fn read(path: &Path, owner: Option<u32>) -> Result<(Zeroizing<String>, u32), HostError> {
+    let fail = |error: std::io::Error| HostError::io("read", path, &error);
+    let refuse = |why: String, next: String| {
+        HostError::new(Kind::Config, format!("{} cannot be used", path.display()), why, next)
+    };
+    if std::fs::symlink_metadata(path).map_err(fail)?.is_symlink() {
+        return Err(refuse("it is a link".to_owned(), format!("ls -l {}", path.display())));
+    }
+    let file = sys::open_no_link(path).map_err(fail)?;
+    let uid = file.metadata().map_err(fail)?.uid();
+    if let Some(owner) = owner.filter(|owner| uid != 0 && uid != *owner) {
+        let why = format!("it belongs to user {uid}, and the agent's user is {owner}");
+        return Err(refuse(why, format!("sudo chown {owner} {}", path.display())));
+    }
+    atomic::read_opened(file, path).map(|text| (text, uid))
+}
+
+/// The private key in a file of root's or `owner`'s.
+pub fn key(path: &Path, owner: u32) -> Result<Secret, HostError> {
+    keys::parse(&read(path, Some(owner))?.0, path)
+}
