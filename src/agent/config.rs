@@ -252,6 +252,19 @@ impl AgentConfig {
         }
     }
 
+    /// The laptops, each with the entry that is to take the place of its own.
+    pub fn laptops(&self) -> impl Iterator<Item = (&Peer, Option<&Peer>)> {
+        let next = |old: &Peer| self.peers.iter().find(|p| p.replaces == Some(old.public_key));
+        let first = |peer: &&Peer| peer.replaces.is_none_or(|old| self.peer(&old).is_none());
+        self.peers.iter().filter(first).map(move |peer| (peer, next(peer)))
+    }
+
+    /// The laptop that has this key, or is to have it.
+    pub fn laptop(&self, public: &[u8; KEY_BYTES]) -> Option<(&Peer, Option<&Peer>)> {
+        let has = |peer: &Peer| peer.public_key == *public;
+        self.laptops().find(|(peer, next)| has(peer) || next.is_some_and(has))
+    }
+
     pub fn peer(&self, public: &[u8; KEY_BYTES]) -> Option<&Peer> {
         self.peers.iter().find(|peer| peer.public_key == *public)
     }

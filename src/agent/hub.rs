@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::config::{AgentConfig, Peer};
 use super::store::Store;
-use super::{FAILED, Failure};
+use super::{FAILED, Failure, rpc};
 use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 use crate::tunnel::Tunnel;
@@ -147,27 +147,26 @@ impl Hub {
         self.take_over(&mut state, ended?)
     }
 
-    /// The laptops, for `peers.list`. No secrets.
+    /// The laptops, for `peers.list`: during a rotation a laptop is still one. No secrets.
     pub fn peers(&self) -> Vec<Value> {
         let state = self.state();
         let status = self.tunnel.status().ok();
         let seen = status.as_ref().map(|status| status.peers.as_slice()).unwrap_or_default();
-        let one = |peer: &Peer| {
-            let seen = seen.iter().find(|seen| seen.public_key == peer.public_key);
-            json!({
-                "name": peer.name,
-                "public_key": keys::encode(&peer.public_key).as_str(),
-                "address": peer.address.to_string(),
-                "agent_key": keys::encode(&peer.agent_key).as_str(),
-                "replaces": peer.replaces.map(|old| keys::encode(&old).to_string()),
-                "endpoint": seen.and_then(|s| s.endpoint).map(|endpoint| endpoint.to_string()),
-                "last_handshake_age_s":
-                    seen.and_then(|s| s.last_handshake_age).map(|age| age.as_secs()),
-                "rx_bytes": seen.map_or(0, |seen| seen.rx_bytes),
-                "tx_bytes": seen.map_or(0, |seen| seen.tx_bytes),
-            })
+        let one = |(peer, next): (&Peer, Option<&Peer>)| {
+            let both = [Some(peer), next].into_iter().flatten();
+            let both = both.filter_map(|p| seen.iter().find(|s| s.public_key == p.public_key));
+            let both: Vec<_> = both.collect();
+            // The younger session is the one in use.
+            let used = both.iter().min_by_key(|s| s.last_handshake_age.unwrap_or(Duration::MAX));
+            let age = used.and_then(|seen| seen.last_handshake_age);
+            let mut entry = rpc::entry(peer, next);
+            entry["endpoint"] = json!(used.and_then(|s| s.endpoint).map(|at| at.to_string()));
+            entry["last_handshake_age_s"] = json!(age.map(|age| age.as_secs()));
+            entry["rx_bytes"] = json!(both.iter().map(|seen| seen.rx_bytes).sum::<u64>());
+            entry["tx_bytes"] = json!(both.iter().map(|seen| seen.tx_bytes).sum::<u64>());
+            entry
         };
-        state.config.peers.iter().map(one).collect()
+        state.config.laptops().map(one).collect()
     }
 
     /// Everything that can be known without a secret.

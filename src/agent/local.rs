@@ -1,8 +1,8 @@
 //! What people and `hop` run on the VPS itself, mostly over SSH: status, start, rollback, laptops,
 //! rotation. Asks the running agent; where none runs, the same change is made in its files.
 
+use std::fs;
 use std::io::Write;
-use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -16,7 +16,7 @@ use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
 use super::{DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, rpc, tell};
 use crate::host::config::key;
-use crate::host::keys;
+use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::client::CallError;
 use crate::rpc::read::Fields;
 use crate::rpc::{VERSION, method};
@@ -120,7 +120,7 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
 pub fn rollback(file: &Path) -> Result<Value, Failure> {
     need_root()?;
     let config = config::load(file)?;
-    let rename = std::fs::rename(PREVIOUS, PROGRAM);
+    let rename = fs::rename(PREVIOUS, PROGRAM);
     rename.map_err(|error| Failure::io("put back", Path::new(PREVIOUS), &error))?;
     place::need_systemd()?;
     systemctl(&["restart", UNIT])?;
@@ -131,11 +131,8 @@ pub fn rollback(file: &Path) -> Result<Value, Failure> {
 pub fn peers(file: &Path) -> Result<Value, Failure> {
     let config = config::load(file)?;
     ask_or(&config, method::PEERS_LIST, json!({}), || {
-        let peer = |peer: &config::Peer| {
-            let key = keys::encode(&peer.public_key);
-            json!({"name": peer.name, "public_key": key.as_str(), "address": peer.address.to_string()})
-        };
-        let peers: Vec<Value> = config.peers.iter().map(peer).collect();
+        let peers: Vec<Value> =
+            config.laptops().map(|(peer, next)| rpc::entry(peer, next)).collect();
         Ok(json!({"peers": peers, "you": null}))
     })
 }
@@ -143,31 +140,32 @@ pub fn peers(file: &Path) -> Result<Value, Failure> {
 pub fn remove(file: &Path, which: &str) -> Result<Value, Failure> {
     let config = config::load(file)?;
     ask_or(&config, method::PEERS_REMOVE, json!({"peer": which}), || {
-        let gone = Store::open(file)?.remove(which)?;
-        let key = keys::encode(&gone.public_key);
-        Ok(
-            json!({"name": gone.name, "public_key": key.as_str(), "address": gone.address.to_string()}),
-        )
+        Ok(rpc::gone(&Store::open(file)?.remove(which)?))
     })
 }
 
-/// The agent is removed; for the sake of one `laptop` only where it is the last one. A damaged
+/// The agent is removed; for the sake of one `laptop` only where there is no other. A laptop that
+/// is not known, such as one that was locked out, removes nothing of the others'. A damaged
 /// configuration may be that of others, so it is an error then.
-pub fn uninstall(file: &Path, purge: bool, laptop: Option<Ipv4Addr>) -> Result<Value, Failure> {
+pub fn uninstall(
+    file: &Path,
+    purge: bool,
+    laptop: Option<[u8; KEY_BYTES]>,
+) -> Result<Value, Failure> {
     need_root()?;
-    let Some(laptop) = laptop.filter(|_| file.exists()) else {
-        return place::uninstall(file, purge);
-    };
-    let peers = config::load(file)?.peers;
-    let own = |peer: &&config::Peer| peer.address == laptop && peer.replaces.is_none();
-    if peers.iter().all(|peer| peer.address == laptop) {
+    let there = fs::symlink_metadata(file).is_ok();
+    let Some(laptop) = laptop.filter(|_| there) else { return place::uninstall(file, purge) };
+    let config = config::load(file)?;
+    let own = config.laptop(&laptop).map(|(peer, _)| peer.public_key);
+    let others = config.laptops().filter(|(peer, _)| Some(peer.public_key) != own).count();
+    if others == 0 {
         return place::uninstall(file, purge);
     }
-    let entry = match peers.iter().find(own) {
-        Some(own) => remove(file, keys::encode(&own.public_key).as_str())?,
+    let entry = match own {
+        Some(own) => remove(file, keys::encode(&own).as_str())?,
         None => Value::Null,
     };
-    Ok(json!({"version": 1, "removed": [], "laptop": entry}))
+    Ok(json!({"version": 1, "removed": [], "laptop": entry, "others": others}))
 }
 
 /// `{"version":1,"old":KEY,"public_key":KEY}` on standard input: public keys of the laptop.
@@ -198,7 +196,9 @@ fn ask_or(
 ) -> Result<Value, Failure> {
     match control::ask(&config.state_dir, method, params) {
         Ok(answer) => Ok(answer),
-        Err(CallError::Unreachable(_)) => alone(),
+        Err(CallError::Unreachable(_)) => {
+            alone()
+        }
         Err(CallError::Remote { code, message }) => {
             let exit = if code == crate::rpc::code::NO_SUCH_PEER { NOT_FOUND } else { FAILED };
             Err(Failure::new(exit, "the agent refused", message, "hop-agent status"))

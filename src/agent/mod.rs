@@ -27,13 +27,13 @@ pub mod store;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use lexopt::{Arg, Parser};
 use serde_json::{Value, json};
 
 use crate::host::HostError;
+use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 
 const CONFIG_FILE: &str = "/etc/hopbox/agent.json";
@@ -53,9 +53,9 @@ usage: hop-agent <command>
   peers list                the laptops
   peers remove <NAME|KEY>   lock a laptop out
   rotate                    new keys for a laptop; request on standard input
-  uninstall [--purge] [--laptop IP]
+  uninstall [--purge] [--laptop KEY]
                             as root: stop and remove it; --purge: its keys and state, too;
-                            --laptop: where there are others, only that laptop's entry
+                            --laptop: where there are others, only the entry of that public key
   version                   show the version
 
 All but serve, version and status without --json answer with one JSON object on standard output.
@@ -155,7 +155,7 @@ struct Asked {
     json: bool,
     restart: bool,
     purge: bool,
-    laptop: Option<Ipv4Addr>,
+    laptop: Option<[u8; KEY_BYTES]>,
 }
 
 const VERBS: [&str; 13] = [
@@ -214,8 +214,8 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
             }
             Arg::Long("laptop") => {
                 let value = parser.value().map_err(|error| bad(error.to_string()))?;
-                let address = value.to_str().and_then(|text| text.parse().ok());
-                asked.laptop = Some(address.ok_or_else(|| bad("--laptop is no address".into()))?);
+                let key = value.to_str().and_then(keys::decode);
+                asked.laptop = Some(*key.ok_or_else(|| bad("--laptop is no public key".into()))?);
                 flags.push(("--laptop", &["uninstall"]));
             }
             Arg::Value(word) if words.len() < 3 => words.push(word.to_string_lossy().into_owned()),

@@ -81,14 +81,19 @@ fn agent_status(desk: &dyn Desk, _: Caller, params: Fields) -> Result<Value, Ref
     Ok(desk.status())
 }
 
-/// `you` is the caller's own public key.
+/// `you` is the caller's public key as it is listed: during a rotation, the one before.
 fn peers_list(desk: &dyn Desk, caller: Caller, params: Fields) -> Result<Value, Refusal> {
     params.finish().map_err(bad_params)?;
+    let peers = desk.peers();
     let you = match caller {
-        Caller::Laptop(key) => Some(keys::encode(&key).to_string()),
+        Caller::Laptop(key) => {
+            let key = keys::encode(&key);
+            let listed = peers.iter().find(|peer| has_key(peer, &key));
+            Some(listed.map_or(json!(key.as_str()), |peer| peer["public_key"].clone()))
+        }
         Caller::Local => None,
     };
-    Ok(json!({"peers": desk.peers(), "you": you}))
+    Ok(json!({"peers": peers, "you": you}))
 }
 
 fn peers_add(desk: &dyn Desk, _: Caller, mut params: Fields) -> Result<Value, Refusal> {
@@ -106,21 +111,37 @@ fn peers_remove(desk: &dyn Desk, caller: Caller, mut params: Fields) -> Result<V
     params.finish().map_err(bad_params)?;
     if let Caller::Laptop(own) = caller {
         let own = keys::encode(&own);
-        let itself = desk.peers().into_iter().any(|peer| {
-            peer["public_key"] == own.as_str()
-                && [&peer["name"], &peer["public_key"]]
-                    .iter()
-                    .any(|value| **value == which.as_str())
-        });
-        if itself {
+        let is_it = |peer: &Value| NAMES.iter().any(|name| peer[*name] == which.as_str());
+        if desk.peers().iter().any(|peer| has_key(peer, &own) && is_it(peer)) {
             // The answer could not reach it any more.
             let why = "a laptop cannot remove itself over its own tunnel";
             return Err(Refusal::of(200, code::CONFLICT, why));
         }
     }
-    let gone = desk.remove(&which).map_err(failed)?;
-    let key = keys::encode(&gone.public_key);
-    Ok(json!({"name": gone.name, "public_key": key.as_str(), "address": gone.address.to_string()}))
+    desk.remove(&which).map(|peer| gone(&peer)).map_err(failed)
+}
+
+/// What a laptop in a list may be named by.
+const NAMES: [&str; 3] = ["name", "public_key", "next_key"];
+
+fn has_key(listed: &Value, key: &str) -> bool {
+    listed["public_key"] == key || listed["next_key"] == key
+}
+
+/// A laptop in a list. No secrets.
+pub fn entry(peer: &Peer, next: Option<&Peer>) -> Value {
+    json!({
+        "name": peer.name,
+        "public_key": keys::encode(&peer.public_key).as_str(),
+        "next_key": next.map(|next| keys::encode(&next.public_key).to_string()),
+        "address": peer.address.to_string(),
+        "agent_key": keys::encode(&peer.agent_key).as_str(),
+    })
+}
+
+pub fn gone(peer: &Peer) -> Value {
+    let key = keys::encode(&peer.public_key);
+    json!({"name": peer.name, "public_key": key.as_str(), "address": peer.address.to_string()})
 }
 
 /// `old` may be left out by a laptop: it is its own.
@@ -164,3 +185,6 @@ pub fn pair(peer: &Peer) -> Value {
 fn public(text: &str) -> Result<[u8; KEY_BYTES], String> {
     key(text).map(|key| *key)
 }
+
+#[cfg(test)]
+mod tests;

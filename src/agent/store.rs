@@ -150,15 +150,16 @@ impl Store {
         Ok((peer, true))
     }
 
-    /// Removes a laptop by its name or public key, and what was to take its place. Returns it.
+    /// Removes a laptop by its name or one of its public keys: its entry and the one that was to
+    /// take its place, so that no door stays open. Returns the entry.
     pub fn remove(&self, which: &str) -> Result<Peer, Failure> {
         let mut config = self.load()?;
-        let named = |peer: &&Peer| {
-            peer.replaces.is_none() && peer.name == which
-                || keys::encode(&peer.public_key).as_str() == which
+        let has = |peer: &Peer| keys::encode(&peer.public_key).as_str() == which;
+        let named = |(peer, next): &(&Peer, Option<&Peer>)| {
+            peer.name == which || has(peer) || next.is_some_and(has)
         };
-        let Some(gone) = config.peers.iter().find(named).cloned() else {
-            let names: Vec<&str> = config.peers.iter().map(|peer| peer.name.as_str()).collect();
+        let Some(gone) = config.laptops().find(named).map(|(peer, _)| peer.clone()) else {
+            let names: Vec<&str> = config.laptops().map(|(peer, _)| peer.name.as_str()).collect();
             return Err(Failure::no_laptop(which, &names));
         };
         let key = gone.public_key;

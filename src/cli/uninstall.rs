@@ -10,8 +10,9 @@ use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::{Call, Command, Flag, Takes, choose, host};
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
+use crate::host::keys;
 use crate::host::paths::Paths;
-use crate::session::control;
+use crate::session::{control, identity};
 use crate::ssh::config as ssh_config;
 use crate::ssh::freight::DIR;
 
@@ -90,10 +91,11 @@ fn ask(
 /// asks once at most; the agent gives its device back while there is a helper to take it.
 fn clean(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<&'static str, Failure> {
     let mut remote = Remote::open(call, paths, host)?;
+    let key = identity::public_key(paths, &host.name)?;
     let script = format!(
         "if [ -x {AGENT} ]; then {AGENT} uninstall --purge --laptop {} || exit; fi\n\
          if [ ! -x {AGENT} ] && [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
-        host.local_ip
+        keys::encode(&key).as_str()
     );
     remote.script(call, &script)?;
     let others = remote.run(&format!("test -x {AGENT}"), b"", LIMIT)?.status.success();

@@ -186,3 +186,19 @@ fn root_follows_nobody_elses_file_to_a_place_of_its_choice() {
     assert!(load(&file).is_ok());
     fs::remove_dir_all(&dir).unwrap();
 }
+
+#[test]
+fn a_laptop_that_rotates_is_one_laptop() {
+    let mut value = newer();
+    value["peers"][1]["address"] = json!("10.10.0.1");
+    value["peers"][1]["replaces"] = json!(A);
+    let config = read(&value).unwrap();
+    let (old, new) = (config.peers[0].public_key, config.peers[1].public_key);
+    let listed: Vec<_> =
+        config.laptops().map(|(p, next)| (p.public_key, next.map(|n| n.public_key))).collect();
+    assert_eq!(listed, [(old, Some(new))]);
+    for key in [old, new] {
+        assert_eq!(config.laptop(&key).map(|(peer, _)| peer.public_key), Some(old));
+    }
+    assert!(config.laptop(&[1; 32]).is_none());
+}

@@ -202,6 +202,21 @@ fn a_damaged_key_is_named_and_stays() {
 }
 
 #[test]
+fn a_laptop_that_is_locked_out_while_it_rotates_has_no_door_left() {
+    let b64 = |key: u8| keys::encode(&[key; 32]).to_string();
+    for which in ["a".to_owned(), b64(10), b64(20)] {
+        let place = Place::new();
+        place.add(10, "a");
+        place.add(11, "b");
+        place.store().begin(&[10; 32], [20; 32]).unwrap();
+        assert_eq!(place.store().remove(&which).unwrap().name, "a", "{which}");
+        let left = place.store().load().unwrap();
+        let left: Vec<_> = left.peers.iter().map(|peer| peer.public_key).collect();
+        assert_eq!(left, [[11; 32]], "{which}");
+    }
+}
+
+#[test]
 fn a_server_knows_itself_by_all_its_keys() {
     let place = Place::new();
     let known = |key: [u8; 32]| place.store().knows(&tunnel::public_key(&key)).unwrap();
