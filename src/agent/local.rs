@@ -197,7 +197,10 @@ fn ask_or(
     match control::ask(&config.state_dir, method, params) {
         Ok(answer) => Ok(answer),
         Err(CallError::Unreachable(_)) => {
-            alone()
+            let done = alone()?;
+            // One that was just starting may have read the files before.
+            let _ = control::ask(&config.state_dir, rpc::RELOAD, json!({}));
+            Ok(done)
         }
         Err(CallError::Remote { code, message }) => {
             let exit = if code == crate::rpc::code::NO_SUCH_PEER { NOT_FOUND } else { FAILED };

@@ -149,6 +149,8 @@ fn with_device(
         endpoints,
         kept: Instant::now(),
     };
+    // Who changed the files between their reading and the socket found nobody to tell.
+    serving.told("reload", hub.reload());
     let outcome = serving.attend(holder, signals);
     serving.keep_endpoints();
     drop(serving);

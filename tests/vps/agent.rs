@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use crate::lab;
 use crate::machine::Machine;
 
+mod guard;
+
 const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
 

@@ -1,0 +1,231 @@
+//! What root's part of the agent must not do for others, and changes that come at a bad moment.
+
+use super::{AGENT, installed, json, public, request, setup};
+use crate::lab;
+use crate::machine::Machine;
+
+/// The owners of the agent's files.
+fn owners(vps: &Machine) -> String {
+    vps.ok("cd /etc/hopbox && stat -c %U agent.json agent.key | tr '\\n' ' '")
+}
+
+fn purge(vps: &Machine) {
+    vps.ok(&format!("{AGENT} uninstall --purge; /root/hop-agent install"));
+}
+
+/// Waits for a shell condition on the machine.
+fn until(vps: &Machine, so: &str) {
+    vps.ok(&format!("for i in $(seq 400); do {so} && exit; sleep 0.1; done; exit 1"));
+}
+
+fn running(vps: &Machine) {
+    until(vps, &format!("{AGENT} status >/dev/null 2>&1"));
+}
+
+#[test]
+fn root_gives_nothing_to_whoever_asks_through_the_agents_files() {
+    lab::inside(
+        "agent::guard::root_gives_nothing_to_whoever_asks_through_the_agents_files",
+        || {
+            let vps = installed();
+            two_first_setups_at_once(&vps);
+            purge(&vps);
+            a_setup_that_stopped_after_the_key(&vps);
+            purge(&vps);
+
+            // The agent's user names a directory of root's.
+            assert_eq!(setup(&vps, &request(1, "dev")).0, 0);
+            let directory = "sed 's|{|{\"state_dir\": \"/etc/cron.d\",|;t e;b;:e;n;b e' \
+                         /etc/hopbox/agent.json >own && cat own >/etc/hopbox/agent.json && rm own";
+            vps.ok_as("dev", directory);
+            let before = vps.ok("touch /etc/cron.d/agent.stamp; stat -c '%U %G %a' /etc/cron.d");
+            let (code, answer) = setup(&vps, &request(2, "dev"));
+            assert!(code == 2 && answer.to_string().contains("/etc/cron.d"), "{answer}");
+            for act in ["start", "peers list", "uninstall --purge --laptop", "peers remove laptop"]
+            {
+                let key = if act.ends_with("--laptop") { public(1) } else { String::new() };
+                let said = vps.sh(&format!("{AGENT} {act} {key}"));
+                assert!(said.code == 2 && said.err.contains("/etc/cron.d"), "{act}: {said}");
+            }
+            purge(&vps);
+            let after = vps.ok("rm /etc/cron.d/agent.stamp; stat -c '%U %G %a' /etc/cron.d");
+            assert_eq!(after, before);
+            // A directory that is somebody else's is not taken from there, either.
+            vps.ok("install -d -o pat -g pat /var/lib/hopbox-agent");
+            let (code, answer) = setup(&vps, &request(1, "dev"));
+            assert!(code == 2 && answer.to_string().contains("/var/lib/hopbox-agent"), "{answer}");
+            assert_eq!(vps.ok("stat -c %U /var/lib/hopbox-agent").trim(), "pat");
+        },
+    );
+}
+
+/// Both find no file; one of them is first, and the files are all of that one.
+fn two_first_setups_at_once(vps: &Machine) {
+    vps.ok("touch wait; flock /etc/hopbox sh -c 'touch held; while [ -e wait ]; do sleep 0.05; \
+            done' >/dev/null 2>&1 & while [ ! -e held ]; do sleep 0.05; done");
+    for (n, user) in [(1, "dev"), (2, "pat")] {
+        let asked = request(n, user);
+        vps.ok(&format!(
+            "(echo '{asked}' | {AGENT} setup >said{n} 2>&1; echo $? >end{n}) >/dev/null 2>&1 &"
+        ));
+    }
+    vps.ok("sleep 1; rm wait");
+    until(vps, "[ -s end1 ] && [ -s end2 ]");
+    assert_eq!(vps.ok("cat end1 end2"), "0\n0\n", "{}", vps.ok("cat said1 said2"));
+    let owners = owners(vps);
+    assert!(["dev dev ", "pat pat "].contains(&owners.as_str()), "{owners}");
+    let status = json(&vps.ok(&format!("{AGENT} start")));
+    assert_eq!(status["peers"].as_array().unwrap().len(), 2, "{status}");
+}
+
+fn a_setup_that_stopped_after_the_key(vps: &Machine) {
+    assert_eq!(setup(vps, &request(1, "dev")).0, 0);
+    vps.ok("rm /etc/hopbox/agent.json; rm -r /var/lib/hopbox-agent");
+    let key = vps.ok("cat /etc/hopbox/agent.key");
+    let (code, answer) = setup(vps, &request(1, "pat"));
+    assert!(code == 2 && answer.to_string().contains("/etc/hopbox/agent.key"), "{answer}");
+    assert_eq!(vps.ok("stat -c %U /etc/hopbox/agent.key").trim(), "dev");
+    vps.ok(answer["error"]["fix"].as_str().unwrap());
+    let (code, answer) = setup(vps, &request(1, "pat"));
+    assert_eq!((code, owners(vps).as_str()), (0, "pat pat "), "{answer}");
+    assert_eq!(vps.ok("cat /etc/hopbox/agent.key"), key);
+    let status = json(&vps.ok(&format!("{AGENT} start")));
+    assert_eq!(status["running"], true, "{status}");
+}
+
+#[test]
+fn a_laptop_is_its_key_and_a_server_is_its_key() {
+    lab::inside("agent::guard::a_laptop_is_its_key_and_a_server_is_its_key", || {
+        let vps = installed();
+        let expecting = |n: u8, key: &str| {
+            let mut asked = json(&request(n, "dev"));
+            asked["expected_agent_key"] = json!(key);
+            setup(&vps, &asked.to_string())
+        };
+        // A server without an agent's key is another one than the laptop was set up for.
+        let listing = "ls -la --time-style=full-iso /etc/hopbox /var/lib | md5sum";
+        let before = vps.ok(listing);
+        let (code, answer) = expecting(1, &public(9));
+        assert!(code == 8 && answer.to_string().contains("another server"), "{answer}");
+        assert_eq!(vps.ok(listing), before, "nothing was made");
+        let (_, first) = setup(&vps, &request(1, "dev"));
+        let before = vps.ok(listing);
+        assert_eq!(expecting(2, &public(9)).0, 8);
+        assert_eq!(vps.ok(listing), before, "nothing was added");
+        let (code, second) = expecting(2, first["agent_public_key"].as_str().unwrap());
+        assert_eq!(code, 0, "{second}");
+
+        // The first is locked out, and its address goes to a third.
+        vps.ok(&format!("{AGENT} start; {AGENT} peers remove {}", public(1)));
+        assert_eq!(setup(&vps, &request(3, "dev")).1["laptop_address"], first["laptop_address"]);
+        let leave = |n: u8| {
+            let said = vps.ok(&format!("{AGENT} uninstall --purge --laptop {}", public(n)));
+            json(&said)
+        };
+        let gone = leave(1);
+        assert_eq!((&gone["laptop"], &gone["others"]), (&json!(null), &json!(2)), "{gone}");
+        let gone = leave(3);
+        assert_eq!(
+            (&gone["laptop"]["public_key"], &gone["others"]),
+            (&json!(public(3)), &json!(1))
+        );
+        assert_eq!(leave(3)["others"], 1, "the second is still there");
+        assert_eq!(json(&vps.ok(&format!("{AGENT} status --json")))["running"], true);
+        // In the middle of a rotation the next key is the same laptop.
+        let rotate = json!({"version": 1, "old": public(2), "public_key": public(4)});
+        vps.ok(&format!("echo '{rotate}' | {AGENT} rotate"));
+        let peers = json(&vps.ok(&format!("{AGENT} peers list")))["peers"].clone();
+        assert_eq!(peers.as_array().unwrap().len(), 1, "{peers}");
+        assert_eq!(peers[0]["next_key"], public(4).as_str(), "{peers}");
+        leave(4);
+        assert_eq!(vps.sh("ls /etc/hopbox/agent* /usr/libexec/hopbox/hop-agent").out, "");
+    });
+}
+
+#[test]
+fn the_directory_is_the_agents_alone_where_its_user_shares_a_group() {
+    lab::inside(
+        "agent::guard::the_directory_is_the_agents_alone_where_its_user_shares_a_group",
+        || {
+            let vps = installed();
+            vps.ok("groupadd -g 3000 crowd && usermod -aG crowd guest && usermod -g crowd dev");
+            let tables = "md5sum /etc/group /etc/gshadow /etc/passwd";
+            let before = vps.ok(tables);
+            let (code, answer) = setup(&vps, &request(1, "dev"));
+            assert_eq!(code, 0, "{answer}");
+            let status = json(&vps.ok(&format!("{AGENT} start")));
+            assert_eq!(status["running"], true, "{status}");
+            let owner = vps.ok("stat -c '%U %G %a' /etc/hopbox");
+            assert_eq!(owner.trim(), "root hopbox-agent 1771");
+            assert!(vps.ok_as("guest", "id -Gn").contains("crowd"));
+            for act in ["touch /etc/hopbox/agent.key.new", "flock -n /etc/hopbox true"] {
+                assert_ne!(vps.sh_as("guest", act).code, 0, "{act}");
+            }
+            // The agent itself can change its files, and is asked by its user.
+            let rotate = json!({"version": 1, "old": public(1), "public_key": public(2)});
+            let said = vps.ok_as("dev", &format!("echo '{rotate}' | {AGENT} rotate"));
+            assert_ne!(json(&said)["agent_public_key"], answer["agent_public_key"], "{said}");
+            assert_eq!(vps.ok("stat -c %U /etc/hopbox/agent.key.new").trim(), "dev");
+            purge(&vps);
+            assert_eq!(vps.ok(tables), before, "the group is gone, too");
+
+            // A directory that was the shared group's becomes the agent's, and it can go on.
+            assert_eq!(setup(&vps, &request(1, "pat")).0, 0);
+            vps.ok(&format!("{AGENT} start; usermod -aG pat guest"));
+            assert_eq!(setup(&vps, &request(2, "pat")).0, 0);
+            assert_eq!(vps.ok("stat -c %G /etc/hopbox").trim(), "hopbox-agent");
+            running(&vps);
+            vps.ok(&format!("{AGENT} peers remove laptop-2"));
+        },
+    );
+}
+
+#[test]
+fn an_agent_misses_nothing_while_it_starts_and_waits_for_its_helper_for_ever() {
+    lab::inside(
+        "agent::guard::an_agent_misses_nothing_while_it_starts_and_waits_for_its_helper_for_ever",
+        || {
+            let vps = installed();
+            assert_eq!(setup(&vps, &request(1, "dev")).0, 0);
+            vps.ok(&format!("{AGENT} start; systemctl stop hop-agent"));
+            // The helper keeps the agent waiting: it has read its files and has no socket yet.
+            let show = |what: &str| vps.ok(&format!("systemctl show -P {what}")).trim().to_owned();
+            let helper = show("MainPID hop-helper");
+            vps.ok(&format!("kill -STOP {helper}; systemctl start --no-block hop-agent"));
+            until(
+                &vps,
+                "pid=$(systemctl show -P MainPID hop-agent); [ $pid != 0 ] && \
+                         [ $(ls -l /proc/$pid/fd | grep -c socket:) -ge 3 ]",
+            );
+            let pid = show("MainPID hop-agent");
+            assert_eq!(setup(&vps, &request(2, "dev")).0, 0);
+            let rotate = json!({"version": 1, "old": public(1), "public_key": public(3)});
+            vps.ok(&format!("echo '{rotate}' | {AGENT} rotate; kill -CONT {helper}"));
+            running(&vps);
+            assert_eq!(show("MainPID hop-agent"), pid, "the same agent");
+            let peers = json(&vps.ok(&format!("{AGENT} peers list")))["peers"].clone();
+            assert_eq!(peers.as_array().unwrap().len(), 2, "{peers}");
+            assert_eq!(peers[0]["next_key"], public(3).as_str(), "{peers}");
+
+            // No helper for more starts than any limit would count.
+            assert_eq!(show("RestartUSec hop-agent"), "3s");
+            let units = "hop-helper.socket hop-helper.service";
+            vps.ok(&format!(
+                "systemctl stop hop-agent {units}; mkdir -p /run/systemd/system/hop-agent.service.d; \
+                 printf '[Unit]\\nStartLimitBurst=2\\n[Service]\\nRestartSec=10ms\\n' \
+                 >/run/systemd/system/hop-agent.service.d/soon.conf; mkdir away; \
+                 mv /etc/systemd/system/hop-helper.* away; systemctl daemon-reload; \
+                 systemctl start --no-block hop-agent"
+            ));
+            until(
+                &vps,
+                "{ [ $(systemctl show -P NRestarts hop-agent) -gt 8 ] || \
+                         [ $(systemctl show -P ActiveState hop-agent) = failed ]; }",
+            );
+            assert_ne!(show("ActiveState hop-agent"), "failed");
+            vps.ok("mv away/* /etc/systemd/system/; systemctl daemon-reload; \
+                    systemctl start hop-helper.socket");
+            running(&vps);
+        },
+    );
+}
