@@ -21,7 +21,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-pub use error::{HelperError, install_command};
+pub use error::{HelperError, install_command, root_command};
 
 /// Where the helper listens; callers let the environment variable `HOPBOX_HELPER_SOCKET` name
 /// another path.

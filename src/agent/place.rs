@@ -87,6 +87,8 @@ fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
         file.write_all(bytes)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.sync_all()?;
+        // A program that is open for writing cannot be run, under whatever name.
+        drop(file);
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
     };

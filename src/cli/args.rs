@@ -7,6 +7,7 @@ use lexopt::{Arg, Parser};
 
 use super::fail::Failure;
 use super::{COMMANDS, Command, Flag, GLOBAL_FLAGS, NOUNS};
+use crate::host::shell::word;
 
 /// What a command line asks for.
 pub enum Asked {
@@ -28,6 +29,23 @@ pub struct Args {
 impl Args {
     pub fn has(&self, flag: &str) -> bool {
         self.flags.iter().any(|(name, _)| *name == flag)
+    }
+
+    /// The same command line once more, for people, with `more` at its end. Flags that say how it
+    /// is to be told are left out, and the one that forbade to ask.
+    pub fn again(&self, command: &str, more: &str) -> String {
+        const TELLING: [&str; 5] = ["json", "no-color", "no-input", "quiet", "verbose"];
+        let mut line = format!("hop {command}");
+        for operand in &self.operands {
+            line += &format!(" {}", word(operand));
+        }
+        for (name, value) in self.flags.iter().filter(|(name, _)| !TELLING.contains(name)) {
+            line += &format!(" --{name}");
+            if !value.is_empty() {
+                line += &format!(" {}", word(value));
+            }
+        }
+        if more.is_empty() { line } else { format!("{line} {more}") }
     }
 
     /// The value of a flag; of several the last.

@@ -90,7 +90,6 @@ impl Call {
 
     /// This command line once more, with `flag`.
     pub fn again(&self, flag: &str) -> String {
-        let words = self.args.operands.iter().fold(String::new(), |all, word| all + " " + word);
-        format!("hop {}{words} {flag}", self.name).trim_end().to_owned()
+        self.args.again(self.name, flag)
     }
 }

@@ -15,7 +15,6 @@ use super::fail::{Code, Failure};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::read::Fields;
-use crate::ssh::freight::DIR;
 use crate::ssh::keys;
 use crate::ssh::run::{Connection, Done, Feed, Target};
 
@@ -51,7 +50,7 @@ enum Right {
 pub struct Remote {
     pub connection: Connection,
     host: String,
-    by_hand: String,
+    target: Target,
     /// The login and its right, once they were asked for.
     login: Option<(String, Right)>,
 }
@@ -80,13 +79,24 @@ impl Remote {
         }
         let connection = Connection::open(&target, &paths.ssh_socket(), ask);
         call.out.resume();
-        let (host, by_hand) = (host.name.clone(), target.command());
-        Ok(Remote { connection: connection.map_err(Failure::from)?, host, by_hand, login: None })
+        let connection = connection.map_err(Failure::from)?;
+        Ok(Remote { connection, host: host.name.clone(), target, login: None })
     }
 
     /// Any command of the login's shell; its status is the caller's to judge.
     pub fn run(&self, script: &str, input: &[u8], limit: Duration) -> Result<Done, Failure> {
         self.connection.run(script, input, limit).map_err(Failure::from)
+    }
+
+    pub fn room(&self) -> Result<&str, Failure> {
+        self.connection.room().map_err(|error| match error {
+            Err(error) => Failure::from(error),
+            Ok(done) => {
+                let what = format!("there is no room in your home on {}", self.host);
+                let next = self.target.by_hand("df -h");
+                Failure::new(Code::Failed, what, done.complaint(), next)
+            }
+        })
     }
 
     /// The same for one that must succeed.
@@ -101,7 +111,7 @@ impl Remote {
         }
         Err(self.told(&done).unwrap_or_else(|| {
             let what = format!("a command on {} failed", self.host);
-            let next = format!("{} df -h", self.by_hand);
+            let next = self.target.by_hand("df -h");
             Failure::new(Code::Failed, what, done.complaint(), next)
         }))
     }
@@ -116,7 +126,7 @@ impl Remote {
         // What is to be typed there cannot be typed here.
         let next = match part("fix") {
             fix if fix.starts_with("hop ") => fix,
-            fix => format!("{} {fix}", self.by_hand),
+            fix => self.target.by_hand(&fix),
         };
         Some(Failure::new(code, what, part("why"), next))
     }
@@ -167,26 +177,26 @@ impl Remote {
             let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
             return Err(Failure::new(Code::Input, what, why, call.again("")));
         }
-        let put = |name: &str| format!("sh -c 'cd {DIR} && cat >{name}'");
-        self.must(&format!("sh -c 'umask 077; mkdir -p {DIR} && cd {DIR} && rm -f root.*'"), b"")?;
+        let room = self.room()?;
+        let put = |name: &str| format!("sh -c 'umask 077; cat >{room}/{name}'");
         self.must(&put("root.sh"), format!("{BEGIN}{text}").as_bytes())?;
         self.must(&put("root.in"), input)?;
         let done = if right == Right::Asks {
-            self.at_terminal(call)
+            self.at_terminal(call, room)
         } else {
-            let script = format!("sh -c 'cd {DIR} && {prefix}sh ./root.sh <root.in'");
+            let script = format!("sh -c 'cd {room} && {prefix}sh ./root.sh <root.in'");
             self.run(&script, b"", ROOT_LIMIT)
         };
-        let done = done.and_then(|done| self.not_refused(done));
-        let clean = format!("sh -c 'rm -f {DIR}/root.*; rmdir {DIR} 2>/dev/null'");
-        let _ = self.run(&clean, b"", LIMIT);
+        let done = done.and_then(|done| self.not_refused(done, room));
+        // Answers may hold secrets; the rest goes with the connection.
+        let _ = self.run(&format!("sh -c 'rm -f {room}/root.*'"), b"", LIMIT);
         done
     }
 
     /// With sudo's question at the user's terminal.
-    fn at_terminal(&self, call: &mut Call) -> Result<Done, Failure> {
+    fn at_terminal(&self, call: &mut Call, room: &str) -> Result<Done, Failure> {
         let script = format!(
-            "sh -c 'cd {DIR} && umask 077 && sudo sh ./root.sh <root.in >root.out 2>root.err'"
+            "sh -c 'cd {room} && umask 077 && sudo sh ./root.sh <root.in >root.out 2>root.err'"
         );
         call.out.hold();
         let mut shown = |bytes: &[u8]| {
@@ -195,19 +205,19 @@ impl Remote {
         let done = self.connection.stream(&script, Feed::Terminal, &mut shown, ROOT_LIMIT);
         call.out.resume();
         let status = done.map_err(Failure::from)?.status;
-        let stdout = self.must(&format!("cat {DIR}/root.out"), b"")?.stdout;
-        let stderr = self.must(&format!("cat {DIR}/root.err"), b"")?.stdout;
+        let stdout = self.must(&format!("cat {room}/root.out"), b"")?.stdout;
+        let stderr = self.must(&format!("cat {room}/root.err"), b"")?.stdout;
         Ok(Done { status, stdout, stderr })
     }
 
     /// Tells a script that failed from one that sudo did not let run.
-    fn not_refused(&self, done: Done) -> Result<Done, Failure> {
-        let begun = || self.run(&format!("test -e {DIR}/root.begun"), b"", LIMIT);
+    fn not_refused(&self, done: Done, room: &str) -> Result<Done, Failure> {
+        let begun = || self.run(&format!("test -e {room}/root.begun"), b"", LIMIT);
         if done.status.success() || begun()?.status.success() {
             return Ok(done);
         }
         let what = format!("sudo on {} does not let us", self.host);
-        let next = format!("{} -t sudo -v", self.by_hand);
+        let next = self.target.by_hand("sudo -v");
         Err(Failure::new(Code::Failed, what, done.complaint(), next))
     }
 

@@ -1,20 +1,23 @@
 //! `hop uninstall`: what setup and up put on this laptop, and with `--remote` on the servers, gone
 //! again. The server first: without keys and login nobody could go back for it.
 
-use std::process::{Command as Process, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
+use super::setup::laptop;
 use super::{Call, Command, Flag, Takes, choose, host};
+use crate::helper::root_command;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
 use crate::host::keys;
 use crate::host::paths::Paths;
 use crate::session::{control, identity};
 use crate::ssh::config as ssh_config;
-use crate::ssh::freight::DIR;
+use crate::ssh::room::STORE;
 
 pub const COMMAND: Command = Command {
     name: "uninstall",
@@ -48,18 +51,10 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     };
     let (purge, remote) = (call.args.has("purge"), call.args.has("remote"));
     ask(call, only.as_deref(), &names, purge, remote)?;
-    let mut servers = Vec::new();
-    if remote {
-        for name in &names {
-            call.out.begin(&format!("cleaning {name}"));
-            let done = clean(call, &paths, &config::load(&paths, name)?)?;
-            call.out.done(done);
-            servers.push(json!({"host": name, "done": done}));
-        }
-    }
+    let servers = if remote { clean_all(call, &paths, &names, purge)? } else { Vec::new() };
     let removed = match &only {
         Some(name) => host::forget(&paths, name)?,
-        None => laptop(call, &paths, &names, purge)?,
+        None => everything(call, &paths, &names, purge)?,
     };
     let text = match (&only, purge) {
         (Some(name), _) => format!("{name} is gone from this laptop"),
@@ -84,30 +79,74 @@ fn ask(
         (false, _) | (true, []) => String::new(),
         (true, names) => format!(", and clean {}", names.join(", ")),
     };
-    call.consent(&format!("Remove {what} from this laptop{keys}{there}?"), "hop uninstall -y")
+    call.consent(&format!("Remove {what} from this laptop{keys}{there}?"), &call.again("--yes"))
+}
+
+/// The servers, one after the other. Where one cannot be cleaned the others are all the same, and
+/// what the laptop needs for another try stays.
+fn clean_all(
+    call: &mut Call,
+    paths: &Paths,
+    names: &[String],
+    purge: bool,
+) -> Result<Vec<Value>, Failure> {
+    let (mut servers, mut failed) = (Vec::new(), Vec::new());
+    for name in names {
+        call.out.begin(&format!("cleaning {name}"));
+        let host = config::load(paths, name).map_err(Failure::from);
+        match host.and_then(|host| clean(call, paths, &host)) {
+            Ok(done) => {
+                call.out.done(done);
+                servers.push(json!({"host": name, "done": done}));
+            }
+            Err(failure) => {
+                call.out.done("failed");
+                failed.push((name, failure));
+            }
+        }
+    }
+    let Some((name, failure)) = failed.first() else { return Ok(servers) };
+    if let ([_], [_]) = (names, failed.as_slice()) {
+        return Err(failed.swap_remove(0).1);
+    }
+    let done = servers.iter().filter_map(|server| server["host"].as_str());
+    for name in done.filter(|_| purge) {
+        host::forget(paths, name)?;
+    }
+    let missed: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
+    let what = format!("not cleaned: {}; this laptop is as it was for them", missed.join(", "));
+    let why = format!("{}: {}", failure.what, failure.why);
+    Err(Failure::new(Code::Partial, what, why, format!("hop host rm {name}")))
 }
 
 /// Everything on the server, or only our entry where others have theirs. One script, so that sudo
-/// asks once at most; the agent gives its device back while there is a helper to take it.
+/// asks once at most; the agent gives its device back while there is a helper to take it. The
+/// helper stays where hop is installed: that machine is somebody's laptop, too.
 fn clean(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<&'static str, Failure> {
     let mut remote = Remote::open(call, paths, host)?;
     let key = identity::public_key(paths, &host.name)?;
     let script = format!(
         "if [ -x {AGENT} ]; then {AGENT} uninstall --purge --laptop {} || exit; fi\n\
-         if [ ! -x {AGENT} ] && [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
+         [ ! -x {AGENT} ] || exit 0\n\
+         if command -v hop >/dev/null; then exit 0; fi\n\
+         if [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
         keys::encode(&key).as_str()
     );
     remote.script(call, &script)?;
-    let others = remote.run(&format!("test -x {AGENT}"), b"", LIMIT)?.status.success();
+    let is_there = |path: &str| -> Result<bool, Failure> {
+        Ok(remote.run(&format!("test -x {path}"), b"", LIMIT)?.status.success())
+    };
+    let (others, helper) = (is_there(AGENT)?, is_there(HELPER)?);
     // What an interrupted setup sent.
-    remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
-    Ok(match others {
-        true => "other laptops use it: only this one's entry was removed",
-        false => "agent and helper are gone",
+    remote.run(&format!("rm -rf {STORE}"), b"", LIMIT)?;
+    Ok(match (others, helper) {
+        (true, _) => "other laptops use it: only this one's entry was removed",
+        (false, true) => "the agent is gone; the helper stays for the hop of that machine",
+        (false, false) => "agent and helper are gone",
     })
 }
 
-fn laptop(
+fn everything(
     call: &mut Call,
     paths: &Paths,
     names: &[String],
@@ -137,29 +176,24 @@ fn laptop(
     Ok(removed)
 }
 
-/// The helper removes itself; only root can have it do so.
+/// The helper removes itself; only root can have it do so. It stays where an agent needs it.
 fn helper(call: &mut Call) -> Result<Option<String>, Failure> {
-    if !std::path::Path::new(HELPER).exists() {
+    if !Path::new(HELPER).exists() {
+        return Ok(None);
+    }
+    if Path::new(AGENT).exists() {
+        let text = "the helper stays: this machine is a server, too, and its agent needs it";
+        call.out.warn("helper_kept", text);
         return Ok(None);
     }
     call.out.begin("removing the helper");
-    let mut command = Process::new("sudo");
-    if call.args.has("no-input") {
-        command.arg("-n");
-    }
-    command.args([HELPER, "--uninstall"]);
-    command.stdout(Stdio::null());
+    let next = format!("sudo {HELPER} --uninstall");
+    let mut command = root_command(Path::new(HELPER), call.may_ask());
+    command.arg("--uninstall").stdout(Stdio::null());
     call.out.hold();
     let ended = command.status();
     call.out.resume();
-    let next = format!("sudo {HELPER} --uninstall");
-    let failed = |why: String| Failure::new(Code::Helper, "the helper is still there", why, &next);
-    match ended {
-        Ok(status) if status.success() => {
-            call.out.done("");
-            Ok(Some(HELPER.to_owned()))
-        }
-        Ok(status) => Err(failed(format!("it ended with {status}"))),
-        Err(error) => Err(failed(format!("sudo: {error}"))),
-    }
+    laptop::done_by_root(call, "the helper is still there", &next, ended)?;
+    call.out.done("");
+    Ok(Some(HELPER.to_owned()))
 }

@@ -14,7 +14,7 @@ use crate::host::paths::Paths;
 use crate::rpc::VERSION;
 use crate::rpc::client::Client;
 use crate::session::{control, daemon};
-use crate::ssh::freight::{DIR, Freight};
+use crate::ssh::freight::Freight;
 
 pub const COMMAND: Command = Command {
     name: "upgrade",
@@ -94,21 +94,20 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     call.out.done(&format!("{sent} bytes"));
     call.out.begin("putting it in place");
     if let Err(failure) = remote.script(call, &format!("{SCRIPT}{NEW}")) {
-        let is_undone = remote.run(&format!("test -e {DIR}/undone"), b"", LIMIT);
+        let is_undone = remote.run(&format!("test -e {}/undone", remote.room()?), b"", LIMIT);
         if !is_undone.is_ok_and(|done| done.status.success()) {
             return Err(failure);
         }
         let why = format!("{}: {}", failure.what, failure.why);
-        return Err(undone(&paths, &host, &remote, &why));
+        return Err(undone(&paths, &host, &why));
     }
     call.out.done("agent restarted");
     call.out.begin("asking through the tunnel");
     if let Err(why) = verify(&paths, &host) {
         call.out.begin("putting the programs before back");
         remote.script(call, &format!("{SCRIPT}{BACK}"))?;
-        return Err(undone(&paths, &host, &remote, &why));
+        return Err(undone(&paths, &host, &why));
     }
-    remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
     call.out.done(&format!("agent {VERSION} answered"));
     let was = before.clone().unwrap_or_else(|| "no agent".to_owned());
     let text = format!("{name} has version {VERSION} now; before: {was}");
@@ -117,10 +116,9 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
 }
 
 /// After the programs before have been put back.
-fn undone(paths: &Paths, host: &HostConfig, remote: &Remote, why: &str) -> Failure {
+fn undone(paths: &Paths, host: &HostConfig, why: &str) -> Failure {
     let name = &host.name;
     let answers = verify_any(paths, host);
-    let _ = remote.run(&format!("rm -rf {DIR}"), b"", LIMIT);
     let what = format!("the upgrade of {name} was undone");
     let why = match answers {
         Ok(version) => format!("{why}; {version} is back and answers"),
@@ -166,7 +164,6 @@ fn missing(call: &Call, remote: &Remote) -> Result<Vec<Freight>, Failure> {
 }
 
 fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
-    remote.run(&format!("rm -rf {DIR}"), b"", LIMIT)?;
     let mut sent = 0;
     for mut freight in missing {
         freight.send(&remote.connection, &mut |_| {}).map_err(|error| match error {
@@ -176,6 +173,8 @@ fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
                 Failure::new(Code::Failed, what, done.complaint(), "df -h")
             }
         })?;
+        // Not for a later run: it is all or nothing here.
+        freight.forget(&remote.connection);
         sent += freight.bytes;
     }
     Ok(sent)

@@ -1,9 +1,11 @@
 //! What can go wrong with the helper, and the command that mends it.
 
+use crate::sys::proc;
 use hop_helper::proto::Code;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Where sudo(8) looks for programs, whatever the user's PATH is.
 const SUDO_PATH: [&str; 6] =
@@ -42,6 +44,19 @@ fn joined_since(status: &str, passwd: &str, groups: &str) -> bool {
     let listed = user.first().is_some_and(|name| members.split(',').any(|member| member == name));
     let own = [field("Gid:"), field("Groups:")].concat();
     listed && !own.iter().any(|gid| Some(gid) == id)
+}
+
+/// `program` as root: with sudo, unless this is root. Without `ask` sudo asks nothing.
+pub fn root_command(program: &Path, ask: bool) -> Command {
+    if proc::is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    if !ask {
+        command.arg("-n");
+    }
+    command.arg(program);
+    command
 }
 
 /// As a shell reads it.

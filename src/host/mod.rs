@@ -11,6 +11,7 @@ pub mod keys;
 pub mod numbers;
 pub mod paths;
 pub mod renewal;
+pub mod shell;
 pub mod workspace;
 pub mod yaml;
 

@@ -100,9 +100,17 @@ fn parse(text: &str) -> Result<(HostConfig, Secret), ReadError> {
     Ok((host, key))
 }
 
+/// What [`lock`] gives.
+pub type Alone = Lock;
+
 /// Nobody else is in `dir` with the same intention while this is held.
-pub fn lock(dir: &Path) -> Result<Lock, HostError> {
-    let end = Instant::now() + LOCK_WITHIN;
+pub fn lock(dir: &Path) -> Result<Alone, HostError> {
+    lock_within(dir, LOCK_WITHIN)
+}
+
+/// The same, with time for another that asks a person for a password.
+pub fn lock_within(dir: &Path, limit: Duration) -> Result<Alone, HostError> {
+    let end = Instant::now() + limit;
     loop {
         match Lock::take_dir(dir) {
             Ok(Some(lock)) => return Ok(lock),

@@ -8,10 +8,9 @@ use std::time::Duration;
 use blake2::{Blake2b512, Digest};
 
 use super::fail::SshError;
-use super::run::{Connection, Done, Feed};
+use super::room::{Refused, STORE};
+use super::run::{Connection, Feed};
 
-/// Below the login's home directory; only that user can enter it.
-pub const DIR: &str = ".hopbox-setup";
 /// A slow line has this long for each program.
 const SEND_LIMIT: Duration = Duration::from_secs(1800);
 const SHORT_LIMIT: Duration = Duration::from_secs(30);
@@ -58,18 +57,32 @@ impl Freight {
         MACHINES.iter().any(|(name, number)| *name == machine && *number == self.machine)
     }
 
-    /// Sends it into [`DIR`] under its name. `told` hears the bytes under way.
+    /// Under its hash, for a run after this one.
+    fn stored(&self) -> String {
+        format!("{STORE}/{}-{}", self.name, self.hash.get(..16).unwrap_or_default())
+    }
+
+    /// Whether an earlier run sent it; then it lies in the connection's room now.
+    pub fn was_sent(&self, connection: &Connection) -> Result<bool, Refused> {
+        let (room, name, stored) = (connection.room()?, self.name, self.stored());
+        let script =
+            format!("sh -c 'ln -f {stored} {room}/{name} 2>/dev/null && b2sum <{room}/{name}'");
+        let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
+        Ok(done.text().split_whitespace().any(|word| word == self.hash))
+    }
+
+    /// Sends it into the connection's room under its name. `told` hears the bytes under way.
     /// `Err(Ok(done))`: the other side could not keep it, or keeps something else.
     pub fn send(
         &mut self,
         connection: &Connection,
         told: &mut dyn FnMut(u64),
-    ) -> Result<(), Result<Done, SshError>> {
+    ) -> Result<(), Refused> {
         self.file.rewind().map_err(|error| Err(SshError::program(&error)))?;
-        let name = self.name;
+        let (room, name, stored) = (connection.room()?, self.name, self.stored());
         let script = format!(
-            "sh -c 'umask 077; mkdir -p {DIR} && cd {DIR} && cat > {name}.part && \
-             chmod 700 {name}.part && b2sum < {name}.part'"
+            "sh -c 'umask 077; cd {room} && rm -f {name} && cat >{name} && chmod 700 {name} && \
+             b2sum <{name}'"
         );
         let feed = Feed::File(&self.file, told);
         let mut done = connection.stream(&script, feed, &mut |_| {}, SEND_LIMIT).map_err(Err)?;
@@ -80,18 +93,22 @@ impl Freight {
             done.stderr = b"what arrived is not what was sent".to_vec();
             return Err(Ok(done));
         }
-        let script = format!("sh -c 'cd {DIR} && mv {name}.part {name}'");
-        let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
-        if done.status.success() { Ok(()) } else { Err(Ok(done)) }
+        let script = format!("ln -f {room}/{name} {stored}");
+        connection.run(&script, b"", SHORT_LIMIT).map_err(Err).map(drop)
     }
 
-    /// Whether what lies in [`DIR`] runs there, asked for nothing but its version.
+    /// Whether what lies in the room runs there, asked for nothing but its version.
     /// `Err(Ok(done))`: it does not.
-    pub fn try_out(&self, connection: &Connection) -> Result<(), Result<Done, SshError>> {
-        let script = format!("sh -c 'cd {DIR} && ./{} --version'", self.name);
+    pub fn try_out(&self, connection: &Connection) -> Result<(), Refused> {
+        let script = format!("sh -c 'cd {} && ./{} --version'", connection.room()?, self.name);
         let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
         let says = done.text().starts_with(self.name);
         if done.status.success() && says { Ok(()) } else { Err(Ok(done)) }
+    }
+
+    /// It is in its place: nobody will ask for it any more.
+    pub fn forget(&self, connection: &Connection) {
+        let _ = connection.run(&format!("rm -f {}", self.stored()), b"", SHORT_LIMIT);
     }
 }
 

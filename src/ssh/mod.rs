@@ -1,14 +1,15 @@
 //! The system's own ssh(1): one connection that setup works through, and what is written for it.
 //!
 //! Reading order: `target` (where to, and with which key) → `run` (one connection, its commands) →
-//! `keys` (the host keys that are pinned) → `block` (our lines in a text) → `config` (the text in
-//! ~/.ssh/config). No SSH is spoken here: the user's agent, hardware keys, jump hosts and known
-//! hosts are ssh's business.
+//! `room` (its directory over there) → `freight` (programs on their way) → `keys` (the host keys
+//! that are pinned) → `block` (our lines in a text) → `config` (the text in ~/.ssh/config). No SSH
+//! is spoken here: the user's agent, hardware keys, jump hosts and known hosts are ssh's business.
 
 pub mod block;
 pub mod config;
 pub mod fail;
 pub mod freight;
 pub mod keys;
+pub mod room;
 pub mod run;
 pub mod target;

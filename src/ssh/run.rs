@@ -6,6 +6,7 @@
 //!
 //! Bounds: a command's time is given by its caller, its output by [`OUTPUT_BYTES`].
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,9 +16,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::fail::{SshError, Trouble, classify};
+use super::room::Room;
 pub use super::target::Target;
 use super::target::ask_nothing;
-use crate::sys::proc;
+use crate::sys::{life, proc};
 
 /// Most that is kept of what a command prints; the rest is read and dropped.
 pub const OUTPUT_BYTES: usize = 1024 * 1024;
@@ -28,6 +30,8 @@ pub(super) const CONNECT_S: u32 = 15;
 const ASKING_LIMIT: Duration = Duration::from_secs(600);
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How long ssh has to end when it is asked to.
+const END_LIMIT: Duration = Duration::from_secs(1);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 const PIECE: usize = 64 * 1024;
 /// A login's shell may print something by itself, before it comes to our command.
@@ -39,6 +43,7 @@ pub struct Connection {
     socket: PathBuf,
     master: Child,
     words: Words,
+    pub(super) room: OnceCell<Room>,
 }
 
 /// What a command did.
@@ -91,8 +96,13 @@ impl Connection {
             .spawn()
             .map_err(|error| SshError::program(&error))?;
         let words = Words::listen(&mut master, ask);
-        let mut connection =
-            Connection { target: target.clone(), socket: socket.to_owned(), master, words };
+        let mut connection = Connection {
+            target: target.clone(),
+            socket: socket.to_owned(),
+            master,
+            words,
+            room: OnceCell::new(),
+        };
         match connection.wait_until_open(if ask { ASKING_LIMIT } else { SILENT_LIMIT }) {
             Err(error) if error.trouble == Trouble::Denied && !ask => {
                 let locked = target.locked_key();
@@ -150,19 +160,7 @@ impl Connection {
         hear: &mut (dyn FnMut(&[u8]) + Send),
         limit: Duration,
     ) -> Result<Done, SshError> {
-        let mut command = Command::new("ssh");
-        command.arg("-S").arg(&self.socket).args(["-q", "-o", "ControlMaster=no"]);
-        // If the master is gone, end instead of connecting again.
-        command.args(["-o", "BatchMode=yes", "-o", "ProxyCommand=false", "-o", "ProxyJump=none"]);
-        self.target.arguments(&mut command);
-        let terminal = matches!(feed, Feed::Terminal);
-        command.args([if terminal { "-tt" } else { "-T" }, "--", &self.target.address]);
-        match terminal {
-            true => command.arg(script),
-            false => command.arg(format!("echo {BEGINS}; {script}")),
-        };
-        command.stdin(if terminal { Stdio::inherit() } else { Stdio::piped() });
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut command = self.command(script, matches!(feed, Feed::Terminal));
         let child = proc::dying_with_parent(&mut command).spawn();
         let child = child.map_err(|error| SshError::program(&error))?;
         let done = converse(child, feed, hear, limit);
@@ -174,8 +172,25 @@ impl Connection {
         .and_then(|done| self.judge(done))
     }
 
+    /// An ssh(1) that runs a command of the user's shell on the other side.
+    pub(super) fn command(&self, script: &str, terminal: bool) -> Command {
+        let mut command = Command::new("ssh");
+        command.arg("-S").arg(&self.socket).args(["-q", "-o", "ControlMaster=no"]);
+        // If the master is gone, end instead of connecting again.
+        command.args(["-o", "BatchMode=yes", "-o", "ProxyCommand=false", "-o", "ProxyJump=none"]);
+        self.target.arguments(&mut command);
+        command.args([if terminal { "-tt" } else { "-T" }, "--", &self.target.address]);
+        match terminal {
+            true => command.arg(script),
+            false => command.arg(format!("echo {BEGINS}; {script}")),
+        };
+        command.stdin(if terminal { Stdio::inherit() } else { Stdio::piped() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
     /// Status 255 is ssh's own: the connection broke.
-    fn judge(&self, done: Done) -> Result<Done, SshError> {
+    pub(super) fn judge(&self, done: Done) -> Result<Done, SshError> {
         match done.status.code() {
             Some(255) if !self.is_open() => {
                 Err(classify(&self.target, &format!("{}\n{}", self.words.text(), done.complaint())))
@@ -191,6 +206,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.leave_room();
         let mut exit = Command::new("ssh");
         exit.arg("-S").arg(&self.socket).args(["-q", "-O", "exit", "--"]).arg(&self.target.address);
         let asked = exit.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -230,18 +246,33 @@ fn converse(
     })
 }
 
-fn watch(child: &mut Child, end: Instant) -> io::Result<ExitStatus> {
+pub(super) fn watch(child: &mut Child, end: Instant) -> io::Result<ExitStatus> {
     loop {
         if let Some(status) = child.try_wait()? {
             return Ok(status);
         }
         if Instant::now() > end {
-            child.kill()?;
-            child.wait()?;
+            end_softly(child)?;
             return Err(io::ErrorKind::TimedOut.into());
         }
         thread::sleep(LOOK_EVERY);
     }
+}
+
+/// ssh may have put the user's terminal into another mode, and puts it back when it is asked to
+/// end.
+fn end_softly(child: &mut Child) -> io::Result<()> {
+    life::ask_to_end(child.id())?;
+    let end = Instant::now() + END_LIMIT;
+    while child.try_wait()?.is_none() {
+        if Instant::now() > end {
+            child.kill()?;
+            child.wait()?;
+            break;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(())
 }
 
 fn give(mut input: impl Write, feed: Feed<'_>) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::fail::{SshError, Trouble, classify};
 use super::run::CONNECT_S;
+use crate::host::shell::word;
 
 /// Where to connect and as whom. What is `None` is left to the user's configuration.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +124,7 @@ impl Target {
     pub fn command(&self) -> String {
         let mut words = vec!["ssh".to_owned()];
         if let Some(identity) = &self.identity {
-            words.push(format!("-i {}", identity.display()));
+            words.push(format!("-i {}", word(&identity.display().to_string())));
         }
         if let Some(port) = self.port {
             words.push(format!("-p {port}"));
@@ -131,6 +132,17 @@ impl Target {
         let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         words.push(format!("{user}{}", self.address));
         words.join(" ")
+    }
+
+    /// A command there, by hand; sudo may have to ask at a terminal.
+    pub fn by_hand(&self, command: &str) -> String {
+        let ssh = self.command();
+        match ssh.split_once(' ') {
+            Some((ssh, rest)) if command.starts_with("sudo ") => {
+                format!("{ssh} -t {rest} {command}")
+            }
+            _ => format!("{ssh} {command}"),
+        }
     }
 }
 

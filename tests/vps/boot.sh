@@ -12,7 +12,7 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$dir/upper,workdir=$dir/work" "
 cd "$root"
 rm -rf etc/systemd/system/*.wants etc/systemd/system/*.requires etc/ssh/ssh_host_* etc/hopbox \
     etc/systemd/system/hop* usr/lib/systemd/system/hop* usr/libexec/hopbox usr/lib/sysusers.d/hop* \
-    var/lib/hopbox* var/log/hopbox var/log/journal
+    var/lib/hopbox* var/log/hopbox var/log/journal usr/local/bin/hop usr/bin/hop
 : >etc/machine-id
 echo "$name" >etc/hostname
 printf '127.0.0.1 localhost %s\n' "$name" >etc/hosts

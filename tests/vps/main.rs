@@ -12,5 +12,6 @@ mod password;
 mod secrets;
 mod setup;
 mod site;
+mod together;
 mod trouble;
 mod ways;

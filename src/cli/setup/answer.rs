@@ -49,9 +49,9 @@ impl Answer {
 
 impl Setup<'_> {
     /// The host file. A host that was set up before must still be the same server.
-    pub(super) fn keep(&self, survey: &Survey, answer: &Answer) -> Result<HostConfig, Failure> {
+    pub(super) fn keep(&mut self, survey: &Survey, answer: &Answer) -> Result<HostConfig, Failure> {
         let name = self.wish.name.clone();
-        if let Some(before) = &self.wish.existing {
+        if let Some(before) = &self.before {
             if before.public_key != answer.public_key {
                 let what = format!("{} is another server than {name} was", self.target.address);
                 let why = "its agent has another key than the one in the host file";
@@ -61,7 +61,7 @@ impl Setup<'_> {
         let first = config::names(self.paths)?.is_empty();
         let text = |name: &str| Some(survey.get(name)).filter(|text| !text.is_empty());
         let identity = self.target.identity.as_ref().map(|path| path.display().to_string());
-        let before = self.wish.existing.as_ref();
+        let before = self.before.as_ref();
         let host = HostConfig {
             name: name.clone(),
             endpoint: Endpoint { host: self.endpoint_host.clone(), port: answer.listen_port },
@@ -87,6 +87,7 @@ impl Setup<'_> {
             Failure::usage("the server's address cannot be used", why, "hop setup --help")
         })?;
         config::save(self.paths, &host)?;
+        self.alone = None;
         if first && config::default_host(self.paths)?.is_none() {
             config::set_default_host(self.paths, Some(&name))?;
         }

@@ -15,8 +15,10 @@ use super::survey::{Sudo, Survey};
 use super::{Setup, fact, laptop, programs, sudo};
 use crate::host::config;
 use crate::host::keys as wg_keys;
+use crate::host::{numbers, renewal};
 use crate::session::identity;
-use crate::ssh::freight::{DIR, Freight};
+use crate::ssh::freight::Freight;
+use crate::ssh::room::Refused;
 use crate::ssh::run::{Done, Feed};
 
 const SHORT_LIMIT: Duration = Duration::from_secs(30);
@@ -32,45 +34,50 @@ impl Setup<'_> {
         programs: [Freight; 2],
     ) -> Result<u64, Failure> {
         call.out.begin("installing on the server");
-        // Also what an earlier setup left, and what must not be installed again.
-        let mut clean = format!("mkdir -p -m 700 {DIR} && cd {DIR} && rm -f *.out *.err *.part");
-        let mut new = Vec::new();
-        for freight in programs {
-            if survey.get(fact(freight.name)) == freight.hash {
-                clean += &format!(" {}", freight.name);
-            } else {
-                new.push(freight);
-            }
-        }
-        self.short(&format!("sh -c '{clean}'"), b"")?;
         let mut sent = 0;
-        let is_there =
-            |freight: &Freight| survey.get(&format!("sent_{}", fact(freight.name))) == freight.hash;
-        for freight in new.iter_mut().filter(|freight| !is_there(freight)) {
-            let (name, total) = (freight.name, freight.bytes);
-            let mut shown = 0;
-            let arrived = freight.send(&self.connection, &mut |bytes| {
-                let percent = bytes * 100 / total.max(1);
-                if percent >= shown + 10 {
-                    shown = percent;
-                    call.out.detail(&format!("{name} {percent} %"));
-                }
-            });
-            arrived.map_err(|error| match error {
-                Err(error) => Failure::from(error),
-                Ok(done) => self.refused(&format!("{name} could not be sent"), &done),
-            })?;
-            sent += total;
-        }
-        for freight in &new {
-            programs::try_out(freight, &self.connection, survey.machine())
-                .inspect_err(|_| self.tidy_up())?;
+        for mut freight in programs {
+            if survey.get(fact(freight.name)) == freight.hash {
+                continue;
+            }
+            if !freight.was_sent(&self.connection).map_err(|error| self.unsent(&freight, error))? {
+                self.send_one(call, &mut freight)?;
+                sent += freight.bytes;
+            }
+            programs::try_out(&freight, &self.connection, survey.machine())
+                .inspect_err(|_| freight.forget(&self.connection))?;
+            self.sent.push(freight);
         }
         Ok(sent)
     }
 
+    fn send_one(&self, call: &mut Call, freight: &mut Freight) -> Result<(), Failure> {
+        let (name, total) = (freight.name, freight.bytes);
+        let mut shown = 0;
+        let arrived = freight.send(&self.connection, &mut |bytes| {
+            let percent = bytes * 100 / total.max(1);
+            if percent >= shown + 10 {
+                shown = percent;
+                call.out.detail(&format!("{name} {percent} %"));
+            }
+        });
+        arrived.map_err(|error| self.unsent(freight, error))
+    }
+
+    fn unsent(&self, freight: &Freight, error: Refused) -> Failure {
+        match error {
+            Err(error) => Failure::from(error),
+            Ok(done) => self.refused(&format!("{} could not be sent", freight.name), &done),
+        }
+    }
+
     /// Steps 4 to 6 as root, in one go.
     pub(super) fn as_root(&mut self, call: &mut Call, survey: &Survey) -> Result<Answer, Failure> {
+        // Until the host file is written nobody else chooses a number or changes keys.
+        let alone = renewal::lock_within(&self.paths.hosts_dir(), ROOT_LIMIT)?;
+        let name = &self.wish.name;
+        let known = config::names(self.paths)?.contains(name);
+        self.before = known.then(|| config::load(self.paths, name)).transpose()?;
+        self.alone = Some(alone);
         let request = self.request()?;
         self.put("request.json", request.as_bytes())?;
         self.put("root.sh", root::script().as_bytes())?;
@@ -102,10 +109,13 @@ impl Setup<'_> {
             });
         };
         let feed = if asks { Feed::Terminal } else { Feed::Bytes(b"") };
-        let script = root::command(sudo(survey, true), survey.get("user"));
+        let script = root::command(sudo(survey, true), self.room()?, survey.get("user"));
         let done = self.connection.stream(&script, feed, &mut hear, ROOT_LIMIT);
         call.out.resume();
         let done = done?;
+        if failed.is_none() && done.status.success() {
+            self.sent.iter().for_each(|freight| freight.forget(&self.connection));
+        }
         match failed {
             Some(stage) => Err(self.stage_failed(stage)),
             None if !begun => Err(self.sudo_refused(survey.get("user"), &done)),
@@ -125,7 +135,7 @@ impl Setup<'_> {
         let next = if why.contains("incorrect password") {
             self.wish.command()
         } else {
-            self.tidy_up();
+            self.sent.iter().for_each(|freight| freight.forget(&self.connection));
             self.wish.by_root()
         };
         let what = format!("sudo on {} did not let {user} become root", self.target.address);
@@ -141,9 +151,9 @@ impl Setup<'_> {
             "public_key": wg_keys::encode(&public_key).as_str(),
             "name": laptop::label(),
             "user": self.login()?,
-            "numbers_taken": self.wish.numbers_taken,
+            "numbers_taken": numbers::taken(self.paths, name)?,
         });
-        if let Some(host) = &self.wish.existing {
+        if let Some(host) = &self.before {
             request["number"] = host.number.into();
         }
         Ok(request.to_string())
@@ -162,11 +172,10 @@ impl Setup<'_> {
     fn stage_failed(&self, stage: Stage) -> Failure {
         let name = stage.name();
         let read = |ending: &str| {
-            let script = format!("cat {DIR}/{name}.{ending}");
-            self.connection
-                .run(&script, b"", SHORT_LIMIT)
-                .map(|done| done.text())
-                .unwrap_or_default()
+            let room = self.connection.room().unwrap_or_default();
+            let said =
+                self.connection.run(&format!("cat {room}/{name}.{ending}"), b"", SHORT_LIMIT);
+            said.map(|done| done.text()).unwrap_or_default()
         };
         let told: Value = serde_json::from_str(&read("out")).unwrap_or_default();
         let text = |key: &str| told["error"][key].as_str().map(str::to_owned);
@@ -174,7 +183,7 @@ impl Setup<'_> {
             let code = Code::from_word(&text("code").unwrap_or_default());
             // What is to be typed there cannot be typed here.
             let here = fix.starts_with("hop ");
-            let next = if here { fix } else { format!("{} {fix}", self.target.command()) };
+            let next = if here { fix } else { self.target.by_hand(&fix) };
             return Failure::new(code, format!("on the server: {what}"), why, next);
         }
         // What it did is on its standard output, what stopped it on standard error.
@@ -185,7 +194,7 @@ impl Setup<'_> {
     }
 
     fn answer(&self) -> Result<Answer, Failure> {
-        let done = self.short(&format!("cat {DIR}/setup.out"), b"")?;
+        let done = self.short(&format!("cat {}/setup.out", self.room()?), b"")?;
         let text = Zeroizing::new(done.stdout);
         let text = std::str::from_utf8(&text).unwrap_or_default();
         Answer::parse(text).map_err(|error| {
@@ -194,13 +203,15 @@ impl Setup<'_> {
         })
     }
 
-    /// Removes what was only needed on the way. A failure is none of the user's concern.
-    pub(super) fn tidy_up(&self) {
-        let _ = self.connection.run(&format!("rm -rf {DIR}"), b"", SHORT_LIMIT);
+    fn room(&self) -> Result<&str, Failure> {
+        self.connection.room().map_err(|error| match error {
+            Err(error) => Failure::from(error),
+            Ok(done) => self.refused("there is no room in your home on the server", &done),
+        })
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let script = format!("sh -c 'umask 077; rm -f {DIR}/{name}; cat > {DIR}/{name}'");
+        let script = format!("sh -c 'umask 077; cat >{}/{name}'", self.room()?);
         self.short(&script, bytes).map(drop)
     }
 

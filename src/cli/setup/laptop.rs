@@ -1,11 +1,12 @@
 //! Step 3: this machine's own helper, and the name by which a server knows this machine.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, Stdio};
+use std::process::{Command as Process, ExitStatus, Stdio};
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
-use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, install_command};
+use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, install_command, root_command};
 
 const QUESTION: &str = "Hopbox needs to install a system helper for tunnel networking. This \
                         requires sudo. Proceed?";
@@ -96,15 +97,34 @@ fn install(call: &Call) -> Result<(), Failure> {
     let Some(program) = places.iter().find_map(|path| path.canonicalize().ok()) else {
         return Err(failed("hop-helper is not beside hop, and not in libexec".to_owned()));
     };
-    let mut process = Process::new("sudo");
-    if call.args.has("no-input") {
-        process.arg("-n");
-    }
-    process.arg(program).arg("--install");
+    let mut process = root_command(program.as_path(), call.may_ask());
     // Standard output is for our own answer.
-    process.stdout(Stdio::from(std::io::stderr()));
-    let status = process.status().map_err(|error| failed(format!("sudo: {error}")))?;
-    if status.success() { Ok(()) } else { Err(failed(format!("it ended with {status}"))) }
+    process.arg("--install").stdout(Stdio::from(std::io::stderr()));
+    let what = "the helper could not be installed";
+    done_by_root(call, what, &install_command(), process.status())
+}
+
+/// What became of a command of root's on this machine.
+pub fn done_by_root(
+    call: &Call,
+    what: &str,
+    next: &str,
+    ended: io::Result<ExitStatus>,
+) -> Result<(), Failure> {
+    let why = match ended {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(_) if !call.may_ask() && !may_become_root() => {
+            let why = "sudo may have to ask for a password, and nobody can be asked";
+            return Err(Failure::new(Code::Input, what, why, next));
+        }
+        Ok(status) => format!("it ended with {status}"),
+        Err(error) => format!("sudo: {error}"),
+    };
+    Err(Failure::new(Code::Helper, what, why, next))
+}
+
+fn may_become_root() -> bool {
+    root_command(Path::new("true"), false).status().is_ok_and(|status| status.success())
 }
 
 /// This machine's name as a server's list of laptops shows it.

@@ -23,7 +23,9 @@ use super::fail::{Code, Failure};
 use super::{Call, Command, Flag, Takes};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::host::renewal::Alone;
 use crate::session::report::took;
+use crate::ssh::freight::Freight;
 use crate::ssh::run::{Connection, Target};
 use survey::{Sudo, Survey};
 use verify::Verified;
@@ -97,7 +99,6 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     }
     let host = setup.keep(&survey, &answer)?;
     let verified = setup.prove(call, &survey, &host, by_group)?;
-    setup.tidy_up();
     let name = &host.name;
     let mut next = format!("hop up {name}");
     if by_group {
@@ -122,6 +123,11 @@ struct Setup<'a> {
     target: Target,
     connection: Connection,
     endpoint_host: String,
+    /// What was known of the host, and nobody else changes while `alone` is held.
+    before: Option<HostConfig>,
+    alone: Option<Alone>,
+    /// What was sent in this run.
+    sent: Vec<Freight>,
 }
 
 impl Setup<'_> {

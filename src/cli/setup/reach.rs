@@ -12,6 +12,7 @@ use super::survey::{self, Sudo, Survey};
 use super::wish::Wish;
 use super::{Setup, fact, programs};
 use crate::host::paths::Paths;
+use crate::host::renewal;
 use crate::ssh::fail::{SshError, Trouble};
 use crate::ssh::freight::Freight;
 use crate::ssh::keys;
@@ -39,12 +40,21 @@ impl<'a> Setup<'a> {
         let opened = Connection::open(&target, &paths.ssh_socket(), wish.ask);
         call.out.resume();
         let connection = opened.map_err(|error| declined(error, wish.ask))?;
-        Ok(Setup { paths, wish, target, connection, endpoint_host })
+        Ok(Setup {
+            paths,
+            wish,
+            target,
+            connection,
+            endpoint_host,
+            before: None,
+            alone: None,
+            sent: Vec::new(),
+        })
     }
 
     /// The rest of step 1, and step 2: what the server is, and its keys.
     pub(super) fn look(&mut self, call: &mut Call) -> Result<(Survey, [Freight; 2]), Failure> {
-        let done = self.connection.run("sh -s", survey::script().as_bytes(), SURVEY_LIMIT)?;
+        let done = self.connection.run("sh -s", survey::SCRIPT.as_bytes(), SURVEY_LIMIT)?;
         let survey = Survey::parse(&done.text()).ok_or_else(|| {
             let what = format!("{} does not run commands", self.target.address);
             Failure::new(Code::Unreachable, what, done.complaint(), self.target.command())
@@ -72,6 +82,8 @@ impl<'a> Setup<'a> {
     /// Pins the server's keys. They come over a connection whose key ssh has verified.
     fn pin(&self, call: &mut Call, survey: &Survey) -> Result<&'static str, Failure> {
         self.paths.ensure_config()?;
+        // Two setups at once would each lose the other's line.
+        let _alone = renewal::lock(&self.paths.keys_dir())?;
         let (alias, file) = (keys::alias(&self.wish.name), self.paths.known_hosts());
         if survey.keys.is_empty() || !keys::pin(&file, &alias, &survey.keys)? {
             return Ok("");

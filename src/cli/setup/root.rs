@@ -6,8 +6,6 @@
 
 use std::io::Write;
 
-use crate::ssh::freight::DIR;
-
 /// Begins a line that the script says to us.
 const MARK: &str = "hopbox-stage:";
 
@@ -42,7 +40,7 @@ stage() {
     name=$1; shift
     "$@" >$name.out 2>$name.err
     status=$?
-    chown "$login" $name.out $name.err
+    chown -h "$login" $name.out $name.err
     if [ $status = 0 ]; then say done $name; else say failed $name $status; exit 1; fi
 }
 helper() { [ ! -f hop-helper ] || ./hop-helper --install; }
@@ -62,9 +60,9 @@ pub fn script() -> String {
     SCRIPT.replace("@MARK@", MARK)
 }
 
-/// The command that runs the script, which was put into [`DIR`]. `sudo`: the words before it.
-pub fn command(sudo: &str, login: &str) -> String {
-    format!("{sudo} sh \"$HOME\"/{DIR}/root.sh {login}")
+/// The command that runs the script, which was put into `room`. `sudo`: the words before it.
+pub fn command(sudo: &str, room: &str, login: &str) -> String {
+    format!("{sudo} sh \"$HOME\"/{room}/root.sh {login}")
 }
 
 /// How a stage ended.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::super::fail::{Code, Failure};
-use crate::ssh::freight::DIR;
 use crate::ssh::keys;
 
 /// Needed for both programs, the ones before them, and a log.
@@ -33,8 +32,6 @@ sum() { [ -f "$2" ] && fact "$1" "$(b2sum <"$2" | cut -c1-128)"; }
 systemctl is-enabled hop-helper.socket >/dev/null 2>&1 &&
     sum helper /usr/libexec/hopbox/hop-helper
 sum agent /usr/libexec/hopbox/hop-agent
-sum sent_helper "$HOME/@DIR@/hop-helper"
-sum sent_agent "$HOME/@DIR@/hop-agent"
 fact sshd_port "${SSH_CONNECTION##* }"
 for tool in ufw firewall-cmd; do command -v $tool >/dev/null && fact firewall $tool; done
 for key in /etc/ssh/ssh_host_*_key.pub; do [ -r "$key" ] && fact "key $key" "$(cat "$key")"; done
@@ -61,10 +58,6 @@ pub struct Survey {
     pub sudo: Sudo,
     /// Its ssh host keys.
     pub keys: Vec<String>,
-}
-
-pub fn script() -> String {
-    SCRIPT.replace("@DIR@", DIR)
 }
 
 impl Survey {

@@ -1,6 +1,5 @@
 //! What the user asked for: the command line, completed from an earlier setup of the same host.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,6 +7,7 @@ use super::super::Call;
 use super::super::fail::Failure;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
+use crate::host::shell::word;
 use crate::host::{check_name, numbers};
 use crate::session::identity;
 use crate::ssh::keys;
@@ -17,9 +17,6 @@ use crate::ssh::run::Target;
 pub struct Wish {
     pub name: String,
     pub target: Target,
-    pub existing: Option<HostConfig>,
-    /// Address pairs that other hosts have, and what routes of this machine lead to.
-    pub numbers_taken: BTreeSet<u8>,
     pub dry: bool,
     /// ssh and sudo may ask at the terminal.
     pub ask: bool,
@@ -33,7 +30,8 @@ impl Wish {
         let known = config::names(paths)?.contains(&name);
         let existing = known.then(|| config::load(paths, &name)).transpose()?;
         identity::check(paths, &name)?;
-        let numbers_taken = numbers::taken(paths, &name)?;
+        // Asked again when it matters; a damaged file of another host is told now.
+        numbers::taken(paths, &name)?;
         let before = existing.as_ref();
         let given =
             call.args.value("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
@@ -61,8 +59,7 @@ impl Wish {
         let pinned = keys::has(&file, &alias)?.then_some((alias, file));
         let user = user.map_err(|why| bad("-u is not valid", why))?;
         let target = Target { address, user, identity, port, pinned };
-        let (dry, ask) = (call.args.has("dry-run"), call.may_ask());
-        Ok(Wish { name, target, existing, numbers_taken, dry, ask })
+        Ok(Wish { name, target, dry: call.args.has("dry-run"), ask: call.may_ask() })
     }
 
     /// The same wish as a command line.
@@ -80,7 +77,8 @@ impl Wish {
         let mut line = format!("hop setup {} -a {address}", self.name);
         line += &user.map(|user| format!(" -u {user}")).unwrap_or_default();
         line += &port.map(|port| format!(" -p {port}")).unwrap_or_default();
-        let identity = identity.as_ref().map(|file| format!(" -k {}", file.display()));
+        let identity =
+            identity.as_ref().map(|file| format!(" -k {}", word(&file.display().to_string())));
         line + &identity.unwrap_or_default()
     }
 }
