@@ -64,6 +64,8 @@ pub fn replace(
         file.write_all(bytes)?;
         prepare(&file)?;
         file.sync_all()?;
+        // A program that is open for writing cannot be run, under whatever name.
+        drop(file);
         fs::rename(&temporary, path)
     });
     if let Err(e) = written {
