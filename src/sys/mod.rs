@@ -32,7 +32,6 @@ pub mod signal;
 pub mod sock;
 #[cfg(target_os = "linux")]
 pub mod tun_node;
-pub mod watch;
 
 /// The error number of an I/O error; EIO if it has none.
 pub fn errno(e: &std::io::Error) -> i32 {

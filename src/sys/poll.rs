@@ -33,19 +33,6 @@ impl Interest {
     pub fn any(self) -> bool {
         !self.0.is_empty()
     }
-
-    /// poll's numbers for it, which are epoll's too.
-    #[cfg(target_os = "linux")]
-    pub(super) fn bits(self) -> i16 {
-        self.0.bits()
-    }
-
-    /// The same back. What is unknown here counts as an error, so that it is looked at.
-    #[cfg(target_os = "linux")]
-    pub(super) fn happened(bits: i32) -> Interest {
-        let known = i16::try_from(bits).ok().and_then(PollFlags::from_bits);
-        Interest(known.unwrap_or(PollFlags::POLLERR))
-    }
 }
 
 /// Wait until one of `fds` is ready; `out` receives what happened to each, in the same order.
@@ -67,28 +54,17 @@ pub fn wait(
     Ok(usize::try_from(n).unwrap_or(0))
 }
 
-/// [`wait`] for a fixed number of descriptors, some of which may not be there, without touching the
-/// heap.
-pub(super) fn wait_some<const N: usize>(
-    fds: [(Option<BorrowedFd<'_>>, Interest); N],
+/// [`wait`] for a fixed number of descriptors, without touching the heap.
+pub fn wait_each<const N: usize>(
+    fds: [(BorrowedFd<'_>, Interest); N],
     timeout: Option<Duration>,
 ) -> io::Result<[Interest; N]> {
-    // What is not there stands for one that is, and for nothing that may happen to it.
-    let Some(any) = fds.iter().find_map(|(fd, _)| *fd) else { return Ok([Interest::NONE; N]) };
-    let mut set = fds.map(|(fd, i)| match fd {
-        Some(fd) => PollFd::new(fd, i.0),
-        None => PollFd::new(any, PollFlags::empty()),
-    });
-    let mut states = [Interest::NONE; N];
+    let mut set = fds.map(|(fd, i)| PollFd::new(fd, i.0));
     match nix::poll::poll(&mut set, timeout_of(timeout)) {
-        Ok(0) | Err(Errno::EINTR) => return Ok(states),
-        other => other?,
-    };
-    for ((state, p), _) in states.iter_mut().zip(&set).zip(fds).filter(|(_, (fd, _))| fd.is_some())
-    {
-        *state = Interest(p.revents().unwrap_or(PollFlags::POLLERR));
+        Ok(0) | Err(Errno::EINTR) => Ok([Interest::NONE; N]),
+        Ok(_) => Ok(set.map(|p| Interest(p.revents().unwrap_or(PollFlags::POLLERR)))),
+        Err(e) => Err(e.into()),
     }
-    Ok(states)
 }
 
 /// Wait for one descriptor; true if it is ready (or broken).
@@ -110,7 +86,7 @@ pub fn look(fd: BorrowedFd<'_>, what: Interest) -> Interest {
 }
 
 /// Rounded up to whole milliseconds: rounding down would spin until the moment is there.
-pub(super) fn timeout_of(timeout: Option<Duration>) -> PollTimeout {
+fn timeout_of(timeout: Option<Duration>) -> PollTimeout {
     let Some(t) = timeout else { return PollTimeout::NONE };
     let ms = t.as_nanos().div_ceil(1_000_000);
     PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
@@ -200,8 +176,8 @@ mod tests {
         let mut out = Vec::new();
         wait(&[(r.as_fd(), Interest::READ)], &mut out, None).expect("poll");
         assert!(out[0].broken());
-        let some = [(Some(r.as_fd()), Interest::READ), (None, Interest::READ)];
-        assert_eq!(wait_some(some, None).expect("poll").map(Interest::broken), [true, false]);
+        let each = wait_each([(r.as_fd(), Interest::READ), (w.as_fd(), Interest::READ)], None);
+        assert_eq!(each.expect("poll").map(Interest::broken), [true, false]);
     }
 
     #[test]

@@ -19,9 +19,8 @@ use super::uapi::{self, Request};
 use super::udp::Udp;
 use super::{Shared, Stopped};
 use crate::sys::netlink::Event;
-use crate::sys::poll::Interest;
+use crate::sys::poll::{self, Interest};
 use crate::sys::sock::Family;
-use crate::sys::watch::Watch;
 use crate::sys::{code, errno, ioctl};
 use crate::wg::{Device, Now};
 use std::io;
@@ -50,7 +49,6 @@ pub(super) struct Loop {
     link: Link,
     data: Data,
     ring: Ring,
-    watch: Watch<6>,
     ready: Ready,
     /// The interface is in trouble that says nothing about its end: pause before the next turn.
     pausing: bool,
@@ -89,7 +87,6 @@ impl Loop {
             link: Link::new(name, mtu),
             data,
             ring: Ring::new(),
-            watch: Watch::new(),
             ready: Ready::default(),
             pausing: false,
             clamped: 0,
@@ -222,17 +219,19 @@ impl Loop {
             (true, false) => Some(LOOK_INTERVAL),
             (true, true) => None,
         };
+        let inlet = self.inlet.as_fd();
+        // What is not there is looked at in vain.
+        let read = |fd: Option<_>| fd.map_or((inlet, Interest::NONE), |fd| (fd, Interest::READ));
         let udp = &self.outside.udp;
-        let states = self.watch.wait(
+        let states = poll::wait_each(
             [
-                (Some(self.inlet.as_fd()), Interest::READ),
-                (Some(self.clock.as_fd()), Interest::READ),
-                (Some(self.outside.tun.as_fd()), tun),
-                (udp.fd(Family::V4), Interest::READ),
-                (udp.fd(Family::V6), Interest::READ),
-                (self.link.monitor.as_ref().map(AsFd::as_fd), Interest::READ),
+                (inlet, Interest::READ),
+                (self.clock.as_fd(), Interest::READ),
+                (self.outside.tun.as_fd(), tun),
+                read(udp.fd(Family::V4)),
+                read(udp.fd(Family::V6)),
+                read(self.link.monitor.as_ref().map(AsFd::as_fd)),
             ],
-            udp.version(),
             timeout,
         )?;
         let [mail, timer, tun, v4, v6, link] = states.map(Interest::any);

@@ -35,8 +35,6 @@ pub(super) struct Udp {
     messages: Vec<Message>,
     pins: Pins,
     refused_runs: u64,
-    /// How often the sockets were replaced.
-    version: u64,
 }
 
 struct Socket {
@@ -79,7 +77,6 @@ impl Udp {
             messages: Vec::with_capacity(BATCH),
             pins: Pins::default(),
             refused_runs: 0,
-            version: 0,
         };
         this.replace(v4, v6)?;
         Ok(this)
@@ -96,7 +93,6 @@ impl Udp {
     pub fn renew(&mut self) -> io::Result<()> {
         let port = self.port();
         // Both cannot hold the port at once.
-        self.version += 1;
         self.v4 = None;
         self.v6 = None;
         let (v4, v6) = bind_both(port).or_else(|_| bind_both(0))?;
@@ -122,11 +118,6 @@ impl Udp {
 
     pub fn fd(&self, family: Family) -> Option<BorrowedFd<'_>> {
         self.socket(family).map(|s| s.socket.as_fd())
-    }
-
-    /// Another number whenever the descriptors are others.
-    pub fn version(&self) -> u64 {
-        self.version
     }
 
     /// How often the kernel would not take a run, which then went out one by one.
@@ -246,7 +237,6 @@ impl Udp {
             let _ = !self.plain && socket.merge_received();
             Socket { socket, refused }
         };
-        self.version += 1;
         (self.v4, self.v6) = (v4.map(dress), v6.map(dress));
         self.pins.clear();
         Ok(())
