@@ -187,6 +187,10 @@ fn leftovers(dir: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
 }
 
 fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
+    // Nothing of ours is a directory. The agent's user may have made one to keep us from the rest.
+    if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
     match fs::remove_file(path) {
         Ok(()) => removed.push(path.display().to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -47,8 +47,18 @@ fn root_gives_nothing_to_whoever_asks_through_the_agents_files() {
                 let said = vps.sh(&format!("{AGENT} {act} {key}"));
                 assert!(said.code == 2 && said.err.contains("/etc/cron.d"), "{act}: {said}");
             }
-            purge(&vps);
-            let after = vps.ok("rm /etc/cron.d/agent.stamp; stat -c '%U %G %a' /etc/cron.d");
+            // Nor does it keep anything from being removed.
+            vps.ok_as("dev", "mkdir /var/lib/hopbox-agent/agent.stamp /etc/hopbox/agent.key.new");
+            let gone = json(&vps.ok(&format!("{AGENT} uninstall --purge")));
+            assert_eq!(
+                gone["left"],
+                json!(["/etc/hopbox", "/usr/libexec/hopbox", "/var/lib/hopbox-agent"])
+            );
+            assert_eq!(vps.ok("ls /etc/hopbox"), "agent.key.new\nhelper.json\n");
+            vps.ok(
+                "/root/hop-agent install; rm -r /var/lib/hopbox-agent /etc/hopbox/agent.key.new",
+            );
+            let after = vps.ok("rm /etc/cron.d/agent.stamp && stat -c '%U %G %a' /etc/cron.d");
             assert_eq!(after, before);
             // A directory that is somebody else's is not taken from there, either.
             vps.ok("install -d -o pat -g pat /var/lib/hopbox-agent");
