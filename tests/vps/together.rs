@@ -59,8 +59,8 @@ fn two_setups_at_once_do_not_meet() {
 }
 
 #[test]
-fn a_lost_connection_is_named_and_setup_goes_on() {
-    lab::inside("together::a_lost_connection_is_named_and_setup_goes_on", || {
+fn a_lost_connection_and_a_server_made_anew_are_named() {
+    lab::inside("together::a_lost_connection_and_a_server_made_anew_are_named", || {
         let site = Site::boot().with_helper();
         // The connection's own sshd ends as soon as the first program begins to arrive.
         site.vps.ok("cat >/root/cut <<'END'\n\
@@ -74,5 +74,15 @@ fn a_lost_connection_is_named_and_setup_goes_on() {
         site.hop_ok("up");
         site.hop_ok("down");
         assert_eq!(site.vps.ok("ls -A /home/dev | grep -c hopbox || :"), "0\n", "nothing is left");
+
+        site.vps.ok("hop=/usr/libexec/hopbox; $hop/hop-agent uninstall --purge && \
+            $hop/hop-helper --uninstall");
+        let said = site.hop("setup mybox");
+        assert_eq!(said.code, 8, "{said}");
+        assert!(said.err.contains("another server"), "{said}");
+        assert!(said.err.ends_with("fix: hop host rm mybox\n"), "{said}");
+        assert!(!site.vps.path("/etc/hopbox/agent.json").exists(), "no laptop was added");
+        site.hop_ok("-y host rm mybox");
+        site.hop_ok("setup mybox -a 198.51.100.2");
     });
 }

@@ -155,6 +155,8 @@ impl Setup<'_> {
         });
         if let Some(host) = &self.before {
             request["number"] = host.number.into();
+            let key = wg_keys::encode(&host.public_key);
+            request["expected_agent_key"] = key.as_str().into();
         }
         Ok(request.to_string())
     }
@@ -182,8 +184,11 @@ impl Setup<'_> {
         if let (Some(what), Some(why), Some(fix)) = (text("what"), text("why"), text("fix")) {
             let code = Code::from_word(&text("code").unwrap_or_default());
             // What is to be typed there cannot be typed here.
-            let here = fix.starts_with("hop ");
-            let next = if here { fix } else { self.target.by_hand(&fix) };
+            let next = match fix.as_str() {
+                "hop host rm" => format!("{fix} {}", self.wish.name),
+                here if here.starts_with("hop ") => fix,
+                there => self.target.by_hand(there),
+            };
             return Failure::new(code, format!("on the server: {what}"), why, next);
         }
         // What it did is on its standard output, what stopped it on standard error.
