@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 
 use super::config::LISTEN_PORT;
+use crate::host::numbers::{NETWORK, NO_DEFAULT, Uses};
 
 /// Ports that are tried.
 const PORTS: u16 = 80;
@@ -39,17 +40,12 @@ pub fn port() -> Option<u16> {
     (LISTEN_PORT..LISTEN_PORT + PORTS).find(|port| !reserved.contains(port) && is_free(*port))
 }
 
-/// The lowest N for which nothing here uses 10.10.N.0/24, and which is not in `taken`.
-pub fn number(taken: &[u8]) -> Option<u8> {
-    let routes = fs::read_to_string("/proc/net/route").unwrap_or_default();
-    let trie = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
-    let used: Vec<(u32, u32)> = networks(&routes).chain(addresses(&trie)).collect();
-    (0..=255).find(|n| {
-        let block = u32::from(Ipv4Addr::new(10, 10, *n, 0));
-        let hit =
-            |(base, mask): &(u32, u32)| (block & mask & 0xffff_ff00) == (base & 0xffff_ff00 & mask);
-        !taken.contains(n) && !used.iter().any(hit)
-    })
+/// The first of `wanted` whose 10.10.N.0/24 nothing here leads to; where there is none, the first
+/// that only wider routes lead to.
+pub fn number(wanted: &[u8]) -> Option<u8> {
+    let uses = Uses::here();
+    let first = |least| wanted.iter().copied().find(|n| !uses.in_network(*n, least));
+    first(NO_DEFAULT).or_else(|| first(NETWORK))
 }
 
 fn is_free(port: u16) -> bool {
@@ -83,46 +79,9 @@ fn names_wg0(text: &str) -> bool {
         .any(|(key, value)| key.trim() == "Name" && value.trim() == "wg0")
 }
 
-/// The routes of /proc/net/route: base and mask. Default routes, also halved ones, are no use of
-/// an address.
-fn networks(text: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
-    let hex = |word: &str| u32::from_str_radix(word, 16).ok().map(u32::swap_bytes);
-    let route = move |line: &str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        let (base, mask) = (hex(words.get(1)?)?, hex(words.get(7)?)?);
-        Some((base, mask))
-    };
-    text.lines().skip(1).filter_map(route).filter(|(_, mask)| mask.count_ones() > 1)
-}
-
-/// The addresses of this machine, from /proc/net/fib_trie.
-fn addresses(text: &str) -> impl Iterator<Item = (u32, u32)> + '_ {
-    let lines: Vec<&str> = text.lines().collect();
-    let local = |pair: &[&str]| {
-        let [above, below] = pair else { return None };
-        let ip: Ipv4Addr = above.trim().strip_prefix("|-- ")?.parse().ok()?;
-        below.contains("host LOCAL").then_some((u32::from(ip), u32::MAX))
-    };
-    lines.windows(2).filter_map(local).collect::<Vec<_>>().into_iter()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn routes_and_addresses_are_read_as_the_kernel_writes_them() {
-        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n\
-                      eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\n\
-                      tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\n\
-                      eth0\t00010A0A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\n";
-        let found: Vec<_> = networks(routes).collect();
-        let ip = |a, b, c, d| u32::from(Ipv4Addr::new(a, b, c, d));
-        assert_eq!(found, [(ip(10, 10, 1, 0), ip(255, 255, 255, 0))]);
-        let trie = "  +-- 10.10.0.0/24 2 0 2\n     |-- 10.10.3.7\n        /32 host LOCAL\n     \
-                    |-- 10.10.4.0\n        /24 link UNICAST\n";
-        assert_eq!(addresses(trie).collect::<Vec<_>>(), [(ip(10, 10, 3, 7), u32::MAX)]);
-    }
 
     #[test]
     fn a_port_that_somebody_is_configured_to_have_is_reserved() {
@@ -140,6 +99,7 @@ mod tests {
         assert!(!is_free(port));
         drop(held);
         assert!(is_free(port));
-        assert!(number(&[0, 1, 2]).is_none_or(|n| n > 2));
+        assert!(number(&[7, 8]).is_none_or(|n| [7, 8].contains(&n)));
+        assert_eq!(number(&[]), None);
     }
 }

@@ -20,7 +20,6 @@ use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::client::CallError;
 use crate::rpc::read::Fields;
 use crate::rpc::{VERSION, method};
-use crate::sys::proc;
 
 /// How long a service may take until it serves.
 const START_WITHIN: Duration = Duration::from_secs(15);
@@ -231,10 +230,6 @@ pub fn user_name(uid: u32) -> Result<String, Failure> {
         let what = format!("user {uid}, who has the agent's files, has no name to use");
         Failure::new(USAGE, &what, why, "ls -l /etc/hopbox")
     })
-}
-
-pub fn disk_free() -> Option<u64> {
-    proc::free_bytes(Path::new("/usr")).ok()
 }
 
 pub fn systemctl(words: &[&str]) -> Result<String, Failure> {

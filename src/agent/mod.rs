@@ -45,7 +45,6 @@ usage: hop-agent <command>
 
   serve [--config FILE]     run in the foreground (FILE: /etc/hopbox/agent.json)
   status [--json]           what the running agent is doing; exit 3 if it does not run
-  preflight                 what setup would find and choose here
   install                   as root: put this program in its place
   setup                     as root: keys, configuration and unit; request on standard input
   start [--restart]         as root: enable and start the unit, wait until it serves
@@ -129,7 +128,6 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
         "status" => return local::status(&asked.config, asked.json),
-        "preflight" => setup::preflight(&asked.config),
         "install" => place::install(),
         "setup" => setup::setup(&asked.config),
         "start" => local::start(&asked.config, asked.restart),
@@ -158,12 +156,11 @@ struct Asked {
     laptop: Option<[u8; KEY_BYTES]>,
 }
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 12] = [
     "help",
     "version",
     "serve",
     "status",
-    "preflight",
     "install",
     "setup",
     "start",

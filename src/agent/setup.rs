@@ -1,4 +1,4 @@
-//! `hop-agent setup` and `preflight`: run over SSH by `hop setup`, as root, before the agent
+//! `hop-agent setup`: run over SSH by `hop setup`, as root, before the agent
 //! serves. What they are told and what they answer is JSON on standard input and output, so that
 //! no secret is ever an argument.
 
@@ -11,12 +11,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::config::{self, AgentConfig, Keys, LISTEN_PORT, PREFIX, Peer, STATE_DIR};
+use super::config::{self, AgentConfig, Keys, Peer, STATE_DIR};
 use super::store::Store;
-use super::{BUSY, FAILED, Failure, HELPER, USAGE};
+use super::{BUSY, Failure, HELPER, USAGE};
 use super::{choose, control, group, local, log, place, rpc};
 use crate::host::config::{MTU, key, login};
 use crate::host::keys::KEY_BYTES;
+use crate::host::numbers;
 use crate::rpc::client::CallError;
 use crate::rpc::read::{Fields, ReadError};
 use crate::rpc::{API_PORT, VERSION};
@@ -35,6 +36,8 @@ struct Request {
     user: String,
     number: Option<u8>,
     taken: Vec<u8>,
+    /// For a new network, the best first.
+    free: Vec<u8>,
     /// The agent's public key, where the laptop knows one.
     expected_agent_key: Option<[u8; KEY_BYTES]>,
 }
@@ -67,20 +70,22 @@ fn parse(text: &str) -> Result<Request, ReadError> {
         name: fields.meant("name", config::label)?,
         user: fields.meant("user", login)?,
         number: fields.opt_int("number", 0..=255)?,
-        taken: numbers(&mut fields)?,
+        taken: list(&mut fields, "numbers_taken")?.unwrap_or_default(),
+        free: list(&mut fields, "numbers_free")?.unwrap_or_else(|| (0..=255).collect()),
         expected_agent_key: fields.opt_meant("expected_agent_key", public)?,
     };
     fields.finish()?;
     Ok(request)
 }
 
-/// `numbers_taken`: a list of whole numbers from 0 to 255.
-fn numbers(fields: &mut Fields) -> Result<Vec<u8>, ReadError> {
-    let Some(value) = fields.take("numbers_taken") else { return Ok(Vec::new()) };
+/// A list of whole numbers from 0 to 255.
+fn list(fields: &mut Fields, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
+    let Some(value) = fields.take(key) else { return Ok(None) };
     let number = |value: &Value| value.as_u64().and_then(|n| u8::try_from(n).ok());
     let list = value.as_array().filter(|list| list.len() <= 256);
     let numbers: Option<Vec<u8>> = list.and_then(|list| list.iter().map(number).collect());
-    numbers.ok_or_else(|| fields.error("numbers_taken", "must be a list of numbers from 0 to 255"))
+    let bad = || fields.error(key, "must be a list of numbers from 0 to 255");
+    numbers.ok_or_else(bad).map(Some)
 }
 
 /// Keys, configuration and unit for one more laptop. Run again for the same one, nothing changes.
@@ -99,7 +104,8 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let mut config = if is_first { first(&request)? } else { store.load()? };
     let [.., number, _] = config.address.octets();
     if request.taken.contains(&number) || request.number.is_some_and(|wanted| wanted != number) {
-        let why = format!("this VPS has 10.10.{number}.0/24 already, and the laptop cannot use it");
+        let network = numbers::network(number);
+        let why = format!("this VPS has {network} already, and the laptop cannot use it");
         let next = "hop host ls";
         return Err(Failure::new(BUSY, "the addresses collide", why, next));
     }
@@ -157,7 +163,10 @@ fn answer(config: &AgentConfig, peer: &Peer, created: bool, key_created: bool) -
 fn first(request: &Request) -> Result<AgentConfig, Failure> {
     let number = match request.number {
         Some(number) => Some(number),
-        None => choose::number(&request.taken),
+        None => {
+            let free = |number: &&u8| !request.taken.contains(number);
+            choose::number(&request.free.iter().filter(free).copied().collect::<Vec<_>>())
+        }
     };
     let none = |what: &str, next: &str| {
         Failure::new(BUSY, what, "everything that may be used is in use", next)
@@ -252,69 +261,6 @@ fn state_dir(dir: &Path, owner: (u32, u32)) -> Result<(), Failure> {
         return Ok(());
     }
     lchown(dir, Some(owner.0), Some(owner.1)).map_err(failed)
-}
-
-/// What setup would find here. Anything in the way is listed, and is no failure.
-pub fn preflight(file: &Path) -> Result<Value, Failure> {
-    let text = read_stdin()?;
-    let taken = match text.trim().is_empty() {
-        true => Vec::new(),
-        false => {
-            let read = || {
-                let mut fields = Fields::parse(&text)?;
-                fields.int::<u32>("version", 1..=1)?;
-                let taken = numbers(&mut fields)?;
-                fields.finish().map(|()| taken)
-            };
-            read().map_err(|error| bad(error.to_string()))?
-        }
-    };
-    let mut problems = Vec::new();
-    let mut problem = |failure: &Failure| problems.push(failure.to_json()["error"].clone());
-    let known = match fs::symlink_metadata(file) {
-        Ok(_) => config::load(file).map_err(|failure| problem(&failure)).ok(),
-        Err(_) => None,
-    };
-    let number = known.as_ref().map(|config| config.address.octets()[2]);
-    let number = number.or_else(|| choose::number(&taken));
-    if number.is_none() || number.is_some_and(|number| taken.contains(&number)) {
-        let why = "no 10.10.N.0/24 is free on both machines";
-        problem(&Failure::new(BUSY, "the addresses collide", why, "ip route"));
-    }
-    let port = known.as_ref().map(|config| config.listen_port).or_else(choose::port);
-    if port.is_none() {
-        let why = format!("UDP {LISTEN_PORT} and those after it are taken");
-        problem(&Failure::new(BUSY, "no free UDP port", why, "ss -lun"));
-    }
-    let tun = Path::new("/dev/net/tun").exists();
-    if !tun {
-        let why = "there is no /dev/net/tun";
-        problem(&Failure::new(FAILED, "no tunnel device can be made", why, "sudo modprobe tun"));
-    }
-    let systemd = Path::new("/run/systemd/system").is_dir();
-    if !systemd {
-        let why = "this machine was not started by systemd";
-        let next = "sudo -u <login> /usr/libexec/hopbox/hop-agent serve";
-        problem(&Failure::new(FAILED, "the agent cannot be a service", why, next));
-    }
-    let interface = known.as_ref().and_then(|config| config.interface.clone());
-    Ok(json!({
-        "version": 1,
-        "hop_version": VERSION,
-        "kernel": fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim(),
-        "machine": std::env::consts::ARCH,
-        "systemd": systemd,
-        "tun": tun,
-        "agent": place::installed(),
-        "running": local::running(known.as_ref()).is_some(),
-        "listen_port": port,
-        "number": number,
-        "prefix": PREFIX,
-        "interface": interface.unwrap_or_else(choose::interface),
-        "disk_free_bytes": local::disk_free(),
-        "root": proc::is_root(),
-        "problems": problems,
-    }))
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Numbers of address pairs (10.10.N.1 and 10.10.N.2) that this machine cannot use for a new host:
-//! those of its other hosts, and those that a route of its own covers.
+//! Numbers N of address pairs (10.10.N.1 and 10.10.N.2): which of them a machine can use for a new
+//! host. The same reading of the kernel's tables on the laptop and on the VPS.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,67 +9,172 @@ use super::HostError;
 use super::config;
 use super::paths::Paths;
 
-/// The kernel's table of IPv4 routes, on Linux.
+/// The kernel's IPv4 routes and addresses, on Linux.
 const ROUTES: &str = "/proc/net/route";
+const ADDRESSES: &str = "/proc/net/fib_trie";
+/// A default route, also one in halves, is no use of an address.
+pub const NO_DEFAULT: u32 = 2;
+/// Wider routes give way to ours; those from here on would lose addresses of their own.
+pub const NETWORK: u32 = 24;
+const ADDRESS: u32 = 32;
 
-/// The taken numbers, but for what belongs to the host `except`.
-pub fn taken(paths: &Paths, except: &str) -> Result<BTreeSet<u8>, HostError> {
-    let mut taken = BTreeSet::new();
-    let mut own = None;
+/// What a laptop can say of the numbers for one host.
+pub struct Numbers {
+    /// Cannot be used at all.
+    pub taken: BTreeSet<u8>,
+    /// For a new pair, the best first: those that no route leads to, then those within a wider one.
+    pub free: Vec<u8>,
+}
+
+/// The network of a number, as failures name it.
+pub fn network(number: u8) -> String {
+    format!("10.10.{number}.0/24")
+}
+
+/// What this laptop can use for `host`, with what belongs to it already.
+pub fn of(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
+    let (mut taken, mut own) = (BTreeSet::new(), None);
     for name in config::names(paths)? {
         let number = config::load(paths, &name)?.number;
-        if name == except {
+        if name == host {
             own = Some(number);
         } else {
             taken.insert(number);
         }
     }
-    let routes = fs::read_to_string(ROUTES).unwrap_or_default();
-    // A host that is set up again may be up: its own route is no obstacle.
-    taken.extend(covered(&routes).into_iter().filter(|number| Some(*number) != own));
-    Ok(taken)
+    Ok(choose(taken, own, &Uses::here()))
 }
 
-/// The numbers N with an address 10.10.N.x that some route but the default one leads to.
-fn covered(routes: &str) -> BTreeSet<u8> {
-    let mut covered = BTreeSet::new();
-    for line in routes.lines().skip(1) {
+/// A host that is set up again may be up: its `own` route is no obstacle.
+fn choose(mut taken: BTreeSet<u8>, own: Option<u8>, uses: &Uses) -> Numbers {
+    let used = |number: &u8, least| Some(*number) != own && uses.of_pair(*number, least);
+    taken.extend((0..=255).filter(|number| used(number, ADDRESS)));
+    let within = |least| (0..=255).filter(move |number| !used(number, least));
+    let best: Vec<u8> = within(NO_DEFAULT).collect();
+    let covered = within(NETWORK).filter(|number| !best.contains(number));
+    let free = best.iter().copied().chain(covered);
+    Numbers { free: free.filter(|number| !taken.contains(number)).collect(), taken }
+}
+
+/// What a machine uses: base and prefix length of networks that routes lead to, and of its own
+/// addresses and its gateways.
+pub struct Uses(Vec<(u32, u32)>);
+
+impl Uses {
+    pub fn here() -> Uses {
+        let read = |file| fs::read_to_string(file).unwrap_or_default();
+        Uses::parse(&read(ROUTES), &read(ADDRESSES))
+    }
+
+    pub fn parse(routes: &str, addresses: &str) -> Uses {
+        Uses(networks(routes).into_iter().chain(own(addresses)).collect())
+    }
+
+    /// Whether something with a prefix of `least` bits or more shares addresses with 10.10.N.0/24.
+    pub fn in_network(&self, number: u8, least: u32) -> bool {
+        self.meets(Ipv4Addr::new(10, 10, number, 0), NETWORK, least)
+    }
+
+    /// The same for the two addresses alone: the laptop routes no others.
+    fn of_pair(&self, number: u8, least: u32) -> bool {
+        let pair = [1, 2].map(|last| Ipv4Addr::new(10, 10, number, last));
+        pair.into_iter().any(|ip| self.meets(ip, ADDRESS, least))
+    }
+
+    fn meets(&self, ip: Ipv4Addr, bits: u32, least: u32) -> bool {
+        let meets = |(base, prefix): &(u32, u32)| {
+            *prefix >= least && (u32::from(ip) ^ base) & mask((*prefix).min(bits)) == 0
+        };
+        self.0.iter().any(meets)
+    }
+}
+
+fn mask(bits: u32) -> u32 {
+    u32::MAX.checked_shl(32 - bits).unwrap_or(0)
+}
+
+/// The routes of /proc/net/route, with the gateways they name.
+fn networks(text: &str) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
+    for line in text.lines().skip(1) {
         let words: Vec<&str> = line.split_whitespace().collect();
         let word = |at: usize| {
             let hex = words.get(at).copied().unwrap_or_default();
             u32::from_str_radix(hex, 16).ok().map(|word| u32::from_be_bytes(word.to_ne_bytes()))
         };
-        let (Some(to), Some(mask)) = (word(1), word(7)) else { continue };
-        if mask == 0 {
-            continue;
+        let (Some(to), Some(gateway), Some(mask)) = (word(1), word(2), word(7)) else { continue };
+        found.push((to, mask.leading_ones()));
+        if gateway != 0 {
+            found.push((gateway, ADDRESS));
         }
-        let leads = |ip: Ipv4Addr| u32::from(ip) & mask == to & mask;
-        // A route to one address elsewhere in the /24 takes nothing from the pair.
-        let pair = |number: u8| [1, 2].map(|last| Ipv4Addr::new(10, 10, number, last));
-        covered.extend((0..=255).filter(|number| pair(*number).into_iter().any(leads)));
     }
-    covered
+    found
+}
+
+/// The machine's own addresses, from /proc/net/fib_trie.
+fn own(text: &str) -> Vec<(u32, u32)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let local = |pair: &[&str]| {
+        let [above, below] = pair else { return None };
+        let ip: Ipv4Addr = above.trim().strip_prefix("|-- ")?.parse().ok()?;
+        below.contains("host LOCAL").then_some((u32::from(ip), ADDRESS))
+    };
+    lines.windows(2).filter_map(local).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn routes_take_the_numbers_they_cover() {
-        let line = |to: [u8; 4], mask: [u8; 4]| {
-            let hex = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
-            format!("eth0\t{}\t00000000\t0003\t0\t0\t0\t{}\t0\t0\t0\n", hex(to), hex(mask))
+    const HEAD: &str = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\n";
+
+    fn line(to: [u8; 4], bits: u32, gateway: [u8; 4]) -> String {
+        let hex = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
+        let mask = hex(mask(bits).to_be_bytes());
+        format!("eth0\t{}\t{}\t0003\t0\t0\t0\t{mask}\t0\t0\t0\n", hex(to), hex(gateway))
+    }
+
+    fn uses(routes: &[(u8, u8, u32)]) -> Uses {
+        let of = |(second, third, bits): &(u8, u8, u32)| {
+            line([10, *second, *third, u8::from(*bits > 24)], *bits, [0; 4])
         };
-        let head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\n";
-        let of = |lines: &[String]| covered(&format!("{head}{}", lines.concat()));
-        assert!(of(&[line([0, 0, 0, 0], [0, 0, 0, 0])]).is_empty());
-        let lan = line([10, 10, 0, 0], [255, 255, 255, 0]);
-        let peer = line([10, 10, 3, 2], [255; 4]);
-        let elsewhere = line([10, 10, 4, 77], [255; 4]);
-        assert_eq!(of(&[lan, peer, elsewhere]), BTreeSet::from([0, 3]));
-        assert_eq!(of(&[line([10, 10, 16, 0], [255, 255, 240, 0])]), (16..32).collect());
-        assert_eq!(of(&[line([10, 0, 0, 0], [255, 0, 0, 0])]).len(), 256);
-        assert!(covered("nonsense\nmore of it\n").is_empty());
+        Uses::parse(&format!("{HEAD}{}", routes.iter().map(of).collect::<String>()), "")
+    }
+
+    fn free(uses: &Uses) -> Vec<u8> {
+        choose(BTreeSet::new(), None, uses).free
+    }
+
+    #[test]
+    fn a_number_that_no_route_covers_comes_first_and_one_in_a_wider_route_after_it() {
+        assert_eq!(free(&uses(&[(0, 0, 0), (0, 0, 1)])), (0..=255).collect::<Vec<u8>>());
+        // A LAN of /24, a VPN's peer, and one address elsewhere in a /24.
+        let mixed = uses(&[(10, 0, 24), (10, 3, 32), (10, 16, 20)]);
+        let order = free(&mixed);
+        assert_eq!((order[..3].to_vec(), order.len()), (vec![1, 2, 4], 254));
+        assert_eq!(order[238..], (16..32).collect::<Vec<u8>>());
+        for wide in [(0, 0, 8), (10, 0, 16)] {
+            assert_eq!(free(&uses(&[wide])), (0..=255).collect::<Vec<u8>>(), "{wide:?}");
+            assert_eq!(free(&uses(&[wide, (10, 0, 24)]))[0], 1);
+        }
+        assert!(free(&uses(&[(10, 1, 23)])).contains(&1));
+        let elsewhere = Uses::parse(&format!("{HEAD}{}", line([10, 10, 4, 77], 32, [0; 4])), "");
+        assert_eq!(free(&elsewhere)[4], 4);
+        assert_eq!(free(&Uses::parse("nonsense\nmore of it\n", "nonsense")).len(), 256);
+    }
+
+    #[test]
+    fn only_what_cannot_be_shared_is_taken() {
+        let gateway = line([0; 4], 0, [10, 10, 7, 1]);
+        let trie = "  +-- 10.10.0.0/24 2 0 2\n     |-- 10.10.3.2\n        /32 host LOCAL\n     \
+                    |-- 10.10.4.0\n        /24 link UNICAST\n";
+        let lan = line([10, 10, 0, 0], 24, [0; 4]) + &line([10, 10, 5, 2], 32, [0; 4]);
+        let uses = Uses::parse(&format!("{HEAD}{gateway}{lan}"), trie);
+        let found = choose(BTreeSet::from([9]), Some(5), &uses);
+        assert_eq!(found.taken, BTreeSet::from([3, 7, 9]), "a LAN of the same /24 keeps working");
+        assert!(!found.free.contains(&0) && found.free.contains(&5));
+        // The VPS routes the whole /24.
+        let at = |number| uses.in_network(number, NETWORK);
+        assert!(at(0) && at(3) && at(5) && at(7) && !at(1) && !at(4));
     }
 }

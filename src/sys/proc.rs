@@ -87,14 +87,6 @@ pub fn uid() -> u32 {
     Uid::effective().as_raw()
 }
 
-/// Bytes that an ordinary user may still write on the file system of `path`.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let found = nix::sys::statvfs::statvfs(path)?;
-    // The two are of other widths on other systems.
-    let bytes = u128::from(found.blocks_available()) * u128::from(found.fragment_size());
-    Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
-}
-
 /// Set the process's file mode mask; returns the old one. Not for use beside other threads.
 pub fn set_umask(mode: u32) -> u32 {
     umask(Mode::from_bits_truncate(mode)).bits()

@@ -8,6 +8,7 @@ mod lab;
 mod life;
 mod logins;
 mod machine;
+mod numbers;
 mod password;
 mod secrets;
 mod setup;

@@ -58,7 +58,7 @@ pub fn equip(laptop: &Machine) {
     }
 }
 
-fn helper() -> PathBuf {
+pub fn helper() -> PathBuf {
     let helper = Path::new(env!("CARGO_BIN_EXE_hop")).with_file_name("hop-helper");
     assert!(helper.is_file(), "{} is missing: cargo build -p hop-helper", helper.display());
     helper

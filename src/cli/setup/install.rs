@@ -146,12 +146,13 @@ impl Setup<'_> {
     fn request(&self) -> Result<String, Failure> {
         let name = &self.wish.name;
         let public_key = identity::public_key(self.paths, name)?;
+        let numbers = numbers::of(self.paths, name)?;
         let mut request = json!({
             "version": 1,
             "public_key": wg_keys::encode(&public_key).as_str(),
             "name": laptop::label(),
             "user": self.login()?,
-            "numbers_taken": numbers::taken(self.paths, name)?,
+            "numbers_taken": numbers.taken, "numbers_free": numbers.free,
         });
         if let Some(host) = &self.before {
             request["number"] = host.number.into();

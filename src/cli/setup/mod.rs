@@ -1,11 +1,12 @@
 //! `hop setup`: a server is made ready over SSH, and the tunnel to it proven.
 //!
 //! Reading order: this file (the order of the steps) → `wish` (what was asked for) → `reach` (steps
-//! 1 and 2, with `survey` and `programs`) → `laptop` (3) → `install` (4 to 6, with `root`) →
-//! `answer` (the host file) → `verify` (7). Every step may be repeated: an interrupted setup goes
-//! on where it was.
+//! 1 and 2, with `survey` and `programs`) → `laptop` (3) → `install` (4 to 6, with `root` and
+//! `clash`) → `answer` (the host file) → `verify` (7). Every step may be repeated: an interrupted
+//! setup goes on where it was.
 
 mod answer;
+mod clash;
 mod install;
 pub(super) mod laptop;
 pub(super) mod programs;
@@ -92,7 +93,9 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     }
     let by_group = laptop::helper(call)?;
     let sent = setup.send(call, &survey, programs)?;
-    let answer = setup.as_root(call, &survey)?;
+    let answer = setup.as_root(call, &survey);
+    let before = setup.before.as_ref();
+    let answer = answer.map_err(|failure| clash::explain(&paths, &wish, before, failure))?;
     if answer.user.as_deref() == Some("root") {
         let text = "the agent runs as root there; with another login (-u) it may do less";
         call.out.warn("agent_runs_as_root", text);

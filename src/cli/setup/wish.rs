@@ -31,7 +31,7 @@ impl Wish {
         let existing = known.then(|| config::load(paths, &name)).transpose()?;
         identity::check(paths, &name)?;
         // Asked again when it matters; a damaged file of another host is told now.
-        numbers::taken(paths, &name)?;
+        numbers::of(paths, &name)?;
         let before = existing.as_ref();
         let given =
             call.args.value("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
@@ -74,13 +74,28 @@ impl Wish {
 
     fn command_of(&self, user: Option<&str>) -> String {
         let Target { address, identity, port, .. } = &self.target;
-        let mut line = format!("hop setup {} -a {address}", self.name);
-        line += &user.map(|user| format!(" -u {user}")).unwrap_or_default();
-        line += &port.map(|port| format!(" -p {port}")).unwrap_or_default();
-        let identity =
-            identity.as_ref().map(|file| format!(" -k {}", word(&file.display().to_string())));
-        line + &identity.unwrap_or_default()
+        let identity = identity.as_ref().map(|file| file.display().to_string());
+        line(&self.name, address, user, *port, identity.as_deref())
     }
+}
+
+/// The setup of a host as it is set up now.
+pub fn command_for(host: &HostConfig) -> String {
+    let port = host.ssh.as_ref().and_then(|ssh| ssh.port);
+    line(&host.name, &address_of(host), host.user.as_deref(), port, host.identity.as_deref())
+}
+
+fn line(
+    name: &str,
+    address: &str,
+    user: Option<&str>,
+    port: Option<u16>,
+    identity: Option<&str>,
+) -> String {
+    let mut line = format!("hop setup {name} -a {address}");
+    line += &user.map(|user| format!(" -u {user}")).unwrap_or_default();
+    line += &port.map(|port| format!(" -p {port}")).unwrap_or_default();
+    line + &identity.map(|file| format!(" -k {}", word(file))).unwrap_or_default()
 }
 
 fn address_of(host: &HostConfig) -> String {

@@ -8,7 +8,6 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::Command;
 
 /// Which side of [`daemonize`] this is.
@@ -84,13 +83,6 @@ pub fn is_root() -> bool {
 
 pub fn uid() -> u32 {
     Uid::effective().as_raw()
-}
-
-/// Bytes that an ordinary user may still write on the file system of `path`.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let found = nix::sys::statvfs::statvfs(path)?;
-    let bytes = u128::from(found.blocks_available()) * u128::from(found.fragment_size());
-    Ok(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
 /// Set the process's file mode mask; returns the old one. Not for use beside other threads.

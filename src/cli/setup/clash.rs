@@ -1,0 +1,58 @@
+//! A server whose agent has a number already, which this laptop cannot use: what has it here, and
+//! how one of the two gets another.
+
+use super::super::fail::{Code, Failure};
+use super::wish::{self, Wish};
+use crate::host::config::{self, HostConfig};
+use crate::host::numbers::network;
+use crate::host::paths::Paths;
+
+/// Completes the agent's refusal, which names the network.
+pub fn explain(
+    paths: &Paths,
+    wish: &Wish,
+    before: Option<&HostConfig>,
+    failure: Failure,
+) -> Failure {
+    if failure.code != Code::Busy {
+        return failure;
+    }
+    let load = |name: String| config::load(paths, &name).ok().filter(|_| name != wish.name);
+    let others = config::names(paths).unwrap_or_default().into_iter().filter_map(load);
+    match others.into_iter().find(|host| failure.why.contains(&network(host.number))) {
+        Some(other) => shared(wish, &other, failure),
+        None => alone(wish, before, failure),
+    }
+}
+
+/// A server's number is chosen once, and all its laptops have it: the other one makes way.
+fn shared(wish: &Wish, other: &HostConfig, failure: Failure) -> Failure {
+    let (name, other_name) = (&wish.name, &other.name);
+    let why = format!(
+        "the agent there has the addresses {}, as your host {other_name} has, and two hosts never \
+         share an address: {other_name} gets others when it is removed and set up after {name} \
+         (laptops beside yours must leave {other_name} for that)",
+        network(other.number)
+    );
+    let next = format!(
+        "hop uninstall --remote -H {other_name} && {} && {}",
+        wish.command(),
+        wish::command_for(other)
+    );
+    Failure { why, next, ..failure }
+}
+
+fn alone(wish: &Wish, before: Option<&HostConfig>, failure: Failure) -> Failure {
+    match before {
+        // It was removed there and set up anew by another laptop.
+        Some(before) if !failure.why.contains(&network(before.number)) => {
+            let next = format!("hop host rm {} && {}", wish.name, wish.command());
+            Failure { next, ..failure }
+        }
+        _ => {
+            let number = (0..=255).find(|number| failure.why.contains(&network(*number)));
+            let next = number.map(|number| format!("ip route get 10.10.{number}.2"));
+            Failure { next: next.unwrap_or_else(|| failure.next.clone()), ..failure }
+        }
+    }
+}
