@@ -162,6 +162,9 @@ impl Hub {
             let mut entry = rpc::entry(peer, next);
             entry["endpoint"] = json!(used.and_then(|s| s.endpoint).map(|at| at.to_string()));
             entry["last_handshake_age_s"] = json!(age.map(|age| age.as_secs()));
+            let at = used.and_then(|seen| seen.last_handshake);
+            let at = at.map(|at| at.secs * 1_000_000 + u64::from(at.nanos / 1000));
+            entry["last_handshake_unix_us"] = json!(at);
             entry["rx_bytes"] = json!(both.iter().map(|seen| seen.rx_bytes).sum::<u64>());
             entry["tx_bytes"] = json!(both.iter().map(|seen| seen.tx_bytes).sum::<u64>());
             entry
@@ -174,11 +177,12 @@ impl Hub {
         let peers = self.peers();
         let status = self.tunnel.status().ok();
         let drops = status.as_ref().map(|status| status.drops.as_slice()).unwrap_or_default();
+        let from_wire = drops.iter().filter(|(why, _)| FROM_WIRE.contains(why));
+        let refused: u64 = from_wire.map(|(_, count)| *count).sum();
         let counted = drops.iter().filter(|(_, count)| *count > 0);
         let drops: Map<String, Value> =
             counted.map(|(why, count)| ((*why).to_owned(), json!(count))).collect();
         let received = peers.iter().any(|peer| peer["rx_bytes"] != json!(0));
-        let heard = received || FROM_WIRE.iter().any(|why| drops.contains_key(*why));
         let config = &self.state().config;
         json!({
             "version": 1,
@@ -190,7 +194,8 @@ impl Hub {
             "listen_port": self.tunnel.listen_port(),
             "api_port": config.api_port,
             "public_key": keys::encode(&config.keys.current()).as_str(),
-            "heard": heard,
+            "heard": received || refused > 0,
+            "refused_datagrams": refused,
             "peers": peers,
             "drops": drops,
         })
@@ -198,8 +203,24 @@ impl Hub {
 }
 
 /// Reasons for a drop that only a datagram from outside can have.
-const FROM_WIRE: [&str; 6] =
-    ["malformed", "bad_mac1", "unknown_peer", "unknown_index", "handshake_forged", "old_timestamp"];
+const FROM_WIRE: [&str; 16] = [
+    "malformed",
+    "bad_mac1",
+    "cookie_sent",
+    "rate_limited",
+    "handshake_forged",
+    "low_order",
+    "unknown_peer",
+    "old_timestamp",
+    "initiation_flood",
+    "unknown_index",
+    "bad_cookie",
+    "counter_limit",
+    "expired",
+    "forged",
+    "replayed",
+    "oversize",
+];
 
 /// The configuration text that makes a tunnel with `old` one with `new`.
 fn difference(old: &AgentConfig, new: &AgentConfig) -> Zeroizing<String> {

@@ -26,7 +26,7 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
 
 /// Whoever can read this file may ask the agent: its own user, and root.
-const AGENT_FILE: &str = "/etc/hopbox/agent.json";
+pub const AGENT_FILE: &str = "/etc/hopbox/agent.json";
 /// The login's name, and how a command becomes root's. Other words of a login come before.
 const WHO: &str = "sh -c 'id -un; if [ \"$(id -u)\" = 0 ]; then echo root; \
                    elif ! command -v sudo >/dev/null; then echo none; \

@@ -10,6 +10,7 @@ mod logins;
 mod machine;
 mod numbers;
 mod password;
+mod proof;
 mod secrets;
 mod setup;
 mod site;

@@ -2,10 +2,11 @@
 //!
 //! Reading order: this file (the order of the steps) → `wish` (what was asked for) → `reach` (steps
 //! 1 and 2, with `survey` and `programs`) → `laptop` (3) → `install` (4 to 6, with `root` and
-//! `clash`) → `answer` (the host file) → `verify` (7). Every step may be repeated: an interrupted
-//! setup goes on where it was.
+//! `clash`) → `answer` (the host file) → `verify` (7, with `blame`). Every step may be repeated: an
+//! interrupted setup goes on where it was.
 
 mod answer;
+mod blame;
 mod clash;
 mod install;
 pub(super) mod laptop;
@@ -143,19 +144,17 @@ impl Setup<'_> {
         by_group: bool,
     ) -> Result<Verified, Failure> {
         call.out.begin("trying the tunnel");
-        let verified = verify::tunnel(self.paths, host, by_group).map_err(|failure| {
-            // The laptop's own trouble needs no word of the server.
-            if matches!(failure.code, Code::Helper | Code::Busy) {
-                return failure;
-            }
-            let server = verify::Server {
-                connection: &self.connection,
-                ssh: &self.target.command(),
-                sudo: sudo(survey, false),
-                firewall: survey.get("firewall"),
-            };
-            verify::explain(&server, host, failure)
-        })?;
+        let server = blame::Server {
+            connection: &self.connection,
+            target: &self.target,
+            login: survey.get("user"),
+            sudo: sudo(survey, false),
+            firewall: survey.get("firewall"),
+        };
+        let was_up = verify::clear(self.paths, host)?;
+        let before = server.status();
+        let verified = verify::attempt(self.paths, host, was_up, by_group)
+            .map_err(|failure| blame::explain(&server, host, before.as_ref(), failure))?;
         let shake = verified.handshake_us.map(|us| took(Duration::from_micros(us)));
         let shake = shake.map(|time| format!(", handshake {time}")).unwrap_or_default();
         call.out.done(&format!("agent {} answered{shake}", verified.agent_version));

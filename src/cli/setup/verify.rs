@@ -1,21 +1,20 @@
-//! The proof: this laptop's own `hop up` reaches the agent through the tunnel. Where it does not,
-//! the server is asked over SSH what it saw.
+//! The proof: this laptop's own `hop up` reaches the agent through the tunnel, and its token is
+//! taken. Where it is not so, `blame` says why.
 
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::fail::{Code, Failure};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::rpc::client::Client;
+use crate::rpc::client::{CallError, Client, Health};
+use crate::rpc::method;
 use crate::session::{control, daemon};
-use crate::ssh::run::Connection;
 
-const HEALTH_LIMIT: Duration = Duration::from_secs(5);
-const STATUS_LIMIT: Duration = Duration::from_secs(20);
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Where the helper's group is new to this user, the login does not have it yet; sg(1) does.
 pub const GROUP: &str = "hopbox";
 
@@ -25,24 +24,74 @@ pub struct Verified {
     pub handshake_us: Option<u64>,
 }
 
-/// Brings the host up, has the agent answer, and takes it down again if it was not up before.
+/// Whether the host is up. A session that goes another way is ended: it proves nothing, and what
+/// it sends would be taken for this laptop's try.
+pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
+    let socket = paths.socket(&host.name);
+    let was_up = daemon::facts(paths, &host.name).is_some();
+    if was_up && !goes_to(&socket, host) {
+        control::down(&socket).map_err(|error| {
+            let what = format!("the session of {} did not end", host.name);
+            let next = format!("hop down {}", host.name);
+            Failure::new(Code::Busy, what, error.to_string(), next)
+        })?;
+    }
+    Ok(was_up)
+}
+
+/// The tunnel as it is, for who changed nothing on the way.
 pub fn tunnel(paths: &Paths, host: &HostConfig, by_group: bool) -> Result<Verified, Failure> {
     let was_up = daemon::facts(paths, &host.name).is_some();
+    attempt(paths, host, was_up, by_group)
+}
+
+/// Brings the host up, has the agent answer, and takes it down again if it was not up before.
+pub fn attempt(
+    paths: &Paths,
+    host: &HostConfig,
+    was_up: bool,
+    by_group: bool,
+) -> Result<Verified, Failure> {
+    let socket = paths.socket(&host.name);
     let data = up(host, by_group)?;
-    if was_up {
+    if data["already"] == true {
         // The agent may have been started anew, and know no session of ours.
-        let _ = control::rekey(&paths.socket(&host.name));
+        let _ = control::rekey(&socket);
     }
-    let health = Client::new(&host.peer_ip.to_string(), host.api_port, None).health(HEALTH_LIMIT);
+    let health = answers(host);
     if !was_up {
-        let _ = control::down(&paths.socket(&host.name));
+        let _ = control::down(&socket);
     }
-    let health = health.map_err(|error| {
-        let what = format!("the agent on {} does not answer through the tunnel", host.name);
-        let next = format!("hop doctor {}", host.name);
-        Failure::new(Code::Unreachable, what, error.to_string(), next)
-    })?;
-    Ok(Verified { agent_version: health.version, handshake_us: data["handshake_us"].as_u64() })
+    let agent_version = health?.version;
+    Ok(Verified { agent_version, handshake_us: data["handshake_us"].as_u64() })
+}
+
+/// Whether the session that is up began with what the host file says now. Its keys it can take
+/// over as it runs.
+fn goes_to(socket: &Path, host: &HostConfig) -> bool {
+    let Ok(Some(live)) = control::status(socket) else { return false };
+    live["endpoint_name"] == host.endpoint.to_string()
+        && live["local_ip"] == host.local_ip.to_string()
+        && live["peer_ip"] == host.peer_ip.to_string()
+}
+
+/// The agent's health, and that it takes the token of the host file.
+fn answers(host: &HostConfig) -> Result<Health, Failure> {
+    let name = &host.name;
+    let client = Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token));
+    let silent = |error: CallError| {
+        let what = format!("the agent on {name} does not answer through the tunnel");
+        Failure::new(Code::Unreachable, what, error.to_string(), format!("hop doctor {name}"))
+    };
+    let health = client.health(ANSWER_LIMIT).map_err(silent)?;
+    match client.call(method::AGENT_VERSION, json!({}), ANSWER_LIMIT) {
+        Ok(_) => Ok(health),
+        Err(CallError::Remote { message, .. }) => {
+            let what = format!("the agent on {name} does not know this laptop");
+            Err(Failure::new(Code::Remote, what, message, format!("hop setup {name}")))
+        }
+        Err(error) => Err(silent(error)),
+    }
 }
 
 fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
@@ -77,107 +126,9 @@ fn command(own: &Path, host: &str, by_group: bool) -> Process {
     process
 }
 
-/// Who can be asked about the other side.
-pub struct Server<'a> {
-    pub connection: &'a Connection,
-    /// The connection by hand.
-    pub ssh: &'a str,
-    /// Before a command of root's. This login may lack the group that may read the agent's files.
-    pub sudo: &'a str,
-    /// The tool that it has for its firewall.
-    pub firewall: &'a str,
-}
-
-/// What the server saw, when the tunnel did not come up.
-pub fn explain(server: &Server<'_>, host: &HostConfig, failure: Failure) -> Failure {
-    // Where sudo would ask, the login may still be the agent's own.
-    let status = "/usr/libexec/hopbox/hop-agent status --json";
-    let script = format!("sh -c '{} {status} 2>/dev/null || {status}'", server.sudo);
-    let asked = server.connection.run(&script, b"", STATUS_LIMIT);
-    let Ok(status) = asked.map(|done| done.text()) else { return failure };
-    let Ok(status) = serde_json::from_str::<Value>(&status) else { return failure };
-    let (port, ssh) = (host.endpoint.port, server.ssh);
-    let open = match server.firewall {
-        "ufw" => format!("{ssh} sudo ufw allow {port}/udp"),
-        "firewall-cmd" => format!("{ssh} sudo firewall-cmd --add-port={port}/udp"),
-        _ => format!("hop setup {}", host.name),
-    };
-    let (why, next) = judge(&status, host, port, open, ssh);
-    Failure { why, next, ..failure }
-}
-
-fn judge(
-    status: &Value,
-    host: &HostConfig,
-    port: u16,
-    open: String,
-    ssh: &str,
-) -> (String, String) {
-    let address = &host.endpoint.host;
-    if status["running"] == false {
-        let why = status["why"].as_str().unwrap_or("it ended");
-        let next = format!("{ssh} sudo journalctl -n 50 -u hop-agent");
-        return (format!("the agent on {address} is not running: {why}"), next);
-    }
-    if status["heard"] == false {
-        let why = format!(
-            "not one UDP packet reached {address}: let UDP {port} in, in the provider's firewall \
-             and in the server's own, and out of the network you are in"
-        );
-        return (why, open);
-    }
-    let ours = host.local_ip.to_string();
-    let peers = status["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let ours = peers.iter().find(|peer| peer["address"] == ours.as_str());
-    let known = ours.is_some_and(|peer| peer["rx_bytes"].as_u64().is_some_and(|bytes| bytes > 0));
-    let next = format!("{ssh} sudo /usr/libexec/hopbox/hop-agent status");
-    if known {
-        let why = format!(
-            "{address} sees this laptop's packets on UDP {port}, but its answers do not arrive \
-             here: let UDP in from that port"
-        );
-        return (why, next);
-    }
-    let why = format!("UDP packets reach {address}, but none that this laptop's key has made");
-    (why, next)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::config::Endpoint;
-    use serde_json::json;
-
-    #[test]
-    fn the_side_that_saw_nothing_is_named() {
-        let host = HostConfig {
-            name: "mybox".to_owned(),
-            endpoint: Endpoint { host: "203.0.113.7".to_owned(), port: 51821 },
-            public_key: [0; 32],
-            preshared_key: None,
-            local_ip: "10.10.0.1".parse().unwrap(),
-            peer_ip: "10.10.0.2".parse().unwrap(),
-            number: 0,
-            mtu: 1420,
-            keepalive_s: 25,
-            api_port: 4200,
-            token: String::new().into(),
-            user: None,
-            identity: None,
-            ssh: None,
-        };
-        let judged = |status: Value| judge(&status, &host, 51821, "open".to_owned(), "ssh x");
-        let (why, next) = judged(json!({"running": true, "heard": false}));
-        assert!(why.contains("not one UDP packet reached 203.0.113.7") && next == "open", "{why}");
-        let (why, _) = judged(json!({"running": true, "heard": true,
-            "peers": [{"address": "10.10.0.3", "rx_bytes": 5}, {"address": "10.10.0.1", "rx_bytes": 148}]}));
-        assert!(why.contains("do not arrive here"), "{why}");
-        let (why, _) = judged(json!({"running": true, "heard": true,
-            "peers": [{"address": "10.10.0.1", "rx_bytes": 0}]}));
-        assert!(why.contains("none that this laptop's key"), "{why}");
-        let (why, next) = judged(json!({"running": false, "why": "it crashed"}));
-        assert!(why.contains("it crashed") && next.contains("journalctl"), "{why}");
-    }
 
     #[test]
     fn a_path_survives_the_group_shell() {

@@ -1,0 +1,201 @@
+//! Which side saw packets, when the tunnel did not come up: the server is asked over SSH, before
+//! the try and after it. What its counters say of earlier days is nothing to go by.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::super::fail::{Code, Failure};
+use super::super::remote::{AGENT, AGENT_FILE};
+use crate::host::config::HostConfig;
+use crate::ssh::run::{Connection, Target};
+
+const STATUS_LIMIT: Duration = Duration::from_secs(20);
+
+/// Who can be asked about the other side.
+pub struct Server<'a> {
+    pub connection: &'a Connection,
+    pub target: &'a Target,
+    pub login: &'a str,
+    /// Before a command of root's. This login may lack the group that may read the agent's files.
+    pub sudo: &'a str,
+    /// The tool that it has for its firewall.
+    pub firewall: &'a str,
+}
+
+impl Server<'_> {
+    /// The agent's status; `None` where this login may not ask.
+    pub fn status(&self) -> Option<Value> {
+        // Where sudo would ask, the login may still be the agent's own. Exit 3 is an answer, too.
+        let script = format!(
+            "sh -c 'if [ -r {AGENT_FILE} ]; then {AGENT} status --json; \
+             else {} {AGENT} status --json; fi 2>/dev/null'",
+            self.sudo
+        );
+        let asked = self.connection.run(&script, b"", STATUS_LIMIT).ok()?;
+        serde_json::from_slice(&asked.stdout).ok()
+    }
+}
+
+/// What the server saw of a try that failed.
+pub fn explain(
+    server: &Server<'_>,
+    host: &HostConfig,
+    before: Option<&Value>,
+    failure: Failure,
+) -> Failure {
+    // The laptop's own trouble, and an answer that came, need no word of the server.
+    if matches!(failure.code, Code::Helper | Code::Busy | Code::Remote) {
+        return failure;
+    }
+    let (target, login) = (server.target, server.login);
+    let Some(after) = server.status() else {
+        let why = format!(
+            "{}; what the server saw could not be asked: {login} is not the agent's user there, \
+             and sudo wants a password",
+            failure.why
+        );
+        return Failure { why, next: target.by_hand(&format!("sudo {AGENT} status")), ..failure };
+    };
+    if after["running"] == false {
+        let why = after["why"].as_str().unwrap_or("it ended");
+        let why = format!("the agent on {} is not running: {why}", host.endpoint.host);
+        let next = target.by_hand("sudo journalctl -n 50 -u hop-agent");
+        return Failure { why, next, ..failure };
+    }
+    let seen = Seen::between(before, &after, &host.local_ip.to_string());
+    let (why, next) = judge(seen, server, host, &after, &failure.why);
+    Failure { why, next, ..failure }
+}
+
+/// How far this laptop's packets came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    /// Datagrams, but none with a key that the agent knows.
+    Strange,
+    /// Ours, but no answer came back.
+    Ours,
+    /// Both sides have a session.
+    Handshake,
+}
+
+impl Seen {
+    fn between(before: Option<&Value>, after: &Value, ours: &str) -> Seen {
+        // An agent that was started anew has counted from nothing.
+        let before = before.filter(|before| before["pid"] == after["pid"]);
+        let grown = |count: &dyn Fn(&Value) -> u64| count(after) > before.map_or(0, count);
+        let strange = |status: &Value| status["refused_datagrams"].as_u64().unwrap_or(0);
+        let received = |status: &Value| {
+            peers(status, ours).filter_map(|peer| peer["rx_bytes"].as_u64()).sum::<u64>()
+        };
+        let handshake = |status: &Value| {
+            peers(status, ours).filter_map(|peer| peer["last_handshake_unix_us"].as_u64()).max()
+        };
+        let shaken = handshake(after);
+        if shaken.is_some() && shaken != before.and_then(handshake) {
+            Seen::Handshake
+        } else if grown(&received) {
+            Seen::Ours
+        } else if grown(&strange) {
+            Seen::Strange
+        } else {
+            Seen::Nothing
+        }
+    }
+}
+
+fn peers<'a>(status: &'a Value, ours: &'a str) -> impl Iterator<Item = &'a Value> {
+    let peers = status["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    peers.iter().filter(move |peer| peer["address"] == ours)
+}
+
+/// Why, and what to do.
+fn judge(
+    seen: Seen,
+    server: &Server<'_>,
+    host: &HostConfig,
+    status: &Value,
+    before: &str,
+) -> (String, String) {
+    let by_hand = |command: &str| server.target.by_hand(command);
+    let (address, port) = (&host.endpoint.host, host.endpoint.port);
+    let look = by_hand(&format!("sudo {AGENT} status"));
+    // What the agent listens on; the endpoint's port may be a router's.
+    let listens = status["listen_port"].as_u64().unwrap_or_else(|| port.into());
+    match seen {
+        Seen::Nothing => {
+            let why = format!(
+                "not one UDP packet reached {address}: let UDP {port} in, in the provider's \
+                 firewall and in the server's own, and out of the network you are in"
+            );
+            let next = match server.firewall {
+                "ufw" => by_hand(&format!("sudo ufw allow {listens}/udp")),
+                "firewall-cmd" => by_hand(&firewalld(&format!("--add-port={listens}/udp"))),
+                _ => format!("hop setup {}", host.name),
+            };
+            (why, next)
+        }
+        Seen::Strange => {
+            let why =
+                format!("UDP packets reach {address}, but none that this laptop's key has made");
+            (why, look)
+        }
+        Seen::Ours => {
+            let why = format!(
+                "{address} sees this laptop's packets on UDP {port}, but its answers do not \
+                 arrive here: let UDP in from that port"
+            );
+            (why, look)
+        }
+        Seen::Handshake => {
+            let interface = status["interface"].as_str().unwrap_or("wg0");
+            let why = format!(
+                "{before}; there was a handshake and the agent runs, so it is the server's own \
+                 firewall that must let TCP {} in on {interface}",
+                host.api_port
+            );
+            let next = match server.firewall {
+                "ufw" => by_hand(&format!("sudo ufw allow in on {interface}")),
+                "firewall-cmd" => {
+                    by_hand(&firewalld(&format!("--zone=trusted --add-interface={interface}")))
+                }
+                _ => by_hand("sudo nft list ruleset"),
+            };
+            (why, next)
+        }
+    }
+}
+
+/// For later, and from now on. The shell here leaves the `&&` to the one there.
+fn firewalld(what: &str) -> String {
+    format!("sudo firewall-cmd --permanent {what} '&&' sudo firewall-cmd --reload")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_came_since_the_try_began_counts() {
+        let status = |pid: u32, rx: u64, strange: u64, at: Option<u64>| {
+            json!({"running": true, "pid": pid, "refused_datagrams": strange, "peers": [
+                {"address": "10.10.0.3", "rx_bytes": rx * 3 + 7, "last_handshake_unix_us": 9999},
+                {"address": "10.10.0.1", "rx_bytes": rx, "last_handshake_unix_us": at}]})
+        };
+        let before = status(7, 500, 3, Some(1000));
+        for (after, seen) in [
+            (status(7, 500, 3, Some(1000)), Seen::Nothing),
+            (status(7, 500, 4, Some(1000)), Seen::Strange),
+            (status(7, 648, 3, Some(1000)), Seen::Ours),
+            (status(7, 900, 9, Some(1001)), Seen::Handshake),
+            (status(8, 0, 0, None), Seen::Nothing),
+            (status(8, 148, 0, None), Seen::Ours),
+            (status(8, 148, 0, Some(1001)), Seen::Handshake),
+        ] {
+            assert_eq!(Seen::between(Some(&before), &after, "10.10.0.1"), seen, "{after}");
+        }
+        assert_eq!(Seen::between(None, &before, "10.10.0.9"), Seen::Strange);
+    }
+}
