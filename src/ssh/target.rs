@@ -89,19 +89,19 @@ impl Target {
         if let Some(proxy) = proxy {
             command.arg("-o").arg(format!("ProxyCommand={proxy}"));
         }
-        let said = self.complaint(&mut command)?;
+        let (said, ended_well) = self.complaint(&mut command)?;
         match classify(self, &said).trouble {
             Trouble::Denied => Ok(true),
             Trouble::KeyUnknown | Trouble::KeyChanged => Ok(false),
-            // A server without any login, or one that let us in with none.
-            _ if said.trim().is_empty() => Ok(true),
+            // One that let us in with none.
+            _ if ended_well => Ok(true),
             _ => Err(classify(self, &said)),
         }
     }
 
     /// After a login without questions was denied: the key that the server would have accepted.
     pub(super) fn locked_key(&self) -> Option<String> {
-        accepted(&self.complaint(self.silent().arg("-v")).ok()?).map(str::to_owned)
+        accepted(&self.complaint(self.silent().arg("-v")).ok()?.0).map(str::to_owned)
     }
 
     /// A connection of its own that asks nothing.
@@ -113,11 +113,11 @@ impl Target {
         command
     }
 
-    /// What is said on standard error of a command that does nothing there.
-    fn complaint(&self, command: &mut Command) -> Result<String, SshError> {
+    /// What is said on standard error of a command that does nothing there, and whether it did.
+    fn complaint(&self, command: &mut Command) -> Result<(String, bool), SshError> {
         command.args(["--", &self.address, "true"]).stdin(Stdio::null()).stdout(Stdio::null());
         let out = command.output().map_err(|error| SshError::program(&error))?;
-        Ok(String::from_utf8_lossy(&out.stderr).into_owned())
+        Ok((String::from_utf8_lossy(&out.stderr).into_owned(), out.status.success()))
     }
 
     /// The same connection by hand.

@@ -141,3 +141,33 @@ fn a_name_and_an_address_of_the_other_family_lead_to_the_server() {
         }
     });
 }
+
+#[test]
+fn a_quiet_ssh_configuration_hides_nothing() {
+    lab::inside("ways::a_quiet_ssh_configuration_hides_nothing", || {
+        let site = Site::boot().with_helper();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        let setup = "--no-input setup mybox -a 198.51.100.2";
+        laptop.ok_as("dev", "printf 'LogLevel QUIET\n' >.ssh/config");
+        site.fails(setup, 13, &["is not known", "fix: ssh 198.51.100.2"]);
+        let first = "LogLevel QUIET\\nStrictHostKeyChecking accept-new\\n";
+        laptop.ok_as("dev", &format!("printf '{first}' >.ssh/config"));
+        site.fails(&format!("{setup} -u nobodyhere"), 6, &["does not let you in"]);
+        site.fails(&format!("{setup} -p 2222"), 6, &["refused"]);
+        // What lies in /etc/ssh is not what its sshd shows.
+        let key = "/etc/ssh/ssh_host_ed25519_key";
+        vps.ok(&format!(
+            "mv {key} /root/k && ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/x && \
+             mv /etc/ssh/x.pub {key}.pub && sed -i 's,^HostKey .*,HostKey /root/k,' \
+             /etc/ssh/sshd_config && systemctl restart sshd-here && sleep 0.3"
+        ));
+        let set = site.hop(setup);
+        assert!(set.code == 0 && set.err.contains("does not use the keys"), "{set}");
+        let known = "cat /home/dev/.config/hopbox/known_hosts 2>/dev/null || true";
+        assert_eq!(laptop.ok(known), "");
+        vps.ok("ssh-keygen -y -f /root/k >/etc/ssh/ssh_host_ed25519_key.pub");
+        let set = site.hop(setup);
+        assert!(set.code == 0 && set.out.contains("ready"), "{set}");
+        assert!(set.err.contains("host keys recorded"), "{set}");
+    });
+}
