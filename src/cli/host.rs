@@ -46,8 +46,8 @@ pub fn ls(call: &mut Call) -> Result<Code, Failure> {
 pub const ADD: Command = Command {
     name: "host add",
     summary: "add a host; the same as hop setup",
-    usage: "hop host add <name> -a ADDRESS [-u USER] [-k FILE] [-p PORT] [--agent-dir DIR] \
-            [--dry-run]",
+    usage: "hop host add <name> -a ADDRESS [-u USER] [-k FILE] [-p PORT] \
+            [--endpoint HOST[:PORT]] [--agent-dir DIR] [--dry-run]",
     details: "A host is a server that hop setup has made ready: see there.",
     flags: setup::COMMAND.flags,
     operands: (1, 1),

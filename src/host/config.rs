@@ -67,6 +67,8 @@ pub struct Ssh {
     pub listens: u16,
     /// The login's home directory on the VPS.
     pub home: Option<String>,
+    /// What the address stood for, if it was an alias.
+    pub hostname: Option<String>,
 }
 
 /// The names of all hosts, sorted.
@@ -211,6 +213,7 @@ fn parse_ssh(mut fields: Fields) -> Result<Ssh, ReadError> {
         port: fields.opt_int("port", 1..=65535)?,
         listens: fields.opt_int("listens", 1..=65535)?.unwrap_or(22),
         home: fields.opt_meant("home", absolute)?,
+        hostname: fields.opt_meant("hostname", ssh_address)?,
     };
     fields.finish()?;
     Ok(ssh)
@@ -223,6 +226,9 @@ fn ssh_json(ssh: &Ssh) -> Value {
     }
     if let Some(home) = &ssh.home {
         value["home"] = home.clone().into();
+    }
+    if let Some(hostname) = &ssh.hostname {
+        value["hostname"] = hostname.clone().into();
     }
     value
 }

@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::super::fail::{Code, Failure};
 use super::Setup;
 use super::survey::Survey;
+use super::wish::{self, Stated};
 use crate::host::config::{self, Endpoint, HostConfig, Ssh};
 use crate::host::keys as wg_keys;
 use crate::rpc::read::{Fields, ReadError};
@@ -64,7 +65,7 @@ impl Setup<'_> {
         let before = self.before.as_ref();
         let host = HostConfig {
             name: name.clone(),
-            endpoint: Endpoint { host: self.endpoint_host.clone(), port: answer.listen_port },
+            endpoint: self.endpoint(answer.listen_port),
             public_key: answer.public_key,
             preshared_key: Some(answer.preshared_key.clone()),
             local_ip: answer.laptop_address,
@@ -81,6 +82,8 @@ impl Setup<'_> {
                 port: self.target.port,
                 listens: survey.sshd_port(),
                 home: text("home").filter(|home| home.starts_with('/')).map(str::to_owned),
+                hostname: Some(self.endpoint_host.clone())
+                    .filter(|host| *host != self.target.address),
             }),
         };
         Endpoint::parse(&host.endpoint.to_string()).map_err(|why| {
@@ -92,5 +95,20 @@ impl Setup<'_> {
             config::set_default_host(self.paths, Some(&name))?;
         }
         Ok(host)
+    }
+
+    /// Where UDP reaches the server: as stated now or earlier, by option or in the host file, else
+    /// where ssh does. Another address for ssh ends what was stated for the one before.
+    fn endpoint(&self, listen_port: u16) -> Endpoint {
+        if let Some(Stated { host, port }) = &self.wish.endpoint {
+            return Endpoint { host: host.clone(), port: port.unwrap_or(listen_port) };
+        }
+        let own = Endpoint { host: self.endpoint_host.clone(), port: listen_port };
+        let before = self.before.as_ref();
+        let same = |host: &&HostConfig| wish::address_of(host) == self.target.address;
+        let kept = before.filter(same).filter(|host| {
+            host.endpoint.port != listen_port || host.endpoint.host != wish::hostname_of(host)
+        });
+        kept.map_or(own, |host| host.endpoint.clone())
     }
 }

@@ -127,7 +127,8 @@ fn judge(
         Seen::Nothing => {
             let why = format!(
                 "not one UDP packet reached {address}: let UDP {port} in, in the provider's \
-                 firewall and in the server's own, and out of the network you are in"
+                 firewall and in the server's own, and out of the network you are in; where UDP \
+                 goes another way than ssh, name it with --endpoint"
             );
             let next = match server.firewall {
                 "ufw" => by_hand(&format!("sudo ufw allow {listens}/udp")),

@@ -36,8 +36,8 @@ use wish::Wish;
 pub const COMMAND: Command = Command {
     name: "setup",
     summary: "make a server ready, and prove the tunnel to it",
-    usage: "hop setup <name> [-a ADDRESS] [-u USER] [-k FILE] [-p PORT] [--agent-dir DIR] \
-            [--dry-run]",
+    usage: "hop setup <name> [-a ADDRESS] [-u USER] [-k FILE] [-p PORT] \
+            [--endpoint HOST[:PORT]] [--agent-dir DIR] [--dry-run]",
     details: "Logs in with ssh, installs hop-helper and hop-agent there, exchanges keys and ends\n\
               when the agent has answered through the tunnel. Your ssh configuration, agent and\n\
               jump hosts are used; nothing is downloaded. May be repeated at any time: what is in\n\
@@ -63,6 +63,12 @@ pub const COMMAND: Command = Command {
             help: "the ssh key to log in with",
         },
         Flag { short: Some('p'), long: "port", value: Some("PORT"), help: "the port of its sshd" },
+        Flag {
+            short: None,
+            long: "endpoint",
+            value: Some("HOST[:PORT]"),
+            help: "where UDP reaches the server, if not where ssh does; kept",
+        },
         Flag {
             short: None,
             long: "agent-dir",

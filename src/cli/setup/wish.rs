@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::super::Call;
 use super::super::fail::Failure;
-use crate::host::config::{self, HostConfig};
+use crate::host::config::{self, Endpoint, HostConfig};
 use crate::host::paths::Paths;
 use crate::host::shell::word;
 use crate::host::{check_name, numbers};
@@ -17,9 +17,41 @@ use crate::ssh::run::Target;
 pub struct Wish {
     pub name: String,
     pub target: Target,
+    pub endpoint: Option<Stated>,
     pub dry: bool,
     /// ssh and sudo may ask at the terminal.
     pub ask: bool,
+}
+
+/// Where UDP is to go, if not where ssh goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    pub host: String,
+    /// `None`: the one that the agent listens on.
+    pub port: Option<u16>,
+}
+
+impl Stated {
+    /// `HOST`, `HOST:PORT`, `2001:db8::1` or `[2001:db8::1]:PORT`.
+    fn parse(text: &str) -> Result<Stated, String> {
+        if let Ok(Endpoint { host, port }) = Endpoint::parse(text) {
+            return Ok(Stated { host, port: Some(port) });
+        }
+        let alone = if text.contains(':') { format!("[{text}]:1") } else { format!("{text}:1") };
+        match Endpoint::parse(&alone) {
+            Ok(Endpoint { host, .. }) => Ok(Stated { host, port: None }),
+            Err(_) => Err(format!("must be HOST or HOST:PORT, not {text:?}")),
+        }
+    }
+}
+
+impl std::fmt::Display for Stated {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.port {
+            Some(port) => Endpoint { host: self.host.clone(), port }.fmt(out),
+            None => self.host.fmt(out),
+        }
+    }
 }
 
 impl Wish {
@@ -59,7 +91,10 @@ impl Wish {
         let pinned = keys::has(&file, &alias)?.then_some((alias, file));
         let user = user.map_err(|why| bad("-u is not valid", why))?;
         let target = Target { address, user, identity, port, pinned };
-        Ok(Wish { name, target, dry: call.args.has("dry-run"), ask: call.may_ask() })
+        let endpoint = call.args.value("endpoint").map(Stated::parse).transpose();
+        let endpoint = endpoint.map_err(|why| bad("--endpoint is not valid", why))?;
+        let (dry, ask) = (call.args.has("dry-run"), call.may_ask());
+        Ok(Wish { name, target, endpoint, dry, ask })
     }
 
     /// The same wish as a command line.
@@ -75,14 +110,20 @@ impl Wish {
     fn command_of(&self, user: Option<&str>) -> String {
         let Target { address, identity, port, .. } = &self.target;
         let identity = identity.as_ref().map(|file| file.display().to_string());
-        line(&self.name, address, user, *port, identity.as_deref())
+        let line = line(&self.name, address, user, *port, identity.as_deref());
+        line + &self.endpoint.as_ref().map(|at| format!(" --endpoint {at}")).unwrap_or_default()
     }
 }
 
 /// The setup of a host as it is set up now.
 pub fn command_for(host: &HostConfig) -> String {
     let port = host.ssh.as_ref().and_then(|ssh| ssh.port);
-    line(&host.name, &address_of(host), host.user.as_deref(), port, host.identity.as_deref())
+    let line =
+        line(&host.name, &address_of(host), host.user.as_deref(), port, host.identity.as_deref());
+    match host.endpoint.host != hostname_of(host) {
+        true => format!("{line} --endpoint {}", host.endpoint),
+        false => line,
+    }
 }
 
 fn line(
@@ -98,8 +139,14 @@ fn line(
     line + &identity.map(|file| format!(" -k {}", word(file))).unwrap_or_default()
 }
 
-fn address_of(host: &HostConfig) -> String {
+pub fn address_of(host: &HostConfig) -> String {
     host.ssh.as_ref().map_or_else(|| host.endpoint.host.clone(), |ssh| ssh.address.clone())
+}
+
+/// The host that ssh connected to at the last setup.
+pub fn hostname_of(host: &HostConfig) -> String {
+    let hostname = host.ssh.as_ref().and_then(|ssh| ssh.hostname.clone());
+    hostname.unwrap_or_else(|| address_of(host))
 }
 
 fn key_file(file: &str) -> Result<PathBuf, Failure> {
@@ -107,4 +154,28 @@ fn key_file(file: &str) -> Result<PathBuf, Failure> {
         let what = format!("the key {file} cannot be used");
         Failure::usage(what, error.to_string(), "ls -l ~/.ssh")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Stated;
+
+    #[test]
+    fn an_endpoint_may_leave_the_port_to_the_agent() {
+        for (text, host, port) in [
+            ("203.0.113.7", "203.0.113.7", None),
+            ("203.0.113.7:4000", "203.0.113.7", Some(4000)),
+            ("gate.example", "gate.example", None),
+            ("gate.example:4000", "gate.example", Some(4000)),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("[2001:db8::1]:4000", "2001:db8::1", Some(4000)),
+        ] {
+            let stated = Stated::parse(text).unwrap();
+            assert_eq!((stated.host.as_str(), stated.port), (host, port));
+            assert_eq!(stated.to_string(), text);
+        }
+        for text in ["", ":1", "a b", "host:0", "host:65536", "[x]:1", "1.2.3", "[::1"] {
+            assert!(Stated::parse(text).is_err(), "{text:?}");
+        }
+    }
 }

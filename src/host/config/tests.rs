@@ -23,6 +23,7 @@ fn sample() -> HostConfig {
             port: Some(2222),
             listens: 22,
             home: Some("/home/dev".to_owned()),
+            hostname: Some("203.0.113.7".to_owned()),
         }),
     }
 }
