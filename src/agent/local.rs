@@ -118,12 +118,13 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
 /// The program before the last install, and a restart.
 pub fn rollback(file: &Path) -> Result<Value, Failure> {
     need_root()?;
-    let config = config::load(file)?;
+    // Before anything is read: that this program cannot read it may be why.
     let rename = fs::rename(PREVIOUS, PROGRAM);
     rename.map_err(|error| Failure::io("put back", Path::new(PREVIOUS), &error))?;
     place::need_systemd()?;
+    let _ = systemctl(&["reset-failed", UNIT]);
     systemctl(&["restart", UNIT])?;
-    serving(&config)?;
+    serving(&config::load(file)?)?;
     Ok(json!({"version": 1, "installed": place::installed()}))
 }
 

@@ -19,7 +19,8 @@ use crate::rpc::VERSION;
 const DIR: &str = "/usr/libexec/hopbox";
 pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-agent";
 pub const PREVIOUS: &str = "/usr/libexec/hopbox/hop-agent.previous";
-/// Kept by an upgrade in case the new one does not do.
+/// Kept by an upgrade, as is what it has not proven yet.
+const UNVERIFIED: &str = "/usr/libexec/hopbox/unverified";
 const HELPER_PREVIOUS: &str = "/usr/libexec/hopbox/hop-helper.previous";
 pub const UNIT: &str = "hop-agent.service";
 const UNIT_FILE: &str = "/etc/systemd/system/hop-agent.service";
@@ -140,6 +141,9 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
     let mut removed = Vec::new();
     for path in [WANTED, UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
         remove(Path::new(path), &mut removed)?;
+    }
+    if fs::remove_dir_all(UNVERIFIED).is_ok() {
+        removed.push(UNVERIFIED.to_owned());
     }
     if need_systemd().is_ok() {
         let _ = systemctl(&["daemon-reload"]);

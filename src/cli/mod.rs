@@ -27,6 +27,7 @@ mod setup;
 mod several;
 mod show;
 mod status;
+mod trial;
 mod uninstall;
 mod up;
 mod upgrade;

@@ -105,7 +105,8 @@ impl Remote {
         self.succeeded(done)
     }
 
-    fn succeeded(&self, done: Done) -> Result<Done, Failure> {
+    /// What a script did, or the failure that it tells.
+    pub fn succeeded(&self, done: Done) -> Result<Done, Failure> {
         if done.status.success() {
             return Ok(done);
         }
@@ -160,7 +161,7 @@ impl Remote {
 
     /// Runs a script as root. A failure is sudo's, or the connection's; the script's own status is
     /// the caller's to judge.
-    fn as_root(&mut self, call: &mut Call, text: &str, input: &[u8]) -> Result<Done, Failure> {
+    pub fn as_root(&mut self, call: &mut Call, text: &str, input: &[u8]) -> Result<Done, Failure> {
         let (user, right) = self.login()?;
         let prefix = match right {
             Right::Root => "",

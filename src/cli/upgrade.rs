@@ -8,6 +8,7 @@ use serde_json::json;
 use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::setup::{laptop, programs};
+use super::trial::{self, Trial};
 use super::{Call, Command, Flag, Takes, choose};
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -42,35 +43,21 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const ASK_LIMIT: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// `new` installs what was sent and undoes it if a step fails; `back` undoes it afterwards. What is
-/// replaced stays beside it, under the name `*.previous`, until the next time.
+const LATER: &str = "the server puts the programs before back by itself within minutes";
+/// Statuses of [`SCRIPT`] where what was installed fails: the programs before are back, or not.
+const UNDONE: i32 = 3;
+const STUCK: i32 = 4;
+/// What makes it fail is what shall be told, and not what undoing it says.
 const SCRIPT: &str = r#"
 umask 077
-lib=/usr/libexec/hopbox
-back() {
-    failed=0
-    # The helper first: without one, the agent gets no device.
-    [ ! -f helper.new ] || $lib/hop-helper.previous --install || failed=1
-    if [ -f agent.new ]; then $lib/hop-agent rollback; else $lib/hop-agent start; fi || failed=1
-    rm -f agent.new helper.new
-    return $failed
-}
 new() {
-    if [ -f hop-helper ]; then
-        cp -p $lib/hop-helper $lib/hop-helper.previous && touch helper.new || return 1
-        ./hop-helper --install || return 1
-    fi
-    if [ -f hop-agent ]; then
-        before=$(cksum <$lib/hop-agent)
-        ./hop-agent install || return 1
-        [ "$before" = "$(cksum <$lib/hop-agent)" ] || touch agent.new
-    fi
+    [ ! -f hop-helper ] || ./hop-helper --install || return 1
+    [ ! -f hop-agent ] || ./hop-agent install || return 1
     $lib/hop-agent start --restart
 }
+keep || exit 1
+new || { undo >undo.out 2>&1 && exit 3; exit 4; }
 "#;
-/// What made it fail is what shall be told, and not what undoing it said.
-const NEW: &str = "new || { back >back.out 2>&1 && touch undone; exit 1; }\n";
-const BACK: &str = "back\n";
 
 fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
@@ -84,47 +71,78 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     call.out.done("");
     let (before, runs) = state(call, &mut remote, &paths, &host)?;
     let is_current = runs && before.as_deref() == Some(VERSION);
-    if missing.is_empty() && is_current {
+    // What was interrupted is settled even where nothing is to be sent.
+    if missing.is_empty() && is_current && !trial::is_pending(&remote.connection)? {
         let text = format!("{name} has version {VERSION} already");
         call.out.answer("upgrade", data(&name, before.as_deref(), false, own_helper), &text)?;
         return Ok(Code::Done);
     }
-    call.out.begin("sending");
-    let sent = send(&remote, missing)?;
-    call.out.done(&format!("{sent} bytes"));
-    call.out.begin("putting it in place");
-    if let Err(failure) = remote.script(call, &format!("{SCRIPT}{NEW}")) {
-        let is_undone = remote.run(&format!("test -e {}/undone", remote.room()?), b"", LIMIT);
-        if !is_undone.is_ok_and(|done| done.status.success()) {
-            return Err(failure);
-        }
-        let why = format!("{}: {}", failure.what, failure.why);
-        return Err(undone(&paths, &host, &why));
-    }
-    call.out.done("agent restarted");
-    call.out.begin("asking through the tunnel");
-    if let Err(why) = verify(&paths, &host) {
-        call.out.begin("putting the programs before back");
-        remote.script(call, &format!("{SCRIPT}{BACK}"))?;
-        return Err(undone(&paths, &host, &why));
-    }
-    call.out.done(&format!("agent {VERSION} answered"));
+    replace(call, &mut remote, &paths, &host, missing)?;
     let was = before.clone().unwrap_or_else(|| "no agent".to_owned());
     let text = format!("{name} has version {VERSION} now; before: {was}");
     call.out.answer("upgrade", data(&name, before.as_deref(), true, own_helper), &text)?;
     Ok(Code::Done)
 }
 
+/// Sends, installs and asks; undone if the answer is not right.
+fn replace(
+    call: &mut Call,
+    remote: &mut Remote,
+    paths: &Paths,
+    host: &HostConfig,
+    missing: Vec<Freight>,
+) -> Result<(), Failure> {
+    call.out.begin("sending");
+    let sent = send(remote, missing)?;
+    call.out.done(&format!("{sent} bytes"));
+    call.out.begin("putting it in place");
+    let trial = Trial::new();
+    let done = remote.as_root(call, &format!("{}{SCRIPT}", trial.script()), b"")?;
+    let status = done.status.code();
+    if let Err(failure) = remote.succeeded(done) {
+        let why = format!("{}: {}", failure.what, failure.why);
+        return Err(match status {
+            Some(UNDONE) => undone(paths, host, &why),
+            Some(STUCK) => {
+                stuck(host, &format!("{why}; nor could the programs before be put back"))
+            }
+            _ => failure,
+        });
+    }
+    call.out.done("agent restarted");
+    call.out.begin("asking through the tunnel");
+    if let Err(why) = verify(paths, host) {
+        call.out.begin("putting the programs before back");
+        return Err(match trial.end(&remote.connection, false) {
+            Ok(true) => undone(paths, host, &why),
+            Ok(false) => stuck(host, &format!("{why}; nor could the programs before be put back")),
+            Err(error) => stuck(host, &format!("{why}; {LATER} ({})", error.why)),
+        });
+    }
+    match trial.end(&remote.connection, true) {
+        Ok(true) => {}
+        Ok(false) => return Err(stuck(host, &format!("it was not told in time: {LATER}"))),
+        Err(error) => return Err(stuck(host, &format!("{}; {LATER}", error.why))),
+    }
+    call.out.done(&format!("agent {VERSION} answered"));
+    Ok(())
+}
+
 /// After the programs before have been put back.
 fn undone(paths: &Paths, host: &HostConfig, why: &str) -> Failure {
     let name = &host.name;
-    let answers = verify_any(paths, host);
     let what = format!("the upgrade of {name} was undone");
-    let why = match answers {
+    let why = match verify_any(paths, host) {
         Ok(version) => format!("{why}; {version} is back and answers"),
         Err(error) => format!("{why}; and afterwards: {error}"),
     };
     Failure::new(Code::Failed, what, why, format!("hop doctor {name}"))
+}
+
+/// What the next run has to settle.
+fn stuck(host: &HostConfig, why: &str) -> Failure {
+    let what = format!("the upgrade of {} did not come to its end", host.name);
+    Failure::new(Code::Failed, what, why, format!("hop upgrade {}", host.name))
 }
 
 fn data(name: &str, before: Option<&str>, changed: bool, own_helper: bool) -> serde_json::Value {

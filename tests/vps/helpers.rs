@@ -12,7 +12,7 @@ const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 const MINE: &str = "/usr/local/libexec/hopbox";
 
 /// A program with another text in it, of the same length; told apart by its hash.
-fn patched(laptop: &Machine, name: &str, to: &str, from: &str, text: &str) {
+pub fn patched(laptop: &Machine, name: &str, to: &str, from: &str, text: &str) {
     assert_eq!(from.len(), text.len());
     let mut program = std::fs::read(laptop.path(&format!("{MINE}/{name}"))).unwrap();
     let places = program.windows(from.len()).enumerate().filter(|(_, at)| *at == from.as_bytes());
@@ -26,7 +26,7 @@ fn patched(laptop: &Machine, name: &str, to: &str, from: &str, text: &str) {
     laptop.ok(&format!("chmod 755 {to}/{name}"));
 }
 
-fn hop(site: &Site, line: &str) -> Said {
+pub fn hop(site: &Site, line: &str) -> Said {
     site.laptop.sh_as("dev", &format!("hop {line}"))
 }
 

@@ -17,4 +17,5 @@ mod setup;
 mod site;
 mod together;
 mod trouble;
+mod upgrade;
 mod ways;

@@ -1,0 +1,76 @@
+//! Programs on trial on a server: what they took the place of is kept, root's, until this laptop
+//! has said that the new ones work. Where it says that they do not, or nothing for five minutes,
+//! the server puts the ones before back by itself: no password has to be asked for that, and
+//! laptop and line may be gone.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::ssh::fail::SshError;
+use crate::ssh::run::Connection;
+
+/// There as long as nobody has said that the programs beside it work.
+const MARK: &str = "/usr/libexec/hopbox/unverified";
+const TRIAL: &str = include_str!("trial.sh");
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Functions for a script of root's. `keep` begins the trial, before anything is replaced; what an
+/// earlier one kept that nobody spoke for is still the last that is known to work. `undo` ends it.
+const SCRIPT: &str = r#"
+lib=/usr/libexec/hopbox mark=@MARK@
+undo() { sh $mark/trial.sh undo; }
+keep() {
+    exec 9<$lib && flock 9 || return 1
+    rm -rf $mark.new
+    if [ ! -d $mark ]; then
+        mkdir -m 755 $mark.new || return 1
+        for program in hop-helper hop-agent; do
+            [ ! -x $lib/$program ] || ln $lib/$program $mark.new/ || return 1
+        done
+        mv $mark.new $mark || return 1
+    fi
+    rm -f $mark/verdict $mark/failed $mark/said
+    cat >$mark/trial.sh <<'END' || return 1
+@TRIAL@END
+    echo @WORD@ >$mark/by && : >$mark/verdict || return 1
+    chmod 644 $mark/by $mark/trial.sh
+    chown "${SUDO_UID:-0}" $mark/verdict || return 1
+    # Not among the processes that end with the line or with sudo.
+    setsid sh $mark/trial.sh watch @WORD@ </dev/null >/dev/null 2>&1 9<&- &
+    exec 9<&-
+}
+"#;
+
+/// One attempt; its word tells it from others.
+pub struct Trial {
+    word: String,
+}
+
+impl Trial {
+    pub fn new() -> Trial {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Trial { word: format!("{:x}-{:x}", since.as_nanos(), std::process::id()) }
+    }
+
+    /// The beginning of a script of root's.
+    pub fn script(&self) -> String {
+        let script = SCRIPT.replace("@MARK@", MARK).replace("@TRIAL@", TRIAL);
+        script.replace("@WORD@", &self.word)
+    }
+
+    /// Ends it; true when the server has done what that takes.
+    pub fn end(&self, connection: &Connection, good: bool) -> Result<bool, SshError> {
+        let (word, said) = (&self.word, if good { "good" } else { "bad" });
+        let script = format!(
+            "sh -c 'is_ours() {{ [ \"$(cat {MARK}/by 2>/dev/null)\" = {word} ]; }}\n\
+             is_ours && echo {said} {word} >{MARK}/verdict || exit\n\
+             while is_ours && [ ! -e {MARK}/failed ]; do sleep 0.1; done\n\
+             [ ! -e {MARK} ]'"
+        );
+        Ok(connection.run(&script, b"", LIMIT)?.status.success())
+    }
+}
+
+/// Whether programs there are on trial, of whomever.
+pub fn is_pending(connection: &Connection) -> Result<bool, SshError> {
+    Ok(connection.run(&format!("test -d {MARK}"), b"", LIMIT)?.status.success())
+}

@@ -1,0 +1,135 @@
+//! `hop upgrade` with programs that do not do, and a laptop that dies before it has asked: in all
+//! cases the programs before serve again.
+
+use super::helpers::{hop, patched};
+use super::lab;
+use super::machine::Said;
+use super::site::Site;
+
+const LIB: &str = "/usr/libexec/hopbox";
+const MINE: &str = "/usr/local/libexec/hopbox";
+/// Dies at its start, and cannot read the configuration for anything else either.
+const BLIND: &str = "/opt/blind";
+/// Starts and serves, but nobody can shake hands with it.
+const DEAF: &str = "/opt/deaf";
+
+/// A site with a tunnel, and agents that do not work.
+fn site() -> Site {
+    let site = Site::boot().with_helper();
+    let laptop = &site.laptop;
+    patched(laptop, "hop-agent", BLIND, "/etc/hopbox/agent.json", "/etc/hopbox/agent.nosj");
+    patched(laptop, "hop-agent", DEAF, "v1 zx2c4 Jason@zx2c4.com", "v0 zx2c4 Jason@zx2c4.com");
+    laptop.ok(&format!("for to in {BLIND} {DEAF}; do cp {MINE}/hop-helper $to; done"));
+    site.hop_ok("setup mybox -a 198.51.100.2");
+    site.hop_ok("up");
+    site
+}
+
+/// What is installed on the server, by name and hash; nothing that is on its way.
+fn installed(site: &Site) -> String {
+    let left = site.vps.ok("ls -d /home/dev/.hopbox-setup 2>/dev/null || :");
+    assert_eq!(left, "", "left in the login's home");
+    site.vps.ok(&format!("cd {LIB} && ls -A | grep -v previous && b2sum hop-agent hop-helper"))
+}
+
+fn serves(site: &Site) {
+    site.hop_ok("down");
+    site.hop_ok("up");
+    let status = hop(site, "status");
+    assert_eq!(status.code, 0, "{status}");
+    let health = site.laptop.ok("curl -s http://mybox.hop:4200/health");
+    assert!(health.contains("\"0.1.0\""), "{health}");
+}
+
+fn is_undone(undone: &Said, word: &str) {
+    assert_eq!(undone.code, 1, "{undone}");
+    for word in ["was undone", word, "0.1.0 is back and answers", "fix: hop doctor mybox"] {
+        assert!(undone.err.contains(word), "{word}: {undone}");
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_start_or_answer_is_undone() {
+    lab::inside("upgrade::an_agent_that_does_not_start_or_answer_is_undone", || {
+        let site = site();
+        let before = installed(&site);
+        for (dir, word) in [(BLIND, "agent.nosj"), (DEAF, "")] {
+            is_undone(&hop(&site, &format!("upgrade --agent-dir {dir}")), word);
+            assert_eq!(installed(&site), before, "{dir}");
+            serves(&site);
+        }
+        // By hand, by an agent that cannot read its configuration.
+        site.vps.install(&site.laptop.path(&format!("{BLIND}/hop-agent")), "/root/blind");
+        site.vps.ok("/root/blind install && ! /usr/libexec/hopbox/hop-agent start");
+        site.vps.sh("/usr/libexec/hopbox/hop-agent rollback");
+        assert_eq!(installed(&site), before);
+        serves(&site);
+    });
+}
+
+/// Runs an upgrade and kills hop when the programs are in place and nobody has asked them.
+fn killed(site: &Site, dir: &str) {
+    site.laptop.ok_as(
+        "dev",
+        &format!(
+            "rm -f log; (hop upgrade --agent-dir {dir} 2>log & p=$!; \
+             while ! grep -q 'asking through' log && kill -0 $p; do sleep 0.01; done; \
+             kill -9 $p; wait $p; true) 2>/dev/null"
+        ),
+    );
+    let log = site.laptop.ok("cat /home/dev/log");
+    assert_eq!(site.vps.sh(&format!("test -d {LIB}/unverified")).code, 0, "{log}");
+    assert_eq!(
+        site.vps.ok(&format!("cmp -s {LIB}/unverified/hop-agent {LIB}/hop-agent; echo $?")),
+        "1\n"
+    );
+    site.vps.ok("rm -rf /home/dev/.hopbox-setup");
+}
+
+#[test]
+fn what_a_dead_laptop_left_unverified_is_settled() {
+    lab::inside("upgrade::what_a_dead_laptop_left_unverified_is_settled", || {
+        let site = site();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        let before = installed(&site);
+        // Bad ones after bad ones: what is put back is what worked last.
+        killed(&site, DEAF);
+        is_undone(&hop(&site, &format!("upgrade --agent-dir {BLIND}")), "agent.nosj");
+        assert_eq!(installed(&site), before);
+        serves(&site);
+        // Good ones after bad ones.
+        killed(&site, DEAF);
+        let up = hop(&site, "upgrade");
+        assert_eq!(up.code, 0, "{up}");
+        assert_eq!(installed(&site), before);
+        serves(&site);
+        // Good ones that nobody asked are asked, though nothing is sent.
+        laptop.ok(&format!(
+            "mkdir /opt/new && cp {MINE}/hop-* /opt/new && echo >>/opt/new/hop-agent"
+        ));
+        killed(&site, "/opt/new");
+        let up = hop(&site, "upgrade --agent-dir /opt/new");
+        assert!(up.code == 0 && up.err.contains("0 bytes"), "{up}");
+        vps.ok(&format!("test ! -e {LIB}/unverified"));
+        serves(&site);
+        assert_eq!(hop(&site, "upgrade").code, 0);
+
+        // Nobody comes again: the server itself does not wait for ever. Here its time runs faster.
+        let sleep = "/usr/local/bin/sleep";
+        std::fs::write(vps.path(sleep), "#!/bin/sh\nexec /bin/sleep 0.001\n").unwrap();
+        vps.ok(&format!("chmod 755 {sleep}"));
+        killed(&site, DEAF);
+        vps.ok(&format!(
+            "for i in $(seq 800); do [ -e {LIB}/unverified ] || exit 0; \
+                         /bin/sleep 0.1; done; exit 1"
+        ));
+        vps.ok(&format!("rm {sleep}"));
+        assert_eq!(installed(&site), before);
+        serves(&site);
+        // One that is removed meanwhile stays removed.
+        killed(&site, DEAF);
+        let gone = hop(&site, "-y uninstall --remote --purge");
+        assert_eq!(gone.code, 0, "{gone}");
+        vps.ok(&format!("test ! -e {LIB}"));
+    });
+}
