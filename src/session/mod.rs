@@ -1,11 +1,13 @@
 //! One host brought up: the order of the steps, their undoing, and watching over it.
 //!
-//! Reading order: this file (undo stack, trouble) → `up` (the sequence) → `run` (a session from
-//! lock to clean-up) → `watch` (while it is up) → `monitor`, `layers`, `state` (whether the agent
-//! answers, what is broken, what is remembered) → `network` (finding the VPS again) → `control`
-//! (its socket) → `daemon` (detaching, and what `hop up` hears) → `journal` (its log).
+//! Reading order: this file (undo stack, trouble) → `up` (the sequence; `asking` waits for the
+//! agent) → `run` (a session from lock to clean-up) → `watch` (while it is up) → `monitor`,
+//! `layers`, `state` (whether the agent answers, what is broken, what is remembered) → `network`
+//! (finding the VPS again) → `control` (its socket) → `daemon` (detaching, and what `hop up`
+//! hears) → `journal` (its log).
 //! Knows nothing of commands, flags or how a message is printed.
 
+mod asking;
 pub mod control;
 pub mod daemon;
 pub mod diagnose;

@@ -7,12 +7,9 @@
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use super::asking::{ANSWER_LIMIT, Asking, Heard};
 use super::journal::log;
 use super::network::{Resolver, joined};
 use super::report::{Facts, Report, took};
@@ -20,18 +17,11 @@ use super::{Kind, Trouble, Undo};
 use crate::helper::{Helper, HelperError};
 use crate::host::config::HostConfig;
 use crate::host::keys::Secret;
-use crate::rpc::client::{CallError, Client, Health};
-use crate::sys::poll::Wake;
+use crate::rpc::client::{CallError, Health};
 use crate::tunnel::{self, PeerConfig, TunDevice, Tunnel};
 
 /// How long a name may take to resolve.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
-/// How long the agent may take to answer through the new tunnel, handshake included.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// One question to the agent.
-const PROBE_LIMIT: Duration = Duration::from_secs(3);
-/// Pause after a failed question: doubles from the first to the second.
-const PROBE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 /// How often the handshake is looked for while the agent has not answered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After this long without an answer, say what is being waited for.
@@ -204,21 +194,21 @@ impl Rising<'_> {
     /// the handshake and the time to the answer.
     fn agent(&mut self) -> Result<(Health, Option<Duration>, Duration), Trouble> {
         let began = Instant::now();
-        let probe = Probe::start(self.host).map_err(|error| {
+        let asking = Asking::start(self.host).map_err(|error| {
             let next = format!("hop up {}", self.host.name);
             Trouble::new(Kind::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
         let mut handshake = None;
         let mut told = false;
         loop {
-            let stop = (self.pause)(Some(probe.wake.as_fd()), LOOK_EVERY);
+            let stop = (self.pause)(Some(asking.wake.as_fd()), LOOK_EVERY);
             if handshake.is_none() {
                 handshake = self.handshake(began);
             }
             if stop {
                 return Err(self.stopped());
             }
-            match probe.heard() {
+            match asking.heard() {
                 Heard::Answer(health) => {
                     let answered = began.elapsed();
                     let text = format!("agent {} answered", health.version);
@@ -289,69 +279,6 @@ impl Rising<'_> {
             endpoint.port
         );
         Trouble::new(Kind::Unreachable, what, why, next)
-    }
-}
-
-/// Asks the agent from its own thread, so that a stop is heard while a question is out.
-/// The thread ends with its answer, at `ANSWER_LIMIT`, or one question after being dropped.
-struct Probe {
-    wake: Arc<Wake>,
-    answer: Receiver<Result<Health, CallError>>,
-    enough: Arc<AtomicBool>,
-}
-
-enum Heard {
-    Nothing,
-    Answer(Health),
-    GaveUp(CallError),
-}
-
-impl Probe {
-    fn start(host: &HostConfig) -> std::io::Result<Probe> {
-        let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
-        let wake = Arc::new(Wake::new()?);
-        let enough = Arc::new(AtomicBool::new(false));
-        let (send, answer) = mpsc::channel();
-        let probe = Probe { wake: wake.clone(), answer, enough: enough.clone() };
-        thread::Builder::new().name("probe".to_owned()).spawn(move || {
-            let _ = send.send(ask(&client, &enough));
-            wake.wake();
-        })?;
-        Ok(probe)
-    }
-
-    fn heard(&self) -> Heard {
-        match self.answer.try_recv() {
-            Ok(Ok(health)) => Heard::Answer(health),
-            Ok(Err(error)) => Heard::GaveUp(error),
-            Err(TryRecvError::Empty) => Heard::Nothing,
-            Err(TryRecvError::Disconnected) => {
-                Heard::GaveUp(CallError::Unreachable("the question was lost".to_owned()))
-            }
-        }
-    }
-}
-
-impl Drop for Probe {
-    fn drop(&mut self) {
-        self.enough.store(true, Ordering::Relaxed);
-    }
-}
-
-fn ask(client: &Client, enough: &AtomicBool) -> Result<Health, CallError> {
-    let end = Instant::now() + ANSWER_LIMIT;
-    let mut pause = PROBE_PAUSE.0;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let error = match client.health(left.min(PROBE_LIMIT).max(PROBE_PAUSE.0)) {
-            Ok(health) => return Ok(health),
-            Err(error) => error,
-        };
-        if enough.load(Ordering::Relaxed) || Instant::now() + pause >= end {
-            return Err(error);
-        }
-        thread::sleep(pause);
-        pause = (pause * 2).min(PROBE_PAUSE.1);
     }
 }
 

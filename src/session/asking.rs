@@ -1,0 +1,83 @@
+//! Asks the agent through a new tunnel until it answers, with bounded patience.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::host::config::HostConfig;
+use crate::rpc::client::{CallError, Client, Health};
+use crate::sys::poll::Wake;
+
+/// How long the agent may take to answer through the new tunnel, handshake included.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// One question to the agent.
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// Pause after a failed question: doubles from the first to the second.
+const PROBE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+
+/// Asks the agent from its own thread, so that a stop is heard while a question is out.
+/// The thread ends with its answer, at `ANSWER_LIMIT`, or one question after being dropped.
+pub struct Asking {
+    /// Wakes who waits when there is something to hear.
+    pub wake: Arc<Wake>,
+    answer: Receiver<Result<Health, CallError>>,
+    enough: Arc<AtomicBool>,
+}
+
+pub enum Heard {
+    Nothing,
+    Answer(Health),
+    GaveUp(CallError),
+}
+
+impl Asking {
+    pub fn start(host: &HostConfig) -> io::Result<Asking> {
+        let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
+        let wake = Arc::new(Wake::new()?);
+        let enough = Arc::new(AtomicBool::new(false));
+        let (send, answer) = mpsc::channel();
+        let asking = Asking { wake: wake.clone(), answer, enough: enough.clone() };
+        thread::Builder::new().name("probe".to_owned()).spawn(move || {
+            let _ = send.send(ask(&client, &enough));
+            wake.wake();
+        })?;
+        Ok(asking)
+    }
+
+    pub fn heard(&self) -> Heard {
+        match self.answer.try_recv() {
+            Ok(Ok(health)) => Heard::Answer(health),
+            Ok(Err(error)) => Heard::GaveUp(error),
+            Err(TryRecvError::Empty) => Heard::Nothing,
+            Err(TryRecvError::Disconnected) => {
+                Heard::GaveUp(CallError::Unreachable("the question was lost".to_owned()))
+            }
+        }
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+    }
+}
+
+fn ask(client: &Client, enough: &AtomicBool) -> Result<Health, CallError> {
+    let end = Instant::now() + ANSWER_LIMIT;
+    let mut pause = PROBE_PAUSE.0;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let error = match client.health(left.min(PROBE_LIMIT).max(PROBE_PAUSE.0)) {
+            Ok(health) => return Ok(health),
+            Err(error) => error,
+        };
+        if enough.load(Ordering::Relaxed) || Instant::now() + pause >= end {
+            return Err(error);
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(PROBE_PAUSE.1);
+    }
+}
