@@ -154,9 +154,9 @@ impl Remote {
     }
 
     /// A script of root's, which must succeed. It begins in the directory of what was sent.
-    pub fn script(&mut self, call: &mut Call, text: &str) -> Result<(), Failure> {
+    pub fn script(&mut self, call: &mut Call, text: &str) -> Result<Done, Failure> {
         let done = self.as_root(call, text, b"")?;
-        self.succeeded(done).map(drop)
+        self.succeeded(done)
     }
 
     /// Runs a script as root. A failure is sudo's, or the connection's; the script's own status is

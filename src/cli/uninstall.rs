@@ -132,7 +132,9 @@ fn clean(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<&'static s
          if [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
         keys::encode(&key).as_str()
     );
-    remote.script(call, &script)?;
+    let said = remote.script(call, &script)?.text();
+    let told: Value =
+        said.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
     let is_there = |path: &str| -> Result<bool, Failure> {
         Ok(remote.run(&format!("test -x {path}"), b"", LIMIT)?.status.success())
     };
@@ -140,6 +142,9 @@ fn clean(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<&'static s
     // What an interrupted setup sent.
     remote.run(&format!("rm -rf {STORE}"), b"", LIMIT)?;
     Ok(match (others, helper) {
+        (true, _) if told["laptop"].is_null() => {
+            "other laptops use it, and it did not know this one: nothing was removed"
+        }
         (true, _) => "other laptops use it: only this one's entry was removed",
         (false, true) => "the agent is gone; the helper stays for the hop of that machine",
         (false, false) => "agent and helper are gone",
