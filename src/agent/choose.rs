@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 
 use super::config::LISTEN_PORT;
-use crate::host::numbers::{NETWORK, NO_DEFAULT, Uses};
+use crate::host::numbers::{self, Uses};
 
 /// Ports that are tried.
 const PORTS: u16 = 80;
@@ -40,12 +40,9 @@ pub fn port() -> Option<u16> {
     (LISTEN_PORT..LISTEN_PORT + PORTS).find(|port| !reserved.contains(port) && is_free(*port))
 }
 
-/// The first of `wanted` whose 10.10.N.0/24 nothing here leads to; where there is none, the first
-/// that only wider routes lead to.
+/// A number for the address pair, if possible the first of `wanted`.
 pub fn number(wanted: &[u8]) -> Option<u8> {
-    let uses = Uses::here();
-    let first = |least| wanted.iter().copied().find(|n| !uses.in_network(*n, least));
-    first(NO_DEFAULT).or_else(|| first(NETWORK))
+    numbers::pick(wanted, &Uses::here())
 }
 
 fn is_free(port: u16) -> bool {

@@ -13,9 +13,9 @@ use super::paths::Paths;
 const ROUTES: &str = "/proc/net/route";
 const ADDRESSES: &str = "/proc/net/fib_trie";
 /// A default route, also one in halves, is no use of an address.
-pub const NO_DEFAULT: u32 = 2;
+const NO_DEFAULT: u32 = 2;
 /// Wider routes give way to ours; those from here on would lose addresses of their own.
-pub const NETWORK: u32 = 24;
+const NETWORK: u32 = 24;
 const ADDRESS: u32 = 32;
 
 /// What a laptop can say of the numbers for one host.
@@ -29,6 +29,13 @@ pub struct Numbers {
 /// The network of a number, as failures name it.
 pub fn network(number: u8) -> String {
     format!("10.10.{number}.0/24")
+}
+
+/// The first of `wanted` whose 10.10.N.0/24 nothing on a server leads to; where there is none, the
+/// first that only wider routes lead to.
+pub fn pick(wanted: &[u8], uses: &Uses) -> Option<u8> {
+    let first = |least| wanted.iter().copied().find(|n| !uses.in_network(*n, least));
+    first(NO_DEFAULT).or_else(|| first(NETWORK))
 }
 
 /// What this laptop can use for `host`, with what belongs to it already.
@@ -71,7 +78,7 @@ impl Uses {
     }
 
     /// Whether something with a prefix of `least` bits or more shares addresses with 10.10.N.0/24.
-    pub fn in_network(&self, number: u8, least: u32) -> bool {
+    fn in_network(&self, number: u8, least: u32) -> bool {
         self.meets(Ipv4Addr::new(10, 10, number, 0), NETWORK, least)
     }
 

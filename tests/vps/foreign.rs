@@ -56,6 +56,9 @@ fn another_wireguard_in_use_loses_nothing() {
             assert_eq!(laptop.ok(FACTS), before.1, "on the laptop after {when}");
         };
 
+        let plan = site.hop_ok("setup mybox -a 198.51.100.2 --dry-run");
+        let take = "UDP 51821, the addresses 10.10.1.1 and 10.10.1.2, and the interface hopbox0";
+        assert!(plan.contains(take), "{plan}");
         site.hop_ok("setup mybox -a 198.51.100.2");
         let host = laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
         assert!(host.contains("198.51.100.2:51821") && host.contains("\"number\": 1"), "{host}");

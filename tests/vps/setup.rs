@@ -14,6 +14,11 @@ fn a_fresh_server_is_ready_and_proven() {
 
         let plan = site.hop("--json setup mybox -a 198.51.100.2 --dry-run");
         assert!(plan.code == 0 && plan.out.contains("\"dry_run\":true"), "{plan}");
+        let take = "\"interface\":\"wg0\",\"listen_port\":51820,\"local_ip\":\"10.10.0.1\",";
+        assert!(
+            plan.out.contains(take) && plan.err.contains("UDP 51820 and 10.10.0.0/24"),
+            "{plan}"
+        );
         assert_eq!(site.vps.ok("ls /usr/libexec | grep -c hopbox || true"), "0\n");
 
         let before = carried(&site.laptop);

@@ -1,15 +1,16 @@
 //! `hop setup`: a server is made ready over SSH, and the tunnel to it proven.
 //!
 //! Reading order: this file (the order of the steps) → `wish` (what was asked for) → `reach` (steps
-//! 1 and 2, with `survey` and `programs`) → `laptop` (3) → `install` (4 to 6, with `root` and
-//! `clash`) → `answer` (the host file) → `verify` (7, with `blame`). Every step may be repeated: an
-//! interrupted setup goes on where it was.
+//! 1 and 2, with `survey`, `programs` and `plan`) → `laptop` (3) → `install` (4 to 6, with `root`
+//! and `clash`) → `answer` (the host file) → `verify` (7, with `blame`). Every step may be
+//! repeated: an interrupted setup goes on where it was.
 
 mod answer;
 mod blame;
 mod clash;
 mod install;
 pub(super) mod laptop;
+mod plan;
 pub(super) mod programs;
 mod reach;
 mod root;

@@ -4,13 +4,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde_json::json;
-
 use super::super::Call;
 use super::super::fail::{Code, Failure};
 use super::survey::{self, Sudo, Survey};
 use super::wish::Wish;
-use super::{Setup, fact, programs};
+use super::{Setup, programs};
 use crate::host::paths::Paths;
 use crate::host::renewal;
 use crate::ssh::fail::{SshError, Trouble};
@@ -75,6 +73,7 @@ impl<'a> Setup<'a> {
         }
         let programs = programs::load(call, survey.machine())?;
         let text = format!("{}, Linux {}, systemd", survey.machine(), survey.get("kernel"));
+        let text = text + &self.picks(&survey)?.map(|picks| picks.in_short()).unwrap_or_default();
         call.out.done(&text);
         Ok((survey, programs))
     }
@@ -98,36 +97,6 @@ impl<'a> Setup<'a> {
             "its sshd does not use the keys in /etc/ssh: ssh will ask",
         );
         Ok("")
-    }
-
-    pub(super) fn tell_plan(
-        &self,
-        call: &mut Call,
-        survey: &Survey,
-        programs: &[Freight; 2],
-    ) -> Result<Code, Failure> {
-        let send: Vec<&str> = programs
-            .iter()
-            .filter(|freight| survey.get(fact(freight.name)) != freight.hash)
-            .map(|freight| freight.name)
-            .collect();
-        let password = survey.sudo == Sudo::Asks;
-        let data = json!({
-            "host": self.wish.name, "dry_run": true, "machine": survey.machine(),
-            "kernel": survey.get("kernel"), "user": survey.get("user"), "send": send,
-            "sudo_asks": password,
-        });
-        let mut text = match send[..] {
-            [] => "the server has both programs already\n".to_owned(),
-            _ => format!("would send {}, and install as root\n", send.join(" and ")),
-        };
-        text += &format!("would run the agent as {} under systemd\n", survey.get("user"));
-        if password {
-            text += "sudo there will ask for a password\n";
-        }
-        text += "nothing has been changed";
-        call.out.answer("setup", data, &text)?;
-        Ok(Code::Done)
     }
 }
 
