@@ -64,7 +64,7 @@ BUILD_NEEDS = cc:gcc cc:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certific
 CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	nft:nftables unshare:util-linux setpriv:util-linux ps:procps perl:perl-base strace:strace python3:python3 \
 	/lib/systemd/systemd:systemd systemd-nspawn:systemd-container sshd:openssh-server \
-	ssh:openssh-client sudo:sudo openssl:openssl valgrind:valgrind
+	ssh:openssh-client sudo:sudo openssl:openssl valgrind:valgrind zsh:zsh fish:fish csh:csh
 BENCH_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	unshare:util-linux python3:python3
 

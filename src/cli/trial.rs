@@ -60,11 +60,11 @@ impl Trial {
     /// Ends it; true when the server has done what that takes.
     pub fn end(&self, connection: &Connection, good: bool) -> Result<bool, SshError> {
         let (word, said) = (&self.word, if good { "good" } else { "bad" });
+        // One line: csh(1) ends a quotation with the line.
         let script = format!(
-            "sh -c 'is_ours() {{ [ \"$(cat {MARK}/by 2>/dev/null)\" = {word} ]; }}\n\
-             is_ours && echo {said} {word} >{MARK}/verdict || exit\n\
-             while is_ours && [ ! -e {MARK}/failed ]; do sleep 0.1; done\n\
-             [ ! -e {MARK} ]'"
+            "sh -c 'is_ours() {{ [ \"$(cat {MARK}/by 2>/dev/null)\" = {word} ]; }}; \
+             is_ours && echo {said} {word} >{MARK}/verdict || exit; \
+             while is_ours && [ ! -e {MARK}/failed ]; do sleep 0.1; done; [ ! -e {MARK} ]'"
         );
         Ok(connection.run(&script, b"", LIMIT)?.status.success())
     }

@@ -78,6 +78,8 @@ fn root_another_port_and_any_shell_will_do() {
         std::fs::write(vps.path("/home/dev/.bashrc"), spoken).unwrap();
         for shell in ["/bin/bash", "/usr/bin/fish", "/bin/csh"] {
             if !vps.path(shell).exists() {
+                assert!(std::env::var_os("CI").is_none(), "in CI there is every shell: {shell}");
+                eprintln!("SKIP login shell {shell}: it is not installed");
                 continue;
             }
             vps.ok(&format!("usermod -s {shell} dev"));
