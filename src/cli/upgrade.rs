@@ -174,11 +174,15 @@ fn state(
 
 /// The programs that the server does not have as they are here.
 fn missing(call: &Call, remote: &Remote) -> Result<Vec<Freight>, Failure> {
-    let machine = remote.run("uname -m", b"", LIMIT)?.text();
     let there = remote.run(&format!("b2sum < {HELPER}; b2sum < {AGENT}"), b"", LIMIT)?.text();
-    let programs = programs::load(call, machine.trim())?;
+    let programs = programs::load(call, &machine(remote)?)?;
     let differs = |freight: &Freight| !there.split_whitespace().any(|word| word == freight.hash);
     Ok(programs.into_iter().filter(differs).collect())
+}
+
+/// In the words of `uname -m`.
+fn machine(remote: &Remote) -> Result<String, Failure> {
+    Ok(remote.run("uname -m", b"", LIMIT)?.text().trim().to_owned())
 }
 
 fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
@@ -191,6 +195,8 @@ fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
                 Failure::new(Code::Failed, what, done.complaint(), "df -h")
             }
         })?;
+        programs::try_out(&freight, &remote.connection, &machine(remote)?)
+            .inspect_err(|_| freight.forget(&remote.connection))?;
         // Not for a later run: it is all or nothing here.
         freight.forget(&remote.connection);
         sent += freight.bytes;

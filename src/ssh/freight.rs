@@ -97,13 +97,16 @@ impl Freight {
         connection.run(&script, b"", SHORT_LIMIT).map_err(Err).map(drop)
     }
 
-    /// Whether what lies in the room runs there, asked for nothing but its version.
-    /// `Err(Ok(done))`: it does not.
-    pub fn try_out(&self, connection: &Connection) -> Result<(), Refused> {
+    /// The version that what lies in the room says it has. `Err(Ok(done))`: it does not run there.
+    pub fn try_out(&self, connection: &Connection) -> Result<String, Refused> {
         let script = format!("sh -c 'cd {} && ./{} --version'", connection.room()?, self.name);
         let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
-        let says = done.text().starts_with(self.name);
-        if done.status.success() && says { Ok(()) } else { Err(Ok(done)) }
+        let text = done.text();
+        let mut words = text.split_whitespace();
+        match (words.next() == Some(self.name), words.next()) {
+            (true, Some(version)) if done.status.success() => Ok(version.to_owned()),
+            _ => Err(Ok(done)),
+        }
     }
 
     /// It is in its place: nobody will ask for it any more.

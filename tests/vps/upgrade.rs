@@ -3,8 +3,8 @@
 
 use super::helpers::{hop, patched};
 use super::lab;
-use super::machine::Said;
-use super::site::Site;
+use super::machine::{Machine, Said};
+use super::site::{Site, admit, equip};
 
 const LIB: &str = "/usr/libexec/hopbox";
 const MINE: &str = "/usr/local/libexec/hopbox";
@@ -132,4 +132,70 @@ fn what_a_dead_laptop_left_unverified_is_settled() {
         assert_eq!(gone.code, 0, "{gone}");
         vps.ok(&format!("test ! -e {LIB}"));
     });
+}
+
+#[test]
+fn setup_takes_a_server_up_but_never_down() {
+    lab::inside("upgrade::setup_takes_a_server_up_but_never_down", || {
+        let [first, second, vps] = Machine::boot(["laptop", "second", "vps"]);
+        first.cable("198.51.100.1/24", &vps, "198.51.100.2/24");
+        second.cable("203.0.113.1/24", &vps, "203.0.113.2/24");
+        for laptop in [&first, &second] {
+            equip(laptop);
+            admit(laptop);
+        }
+        // The first laptop has an older hop and its programs: the server is as old.
+        older(&first);
+        let setup = |laptop: &Machine, line: &str| {
+            laptop.sh_as("dev", &format!("hop --json setup mybox {line}"))
+        };
+        let set = setup(&first, "-a 198.51.100.2");
+        assert!(set.code == 0 && set.out.contains("\"agent_version\":\"0.0.0\""), "{set}");
+        assert_eq!(first.sh_as("dev", "hop up").code, 0);
+
+        // A newer one that does not work is put back, and the first goes on.
+        let deaf = ("v1 zx2c4 Jason@zx2c4.com", "v0 zx2c4 Jason@zx2c4.com");
+        patched(&second, "hop-agent", DEAF, deaf.0, deaf.1);
+        second.ok(&format!("cp {MINE}/hop-helper {DEAF}"));
+        let programs = || vps.ok(&format!("cd {LIB} && b2sum hop-agent hop-helper; ls -A"));
+        let before = vps.ok(&format!("cd {LIB} && b2sum hop-agent hop-helper"));
+        let undone = setup(&second, &format!("-a 203.0.113.2 --agent-dir {DEAF}"));
+        assert_ne!(undone.code, 0, "{undone}");
+        assert!(undone.out.contains("the programs before are back"), "{undone}");
+        assert!(programs().starts_with(&before) && !programs().contains("unverified"));
+        let up = first.sh_as("dev", "hop down && hop up && hop status");
+        assert_eq!(up.code, 0, "{up}");
+
+        // One that works stays, and serves both.
+        let set = setup(&second, "-a 203.0.113.2");
+        assert!(set.code == 0 && set.out.contains("\"agent_version\":\"0.1.0\""), "{set}");
+        assert!(!programs().contains("unverified"), "{}", programs());
+        let up = first.sh_as("dev", "hop down && hop up && hop status");
+        assert_eq!(up.code, 0, "{up}");
+
+        // The older laptop leaves it so, and says so; another build changes nothing either.
+        let after = programs();
+        let set = setup(&first, "");
+        assert!(set.code == 0 && set.out.contains("\"sent_bytes\":0"), "{set}");
+        for word in ["hop-agent 0.1.0", "is older (0.0.0)", "upgrade it"] {
+            assert!(set.err.contains(word), "{word}: {set}");
+        }
+        second.ok(&format!(
+            "mkdir /opt/new && cp {MINE}/hop-* /opt/new && \
+                            echo >>/opt/new/hop-agent && echo >>/opt/new/hop-helper"
+        ));
+        let set = setup(&second, "--agent-dir /opt/new");
+        assert!(set.code == 0 && set.out.contains("\"sent_bytes\":0"), "{set}");
+        assert_eq!(programs(), after);
+    });
+}
+
+/// hop and its programs, calling themselves older: as life.rs does it.
+fn older(laptop: &Machine) {
+    laptop.ok(&format!(
+        "for file in /usr/local/bin/hop {MINE}/hop-agent {MINE}/hop-helper; do \
+         sed -i 's/0\\.1\\./0.0./g' $file; done"
+    ));
+    assert_eq!(laptop.ok("hop version | head -n 1").trim(), "hop 0.0.0");
+    assert!(laptop.ok(&format!("{MINE}/hop-helper --version")).starts_with("hop-helper 0.0.0 "));
 }

@@ -12,7 +12,7 @@ use super::super::fail::{Code, Failure};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
 use super::survey::{Sudo, Survey};
-use super::{Setup, fact, laptop, programs, sudo};
+use super::{Setup, laptop, programs, sudo, there};
 use crate::host::config;
 use crate::host::keys as wg_keys;
 use crate::host::{numbers, renewal};
@@ -36,7 +36,7 @@ impl Setup<'_> {
         call.out.begin("installing on the server");
         let mut sent = 0;
         for mut freight in programs {
-            if survey.get(fact(freight.name)) == freight.hash {
+            if !there::needs(survey, &freight) {
                 continue;
             }
             if !freight.was_sent(&self.connection).map_err(|error| self.unsent(&freight, error))? {
@@ -80,13 +80,13 @@ impl Setup<'_> {
         self.alone = Some(alone);
         let request = self.request()?;
         self.put("request.json", request.as_bytes())?;
-        self.put("root.sh", root::script().as_bytes())?;
+        self.put("root.sh", root::script(&self.trial).as_bytes())?;
         let asks = survey.sudo == Sudo::Asks;
         if asks {
             call.out.hold();
         }
         let mut stderr = io::stderr();
-        let (mut begun, mut failed) = (false, None);
+        let (mut begun, mut failed, mut undone) = (false, None, false);
         let mut ear = Ear::new(asks.then_some(&mut stderr));
         let out = &mut call.out;
         let mut hear = |bytes: &[u8]| {
@@ -96,6 +96,7 @@ impl Setup<'_> {
                     out.resume();
                 }
                 Heard::Failed(stage) => failed = Some(stage),
+                Heard::Undone => undone = true,
                 Heard::Done(Stage::Helper) => {}
                 Heard::Done(Stage::Install) => {
                     out.done("hop-helper and hop-agent");
@@ -117,7 +118,10 @@ impl Setup<'_> {
             self.sent.iter().for_each(|freight| freight.forget(&self.connection));
         }
         match failed {
-            Some(stage) => Err(self.stage_failed(stage)),
+            Some(stage) => Err(self.stage_failed(stage)).map_err(|failure| match undone {
+                true => is_back(failure),
+                false => failure,
+            }),
             None if !begun => Err(self.sudo_refused(survey.get("user"), &done)),
             None if !done.status.success() => {
                 Err(self.refused("the installation broke off", &done))
@@ -233,6 +237,11 @@ impl Setup<'_> {
         let next = format!("{} df -h", self.target.command());
         Failure::new(Code::Remote, what, done.complaint(), next)
     }
+}
+
+/// After a failure that left the server as it was.
+pub(super) fn is_back(failure: Failure) -> Failure {
+    Failure { why: format!("{}; the programs before are back", failure.why), ..failure }
 }
 
 fn last_line(text: &str) -> Option<&str> {

@@ -15,6 +15,7 @@ pub(super) mod programs;
 mod reach;
 mod root;
 mod survey;
+mod there;
 pub(super) mod verify;
 mod wish;
 
@@ -23,10 +24,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::fail::{Code, Failure};
+use super::trial::{self, Trial};
 use super::{Call, Command, Flag, Takes};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::renewal::Alone;
+use crate::rpc::VERSION;
 use crate::session::report::took;
 use crate::ssh::freight::Freight;
 use crate::ssh::run::{Connection, Target};
@@ -99,6 +102,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if wish.dry {
         return setup.tell_plan(call, &survey, &programs);
     }
+    if let Some(theirs) = there::newer(&survey) {
+        let text = format!(
+            "the server has hop-agent {theirs}, which stays; hop on this laptop is older \
+             ({VERSION}): upgrade it"
+        );
+        call.out.warn("server_is_newer", &text);
+    }
     let by_group = laptop::helper(call)?;
     let sent = setup.send(call, &survey, programs)?;
     let answer = setup.as_root(call, &survey);
@@ -109,7 +119,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         call.out.warn("agent_runs_as_root", text);
     }
     let host = setup.keep(&survey, &answer)?;
-    let verified = setup.prove(call, &survey, &host, by_group)?;
+    let proven = setup.prove(call, &survey, &host, by_group);
+    let verified = setup.settle(proven)?;
     let name = &host.name;
     let mut next = format!("hop up {name}");
     if by_group {
@@ -137,6 +148,7 @@ struct Setup<'a> {
     /// What was known of the host, and nobody else changes while `alone` is held.
     before: Option<HostConfig>,
     alone: Option<Alone>,
+    trial: Trial,
     /// What was sent in this run.
     sent: Vec<Freight>,
 }
@@ -166,6 +178,26 @@ impl Setup<'_> {
         let shake = shake.map(|time| format!(", handshake {time}")).unwrap_or_default();
         call.out.done(&format!("agent {} answered{shake}", verified.agent_version));
         Ok(verified)
+    }
+}
+
+impl Setup<'_> {
+    /// Says whether what was replaced may stay so.
+    fn settle(&self, proven: Result<Verified, Failure>) -> Result<Verified, Failure> {
+        if !trial::is_pending(&self.connection)? {
+            return proven;
+        }
+        let settled = self.trial.end(&self.connection, proven.is_ok())?;
+        match (proven, settled) {
+            (Ok(verified), true) => Ok(verified),
+            (Ok(_), false) => {
+                let what = "the server did not keep the programs that were installed";
+                let why = "it was not told in time that they work";
+                Err(Failure::new(Code::Failed, what, why, self.wish.command()))
+            }
+            (Err(failure), true) => Err(install::is_back(failure)),
+            (Err(failure), false) => Err(failure),
+        }
     }
 }
 

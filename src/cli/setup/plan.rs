@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::Call;
 use super::super::fail::{Code, Failure};
 use super::survey::{Sudo, Survey};
-use super::{Setup, fact};
+use super::{Setup, there};
 use crate::host::numbers::{self, Uses};
 use crate::ssh::freight::Freight;
 
@@ -85,7 +85,7 @@ impl Setup<'_> {
     ) -> Result<Code, Failure> {
         let send: Vec<&str> = programs
             .iter()
-            .filter(|freight| survey.get(fact(freight.name)) != freight.hash)
+            .filter(|freight| there::needs(survey, freight))
             .map(|freight| freight.name)
             .collect();
         let picks = self.picks(survey)?;

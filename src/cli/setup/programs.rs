@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
+use crate::rpc::VERSION;
 use crate::ssh::freight::Freight;
 use crate::ssh::run::Connection;
 
@@ -76,7 +77,11 @@ fn make(machine: &str) -> String {
 /// Has a program that was sent say its version there, before anything is installed: it may be for
 /// another processor than its header says, or want a newer libc.
 pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result<(), Failure> {
-    let Err(error) = sent.try_out(connection) else { return Ok(()) };
+    let error = match sent.try_out(connection) {
+        Ok(version) if version == VERSION => return Ok(()),
+        Ok(version) => return Err(stale(sent, &version)),
+        Err(error) => error,
+    };
     let done = error.map_or_else(|error| Err(Failure::from(error)), Ok)?;
     let what = format!("{} was sent, but does not run on the server", sent.name);
     let said = done.complaint().replace(char::is_control, " ");
@@ -88,6 +93,13 @@ pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result
         false => make(machine),
     };
     Err(Failure::new(Code::Remote, what, why, next))
+}
+
+/// Programs for servers are built apart from hop, and may be of another day.
+fn stale(sent: &Freight, version: &str) -> Failure {
+    let what = format!("{} is of version {version}, and this hop of {VERSION}", sent.name);
+    let why = format!("{} was built at another time; nothing was installed", sent.path.display());
+    Failure::new(Code::Usage, what, why, "make agents && sudo make install")
 }
 
 fn fit(name: &'static str, path: &Path, machine: &str) -> Result<Freight, Failure> {

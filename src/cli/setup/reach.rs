@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
+use super::super::trial::Trial;
 use super::survey::{self, Sudo, Survey};
 use super::wish::Wish;
 use super::{Setup, programs};
@@ -47,6 +48,7 @@ impl<'a> Setup<'a> {
             before: None,
             alone: None,
             sent: Vec::new(),
+            trial: Trial::new(),
         })
     }
 

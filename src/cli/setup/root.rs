@@ -6,6 +6,8 @@
 
 use std::io::Write;
 
+use super::super::trial::Trial;
+
 /// Begins a line that the script says to us.
 const MARK: &str = "hopbox-stage:";
 
@@ -41,14 +43,31 @@ stage() {
     "$@" >$name.out 2>$name.err
     status=$?
     chown -h "$login" $name.out $name.err
-    if [ $status = 0 ]; then say done $name; else say failed $name $status; exit 1; fi
+    if [ $status = 0 ]; then say done $name; return; fi
+    if [ -d $mark ] && undo >undo.out 2>&1; then say undone all; fi
+    say failed $name $status
+    exit 1
 }
-helper() { [ ! -f hop-helper ] || ./hop-helper --install; }
+# What works is kept, so that it can be put back.
+begin() {
+    [ -d $mark ] && return
+    [ -f hop-helper ] || [ -f hop-agent ] || return
+    $lib/hop-agent version
+}
+helper() {
+    if begin >/dev/null 2>&1; then keep || return 1; fi
+    [ ! -f hop-helper ] || ./hop-helper --install
+}
 install() { [ ! -f hop-agent ] || ./hop-agent install; }
-setup() { /usr/libexec/hopbox/hop-agent setup <request.json; }
-start() { /usr/libexec/hopbox/hop-agent start $restart; }
+# The agent before can read what it writes itself, should it be put back.
+setup() {
+    agent=$lib/hop-agent
+    [ ! -x $mark/hop-agent ] || agent=$mark/hop-agent
+    $agent setup <request.json
+}
+start() { $lib/hop-agent start $restart; }
 login=$1 restart=
-[ ! -f hop-agent ] || restart=--restart
+[ ! -f hop-agent ] && [ ! -d $mark ] || restart=--restart
 say done begin
 stage helper helper
 stage install install
@@ -56,8 +75,8 @@ stage setup setup
 stage start start
 "#;
 
-pub fn script() -> String {
-    SCRIPT.replace("@MARK@", MARK)
+pub fn script(trial: &Trial) -> String {
+    trial.script() + &SCRIPT.replace("@MARK@", MARK)
 }
 
 /// The command that runs the script, which was put into `room`. `sudo`: the words before it.
@@ -72,6 +91,8 @@ pub enum Heard {
     Begun,
     Done(Stage),
     Failed(Stage),
+    /// The programs before are back.
+    Undone,
 }
 
 /// Tells the script's lines from everything else, which goes to `aside` as it comes.
@@ -126,6 +147,9 @@ fn heard(line: &[u8]) -> Option<Heard> {
     let (outcome, name) = (words.next()?, words.next()?);
     if (outcome, name) == ("done", "begin") {
         return Some(Heard::Begun);
+    }
+    if (outcome, name) == ("undone", "all") {
+        return Some(Heard::Undone);
     }
     let (stage, _) = STAGES.iter().find(|(_, known)| *known == name)?;
     match outcome {

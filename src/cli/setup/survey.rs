@@ -29,9 +29,15 @@ elif ! command -v sudo >/dev/null; then fact sudo none
 elif sudo -n true 2>/dev/null; then fact sudo free
 else fact sudo asks; fi
 sum() { [ -f "$2" ] && fact "$1" "$(b2sum <"$2" | cut -c1-128)"; }
-systemctl is-enabled hop-helper.socket >/dev/null 2>&1 &&
+said() { [ -x "$2" ] && fact "$1" "$(timeout 5 "$2" --version 2>/dev/null | head -n 1)"; }
+if systemctl is-enabled hop-helper.socket >/dev/null 2>&1; then
     sum helper /usr/libexec/hopbox/hop-helper
+    said version_helper /usr/libexec/hopbox/hop-helper
+fi
 sum agent /usr/libexec/hopbox/hop-agent
+said version_agent /usr/libexec/hopbox/hop-agent
+systemctl is-active hop-helper.socket >/dev/null 2>&1 && fact active_helper yes
+systemctl is-active hop-agent >/dev/null 2>&1 && fact active_agent yes
 list() { sort -u | head -n 1000 | tr '\n' ' '; }
 fact routes "$(awk 'NR > 1 { print $2 "," $3 "," $8 }' /proc/net/route | list)"
 fact own "$(awk '/\|--/ { ip = $2 } /host LOCAL/ { print ip }' /proc/net/fib_trie | list)"
