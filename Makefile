@@ -56,6 +56,7 @@ build:
 # which `make install` installs too once they were built. See agents.sh for what that takes.
 AGENT_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 AGENTS         = $(CARGO_TARGET_DIR)/agents
+VERSION       := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 agents:
 	+@sh agents.sh "$(AGENT_TARGETS)" "$(PROFILE)" "$(CARGO)" $(ANY) $(FEATURES)
 
@@ -133,6 +134,14 @@ UNIT  = sed -e 's|/usr/libexec/hopbox|$(LIBEXECDIR)|g' \
 	-e 's|^Group=adm$$|Group=$(AUDIT_GROUP)|' -e 's|root adm$$|root $(AUDIT_GROUP)|'
 
 install:
+	@for dir in "$(AGENTS)"/*/; do \
+		[ -e "$$dir" ] || continue; \
+		is=$$(cat "$$dir/version" 2>/dev/null); \
+		[ "$$is" = "$(VERSION)" ] && continue; \
+		echo "$$dir has programs of version $${is:-unknown}, and this is $(VERSION)" >&2; \
+		echo "fix: make agents && sudo make install" >&2; \
+		exit 1; \
+	done
 	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
 		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
 	$(INSTALL) -m 0755 "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"

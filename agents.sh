@@ -102,9 +102,12 @@ build() (
 for target in $targets; do
     build "$target" "$@"
     mkdir -p "$out/agents/$target"
+    rm -f "$out/agents/$target/version"
     for program in hop-agent hop-helper; do
         cp "$out/$target/$profile/$program" "$out/agents/$target/$program.new"
         mv "$out/agents/$target/$program.new" "$out/agents/$target/$program"
     done
+    # What `make install` compares with its own.
+    sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml >"$out/agents/$target/version"
     echo "built for $target: $out/agents/$target"
 done

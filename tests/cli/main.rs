@@ -6,6 +6,7 @@
 
 mod completion;
 mod damage;
+mod install;
 mod terminal;
 
 use std::fs;
