@@ -85,6 +85,7 @@ pub fn start(file: &Path, restart: bool) -> Result<Value, Failure> {
     need_root()?;
     let config = config::load(file)?;
     place::need_systemd()?;
+    place::renew_unit()?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
     let known = running(Some(&config)).filter(|_| !restart);

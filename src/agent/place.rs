@@ -112,6 +112,15 @@ pub fn unit(user: &str, group: Option<&str>) -> Result<(), Failure> {
     put(path, 0o644, text.as_bytes())
 }
 
+/// The unit of this version, for whom the one that is there is. An upgrade brings no other.
+pub fn renew_unit() -> Result<(), Failure> {
+    let Ok(text) = fs::read_to_string(UNIT_FILE) else { return Ok(()) };
+    let after = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    let Some(user) = after("User=") else { return Ok(()) };
+    let groups = after("SupplementaryGroups=").unwrap_or_default();
+    unit(user, groups.split_whitespace().nth(1))
+}
+
 /// A running agent gets the group that its directory has now.
 pub fn regroup() {
     if need_systemd().is_ok() {

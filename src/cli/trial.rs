@@ -16,7 +16,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// Functions for a script of root's. `keep` begins the trial, before anything is replaced; what an
 /// earlier one kept that nobody spoke for is still the last that is known to work. `undo` ends it.
 const SCRIPT: &str = r#"
-lib=/usr/libexec/hopbox mark=@MARK@
+lib=/usr/libexec/hopbox mark=@MARK@ unit=/etc/systemd/system/hop-agent.service
 undo() { sh $mark/trial.sh undo; }
 keep() {
     exec 9<$lib && flock 9 || return 1
@@ -26,6 +26,7 @@ keep() {
         for program in hop-helper hop-agent; do
             [ ! -x $lib/$program ] || ln $lib/$program $mark.new/ || return 1
         done
+        [ ! -f $unit ] || cp -p $unit $mark.new/unit || return 1
         mv $mark.new $mark || return 1
     fi
     rm -f $mark/verdict $mark/failed $mark/said

@@ -5,6 +5,7 @@
 # Runs none of the new programs: they may be what is broken.
 mark=$(dirname "$0")
 lib=$(dirname "$mark")
+unit=/etc/systemd/system/hop-agent.service
 word=$2
 # Looks, five in a second.
 LIMIT=1500
@@ -26,6 +27,10 @@ undo() {
         if ! same hop-agent; then
             ln -f "$mark/hop-agent" "$lib/.hop-agent.back" &&
                 mv -f "$lib/.hop-agent.back" "$lib/hop-agent" || failed=1
+        fi
+        if [ -f "$mark/unit" ] && ! cmp -s "$mark/unit" "$unit"; then
+            cp -p "$mark/unit" "$unit.back" && mv -f "$unit.back" "$unit" || failed=1
+            systemctl daemon-reload
         fi
         systemctl reset-failed hop-agent.service
         systemctl restart hop-agent.service || failed=1

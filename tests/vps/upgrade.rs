@@ -20,6 +20,8 @@ fn site() -> Site {
     patched(laptop, "hop-agent", BLIND, "/etc/hopbox/agent.json", "/etc/hopbox/agent.nosj");
     patched(laptop, "hop-agent", DEAF, "v1 zx2c4 Jason@zx2c4.com", "v0 zx2c4 Jason@zx2c4.com");
     laptop.ok(&format!("for to in {BLIND} {DEAF}; do cp {MINE}/hop-helper $to; done"));
+    // Another unit comes with it.
+    laptop.ok(&format!("sed -i s/RestartSec=3s/RestartSec=4s/ {DEAF}/hop-agent"));
     site.hop_ok("setup mybox -a 198.51.100.2");
     site.hop_ok("up");
     site
@@ -29,7 +31,10 @@ fn site() -> Site {
 fn installed(site: &Site) -> String {
     let left = site.vps.ok("ls -d /home/dev/.hopbox-setup 2>/dev/null || :");
     assert_eq!(left, "", "left in the login's home");
-    site.vps.ok(&format!("cd {LIB} && ls -A | grep -v previous && b2sum hop-agent hop-helper"))
+    site.vps.ok(&format!(
+        "cd {LIB} && ls -A | grep -v previous && b2sum hop-agent hop-helper \
+         /etc/systemd/system/hop-agent.service"
+    ))
 }
 
 fn serves(site: &Site) {
@@ -57,6 +62,16 @@ fn an_agent_that_does_not_start_or_answer_is_undone() {
             is_undone(&hop(&site, &format!("upgrade --agent-dir {dir}")), word);
             assert_eq!(installed(&site), before, "{dir}");
             serves(&site);
+        }
+        // A unit comes with its agent.
+        site.laptop.ok(&format!(
+            "mkdir /opt/unit && cp {MINE}/hop-* /opt/unit && \
+            sed -i s/RestartSec=3s/RestartSec=9s/ /opt/unit/hop-agent"
+        ));
+        for (line, pause) in [("upgrade --agent-dir /opt/unit", "9s\n"), ("upgrade", "3s\n")] {
+            let up = hop(&site, line);
+            assert_eq!(up.code, 0, "{up}");
+            assert_eq!(site.vps.ok("systemctl show -P RestartUSec hop-agent"), pause);
         }
         // By hand, by an agent that cannot read its configuration.
         site.vps.install(&site.laptop.path(&format!("{BLIND}/hop-agent")), "/root/blind");
