@@ -207,8 +207,8 @@ fn same_server(store: &Store, request: &Request) -> Result<(), Failure> {
     }
     let what = format!("this is another server than {} was set up for", request.name);
     let why = "its agent does not have the key that the laptop knows; nothing was changed";
-    // The laptop adds the name that it has for us.
-    Err(Failure::new(BUSY, &what, why, "hop host rm"))
+    // The laptop, which knows its name for us, says it better.
+    Err(Failure::new(BUSY, &what, why, "hop host ls"))
 }
 
 fn dir_of(file: &Path) -> &Path {

@@ -189,11 +189,8 @@ impl Setup<'_> {
         if let (Some(what), Some(why), Some(fix)) = (text("what"), text("why"), text("fix")) {
             let code = Code::from_word(&text("code").unwrap_or_default());
             // What is to be typed there cannot be typed here.
-            let next = match fix.as_str() {
-                "hop host rm" => format!("{fix} {}", self.wish.name),
-                here if here.starts_with("hop ") => fix,
-                there => self.target.by_hand(there),
-            };
+            let here = fix.starts_with("hop ");
+            let next = if here { fix } else { self.target.by_hand(&fix) };
             return Failure::new(code, format!("on the server: {what}"), why, next);
         }
         // What it did is on its standard output, what stopped it on standard error.
