@@ -97,7 +97,11 @@ fn built(at: &Path) -> PathBuf {
         }
     };
     copy("release", &["hop", "hop-agent", "hop-helper"]);
-    copy(&format!("agents/{TARGET}"), &["hop-agent", "hop-helper"]);
+    let agents = format!("agents/{TARGET}");
+    copy(&agents, &["hop-agent", "hop-helper"]);
+    // All three programs have one version.
+    std::fs::write(at.join("built").join(agents).join("version"), env!("CARGO_PKG_VERSION"))
+        .unwrap();
     at.join("built")
 }
 

@@ -93,6 +93,8 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     let params = json!({"peer": peer});
     let gone = ask(call, &paths, &host, method::PEERS_REMOVE, params, &words)?;
     let said = gone["name"].as_str().unwrap_or(&peer).to_owned();
+    let text = format!("the ssh key of {said}, if it has one there, still opens {name}");
+    call.out.warn("ssh_key_stays", &text);
     let data = json!({"host": name, "peer": gone});
     call.out.answer("host.revoke", data, &format!("{said} is locked out of {name}"))?;
     Ok(Code::Done)
