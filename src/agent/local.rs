@@ -98,17 +98,21 @@ pub fn start(file: &Path, restart: bool) -> Result<Value, Failure> {
 }
 
 fn serving(config: &AgentConfig) -> Result<Value, Failure> {
-    let end = Instant::now() + START_WITHIN;
+    let began = Instant::now();
+    let end = began + START_WITHIN;
     loop {
         if let Some(mut status) = running(Some(config)) {
             status["installed"] = json!(place::installed());
             return Ok(status);
         }
-        if Instant::now() >= end {
+        // systemd does not try again what ends as a wrong configuration does.
+        let failed = run("systemctl", &["is-failed", "--quiet", UNIT]).is_ok();
+        if failed || Instant::now() >= end {
             let log = run("journalctl", &["-u", UNIT, "-n", "5", "-o", "cat", "--no-pager"]);
             let said = log.unwrap_or_default();
             let last = said.lines().map(str::trim).collect::<Vec<_>>().join("; ");
-            let why = format!("it does not serve after {} s: {last}", START_WITHIN.as_secs());
+            let spent = began.elapsed().as_secs();
+            let why = format!("it does not serve after {spent} s: {last}");
             let next = "sudo journalctl -u hop-agent";
             return Err(Failure::new(FAILED, "the agent did not start", why, next));
         }
@@ -117,15 +121,13 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
 }
 
 /// The program before the last install, and a restart.
-pub fn rollback(file: &Path) -> Result<Value, Failure> {
+pub fn rollback() -> Result<Value, Failure> {
     need_root()?;
-    // Before anything is read: that this program cannot read it may be why.
     let rename = fs::rename(PREVIOUS, PROGRAM);
     rename.map_err(|error| Failure::io("put back", Path::new(PREVIOUS), &error))?;
     place::need_systemd()?;
-    let _ = systemctl(&["reset-failed", UNIT]);
-    systemctl(&["restart", UNIT])?;
-    serving(&config::load(file)?)?;
+    // By the one that is back, with its own unit: what this one cannot do may be why.
+    run(PROGRAM, &["start", "--restart"])?;
     Ok(json!({"version": 1, "installed": place::installed()}))
 }
 

@@ -1,6 +1,6 @@
 //! The vector code of `src/simd` against the crate, every backend that this processor has.
 //!
-//! Bound: 30 seconds on two busy cores. `HOP_SIMD_CASES` sets the number of random cases, 40,000
+//! Bound: 30 seconds on two busy cores. `HOP_SIMD_CASES` sets the number of random cases, 20,000
 //! without it.
 
 mod trace;
@@ -117,7 +117,7 @@ fn every_length_to_2048() {
 
 #[test]
 fn random_lengths_against_the_crate() {
-    let cases = std::env::var("HOP_SIMD_CASES").map_or(40_000, |n| n.parse().expect("a number"));
+    let cases = std::env::var("HOP_SIMD_CASES").map_or(20_000, |n| n.parse().expect("a number"));
     let (mut noise, mut buffers) = (Noise(2), buffers());
     let backends = backends();
     for case in 0..cases {

@@ -8,7 +8,7 @@ use super::site::{Site, admit, equip};
 
 const LIB: &str = "/usr/libexec/hopbox";
 const MINE: &str = "/usr/local/libexec/hopbox";
-/// Dies at its start, and cannot read the configuration for anything else either.
+/// Dies at its start: its unit asks it for something that it does not know.
 const BLIND: &str = "/opt/blind";
 /// Starts and serves, but nobody can shake hands with it.
 const DEAF: &str = "/opt/deaf";
@@ -17,7 +17,13 @@ const DEAF: &str = "/opt/deaf";
 fn site() -> Site {
     let site = Site::boot().with_helper();
     let laptop = &site.laptop;
-    patched(laptop, "hop-agent", BLIND, "/etc/hopbox/agent.json", "/etc/hopbox/agent.nosj");
+    patched(
+        laptop,
+        "hop-agent",
+        BLIND,
+        "hop-agent serve\nExecReload",
+        "hop-agent sreve\nExecReload",
+    );
     patched(laptop, "hop-agent", DEAF, "v1 zx2c4 Jason@zx2c4.com", "v0 zx2c4 Jason@zx2c4.com");
     laptop.ok(&format!("for to in {BLIND} {DEAF}; do cp {MINE}/hop-helper $to; done"));
     // Another unit comes with it.
@@ -58,7 +64,7 @@ fn an_agent_that_does_not_start_or_answer_is_undone() {
     lab::inside("upgrade::an_agent_that_does_not_start_or_answer_is_undone", || {
         let site = site();
         let before = installed(&site);
-        for (dir, word) in [(BLIND, "agent.nosj"), (DEAF, "")] {
+        for (dir, word) in [(BLIND, "sreve"), (DEAF, "")] {
             is_undone(&hop(&site, &format!("upgrade --agent-dir {dir}")), word);
             assert_eq!(installed(&site), before, "{dir}");
             serves(&site);
@@ -73,9 +79,9 @@ fn an_agent_that_does_not_start_or_answer_is_undone() {
             assert_eq!(up.code, 0, "{up}");
             assert_eq!(site.vps.ok("systemctl show -P RestartUSec hop-agent"), pause);
         }
-        // By hand, by an agent that cannot read its configuration.
+        // By hand.
         site.vps.install(&site.laptop.path(&format!("{BLIND}/hop-agent")), "/root/blind");
-        site.vps.ok("/root/blind install && ! /usr/libexec/hopbox/hop-agent start");
+        site.vps.ok("/root/blind install && ! /usr/libexec/hopbox/hop-agent start --restart");
         site.vps.sh("/usr/libexec/hopbox/hop-agent rollback");
         assert_eq!(installed(&site), before);
         serves(&site);
@@ -109,7 +115,7 @@ fn what_a_dead_laptop_left_unverified_is_settled() {
         let before = installed(&site);
         // Bad ones after bad ones: what is put back is what worked last.
         killed(&site, DEAF);
-        is_undone(&hop(&site, &format!("upgrade --agent-dir {BLIND}")), "agent.nosj");
+        is_undone(&hop(&site, &format!("upgrade --agent-dir {BLIND}")), "sreve");
         assert_eq!(installed(&site), before);
         serves(&site);
         // Good ones after bad ones.
