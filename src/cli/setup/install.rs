@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
+use super::super::remote::ROOT_LIMIT;
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
 use super::survey::{Sudo, Survey};
@@ -22,8 +23,6 @@ use crate::ssh::room::Refused;
 use crate::ssh::run::{Done, Feed};
 
 const SHORT_LIMIT: Duration = Duration::from_secs(30);
-/// Root's part, with time for a password to be typed.
-const ROOT_LIMIT: Duration = Duration::from_secs(300);
 
 impl Setup<'_> {
     /// Step 4, first half: what the server does not have yet. Returns the bytes sent.
@@ -118,10 +117,8 @@ impl Setup<'_> {
             self.sent.iter().for_each(|freight| freight.forget(&self.connection));
         }
         match failed {
-            Some(stage) => Err(self.stage_failed(stage)).map_err(|failure| match undone {
-                true => is_back(failure),
-                false => failure,
-            }),
+            Some(stage) if undone => Err(is_back(self.stage_failed(stage))),
+            Some(stage) => Err(self.stage_failed(stage)),
             None if !begun => Err(self.sudo_refused(survey.get("user"), &done)),
             None if !done.status.success() => {
                 Err(self.refused("the installation broke off", &done))
