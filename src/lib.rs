@@ -3,7 +3,7 @@
 //! Reading order: `wg` (the protocol, pure) → `tunnel` (the shell that moves bytes) → `helper`
 //! (asking root for a device) → `host`, `rpc` → `session` (one host brought up) → `agent`
 //! (the server side) → `cli` (the commands). `sys` is the only door to the operating system, `simd`
-//! the only one to vector instructions.
+//! the only one to vector instructions, `text` what foreign text goes through before it is seen.
 #![deny(unsafe_code)]
 
 pub mod agent;
@@ -15,5 +15,6 @@ pub mod session;
 pub mod simd;
 pub mod ssh;
 pub mod sys;
+pub mod text;
 pub mod tunnel;
 pub mod wg;

@@ -121,6 +121,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("src/helper.rs", &["wg", "tunnel", "host", "rpc", "session", "agent", "cli"], &["ureq"]),
     ("src/rpc/", &["wg", "tunnel", "session", "agent", "cli"], &[]),
     ("src/host/", &["wg", "tunnel", "session", "agent", "cli"], &["ureq"]),
+    (
+        "src/text",
+        &["wg", "simd", "sys", "tunnel", "helper", "host", "rpc", "ssh", "session", "agent", "cli"],
+        &["libc", "nix", "std::thread", "std::fs", "std::env"],
+    ),
     ("src/ssh/", &["wg", "tunnel", "helper", "session", "agent", "cli"], &["ureq"]),
     ("src/session/", &["wg", "agent", "cli"], &["ureq"]),
     ("src/agent/", &["wg", "session", "cli"], &["ureq"]),
@@ -188,6 +193,73 @@ fn lines_are_short_and_nothing_is_left_to_do() {
         }
     }
     none("house style", found);
+}
+
+/// What writes where people read, or makes a line of a whole text, and the files that may: each
+/// gives it only what went through `text` (or the helper's `say`).
+const WRITERS: &[(&str, &[&str])] = &[
+    ("println!", &[]),
+    ("eprintln!", &[]),
+    ("print!", &[]),
+    ("eprint!", &[]),
+    ("dbg!", &[]),
+    (
+        "stdout()",
+        &[
+            "src/agent/mod.rs",
+            "src/cli/out.rs",
+            // The pipe to `hop up`.
+            "src/session/daemon.rs",
+            "helper/src/main.rs",
+            "helper/src/place.rs",
+        ],
+    ),
+    (
+        "stderr()",
+        &[
+            "src/agent/mod.rs",
+            "src/cli/ask.rs",
+            // Children that speak for themselves: an editor, sudo.
+            "src/cli/code.rs",
+            "src/cli/setup/laptop.rs",
+            "src/cli/out.rs",
+            "src/cli/progress.rs",
+            // Through `Aside`.
+            "src/cli/remote.rs",
+            "src/cli/setup/install.rs",
+            "src/ssh/run.rs",
+            "src/session/journal.rs",
+            "src/tunnel/standalone.rs",
+            "helper/src/main.rs",
+            "helper/src/say.rs",
+        ],
+    ),
+    // Our own words over several lines.
+    ("Page::of(", &["src/cli/help.rs", "src/cli/bugreport.rs", "src/cli/selftest/course.rs"]),
+    // From another process of ours, of the same user.
+    ("Fix::carried(", &["src/session/report.rs", "src/cli/setup/verify.rs"]),
+];
+
+#[test]
+fn text_of_others_has_one_way_out() {
+    let mut found = Vec::new();
+    for path in sources().iter().filter(|path| !is_test(path)) {
+        let p = path.to_string_lossy();
+        if p.starts_with("src/text") || p.ends_with("_tests.rs") {
+            continue;
+        }
+        let text = read(path);
+        for (word, files) in WRITERS {
+            let at_start = |line: &str, at: usize| {
+                !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            };
+            let writes = |line: &str| line.match_indices(word).any(|(at, _)| at_start(line, at));
+            let lines = code(without_tests(&text)).filter(|(_, line)| writes(line));
+            let lines = lines.filter(|_| !files.contains(&&*p));
+            found.extend(lines.map(|(n, line)| format!("{p}:{n}: {}", line.trim())));
+        }
+    }
+    none("written past src/text", found);
 }
 
 fn rule_ids(text: &str) -> BTreeSet<u32> {

@@ -173,7 +173,7 @@ impl Audit {
         self.lost += 1;
         let trouble = format!("{}: {e}", self.path.display());
         if self.trouble.as_ref() != Some(&trouble) {
-            eprintln!("hop-helper: audit log {trouble}");
+            crate::say::tell(&format!("audit log {trouble}"));
         }
         self.trouble = Some(trouble);
     }

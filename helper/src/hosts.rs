@@ -135,7 +135,9 @@ impl Hosts {
             meta if meta.len() > SIZE_MAX => refused("larger than 1 MiB"),
             meta => {
                 if meta.nlink() > 1 && !std::mem::replace(&mut self.warned, true) {
-                    eprintln!("hop-helper: {PATH} is a hard link; the other name shows edits, too");
+                    crate::say::tell(&format!(
+                        "{PATH} is a hard link; the other name shows edits, too"
+                    ));
                 }
                 self.worked = true;
                 Ok(file)

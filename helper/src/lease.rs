@@ -62,7 +62,7 @@ fn denied() -> OpError {
 /// For what nobody has asked for, or nobody waits for any more.
 fn tell(what: &str, result: Result<(), OpError>) {
     if let Err(e) = result {
-        eprintln!("hop-helper: {what}: {}", e.message);
+        crate::say::tell(&format!("{what}: {}", e.message));
     }
 }
 
@@ -78,8 +78,8 @@ impl Book {
         match state.edit.take().map_or(Ok(true), |edit| hosts.redo(&edit)) {
             Ok(true) => {}
             // The rows say what the block should be; damaged markers show when it is written.
-            Ok(false) => eprintln!("hop-helper: /etc/hosts was edited since it was interrupted"),
-            Err(e) => eprintln!("hop-helper: {}", e.message),
+            Ok(false) => crate::say::tell("/etc/hosts was edited since it was interrupted"),
+            Err(e) => crate::say::tell(&e.message),
         }
         if state.epoch != epoch {
             state = State { epoch, ..State::default() };

@@ -34,6 +34,7 @@ mod sandbox;
 #[cfg(target_os = "macos")]
 #[path = "sandbox_macos.rs"]
 mod sandbox;
+mod say;
 mod serve;
 mod socket;
 mod state;
@@ -49,9 +50,11 @@ use config::Config;
 use hop_helper::proto;
 use lease::Book;
 use link::Links;
+use say::tell;
 use serve::{End, Server};
 use socket::Socket;
 use state::Store;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -102,7 +105,8 @@ struct Options {
 fn main() -> ExitCode {
     let result = match parse(std::env::args_os().skip(1).map(PathBuf::from).collect()) {
         Err(why) => {
-            eprintln!("hop-helper: {why}\n{HELP}");
+            tell(&why);
+            let _ = std::io::stderr().write_all(HELP.as_bytes());
             return ExitCode::from(2);
         }
         Ok(Wish::Help) => write_out(HELP),
@@ -120,7 +124,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
-            eprintln!("hop-helper: {why}");
+            tell(&why);
             ExitCode::FAILURE
         }
     }

@@ -19,7 +19,9 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// As `println`, but that nobody listens does not stop us half-way.
 macro_rules! say {
     ($($words:tt)*) => {{
-        let _ = writeln!(io::stdout(), $($words)*);
+        for line in format!($($words)*).lines() {
+            let _ = writeln!(io::stdout(), "{}", crate::say::plain(line));
+        }
     }};
 }
 

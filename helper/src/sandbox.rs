@@ -50,7 +50,7 @@ pub struct Rooms {
 
 /// Takes effect for the rest of the process's life.
 pub fn enter(rooms: &Rooms, strictness: Strictness) -> Layers {
-    let said = |layer: &str, e: &std::io::Error| eprintln!("hop-helper: no {layer}: {e}");
+    let said = |layer: &str, e: &std::io::Error| crate::say::tell(&format!("no {layer}: {e}"));
     if let Err(e) = sys::no_new_privileges() {
         said("lock on privileges", &e);
         return Layers::default();

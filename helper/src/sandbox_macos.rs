@@ -35,6 +35,7 @@ pub const STRICTNESS: () = ();
 
 /// Takes effect for the rest of the process's life.
 pub fn enter(_: &Rooms, (): ()) -> Layers {
-    let entered = sys::sandbox(PROFILE).inspect_err(|e| eprintln!("hop-helper: no sandbox: {e}"));
+    let entered =
+        sys::sandbox(PROFILE).inspect_err(|e| crate::say::tell(&format!("no sandbox: {e}")));
     Layers { no_exec: entered.is_ok() }
 }

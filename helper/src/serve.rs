@@ -183,7 +183,7 @@ impl Server {
     fn reload(&mut self) {
         match Config::load(&self.config_path, self.config.group) {
             Ok(config) => self.config = config,
-            Err(why) => eprintln!("hop-helper: keeping the old configuration: {why}"),
+            Err(why) => crate::say::tell(&format!("keeping the old configuration: {why}")),
         }
         let config = &self.config;
         let (keep, close) = self.conns.drain(..).partition(|conn| conn.peer.admitted(config));

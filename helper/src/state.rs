@@ -97,7 +97,7 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
             Err(e) => e.to_string(),
         };
-        eprintln!("hop-helper: {}: {why}; moved aside", path.display());
+        crate::say::tell(&format!("{}: {why}; moved aside", path.display()));
         let aside = self.dir.join(ASIDE);
         fs::rename(&path, &aside).map_err(|e| format!("{}: {why}; {e}", path.display()))?;
         Ok(State::default())

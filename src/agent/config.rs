@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{Failure, USAGE, files};
+use crate::fix;
 use crate::host::config::{key, token, unicast};
 use crate::host::keys::{self, KEY_BYTES, Secret};
 use crate::host::{HostError, Kind};
@@ -96,7 +97,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     let key = |name: &str| files::key(&path.with_file_name(name), own.unwrap_or(owner));
     let invalid = |error: ReadError| {
         let what = format!("{} is not valid", path.display());
-        Failure::new(USAGE, &what, error.to_string(), &format!("sudoedit {}", path.display()))
+        Failure::new(USAGE, &what, error.to_string(), fix!("sudoedit {}", path))
     };
     let mut keys = Keys::new(key(KEY_FILE).map_err(refuse)?);
     let (current, mut others) = (keys.current(), Vec::new());
@@ -114,7 +115,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
             "it belongs to user {owner} and names {} for its state_dir; root uses {STATE_DIR} only",
             config.state_dir.display()
         );
-        return Err(Failure::new(USAGE, &what, why, &format!("sudoedit {}", path.display())));
+        return Err(Failure::new(USAGE, &what, why, fix!("sudoedit {}", path)));
     }
     // A damaged key matters if a laptop still needs it.
     if let Some(lost) = config.peers.iter().find(|peer| !keys.has(&peer.agent_key)) {
@@ -123,8 +124,8 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
             None => {
                 let what = format!("no key file has the key that {} knows", lost.name);
                 let why = format!("{} names a key that is gone", path.display());
-                let next = format!("sudo hop-agent peers remove {}", lost.name);
-                Failure::new(USAGE, &what, why, &next)
+                let next = fix!("sudo hop-agent peers remove {}", lost.name);
+                Failure::new(USAGE, &what, why, next)
             }
         });
     }
@@ -135,7 +136,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
 }
 
 pub fn refuse(error: HostError) -> Failure {
-    Failure::new(USAGE, &error.what, error.why, &error.next)
+    Failure::new(USAGE, &error.what, error.why, error.next)
 }
 
 fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError> {

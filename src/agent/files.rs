@@ -7,24 +7,26 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::fix;
 use crate::host::keys::{self, Secret};
 use crate::host::{HostError, Kind, atomic};
 use crate::sys;
+use crate::text::fix::Fix;
 
 /// The text of a file and the user who has it: root, `owner`, or anybody if `owner` is `None`.
 pub fn read(path: &Path, owner: Option<u32>) -> Result<(Zeroizing<String>, u32), HostError> {
     let fail = |error: std::io::Error| HostError::io("read", path, &error);
-    let refuse = |why: String, next: String| {
+    let refuse = |why: String, next: Fix| {
         HostError::new(Kind::Config, format!("{} cannot be used", path.display()), why, next)
     };
     if std::fs::symlink_metadata(path).map_err(fail)?.is_symlink() {
-        return Err(refuse("it is a link".to_owned(), format!("ls -l {}", path.display())));
+        return Err(refuse("it is a link".to_owned(), fix!("ls -l {}", path)));
     }
     let file = sys::open_no_link(path).map_err(fail)?;
     let uid = file.metadata().map_err(fail)?.uid();
     if let Some(owner) = owner.filter(|owner| uid != 0 && uid != *owner) {
         let why = format!("it belongs to user {uid}, and the agent's user is {owner}");
-        return Err(refuse(why, format!("sudo chown {owner} {}", path.display())));
+        return Err(refuse(why, fix!("sudo chown {} {}", owner, path)));
     }
     atomic::read_opened(file, path).map(|text| (text, uid))
 }

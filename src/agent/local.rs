@@ -2,7 +2,6 @@
 //! rotation. Asks the running agent; where none runs, the same change is made in its files.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -14,12 +13,13 @@ use super::config::{self, AgentConfig};
 use super::place::{self, PREVIOUS, PROGRAM, UNIT};
 use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
-use super::{DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, rpc, tell};
+use super::{DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, print, rpc, tell};
 use crate::host::config::key;
 use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::client::CallError;
 use crate::rpc::read::Fields;
 use crate::rpc::{VERSION, method};
+use crate::text::{self, shown};
 
 /// How long a service may take until it serves.
 const START_WITHIN: Duration = Duration::from_secs(15);
@@ -44,8 +44,7 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
     answer["version"] = json!(1);
     answer["running"] = json!(code == DONE);
     answer["installed"] = json!(place::installed());
-    let text = if as_json { format!("{answer}\n") } else { in_words(&answer) };
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    print(&if as_json { text::json(&answer) + "\n" } else { in_words(&answer) });
     if code != DONE {
         log("fix: sudo systemctl start hop-agent");
     }
@@ -54,8 +53,8 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
 
 fn in_words(status: &Value) -> String {
     let word = |key: &str| match &status[key] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => shown(text).into_owned(),
+        other => shown(&other.to_string()).into_owned(),
     };
     if status["running"] != json!(true) {
         return format!("hop-agent does not run: {}\n", word("why"));
@@ -71,10 +70,10 @@ fn in_words(status: &Value) -> String {
     for peer in status["peers"].as_array().into_iter().flatten() {
         let seen = match &peer["last_handshake_age_s"] {
             Value::Null => "never seen".to_owned(),
-            age => format!("handshake {age} s ago"),
+            age => format!("handshake {} s ago", text::cell(&age.to_string())),
         };
         let (name, address) = (&peer["name"], &peer["address"]);
-        let plain = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let plain = |value: &Value| text::cell(value.as_str().unwrap_or_default()).into_owned();
         text += &format!("  {:20} {:15} {seen}\n", plain(name), plain(address));
     }
     text
@@ -243,7 +242,9 @@ pub fn systemctl(words: &[&str]) -> Result<String, Failure> {
 /// The output of another program, which gets nothing of our environment but a search path.
 pub fn run(program: &str, words: &[&str]) -> Result<String, Failure> {
     let told = || format!("{program} {}", words.join(" "));
-    let fail = |why: String| Failure::new(FAILED, &format!("{} failed", told()), why, &told());
+    let fail = |why: String| {
+        Failure::new(FAILED, &format!("{} failed", told()), why, "sudo journalctl -n 50")
+    };
     let mut command = Command::new(program);
     command.args(words).env_clear().env("PATH", PATH).env("LC_ALL", "C");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

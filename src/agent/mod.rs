@@ -35,6 +35,8 @@ use serde_json::{Value, json};
 use crate::host::HostError;
 use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::VERSION;
+use crate::text::fix::Fix;
+use crate::text::{json as json_text, shown};
 
 const CONFIG_FILE: &str = "/etc/hopbox/agent.json";
 
@@ -73,13 +75,13 @@ pub(crate) const BUSY: u8 = 8;
 pub struct Failure {
     what: String,
     why: String,
-    next: String,
+    next: Fix,
     code: u8,
 }
 
 impl Failure {
-    fn new(code: u8, what: &str, why: impl Into<String>, next: &str) -> Failure {
-        Failure { what: what.to_owned(), why: why.into(), next: next.to_owned(), code }
+    fn new(code: u8, what: &str, why: impl Into<String>, next: impl Into<Fix>) -> Failure {
+        Failure { what: what.to_owned(), why: why.into(), next: next.into(), code }
     }
 
     pub fn no_laptop(which: &str, names: &[&str]) -> Failure {
@@ -108,7 +110,7 @@ impl Failure {
             _ => "failed",
         };
         let Failure { what, why, next, .. } = self;
-        json!({"error": {"code": code, "what": what, "why": why, "fix": next}})
+        json!({"error": {"code": code, "what": what, "why": why, "fix": &**next}})
     }
 }
 
@@ -138,9 +140,9 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
         _ => local::uninstall(&asked.config, asked.purge, asked.laptop),
     };
     match answered {
-        Ok(answer) => print(&format!("{answer}\n")),
+        Ok(answer) => print(&format!("{}\n", json_text(&answer))),
         Err(failure) => {
-            print(&format!("{}\n", failure.to_json()));
+            print(&format!("{}\n", json_text(&failure.to_json())));
             tell(&failure)
         }
     }
@@ -239,6 +241,7 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     }
 }
 
+/// Lines of ours; what others said in them went through `text`.
 fn print(text: &str) -> u8 {
     // A reader that closed its end has seen what it wanted.
     let _ = std::io::stdout().write_all(text.as_bytes());
@@ -247,11 +250,13 @@ fn print(text: &str) -> u8 {
 
 fn tell(failure: &Failure) -> u8 {
     let Failure { what, why, next, code } = failure;
-    log(&format!("error: {what}\n  {why}\nfix: {next}"));
+    log(&format!("error: {what}"));
+    log(&format!("  {why}"));
+    log(&format!("fix: {next}"));
     *code
 }
 
 /// One line for whoever keeps the log; systemd adds the time.
 fn log(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", shown(text));
 }

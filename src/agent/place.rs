@@ -14,6 +14,7 @@ use super::config::{self, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, STATE_DIR};
 use super::local::{run, systemctl, warn};
 use super::setup::need_root;
 use super::{FAILED, Failure, USAGE, endpoints, group};
+use crate::fix;
 use crate::rpc::VERSION;
 
 const DIR: &str = "/usr/libexec/hopbox";
@@ -69,8 +70,8 @@ fn place_dir() -> Result<(), Failure> {
         let found = fs::metadata(dir).map_err(failed)?;
         if found.uid() != 0 || found.mode() & 0o022 != 0 {
             let why = format!("others than root could replace what is in {}", dir.display());
-            let next = format!("ls -ld {}", dir.display());
-            return Err(Failure::new(USAGE, "nothing was installed", why, &next));
+            let next = fix!("ls -ld {}", dir);
+            return Err(Failure::new(USAGE, "nothing was installed", why, next));
         }
     }
     Ok(())

@@ -283,7 +283,7 @@ fn failed(what: &str, error: &std::io::Error) -> Failure {
 
 fn refused(error: &HelperError) -> Failure {
     let what = "the helper did not give a tunnel device";
-    Failure::new(HELPER, what, error.to_string(), &error.remedy())
+    Failure::new(HELPER, what, error.to_string(), error.remedy())
 }
 
 fn helper_socket() -> PathBuf {

@@ -15,6 +15,7 @@ use super::config::{self, AgentConfig, Keys, Peer, STATE_DIR};
 use super::store::Store;
 use super::{BUSY, Failure, HELPER, USAGE};
 use super::{choose, control, group, local, log, place, rpc};
+use crate::fix;
 use crate::host::config::{MTU, key, login};
 use crate::host::keys::KEY_BYTES;
 use crate::host::numbers;
@@ -168,7 +169,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
             choose::number(&request.free.iter().filter(free).copied().collect::<Vec<_>>())
         }
     };
-    let none = |what: &str, next: &str| {
+    let none = |what: &str, next: &'static str| {
         Failure::new(BUSY, what, "everything that may be used is in use", next)
     };
     Ok(AgentConfig {
@@ -238,7 +239,7 @@ fn share(dir: &Path, gid: u32) -> Result<bool, Failure> {
 
 fn unusable(dir: &Path, why: &str) -> Failure {
     let what = format!("{} cannot be used", dir.display());
-    Failure::new(USAGE, &what, why, &format!("ls -ld {}", dir.display()))
+    Failure::new(USAGE, &what, why, fix!("ls -ld {}", dir))
 }
 
 /// The directory that systemd would make, for where there is none. What is there already is not

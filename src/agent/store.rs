@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, PEERS, Peer};
 use super::{BUSY, FAILED, Failure, NOT_FOUND, files};
+use crate::fix;
 use crate::host::keys::{self, KEY_BYTES, Secret};
 use crate::host::{HostError, Kind, atomic};
 use crate::sys::lock::Lock;
@@ -65,8 +66,8 @@ impl Store {
     fn lock(path: &Path) -> Result<Lock, Failure> {
         let dir = path.parent().unwrap_or(Path::new("/"));
         let failed = |why: String| {
-            let next = format!("ls -ld {}", dir.display());
-            Failure::new(BUSY, &format!("cannot have {} alone", dir.display()), why, &next)
+            let next = fix!("ls -ld {}", dir);
+            Failure::new(BUSY, &format!("cannot have {} alone", dir.display()), why, next)
         };
         let end = Instant::now() + LOCK_WITHIN;
         loop {
@@ -266,7 +267,7 @@ impl Store {
 
     fn cannot(&self, act: &str, path: &Path, error: &std::io::Error) -> Failure {
         let HostError { what, why, next, .. } = HostError::io(act, path, error);
-        Failure::new(FAILED, &what, why, &next)
+        Failure::new(FAILED, &what, why, next)
     }
 }
 

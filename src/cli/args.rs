@@ -7,7 +7,8 @@ use lexopt::{Arg, Parser};
 
 use super::fail::Failure;
 use super::{COMMANDS, Command, Flag, GLOBAL_FLAGS, NOUNS};
-use crate::host::shell::word;
+use crate::fix;
+use crate::text::fix::Fix;
 
 /// What a command line asks for.
 pub enum Asked {
@@ -33,19 +34,19 @@ impl Args {
 
     /// The same command line once more, for people, with `more` at its end. Flags that say how it
     /// is to be told are left out, and the one that forbade to ask.
-    pub fn again(&self, command: &str, more: &str) -> String {
+    pub fn again(&self, command: &'static str, more: Fix) -> Fix {
         const TELLING: [&str; 5] = ["json", "no-color", "no-input", "quiet", "verbose"];
-        let mut line = format!("hop {command}");
+        let mut line = fix!("hop {}", Fix::from(command));
         for operand in &self.operands {
-            line += &format!(" {}", word(operand));
+            line = fix!("{} {}", line, operand);
         }
         for (name, value) in self.flags.iter().filter(|(name, _)| !TELLING.contains(name)) {
-            line += &format!(" --{name}");
+            line = fix!("{} --{}", line, Fix::from(*name));
             if !value.is_empty() {
-                line += &format!(" {}", word(value));
+                line = fix!("{} {}", line, value);
             }
         }
-        if more.is_empty() { line } else { format!("{line} {more}") }
+        if more.is_empty() { line } else { fix!("{} {}", line, more) }
     }
 
     /// The value of a flag; of several the last.
@@ -143,16 +144,16 @@ fn find_flag(verb: &Verb, fits: impl Fn(&Flag) -> bool) -> Option<&'static Flag>
 }
 
 fn check(command: &Command, args: &Args) -> Result<(), Failure> {
-    let next = format!("hop {} --help", command.name);
+    let next = fix!("hop {} --help", Fix::from(command.name));
     let (least, most) = command.operands;
     if args.operands.len() < least {
         let why = format!("usage: {}", command.usage);
-        return Err(Failure::usage(format!("hop {} needs more", command.name), why, &next));
+        return Err(Failure::usage(format!("hop {} needs more", command.name), why, next));
     }
     match args.operands.get(most) {
         Some(extra) => {
             let what = format!("hop {} cannot use {extra:?}", command.name);
-            Err(Failure::usage(what, format!("usage: {}", command.usage), &next))
+            Err(Failure::usage(what, format!("usage: {}", command.usage), next))
         }
         None => Ok(()),
     }
@@ -160,10 +161,10 @@ fn check(command: &Command, args: &Args) -> Result<(), Failure> {
 
 fn bad_line(why: &str, verb: &Verb) -> Failure {
     let next = match verb.command() {
-        Some(command) => format!("hop {} --help", command.name),
-        None => "hop help".to_owned(),
+        Some(command) => fix!("hop {} --help", Fix::from(command.name)),
+        None => "hop help".into(),
     };
-    Failure::usage("the command line is not valid", why, &next)
+    Failure::usage("the command line is not valid", why, next)
 }
 
 fn unknown_flag(flag: &str, verb: &Verb) -> Failure {
@@ -184,9 +185,11 @@ fn unknown_command(word: &str) -> Failure {
     let known = COMMANDS.iter().filter(|command| !command.hidden).map(|command| command.name);
     let what = format!("no command {word:?}");
     match closest(word, known) {
-        Some(near) => {
-            Failure::usage(what, format!("did you mean \"{near}\"?"), &format!("hop {near}"))
-        }
+        Some(near) => Failure::usage(
+            what,
+            format!("did you mean \"{near}\"?"),
+            fix!("hop {}", Fix::from(near)),
+        ),
         None => Failure::usage(what, "hop help lists all commands", "hop help"),
     }
 }

@@ -6,6 +6,9 @@ use std::io::{self, BufRead, IsTerminal, Read};
 
 use super::Call;
 use super::fail::{Code, Failure};
+use super::page::Page;
+use crate::fix;
+use crate::text::fix::Fix;
 
 /// Longest answer that is read.
 const ANSWER_BYTES: u64 = 1024;
@@ -17,12 +20,12 @@ impl Call {
             self.out.say(&format!("{question} [y/N] yes (-y)"));
             return Ok(true);
         }
-        let answer = self.line(&format!("{question} [y/N] "), question, "--yes")?;
+        let answer = self.line(format!("{question} [y/N] ").into(), question, "--yes".into())?;
         Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     /// As [`Call::confirm`]; a no ends the command with exit 10. `next` is what to type later.
-    pub fn consent(&mut self, question: &str, next: &str) -> Result<(), Failure> {
+    pub fn consent(&mut self, question: &str, next: impl Into<Fix>) -> Result<(), Failure> {
         if self.confirm(question)? {
             return Ok(());
         }
@@ -33,17 +36,21 @@ impl Call {
     /// Something that cannot be undone: the user types `name`. `--confirm=<name>` answers it, in a
     /// command that has that flag; `-y` does not.
     pub fn consent_by_name(&mut self, question: &str, name: &str) -> Result<(), Failure> {
-        let flag = format!("--confirm={name}");
+        let flag = fix!("--confirm={}", name);
         let answer = match self.args.value("confirm") {
             Some(given) => given.to_owned(),
-            None => self.line(&format!("{question}\nType {name} to go on: "), question, &flag)?,
+            None => {
+                let mut prompt = Page::from(question);
+                prompt.add(format!("Type {name} to go on: "));
+                self.line(prompt, question, flag.clone())?
+            }
         };
         if answer == name {
             return Ok(());
         }
         let what = format!("{} was declined", self.name);
         let why = format!("{answer:?} is not {name:?}; nothing has been changed");
-        Err(Failure::new(Code::Declined, what, why, self.again(&flag)))
+        Err(Failure::new(Code::Declined, what, why, self.again(flag)))
     }
 
     /// Whether somebody can be asked; then other programs may ask at the terminal, too.
@@ -66,13 +73,13 @@ impl Call {
 
     /// One line of the user's, without the newline; the prompt is shown as it is. `flag` is what
     /// answers the same on the command line.
-    pub fn line(&mut self, prompt: &str, question: &str, flag: &str) -> Result<String, Failure> {
+    pub fn line(&mut self, prompt: Page, question: &str, flag: Fix) -> Result<String, Failure> {
         let Some(why) = self.nobody() else { return self.read_line(prompt, flag) };
         let what = format!("an answer is needed: {question}");
         Err(Failure::new(Code::Input, what, why, self.again(flag)))
     }
 
-    fn read_line(&mut self, prompt: &str, flag: &str) -> Result<String, Failure> {
+    fn read_line(&mut self, prompt: Page, flag: Fix) -> Result<String, Failure> {
         self.out.prompt(prompt);
         let mut text = String::new();
         let read = io::stdin().lock().take(ANSWER_BYTES).read_line(&mut text);
@@ -80,7 +87,7 @@ impl Call {
         let why = match read {
             Ok(count) if count > 0 => return Ok(text.trim().to_owned()),
             Ok(_) => {
-                self.out.prompt("\n");
+                self.out.unanswered();
                 "the input ended".to_owned()
             }
             Err(error) => error.to_string(),
@@ -89,7 +96,7 @@ impl Call {
     }
 
     /// This command line once more, with `flag`.
-    pub fn again(&self, flag: &str) -> String {
-        self.args.again(self.name, flag)
+    pub fn again(&self, flag: impl Into<Fix>) -> Fix {
+        self.args.again(self.name, flag.into())
     }
 }

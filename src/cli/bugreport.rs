@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
+use super::page::Page;
 use super::{Call, Command, Flag, Takes, status};
 use crate::helper::Helper;
 use crate::host::config;
@@ -15,6 +16,7 @@ use crate::host::paths::Paths;
 use crate::rpc::VERSION;
 use crate::session::diagnose;
 use crate::session::run::helper_socket;
+use crate::text;
 
 pub const COMMAND: Command = Command {
     name: "bugreport",
@@ -59,8 +61,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         "hosts": hosts,
     });
     let report = veil.over(report);
-    let text = format!("{report:#}\n");
-    call.out.answer("bugreport", report, &text)?;
+    let page = Page::of(&text::json_lines(&report));
+    call.out.answer("bugreport", report, page)?;
     Ok(Code::Done)
 }
 

@@ -7,9 +7,11 @@ use std::path::Path;
 use super::Call;
 use super::args::closest;
 use super::fail::{Code, Failure};
+use crate::fix;
 use crate::host::config;
 use crate::host::paths::Paths;
 use crate::host::workspace;
+use crate::text::fix::Fix;
 
 const VARIABLE: &str = "HOPBOX_HOST";
 
@@ -52,8 +54,8 @@ pub fn hosts(call: &mut Call, paths: &Paths) -> Result<Vec<String>, Failure> {
     let names = config::names(paths)?;
     if call.args.has("all") {
         if !operands.is_empty() {
-            let next = format!("hop {} --all", call.name);
-            return Err(Failure::usage("all hosts, or some?", "--all takes no names", &next));
+            let next = fix!("hop {} --all", Fix::from(call.name));
+            return Err(Failure::usage("all hosts, or some?", "--all takes no names", next));
         }
         return if names.is_empty() { Err(none()) } else { Ok(names) };
     }
@@ -83,8 +85,8 @@ fn implied(call: &Call, paths: &Paths, names: &[String]) -> Result<String, Failu
         [] => Err(none()),
         [first, ..] => {
             let why = format!("there are {}: {}", names.len(), names.join(", "));
-            let next = format!("hop {} -H {first}", call.name);
-            Err(Failure::usage("which host?", why, &next))
+            let next = fix!("hop {} -H {}", Fix::from(call.name), first);
+            Err(Failure::usage("which host?", why, next))
         }
     }
 }

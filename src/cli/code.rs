@@ -8,6 +8,7 @@ use serde_json::json;
 use super::fail::{Code, Failure};
 use super::remote;
 use super::{Call, Command, Flag, Takes, choose};
+use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::host::workspace;
@@ -91,7 +92,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
             Code::No,
             format!("{host} is not up"),
             why,
-            format!("hop up {host}"),
+            fix!("hop up {}", host),
         ));
     }
     let host = config::load(&paths, &host)?;
@@ -112,7 +113,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         "host": host.name, "name": name_of(&host), "editor": editor.program, "path": path,
         "config_changed": written,
     });
-    call.out.answer("code", data, &format!("{} is open on {}: {at}", editor.name, host.name))?;
+    call.out.answer("code", data, format!("{} is open on {}: {at}", editor.name, host.name))?;
     Ok(Code::Done)
 }
 
@@ -134,8 +135,8 @@ fn find(editor: &Editor) -> Result<PathBuf, Failure> {
     let what = format!("{} is not installed on this machine", editor.name);
     let why = format!("its command, {}, is not on PATH", editor.program);
     let next = match EDITORS.iter().find(|other| installed(other).is_some()) {
-        Some(other) => format!("hop code --editor {}", other.program),
-        None => format!("command -v {}", editor.program),
+        Some(other) => fix!("hop code --editor {}", other.program),
+        None => fix!("command -v {}", editor.program),
     };
     Err(Failure::new(Code::NotFound, what, why, next))
 }
@@ -235,7 +236,7 @@ fn url_path(path: &str) -> String {
 
 fn failed(editor: &Editor, why: String) -> Failure {
     let what = format!("{} did not start", editor.name);
-    Failure::new(Code::Failed, what, why, format!("{} --version", editor.program))
+    Failure::new(Code::Failed, what, why, fix!("{} --version", editor.program))
 }
 
 #[cfg(test)]

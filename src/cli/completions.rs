@@ -39,7 +39,7 @@ const SCRIPTS: [(&str, &str); 3] = [
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let shell = call.args.operands.first().map_or("", String::as_str);
     match SCRIPTS.iter().find(|(name, _)| *name == shell) {
-        Some((_, script)) => call.out.text(script).map(|()| Code::Done),
+        Some((_, script)) => call.out.script(script).map(|()| Code::Done),
         None => {
             let what = format!("no completions for {shell:?}");
             Err(Failure::usage(what, "one of: bash, zsh, fish", "hop completions bash"))
@@ -50,8 +50,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 fn run_complete(call: &mut Call) -> Result<Code, Failure> {
     let names = call.paths().ok().and_then(|paths| config::names(&paths).ok()).unwrap_or_default();
     let found = candidates(&call.args.operands, &names);
-    let text: String = found.iter().map(|(word, help)| format!("{word}\t{help}\n")).collect();
-    call.out.text(&text).map(|()| Code::Done)
+    call.out.candidates(&found).map(|()| Code::Done)
 }
 
 type Candidates = Vec<(String, String)>;

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::fail::{Code, Failure};
+use super::page::{Line, Page};
 use super::{Call, Command, Takes, choose};
 use crate::session::diagnose::{self, Check};
 
@@ -32,7 +33,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     call.out.done("ok");
     let checks = diagnose::judge(&facts);
     let faults: Vec<&Check> = checks.iter().filter(|check| check.fault.is_some()).collect();
-    let text = text(call, &name, &checks, faults.len());
+    let page = page(call, &name, &checks, faults.len());
     let data = json!({
         "host": name,
         "well": faults.is_empty(),
@@ -40,7 +41,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         "checks": checks.iter().map(to_json).collect::<Vec<_>>(),
     });
     let code = if faults.is_empty() { Code::Done } else { Code::No };
-    call.out.answer("doctor", data, &text)?;
+    call.out.answer("doctor", data, page)?;
     Ok(code)
 }
 
@@ -50,27 +51,29 @@ pub fn to_json(check: &Check) -> serde_json::Value {
         None => json!({"check": what, "ok": true, "found": cause}),
         Some(fault) => json!({
             "check": what, "ok": false, "fault": fault,
-            "cause": cause, "evidence": evidence, "fix": fix,
+            "cause": cause, "evidence": evidence, "fix": &**fix,
         }),
     }
 }
 
-fn text(call: &Call, name: &str, checks: &[Check], faults: usize) -> String {
-    let mut text = String::new();
+fn page(call: &Call, name: &str, checks: &[Check], faults: usize) -> Page {
+    let mut page = Page::default();
     for check in checks {
         let well = check.fault.is_none();
         if well && !call.out.is_verbose() {
             continue;
         }
-        let mark = call.out.mark(well, if well { "ok" } else { "no" });
-        text += &format!("{mark}  {}: {}\n", check.what, check.cause);
+        let line = Line::default().mark(well, if well { "ok" } else { "no" });
+        page.add(line.and(format!("  {}: ", check.what)).and(&check.cause));
         if !well {
-            text += &format!("      evidence: {}\n      fix: {}\n", check.evidence, check.fix);
+            page.add(Line::from("      evidence: ").and(&check.evidence));
+            page.add(format!("      fix: {}", check.fix));
         }
     }
-    text + &match faults {
-        0 => format!("{name}: nothing is wrong, {} checks\n", checks.len()),
-        1 => format!("{name}: 1 fault, {} checks\n", checks.len()),
-        _ => format!("{name}: {faults} faults; begin with the first\n"),
-    }
+    page.add(match faults {
+        0 => format!("{name}: nothing is wrong, {} checks", checks.len()),
+        1 => format!("{name}: 1 fault, {} checks", checks.len()),
+        _ => format!("{name}: {faults} faults; begin with the first"),
+    });
+    page
 }

@@ -9,6 +9,7 @@ use super::fail::{Code, Failure};
 use super::several::Several;
 use super::up::ALL;
 use super::{Call, Command, MANY, Takes, choose};
+use crate::fix;
 use crate::host::paths::Paths;
 use crate::session::report::took;
 use crate::session::{control, daemon};
@@ -54,7 +55,7 @@ fn told(
     let was_up = outcome.map_err(|error| {
         let what = format!("the session of {name} did not end");
         let why = format!("{}: {error}", paths.socket(name).display());
-        let next = format!("cat {}", paths.log_file(name).display());
+        let next = fix!("cat {}", paths.log_file(name));
         Failure::new(Code::Busy, what, why, next)
     })?;
     let text = match was_up {

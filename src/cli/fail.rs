@@ -1,8 +1,12 @@
 //! How a command ends: the exit codes, and a failure in the three parts a user is shown.
 
+use serde_json::{Value, json};
+
 use crate::host::{HostError, Kind as FileKind};
 use crate::session::{Kind as SessionKind, Trouble};
 use crate::ssh::fail::{SshError, Trouble as SshTrouble};
+use crate::text::fix::Fix;
+use crate::text::shown;
 
 /// Exit codes. Scripts rely on them: changing one is a breaking change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +89,7 @@ impl Code {
 pub struct Failure {
     pub what: String,
     pub why: String,
-    pub next: String,
+    pub next: Fix,
     pub code: Code,
 }
 
@@ -94,14 +98,19 @@ impl Failure {
         code: Code,
         what: impl Into<String>,
         why: impl Into<String>,
-        next: impl Into<String>,
+        next: impl Into<Fix>,
     ) -> Failure {
         Failure { what: what.into(), why: why.into(), next: next.into(), code }
     }
 
     /// A command line that cannot be understood.
-    pub fn usage(what: impl Into<String>, why: impl Into<String>, next: &str) -> Failure {
+    pub fn usage(what: impl Into<String>, why: impl Into<String>, next: impl Into<Fix>) -> Failure {
         Failure::new(Code::Usage, what, why, next)
+    }
+
+    pub fn to_json(&self) -> Value {
+        let message = format!("{}: {}", shown(&self.what), shown(&self.why));
+        json!({"code": self.code.word(), "message": message, "fix": &*self.next})
     }
 }
 

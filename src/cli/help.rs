@@ -3,7 +3,10 @@
 use super::args::closest;
 use super::fail::{Code, Failure};
 use super::out::Out;
+use super::page::Page;
 use super::{COMMANDS, Call, Command, Flag, GLOBAL_FLAGS, Takes};
+use crate::fix;
+use crate::text::fix::Fix;
 
 pub const COMMAND: Command = Command {
     name: "help",
@@ -29,13 +32,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         return show(&mut call.out, Some(command));
     }
     if listed().any(|command| command.name.starts_with(&format!("{name} "))) {
-        return call.out.text(&of_noun(&name)).map(|()| Code::Done);
+        return call.out.text(Page::of(&of_noun(&name))).map(|()| Code::Done);
     }
     let (why, next) = match closest(&name, listed().map(|command| command.name)) {
-        Some(near) => (format!("did you mean \"{near}\"?"), format!("hop help {near}")),
-        None => ("hop help lists all commands".to_owned(), "hop help".to_owned()),
+        Some(near) => (format!("did you mean \"{near}\"?"), fix!("hop help {}", Fix::from(near))),
+        None => ("hop help lists all commands".to_owned(), "hop help".into()),
     };
-    Err(Failure::usage(format!("no command {name:?}"), why, &next))
+    Err(Failure::usage(format!("no command {name:?}"), why, next))
 }
 
 /// Help for one command, or the list of all.
@@ -44,7 +47,7 @@ pub fn show(out: &mut Out, command: Option<&Command>) -> Result<Code, Failure> {
         Some(command) => of_command(command),
         None => of_all(),
     };
-    out.text(&text)?;
+    out.text(Page::of(&text))?;
     Ok(Code::Done)
 }
 
@@ -53,8 +56,8 @@ pub fn noun(noun: &str) -> Result<Code, Failure> {
     let verbs: Vec<&str> =
         listed().filter_map(|command| command.name.strip_prefix(noun)?.strip_prefix(' ')).collect();
     let why = format!("one of: {}", verbs.join(", "));
-    let next = format!("hop {noun} {}", verbs.first().unwrap_or(&"--help"));
-    Err(Failure::usage(format!("hop {noun} needs a verb"), why, &next))
+    let next = fix!("hop {} {}", noun, verbs.first().unwrap_or(&"--help"));
+    Err(Failure::usage(format!("hop {noun} needs a verb"), why, next))
 }
 
 fn listed() -> impl Iterator<Item = &'static Command> {

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
+use super::page::Page;
 use super::{Call, Command, Takes, choose, setup};
+use crate::fix;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -38,7 +40,7 @@ pub fn ls(call: &mut Call) -> Result<Code, Failure> {
         call.out.say("no hosts yet; hop setup <name> -a <address> makes one");
         call.out.answer("host.ls", data, "")?;
     } else {
-        call.out.answer("host.ls", data, &table(&rows))?;
+        call.out.answer("host.ls", data, table(&rows))?;
     }
     Ok(Code::Done)
 }
@@ -82,7 +84,7 @@ fn default(call: &mut Call) -> Result<Code, Failure> {
     call.out.answer(
         "host.default",
         json!({"host": name}),
-        &format!("{name} is the default host"),
+        format!("{name} is the default host"),
     )?;
     Ok(Code::Done)
 }
@@ -105,12 +107,12 @@ fn rm(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = choose::host(call, &paths)?;
     let question = format!("Forget {name}, its key included?");
-    call.consent(&question, &format!("hop host rm {name}"))?;
+    call.consent(&question, fix!("hop host rm {}", name))?;
     let removed = forget(&paths, &name)?;
     call.out.answer(
         "host.rm",
         json!({"host": name, "removed": removed}),
-        &format!("{name} is forgotten here; the server still admits this laptop"),
+        format!("{name} is forgotten here; the server still admits this laptop"),
     )?;
     Ok(Code::Done)
 }
@@ -120,7 +122,7 @@ fn rm(call: &mut Call) -> Result<Code, Failure> {
 pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
     control::down(&paths.socket(name)).map_err(|error| {
         let what = format!("the session of {name} did not end");
-        let next = format!("hop down {name}");
+        let next = fix!("hop down {}", name);
         Failure::new(Code::Busy, what, error.to_string(), next)
     })?;
     autostart::off(paths, name)?;
@@ -152,13 +154,14 @@ fn state(is_up: bool) -> &'static str {
     if is_up { "up" } else { "down" }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row]) -> Page {
     let width = rows.iter().map(|(_, _, host)| host.name.len()).max().unwrap_or(0).max(4);
-    let mut text = format!("  {:width$}  STATE  {:15}  ENDPOINT\n", "HOST", "ADDRESS");
+    let mut page = Page::default();
+    page.add(format!("  {:width$}  STATE  {:15}  ENDPOINT", "HOST", "ADDRESS"));
     for (is_default, is_up, host) in rows {
         let star = if *is_default { '*' } else { ' ' };
         let (name, address, state) = (&host.name, host.peer_ip.to_string(), state(*is_up));
-        text += &format!("{star} {name:width$}  {state:5}  {address:15}  {}\n", host.endpoint);
+        page.add(format!("{star} {name:width$}  {state:5}  {address:15}  {}", host.endpoint));
     }
-    text
+    page
 }

@@ -1,7 +1,8 @@
 //! The commands of `hop`: one table, from which help (and later man page and completions) come.
 //!
 //! Reading order: this table → `args` (command line → table entry) → `fail` (exit codes) → `out`
-//! (what is printed) → one file per command. A command parses nothing and owns no protocol.
+//! (what is printed), `page` (its lines) → one file per command. A command parses nothing and owns
+//! no protocol.
 
 pub mod args;
 pub mod ask;
@@ -16,6 +17,7 @@ pub mod fail;
 mod help;
 mod host;
 pub mod out;
+pub mod page;
 mod peers;
 mod ping;
 pub mod progress;

@@ -1,6 +1,8 @@
 //! What a command prints: the answer on stdout, everything else on stderr, as text or as JSON.
 //!
-//! A reader that closed its end is no error: the rest is dropped in silence.
+//! The one place, with `progress`, where commands write; whatever text they give, what comes out
+//! are our lines and our colours (`page`). A reader that closed its end is no error: the rest is
+//! dropped in silence.
 
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -9,16 +11,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
+use super::page::{Colour, Line, Page};
 use super::progress::Screen;
 use crate::session::journal::log;
 use crate::session::report::{Facts, Report, took};
+use crate::text;
 
-const DIM: &str = "\x1b[2m";
-const BOLD_RED: &str = "\x1b[1;31m";
-const YELLOW: &str = "\x1b[33m";
-const GREEN: &str = "\x1b[32m";
-const RED: &str = "\x1b[31m";
-const PLAIN: &str = "\x1b[0m";
 /// To the upper left; and from there on wipe what was there.
 const HOME: &str = "\x1b[H";
 const WIPE_LINE: &str = "\x1b[K\n";
@@ -36,8 +34,7 @@ pub enum Volume {
 pub struct Out {
     json: bool,
     volume: Volume,
-    colour: bool,
-    /// The same for standard output.
+    /// Standard output is to be coloured.
     colour_out: bool,
     screen: Screen,
     /// Nobody reads standard output any more.
@@ -51,11 +48,16 @@ impl Out {
         let colour = wanted && io::stderr().is_terminal();
         let colour_out = wanted && io::stdout().is_terminal();
         let (screen, closed, warnings) = (Screen::new(colour), false, Vec::new());
-        Out { json, volume, colour, colour_out, screen, closed, warnings }
+        Out { json, volume, colour_out, screen, closed, warnings }
     }
 
     /// The answer of a command: `text` for people, `data` in the envelope for programs.
-    pub fn answer(&mut self, what: &str, data: Value, text: &str) -> Result<(), Failure> {
+    pub fn answer(
+        &mut self,
+        what: &str,
+        data: Value,
+        text: impl Into<Page>,
+    ) -> Result<(), Failure> {
         if !self.json {
             return self.text(text);
         }
@@ -63,15 +65,16 @@ impl Out {
         let envelope = json!({
             "schema": format!("hopbox.{what}/1"), "ok": true, "data": data, "warnings": warnings,
         });
-        self.text(&envelope.to_string())
+        self.json_line(&envelope)
     }
 
     /// One of a row of answers: on a terminal each takes the place of the one before.
-    pub fn refresh(&mut self, what: &str, data: Value, text: &str) -> Result<(), Failure> {
+    pub fn refresh(&mut self, what: &str, data: Value, page: Page) -> Result<(), Failure> {
         if self.json || !self.colour_out {
-            return self.answer(what, data, text);
+            return self.answer(what, data, page);
         }
-        self.text(&format!("{HOME}{}{WIPE_BELOW}", text.replace('\n', WIPE_LINE)))
+        let text = page.render(true).replace('\n', WIPE_LINE);
+        self.write(&format!("{HOME}{text}{WIPE_BELOW}"))
     }
 
     /// Nobody reads standard output any more: a command that goes on for ever ends.
@@ -79,23 +82,31 @@ impl Out {
         self.closed
     }
 
-    /// A word of the answer in the colour of what it means; the word says it, too.
-    pub fn mark(&self, good: bool, word: &str) -> String {
-        match (self.colour_out, good) {
-            (false, _) => word.to_owned(),
-            (true, true) => format!("{GREEN}{word}{PLAIN}"),
-            (true, false) => format!("{RED}{word}{PLAIN}"),
-        }
+    /// Text that is the answer itself and has no JSON form, such as help.
+    pub fn text(&mut self, text: impl Into<Page>) -> Result<(), Failure> {
+        self.write(&text.into().render(self.colour_out))
     }
 
-    /// Text that is the answer itself and has no JSON form, such as help.
-    pub fn text(&mut self, text: &str) -> Result<(), Failure> {
-        if text.is_empty() {
-            return Ok(());
-        }
+    /// What a shell is to read: ours as it is.
+    pub fn script(&mut self, text: &'static str) -> Result<(), Failure> {
+        self.write(text)
+    }
+
+    /// What can follow on a command line, as the script of a shell reads it: word, tab, meaning.
+    pub fn candidates(&mut self, all: &[(String, String)]) -> Result<(), Failure> {
+        let line = |(word, help): &(String, String)| {
+            format!("{}\t{}\n", text::shown(word), text::shown(help))
+        };
+        self.write(&all.iter().map(line).collect::<String>())
+    }
+
+    fn json_line(&mut self, value: &Value) -> Result<(), Failure> {
+        self.write(&(text::json(value) + "\n"))
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();
-        let end = if text.ends_with('\n') { "" } else { "\n" };
-        match write!(stdout, "{text}{end}").and_then(|()| stdout.flush()) {
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.closed = true;
@@ -110,15 +121,15 @@ impl Out {
 
     /// Something the user should know although the command goes on.
     pub fn warn(&mut self, code: &'static str, message: &str) {
-        let (on, off) = if self.colour { (YELLOW, PLAIN) } else { ("", "") };
-        self.screen.line(&format!("{on}warning:{off} {message}"));
-        self.warnings.push((code, message.to_owned()));
+        let line = Line::default().in_colour(Colour::Yellow, "warning:").and(" ").and(message);
+        self.screen.line(line);
+        self.warnings.push((code, text::shown(message).into_owned()));
     }
 
     /// A word on the side; silent with `--quiet`.
     pub fn say(&mut self, text: &str) {
         if self.volume > Volume::Quiet {
-            self.screen.line(text);
+            self.screen.line(text.into());
         }
     }
 
@@ -160,9 +171,14 @@ impl Out {
         self.screen.resume();
     }
 
-    /// The text of a question; the answer is read by the caller.
-    pub fn prompt(&mut self, text: &str) {
-        self.screen.ask(text);
+    /// The text of a question; the answer is read by the caller, on the same line.
+    pub fn prompt(&mut self, text: impl Into<Page>) {
+        self.screen.ask(&text.into());
+    }
+
+    /// The answer did not come: the line of the question ends.
+    pub fn unanswered(&mut self) {
+        self.screen.line(Line::default());
     }
 
     pub fn is_json(&self) -> bool {
@@ -175,26 +191,39 @@ impl Out {
 
     /// Says why a command failed and returns its exit code.
     pub fn fail(&mut self, failure: &Failure) -> Code {
-        let (on, off) = if self.colour { (BOLD_RED, PLAIN) } else { ("", "") };
         self.screen.end("failed");
-        let Failure { what, why, next, code } = failure;
+        let code = failure.code;
         if self.json {
-            let error =
-                json!({"code": code.word(), "message": format!("{what}: {why}"), "fix": next});
             let envelope = json!({
-                "schema": "hopbox.error/1", "ok": false, "error": error, "exit": *code as u8,
+                "schema": "hopbox.error/1", "ok": false, "error": failure.to_json(),
+                "exit": code as u8,
             });
-            let _ = self.text(&envelope.to_string());
+            let _ = self.json_line(&envelope);
         }
-        self.screen.line(&format!("{on}error:{off} {what}\n  {why}\nfix: {next}"));
-        *code
+        let error = Line::default().in_colour(Colour::Alarm, "error:").and(" ").and(&failure.what);
+        self.told(error, failure);
+        code
+    }
+
+    /// The failure of one host among several: told on the side, silent with `--quiet`.
+    pub fn fail_one(&mut self, host: &str, failure: &Failure) {
+        if self.volume > Volume::Quiet {
+            self.told(format!("error: {host}: {}", text::shown(&failure.what)).into(), failure);
+        }
+    }
+
+    fn told(&self, error: Line, failure: &Failure) {
+        self.screen.line(error);
+        self.screen.line(Line::from("  ").and(&failure.why));
+        self.screen.line(Line::from(format!("fix: {}", failure.next)));
     }
 }
 
 impl Report for Out {
     fn step(&mut self, text: &str, time: Duration) {
-        let (on, off) = if self.colour { (DIM, PLAIN) } else { ("", "") };
-        self.say(&format!("{text}  {on}{}{off}", took(time)));
+        if self.volume > Volume::Quiet {
+            self.screen.line(Line::from(text).and("  ").in_colour(Colour::Dim, took(time)));
+        }
     }
 
     fn note(&mut self, text: &str) {

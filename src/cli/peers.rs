@@ -6,12 +6,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
+use super::page::Page;
 use super::remote::Remote;
 use super::{Call, Command, Takes, choose};
+use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Client};
 use crate::rpc::method;
+use crate::text::cell;
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -47,20 +50,21 @@ fn list(call: &mut Call) -> Result<Code, Failure> {
     let host = config::load(&paths, &name)?;
     let answer = ask(call, &paths, &host, method::PEERS_LIST, json!({}), "peers list")?;
     let peers: Vec<Value> = answer["peers"].as_array().cloned().unwrap_or_default();
-    let text = table(&peers, &answer["you"], &host);
+    let page = table(&peers, &answer["you"], &host);
     call.out.answer(
         "host.peers",
         json!({"host": name, "peers": peers, "you": answer["you"]}),
-        &text,
+        page,
     )?;
     Ok(Code::Done)
 }
 
-fn table(peers: &[Value], you: &Value, host: &HostConfig) -> String {
-    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
-    let width = peers.iter().map(|peer| word(&peer["name"]).len()).max().unwrap_or(0).max(4);
-    let mut text =
-        format!("  {:width$}  {:15}  {:11}  PUBLIC KEY\n", "PEER", "ADDRESS", "HANDSHAKE");
+fn table(peers: &[Value], you: &Value, host: &HostConfig) -> Page {
+    let word = |value: &Value| cell(value.as_str().unwrap_or("-")).into_owned();
+    let width =
+        peers.iter().map(|peer| word(&peer["name"]).chars().count()).max().unwrap_or(0).max(4);
+    let mut page = Page::default();
+    page.add(format!("  {:width$}  {:15}  {:11}  PUBLIC KEY", "PEER", "ADDRESS", "HANDSHAKE"));
     let own = host.local_ip.to_string();
     for peer in peers {
         let is_us = match you {
@@ -74,9 +78,9 @@ fn table(peers: &[Value], you: &Value, host: &HostConfig) -> String {
         };
         let (name, address, key) =
             (word(&peer["name"]), word(&peer["address"]), word(&peer["public_key"]));
-        text += &format!("{star} {name:width$}  {address:15}  {seen:11}  {key}\n");
+        page.add(format!("{star} {name:width$}  {address:15}  {seen:11}  {key}"));
     }
-    text
+    page
 }
 
 fn revoke(call: &mut Call) -> Result<Code, Failure> {
@@ -88,7 +92,7 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
         let why = "a peer is named by its name or its public key";
         return Err(Failure::usage(format!("no peer {peer:?}"), why, "hop host peers"));
     }
-    call.consent(&format!("Lock {peer} out of {name}?"), &format!("hop host peers {name}"))?;
+    call.consent(&format!("Lock {peer} out of {name}?"), fix!("hop host peers {}", name))?;
     let words = format!("peers remove {peer}");
     let params = json!({"peer": peer});
     let gone = ask(call, &paths, &host, method::PEERS_REMOVE, params, &words)?;
@@ -96,7 +100,7 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     let text = format!("the ssh key of {said}, if it has one there, still opens {name}");
     call.out.warn("ssh_key_stays", &text);
     let data = json!({"host": name, "peer": gone});
-    call.out.answer("host.revoke", data, &format!("{said} is locked out of {name}"))?;
+    call.out.answer("host.revoke", data, format!("{said} is locked out of {name}"))?;
     Ok(Code::Done)
 }
 
@@ -123,16 +127,16 @@ fn ask(
     };
     if let CallError::Remote { code, message } = &why {
         let (exit, next) = match code.as_str() {
-            "no_such_peer" => (Code::NotFound, format!("hop host peers {name}")),
-            "conflict" => (Code::Busy, format!("hop uninstall --remote -H {name}")),
-            "unknown_method" => (Code::Remote, format!("hop upgrade {name}")),
-            _ => (Code::Remote, format!("hop doctor {name}")),
+            "no_such_peer" => (Code::NotFound, fix!("hop host peers {}", name)),
+            "conflict" => (Code::Busy, fix!("hop uninstall --remote -H {}", name)),
+            "unknown_method" => (Code::Remote, fix!("hop upgrade {}", name)),
+            _ => (Code::Remote, fix!("hop doctor {}", name)),
         };
         return Err(Failure::new(exit, format!("the agent on {name} refused"), message, next));
     }
     if host.ssh.is_none() {
         let what = format!("the agent on {name} cannot be reached");
-        let next = format!("hop up {name}");
+        let next = fix!("hop up {}", name);
         return Err(Failure::new(Code::Unreachable, what, why.to_string(), next));
     }
     Remote::open(call, paths, host)?.agent(call, words, b"")

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::fail::{Code, Failure};
+use super::page::Page;
 use super::{Call, Command, Flag, Takes, choose};
+use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::session::control;
 use crate::session::probe::{self, Pinger};
@@ -44,7 +46,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let name = choose::host(call, &paths)?;
     let host = config::load(&paths, &name)?;
     if !matches!(control::facts(&paths.socket(&name)), Ok(Some(_))) {
-        let next = format!("hop up {name}");
+        let next = fix!("hop up {}", name);
         return Err(Failure::new(Code::No, "cannot ping", format!("{name} is not up"), next));
     }
     let mut pinger = Pinger::new(&host);
@@ -52,7 +54,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let Some(worst) = times.iter().max().copied() else {
         let what = format!("{name} does not answer through the tunnel");
         let why = format!("none of {count} came back");
-        return Err(Failure::new(Code::Unreachable, what, why, format!("hop doctor {name}")));
+        return Err(Failure::new(Code::Unreachable, what, why, fix!("hop doctor {}", name)));
     };
     let mtu = match pinger {
         Pinger::Echo(_) => probe::path_mtu(&host, worst + SIZE_WAIT),
@@ -106,15 +108,11 @@ fn tell(
         _ => "not measured: this user may not send ICMP".to_owned(),
     };
     let of = if method == "icmp" { "" } else { " of the agent's answer" };
-    let text = format!(
-        "{}: {received} of {count} came back, {loss:.0} % lost\n\
-         round trip{of}: min {}, mean {}, max {}\n\
-         packets: {size}\n",
-        host.name,
-        millis(least),
-        millis(mean),
-        millis(worst),
-    );
+    let mut page = Page::default();
+    page.add(format!("{}: {received} of {count} came back, {loss:.0} % lost", host.name));
+    let (min, mean_text, max) = (millis(least), millis(mean), millis(worst));
+    page.add(format!("round trip{of}: min {min}, mean {mean_text}, max {max}"));
+    page.add(format!("packets: {size}"));
     let figure = |time: Duration| (time.as_secs_f64() * 1e6).round() / 1000.0;
     let data = json!({
         "host": host.name, "peer_ip": host.peer_ip.to_string(), "method": method,
@@ -122,7 +120,7 @@ fn tell(
         "min_ms": figure(least), "mean_ms": figure(mean), "max_ms": figure(worst),
         "tunnel_mtu": host.mtu, "path_mtu": mtu,
     });
-    call.out.answer("ping", data, &text)?;
+    call.out.answer("ping", data, page)?;
     Ok(Code::Done)
 }
 

@@ -9,15 +9,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::page::{Colour, Line, Page};
 use crate::session::report::took;
+use crate::text::shown;
 
 const REDRAW: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A step shorter than this never becomes a live line: it would only flicker.
 const FLICKER: Duration = Duration::from_millis(80);
 
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
 const WIPE: &str = "\r\x1b[K";
 
 /// Standard error as far as we write to it.
@@ -64,14 +64,14 @@ impl Screen {
     }
 
     /// One line, above the step under way.
-    pub fn line(&self, text: &str) {
-        self.shared.lock().print(text);
+    pub fn line(&self, line: Line) {
+        self.shared.lock().print(&line);
     }
 
     /// Text without a newline after it: a question. The step under way is held.
-    pub fn ask(&self, text: &str) {
+    pub fn ask(&self, text: &Page) {
         self.hold();
-        write(text);
+        write(text.render(false).trim_end_matches('\n'));
     }
 
     /// How many steps follow; they are numbered from 1.
@@ -90,7 +90,7 @@ impl Screen {
             total => format!("{}/{total} {text}", state.begun),
         };
         if !state.live {
-            state.print(&text);
+            state.print(&text.as_str().into());
         }
         drop(state);
         self.open(text, false);
@@ -124,8 +124,9 @@ impl Screen {
         }
         let result = if result.is_empty() { "ok" } else { result };
         let time = took(open.since.elapsed());
-        let (colon, on, off) = if state.live { (" ", DIM, PLAIN) } else { (":", "", "") };
-        state.print(&format!("{}{colon} {result}  {on}{time}{off}", open.text));
+        let colon = if state.live { " " } else { ":" };
+        let line = Line::from(open.text).and(colon).and(" ").and(result).and("  ");
+        state.print(&line.in_colour(Colour::Dim, time));
     }
 
     /// How far the open step is, such as `40 %`; shown when it is next drawn.
@@ -198,18 +199,20 @@ impl State {
             return;
         }
         if !self.live {
-            let text = format!("{}{}: for {time} now", open.text, open.detail);
-            return self.print(&text);
+            let text = format!("{}{}: for {time} now", shown(&open.text), open.detail);
+            return self.print(&text.into());
         }
         // Without line wrap a line that is too long is cut, so that one return wipes all of it.
-        let text = format!("{}{}", open.text, open.detail);
-        write(&format!("\r\x1b[?7l{text}  {DIM}{time}{PLAIN}\x1b[K\x1b[?7h"));
+        let line = Line::from(&open.text).and(&open.detail).and("  ");
+        let text = line.in_colour(Colour::Dim, time).render(true);
+        write(&format!("\r\x1b[?7l{text}\x1b[K\x1b[?7h"));
         self.drawn = true;
     }
 
-    fn print(&mut self, text: &str) {
+    /// In colour where the terminal is one that lines can be drawn on again.
+    fn print(&mut self, line: &Line) {
         self.wipe();
-        write(&format!("{text}\n"));
+        write(&(line.render(self.live) + "\n"));
     }
 
     fn wipe(&mut self) {

@@ -12,11 +12,14 @@ use zeroize::Zeroizing;
 
 use super::Call;
 use super::fail::{Code, Failure};
+use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::read::Fields;
 use crate::ssh::keys;
 use crate::ssh::run::{Connection, Done, Feed, Target};
+use crate::text::aside::Aside;
+use crate::text::fix::Fix;
 
 pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 pub const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
@@ -67,6 +70,15 @@ pub fn target(paths: &Paths, host: &HostConfig) -> Result<Target, Failure> {
         port: ssh.and_then(|ssh| ssh.port),
         pinned,
     })
+}
+
+/// What our program on a server says that helps. What is to be typed there cannot be typed here.
+pub fn advised(target: &Target, fix: &str) -> Fix {
+    match Fix::of_agent(fix) {
+        Some(fix) if fix.starts_with("hop ") => fix,
+        Some(fix) => target.by_hand(fix),
+        None => target.by_hand(fix!("sudo {} status", AGENT)),
+    }
 }
 
 impl Remote {
@@ -124,11 +136,7 @@ impl Remote {
         let mut part = |key: &str| error.string(key).unwrap_or_default();
         let what = format!("on {}: {}", self.host, part("what"));
         let code = if part("code") == "not_found" { Code::NotFound } else { Code::Remote };
-        // What is to be typed there cannot be typed here.
-        let next = match part("fix") {
-            fix if fix.starts_with("hop ") => fix,
-            fix => self.target.by_hand(&fix),
-        };
+        let next = advised(&self.target, &part("fix"));
         Some(Failure::new(code, what, part("why"), next))
     }
 
@@ -169,7 +177,7 @@ impl Remote {
             Right::Asks => "sudo ",
             Right::None => {
                 let what = format!("{user} may not do this on {}", self.host);
-                let next = format!("hop setup {} -u root", self.host);
+                let next = fix!("hop setup {} -u root", self.host);
                 return Err(Failure::new(Code::Failed, what, "there is no sudo", next));
             }
         };
@@ -200,8 +208,9 @@ impl Remote {
             "sh -c 'cd {room} && umask 077 && sudo sh ./root.sh <root.in >root.out 2>root.err'"
         );
         call.out.hold();
+        let mut aside = Aside::new(std::io::stderr());
         let mut shown = |bytes: &[u8]| {
-            let _ = std::io::stderr().write_all(bytes);
+            let _ = aside.write_all(bytes).and_then(|()| aside.flush());
         };
         let done = self.connection.stream(&script, Feed::Terminal, &mut shown, ROOT_LIMIT);
         call.out.resume();
@@ -245,7 +254,7 @@ impl Remote {
         let text = Zeroizing::new(done.stdout);
         serde_json::from_slice(&text).map_err(|_| {
             let what = format!("the agent on {} gave no answer", self.host);
-            Failure::new(Code::Remote, what, complaint, format!("hop upgrade {}", self.host))
+            Failure::new(Code::Remote, what, complaint, fix!("hop upgrade {}", self.host))
         })
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::fail::{Code, Failure};
 use super::remote::Remote;
 use super::{Call, Command, Takes, choose};
+use crate::fix;
 use crate::host::paths::Paths;
 use crate::rpc::client::CallError;
 use crate::session::report::took;
@@ -73,7 +74,7 @@ fn ask(
         Ok(answer) => return Ok((answer, "the tunnel")),
         Err(CallError::Remote { code, message }) => {
             let what = format!("the agent on {name} refused");
-            let next = format!("hop upgrade {name}");
+            let next = fix!("hop upgrade {}", name);
             return Err(Failure::new(Code::Remote, what, format!("{message} ({code})"), next));
         }
         Err(error) => error,
@@ -81,7 +82,7 @@ fn ask(
     if rotation.host.ssh.is_none() {
         let what = format!("the agent on {name} cannot be reached");
         let why = format!("{why}; and setup did not go over SSH");
-        return Err(Failure::new(Code::Unreachable, what, why, format!("hop up {name}")));
+        return Err(Failure::new(Code::Unreachable, what, why, fix!("hop up {}", name)));
     }
     let mut remote = Remote::open(call, paths, &rotation.host)?;
     let request = rotation.request().to_string();

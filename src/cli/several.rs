@@ -28,11 +28,9 @@ impl Several {
 
     /// One host could not be done.
     pub fn failed(&mut self, out: &mut Out, host: &str, failure: Failure) {
-        let Failure { what, why, next, code } = failure;
-        out.say(&format!("error: {host}: {what}\n  {why}\nfix: {next}"));
-        let error = json!({"code": code.word(), "message": format!("{what}: {why}"), "fix": next});
-        self.rows.push(json!({"host": host, "ok": false, "error": error}));
-        self.codes.push(code);
+        out.fail_one(host, &failure);
+        self.rows.push(json!({"host": host, "ok": false, "error": failure.to_json()}));
+        self.codes.push(failure.code);
     }
 
     /// Partly done is a code of its own; failures of one kind keep theirs.

@@ -5,58 +5,60 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::out::Out;
+use super::page::{Line, Page};
+use crate::text::{cell, shown};
 
 const EVENTS: usize = 5;
 const HEAD: [&str; 8] =
     ["HOST", "STATE", "CONNECTED", "LAST HEALTHY", "RTT", "ENDPOINT", "RECEIVED", "SENT"];
 
 /// All hosts; what is wrong with one stands below the table.
-pub fn all(out: &Out, rows: &[Value]) -> String {
+pub fn all(rows: &[Value]) -> Page {
     if rows.is_empty() {
-        return "no hosts yet; hop setup <name> -a <address> makes one\n".to_owned();
+        return "no hosts yet; hop setup <name> -a <address> makes one".into();
     }
-    let mut text = table(out, rows);
+    let mut page = table(rows);
     for row in rows {
         if let Some(why) = trouble(row) {
-            text += &format!("{}: {why}\n", word(&row["host"]));
+            page.add(format!("{}: {why}", word(&row["host"])));
         }
     }
-    text
+    page
 }
 
 /// One host.
-pub fn one(out: &Out, data: &Value, verbose: bool) -> String {
+pub fn one(data: &Value, verbose: bool) -> Page {
     let host = word(&data["host"]);
-    let mut text = table(out, std::slice::from_ref(data));
+    let mut page = table(std::slice::from_ref(data));
     if data["source"] == "last known" {
-        text += "  (no session answers: this is the last that is known)\n";
+        page.add("  (no session answers: this is the last that is known)");
     }
     if let Some(why) = trouble(data) {
-        text += &format!("{host}: {why}\n");
+        page.add(format!("{host}: {why}"));
     }
-    let row = |what: &str, value: String| format!("  {what:15} {value}\n");
+    let row = |what: &str, value: String| format!("  {what:15} {value}");
     if data["source"] == "session" && data["layers"].is_array() {
-        text += &row("name", format!("{} → {}", word(&data["name"]), word(&data["peer_ip"])));
-        text += &row("agent", word(&data["agent_version"]));
-        text += &row("up for", data["up_s"].as_u64().map_or("-".to_owned(), span));
-        text += "layers:\n";
+        page.add(row("name", format!("{} → {}", word(&data["name"]), word(&data["peer_ip"]))));
+        page.add(row("agent", word(&data["agent_version"])));
+        page.add(row("up for", data["up_s"].as_u64().map_or("-".to_owned(), span)));
+        page.add("layers:");
     }
     for layer in list(&data["layers"]) {
         let well = layer["ok"] == true;
-        let mark = out.mark(well, if well { "ok" } else { "no" });
-        text += &format!("  {mark}  {:10} {}\n", word(&layer["layer"]), word(&layer["detail"]));
+        let line = Line::from("  ").mark(well, if well { "ok" } else { "no" });
+        let text = format!("  {:10} {}", word(&layer["layer"]), word(&layer["detail"]));
+        page.add(line.and(text));
     }
     let drops = data["drops"].as_object().into_iter().flatten();
     for (reason, count) in drops.filter(|(_, count)| verbose || count.as_u64() != Some(0)) {
-        text += &row("dropped", format!("{} ({reason})", word(count)));
+        page.add(row("dropped", format!("{} ({reason})", word(count))));
     }
     let events = list(&data["events"]);
     let newest = if verbose { events.len() } else { EVENTS };
     for event in events.iter().skip(events.len().saturating_sub(newest)) {
-        text += &row(&word(&event["at"]), word(&event["what"]));
+        page.add(row(&word(&event["at"]), word(&event["what"])));
     }
-    text
+    page
 }
 
 /// Why a host is not well; `None` when it is, or when it is down on purpose.
@@ -71,7 +73,7 @@ fn trouble(data: &Value) -> Option<String> {
     Some(format!("{broken} is broken: {}; hop doctor {host} says more", word(&layer["detail"])))
 }
 
-fn table(out: &Out, rows: &[Value]) -> String {
+fn table(rows: &[Value]) -> Page {
     let cells: Vec<[String; 8]> = rows.iter().map(cells).collect();
     let width = |column: usize| {
         let all = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
@@ -79,23 +81,24 @@ fn table(out: &Out, rows: &[Value]) -> String {
     };
     let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
     let line = |row: &[String], state: Option<bool>| {
-        let mut text = String::new();
+        let mut line = Line::default();
         for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let padded = format!("{cell:width$}");
-            let shown = match state {
-                Some(well) if column == 1 => out.mark(well, &padded),
-                _ => padded,
+            let last = column + 1 == HEAD.len();
+            let padded = if last { cell.clone() } else { format!("{cell:width$}  ") };
+            line = match state {
+                Some(well) if column == 1 => line.mark(well, padded),
+                _ => line.and(padded),
             };
-            text += &format!("{}{shown}", if column == 0 { "" } else { "  " });
         }
-        format!("{}\n", text.trim_end())
+        line
     };
-    let mut text = line(&HEAD.map(str::to_owned), None);
+    let mut page = Page::default();
+    page.add(line(&HEAD.map(str::to_owned), None));
     for row in &cells {
         let well = matches!(row.get(1).map(String::as_str), Some("up"));
-        text += &line(row, Some(well));
+        page.add(line(row, Some(well)));
     }
-    text
+    page
 }
 
 fn cells(data: &Value) -> [String; 8] {
@@ -106,12 +109,12 @@ fn cells(data: &Value) -> [String; 8] {
         (None, name) => name.unwrap_or("-").to_owned(),
     };
     [
-        word(&data["host"]),
-        word(&data["state"]),
+        cell(&word(&data["host"])).into_owned(),
+        cell(&word(&data["state"])).into_owned(),
         if data["connected"] == true { "yes".to_owned() } else { "no".to_owned() },
         data["last_healthy_unix"].as_u64().map_or("-".to_owned(), ago),
         data["rtt_ms"].as_f64().map_or("-".to_owned(), |ms| format!("{ms:.1} ms")),
-        endpoint,
+        shown(&endpoint).into_owned(),
         bytes("rx_bytes"),
         bytes("tx_bytes"),
     ]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
+use super::page::Page;
 use super::{Call, Command, Flag, Takes, choose, show};
 use crate::host::config;
 use crate::host::paths::Paths;
@@ -51,14 +52,14 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let watch = call.args.has("watch");
     loop {
         let began = Instant::now();
-        let (what, data, text, well) = match &one {
+        let (what, data, page, well) = match &one {
             Some(name) => of_one(call, &paths, name),
-            None => of_all(call, &paths, &config::names(&paths)?),
+            None => of_all(&paths, &config::names(&paths)?),
         };
         if !watch {
-            call.out.answer(what, data, &text)?;
+            call.out.answer(what, data, page)?;
         } else {
-            call.out.refresh(what, data, &text)?;
+            call.out.refresh(what, data, page)?;
         }
         if !watch || call.out.is_closed() {
             return Ok(if well { Code::Done } else { Code::No });
@@ -72,16 +73,16 @@ fn several(call: &Call, names: &[String]) -> Result<bool, Failure> {
     Ok(names.len() > 1 && choose::named(call, call.args.operands.first().cloned())?.is_none())
 }
 
-type Answer = (&'static str, Value, String, bool);
+type Answer = (&'static str, Value, Page, bool);
 
 fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
     let data = look(paths, name);
-    let text = show::one(&call.out, &data, call.out.is_verbose());
+    let page = show::one(&data, call.out.is_verbose());
     let well = data["state"] == "up";
-    ("status", data, text, well)
+    ("status", data, page, well)
 }
 
-fn of_all(call: &Call, paths: &Paths, names: &[String]) -> Answer {
+fn of_all(paths: &Paths, names: &[String]) -> Answer {
     let mut rows = Vec::with_capacity(names.len());
     // A session may take seconds to answer: ask all at once. There are 256 hosts at most.
     thread::scope(|scope| {
@@ -89,10 +90,10 @@ fn of_all(call: &Call, paths: &Paths, names: &[String]) -> Answer {
             names.iter().map(|name| scope.spawn(move || look(paths, name))).collect();
         rows.extend(asked.into_iter().filter_map(|asked| asked.join().ok()));
     });
-    let text = show::all(&call.out, &rows);
+    let page = show::all(&rows);
     let well = rows.iter().any(|row| row["state"] == "up")
         && rows.iter().all(|row| row["state"] == "up" || row["state"] == "down");
-    ("status.all", json!({"hosts": rows}), text, well)
+    ("status.all", json!({"hosts": rows}), page, well)
 }
 
 /// One host's state: of its session, or the last that is known. States besides the session's own:

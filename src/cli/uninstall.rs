@@ -10,6 +10,7 @@ use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::setup::laptop;
 use super::{Call, Command, Flag, Takes, choose, host};
+use crate::fix;
 use crate::helper::root_command;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
@@ -79,7 +80,7 @@ fn ask(
         (false, _) | (true, []) => String::new(),
         (true, names) => format!(", and clean {}", names.join(", ")),
     };
-    call.consent(&format!("Remove {what} from this laptop{keys}{there}?"), &call.again("--yes"))
+    call.consent(&format!("Remove {what} from this laptop{keys}{there}?"), call.again("--yes"))
 }
 
 /// The servers, one after the other. Where one cannot be cleaned the others are all the same, and
@@ -116,7 +117,7 @@ fn clean_all(
     let missed: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
     let what = format!("not cleaned: {}; this laptop is as it was for them", missed.join(", "));
     let why = format!("{}: {}", failure.what, failure.why);
-    Err(Failure::new(Code::Partial, what, why, format!("hop host rm {name}")))
+    Err(Failure::new(Code::Partial, what, why, fix!("hop host rm {}", name)))
 }
 
 /// Everything on the server, or only our entry where others have theirs. One script, so that sudo
@@ -161,7 +162,7 @@ fn everything(
     for name in names {
         control::down(&paths.socket(name)).map_err(|error| {
             let what = format!("the session of {name} did not end");
-            Failure::new(Code::Busy, what, error.to_string(), format!("hop down {name}"))
+            Failure::new(Code::Busy, what, error.to_string(), fix!("hop down {}", name))
         })?;
         autostart::off(paths, name)?;
     }
@@ -192,13 +193,13 @@ fn helper(call: &mut Call) -> Result<Option<String>, Failure> {
         return Ok(None);
     }
     call.out.begin("removing the helper");
-    let next = format!("sudo {HELPER} --uninstall");
+    let next = fix!("sudo {} --uninstall", HELPER);
     let mut command = root_command(Path::new(HELPER), call.may_ask());
     command.arg("--uninstall").stdout(Stdio::null());
     call.out.hold();
     let ended = command.status();
     call.out.resume();
-    laptop::done_by_root(call, "the helper is still there", &next, ended)?;
+    laptop::done_by_root(call, "the helper is still there", next, ended)?;
     call.out.done("");
     Ok(Some(HELPER.to_owned()))
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::fail::{Code, Failure};
 use super::several::Several;
 use super::{Call, Command, Flag, MANY, Takes, choose};
+use crate::fix;
 use crate::host::paths::Paths;
 use crate::session::daemon::{self, Up};
 use crate::session::journal::log;
@@ -63,8 +64,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Failure> {
     if call.args.has("foreground") {
         let why = "a session in the terminal is one host's";
-        let next = format!("hop up --foreground {}", names.first().map_or("", String::as_str));
-        return Err(Failure::usage("one host at a time", why, &next));
+        let next = fix!("hop up --foreground {}", names.first().map_or("", String::as_str));
+        return Err(Failure::usage("one host at a time", why, next));
     }
     let mut sum = Several::default();
     daemon::start_all(paths, names, |name, outcome| match outcome {
@@ -86,7 +87,7 @@ fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> 
         let text = format!("the agent is {agent}, this hop {hop}: hop upgrade {}", facts.host);
         call.out.warn("agent_version", &text);
     }
-    call.out.answer("up", with_already(facts, already), &line(facts, already))?;
+    call.out.answer("up", with_already(facts, already), line(facts, already))?;
     Ok(Code::Done)
 }
 
@@ -112,7 +113,7 @@ fn foreground(call: &mut Call, paths: &Paths, name: &str) -> Result<Code, Failur
         }
         End::Lost(why) => {
             let what = format!("{name} went down");
-            let next = format!("hop up {name}");
+            let next = fix!("hop up {}", name);
             Err(Failure::new(Code::Failed, what, format!("{why}; everything is undone"), next))
         }
     }

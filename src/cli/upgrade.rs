@@ -10,6 +10,7 @@ use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::setup::{laptop, programs};
 use super::trial::{self, Trial};
 use super::{Call, Command, Flag, Takes, choose};
+use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::rpc::VERSION;
@@ -136,13 +137,13 @@ fn undone(paths: &Paths, host: &HostConfig, why: &str) -> Failure {
         Ok(version) => format!("{why}; {version} is back and answers"),
         Err(error) => format!("{why}; and afterwards: {error}"),
     };
-    Failure::new(Code::Failed, what, why, format!("hop doctor {name}"))
+    Failure::new(Code::Failed, what, why, fix!("hop doctor {}", name))
 }
 
 /// What the next run has to settle.
 fn stuck(host: &HostConfig, why: &str) -> Failure {
     let what = format!("the upgrade of {} did not come to its end", host.name);
-    Failure::new(Code::Failed, what, why, format!("hop upgrade {}", host.name))
+    Failure::new(Code::Failed, what, why, fix!("hop upgrade {}", host.name))
 }
 
 fn data(name: &str, before: Option<&str>, changed: bool, own_helper: bool) -> serde_json::Value {

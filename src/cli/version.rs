@@ -20,6 +20,6 @@ pub const COMMAND: Command = Command {
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let data = json!({"version": VERSION});
-    call.out.answer("version", data, &format!("hop {VERSION}"))?;
+    call.out.answer("version", data, format!("hop {VERSION}"))?;
     Ok(Code::Done)
 }

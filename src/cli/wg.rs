@@ -3,6 +3,7 @@
 use super::fail::{Code, Failure};
 use super::up::FOREGROUND;
 use super::{Call, Command, Takes};
+use crate::fix;
 use crate::tunnel::standalone;
 
 pub const COMMAND: Command = Command {
@@ -23,6 +24,6 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let foreground = call.args.has("foreground");
     standalone::run(&interface, foreground).map(|()| Code::Done).map_err(|why| {
         let what = format!("cannot run the interface {interface}");
-        Failure::new(Code::Failed, what, why, format!("sudo hop wg -f {interface}"))
+        Failure::new(Code::Failed, what, why, fix!("sudo hop wg -f {}", interface))
     })
 }

@@ -1,6 +1,8 @@
 //! What can go wrong with the helper, and the command that mends it.
 
+use crate::fix;
 use crate::sys::proc;
+use crate::text::fix::Fix;
 use hop_helper::proto::Code;
 use std::fmt;
 use std::io;
@@ -13,17 +15,17 @@ const SUDO_PATH: [&str; 6] =
 
 /// The command that makes the helper a service of this machine, or starts the one that is. It
 /// names the program by its path where sudo would not find it.
-pub fn install_command() -> String {
+pub fn install_command() -> Fix {
     let name = "hop-helper";
     if SUDO_PATH.iter().any(|dir| Path::new(dir).join(name).exists()) {
-        return format!("sudo {name} --install");
+        return fix!("sudo {} --install", name);
     }
     let own = std::env::current_exe().unwrap_or_default();
     let dir = own.parent().unwrap_or(Path::new("/"));
     let places = [dir.join(name), dir.join("../libexec/hopbox").join(name)];
     let found = places.iter().find_map(|path| path.canonicalize().ok());
     let path = found.unwrap_or_else(|| PathBuf::from(name));
-    format!("sudo {} --install", quoted(&path.to_string_lossy()))
+    fix!("sudo {} --install", path)
 }
 
 /// Whether the group database has this process's user in the group of the helper while the process
@@ -57,15 +59,6 @@ pub fn root_command(program: &Path, ask: bool) -> Command {
     }
     command.arg(program);
     command
-}
-
-/// As a shell reads it.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
-    match text.chars().all(plain) {
-        true => text.to_string(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
 }
 
 /// Why the helper did not do what was asked.
@@ -127,27 +120,27 @@ impl fmt::Display for HelperError {
 
 impl HelperError {
     /// The one command that mends it.
-    pub fn remedy(&self) -> String {
+    pub fn remedy(&self) -> Fix {
         let text = |path| std::fs::read_to_string(path).unwrap_or_default();
         let newgrp = || {
             let (status, passwd) = (text("/proc/self/status"), text("/etc/passwd"));
-            joined_since(&status, &passwd, &text("/etc/group")).then(|| "newgrp hopbox".to_string())
+            joined_since(&status, &passwd, &text("/etc/group")).then(|| Fix::from("newgrp hopbox"))
         };
         match self {
             HelperError::Missing { .. } => install_command(),
             HelperError::Refused { .. } => newgrp().unwrap_or_else(install_command),
             HelperError::Incompatible { ours, theirs, .. } if ours > theirs => install_command(),
-            HelperError::Incompatible { .. } => "hop upgrade".to_string(),
+            HelperError::Incompatible { .. } => "hop upgrade".into(),
             HelperError::Op { code, .. } if *code == Code::StateConflict.as_str() => {
-                "ip address".to_string()
+                "ip address".into()
             }
             HelperError::Op { code, .. } if *code == Code::LockdownActive.as_str() => {
-                "sudo rm /etc/hopbox/lockdown".to_string()
+                "sudo rm /etc/hopbox/lockdown".into()
             }
             _ if cfg!(target_os = "macos") => {
                 "sudo launchctl print system/dev.hopbox.helper".into()
             }
-            _ => "systemctl status hop-helper".to_string(),
+            _ => "systemctl status hop-helper".into(),
         }
     }
 
@@ -205,9 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_survives_the_shell() {
-        assert_eq!(quoted("/opt/hop-1.0/hop-helper"), "/opt/hop-1.0/hop-helper");
-        assert_eq!(quoted("/home/a b/it's"), "'/home/a b/it'\\''s'");
+    fn the_helper_is_installed_by_root() {
         assert!(
             install_command().starts_with("sudo ") && install_command().ends_with(" --install")
         );

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use zeroize::Zeroizing;
 
 use super::{HostError, Kind};
+use crate::fix;
 use crate::sys::life;
+use crate::text::fix::Fix;
 
 /// Largest configuration or key file, in bytes.
 const FILE_BYTES: u64 = 64 * 1024;
@@ -54,21 +56,18 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, HostError> {
 pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, HostError> {
     let fail = |error: &io::Error| HostError::io("read", path, error);
     let found = file.metadata().map_err(|error| fail(&error))?;
-    let refuse = |why: String, next: String| {
+    let refuse = |why: String, next: Fix| {
         HostError::new(Kind::Config, format!("{} cannot be used", path.display()), why, next)
     };
     if !found.is_file() {
-        return Err(refuse(
-            "it is no regular file".to_owned(),
-            format!("ls -l {}", path.display()),
-        ));
+        return Err(refuse("it is no regular file".to_owned(), fix!("ls -l {}", path)));
     }
     if found.mode() & 0o077 != 0 {
         let why = format!("others may read it (mode {:04o})", found.mode() & 0o7777);
-        return Err(refuse(why, format!("chmod 600 {}", path.display())));
+        return Err(refuse(why, fix!("chmod 600 {}", path)));
     }
     let mut text = Zeroizing::new(String::with_capacity(4096));
-    let look = format!("ls -l {}", path.display());
+    let look = fix!("ls -l {}", path);
     match file.take(FILE_BYTES + 1).read_to_string(&mut text) {
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Err(refuse("it is no text".to_owned(), look));
@@ -175,7 +174,7 @@ mod tests {
         assert_eq!(read_private(&path).unwrap().as_str(), "two");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = read_private(&path).err().unwrap();
-        assert_eq!(error.next, format!("chmod 600 {}", path.display()));
+        assert_eq!(error.next, fix!("chmod 600 {}", path));
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::keys::{self, KEY_BYTES, Secret};
 use super::paths::Paths;
 use super::{HostError, Kind, atomic, check_name, renewal};
+use crate::fix;
 use crate::rpc::read::{Fields, ReadError};
 
 pub const SCHEMA: u32 = 1;
@@ -266,7 +267,7 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
 
 pub(super) fn fault(path: &Path, error: &ReadError) -> HostError {
     let what = format!("{} is not valid", path.display());
-    HostError::new(Kind::Config, what, error.to_string(), format!("$EDITOR {}", path.display()))
+    HostError::new(Kind::Config, what, error.to_string(), fix!("$EDITOR {}", path))
 }
 
 fn named(text: &str) -> Result<String, String> {

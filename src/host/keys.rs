@@ -9,6 +9,7 @@ use std::path::Path;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{HostError, Kind, atomic};
+use crate::fix;
 
 pub const KEY_BYTES: usize = 32;
 /// Characters of a key in base64, the padding included.
@@ -27,7 +28,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Secret, HostError> {
     decode(text.strip_suffix('\n').unwrap_or(text)).ok_or_else(|| {
         let why = "it must hold one line of 44 base64 characters";
         let what = format!("{} holds no key", path.display());
-        HostError::new(Kind::Config, what, why, format!("ls -l {}", path.display()))
+        HostError::new(Kind::Config, what, why, fix!("ls -l {}", path))
     })
 }
 

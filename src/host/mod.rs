@@ -11,12 +11,14 @@ pub mod keys;
 pub mod numbers;
 pub mod paths;
 pub mod renewal;
-pub mod shell;
 pub mod workspace;
 pub mod yaml;
 
 use std::fmt;
 use std::path::Path;
+
+use crate::fix;
+use crate::text::fix::Fix;
 
 /// Longest host name: a DNS label.
 const LABEL_BYTES: usize = 63;
@@ -41,7 +43,7 @@ pub struct HostError {
     pub what: String,
     pub why: String,
     /// One command that fixes it.
-    pub next: String,
+    pub next: Fix,
 }
 
 impl HostError {
@@ -49,7 +51,7 @@ impl HostError {
         kind: Kind,
         what: impl Into<String>,
         why: impl Into<String>,
-        next: impl Into<String>,
+        next: impl Into<Fix>,
     ) -> HostError {
         HostError { kind, what: what.into(), why: why.into(), next: next.into() }
     }
@@ -62,7 +64,7 @@ impl HostError {
             _ => Kind::Io,
         };
         let what = format!("cannot {act} {}", path.display());
-        HostError::new(kind, what, error.to_string(), format!("ls -la {}", path.display()))
+        HostError::new(kind, what, error.to_string(), fix!("ls -la {}", path))
     }
 }
 

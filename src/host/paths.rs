@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{HostError, Kind};
+use crate::fix;
 use crate::sys;
 
 const DIR_MODE: u32 = 0o700;
@@ -185,7 +186,7 @@ fn ensure_private(dir: &Path) -> Result<(), HostError> {
     builder.create(dir).map_err(|error| HostError::io("create", dir, &error))?;
     let found = fs::symlink_metadata(dir).map_err(|error| HostError::io("look at", dir, &error))?;
     let refuse = |why: String| {
-        let next = format!("ls -ld {}", dir.display());
+        let next = fix!("ls -ld {}", dir);
         HostError::new(Kind::Config, format!("{} cannot be used", dir.display()), why, next)
     };
     if !found.is_dir() {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::yaml::{self, YamlError};
 use super::{HostError, Kind, check_name};
+use crate::fix;
 
 pub const FILE: &str = "hopbox.yaml";
 
@@ -73,7 +74,7 @@ fn plain(text: &str) -> Result<(), String> {
 fn fault(path: &Path, why: String) -> HostError {
     let shown: PathBuf = path.strip_prefix(".").unwrap_or(path).to_owned();
     let what = format!("{} is not valid", shown.display());
-    HostError::new(Kind::Config, what, why, format!("$EDITOR {}", shown.display()))
+    HostError::new(Kind::Config, what, why, fix!("$EDITOR {}", shown))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::journal::{self, log};
 use super::report::{Event, Facts, Report};
 use super::run::{self, End};
 use super::{Kind, Trouble, control};
+use crate::fix;
 use crate::host::paths::Paths;
 use crate::sys::signal::{Kind as Signal, Signals};
 use crate::sys::{life, proc, signal};
@@ -324,12 +325,12 @@ impl Report for Silent {
 fn log_trouble(paths: &Paths, name: &str, error: &io::Error) -> Trouble {
     let path = paths.log_file(name);
     let what = format!("cannot open {}", path.display());
-    Trouble::new(Kind::Failed, what, error.to_string(), format!("ls -la {}", path.display()))
+    Trouble::new(Kind::Failed, what, error.to_string(), fix!("ls -la {}", path))
 }
 
 fn start_trouble(name: &str, error: &io::Error) -> Trouble {
     let what = format!("cannot start the session of {name}");
-    Trouble::new(Kind::Failed, what, error.to_string(), format!("hop up --foreground {name}"))
+    Trouble::new(Kind::Failed, what, error.to_string(), fix!("hop up --foreground {}", name))
 }
 
 fn died(name: &str, child: &mut Child, log_path: &Path) -> Trouble {
@@ -337,11 +338,11 @@ fn died(name: &str, child: &mut Child, log_path: &Path) -> Trouble {
     let what = format!("the session of {name} ended without a word ({status})");
     let last = fs::read_to_string(log_path).unwrap_or_default();
     let last = last.lines().last().unwrap_or("its log is empty").to_owned();
-    Trouble::new(Kind::Failed, what, last, format!("cat {}", log_path.display()))
+    Trouble::new(Kind::Failed, what, last, fix!("cat {}", log_path))
 }
 
 fn too_slow(name: &str, log_path: &Path) -> Trouble {
     let what = format!("the session of {name} did not become usable");
     let why = format!("it said nothing for {} s and was ended", READY_LIMIT.as_secs());
-    Trouble::new(Kind::Timeout, what, why, format!("cat {}", log_path.display()))
+    Trouble::new(Kind::Timeout, what, why, fix!("cat {}", log_path))
 }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::report::utc;
 use crate::host::paths::Paths;
 use crate::sys::{clock, life};
+use crate::text::shown;
 
 /// A log that is longer becomes `<name>.log.1`, in place of an older one.
 const LOG_BYTES: u64 = 1024 * 1024;
@@ -28,9 +29,9 @@ pub fn log(text: &str) {
     line(&format!("{} {text}", utc(secs)));
 }
 
-/// A line for the user as it is.
+/// A line for the user.
 pub fn line(text: &str) {
-    let text = format!("{text}\n");
+    let text = format!("{}\n", shown(text));
     match &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(log) => log.write(text.as_bytes()),
         None => drop(io::stderr().write_all(text.as_bytes())),

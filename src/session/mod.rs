@@ -25,6 +25,7 @@ pub mod up;
 mod watch;
 
 use crate::host::{HostError, Kind as FileKind};
+use crate::text::fix::Fix;
 
 /// What sort of trouble it is; chooses the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub struct Trouble {
     pub what: String,
     pub why: String,
     /// One command that fixes it.
-    pub next: String,
+    pub next: Fix,
 }
 
 impl Trouble {
@@ -79,7 +80,7 @@ impl Trouble {
         kind: Kind,
         what: impl Into<String>,
         why: impl Into<String>,
-        next: impl Into<String>,
+        next: impl Into<Fix>,
     ) -> Trouble {
         Trouble { kind, what: what.into(), why: why.into(), next: next.into() }
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Kind, Trouble};
 use crate::rpc::read::Fields;
+use crate::text::fix::Fix;
 
 /// Hears what a session does.
 pub trait Report {
@@ -95,7 +96,7 @@ impl Event {
                 "kind": trouble.kind.name(),
                 "what": trouble.what,
                 "why": trouble.why,
-                "next": trouble.next,
+                "next": &*trouble.next,
             }}),
         };
         format!("{value}\n")
@@ -118,7 +119,7 @@ impl Event {
             kind: Kind::from_name(&trouble.string("kind").ok()?),
             what: trouble.string("what").ok()?,
             why: trouble.string("why").ok()?,
-            next: trouble.string("next").ok()?,
+            next: Fix::carried(&trouble.string("next").ok()?).unwrap_or("hop doctor".into()),
         }))
     }
 }

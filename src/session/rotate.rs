@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::control;
 use super::up::tunnel_config;
 use super::{Kind, Trouble};
+use crate::fix;
 use crate::host::config::{HostConfig, key, token, unicast};
 use crate::host::keys::{self, Secret};
 use crate::host::paths::Paths;
@@ -83,7 +84,7 @@ impl Rotation {
         };
         let host = Fields::of(answer, "").and_then(read).map_err(|error| {
             let what = format!("the agent on {name} gave an answer that is none");
-            Trouble::new(Kind::Failed, what, error.to_string(), format!("hop upgrade {name}"))
+            Trouble::new(Kind::Failed, what, error.to_string(), fix!("hop upgrade {}", name))
         })?;
         renewal::commit(paths, &host, &self.new)?;
         let agent_too = host.public_key != self.host.public_key;
@@ -96,7 +97,7 @@ impl Rotation {
         let name = &self.host.name;
         let failed = |why: String| {
             let what = format!("the session of {name} did not take the new keys");
-            let next = format!("hop down {name} && hop up {name}");
+            let next = fix!("hop down {} && hop up {}", name, name);
             Trouble::new(Kind::Failed, what, why, next)
         };
         let told =
@@ -123,7 +124,7 @@ impl Rotation {
         let name = &self.host.name;
         let what = format!("{name} has not confirmed the new keys");
         let why = format!("{last}; both pairs are accepted until it has");
-        Err(Trouble::new(Kind::Timeout, what, why, format!("hop status {name}")))
+        Err(Trouble::new(Kind::Timeout, what, why, fix!("hop status {}", name)))
     }
 
     /// The agent knows us by the new key, and by no other.

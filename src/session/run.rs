@@ -15,6 +15,7 @@ use super::state::Record;
 use super::up;
 use super::watch::Watch;
 use super::{Kind, Trouble};
+use crate::fix;
 use crate::helper::DEFAULT_SOCKET;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
@@ -140,11 +141,11 @@ fn take_lock(paths: &Paths, name: &str) -> Result<Lock, Trouble> {
         Ok(None) => {
             let what = format!("another session of {name} is running or ending");
             let why = format!("{} is locked", path.display());
-            Err(Trouble::new(Kind::Held, what, why, format!("hop down {name}")))
+            Err(Trouble::new(Kind::Held, what, why, fix!("hop down {}", name)))
         }
         Err(error) => {
             let what = format!("cannot lock {}", path.display());
-            let next = format!("ls -la {}", path.display());
+            let next = fix!("ls -la {}", path);
             Err(Trouble::new(Kind::Failed, what, error.to_string(), next))
         }
     }
@@ -153,7 +154,7 @@ fn take_lock(paths: &Paths, name: &str) -> Result<Lock, Trouble> {
 fn open_ears(paths: &Paths, name: &str) -> Result<Ears, Trouble> {
     let path = paths.socket(name);
     let fail = |what: String, error: std::io::Error| {
-        let next = format!("ls -la {}", path.display());
+        let next = fix!("ls -la {}", path);
         Trouble::new(Kind::Failed, what, error.to_string(), next)
     };
     let signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])

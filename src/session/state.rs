@@ -137,7 +137,7 @@ impl Record {
     }
 
     fn write(&mut self, now_s: u64) {
-        let text = self.known.to_json(&self.host, std::process::id()).to_string();
+        let text = crate::text::json(&self.known.to_json(&self.host, std::process::id()));
         // Also after a failure: a full disk is not asked again with every answer.
         self.written_s = now_s;
         match atomic::replace(&self.path, text.as_bytes()) {

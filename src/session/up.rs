@@ -14,6 +14,7 @@ use super::journal::log;
 use super::network::{Resolver, joined};
 use super::report::{Facts, Report, took};
 use super::{Kind, Trouble, Undo};
+use crate::fix;
 use crate::helper::{Helper, HelperError};
 use crate::host::config::HostConfig;
 use crate::host::keys::Secret;
@@ -161,7 +162,7 @@ impl Rising<'_> {
         let device =
             TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
         let started = tunnel::start(device, &config).map_err(|error| {
-            let next = format!("hop up {}", self.host.name);
+            let next = fix!("hop up {}", self.host.name);
             Trouble::new(Kind::Failed, "cannot start WireGuard", error.to_string(), next)
         })?;
         if self.remotes.len() > 1 {
@@ -195,7 +196,7 @@ impl Rising<'_> {
     fn agent(&mut self) -> Result<(Health, Option<Duration>, Duration), Trouble> {
         let began = Instant::now();
         let asking = Asking::start(self.host).map_err(|error| {
-            let next = format!("hop up {}", self.host.name);
+            let next = fix!("hop up {}", self.host.name);
             Trouble::new(Kind::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
         let mut handshake = None;
@@ -256,7 +257,7 @@ impl Rising<'_> {
         let name = &self.host.name;
         let what = format!("{name} was stopped before it was up");
         let why = "everything done so far has been undone";
-        Trouble::new(Kind::Interrupted, what, why, format!("hop up {name}"))
+        Trouble::new(Kind::Interrupted, what, why, fix!("hop up {}", name))
     }
 
     /// The agent gave no answer in time: tell a closed UDP path from a sick agent.
@@ -264,7 +265,8 @@ impl Rising<'_> {
         let HostConfig { name, peer_ip, api_port, endpoint, user, .. } = self.host;
         let limit_s = ANSWER_LIMIT.as_secs();
         let login = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        let next = format!("ssh {login}{} sudo systemctl restart hop-agent", endpoint.host);
+        let login = format!("{login}{}", endpoint.host);
+        let next = fix!("ssh {} sudo systemctl restart hop-agent", login);
         if handshake {
             let what = format!("the agent on {name} does not answer");
             let why =
@@ -286,7 +288,7 @@ impl Rising<'_> {
 fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, Trouble> {
     let fail = |why: String| {
         let what = format!("cannot find the address of {}", host.endpoint.host);
-        let next = format!("getent hosts {}", host.endpoint.host);
+        let next = fix!("getent hosts {}", host.endpoint.host);
         Trouble::new(Kind::Unreachable, what, why, next)
     };
     let mut resolver = Resolver::new(&host.endpoint).map_err(|error| fail(error.to_string()))?;

@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::block::{self, Damaged, Stanza};
+use crate::fix;
 use crate::host::{HostError, Kind};
 
 /// Larger files are not configuration.
@@ -110,13 +111,13 @@ fn edit(
     }
     let why = "somebody else keeps writing it";
     let what = format!("cannot change {}", path.display());
-    Err(HostError::new(Kind::Io, what, why, format!("ls -l {}", path.display())))
+    Err(HostError::new(Kind::Io, what, why, fix!("ls -l {}", path)))
 }
 
 fn damaged(path: &Path, damage: &Damaged) -> HostError {
     let what = format!("the hopbox block in {} is damaged", path.display());
     let line = damage.begins.iter().chain(&damage.ends).min().copied().unwrap_or(1);
-    let next = format!("${{EDITOR:-vi}} +{line} {}", path.display());
+    let next = fix!("${EDITOR:-vi} +{} {}", line, path);
     HostError::new(Kind::Config, what, damage.to_string(), next)
 }
 

@@ -4,6 +4,8 @@
 use std::time::Duration;
 
 use super::target::Target;
+use crate::fix;
+use crate::text::fix::Fix;
 
 /// What sort of trouble it is; chooses the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +30,12 @@ pub struct SshError {
     pub what: String,
     pub why: String,
     /// One command that fixes it.
-    pub next: String,
+    pub next: Fix,
 }
 
 impl SshError {
     pub(super) fn program(error: &std::io::Error) -> SshError {
-        let (what, next) = ("cannot run ssh".to_owned(), "ssh -V".to_owned());
+        let (what, next) = ("cannot run ssh".to_owned(), "ssh -V".into());
         SshError { trouble: Trouble::Program, what, why: error.to_string(), next }
     }
 
@@ -41,7 +43,7 @@ impl SshError {
         let what = format!("the key {file} has a passphrase");
         let why = "it would be accepted, but nobody can be asked: this is no terminal, or \
                    --no-input forbids it";
-        let next = format!("ssh-add {file}");
+        let next = fix!("ssh-add {}", file);
         SshError { trouble: Trouble::KeyLocked, what, why: why.to_owned(), next }
     }
 
@@ -78,27 +80,27 @@ pub fn classify(target: &Target, said: &str) -> SshError {
         // A jump host that closes its end has the last word, and is not to blame for what was said.
         _ => {
             let denied = said.lines().rfind(|line| line.contains("Permission denied"));
-            (last_line(denied.unwrap_or(said)), format!("{} -v", target.command()))
+            (last_line(denied.unwrap_or(said)), fix!("{} -v", target.command()))
         }
     };
     SshError { trouble, what, why, next }
 }
 
 /// ssh names the file and line of the old key.
-fn forget(target: &Target, said: &str) -> String {
+fn forget(target: &Target, said: &str) -> Fix {
     if let Some((alias, file)) = &target.pinned {
-        return format!("ssh-keygen -R {alias} -f {}", file.display());
+        return fix!("ssh-keygen -R {} -f {}", alias, file);
     }
     let port = target.port.filter(|port| *port != 22);
     let name = match port {
-        Some(port) => format!("'[{}]:{port}'", target.address),
+        Some(port) => format!("[{}]:{port}", target.address),
         None => target.address.clone(),
     };
     let offending = said.lines().find(|line| line.contains("Offending"));
     let file = offending.and_then(|line| line.split(" in ").nth(1));
     match file.and_then(|file| file.trim().rsplit_once(':')) {
-        Some((file, _)) => format!("ssh-keygen -R {name} -f {file}"),
-        None => format!("ssh-keygen -R {name}"),
+        Some((file, _)) => fix!("ssh-keygen -R {} -f {}", name, file),
+        None => fix!("ssh-keygen -R {}", name),
     }
 }
 
@@ -150,7 +152,7 @@ mod tests {
         ];
         for (said, trouble, next) in table {
             let error = classify(&target(), said);
-            assert_eq!((error.trouble, error.next.as_str()), (trouble, next), "{said}");
+            assert_eq!((error.trouble, &*error.next), (trouble, next), "{said}");
             assert!(!error.why.is_empty() && !error.why.starts_with("ssh: "));
         }
     }

@@ -20,6 +20,7 @@ use super::room::Room;
 pub use super::target::Target;
 use super::target::ask_nothing;
 use crate::sys::{life, proc};
+use crate::text::aside::Aside;
 
 /// Most that is kept of what a command prints; the rest is read and dropped.
 pub const OUTPUT_BYTES: usize = 1024 * 1024;
@@ -332,11 +333,12 @@ impl Words {
         let reader = master.stderr.take().map(|mut from| {
             thread::spawn(move || {
                 let mut piece = vec![0; 4096];
+                let mut aside = Aside::new(io::stderr());
                 while let Ok(count @ 1..) = from.read(&mut piece) {
                     let bytes = piece.get(..count).unwrap_or_default();
                     let mut heard = shared.lock().unwrap_or_else(PoisonError::into_inner);
                     if heard.1 {
-                        let _ = io::stderr().write_all(bytes);
+                        let _ = aside.write_all(bytes);
                     }
                     let room = WORDS_BYTES.saturating_sub(heard.0.len());
                     heard.0.extend_from_slice(bytes.get(..room.min(count)).unwrap_or_default());

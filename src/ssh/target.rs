@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use super::fail::{SshError, Trouble, classify};
 use super::run::CONNECT_S;
-use crate::host::shell::word;
+use crate::fix;
+use crate::text::fix::Fix;
 
 /// Where to connect and as whom. What is `None` is left to the user's configuration.
 #[derive(Clone, Debug, Default)]
@@ -121,27 +122,27 @@ impl Target {
     }
 
     /// The same connection by hand.
-    pub fn command(&self) -> String {
-        let mut words = vec!["ssh".to_owned()];
-        if let Some(identity) = &self.identity {
-            words.push(format!("-i {}", word(&identity.display().to_string())));
-        }
-        if let Some(port) = self.port {
-            words.push(format!("-p {port}"));
-        }
-        let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        words.push(format!("{user}{}", self.address));
-        words.join(" ")
+    pub fn command(&self) -> Fix {
+        fix!("ssh {}", self.words())
+    }
+
+    fn words(&self) -> Fix {
+        let login = match &self.user {
+            Some(user) => format!("{user}@{}", self.address),
+            None => self.address.clone(),
+        };
+        let port = self.port.map(|port| fix!("-p {}", port));
+        let identity = self.identity.as_ref().map(|file| fix!("-i {}", file));
+        let words = [identity, port].into_iter().flatten().rev();
+        words.fold(fix!("{}", login), |after, before| fix!("{} {}", before, after))
     }
 
     /// A command there, by hand; sudo may have to ask at a terminal.
-    pub fn by_hand(&self, command: &str) -> String {
-        let ssh = self.command();
-        match ssh.split_once(' ') {
-            Some((ssh, rest)) if command.starts_with("sudo ") => {
-                format!("{ssh} -t {rest} {command}")
-            }
-            _ => format!("{ssh} {command}"),
+    pub fn by_hand(&self, command: impl Into<Fix>) -> Fix {
+        let command = command.into();
+        match command.starts_with("sudo ") {
+            true => fix!("ssh -t {} {}", self.words(), command.over_there()),
+            false => fix!("ssh {} {}", self.words(), command.over_there()),
         }
     }
 }

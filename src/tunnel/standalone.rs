@@ -63,9 +63,7 @@ fn serve(interface: &str, report: Option<&mut File>) -> Result<(), String> {
         Door::open(Path::new(DIRECTORY), interface).map_err(|e| no_door(interface, &e))?;
     let (cipher, broken) = crate::wg::cipher();
     if broken {
-        eprintln!(
-            "hop wg: data packets: {cipher}; they are correct, but slower than they could be"
-        );
+        tell(&format!("data packets: {cipher}; they are correct, but slower than they could be"));
     }
     log.verbose(&format!("{interface}: data packets: {cipher}"));
     log.verbose(&format!("{interface}: ready, UDP port {}", tunnel.listen_port()));
@@ -189,9 +187,14 @@ impl Log {
 
     fn verbose(&self, text: &str) {
         if self.verbose {
-            eprintln!("hop wg: {text}");
+            tell(text);
         }
     }
+}
+
+/// One line on standard error; that nobody listens ends no tunnel.
+fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "hop wg: {}", text.escape_debug());
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::super::fail::{Code, Failure};
 use super::super::out::Out;
+use super::super::page::Page;
 use super::files::{self, HOST, LAPTOP_IP, NAME, Secrets, VPS_IP};
 use super::machine::{self, Machine, SOON};
 use super::programs::{self, Programs, Stash};
@@ -47,8 +48,8 @@ pub fn run(out: &mut Out, mapped: bool) -> Result<Code, Failure> {
     match outcome {
         Ok(figures) => {
             let total = began.elapsed();
-            let text = figures.text(total);
-            out.answer("selftest", figures.to_json(total), &text)?;
+            let page = Page::of(&figures.text(total));
+            out.answer("selftest", figures.to_json(total), page)?;
             Ok(Code::Done)
         }
         Err((step, why)) => {

@@ -8,6 +8,7 @@ use super::super::fail::{Code, Failure};
 use super::Setup;
 use super::survey::Survey;
 use super::wish::{self, Stated};
+use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig, Ssh};
 use crate::host::keys as wg_keys;
 use crate::rpc::read::{Fields, ReadError};
@@ -56,7 +57,7 @@ impl Setup<'_> {
             if before.public_key != answer.public_key {
                 let what = format!("{} is another server than {name} was", self.target.address);
                 let why = "its agent has another key than the one in the host file";
-                return Err(Failure::new(Code::Busy, what, why, format!("hop host rm {name}")));
+                return Err(Failure::new(Code::Busy, what, why, fix!("hop host rm {}", name)));
             }
         }
         let first = config::names(self.paths)?.is_empty();

@@ -7,8 +7,10 @@ use serde_json::Value;
 
 use super::super::fail::{Code, Failure};
 use super::super::remote::{AGENT, AGENT_FILE};
+use crate::fix;
 use crate::host::config::HostConfig;
 use crate::ssh::run::{Connection, Target};
+use crate::text::fix::Fix;
 
 const STATUS_LIMIT: Duration = Duration::from_secs(20);
 
@@ -55,7 +57,7 @@ pub fn explain(
              and sudo wants a password",
             failure.why
         );
-        return Failure { why, next: target.by_hand(&format!("sudo {AGENT} status")), ..failure };
+        return Failure { why, next: target.by_hand(fix!("sudo {} status", AGENT)), ..failure };
     };
     if after["running"] == false {
         let why = after["why"].as_str().unwrap_or("it ended");
@@ -117,10 +119,10 @@ fn judge(
     host: &HostConfig,
     status: &Value,
     before: &str,
-) -> (String, String) {
-    let by_hand = |command: &str| server.target.by_hand(command);
+) -> (String, Fix) {
+    let by_hand = |command: Fix| server.target.by_hand(command);
     let (address, port) = (&host.endpoint.host, host.endpoint.port);
-    let look = by_hand(&format!("sudo {AGENT} status"));
+    let look = by_hand(fix!("sudo {} status", AGENT));
     // What the agent listens on; the endpoint's port may be a router's.
     let listens = status["listen_port"].as_u64().unwrap_or_else(|| port.into());
     match seen {
@@ -131,9 +133,9 @@ fn judge(
                  goes another way than ssh, name it with --endpoint"
             );
             let next = match server.firewall {
-                "ufw" => by_hand(&format!("sudo ufw allow {listens}/udp")),
-                "firewall-cmd" => by_hand(&firewalld(&format!("--add-port={listens}/udp"))),
-                _ => format!("hop setup {}", host.name),
+                "ufw" => by_hand(fix!("sudo ufw allow {}/udp", listens)),
+                "firewall-cmd" => by_hand(firewalld(&fix!("--add-port={}/udp", listens))),
+                _ => fix!("hop setup {}", host.name),
             };
             (why, next)
         }
@@ -157,20 +159,20 @@ fn judge(
                 host.api_port
             );
             let next = match server.firewall {
-                "ufw" => by_hand(&format!("sudo ufw allow in on {interface}")),
+                "ufw" => by_hand(fix!("sudo ufw allow in on {}", interface)),
                 "firewall-cmd" => {
-                    by_hand(&firewalld(&format!("--zone=trusted --add-interface={interface}")))
+                    by_hand(firewalld(&fix!("--zone=trusted --add-interface={}", interface)))
                 }
-                _ => by_hand("sudo nft list ruleset"),
+                _ => by_hand("sudo nft list ruleset".into()),
             };
             (why, next)
         }
     }
 }
 
-/// For later, and from now on. The shell here leaves the `&&` to the one there.
-fn firewalld(what: &str) -> String {
-    format!("sudo firewall-cmd --permanent {what} '&&' sudo firewall-cmd --reload")
+/// For later, and from now on.
+fn firewalld(what: &Fix) -> Fix {
+    fix!("sudo firewall-cmd --permanent {} && sudo firewall-cmd --reload", what)
 }
 
 #[cfg(test)]

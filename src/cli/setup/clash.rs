@@ -3,6 +3,7 @@
 
 use super::super::fail::{Code, Failure};
 use super::wish::{self, Wish};
+use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::numbers::network;
 use crate::host::paths::Paths;
@@ -34,8 +35,9 @@ fn shared(wish: &Wish, other: &HostConfig, failure: Failure) -> Failure {
          (laptops beside yours must leave {other_name} for that)",
         network(other.number)
     );
-    let next = format!(
-        "hop uninstall --remote -H {other_name} && {} && {}",
+    let next = fix!(
+        "hop uninstall --remote -H {} && {} && {}",
+        other_name,
         wish.command(),
         wish::command_for(other)
     );
@@ -46,12 +48,12 @@ fn alone(wish: &Wish, before: Option<&HostConfig>, failure: Failure) -> Failure 
     match before {
         // It was removed there and set up anew by another laptop.
         Some(before) if !failure.why.contains(&network(before.number)) => {
-            let next = format!("hop host rm {} && {}", wish.name, wish.command());
+            let next = fix!("hop host rm {} && {}", wish.name, wish.command());
             Failure { next, ..failure }
         }
         _ => {
             let number = (0..=255).find(|number| failure.why.contains(&network(*number)));
-            let next = number.map(|number| format!("ip route get 10.10.{number}.2"));
+            let next = number.map(|number| fix!("ip route get 10.10.{}.2", number));
             Failure { next: next.unwrap_or_else(|| failure.next.clone()), ..failure }
         }
     }

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
-use super::super::remote::ROOT_LIMIT;
+use super::super::remote::{ROOT_LIMIT, advised};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
 use super::survey::{Sudo, Survey};
@@ -21,6 +21,7 @@ use crate::session::identity;
 use crate::ssh::freight::Freight;
 use crate::ssh::room::Refused;
 use crate::ssh::run::{Done, Feed};
+use crate::text::aside::Aside;
 
 const SHORT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -84,7 +85,7 @@ impl Setup<'_> {
         if asks {
             call.out.hold();
         }
-        let mut stderr = io::stderr();
+        let mut stderr = Aside::new(io::stderr());
         let (mut begun, mut failed, mut undone) = (false, None, false);
         let mut ear = Ear::new(asks.then_some(&mut stderr));
         let out = &mut call.out;
@@ -185,16 +186,14 @@ impl Setup<'_> {
         let text = |key: &str| told["error"][key].as_str().map(str::to_owned);
         if let (Some(what), Some(why), Some(fix)) = (text("what"), text("why"), text("fix")) {
             let code = Code::from_word(&text("code").unwrap_or_default());
-            // What is to be typed there cannot be typed here.
-            let here = fix.starts_with("hop ");
-            let next = if here { fix } else { self.target.by_hand(&fix) };
+            let next = advised(&self.target, &fix);
             return Failure::new(code, format!("on the server: {what}"), why, next);
         }
         // What it did is on its standard output, what stopped it on standard error.
         let (errors, words) = (read("err"), read("out"));
         let why = last_line(&errors).or(last_line(&words)).unwrap_or("it said nothing");
         let what = format!("{name} failed on the server");
-        Failure::new(Code::Remote, what, why, format!("{} df -h", self.target.command()))
+        Failure::new(Code::Remote, what, why, self.target.by_hand("df -h"))
     }
 
     fn answer(&self) -> Result<Answer, Failure> {
@@ -228,7 +227,7 @@ impl Setup<'_> {
     }
 
     fn refused(&self, what: &str, done: &Done) -> Failure {
-        let next = format!("{} df -h", self.target.command());
+        let next = self.target.by_hand("df -h");
         Failure::new(Code::Remote, what, done.complaint(), next)
     }
 }

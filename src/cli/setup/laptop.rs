@@ -7,6 +7,7 @@ use std::process::{Command as Process, ExitStatus, Stdio};
 use super::super::Call;
 use super::super::fail::{Code, Failure};
 use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, install_command, root_command};
+use crate::text::fix::Fix;
 
 const QUESTION: &str = "Hopbox needs to install a system helper for tunnel networking. This \
                         requires sudo. Proceed?";
@@ -25,7 +26,7 @@ pub fn helper(call: &mut Call) -> Result<bool, Failure> {
         }
         Err(error) => error,
     };
-    if error.remedy() == JOINED {
+    if *error.remedy() == *JOINED {
         call.out.done("is there, for the group hopbox");
         return Ok(true);
     }
@@ -33,7 +34,7 @@ pub fn helper(call: &mut Call) -> Result<bool, Failure> {
         return Err(failed(&error));
     }
     call.out.hold();
-    let agreed = call.consent(QUESTION, &install_command());
+    let agreed = call.consent(QUESTION, install_command());
     agreed?;
     call.out.hold();
     let installed = install(call);
@@ -44,7 +45,7 @@ pub fn helper(call: &mut Call) -> Result<bool, Failure> {
             call.out.done(&format!("version {} installed", helper.version()));
             Ok(false)
         }
-        Err(error) if error.remedy() == JOINED => {
+        Err(error) if *error.remedy() == *JOINED => {
             call.out.done("installed, for the group hopbox");
             Ok(true)
         }
@@ -68,7 +69,7 @@ pub fn same_version(call: &mut Call) -> Result<bool, Failure> {
         call.out.done(&format!("version {theirs} is there"));
         return Ok(false);
     }
-    call.consent("Upgrade this machine's helper with sudo?", &install_command())?;
+    call.consent("Upgrade this machine's helper with sudo?", install_command())?;
     call.out.hold();
     let installed = install(call);
     call.out.resume();
@@ -101,14 +102,14 @@ fn install(call: &Call) -> Result<(), Failure> {
     // Standard output is for our own answer.
     process.arg("--install").stdout(Stdio::from(std::io::stderr()));
     let what = "the helper could not be installed";
-    done_by_root(call, what, &install_command(), process.status())
+    done_by_root(call, what, install_command(), process.status())
 }
 
 /// What became of a command of root's on this machine.
 pub fn done_by_root(
     call: &Call,
     what: &str,
-    next: &str,
+    next: Fix,
     ended: io::Result<ExitStatus>,
 ) -> Result<(), Failure> {
     let why = match ended {

@@ -26,6 +26,7 @@ use serde_json::json;
 use super::fail::{Code, Failure};
 use super::trial::{self, Trial};
 use super::{Call, Command, Flag, Takes};
+use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::renewal::Alone;
@@ -122,15 +123,15 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let proven = setup.prove(call, &survey, &host, by_group);
     let verified = setup.settle(proven)?;
     let name = &host.name;
-    let mut next = format!("hop up {name}");
+    let mut next = fix!("hop up {}", name);
     if by_group {
         call.out.warn("log_in_again", "you are in the group hopbox from your next login on");
-        next = format!("newgrp {}", verify::GROUP);
+        next = fix!("newgrp {}", verify::GROUP);
     }
     let data = json!({
         "host": name, "endpoint": host.endpoint.to_string(), "local_ip": host.local_ip.to_string(),
         "peer_ip": host.peer_ip.to_string(), "agent_version": verified.agent_version,
-        "handshake_us": verified.handshake_us, "sent_bytes": sent, "next": next,
+        "handshake_us": verified.handshake_us, "sent_bytes": sent, "next": &*next,
         "took_us": u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
     });
     let text = format!("{name} is ready after {}; next: {next}", took(began.elapsed()));

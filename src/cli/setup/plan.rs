@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
+use super::super::page::Page;
 use super::survey::{Sudo, Survey};
 use super::{Setup, there};
 use crate::host::numbers::{self, Uses};
@@ -95,23 +96,23 @@ impl Setup<'_> {
             "kernel": survey.get("kernel"), "user": survey.get("user"), "send": send,
             "sudo_asks": password, "take": picks.as_ref().map(Picks::to_json),
         });
-        let mut text = match send[..] {
-            [] => "the server has both programs already\n".to_owned(),
-            _ => format!("would send {}, and install as root\n", send.join(" and ")),
-        };
-        text += &format!("would run the agent as {} under systemd\n", survey.get("user"));
-        text += &match picks {
+        let mut page = Page::from(match send[..] {
+            [] => "the server has both programs already".to_owned(),
+            _ => format!("would send {}, and install as root", send.join(" and ")),
+        });
+        page.add(format!("would run the agent as {} under systemd", survey.get("user")));
+        page.add(match picks {
             Some(Picks { interface, port, number }) => format!(
                 "would take UDP {port}, the addresses 10.10.{number}.1 and 10.10.{number}.2, and \
-                 the interface {interface} there\n"
+                 the interface {interface} there"
             ),
-            None => "the agent there keeps its UDP port, addresses and interface\n".to_owned(),
-        };
+            None => "the agent there keeps its UDP port, addresses and interface".to_owned(),
+        });
         if password {
-            text += "sudo there will ask for a password\n";
+            page.add("sudo there will ask for a password");
         }
-        text += "nothing has been changed";
-        call.out.answer("setup", data, &text)?;
+        page.add("nothing has been changed");
+        call.out.answer("setup", data, page)?;
         Ok(Code::Done)
     }
 }

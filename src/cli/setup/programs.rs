@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
+use crate::fix;
 use crate::rpc::VERSION;
 use crate::ssh::freight::Freight;
 use crate::ssh::run::Connection;
+use crate::text::fix::Fix;
 
 /// Names the agent's program for tests and packagers; the helper is looked for beside it too.
 const VARIABLE: &str = "HOP_AGENT_BINARY";
@@ -70,8 +72,9 @@ fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Freight
 }
 
 /// Builds static programs and installs them where [`dirs`] looks.
-fn make(machine: &str) -> String {
-    format!("make agents AGENT_TARGETS={machine}-{} && sudo make install", SYSTEMS[0])
+fn make(machine: &str) -> Fix {
+    let target = format!("AGENT_TARGETS={machine}-{}", SYSTEMS[0]);
+    fix!("make agents {} && sudo make install", target)
 }
 
 /// Has a program that was sent say its version there, before anything is installed: it may be for
@@ -89,7 +92,7 @@ pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result
     // One that is static already would be the same again.
     let dir = sent.path.parent().map(|dir| dir.to_string_lossy()).unwrap_or_default();
     let next = match dir.ends_with(SYSTEMS[0]) {
-        true => format!("file {}", sent.path.display()),
+        true => fix!("file {}", sent.path),
         false => make(machine),
     };
     Err(Failure::new(Code::Remote, what, why, next))
@@ -105,7 +108,7 @@ fn stale(sent: &Freight, version: &str) -> Failure {
 fn fit(name: &'static str, path: &Path, machine: &str) -> Result<Freight, Failure> {
     let wrong = |why: String| {
         let what = format!("{} cannot be sent", path.display());
-        Failure::new(Code::Usage, what, why, format!("file {}", path.display()))
+        Failure::new(Code::Usage, what, why, fix!("file {}", path))
     };
     let freight = Freight::load(name, path).map_err(|error| wrong(error.to_string()))?;
     if freight.runs_on(machine) {

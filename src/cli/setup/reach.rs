@@ -63,7 +63,7 @@ impl<'a> Setup<'a> {
         call.out.done(&format!("logged in as {}{pinned}", survey.get("user")));
         call.out.begin("looking at the server");
         let by_root = self.wish.by_root();
-        survey.check(&self.target.address, &self.target.command(), &by_root)?;
+        survey.check(&self.target.address, &self.target, &by_root)?;
         if survey.sudo == Sudo::Asks && !self.wish.ask {
             let what = format!(
                 "sudo on {} asks {} for a password",

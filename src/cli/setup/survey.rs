@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::fail::{Code, Failure};
 use crate::ssh::keys;
+use crate::ssh::run::Target;
+use crate::text::fix::Fix;
 
 /// Needed for both programs, the ones before them, and a log.
 const DISK_KB: u64 = 64 * 1024;
@@ -111,38 +113,38 @@ impl Survey {
         self.get("sshd_port").parse().unwrap_or(22)
     }
 
-    /// What stands in the way, the first of it. `ssh` is the connection by hand, `by_root` the same
+    /// What stands in the way, the first of it. `ssh` is where it is, `by_root` the same
     /// setup with another login.
-    pub fn check(&self, address: &str, ssh: &str, by_root: &str) -> Result<(), Failure> {
-        let no = |why: String, next: String| {
+    pub fn check(&self, address: &str, ssh: &Target, by_root: &Fix) -> Result<(), Failure> {
+        let no = |why: String, next: Fix| {
             Err(Failure::new(Code::Failed, format!("{address} cannot be set up"), why, next))
         };
         if self.get("system") != "Linux" {
             let why = format!("it runs {}, and a server must run Linux", self.get("system"));
-            return no(why, format!("{ssh} uname -a"));
+            return no(why, ssh.by_hand("uname -a"));
         }
         if self.get("systemd") != "yes" {
             let why = "it is not run by systemd, which is to start the agent".to_owned();
-            return no(why, format!("{ssh} ps -p 1"));
+            return no(why, ssh.by_hand("ps -p 1"));
         }
         if self.get("tun") != "yes" {
             let why = "it has no /dev/net/tun, which a tunnel is made with".to_owned();
-            return no(why, format!("{ssh} sudo modprobe tun"));
+            return no(why, ssh.by_hand("sudo modprobe tun"));
         }
         if self.get("b2sum") != "yes" {
             let why = "it has no b2sum (GNU coreutils), which checks what is sent".to_owned();
-            return no(why, format!("{ssh} sudo apt-get install coreutils"));
+            return no(why, ssh.by_hand("sudo apt-get install coreutils"));
         }
         if self.sudo == Sudo::None {
             let why = format!("{} is not root there, and there is no sudo", self.get("user"));
-            return no(why, by_root.to_owned());
+            return no(why, by_root.clone());
         }
         for (fact, place) in [("disk_kb", "/usr"), ("home_kb", "your home")] {
             let free: u64 = self.get(fact).parse().unwrap_or(DISK_KB);
             if free < DISK_KB {
                 let (free, need) = (free / 1024, DISK_KB / 1024);
                 let why = format!("{place} has {free} MB free there, and {need} MB are needed");
-                return no(why, format!("{ssh} df -h"));
+                return no(why, ssh.by_hand("df -h"));
             }
         }
         Ok(())
@@ -169,7 +171,7 @@ mod tests {
         );
         assert_eq!(survey.keys, ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="]);
         assert_eq!(survey.get("welcome"), "");
-        survey.check("a", "ssh a", "setup").unwrap();
+        survey.check("a", &Target::default(), &"setup".into()).unwrap();
         assert!(Survey::parse("").is_none());
         assert!(Survey::parse(GOOD.trim_end_matches("end=yes\n")).is_none(), "cut off");
     }
@@ -185,8 +187,11 @@ mod tests {
             ("disk_kb=1000000", "disk_kb=1000", "/usr has 0 MB"),
             ("home_kb=1000000", "home_kb=2048", "your home has 2 MB"),
         ] {
-            let failure =
-                Survey::parse(&GOOD.replace(from, to)).unwrap().check("a", "ssh a", "setup");
+            let failure = Survey::parse(&GOOD.replace(from, to)).unwrap().check(
+                "a",
+                &Target::default(),
+                &"setup".into(),
+            );
             let failure = failure.err().unwrap_or_else(|| panic!("{to} accepted"));
             assert!(failure.why.contains(said), "{to}: {}", failure.why);
         }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::fail::{Code, Failure};
+use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Client, Health};
 use crate::rpc::method;
 use crate::session::{control, daemon};
+use crate::text::fix::Fix;
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Where the helper's group is new to this user, the login does not have it yet; sg(1) does.
@@ -32,7 +34,7 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     if was_up && !goes_to(&socket, host) {
         control::down(&socket).map_err(|error| {
             let what = format!("the session of {} did not end", host.name);
-            let next = format!("hop down {}", host.name);
+            let next = fix!("hop down {}", host.name);
             Failure::new(Code::Busy, what, error.to_string(), next)
         })?;
     }
@@ -81,14 +83,14 @@ fn answers(host: &HostConfig) -> Result<Health, Failure> {
     let client = Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token));
     let silent = |error: CallError| {
         let what = format!("the agent on {name} does not answer through the tunnel");
-        Failure::new(Code::Unreachable, what, error.to_string(), format!("hop doctor {name}"))
+        Failure::new(Code::Unreachable, what, error.to_string(), fix!("hop doctor {}", name))
     };
     let health = client.health(ANSWER_LIMIT).map_err(silent)?;
     match client.call(method::AGENT_VERSION, json!({}), ANSWER_LIMIT) {
         Ok(_) => Ok(health),
         Err(CallError::Remote { message, .. }) => {
             let what = format!("the agent on {name} does not know this laptop");
-            Err(Failure::new(Code::Remote, what, message, format!("hop setup {name}")))
+            Err(Failure::new(Code::Remote, what, message, fix!("hop setup {}", name)))
         }
         Err(error) => Err(silent(error)),
     }
@@ -96,7 +98,7 @@ fn answers(host: &HostConfig) -> Result<Health, Failure> {
 
 fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
     let failed = |why: String| {
-        let next = format!("hop up {}", host.name);
+        let next = fix!("hop up {}", host.name);
         Failure::new(Code::Failed, "the tunnel could not be tried", why, next)
     };
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
@@ -111,7 +113,8 @@ fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
     }
     let text = |key: &str| envelope["error"][key].as_str().unwrap_or_default().to_owned();
     let code = Code::from_word(&text("code"));
-    Err(Failure::new(code, "the tunnel does not work yet", text("message"), text("fix")))
+    let next = Fix::carried(&text("fix")).unwrap_or_else(|| fix!("hop doctor {}", host.name));
+    Err(Failure::new(code, "the tunnel does not work yet", text("message"), next))
 }
 
 fn command(own: &Path, host: &str, by_group: bool) -> Process {

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use super::super::Call;
 use super::super::fail::Failure;
+use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig};
 use crate::host::paths::Paths;
-use crate::host::shell::word;
 use crate::host::{check_name, numbers};
 use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::Target;
+use crate::text::fix::Fix;
 
 /// What the user asked for, completed from an earlier setup.
 pub struct Wish {
@@ -98,30 +99,33 @@ impl Wish {
     }
 
     /// The same wish as a command line.
-    pub fn command(&self) -> String {
+    pub fn command(&self) -> Fix {
         self.command_of(self.target.user.as_deref())
     }
 
     /// The same for a login that needs no sudo.
-    pub fn by_root(&self) -> String {
+    pub fn by_root(&self) -> Fix {
         self.command_of(Some("root"))
     }
 
-    fn command_of(&self, user: Option<&str>) -> String {
+    fn command_of(&self, user: Option<&str>) -> Fix {
         let Target { address, identity, port, .. } = &self.target;
         let identity = identity.as_ref().map(|file| file.display().to_string());
         let line = line(&self.name, address, user, *port, identity.as_deref());
-        line + &self.endpoint.as_ref().map(|at| format!(" --endpoint {at}")).unwrap_or_default()
+        match &self.endpoint {
+            Some(at) => fix!("{} --endpoint {}", line, at.to_string()),
+            None => line,
+        }
     }
 }
 
 /// The setup of a host as it is set up now.
-pub fn command_for(host: &HostConfig) -> String {
+pub fn command_for(host: &HostConfig) -> Fix {
     let port = host.ssh.as_ref().and_then(|ssh| ssh.port);
     let line =
         line(&host.name, &address_of(host), host.user.as_deref(), port, host.identity.as_deref());
     match host.endpoint.host != hostname_of(host) {
-        true => format!("{line} --endpoint {}", host.endpoint),
+        true => fix!("{} --endpoint {}", line, host.endpoint.to_string()),
         false => line,
     }
 }
@@ -132,11 +136,14 @@ fn line(
     user: Option<&str>,
     port: Option<u16>,
     identity: Option<&str>,
-) -> String {
-    let mut line = format!("hop setup {name} -a {address}");
-    line += &user.map(|user| format!(" -u {user}")).unwrap_or_default();
-    line += &port.map(|port| format!(" -p {port}")).unwrap_or_default();
-    line + &identity.map(|file| format!(" -k {}", word(file))).unwrap_or_default()
+) -> Fix {
+    let line = fix!("hop setup {} -a {}", name, address);
+    let more = [
+        user.map(|user| fix!(" -u {}", user)),
+        port.map(|port| fix!(" -p {}", port)),
+        identity.map(|file| fix!(" -k {}", file)),
+    ];
+    more.iter().flatten().fold(line, |line, more| fix!("{}{}", line, more))
 }
 
 pub fn address_of(host: &HostConfig) -> String {

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Session};
+use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::{HostError, Kind};
 use crate::rpc::VERSION;
 use crate::session::up::name_of;
+use crate::text::fix::Fix;
 
 /// With keepalives every 25 s a handshake that is older than this has been tried in vain.
 const OLD_HANDSHAKE: Duration = Duration::from_secs(180);
@@ -17,7 +19,9 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![files(facts), key(facts), storage(&facts.paths), clock(&facts.paths)];
     checks.push(match &facts.helper {
         Ok(version) => fine("helper", format!("helper {version} serves this user")),
-        Err(bad) => fault("helper", bad.fault, "the helper cannot be used", &bad.why, &bad.fix),
+        Err(bad) => {
+            fault("helper", bad.fault, "the helper cannot be used", &bad.why, bad.fix.clone())
+        }
     });
     let session = session(facts);
     // That a host is down is the consequence of whatever else is found, so it is told last.
@@ -34,7 +38,7 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
 }
 
 fn fine(what: &'static str, found: impl Into<String>) -> Check {
-    let (evidence, fix) = (String::new(), String::new());
+    let (evidence, fix) = (String::new(), Fix::from(""));
     Check { what, fault: None, cause: found.into(), evidence, fix }
 }
 
@@ -43,7 +47,7 @@ fn fault(
     fault: &'static str,
     cause: impl Into<String>,
     evidence: impl Into<String>,
-    fix: impl Into<String>,
+    fix: impl Into<Fix>,
 ) -> Check {
     let (cause, evidence, fix) = (cause.into(), evidence.into(), fix.into());
     Check { what, fault: Some(fault), cause, evidence, fix }
@@ -60,7 +64,7 @@ fn files(facts: &Facts) -> Check {
         HostError { kind: Kind::NotFound, .. } => "host_file_missing",
         _ => "host_file_damaged",
     };
-    fault("host file", name, &error.what, &error.why, &error.next)
+    fault("host file", name, &error.what, &error.why, error.next.clone())
 }
 
 fn key(facts: &Facts) -> Check {
@@ -83,7 +87,7 @@ fn storage(files: &Files) -> Check {
         None => fine("storage", "state and log can be written"),
         Some((dir, why)) => {
             let cause = format!("nothing can be written in {}", dir.display());
-            fault("storage", "storage", cause, why, format!("df -h {}", dir.display()))
+            fault("storage", "storage", cause, why, fix!("df -h {}", dir))
         }
     }
 }
@@ -103,7 +107,7 @@ fn clock(files: &Files) -> Check {
 
 fn session(facts: &Facts) -> Check {
     let host = &facts.host;
-    let up = format!("hop up {host}");
+    let up = fix!("hop up {}", host);
     match &facts.session {
         Session::Live { interface, .. } => fine("session", format!("up on {interface}")),
         Session::None { ended: None } => {
@@ -118,11 +122,11 @@ fn session(facts: &Facts) -> Check {
             fault("session", "killed", cause, "its last note says up, and nobody answers", up)
         }
         Session::Starting => {
-            let next = format!("tail {}", facts.paths.log.display());
+            let next = fix!("tail {}", facts.paths.log);
             fault("session", "starting", "the session is still starting", "it says so", next)
         }
         Session::Hung(why) => {
-            let next = format!("hop down {host}");
+            let next = fix!("hop down {}", host);
             fault("session", "hung", "the session does not answer any more", why, next)
         }
     }
@@ -136,7 +140,7 @@ fn outside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
         Ok(all) => fine("address", format!("{name} is {}", list(all))),
         Err(why) => {
             let cause = format!("the address of {name} cannot be found");
-            fault("address", "dns", cause, why, format!("getent hosts {name}"))
+            fault("address", "dns", cause, why, fix!("getent hosts {}", name))
         }
     }];
     match &net.to_endpoint {
@@ -176,7 +180,7 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     if answers {
         return fine("UDP", format!("{} takes part in the protocol", outer.to));
     }
-    let on_vps = |command: &str| format!("{} {command}", login(host));
+    let on_vps = |command: Fix| fix!("{} {}", login(host), command);
     if let Reply::Refused(why) = &outer.port {
         let cause = format!("a firewall on this machine forbids UDP to port {port}");
         return fault("UDP", "udp_forbidden_here", cause, why, "sudo nft list ruleset");
@@ -184,7 +188,7 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     if outer.port == Reply::Closed {
         let cause = format!("hop-agent is not running on {}", host.name);
         let evidence = format!("{} says that nobody listens on UDP {port}", outer.to.ip());
-        let next = on_vps("sudo systemctl restart hop-agent");
+        let next = on_vps("sudo systemctl restart hop-agent".into());
         return fault("UDP", "agent_stopped", cause, evidence, next);
     }
     if let Some(Handshake::Rejected(reason)) = &net.handshake {
@@ -206,20 +210,20 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     if outer.ping == Some(false) {
         let cause = format!("{} cannot be reached at all", outer.to.ip());
         let evidence = "neither UDP nor ping comes back".to_owned();
-        return fault("UDP", "unreachable", cause, evidence, format!("ping {}", outer.to.ip()));
+        return fault("UDP", "unreachable", cause, evidence, fix!("ping {}", outer.to.ip()));
     }
     let cause = format!("a firewall drops UDP {port} between here and {}", host.name);
     let evidence = match outer.ping {
         Some(_) => format!("{} answers ping, and no UDP comes back", outer.to.ip()),
         None => format!("no UDP comes back from {}", outer.to.ip()),
     };
-    fault("UDP", "udp_blocked", cause, evidence, on_vps(&format!("sudo ufw allow {port}/udp")))
+    fault("UDP", "udp_blocked", cause, evidence, on_vps(fix!("sudo ufw allow {}/udp", port)))
 }
 
 /// What only a session has: interface, route, agent, name, size.
 fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
     let mut checks = Vec::new();
-    let again = format!("hop down {0} && hop up {0}", host.name);
+    let again = fix!("hop down {} && hop up {}", host.name, host.name);
     let live = matches!(facts.session, Session::Live { .. });
     match &net.interface {
         Some(Ok(())) => checks.push(fine("interface", "is up with its address")),
@@ -244,7 +248,7 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
                 "mtu",
                 format!("packets over {passes} bytes are lost on the way"),
                 format!("the tunnel's MTU is {}, and pings of that size do not return", host.mtu),
-                format!("$EDITOR {}", facts.paths.host.display()),
+                fix!("$EDITOR {}", facts.paths.host),
             ),
         });
     }
@@ -261,17 +265,17 @@ fn route(host: &HostConfig, net: &Net, live: bool) -> Option<Check> {
             let way = through.as_ref().map_or(String::new(), |name| format!(" through {name}"));
             let cause = format!("another route, such as a VPN's, takes the packets to {peer}");
             let evidence = format!("they would leave from {source}{way}");
-            Some(fault("route", "route_taken", cause, evidence, format!("ip route get {peer}")))
+            Some(fault("route", "route_taken", cause, evidence, fix!("ip route get {}", peer)))
         }
         (Err(why), true) => {
-            let next = format!("hop down {0} && hop up {0}", host.name);
+            let next = fix!("hop down {} && hop up {}", host.name, host.name);
             let cause = format!("the route to {peer} is gone");
             Some(fault("route", "route_gone", cause, why, next))
         }
         (Ok((source, Some(name))), false) => {
             let cause = format!("a VPN has {peer}, which {} needs, on {name}", host.name);
             let evidence = format!("packets to {peer} would leave from {source}");
-            Some(fault("route", "address_taken", cause, evidence, format!("ip route get {peer}")))
+            Some(fault("route", "address_taken", cause, evidence, fix!("ip route get {}", peer)))
         }
         (_, false) => None,
     }
@@ -281,7 +285,7 @@ fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {
     let (version, token) = match agent {
         Agent::Silent(why) => {
             let cause = format!("the agent on {} does not answer through the tunnel", host.name);
-            let next = format!("{} sudo systemctl restart hop-agent", login(host));
+            let next = fix!("{} sudo systemctl restart hop-agent", login(host));
             return vec![fault("agent", "agent_silent", cause, why, next)];
         }
         Agent::Healthy { version, token } => (version, token),
@@ -291,7 +295,7 @@ fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {
     } else {
         let cause = "agent and hop are of different versions";
         let evidence = format!("the agent is {version}, this hop is {VERSION}");
-        fault("agent", "agent_version", cause, evidence, format!("hop upgrade {}", host.name))
+        fault("agent", "agent_version", cause, evidence, fix!("hop upgrade {}", host.name))
     }];
     checks.push(match token {
         Ok(()) => fine("token", "the agent takes this machine's token"),
@@ -303,7 +307,7 @@ fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {
     checks
 }
 
-fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &str) -> Check {
+fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &Fix) -> Check {
     let name = name_of(host);
     match found {
         Ok(all) if all.first() == Some(&IpAddr::V4(host.peer_ip)) => {
@@ -316,19 +320,21 @@ fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &st
         }
         Err(why) => {
             let cause = format!("this machine does not know {name}");
-            fault("name", "name_missing", cause, why, again)
+            fault("name", "name_missing", cause, why, again.clone())
         }
     }
 }
 
-fn login(host: &HostConfig) -> String {
+fn login(host: &HostConfig) -> Fix {
     let user = host.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    format!("ssh {user}{}", host.endpoint.host)
+    fix!("ssh {}", format!("{user}{}", host.endpoint.host))
 }
 
-fn setup(facts: &Facts) -> String {
-    let address = facts.config.as_ref().map_or("<address>", |host| host.endpoint.host.as_str());
-    format!("hop setup {} -a {address}", facts.host)
+fn setup(facts: &Facts) -> Fix {
+    match &facts.config {
+        Ok(host) => fix!("hop setup {} -a {}", facts.host, host.endpoint.host),
+        Err(_) => fix!("hop setup {} -a <address>", facts.host),
+    }
 }
 
 fn list(all: &[IpAddr]) -> String {

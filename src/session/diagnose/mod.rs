@@ -17,6 +17,7 @@ pub use judge::judge;
 
 use crate::host::HostError;
 use crate::host::config::HostConfig;
+use crate::text::fix::Fix;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Check {
     pub cause: String,
     pub evidence: String,
     /// One command.
-    pub fix: String,
+    pub fix: Fix,
 }
 
 /// Everything that the verdict depends on.
@@ -58,7 +59,7 @@ pub struct Files {
 pub struct HelperFault {
     pub fault: &'static str,
     pub why: String,
-    pub fix: String,
+    pub fix: Fix,
 }
 
 pub enum Session {
