@@ -161,7 +161,10 @@ fn nothing_below_knows_a_name_above() {
         let may_reach_down = p == "src/cli/wg.rs" || p.starts_with("src/cli/selftest");
         if p.starts_with("src/cli/") && !may_reach_down {
             for (n, line) in code(without_tests(&text)) {
-                if line.contains("crate::tunnel") || line.contains("crate::sys") {
+                // Other programs and other people's files have limits everywhere.
+                let bounds = ["crate::sys::child", "crate::sys::bounded"];
+                let sys = line.contains("crate::sys") && !bounds.iter().any(|b| line.contains(b));
+                if line.contains("crate::tunnel") || sys {
                     found.push(format!("{p}:{n}: cli must not use tunnel or sys"));
                 }
             }
@@ -329,6 +332,70 @@ fn every_rule_has_its_place_in_the_source_and_a_test() {
     };
     none("rules that no source names", missing(&source));
     none("rules that no test names", missing(&tests));
+}
+
+/// Files that start programs by themselves, and why they may.
+const STARTERS: &[(&str, &str)] = &[
+    ("src/sys/child.rs", "the one way"),
+    ("src/session/daemon.rs", "a session stays; until it is ready it is watched and has a limit"),
+    ("src/cli/selftest/mod.rs", "the inner process, watched, with a limit, and our own terminal"),
+    ("src/cli/selftest/programs.rs", "helper and agent of the self test, with a limit to files"),
+    ("helper/src/install_macos.rs", "launchd's own tool, and nothing of it is read"),
+];
+
+#[test]
+fn every_program_that_is_run_has_limits() {
+    let mut found = Vec::new();
+    for path in sources().into_iter().filter(|path| !is_test(path)) {
+        let (p, text) = (path.to_string_lossy().into_owned(), read(&path));
+        let text = without_tests(&text);
+        let starts = ["Command::new(", "Process::new(", "root_command("];
+        let starts = starts.iter().any(|word| text.contains(word));
+        if STARTERS.iter().any(|(file, _)| p == *file) {
+            continue;
+        }
+        found.extend(
+            code(text)
+                .filter(|(_, l)| {
+                    l.contains(".output()")
+                        || l.contains(".spawn()")
+                        || (starts && l.contains(".status()"))
+                })
+                .map(|(n, l)| format!("{p}:{n}: {}", l.trim())),
+        );
+    }
+    none("programs without limits: see sys::child", found);
+}
+
+/// Files with a bound of their own that this test does not see.
+const READERS: &[(&str, &str)] = &[
+    ("src/sys/bounded.rs", "the one way"),
+    ("src/rpc/client.rs", "the HTTP client's own limit"),
+    ("src/tunnel/stamps.rs", "written by us alone, with SIZE_MAX"),
+];
+
+#[test]
+fn everything_that_others_write_is_read_up_to_a_limit() {
+    let mut found = Vec::new();
+    for path in files("src", ".rs").into_iter().filter(|path| !is_test(path)) {
+        let (p, text) = (path.to_string_lossy().into_owned(), read(&path));
+        if READERS.iter().any(|(file, _)| p == *file) {
+            continue;
+        }
+        let whole = |line: &str| {
+            let reads =
+                ["read_to_end(&mut", "read_to_string(&mut", "read_line(&mut", "read_until("];
+            let reads = reads.iter().any(|word| line.contains(word)) && !line.contains("take(");
+            (reads && !line.contains("&mut self"))
+                || line.contains("fs::read(")
+                || line.contains("fs::read_to_string(")
+        };
+        let text = without_tests(&text);
+        found.extend(
+            code(text).filter(|(_, l)| whole(l)).map(|(n, l)| format!("{p}:{n}: {}", l.trim())),
+        );
+    }
+    none("reads without a limit: see sys::bounded", found);
 }
 
 // R98

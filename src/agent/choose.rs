@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::config::LISTEN_PORT;
 use crate::host::numbers::{self, Uses};
+use crate::sys::bounded;
 
 /// Ports that are tried.
 const PORTS: u16 = 80;
@@ -60,7 +61,7 @@ fn texts(dir: &str, ending: &'static str) -> impl Iterator<Item = String> {
     let paths = entries.map(|entry| entry.path());
     paths
         .filter(move |path| path.to_string_lossy().ends_with(ending))
-        .filter_map(|path| fs::read_to_string(path).ok())
+        .filter_map(|path| bounded::text(path).ok())
 }
 
 /// `ListenPort = 51820`, as wg-quick(8) and systemd.netdev(5) have it.

@@ -1,10 +1,9 @@
 //! Which group may add files to `/etc/hopbox`: one that has nobody in it but the agent. A login's
 //! own group is that on most systems, but not where many logins share one, such as "users".
 
-use std::fs;
-
 use super::Failure;
 use super::local::run;
+use crate::sys::bounded;
 
 /// Made where the login's group is shared. It has no members: the agent's unit alone names it.
 const OWN: &str = "hopbox-agent";
@@ -12,7 +11,7 @@ const OWN: &str = "hopbox-agent";
 /// The group's number, and its name if the unit must name it.
 pub fn of(login: &str, gid: u32) -> Result<(u32, Option<&'static str>), Failure> {
     let group = run("getent", &["group", &gid.to_string()]).unwrap_or_default();
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let passwd = bounded::text("/etc/passwd").unwrap_or_default();
     if is_private(login, gid, &group, &passwd) {
         return Ok((gid, None));
     }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,12 +19,13 @@ use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::client::CallError;
 use crate::rpc::read::Fields;
 use crate::rpc::{VERSION, method};
+use crate::sys::child::{self, Limits};
 use crate::text::{self, shown};
 
 /// How long a service may take until it serves.
 const START_WITHIN: Duration = Duration::from_secs(15);
-/// How long one call of another program may take.
-const RUN_WITHIN: Duration = Duration::from_secs(30);
+/// What one call of another program may take.
+const RUN_LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 1024 * 1024 };
 const PAUSE: Duration = Duration::from_millis(50);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -247,23 +248,11 @@ pub fn run(program: &str, words: &[&str]) -> Result<String, Failure> {
     };
     let mut command = Command::new(program);
     command.args(words).env_clear().env("PATH", PATH).env("LC_ALL", "C");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| fail(error.to_string()))?;
-    let end = Instant::now() + RUN_WITHIN;
-    // What these programs say fits into a pipe.
-    while matches!(child.try_wait(), Ok(None)) {
-        if Instant::now() >= end {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(fail(format!("no end after {} s", RUN_WITHIN.as_secs())));
-        }
-        thread::sleep(Duration::from_millis(5));
+    let done = child::run(&mut command, RUN_LIMITS).map_err(|broken| fail(broken.to_string()))?;
+    if done.status.success() {
+        return Ok(done.text());
     }
-    let output = child.wait_with_output().map_err(|error| fail(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(fail(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+    Err(fail(String::from_utf8_lossy(&done.stderr).trim().to_owned()))
 }
 
 /// For callers that only tell.

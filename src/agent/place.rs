@@ -4,7 +4,7 @@
 //! beside it until the next install, for `rollback`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 
@@ -16,7 +16,10 @@ use super::setup::need_root;
 use super::{FAILED, Failure, USAGE, endpoints, group};
 use crate::fix;
 use crate::rpc::VERSION;
+use crate::sys::bounded;
 
+/// Far more than a program of ours has.
+const PROGRAM_BYTES: u64 = 256 * 1024 * 1024;
 const DIR: &str = "/usr/libexec/hopbox";
 pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-agent";
 pub const PREVIOUS: &str = "/usr/libexec/hopbox/hop-agent.previous";
@@ -42,13 +45,12 @@ fn version_of(program: &str) -> Option<String> {
 /// Puts this program in its place.
 pub fn install() -> Result<Value, Failure> {
     need_root()?;
-    let mut image = Vec::new();
     let own = Path::new("/proc/self/exe");
-    let read = File::open(own).and_then(|mut file| file.read_to_end(&mut image));
-    read.map_err(|error| Failure::io("read", own, &error))?;
+    let image = bounded::read(own, PROGRAM_BYTES);
+    let image = image.map_err(|error| Failure::io("read", own, &error))?;
     place_dir()?;
     let previous = version_of(PROGRAM);
-    let old = fs::read(PROGRAM).ok();
+    let old = bounded::read(PROGRAM, PROGRAM_BYTES).ok();
     if old.as_ref() == Some(&image) {
         return Ok(json!({
             "version": 1, "installed": VERSION, "previous": previous, "changed": false,
@@ -107,7 +109,7 @@ pub fn unit(user: &str, group: Option<&str>) -> Result<(), Failure> {
     let text = UNIT_TEXT.replace("@USER@", user).replace("@MORE@", &more);
     let path = Path::new(UNIT_FILE);
     let has_systemd = path.parent().is_some_and(Path::is_dir);
-    if !has_systemd || fs::read_to_string(path).is_ok_and(|old| old == text) {
+    if !has_systemd || bounded::text(path).is_ok_and(|old| old == text) {
         return Ok(());
     }
     put(path, 0o644, text.as_bytes())
@@ -115,7 +117,7 @@ pub fn unit(user: &str, group: Option<&str>) -> Result<(), Failure> {
 
 /// The unit of this version, for whom the one that is there is. An upgrade brings no other.
 pub fn renew_unit() -> Result<(), Failure> {
-    let Ok(text) = fs::read_to_string(UNIT_FILE) else { return Ok(()) };
+    let Ok(text) = bounded::text(UNIT_FILE) else { return Ok(()) };
     let after = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     let Some(user) = after("User=") else { return Ok(()) };
     let groups = after("SupplementaryGroups=").unwrap_or_default();

@@ -22,7 +22,7 @@ use crate::host::numbers;
 use crate::rpc::client::CallError;
 use crate::rpc::read::{Fields, ReadError};
 use crate::rpc::{API_PORT, VERSION};
-use crate::sys::{self, proc};
+use crate::sys::{self, bounded, proc};
 
 /// Longest request on standard input, in bytes.
 const REQUEST_BYTES: u64 = 64 * 1024;
@@ -191,7 +191,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
 
 /// The group that the helper's installation makes; the agent's unit names it.
 fn helper_is_there() -> Result<(), Failure> {
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
+    let groups = bounded::text("/etc/group").unwrap_or_default();
     if groups.lines().any(|line| line.split(':').next() == Some(GROUP)) {
         return Ok(());
     }

@@ -1,17 +1,16 @@
 //! `hop autostart`: whether a host is brought up when its user logs in.
 
-use std::process::{Command as Process, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command as Process;
 
 use serde_json::json;
 
 use super::fail::{Code, Failure};
 use super::{Call, Command, Takes, choose};
 use crate::host::autostart;
+use crate::sys::child::{self, Limits};
 
-/// How long the system's manager may take to read its files again.
-const MANAGER_LIMIT: Duration = Duration::from_secs(5);
+/// What the system's manager may take to read its files again.
+const MANAGER_LIMITS: Limits = Limits::brief(5);
 
 pub const ON: Command = Command {
     name: "autostart on",
@@ -113,20 +112,9 @@ fn tell_manager(call: &mut Call) {
 fn reload() -> Result<(), String> {
     let mut command = Process::new("systemctl");
     command.args(["--user", "daemon-reload"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().map_err(|error| format!("systemctl: {error}"))?;
-    let end = Instant::now() + MANAGER_LIMIT;
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(status)) => return Err(format!("systemctl: {status}")),
-            Ok(None) if Instant::now() < end => thread::sleep(Duration::from_millis(20)),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err("it did not answer".to_owned());
-            }
-            Err(error) => return Err(error.to_string()),
-        }
+    match child::run(&mut command, MANAGER_LIMITS) {
+        Ok(done) if done.status.success() => Ok(()),
+        Ok(done) => Err(format!("systemctl: {}", done.status)),
+        Err(broken) => Err(format!("systemctl: {broken}")),
     }
 }

@@ -1,8 +1,6 @@
 //! `hop bugreport`: what somebody who is to help needs to see, in one file that may be shown to
 //! strangers: no key, no token, no name of the user, no address of the outside world.
 
-use std::fs;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -16,6 +14,7 @@ use crate::host::paths::Paths;
 use crate::rpc::VERSION;
 use crate::session::diagnose;
 use crate::session::run::helper_socket;
+use crate::sys::bounded;
 use crate::text;
 
 pub const COMMAND: Command = Command {
@@ -67,7 +66,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 }
 
 fn system() -> Value {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let read = |path: &str| bounded::text(path).unwrap_or_default();
     let release = read("/etc/os-release");
     let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
     json!({
@@ -138,16 +137,8 @@ fn host(paths: &Paths, name: &str, veil: &mut Veil, with_addresses: bool) -> Val
 
 /// The last whole lines of a log.
 fn tail(path: &Path) -> Vec<String> {
-    let mut bytes = Vec::new();
-    let read = fs::File::open(path).and_then(|mut file| {
-        let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(length)
-    });
-    let cut = usize::from(read.is_ok_and(|length| length > TAIL_BYTES));
-    let text = String::from_utf8_lossy(&bytes);
-    text.lines().skip(cut).map(str::to_owned).collect()
+    let text = bounded::tail(path, TAIL_BYTES).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
 }
 
 /// Words that must not be seen, and what stands in for them.

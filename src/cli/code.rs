@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -16,6 +17,10 @@ use crate::session::daemon;
 use crate::session::up::name_of;
 use crate::ssh::config::{self as ssh_config, Entry};
 use crate::ssh::keys;
+use crate::sys::child;
+
+/// Its command ends when the editor has been told, or is the editor, which stays.
+const STARTED_AFTER: Duration = Duration::from_secs(20);
 
 pub const COMMAND: Command = Command {
     name: "code",
@@ -103,10 +108,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let words = words(editor, &name_of(&host), path.as_deref());
     // The answer on standard output is ours alone.
     let mut process = Process::new(&program);
-    process.args(&words).stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
-    let status = process.status().map_err(|error| failed(editor, error.to_string()))?;
-    if !status.success() {
-        return Err(failed(editor, format!("it ended with {status}")));
+    process.args(&words).stdout(Stdio::from(std::io::stderr()));
+    let status = child::launch(&mut process, STARTED_AFTER);
+    match status.map_err(|error| failed(editor, error.to_string()))? {
+        Some(status) if !status.success() => {
+            return Err(failed(editor, format!("it ended with {status}")));
+        }
+        _ => {}
     }
     let at = path.as_deref().unwrap_or("no directory yet");
     let data = json!({

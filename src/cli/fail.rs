@@ -134,6 +134,7 @@ impl From<SshError> for Failure {
             SshTrouble::KeyChanged => Code::Busy,
             SshTrouble::Denied | SshTrouble::Unreachable => Code::Unreachable,
             SshTrouble::Slow => Code::Timeout,
+            SshTrouble::Loud => Code::Remote,
         };
         Failure { what: error.what, why: error.why, next: error.next, code }
     }

@@ -53,7 +53,8 @@ watch() {
     cd / || exit
     looks=0
     while is_ours; do
-        said=$(cat "$mark/verdict" 2>/dev/null)
+        # Its writer is the login, which may write anything.
+        said=$(head -c 200 "$mark/verdict" 2>/dev/null)
         if [ "$said" = "good $word" ]; then alone; good; exit; fi
         if [ "$said" = "bad $word" ] || [ $looks -gt $LIMIT ]; then
             alone

@@ -2,7 +2,6 @@
 //! again. The server first: without keys and login nobody could go back for it.
 
 use std::path::Path;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -195,9 +194,9 @@ fn helper(call: &mut Call) -> Result<Option<String>, Failure> {
     call.out.begin("removing the helper");
     let next = fix!("sudo {} --uninstall", HELPER);
     let mut command = root_command(Path::new(HELPER), call.may_ask());
-    command.arg("--uninstall").stdout(Stdio::null());
+    command.arg("--uninstall");
     call.out.hold();
-    let ended = command.status();
+    let ended = laptop::by_root(&mut command, true);
     call.out.resume();
     laptop::done_by_root(call, "the helper is still there", next, ended)?;
     call.out.done("");

@@ -1,7 +1,7 @@
 //! What can go wrong with the helper, and the command that mends it.
 
 use crate::fix;
-use crate::sys::proc;
+use crate::sys::{bounded, proc};
 use crate::text::fix::Fix;
 use hop_helper::proto::Code;
 use std::fmt;
@@ -121,7 +121,7 @@ impl fmt::Display for HelperError {
 impl HelperError {
     /// The one command that mends it.
     pub fn remedy(&self) -> Fix {
-        let text = |path| std::fs::read_to_string(path).unwrap_or_default();
+        let text = |path| bounded::text(path).unwrap_or_default();
         let newgrp = || {
             let (status, passwd) = (text("/proc/self/status"), text("/etc/passwd"));
             joined_since(&status, &passwd, &text("/etc/group")).then(|| Fix::from("newgrp hopbox"))

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::HostError;
 use super::atomic;
 use super::paths::Paths;
+use crate::sys::bounded;
 
 const TEMPLATE: &str = "hopbox@.service";
 /// What the user's manager wants at login.
@@ -97,7 +98,7 @@ pub fn is_on(paths: &Paths, name: &str) -> bool {
 pub fn on(paths: &Paths, name: &str, program: &Path) -> Result<bool, HostError> {
     let Files { unit, text, link } = files(paths, name, program);
     let mut changed = false;
-    if fs::read_to_string(&unit).ok().as_ref() != Some(&text) {
+    if bounded::text(&unit).ok().as_ref() != Some(&text) {
         let written = make_parent(&unit).and_then(|()| atomic::replace(&unit, text.as_bytes()));
         written.map_err(|error| HostError::io("write", &unit, &error))?;
         changed = true;

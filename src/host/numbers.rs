@@ -2,12 +2,12 @@
 //! host. The same reading of the kernel's tables on the laptop and on the VPS.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::net::Ipv4Addr;
 
 use super::HostError;
 use super::config;
 use super::paths::Paths;
+use crate::sys::bounded;
 
 /// The kernel's IPv4 routes and addresses, on Linux.
 const ROUTES: &str = "/proc/net/route";
@@ -16,6 +16,8 @@ const ADDRESSES: &str = "/proc/net/fib_trie";
 const NO_DEFAULT: u32 = 2;
 /// Wider routes give way to ours; those from here on would lose addresses of their own.
 const NETWORK: u32 = 24;
+/// A router's table of the whole Internet has half as much.
+const TABLE_BYTES: u64 = 256 * 1024 * 1024;
 const ADDRESS: u32 = 32;
 
 /// What a laptop can say of the numbers for one host.
@@ -69,8 +71,9 @@ pub struct Uses(Vec<(u32, u32)>);
 
 impl Uses {
     pub fn here() -> Uses {
-        let read = |file| fs::read_to_string(file).unwrap_or_default();
-        Uses::parse(&read(ROUTES), &read(ADDRESSES))
+        let read = |file| bounded::read(file, TABLE_BYTES).unwrap_or_default();
+        let text = |file| String::from_utf8_lossy(&read(file)).into_owned();
+        Uses::parse(&text(ROUTES), &text(ADDRESSES))
     }
 
     pub fn parse(routes: &str, addresses: &str) -> Uses {

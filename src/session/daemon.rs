@@ -4,7 +4,6 @@
 //! and the host's log file as its standard error; nothing else is inherited. The child reports its
 //! steps through the pipe until it is usable or has failed, then lets go of it.
 
-use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -21,7 +20,7 @@ use super::{Kind, Trouble, control};
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::sys::signal::{Kind as Signal, Signals};
-use crate::sys::{life, proc, signal};
+use crate::sys::{bounded, child, life, proc, signal};
 
 /// The hidden first argument of a background session; the host's name follows.
 pub const SESSION_ARGUMENT: &str = "--session";
@@ -198,7 +197,7 @@ fn listen(
             Ok(Event::Ready(facts)) => return Ok(facts),
             Ok(Event::Trouble(trouble)) => {
                 // It has undone everything and is ending: do not leave a zombie to a long parent.
-                let _ = child.wait();
+                ended(child);
                 return Err(trouble);
             }
             Err(RecvTimeoutError::Disconnected) => return Err(died(name, child, log_path)),
@@ -334,11 +333,23 @@ fn start_trouble(name: &str, error: &io::Error) -> Trouble {
 }
 
 fn died(name: &str, child: &mut Child, log_path: &Path) -> Trouble {
-    let status = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+    let status = ended(child);
     let what = format!("the session of {name} ended without a word ({status})");
-    let last = fs::read_to_string(log_path).unwrap_or_default();
+    let last = bounded::tail(log_path, LINE_BYTES).unwrap_or_default();
     let last = last.lines().last().unwrap_or("its log is empty").to_owned();
     Trouble::new(Kind::Failed, what, last, fix!("cat {}", log_path))
+}
+
+/// How it ended. One that let go of its pipe and stays does not stay.
+fn ended(child: &mut Child) -> String {
+    match child::wait_for(child, STOP_LIMIT) {
+        Ok(Some(status)) => status.to_string(),
+        Ok(None) => {
+            let killed = life::kill_and_reap(child.id());
+            killed.map_or_else(|error| error.to_string(), |()| "it had to be killed".to_owned())
+        }
+        Err(error) => error.to_string(),
+    }
 }
 
 fn too_slow(name: &str, log_path: &Path) -> Trouble {

@@ -1,10 +1,9 @@
 //! Why a connection could not be made, read from what ssh(1) says. Its words are not translated
 //! and have been the same for decades.
 
-use std::time::Duration;
-
 use super::target::Target;
 use crate::fix;
+use crate::sys::child::Broken;
 use crate::text::fix::Fix;
 
 /// What sort of trouble it is; chooses the exit code.
@@ -21,7 +20,10 @@ pub enum Trouble {
     /// The key has a passphrase, and nobody may be asked.
     KeyLocked,
     Unreachable,
+    /// It took longer than it may.
     Slow,
+    /// It said more than it may.
+    Loud,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +49,14 @@ impl SshError {
         SshError { trouble: Trouble::KeyLocked, what, why: why.to_owned(), next }
     }
 
-    pub(super) fn slow(target: &Target, limit: Duration) -> SshError {
-        let what = format!("{} does not answer", target.address);
-        let why = format!("it took longer than {} s", limit.as_secs());
-        SshError { trouble: Trouble::Slow, what, why, next: target.command() }
+    /// One of our own ssh(1) did not come to its end.
+    pub(super) fn broken(target: &Target, broken: &Broken) -> SshError {
+        let (trouble, what) = match broken {
+            Broken::Start(error) | Broken::Lost(error) => return SshError::program(error),
+            Broken::Slow(_) => (Trouble::Slow, format!("{} does not answer", target.address)),
+            Broken::Loud(_) => (Trouble::Loud, format!("{} does not stop talking", target.address)),
+        };
+        SshError { trouble, what, why: broken.to_string(), next: target.command() }
     }
 }
 

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use crate::host::{HostError, atomic};
+use crate::sys::bounded;
 
 /// A server has a handful; a text of more is not a list of host keys.
 const KEYS: usize = 16;
 const KEY_CHARS: usize = 8192;
-const FILE_BYTES: usize = 4 * 1024 * 1024;
 
 /// The name under which a host's keys are pinned.
 pub fn alias(host: &str) -> String {
@@ -59,11 +59,8 @@ fn kept(text: &str, alias: &str) -> String {
 }
 
 fn read(file: &Path) -> Result<String, HostError> {
-    match std::fs::read_to_string(file) {
+    match bounded::text(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Ok(text) if text.len() > FILE_BYTES => {
-            Err(HostError::io("read", file, &std::io::ErrorKind::InvalidData.into()))
-        }
         other => other.map_err(|error| HostError::io("read", file, &error)),
     }
 }

@@ -2,12 +2,18 @@
 //! says to that.
 
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use super::fail::{SshError, Trouble, classify};
 use super::run::CONNECT_S;
 use crate::fix;
+use crate::sys::child::{self, Limits};
 use crate::text::fix::Fix;
+
+/// For an ssh that asks nothing and does nothing on the other side: it looks something up there,
+/// or in its configuration, which may run commands for that.
+const LOOK_LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 256 * 1024 };
 
 /// Where to connect and as whom. What is `None` is left to the user's configuration.
 #[derive(Clone, Debug, Default)]
@@ -76,10 +82,10 @@ impl Target {
     fn looked_up(&self, more: &[&str]) -> Result<(String, String), SshError> {
         let mut command = Command::new("ssh");
         self.arguments(&mut command);
-        command.args(more).args(["-G", "--"]).arg(&self.address).stdin(Stdio::null());
-        let out = command.output().map_err(|error| SshError::program(&error))?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Ok((text(&out.stdout), text(&out.stderr)))
+        command.args(more).args(["-G", "--"]).arg(&self.address);
+        let out = child::run(&mut command, LOOK_LIMITS);
+        let out = out.map_err(|broken| SshError::broken(self, &broken))?;
+        Ok((out.text(), String::from_utf8_lossy(&out.stderr).into_owned()))
     }
 
     /// Connects without logging in, to learn whether the server's key is a pinned one. `proxy` is
@@ -116,8 +122,9 @@ impl Target {
 
     /// What is said on standard error of a command that does nothing there, and whether it did.
     fn complaint(&self, command: &mut Command) -> Result<(String, bool), SshError> {
-        command.args(["--", &self.address, "true"]).stdin(Stdio::null()).stdout(Stdio::null());
-        let out = command.output().map_err(|error| SshError::program(&error))?;
+        command.args(["--", &self.address, "true"]);
+        let out = child::run(command, LOOK_LIMITS);
+        let out = out.map_err(|broken| SshError::broken(self, &broken))?;
         Ok((String::from_utf8_lossy(&out.stderr).into_owned(), out.status.success()))
     }
 

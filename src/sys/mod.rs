@@ -5,6 +5,8 @@
 //! numbers do not leave this folder. Platform differences end here.
 #![allow(unsafe_code)]
 
+pub mod bounded;
+pub mod child;
 #[cfg_attr(target_os = "macos", path = "darwin/clock.rs")]
 pub mod clock;
 pub mod cmsg;

@@ -7,6 +7,7 @@
 mod completion;
 mod damage;
 mod install;
+mod limits;
 mod terminal;
 
 use std::fs;

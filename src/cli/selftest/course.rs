@@ -1,9 +1,8 @@
 //! The course of the self test: what is tried, in which order, and what must be seen.
 
-use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,8 +21,9 @@ use crate::rpc::client::{CallError, Client};
 use crate::rpc::{API_PORT, method};
 use crate::session::control;
 use crate::session::report::{Facts, Report, took};
+use crate::sys::child::{self, Done, Limits};
 use crate::sys::icmp::Echo;
-use crate::sys::{life, signal};
+use crate::sys::{bounded, life, signal};
 
 /// Where everything that both machines see is kept: a file system in memory, only ours.
 const SCRATCH: &str = "/tmp";
@@ -35,6 +35,7 @@ const PING_LIMIT: Duration = Duration::from_secs(1);
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 const BULK: Duration = Duration::from_secs(2);
 const HOP_LIMIT: Duration = Duration::from_secs(20);
+const HOP_BYTES: usize = 1024 * 1024;
 /// How long something may take to appear or to be gone.
 const SHORTLY: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -232,13 +233,16 @@ impl<'a> Course<'a> {
     }
 
     /// Runs `hop` on the laptop, as its user.
-    fn hop(&self, args: &'static [&'static str]) -> Result<Output, String> {
+    fn hop(&self, args: &'static [&'static str]) -> Result<Done, String> {
         let mut command = programs::command(&self.programs.hop, self.user);
         let home = Path::new(SCRATCH).join("laptop");
         command.env("HOME", &home).env("XDG_CONFIG_HOME", home.join("config"));
         command.env("XDG_STATE_HOME", home.join("state"));
         command.env("XDG_RUNTIME_DIR", home.join("run")).args(args);
-        self.laptop.run(HOP_LIMIT, move || command.output().map_err(|error| error.to_string()))
+        let limits = Limits { time: HOP_LIMIT, bytes: HOP_BYTES };
+        self.laptop.run(HOP_LIMIT + SHORTLY, move || {
+            child::run(&mut command, limits).map_err(|broken| broken.to_string())
+        })
     }
 
     fn up(&mut self, what: &str) -> Result<Facts, String> {
@@ -391,7 +395,7 @@ impl<'a> Course<'a> {
 
 /// What shows on the calling thread's machine that the host is up.
 fn traces(interface: &str) -> Result<Vec<&'static str>, String> {
-    let hosts = fs::read_to_string("/etc/hosts").map_err(|error| error.to_string())?;
+    let hosts = bounded::text("/etc/hosts").map_err(|error| error.to_string())?;
     let seen = [
         ("the interface", machine::interfaces()?.iter().any(|name| name == interface)),
         ("the route", machine::has_route(VPS_IP)?),
@@ -412,7 +416,7 @@ fn until(what: &str, mut reached: impl FnMut() -> Result<bool, String>) -> Resul
     Ok(())
 }
 
-fn succeeded(output: &Output) -> Result<(), String> {
+fn succeeded(output: &Done) -> Result<(), String> {
     if output.status.success() {
         return Ok(());
     }
@@ -420,7 +424,7 @@ fn succeeded(output: &Output) -> Result<(), String> {
     Err(format!("{}, saying: {}", output.status, said.trim_end().replace('\n', "; ")))
 }
 
-fn facts_in(output: &Output) -> Result<Facts, String> {
+fn facts_in(output: &Done) -> Result<Facts, String> {
     succeeded(output)?;
     let answer: Value =
         serde_json::from_slice(&output.stdout).map_err(|error| format!("no JSON: {error}"))?;
@@ -432,7 +436,7 @@ fn log_of(name: &str) -> PathBuf {
 }
 
 fn show_tail(out: &mut Out, log: &Path) {
-    let Ok(text) = fs::read_to_string(log) else { return };
+    let Ok(text) = bounded::tail(log, HOP_BYTES as u64) else { return };
     let lines: Vec<&str> = text.lines().collect();
     out.say(&format!("--- {} ---", log.display()));
     for line in lines.iter().skip(lines.len().saturating_sub(LOG_LINES)) {

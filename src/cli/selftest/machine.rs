@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use crate::sys::bounded::{self, TEXT_BYTES};
 use crate::sys::proc::{self, Space};
 use crate::sys::rtnl::Rtnl;
 
@@ -121,8 +122,10 @@ fn settle(etc: &[(&str, String)]) -> Result<(), String> {
         said(proc::mount_tmpfs(kept, 0o755))?;
     }
     // The machine's own /etc/hosts is not even visible from here.
-    let kept: Vec<_> =
-        KEPT.iter().map(|name| (name, fs::read(Path::new("/etc").join(name)))).collect();
+    let kept: Vec<_> = KEPT
+        .iter()
+        .map(|name| (name, bounded::read(Path::new("/etc").join(name), TEXT_BYTES)))
+        .collect();
     said(proc::mount_tmpfs(Path::new("/etc"), 0o755))?;
     for (name, bytes) in kept {
         if let Ok(bytes) = bytes {
@@ -142,14 +145,14 @@ fn said<T>(outcome: io::Result<T>) -> Result<T, String> {
 
 /// Names of the interfaces of the calling thread's machine.
 pub fn interfaces() -> Result<Vec<String>, String> {
-    let text = said(fs::read_to_string("/proc/thread-self/net/dev"))?;
+    let text = said(bounded::text("/proc/thread-self/net/dev"))?;
     let name = |line: &str| line.split_once(':').map(|(name, _)| name.trim().to_owned());
     Ok(text.lines().filter_map(name).collect())
 }
 
 /// Whether the calling thread's machine has a route to exactly this address.
 pub fn has_route(to: Ipv4Addr) -> Result<bool, String> {
-    let text = said(fs::read_to_string("/proc/thread-self/net/route"))?;
+    let text = said(bounded::text("/proc/thread-self/net/route"))?;
     // The kernel prints the address as one number in the machine's byte order.
     let number = format!("{:08X}", u32::from_ne_bytes(to.octets()));
     Ok(text.lines().any(|line| line.split_whitespace().nth(1) == Some(number.as_str())))

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::super::fail::{Code, Failure};
+use crate::sys::child;
 
+/// Most that a program that stays may write to a file, its log included.
+const FILE_BYTES: u64 = 16 * 1024 * 1024;
 /// Below a directory of programs, where those are that nobody calls by hand.
 const LIBEXEC: &str = "../libexec/hopbox";
 
@@ -75,5 +78,6 @@ pub fn command(program: &Path, user: Option<u32>) -> Command {
 /// Starts a program that stays, with everything it says in a log file.
 pub fn start(mut command: Command, log: &Path) -> io::Result<Child> {
     let file = File::create(log)?;
+    child::limit_files(&mut command, FILE_BYTES);
     command.stdout(file.try_clone()?).stderr(file).spawn()
 }

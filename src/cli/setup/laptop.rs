@@ -1,13 +1,18 @@
 //! Step 3: this machine's own helper, and the name by which a server knows this machine.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command as Process, ExitStatus, Stdio};
+use std::process::{Command as Process, ExitStatus};
+use std::time::Duration;
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
 use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, install_command, root_command};
+use crate::sys::child::{self, Broken, Input, Limits, Stream};
 use crate::text::fix::Fix;
+
+/// With time for a password to be typed.
+const ROOT_LIMITS: Limits = Limits { time: Duration::from_secs(300), bytes: 1024 * 1024 };
 
 const QUESTION: &str = "Hopbox needs to install a system helper for tunnel networking. This \
                         requires sudo. Proceed?";
@@ -99,10 +104,20 @@ fn install(call: &Call) -> Result<(), Failure> {
         return Err(failed("hop-helper is not beside hop, and not in libexec".to_owned()));
     };
     let mut process = root_command(program.as_path(), call.may_ask());
-    // Standard output is for our own answer.
-    process.arg("--install").stdout(Stdio::from(std::io::stderr()));
+    process.arg("--install");
     let what = "the helper could not be installed";
-    done_by_root(call, what, install_command(), process.status())
+    done_by_root(call, what, install_command(), by_root(&mut process, false))
+}
+
+/// Runs a command of root's on this machine, where sudo may ask. Standard output is for our own
+/// answer: what it says there is shown beside that, or not at all.
+pub fn by_root(process: &mut Process, silent: bool) -> Result<ExitStatus, Broken> {
+    let mut show = |stream, said: &[u8]| {
+        if !silent || stream == Stream::Err {
+            let _ = io::stderr().write_all(said);
+        }
+    };
+    child::talk(process, Input::Terminal, &mut show, ROOT_LIMITS).map(|done| done.status)
 }
 
 /// What became of a command of root's on this machine.
@@ -110,7 +125,7 @@ pub fn done_by_root(
     call: &Call,
     what: &str,
     next: Fix,
-    ended: io::Result<ExitStatus>,
+    ended: Result<ExitStatus, Broken>,
 ) -> Result<(), Failure> {
     let why = match ended {
         Ok(status) if status.success() => return Ok(()),
@@ -119,19 +134,20 @@ pub fn done_by_root(
             return Err(Failure::new(Code::Input, what, why, next));
         }
         Ok(status) => format!("it ended with {status}"),
-        Err(error) => format!("sudo: {error}"),
+        Err(broken) => format!("sudo: {broken}"),
     };
     Err(Failure::new(Code::Helper, what, why, next))
 }
 
 fn may_become_root() -> bool {
-    root_command(Path::new("true"), false).status().is_ok_and(|status| status.success())
+    let asked = child::run(&mut root_command(Path::new("true"), false), Limits::brief(10));
+    asked.is_ok_and(|done| done.status.success())
 }
 
 /// This machine's name as a server's list of laptops shows it.
 pub fn label() -> String {
-    let out = Process::new("uname").arg("-n").stdin(Stdio::null()).output();
-    let name = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned()).unwrap_or_default();
+    let said = child::run(Process::new("uname").arg("-n"), Limits::brief(5));
+    let name = said.map(|said| said.text()).unwrap_or_default();
     let plain = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
     let name: String = name.trim().chars().filter(plain).take(63).collect();
     if name.is_empty() { "laptop".to_owned() } else { name }

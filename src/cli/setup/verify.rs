@@ -2,7 +2,7 @@
 //! taken. Where it is not so, `blame` says why.
 
 use std::path::Path;
-use std::process::{Command as Process, Stdio};
+use std::process::Command as Process;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -14,8 +14,11 @@ use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Client, Health};
 use crate::rpc::method;
 use crate::session::{control, daemon};
+use crate::sys::child::{self, Limits};
 use crate::text::fix::Fix;
 
+/// Longer than `hop up` waits for its session.
+const UP_LIMITS: Limits = Limits { time: Duration::from_secs(120), bytes: 1024 * 1024 };
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Where the helper's group is new to this user, the login does not have it yet; sg(1) does.
 pub const GROUP: &str = "hopbox";
@@ -103,7 +106,7 @@ fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
     };
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut process = command(&own, &host.name, by_group);
-    let out = process.stdin(Stdio::null()).output().map_err(|error| failed(error.to_string()))?;
+    let out = child::run(&mut process, UP_LIMITS).map_err(|broken| failed(broken.to_string()))?;
     let envelope: Value = serde_json::from_slice(&out.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&out.stderr);
         failed(said.lines().last().unwrap_or("it said nothing").to_owned())
