@@ -10,7 +10,7 @@ mod reconcile;
 
 use crate::config::Config;
 use crate::hosts::Hosts;
-use crate::link::{Device, Fate, Links};
+use crate::link::{Device, Fate, Layers, Links};
 use crate::pool::{self, Conflict, Ends, Held};
 use crate::state::{Lease, Named, State, Store};
 use crate::sys;
@@ -106,26 +106,6 @@ impl Book {
         }
     }
 
-    /// Something has changed on the machine: leases whose device is gone end.
-    pub fn look(&mut self) {
-        self.links.drain();
-        let links = &mut self.links;
-        let mut gone = |lease: &Lease| {
-            matches!(links.fate(&lease.name, lease.ifindex), Ok(Fate::Gone | Fate::Replaced))
-        };
-        let gone: Vec<String> = self
-            .state
-            .leases
-            .iter()
-            .filter(|lease| gone(lease))
-            .map(|lease| lease.id.clone())
-            .collect();
-        if !gone.is_empty() {
-            let ended = self.end(|lease| gone.contains(&lease.id), |_| false);
-            tell("end of a device that is gone", ended);
-        }
-    }
-
     /// Makes a device for the caller. The descriptor in the answer is the only one.
     pub fn create(
         &mut self,
@@ -186,11 +166,13 @@ impl Book {
             self.put(&lease.id, lease.ends);
             return Err(e);
         }
+        self.guard_addresses();
         let routes = match self.links.configure(&lease.name, lease.ifindex, ends) {
             Ok(routes) => routes.iter().map(ToString::to_string).collect(),
             Err(e) => {
                 // The device has neither the old ends nor the new ones.
                 self.put(&lease.id, None);
+                self.guard_addresses();
                 let _ = self.save();
                 return Err(e);
             }
@@ -281,6 +263,7 @@ impl Book {
         }
         if !ending.is_empty() {
             self.state.leases.retain(|lease| !lease.removing);
+            self.guard_addresses();
             let _ = self.save();
         }
         result
@@ -343,8 +326,13 @@ impl Book {
         std::mem::take(&mut self.changes)
     }
 
-    pub fn watch(&self) -> BorrowedFd<'_> {
-        self.links.watch()
+    pub fn watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.links.watches()
+    }
+
+    /// What keeps tunnels' packets in their place.
+    pub fn layers(&self) -> Layers {
+        self.links.layers()
     }
 
     fn in_the_way(&mut self, found: Conflict) -> OpError {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 #[cfg(target_os = "linux")]
-pub use crate::link_linux::Links;
+pub use crate::link_linux::{IPV6_SETTINGS, Links};
 #[cfg(target_os = "macos")]
 pub use crate::link_macos::Links;
 
@@ -21,6 +21,53 @@ pub struct Device {
     /// Packets carry a virtio-net header of ten bytes.
     pub vnet_hdr: bool,
     pub fd: OwnedFd,
+}
+
+/// Why a layer is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
+pub enum Why {
+    NoSchIngress,
+    NoClsBpf,
+    NoNfTables,
+    NoArpTables,
+    NotWritable,
+    Refused,
+}
+
+impl Why {
+    /// The part of the system that is missing; the word for it in the protocol.
+    pub fn what(self) -> &'static str {
+        match self {
+            Why::NoSchIngress => "sch_ingress",
+            Why::NoClsBpf => "cls_bpf",
+            Why::NoNfTables => "nf_tables",
+            Why::NoArpTables => "nf_tables_arp",
+            Why::NotWritable => "proc_sys",
+            Why::Refused => "refused",
+        }
+    }
+}
+
+/// Whether one of the things that keep tunnels' packets in their place is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layer {
+    /// There was no tunnel yet that needed it.
+    #[default]
+    Idle,
+    #[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
+    On,
+    #[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
+    Missing(Why),
+}
+
+/// All of them, as the last look found them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    pub ingress_filter: Layer,
+    pub ipv6_off: Layer,
+    pub rp_filter: Layer,
+    pub lan_guard: Layer,
 }
 
 /// What became of a device that a lease speaks of.
@@ -48,11 +95,15 @@ impl Links {
             return Err(OpError::conflict("the device of this lease is gone"));
         }
         if self.view()?.of(ifindex) != (vec![ends.route()], vec![ends.local]) {
+            // Nothing comes in while the ends change.
+            self.confine(name, ifindex, None)?;
             self.clear(name, ifindex);
         }
         let result = self.apply(name, ifindex, ends);
-        let result = result.and_then(|()| self.read_back(name, ifindex, ends));
+        let result = result.and_then(|()| self.confine(name, ifindex, Some(ends)));
+        let result = result.and_then(|_| self.read_back(name, ifindex, ends));
         if result.is_err() {
+            let _ = self.confine(name, ifindex, None);
             self.clear(name, ifindex);
         }
         result

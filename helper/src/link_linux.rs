@@ -3,7 +3,7 @@
 //! What was set is read back before it is reported. Never runs another program, never opens an
 //! AF_INET socket. Must not know: who asks, leases, the pools.
 
-use crate::link::{Device, Fate, failed};
+use crate::link::{Device, Fate, Layers, failed};
 use crate::netlink::{Netlink, Record};
 use crate::pool::{Ends, Net, View};
 use crate::rtnetlink::{self, CREATE, EXCL, Link, REPLACE};
@@ -14,41 +14,57 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+mod guard;
+pub use guard::IPV6_SETTINGS;
+
 const NODE: &str = "/dev/net/tun";
 /// Devices named by us are hopbox0 to hopbox63.
 const NAMES_MAX: u32 = 64;
 /// Most reports of changed interfaces read at once.
 const NEWS_PER_TURN: usize = 256;
+/// Groups of routing netlink, a bit for the number of each: links, classifiers, addresses, routes,
+/// and settings of IPv4. IPv6 settings and redirects change without news.
+const NEWS: u32 = group(1) | group(4) | group(5) | group(7) | group(24);
+const NEWS_OF_NF_TABLES: u32 = group(7);
 /// Plain struct virtio_net_hdr. TUN's default since forever, set all the same: a device that
 /// another program left behind could say otherwise.
 const VNET_HEADER_BYTES: libc::c_int = 10;
 
+const fn group(number: u32) -> u32 {
+    1 << (number - 1)
+}
+
 /// The kernel's links, addresses and routes.
 pub struct Links {
     netlink: Netlink,
-    watch: OwnedFd,
+    /// Where the kernel has nf_tables.
+    nft: Option<Netlink>,
+    watches: Vec<OwnedFd>,
+    layers: Layers,
 }
 
 impl Links {
     pub fn open() -> io::Result<Links> {
-        Ok(Links { netlink: Netlink::open()?, watch: sys::netlink_watch()? })
+        let mut watches = vec![sys::netlink_watch(libc::NETLINK_ROUTE, NEWS)?];
+        watches.extend(sys::netlink_watch(libc::NETLINK_NETFILTER, NEWS_OF_NF_TABLES));
+        let nft = Netlink::open(libc::NETLINK_NETFILTER).ok();
+        let netlink = Netlink::open(libc::NETLINK_ROUTE)?;
+        Ok(Links { netlink, nft, watches, layers: Layers::default() })
     }
 
-    /// Readable when an interface has changed.
-    pub fn watch(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
+    /// One of them is readable when something about an interface has changed.
+    pub fn watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.watches.iter().map(|watch| watch.as_fd())
     }
 
     /// Reads the news away: whoever cares looks at the interfaces themselves, which also covers
     /// news that were lost.
     pub fn drain(&self) {
         let mut buf = [0; 4096];
-        for _ in 0..NEWS_PER_TURN {
-            if sys::netlink_receive(self.watch.as_fd(), &mut buf)
-                .is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
-            {
-                return;
-            }
+        for watch in self.watches() {
+            let more = |e: io::Error| e.kind() != io::ErrorKind::WouldBlock;
+            let mut next = || sys::netlink_receive(watch, &mut buf).map_or_else(more, |_| true);
+            let _ = (0..NEWS_PER_TURN).all(|_| next());
         }
     }
 
@@ -81,6 +97,8 @@ impl Links {
             return Err(OpError::kernel("the new device is not there"));
         };
         self.prepare(link.ifindex, mtu)?;
+        // Before anybody can hold it.
+        self.confine(&name, link.ifindex, None)?;
         let same = |after: &Link| after.ifindex == link.ifindex && after.mtu == u32::from(mtu);
         if !self.link(&name)?.is_some_and(|after| same(&after)) {
             return Err(OpError::kernel("the device did not take the MTU"));
@@ -118,11 +136,11 @@ impl Links {
         }
     }
 
-    /// MTU, strict reverse path filter, no redirects, no IPv6 link-local address.
+    /// MTU, and no IPv6 link-local address.
     fn prepare(&mut self, ifindex: u32, mtu: u16) -> Result<(), OpError> {
         self.netlink
-            .request(libc::RTM_SETLINK, 0, rtnetlink::settings(ifindex, mtu))
-            .map_err(failed("set MTU and reverse path filter"))?;
+            .request(libc::RTM_SETLINK, 0, rtnetlink::mtu(ifindex, mtu))
+            .map_err(failed("set the MTU"))?;
         let message = rtnetlink::no_ipv6_addresses(ifindex);
         match self.netlink.request(libc::RTM_SETLINK, 0, message) {
             // The kernel or this device (MTU below 1280) has no IPv6: nothing to turn off.

@@ -5,7 +5,7 @@
 //! was set is read back before it is reported. Never runs another program. Must not know: who
 //! asks, leases, the pools; the bytes are `xnu`'s.
 
-use crate::link::{Device, Fate, failed};
+use crate::link::{Device, Fate, Layers, failed};
 use crate::pool::{Ends, Net, View};
 use crate::sys;
 use crate::xnu::{self, Dump, Link};
@@ -32,8 +32,27 @@ impl Links {
     }
 
     /// Readable when an interface, an address or a route has changed.
-    pub fn watch(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
+    pub fn watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        std::iter::once(self.watch.as_fd())
+    }
+
+    /// Nothing here does that.
+    pub fn confine(
+        &mut self,
+        _: &str,
+        _: u32,
+        _: Option<Ends>,
+    ) -> Result<Vec<&'static str>, OpError> {
+        Ok(Vec::new())
+    }
+
+    /// Nor that.
+    pub fn guard_addresses(&mut self, _: &[(u32, Ipv4Addr)]) -> bool {
+        false
+    }
+
+    pub fn layers(&self) -> Layers {
+        Layers::default()
     }
 
     /// Reads the news away: whoever cares looks at the interfaces themselves.

@@ -11,6 +11,8 @@ mod conn;
 mod files;
 mod hosts;
 #[cfg(target_os = "linux")]
+mod ingress;
+#[cfg(target_os = "linux")]
 mod install;
 #[cfg(target_os = "macos")]
 #[path = "install_macos.rs"]
@@ -24,6 +26,8 @@ mod link_linux;
 mod link_macos;
 #[cfg(target_os = "linux")]
 mod netlink;
+#[cfg(target_os = "linux")]
+mod nft;
 mod peer_cred;
 mod place;
 mod pool;
@@ -42,6 +46,8 @@ mod state;
 mod sys;
 #[cfg(target_os = "linux")]
 mod systemd;
+#[cfg(target_os = "linux")]
+mod traffic;
 #[cfg(any(test, target_os = "macos"))]
 mod xnu;
 

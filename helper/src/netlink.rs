@@ -1,10 +1,12 @@
-//! Routing netlink: messages built and taken apart by hand, one exchange at a time.
+//! Netlink, of routing and of nf_tables: messages built and taken apart by hand, one exchange at a
+//! time.
 //!
 //! What the kernel sends is parsed as if it were hostile: nothing is indexed, a length that does
 //! not fit ends the walk, and only datagrams from port id 0 with the sequence number of our
 //! request count. Must not know: devices of ours, leases, pools.
 
 use crate::sys;
+use libc::c_int;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -156,15 +158,16 @@ fn take(datagram: &[u8], seq: u32, answer: &mut Answer) -> io::Result<bool> {
     Ok(false)
 }
 
-/// A routing netlink socket. Its namespace is the one that the process was started in.
+/// A netlink socket. Its namespace is the one that the process was started in.
 pub struct Netlink {
     fd: OwnedFd,
     seq: u32,
 }
 
 impl Netlink {
-    pub fn open() -> io::Result<Netlink> {
-        Ok(Netlink { fd: sys::netlink(EXCHANGE_MAX)?, seq: 0 })
+    /// Of one of the NETLINK_* protocols.
+    pub fn open(protocol: c_int) -> io::Result<Netlink> {
+        Ok(Netlink { fd: sys::netlink(protocol, EXCHANGE_MAX)?, seq: 0 })
     }
 
     /// See `sys::netns_cookie`.
@@ -176,6 +179,19 @@ impl Netlink {
     pub fn request(&mut self, kind: u16, flags: u16, message: Message) -> io::Result<Vec<Record>> {
         // With ACK every request has an end that can be waited for.
         Ok(self.exchange(kind, flags | ACK, message)?.records)
+    }
+
+    /// Sends messages (type, flags, content) that the kernel does together or not at all.
+    pub fn batch(&mut self, messages: &[(u16, u16, Message)]) -> io::Result<()> {
+        self.seq = self.seq.wrapping_add(1);
+        // All have one number, and only the last one is confirmed: then all of them are done.
+        let last = messages.len().saturating_sub(2);
+        let one = |(at, (kind, flags, message)): (usize, &(u16, u16, Message))| {
+            let ack = if at == last { ACK } else { 0 };
+            message.clone().finish(*kind, flags | ack | REQUEST, self.seq)
+        };
+        let bytes: Vec<u8> = messages.iter().enumerate().flat_map(one).collect();
+        self.converse(&bytes).map(|_| ())
     }
 
     /// Asks for a table, again when it changed meanwhile.
@@ -191,9 +207,13 @@ impl Netlink {
 
     fn exchange(&mut self, kind: u16, flags: u16, message: Message) -> io::Result<Answer> {
         self.seq = self.seq.wrapping_add(1);
+        self.converse(&message.finish(kind, flags | REQUEST, self.seq))
+    }
+
+    /// Sends bytes that carry our number, and waits for the end of the answer.
+    fn converse(&self, bytes: &[u8]) -> io::Result<Answer> {
         let started = Instant::now();
-        let message = message.finish(kind, flags | REQUEST, self.seq);
-        sys::netlink_send(self.fd.as_fd(), &message)?;
+        sys::netlink_send(self.fd.as_fd(), bytes)?;
         let mut answer = Answer::default();
         let mut buf = vec![0; DATAGRAM_BYTES];
         for _ in 0..DATAGRAMS_MAX {

@@ -37,7 +37,6 @@ impl Net {
         u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
     }
 
-    #[cfg(any(test, target_os = "macos"))]
     pub fn mask(self) -> Ipv4Addr {
         Ipv4Addr::from(Net::bits(self.prefix))
     }

@@ -3,7 +3,7 @@
 //!
 //! Pure. Must not know: sockets, leases, when what is sent.
 
-use crate::netlink::{Message, Record, attr, u32_at};
+use crate::netlink::{Message, Record, attr, u16_at, u32_at};
 use crate::pool::{Ends, Net};
 use std::net::Ipv4Addr;
 
@@ -14,6 +14,11 @@ const INET_DEVCONF_ACCEPT_REDIRECTS: u16 = 4;
 const INET_DEVCONF_SEND_REDIRECTS: u16 = 6;
 const INET_DEVCONF_RP_FILTER: u16 = 8;
 const IFLA_INET_CONF: u16 = 1;
+const IFLA_INET6_CONF: u16 = 2;
+/// Places in the table of IPv6 settings, and (with one less than their numbers) of IPv4's.
+const DISABLE_IPV6: usize = 26;
+const ACCEPT_REDIRECTS: usize = INET_DEVCONF_ACCEPT_REDIRECTS as usize - 1;
+const RP_FILTER: usize = INET_DEVCONF_RP_FILTER as usize - 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -53,6 +58,12 @@ pub struct Link {
     pub persists: bool,
     /// Of a TUN device: somebody holds it.
     pub carrier: bool,
+    /// An ARPHRD_* number. The holder of a TUN device can change it while the device is down.
+    pub hardware: u16,
+    /// Strict reverse path filter and no redirects, as far as the device's own settings go.
+    pub strict: bool,
+    /// IPv6 is off, or the device has none.
+    pub ipv6_off: bool,
 }
 
 /// An interface; 0 is all of them.
@@ -68,11 +79,14 @@ pub fn up(ifindex: u32) -> Message {
     Message::new(&ifinfo(ifindex, libc::IFF_UP as u32))
 }
 
-/// MTU, strict reverse path filter, no redirects.
-pub fn settings(ifindex: u32, mtu: u16) -> Message {
+pub fn mtu(ifindex: u32, mtu: u16) -> Message {
+    link(ifindex).attr(IFLA_MTU, &u32::from(mtu).to_ne_bytes())
+}
+
+/// Strict reverse path filter, no redirects.
+pub fn strict(ifindex: u32) -> Message {
     let (one, zero) = (1_u32.to_ne_bytes(), 0_u32.to_ne_bytes());
-    let message = link(ifindex).attr(IFLA_MTU, &u32::from(mtu).to_ne_bytes());
-    message.nest(IFLA_AF_SPEC, |m| {
+    link(ifindex).nest(IFLA_AF_SPEC, |m| {
         m.nest(libc::AF_INET as u16, |m| {
             m.nest(IFLA_INET_CONF, |m| {
                 m.attr(INET_DEVCONF_RP_FILTER, &one)
@@ -170,6 +184,10 @@ pub fn read_link(record: &Record) -> Option<Link> {
     let kind = info.and_then(|info| attr(info, IFLA_INFO_KIND)).and_then(text);
     let data = info.and_then(|info| attr(info, IFLA_INFO_DATA));
     let persist = data.and_then(|data| attr(data, IFLA_TUN_PERSIST));
+    let family = |family: libc::c_int| attr(record.attr(IFINFO, IFLA_AF_SPEC)?, family as u16);
+    let ipv4 = family(libc::AF_INET).and_then(|all| attr(all, IFLA_INET_CONF)).unwrap_or_default();
+    let ipv6 = family(libc::AF_INET6).map(|all| attr(all, IFLA_INET6_CONF).unwrap_or_default());
+    let setting = |table: &[u8], place: usize| u32_at(table, place * 4);
     Some(Link {
         ifindex: record.u32(4)?,
         name: text(record.attr(IFINFO, IFLA_IFNAME)?)?,
@@ -178,6 +196,9 @@ pub fn read_link(record: &Record) -> Option<Link> {
         kind: kind.unwrap_or_default(),
         persists: persist.and_then(|flag| flag.first()).is_some_and(|flag| *flag != 0),
         carrier: record.attr(IFINFO, IFLA_CARRIER).and_then(|flag| flag.first()) == Some(&1),
+        hardware: u16_at(&record.body, 2)?,
+        strict: setting(ipv4, RP_FILTER) == Some(1) && setting(ipv4, ACCEPT_REDIRECTS) == Some(0),
+        ipv6_off: ipv6.is_none_or(|ipv6| setting(ipv6, DISABLE_IPV6) == Some(1)),
     })
 }
 

@@ -4,6 +4,7 @@
 //! The service's own sandbox may be there or not; this one is, wherever the kernel knows how.
 //! What it does not know is left out and told by `daemon.health`. Must not know: requests.
 
+use crate::link::IPV6_SETTINGS;
 use crate::sys;
 use libc::{c_long, sock_filter};
 use serde_json::{Value, json};
@@ -104,6 +105,9 @@ fn landlock(rooms: &Rooms) -> std::io::Result<u32> {
     allow(Path::new("/etc/hosts"), READ_FILE | WRITE_FILE | TRUNCATE)?;
     allow(Path::new("/dev/net/tun"), READ_FILE | WRITE_FILE | IOCTL_DEV)?;
     allow(Path::new("/etc/group"), READ_FILE)?;
+    for settings in IPV6_SETTINGS {
+        allow(Path::new(settings), WRITE_FILE)?;
+    }
     allow(&rooms.read, READ_FILE | READ_DIR)?;
     for dir in &rooms.own {
         allow(dir, own)?;

@@ -39,9 +39,10 @@ const SILENCE: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Time without a request that a connection which holds nothing may stay.
 const IDLE_MAX: Duration = Duration::from_secs(60);
-/// How long the listener rests when there are no descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Deadlines are looked at this often at least.
+/// How long the listener rests when there are no descriptors left, and nobody looks again at the
+/// network after a look.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Deadlines are looked at this often at least; so are settings that change without news.
 const TICK: Duration = Duration::from_secs(1);
 /// Most connections accepted per turn of the loop.
 const ACCEPTS_PER_TURN: usize = 8;
@@ -68,6 +69,8 @@ pub struct Server {
     next_id: u64,
     started: Instant,
     accept_after: Instant,
+    look_after: Instant,
+    look_at_latest: Instant,
     rates: Rates,
     audit: Audit,
     /// Of the sandbox, for `daemon.health`.
@@ -99,6 +102,8 @@ impl Server {
             next_id: 1,
             started: now,
             accept_after: now,
+            look_after: now,
+            look_at_latest: now,
             rates: Rates::default(),
             audit,
             layers: Layers::default(),
@@ -119,6 +124,8 @@ impl Server {
             self.turn(&ready);
             if news {
                 self.book.look();
+                let now = Instant::now();
+                (self.look_after, self.look_at_latest) = (now + PAUSE, now + TICK);
             }
             self.book.tick(Instant::now());
             self.tell("(lease lost)", Who::default());
@@ -145,20 +152,22 @@ impl Server {
         let mut waits: Vec<Wait> = vec![
             Wait::new(self.signals.as_fd(), true, false),
             Wait::new(self.listener.as_fd(), listen, false),
-            Wait::new(self.book.watch(), true, false),
         ];
+        let heard = now >= self.look_after;
+        waits.extend(self.book.watches().map(|watch| Wait::new(watch, heard, false)));
+        let watches = waits.len() - 2;
         waits.extend(self.conns.iter().map(|conn| {
             let idle = conn.output.is_empty();
             Wait::new(conn.stream.as_fd(), idle && !conn.rests(now), !idle)
         }));
-        let most = if listen { TICK } else { ACCEPT_PAUSE };
+        let most = if listen && heard { TICK } else { PAUSE };
         sys::poll(&mut waits, if resting { limit::INTERVAL } else { most })?;
         let ready = waits.iter().map(|wait| wait.readable || wait.writable);
         let mut ready = ready.collect::<Vec<bool>>().into_iter();
         let signalled = ready.next().unwrap_or(false);
         let accept = ready.next().unwrap_or(false) && listen;
-        let news = ready.next().unwrap_or(false);
-        Ok((ready.collect(), accept, signalled, news))
+        let news = ready.by_ref().take(watches).fold(false, |any, one| any | one) && heard;
+        Ok((ready.collect(), accept, signalled, news || now >= self.look_at_latest))
     }
 
     /// How the helper shall end, if it shall.

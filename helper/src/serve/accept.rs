@@ -13,7 +13,7 @@ impl Server {
                     // Out of descriptors: whoever came last and has said nothing goes first.
                     let silent = self.conns.iter().rposition(|conn| !conn.handshaken);
                     silent.map(|at| self.conns.remove(at));
-                    self.accept_after = Instant::now() + ACCEPT_PAUSE;
+                    self.accept_after = Instant::now() + PAUSE;
                     return;
                 }
             }

@@ -1,6 +1,7 @@
 //! What comes of each operation, as the JSON of its reply.
 
 use super::*;
+use crate::link::{Layer, Layers};
 
 impl Server {
     pub(super) fn perform(&mut self, conn: &mut Conn, op: Op) -> (Answer, Option<OwnedFd>) {
@@ -81,6 +82,7 @@ impl Server {
             "audit_ok": self.audit.trouble.is_none(),
             "audit_lost": self.audit.lost,
             "sandbox": self.layers.to_json(),
+            "layers": layers(self.book.layers()),
             "state_ok": self.book.state_trouble().is_none(),
             "hosts_mode": "in-place",
             "limits": limits(),
@@ -120,6 +122,19 @@ fn row(lease: &state::Lease) -> Value {
         "mtu": lease.mtu, "label": lease.label,
         "local": lease.ends.map(|ends| ends.local),
         "peer": lease.ends.map(|ends| ends.peer),
+    })
+}
+
+/// Word and reason for each layer.
+fn layers(layers: Layers) -> Value {
+    let state = |layer| match layer {
+        Layer::Idle => json!({"state": "idle"}),
+        Layer::On => json!({"state": "on"}),
+        Layer::Missing(why) => json!({"state": "missing", "reason": why.what()}),
+    };
+    json!({
+        "ingress_filter": state(layers.ingress_filter), "ipv6_off": state(layers.ipv6_off),
+        "rp_filter": state(layers.rp_filter), "lan_guard": state(layers.lan_guard),
     })
 }
 

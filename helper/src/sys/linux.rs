@@ -210,11 +210,11 @@ pub fn tun_set_interface(tun: &File, name: &str, flags: libc::c_int) -> io::Resu
     check(unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF, &mut request) }).map(|_| ())
 }
 
-/// A routing netlink socket on which every receive waits at most `timeout`.
-pub fn netlink(timeout: Duration) -> io::Result<OwnedFd> {
+/// A netlink socket on which every receive waits at most `timeout`.
+pub fn netlink(protocol: libc::c_int, timeout: Duration) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: socket passes no memory.
-    let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) })?;
     // SAFETY: raw was just opened and is owned by nobody else.
     let fd = unsafe { OwnedFd::from_raw_fd(raw) };
     let time =
@@ -227,11 +227,11 @@ pub fn netlink(timeout: Duration) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// A routing netlink socket that hears of every change of an interface. Reads never wait.
-pub fn netlink_watch() -> io::Result<OwnedFd> {
+/// A netlink socket that hears the news of these groups, a bit for each. Reads never wait.
+pub fn netlink_watch(protocol: libc::c_int, groups: u32) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket passes no memory.
-    let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_ROUTE) })?;
+    let raw = check(unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) })?;
     // SAFETY: raw was just opened and is owned by nobody else.
     let fd = unsafe { OwnedFd::from_raw_fd(raw) };
     // SAFETY: the zeroed address with family and group set is a complete sockaddr_nl, readable
@@ -239,7 +239,7 @@ pub fn netlink_watch() -> io::Result<OwnedFd> {
     check(unsafe {
         let mut own: libc::sockaddr_nl = zeroed();
         own.nl_family = libc::AF_NETLINK as libc::sa_family_t;
-        own.nl_groups = libc::RTMGRP_LINK as u32;
+        own.nl_groups = groups;
         let len = size_of_val(&own) as libc::socklen_t;
         libc::bind(fd.as_raw_fd(), (&raw const own).cast(), len)
     })?;

@@ -325,7 +325,7 @@ impl Drop for Machine {
 pub struct Client {
     pub stream: UnixStream,
     input: Vec<u8>,
-    fds: Vec<RawFd>,
+    pub fds: Vec<RawFd>,
     next_id: u32,
 }
 

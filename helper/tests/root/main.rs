@@ -8,6 +8,7 @@ mod audit;
 mod install;
 mod machine;
 mod model;
+mod packets;
 mod power;
 mod restart;
 
