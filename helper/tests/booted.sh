@@ -31,7 +31,7 @@ trap end EXIT
 for _ in $(seq 200); do
     leader=$(ps -eo pid=,ppid= | awk -v of="$nspawn" '$2 == of { print $1 }')
     if [ -n "$leader" ]; then
-        state=$(nsenter -t "$leader" -a systemctl is-system-running 2>/dev/null || true)
+        state=$(nsenter -t "$leader" -a -r systemctl is-system-running 2>/dev/null || true)
         case $state in running | degraded) break ;; esac
     fi
     sleep 0.1
@@ -40,7 +40,7 @@ case ${state:-} in running | degraded) ;; *)
     echo "SKIP systemd does not boot here: $(tail -n 3 "$lab/log")"
     exit 0 ;;
 esac
-inside() { nsenter -t "$leader" -a "$@"; }
+inside() { nsenter -t "$leader" -a -r "$@"; }
 say() { echo "NOTE $*"; }
 fail() {
     echo "FAIL $*"

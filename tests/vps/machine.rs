@@ -123,7 +123,17 @@ impl Machine {
         let home = if user == "root" { "/root".to_owned() } else { format!("/home/{user}") };
         let leader = self.leader.to_string();
         let mut command = Command::new("timeout");
-        command.args(["--foreground", "-k", "2", COMMAND_LIMIT_S, "nsenter", "-t", &leader, "-a"]);
+        command.args([
+            "--foreground",
+            "-k",
+            "2",
+            COMMAND_LIMIT_S,
+            "nsenter",
+            "-t",
+            &leader,
+            "-a",
+            "-r",
+        ]);
         command.args(["setpriv", "--reuid", user, "--regid", user, "--init-groups"]);
         command.args(["env", "-i", &format!("HOME={home}"), &format!("USER={user}")]);
         command.args(["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "TERM=dumb"]);

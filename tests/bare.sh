@@ -1,0 +1,55 @@
+#!/bin/sh
+# bare.sh [demo|check|all] [CARGO]: the README's two commands on a bare machine: a Debian 12 made by
+# debootstrap, with make and a Rust toolchain and nothing else, once with nothing at /sys and once
+# with it. The sources are the last commit's. Needs root, debootstrap, and what reaches Debian's
+# packages and the crates here; twice as long as `make check`. BARE_SYS=no|yes does one of the two.
+set -eu
+what=${1:-all} cargo=${2:-cargo}
+cd "$(dirname "$0")/.."
+[ "$(id -u)" = 0 ] || { echo "bare.sh: needs root" >&2; exit 1; }
+sh tests/needs.sh debootstrap:debootstrap git:git unshare:util-linux
+toolchain=$(cd / && RUSTUP_TOOLCHAIN="${RUSTUP_TOOLCHAIN:-}" "${RUSTC:-rustc}" --print sysroot)
+lab=$(mktemp -d /var/tmp/hopbox-bare.XXXXXX)
+trap 'rm -rf --one-file-system "$lab"' EXIT
+root=$lab/root
+echo "bare.sh: making a Debian 12 in $root"
+debootstrap --variant=minbase --include=make,ca-certificates bookworm "$root" >"$lab/log" 2>&1 || {
+    tail -n 5 "$lab/log" >&2
+    exit 1
+}
+# How packages and crates are reached is this machine's business, and is taken along.
+for file in /etc/resolv.conf ${SSL_CERT_FILE:-}; do
+    [ ! -e "$file" ] || { mkdir -p "$root${file%/*}" && cp -L "$file" "$root$file"; }
+done
+cp -rL /etc/ssl/certs/. "$root/etc/ssl/certs/"
+rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d"
+cp -r /etc/apt/sources.list* /etc/apt/apt.conf.d "$root/etc/apt/" 2>/dev/null || :
+cp -r /usr/share/keyrings/. "$root/usr/share/keyrings/"
+home=${CARGO_HOME:-$HOME/.cargo}
+mkdir -p "$root/root/.cargo" "$root/opt/rust"
+for file in config config.toml; do
+    [ ! -e "$home/$file" ] || cp "$home/$file" "$root/root/.cargo/"
+done
+cp -a "$toolchain/." "$root/opt/rust/"
+git clone -q --no-hardlinks . "$root/src"
+
+run() { # SYS COMMAND...
+    with=$1
+    shift
+    echo "bare.sh: $* (/sys: $with)"
+    # As in a chroot made by hand: /proc and /dev, and /sys or nothing there.
+    unshare --mount --propagation private --pid --fork --kill-child sh -euc '
+        root=$1 with=$2
+        shift 2
+        mount -t proc proc "$root/proc"
+        mount --rbind /dev "$root/dev"
+        [ "$with" = no ] || mount --rbind /sys "$root/sys"
+        exec chroot "$root" env HOME=/root CARGO_TARGET_DIR=/src/target \
+            PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+            sh -euc "cd /src && exec \"\$@\"" sh "$@"
+    ' sh "$root" "$with" "$@"
+}
+for with in ${BARE_SYS:-no yes}; do
+    [ "$what" = check ] || run "$with" make demo CARGO="$cargo"
+    [ "$what" = demo ] || run "$with" make check CARGO="$cargo"
+done

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""suites.py CARGO FLAGS...: builds all tests, then runs every suite, whatever becomes of the others.
+
+Two suites run side by side, because most of them wait most of the time. What a suite says goes to a
+log; a failure is shown whole, and so is every line that begins with SKIP or NOTE. The last line
+counts the tests. Ends with 1 if a suite failed, or if none was found.
+"""
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+
+# The longest first, and what boots machines, and so waits, beside what computes. Suites that are
+# not named follow.
+ORDER = ["vps", "wg", "session", "e2e", "tunnel", "chaos", "root", "soak", "booted", "simd"]
+SIDE_BY_SIDE = 2
+# For one suite; tests/vps takes a third of it on two idle cores.
+LIMIT_S = 1500
+RESULT = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+TOLD = re.compile(r"^(?:test .* \.\.\. )?((?:SKIP|NOTE) .*)$")
+
+
+def build(cargo, flags):
+    """The test programs as (name, program, directory of the package)."""
+    command = [cargo, "test", *flags, "--no-run", "--message-format=json-render-diagnostics"]
+    built = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if built.returncode != 0:
+        sys.exit(built.returncode)
+    suites = []
+    for line in built.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("reason") == "compiler-artifact" and message.get("executable"):
+            if message["profile"]["test"]:
+                folder = os.path.dirname(message["manifest_path"])
+                suites.append((message["target"]["name"], message["executable"], folder))
+    return suites
+
+
+class Run:
+    def __init__(self, logs):
+        self.logs = logs
+        self.say = threading.Lock()
+        self.passed = self.failed = self.skipped = 0
+        self.red = []
+
+    def suite(self, name, command, folder):
+        log = os.path.join(self.logs, name + ".log")
+        begun = time.monotonic()
+        with open(log, "wb") as out:
+            try:
+                code = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out,
+                                      stderr=subprocess.STDOUT, timeout=LIMIT_S).returncode
+            except subprocess.TimeoutExpired:
+                code = f"no end after {LIMIT_S} s"
+        with open(log, encoding="utf-8", errors="replace") as out:
+            text = out.read()
+        counts = [tuple(map(int, found)) for found in RESULT.findall(text)]
+        told = sorted({found.group(1) for found in map(TOLD.match, text.splitlines()) if found})
+        good = code == 0 and counts
+        with self.say:
+            self.passed += sum(count[0] for count in counts)
+            # A suite that died names no failure of its own.
+            self.failed += max(sum(count[1] for count in counts), 0 if good else 1)
+            self.skipped += sum(line.startswith("SKIP") for line in told)
+            tests = sum(count[0] for count in counts)
+            took = time.monotonic() - begun
+            print(f"{'ok  ' if good else 'FAIL'} {name}: {tests} passed in {took:.1f} s")
+            for line in told:
+                print("    " + line)
+            if not good:
+                self.red.append(name)
+                print(f"---- {name} ended with {code}\n{text}\n----")
+            sys.stdout.flush()
+
+    def work(self, waiting):
+        while True:
+            try:
+                suite = waiting.get_nowait()
+            except queue.Empty:
+                return
+            self.suite(*suite)
+
+
+def main():
+    cargo, flags = sys.argv[1].split(), sys.argv[2:]
+    suites = build(cargo[0], [*cargo[1:], *flags])
+    found = [(name, [program, "--show-output"], folder) for name, program, folder in suites]
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    # Examples in the documentation are compiled by their own runner.
+    found.append(("documentation", [*cargo, "test", *flags, "--doc"], root))
+    logs = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "suites")
+    os.makedirs(logs, exist_ok=True)
+    run = Run(os.path.abspath(logs))
+    rank = {name: at for at, name in enumerate(ORDER)}
+    waiting = queue.SimpleQueue()
+    for suite in sorted(found, key=lambda suite: rank.get(suite[0], len(ORDER))):
+        waiting.put(suite)
+    workers = [threading.Thread(target=run.work, args=(waiting,)) for _ in range(SIDE_BY_SIDE)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    if run.red:
+        print(f"red: {' '.join(run.red)}; what they said is in {run.logs} too")
+    print(f"{run.passed} passed, {run.failed} failed, {run.skipped} skipped")
+    return 1 if run.red or not suites else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
