@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{Failure, USAGE, files};
+use super::{Failure, USAGE, files, moved};
 use crate::fix;
 use crate::host::config::{key, token, unicast};
 use crate::host::keys::{self, KEY_BYTES, Secret};
@@ -20,7 +20,9 @@ use crate::tunnel::{self, PeerConfig};
 
 const SCHEMA: u32 = 2;
 pub const LISTEN_PORT: u16 = 51820;
-pub const STATE_DIR: &str = "/var/lib/hopbox-agent";
+/// The agent's own directory: its file, its keys, and what outlives a restart.
+pub const DIR: &str = "/var/lib/hopbox-agent";
+pub const FILE: &str = "agent.json";
 pub const KEY_FILE: &str = "agent.key";
 /// The key before the last rotation, which laptops that were not there may still know.
 pub const OLD_KEY_FILE: &str = "agent.key.bak";
@@ -40,7 +42,7 @@ pub struct AgentConfig {
     pub listen_port: u16,
     pub mtu: u16,
     pub api_port: u16,
-    /// For what outlives a restart.
+    /// Where the files are, and what outlives a restart.
     pub state_dir: PathBuf,
     pub peers: Vec<Peer>,
     /// What is in `agent.key`, and whichever of the other key files there are.
@@ -90,7 +92,7 @@ impl Keys {
 }
 
 /// Reads the file and the keys beside it: the agent what is its own or root's; root what is
-/// anybody's, but then it goes to no other place than the usual one for it.
+/// anybody's.
 pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     let own = Some(proc::uid()).filter(|_| !proc::is_root());
     let (text, owner) = files::read(path, own).map_err(refuse)?;
@@ -109,14 +111,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
         }
     }
     let mut config = parse(&text, current).map_err(invalid)?;
-    if own.is_none() && owner != 0 && config.state_dir != Path::new(STATE_DIR) {
-        let what = format!("{} is not followed by root", path.display());
-        let why = format!(
-            "it belongs to user {owner} and names {} for its state_dir; root uses {STATE_DIR} only",
-            config.state_dir.display()
-        );
-        return Err(Failure::new(USAGE, &what, why, fix!("sudoedit {}", path)));
-    }
+    config.state_dir = moved::state_of(path);
     // A damaged key matters if a laptop still needs it.
     if let Some(lost) = config.peers.iter().find(|peer| !keys.has(&peer.agent_key)) {
         return Err(match others.pop() {
@@ -150,13 +145,15 @@ fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError>
     if version == 1 && peers.is_empty() {
         return Err(fields.error("peers", "must have an entry"));
     }
+    // Of an older release, which kept its state elsewhere than its files.
+    fields.take("state_dir");
     let config = AgentConfig {
         interface: fields.opt_meant("interface", interface)?,
         address: fields.meant("address", unicast)?,
         listen_port: fields.opt_int("listen_port", 1..=65535)?.unwrap_or(LISTEN_PORT),
         mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(crate::host::config::MTU),
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
-        state_dir: fields.opt_meant("state_dir", directory)?.unwrap_or(STATE_DIR.into()),
+        state_dir: DIR.into(),
         peers,
         keys: Keys(Vec::new()),
     };
@@ -199,11 +196,6 @@ pub fn label(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("must have 1 to 63 letters, digits, dots, hyphens or underscores".to_owned())
-}
-
-fn directory(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    if path.is_absolute() { Ok(path) } else { Err("must be an absolute path".to_owned()) }
 }
 
 /// The names the helper gives out.
@@ -309,9 +301,6 @@ impl AgentConfig {
         if let Value::Object(fields) = &mut value {
             if let Some(interface) = &self.interface {
                 fields.insert("interface".to_owned(), json!(interface));
-            }
-            if self.state_dir != Path::new(STATE_DIR) {
-                fields.insert("state_dir".to_owned(), json!(self.state_dir.display().to_string()));
             }
         }
         Zeroizing::new(format!("{value:#}\n"))

@@ -254,7 +254,7 @@ mod tests {
             listen_port: 51820,
             mtu: 1420,
             api_port: 4200,
-            state_dir: config::STATE_DIR.into(),
+            state_dir: config::DIR.into(),
             peers: vec![peer(1), peer(3)],
             keys: Keys::new(Zeroizing::new([7; 32])),
         };

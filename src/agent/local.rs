@@ -13,7 +13,7 @@ use super::config::{self, AgentConfig};
 use super::place::{self, PREVIOUS, PROGRAM, UNIT};
 use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
-use super::{DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, print, rpc, tell};
+use super::{DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, moved, print, rpc, tell};
 use crate::host::config::key;
 use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::client::CallError;
@@ -83,14 +83,15 @@ fn in_words(status: &Value) -> String {
 /// Enables and starts the unit, and waits until the agent serves.
 pub fn start(file: &Path, restart: bool) -> Result<Value, Failure> {
     need_root()?;
-    let config = config::load(file)?;
     place::need_systemd()?;
+    let has_moved = moved::take_in()?;
+    let config = config::load(&moved::now(file))?;
     place::renew_unit()?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
     let known = running(Some(&config)).filter(|_| !restart);
     let is_current = known.is_some_and(|status| status["hop_version"] == json!(VERSION));
-    if !is_current {
+    if has_moved || !is_current {
         let _ = systemctl(&["reset-failed", UNIT]);
         systemctl(&["restart", UNIT])?;
     }
@@ -123,6 +124,7 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
 /// The program before the last install, and a restart.
 pub fn rollback() -> Result<Value, Failure> {
     need_root()?;
+    moved::give_back(PREVIOUS)?;
     let rename = fs::rename(PREVIOUS, PROGRAM);
     rename.map_err(|error| Failure::io("put back", Path::new(PREVIOUS), &error))?;
     place::need_systemd()?;
@@ -232,7 +234,7 @@ pub fn user_name(uid: u32) -> Result<String, Failure> {
     let name = run("id", &["-nu", "--", &uid.to_string()])?;
     crate::host::config::login(name.trim()).map_err(|why| {
         let what = format!("user {uid}, who has the agent's files, has no name to use");
-        Failure::new(USAGE, &what, why, "ls -l /etc/hopbox")
+        Failure::new(USAGE, &what, why, "ls -l /var/lib/hopbox-agent")
     })
 }
 

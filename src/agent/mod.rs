@@ -4,7 +4,7 @@
 //! say), `store` (their changes) → `serve` (start, waiting, end), `endpoints` (kept over restarts)
 //! → `hub` (tunnel and laptops) → `http` (connections) → `request` (bytes → request) → `auth` (who
 //! may ask) → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`,
-//! `group`, `place`, `local` (what root and the user run by hand or over SSH).
+//! `place`, `moved`, `local` (what root and the user run by hand or over SSH).
 //! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
 
 pub mod auth;
@@ -13,11 +13,11 @@ pub mod config;
 mod control;
 mod endpoints;
 mod files;
-mod group;
 mod health;
 pub mod http;
 pub mod hub;
 mod local;
+mod moved;
 mod place;
 pub mod request;
 pub mod rpc;
@@ -38,14 +38,12 @@ use crate::rpc::VERSION;
 use crate::text::fix::Fix;
 use crate::text::{json as json_text, shown};
 
-const CONFIG_FILE: &str = "/etc/hopbox/agent.json";
-
 const HELP: &str = "\
 hop-agent is the VPS's end of a hopbox tunnel.
 
 usage: hop-agent <command>
 
-  serve [--config FILE]     run in the foreground (FILE: /etc/hopbox/agent.json)
+  serve [--config FILE]     run in the foreground (FILE: /var/lib/hopbox-agent/agent.json)
   status [--json]           what the running agent is doing; exit 3 if it does not run
   install                   as root: put this program in its place
   setup                     as root: keys, configuration and unit; request on standard input
@@ -178,7 +176,7 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
         |why: String| Failure::new(USAGE, "the command line is not valid", why, "hop-agent --help");
     let mut parser = Parser::from_args(line);
     let mut words: Vec<String> = Vec::new();
-    let (config, operand) = (PathBuf::from(CONFIG_FILE), String::new());
+    let (config, operand) = (moved::located(), String::new());
     let verb = "help".to_owned();
     let (json, restart, purge, laptop) = (false, false, false, None);
     let mut asked = Asked { verb, config, operand, json, restart, purge, laptop };

@@ -5,15 +5,15 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::config::{self, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, STATE_DIR};
+use super::config::{FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
 use super::local::{run, systemctl, warn};
 use super::setup::need_root;
-use super::{FAILED, Failure, USAGE, endpoints, group};
+use super::{FAILED, Failure, USAGE, endpoints, moved};
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::sys::bounded;
@@ -102,11 +102,9 @@ fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-/// The unit, for an agent that runs as `user`, with one more group if need be. Where there is no
-/// systemd it is left out.
-pub fn unit(user: &str, group: Option<&str>) -> Result<(), Failure> {
-    let more = group.map(|group| format!(" {group}")).unwrap_or_default();
-    let text = UNIT_TEXT.replace("@USER@", user).replace("@MORE@", &more);
+/// The unit, for an agent that runs as `user`. Where there is no systemd it is left out.
+pub fn unit(user: &str) -> Result<(), Failure> {
+    let text = UNIT_TEXT.replace("@USER@", user);
     let path = Path::new(UNIT_FILE);
     let has_systemd = path.parent().is_some_and(Path::is_dir);
     if !has_systemd || bounded::text(path).is_ok_and(|old| old == text) {
@@ -118,14 +116,12 @@ pub fn unit(user: &str, group: Option<&str>) -> Result<(), Failure> {
 /// The unit of this version, for whom the one that is there is. An upgrade brings no other.
 pub fn renew_unit() -> Result<(), Failure> {
     let Ok(text) = bounded::text(UNIT_FILE) else { return Ok(()) };
-    let after = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
-    let Some(user) = after("User=") else { return Ok(()) };
-    let groups = after("SupplementaryGroups=").unwrap_or_default();
-    unit(user, groups.split_whitespace().nth(1))
+    let user = text.lines().find_map(|line| line.strip_prefix("User=")).map(str::trim);
+    user.map_or(Ok(()), unit)
 }
 
-/// A running agent gets the group that its directory has now.
-pub fn regroup() {
+/// A running agent begins anew, with the unit and the files that are there now.
+pub fn restart() {
     if need_systemd().is_ok() {
         let told = systemctl(&["daemon-reload"]).and(systemctl(&["try-restart", UNIT]));
         let _ = told.map_err(|failure| warn(&failure));
@@ -161,38 +157,31 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
         let _ = systemctl(&["daemon-reload"]);
         let _ = systemctl(&["reset-failed", UNIT]);
     }
-    let state = config::load(file).map_or_else(|_| STATE_DIR.into(), |config| config.state_dir);
-    let dir = file.parent().unwrap_or(Path::new("/")).to_owned();
+    let state = moved::state_of(file);
     if purge {
-        for name in ["agent.json", KEY_FILE, OLD_KEY_FILE, NEW_KEY_FILE] {
-            remove(&file.with_file_name(name), &mut removed)?;
+        for dir in [file.parent().unwrap_or(Path::new("/")), Path::new(moved::OLD_DIR)] {
+            for name in [FILE, KEY_FILE, OLD_KEY_FILE, NEW_KEY_FILE] {
+                remove(&dir.join(name), &mut removed)?;
+            }
+            leftovers(dir, &mut removed)?;
         }
-        leftovers(&dir, &mut removed)?;
         for name in ["agent.stamp", "agent.stamp-new", endpoints::FILE, "agent.sock"] {
             remove(&state.join(name), &mut removed)?;
         }
         remove_dir(&state, &mut removed);
+        moved::forget_group();
     }
-    if fs::symlink_metadata(file).is_err() {
-        // As the helper's install has it, for whatever is left in it.
-        let _ = fs::set_permissions(&dir, Permissions::from_mode(0o755));
-        let _ = chown(&dir, Some(0), Some(0));
-    }
-    if purge {
-        group::remove();
-    }
-    remove_dir(&dir, &mut removed);
+    moved::close();
+    remove_dir(Path::new(moved::OLD_DIR), &mut removed);
     remove_dir(Path::new(DIR), &mut removed);
-    let left: Vec<String> = [dir, DIR.into(), state]
-        .iter()
-        .filter(|dir| dir.exists())
-        .map(|dir| dir.display().to_string())
-        .collect();
+    let dirs = [Path::new(moved::OLD_DIR), Path::new(DIR), &state];
+    let left = dirs.iter().filter(|dir| dir.exists());
+    let left: Vec<String> = left.map(|dir| dir.display().to_string()).collect();
     Ok(json!({"version": 1, "removed": removed, "left": left}))
 }
 
 /// Temporary files of writes that were cut off.
-fn leftovers(dir: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
+pub fn leftovers(dir: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with(".agent.") && name.ends_with(".tmp") {

@@ -5,16 +5,16 @@
 use std::fs::{self, DirBuilder};
 use std::io::Read;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::Path;
 
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::config::{self, AgentConfig, Keys, Peer, STATE_DIR};
+use super::config::{self, AgentConfig, Keys, Peer};
 use super::store::Store;
 use super::{BUSY, Failure, HELPER, USAGE};
-use super::{choose, control, group, local, log, place, rpc};
+use super::{choose, control, local, log, moved, place, rpc};
 use crate::fix;
 use crate::host::config::{MTU, key, login};
 use crate::host::keys::KEY_BYTES;
@@ -22,13 +22,11 @@ use crate::host::numbers;
 use crate::rpc::client::CallError;
 use crate::rpc::read::{Fields, ReadError};
 use crate::rpc::{API_PORT, VERSION};
-use crate::sys::{self, bounded, proc};
+use crate::sys::{bounded, proc};
 
 /// Longest request on standard input, in bytes.
 const REQUEST_BYTES: u64 = 64 * 1024;
 const GROUP: &str = "hopbox";
-/// The agent's user, by its own group, may add files and replace only its own.
-const SHARED_DIR: u32 = 0o1771;
 
 /// What a laptop asks for.
 struct Request {
@@ -95,7 +93,15 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let request = parse(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
     let login = local::user(&request.user)?;
     helper_is_there()?;
-    make_dir(dir_of(file))?;
+    if moved::take_in()? {
+        place::renew_unit()?;
+        place::restart();
+    }
+    let file = &moved::now(file);
+    if request.expected_agent_key.is_some() && !dir_of(file).exists() {
+        return Err(other_server(&request));
+    }
+    make_dir(dir_of(file), 0o700)?;
     let mut store = Store::open(file)?;
     // A second laptop with another login changes nothing for the first.
     let owner = store.owner_or(login);
@@ -110,9 +116,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         let next = "hop host ls";
         return Err(Failure::new(BUSY, "the addresses collide", why, next));
     }
-    let (gid, group) = group::of(&runs_as, local::user(&runs_as)?.1)?;
-    let moved = share(dir_of(file), gid)?;
-    state_dir(&config.state_dir, owner)?;
+    give_dir(dir_of(file), owner)?;
     let mut key_created = false;
     if is_first {
         let (key, created) = store.key()?;
@@ -125,10 +129,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         store.save(&config)?;
     }
     drop(store);
-    place::unit(&runs_as, group)?;
-    if moved {
-        place::regroup();
-    }
+    place::unit(&runs_as)?;
     match control::ask(&config.state_dir, rpc::RELOAD, json!({})) {
         Ok(_) | Err(CallError::Unreachable(_)) => {}
         // An agent of an older release learns of the laptop when it is started anew.
@@ -183,7 +184,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
         listen_port: choose::port().ok_or_else(|| none("no free UDP port", "ss -lun"))?,
         mtu: MTU,
         api_port: API_PORT,
-        state_dir: STATE_DIR.into(),
+        state_dir: config::DIR.into(),
         peers: Vec::new(),
         keys: Keys::default(),
     })
@@ -203,63 +204,48 @@ fn helper_is_there() -> Result<(), Failure> {
 /// anew: its agent has another key, or none.
 fn same_server(store: &Store, request: &Request) -> Result<(), Failure> {
     let Some(expected) = &request.expected_agent_key else { return Ok(()) };
-    if store.knows(expected)? {
-        return Ok(());
-    }
+    if store.knows(expected)? { Ok(()) } else { Err(other_server(request)) }
+}
+
+fn other_server(request: &Request) -> Failure {
     let what = format!("this is another server than {} was set up for", request.name);
     let why = "its agent does not have the key that the laptop knows; nothing was changed";
     // The laptop, which knows its name for us, says it better.
-    Err(Failure::new(BUSY, &what, why, "hop host ls"))
+    Failure::new(BUSY, &what, why, "hop host ls")
 }
 
 fn dir_of(file: &Path) -> &Path {
     file.parent().unwrap_or(Path::new("/"))
 }
 
-fn make_dir(dir: &Path) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
-    made.map_err(|error| Failure::io("prepare", dir, &error))
-}
-
-/// The agent replaces its files in this directory, whose owner stays root. True if it was another
-/// group's before.
-fn share(dir: &Path, gid: u32) -> Result<bool, Failure> {
+fn make_dir(dir: &Path, mode: u32) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
-    let open = sys::open_no_link(dir).map_err(failed)?;
-    let found = open.metadata().map_err(failed)?;
-    if !found.is_dir() || found.uid() != 0 {
-        return Err(unusable(dir, "it must be a directory of root"));
+    DirBuilder::new().recursive(true).mode(0o755).create(dir_of(dir)).map_err(failed)?;
+    match DirBuilder::new().mode(mode).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(error)),
+        _ => Ok(()),
     }
-    if found.gid() != gid {
-        fchown(&open, None, Some(gid)).map_err(failed)?;
-    }
-    open.set_permissions(fs::Permissions::from_mode(SHARED_DIR)).map_err(failed)?;
-    Ok(found.gid() != gid && found.gid() != 0)
 }
 
-fn unusable(dir: &Path, why: &str) -> Failure {
-    let what = format!("{} cannot be used", dir.display());
-    Failure::new(USAGE, &what, why, fix!("ls -ld {}", dir))
-}
-
-/// The directory that systemd would make, for where there is none. What is there already is not
-/// given away, unless it is root's own from a setup that was cut off.
-fn state_dir(dir: &Path, owner: (u32, u32)) -> Result<(), Failure> {
+/// The agent's directory becomes its user's. What is there already is not given away, unless it
+/// is root's own from a setup that was cut off, and holds nothing else.
+pub fn give_dir(dir: &Path, owner: (u32, u32)) -> Result<(), Failure> {
+    make_dir(dir, 0o700)?;
     let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
-    make_dir(dir_of(dir))?;
-    match DirBuilder::new().mode(0o700).create(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(failed(error));
-        }
-        _ => {}
-    }
     let found = fs::symlink_metadata(dir).map_err(failed)?;
-    if !found.is_dir() || ![0, owner.0].contains(&found.uid()) {
-        let why = format!("it must be a directory of user {}, who has the agent's files", owner.0);
-        return Err(unusable(dir, &why));
-    }
-    if found.uid() == owner.0 {
+    if found.is_dir() && found.uid() == owner.0 {
         return Ok(());
+    }
+    let ours = |name: &str| name.starts_with("agent.") || name.starts_with(".agent.");
+    let cut_off = || {
+        let mut names = fs::read_dir(dir).into_iter().flatten().flatten();
+        found.mode() & 0o7777 == 0o700 && names.all(|e| ours(&e.file_name().to_string_lossy()))
+    };
+    if !found.is_dir() || found.uid() != 0 || !cut_off() {
+        let what = format!("{} cannot be used", dir.display());
+        let why = format!("it must be a directory of user {}, who has the agent's files", owner.0);
+        let next = fix!("sudo chown {} {}", format!("{}:{}", owner.0, owner.1), dir);
+        return Err(Failure::new(USAGE, &what, why, next));
     }
     lchown(dir, Some(owner.0), Some(owner.1)).map_err(failed)
 }

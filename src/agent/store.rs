@@ -63,7 +63,7 @@ impl Store {
         *self.owner.get_or_insert(login)
     }
 
-    fn lock(path: &Path) -> Result<Lock, Failure> {
+    pub fn lock(path: &Path) -> Result<Lock, Failure> {
         let dir = path.parent().unwrap_or(Path::new("/"));
         let failed = |why: String| {
             let next = fix!("ls -ld {}", dir);

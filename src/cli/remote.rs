@@ -28,8 +28,9 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 /// Longest a command of root's may take, with time for a password to be typed.
 pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
 
-/// Whoever can read this file may ask the agent: its own user, and root.
-pub const AGENT_FILE: &str = "/etc/hopbox/agent.json";
+/// Whoever can read this file may ask the agent: its own user, and root. An older agent has it in
+/// another place.
+pub const AGENT_FILES: [&str; 2] = ["/var/lib/hopbox-agent/agent.json", "/etc/hopbox/agent.json"];
 /// The login's name, and how a command becomes root's. Other words of a login come before.
 const WHO: &str = "sh -c 'id -un; if [ \"$(id -u)\" = 0 ]; then echo root; \
                    elif ! command -v sudo >/dev/null; then echo none; \
@@ -243,7 +244,8 @@ impl Remote {
 
     /// Whether the login is the agent's own user, or root.
     pub fn may_ask_agent(&self) -> Result<bool, Failure> {
-        Ok(self.run(&format!("test -r {AGENT_FILE}"), b"", LIMIT)?.status.success())
+        let [new, old] = AGENT_FILES;
+        Ok(self.run(&format!("test -r {new} || test -r {old}"), b"", LIMIT)?.status.success())
     }
 
     fn answer(&self, done: Done) -> Result<Value, Failure> {

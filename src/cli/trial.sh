@@ -2,6 +2,7 @@
 # root's. As long as that directory is there, nobody has said that the new programs work.
 #   sh trial.sh watch WORD    waits for "good WORD" or "bad WORD" in verdict, but not for ever
 #   sh trial.sh undo          puts the programs before back
+#   sh trial.sh back          puts the agent's files where the agent before looks for them
 # Runs none of the new programs: they may be what is broken.
 mark=$(dirname "$0")
 lib=$(dirname "$mark")
@@ -32,6 +33,9 @@ undo() {
             cp -p "$mark/unit" "$unit.back" && mv -f "$unit.back" "$unit" || failed=1
             systemctl daemon-reload
         fi
+        # One that runs must not change what is moved.
+        systemctl stop hop-agent.service
+        give_back "$mark/hop-agent" || failed=1
         systemctl reset-failed hop-agent.service
         systemctl restart hop-agent.service || failed=1
     fi
@@ -69,5 +73,6 @@ watch() {
 case $1 in
 watch) watch ;;
 undo) exec 9<"$lib" && flock 9 && undo ;;
+back) give_back "$mark/hop-agent" ;;
 esac
 exit

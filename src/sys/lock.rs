@@ -23,7 +23,7 @@ impl Lock {
     }
 
     /// The same with a directory for a file: nothing is made, and whoever may read the directory
-    /// may lock it. In a sticky directory a lock file would refuse all but its maker.
+    /// may lock it.
     pub fn take_dir(dir: &Path) -> io::Result<Option<Lock>> {
         Lock::on(OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(dir)?)
     }

@@ -18,13 +18,13 @@ use super::{full, shared};
 
 /// Whatever changes a file or a directory. `openat` alone is not counted: it makes a file after an
 /// `unlink` of its name and before a `write` to it, and a kill at one of these shows the same.
-const FILES: &str = "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat,symlink,symlinkat,\
+pub const FILES: &str = "trace=fsync,fdatasync,rename,renameat,renameat2,link,linkat,symlink,symlinkat,\
                      unlink,unlinkat,mkdir,mkdirat,rmdir,truncate,ftruncate,chmod,fchmod,fchmodat,\
                      chown,fchown,lchown,fchownat,utimensat,pwrite64,writev";
 /// And what is told to the other side or to the session. The agent's other threads do these all
 /// the time; what it tells is between two changes of its files.
 const WORDS: &str = ",write,connect,sendto,sendmsg";
-const ETC: &str = "/etc/hopbox";
+const AGENT_DIR: &str = "/var/lib/hopbox-agent";
 /// With little time all renames, which are the steps, and every sixth of the other calls.
 const STRIDE: usize = 6;
 
@@ -128,7 +128,7 @@ fn files(world: &World) -> BTreeSet<String> {
         let found = Command::new("find").arg(dir).args(["-type", "f", "-printf", "%P\n"]).output();
         found.map_err(|error| error.to_string())
     };
-    let there = world.vps[0].machine.run(SOON, move || below(Path::new(ETC))).unwrap();
+    let there = world.vps[0].machine.run(SOON, move || below(Path::new(AGENT_DIR))).unwrap();
     let here = below(&world.home.join("laptop/config")).unwrap();
     let text = [there.stdout, here.stdout].concat();
     String::from_utf8(text).unwrap().lines().map(str::to_owned).collect()
@@ -142,7 +142,6 @@ fn killed_at_any_call_of_a_rotation_both_sides_find_each_other() {
     if Command::new("strace").arg("-V").output().is_err() {
         return println!("SKIP {name}: strace is missing");
     }
-    world.settle_agent();
     world.up();
     // The first one makes files that stay.
     assert_eq!(world.hop(&["rotate"]).status.code(), Some(0));

@@ -10,6 +10,7 @@ mod hosts;
 mod kills;
 mod live;
 mod monitor;
+mod moved;
 mod network;
 mod rotate;
 mod world;

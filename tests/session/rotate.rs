@@ -4,8 +4,8 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,28 +20,9 @@ use serde_json::Value;
 use super::shared;
 use super::world::*;
 
-const CONFIG: &str = "/etc/hopbox/agent.json";
+const CONFIG: &str = "/var/lib/hopbox-agent/agent.json";
 
 impl World {
-    /// The agent as setup leaves it: its files are its own to replace, and it has a state
-    /// directory.
-    pub fn settle_agent(&mut self) {
-        self.stop_agent(0);
-        let state = self.home.join("vps-state");
-        fs::create_dir(&state).unwrap();
-        chown(&state, USER, USER).unwrap();
-        let settle = move || {
-            let said = |error: std::io::Error| error.to_string();
-            chown("/etc/hopbox", USER, USER).map_err(said)?;
-            let text = fs::read_to_string(CONFIG).map_err(said)?;
-            let mut config: Value = serde_json::from_str(&text).map_err(|e| e.to_string())?;
-            config["state_dir"] = state.display().to_string().into();
-            fs::write(CONFIG, config.to_string()).map_err(said)
-        };
-        self.vps[0].machine.run(SOON, settle).unwrap();
-        self.start_agent(0);
-    }
-
     /// As systemd ends it.
     fn ask_agent_to_end(&mut self, n: usize) {
         let agent = self.vps[n].agent.take().unwrap();
@@ -51,7 +32,7 @@ impl World {
     }
 
     fn agent_key(&self, name: &str) -> [u8; 32] {
-        let path = Path::new("/etc/hopbox").join(name);
+        let path = Path::new("/var/lib/hopbox-agent").join(name);
         let read = move || keys::load(&path).map(|key| *key).map_err(|error| error.to_string());
         self.vps[0].machine.run(SOON, read).unwrap()
     }
@@ -105,7 +86,6 @@ fn carries(from: &mut TcpStream, to: &mut TcpStream, text: &[u8]) {
 fn both_sides_get_new_keys_and_connections_stay() {
     let _machine = shared();
     let Some(mut world) = World::start("both_sides_get_new_keys") else { return };
-    world.settle_agent();
     world.up();
     let (mut laptop, mut vps) = connect(&world);
     for round in 0..2 {
@@ -124,7 +104,8 @@ fn both_sides_get_new_keys_and_connections_stay() {
         assert_ne!(world.laptop_key(), own);
         assert_eq!(world.entries(), 1, "the old pair is forgotten");
         let mode = || {
-            let found = fs::metadata("/etc/hopbox/agent.key.bak").map_err(|e| e.to_string())?;
+            let found =
+                fs::metadata("/var/lib/hopbox-agent/agent.key.bak").map_err(|e| e.to_string())?;
             Ok(found.permissions().mode() & 0o777)
         };
         assert_eq!(world.vps[0].machine.run(SOON, mode).unwrap(), 0o600);
@@ -143,7 +124,6 @@ fn both_sides_get_new_keys_and_connections_stay() {
 fn a_kill_of_either_side_leaves_a_pair_that_works() {
     let _machine = shared();
     let Some(mut world) = World::start("a_kill_of_either_side") else { return };
-    world.settle_agent();
     world.up();
     // A rotation takes some 30 ms when nothing else runs: moments within it and after it.
     for (round, after_ms) in [0, 3, 6, 10, 15, 22, 30, 45, 70, 110].into_iter().enumerate() {
@@ -176,7 +156,6 @@ fn a_kill_of_either_side_leaves_a_pair_that_works() {
 fn the_agent_outlives_its_helper() {
     let _machine = shared();
     let Some(mut world) = World::start("the_agent_outlives_its_helper") else { return };
-    world.settle_agent();
     world.up();
     let (mut laptop, mut vps) = connect(&world);
     for _ in 0..2 {
@@ -201,8 +180,9 @@ fn the_agent_outlives_its_helper() {
 fn a_restarted_agent_finds_its_laptops() {
     let _machine = shared();
     let Some(mut world) = World::start("a_restarted_agent_finds_its_laptops") else { return };
-    world.settle_agent();
-    let file = world.home.join("vps-state/agent.endpoints");
+    // As a process of that machine sees it.
+    let helper = world.vps[0].helper.as_ref().unwrap().id();
+    let file = PathBuf::from(format!("/proc/{helper}/root/var/lib/hopbox-agent/agent.endpoints"));
     world.up();
     assert!(!file.exists());
     world.ask_agent_to_end(0);

@@ -74,15 +74,14 @@ fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
         assert_eq!(of(&first, "interface"), "wg0");
         let status = json(&vps.ok(&format!("{AGENT} start")));
         assert_eq!(status["running"], true, "{status}");
-        assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/agent.key").trim(), "dev 600");
-        assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/agent.json").trim(), "dev 600");
-        assert_eq!(vps.ok("stat -c '%U %G %a' /etc/hopbox").trim(), "root dev 1771");
-        for act in ["echo x >", "rm -f", "f() { mv $1 $1.old; }; f"] {
-            assert_ne!(
-                vps.sh_as("dev", &format!("{act} /etc/hopbox/helper.json")).code,
-                0,
-                "{act}"
-            );
+        assert_eq!(vps.ok("stat -c '%U %a' /var/lib/hopbox-agent/agent.key").trim(), "dev 600");
+        assert_eq!(vps.ok("stat -c '%U %a' /var/lib/hopbox-agent/agent.json").trim(), "dev 600");
+        let dirs = vps.ok("stat -c '%U %G %a' /etc/hopbox /var/lib/hopbox-agent");
+        assert_eq!(dirs, "root root 755\ndev dev 700\n");
+        for act in
+            ["echo x >helper.json", "rm -f helper.json", "mv helper.json x", "touch lockdown"]
+        {
+            assert_ne!(vps.sh_as("dev", &format!("cd /etc/hopbox && {act}")).code, 0, "{act}");
         }
         assert_eq!(vps.ok("stat -c '%U %a' /etc/hopbox/helper.json").trim(), "root 644");
         let pid = vps.ok("systemctl show -P MainPID hop-agent").trim().to_owned();
@@ -113,7 +112,7 @@ fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
         let looks = "cat /proc/*/cmdline /proc/*/environ /var/log/hopbox/audit.log | tr '\\0' ' '; \
                      journalctl --no-pager; systemctl show hop-agent; hop() { :; }";
         let seen = vps.ok(&format!("{looks}; {AGENT} status --json; {AGENT} peers list"));
-        let key = vps.ok("cat /etc/hopbox/agent.key").trim().to_owned();
+        let key = vps.ok("cat /var/lib/hopbox-agent/agent.key").trim().to_owned();
         for secret in secrets.iter().chain([&key]) {
             assert!(!secret.is_empty() && !seen.contains(secret.as_str()), "a secret is told");
         }
@@ -183,21 +182,22 @@ fn what_is_taken_or_damaged_is_left_alone() {
         assert_eq!((said.code, said.out.contains("needs root")), (2, true), "{}", said.out);
 
         // A damaged key is named, and stays as it is.
-        vps.ok("cp -p /etc/hopbox/agent.key /root/key; echo damaged >/etc/hopbox/agent.key");
-        refused(&request(2, "dev"), 2, "/etc/hopbox/agent.key");
-        assert_eq!(vps.ok("cat /etc/hopbox/agent.key"), "damaged\n");
-        vps.ok("cp -p /root/key /etc/hopbox/agent.key; cp -p /etc/hopbox/agent.json /root/json");
-        vps.ok("echo '{' >/etc/hopbox/agent.json");
-        refused(&request(2, "dev"), 2, "/etc/hopbox/agent.json");
-        vps.ok("cp -p /root/json /etc/hopbox/agent.json");
+        vps.ok("cp -p /var/lib/hopbox-agent/agent.key /root/key; echo damaged >/var/lib/hopbox-agent/agent.key");
+        refused(&request(2, "dev"), 2, "/var/lib/hopbox-agent/agent.key");
+        assert_eq!(vps.ok("cat /var/lib/hopbox-agent/agent.key"), "damaged\n");
+        vps.ok("cp -p /root/key /var/lib/hopbox-agent/agent.key; cp -p /var/lib/hopbox-agent/agent.json /root/json");
+        vps.ok("echo '{' >/var/lib/hopbox-agent/agent.json");
+        refused(&request(2, "dev"), 2, "/var/lib/hopbox-agent/agent.json");
+        vps.ok("cp -p /root/json /var/lib/hopbox-agent/agent.json");
         assert_eq!(setup(&vps, &request(2, "dev")).0, 0);
         // A disk that is full: nothing is half written, and it works again afterwards.
-        let before = vps.ok("md5sum /etc/hopbox/agent.json");
-        vps.ok("mkdir /mnt/x; mount -t tmpfs -o size=64k tmpfs /mnt/x; cp -a /etc/hopbox/. /mnt/x; \
-                mount --bind /mnt/x /etc/hopbox; dd if=/dev/zero of=/etc/hopbox/fill 2>/dev/null || :");
+        let before = vps.ok("md5sum /var/lib/hopbox-agent/agent.json");
+        vps.ok("mkdir /mnt/x; mount -t tmpfs -o size=64k tmpfs /mnt/x; cp -a /var/lib/hopbox-agent/. /mnt/x; \
+                mount --bind /mnt/x /var/lib/hopbox-agent; \
+                dd if=/dev/zero of=/var/lib/hopbox-agent/fill 2>/dev/null || :");
         refused(&request(3, "dev"), 1, "No space left");
-        assert_eq!(vps.ok("md5sum /etc/hopbox/agent.json"), before);
-        vps.ok("rm /etc/hopbox/fill");
+        assert_eq!(vps.ok("md5sum /var/lib/hopbox-agent/agent.json"), before);
+        vps.ok("rm /var/lib/hopbox-agent/fill");
         assert_eq!(setup(&vps, &request(3, "dev")).0, 0);
 
         let unit = "/etc/systemd/system/hop-agent.service";

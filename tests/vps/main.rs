@@ -10,6 +10,7 @@ mod life;
 mod logins;
 mod machine;
 mod numbers;
+mod older;
 mod password;
 mod proof;
 mod secrets;

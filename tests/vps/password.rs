@@ -59,7 +59,7 @@ fn every_command_that_needs_root_asks_for_it_once() {
                      \"name\":\"other\",\"user\":\"dev\"}' | /usr/libexec/hopbox/hop-agent setup";
         vps.ok(other);
         site.asked_once("-y host revoke other");
-        assert!(!vps.ok("cat /etc/hopbox/agent.json").contains("other"));
+        assert!(!vps.ok("cat /var/lib/hopbox-agent/agent.json").contains("other"));
 
         // An agent that does not run, and whether it does cannot be asked without the password.
         vps.ok("systemctl stop hop-agent");

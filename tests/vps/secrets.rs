@@ -19,7 +19,11 @@ const DECOYS: [&str; 4] = [
 /// Where a file with a secret may be, with mode 0600: the laptop's, and the server's.
 const KEPT: [&[&str]; 2] = [
     &["/home/dev/.config/hopbox/hosts/mybox.json", "/home/dev/.config/hopbox/keys/mybox.key"],
-    &["/etc/hopbox/agent.json", "/etc/hopbox/agent.key", "/etc/hopbox/agent.key.bak"],
+    &[
+        "/var/lib/hopbox-agent/agent.json",
+        "/var/lib/hopbox-agent/agent.key",
+        "/var/lib/hopbox-agent/agent.key.bak",
+    ],
 ];
 
 /// From now on the server's process 1 and all that comes of it are recorded, sshd included.
@@ -49,7 +53,7 @@ fn secrets(site: &Site) -> Vec<String> {
     let field = |name: &str| host[name].as_str().unwrap().to_owned();
     let mut found = vec![field("token"), field("preshared_key")];
     found.extend(site.laptop.ok("cat /home/dev/.config/hopbox/keys/*").lines().map(str::to_owned));
-    found.extend(site.vps.ok("cat /etc/hopbox/agent.key*").lines().map(str::to_owned));
+    found.extend(site.vps.ok("cat /var/lib/hopbox-agent/agent.key*").lines().map(str::to_owned));
     found
 }
 

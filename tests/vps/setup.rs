@@ -90,7 +90,7 @@ fn an_interrupted_setup_goes_on() {
         }
         let set = site.hop("--json setup mybox -a 198.51.100.2");
         assert_eq!(set.code, 0, "{set}");
-        let peers = site.vps.ok("grep -c public_key /etc/hopbox/agent.json");
+        let peers = site.vps.ok("grep -c public_key /var/lib/hopbox-agent/agent.json");
         assert_eq!(peers, "1\n", "one laptop is one peer");
         site.hop_ok("up");
         site.hop_ok("down");

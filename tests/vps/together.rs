@@ -81,7 +81,7 @@ fn a_lost_connection_and_a_server_made_anew_are_named() {
         assert_eq!(said.code, 8, "{said}");
         assert!(said.err.contains("another server"), "{said}");
         assert!(said.err.contains("fix: hop host rm mybox && hop setup mybox -a "), "{said}");
-        assert!(!site.vps.path("/etc/hopbox/agent.json").exists(), "no laptop was added");
+        assert!(!site.vps.path("/var/lib/hopbox-agent/agent.json").exists(), "no laptop was added");
         site.hop_ok("-y host rm mybox");
         site.hop_ok("setup mybox -a 198.51.100.2");
     });

@@ -1,9 +1,9 @@
 //! What `hop setup` would have left on laptop and VPS: keys, host file, agent file, helper file.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
 use serde_json::json;
@@ -100,14 +100,16 @@ pub fn write_host(
     keys::store_new(&paths.key_file(name), &secrets.laptop).map_err(|error| error.to_string())
 }
 
-/// The agent's key and file, in the /etc/hopbox of the calling thread's machine.
+/// The agent's key and file, in its directory on the calling thread's machine.
 pub fn write_vps(secrets: &Secrets, user: Option<u32>) -> io::Result<()> {
     write_agent(secrets, user, 0)
 }
 
 /// The same for the server of host number `number`.
 pub fn write_agent(secrets: &Secrets, user: Option<u32>, number: u8) -> io::Result<()> {
-    let (key, file) = (Path::new("/etc/hopbox/agent.key"), Path::new("/etc/hopbox/agent.json"));
+    let dir = Path::new("/var/lib/hopbox-agent");
+    let (key, file) = (&dir.join("agent.key"), &dir.join("agent.json"));
+    DirBuilder::new().mode(0o700).create(dir)?;
     let config = json!({
         "version": 1,
         "address": vps_ip(number).to_string(),
@@ -122,8 +124,7 @@ pub fn write_agent(secrets: &Secrets, user: Option<u32>, number: u8) -> io::Resu
     });
     keys::store_new(key, &secrets.vps).map_err(io::Error::other)?;
     atomic::replace(file, config.to_string().as_bytes())?;
-    give(key, user)?;
-    give(file, user)
+    give(dir, user)
 }
 
 /// Gives a file, or a directory and all in it, to the unprivileged user of the test.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::super::fail::{Code, Failure};
-use super::super::remote::{AGENT, AGENT_FILE};
+use super::super::remote::{AGENT, AGENT_FILES};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::ssh::run::{Connection, Target};
@@ -29,8 +29,9 @@ impl Server<'_> {
     /// The agent's status; `None` where this login may not ask.
     pub fn status(&self) -> Option<Value> {
         // Where sudo would ask, the login may still be the agent's own. Exit 3 is an answer, too.
+        let [new, old] = AGENT_FILES;
         let script = format!(
-            "sh -c 'if [ -r {AGENT_FILE} ]; then {AGENT} status --json; \
+            "sh -c 'if [ -r {new} ] || [ -r {old} ]; then {AGENT} status --json; \
              else {} {AGENT} status --json; fi 2>/dev/null'",
             self.sudo
         );

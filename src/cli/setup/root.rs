@@ -62,7 +62,10 @@ install() { [ ! -f hop-agent ] || ./hop-agent install; }
 # The agent before can read what it writes itself, should it be put back.
 setup() {
     agent=$lib/hop-agent
-    [ ! -x $mark/hop-agent ] || agent=$mark/hop-agent
+    if [ -x $mark/hop-agent ]; then
+        agent=$mark/hop-agent
+        sh $mark/trial.sh back || return 1
+    fi
     $agent setup <request.json
 }
 start() { $lib/hop-agent start $restart; }

@@ -6,7 +6,7 @@ use crate::machine::Machine;
 
 /// The owners of the agent's files.
 fn owners(vps: &Machine) -> String {
-    vps.ok("cd /etc/hopbox && stat -c %U agent.json agent.key | tr '\\n' ' '")
+    vps.ok("cd /var/lib/hopbox-agent && stat -c %U agent.json agent.key | tr '\\n' ' '")
 }
 
 fn purge(vps: &Machine) {
@@ -33,33 +33,35 @@ fn root_gives_nothing_to_whoever_asks_through_the_agents_files() {
             a_setup_that_stopped_after_the_key(&vps);
             purge(&vps);
 
-            // The agent's user names a directory of root's.
+            // The agent's user names a directory of root's, as files of older releases could.
             assert_eq!(setup(&vps, &request(1, "dev")).0, 0);
-            let directory = "sed 's|{|{\"state_dir\": \"/etc/cron.d\",|;t e;b;:e;n;b e' \
-                         /etc/hopbox/agent.json >own && cat own >/etc/hopbox/agent.json && rm own";
+            let directory = "cd /var/lib/hopbox-agent && sed \
+                's|{|{\"state_dir\": \"/etc/cron.d\",|;t e;b;:e;n;b e' agent.json >own && \
+                cat own >agent.json && rm own";
             vps.ok_as("dev", directory);
-            let before = vps.ok("touch /etc/cron.d/agent.stamp; stat -c '%U %G %a' /etc/cron.d");
-            let (code, answer) = setup(&vps, &request(2, "dev"));
-            assert!(code == 2 && answer.to_string().contains("/etc/cron.d"), "{answer}");
-            for act in ["start", "peers list", "uninstall --purge --laptop", "peers remove laptop"]
-            {
-                let key = if act.ends_with("--laptop") { public(1) } else { String::new() };
-                let said = vps.sh(&format!("{AGENT} {act} {key}"));
-                assert!(said.code == 2 && said.err.contains("/etc/cron.d"), "{act}: {said}");
-            }
+            let look = "ls -lan --time-style=full-iso /etc/cron.d";
+            let before = vps.ok(&format!("touch /etc/cron.d/agent.stamp; {look}"));
+            assert_eq!(setup(&vps, &request(2, "dev")).0, 0);
+            vps.ok(&format!(
+                "{AGENT} start; {AGENT} peers remove laptop-2; systemctl stop hop-agent"
+            ));
             // Nor does it keep anything from being removed.
-            vps.ok_as("dev", "mkdir /var/lib/hopbox-agent/agent.stamp /etc/hopbox/agent.key.new");
+            vps.ok_as(
+                "dev",
+                "cd /var/lib/hopbox-agent && rm -f agent.stamp agent.key.new && \
+                              mkdir agent.stamp agent.key.new",
+            );
             let gone = json(&vps.ok(&format!("{AGENT} uninstall --purge")));
             assert_eq!(
                 gone["left"],
                 json!(["/etc/hopbox", "/usr/libexec/hopbox", "/var/lib/hopbox-agent"])
             );
-            assert_eq!(vps.ok("ls /etc/hopbox"), "agent.key.new\nhelper.json\n");
+            assert_eq!(vps.ok("ls /etc/hopbox"), "helper.json\n");
+            assert_eq!(vps.ok("ls /var/lib/hopbox-agent"), "agent.key.new\nagent.stamp\n");
+            assert_eq!(vps.ok(look), before);
             vps.ok(
-                "/root/hop-agent install; rm -r /var/lib/hopbox-agent /etc/hopbox/agent.key.new",
+                "rm /etc/cron.d/agent.stamp; /root/hop-agent install; rm -r /var/lib/hopbox-agent",
             );
-            let after = vps.ok("rm /etc/cron.d/agent.stamp && stat -c '%U %G %a' /etc/cron.d");
-            assert_eq!(after, before);
             // A directory that is somebody else's is not taken from there, either.
             vps.ok("install -d -o pat -g pat /var/lib/hopbox-agent");
             let (code, answer) = setup(&vps, &request(1, "dev"));
@@ -71,7 +73,7 @@ fn root_gives_nothing_to_whoever_asks_through_the_agents_files() {
 
 /// Both find no file; one of them is first, and the files are all of that one.
 fn two_first_setups_at_once(vps: &Machine) {
-    vps.ok("touch wait; flock /etc/hopbox sh -c 'touch held; while [ -e wait ]; do sleep 0.05; \
+    vps.ok("install -d -m 700 /var/lib/hopbox-agent; touch wait; flock /var/lib/hopbox-agent sh -c 'touch held; while [ -e wait ]; do sleep 0.05; \
             done' >/dev/null 2>&1 & while [ ! -e held ]; do sleep 0.05; done");
     for (n, user) in [(1, "dev"), (2, "pat")] {
         let asked = request(n, user);
@@ -90,15 +92,18 @@ fn two_first_setups_at_once(vps: &Machine) {
 
 fn a_setup_that_stopped_after_the_key(vps: &Machine) {
     assert_eq!(setup(vps, &request(1, "dev")).0, 0);
-    vps.ok("rm /etc/hopbox/agent.json; rm -r /var/lib/hopbox-agent");
-    let key = vps.ok("cat /etc/hopbox/agent.key");
-    let (code, answer) = setup(vps, &request(1, "pat"));
-    assert!(code == 2 && answer.to_string().contains("/etc/hopbox/agent.key"), "{answer}");
-    assert_eq!(vps.ok("stat -c %U /etc/hopbox/agent.key").trim(), "dev");
-    vps.ok(answer["error"]["fix"].as_str().unwrap());
+    vps.ok("rm /var/lib/hopbox-agent/agent.json");
+    let key = vps.ok("cat /var/lib/hopbox-agent/agent.key");
+    // Another login is told whose they are, and by which command they become its own.
+    for place in ["/var/lib/hopbox-agent cannot", "/var/lib/hopbox-agent/agent.key"] {
+        let (code, answer) = setup(vps, &request(1, "pat"));
+        assert!(code == 2 && answer.to_string().contains(place), "{answer}");
+        assert_eq!(vps.ok("stat -c %U /var/lib/hopbox-agent/agent.key").trim(), "dev");
+        vps.ok(answer["error"]["fix"].as_str().unwrap());
+    }
     let (code, answer) = setup(vps, &request(1, "pat"));
     assert_eq!((code, owners(vps).as_str()), (0, "pat pat "), "{answer}");
-    assert_eq!(vps.ok("cat /etc/hopbox/agent.key"), key);
+    assert_eq!(vps.ok("cat /var/lib/hopbox-agent/agent.key"), key);
     let status = json(&vps.ok(&format!("{AGENT} start")));
     assert_eq!(status["running"], true, "{status}");
 }
@@ -148,46 +153,8 @@ fn a_laptop_is_its_key_and_a_server_is_its_key() {
         assert_eq!(peers.as_array().unwrap().len(), 1, "{peers}");
         assert_eq!(peers[0]["next_key"], public(4).as_str(), "{peers}");
         leave(4);
-        assert_eq!(vps.sh("ls /etc/hopbox/agent* /usr/libexec/hopbox/hop-agent").out, "");
+        assert_eq!(vps.sh("ls -d /var/lib/hopbox-agent /usr/libexec/hopbox/hop-agent").out, "");
     });
-}
-
-#[test]
-fn the_directory_is_the_agents_alone_where_its_user_shares_a_group() {
-    lab::inside(
-        "agent::guard::the_directory_is_the_agents_alone_where_its_user_shares_a_group",
-        || {
-            let vps = installed();
-            vps.ok("groupadd -g 3000 crowd && usermod -aG crowd guest && usermod -g crowd dev");
-            let tables = "md5sum /etc/group /etc/gshadow /etc/passwd";
-            let before = vps.ok(tables);
-            let (code, answer) = setup(&vps, &request(1, "dev"));
-            assert_eq!(code, 0, "{answer}");
-            let status = json(&vps.ok(&format!("{AGENT} start")));
-            assert_eq!(status["running"], true, "{status}");
-            let owner = vps.ok("stat -c '%U %G %a' /etc/hopbox");
-            assert_eq!(owner.trim(), "root hopbox-agent 1771");
-            assert!(vps.ok_as("guest", "id -Gn").contains("crowd"));
-            for act in ["touch /etc/hopbox/agent.key.new", "flock -n /etc/hopbox true"] {
-                assert_ne!(vps.sh_as("guest", act).code, 0, "{act}");
-            }
-            // The agent itself can change its files, and is asked by its user.
-            let rotate = json!({"version": 1, "old": public(1), "public_key": public(2)});
-            let said = vps.ok_as("dev", &format!("echo '{rotate}' | {AGENT} rotate"));
-            assert_ne!(json(&said)["agent_public_key"], answer["agent_public_key"], "{said}");
-            assert_eq!(vps.ok("stat -c %U /etc/hopbox/agent.key.new").trim(), "dev");
-            purge(&vps);
-            assert_eq!(vps.ok(tables), before, "the group is gone, too");
-
-            // A directory that was the shared group's becomes the agent's, and it can go on.
-            assert_eq!(setup(&vps, &request(1, "pat")).0, 0);
-            vps.ok(&format!("{AGENT} start; usermod -aG pat guest"));
-            assert_eq!(setup(&vps, &request(2, "pat")).0, 0);
-            assert_eq!(vps.ok("stat -c %G /etc/hopbox").trim(), "hopbox-agent");
-            running(&vps);
-            vps.ok(&format!("{AGENT} peers remove laptop-2"));
-        },
-    );
 }
 
 #[test]
