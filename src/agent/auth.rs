@@ -1,23 +1,24 @@
 //! Who may ask: the tunnel address and port can be reached by browser pages, other users of the
 //! laptop and containers on the VPS. None of them has the token, and a page is refused before.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::hub::Caller;
 use super::request::{Head, Refusal};
 use super::rpc::Desk;
-use crate::host::check_name;
 use crate::rpc::code;
 
 /// Refuses requests that a browser made or that were meant for another server.
 ///
-/// A page can reach us under its own name (DNS rebinding), so `Host` must be one of ours; and a
+/// A page can reach us under its own name (DNS rebinding), also under a `.hop` name that some
+/// network's DNS gives out, so `Host` must be our address or a name that a laptop gave us; and a
 /// page's request from another origin carries `Origin`, which no client of ours sends.
-pub fn not_a_page(head: &Head, local_ip: Ipv4Addr) -> Result<(), Refusal> {
+pub fn not_a_page(head: &Head, own: SocketAddrV4, desk: &dyn Desk) -> Result<(), Refusal> {
     match head.only("host")? {
-        Some(host) if is_ours(host, local_ip) => {}
+        Some(host) if is_ours(host, own, &|name| desk.is_called(name)) => {}
         Some(_) => {
-            let why = "the Host field must be the tunnel address or a .hop name";
+            let why = "the Host field must be the tunnel address, or the .hop name that a laptop \
+                       has given this server (hop upgrade, or hop setup again, gives it)";
             return Err(Refusal::of(403, code::HOST_REFUSED, why));
         }
         None => return Err(Refusal::of(400, code::BAD_REQUEST, "the Host field is missing")),
@@ -41,57 +42,77 @@ pub fn caller(head: &Head, desk: &dyn Desk, from: Ipv4Addr) -> Result<Caller, Re
     })
 }
 
-/// The tunnel address or `<label>.hop`, with or without a port.
-fn is_ours(host: &str, local_ip: Ipv4Addr) -> bool {
-    let host = match host.rsplit_once(':') {
-        Some((host, port)) if is_port(port) => host,
-        Some(_) => return false,
-        None => host,
-    };
-    if host.parse() == Ok(local_ip) {
-        return true;
-    }
-    let lower = host.to_ascii_lowercase();
-    lower.strip_suffix(".hop").is_some_and(|label| check_name(label).is_ok())
-}
-
-fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok()
+/// The tunnel address or a name that `is_called` knows and `.hop`, without a port or with ours.
+fn is_ours(host: &str, own: SocketAddrV4, is_called: &dyn Fn(&str) -> bool) -> bool {
+    let port = format!(":{}", own.port());
+    let host = host.strip_suffix(&port).unwrap_or(host).to_ascii_lowercase();
+    host == own.ip().to_string() || host.strip_suffix(".hop").is_some_and(is_called)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// A page that reaches us has its own name there, however the network's DNS spells ours.
     #[test]
     fn only_our_own_names_are_ours() {
-        let ip = Ipv4Addr::new(10, 10, 0, 2);
-        for host in ["10.10.0.2", "10.10.0.2:4200", "mybox.hop", "MyBox.Hop:4200", "a-1.hop:1"] {
-            assert!(is_ours(host, ip), "{host}");
+        let own = SocketAddrV4::new(Ipv4Addr::new(10, 10, 0, 2), 4200);
+        let is_ours = |host: &str| is_ours(host, own, &|name| ["mybox", "a-1"].contains(&name));
+        for host in ["10.10.0.2", "10.10.0.2:4200", "mybox.hop", "MyBox.Hop:4200", "a-1.hop"] {
+            assert!(is_ours(host), "{host}");
         }
         let strangers = [
             "",
             ":",
+            ":4200",
             "10.10.0.1",
             "10.10.0.2:",
             "10.10.0.2:x",
-            "10.10.0.2:+1",
+            "10.10.0.2:80",
+            "10.10.0.2:4201",
+            "10.10.0.2:04200",
+            "10.10.0.2:+4200",
             "10.10.0.2:99999",
+            "10.10.0.2:4200:4200",
+            "10.10.0.2.",
+            "10.10.2",
+            "168427522",
+            "0x0a0a0002",
             "010.010.0.2",
-            "evil.example",
-            "a.b.hop",
-            ".hop",
-            "hop",
+            "evil.hop",
+            "evil.hop:4200",
+            "mybox",
+            "mybox:4200",
             "mybox.hop.",
-            "-a.hop",
-            "localhost.hop",
-            "127.0.0.1",
-            "[::1]:4200",
+            "mybox.hop.:4200",
+            "mybox.hop:1",
+            "mybox.hop:",
             "mybox.hop:4200:1",
             "mybox.hop evil",
+            "mybox.hop,evil.hop",
+            "mybox.hop@evil.hop",
+            "evil.mybox.hop",
+            "mybox.hop.evil.example",
+            "mybox.hop.hop",
+            "mybox..hop",
+            "xn--mybox.hop",
+            "\u{212a}.hop",
+            ".hop",
+            "hop",
+            "evil.example",
+            "localhost",
+            "localhost.hop",
+            "127.0.0.1",
+            "127.0.0.1:4200",
+            "[::1]:4200",
+            "[::ffff:10.10.0.2]",
+            "[::ffff:10.10.0.2]:4200",
+            "::ffff:10.10.0.2",
+            "user@10.10.0.2",
+            "http://10.10.0.2",
         ];
         for host in strangers {
-            assert!(!is_ours(host, ip), "{host}");
+            assert!(!is_ours(host), "{host}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use super::names::{self, Names};
 use super::{Failure, USAGE, files, moved};
 use crate::fix;
 use crate::host::config::{key, token, unicast};
@@ -45,6 +46,8 @@ pub struct AgentConfig {
     /// Where the files are, and what outlives a restart.
     pub state_dir: PathBuf,
     pub peers: Vec<Peer>,
+    /// What laptops call this server, by their addresses.
+    pub names: Names,
     /// What is in `agent.key`, and whichever of the other key files there are.
     pub keys: Keys,
 }
@@ -112,6 +115,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     }
     let mut config = parse(&text, current).map_err(invalid)?;
     config.state_dir = moved::state_of(path);
+    config.names = names::load(&config, own.unwrap_or(owner));
     // A damaged key matters if a laptop still needs it.
     if let Some(lost) = config.peers.iter().find(|peer| !keys.has(&peer.agent_key)) {
         return Err(match others.pop() {
@@ -155,6 +159,7 @@ fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError>
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
         state_dir: DIR.into(),
         peers,
+        names: Names::new(),
         keys: Keys(Vec::new()),
     };
     config.check(&fields)?;

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::config::{AgentConfig, Peer};
+use super::names::Names;
 use super::store::Store;
 use super::{FAILED, Failure, rpc};
 use crate::host::keys::{self, KEY_BYTES};
@@ -40,6 +41,20 @@ pub struct Hub {
     interface: String,
     tunnel: Arc<Tunnel>,
     state: Mutex<State>,
+    /// The same laptops, for who asks: a change, which may wait for the disk, keeps nobody waiting.
+    door: Mutex<Arc<Door>>,
+}
+
+/// Who may come in.
+struct Door {
+    peers: Vec<Peer>,
+    names: Names,
+}
+
+impl Door {
+    fn of(config: &AgentConfig) -> Mutex<Arc<Door>> {
+        Mutex::new(Arc::new(Door { peers: config.peers.clone(), names: config.names.clone() }))
+    }
 }
 
 struct State {
@@ -51,25 +66,38 @@ struct State {
 impl Hub {
     pub fn new(file: PathBuf, config: AgentConfig, interface: String, tunnel: Arc<Tunnel>) -> Hub {
         let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
-        Hub { file, interface, tunnel, state: Mutex::new(State { config, waiting }) }
+        let door = Door::of(&config);
+        Hub { file, interface, tunnel, state: Mutex::new(State { config, waiting }), door }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn door(&self) -> Arc<Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn is_laptop(&self, from: Ipv4Addr) -> bool {
+        self.door().peers.iter().any(|peer| peer.address == from)
+    }
+
+    pub fn is_called(&self, name: &str) -> bool {
+        self.door().names.values().any(|known| known == name)
+    }
+
     /// The laptop that has this token. It is not told apart by time how much of a token is right,
     /// nor whose; and one laptop's token is of no use to another.
     pub fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
-        let state = self.state();
+        let door = self.door();
         let mut found = None;
-        for peer in &state.config.peers {
+        for peer in &door.peers {
             if bool::from(peer.token.as_bytes().ct_eq(token.as_bytes())) {
                 found = Some(peer);
             }
         }
         let other = |peer: &Peer| peer.address != from;
-        let foreign = state.config.peers.iter().any(|peer| peer.address == from);
+        let foreign = door.peers.iter().any(|peer| peer.address == from);
         match found {
             Some(peer) if foreign && other(peer) => None,
             Some(peer) => Some(Caller::Laptop(peer.public_key)),
@@ -114,6 +142,8 @@ impl Hub {
             interface: interface.clone(),
             ..new
         };
+        let door = Door::of(&state.config).into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = door;
         Ok(())
     }
 
@@ -256,6 +286,7 @@ mod tests {
             api_port: 4200,
             state_dir: config::DIR.into(),
             peers: vec![peer(1), peer(3)],
+            names: Default::default(),
             keys: Keys::new(Zeroizing::new([7; 32])),
         };
         let mut after = before.clone();

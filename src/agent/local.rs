@@ -80,12 +80,22 @@ fn in_words(status: &Value) -> String {
     text
 }
 
-/// Enables and starts the unit, and waits until the agent serves.
-pub fn start(file: &Path, restart: bool) -> Result<Value, Failure> {
+/// Enables and starts the unit, and waits until the agent serves. `called`: a laptop, and its name
+/// for this server.
+pub fn start(
+    file: &Path,
+    restart: bool,
+    called: Option<([u8; KEY_BYTES], String)>,
+) -> Result<Value, Failure> {
     need_root()?;
     place::need_systemd()?;
     let has_moved = moved::take_in()?;
-    let config = config::load(&moved::now(file))?;
+    let file = &moved::now(file);
+    if let Some((laptop, name)) = called {
+        let store = Store::open(file)?;
+        store.call(&mut store.load()?, &laptop, &name)?;
+    }
+    let config = config::load(file)?;
     place::renew_unit()?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
@@ -94,6 +104,8 @@ pub fn start(file: &Path, restart: bool) -> Result<Value, Failure> {
     if has_moved || !is_current {
         let _ = systemctl(&["reset-failed", UNIT]);
         systemctl(&["restart", UNIT])?;
+    } else {
+        let _ = control::ask(&config.state_dir, rpc::RELOAD, json!({}));
     }
     serving(&config)
 }

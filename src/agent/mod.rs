@@ -1,8 +1,9 @@
 //! The VPS's side: the other end of the tunnel and the HTTP API on its address.
 //!
 //! Reading order: this file (command line) → `files` (how they are read), `config` (what they
-//! say), `store` (their changes) → `serve` (start, waiting, end), `endpoints` (kept over restarts)
-//! → `hub` (tunnel and laptops) → `http` (connections) → `request` (bytes → request) → `auth` (who
+//! say), `names`, `store` (their changes) → `serve` (start, waiting, end), `endpoints` (kept over
+//! restarts) → `hub` (tunnel and laptops) → `server` (connections), `places` (how many, whose),
+//! `connection` (one of them) → `request` (bytes → request), `http` (what is answered), `auth` (who
 //! may ask) → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`,
 //! `place`, `moved`, `local` (what root and the user run by hand or over SSH).
 //! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
@@ -10,6 +11,7 @@
 pub mod auth;
 mod choose;
 pub mod config;
+mod connection;
 mod control;
 mod endpoints;
 mod files;
@@ -18,10 +20,13 @@ pub mod http;
 pub mod hub;
 mod local;
 mod moved;
+mod names;
 mod place;
+mod places;
 pub mod request;
 pub mod rpc;
 mod serve;
+pub mod server;
 mod setup;
 pub mod store;
 
@@ -32,8 +37,8 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 use serde_json::{Value, json};
 
-use crate::host::HostError;
 use crate::host::keys::{self, KEY_BYTES};
+use crate::host::{HostError, check_name};
 use crate::rpc::VERSION;
 use crate::text::fix::Fix;
 use crate::text::{json as json_text, shown};
@@ -47,7 +52,9 @@ usage: hop-agent <command>
   status [--json]           what the running agent is doing; exit 3 if it does not run
   install                   as root: put this program in its place
   setup                     as root: keys, configuration and unit; request on standard input
-  start [--restart]         as root: enable and start the unit, wait until it serves
+  start [--restart] [--laptop KEY --name NAME]
+                            as root: enable and start the unit, wait until it serves; the laptop
+                            with that public key calls this server NAME.hop
   rollback                  as root: the program before the last install, and restart
   peers list                the laptops
   peers remove <NAME|KEY>   lock a laptop out
@@ -130,7 +137,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
         "status" => return local::status(&asked.config, asked.json),
         "install" => place::install(),
         "setup" => setup::setup(&asked.config),
-        "start" => local::start(&asked.config, asked.restart),
+        "start" => local::start(&asked.config, asked.restart, asked.laptop.zip(asked.name)),
         "rollback" => local::rollback(),
         "peers list" => local::peers(&asked.config),
         "peers remove" => local::remove(&asked.config, &asked.operand),
@@ -154,6 +161,7 @@ struct Asked {
     restart: bool,
     purge: bool,
     laptop: Option<[u8; KEY_BYTES]>,
+    name: Option<String>,
 }
 
 const VERBS: [&str; 12] = [
@@ -178,8 +186,8 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     let mut words: Vec<String> = Vec::new();
     let (config, operand) = (moved::located(), String::new());
     let verb = "help".to_owned();
-    let (json, restart, purge, laptop) = (false, false, false, None);
-    let mut asked = Asked { verb, config, operand, json, restart, purge, laptop };
+    let (json, restart, purge, laptop, name) = (false, false, false, None, None);
+    let mut asked = Asked { verb, config, operand, json, restart, purge, laptop, name };
     let mut flags: Vec<(&str, &[&str])> = Vec::new();
     while let Some(arg) = parser.next().map_err(|error| bad(error.to_string()))? {
         match arg {
@@ -213,7 +221,14 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
                 let value = parser.value().map_err(|error| bad(error.to_string()))?;
                 let key = value.to_str().and_then(keys::decode);
                 asked.laptop = Some(*key.ok_or_else(|| bad("--laptop is no public key".into()))?);
-                flags.push(("--laptop", &["uninstall"]));
+                flags.push(("--laptop", &["uninstall", "start"]));
+            }
+            Arg::Long("name") => {
+                let value = parser.value().map_err(|error| bad(error.to_string()))?;
+                let name = value.to_string_lossy().into_owned();
+                check_name(&name).map_err(|why| bad(format!("--name: {why}")))?;
+                asked.name = Some(name);
+                flags.push(("--name", &["start"]));
             }
             Arg::Value(word) if words.len() < 3 => words.push(word.to_string_lossy().into_owned()),
             other => return Err(bad(other.unexpected().to_string())),

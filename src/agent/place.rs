@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::{FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
 use super::local::{run, systemctl, warn};
 use super::setup::need_root;
-use super::{FAILED, Failure, USAGE, endpoints, moved};
+use super::{FAILED, Failure, USAGE, endpoints, moved, names};
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::sys::bounded;
@@ -165,7 +165,7 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
             }
             leftovers(dir, &mut removed)?;
         }
-        for name in ["agent.stamp", "agent.stamp-new", endpoints::FILE, "agent.sock"] {
+        for name in ["agent.stamp", "agent.stamp-new", endpoints::FILE, names::FILE, "agent.sock"] {
             remove(&state.join(name), &mut removed)?;
         }
         remove_dir(&state, &mut removed);

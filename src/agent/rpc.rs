@@ -17,6 +17,11 @@ use crate::rpc::{VERSION, code, method};
 pub trait Desk: Send + Sync {
     /// The laptop that has this token and may use it from this address.
     fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller>;
+    /// Whether a laptop has this address. This, [`Desk::is_called`] and [`Desk::caller`] answer at
+    /// once, whatever else is being done.
+    fn is_laptop(&self, from: Ipv4Addr) -> bool;
+    /// Whether a laptop calls this server `<name>.hop`.
+    fn is_called(&self, name: &str) -> bool;
     fn status(&self) -> Value;
     fn peers(&self) -> Vec<Value>;
     fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure>;

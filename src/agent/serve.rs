@@ -1,6 +1,6 @@
 //! The agent as a service: start-up order, waiting, and everything undone at the end.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,9 +13,10 @@ use serde_json::Value;
 use super::config::{self, AgentConfig, PREFIX, Peer};
 use super::control::Control;
 use super::endpoints::Endpoints;
-use super::http::{Api, Server};
+use super::http::Api;
 use super::hub::{Caller, Hub};
 use super::rpc::Desk;
+use super::server::Server;
 use super::{FAILED, Failure, HELPER, log};
 use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, Lease, RESUME_WITHIN};
 use crate::host::keys::KEY_BYTES;
@@ -128,12 +129,12 @@ fn with_device(
     if were_here {
         tunnel.handshake_all();
     }
-    let at = SocketAddr::from((config.address, config.api_port));
+    let at = SocketAddrV4::new(config.address, config.api_port);
     let listener =
         TcpListener::bind(at).map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
-    let (address, state_dir) = (config.address, config.state_dir.clone());
+    let state_dir = config.state_dir.clone();
     let hub = Arc::new(Hub::new(file.to_owned(), config, interface.clone(), tunnel.clone()));
-    let server = Server::new(listener, Arc::new(Api::new(address, hub.clone())))
+    let server = Server::start(listener, Arc::new(Api::new(at, hub.clone())))
         .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
     // Without the directory there is no local socket, and clocks are trusted.
     let control = Control::bind(&state_dir)
@@ -141,14 +142,8 @@ fn with_device(
         .ok();
     let port = tunnel.listen_port();
     log(&format!("hop-agent {VERSION}: {interface} {at}, WireGuard on UDP {port}"));
-    let mut serving = Serving {
-        server: &server,
-        tunnel: &tunnel,
-        hub: &hub,
-        control,
-        endpoints,
-        kept: Instant::now(),
-    };
+    let mut serving =
+        Serving { tunnel: &tunnel, hub: &hub, control, endpoints, kept: Instant::now() };
     // Who changed the files between their reading and the socket found nobody to tell.
     serving.told("reload", hub.reload());
     let outcome = serving.attend(holder, signals);
@@ -163,7 +158,6 @@ fn with_device(
 }
 
 struct Serving<'a> {
-    server: &'a Server,
     tunnel: &'a Tunnel,
     hub: &'a Hub,
     control: Option<Control>,
@@ -173,15 +167,12 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    /// Accepts connections until a signal (good) or the loss of tunnel or lease (a failure, so
+    /// Waits until a signal (good) or the loss of tunnel or lease (a failure, so
     /// that systemd starts the agent again). SIGHUP reads the files again.
     fn attend(&mut self, holder: &mut Holder, signals: &mut Signals) -> Result<(), Failure> {
         loop {
-            let mut fds = vec![
-                (signals.as_fd(), Interest::READ),
-                (self.server.as_fd(), Interest::READ),
-                (self.tunnel.end_fd(), Interest::READ),
-            ];
+            let mut fds =
+                vec![(signals.as_fd(), Interest::READ), (self.tunnel.end_fd(), Interest::READ)];
             fds.extend(self.control.as_ref().map(|control| (control.as_fd(), Interest::READ)));
             let limit = self.hub.patience().unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
             let mut ready = Vec::with_capacity(fds.len());
@@ -202,7 +193,6 @@ impl Serving<'_> {
             if self.kept.elapsed() >= KEEP_EVERY {
                 self.keep_endpoints();
             }
-            self.server.accept();
             if let Some(control) = &self.control {
                 control.serve(self.hub);
             }
@@ -227,6 +217,14 @@ impl Serving<'_> {
 impl Desk for Hub {
     fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
         Hub::caller(self, token, from)
+    }
+
+    fn is_laptop(&self, from: Ipv4Addr) -> bool {
+        Hub::is_laptop(self, from)
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        Hub::is_called(self, name)
     }
 
     fn status(&self) -> Value {

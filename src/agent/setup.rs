@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, Keys, Peer};
+use super::names::Names;
 use super::store::Store;
 use super::{BUSY, Failure, HELPER, USAGE};
 use super::{choose, control, local, log, moved, place, rpc};
@@ -186,6 +187,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
         api_port: API_PORT,
         state_dir: config::DIR.into(),
         peers: Vec::new(),
+        names: Names::new(),
         keys: Keys::default(),
     })
 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, PEERS, Peer};
-use super::{BUSY, FAILED, Failure, NOT_FOUND, files};
+use super::{BUSY, FAILED, Failure, NOT_FOUND, files, names};
 use crate::fix;
 use crate::host::keys::{self, KEY_BYTES, Secret};
 use crate::host::{HostError, Kind, atomic};
@@ -151,6 +151,21 @@ impl Store {
         Ok((peer, true))
     }
 
+    /// What a laptop, by either of its keys, calls this server.
+    pub fn call(
+        &self,
+        config: &mut AgentConfig,
+        laptop: &[u8; KEY_BYTES],
+        name: &str,
+    ) -> Result<(), Failure> {
+        let Some((peer, _)) = config.laptop(laptop) else { return Ok(()) };
+        let address = peer.address;
+        if config.names.insert(address, name.to_owned()).as_deref() == Some(name) {
+            return Ok(());
+        }
+        self.put(&names::path(config), names::to_text(&config.names).as_bytes())
+    }
+
     /// Removes a laptop by its name or one of its public keys: its entry and the one that was to
     /// take its place, so that no door stays open. Returns the entry.
     pub fn remove(&self, which: &str) -> Result<Peer, Failure> {
@@ -166,6 +181,10 @@ impl Store {
         let key = gone.public_key;
         config.peers.retain(|peer| peer.public_key != key && peer.replaces != Some(key));
         self.save(&config)?;
+        // Whoever gets its address next has not said what it calls us.
+        if config.names.remove(&gone.address).is_some() {
+            self.put(&names::path(&config), names::to_text(&config.names).as_bytes())?;
+        }
         Ok(gone)
     }
 

@@ -14,8 +14,10 @@ use super::Call;
 use super::fail::{Code, Failure};
 use crate::fix;
 use crate::host::config::HostConfig;
+use crate::host::keys as wg_keys;
 use crate::host::paths::Paths;
 use crate::rpc::read::Fields;
+use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::{Connection, Done, Feed, Target};
 use crate::text::aside::Aside;
@@ -57,6 +59,12 @@ pub struct Remote {
     target: Target,
     /// The login and its right, once they were asked for.
     login: Option<(String, Right)>,
+}
+
+/// Words that tell an agent what this laptop calls it: `hop-agent start` takes them.
+pub fn called(paths: &Paths, host: &str) -> Result<String, Failure> {
+    let key = identity::public_key(paths, host)?;
+    Ok(format!("--laptop {} --name {host}", wg_keys::encode(&key).as_str()))
 }
 
 /// Where SSH finds a host, with the keys that setup pinned.

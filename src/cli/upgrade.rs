@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::fail::{Code, Failure};
-use super::remote::{AGENT, HELPER, LIMIT, Remote};
+use super::remote::{AGENT, HELPER, LIMIT, Remote, called};
 use super::setup::{laptop, programs};
 use super::trial::{self, Trial};
 use super::{Call, Command, Flag, Takes, choose};
@@ -54,7 +54,7 @@ umask 077
 new() {
     [ ! -f hop-helper ] || ./hop-helper --install || return 1
     [ ! -f hop-agent ] || ./hop-agent install || return 1
-    $lib/hop-agent start --restart
+    $lib/hop-agent start --restart @CALLED@
 }
 keep || exit 1
 new || { undo >undo.out 2>&1 && exit 3; exit 4; }
@@ -98,7 +98,8 @@ fn replace(
     call.out.done(&format!("{sent} bytes"));
     call.out.begin("putting it in place");
     let trial = Trial::new();
-    let done = remote.as_root(call, &format!("{}{SCRIPT}", trial.script()), b"")?;
+    let script = SCRIPT.replace("@CALLED@", &called(paths, &host.name)?);
+    let done = remote.as_root(call, &(trial.script() + &script), b"")?;
     let status = done.status.code();
     if let Err(failure) = remote.succeeded(done) {
         let why = format!("{}: {}", failure.what, failure.why);

@@ -80,7 +80,7 @@ const AGENTS: &[&str] = &[
     "hop-agent status",
     "ip address",
     "ls -l /dev/urandom",
-    "ls -l /etc/hopbox",
+    "ls -l /var/lib/hopbox-agent",
     "ls -la {}",
     "ls -ld {}",
     "man hop-agent",

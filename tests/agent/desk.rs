@@ -31,7 +31,16 @@ impl Desk for OneLaptop {
         (token == super::TOKEN).then_some(Caller::Laptop(LAPTOP))
     }
 
+    fn is_laptop(&self, from: Ipv4Addr) -> bool {
+        from == Ipv4Addr::LOCALHOST
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        name == "mybox"
+    }
+
     fn status(&self) -> Value {
+        std::thread::sleep(std::time::Duration::from_secs(1));
         json!({"heard": true})
     }
 

@@ -26,6 +26,14 @@ impl Desk for Rotating {
         None
     }
 
+    fn is_laptop(&self, _: Ipv4Addr) -> bool {
+        true
+    }
+
+    fn is_called(&self, _: &str) -> bool {
+        true
+    }
+
     fn status(&self) -> Value {
         Value::Null
     }

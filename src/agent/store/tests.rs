@@ -25,6 +25,7 @@ impl Place {
             api_port: 4200,
             state_dir: place.0.clone(),
             peers: Vec::new(),
+            names: Default::default(),
             keys: Keys::new(Zeroizing::new([1; 32])),
         };
         place.store().save(&config).unwrap();

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
-use super::super::remote::{ROOT_LIMIT, advised};
+use super::super::remote::{ROOT_LIMIT, advised, called};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
 use super::survey::{Sudo, Survey};
@@ -80,7 +80,8 @@ impl Setup<'_> {
         self.alone = Some(alone);
         let request = self.request()?;
         self.put("request.json", request.as_bytes())?;
-        self.put("root.sh", root::script(&self.trial).as_bytes())?;
+        let called = called(self.paths, name)?;
+        self.put("root.sh", root::script(&self.trial, &called).as_bytes())?;
         let asks = survey.sudo == Sudo::Asks;
         if asks {
             call.out.hold();

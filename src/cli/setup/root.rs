@@ -68,7 +68,13 @@ setup() {
     fi
     $agent setup <request.json
 }
-start() { $lib/hop-agent start $restart; }
+# One that has the same version and yet does not know it is asked without our name for it.
+start() {
+    $lib/hop-agent start $restart @CALLED@
+    status=$?
+    [ $status = 2 ] || return $status
+    $lib/hop-agent start $restart
+}
 login=$1 restart=
 [ ! -f hop-agent ] && [ ! -d $mark ] || restart=--restart
 say done begin
@@ -78,8 +84,9 @@ stage setup setup
 stage start start
 "#;
 
-pub fn script(trial: &Trial) -> String {
-    trial.script() + &SCRIPT.replace("@MARK@", MARK)
+/// `called`: words that tell the agent what this laptop calls it.
+pub fn script(trial: &Trial, called: &str) -> String {
+    trial.script() + &SCRIPT.replace("@MARK@", MARK).replace("@CALLED@", called)
 }
 
 /// The command that runs the script, which was put into `room`. `sudo`: the words before it.

@@ -32,6 +32,14 @@ impl rpc::Desk for OneLaptop {
         (token == TOKEN).then_some(LAPTOP)
     }
 
+    fn is_laptop(&self, from: Ipv4Addr) -> bool {
+        from == Ipv4Addr::new(10, 10, 0, 1)
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        name == "a"
+    }
+
     fn status(&self) -> Value {
         json!({})
     }

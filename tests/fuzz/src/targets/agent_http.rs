@@ -3,7 +3,7 @@
 
 use super::agent::request::{Head, Refusal};
 use super::agent::{LAPTOP, OneLaptop, TOKEN, auth};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 
 const LOCAL: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
 const STATUS: [u16; 8] = [400, 401, 403, 411, 413, 431, 501, 505];
@@ -36,11 +36,11 @@ pub fn agent_http(data: &[u8]) {
         Err(no) => check(&no),
     }
     assert!(named("transfer-encoding").is_empty() || head.body_length().is_err());
-    match auth::not_a_page(&head, LOCAL) {
+    match auth::not_a_page(&head, SocketAddrV4::new(LOCAL, 4200), &OneLaptop) {
         Ok(()) => {
             let host = named("host")[0].to_ascii_lowercase();
-            let ours = host.starts_with("10.10.0.2") || host.contains(".hop");
-            assert!(ours && !host.contains('/') && named("origin").is_empty(), "{host}");
+            let ours = ["10.10.0.2", "10.10.0.2:4200", "a.hop", "a.hop:4200"];
+            assert!(ours.contains(&&*host) && named("origin").is_empty(), "{host}");
         }
         Err(no) => check(&no),
     }
