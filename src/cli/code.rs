@@ -15,8 +15,8 @@ use crate::host::paths::Paths;
 use crate::host::workspace;
 use crate::session::daemon;
 use crate::session::up::name_of;
-use crate::ssh::config::{self as ssh_config, Entry};
-use crate::ssh::keys;
+use crate::ssh::config::{self as ssh_config, Entry, Keys};
+use crate::ssh::keys as host_keys;
 use crate::sys::child;
 
 /// Its command ends when the editor has been told, or is the editor, which stays.
@@ -190,8 +190,8 @@ fn write_block(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool
         let why = "HOME holds no absolute path";
         Failure::new(Code::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
     })?;
-    let (known_hosts, alias) = (paths.known_hosts(), keys::alias(&host.name));
-    let pinned = keys::has(&known_hosts, &alias)?;
+    let (known_hosts, alias) = (paths.known_hosts(), host_keys::alias(&host.name));
+    let pinned = host_keys::has(&known_hosts, &alias)?;
     if !pinned {
         let text = format!(
             "the host keys of {0} were not recorded: ssh will ask. hop setup {0} records them",
@@ -201,14 +201,14 @@ fn write_block(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool
     }
     let name = name_of(host);
     // A name of the tunnel's does not match what the user wrote for the server's.
-    let identities = match &host.identity {
-        Some(identity) => vec![identity.clone()],
-        None => remote::target(paths, host)?.identities()?,
+    let keys = match &host.identity {
+        Some(file) => Keys::File(file.clone()),
+        None => Keys::Listed(remote::target(paths, host)?.identities()?),
     };
     let entry = Entry {
         name: &name,
         user: host.user.as_deref(),
-        identities,
+        keys,
         port: host.ssh.as_ref().map_or(22, |ssh| ssh.listens),
         pinned: pinned.then_some((alias.as_str(), known_hosts.as_path())),
     };

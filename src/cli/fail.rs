@@ -130,6 +130,7 @@ impl From<SshError> for Failure {
     fn from(error: SshError) -> Failure {
         let code = match error.trouble {
             SshTrouble::Program => Code::Failed,
+            SshTrouble::Unsayable => Code::Usage,
             SshTrouble::KeyUnknown | SshTrouble::KeyLocked => Code::Input,
             SshTrouble::KeyChanged => Code::Busy,
             SshTrouble::Denied | SshTrouble::Unreachable => Code::Unreachable,

@@ -22,6 +22,8 @@ pub const KEEPALIVE_S: u16 = 25;
 
 /// Most hosts a user can have; the address plan numbers them 0 to 255.
 const HOSTS: usize = 256;
+/// What Linux has at most (LOGIN_NAME_MAX).
+const LOGIN_BYTES: usize = 256;
 const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
 
 /// Where a VPS answers WireGuard: a DNS name or an address, and a UDP port.
@@ -311,16 +313,33 @@ pub fn ssh_address(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err("must be an address or a name".to_owned()) }
 }
 
-/// A login name that ssh(1) cannot take for an option or a host.
+/// A login name that every ssh(1) can be told: it refuses what a shell would read, some versions
+/// have tokens in it. Directory services have names such as `alice@corp.example.com`, `CORP\bob`.
 pub fn login(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte);
-    let fits = (1..=32).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-');
-    if fits { Ok(text.to_owned()) } else { Err("must be a login name".to_owned()) }
+    let is_blank = |c: char| c.is_whitespace();
+    let why = if text.is_empty() || text.len() > LOGIN_BYTES {
+        "must have 1 to 256 bytes"
+    } else if text.starts_with('-') || text.split(is_blank).skip(1).any(|w| w.starts_with('-')) {
+        "must not begin with -, nor a word of it: ssh refuses that"
+    } else if text.starts_with(is_blank) || text.ends_with(is_blank) {
+        "must not begin or end with a blank"
+    } else if text.ends_with('\\') {
+        "must not end with a backslash: ssh refuses that"
+    } else if text.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c)) {
+        "must not hold control characters, quotes or any of ;&<>|(){}: ssh refuses them"
+    } else if text.contains('%') {
+        "must not hold %: some versions of ssh replace what follows"
+    } else {
+        return Ok(text.to_owned());
+    };
+    Err(why.to_owned())
 }
 
-fn absolute(text: &str) -> Result<String, String> {
+/// A path that a host file can hold.
+pub fn absolute(text: &str) -> Result<String, String> {
     let fits = text.starts_with('/') && text.len() <= 4096 && !text.contains(char::is_control);
-    if fits { Ok(text.to_owned()) } else { Err("must be an absolute path".to_owned()) }
+    let why = "must be an absolute path without control characters";
+    if fits { Ok(text.to_owned()) } else { Err(why.to_owned()) }
 }
 
 impl Endpoint {

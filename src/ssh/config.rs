@@ -10,6 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::block::{self, Damaged, Stanza};
+use super::{directives, quote};
 use crate::fix;
 use crate::host::{HostError, Kind};
 
@@ -26,45 +27,56 @@ pub struct Entry<'a> {
     /// Such as `mybox.hop`.
     pub name: &'a str,
     pub user: Option<&'a str>,
-    /// Key files; none where ssh's own are meant.
-    pub identities: Vec<String>,
+    pub keys: Keys,
     pub port: u16,
     /// The name of its pinned keys and the file they are in; `None` where none were recorded.
     pub pinned: Option<(&'a str, &'a Path)>,
 }
 
+/// The user's keys for one host.
+#[derive(Clone, Debug)]
+pub enum Keys {
+    /// This file, and no other before it.
+    File(String),
+    /// As they stand in the user's configuration; none where ssh's own are meant.
+    Listed(Vec<String>),
+}
+
 impl Entry<'_> {
     fn stanza(&self) -> Result<Stanza, HostError> {
-        let mut options = vec![format!("HostName {}", self.name)];
-        options.extend(self.user.map(|user| format!("User {user}")));
-        options.push(format!("Port {}", self.port));
-        for identity in &self.identities {
-            options.push(format!("IdentityFile {}", quoted(identity)?));
+        let line = |option: &str, value: &str, written: Option<String>| {
+            written.map(|written| format!("{option} {written}")).ok_or_else(|| unwritable(value))
+        };
+        let mut options = vec![format!("HostName {}", self.name), format!("Port {}", self.port)];
+        if let Some(user) = self.user {
+            options.push(line("User", user, quote::argument(user))?);
         }
-        // It is this machine's own tunnel, whatever leads to other hosts.
-        options.push("ProxyJump none".to_owned());
+        match &self.keys {
+            Keys::File(file) => {
+                options.push(line("IdentityFile", file, quote::path(file))?);
+                options.push("IdentitiesOnly yes".to_owned());
+            }
+            Keys::Listed(keys) => {
+                for key in keys {
+                    options.push(line("IdentityFile", key, quote::argument(key))?);
+                }
+            }
+        }
         if let Some((alias, file)) = self.pinned {
             let file = file.to_str().ok_or_else(|| unwritable(&file.to_string_lossy()))?;
             options.push(format!("HostKeyAlias {alias}"));
-            options.push(format!("UserKnownHostsFile {}", quoted(file)?));
+            options.push(line("UserKnownHostsFile", file, quote::path(file))?);
             options.push("StrictHostKeyChecking yes".to_owned());
         }
+        options.extend(directives::lines(self.pinned.is_some()));
         Ok(Stanza { name: self.name.to_owned(), options })
     }
 }
 
-/// A path as ssh_config(5) reads it back: quoted, and `%` not taken for a token.
-fn quoted(path: &str) -> Result<String, HostError> {
-    if path.contains(['"', '\\', '\n', '\r']) || path.contains("${") {
-        return Err(unwritable(path));
-    }
-    let path = path.replace('%', "%%");
-    Ok(if path.contains([' ', '\t', '#', '=', '\'']) { format!("\"{path}\"") } else { path })
-}
-
-fn unwritable(path: &str) -> HostError {
-    let what = format!("{path:?} cannot be written to ssh's configuration");
-    HostError::new(Kind::Config, what, "ssh has no way to quote such a path", "hop host ls")
+fn unwritable(value: &str) -> HostError {
+    let what = format!("{value:?} cannot be written to ssh's configuration");
+    let why = "ssh has no way to quote control characters and ${ in it";
+    HostError::new(Kind::Config, what, why, "hop host ls")
 }
 
 /// The file that ssh(1) reads where `HOME` is the user's home.

@@ -11,6 +11,8 @@ use crate::text::fix::Fix;
 pub enum Trouble {
     /// There is no ssh(1), or it cannot be started.
     Program,
+    /// A login or a file that ssh cannot be given.
+    Unsayable,
     /// Nobody may be asked, or somebody said no, and the key is not known.
     KeyUnknown,
     /// The key is another one than before.
@@ -39,6 +41,14 @@ impl SshError {
     pub(super) fn program(error: &std::io::Error) -> SshError {
         let (what, next) = ("cannot run ssh".to_owned(), "ssh -V".into());
         SshError { trouble: Trouble::Program, what, why: error.to_string(), next }
+    }
+
+    pub(super) fn unsayable(thing: &str, next: Fix) -> SshError {
+        let what = format!("ssh on this machine cannot be given {thing}");
+        let why = "it refuses some characters in arguments, and ${ has a meaning in paths; what \
+                   stands in ~/.ssh/config for the address need not be given"
+            .to_owned();
+        SshError { trouble: Trouble::Unsayable, what, why, next }
     }
 
     pub(super) fn locked(file: &str) -> SshError {

@@ -2,14 +2,17 @@
 //!
 //! Reading order: `target` (where to, and with which key) → `run` (one connection, its commands) →
 //! `room` (its directory over there) → `freight` (programs on their way) → `keys` (the host keys
-//! that are pinned) → `block` (our lines in a text) → `config` (the text in ~/.ssh/config). No SSH
-//! is spoken here: the user's agent, hardware keys, jump hosts and known hosts are ssh's business.
+//! that are pinned) → `block` (our lines in a text) → `config` (the text in ~/.ssh/config). Beside
+//! it: `directives` (what becomes of every option of ssh's), `quote` (data in its lines). No SSH is
+//! spoken here: the user's agent, hardware keys, jump hosts and known hosts are ssh's business.
 
 pub mod block;
 pub mod config;
+pub mod directives;
 pub mod fail;
 pub mod freight;
 pub mod keys;
+pub mod quote;
 pub mod room;
 pub mod run;
 pub mod target;

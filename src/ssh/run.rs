@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::fail::{SshError, Trouble, classify};
+use super::quote;
 use super::room::Room;
 pub use super::target::Target;
 use super::target::ask_nothing;
@@ -37,6 +38,8 @@ const BEGINS: &str = "hopbox-begins";
 pub struct Connection {
     pub(super) target: Target,
     socket: PathBuf,
+    /// The socket as ssh is told of it.
+    control: String,
     master: RefCell<Talk>,
     pub(super) room: OnceCell<Room>,
 }
@@ -54,9 +57,15 @@ impl Connection {
     /// Connects. With `ask`, ssh may ask at the terminal: passphrase, host key, password.
     pub fn open(target: &Target, socket: &Path, ask: bool) -> Result<Connection, SshError> {
         let _ = std::fs::remove_file(socket);
+        let target = &target.settled()?;
+        let control = socket.to_str().and_then(quote::tokens).ok_or_else(|| {
+            SshError::unsayable(
+                &format!("the file {socket:?}"),
+                "env -u XDG_RUNTIME_DIR hop status".into(),
+            )
+        })?;
         let mut command = Command::new("ssh");
-        command.args(["-M", "-N", "-T", "-C", "-o", "ControlPersist=no", "-o"]);
-        command.arg(format!("ControlPath={}", socket.display()));
+        command.args(["-M", "-N", "-T", "-C", "-S", &control]);
         target.arguments(&mut command);
         command.args(["-o", &format!("ConnectTimeout={CONNECT_S}")]);
         command.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
@@ -70,6 +79,7 @@ impl Connection {
         let connection = Connection {
             target: target.clone(),
             socket: socket.to_owned(),
+            control,
             master: RefCell::new(master),
             room: OnceCell::new(),
         };
@@ -88,12 +98,13 @@ impl Connection {
     pub fn key_is_pinned(&self, alias: &str, file: &Path, port: u16) -> Result<bool, SshError> {
         let pinned = Some((alias.to_owned(), file.to_owned()));
         let target = Target { pinned, ..self.target.clone() };
-        let socket = self.socket.display().to_string().replace('\'', r"'\\''").replace('%', "%%");
-        let proxy = format!(
-            "ssh -q -S '{socket}' -o ControlMaster=no -o ProxyCommand=false -o ProxyJump=none \
-             -W 127.0.0.1:{port} -- {}",
-            self.target.address
-        );
+        let mut ssh = Command::new("ssh");
+        self.slave(&mut ssh);
+        ssh.args(["-W", &format!("127.0.0.1:{port}"), "--", &self.target.address]);
+        // A shell reads it, and ssh before that.
+        let words =
+            ssh.get_args().map(|text| quote::shell(&text.to_string_lossy()).replace('%', "%%"));
+        let proxy = format!("ssh {}", words.collect::<Vec<String>>().join(" "));
         match target.key_is_pinned(Some(&proxy)) {
             Ok(true) => Ok(true),
             Err(error) if matches!(error.trouble, Trouble::Slow | Trouble::Loud) => Err(error),
@@ -166,16 +177,21 @@ impl Connection {
     /// An ssh(1) that runs a command of the user's shell on the other side.
     pub(super) fn command(&self, script: &str, terminal: bool) -> Command {
         let mut command = Command::new("ssh");
-        command.arg("-S").arg(&self.socket).args(["-q", "-o", "ControlMaster=no"]);
-        // If the master is gone, end instead of connecting again.
-        command.args(["-o", "BatchMode=yes", "-o", "ProxyCommand=false", "-o", "ProxyJump=none"]);
-        self.target.arguments(&mut command);
+        self.slave(&mut command);
         command.args([if terminal { "-tt" } else { "-T" }, "--", &self.target.address]);
         match terminal {
             true => command.arg(script),
             false => command.arg(format!("echo {BEGINS}; {script}")),
         };
         command
+    }
+
+    /// The words of an ssh that works through the master.
+    fn slave(&self, command: &mut Command) {
+        command.args(["-S", &self.control, "-q", "-oControlMaster=no", "-oBatchMode=yes"]);
+        // If the master is gone, end instead of connecting again.
+        command.args(["-oProxyCommand=false", "-oProxyJump=none"]);
+        self.target.arguments(command);
     }
 
     /// Status 255 is ssh's own: the connection broke.
@@ -197,7 +213,8 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave_room();
         let mut exit = Command::new("ssh");
-        exit.arg("-S").arg(&self.socket).args(["-q", "-O", "exit", "--"]).arg(&self.target.address);
+        self.slave(&mut exit);
+        exit.args(["-O", "exit", "--", &self.target.address]);
         let limits = Limits { time: CLOSE_LIMIT, bytes: WORDS_BYTES };
         if child::run(&mut exit, limits).is_ok() {
             let master = self.master.get_mut();

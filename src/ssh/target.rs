@@ -1,12 +1,13 @@
 //! Where ssh(1) is to connect, as whom and with which key; and what the user's own configuration
 //! says to that.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use super::fail::{SshError, Trouble, classify};
 use super::run::CONNECT_S;
+use super::{directives, quote};
 use crate::fix;
 use crate::sys::child::{self, Limits};
 use crate::text::fix::Fix;
@@ -32,38 +33,59 @@ impl Target {
             command.args(["-l", user]);
         }
         if let Some(identity) = &self.identity {
-            command.arg("-i").arg(identity).args(["-o", "IdentitiesOnly=yes"]);
+            command
+                .arg(format!("-oIdentityFile={}", sayable(identity)))
+                .arg("-oIdentitiesOnly=yes");
         }
         if let Some(port) = self.port {
             command.args(["-p", &port.to_string()]);
         }
         if let Some((alias, file)) = &self.pinned {
-            let file = file.display().to_string().replace('%', "%%");
-            command.args(["-o", &format!("HostKeyAlias={alias}")]);
-            command.args(["-o", &format!("UserKnownHostsFile=\"{file}\"")]);
-            command.args(["-o", "GlobalKnownHostsFile=/dev/null"]);
-            command.args(["-o", "StrictHostKeyChecking=yes"]);
+            command.arg(format!("-oHostKeyAlias={alias}")).arg("-oStrictHostKeyChecking=yes");
+            command.arg(format!("-oUserKnownHostsFile={}", sayable(file)));
         }
-        // What a user's configuration may add for people at a terminal.
-        for option in [
-            "ClearAllForwardings=yes",
-            "ForwardAgent=no",
-            "ForwardX11=no",
-            "RemoteCommand=none",
-            "PermitLocalCommand=no",
-            "EscapeChar=none",
-            // What went wrong is read from its words.
-            "LogLevel=INFO",
-        ] {
-            command.args(["-o", option]);
+        command.args(directives::words(self.pinned.is_some()));
+    }
+
+    /// What ssh can be given of this, or why it cannot. To be asked before anything is done.
+    pub fn settled(&self) -> Result<Target, SshError> {
+        let pinned = self.pinned.as_ref().map(|(_, file)| file);
+        for file in self.identity.iter().chain(pinned) {
+            if file.to_str().and_then(quote::path).is_none() {
+                return Err(SshError::unsayable(
+                    &format!("the file {file:?}"),
+                    "ls -l ~/.ssh".into(),
+                ));
+            }
+        }
+        // Which logins it takes in arguments depends on its version; its configuration takes more.
+        let usual = |c: char| c.is_ascii_alphanumeric() || "._-@+".contains(c);
+        let Some(user) = self.user.as_ref().filter(|user| !user.chars().all(usual)) else {
+            return Ok(self.clone());
+        };
+        let alone = Target { user: None, ..self.clone() };
+        if alone.resolved().is_ok_and(|found| found.user == *user) {
+            return Ok(alone);
+        }
+        match self.resolved() {
+            Ok(found) if found.user == *user => Ok(self.clone()),
+            _ => {
+                let next = "${EDITOR:-vi} ~/.ssh/config".into();
+                Err(SshError::unsayable(&format!("the login {user:?}"), next))
+            }
         }
     }
 
-    /// The host that ssh would connect to: an alias of the user's configuration is looked up.
-    pub fn hostname(&self) -> Result<String, SshError> {
+    /// The host that ssh would connect to, and as whom: an alias of the user's configuration is
+    /// looked up.
+    pub fn resolved(&self) -> Result<Resolved, SshError> {
         let (said, complaint) = self.looked_up(&[])?;
-        let found = said.lines().find_map(|line| line.strip_prefix("hostname "));
-        found.map(str::to_owned).ok_or_else(|| classify(self, &complaint))
+        let of =
+            |key: &str| said.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
+        match (of("hostname "), of("user ")) {
+            (Some(host), Some(user)) => Ok(Resolved { host, user }),
+            _ => Err(classify(self, &complaint)),
+        }
     }
 
     /// The keys that the user's configuration names for this host, as they stand there; none when
@@ -71,7 +93,7 @@ impl Target {
     pub fn identities(&self) -> Result<Vec<String>, SshError> {
         let keys = |said: String| -> Vec<String> {
             let keys = said.lines().filter_map(|line| line.strip_prefix("identityfile "));
-            keys.filter(|key| !key.contains('%') && *key != "none").map(str::to_owned).collect()
+            keys.filter(|key| same_elsewhere(key) && *key != "none").map(str::to_owned).collect()
         };
         let configured = keys(self.looked_up(&[])?.0);
         let usual = keys(self.looked_up(&["-F", "none"])?.0);
@@ -94,7 +116,7 @@ impl Target {
         let mut command = self.silent();
         command.args(["-o", "PreferredAuthentications=none"]);
         if let Some(proxy) = proxy {
-            command.arg("-o").arg(format!("ProxyCommand={proxy}"));
+            command.arg(format!("-oProxyCommand={proxy}")).arg("-oProxyUseFdpass=no");
         }
         let (said, ended_well) = self.complaint(&mut command)?;
         match classify(self, &said).trouble {
@@ -114,6 +136,7 @@ impl Target {
     /// A connection of its own that asks nothing.
     fn silent(&self) -> Command {
         let mut command = Command::new("ssh");
+        command.arg("-T");
         self.arguments(&mut command);
         ask_nothing(&mut command);
         command.args(["-o", "ControlPath=none", "-o", &format!("ConnectTimeout={CONNECT_S}")]);
@@ -139,7 +162,13 @@ impl Target {
             None => self.address.clone(),
         };
         let port = self.port.map(|port| fix!("-p {}", port));
-        let identity = self.identity.as_ref().map(|file| fix!("-i {}", file));
+        let identity = self.identity.as_ref().map(|file| {
+            // What -i says is looked for as it stands, and then has its tokens replaced.
+            match file.to_string_lossy().contains('%') {
+                true => fix!("-o {}", format!("IdentityFile={}", sayable(file))),
+                false => fix!("-i {}", file),
+            }
+        });
         let words = [identity, port].into_iter().flatten().rev();
         words.fold(fix!("{}", login), |after, before| fix!("{} {}", before, after))
     }
@@ -152,6 +181,32 @@ impl Target {
             false => fix!("ssh {} {}", self.words(), command.over_there()),
         }
     }
+}
+
+/// Where a connection would lead.
+pub struct Resolved {
+    pub host: String,
+    pub user: String,
+}
+
+/// A path in an option; `settled` refused what cannot be one.
+fn sayable(path: &Path) -> String {
+    path.to_str().and_then(quote::path).unwrap_or_else(|| "none".to_owned())
+}
+
+/// Whether the tokens in a path stand for the same when it is another host's: those of this machine
+/// and its user do.
+fn same_elsewhere(path: &str) -> bool {
+    let mut parts = path.split('%').skip(1);
+    while let Some(part) = parts.next() {
+        match part.chars().next() {
+            // The other half of %%.
+            None => drop(parts.next()),
+            Some('d' | 'i' | 'L' | 'l' | 'u') => {}
+            Some(_) => return false,
+        }
+    }
+    true
 }
 
 /// Lets ssh end where it would ask. The ssh that leads to a jump host gets the environment, but
@@ -174,7 +229,17 @@ fn accepted(said: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::accepted;
+    use super::{accepted, same_elsewhere};
+
+    #[test]
+    fn tokens_of_this_machine_stand_for_the_same_elsewhere() {
+        for path in ["~/.ssh/id", "%d/.ssh/id", "/a/100%%", "/%%h/%u"] {
+            assert!(same_elsewhere(path), "{path}");
+        }
+        for path in ["/k/%h", "/k/%%%r", "%n", "/%d/%C"] {
+            assert!(!same_elsewhere(path), "{path}");
+        }
+    }
 
     #[test]
     fn the_key_that_was_accepted_and_did_not_log_in_is_found() {

@@ -76,7 +76,7 @@ impl Setup<'_> {
             keepalive_s: before.map_or(config::KEEPALIVE_S, |host| host.keepalive_s),
             api_port: answer.api_port,
             token: answer.token.clone(),
-            user: text("user").map(str::to_owned),
+            user: Some(self.login.clone()),
             identity,
             ssh: Some(Ssh {
                 address: self.target.address.clone(),

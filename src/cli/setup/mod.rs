@@ -146,6 +146,8 @@ struct Setup<'a> {
     target: Target,
     connection: Connection,
     endpoint_host: String,
+    /// As whom ssh logs in: the server may know the same user by another name.
+    login: String,
     /// What was known of the host, and nobody else changes while `alone` is held.
     before: Option<HostConfig>,
     alone: Option<Alone>,

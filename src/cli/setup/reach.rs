@@ -10,6 +10,7 @@ use super::super::trial::Trial;
 use super::survey::{self, Sudo, Survey};
 use super::wish::Wish;
 use super::{Setup, programs};
+use crate::host::config;
 use crate::host::paths::Paths;
 use crate::host::renewal;
 use crate::ssh::fail::{SshError, Trouble};
@@ -26,12 +27,18 @@ impl<'a> Setup<'a> {
         paths: &'a Paths,
         wish: &'a Wish,
     ) -> Result<Self, Failure> {
-        let target = wish.target.clone();
+        let target = wish.target.settled().map_err(Failure::from)?;
+        let found = target.resolved().map_err(Failure::from)?;
+        let login = config::login(&found.user).map_err(|why| {
+            let what =
+                format!("the login {:?} of your ssh configuration is not usable", found.user);
+            Failure::usage(what, why, "${EDITOR:-vi} ~/.ssh/config")
+        })?;
         call.out.begin(&format!("reaching {}", target.address));
         paths.ensure_runtime()?;
         let endpoint_host = match target.address.parse::<IpAddr>() {
             Ok(_) => target.address.clone(),
-            Err(_) => target.hostname()?,
+            Err(_) => found.host,
         };
         if wish.ask {
             call.out.hold();
@@ -45,6 +52,7 @@ impl<'a> Setup<'a> {
             target,
             connection,
             endpoint_host,
+            login,
             before: None,
             alone: None,
             sent: Vec::new(),

@@ -157,10 +157,16 @@ pub fn hostname_of(host: &HostConfig) -> String {
 }
 
 fn key_file(file: &str) -> Result<PathBuf, Failure> {
-    fs::canonicalize(file).and_then(|path| fs::File::open(&path).map(|_| path)).map_err(|error| {
-        let what = format!("the key {file} cannot be used");
-        Failure::usage(what, error.to_string(), "ls -l ~/.ssh")
-    })
+    let unusable = |why: String| {
+        Failure::usage(format!("the key {file:?} cannot be used"), why, "ls -l ~/.ssh")
+    };
+    let found = fs::canonicalize(file).and_then(|path| fs::File::open(&path).map(|_| path));
+    let path = found.map_err(|error| unusable(error.to_string()))?;
+    match path.to_str().map(config::absolute) {
+        Some(Ok(_)) => Ok(path),
+        Some(Err(why)) => Err(unusable(format!("it {why}"))),
+        None => Err(unusable("its name is not UTF-8".to_owned())),
+    }
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ fn every_fault_names_its_key() {
         ("api_port", json!(0), "from 1 to 65535"),
         ("token", json!("short"), "43 to 128 characters"),
         ("token", json!("x\r\nEvil: yes".repeat(6)), "43 to 128 characters"),
-        ("user", json!("-oProxyCommand=x"), "must be a login name"),
+        ("user", json!("-oProxyCommand=x"), "must not begin with -"),
         ("identity", json!("id"), "must be an absolute path"),
         ("colour", json!("red"), "is not a known key"),
     ];
@@ -133,4 +133,55 @@ fn the_default_host_is_remembered() {
     atomic::replace(&paths.config_file(), b"{\"version\":1,\"x\":1}").unwrap();
     assert!(default_host(&paths).err().unwrap().what.contains("config.json"));
     fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn logins_of_directory_services_are_logins() {
+    let long = "a".repeat(256);
+    for good in [
+        "root",
+        "a",
+        "alice@corp.example.com",
+        r"CORP\bob",
+        "svc$",
+        "müller",
+        "alice smith",
+        "1000",
+        "a.b+c=d~e#f!g*h?i[j]k/l:m,n^o",
+        &"a".repeat(40),
+        &long,
+    ] {
+        assert_eq!(login(good).as_deref(), Ok(good));
+    }
+    for bad in [
+        "",
+        "-l",
+        "-oProxyCommand=x",
+        "a -b",
+        " a",
+        "a ",
+        "a\\",
+        "a'b",
+        "a\"b",
+        "a`b",
+        "a;b",
+        "a&b",
+        "a|b",
+        "a<b",
+        "a>b",
+        "a(b",
+        "a)b",
+        "a{b",
+        "${HOME}",
+        "a\nb",
+        "a\rb",
+        "a\tb",
+        "a\0b",
+        "a\u{7f}",
+        "a\u{9b}b",
+        "%r",
+        &format!("{long}a"),
+    ] {
+        assert!(login(bad).is_err(), "{bad:?}");
+    }
 }

@@ -26,7 +26,7 @@ impl Drop for Home {
 }
 
 fn entry(name: &str) -> Entry<'_> {
-    Entry { name, user: Some("gandalf"), identities: Vec::new(), port: 22, pinned: None }
+    Entry { name, user: Some("gandalf"), keys: Keys::Listed(Vec::new()), port: 22, pinned: None }
 }
 
 fn mode(path: &Path) -> u32 {
@@ -42,7 +42,10 @@ fn a_missing_file_is_made_private_and_removed_again() {
     assert_eq!((mode(&home.0.join(".ssh")), mode(&home.config())), (0o700, 0o600));
     let text = fs::read_to_string(home.config()).unwrap();
     assert!(text.starts_with("# --- hopbox managed ---\n"), "{text}");
-    assert!(text.contains("Host mybox.hop\n  HostName mybox.hop\n  User gandalf\n"), "{text}");
+    assert!(
+        text.contains("Host mybox.hop\n  HostName mybox.hop\n  Port 22\n  User gandalf\n"),
+        "{text}"
+    );
     assert!(remove(&home.config(), None).unwrap());
     assert!(!home.config().exists());
 }
@@ -114,13 +117,4 @@ fn another_writer_is_noticed() {
     assert!(changed.unwrap());
     assert_eq!(turn.get(), 2);
     assert!(fs::read_to_string(home.config()).unwrap().ends_with("Host a\nHost b\n"));
-}
-
-#[test]
-fn paths_are_quoted_or_refused() {
-    assert_eq!(quoted("/home/me/.ssh/id").unwrap(), "/home/me/.ssh/id");
-    assert_eq!(quoted("/home/my self/100%").unwrap(), "\"/home/my self/100%%\"");
-    for path in ["/a\"b", "/a\nb", "/${HOME}/x", "/a\\b"] {
-        assert!(quoted(path).is_err(), "{path}");
-    }
 }
