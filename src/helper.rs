@@ -2,13 +2,15 @@
 //!
 //! One connection holds what was asked for on it: when it ends, for whatever reason, the helper
 //! takes everything back. The helper is trusted with root but not with our descriptor table:
-//! what it sends is checked before it is used. Must not know: tunnels, sessions, the user.
+//! what it sends is checked before it is used. And it is root's: what listens in its place is asked
+//! nothing. Must not know: tunnels, sessions.
 
 mod error;
 
 use crate::sys::cmsg::{self, Received};
 use crate::sys::ioctl::tun_state;
 use crate::sys::poll::{self, Interest};
+use crate::sys::proc;
 use hop_helper::proto::{self, Code};
 use hop_helper::reply;
 use serde_json::{Map, Value, json};
@@ -76,6 +78,7 @@ impl Helper {
                 _ => HelperError::Missing { path, source },
             }
         })?;
+        check_listener(path, cmsg::listener_uid(&stream)?, proc::uid())?;
         stream.set_nonblocking(true)?;
         let mut helper = Helper { stream, version: String::new(), next_id: 1 };
         let args = json!({
@@ -350,6 +353,16 @@ impl Helper {
     }
 }
 
+/// The helper's socket is root's. One at another path, which is for tests and was named by this
+/// process's own user, may be that user's, too.
+fn check_listener(path: &Path, uid: u32, own: u32) -> Result<(), HelperError> {
+    let named = path != Path::new(DEFAULT_SOCKET) && !cmsg::is_nobody(uid);
+    match uid == 0 || (named && uid == own) {
+        true => Ok(()),
+        false => Err(HelperError::Stranger { path: path.to_owned(), uid }),
+    }
+}
+
 /// Readable, or hung up, when the helper's end is closed: it says nothing unasked.
 impl AsFd for Helper {
     fn as_fd(&self) -> BorrowedFd<'_> {
@@ -385,5 +398,22 @@ fn device(fd: OwnedFd) -> Result<OwnedFd, HelperError> {
     match if cfg!(target_os = "macos") { kind.is_socket() } else { kind.is_char_device() } {
         true => Ok(OwnedFd::from(file)),
         false => Err(broken("the descriptor that came is no device")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_helper_is_roots() {
+        let (usual, other) = (Path::new(DEFAULT_SOCKET), Path::new("/tmp/helper.sock"));
+        let fits = |path, uid, own| check_listener(path, uid, own).is_ok();
+        for own in [0, 1000, 65_534] {
+            assert!(fits(usual, 0, own) && fits(other, 0, own));
+            assert!(!fits(usual, 1001, own) && !fits(other, 1001, own));
+            assert!(!fits(other, 65_534, own) && !fits(other, u32::MAX, own));
+        }
+        assert!(fits(other, 1000, 1000) && !fits(usual, 1000, 1000));
     }
 }

@@ -31,7 +31,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let names = choose::hosts(call, &paths)?;
     if let [name] = names.as_slice() {
         let began = Instant::now();
-        let outcome = control::down(&paths.socket(name));
+        let outcome = control::down(&paths, name);
         let (text, data) = told(&paths, name, outcome, began.elapsed())?;
         call.out.answer("down", data, &text)?;
         return Ok(Code::Done);
@@ -54,9 +54,8 @@ fn told(
 ) -> Result<(String, Value), Failure> {
     let was_up = outcome.map_err(|error| {
         let what = format!("the session of {name} did not end");
-        let why = format!("{}: {error}", paths.socket(name).display());
         let next = fix!("cat {}", paths.log_file(name));
-        Failure::new(Code::Busy, what, why, next)
+        Failure::new(Code::Busy, what, error.to_string(), next)
     })?;
     let text = match was_up {
         true => format!("{name} is down, after {}", took(time)),

@@ -120,7 +120,7 @@ fn rm(call: &mut Call) -> Result<Code, Failure> {
 /// Takes a host down and removes everything that this laptop has of it. Works for a host whose
 /// file cannot be read.
 pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
-    control::down(&paths.socket(name)).map_err(|error| {
+    control::down(paths, name).map_err(|error| {
         let what = format!("the session of {name} did not end");
         let next = fix!("hop down {}", name);
         Failure::new(Code::Busy, what, error.to_string(), next)

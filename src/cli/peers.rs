@@ -12,8 +12,9 @@ use super::{Call, Command, Takes, choose};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
-use crate::rpc::client::{CallError, Client};
+use crate::rpc::client::CallError;
 use crate::rpc::method;
+use crate::session::through;
 use crate::text::cell;
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -120,12 +121,12 @@ fn ask(
     words: &str,
 ) -> Result<Value, Failure> {
     let name = &host.name;
-    let client = Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token));
-    let why = match client.call(method, params, LIMIT) {
-        Ok(answer) => return Ok(answer),
-        Err(error) => error,
-    };
-    if let CallError::Remote { code, message } = &why {
+    let client = through::with_token(paths, host);
+    let answer = client.map(|client| client.call(method, params, LIMIT));
+    if let Some(Ok(answer)) = answer {
+        return Ok(answer);
+    }
+    if let Some(Err(CallError::Remote { code, message })) = &answer {
         let (exit, next) = match code.as_str() {
             "no_such_peer" => (Code::NotFound, fix!("hop host peers {}", name)),
             "conflict" => (Code::Busy, fix!("hop uninstall --remote -H {}", name)),
@@ -136,8 +137,11 @@ fn ask(
     }
     if host.ssh.is_none() {
         let what = format!("the agent on {name} cannot be reached");
-        let next = fix!("hop up {}", name);
-        return Err(Failure::new(Code::Unreachable, what, why.to_string(), next));
+        let why = match answer {
+            Some(Err(error)) => error.to_string(),
+            _ => format!("{name} is not up"),
+        };
+        return Err(Failure::new(Code::Unreachable, what, why, fix!("hop up {}", name)));
     }
     Remote::open(call, paths, host)?.agent(call, words, b"")
 }

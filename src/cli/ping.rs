@@ -10,8 +10,8 @@ use super::page::Page;
 use super::{Call, Command, Flag, Takes, choose};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
-use crate::session::control;
 use crate::session::probe::{self, Pinger};
+use crate::session::through;
 
 pub const COMMAND: Command = Command {
     name: "ping",
@@ -45,11 +45,11 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = choose::host(call, &paths)?;
     let host = config::load(&paths, &name)?;
-    if !matches!(control::facts(&paths.socket(&name)), Ok(Some(_))) {
+    let Some(link) = through::link(&paths, &host) else {
         let next = fix!("hop up {}", name);
         return Err(Failure::new(Code::No, "cannot ping", format!("{name} is not up"), next));
-    }
-    let mut pinger = Pinger::new(&host);
+    };
+    let mut pinger = Pinger::new(&host, link);
     let times = measure(call, &mut pinger, count);
     let Some(worst) = times.iter().max().copied() else {
         let what = format!("{name} does not answer through the tunnel");
@@ -57,7 +57,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         return Err(Failure::new(Code::Unreachable, what, why, fix!("hop doctor {}", name)));
     };
     let mtu = match pinger {
-        Pinger::Echo(_) => probe::path_mtu(&host, worst + SIZE_WAIT),
+        Pinger::Echo(_) => probe::path_mtu(&host, link, worst + SIZE_WAIT),
         Pinger::Agent(_) => None,
     };
     tell(call, &host, &times, count, (pinger.method(), mtu))

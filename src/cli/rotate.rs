@@ -42,7 +42,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let mut confirmed = None;
     if is_up {
         call.out.begin("waiting for the agent to confirm");
-        let time = rotation.confirm()?;
+        let time = rotation.confirm(&paths)?;
         call.out.done("");
         confirmed = Some(time);
     }
@@ -70,14 +70,15 @@ fn ask(
     rotation: &Rotation,
 ) -> Result<(Value, &'static str), Failure> {
     let name = rotation.host.name.clone();
-    let why = match rotation.ask_agent() {
-        Ok(answer) => return Ok((answer, "the tunnel")),
-        Err(CallError::Remote { code, message }) => {
+    let why = match rotation.ask_agent(paths) {
+        None => format!("{name} is not up"),
+        Some(Ok(answer)) => return Ok((answer, "the tunnel")),
+        Some(Err(CallError::Remote { code, message })) => {
             let what = format!("the agent on {name} refused");
             let next = fix!("hop upgrade {}", name);
             return Err(Failure::new(Code::Remote, what, format!("{message} ({code})"), next));
         }
-        Err(error) => error,
+        Some(Err(error)) => error.to_string(),
     };
     if rotation.host.ssh.is_none() {
         let what = format!("the agent on {name} cannot be reached");

@@ -99,7 +99,7 @@ fn of_all(paths: &Paths, names: &[String]) -> Answer {
 /// One host's state: of its session, or the last that is known. States besides the session's own:
 /// `down`, `lost` (it should be up, and its session is gone), `silent` (its session hangs).
 pub fn look(paths: &Paths, name: &str) -> Value {
-    let (state, detail) = match control::status(&paths.socket(name)) {
+    let (state, detail) = match control::status(paths, name) {
         Ok(Some(mut live)) => {
             live["source"] = "session".into();
             return live;

@@ -159,7 +159,7 @@ fn everything(
 ) -> Result<Vec<String>, Failure> {
     call.out.begin("taking hosts down");
     for name in names {
-        control::down(&paths.socket(name)).map_err(|error| {
+        control::down(paths, name).map_err(|error| {
             let what = format!("the session of {name} did not end");
             Failure::new(Code::Busy, what, error.to_string(), fix!("hop down {}", name))
         })?;

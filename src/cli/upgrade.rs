@@ -14,8 +14,7 @@ use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::rpc::VERSION;
-use crate::rpc::client::Client;
-use crate::session::{control, daemon};
+use crate::session::{control, daemon, through};
 use crate::ssh::freight::Freight;
 
 pub const COMMAND: Command = Command {
@@ -65,6 +64,12 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let name = choose::host(call, &paths)?;
     let host = config::load(&paths, &name)?;
     call.out.plan(5);
+    if daemon::facts(&paths, &name).is_some() && through::link(&paths, &host).is_none() {
+        let what = format!("the session of {name} cannot show that the upgrade works");
+        let why = "it began with an older hop, or with another host file";
+        let next = fix!("hop down {} && hop up {}", name, name);
+        return Err(Failure::new(Code::Busy, what, why, next));
+    }
     let own_helper = laptop::same_version(call)?;
     call.out.begin(&format!("reaching {name}"));
     let mut remote = Remote::open(call, &paths, &host)?;
@@ -168,7 +173,7 @@ fn state(
         return Ok((version.map(str::to_owned), there["running"] == true));
     }
     let version = match daemon::facts(paths, &host.name) {
-        Some(_) => version(host).ok(),
+        Some(_) => version(paths, host).ok(),
         None => brought_up(paths, host).ok(),
     };
     Ok((version.clone(), version.is_some()))
@@ -207,8 +212,9 @@ fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
 }
 
 /// What the agent answers through the tunnel, if the host is up.
-fn version(host: &HostConfig) -> Result<String, String> {
-    let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
+fn version(paths: &Paths, host: &HostConfig) -> Result<String, String> {
+    let client = through::without_token(paths, host);
+    let client = client.ok_or_else(|| format!("{} is not up", host.name))?;
     client.health(ASK_LIMIT).map(|health| health.version).map_err(|error| error.to_string())
 }
 
@@ -226,10 +232,10 @@ fn verify_any(paths: &Paths, host: &HostConfig) -> Result<String, String> {
         return brought_up(paths, host);
     }
     // The new agent knows no session of ours: shake hands at once instead of after a silence.
-    let _ = control::rekey(&paths.socket(name));
+    let _ = control::rekey(paths, name);
     let end = Instant::now() + ANSWER_WITHIN;
     loop {
-        match version(host) {
+        match version(paths, host) {
             Ok(version) => return Ok(version),
             Err(error) if Instant::now() >= end => return Err(error),
             Err(_) => thread::sleep(PAUSE),

@@ -69,6 +69,11 @@ pub enum HelperError {
         path: PathBuf,
         source: io::Error,
     },
+    /// What listens at `path` is not root's.
+    Stranger {
+        path: PathBuf,
+        uid: u32,
+    },
     /// This user is not admitted: no right to connect, or closed without a word.
     Refused {
         path: PathBuf,
@@ -96,6 +101,9 @@ impl fmt::Display for HelperError {
         match self {
             HelperError::Missing { path, source } => {
                 write!(f, "no helper answers at {}: {source}", path.display())
+            }
+            HelperError::Stranger { path, uid } => {
+                write!(f, "user {uid} listens at {}, and not root", path.display())
             }
             HelperError::Refused { path } => {
                 write!(f, "the helper at {} does not admit this user", path.display())
@@ -127,7 +135,7 @@ impl HelperError {
             joined_since(&status, &passwd, &text("/etc/group")).then(|| Fix::from("newgrp hopbox"))
         };
         match self {
-            HelperError::Missing { .. } => install_command(),
+            HelperError::Missing { .. } | HelperError::Stranger { .. } => install_command(),
             HelperError::Refused { .. } => newgrp().unwrap_or_else(install_command),
             HelperError::Incompatible { ours, theirs, .. } if ours > theirs => install_command(),
             HelperError::Incompatible { .. } => "hop upgrade".into(),
@@ -156,7 +164,9 @@ impl HelperError {
         match self {
             HelperError::Missing { .. } | HelperError::Refused { .. } | HelperError::Io(_) => true,
             HelperError::Op { code, retry, .. } => *retry || *code == Code::LimitExceeded.as_str(),
-            HelperError::Incompatible { .. } | HelperError::Protocol(_) => false,
+            HelperError::Stranger { .. }
+            | HelperError::Incompatible { .. }
+            | HelperError::Protocol(_) => false,
         }
     }
 }

@@ -113,26 +113,28 @@ pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, HostError> {
     Ok(host)
 }
 
-/// Writes one host file, atomically.
+/// Writes one host file, atomically. What could not be read back is not written.
 pub fn save(paths: &Paths, host: &HostConfig) -> Result<(), HostError> {
     paths.ensure_config()?;
     let path = paths.host_file(&host.name);
+    check(&path, host)?;
     let text = Zeroizing::new(format!("{:#}\n", to_json(host)));
     atomic::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+}
+
+/// Whether a host, part of which a server may have said, is one that a file of ours can hold.
+pub(super) fn check(path: &Path, host: &HostConfig) -> Result<(), HostError> {
+    let read = Fields::of(to_json(host), "").and_then(read);
+    read.map(drop).map_err(|error| fault(path, &error))
 }
 
 /// Removes all files of a host, which begin with its name and a dot; those of its own directory
 /// last, so that it can be tried again by name.
 pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, HostError> {
-    let files = [
-        paths.key_file(name),
-        paths.tunnel_file(name),
-        paths.log_file(name),
-        paths.socket(name),
-        paths.host_file(name),
-    ];
+    let (keys, tunnels, hosts) = (paths.keys_dir(), paths.tunnels_dir(), paths.hosts_dir());
+    let dirs = [keys.as_path(), &tunnels].into_iter().chain(paths.session_places());
     let mut removed = Vec::new();
-    for dir in files.iter().filter_map(|file| file.parent()) {
+    for dir in dirs.chain([hosts.as_path()]) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let (path, file) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
             // Also what a write that was cut off left.
@@ -203,11 +205,29 @@ pub(super) fn read(mut fields: Fields) -> Result<HostConfig, ReadError> {
         identity: fields.opt_meant("identity", absolute)?,
         ssh: fields.opt_object("ssh")?.map(parse_ssh).transpose()?,
     };
-    if host.local_ip == host.peer_ip {
-        return Err(fields.error("peer_ip", "must differ from local_ip"));
-    }
+    check_pair(&fields, host.number, ("peer_ip", host.peer_ip), ("local_ip", host.local_ip))?;
     fields.finish()?;
     Ok(host)
+}
+
+/// The addresses of number N: the server is 10.10.N.2 for all its laptops, the first of which has
+/// .1 and the others what is free from .3 on. A server may say that it has others, and would get
+/// what this laptop sends to those.
+pub fn check_pair(
+    fields: &Fields,
+    number: u8,
+    (peer_key, peer): (&str, Ipv4Addr),
+    (local_key, local): (&str, Ipv4Addr),
+) -> Result<(), ReadError> {
+    let [a, b, c, last] = local.octets();
+    if peer != Ipv4Addr::new(10, 10, number, 2) {
+        return Err(fields.error(peer_key, format!("must be 10.10.{number}.2, not {peer}")));
+    }
+    if [a, b, c] != [10, 10, number] || !matches!(last, 1 | 3..=254) {
+        let why = format!("must be 10.10.{number}.1, or from 10.10.{number}.3 on, not {local}");
+        return Err(fields.error(local_key, why));
+    }
+    Ok(())
 }
 
 fn parse_ssh(mut fields: Fields) -> Result<Ssh, ReadError> {

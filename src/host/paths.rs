@@ -1,7 +1,12 @@
 //! Where hopbox keeps a user's files (XDG base directories) and that nobody else can.
 //!
-//! Directories are 0700 and belong to the user; a runtime directory that does not is refused,
-//! because whoever owns it could take the control sockets' place.
+//! Directories are 0700 and belong to the user; one that does not is refused, because whoever owns
+//! it could take the control sockets' place.
+//!
+//! What is true of a host must not depend on a variable that su(1), cron(8) or a login without a
+//! session manager set otherwise: a session's socket and lock lie beside the state, below the home
+//! directory. The runtime directory, which also goes away with the last login, stands in where
+//! nothing can be made there; whoever looks for a session looks in all of them.
 
 use std::env;
 use std::fs::{self, DirBuilder, Permissions};
@@ -20,6 +25,10 @@ pub struct Paths {
     config: PathBuf,
     state: PathBuf,
     runtime: PathBuf,
+    /// Where the runtime directory is in other contexts of the same user.
+    elsewhere: Vec<PathBuf>,
+    /// Whose they are.
+    owner: u32,
 }
 
 impl Paths {
@@ -28,11 +37,16 @@ impl Paths {
     pub fn from_env() -> Result<Paths, HostError> {
         let config = under("XDG_CONFIG_HOME", ".config")?;
         let state = under("XDG_STATE_HOME", ".local/state")?;
+        let owner = sys::proc::uid();
+        let usual = PathBuf::from(format!("/run/user/{owner}/hopbox"));
+        let without = PathBuf::from(format!("/tmp/hopbox-{owner}"));
         let runtime = match absolute("XDG_RUNTIME_DIR") {
             Some(dir) => dir.join("hopbox"),
-            None => PathBuf::from(format!("/tmp/hopbox-{}", sys::proc::uid())),
+            None => without.clone(),
         };
-        Ok(Paths { config: config.join("hopbox"), state: state.join("hopbox"), runtime })
+        let elsewhere = [usual, without].into_iter().filter(|dir| *dir != runtime).collect();
+        let (config, state) = (config.join("hopbox"), state.join("hopbox"));
+        Ok(Paths { config, state, runtime, elsewhere, owner })
     }
 
     /// Everything below one directory: for tests and the self test.
@@ -41,7 +55,18 @@ impl Paths {
             config: root.join("config/hopbox"),
             state: root.join("state/hopbox"),
             runtime: root.join("run/hopbox"),
+            elsewhere: Vec::new(),
+            owner: sys::proc::uid(),
         }
+    }
+
+    /// The same as another user has them: for tests that root makes.
+    pub fn of_user(self, owner: u32) -> Paths {
+        Paths { owner, ..self }
+    }
+
+    pub fn owner(&self) -> u32 {
+        self.owner
     }
 
     pub fn config_file(&self) -> PathBuf {
@@ -114,12 +139,16 @@ impl Paths {
         self.state.join(format!("{name}.stamp"))
     }
 
-    pub fn socket(&self, name: &str) -> PathBuf {
-        self.runtime.join(format!("{name}.sock"))
+    /// Where a session of ours may be found, the usual place first.
+    pub fn session_dirs(&self) -> impl Iterator<Item = &Path> {
+        let own = [&self.state, &self.runtime];
+        own.into_iter().chain(&self.elsewhere).map(PathBuf::as_path)
     }
 
-    pub fn lock_file(&self, name: &str) -> PathBuf {
-        self.runtime.join(format!("{name}.lock"))
+    /// Where a new session may listen, and has its locks: the second where the first cannot be
+    /// written.
+    pub fn session_places(&self) -> [&Path; 2] {
+        [&self.state, &self.runtime]
     }
 
     /// Removes all three directories with everything in them. Returns those that were there.
@@ -178,12 +207,26 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+/// The files in a directory of [`Paths::session_dirs`] for the session of a host.
+pub fn socket_in(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.sock"))
+}
+
+pub fn lock_in(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.lock"))
+}
+
 /// Makes a directory that only this user can enter, or checks that it is one.
 /// A mode that is too wide is tightened; a foreign owner or a symbolic link is refused.
-fn ensure_private(dir: &Path) -> Result<(), HostError> {
+pub fn ensure_private(dir: &Path) -> Result<(), HostError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE);
     builder.create(dir).map_err(|error| HostError::io("create", dir, &error))?;
+    check_private(dir, sys::proc::uid())
+}
+
+/// The same for a directory of `owner` that is there.
+pub fn check_private(dir: &Path, owner: u32) -> Result<(), HostError> {
     let found = fs::symlink_metadata(dir).map_err(|error| HostError::io("look at", dir, &error))?;
     let refuse = |why: String| {
         let next = fix!("ls -ld {}", dir);
@@ -192,7 +235,7 @@ fn ensure_private(dir: &Path) -> Result<(), HostError> {
     if !found.is_dir() {
         return Err(refuse("it is no directory".to_owned()));
     }
-    if found.uid() != sys::proc::uid() {
+    if found.uid() != owner {
         return Err(refuse(format!("it belongs to user {}, not to you", found.uid())));
     }
     if found.mode() & 0o077 != 0 {

@@ -32,6 +32,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub fn commit(paths: &Paths, host: &HostConfig, key: &Secret) -> Result<(), HostError> {
     paths.ensure_config()?;
     let path = paths.renewal_file(&host.name);
+    config::check(&path, host)?;
     let record = json!({
         "version": SCHEMA,
         "key": keys::encode(key).as_str(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::host::config::HostConfig;
 use crate::rpc::client::{CallError, Client, Health};
 use crate::sys::poll::Wake;
+use crate::sys::through::Link;
 
 /// How long the agent may take to answer through the new tunnel, handshake included.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -34,8 +35,10 @@ pub enum Heard {
 }
 
 impl Asking {
-    pub fn start(host: &HostConfig) -> io::Result<Asking> {
-        let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
+    /// Through the interface with this index.
+    pub fn start(host: &HostConfig, ifindex: u32) -> io::Result<Asking> {
+        let link = Link { ifindex, local: host.local_ip };
+        let client = Client::through(link, host.peer_ip, host.api_port);
         let wake = Arc::new(Wake::new()?);
         let enough = Arc::new(AtomicBool::new(false));
         let (send, answer) = mpsc::channel();

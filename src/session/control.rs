@@ -9,12 +9,16 @@
 //! | `down` | `{"state":"down"}` | when everything has been undone |
 //!
 //! The socket lies in a directory that only its user can enter, so whoever can connect may ask.
+//! What is at the socket is believed for the same reason, and only after a look at it: the
+//! directory is the user's own and nobody else can enter it, and so is who listens. A directory of
+//! somebody else's, such as one that lay in wait in /tmp, is none of ours.
 //! Bounds: 8 connections per turn, a request of 4096 bytes within 500 ms, an answer of 64 KiB,
 //! 32 who wait.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -22,7 +26,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::host::paths::{self, Paths};
 use crate::rpc::read::Fields;
+use crate::sys::cmsg;
 
 const PER_TURN: usize = 8;
 const REQUEST_BYTES: u64 = 4096;
@@ -50,6 +56,8 @@ pub enum Ask {
 pub struct Control {
     listener: UnixListener,
     path: PathBuf,
+    /// Of the file: another may have taken its place, or none.
+    inode: u64,
     /// Who asked for the end and waits to hear that it is reached.
     waiting: Vec<UnixStream>,
     /// Who asked for the status and waits until it is known.
@@ -57,17 +65,36 @@ pub struct Control {
 }
 
 impl Control {
-    /// Takes the socket's place. The caller holds the session's lock, so a socket that is there
-    /// belongs to a session that was killed.
-    pub fn bind(path: &Path) -> io::Result<Control> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    /// Listens in the first place where that can be. The caller holds the session's lock, so a
+    /// socket that is there belongs to a session that was killed.
+    pub fn open(paths: &Paths, name: &str) -> io::Result<Control> {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for dir in paths.session_places() {
+            let made = paths::ensure_private(dir).map_err(|error| io::Error::other(error.why));
+            match made.and_then(|()| Control::bind(&paths::socket_in(dir, name))) {
+                Ok(control) => return Ok(control),
+                Err(error) => last = error,
+            }
         }
-        let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        listener.set_nonblocking(true)?;
-        Ok(Control { listener, path: path.to_owned(), waiting: Vec::new(), curious: Vec::new() })
+        Err(last)
+    }
+
+    fn bind(path: &Path) -> io::Result<Control> {
+        let (listener, inode) = listen(path)?;
+        let (waiting, curious) = (Vec::new(), Vec::new());
+        Ok(Control { listener, path: path.to_owned(), inode, waiting, curious })
+    }
+
+    /// Comes back where something cleaned it away. Asked now and then.
+    pub fn stay(&mut self) {
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| found.ino() == self.inode) {
+            return;
+        }
+        let made = self.path.parent().is_some_and(|dir| paths::ensure_private(dir).is_ok());
+        if let (true, Ok((listener, inode))) = (made, listen(&self.path)) {
+            (self.listener, self.inode) = (listener, inode);
+        }
     }
 
     /// Answers whoever is there with what `reply` says; those for whom it says nothing wait for
@@ -143,6 +170,17 @@ impl Farewell {
     }
 }
 
+fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, fs::symlink_metadata(path)?.ino()))
+}
+
 fn read_request(stream: &UnixStream) -> Result<String, ()> {
     stream.set_nonblocking(false).map_err(drop)?;
     stream.set_read_timeout(Some(REQUEST_LIMIT)).map_err(drop)?;
@@ -189,36 +227,32 @@ fn refusal(why: &str) -> Value {
 /// | `layers` | `{layer, ok, detail}`: helper, interface, route, handshake, agent, name |
 /// | `broken` | the first broken layer, or null |
 /// | `events` | the newest 20, oldest first: `{at, at_unix, what}` |
-pub fn status(socket: &Path) -> io::Result<Option<Value>> {
-    ask(socket, "status", STATUS_LIMIT)
+pub fn status(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
+    ask(paths, host, "status", STATUS_LIMIT)
 }
 
 /// What `hop up` said when it was done; nothing is looked at for it.
-pub fn facts(socket: &Path) -> io::Result<Option<Value>> {
-    ask(socket, "facts", FACTS_LIMIT)
+pub fn facts(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
+    ask(paths, host, "facts", FACTS_LIMIT)
 }
 
 /// All events that the live session remembers.
-pub fn events(socket: &Path) -> io::Result<Option<Value>> {
-    ask(socket, "events", FACTS_LIMIT)
+pub fn events(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
+    ask(paths, host, "events", FACTS_LIMIT)
 }
 
 /// Has a session take the keys that are on the disk now; `None` when there is none.
-pub fn rekey(socket: &Path) -> io::Result<Option<Value>> {
-    ask(socket, "rekey", FACTS_LIMIT)
+pub fn rekey(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
+    ask(paths, host, "rekey", FACTS_LIMIT)
 }
 
 /// Asks a session to end and waits until it has. False when there is none.
-pub fn down(socket: &Path) -> io::Result<bool> {
-    Ok(ask(socket, "down", DOWN_LIMIT)?.is_some())
+pub fn down(paths: &Paths, host: &str) -> io::Result<bool> {
+    Ok(ask(paths, host, "down", DOWN_LIMIT)?.is_some())
 }
 
-fn ask(socket: &Path, what: &str, limit: Duration) -> io::Result<Option<Value>> {
-    use io::ErrorKind::{ConnectionRefused, NotFound};
-    let stream = match UnixStream::connect(socket) {
-        Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => return Ok(None),
-        other => other?,
-    };
+fn ask(paths: &Paths, host: &str, what: &str, limit: Duration) -> io::Result<Option<Value>> {
+    let Some(stream) = reach(paths, host, limit)? else { return Ok(None) };
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     answer(&stream, &json!({"v": 1, "ask": what}))?;
@@ -231,13 +265,39 @@ fn ask(socket: &Path, what: &str, limit: Duration) -> io::Result<Option<Value>> 
     }
 }
 
+/// A connection to the host's session, which is this user's. Nothing has been sent on it.
+fn reach(paths: &Paths, host: &str, limit: Duration) -> io::Result<Option<UnixStream>> {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    for dir in paths.session_dirs() {
+        if paths::check_private(dir, paths.owner()).is_err() {
+            continue;
+        }
+        let stream = match cmsg::connect_unix(&paths::socket_in(dir, host), limit) {
+            Err(error) if matches!(error.kind(), ConnectionRefused | NotFound) => continue,
+            // Longer than a socket's path can be: nobody could listen there.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
+            other => other?,
+        };
+        let uid = cmsg::listener_uid(&stream)?;
+        if uid != paths.owner() || cmsg::is_nobody(uid) {
+            let why = format!("user {uid} listens there, and not you");
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+        }
+        return Ok(Some(stream));
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::thread;
 
-    fn socket(what: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("hopbox-control-{what}-{}", std::process::id()))
+    fn scratch(what: &str) -> (PathBuf, Paths) {
+        let name = format!("hopbox-control-{what}-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&root);
+        (root.clone(), Paths::below(&root))
     }
 
     fn served(control: &mut Control) -> bool {
@@ -256,31 +316,60 @@ mod tests {
 
     #[test]
     fn answers_status_and_down_and_survives_nonsense() {
-        let path = socket("all");
-        let mut control = Control::bind(&path).unwrap();
+        let (root, paths) = scratch("all");
+        let mut control = Control::open(&paths, "mybox").unwrap();
+        let (path, ours) = (control.path.clone(), paths.clone());
         let at = path.clone();
         let client = thread::spawn(move || {
             for nonsense in ["\n", "{}\n", "[1]\n", "{\"v\":1,\"ask\":\"fly\"}\n", "\u{0}"] {
                 let mut stream = UnixStream::connect(&at).unwrap();
                 stream.write_all(nonsense.as_bytes()).unwrap();
             }
-            let up = status(&at).unwrap();
-            (up, down(&at).unwrap())
+            let up = status(&ours, "mybox").unwrap();
+            (up, down(&ours, "mybox").unwrap())
         });
         assert!(served(&mut control));
         let farewell = control.close();
         assert!(!path.exists());
         farewell.tell();
         assert_eq!(client.join().unwrap(), (Some(json!({"state": "up"})), true));
-        assert_eq!(status(&path).unwrap(), None);
+        assert_eq!(status(&paths, "mybox").unwrap(), None);
+        fs::remove_dir_all(root).unwrap();
     }
 
     #[test]
     fn a_killed_sessions_socket_is_nobody() {
-        let path = socket("stale");
-        drop(UnixListener::bind(&path).unwrap());
-        assert_eq!(status(&path).unwrap(), None);
-        assert!(!down(&path).unwrap());
-        Control::bind(&path).unwrap().close().tell();
+        let (root, paths) = scratch("stale");
+        let control = Control::open(&paths, "mybox").unwrap();
+        let path = control.path.clone();
+        drop(control);
+        assert!(path.exists());
+        assert_eq!(status(&paths, "mybox").unwrap(), None);
+        assert!(!down(&paths, "mybox").unwrap());
+        Control::open(&paths, "mybox").unwrap().close().tell();
+        fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn what_is_cleaned_away_comes_back_and_a_state_that_cannot_be_written_has_a_stand_in() {
+        let (root, paths) = scratch("cleaned");
+        let mut control = Control::open(&paths, "mybox").unwrap();
+        let path = control.path.clone();
+        assert!(path.starts_with(root.join("state")));
+        control.stay();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        control.stay();
+        assert!(UnixStream::connect(&path).is_ok());
+        // Another file in its place is not it.
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        control.stay();
+        assert!(UnixStream::connect(&path).is_ok());
+        control.close().tell();
+        fs::remove_dir_all(root.join("state")).unwrap();
+        fs::write(root.join("state"), "a file where a directory should be").unwrap();
+        let control = Control::open(&paths, "mybox").unwrap();
+        assert!(control.path.starts_with(root.join("run")));
+        fs::remove_dir_all(root).unwrap();
     }
 }

@@ -48,7 +48,7 @@ pub enum Up {
 
 /// The facts of a live session; `None` when there is none or it is not usable yet.
 pub fn facts(paths: &Paths, name: &str) -> Option<Facts> {
-    control::facts(&paths.socket(name)).ok()?.and_then(Facts::from_json)
+    control::facts(paths, name).ok()?.and_then(Facts::from_json)
 }
 
 /// Starts a session in the background and returns when it is usable.
@@ -93,7 +93,7 @@ pub fn stop_all(
 ) {
     let began = Instant::now();
     for group in names.chunks(SIDE_BY_SIDE) {
-        let stop = |name: &str| control::down(&paths.socket(name));
+        let stop = |name: &str| control::down(paths, name);
         side_by_side(group, stop, |name, o| told(name, o.and_then(|o| o), began.elapsed()), || {});
     }
 }

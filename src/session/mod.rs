@@ -4,7 +4,7 @@
 //! agent) → `run` (a session from lock to clean-up) → `watch` (while it is up) → `monitor`,
 //! `layers`, `state` (whether the agent answers, what is broken, what is remembered) → `network`
 //! (finding the VPS again) → `control` (its socket) → `daemon` (detaching, and what `hop up`
-//! hears) → `journal` (its log).
+//! hears) → `through` (asking the agent of a host that is up) → `journal` (its log).
 //! Knows nothing of commands, flags or how a message is printed.
 
 mod asking;
@@ -12,6 +12,7 @@ pub mod control;
 pub mod daemon;
 pub mod diagnose;
 pub mod identity;
+pub mod in_use;
 pub mod journal;
 pub mod layers;
 pub mod monitor;
@@ -21,6 +22,7 @@ pub mod report;
 pub mod rotate;
 pub mod run;
 pub mod state;
+pub mod through;
 pub mod up;
 mod watch;
 

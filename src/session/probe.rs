@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::host::config::HostConfig;
 use crate::rpc::client::Client;
 use crate::sys::icmp::Echo;
+use crate::sys::through::Link;
 
 /// IPv4 header without options.
 const IP_HEADER: u16 = 20;
@@ -22,10 +23,10 @@ pub enum Pinger {
 }
 
 impl Pinger {
-    pub fn new(host: &HostConfig) -> Pinger {
-        match Echo::open(IpAddr::V4(host.peer_ip)) {
+    pub fn new(host: &HostConfig, link: Link) -> Pinger {
+        match Echo::through(IpAddr::V4(host.peer_ip), Some(link.ifindex)) {
             Ok(echo) => Pinger::Echo(echo),
-            Err(_) => Pinger::Agent(Client::new(&host.peer_ip.to_string(), host.api_port, None)),
+            Err(_) => Pinger::Agent(Client::through(link, host.peer_ip, host.api_port)),
         }
     }
 
@@ -51,8 +52,8 @@ impl Pinger {
 /// The largest packet, up to `most` bytes, that goes through the tunnel and back without being cut
 /// in pieces inside it; `None` where this user may not send ICMP, or not even small ones pass.
 /// At most 11 sizes, each tried three times for `limit`.
-pub fn path_mtu(host: &HostConfig, limit: Duration) -> Option<u16> {
-    let mut echo = Echo::open(IpAddr::V4(host.peer_ip)).ok()?;
+pub fn path_mtu(host: &HostConfig, link: Link, limit: Duration) -> Option<u16> {
+    let mut echo = Echo::through(IpAddr::V4(host.peer_ip), Some(link.ifindex)).ok()?;
     echo.forbid_fragments().ok()?;
     let mut seq = 0x4000;
     let mut passes = |size: u16| {

@@ -28,6 +28,8 @@ pub struct Facts {
     pub host: String,
     pub name: String,
     pub interface: String,
+    /// Its index; a session of an older version does not tell.
+    pub ifindex: Option<u32>,
     pub endpoint: String,
     pub local_ip: Ipv4Addr,
     pub peer_ip: Ipv4Addr,
@@ -46,6 +48,7 @@ impl Facts {
             "host": self.host,
             "name": self.name,
             "interface": self.interface,
+            "ifindex": self.ifindex,
             "endpoint": self.endpoint,
             "local_ip": self.local_ip.to_string(),
             "peer_ip": self.peer_ip.to_string(),
@@ -66,6 +69,7 @@ impl Facts {
             host: fields.string("host").ok()?,
             name: fields.string("name").ok()?,
             interface: fields.string("interface").ok()?,
+            ifindex: fields.take("ifindex").and_then(|index| index.as_u64()?.try_into().ok()),
             endpoint: fields.string("endpoint").ok()?,
             local_ip: fields.parsed("local_ip", "an address").ok()?,
             peer_ip: fields.parsed("peer_ip", "an address").ok()?,
@@ -166,6 +170,7 @@ mod tests {
             host: "mybox".to_owned(),
             name: "mybox.hop".to_owned(),
             interface: "hopbox0".to_owned(),
+            ifindex: Some(7),
             endpoint: "203.0.113.7:51820".to_owned(),
             local_ip: Ipv4Addr::new(10, 10, 0, 1),
             peer_ip: Ipv4Addr::new(10, 10, 0, 2),
@@ -177,7 +182,7 @@ mod tests {
         let events = [
             Event::Step("tunnel device \"hopbox0\"\n".to_owned(), Duration::from_micros(800)),
             Event::Note("waiting".to_owned()),
-            Event::Ready(Facts { handshake: None, ..facts.clone() }),
+            Event::Ready(Facts { handshake: None, ifindex: None, ..facts.clone() }),
             Event::Ready(facts),
             Event::Trouble(Trouble::new(Kind::Helper, "a", "b", "c")),
         ];

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::control;
+use super::through;
 use super::up::tunnel_config;
 use super::{Kind, Trouble};
 use crate::fix;
@@ -23,7 +24,7 @@ use crate::host::config::{HostConfig, key, token, unicast};
 use crate::host::keys::{self, Secret};
 use crate::host::paths::Paths;
 use crate::host::renewal;
-use crate::rpc::client::{CallError, Client};
+use crate::rpc::client::CallError;
 use crate::rpc::method;
 use crate::rpc::read::{Fields, ReadError};
 use crate::sys::lock::Lock;
@@ -58,10 +59,11 @@ pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Trouble> {
 }
 
 impl Rotation {
-    /// Asks the agent through the tunnel.
-    pub fn ask_agent(&self) -> Result<Value, CallError> {
+    /// Asks the agent through the tunnel; `None` when the host is not up.
+    pub fn ask_agent(&self, paths: &Paths) -> Option<Result<Value, CallError>> {
+        let client = through::with_token(paths, &self.host)?;
         let params = json!({"public_key": self.new_public});
-        client(&self.host).call(method::KEYS_ROTATE, params, ASK_LIMIT)
+        Some(client.call(method::KEYS_ROTATE, params, ASK_LIMIT))
     }
 
     /// What `hop-agent rotate` is told on its standard input where the tunnel is down.
@@ -100,8 +102,7 @@ impl Rotation {
             let next = fix!("hop down {} && hop up {}", name, name);
             Trouble::new(Kind::Failed, what, why, next)
         };
-        let told =
-            control::rekey(&paths.socket(name)).map_err(|error| failed(error.to_string()))?;
+        let told = control::rekey(paths, name).map_err(|error| failed(error.to_string()))?;
         let Some(told) = told else { return Ok(false) };
         if told["rekeyed"] == json!(true) {
             return Ok(true);
@@ -110,14 +111,16 @@ impl Rotation {
     }
 
     /// Waits until the agent has answered under the new pair and forgotten the old one.
-    pub fn confirm(&self) -> Result<Duration, Trouble> {
-        let (began, client) = (Instant::now(), client(&self.host));
+    pub fn confirm(&self, paths: &Paths) -> Result<Duration, Trouble> {
+        let began = Instant::now();
         let mut last = "no answer".to_owned();
         while began.elapsed() < CONFIRM_WITHIN {
-            match client.call(method::PEERS_LIST, json!({}), ASK_LIMIT) {
-                Ok(answer) if self.is_alone(&answer) => return Ok(began.elapsed()),
-                Ok(_) => last = "it still accepts the old pair".to_owned(),
-                Err(error) => last = error.to_string(),
+            let client = through::with_token(paths, &self.host);
+            match client.map(|it| it.call(method::PEERS_LIST, json!({}), ASK_LIMIT)) {
+                Some(Ok(answer)) if self.is_alone(&answer) => return Ok(began.elapsed()),
+                Some(Ok(_)) => last = "it still accepts the old pair".to_owned(),
+                Some(Err(error)) => last = error.to_string(),
+                None => last = "the session has ended".to_owned(),
             }
             thread::sleep(CONFIRM_PAUSE);
         }
@@ -135,10 +138,6 @@ impl Rotation {
             && known(&self.new_public)
             && !known(&self.old_public)
     }
-}
-
-fn client(host: &HostConfig) -> Client {
-    Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token))
 }
 
 /// Gives a running tunnel the keys that are on the disk now; packets wait for one handshake.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::control::Control;
+use super::in_use::{self, InUse, Refused};
 use super::journal::log;
 use super::report::Report;
 use super::state::Record;
@@ -20,7 +21,6 @@ use crate::helper::DEFAULT_SOCKET;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::{keys, renewal};
-use crate::sys::lock::Lock;
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
 
@@ -72,9 +72,6 @@ impl Ears {
 /// when this returns.
 pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Trouble> {
     let (host, key) = renewal::load(paths, name)?;
-    paths.ensure_runtime()?;
-    // Without the directory only the mark of handshake timestamps is lost.
-    let _ = paths.ensure_state();
     let lock = take_lock(paths, name)?;
     let ears = open_ears(paths, name)?;
     let mut session = Session { host, ears, stamps: paths.stamp_file(name) };
@@ -134,32 +131,29 @@ pub fn helper_socket() -> PathBuf {
 }
 
 /// One session per host. The lock ends with the process, however that ends.
-fn take_lock(paths: &Paths, name: &str) -> Result<Lock, Trouble> {
-    let path = paths.lock_file(name);
-    match Lock::take(&path) {
-        Ok(Some(lock)) => Ok(lock),
-        Ok(None) => {
+fn take_lock(paths: &Paths, name: &str) -> Result<InUse, Trouble> {
+    in_use::take(paths, name).map_err(|refused| match refused {
+        Refused::Held(pid) => {
             let what = format!("another session of {name} is running or ending");
-            let why = format!("{} is locked", path.display());
-            Err(Trouble::new(Kind::Held, what, why, fix!("hop down {}", name)))
+            let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+            let why = format!("{who} uses this laptop's key for it");
+            Trouble::new(Kind::Held, what, why, fix!("hop down {}", name))
         }
-        Err(error) => {
+        Refused::Failed(path, why) => {
             let what = format!("cannot lock {}", path.display());
-            let next = fix!("ls -la {}", path);
-            Err(Trouble::new(Kind::Failed, what, error.to_string(), next))
+            Trouble::new(Kind::Failed, what, why, fix!("ls -la {}", path))
         }
-    }
+    })
 }
 
 fn open_ears(paths: &Paths, name: &str) -> Result<Ears, Trouble> {
-    let path = paths.socket(name);
-    let fail = |what: String, error: std::io::Error| {
-        let next = fix!("ls -la {}", path);
-        Trouble::new(Kind::Failed, what, error.to_string(), next)
+    let fail = |what: &str, error: std::io::Error| {
+        let [usual, other] = paths.session_places();
+        Trouble::new(Kind::Failed, what, error.to_string(), fix!("ls -la {} {}", usual, other))
     };
     let signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
-        .map_err(|error| fail("cannot listen for signals".to_owned(), error))?;
-    let control = Control::bind(&path)
-        .map_err(|error| fail(format!("cannot listen on {}", path.display()), error))?;
+        .map_err(|error| fail("cannot listen for signals", error))?;
+    let control = Control::open(paths, name)
+        .map_err(|error| fail("there is no place for the session's socket", error))?;
     Ok(Ears { control, signals })
 }

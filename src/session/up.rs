@@ -98,6 +98,13 @@ fn unwind(undo: &mut Undo<Parts>, parts: &mut Parts) {
     });
 }
 
+/// What the helper made: its name for it, and the system's.
+struct Device {
+    lease: String,
+    interface: String,
+    ifindex: u32,
+}
+
 /// The way up, half done.
 struct Rising<'a> {
     host: &'a HostConfig,
@@ -113,16 +120,17 @@ struct Rising<'a> {
 impl Rising<'_> {
     /// The facts and the lease.
     fn climb(&mut self, key: &Secret) -> Result<(Facts, String), Trouble> {
-        let (lease, interface) = self.tunnel(key)?;
+        let Device { lease, interface, ifindex } = self.tunnel(key)?;
         self.go_on()?;
         self.address(&lease, &interface)?;
         self.go_on()?;
-        let (health, handshake, answered) = self.agent()?;
+        let (health, handshake, answered) = self.agent(ifindex)?;
         self.name(&lease)?;
         let facts = Facts {
             host: self.host.name.clone(),
             name: name_of(self.host),
             interface,
+            ifindex: Some(ifindex),
             endpoint: self.endpoint(),
             local_ip: self.host.local_ip,
             peer_ip: self.host.peer_ip,
@@ -145,8 +153,8 @@ impl Rising<'_> {
         }
     }
 
-    /// Lease, descriptor and data plane. Returns the lease and the interface's name.
-    fn tunnel(&mut self, key: &Secret) -> Result<(String, String), Trouble> {
+    /// Lease, descriptor and data plane.
+    fn tunnel(&mut self, key: &Secret) -> Result<Device, Trouble> {
         let began = Instant::now();
         let lease = self.parts.helper.create_tun(None, self.host.mtu, &self.host.name);
         let lease = lease.map_err(|error| helper_trouble(&error))?;
@@ -158,7 +166,8 @@ impl Rising<'_> {
 
         let began = Instant::now();
         let config = tunnel_config(self.host, key, &self.remotes, self.stamps.clone());
-        let (id, name) = (lease.id, lease.name.clone());
+        let made =
+            Device { lease: lease.id, interface: lease.name.clone(), ifindex: lease.ifindex };
         let device =
             TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
         let started = tunnel::start(device, &config).map_err(|error| {
@@ -178,7 +187,7 @@ impl Rising<'_> {
         });
         let text = format!("WireGuard on UDP {port}, peer {}", joined(&self.remotes));
         self.report.step(&text, began.elapsed());
-        Ok((id, name))
+        Ok(made)
     }
 
     fn address(&mut self, lease: &str, interface: &str) -> Result<(), Trouble> {
@@ -193,9 +202,9 @@ impl Rising<'_> {
 
     /// Waits until the agent answers through the tunnel. Returns its answer, the round trip of
     /// the handshake and the time to the answer.
-    fn agent(&mut self) -> Result<(Health, Option<Duration>, Duration), Trouble> {
+    fn agent(&mut self, ifindex: u32) -> Result<(Health, Option<Duration>, Duration), Trouble> {
         let began = Instant::now();
-        let asking = Asking::start(self.host).map_err(|error| {
+        let asking = Asking::start(self.host, ifindex).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
             Trouble::new(Kind::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
@@ -350,6 +359,7 @@ fn helper_trouble(error: &HelperError) -> Trouble {
         HelperError::Missing { .. } => {
             (Kind::Helper, "the helper is not running, and only it may make a tunnel device")
         }
+        HelperError::Stranger { .. } => (Kind::Helper, "what listens there is not the helper"),
         HelperError::Refused { .. } => (Kind::Helper, "the helper does not serve this user"),
         HelperError::Incompatible { .. } => (Kind::Helper, "helper and hop do not fit together"),
         HelperError::Op { code, .. } if code == "state_conflict" => {

@@ -23,6 +23,7 @@ use crate::rpc::client::Client;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::netlink;
 use crate::sys::poll::{self, Interest};
+use crate::sys::through::Link;
 use crate::tunnel::{self, Stopped};
 use recover::Search;
 
@@ -73,7 +74,9 @@ impl<'a> Watch<'a> {
         ears: &'a mut Ears,
         record: Record,
     ) -> io::Result<Watch<'a>> {
-        let client = Client::new(&host.peer_ip.to_string(), host.api_port, None);
+        let link =
+            Link { ifindex: live.facts.ifindex.unwrap_or_default(), local: live.facts.local_ip };
+        let client = Client::through(link, host.peer_ip, host.api_port);
         let remotes = live.remotes.clone();
         let heard = Heard { at: Instant::now(), outcome: Ok(live.facts.answered) };
         Ok(Watch {
@@ -140,6 +143,7 @@ impl<'a> Watch<'a> {
         let now = Moment::now();
         self.recover(now);
         if self.monitor.take_due(now) {
+            self.ears.control.stay();
             self.prober.ask(true);
         }
         self.answer_status(now);

@@ -3,7 +3,7 @@
 use nix::sys::socket::sockopt::SendTimeout;
 #[cfg(target_os = "linux")]
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use nix::sys::socket::{UnixAddr, connect, setsockopt};
+use nix::sys::socket::{UnixAddr, connect, getsockopt, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::io;
 use std::mem::zeroed;
@@ -44,6 +44,23 @@ pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     setsockopt(&fd, SendTimeout, &TimeVal::milliseconds(millis))?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(UnixStream::from(fd))
+}
+
+/// The user of the process that listens at the other end of `stream`, which we connected: fixed
+/// when it began to listen.
+pub fn listener_uid(stream: &UnixStream) -> io::Result<u32> {
+    #[cfg(target_os = "linux")]
+    let found = getsockopt(stream, sockopt::PeerCredentials)?.uid();
+    #[cfg(target_os = "macos")]
+    let found = getsockopt(stream, sockopt::LocalPeerCred)?.uid();
+    Ok(found)
+}
+
+/// Whether a user's number is no user's: it stands for all that a user namespace has no number
+/// for, or for none.
+pub fn is_nobody(uid: u32) -> bool {
+    let overflow = super::bounded::text("/proc/sys/kernel/overflowuid").unwrap_or_default();
+    matches!(uid, 65_534 | 0xffff_fffe | u32::MAX) || overflow.trim().parse() == Ok(uid)
 }
 
 /// Receives up to `buf.len()` bytes and the descriptors that came with them.

@@ -27,9 +27,17 @@ pub struct Echo {
 
 impl Echo {
     pub fn open(to: IpAddr) -> io::Result<Echo> {
+        Echo::through(to, None)
+    }
+
+    /// The same through one interface, by its index, and nothing else.
+    pub fn through(to: IpAddr, ifindex: Option<u32>) -> io::Result<Echo> {
         use nix::sys::socket::{SockaddrStorage, connect};
         use std::os::fd::AsRawFd;
         let (fd, raw) = super::sock::icmp(to.is_ipv6())?;
+        if let Some(ifindex) = ifindex {
+            super::through::bind_to(fd.as_fd(), ifindex)?;
+        }
         connect(fd.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(to, 0)))?;
         let ident = std::process::id() as u16;
         Ok(Echo { socket: File::from(fd), raw, v6: to.is_ipv6(), ident })

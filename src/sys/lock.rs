@@ -4,13 +4,13 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// Held as long as this value, or this process, lives. The file stays: removing it would let two
 /// holders lock two files of one name.
 pub struct Lock {
-    _held: Flock<File>,
+    held: Flock<File>,
 }
 
 impl Lock {
@@ -22,6 +22,11 @@ impl Lock {
         Lock::on(file)
     }
 
+    /// Leaves a word for who finds the lock taken. Where that cannot be written they learn less.
+    pub fn note(&self, text: &str) {
+        let _ = self.held.set_len(0).and_then(|()| self.held.write_all_at(text.as_bytes(), 0));
+    }
+
     /// The same with a directory for a file: nothing is made, and whoever may read the directory
     /// may lock it.
     pub fn take_dir(dir: &Path) -> io::Result<Option<Lock>> {
@@ -30,7 +35,7 @@ impl Lock {
 
     fn on(file: File) -> io::Result<Option<Lock>> {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(held) => Ok(Some(Lock { _held: held })),
+            Ok(held) => Ok(Some(Lock { held })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, error)) => Err(error.into()),
         }

@@ -32,6 +32,7 @@ pub mod rtnl;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
+pub mod through;
 #[cfg(target_os = "linux")]
 pub mod tun_node;
 

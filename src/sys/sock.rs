@@ -88,6 +88,13 @@ pub(super) fn probe_path_mtu(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
 }
 
+/// A TCP socket that does not block.
+pub(super) fn tcp_v4() -> io::Result<OwnedFd> {
+    let flags = socket::SockFlag::SOCK_CLOEXEC | socket::SockFlag::SOCK_NONBLOCK;
+    let family = socket::AddressFamily::Inet;
+    Ok(socket::socket(family, socket::SockType::Stream, flags, None)?)
+}
+
 /// An ICMP echo socket that needs no privilege where `net.ipv4.ping_group_range` allows it; a raw
 /// one for those who may.
 pub(super) fn icmp(v6: bool) -> io::Result<(OwnedFd, bool)> {
@@ -133,7 +140,7 @@ fn set_buffers(fd: &OwnedFd) {
     }
 }
 
-fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(super) fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     let len = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the option value is one i32 that outlives the call, and `len` is its size.
     let r =

@@ -13,6 +13,7 @@ use hopbox::agent::http::Api;
 use hopbox::agent::server::Server;
 use hopbox::host::keys;
 use hopbox::rpc::client::{CallError, Client};
+use hopbox::sys::through::Link;
 use serde_json::{Value, json};
 
 mod crowd;
@@ -244,9 +245,11 @@ fn a_laptop_is_told_of_its_peers_and_gets_new_keys() {
 #[test]
 fn our_own_client_is_served() {
     let served = Served::start();
-    let (host, port) = (served.at.ip().to_string(), served.at.port());
+    let port = served.at.port();
     let limit = Duration::from_secs(5);
-    let client = Client::new(&host, port, Some(TOKEN));
+    let ifindex = nix::net::if_::if_nametoindex("lo").unwrap();
+    let link = Link { ifindex, local: Ipv4Addr::LOCALHOST };
+    let client = Client::with_token(link, Ipv4Addr::LOCALHOST, port, TOKEN);
     assert_eq!(client.health(limit).unwrap().local_ip, Ipv4Addr::LOCALHOST);
     let version = client.call("agent.version", json!({}), limit).unwrap();
     assert_eq!(version, json!({"version": env!("CARGO_PKG_VERSION")}));
@@ -254,7 +257,7 @@ fn our_own_client_is_served() {
         Err(CallError::Remote { code, .. }) => assert_eq!(code, "unknown_method"),
         other => panic!("{other:?}"),
     }
-    match Client::new(&host, port, None).call("agent.version", json!({}), limit) {
+    match Client::through(link, Ipv4Addr::LOCALHOST, port).call("agent.version", json!({}), limit) {
         Err(CallError::Remote { code, .. }) => assert_eq!(code, "unauthorized"),
         other => panic!("{other:?}"),
     }

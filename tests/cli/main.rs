@@ -332,10 +332,13 @@ fn after_a_failed_up_nothing_runs_and_only_log_and_lock_are_there() {
     }
     let left = |dir: &str| -> Vec<String> {
         let entries = fs::read_dir(home.0.join(dir)).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     };
     assert_eq!(left("run/hopbox"), ["mybox.lock"]);
-    assert_eq!(left("state/hopbox"), ["mybox.log"]);
+    assert_eq!(left("state/hopbox"), ["mybox.lock", "mybox.log"]);
     let mode = |path: &str| fs::metadata(home.0.join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("run/hopbox"), mode("state/hopbox/mybox.log")), (0o700, 0o600));
 }

@@ -16,7 +16,7 @@ use super::world::*;
 /// The agent's own address, as the one behind `to` tells it.
 fn who_is(world: &World, to: String) -> Result<Ipv4Addr, String> {
     let ask = move || {
-        let health = Client::new(&to, API_PORT, None).health(Duration::from_secs(3));
+        let health = Client::anybody(&to, API_PORT).health(Duration::from_secs(3));
         health.map(|health| health.local_ip).map_err(|error| error.to_string())
     };
     world.laptop.run(SOON, ask)
@@ -74,7 +74,7 @@ fn three_hosts_have_three_pairs_and_go_one_by_one() {
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert_eq!(world.traces(), 0);
     for vps in &world.vps {
-        assert_eq!(control::status(&world.paths.socket(vps.host)).unwrap(), None);
+        assert_eq!(control::status(&world.paths, vps.host).unwrap(), None);
     }
 }
 

@@ -110,8 +110,11 @@ fn any_of_the_three_may_be_killed_in_any_order() {
         assert!(Instant::now() < end, "before {before:#?}\nafter {:#?}", Laptop::look(&world));
         thread::sleep(Duration::from_millis(20));
     }
-    let lock = hopbox::sys::lock::Lock::take(&world.paths.lock_file(HOST)).unwrap();
-    assert!(lock.is_some(), "the lock is free");
+    for dir in world.paths.session_places() {
+        let file = hopbox::host::paths::lock_in(dir, HOST);
+        let lock = hopbox::sys::lock::Lock::take(&file).unwrap();
+        assert!(lock.is_some(), "{} is free", file.display());
+    }
 }
 
 /// `hop up`, again where the helper has heard too much of this user for the moment.

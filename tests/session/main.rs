@@ -13,6 +13,7 @@ mod monitor;
 mod moved;
 mod network;
 mod rotate;
+mod stranger;
 mod world;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

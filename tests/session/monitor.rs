@@ -53,7 +53,7 @@ fn an_agent_that_was_gone_is_told_with_the_seconds_and_remembered() {
 
     // The gap can be read back, while the session lives and after it.
     let gap = format!("agent reconnected: down {}–{} ({seconds} s)", &down[1..9], &back[1..9]);
-    let events = control::events(&world.paths.socket(HOST)).unwrap().unwrap();
+    let events = control::events(&world.paths, HOST).unwrap().unwrap();
     assert!(events.to_string().contains(&gap), "{gap}: {events}");
     assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     let last = state::last_known(&world.paths, HOST).unwrap();

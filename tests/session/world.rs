@@ -93,7 +93,7 @@ impl World {
         let stash = Stash::take(&Programs { hop, agent, helper }).unwrap();
         let programs = stash.put(&home.join("bin")).unwrap();
         let laptop = Machine::start("laptop", files::etc(USER)).unwrap();
-        let paths = Paths::below(&home.join("laptop"));
+        let paths = Paths::below(&home.join("laptop")).of_user(USER.unwrap());
         let mut vps = Vec::new();
         for (number, site) in SITES.iter().enumerate().take(servers) {
             let machine = Machine::start(site.host, files::etc(USER)).unwrap();
@@ -215,14 +215,21 @@ impl World {
 
     /// The process number of the first host's session, if one answers.
     pub fn session(&self) -> Option<u32> {
-        let status = control::status(&self.paths.socket(files::HOST)).ok().flatten()?;
+        let status = self.ask_status().ok().flatten()?;
         status["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok())
     }
 
     /// What the live session of the first host says.
     pub fn status(&self) -> Value {
-        let status = control::status(&self.paths.socket(files::HOST)).unwrap();
+        let status = self.ask_status().unwrap();
         status.unwrap_or_else(|| panic!("no session\n{}", self.log()))
+    }
+
+    /// On the laptop, which may have file systems of its own.
+    fn ask_status(&self) -> Result<Option<Value>, String> {
+        let paths = self.paths.clone();
+        let ask = move || control::status(&paths, files::HOST).map_err(|error| error.to_string());
+        self.laptop.run(SOON * 2, ask)
     }
 
     /// Waits until the live session says so.

@@ -23,6 +23,7 @@ use crate::session::control;
 use crate::session::report::{Facts, Report, took};
 use crate::sys::child::{self, Done, Limits};
 use crate::sys::icmp::Echo;
+use crate::sys::through::Link;
 use crate::sys::{bounded, life, signal};
 
 /// Where everything that both machines see is kept: a file system in memory, only ours.
@@ -159,6 +160,7 @@ impl<'a> Course<'a> {
         out.step("two machines and a cable", began.elapsed());
         let secrets = Secrets::generate().map_err(said("generate keys"))?;
         let paths = Paths::below(&scratch.join("laptop"));
+        let paths = user.map_or(paths.clone(), |user| paths.of_user(user));
         logs.extend(["laptop-helper", "vps-helper", "agent"].map(log_of));
         logs.push(paths.log_file(HOST));
         Ok(Course { out, laptop, vps, programs, paths, user, secrets, figures: Figures::default() })
@@ -180,7 +182,7 @@ impl<'a> Course<'a> {
         self.figures.handshake = facts.handshake;
         self.figures.usable = facts.total;
         at("ping through the tunnel", self.ping())?;
-        at("the agent by name", self.agent_by_name())?;
+        at("the agent by name", self.agent_by_name(&facts))?;
         at("bulk transfer", self.bulk())?;
         at("kill -9 of the session", self.kill_session(&facts))?;
         let facts = at("hop up after kill -9", self.up("hop up again"))?;
@@ -293,11 +295,13 @@ impl<'a> Course<'a> {
     }
 
     /// By name through /etc/hosts; with the token a method answers, without it none does.
-    fn agent_by_name(&mut self) -> Result<(), String> {
+    fn agent_by_name(&mut self, facts: &Facts) -> Result<(), String> {
         let began = Instant::now();
         let token = self.secrets.token.clone();
+        let ifindex = facts.ifindex.ok_or("hop up told no interface")?;
+        let link = Link { ifindex, local: facts.local_ip };
         let named = self.laptop.run(CALL_LIMIT * 4, move || {
-            let client = Client::new(NAME, API_PORT, Some(&token));
+            let client = Client::anybody(NAME, API_PORT);
             let asked = Instant::now();
             let health = client.health(CALL_LIMIT).map_err(|error| error.to_string())?;
             let named = asked.elapsed();
@@ -305,8 +309,9 @@ impl<'a> Course<'a> {
                 return Err(format!("it said {health:?}"));
             }
             let ask = |client: &Client| client.call(method::AGENT_VERSION, json!({}), CALL_LIMIT);
-            ask(&client).map_err(|error| error.to_string())?;
-            match ask(&Client::new(NAME, API_PORT, None)) {
+            ask(&Client::with_token(link, VPS_IP, API_PORT, &token))
+                .map_err(|error| error.to_string())?;
+            match ask(&client) {
                 Err(CallError::Remote { code, .. }) if code == "unauthorized" => Ok(named),
                 other => Err(format!("without a token: {other:?}")),
             }
@@ -331,8 +336,7 @@ impl<'a> Course<'a> {
 
     /// The session dies without a chance to undo anything; the helper must.
     fn kill_session(&mut self, facts: &Facts) -> Result<(), String> {
-        let status =
-            control::status(&self.paths.socket(HOST)).map_err(|error| error.to_string())?;
+        let status = control::status(&self.paths, HOST).map_err(|error| error.to_string())?;
         let pid = status.as_ref().and_then(|status| status["pid"].as_u64());
         let pid = pid.and_then(|pid| u32::try_from(pid).ok()).ok_or("the session tells no pid")?;
         let began = Instant::now();

@@ -24,16 +24,17 @@ pub struct Answer {
     listen_port: u16,
     api_port: u16,
     mtu: u16,
-    /// Who the agent runs as; an older one does not say.
-    pub user: Option<String>,
+    /// The agent runs as root; an older one does not say.
+    pub by_root: bool,
 }
 
 impl Answer {
-    /// Later agents may say more.
-    pub fn parse(text: &str) -> Result<Answer, ReadError> {
+    /// The server may be anybody's: it chooses among the numbers that were `offered`, and whatever
+    /// else it says is bounded. Later agents may say more.
+    pub fn parse(text: &str, offered: &dyn Fn(u8) -> bool) -> Result<Answer, ReadError> {
         let mut fields = Fields::parse(text)?;
         fields.int::<u32>("version", 1..=1)?;
-        Ok(Answer {
+        let answer = Answer {
             public_key: fields
                 .meant("agent_public_key", |text| config::key(text).map(|key| *key))?,
             preshared_key: fields.meant("preshared_key", config::key)?,
@@ -44,8 +45,16 @@ impl Answer {
             listen_port: fields.int("listen_port", 1..=65535)?,
             api_port: fields.int("api_port", 1..=65535)?,
             mtu: fields.int("mtu", 576..=9200)?,
-            user: fields.take("user").and_then(|user| user.as_str().map(str::to_owned)),
-        })
+            by_root: fields.take("user").is_some_and(|user| user == "root"),
+        };
+        if !offered(answer.number) {
+            let why = format!("is {}, which this laptop did not offer", answer.number);
+            return Err(fields.error("number", why));
+        }
+        let agent = ("agent_address", answer.agent_address);
+        let laptop = ("laptop_address", answer.laptop_address);
+        config::check_pair(&fields, answer.number, agent, laptop)?;
+        Ok(answer)
     }
 }
 
@@ -111,5 +120,92 @@ impl Setup<'_> {
             host.endpoint.port != listen_port || host.endpoint.host != wish::hostname_of(host)
         });
         kept.map_or(own, |host| host.endpoint.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    const KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
+
+    fn parse(change: &[(&str, Value)]) -> Result<Answer, String> {
+        let mut answer = json!({
+            "version": 1, "agent_public_key": KEY, "preshared_key": KEY, "token": KEY,
+            "number": 7, "agent_address": "10.10.7.2", "laptop_address": "10.10.7.1",
+            "listen_port": 51820, "api_port": 4200, "mtu": 1420, "user": "root", "later": {},
+        });
+        for (key, value) in change {
+            answer[*key] = value.clone();
+        }
+        let offered = |number| [0, 7].contains(&number);
+        Answer::parse(&answer.to_string(), &offered).map_err(|error| error.key)
+    }
+
+    #[test]
+    fn a_server_gets_the_pair_of_a_number_that_was_offered_and_no_other() {
+        let good = parse(&[]).ok().unwrap();
+        assert!(good.by_root && good.agent_address == Ipv4Addr::new(10, 10, 7, 2));
+        for laptop in ["10.10.7.3", "10.10.7.254"] {
+            assert!(parse(&[("laptop_address", laptop.into())]).is_ok(), "{laptop}");
+        }
+        let addresses = [
+            "10.10.7.1",
+            "10.10.7.3",
+            "10.10.0.2",
+            "10.11.7.2",
+            "192.168.1.1",
+            "8.8.8.8",
+            "127.0.0.1",
+            "0.0.0.0",
+            "224.0.0.1",
+            "255.255.255.255",
+            "169.254.0.2",
+            "::1",
+            "",
+            "10.10.7.2/24",
+            "010.10.7.2",
+            "10.10.7.2\n10.10.7.9",
+        ];
+        for agent in addresses {
+            let refused = parse(&[("agent_address", agent.into())]).err();
+            assert_eq!(refused.as_deref(), Some("agent_address"), "{agent:?}");
+        }
+        let laptops = ["10.10.7.2", "10.10.7.0", "10.10.7.255", "10.10.8.1", "10.9.7.1", "1.1.1.1"];
+        for laptop in laptops {
+            let refused = parse(&[("laptop_address", laptop.into())]).err();
+            assert_eq!(refused.as_deref(), Some("laptop_address"), "{laptop}");
+        }
+        let other = [
+            ("number", json!(8)),
+            ("agent_address", json!("10.10.8.2")),
+            ("laptop_address", json!("10.10.8.1")),
+        ];
+        assert_eq!(parse(&other).err().as_deref(), Some("number"), "a pair that was not offered");
+        assert_eq!(parse(&[("number", json!(0))]).err().as_deref(), Some("agent_address"));
+    }
+
+    #[test]
+    fn everything_in_an_answer_is_bounded() {
+        for (key, bad) in [
+            ("version", json!(2)),
+            ("number", json!(256)),
+            ("number", json!(-1)),
+            ("listen_port", json!(0)),
+            ("listen_port", json!(65536)),
+            ("api_port", json!("4200")),
+            ("api_port", json!(0)),
+            ("mtu", json!(575)),
+            ("mtu", json!(9201)),
+            ("mtu", json!(1420.0)),
+            ("token", json!("t\r\nX: y")),
+            ("token", json!("t".repeat(129))),
+            ("preshared_key", json!("k")),
+            ("agent_public_key", json!(7)),
+        ] {
+            assert_eq!(parse(&[(key, bad.clone())]).err().as_deref(), Some(key), "{bad}");
+        }
+        assert!(!parse(&[("user", json!(["root"]))]).ok().unwrap().by_root);
     }
 }

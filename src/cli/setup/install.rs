@@ -16,7 +16,8 @@ use super::survey::{Sudo, Survey};
 use super::{Setup, laptop, programs, sudo, there};
 use crate::host::config;
 use crate::host::keys as wg_keys;
-use crate::host::{numbers, renewal};
+use crate::host::numbers::{self, Numbers};
+use crate::host::renewal;
 use crate::session::identity;
 use crate::ssh::freight::Freight;
 use crate::ssh::room::Refused;
@@ -78,7 +79,8 @@ impl Setup<'_> {
         let known = config::names(self.paths)?.contains(name);
         self.before = known.then(|| config::load(self.paths, name)).transpose()?;
         self.alone = Some(alone);
-        let request = self.request()?;
+        let numbers = numbers::of(self.paths, name)?;
+        let request = self.request(&numbers)?;
         self.put("request.json", request.as_bytes())?;
         let called = called(self.paths, name)?;
         self.put("root.sh", root::script(&self.trial, &called).as_bytes())?;
@@ -125,7 +127,7 @@ impl Setup<'_> {
             None if !done.status.success() => {
                 Err(self.refused("the installation broke off", &done))
             }
-            None => self.answer(),
+            None => self.answer(survey, &numbers),
         }
     }
 
@@ -146,10 +148,9 @@ impl Setup<'_> {
     }
 
     /// What the agent is told: nothing of it is secret.
-    fn request(&self) -> Result<String, Failure> {
+    fn request(&self, numbers: &Numbers) -> Result<String, Failure> {
         let name = &self.wish.name;
         let public_key = identity::public_key(self.paths, name)?;
-        let numbers = numbers::of(self.paths, name)?;
         let mut request = json!({
             "version": 1,
             "public_key": wg_keys::encode(&public_key).as_str(),
@@ -197,11 +198,19 @@ impl Setup<'_> {
         Failure::new(Code::Remote, what, why, self.target.by_hand("df -h"))
     }
 
-    fn answer(&self) -> Result<Answer, Failure> {
+    /// A server that had no agent took a number that is free here; another keeps the one that it
+    /// has, unless that cannot be used, or is another than it was.
+    fn answer(&self, survey: &Survey, numbers: &Numbers) -> Result<Answer, Failure> {
+        let is_new = survey.get("agent").is_empty();
+        let offered = |number: u8| match &self.before {
+            Some(host) => host.number == number,
+            None if is_new => numbers.free.contains(&number),
+            None => !numbers.taken.contains(&number),
+        };
         let done = self.short(&format!("cat {}/setup.out", self.room()?), b"")?;
         let text = Zeroizing::new(done.stdout);
         let text = std::str::from_utf8(&text).unwrap_or_default();
-        Answer::parse(text).map_err(|error| {
+        Answer::parse(text, &offered).map_err(|error| {
             let what = "the agent's answer is not valid";
             Failure::new(Code::Remote, what, error.to_string(), "hop version")
         })

@@ -115,7 +115,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let answer = setup.as_root(call, &survey);
     let before = setup.before.as_ref();
     let answer = answer.map_err(|failure| clash::explain(&paths, &wish, before, failure))?;
-    if answer.user.as_deref() == Some("root") {
+    if answer.by_root {
         let text = "the agent runs as root there; with another login (-u) it may do less";
         call.out.warn("agent_runs_as_root", text);
     }

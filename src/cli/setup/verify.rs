@@ -11,9 +11,9 @@ use super::super::fail::{Code, Failure};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::rpc::client::{CallError, Client, Health};
+use crate::rpc::client::{CallError, Health};
 use crate::rpc::method;
-use crate::session::{control, daemon};
+use crate::session::{control, daemon, through};
 use crate::sys::child::{self, Limits};
 use crate::text::fix::Fix;
 
@@ -32,10 +32,9 @@ pub struct Verified {
 /// Whether the host is up. A session that goes another way is ended: it proves nothing, and what
 /// it sends would be taken for this laptop's try.
 pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
-    let socket = paths.socket(&host.name);
     let was_up = daemon::facts(paths, &host.name).is_some();
-    if was_up && !goes_to(&socket, host) {
-        control::down(&socket).map_err(|error| {
+    if was_up && !goes_to(paths, host) {
+        control::down(paths, &host.name).map_err(|error| {
             let what = format!("the session of {} did not end", host.name);
             let next = fix!("hop down {}", host.name);
             Failure::new(Code::Busy, what, error.to_string(), next)
@@ -57,15 +56,14 @@ pub fn attempt(
     was_up: bool,
     by_group: bool,
 ) -> Result<Verified, Failure> {
-    let socket = paths.socket(&host.name);
     let data = up(host, by_group)?;
     if data["already"] == true {
         // The agent may have been started anew, and know no session of ours.
-        let _ = control::rekey(&socket);
+        let _ = control::rekey(paths, &host.name);
     }
-    let health = answers(host);
+    let health = answers(paths, host);
     if !was_up {
-        let _ = control::down(&socket);
+        let _ = control::down(paths, &host.name);
     }
     let agent_version = health?.version;
     Ok(Verified { agent_version, handshake_us: data["handshake_us"].as_u64() })
@@ -73,17 +71,21 @@ pub fn attempt(
 
 /// Whether the session that is up began with what the host file says now. Its keys it can take
 /// over as it runs.
-fn goes_to(socket: &Path, host: &HostConfig) -> bool {
-    let Ok(Some(live)) = control::status(socket) else { return false };
+fn goes_to(paths: &Paths, host: &HostConfig) -> bool {
+    let Ok(Some(live)) = control::status(paths, &host.name) else { return false };
     live["endpoint_name"] == host.endpoint.to_string()
         && live["local_ip"] == host.local_ip.to_string()
         && live["peer_ip"] == host.peer_ip.to_string()
 }
 
 /// The agent's health, and that it takes the token of the host file.
-fn answers(host: &HostConfig) -> Result<Health, Failure> {
+fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
     let name = &host.name;
-    let client = Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token));
+    let client = through::with_token(paths, host).ok_or_else(|| {
+        let what = format!("the session of {name} is not what it should be");
+        let why = "it went down again, or began with another host file";
+        Failure::new(Code::Failed, what, why, fix!("hop down {} && hop up {}", name, name))
+    })?;
     let silent = |error: CallError| {
         let what = format!("the agent on {name} does not answer through the tunnel");
         Failure::new(Code::Unreachable, what, error.to_string(), fix!("hop doctor {}", name))

@@ -47,6 +47,32 @@ fn with(key: &str, value: Value) -> String {
 }
 
 #[test]
+fn a_pair_is_of_the_hosts_number_whoever_wrote_it() {
+    let (root, paths) = scratch("pair");
+    for (key, bad) in [
+        ("peer_ip", "10.10.0.3"),
+        ("peer_ip", "10.10.1.2"),
+        ("peer_ip", "192.168.1.1"),
+        ("local_ip", "10.10.0.2"),
+        ("local_ip", "10.10.0.0"),
+        ("local_ip", "10.10.0.255"),
+        ("local_ip", "10.10.3.1"),
+        ("number", "1"),
+    ] {
+        let bad = if key == "number" { json!(1) } else { json!(bad) };
+        let error = parse(&with(key, bad.clone())).err().unwrap();
+        assert!(["peer_ip", "local_ip"].contains(&error.key.as_str()), "{key} {bad}: {error}");
+    }
+    let mut host = sample();
+    host.peer_ip = Ipv4Addr::new(192, 168, 1, 1);
+    assert!(save(&paths, &host).is_err() && !paths.host_file("mybox").exists());
+    host = sample();
+    host.ssh.as_mut().unwrap().home = Some("/home/dev\nProxyCommand evil".to_owned());
+    assert!(save(&paths, &host).is_err(), "nor anything else that could not be read back");
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
 fn a_saved_host_reads_back_the_same() {
     let (root, paths) = scratch("save");
     save(&paths, &sample()).unwrap();
@@ -83,7 +109,7 @@ fn every_fault_names_its_key() {
         ("preshared_key", json!(5), "must be a string"),
         ("local_ip", json!("10.10.0.01"), "must be an IPv4 address"),
         ("local_ip", json!("127.0.0.1"), "cannot be an address"),
-        ("peer_ip", json!("10.10.0.1"), "must differ from local_ip"),
+        ("peer_ip", json!("10.10.0.1"), "must be 10.10.0.2"),
         ("number", json!(256), "from 0 to 255"),
         ("mtu", json!(100), "from 576 to 9200"),
         ("api_port", json!(0), "from 1 to 65535"),

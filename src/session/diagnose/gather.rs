@@ -18,10 +18,9 @@ use crate::host::HostError;
 use crate::host::config::{self, HostConfig};
 use crate::host::keys::{self, Secret};
 use crate::host::paths::Paths;
-use crate::rpc::client::Client;
 use crate::rpc::method;
 use crate::session::up::name_of;
-use crate::session::{control, layers, probe, run, state};
+use crate::session::{control, layers, probe, run, state, through};
 use crate::sys::iface;
 
 const RESOLVE_LIMIT: Duration = Duration::from_secs(4);
@@ -42,10 +41,7 @@ pub fn gather(paths: &Paths, name: &str, told: &mut dyn FnMut(&'static str)) -> 
     let helper = helper();
     told("session");
     let session = session(paths, name);
-    let net = host.as_ref().ok().map(|host| {
-        let stamps = paths.stamp_file(name);
-        net(host, key.as_ref(), &session, stamps, told)
-    });
+    let net = host.as_ref().ok().map(|host| net(paths, host, key.as_ref(), &session, told));
     Facts {
         host: name.to_owned(),
         config: host,
@@ -87,6 +83,7 @@ fn helper() -> Result<String, HelperFault> {
         let fault = match &error {
             HelperError::Missing { .. } => "helper_missing",
             HelperError::Refused { .. } => "helper_refused",
+            HelperError::Stranger { .. } => "helper_stranger",
             HelperError::Incompatible { .. } => "helper_incompatible",
             _ => "helper_broken",
         };
@@ -96,10 +93,9 @@ fn helper() -> Result<String, HelperFault> {
 }
 
 fn session(paths: &Paths, name: &str) -> Session {
-    let socket = paths.socket(name);
     // A session that ends while it is asked is none.
-    let asked = control::status(&socket).or_else(|error| match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => control::status(&socket),
+    let asked = control::status(paths, name).or_else(|error| match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => control::status(paths, name),
         _ => Err(error),
     });
     match asked {
@@ -108,7 +104,7 @@ fn session(paths: &Paths, name: &str) -> Session {
             interface: live["interface"].as_str().unwrap_or_default().to_owned(),
             handshake_age: live["handshake_age_s"].as_u64().map(Duration::from_secs),
         },
-        Err(error) => Session::Hung(format!("{}: {error}", socket.display())),
+        Err(error) => Session::Hung(error.to_string()),
         Ok(None) => match state::last_known(paths, name) {
             Some(known) if known.up => Session::Lost,
             known => Session::None { ended: known.and_then(|known| ended(&known)) },
@@ -123,10 +119,10 @@ fn ended(known: &state::Known) -> Option<String> {
 }
 
 fn net(
+    paths: &Paths,
     host: &HostConfig,
     key: Result<&Secret, &HostError>,
     session: &Session,
-    stamps: PathBuf,
     told: &mut dyn FnMut(&'static str),
 ) -> Net {
     told("address");
@@ -144,10 +140,12 @@ fn net(
     let may_pass = outer.as_ref().is_some_and(|outer| outer.port == Reply::Silent);
     let may_try = may_pass && matches!(session, Session::None { .. } | Session::Lost);
     let handshake = match (endpoint, key) {
-        (Some(to), Ok(key)) if may_try => Some(path::handshake(host, key, to, stamps)),
+        (Some(to), Ok(key)) if may_try => {
+            Some(path::handshake(host, key, to, paths.stamp_file(&host.name)))
+        }
         _ => None,
     };
-    let agent = interface.map(|_| agent(host));
+    let agent = interface.map(|_| agent(paths, host));
     let healthy = matches!(agent, Some(Agent::Healthy { .. }));
     if healthy {
         told("size");
@@ -163,7 +161,9 @@ fn net(
         outer,
         handshake,
         name: interface.map(|_| resolve(&name_of(host))),
-        mtu: healthy.then(|| probe::path_mtu(host, SIZE_LIMIT)).flatten(),
+        mtu: through::link(paths, host)
+            .filter(|_| healthy)
+            .and_then(|link| probe::path_mtu(host, link, SIZE_LIMIT)),
         agent,
     }
 }
@@ -194,8 +194,10 @@ fn leaves(to: IpAddr) -> Result<(IpAddr, Option<String>), String> {
     Ok((source, iface::tunnel_with(source).ok().flatten()))
 }
 
-fn agent(host: &HostConfig) -> Agent {
-    let client = Client::new(&host.peer_ip.to_string(), host.api_port, Some(&host.token));
+fn agent(paths: &Paths, host: &HostConfig) -> Agent {
+    let Some(client) = through::with_token(paths, host) else {
+        return Agent::Silent("the session went down, or began with another host file".to_owned());
+    };
     let health = match client.health(AGENT_LIMIT) {
         Ok(health) => health,
         Err(error) => return Agent::Silent(error.to_string()),

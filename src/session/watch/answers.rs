@@ -95,6 +95,7 @@ impl Watch<'_> {
             "pid": pid(),
             "up_s": self.since.elapsed().as_secs(),
             "interface": facts.interface,
+            "ifindex": facts.ifindex,
             "local_ip": facts.local_ip.to_string(),
             "peer_ip": facts.peer_ip.to_string(),
             "listen_port": tunnel.as_ref().map(|status| status.listen_port),

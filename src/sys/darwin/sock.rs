@@ -101,6 +101,13 @@ pub(super) fn probe_path_mtu(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_IP, libc::IP_DONTFRAG, 1)
 }
 
+/// A TCP socket that does not block.
+pub(super) fn tcp_v4() -> io::Result<OwnedFd> {
+    let fd = open(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+    own(fd.as_fd())?;
+    Ok(fd)
+}
+
 /// An ICMP echo socket that needs no privilege; its replies come with their IPv4 header, as on a
 /// raw one.
 pub(super) fn icmp(v6: bool) -> io::Result<(OwnedFd, bool)> {
@@ -122,7 +129,7 @@ fn set_v6(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)
 }
 
-fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(super) fn set_int(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
     let len = size_of::<i32>() as libc::socklen_t;
     // SAFETY: the option value is one i32 that outlives the call, and `len` is its size.
     let r =

@@ -1,0 +1,88 @@
+//! One user at a time of this laptop's key for a host: the server keeps one session for a key, and
+//! takes only handshakes that are later than the one before. The lock lies beside the mark of the
+//! handshakes' time (`tunnel::stamps`), so that whoever would use that mark finds it.
+
+use std::path::{Path, PathBuf};
+
+use crate::host::paths::{self, Paths};
+use crate::sys::bounded;
+use crate::sys::lock::Lock;
+
+/// Longest note that is read, in bytes.
+const NOTE_BYTES: u64 = 32;
+
+/// Held as long as this value, or this process, lives.
+pub struct InUse {
+    _locks: Vec<Lock>,
+}
+
+/// Why it was not to be had.
+#[derive(Debug)]
+pub enum Refused {
+    /// By the process with this number, if it said so.
+    Held(Option<u32>),
+    /// The place that was tried last, and why there is no lock to be had.
+    Failed(PathBuf, String),
+}
+
+/// Takes the key of `host` into use, without waiting. Where the state cannot be written the lock
+/// lies in the runtime directory; both are taken where both can be, because another may have found
+/// only one of them.
+pub fn take(paths: &Paths, host: &str) -> Result<InUse, Refused> {
+    let (mut locks, mut failed) = (Vec::new(), None);
+    for dir in paths.session_places() {
+        let file = paths::lock_in(dir, host);
+        match paths::ensure_private(dir).map_err(|error| error.why).and_then(|()| lock(&file)) {
+            Ok(Some(lock)) => {
+                lock.note(&format!("{}\n", std::process::id()));
+                locks.push(lock);
+            }
+            Ok(None) => return Err(Refused::Held(holder(&file))),
+            Err(why) => failed = Some((file, why)),
+        }
+    }
+    match failed.filter(|_| locks.is_empty()) {
+        Some((file, why)) => Err(Refused::Failed(file, why)),
+        None => Ok(InUse { _locks: locks }),
+    }
+}
+
+fn lock(file: &Path) -> Result<Option<Lock>, String> {
+    Lock::take(file).map_err(|error| error.to_string())
+}
+
+fn holder(file: &Path) -> Option<u32> {
+    let text = bounded::read(file, NOTE_BYTES).ok()?;
+    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn one_at_a_time_whatever_the_runtime_directory_is() {
+        let root = std::env::temp_dir().join(format!("hopbox-in-use-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let paths = Paths::below(&root);
+        let first = take(&paths, "mybox").unwrap();
+        let held =
+            |outcome| matches!(outcome, Err(Refused::Held(Some(pid))) if pid == std::process::id());
+        assert!(held(take(&paths, "mybox")));
+        assert!(take(&paths, "other").is_ok(), "another key");
+        fs::remove_dir_all(root.join("run")).unwrap();
+        assert!(held(take(&paths, "mybox")), "emptied");
+        drop(first);
+        // A state that cannot be written: the other place.
+        fs::remove_dir_all(root.join("state")).unwrap();
+        fs::write(root.join("state"), "a file where a directory should be").unwrap();
+        let first = take(&paths, "mybox").unwrap();
+        assert!(held(take(&paths, "mybox")));
+        fs::remove_dir_all(root.join("run")).unwrap();
+        fs::write(root.join("run"), "and here").unwrap();
+        assert!(matches!(take(&paths, "mybox"), Err(Refused::Failed(..))));
+        drop(first);
+        fs::remove_dir_all(root).unwrap();
+    }
+}
