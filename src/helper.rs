@@ -222,6 +222,16 @@ impl Helper {
         self.list("hosts.list", "entries")
     }
 
+    /// Pairs of addresses, ours first, that this user could have now: up to `count`, at most 256.
+    pub fn suggest(&mut self, count: u16) -> Result<Vec<(Ipv4Addr, Ipv4Addr)>, HelperError> {
+        let pairs = self.call("tun.suggest", json!({"count": count}))?.result.remove("pairs");
+        let ip = |pair: &Value, key: &str| pair.get(key)?.as_str()?.parse().ok();
+        let pair = |pair: &Value| Some((ip(pair, "local")?, ip(pair, "peer")?));
+        let pairs = pairs.as_ref().and_then(Value::as_array);
+        let pairs = pairs.and_then(|pairs| pairs.iter().map(pair).collect());
+        pairs.ok_or_else(|| broken("the reply has no usable pairs"))
+    }
+
     fn list(&mut self, op: &str, key: &str) -> Result<Value, HelperError> {
         let mut answer = self.call(op, json!({}))?;
         let list = answer.result.remove(key).filter(Value::is_array);
@@ -287,7 +297,8 @@ impl Helper {
             return Err(HelperError::Incompatible { ours, theirs, message });
         }
         let (code, message) = (error.code, error.message);
-        Err(HelperError::Op { code, message, field: error.field, retry: error.retry })
+        let (field, retry, of_another) = (error.field, error.retry, error.of_another);
+        Err(HelperError::Op { code, message, field, retry, of_another })
     }
 
     fn send(&mut self, line: &[u8], deadline: Instant) -> Result<(), HelperError> {

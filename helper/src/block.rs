@@ -7,6 +7,10 @@
 //! block still starts behind it, it goes too, and the file is what it was, byte for byte. When
 //! the memory is lost or text was inserted before the block, it stays.
 //!
+//! Where the file cannot be cut, blank lines are left. `blank` remembers them, so that the next
+//! block takes their place: without that, somebody who only keeps the file open makes it grow for
+//! ever. Blank lines of others are text like any other.
+//!
 //! Must not know: files, users, devices.
 
 use crate::proto::OpError;
@@ -18,6 +22,8 @@ use std::ops::Range;
 pub const PATH: &str = if cfg!(target_os = "macos") { "/private/etc/hosts" } else { "/etc/hosts" };
 const START: &str = "# --- hopbox managed start ---";
 const END: &str = "# --- hopbox managed end ---";
+/// Most runs of blank lines that are remembered.
+const BLANKS_MAX: usize = 8;
 
 /// One line of the block.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +36,8 @@ pub struct Entry {
 /// the journal of what may have been interrupted, as each write knows the bytes before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// None: there is nothing to do. One: the block is the end of the file. Two: text follows the
-    /// block, so a new one is appended and the old one becomes blank lines.
+    /// None: there is nothing to do. One: the block, in its place. Two: there is too little room
+    /// between other text, so a new one is made elsewhere and the old one becomes blank lines.
     pub writes: Vec<Write>,
     pub len: usize,
 }
@@ -43,47 +49,140 @@ pub struct Write {
     pub new: Vec<u8>,
 }
 
-/// A plan, and where the newline is that it put before the block, if it had to.
+/// Which bytes outside the block are ours, for as long as they are newlines.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The newline that was put before the block, if there had to be one.
+    pub joined: Option<usize>,
+    /// Blank lines in the place of blocks that are gone, in order.
+    pub blank: Vec<Range<usize>>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub edit: Edit,
-    pub joined: Option<usize>,
+    pub memory: Memory,
 }
 
 /// Plans the edit that makes the block of `text` hold exactly `entries`; without entries there
 /// is no block. Refuses when the markers are damaged.
-pub fn plan(text: &[u8], entries: &[Entry], joined: Option<usize>) -> Result<Plan, OpError> {
+pub fn plan(text: &[u8], entries: &[Entry], memory: &Memory) -> Result<Plan, OpError> {
     let block = find_block(text)?;
     let wanted = render(entries);
-    let joined = joined.filter(|at| {
+    let joined = memory.joined.filter(|at| {
         text.get(*at) == Some(&b'\n') && block.as_ref().is_some_and(|block| block.start == at + 1)
     });
+    let blank = memory.valid(text);
     if text.get(block.clone().unwrap_or(0..0)) == Some(wanted.as_slice()) {
-        return Ok(Plan { edit: Edit { writes: Vec::new(), len: text.len() }, joined });
+        let edit = Edit { writes: Vec::new(), len: text.len() };
+        return Ok(Plan { edit, memory: Memory { joined, blank } });
     }
-    let block = match block {
-        Some(block) if block.end == text.len() => block,
-        old => return Ok(append(text, wanted, old)),
+    // The block with the blank lines of ours around it, and the newline before it.
+    let own = block.map(|block| {
+        let start = joined.unwrap_or(block.start);
+        let before = blank.iter().find(|range| range.end == start).map_or(start, |r| r.start);
+        let behind = blank.iter().find(|range| range.start == block.end);
+        before..behind.map_or(block.end, |range| range.end)
+    });
+    let fits = |room: &Range<usize>| {
+        let need = wanted.len() + usize::from(!wanted.is_empty() && opens(text, room.start));
+        room.end == text.len() || need <= room.len()
     };
-    let at = if wanted.is_empty() { joined.unwrap_or(block.start) } else { block.start };
-    let len = at + wanted.len();
-    // Padded to the old length, so that no moment shows a cut line of the old block.
-    let mut bytes = wanted;
-    bytes.resize(bytes.len().max(text.len() - at), b'\n');
-    let joined = joined.filter(|_| len > at);
-    Ok(Plan { edit: Edit { writes: vec![Write::over(text, at, bytes)], len }, joined })
+    let end = text.len()..text.len();
+    let rooms = own.iter().chain(&blank).cloned();
+    let room = rooms.into_iter().find(fits).unwrap_or(end);
+    Ok(place(text, wanted, room, own, blank))
 }
 
-/// The new block at the end; blank lines in the place of the old one.
-fn append(text: &[u8], block: Vec<u8>, old: Option<Range<usize>>) -> Plan {
-    let at = text.len();
-    let open_line = !block.is_empty() && text.last().is_some_and(|last| *last != b'\n');
+/// Whether a line has begun before `at`, which a block must not go on with.
+fn opens(text: &[u8], at: usize) -> bool {
+    at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(|b| *b != b'\n')
+}
+
+/// The block at the start of `room`, blank lines in the rest of it and in all of `old`, if that is
+/// elsewhere. A room at the end of the file is as long as it has to be.
+fn place(
+    text: &[u8],
+    block: Vec<u8>,
+    room: Range<usize>,
+    old: Option<Range<usize>>,
+    blank: Vec<Range<usize>>,
+) -> Plan {
+    let open_line = !block.is_empty() && opens(text, room.start);
     let mut bytes = if open_line { vec![b'\n'] } else { Vec::new() };
     bytes.extend(block);
-    let len = at + bytes.len();
-    let blank = old.map(|old| Write::over(text, old.start, vec![b'\n'; old.len()]));
-    let writes = [Write::over(text, at, bytes)].into_iter().chain(blank).collect();
-    Plan { edit: Edit { writes, len }, joined: open_line.then_some(at) }
+    let used = room.start + bytes.len();
+    let len = if room.end == text.len() { used } else { text.len() };
+    // Padded, so that no moment shows a cut line of the old block.
+    bytes.resize(bytes.len().max(room.len()), b'\n');
+    let rest = used..room.end.max(used);
+    let old = old.filter(|old| *old != room);
+    let gone = old.clone().map(|old| Write::over(text, old.start, vec![b'\n'; old.len()]));
+    let covered =
+        |range: &Range<usize>, by: &Range<usize>| by.start <= range.start && range.end <= by.end;
+    let kept = blank
+        .into_iter()
+        .filter(|range| !covered(range, &room) && !old.iter().any(|old| covered(range, old)));
+    let blank = merged(kept.chain([rest]).chain(old.clone()).collect());
+    let writes = [Write::over(text, room.start, bytes)].into_iter().chain(gone).collect();
+    let memory = Memory { joined: open_line.then_some(room.start), blank };
+    Plan { edit: Edit { writes, len }, memory }
+}
+
+/// In order, and in one piece what touches; not more than are remembered.
+fn merged(mut blank: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    blank.retain(|range| !range.is_empty());
+    blank.sort_by_key(|range| range.start);
+    let mut whole: Vec<Range<usize>> = Vec::new();
+    for range in blank {
+        match whole.last_mut().filter(|last| last.end >= range.start) {
+            Some(last) => last.end = last.end.max(range.end),
+            None => whole.push(range),
+        }
+    }
+    if whole.len() > BLANKS_MAX {
+        // The shortest is given up, and stays as it is.
+        let least = whole.iter().enumerate().min_by_key(|(_, range)| range.len());
+        least.map(|(at, _)| at).map(|at| whole.remove(at));
+    }
+    whole
+}
+
+impl Memory {
+    /// What is still ours of it: whole lines, and blank.
+    fn valid(&self, text: &[u8]) -> Vec<Range<usize>> {
+        let ours = |range: &&Range<usize>| {
+            let bytes = text.get((*range).clone());
+            bytes.is_some_and(|bytes| !bytes.is_empty() && bytes.iter().all(|b| *b == b'\n'))
+        };
+        self.blank.iter().filter(ours).cloned().collect()
+    }
+
+    /// Forgets what a file of this length does not have any more.
+    pub fn cut(&mut self, len: usize) {
+        self.blank.retain(|range| range.end <= len);
+    }
+
+    pub fn blank_json(&self) -> Value {
+        let range = |range: &Range<usize>| json!([range.start, range.end]);
+        self.blank.iter().map(range).collect()
+    }
+
+    /// What `blank_json` made; nothing where an older helper wrote nothing.
+    pub fn read(joined: &Value, blank: Option<&Value>) -> Option<Memory> {
+        let range = |range: &Value| match range.as_array()?.as_slice() {
+            [start, end] => Some(place_of(start)?..place_of(end)?),
+            _ => None,
+        };
+        let blank = blank.map_or(Some(&[][..]), |blank| blank.as_array().map(Vec::as_slice))?;
+        let joined = if joined.is_null() { None } else { Some(place_of(joined)?) };
+        Some(Memory { joined, blank: blank.iter().map(range).collect::<Option<_>>()? })
+    }
+}
+
+/// A place in the file.
+fn place_of(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok().filter(|at| *at <= 4 << 20)
 }
 
 /// The block's bytes, from its start marker through the newline of its end marker. A marker
@@ -151,13 +250,14 @@ pub fn render(entries: &[Entry]) -> Vec<u8> {
 impl Edit {
     /// How long the file is before it is cut.
     pub fn end(&self) -> usize {
-        self.writes.iter().map(Write::end).max().unwrap_or(0)
+        self.writes.iter().map(Write::end).max().unwrap_or(0).max(self.len)
     }
 
     /// Whether `text` can be what the edit left behind, wherever it was interrupted. If not,
-    /// somebody else has written since.
+    /// somebody else has written since. What was appended behind it does no harm unless it is cut.
     pub fn fits(&self, text: &[u8]) -> bool {
-        text.len() <= self.end() && self.writes.iter().all(|write| write.fits(text))
+        let cuts = self.len < self.end();
+        !(cuts && text.len() > self.end()) && self.writes.iter().all(|write| write.fits(text))
     }
 
     pub fn to_json(&self) -> Value {
@@ -167,7 +267,6 @@ impl Edit {
     }
 
     pub fn from_json(value: &Value) -> Option<Edit> {
-        let place = |n: &Value| usize::try_from(n.as_u64()?).ok().filter(|n| *n <= 4 << 20);
         let hex = |text: &Value| {
             let pairs = text.as_str()?.as_bytes().chunks(2);
             let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
@@ -177,11 +276,11 @@ impl Edit {
             let [at, old, new] = row.as_array()?.as_slice() else {
                 return None;
             };
-            Some(Write { at: place(at)?, old: hex(old)?, new: hex(new)? })
+            Some(Write { at: place_of(at)?, old: hex(old)?, new: hex(new)? })
         };
         let writes = value.get("writes")?.as_array()?;
         let writes = writes.iter().map(row).collect::<Option<Vec<Write>>>()?;
-        Some(Edit { writes, len: place(value.get("len")?)? })
+        Some(Edit { writes, len: place_of(value.get("len")?)? })
     }
 }
 

@@ -1,17 +1,22 @@
 //! `/etc/hopbox/helper.json`: what root allows. A missing file means the defaults.
 //!
-//! `{"allow_uids":[1000], "pools":["10.10.0.0/16"], "allow_netns":false}`, every key optional.
+//! `{"allow_uids":[1000], "pools":["10.10.0.0/16"], "allow_netns":false,
+//! "reserve":{"1000":["10.10.4.0/24","box.hop","wg0"]}}`, every key optional.
 //! Anything doubtful about the file or its contents is an error, so that a typing mistake never
 //! quietly means something else. Must not know: connections, leases.
 
 use crate::files;
+use crate::peer_cred::is_nobody;
 use crate::pool::{self, Net, Pools};
+use crate::reserve::Reserve;
+use hop_helper::proto;
 use serde_json::Value;
 use std::io;
 use std::path::Path;
 
 const SIZE_MAX: u64 = 65_536;
-const GROUP: &str = "hopbox";
+/// The start of our line in the group database.
+const GROUP: &[u8] = b"hopbox:";
 /// What `--install` writes where there is no file: it allows what no file allows.
 pub const DEFAULT: &str = "{}\n";
 
@@ -21,6 +26,8 @@ pub struct Config {
     /// Serve tun.* and hosts.* to callers in other network namespaces, too.
     pub allow_netns: bool,
     pub pools: Pools,
+    /// What is for one user alone.
+    pub reserve: Reserve,
     /// Number of the group `hopbox`, where there is one.
     pub group: Option<u32>,
 }
@@ -30,19 +37,38 @@ impl Config {
     /// Where the database cannot be read the group stays `before`: a program that adds a group
     /// puts a new file in its place, which the sandbox of a running helper does not know.
     pub fn load(path: &Path, before: Option<u32>) -> Result<Config, String> {
-        let mut config = match files::read(path, SIZE_MAX) {
-            Ok(text) => parse(&text),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-            Err(e) => Err(e.to_string()),
-        }
-        .map_err(|why| format!("{}: {why}", path.display()))?;
-        config.group = match std::fs::read_to_string("/etc/group") {
+        // Asked now, while it can be: the sandbox of a running helper hides what root has chosen.
+        let _ = is_nobody(0);
+        let (Some(dir), Some(name)) =
+            (path.parent().filter(|dir| dir.is_absolute()), path.file_name())
+        else {
+            return Err(format!("{}: give an absolute path", path.display()));
+        };
+        let read = files::root_dir(dir)
+            .and_then(|dir| files::read_at(Some(&dir), Path::new(name), SIZE_MAX));
+        let mut config = understood(path, read)?;
+        config.group = match std::fs::read("/etc/group") {
             // On macOS the file is not what counts, and users alone are admitted.
             Ok(text) => group(&text).filter(|_| cfg!(target_os = "linux")),
             Err(_) => before,
         };
         Ok(config)
     }
+}
+
+/// Whether the file can be used, wherever it stands.
+#[cfg(target_os = "linux")]
+pub fn check(path: &Path) -> Result<(), String> {
+    understood(path, files::read(path, SIZE_MAX)).map(|_| ())
+}
+
+fn understood(path: &Path, read: io::Result<Vec<u8>>) -> Result<Config, String> {
+    let config = match read {
+        Ok(text) => parse(&text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(e) => Err(e.to_string()),
+    };
+    config.map_err(|why| format!("{}: {why}", path.display()))
 }
 
 /// The text of the file with one more user in it.
@@ -67,9 +93,8 @@ pub fn only_users(text: &str) -> bool {
 }
 
 fn parse(text: &[u8]) -> Result<Config, String> {
-    let Ok(Value::Object(top)) = serde_json::from_slice(text) else {
-        return Err("is not a JSON object".to_string());
-    };
+    // No key twice, at any depth: the last of twins would win.
+    let top = proto::read_object(text).map_err(|why| format!("is not a JSON object: {why}"))?;
     let mut config = Config::default();
     for (key, value) in &top {
         match (key.as_str(), value) {
@@ -77,6 +102,9 @@ fn parse(text: &[u8]) -> Result<Config, String> {
                 let uid = |v: &Value| v.as_u64().and_then(|uid| u32::try_from(uid).ok());
                 let uids: Option<Vec<u32>> = list.iter().map(uid).collect();
                 config.allow_uids = uids.ok_or("allow_uids must hold user numbers")?;
+                if let Some(uid) = config.allow_uids.iter().find(|uid| is_nobody(**uid)) {
+                    return Err(format!("allow_uids holds {uid}, which stands for nobody"));
+                }
             }
             ("allow_netns", Value::Bool(allow)) => config.allow_netns = *allow,
             ("pools", Value::Array(list)) if !list.is_empty() => {
@@ -86,17 +114,24 @@ fn parse(text: &[u8]) -> Result<Config, String> {
                 nets.iter().try_for_each(|net| pool::check_pool(*net)).map_err(|e| e.message)?;
                 config.pools = Pools(nets);
             }
+            ("reserve", Value::Object(_)) => {}
             _ => return Err(format!("has the unknown or wrong entry {key:?}")),
         }
+    }
+    // Last: it speaks of the pools.
+    if let Some(Value::Object(users)) = top.get("reserve") {
+        config.reserve = Reserve::parse(users, &config.pools)?;
     }
     Ok(config)
 }
 
 /// The number of our group in the text of /etc/group. Read by hand: the C library's lookup can
 /// load plug-ins and speak to the network, which a root process has no use for.
-fn group(text: &str) -> Option<u32> {
-    let line = text.lines().find(|line| line.split(':').next() == Some(GROUP))?;
-    line.split(':').nth(2)?.parse().ok()
+/// As bytes: a name elsewhere in it may be of any encoding.
+fn group(text: &[u8]) -> Option<u32> {
+    let line = text.split(|b| *b == b'\n').find(|line| line.starts_with(GROUP))?;
+    let number = std::str::from_utf8(line.split(|b| *b == b':').nth(2)?).ok()?;
+    number.parse().ok().filter(|gid| !is_nobody(*gid))
 }
 
 #[cfg(test)]
@@ -109,6 +144,8 @@ mod tests {
         let config = parse(good.as_bytes()).unwrap();
         assert_eq!(config.allow_uids, [0, 1000]);
         assert_eq!(config.pools.list(), ["192.168.64.0/20"]);
+        let reserving = br#"{"reserve":{"1000":["192.168.64.0/24"]},"pools":["192.168.64.0/20"]}"#;
+        assert!(parse(reserving).is_ok_and(|config| config.reserve != Reserve::default()));
         assert!(config.allow_netns && parse(b"{}").unwrap().allow_uids.is_empty());
         for bad in [
             "",
@@ -122,6 +159,14 @@ mod tests {
             r#"{"pools":["0.0.0.0/0"]}"#,
             r#"{"pools":["10.10.0.1/16"]}"#,
             r#"{"allow_netns":1}"#,
+            r#"{"allow_netns":false,"allow_netns":true}"#,
+            r#"{"allow_uids":[],"allow_u\u0069ds":[1000]}"#,
+            r#"{"allow_uids":[65534]}"#,
+            r#"{"allow_uids":[1000,4294967294]}"#,
+            r#"{"allow_uids":[4294967295]}"#,
+            r#"{"reserve":[]}"#,
+            r#"{"reserve":{"1000":["10.11.0.0/24"]}}"#,
+            r#"{"reserve":{"1000":["10.10.0.0/24"]},"pools":["192.168.64.0/20"]}"#,
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
@@ -144,8 +189,10 @@ mod tests {
 
     #[test]
     fn the_group_is_found_by_its_whole_name() {
-        assert_eq!(group("root:x:0:\nhopboxes:x:5:\nhopbox:x:990:gandalf\n"), Some(990));
-        assert_eq!(group("hopbox"), None);
-        assert_eq!(group("hopbox:x:many:\n"), None);
+        let latin = b"root:x:0:\nhopboxes:x:5:\nr\xe9seau:x:7:\nhopbox:x:990:gandalf\n";
+        assert_eq!(group(latin), Some(990));
+        for bad in ["hopbox", "hopbox:x:many:\n", "hopbox:x:65534:\n", "hopbox:x:4294967295:"] {
+            assert_eq!(group(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

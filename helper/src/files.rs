@@ -31,10 +31,32 @@ pub fn check(file: &File) -> io::Result<Metadata> {
     Err(io::Error::other("must be a regular file of root that nobody else can write"))
 }
 
+/// A directory that root alone can change, held open: what is looked at in it is in this one.
+pub fn root_dir(dir: &Path) -> io::Result<File> {
+    let held = sys::open_at(None, dir, sys::LOOK | libc::O_DIRECTORY | libc::O_NOFOLLOW);
+    let fine = |meta: Metadata| meta.uid() == 0 && meta.mode() & 0o022 == 0;
+    match held.and_then(|held| held.metadata().map(|meta| fine(meta).then_some(held))) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(e),
+        Ok(Some(held)) => Ok(held),
+        found => {
+            let why = found.err().map_or(String::new(), |e| format!(" ({e})"));
+            let (dir, cure) = (dir.display(), "sudo chown root:root");
+            Err(io::Error::other(format!(
+                "{dir} must be a directory that root alone can write{why}: \
+                 {cure} {dir} && sudo chmod 755 {dir}"
+            )))
+        }
+    }
+}
+
 /// The bytes of a file of at most `max`.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    read_at(None, path, max)
+}
+
+/// The same for a name in a directory.
+pub fn read_at(dir: Option<&File>, name: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let file = sys::open_at(dir, name, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
     if check(&file)?.len() > max {
         return Err(io::Error::other(format!("is longer than {max} bytes")));
     }

@@ -13,7 +13,7 @@
 //! Must not know: who asked for a name, leases of devices.
 
 use crate::sys;
-use hop_helper::block::{self, Edit, Entry, PATH};
+use hop_helper::block::{self, Edit, Entry, Memory, PATH};
 use hop_helper::proto::{Code, OpError};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
@@ -31,7 +31,7 @@ const TRIES: usize = 4;
 /// The file, and the memory that belongs to it.
 #[derive(Debug)]
 pub struct Hosts {
-    pub joined: Option<usize>,
+    pub memory: Memory,
     /// It could be opened for writing once.
     worked: bool,
     /// It cannot any more, for a reason that a new start of the helper mends: the sandbox lets us
@@ -42,36 +42,38 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    pub fn new(joined: Option<usize>) -> Hosts {
-        Hosts { joined, worked: false, detached: false, warned: false }
+    pub fn new(memory: Memory) -> Hosts {
+        Hosts { memory, worked: false, detached: false, warned: false }
     }
 
     /// Makes the block hold exactly `entries`. Returns only after a fresh look at the file
     /// shows them; an edit by somebody else meanwhile is kept and ours made again. `keep` gets
-    /// each edit, and the new `joined`, before its first byte is written.
+    /// each edit, and what is to be remembered, before its first byte is written.
     pub fn set(
         &mut self,
         entries: &[Entry],
-        keep: &mut dyn FnMut(Edit, Option<usize>) -> Result<(), OpError>,
+        keep: &mut dyn FnMut(Edit, &Memory) -> Result<(), OpError>,
     ) -> Result<(), OpError> {
         for _ in 0..TRIES {
             let file = self.open()?;
-            let first = block::plan(&read(&file)?, entries, self.joined)?;
+            let first = block::plan(&read(&file)?, entries, &self.memory)?;
             if first.edit.writes.is_empty() {
-                self.joined = first.joined;
+                self.memory = first.memory;
                 return Ok(());
             }
             let held = hold(&file);
             let text = read(&file)?;
-            let plan = block::plan(&text, entries, self.joined)?;
+            let plan = block::plan(&text, entries, &self.memory)?;
             if unchanged(&file, text.len())? {
-                keep(plan.edit.clone(), plan.joined)?;
+                keep(plan.edit.clone(), &plan.memory)?;
                 let written = match held {
                     true => write(&file, &plan.edit),
                     false => write_beside_others(&file, text.len(), &plan.edit),
                 };
                 written.map_err(|e| failed("write", &e))?;
-                self.joined = plan.joined;
+                self.memory = plan.memory;
+                let now = file.metadata().map_err(|e| failed("look at", &e))?;
+                self.memory.cut(now.len() as usize);
             }
         }
         let why = format!("{PATH} keeps being changed by another program");
@@ -162,23 +164,23 @@ fn hold(file: &File) -> bool {
 /// As `write`, while others may append: the file grows at its end alone, in one call, and is never
 /// cut. What was meant to be cut off stays as blank lines.
 fn write_beside_others(file: &File, len: usize, edit: &Edit) -> io::Result<()> {
-    match edit.writes.as_slice() {
-        [added, blanked] => {
-            append_line(file, &added.new)?;
-            file.sync_all()?;
-            file.write_all_at(&blanked.new, blanked.at as u64)?;
-        }
-        [write] => {
-            let more = (write.at + write.new.len()).saturating_sub(len);
+    let mut now = len;
+    for write in &edit.writes {
+        let more = (write.at + write.new.len()).saturating_sub(now);
+        if write.at == len && edit.writes.len() > 1 {
+            append_line(file, &write.new)?;
+        } else {
             append_line(file, &vec![b'\n'; more])?;
+            now += more;
             // Longer than that, and somebody was there before us: the next look finds another way.
-            if file.metadata()?.len() == (len + more) as u64 {
-                file.write_all_at(&write.new, write.at as u64)?;
+            if more > 0 && file.metadata()?.len() != now as u64 {
+                return Ok(());
             }
+            file.write_all_at(&write.new, write.at as u64)?;
         }
-        _ => {}
+        file.sync_all()?;
     }
-    file.sync_all()
+    Ok(())
 }
 
 fn append_line(file: &File, bytes: &[u8]) -> io::Result<()> {

@@ -4,21 +4,23 @@
 //! root can replace it. Tells every file it touches; `--dry-run` tells and touches nothing. Runs
 //! no program. Must not know: requests, the sandbox.
 
-use crate::config::{self, Config};
+use crate::config;
 use crate::place::{Hand, Outcome, check_parents, say, take_back};
-use crate::{AUDIT_DIR, CONFIG, RUN_DIR, STATE_DIR, files, socket, sys, systemd};
+use crate::{AUDIT_DIR, CONFIG, RUN_DIR, STATE_DIR, files, lockdown, socket, sys, systemd};
 use hop_helper::proto;
 use serde_json::{Value, json};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper";
+pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper";
 const CONFIG_DIR: &str = "/etc/hopbox";
-const GROUP: &str = "hopbox";
+/// Our line in a table of groups, up to its second field.
+const GROUP: &str = "hopbox:";
+const TABLES: [&str; 2] = ["/etc/group", "/etc/gshadow"];
 /// Numbers for groups of the system, the highest free one first.
 const GROUPS: std::ops::RangeInclusive<u32> = 100..=999;
 const SOCKET_UNIT: &str = "hop-helper.socket";
@@ -45,7 +47,7 @@ pub fn install(dry: bool) -> Outcome<()> {
     let hand = Hand { dry };
     let systemd = Path::new("/run/systemd/system").is_dir();
     let openrc = Path::new("/run/openrc").is_dir();
-    let groups = fs::read_to_string("/etc/group").map_err(|e| format!("/etc/group: {e}"))?;
+    let groups = fs::read("/etc/group").map_err(|e| format!("/etc/group: {e}"))?;
     let packaged = packaged();
     let mut files: Vec<(&str, u32, &str)> = Vec::new();
     if systemd && packaged.is_none() {
@@ -58,15 +60,18 @@ pub fn install(dry: bool) -> Outcome<()> {
     }
     // All of it is checked before any of it is written.
     let paths = files.iter().map(|file| file.0).chain([PROGRAM, CONFIG_DIR, WANTED]);
-    paths.map(Path::new).try_for_each(check_parents)?;
-    Config::load(Path::new(CONFIG), None).map_err(|why| format!("{why}; nothing was installed"))?;
+    let refused = |why| format!("{why}; nothing was installed");
+    paths.map(Path::new).try_for_each(check_parents).map_err(refused)?;
+    config::check(Path::new(CONFIG)).map_err(refused)?;
+    TABLES.map(Path::new).into_iter().try_for_each(table_is_roots).map_err(refused)?;
     hand.program(image, packaged.is_some())?;
     hand.group(invited().as_deref())?;
-    // Before an agent's user may add files beside it: one that is there is root's to change.
+    hand.close_config_dir()?;
+    // One that is there is root's to change.
     if !Path::new(CONFIG).exists() {
         hand.file(Path::new(CONFIG), 0o644, &mut config::DEFAULT.as_bytes())?;
     }
-    let has_adm = groups.lines().any(|line| line.starts_with("adm:"));
+    let has_adm = groups.split(|b| *b == b'\n').any(|line| line.starts_with(b"adm:"));
     for (path, mode, text) in files {
         let text = match has_adm {
             true => text.to_string(),
@@ -170,9 +175,10 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     for dir in [CONFIG_DIR, "/run/hopbox", "/usr/libexec/hopbox"] {
         hand.remove_dir(Path::new(dir));
     }
-    for table in ["/etc/group", "/etc/gshadow"].into_iter().filter(|_| !packaged) {
+    for table in TABLES.into_iter().filter(|_| !packaged) {
         hand.table(Path::new(table), |text| {
-            text.split_inclusive('\n').filter(|line| !line.starts_with("hopbox:")).collect()
+            let lines = text.split_inclusive(|b| *b == b'\n');
+            lines.filter(|line| !line.starts_with(GROUP.as_bytes())).flatten().copied().collect()
         })?;
     }
     if let Some(wants) = Path::new(WANTED).parent().filter(|_| !dry) {
@@ -193,33 +199,55 @@ fn packaged() -> Option<&'static Path> {
 /// The user behind sudo, by number; a name from the environment would be anybody's claim.
 fn invited() -> Option<String> {
     let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok().filter(|uid| *uid != 0)?;
-    let users = fs::read_to_string("/etc/passwd").ok()?;
-    let mut fields = users.lines().map(|line| line.split(':'));
-    let name = fields.find_map(|mut fields| {
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_string())
+    // As bytes: what else stands there may be of any encoding.
+    let users = fs::read("/etc/passwd").ok()?;
+    let name = users.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = line.split(|b| *b == b':').map(std::str::from_utf8);
+        let name = fields.next()?.ok()?;
+        (fields.nth(1)?.ok()?.parse() == Ok(uid)).then(|| name.to_string())
     });
     name.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
 }
 
-/// The text of a group table with the group, and `user` in it.
-fn with_group(text: &str, user: Option<&str>, shadow: bool) -> String {
-    let taken = |id: u32| text.lines().any(|line| line.split(':').nth(2) == Some(&id.to_string()));
-    let mut lines: Vec<String> = text.lines().map(str::to_string).collect();
-    let at = lines.iter().position(|line| line.split(':').next() == Some(GROUP));
-    let at = at.unwrap_or_else(|| {
-        let id = GROUPS.rev().find(|id| !taken(*id)).unwrap_or(*GROUPS.end());
-        lines.push(if shadow { format!("{GROUP}:!::") } else { format!("{GROUP}:x:{id}:") });
-        lines.len() - 1
-    });
-    if let (Some(line), Some(user)) = (lines.get_mut(at), user) {
-        let members = line.rsplit(':').next().unwrap_or_default().to_string();
-        if !members.split(',').any(|member| member == user) {
-            line.push_str(if members.is_empty() { "" } else { "," });
-            line.push_str(user);
+/// A table of groups with our group, and `user` in it. Bytes that are not ours stay as they are.
+fn with_group(text: &[u8], user: Option<&str>, shadow: bool) -> Vec<u8> {
+    let ends = |line: &[u8]| line.strip_suffix(b"\n").unwrap_or(line).len();
+    let id_of = |line: &[u8]| {
+        let field = line.get(..ends(line))?.split(|b| *b == b':').nth(2)?;
+        std::str::from_utf8(field).ok()?.parse::<u32>().ok()
+    };
+    let mut lines: Vec<Vec<u8>> =
+        text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
+    if !lines.iter().any(|line| line.starts_with(GROUP.as_bytes())) {
+        let taken = |id: &u32| lines.iter().any(|line| id_of(line) == Some(*id));
+        let id = GROUPS.rev().find(|id| !taken(id)).unwrap_or(*GROUPS.end());
+        if let Some(last) = lines.last_mut().filter(|line| !line.ends_with(b"\n")) {
+            last.push(b'\n');
+        }
+        let line = if shadow { format!("{GROUP}!::\n") } else { format!("{GROUP}x:{id}:\n") };
+        lines.push(line.into_bytes());
+    }
+    let line = lines.iter_mut().find(|line| line.starts_with(GROUP.as_bytes()));
+    if let (Some(line), Some(user)) = (line, user) {
+        let end = ends(line);
+        let whole = line.get(..end).unwrap_or_default();
+        let members = whole.rsplit(|b| *b == b':').next().unwrap_or_default();
+        if !members.split(|b| *b == b',').any(|member| member == user.as_bytes()) {
+            let comma = if members.is_empty() { "" } else { "," };
+            line.splice(end..end, format!("{comma}{user}").into_bytes());
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.concat()
+}
+
+/// A link would become a file, and what is not root's is not ours to make root's.
+fn table_is_roots(path: &Path) -> Outcome<()> {
+    match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(meta) if meta.is_file() && meta.uid() == 0 => Ok(()),
+        Ok(_) => Err(format!("{} is not a plain file of root", path.display())),
+        Err(e) => Err(format!("{}: {e}", path.display())),
+    }
 }
 
 impl Hand {
@@ -252,16 +280,38 @@ impl Hand {
         self.table(Path::new("/etc/gshadow"), |text| with_group(text, user, true))?;
         match user {
             Some(user) if !self.dry => {
-                say!("{user} is in the group {GROUP}: log in again, or use `newgrp {GROUP}`");
+                say!("{user} is in the group hopbox: log in again, or use `newgrp hopbox`");
             }
             Some(_) => {}
-            None => say!("users of hopbox must be in the group {GROUP}"),
+            None => say!("users of hopbox must be in the group hopbox"),
         }
         Ok(())
     }
 
+    /// A release before this one let an agent's user add files beside the configuration.
+    fn close_config_dir(&self) -> Outcome<()> {
+        let dir = Path::new(CONFIG_DIR);
+        let fine =
+            files::root_dir(dir).map_or_else(|e| e.kind() == io::ErrorKind::NotFound, |_| true);
+        if fine || !self.tell("close to all but root", dir) {
+            return Ok(());
+        }
+        let held = sys::open_at(None, dir, libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW);
+        held.and_then(|held| {
+            fchown(&held, Some(0), Some(0))?;
+            held.set_permissions(Permissions::from_mode(0o755))
+        })
+        .map_err(|e| format!("{}: {e}", dir.display()))?;
+        // What that user made counted for nothing then, and shall not count now.
+        let lock = dir.join(lockdown::NAME);
+        match fs::symlink_metadata(&lock) {
+            Ok(found) if found.uid() != 0 => self.remove(&lock),
+            _ => Ok(()),
+        }
+    }
+
     /// Changes a table that other programs change, too, under their lock.
-    fn table(&self, path: &Path, change: impl Fn(&str) -> String) -> Outcome<()> {
+    fn table(&self, path: &Path, change: impl Fn(&[u8]) -> Vec<u8>) -> Outcome<()> {
         let failed = |e: io::Error| format!("{}: {e}", path.display());
         let lock = match self.dry {
             true => None,
@@ -271,12 +321,14 @@ impl Hand {
                 Some(lock)
             }
         };
-        let Ok(text) = fs::read_to_string(path) else {
-            return Ok(());
+        table_is_roots(path)?;
+        let text = match fs::read(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            text => text.map_err(failed)?,
         };
         let new = change(&text);
         let mode = fs::metadata(path).map_err(failed)?.mode() & 0o7777;
-        let result = if new == text { Ok(()) } else { self.file(path, mode, &mut new.as_bytes()) };
+        let result = if new == text { Ok(()) } else { self.file(path, mode, &mut &*new) };
         drop(lock);
         result
     }
@@ -288,13 +340,25 @@ mod tests {
 
     #[test]
     fn a_group_is_added_once_and_a_member_once() {
-        let text = "root:x:0:\nadm:x:999:\nusers:x:998:gandalf\n";
-        let once = with_group(text, Some("gandalf"), false);
-        assert_eq!(once, format!("{text}hopbox:x:997:gandalf\n"));
-        assert_eq!(with_group(&once, Some("gandalf"), false), once);
-        assert_eq!(with_group(&once, None, false), once);
-        let two = with_group(&once, Some("frodo"), false);
-        assert_eq!(two, format!("{text}hopbox:x:997:gandalf,frodo\n"));
-        assert_eq!(with_group("root:*::", Some("a"), true), "root:*::\nhopbox:!::a\n");
+        let text = b"root:x:0:\nadm:x:999:\nusers:x:998:gandalf\n";
+        let made = |text: &[u8], user, shadow| with_group(text, user, shadow);
+        let once = made(text, Some("gandalf"), false);
+        assert_eq!(once, [&text[..], b"hopbox:x:997:gandalf\n"].concat());
+        assert_eq!(made(&once, Some("gandalf"), false), once);
+        assert_eq!(made(&once, None, false), once);
+        let two = made(&once, Some("frodo"), false);
+        assert_eq!(two, [&text[..], b"hopbox:x:997:gandalf,frodo\n"].concat());
+        assert_eq!(made(b"root:*::", Some("a"), true), b"root:*::\nhopbox:!::a\n");
+    }
+
+    #[test]
+    fn bytes_of_others_in_a_table_stay() {
+        for odd in [&b"r\xe9seau:x:7:\xff\n"[..], b"crlf:x:8:\r\n", b"\n\n", b"+:::\n", b"\0\n"] {
+            let text = [b"root:x:0:\n", odd, b"hopbox:x:990:\n", odd].concat();
+            let expected = [b"root:x:0:\n", odd, b"hopbox:x:990:sam\n", odd].concat();
+            assert_eq!(with_group(&text, Some("sam"), false), expected);
+            let new = with_group(odd, None, false);
+            assert_eq!(new, [odd, b"hopbox:x:999:\n"].concat());
+        }
     }
 }

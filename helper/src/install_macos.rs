@@ -14,7 +14,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const PROGRAM: &str = "/Library/PrivilegedHelperTools/dev.hopbox.helper";
+pub const PROGRAM: &str = "/Library/PrivilegedHelperTools/dev.hopbox.helper";
 const PLIST: &str = "/Library/LaunchDaemons/dev.hopbox.helper.plist";
 const PLIST_TEXT: &str = include_str!("../unit/dev.hopbox.helper.plist");
 const JOB: &str = "system/dev.hopbox.helper";
@@ -27,7 +27,11 @@ pub fn install(dry: bool) -> Outcome<()> {
     // All of it is checked before any of it is written.
     let allowed = allowed()?;
     let paths = [PROGRAM, PLIST, CONFIG, AUDIT_DIR];
-    paths.map(Path::new).into_iter().try_for_each(check_parents)?;
+    paths
+        .map(Path::new)
+        .into_iter()
+        .try_for_each(check_parents)
+        .map_err(|why| format!("{why}; nothing was installed"))?;
     let same_job = fs::read(PLIST).is_ok_and(|old| old == PLIST_TEXT.as_bytes());
     hand.file(Path::new(PROGRAM), 0o755, &mut image)?;
     hand.dir(Path::new(AUDIT_DIR))?;

@@ -11,7 +11,8 @@ mod reconcile;
 use crate::config::Config;
 use crate::hosts::Hosts;
 use crate::link::{Device, Fate, Layers, Links};
-use crate::pool::{self, Conflict, Ends, Held};
+use crate::pool::{self, Conflict, Ends, Held, View};
+use crate::resolvers::Resolvers;
 use crate::state::{Lease, Named, State, Store};
 use crate::sys;
 use hop_helper::proto::{Code, OpError, Target};
@@ -44,6 +45,7 @@ impl Caller {
 pub struct Book {
     links: Links,
     hosts: Hosts,
+    resolvers: Resolvers,
     store: Store,
     state: State,
     /// Until when leases of a run before this one wait for their holder.
@@ -66,6 +68,24 @@ fn tell(what: &str, result: Result<(), OpError>) {
     }
 }
 
+fn kept(what: &str) -> OpError {
+    OpError::of_another(format!("{what} is kept by root for another user"))
+}
+
+/// Members get the names that are ours; others are root's to give.
+fn may_name(caller: Caller, name: &str, config: &Config) -> Result<(), OpError> {
+    if config.reserve.keeps_device(caller.uid, name) {
+        return Err(kept(name));
+    }
+    if config.reserve.gives_device(caller.uid, name) {
+        return Ok(());
+    }
+    let why = format!(
+        "devices are named hopboxN; {name} is root's to give, by \"reserve\" in helper.json"
+    );
+    Err(OpError::new(Code::PermissionDenied, why))
+}
+
 fn limit(what: &str) -> OpError {
     OpError::new(Code::LimitExceeded, format!("too many {what}; give one back first"))
 }
@@ -74,7 +94,7 @@ impl Book {
     /// Takes over what the run before this one held, if it was of this boot.
     pub fn open(links: Links, store: Store, epoch: String) -> Result<Book, String> {
         let mut state = store.load()?;
-        let mut hosts = Hosts::new(state.joined);
+        let mut hosts = Hosts::new(state.memory.clone());
         match state.edit.take().map_or(Ok(true), |edit| hosts.redo(&edit)) {
             Ok(true) => {}
             // The rows say what the block should be; damaged markers show when it is written.
@@ -85,9 +105,12 @@ impl Book {
             state = State { epoch, ..State::default() };
         }
         let attach_until = (!state.leases.is_empty()).then(|| Instant::now() + ATTACH_WITHIN);
+        let mut resolvers = Resolvers::default();
+        resolvers.read().map_err(|e| e.message)?;
         Ok(Book {
             links,
             hosts,
+            resolvers,
             store,
             state,
             attach_until,
@@ -113,7 +136,9 @@ impl Book {
         name: Option<&str>,
         mtu: u16,
         label: Option<String>,
+        config: &Config,
     ) -> Result<(String, Device), OpError> {
+        name.map_or(Ok(()), |name| may_name(caller, name, config))?;
         let own = self.state.leases.iter().filter(|lease| lease.uid == caller.uid).count();
         if own >= LEASES_PER_UID || self.state.leases.len() >= LEASES_MAX {
             return Err(limit("tunnels"));
@@ -156,9 +181,14 @@ impl Book {
             return Err(OpError::conflict("there is no such lease"));
         };
         config.pools.check_ends(ends)?;
-        let view = self.links.view()?;
-        if let Some(found) = pool::conflict(ends, Some(lease.ifindex), &view, &self.held()) {
-            return Err(self.in_the_way(found));
+        if config.reserve.keeps_ends(caller.uid, ends) {
+            return Err(kept("the address range"));
+        }
+        let view = self.in_use()?;
+        let given = config.reserve.gives_ends(caller.uid, ends);
+        let found = pool::conflict(ends, Some(lease.ifindex), &view, &self.held(), given);
+        if let Some(found) = found {
+            return Err(self.in_the_way(found, caller));
         }
         // On the disk first, so that a helper after us sets right what we were killed in.
         self.put(&lease.id, Some(ends));
@@ -270,13 +300,26 @@ impl Book {
     }
 
     fn save(&mut self) -> Result<(), OpError> {
-        (self.state.joined, self.state.edit) = (self.hosts.joined, None);
+        (self.state.memory, self.state.edit) = (self.hosts.memory.clone(), None);
         self.store.save(&self.state)
     }
 
-    pub fn suggest(&mut self, count: usize, config: &Config) -> Result<Vec<Ends>, OpError> {
-        let view = self.links.view()?;
-        Ok(config.pools.suggest(count, &view, &self.held()))
+    pub fn suggest(
+        &mut self,
+        caller: Caller,
+        count: usize,
+        config: &Config,
+    ) -> Result<Vec<Ends>, OpError> {
+        let view = self.in_use()?;
+        let may = |ends| !config.reserve.keeps_ends(caller.uid, ends);
+        Ok(config.pools.suggest(count, &view, &self.held(), may))
+    }
+
+    /// What the machine uses already, and whom it knows.
+    fn in_use(&mut self) -> Result<View, OpError> {
+        let neighbours = self.links.neighbours()?;
+        let name_servers = self.resolvers.read()?;
+        Ok(View { neighbours, name_servers, ..self.links.view()? })
     }
 
     /// The caller's leases; all of them for root.
@@ -311,14 +354,15 @@ impl Book {
         self.state.leases.iter().map(held).collect()
     }
 
-    /// The sandbox keeps us from the file that is /etc/hosts now; a new start mends that.
+    /// The sandbox keeps us from a file that was put in the place of the one we knew; a new start
+    /// mends that.
     pub fn detached(&self) -> bool {
-        self.hosts.detached
+        self.hosts.detached || self.resolvers.detached
     }
 
-    /// Why the state file is not as it should be.
-    pub fn state_trouble(&self) -> Option<&String> {
-        self.store.trouble.as_ref()
+    /// Why state file, names and the look at name servers are not as they should be.
+    pub fn troubles(&self) -> [Option<&String>; 3] {
+        [&self.store.trouble, &self.trouble, &self.resolvers.trouble].map(Option::as_ref)
     }
 
     /// What was done to the machine since the last call.
@@ -335,7 +379,7 @@ impl Book {
         self.links.layers()
     }
 
-    fn in_the_way(&mut self, found: Conflict) -> OpError {
+    fn in_the_way(&mut self, found: Conflict, caller: Caller) -> OpError {
         let why = match found {
             Conflict::Route(net, ifindex) => {
                 format!("{} already has the route {net}", self.links.name_of(ifindex))
@@ -343,8 +387,27 @@ impl Book {
             Conflict::Address(ip, ifindex) => {
                 format!("{} already uses the address {ip}", self.links.name_of(ifindex))
             }
+            Conflict::Neighbour(ip, ifindex) => {
+                format!("{} reaches somebody else at {ip}", self.links.name_of(ifindex))
+            }
+            Conflict::NameServer(ip) => format!("{ip} is a name server of this machine"),
+            Conflict::Wider(net, ifindex) => {
+                let name = self.links.name_of(ifindex);
+                format!("{name} has the route {net}, of which a tunnel gets single addresses only")
+            }
             Conflict::Lease(ifindex) => {
-                format!("the tunnel {} already uses it", self.links.name_of(ifindex))
+                let name = self.links.name_of(ifindex);
+                let holder = self.state.leases.iter().find(|lease| lease.ifindex == ifindex);
+                match holder.map(|lease| lease.uid) {
+                    Some(uid) if caller.uid == 0 => {
+                        format!("the tunnel {name} of user {uid} already uses it")
+                    }
+                    Some(uid) if uid != caller.uid => {
+                        let why = format!("another user's tunnel {name} already uses it");
+                        return OpError::of_another(format!("the address range is taken: {why}"));
+                    }
+                    _ => format!("the tunnel {name} already uses it"),
+                }
             }
         };
         OpError::conflict(format!("the address range is taken: {why}"))

@@ -69,7 +69,7 @@ impl Links {
     }
 
     /// The network namespace in which everything here happens; see `sys::netns_cookie`.
-    pub fn netns_cookie(&self) -> Option<u64> {
+    pub fn netns_cookie(&self) -> io::Result<Option<u64>> {
         self.netlink.netns_cookie()
     }
 
@@ -231,9 +231,17 @@ impl Links {
             addresses: addresses
                 .iter()
                 .filter_map(rtnetlink::read_address)
-                .chain(routes.iter().filter_map(rtnetlink::read_gateway))
+                .chain(routes.iter().flat_map(rtnetlink::read_gateways))
                 .collect(),
+            ..View::default()
         })
+    }
+
+    /// Who else is known to be in the networks of this machine.
+    pub fn neighbours(&mut self) -> Result<Vec<(Ipv4Addr, u32)>, OpError> {
+        let neighbours = self.netlink.dump(libc::RTM_GETNEIGH, rtnetlink::all_neighbours());
+        let neighbours = neighbours.map_err(failed("list neighbours"))?;
+        Ok(neighbours.iter().filter_map(rtnetlink::read_neighbour).collect())
     }
 
     fn routes(&mut self) -> Result<Vec<Record>, OpError> {

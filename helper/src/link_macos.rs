@@ -66,8 +66,13 @@ impl Links {
     }
 
     /// There is one network on this system.
-    pub fn netns_cookie(&self) -> Option<u64> {
-        None
+    pub fn netns_cookie(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Not asked for here: what this side knows is in SECURITY.md.
+    pub fn neighbours(&mut self) -> Result<Vec<(Ipv4Addr, u32)>, OpError> {
+        Ok(Vec::new())
     }
 
     /// Makes a utun that lives as long as the returned descriptor. It is down and has no address.

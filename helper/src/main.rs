@@ -24,6 +24,7 @@ mod link;
 mod link_linux;
 #[cfg(target_os = "macos")]
 mod link_macos;
+mod lockdown;
 #[cfg(target_os = "linux")]
 mod netlink;
 #[cfg(target_os = "linux")]
@@ -31,6 +32,8 @@ mod nft;
 mod peer_cred;
 mod place;
 mod pool;
+mod reserve;
+mod resolvers;
 #[cfg(target_os = "linux")]
 mod rtnetlink;
 #[cfg(target_os = "linux")]
@@ -109,6 +112,10 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    if let Err(e) = sys::undumpable() {
+        tell(&format!("keep others from looking inside: {e}"));
+        return ExitCode::FAILURE;
+    }
     let result = match parse(std::env::args_os().skip(1).map(PathBuf::from).collect()) {
         Err(why) => {
             tell(&why);
@@ -197,17 +204,22 @@ fn serve(options: Options) -> Result<End, String> {
     let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
     let state = state.unwrap_or_else(|| PathBuf::from(usual.0));
     let audit = audit.unwrap_or_else(|| Path::new(usual.1).join("audit.log"));
+    // Root runs nothing, and believes nothing, that others could have replaced.
+    let own = std::env::current_exe().is_ok_and(|exe| exe == Path::new(install::PROGRAM));
+    own.then(|| place::check_parents(Path::new(install::PROGRAM))).transpose()?;
+    place::check_parents(&config_path)?;
     let config = Config::load(&config_path, None)?;
     let _alone = state::alone(Path::new(RUN_DIR))?;
     let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
-    let netns = links.netns_cookie();
+    let failed = |e| format!("look up the network namespace: {e}");
+    let netns = links.netns_cookie().map_err(failed)?;
     let socket = match (passed, listen) {
         (Some(socket), _) => socket,
         (None, Some(path)) => Socket::bind(path, config.group)?,
         (None, None) => return Err("no socket".to_string()),
     };
-    let listening = sys::netns_cookie(socket.listener().as_fd());
-    if netns.is_some() && listening.is_some() && netns != listening {
+    let listening = sys::netns_cookie(socket.listener().as_fd()).map_err(failed)?;
+    if netns != listening {
         return Err("the socket is of another network namespace: \
                     the unit must not set PrivateNetwork"
             .to_string());

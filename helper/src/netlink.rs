@@ -171,7 +171,7 @@ impl Netlink {
     }
 
     /// See `sys::netns_cookie`.
-    pub fn netns_cookie(&self) -> Option<u64> {
+    pub fn netns_cookie(&self) -> io::Result<Option<u64>> {
         sys::netns_cookie(self.fd.as_fd())
     }
 

@@ -61,7 +61,7 @@ pub fn check_parents(path: &Path) -> Outcome<()> {
         let meta = fs::symlink_metadata(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
             let why = "others than root could replace what is in it";
-            return Err(format!("{}: {why}; nothing was installed", dir.display()));
+            return Err(format!("{}: {why}", dir.display()));
         }
     }
     Ok(())
@@ -103,7 +103,8 @@ impl Hand {
         let prepare = |file: &File| {
             // A table of groups may belong to a group itself.
             fchown(file, Some(0), Some(old.as_ref().map_or(0, fs::Metadata::gid)))?;
-            file.set_permissions(Permissions::from_mode(mode))
+            file.set_permissions(Permissions::from_mode(mode))?;
+            old.as_ref().map_or(Ok(()), |_| sys::copy_attributes(path, file))
         };
         files::replace(path, ".hopbox-", &bytes, prepare).map_err(failed)
     }

@@ -28,9 +28,9 @@ impl Net {
     /// Reads `a.b.c.d/n` with zero host bits.
     pub fn parse(text: &str) -> Option<Net> {
         let (ip, prefix) = text.split_once('/')?;
-        let (ip, prefix) = (ip.parse().ok()?, prefix.parse().ok()?);
-        let net = Net::new(ip, prefix);
-        (prefix <= 32 && net.base() == ip).then_some(net)
+        let net = Net::new(ip.parse().ok()?, prefix.parse().ok()?);
+        // One spelling: no "+8", no "08".
+        (net.to_string() == text).then_some(net)
     }
 
     fn bits(prefix: u8) -> u32 {
@@ -58,11 +58,11 @@ impl Net {
     }
 
     /// `other` is this prefix or a part of it.
-    fn covers(self, other: Net) -> bool {
+    pub fn covers(self, other: Net) -> bool {
         self.contains(other.base()) && other.prefix >= self.prefix
     }
 
-    fn overlaps(self, other: Net) -> bool {
+    pub fn overlaps(self, other: Net) -> bool {
         self.covers(other) || other.covers(self)
     }
 
@@ -93,11 +93,14 @@ impl Ends {
 }
 
 /// Unicast routes of this machine and the addresses that it cannot do without, its own and those of
-/// its gateways; each with its interface index.
+/// its gateways; each with its interface index. And who else is known to be in its networks.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub routes: Vec<(Net, u32)>,
     pub addresses: Vec<(Ipv4Addr, u32)>,
+    /// Who has answered of late, or was said to be there.
+    pub neighbours: Vec<(Ipv4Addr, u32)>,
+    pub name_servers: Vec<Ipv4Addr>,
 }
 
 impl View {
@@ -127,6 +130,10 @@ pub struct Held {
 pub enum Conflict {
     Route(Net, u32),
     Address(Ipv4Addr, u32),
+    Neighbour(Ipv4Addr, u32),
+    NameServer(Ipv4Addr),
+    /// A wider route, out of which a tunnel may take single addresses only.
+    Wider(Net, u32),
     Lease(u32),
 }
 
@@ -162,15 +169,26 @@ impl Pools {
                 return Err(OpError::field(field, format!("{ip} is not a host of {route}")));
             }
         }
-        if self.0.iter().any(|pool| pool.contains(route.base()) && pool.contains(route.last())) {
+        if self.cover(route) {
             return Ok(());
         }
         Err(OpError::field("prefix", format!("{route} is not within {}", self.text())))
     }
 
-    /// Up to `count` pairs of hosts .1 and .2 of a /24 that collide with nothing, lowest first:
-    /// those that no route leads to, then those within a wider route.
-    pub fn suggest(&self, count: usize, view: &View, held: &[Held]) -> Vec<Ends> {
+    /// Whether the whole of a prefix is ours.
+    pub fn cover(&self, net: Net) -> bool {
+        self.0.iter().any(|pool| pool.covers(net))
+    }
+
+    /// Up to `count` pairs of hosts .1 and .2 of a /24 that collide with nothing and `may` be had,
+    /// lowest first: those that no route leads to, then those within a wider route.
+    pub fn suggest(
+        &self,
+        count: usize,
+        view: &View,
+        held: &[Held],
+        may: impl Fn(Ends) -> bool,
+    ) -> Vec<Ends> {
         let pairs = self.0.iter().flat_map(|pool| {
             let blocks = 1_u32.checked_shl(24_u32.saturating_sub(pool.prefix.into()));
             (0..blocks.unwrap_or(BLOCKS_MAX).min(BLOCKS_MAX)).map(|n| {
@@ -179,7 +197,8 @@ impl Pools {
             })
         });
         let free = |ends: &Ends| {
-            self.check_ends(*ends).is_ok() && conflict(*ends, None, view, held).is_none()
+            let taken = || conflict(*ends, None, view, held, false).is_some();
+            self.check_ends(*ends).is_ok() && may(*ends) && !taken()
         };
         let (quiet, others): (Vec<Ends>, Vec<Ends>) =
             pairs.filter(free).partition(|ends| !view.leads_to(ends.local, ends.peer));
@@ -197,9 +216,16 @@ impl Pools {
 
 /// Looks for anything that already uses these addresses. `own` is the interface being
 /// configured, whose addresses and routes are its own affair; routes of `held` interfaces are
-/// judged by their lease instead. A route that is wider than ours is not in the way: ours takes a
-/// few addresses out of it, and the rest of a LAN goes on as before.
-pub fn conflict(ends: Ends, own: Option<u32>, view: &View, held: &[Held]) -> Option<Conflict> {
+/// judged by their lease instead. A route that is wider than ours is not in the way of a pair: that
+/// takes two addresses out of it, which nobody is known to have, and the rest of a LAN goes on as
+/// before. More of it, or the name server of this machine, root must have `given`.
+pub fn conflict(
+    ends: Ends,
+    own: Option<u32>,
+    view: &View,
+    held: &[Held],
+    given: bool,
+) -> Option<Conflict> {
     let local = Net::new(ends.local, 32);
     let (route, hit) = (ends.route(), |net: Net| net.overlaps(ends.route()) || net.overlaps(local));
     for other in held.iter().filter(|other| Some(other.ifindex) != own) {
@@ -208,18 +234,30 @@ pub fn conflict(ends: Ends, own: Option<u32>, view: &View, held: &[Held]) -> Opt
             return Some(Conflict::Lease(other.ifindex));
         }
     }
+    let takes = |ip: Ipv4Addr| ip == ends.local || route.contains(ip);
     for (ip, ifindex) in view.addresses.iter().filter(|(_, ifindex)| Some(*ifindex) != own) {
-        if *ip == ends.local || route.contains(*ip) {
+        if takes(*ip) {
             return Some(Conflict::Address(*ip, *ifindex));
         }
     }
-    for (net, ifindex) in &view.routes {
-        let ours = Some(*ifindex) == own || held.iter().any(|held| held.ifindex == *ifindex);
-        if !ours && (route.covers(*net) || local.covers(*net)) {
+    let ours =
+        |ifindex: u32| Some(ifindex) == own || held.iter().any(|held| held.ifindex == ifindex);
+    for (net, ifindex) in view.routes.iter().filter(|(_, ifindex)| !ours(*ifindex)) {
+        if route.covers(*net) || local.covers(*net) {
             return Some(Conflict::Route(*net, *ifindex));
         }
+        let wider = net.prefix > DEFAULT_PREFIX && net.covers(route);
+        if wider && route.prefix < 32 && !given {
+            return Some(Conflict::Wider(*net, *ifindex));
+        }
     }
-    None
+    for (ip, ifindex) in view.neighbours.iter().filter(|(_, ifindex)| !ours(*ifindex)) {
+        if takes(*ip) {
+            return Some(Conflict::Neighbour(*ip, *ifindex));
+        }
+    }
+    let server = view.name_servers.iter().find(|ip| takes(**ip) && !given);
+    server.map(|ip| Conflict::NameServer(*ip))
 }
 
 /// One label and `.hop`: 1 to 63 of `a-z 0-9 -`, no hyphen at an edge, not all digits.

@@ -90,8 +90,11 @@ fn names_are_one_label_and_the_suffix() {
 #[test]
 fn anything_that_uses_the_addresses_is_in_the_way() {
     let view = View {
+        neighbours: vec![(ip("10.10.20.2"), 2), (ip("10.10.9.77"), 9)],
+        name_servers: vec![ip("10.10.21.53")],
         routes: vec![
             (net("0.0.0.0/0"), 2),
+            (net("10.10.16.0/20"), 6),
             (net("0.0.0.0/1"), 3),
             (net("10.10.1.0/24"), 2),
             (net("10.10.2.2/32"), 4),
@@ -102,7 +105,7 @@ fn anything_that_uses_the_addresses_is_in_the_way() {
     let lease = Held { ifindex: 9, ends: Some(ends("10.10.9.1", "10.10.9.2", 32)) };
     let held = [lease, Held { ifindex: 10, ends: None }];
     let found = |local: &str, peer: &str, prefix, own| {
-        conflict(ends(local, peer, prefix), own, &view, &held)
+        conflict(ends(local, peer, prefix), own, &view, &held, false)
     };
     // Wider routes are never in the way: default routes, also in two halves, and those of a LAN.
     assert_eq!(found("10.10.0.1", "10.10.0.2", 32, None), None);
@@ -120,6 +123,24 @@ fn anything_that_uses_the_addresses_is_in_the_way() {
         found("10.10.0.1", "10.10.2.9", 24, None),
         Some(Conflict::Route(net("10.10.2.2/32"), 4))
     );
+    // Of a wider one a pair of single addresses that nobody has; more if root has given it.
+    for last in ["2", "53"] {
+        let peer = format!("10.10.21.{last}");
+        let wide = conflict(ends("10.10.21.1", &peer, 24), None, &view, &held, false);
+        assert_eq!(wide, Some(Conflict::Wider(net("10.10.16.0/20"), 6)));
+        assert_eq!(conflict(ends("10.10.21.1", &peer, 24), None, &view, &held, true), None);
+    }
+    assert_eq!(found("10.10.21.1", "10.10.21.2", 32, None), None);
+    assert_eq!(found("10.10.128.1", "10.10.128.2", 24, None), None, "no route but the default");
+    for (local, peer) in [("10.10.21.1", "10.10.21.53"), ("10.10.21.53", "10.10.21.1")] {
+        let server = Some(Conflict::NameServer(ip("10.10.21.53")));
+        assert_eq!(found(local, peer, 32, None), server);
+    }
+    for (local, peer) in [("10.10.20.1", "10.10.20.2"), ("10.10.20.2", "10.10.20.1")] {
+        let there = Some(Conflict::Neighbour(ip("10.10.20.2"), 2));
+        assert_eq!(found(local, peer, 32, None), there);
+        assert_eq!(conflict(ends(local, peer, 24), None, &view, &held, true), there);
+    }
     // Local addresses, as an end or within the route.
     assert_eq!(
         found("10.10.3.1", "10.10.3.2", 32, None),
@@ -139,16 +160,24 @@ fn anything_that_uses_the_addresses_is_in_the_way() {
 #[test]
 fn suggestions_are_the_lowest_free_pairs() {
     let pools = Pools::default();
-    let view = View { routes: vec![(net("10.10.0.0/23"), 2)], addresses: vec![] };
+    let any = |_: Ends| true;
+    let view = View { routes: vec![(net("10.10.0.0/23"), 2)], ..View::default() };
     let held = [Held { ifindex: 9, ends: Some(ends("10.10.2.1", "10.10.2.2", 32)) }];
-    let found = pools.suggest(2, &view, &held);
+    let found = pools.suggest(2, &view, &held, any);
     assert_eq!(found, [ends("10.10.3.1", "10.10.3.2", 32), ends("10.10.4.1", "10.10.4.2", 32)]);
     // Where a wide route covers everything, what is left in it; never a gateway of it.
-    let all = View { routes: vec![(net("10.0.0.0/8"), 2)], addresses: vec![(ip("10.10.0.1"), 2)] };
-    assert_eq!(pools.suggest(1, &all, &[]), [ends("10.10.1.1", "10.10.1.2", 32)]);
+    let all = View {
+        routes: vec![(net("10.0.0.0/8"), 2)],
+        addresses: vec![(ip("10.10.0.1"), 2)],
+        neighbours: vec![(ip("10.10.1.2"), 2)],
+        name_servers: vec![ip("10.10.2.1")],
+    };
+    assert_eq!(pools.suggest(1, &all, &[], any), [ends("10.10.3.1", "10.10.3.2", 32)]);
+    let may = |ends: Ends| ends.peer != ip("10.10.3.2");
+    assert_eq!(pools.suggest(1, &all, &[], may), [ends("10.10.4.1", "10.10.4.2", 32)]);
     let taken = View { addresses: vec![(ip("10.10.0.1"), 2)], ..View::default() };
-    assert_eq!(Pools(vec![net("10.10.0.0/24")]).suggest(8, &taken, &[]), []);
-    assert_eq!(Pools(vec![net("10.0.0.0/8")]).suggest(300, &View::default(), &[]).len(), 256);
+    assert_eq!(Pools(vec![net("10.10.0.0/24")]).suggest(8, &taken, &[], any), []);
+    assert_eq!(Pools(vec![net("10.0.0.0/8")]).suggest(300, &View::default(), &[], any).len(), 256);
 }
 
 #[test]
@@ -159,7 +188,17 @@ fn only_private_ranges_can_be_pools() {
     for bad in ["0.0.0.0/0", "8.0.0.0/8", "172.16.0.0/11", "10.0.0.0/7", "10.1.1.0/25"] {
         assert!(Net::parse(bad).is_none_or(|net| check_pool(net).is_err()), "{bad}");
     }
-    for bad in ["10.10.0.1/16", "10.10.0.0", "10.10.0.0/33", "10.10.0.0/", "x/8", "/8"] {
+    for bad in [
+        "10.10.0.0/+16",
+        "10.10.0.0/016",
+        "010.10.0.0/16",
+        "10.10.0.1/16",
+        "10.10.0.0",
+        "10.10.0.0/33",
+        "10.10.0.0/",
+        "x/8",
+        "/8",
+    ] {
         assert_eq!(Net::parse(bad), None, "{bad}");
     }
 }

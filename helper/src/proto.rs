@@ -57,7 +57,7 @@ pub static OPERATIONS: [Operation; 12] = [
     row("daemon.version", Effect::None, &[], |_| Ok(Op::Version)),
     row("daemon.health", Effect::None, &[], |_| Ok(Op::Health)),
     row("tun.suggest", Effect::None, &["count"], |a| {
-        Ok(Op::TunSuggest { count: a.int("count", 1, 8)?.unwrap_or(1) as usize })
+        Ok(Op::TunSuggest { count: a.int("count", 1, 256)?.unwrap_or(1) as usize })
     }),
     row("tun.create", Effect::Makes, &["name", "mtu", "label"], tun_create),
     row(
@@ -136,11 +136,17 @@ pub struct OpError {
     /// The same request may succeed when sent again: a moment later (`limit_exceeded`), or on a
     /// new connection (every other code).
     pub retry: bool,
+    /// What was asked for is another user's: the asker may have a different one.
+    pub of_another: bool,
 }
 
 impl OpError {
     pub fn new(code: Code, message: impl Into<String>) -> OpError {
-        OpError { code, message: message.into(), field: None, retry: false }
+        OpError { code, message: message.into(), field: None, retry: false, of_another: false }
+    }
+
+    pub fn of_another(message: impl Into<String>) -> OpError {
+        OpError { of_another: true, ..OpError::conflict(message) }
     }
 
     pub fn conflict(message: impl Into<String>) -> OpError {
@@ -383,7 +389,7 @@ pub fn valid_device(name: &str) -> bool {
 
 /// Parses `line` as one JSON object in which no object has a key twice and nothing is nested
 /// deeper than `MAX_DEPTH`.
-pub(crate) fn read_object(line: &[u8]) -> Result<Map<String, Value>, String> {
+pub fn read_object(line: &[u8]) -> Result<Map<String, Value>, String> {
     let text = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8")?;
     check_structure(text)?;
     match serde_json::from_str(text) {
@@ -466,6 +472,9 @@ fn error_value(error: &OpError) -> Value {
     }
     if error.retry {
         value["retry"] = json!(true);
+    }
+    if error.of_another {
+        value["of_another"] = json!(true);
     }
     value
 }

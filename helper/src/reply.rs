@@ -17,6 +17,7 @@ pub struct ReplyError {
     pub message: String,
     pub field: Option<String>,
     pub retry: bool,
+    pub of_another: bool,
 }
 
 /// Reads one reply line (without its newline). Keys that are not known here are passed over:
@@ -35,6 +36,7 @@ pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
             message: text(error, "message").unwrap_or_default(),
             field: text(error, "field"),
             retry: error.get("retry") == Some(&Value::Bool(true)),
+            of_another: error.get("of_another") == Some(&Value::Bool(true)),
         }),
         _ => return Err("the reply has neither result nor error".to_string()),
     };

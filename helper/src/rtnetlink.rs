@@ -37,11 +37,17 @@ const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_PREFSRC: u16 = 7;
+const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
 
 const IFINFO: usize = 16;
 const IFADDR: usize = 8;
 const RTMSG: usize = 12;
+const RTNEXTHOP: usize = 8;
+const NDMSG: usize = 12;
+const NDA_DST: u16 = 1;
+const NUD_INCOMPLETE: u16 = 0x01;
+const NUD_FAILED: u16 = 0x20;
 pub const CREATE: u16 = libc::NLM_F_CREATE as u16;
 pub const EXCL: u16 = libc::NLM_F_EXCL as u16;
 pub const REPLACE: u16 = libc::NLM_F_REPLACE as u16;
@@ -146,6 +152,12 @@ pub fn all_routes() -> Message {
     Message::new(&head)
 }
 
+pub fn all_neighbours() -> Message {
+    let mut head = [0; NDMSG];
+    head[0] = libc::AF_INET as u8;
+    Message::new(&head)
+}
+
 pub fn has_our_mark(route: &Record) -> bool {
     route.u8(5) == Some(RTPROTO_HOPBOX)
 }
@@ -227,10 +239,30 @@ pub fn read_route(record: &Record) -> Option<(Net, u32)> {
     Some((Net::new(to, record.u8(1)?), ifindex))
 }
 
-/// Where a route leads through, if it is one machine.
-pub fn read_gateway(record: &Record) -> Option<(Ipv4Addr, u32)> {
-    let (_, ifindex) = read_route(record)?;
-    Some((ipv4(record.attr(RTMSG, RTA_GATEWAY)?)?, ifindex))
+/// The machines that a route leads through.
+pub fn read_gateways(record: &Record) -> Vec<(Ipv4Addr, u32)> {
+    let Some((_, ifindex)) = read_route(record) else {
+        return Vec::new();
+    };
+    let one = record.attr(RTMSG, RTA_GATEWAY).and_then(ipv4).map(|ip| (ip, ifindex));
+    let mut found: Vec<(Ipv4Addr, u32)> = one.into_iter().collect();
+    let mut rest = record.attr(RTMSG, RTA_MULTIPATH).unwrap_or_default();
+    // Each turn takes at least the eight bytes of a struct rtnexthop.
+    while let (Some(len), Some(ifindex)) = (u16_at(rest, 0), u32_at(rest, 4)) {
+        let Some(hop) = rest.get(RTNEXTHOP..usize::from(len)) else { break };
+        found.extend(attr(hop, RTA_GATEWAY).and_then(ipv4).map(|ip| (ip, ifindex)));
+        rest = rest.get(usize::from(len).next_multiple_of(4)..).unwrap_or_default();
+    }
+    found
+}
+
+/// Somebody in a network of this machine. While nobody has answered, nobody is there: who only asks
+/// for an address, as a program does that looks for a tunnel which is down, keeps it from no one.
+pub fn read_neighbour(record: &Record) -> Option<(Ipv4Addr, u32)> {
+    let theirs = record.kind == libc::RTM_NEWNEIGH && record.u8(0)? == libc::AF_INET as u8;
+    let state = u16_at(&record.body, 8)?;
+    let there = state & !(NUD_INCOMPLETE | NUD_FAILED) != 0;
+    (theirs && there).then_some((ipv4(record.attr(NDMSG, NDA_DST)?)?, record.u32(4)?))
 }
 
 #[cfg(test)]
@@ -247,9 +279,11 @@ mod tests {
                 *byte = if state >> 62 == 0 { (state >> 40) as u8 } else { 0 };
             }
             body.truncate(round % 61);
-            for kind in [libc::RTM_NEWLINK, libc::RTM_NEWADDR, libc::RTM_NEWROUTE, 99] {
+            let kinds = [libc::RTM_NEWLINK, libc::RTM_NEWADDR, libc::RTM_NEWROUTE];
+            for kind in kinds.into_iter().chain([libc::RTM_NEWNEIGH, 99]) {
                 let record = Record { kind, body: body.clone() };
-                let _ = (read_link(&record), read_address(&record), read_gateway(&record));
+                let _ = (read_link(&record), read_address(&record), read_gateways(&record));
+                let _ = read_neighbour(&record);
             }
         }
     }

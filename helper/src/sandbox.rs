@@ -5,7 +5,7 @@
 //! What it does not know is left out and told by `daemon.health`. Must not know: requests.
 
 use crate::link::IPV6_SETTINGS;
-use crate::sys;
+use crate::{resolvers, sys};
 use libc::{c_long, sock_filter};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
@@ -108,6 +108,10 @@ fn landlock(rooms: &Rooms) -> std::io::Result<u32> {
     for settings in IPV6_SETTINGS {
         allow(Path::new(settings), WRITE_FILE)?;
     }
+    for file in resolvers::FILES.iter().filter_map(|path| std::fs::canonicalize(path).ok()) {
+        allow(&file, READ_FILE)?;
+    }
+    allow(Path::new(resolvers::DIR), READ_FILE)?;
     allow(&rooms.read, READ_FILE | READ_DIR)?;
     for dir in &rooms.own {
         allow(dir, own)?;

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::conn::{Answer, Conn, Next};
 use crate::lease::{self, Book, Caller};
 use crate::limit::{self, Rates};
+use crate::lockdown;
 use crate::peer_cred::Peer;
 use crate::pool::Ends;
 use crate::sandbox::Layers;
@@ -22,9 +23,8 @@ use hop_helper::proto::{self, Code, Effect, MAX_REQUEST, Op, OpError, Rejection,
 use serde_json::{Value, json};
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// One slot is root's.
@@ -334,21 +334,11 @@ impl Server {
             Op::TunCreate { .. } if !conn.input.is_empty() => {
                 stop(malformed("send nothing behind tun.create before its reply"), false)
             }
-            _ if request.effect == Effect::Makes && self.locked_down() => {
-                let why = "root has locked the helper down (/etc/hopbox/lockdown)";
-                stop(OpError::new(Code::LockdownActive, why), false)
-            }
+            _ if request.effect == Effect::Makes => match lockdown::look(&self.config_path) {
+                Some(lock) => stop(OpError::new(Code::LockdownActive, lock.why), false),
+                None => Ok(request),
+            },
             _ => Ok(request),
-        }
-    }
-
-    /// A file of root beside the configuration: on a server an agent's user may add files there.
-    /// What cannot be looked at counts as there.
-    fn locked_down(&self) -> bool {
-        let dir = self.config_path.parent().unwrap_or(Path::new("/"));
-        match std::fs::symlink_metadata(dir.join("lockdown")) {
-            Ok(found) => found.uid() == 0,
-            Err(e) => e.kind() != io::ErrorKind::NotFound,
         }
     }
 

@@ -8,7 +8,7 @@
 use crate::files;
 use crate::pool::Ends;
 use crate::sys;
-use hop_helper::block::{Edit, Entry};
+use hop_helper::block::{Edit, Entry, Memory};
 use hop_helper::proto::{Code, OpError, valid_device};
 use serde_json::{Map, Value, json};
 use std::fs::{self, File};
@@ -54,8 +54,8 @@ pub struct State {
     pub epoch: String,
     pub leases: Vec<Lease>,
     pub named: Vec<Named>,
-    /// See `hosts`.
-    pub joined: Option<usize>,
+    /// See `block`.
+    pub memory: Memory,
     pub edit: Option<Edit>,
 }
 
@@ -167,7 +167,7 @@ fn render(state: &State) -> String {
         "version": VERSION, "epoch": state.epoch,
         "leases": state.leases.iter().map(lease).collect::<Vec<Value>>(),
         "hosts": state.named.iter().map(named).collect::<Vec<Value>>(),
-        "joined": state.joined,
+        "joined": state.memory.joined, "blank": state.memory.blank_json(),
         "edit": state.edit.as_ref().map(Edit::to_json),
     });
     format!("{document}\n")
@@ -196,10 +196,7 @@ fn rows(top: &Map<String, Value>) -> Option<State> {
         epoch: text(top, "epoch")?,
         leases: list("leases")?.iter().map(lease).collect::<Option<Vec<Lease>>>()?,
         named: list("hosts")?.iter().map(named).collect::<Option<Vec<Named>>>()?,
-        joined: match top.get("joined")? {
-            Value::Null => None,
-            at => Some(usize::try_from(at.as_u64()?).ok()?),
-        },
+        memory: Memory::read(top.get("joined")?, top.get("blank"))?,
         edit: match top.get("edit")? {
             Value::Null => None,
             edit => Some(Edit::from_json(edit)?),
@@ -274,7 +271,7 @@ mod tests {
             epoch: "e".into(),
             leases: vec![lease, bare],
             named: vec![named],
-            joined: Some(3),
+            memory: Memory { joined: Some(3), blank: vec![7..9, 12..40] },
             edit: Some(Edit { writes: vec![write], len: 3 }),
         }
     }

@@ -3,11 +3,14 @@
 //! Every wrapper returns owned descriptors and plain values. Each platform has a room of its own
 //! for what the other one lacks. Must not know: the protocol, leases.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::mem::{size_of, size_of_val, zeroed};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
@@ -79,6 +82,16 @@ pub fn umask(mask: u32) -> u32 {
 pub fn effective_uid() -> u32 {
     // SAFETY: geteuid cannot fail and touches no memory of ours.
     unsafe { libc::geteuid() }
+}
+
+/// Opens what stands under a name in an open directory, or under a path. std knows no openat(2).
+pub fn open_at(dir: Option<&File>, name: &Path, flags: libc::c_int) -> io::Result<File> {
+    let name = CString::new(name.as_os_str().as_bytes())?;
+    let dir = dir.map_or(libc::AT_FDCWD, AsRawFd::as_raw_fd);
+    // SAFETY: name is a string of C; the directory, if any, is open for the duration of the call.
+    let fd = check(unsafe { libc::openat(dir, name.as_ptr(), flags | libc::O_CLOEXEC) })?;
+    // SAFETY: the descriptor was just made and is owned by nobody else.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// Takes the exclusive lock of a file without waiting; it lasts as long as the file is open.

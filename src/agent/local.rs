@@ -13,7 +13,9 @@ use super::config::{self, AgentConfig};
 use super::place::{self, PREVIOUS, PROGRAM, UNIT};
 use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
-use super::{DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, moved, print, rpc, tell};
+use super::{
+    DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, moved, print, reserve, rpc, tell,
+};
 use crate::host::config::key;
 use crate::host::keys::{self, KEY_BYTES};
 use crate::rpc::client::CallError;
@@ -97,6 +99,7 @@ pub fn start(
     }
     let config = config::load(file)?;
     place::renew_unit()?;
+    reserve::keep(&config)?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
     let known = running(Some(&config)).filter(|_| !restart);

@@ -5,7 +5,7 @@
 //! restarts) → `hub` (tunnel and laptops) → `server` (connections), `places` (how many, whose),
 //! `connection` (one of them) → `request` (bytes → request), `http` (what is answered), `auth` (who
 //! may ask) → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`,
-//! `place`, `moved`, `local` (what root and the user run by hand or over SSH).
+//! `place`, `moved`, `reserve`, `local` (what root and the user run by hand or over SSH).
 //! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
 
 pub mod auth;
@@ -24,6 +24,7 @@ mod names;
 mod place;
 mod places;
 pub mod request;
+mod reserve;
 pub mod rpc;
 mod serve;
 pub mod server;

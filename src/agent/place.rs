@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::config::{FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
 use super::local::{run, systemctl, warn};
 use super::setup::need_root;
-use super::{FAILED, Failure, USAGE, endpoints, moved, names};
+use super::{FAILED, Failure, USAGE, endpoints, moved, names, reserve};
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::sys::bounded;
@@ -80,7 +80,7 @@ fn place_dir() -> Result<(), Failure> {
 }
 
 /// Puts a file of root in its place as a whole; the same text again is not written.
-fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
+pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::io("write", path, &error);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
@@ -128,6 +128,12 @@ pub fn restart() {
     }
 }
 
+/// Whom the unit runs the agent as.
+pub fn unit_user() -> Option<String> {
+    let text = bounded::text(UNIT_FILE).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("User=")).map(|user| user.trim().to_owned())
+}
+
 pub fn need_systemd() -> Result<(), Failure> {
     if Path::new("/run/systemd/system").is_dir() {
         return Ok(());
@@ -145,6 +151,9 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
         if let Err(failure) = systemctl(&["disable", "--now", UNIT]) {
             warn(&failure);
         }
+    }
+    if let Err(failure) = reserve::give_back() {
+        warn(&failure);
     }
     let mut removed = Vec::new();
     for path in [WANTED, UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {

@@ -252,12 +252,14 @@ impl Desk for Hub {
     }
 }
 
-/// The configured name; else `wg0`; else, where that is taken, one the helper chooses.
+/// The configured name; else `wg0`; else, where that is taken, one the helper chooses. It also
+/// chooses where root does not give the name away (`reserve`).
 fn create_device(helper: &mut Helper, config: &AgentConfig) -> Result<Lease, Failure> {
     let wanted = config.interface.as_deref().unwrap_or(INTERFACE);
     let created = match helper.create_tun(Some(wanted), config.mtu, LABEL) {
         Err(HelperError::Op { code, .. })
-            if code == "state_conflict" && config.interface.is_none() =>
+            if (code == "state_conflict" && config.interface.is_none())
+                || code == "permission_denied" =>
         {
             helper.create_tun(None, config.mtu, LABEL)
         }

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+const LOCKDOWN: &str = "/etc/hopbox/lockdown";
 /// Where sudo(8) looks for programs, whatever the user's PATH is.
 const SUDO_PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -90,6 +91,8 @@ pub enum HelperError {
         message: String,
         field: Option<String>,
         retry: bool,
+        /// What was asked for is another user's.
+        of_another: bool,
     },
     /// The helper said something that it must not say.
     Protocol(String),
@@ -143,7 +146,11 @@ impl HelperError {
                 "ip address".into()
             }
             HelperError::Op { code, .. } if *code == Code::LockdownActive.as_str() => {
-                "sudo rm /etc/hopbox/lockdown".into()
+                // Root's word; or a directory that is not root's alone, which an install closes.
+                match std::fs::symlink_metadata(LOCKDOWN) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => install_command(),
+                    _ => "sudo rm /etc/hopbox/lockdown".into(),
+                }
             }
             _ if cfg!(target_os = "macos") => {
                 "sudo launchctl print system/dev.hopbox.helper".into()

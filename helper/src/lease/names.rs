@@ -21,13 +21,22 @@ impl Book {
             }
         }
         if self.state.leases.iter().any(|lease| holds(lease, entry.ip) && !caller.owns(lease.uid)) {
-            return Err(OpError::conflict("the address belongs to another user's tunnel"));
+            return Err(OpError::of_another("the address belongs to another user's tunnel"));
+        }
+        if config.reserve.keeps_ip(caller.uid, entry.ip) {
+            return Err(kept("the address"));
+        }
+        if config.reserve.keeps_name(caller.uid, &entry.name) {
+            return Err(kept("the name"));
         }
         self.hosts.check_free(&entry.name)?;
         let (conn, uid) = (Some(caller.conn), caller.uid);
         let rows = &mut self.state.named;
         let before = rows.clone();
         match rows.iter_mut().find(|old| old.entry.name == entry.name) {
+            Some(old) if old.uid != uid && uid != 0 => {
+                return Err(OpError::of_another("the name is in use by another user"));
+            }
             Some(old) if old.conn != conn => return Err(OpError::conflict("the name is in use")),
             Some(old) => *old = Named { entry: entry.clone(), lease, conn, uid },
             None => {
@@ -81,8 +90,8 @@ impl Book {
         let kept = |saved: Result<(), OpError>| if giving_back { Ok(()) } else { saved };
         let Book { hosts, store, state, .. } = self;
         let entries: Vec<Entry> = state.named.iter().map(|named| named.entry.clone()).collect();
-        let result = hosts.set(&entries, &mut |edit, joined| {
-            (state.edit, state.joined) = (Some(edit), joined);
+        let result = hosts.set(&entries, &mut |edit, memory| {
+            (state.edit, state.memory) = (Some(edit), memory.clone());
             kept(store.save(state))
         });
         self.trouble = result.as_ref().err().map(|e| e.message.clone());
@@ -95,5 +104,5 @@ impl Book {
 }
 
 fn holds(lease: &Lease, ip: Ipv4Addr) -> bool {
-    lease.ends.is_some_and(|ends| ends.local == ip || ends.peer == ip)
+    lease.ends.is_some_and(|ends| ends.local == ip || ends.route().contains(ip))
 }

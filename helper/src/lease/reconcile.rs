@@ -2,6 +2,7 @@
 //! keeps packets in their place with every news.
 
 use super::*;
+use hop_helper::block::Entry;
 use std::net::Ipv4Addr;
 
 /// What a look at all leases and names has found.
@@ -68,7 +69,10 @@ impl Book {
         let mut ending = Vec::new();
         for lease in &mut self.state.leases {
             let fate = self.links.fate(&lease.name, lease.ifindex).unwrap_or(Fate::Held);
-            let allowed = lease.ends.is_none_or(|ends| config.pools.check_ends(ends).is_ok());
+            let allowed = lease.ends.is_none_or(|ends| {
+                let kept = config.reserve.keeps_ends(lease.uid, ends);
+                config.pools.check_ends(ends).is_ok() && !kept
+            });
             if fate != Fate::Held || !allowed || lease.removing {
                 let there = matches!(fate, Fate::Held | Fate::Abandoned);
                 report.removed += usize::from(there);
@@ -102,7 +106,9 @@ impl Book {
                 // It cannot be attached to again: it ended with its connection.
                 None => named.conn.is_some(),
             };
-            good.is_ok() && held
+            let (uid, Entry { name, ip }) = (named.uid, &named.entry);
+            let kept = config.reserve.keeps_ip(uid, *ip) || config.reserve.keeps_name(uid, name);
+            good.is_ok() && held && !kept
         });
         tell("reconciliation", self.end(|lease| ending.contains(&lease.id), |_| false));
         let known = self.state.leases.iter().map(|lease| lease.ifindex);

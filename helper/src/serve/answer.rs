@@ -13,9 +13,9 @@ impl Server {
             }
             Op::Version => Ok(version()),
             Op::Health => Ok(self.health()),
-            Op::TunSuggest { count } => self.suggest(count),
+            Op::TunSuggest { count } => self.suggest(caller, count),
             Op::TunCreate { name, mtu, label } => {
-                match self.book.create(caller, name.as_deref(), mtu, label) {
+                match self.book.create(caller, name.as_deref(), mtu, label, &self.config) {
                     Ok((id, device)) => {
                         let answer = json!({
                             "lease_id": id, "name": device.name, "ifindex": device.ifindex,
@@ -67,15 +67,17 @@ impl Server {
 
     fn health(&self) -> Value {
         let (leases, hosts) = self.book.counts();
-        let troubles =
-            [self.book.trouble.as_ref(), self.book.state_trouble(), self.audit.trouble.as_ref()];
-        let degraded: Vec<&String> = troubles.into_iter().flatten().collect();
+        let lock = lockdown::look(&self.config_path);
+        let doubt = lock.as_ref().filter(|lock| lock.doubtful).map(|lock| &lock.why);
+        let troubles = self.book.troubles().into_iter().chain([doubt, self.audit.trouble.as_ref()]);
+        let degraded: Vec<&String> = troubles.flatten().collect();
         json!({
             "status": if degraded.is_empty() { "ok" } else { "degraded" },
             "degraded": degraded,
             "uptime_s": self.started.elapsed().as_secs(),
             "leases": leases,
             "hosts": hosts,
+            "lockdown": lock.as_ref().map(|lock| &lock.why),
             "rules": 0,
             "connections": self.conns.len() + 1,
             "last_reconcile": self.report(),
@@ -83,7 +85,7 @@ impl Server {
             "audit_lost": self.audit.lost,
             "sandbox": self.layers.to_json(),
             "layers": layers(self.book.layers()),
-            "state_ok": self.book.state_trouble().is_none(),
+            "state_ok": self.book.troubles().first().is_none_or(|trouble| trouble.is_none()),
             "hosts_mode": "in-place",
             "limits": limits(),
         })
@@ -97,8 +99,8 @@ impl Server {
         })
     }
 
-    fn suggest(&mut self, count: usize) -> Answer {
-        let pairs = self.book.suggest(count, &self.config)?;
+    fn suggest(&mut self, caller: Caller, count: usize) -> Answer {
+        let pairs = self.book.suggest(caller, count, &self.config)?;
         let pair = |ends: &Ends| json!({"local": ends.local, "peer": ends.peer});
         Ok(json!({"pairs": pairs.iter().map(pair).collect::<Vec<Value>>()}))
     }

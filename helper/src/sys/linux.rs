@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// To look at what a path leads to, and no more: needs no right to it, and waits for nothing.
+pub const LOOK: libc::c_int = libc::O_PATH;
+
 pub(super) use libc::__errno_location as errno_location;
 
 /// Numbers of the kernel's ABI that the libc crate lacks on some targets. Kernels older than
@@ -24,20 +27,28 @@ pub fn peer_ids(fd: BorrowedFd) -> io::Result<(u32, u32, u32)> {
     }
 }
 
-/// Supplementary groups of the process that called connect().
+/// Supplementary groups of the process that called connect(); none where the kernel has no way to
+/// tell them.
 pub fn peer_groups(fd: BorrowedFd) -> io::Result<Vec<u32>> {
     let mut buf = vec![0; GROUPS_MAX * 4];
-    let len = getsockopt(fd, libc::SOL_SOCKET, SO_PEERGROUPS, &mut buf)?;
+    let len = match getsockopt(fd, libc::SOL_SOCKET, SO_PEERGROUPS, &mut buf) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => 0,
+        len => len?,
+    };
     let groups = buf.get(..len).unwrap_or_default().chunks_exact(4);
     Ok(groups.filter_map(|group| u32_at(group, 0)).collect())
 }
 
 /// The network namespace of a socket, as a number that is never reused; for an accepted socket
-/// it is the client's. `None` where the kernel does not tell.
-pub fn netns_cookie(fd: BorrowedFd) -> Option<u64> {
+/// it is the client's. `None` where the kernel has no such option; every other failure is one.
+pub fn netns_cookie(fd: BorrowedFd) -> io::Result<Option<u64>> {
     let mut buf = [0; 8];
-    let len = getsockopt(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, &mut buf).ok()?;
-    (len == buf.len()).then(|| u64::from_ne_bytes(buf))
+    match getsockopt(fd, libc::SOL_SOCKET, SO_NETNS_COOKIE, &mut buf) {
+        Ok(len) if len == buf.len() => Ok(Some(u64::from_ne_bytes(buf))),
+        Ok(_) => Err(io::Error::other("short SO_NETNS_COOKIE")),
+        Err(e) if e.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// Makes senders of descriptors fail with EPERM; older kernels drop them at our read(2).
@@ -85,6 +96,13 @@ pub fn random() -> io::Result<u64> {
         n if n < 0 => Err(io::Error::last_os_error()),
         _ => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
     }
+}
+
+/// Nobody but a process with every right of ours looks into this one, or takes its descriptors.
+/// First of all that a program does.
+pub fn undumpable() -> io::Result<()> {
+    // SAFETY: prctl with this option takes plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) }).map(|_| ())
 }
 
 /// No program that this process could ever run gains rights by being run.
@@ -157,6 +175,42 @@ pub fn lock_record(file: &File) -> io::Result<()> {
     lock.l_type = libc::F_WRLCK as libc::c_short;
     // SAFETY: the descriptor is open for the duration of the call, and lock readable.
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const lock) }).map(|_| ())
+}
+
+/// Most bytes of all names, or of one value, of the attributes of a file.
+const ATTRIBUTE_MAX: usize = 65_536;
+/// What the kernel says of a file's bytes, or lets a program do for them: worth nothing for others.
+const OF_THE_BYTES: [&[u8]; 3] = [b"security.ima", b"security.evm", b"security.capability"];
+
+/// Gives `to` the attributes of the file at `from`, labels and access lists among them. One that
+/// cannot be carried over is an error.
+pub fn copy_attributes(from: &Path, to: &File) -> io::Result<()> {
+    let from = open_at(None, from, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
+    let (mut names, mut value) = (vec![0; ATTRIBUTE_MAX], vec![0; ATTRIBUTE_MAX]);
+    // SAFETY: names is writable for its length.
+    let len = unsafe { libc::flistxattr(from.as_raw_fd(), names.as_mut_ptr().cast(), names.len()) };
+    let len = match check_size(len) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOTSUP) => 0,
+        len => len?,
+    };
+    let names = names.get(..len).unwrap_or_default().split(|b| *b == 0);
+    for name in names.filter(|name| !name.is_empty() && !OF_THE_BYTES.contains(name)) {
+        let name = CString::new(name)?;
+        // SAFETY: name is a string of C, and value writable for its length.
+        let len = check_size(unsafe {
+            let room = value.as_mut_ptr().cast();
+            libc::fgetxattr(from.as_raw_fd(), name.as_ptr(), room, value.len())
+        })?;
+        // SAFETY: as above, and the kernel has filled len bytes of value.
+        check(unsafe {
+            libc::fsetxattr(to.as_raw_fd(), name.as_ptr(), value.as_ptr().cast(), len, 0)
+        })?;
+    }
+    Ok(())
+}
+
+fn check_size(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
 
 /// Holds the file against everybody: until it is closed here, whoever opens it waits (for at

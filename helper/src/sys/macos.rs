@@ -41,12 +41,25 @@ pub fn peer_ids(fd: BorrowedFd) -> io::Result<(u32, u32, u32)> {
 /// Groups do not count on this system: everybody is in `staff`, and launchd does not promise
 /// the group of a socket.
 pub fn peer_groups(_: BorrowedFd) -> io::Result<Vec<u32>> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
+    Ok(Vec::new())
+}
+
+/// A debugger needs a right here that is not given to processes of root as such.
+pub fn undumpable() -> io::Result<()> {
+    Ok(())
+}
+
+/// To look at what a path leads to, without waiting.
+pub const LOOK: libc::c_int = libc::O_RDONLY | libc::O_NONBLOCK;
+
+/// What this program replaces here are its own files, which have none.
+pub fn copy_attributes(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// There is one network on this system.
-pub fn netns_cookie(_: BorrowedFd) -> Option<u64> {
-    None
+pub fn netns_cookie(_: BorrowedFd) -> io::Result<Option<u64>> {
+    Ok(None)
 }
 
 /// Not known here: the read(2) of the connection leaves descriptors behind.

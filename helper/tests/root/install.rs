@@ -88,30 +88,34 @@ fn what_is_installed_is_told_and_goes_again() {
     });
 }
 
-/// On a server /etc/hopbox is root's and sticky, of the group of the agent's user.
+/// With releases before this one an agent's user could add files to /etc/hopbox.
 #[test]
-fn an_agents_user_can_neither_stop_nor_lock_nor_widen_the_helper() {
-    in_namespace("install::an_agents_user_can_neither_stop_nor_lock_nor_widen_the_helper", |m| {
+fn a_directory_that_others_could_write_is_closed() {
+    in_namespace("install::a_directory_that_others_could_write_is_closed", |m| {
         prepare(m);
-        let config = "/etc/hopbox/helper.json";
+        let (config, lock) = ("/etc/hopbox/helper.json", "/etc/hopbox/lockdown");
         assert!(helper(&["--install"]).0);
-        m.run("chown", &["0:1000", "/etc/hopbox"]);
-        m.run("chmod", &["1771", "/etc/hopbox"]);
-        m.run_as(
-            1000,
-            "cd /etc/hopbox && echo mine >agent.json && echo wide >new && touch lockdown",
-        );
+        let open = || m.run("sh", &["-ec", "chown 0:1000 /etc/hopbox; chmod 1771 /etc/hopbox"]);
+        open();
+        m.run_as(1000, &format!("echo mine >/etc/hopbox/agent.json && touch {lock}"));
+        // It does not serve on what others may have put there.
+        let mut served = serve();
+        assert_eq!(served.wait().unwrap().code(), Some(1));
+        let (good, told) = helper(&["--install", "--dry-run"]);
+        assert!(good && told.contains("would close to all but root /etc/hopbox"), "{told}");
+        assert_eq!(std::fs::metadata("/etc/hopbox").unwrap().mode() & 0o7777, 0o1771);
+        let (good, told) = helper(&["--install"]);
+        assert!(good && told.contains("/etc/hopbox"), "{told}");
+        let meta = std::fs::metadata("/etc/hopbox").unwrap();
+        assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o755, 0, 0));
+        assert!(!Path::new(lock).exists(), "it was nobody's word");
         for trap in [
-            "echo wide >",
-            "echo wide >>",
-            "truncate -s 0",
-            "chmod 0666",
-            "rm -f",
-            "ln -sf /etc/hopbox/new",
-            "mv -fT /etc/hopbox/new",
-            "f() { mv \"$1\" \"$1.old\"; }; f",
+            "echo wide >/etc/hopbox/new",
+            "touch /etc/hopbox/lockdown",
+            "mv /etc/hopbox/agent.json /etc/hopbox/lockdown",
+            "echo wide >>/etc/hopbox/helper.json",
         ] {
-            assert!(!m.tried_as(1000, &format!("{trap} {config}")), "{trap}");
+            assert!(!m.tried_as(1000, trap), "{trap}");
         }
         assert_eq!(std::fs::read_to_string(config).unwrap(), "{}\n");
         let mut served = serve();
@@ -119,15 +123,25 @@ fn an_agents_user_can_neither_stop_nor_lock_nor_widen_the_helper() {
         let mut client = super::Client::ready(m);
         let name = serde_json::json!({"name": "a.hop", "ip": "10.10.0.2"});
         client.ok("hosts.add", name.clone());
-        m.run("chown", &["0:0", "/etc/hopbox/lockdown"]);
-        assert_eq!(client.code("hosts.add", name), "lockdown_active", "root's word counts");
+        // A file that root made for something else, renamed by who may: what can be, counts.
+        open();
+        std::fs::write("/etc/hopbox/notes", "").unwrap();
+        m.run("mv", &["/etc/hopbox/notes", lock]);
+        let (reply, _) = client.call("hosts.add", name);
+        let said = reply["error"]["message"].to_string();
+        assert!(said.contains("chmod 755 /etc/hopbox"), "{reply}");
+        std::fs::remove_file(lock).unwrap();
         served.kill().unwrap();
         served.wait().unwrap();
-        // Where root has taken the file away and that user was faster than --install.
+        // Where root has taken the configuration away and that user was faster than --install.
         std::fs::remove_file(config).unwrap();
+        m.run_as(1000, &format!("true || echo '{{}}' >{config}"));
+        m.run("chmod", &["1777", "/etc/hopbox"]);
         m.run_as(1000, &format!("echo '{{}}' >{config}"));
-        let (good, told) = helper(&["--install"]);
-        assert!(!good && told.contains(config) && told.contains("nothing was installed"), "{told}");
+        for wish in [&["--install"][..], &["--install", "--dry-run"]] {
+            let (good, told) = helper(wish);
+            assert!(!good && told.contains(config) && told.contains("nothing was installed"));
+        }
         std::fs::remove_file(config).unwrap();
         assert!(helper(&["--install"]).0 && helper(&["--uninstall"]).0);
         assert!(!Path::new(config).exists() && Path::new("/etc/hopbox/agent.json").exists());
@@ -136,6 +150,63 @@ fn an_agents_user_can_neither_stop_nor_lock_nor_widen_the_helper() {
         std::fs::write(config, "{\"allow_uids\":[1000]}\n").unwrap();
         assert!(helper(&["--install"]).0 && helper(&["--uninstall"]).0);
         assert_eq!(std::fs::read_to_string(config).unwrap(), "{\"allow_uids\":[1000]}\n");
+    });
+}
+
+/// What belongs to a table besides our line: label, access list, owner, mode, any bytes.
+#[test]
+fn a_table_of_groups_keeps_what_it_has() {
+    in_namespace("install::a_table_of_groups_keeps_what_it_has", |m| {
+        prepare(m);
+        let odd =
+            b"root:x:0:\nr\xe9seau:x:7:\xe9lodie\nwindows:x:8:\r\nusers:x:100:gandalf".to_vec();
+        std::fs::write("/etc/group", &odd).unwrap();
+        std::fs::write("/etc/gshadow", b"r\xe9seau:!::\n").unwrap();
+        std::fs::write("/etc/passwd", b"r\xe9mi:x:7::R\xe9mi:/:\ngandalf:x:1000:1000:\xe9:/:\n")
+            .unwrap();
+        m.run("chown", &["0:42", "/etc/gshadow"]);
+        m.run("chmod", &["0640", "/etc/gshadow"]);
+        let set = "import os, struct\nacl = struct.pack('<I', 2)\n\
+            for tag, perm, id in [(1, 6, -1), (2, 4, 99), (4, 4, -1), (16, 4, -1), (32, 0, -1)]:\n\
+            \x20   acl += struct.pack('<HHi', tag, perm, id)\n\
+            for name, value in [('system.posix_acl_access', acl), ('security.hopbox', b'label'), \
+            ('trusted.hopbox', b'x'), ('user.hopbox', b'')]:\n\
+            \x20   try: os.setxattr('/etc/gshadow', name, value)\n\
+            \x20   except OSError as e: print(name, e)\n";
+        let get = "import os\np = '/etc/gshadow'\ns = os.stat(p)\n\
+            print(oct(s.st_mode), s.st_uid, s.st_gid, sorted((n, os.getxattr(p, n)) for n in \
+            os.listxattr(p)))";
+        let python = |script: &str| {
+            let out = Command::new("python3").args(["-c", script]).output().unwrap();
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8(out.stdout).unwrap()
+        };
+        let refused = python(set);
+        let before = python(get);
+        assert!(before.contains("0o100640 0 42") && before.contains("trusted.hopbox"), "{before}");
+        eprintln!("NOTE attributes: {before} {refused}");
+        let (good, told) = helper(&["--install"]);
+        assert!(good, "{told}");
+        let line = |text: &str| text.as_bytes().to_vec();
+        let group = std::fs::read("/etc/group").unwrap();
+        assert_eq!(group, [odd.clone(), line("\nhopbox:x:999:gandalf\n")].concat());
+        let shadow = std::fs::read("/etc/gshadow").unwrap();
+        assert_eq!(shadow, [b"r\xe9seau:!::\n".to_vec(), line("hopbox:!::gandalf\n")].concat());
+        assert_eq!(python(get), before);
+        let (good, told) = helper(&["--uninstall"]);
+        assert!(good, "{told}");
+        assert_eq!(std::fs::read("/etc/group").unwrap(), [odd, line("\n")].concat());
+        assert_eq!(std::fs::read("/etc/gshadow").unwrap(), b"r\xe9seau:!::\n");
+        assert_eq!(python(get), before);
+        // What is no plain file of root is neither followed nor replaced.
+        m.run("mv", &["/etc/group", "/etc/elsewhere"]);
+        m.run("ln", &["-s", "elsewhere", "/etc/group"]);
+        let kept = all();
+        for wish in [&["--install"][..], &["--install", "--dry-run"]] {
+            let (good, told) = helper(wish);
+            assert!(!good && told.contains("/etc/group is not a plain file of root"), "{told}");
+        }
+        assert_eq!(all(), kept);
     });
 }
 
@@ -167,11 +238,20 @@ fn a_place_that_others_can_replace_is_refused() {
         ];
         for (set, undo) in traps {
             m.run(set[0], &set[1..]);
-            let (good, told) = helper(&["--install"]);
-            assert!(!good && told.contains("could replace"), "{set:?}: {told}");
-            assert_eq!(all(), before);
+            // A rehearsal is refused for the same reasons.
+            for wish in [&["--install"][..], &["--install", "--dry-run"]] {
+                let (good, told) = helper(wish);
+                assert!(!good && told.contains("could replace"), "{set:?}: {told}");
+                assert_eq!(all(), before);
+            }
             m.run(undo[0], &undo[1..]);
         }
+        // One that was installed does not start where it can be replaced by now.
+        assert!(helper(&["--install"]).0);
+        m.run("chmod", &["0775", "/usr/libexec/hopbox"]);
+        assert_eq!(serve().wait().unwrap().code(), Some(1));
+        m.run("chmod", &["0755", "/usr/libexec/hopbox"]);
+        assert!(helper(&["--uninstall"]).0);
         // A directory of ours that somebody else has made before.
         std::fs::create_dir("/usr/libexec/hopbox").unwrap();
         m.run("chown", &["1000", "/usr/libexec/hopbox"]);

@@ -108,6 +108,15 @@ impl Machine {
         assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o660, 0, self.group));
     }
 
+    /// The helper with no more capabilities than its unit leaves it.
+    pub fn start_bounded(&mut self, capabilities: &str) {
+        let helper = self.helper_command();
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", &format!("-all,{capabilities}"), "--inh-caps", "-all"]);
+        command.arg(helper.get_program()).args(helper.get_args()).arg("--listen");
+        self.await_ready(command);
+    }
+
     /// The helper as a service manager starts it: listening socket as descriptor 3. `how` ends
     /// with running the program.
     fn activated(&self, path: &str, how: &str) -> Command {

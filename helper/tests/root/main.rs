@@ -9,6 +9,7 @@ mod install;
 mod machine;
 mod model;
 mod packets;
+mod policy;
 mod power;
 mod restart;
 
@@ -629,8 +630,32 @@ fn lockdown_lets_nothing_in_and_everything_out() {
         let mut client = Client::ready(m);
         let lease = client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
         client.ok("hosts.add", json!({"name": "a.hop", "ip": "10.10.0.2"}));
+        // What is doubtful counts, too, and says what it is about; so does a directory of others.
+        let traps = [
+            ("mkdir lockdown", "rmdir lockdown"),
+            ("ln -s /nowhere lockdown", "rm lockdown"),
+            ("touch lockdown; chown 1000 lockdown", "rm lockdown"),
+            ("touch other; ln other lockdown", "rm other lockdown"),
+            ("mkfifo lockdown", "rm lockdown"),
+            ("chmod 1771 .", "chmod 755 ."),
+            ("chmod 757 .", "chmod 755 ."),
+            ("chown 1000 .", "chown 0 ."),
+        ];
+        for (set, undo) in traps {
+            m.run("sh", &["-ec", &format!("cd /run/scratch; {set}")]);
+            let (reply, _) = client.call("tun.create", json!({}));
+            assert_eq!(reply["error"]["code"], "lockdown_active", "{set}");
+            let said = reply["error"]["message"].to_string();
+            assert!(said.contains("/run/scratch") && said.contains("sudo "), "{set}: {said}");
+            let health = client.ok("daemon.health", json!({}));
+            assert_eq!(health["status"], "degraded", "{set}");
+            assert!(health["lockdown"].is_string(), "{health}");
+            m.run("sh", &["-ec", &format!("cd /run/scratch; {undo}")]);
+            assert_eq!(client.ok("daemon.health", json!({}))["lockdown"], Value::Null);
+        }
         std::fs::write("/run/scratch/lockdown", "").unwrap();
         assert_eq!(client.code("tun.create", json!({})), "lockdown_active");
+        assert_eq!(client.ok("daemon.health", json!({}))["status"], "ok", "root's plain word");
         assert_eq!(client.code("tun.configure", ends(&lease, 0)), "lockdown_active");
         let add = json!({"name": "b.hop", "ip": "10.10.0.2"});
         assert_eq!(client.code("hosts.add", add.clone()), "lockdown_active");
@@ -677,7 +702,14 @@ fn nothing_leaks_over_many_leases() {
 fn a_wrong_start_is_refused() {
     in_namespace("a_wrong_start_is_refused", |m| {
         let socket = m.socket.to_str().unwrap().to_string();
-        for config in [json!({"allow_uid": []}), json!({"pools": ["0.0.0.0/0"]}), json!([])] {
+        for config in [
+            json!({"allow_uid": []}),
+            json!({"pools": ["0.0.0.0/0"]}),
+            json!([]),
+            json!({"allow_uids": [65_534]}),
+            json!({"allow_uids": [u32::MAX]}),
+            json!({"reserve": {"4294967294": []}}),
+        ] {
             m.write_config(&config);
             let (code, stderr) = m.run_helper(&["--listen", &socket]);
             assert_eq!(code, Some(1), "{stderr}");
@@ -687,6 +719,23 @@ fn a_wrong_start_is_refused() {
         m.run("chmod", &["0666", "/run/scratch/helper.json"]);
         assert_eq!(m.run_helper(&["--listen", &socket]).0, Some(1));
         m.run("chmod", &["0644", "/run/scratch/helper.json"]);
+        // A directory, or one above it, in which others could put another file.
+        std::fs::create_dir_all("/run/scratch/open/conf").unwrap();
+        let config = "/run/scratch/open/conf/helper.json";
+        for (mode, dir) in [("1771", "open/conf"), ("777", "open"), ("775", "open/conf")] {
+            m.run("chmod", &[mode, &format!("/run/scratch/{dir}")]);
+            for there in [true, false] {
+                let _ = std::fs::remove_file(config);
+                if there {
+                    std::fs::write(config, "{}").unwrap();
+                }
+                let (code, said) = m.run_helper(&["--listen", &socket, "--config", config]);
+                assert!(code == Some(1) && said.contains("/run/scratch/open"), "{mode}: {said}");
+            }
+            m.run("chmod", &["755", &format!("/run/scratch/{dir}")]);
+        }
+        let relative = m.run_helper(&["--listen", &socket, "--config", "helper.json"]).1;
+        assert!(relative.contains("absolute"), "{relative}");
         assert_eq!(m.run_helper(&[]).0, Some(1), "no socket and no --listen");
         assert_eq!(m.run_helper(&["--lisen"]).0, Some(2));
         m.start();

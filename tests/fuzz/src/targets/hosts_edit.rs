@@ -1,7 +1,7 @@
 //! The block of /etc/hosts: any file, names that come and go, strangers who write in between, and a
 //! kill at any byte of any edit.
 
-use hop_helper::block::{self, Edit, Entry};
+use hop_helper::block::{self, Edit, Entry, Memory};
 use std::net::Ipv4Addr;
 
 /// A script of steps, a zero byte, and the file before the first of them.
@@ -10,22 +10,23 @@ pub fn hosts_edit(data: &[u8]) {
     let (script, rest) = data.split_at(end);
     let mut text = rest.to_vec();
     text.retain(|b| *b != 0);
-    let (mut entries, mut joined) = (Vec::new(), None);
+    let (mut entries, mut memory) = (Vec::new(), Memory::default());
     for step in script.iter().take(12) {
         disturb(*step, &mut text, &mut entries);
-        let Ok(plan) = block::plan(&text, &entries, joined) else {
+        let Ok(plan) = block::plan(&text, &entries, &memory) else {
             // What is wrong with the file has nothing to do with the names.
-            assert!(block::plan(&text, &[], None).is_err());
+            assert!(block::plan(&text, &[], &Memory::default()).is_err());
             return;
         };
         let journal = plan.edit;
         assert_eq!(Edit::from_json(&journal.to_json()).as_ref(), Some(&journal));
         let after = carried_out(&journal, &text, usize::MAX);
-        outside_is_kept(&text, &after, joined);
+        outside_is_kept(&text, &after, &memory);
         holds(&after, &entries);
-        joined = plan.joined;
-        let again = block::plan(&after, &entries, joined).expect("a block of ours");
-        assert_eq!((again.edit.writes.len(), again.joined), (0, joined));
+        memory = plan.memory;
+        memory.cut(after.len());
+        let again = block::plan(&after, &entries, &memory).expect("a block of ours");
+        assert_eq!((again.edit.writes.len(), &again.memory), (0, &memory));
         if !journal.writes.is_empty() {
             interrupted(&journal, &text, &after, *step);
         }
@@ -66,13 +67,17 @@ fn carried_out(journal: &Edit, text: &[u8], bytes: usize) -> Vec<u8> {
     file
 }
 
-/// No byte outside the block has changed or moved; only the newline that we put there may go.
-fn outside_is_kept(before: &[u8], after: &[u8], joined: Option<usize>) {
+/// No byte outside the block has changed or moved; only newlines that are ours may go.
+fn outside_is_kept(before: &[u8], after: &[u8], memory: &Memory) {
     let len = before.len();
     let block = block::find_block(before).expect("planned").unwrap_or(len..len);
     for (at, byte) in before.iter().enumerate().filter(|(at, _)| !block.contains(at)) {
-        let gone = joined == Some(at) && at + 1 == block.start && after.len() == at;
-        assert!(gone || after.get(at) == Some(byte), "byte {at} of {before:?}: {after:?}");
+        let blank = memory.blank.iter().any(|range| range.contains(&at));
+        let ours = blank || (memory.joined == Some(at) && at + 1 == block.start);
+        assert!(
+            (ours && *byte == b'\n') || after.get(at) == Some(byte),
+            "byte {at} of {before:?}: {after:?}"
+        );
     }
 }
 
