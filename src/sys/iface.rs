@@ -5,6 +5,10 @@ use nix::net::if_::InterfaceFlags;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+/// The table of interfaces is read as far as this: some 8,000 of them.
+#[cfg(target_os = "linux")]
+const TABLE_BYTES: u64 = 1 << 20;
+
 /// One interface.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Iface {
@@ -36,6 +40,26 @@ pub fn tunnel_with(ip: IpAddr) -> io::Result<Option<String>> {
     Ok(entry.map(|entry| entry.interface_name))
 }
 
+/// Packets for this interface of the calling thread's network namespace that found its queue full;
+/// `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+pub fn queue_drops(name: &str) -> Option<u64> {
+    use std::io::Read;
+    let mut text = String::new();
+    let file = std::fs::File::open("/proc/thread-self/net/dev").ok()?;
+    file.take(TABLE_BYTES).read_to_string(&mut text).ok()?;
+    // name: 8 numbers about receiving, then bytes, packets, errors, drops.
+    let mut rows = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, numbers) = rows.find(|(of, _)| of.trim() == name)?;
+    numbers.split_whitespace().nth(11)?.parse().ok()
+}
+
+/// Of a utun the system does not tell.
+#[cfg(target_os = "macos")]
+pub fn queue_drops(_: &str) -> Option<u64> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,6 +69,8 @@ mod tests {
         let name = if cfg!(target_os = "macos") { "lo0" } else { "lo" };
         assert!(find(name).unwrap().is_some());
         assert_eq!(find("no-such-link").unwrap(), None);
+        assert_eq!(queue_drops(name).is_some(), cfg!(target_os = "linux"));
+        assert_eq!(queue_drops("no-such-link"), None);
         assert_eq!(tunnel_with(Ipv4Addr::LOCALHOST.into()).unwrap(), None);
     }
 }

@@ -71,6 +71,20 @@ impl Udp {
         self.socket.local_addr().map_or(0, |a| a.port())
     }
 
+    /// How many messages it had no room for, or could not use; 0 where the system does not tell.
+    pub fn overflows(&self) -> u64 {
+        // `SK_MEMINFO_VARS` numbers, `SK_MEMINFO_DROPS` the last of them (linux/sock_diag.h).
+        let mut info = [0u32; 9];
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        let (level, name) = (libc::SOL_SOCKET, libc::SO_MEMINFO);
+        // SAFETY: `info` is writable for `len` bytes, and the kernel writes no more.
+        let r = unsafe {
+            let value = info.as_mut_ptr().cast();
+            libc::getsockopt(self.socket.as_raw_fd(), level, name, value, &raw mut len)
+        };
+        if r < 0 { 0 } else { info.last().copied().map_or(0, u64::from) }
+    }
+
     /// Mark outgoing packets for policy routing; 0 for none. Needs CAP_NET_ADMIN.
     pub fn set_mark(&self, mark: u32) -> io::Result<()> {
         Ok(socket::setsockopt(&self.socket, sockopt::Mark, &mark)?)

@@ -1,7 +1,7 @@
 //! The interface beside its packets: name, MTU, and whether we are told of its changes.
 
-use crate::sys::ioctl;
 use crate::sys::netlink::Monitor;
+use crate::sys::{iface, ioctl};
 
 /// What is known of the interface.
 pub(super) struct Link {
@@ -12,6 +12,8 @@ pub(super) struct Link {
     pub monitor: Option<Monitor>,
     /// It is in our network namespace, so that the monitor sees it.
     pub here: bool,
+    /// Packets that its queue had no room for, when last asked.
+    overflows: u64,
 }
 
 impl Link {
@@ -20,7 +22,15 @@ impl Link {
         let index = ioctl::index(&name);
         let monitor = Monitor::open().ok();
         let here = index.is_some() && monitor.is_some();
-        Link { name, index, mtu, monitor, here }
+        let overflows = iface::queue_drops(&name).unwrap_or(0);
+        Link { name, index, mtu, monitor, here, overflows }
+    }
+
+    /// How many more packets its queue had no room for.
+    pub fn new_overflows(&mut self) -> u64 {
+        let now = Some(&self.name).filter(|_| self.here).and_then(|name| iface::queue_drops(name));
+        let now = now.unwrap_or(self.overflows);
+        now.saturating_sub(std::mem::replace(&mut self.overflows, now))
     }
 
     /// Whether a message is about our interface. One that left us may have come back; then its

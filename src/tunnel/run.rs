@@ -22,7 +22,7 @@ use crate::sys::netlink::Event;
 use crate::sys::poll::{self, Interest};
 use crate::sys::sock::Family;
 use crate::sys::{code, errno, ioctl};
-use crate::wg::{Device, Now};
+use crate::wg::{self, Device, Now};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -53,6 +53,8 @@ pub(super) struct Loop {
     /// The interface is in trouble that says nothing about its end: pause before the next turn.
     pausing: bool,
     clamped: u64,
+    /// Those of the sockets, when last asked.
+    overflows: u64,
     shared: Arc<Shared>,
 }
 
@@ -90,6 +92,7 @@ impl Loop {
             ready: Ready::default(),
             pausing: false,
             clamped: 0,
+            overflows: 0,
             shared,
         };
         this.device.set_mtu(mtu);
@@ -386,7 +389,16 @@ impl Loop {
         self.shared.port.store(self.outside.udp.port(), Ordering::Relaxed);
     }
 
-    fn status(&self, now: Now) -> Status {
+    /// Take down what the kernel lost in front of us since it was last asked.
+    fn note_overflows(&mut self) {
+        self.device.note_drops(wg::Drop::TunOverflow, self.link.new_overflows());
+        let sockets = self.outside.udp.overflows();
+        let more = sockets.saturating_sub(std::mem::replace(&mut self.overflows, sockets));
+        self.device.note_drops(wg::Drop::SocketOverflow, more);
+    }
+
+    fn status(&mut self, now: Now) -> Status {
+        self.note_overflows();
         Status {
             interface: self.link.name.clone(),
             running: self.device.is_running(),

@@ -35,6 +35,8 @@ pub(super) struct Udp {
     messages: Vec<Message>,
     pins: Pins,
     refused_runs: u64,
+    /// By sockets that are gone.
+    overflows: u64,
 }
 
 struct Socket {
@@ -77,6 +79,7 @@ impl Udp {
             messages: Vec::with_capacity(BATCH),
             pins: Pins::default(),
             refused_runs: 0,
+            overflows: 0,
         };
         this.replace(v4, v6)?;
         Ok(this)
@@ -92,6 +95,7 @@ impl Udp {
     /// was taken in between.
     pub fn renew(&mut self) -> io::Result<()> {
         let port = self.port();
+        self.overflows = self.overflows();
         // Both cannot hold the port at once.
         self.v4 = None;
         self.v6 = None;
@@ -123,6 +127,12 @@ impl Udp {
     /// How often the kernel would not take a run, which then went out one by one.
     pub fn refused_runs(&self) -> u64 {
         self.refused_runs
+    }
+
+    /// How many datagrams, or runs of them, the kernel had no room for.
+    pub fn overflows(&self) -> u64 {
+        let sockets = [&self.v4, &self.v6].into_iter().flatten();
+        sockets.fold(self.overflows, |sum, s| sum.saturating_add(s.socket.overflows()))
     }
 
     /// Receive as many messages as there are, at most a burst; each fills one slot of `space`.
@@ -237,7 +247,9 @@ impl Udp {
             let _ = !self.plain && socket.merge_received();
             Socket { socket, refused }
         };
+        let overflows = self.overflows();
         (self.v4, self.v6) = (v4.map(dress), v6.map(dress));
+        self.overflows = overflows;
         self.pins.clear();
         Ok(())
     }

@@ -414,6 +414,11 @@ impl Device {
         self.shared.drops.count(why);
     }
 
+    /// Many that were counted elsewhere.
+    pub fn note_drops(&mut self, why: Drop, n: u64) {
+        self.shared.drops.add(why, n);
+    }
+
     // Time.
 
     /// Serves all deadlines up to now. Afterwards [`next_deadline`](Self::next_deadline) lies in

@@ -72,10 +72,15 @@ pub enum Drop {
     SendTooBig,
     /// The TUN took no packet.
     TunFull,
+    // The kernel's queues in front of us.
+    /// Packets came to the TUN faster than they were read.
+    TunOverflow,
+    /// Datagrams, or runs of them, came to a socket faster than they were read.
+    SocketOverflow,
 }
 
 /// All reasons, in the order of the counters, with their stable names.
-const NAMES: [(Drop, &str); 31] = [
+const NAMES: [(Drop, &str); 33] = [
     (Drop::Malformed, "malformed"),
     (Drop::NotRunning, "not_running"),
     (Drop::NoPrivateKey, "no_private_key"),
@@ -107,6 +112,8 @@ const NAMES: [(Drop, &str); 31] = [
     (Drop::SendFailed, "send_failed"),
     (Drop::SendTooBig, "send_too_big"),
     (Drop::TunFull, "tun_full"),
+    (Drop::TunOverflow, "tun_overflow"),
+    (Drop::SocketOverflow, "socket_overflow"),
 ];
 
 impl Drop {
@@ -117,17 +124,22 @@ impl Drop {
 }
 
 /// One counter a reason.
-#[derive(Default)]
 pub struct Counters([u64; NAMES.len()]);
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters([0; NAMES.len()])
+    }
+}
 
 impl Counters {
     pub fn count(&mut self, why: Drop) {
         self.add(why, 1);
     }
 
-    pub fn add(&mut self, why: Drop, n: usize) {
+    pub fn add(&mut self, why: Drop, n: u64) {
         if let Some(c) = self.0.get_mut(why as usize) {
-            *c = c.saturating_add(n as u64);
+            *c = c.saturating_add(n);
         }
     }
 
@@ -148,7 +160,7 @@ mod tests {
             assert_eq!(NAMES.iter().filter(|(_, n)| n == name).count(), 1);
         }
         let mut c = Counters::default();
-        c.count(Drop::TunFull);
-        assert_eq!(c.iter().last(), Some(("tun_full", 1)));
+        c.add(Drop::SocketOverflow, 2);
+        assert_eq!(c.iter().last(), Some(("socket_overflow", 2)));
     }
 }

@@ -26,7 +26,9 @@ mod tai64n;
 mod time;
 mod timers;
 
-pub use consts::{DEFAULT_MTU, HANDSHAKE_RING, MAX_OTHER_IDENTITIES, MAX_PEERS, MAX_PREFIXES};
+pub use consts::{
+    DATA_MIN_LEN, DEFAULT_MTU, HANDSHAKE_RING, MAX_OTHER_IDENTITIES, MAX_PEERS, MAX_PREFIXES,
+};
 pub use device::{
     ConfigError, Device, HEADROOM, Inbound, Outbound, PeerStatus, PeerUpdate, TAILROOM,
 };

@@ -385,7 +385,7 @@ impl Peer {
 
     /// The interface went down or the peer goes: nothing armed, nothing held (R95, R96).
     pub fn stop(&mut self, shared: &mut Shared) {
-        shared.drops.add(Drop::StagedPurged, self.staged.purge());
+        shared.drops.add(Drop::StagedPurged, self.staged.purge() as u64);
         self.timers.stop();
         self.wipe_into(&mut shared.indices);
     }
@@ -582,7 +582,7 @@ impl Peer {
     }
 
     fn purge_staged(&mut self, env: &mut Env) {
-        env.shared.drops.add(Drop::StagedPurged, self.staged.purge());
+        env.shared.drops.add(Drop::StagedPurged, self.staged.purge() as u64);
     }
 
     fn forget_initiation(&mut self, env: &mut Env) {

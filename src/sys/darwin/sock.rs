@@ -51,6 +51,11 @@ impl Udp {
         false
     }
 
+    /// This system does not tell what it had no room for.
+    pub fn overflows(&self) -> u64 {
+        0
+    }
+
     pub fn family(&self) -> Family {
         self.family
     }
