@@ -23,6 +23,7 @@ const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_TXQLEN: u16 = 13;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -39,6 +40,9 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_PREFSRC: u16 = 7;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_TABLE: u16 = 15;
+
+/// Packets that may wait in a TUN's queue, instead of 500: as with any Ethernet device.
+const QUEUE_LEN: u32 = 1000;
 
 const IFINFO: usize = 16;
 const IFADDR: usize = 8;
@@ -85,8 +89,11 @@ pub fn up(ifindex: u32) -> Message {
     Message::new(&ifinfo(ifindex, libc::IFF_UP as u32))
 }
 
+/// MTU and queue.
 pub fn mtu(ifindex: u32, mtu: u16) -> Message {
-    link(ifindex).attr(IFLA_MTU, &u32::from(mtu).to_ne_bytes())
+    link(ifindex)
+        .attr(IFLA_MTU, &u32::from(mtu).to_ne_bytes())
+        .attr(IFLA_TXQLEN, &QUEUE_LEN.to_ne_bytes())
 }
 
 /// Strict reverse path filter, no redirects.

@@ -68,7 +68,8 @@ impl Craft {
             transport.extend(&self.options);
         }
         transport.extend(&self.payload);
-        let mut packet = self.network(transport.len());
+        let protocol = if self.udp { 17 } else { 6 };
+        let mut packet = self.network(protocol, transport.len());
         let network = packet.len();
         packet.extend(transport);
         let at = network + if self.udp { 6 } else { 16 };
@@ -80,8 +81,12 @@ impl Craft {
         packet
     }
 
-    fn network(&self, len: usize) -> Vec<u8> {
-        let protocol = if self.udp { 17 } else { 6 };
+    /// `body` of some other protocol behind a network header like this packet's.
+    pub fn carry(&self, protocol: u8, body: &[u8]) -> Vec<u8> {
+        [self.network(protocol, body.len()), body.to_vec()].concat()
+    }
+
+    fn network(&self, protocol: u8, len: usize) -> Vec<u8> {
         if self.v6 {
             let mut ip = vec![0x60 | self.tos >> 4, self.tos << 4, 0, 9];
             ip.extend((len as u16).to_be_bytes());
@@ -103,6 +108,25 @@ impl Craft {
         ip[10..12].copy_from_slice(&sum.to_be_bytes());
         ip
     }
+}
+
+/// A VXLAN header and the Ethernet header behind it.
+pub(super) fn vxlan(inner_v6: bool) -> Vec<u8> {
+    let mut bytes = vec![8, 0, 0, 0, 0, 0, 42, 0];
+    bytes.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2]);
+    bytes.extend(if inner_v6 { [0x86, 0xdd] } else { [8, 0] });
+    bytes
+}
+
+/// Leave the sum over the pseudo-header where the right checksum of the transport at `transport`
+/// stands, `offset` bytes behind its beginning.
+pub(super) fn leave_partial(packet: &mut [u8], transport: usize, offset: usize) {
+    let at = transport + offset;
+    let check = u16::from_be_bytes([packet[at], packet[at + 1]]);
+    packet[at..at + 2].copy_from_slice(&[0, 0]);
+    // Sum of the whole less that of the transport leaves the pseudo-header's.
+    let pseudo = plain_sum(&(!check).to_be_bytes(), u32::from(!plain_sum(&packet[transport..], 0)));
+    packet[at..at + 2].copy_from_slice(&pseudo.to_be_bytes());
 }
 
 /// Straight from RFC 1071.

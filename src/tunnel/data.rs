@@ -21,6 +21,9 @@ use std::io;
 const READS: usize = 64;
 const DATAGRAMS: usize = 64;
 
+// The header for the TUN takes the place of the header and the tag that stand before a packet.
+const _: () = assert!(super::offload::HEADER_LEN <= wg::DATA_MIN_LEN);
+
 /// What data meets on its way.
 pub(super) struct Around<'a> {
     pub now: Now,
@@ -146,7 +149,7 @@ impl Data {
     pub fn from_wire(&mut self, around: &mut Around, family: Family) -> Result<(), Pause> {
         let mut served = 0;
         loop {
-            let received = around.outside.udp.receive(family, self.incoming.burst.space());
+            let received = around.outside.udp.receive(family, self.incoming.burst.slots());
             let n = received.as_ref().map_or(0, |n| *n);
             for i in 0..n {
                 served += self.note(around, i);

@@ -156,6 +156,7 @@ impl Entry {
                 u16::try_from(s.transport).ok()?,
                 u16::try_from(s.checksum_offset()).ok()?,
             )),
+            tunnel: None,
         };
         *vnet = header.write();
         Some(())
@@ -197,7 +198,7 @@ impl Merge {
                 }
             }
         }
-        let mergeable = |s: Shape| s.kind != Kind::Udp || self.offload == Offload::Udp;
+        let mergeable = |s: Shape| s.kind != Kind::Udp || self.offload >= Offload::Udp;
         let open = shape.is_some_and(|s| s.ordinary && !s.push && mergeable(s));
         if let Some(entry) = self.entries.get_mut(self.used) {
             entry.begin(shape, piece, open);
@@ -232,3 +233,7 @@ impl Merge {
 #[cfg(test)]
 #[path = "merge/tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "merge/tunnel_tests.rs"]
+mod tunnel_tests;

@@ -111,7 +111,7 @@ pub fn start_with_lanes(tun: TunDevice, config: &Config, lanes: usize) -> io::Re
 
 fn start_with(tun: TunDevice, config: &Config, plain: bool, lanes: Lanes) -> io::Result<Tunnel> {
     let link = (tun.name.clone(), tun.mtu);
-    let most = if plain { Offload::Nothing } else { Offload::Udp };
+    let most = if plain { Offload::Nothing } else { Offload::Tunnels };
     let tun = tun::Tun::new(tun, most)?;
     let udp = udp::Udp::bind(config.listen_port, plain)?;
     let mut device = Device::new(Box::new(entropy::System::new()?));

@@ -2,8 +2,13 @@
 //!
 //! Does what a network card with segmentation offload does: copies the headers in front of each
 //! piece of the payload and mends lengths, ids, sequence numbers, flags and checksums. The rules
-//! are those of the kernel's own software fallback, so that nobody can tell the difference.
+//! are those of the kernel's own software fallback, so that nobody can tell the difference. What is
+//! cut may lie in a datagram of a tunnel, whose headers are copied and mended as well (`outer`).
 
+#[path = "split/outer.rs"] // the fuzz target compiles this file at another place
+mod outer;
+
+use self::outer::Outer;
 use super::offload::{self, Header, Kind, TCP_CSUM, UDP_CSUM};
 use super::sum;
 
@@ -21,7 +26,10 @@ pub(super) struct Split<'a> {
     /// Payload bytes in each piece but the last.
     segment: usize,
     kind: Kind,
-    /// Where the transport header begins.
+    /// What is in front of the network header.
+    outer: Option<Outer>,
+    /// Where the network header begins, and the transport header.
+    network: usize,
     transport: usize,
     /// Sum over the pseudo-header without the length.
     pseudo: u16,
@@ -51,6 +59,8 @@ impl<'a> Split<'a> {
             payload: packet,
             segment: packet.len(),
             kind: Kind::Whole,
+            outer: None,
+            network: 0,
             transport: 0,
             pseudo: 0,
             taken: 0,
@@ -62,23 +72,23 @@ impl<'a> Split<'a> {
     fn cut(header: &Header, packet: &'a [u8]) -> Option<Split<'a>> {
         let (start, _) = header.checksum?;
         let transport = usize::from(start);
-        let v4 = packet.first()? >> 4 == 4;
-        let version_fits = match header.kind {
-            Kind::Tcp4 => v4,
-            Kind::Tcp6 => !v4,
-            _ => true,
+        let outer = match &header.tunnel {
+            Some(tunnel) => Some(Outer::new(tunnel, packet)?),
+            None => None,
         };
-        let network_fits = match packet.first()? >> 4 {
-            4 => transport >= 20 && transport == usize::from(packet.first()? & 15) * 4,
-            6 => transport >= 40,
-            _ => false,
+        let network = header.tunnel.map_or(0, |tunnel| usize::from(tunnel.network));
+        let inner = packet.get(network..transport)?;
+        let version_fits = match header.kind {
+            Kind::Tcp4 => is_v4(inner),
+            Kind::Tcp6 => !is_v4(inner),
+            _ => true,
         };
         let (len, csum) = match header.kind {
             Kind::Udp => (UDP_LEN, UDP_CSUM),
             _ => (usize::from(packet.get(transport + 12)? >> 4) * 4, TCP_CSUM),
         };
         let shortest = if header.kind == Kind::Udp { UDP_LEN } else { TCP_LEN };
-        if !version_fits || !network_fits || len < shortest || header.segment == 0 {
+        if !version_fits || !is_network(inner) || len < shortest || header.segment == 0 {
             return None;
         }
         let (head, payload) = packet.split_at_checked(transport + len)?;
@@ -89,6 +99,8 @@ impl<'a> Split<'a> {
             payload,
             segment: usize::from(header.segment),
             kind: header.kind,
+            outer,
+            network,
             transport,
             pseudo: sum::take(partial, covered),
             taken: 0,
@@ -123,9 +135,9 @@ impl<'a> Split<'a> {
     }
 
     fn mend(&self, out: &mut [u8], last: bool) -> Option<()> {
-        let len = u16::try_from(out.len()).ok()?;
-        let (network, transport) = out.split_at_mut_checked(self.transport)?;
-        mend_network(network, len, self.taken)?;
+        let len = u16::try_from(out.len() - self.network).ok()?;
+        let (front, transport) = out.split_at_mut_checked(self.transport)?;
+        mend_network(front.get_mut(self.network..)?, len, self.taken)?;
         match self.kind {
             Kind::Udp => *transport.get_mut(4..)?.first_chunk_mut()? = to_len(transport),
             _ => mend_tcp(transport, u32::try_from(self.offset).ok()?, self.taken == 0, last)?,
@@ -137,7 +149,26 @@ impl<'a> Split<'a> {
         let total = sum::add(covered, sum::sum(transport));
         let check = offload::closed(total, udp).to_be_bytes();
         *transport.get_mut(at..)?.first_chunk_mut()? = check;
-        Some(())
+        match &self.outer {
+            // Of a transport with a right checksum, with its pseudo-header, the sum is all ones.
+            Some(outer) => outer.mend(out, self.taken, self.transport, !covered),
+            None => Some(()),
+        }
+    }
+}
+
+fn is_v4(network: &[u8]) -> bool {
+    network.first().is_some_and(|byte| byte >> 4 == 4)
+}
+
+/// Whether this may be all in front of a transport header.
+fn is_network(network: &[u8]) -> bool {
+    match network.first() {
+        Some(byte) if byte >> 4 == 4 => {
+            network.len() >= 20 && network.len() == usize::from(byte & 15) * 4
+        }
+        Some(byte) => byte >> 4 == 6 && network.len() >= 40,
+        None => false,
     }
 }
 

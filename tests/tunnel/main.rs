@@ -4,7 +4,12 @@
 // A file of hopbox that is compiled here as it is looks for this at the root.
 use hopbox::sys;
 
+#[allow(dead_code)] // some of it is for unit tests
+#[path = "../../src/tunnel/craft.rs"]
+mod craft;
+
 mod device;
+mod encapsulated;
 mod interop;
 mod lab;
 mod lifecycle;

@@ -13,11 +13,11 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const MIB: usize = 1 << 20;
+pub const MIB: usize = 1 << 20;
 
 /// How one end meets its kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub enum End {
     Offload,
     /// With the packets of a burst sealed and opened by this many threads more.
     Lanes(usize),
@@ -27,10 +27,10 @@ enum End {
     Bare,
 }
 
-struct Lab {
-    far: Net,
-    near_end: Tunnel,
-    far_end: Tunnel,
+pub struct Lab {
+    pub far: Net,
+    pub near_end: Tunnel,
+    pub far_end: Tunnel,
 }
 
 fn device(name: &str, end: End) -> TunDevice {
@@ -56,7 +56,7 @@ fn bring_up(name: &str, number: u8) {
 }
 
 impl Lab {
-    fn new(ends: [End; 2]) -> Lab {
+    pub fn new(ends: [End; 2]) -> Lab {
         let far = Net::new();
         ip(&format!("link add to0 type veth peer name to1 netns {}", far.path()));
         ip("addr add 203.0.113.1/24 dev to0");
@@ -70,6 +70,8 @@ impl Lab {
                 inherits: None,
                 endpoint,
                 allowed_ips: vec![
+                    // Whose packets are made by hand (`encapsulated`).
+                    ([10, 10, 0, number].into(), 32),
                     ([10, 78, 1, number].into(), 32),
                     ([0xfd78, 0, 0, 0, 0, 0, 0, u16::from(number)].into(), 128),
                 ],
@@ -98,7 +100,7 @@ impl Lab {
     }
 
     /// A TCP connection to the far side: our end, the other.
-    fn connect(&self, to: IpAddr) -> (TcpStream, TcpStream) {
+    pub fn connect(&self, to: IpAddr) -> (TcpStream, TcpStream) {
         let listener = self.far.enter(|| TcpListener::bind((to, 0)).expect("bind"));
         let near = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
         let (far, _) = listener.accept().expect("accept");
@@ -110,10 +112,14 @@ impl Lab {
     }
 
     /// Nothing was lost to a wrong checksum, on either side, nor by us.
-    fn nothing_broke(&self) {
+    pub fn nothing_broke(&self) {
         for wrong in [checksum_errors(), self.far.enter(checksum_errors)] {
             assert_eq!(wrong, 0, "inner packets with wrong checksums");
         }
+        self.nothing_was_refused();
+    }
+
+    pub fn nothing_was_refused(&self) {
         for end in [&self.near_end, &self.far_end] {
             let status = end.status().expect("status");
             let count = |name: &str| status.drops.iter().find(|d| d.0 == name).map(|d| d.1);
@@ -125,7 +131,7 @@ impl Lab {
 }
 
 /// `InCsumErrors` of TCP and UDP, both families together.
-fn checksum_errors() -> u64 {
+pub fn checksum_errors() -> u64 {
     let snmp = sh("cat /proc/net/snmp");
     let mut lines = snmp.lines();
     let mut errors = 0;
@@ -163,7 +169,7 @@ fn byte_at(place: usize) -> u8 {
 }
 
 /// Write `bytes` in pieces of random sizes, and check each of them at the other end.
-fn stream(mut from: TcpStream, mut to: TcpStream, bytes: usize, seed: u64) {
+pub fn stream(mut from: TcpStream, mut to: TcpStream, bytes: usize, seed: u64) {
     let writer = std::thread::spawn(move || {
         let mut rng = Rng(seed);
         let mut place = 0;

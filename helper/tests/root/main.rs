@@ -39,6 +39,7 @@ fn a_tunnel_is_what_the_reply_says() {
         assert_eq!((made["fd"].as_u64(), fds), (Some(0), 1));
         let link = &ip_json(&["-d", "link", "show", "hopbox0"])[0];
         assert_eq!((&link["ifindex"], &link["mtu"]), (&made["ifindex"], &json!(1380)));
+        assert_eq!(link["txqlen"], 1000, "as with Ethernet, not the 500 of a TUN");
         assert_eq!(link["inet6_addr_gen_mode"], "none");
         let info = &link["linkinfo"]["info_data"];
         assert_eq!((&info["type"], &info["pi"]), (&json!("tun"), &json!(false)));

@@ -89,6 +89,8 @@ pub enum Offload {
     Tcp,
     /// And of UDP.
     Udp,
+    /// And of both within a tunnel.
+    Tunnels,
 }
 
 /// Agree on the highest level that the kernel takes.

@@ -1,18 +1,19 @@
 //! What is merged, what must not be, and that cutting gives back what was merged (R86).
 
 use super::super::craft::{Craft, DF, is_right};
+use super::super::offload::HEADER_LEN;
 use super::super::split::Split;
 use super::*;
 
 /// Bytes in front of a packet in the receive buffer.
-const ROOM: usize = 16;
+const ROOM: usize = 32;
 
 fn joined(parts: &[IoSlice<'_>]) -> Vec<u8> {
     parts.iter().flat_map(|p| p.iter()).copied().collect()
 }
 
 /// What is written to a TUN of this kind for these packets: each with its virtio-net header.
-fn written(packets: &[Vec<u8>], offload: Offload) -> Vec<Vec<u8>> {
+pub(super) fn written(packets: &[Vec<u8>], offload: Offload) -> Vec<Vec<u8>> {
     let mut merge = Merge::new(offload);
     let mut space = Vec::new();
     let mut places = Vec::new();
@@ -57,7 +58,7 @@ fn counts_with(packets: &[Vec<u8>], offload: Offload) -> Vec<usize> {
     counts
 }
 
-fn counts(packets: &[Vec<u8>]) -> Vec<usize> {
+pub(super) fn counts(packets: &[Vec<u8>]) -> Vec<usize> {
     counts_with(packets, Offload::Udp)
 }
 
@@ -209,7 +210,7 @@ fn a_wrong_checksum_is_never_repaired() {
             p[1][bit / 8] ^= 1 << (bit % 8);
             let wrong = p[1].clone();
             let merged = written(&p, Offload::Udp);
-            let alone = |w: &Vec<u8>| w[..10] == PLAIN && w[10..] == wrong;
+            let alone = |w: &Vec<u8>| w[..HEADER_LEN] == PLAIN && w[HEADER_LEN..] == wrong;
             assert!(merged.iter().any(alone), "bit {bit} of {len} bytes");
         }
         // In the first, which is only looked at when there is a second.
@@ -260,7 +261,7 @@ fn nothing_moves_past_what_is_not_understood() {
     let order = [r[0].packet(), fragment.packet(), r[1].packet(), r[2].packet()];
     assert_eq!(counts(&order), [1, 1, 2]);
     let out = written(&order, Offload::Udp);
-    assert_eq!(out[1][10..], fragment.packet());
+    assert_eq!(out[1][HEADER_LEN..], fragment.packet());
     // A closed one of the same flow is a wall, too.
     let mut ack = r[1].clone();
     ack.payload.clear();
@@ -299,7 +300,10 @@ fn the_whole_is_a_packet_that_the_kernel_understands() {
         let transport = if v6 { 40u16 } else { 20 };
         let head = transport + 32;
         let checksum = Some((transport, 16));
-        assert_eq!(Header::read(header), Some(Header { kind, segment: 100, head, checksum }));
+        assert_eq!(
+            Header::read(header),
+            Some(Header { kind, segment: 100, head, checksum, tunnel: None })
+        );
         let mut whole = r[0].clone();
         whole.payload = r.iter().flat_map(|c| c.payload.clone()).collect();
         whole.flags |= 0x08;

@@ -1,9 +1,9 @@
 //! Known packets, cut; and headers that lie.
 
-use super::super::craft::{Craft, DF, is_right};
+use super::super::craft::{Craft, DF, is_right, leave_partial};
 use super::*;
 
-fn all(mut split: Split<'_>) -> Vec<Vec<u8>> {
+pub(super) fn all(mut split: Split<'_>) -> Vec<Vec<u8>> {
     let mut packets = Vec::new();
     while let Some(len) = split.next_len() {
         let mut out = vec![0xee; len + 7];
@@ -16,21 +16,14 @@ fn all(mut split: Split<'_>) -> Vec<Vec<u8>> {
 }
 
 /// What a kernel hands out: `whole` with the sum over the pseudo-header alone.
-fn partial(whole: &Craft, segment: u16) -> (Header, Vec<u8>) {
+pub(super) fn partial(whole: &Craft, segment: u16) -> (Header, Vec<u8>) {
     let mut packet = whole.packet();
     let (transport, kind) = if whole.v6 { (40, Kind::Tcp6) } else { (20, Kind::Tcp4) };
     let kind = if whole.udp { Kind::Udp } else { kind };
     let offset = if whole.udp { 6 } else { 16 };
-    let len = packet.len() - transport;
-    let at = transport + offset;
-    // Sum of the whole less that of the transport leaves the pseudo-header's.
-    let check = u16::from_be_bytes([packet[at], packet[at + 1]]);
-    packet[at..at + 2].copy_from_slice(&[0, 0]);
-    let pseudo = sum::take(!check, sum::sum(&packet[transport..]));
-    packet[at..at + 2].copy_from_slice(&pseudo.to_be_bytes());
-    assert!(len <= 65_535);
+    leave_partial(&mut packet, transport, offset);
     let checksum = Some((transport as u16, offset as u16));
-    (Header { kind, segment, head: 0, checksum }, packet)
+    (Header { kind, segment, head: 0, checksum, tunnel: None }, packet)
 }
 
 #[test]
@@ -102,7 +95,7 @@ fn a_whole_packet_passes_with_its_checksum_finished() {
         assert_eq!(all(Split::new(&header, &mut packet).expect("fits")), [whole.packet()]);
     }
     let mut odd = vec![1, 2, 3];
-    let header = Header { kind: Kind::Whole, segment: 0, head: 0, checksum: None };
+    let header = Header { kind: Kind::Whole, segment: 0, head: 0, checksum: None, tunnel: None };
     assert_eq!(all(Split::new(&header, &mut odd).expect("whole")), [vec![1, 2, 3]]);
 }
 

@@ -13,9 +13,9 @@ fn one(u: &mut Udp, family: Family) -> (Received, Vec<u8>) {
         "nothing came"
     );
     let mut burst = Burst::new();
-    assert_eq!(u.receive(family, burst.space()).expect("receive"), 1);
+    assert_eq!(u.receive(family, burst.slots()).expect("receive"), 1);
     let got = u.received(0).expect("described");
-    let data = burst.space()[..got.len].to_vec();
+    let data = burst.slots()[..got.len].to_vec();
     (got, data)
 }
 
@@ -27,7 +27,7 @@ fn all(u: &mut Udp, n: usize) -> Vec<Vec<u8>> {
         let fd = u.fd(Family::V4).expect("socket");
         let ready = wait_one(fd, Interest::READ, Some(Duration::from_secs(2))).expect("poll");
         assert!(ready, "{} of {n} came", datagrams.len());
-        for i in 0..u.receive(Family::V4, burst.space()).expect("receive") {
+        for i in 0..u.receive(Family::V4, burst.slots()).expect("receive") {
             let got = u.received(i).expect("described");
             let (_, bytes) = burst.part(i, 0, got.len).expect("within");
             let size = if got.segment == 0 { got.len } else { got.segment };
@@ -217,4 +217,23 @@ fn a_lost_run_is_counted_by_datagrams() {
     let rest: Vec<_> = [0, 1, 2, 7, 8].iter().map(|i| datagrams[*i].clone()).collect();
     assert!(all(&mut b, rest.len()) == rest);
     assert_eq!(lost, [wg::Drop::SendFailed; 4]);
+}
+
+#[test]
+fn what_a_socket_has_no_room_for_is_counted_once() {
+    let mut u = Udp::bind(0, false).expect("bind");
+    assert_eq!(u.overflows(), 0);
+    let from = std::net::UdpSocket::bind("127.0.0.1:0").expect("bind");
+    from.connect(("127.0.0.1", u.port())).expect("connect");
+    // More than the buffer takes: it is asked for, doubled by the kernel, and nobody reads.
+    for _ in 0..2 * sock::BUFFER_BYTES / 60_000 + 100 {
+        from.send(&[0; 60_000]).expect("loopback takes it");
+    }
+    let lost = u.overflows();
+    assert_eq!(lost > 0, cfg!(target_os = "linux"));
+    // Also when the sockets are others.
+    u.renew().expect("renew");
+    assert_eq!(u.overflows(), lost);
+    u.rebind(0).expect("rebind");
+    assert_eq!(u.overflows(), lost);
 }

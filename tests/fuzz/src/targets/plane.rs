@@ -27,7 +27,7 @@ mod split;
 mod sum;
 
 /// Bytes in front of a packet in the receive buffer.
-const ROOM: usize = 16;
+const ROOM: usize = 32;
 /// Bytes of all packets of one input: more would only be slow.
 const BYTES: usize = 400_000;
 
@@ -133,7 +133,7 @@ fn cut(written: &[u8], out: &mut Vec<Vec<u8>>) {
 
 pub fn split_merge(data: &[u8]) {
     let mut b = Bytes::new(data);
-    let levels = [Offload::Udp, Offload::Tcp, Offload::Checksums, Offload::Nothing];
+    let levels = [Offload::Tunnels, Offload::Tcp, Offload::Checksums, Offload::Nothing];
     let how = b.u8();
     if how & 0x80 != 0 {
         return lies(b);
