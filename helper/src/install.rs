@@ -206,7 +206,8 @@ fn invited() -> Option<String> {
         let name = fields.next()?.ok()?;
         (fields.nth(1)?.ok()?.parse() == Ok(uid)).then(|| name.to_string())
     });
-    name.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)))
+    // What would be another member, or another line.
+    name.filter(|name| !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control()))
 }
 
 /// A table of groups with our group, and `user` in it. Bytes that are not ours stay as they are.

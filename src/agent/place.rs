@@ -102,6 +102,16 @@ pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
+/// A login as systemd takes it: by its number where it refuses the name or reads more in it.
+pub fn user_of(login: &str, uid: u32) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    let begins = login.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    match begins && login.len() <= 31 && login.bytes().all(plain) {
+        true => login.to_owned(),
+        false => uid.to_string(),
+    }
+}
+
 /// The unit, for an agent that runs as `user`. Where there is no systemd it is left out.
 pub fn unit(user: &str) -> Result<(), Failure> {
     let text = UNIT_TEXT.replace("@USER@", user);
@@ -217,5 +227,24 @@ fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
 fn remove_dir(dir: &Path, removed: &mut Vec<String>) {
     if fs::remove_dir(dir).is_ok() {
         removed.push(dir.display().to_string());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::user_of;
+
+    #[test]
+    fn a_login_that_systemd_would_not_take_goes_by_its_number() {
+        for plain in ["root", "dev", "_agent", "a-b_9", &"a".repeat(31)] {
+            assert_eq!(user_of(plain, 7), plain);
+        }
+        let long = "a".repeat(32);
+        for odd in
+            ["alice@corp.example.com", r"CORP\bob", "müller", "svc$", "a b", "9", "%u", "a.b"]
+        {
+            assert_eq!(user_of(odd, 7), "7", "{odd}");
+        }
+        assert_eq!(user_of(&long, 0), "0");
     }
 }

@@ -130,7 +130,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         store.save(&config)?;
     }
     drop(store);
-    place::unit(&runs_as)?;
+    place::unit(&place::user_of(&runs_as, owner.0))?;
     match control::ask(&config.state_dir, rpc::RELOAD, json!({})) {
         Ok(_) | Err(CallError::Unreachable(_)) => {}
         // An agent of an older release learns of the laptop when it is started anew.

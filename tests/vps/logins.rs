@@ -1,7 +1,7 @@
 //! Keys, logins and shells of all sorts, and those that may not become root.
 
 use super::lab;
-use super::machine::{Machine, PASSWORD};
+use super::machine::{Machine, PASSWORD, Said};
 use super::site::{Site, admit};
 
 const VPS: &str = "198.51.100.2";
@@ -55,7 +55,7 @@ fn root_another_port_and_any_shell_will_do() {
         let site = Site::boot().with_helper();
         let (laptop, vps) = (&site.laptop, &site.vps);
         open_to_root(vps);
-        let set = site.hop(&format!("setup mybox -a {VPS} -p 2222 -u root"));
+        let set = under_a_hostile_configuration(&site);
         assert!(set.code == 0 && set.err.contains("logged in as root"), "{set}");
         assert!(set.err.contains("the agent runs as root"), "{set}");
         assert_eq!(vps.ok("systemctl show -P User hop-agent"), "root\n");
@@ -66,12 +66,14 @@ fn root_another_port_and_any_shell_will_do() {
         std::fs::write(laptop.path("/usr/local/bin/code"), "#!/bin/sh\n").unwrap();
         laptop.ok("chmod 755 /usr/local/bin/code");
         site.hop_ok("code");
+        the_block_wins(laptop);
         let name =
             laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop 'id -un; echo $SSH_CONNECTION'");
         assert!(name.starts_with("root\n10.10.0.1 ") && name.ends_with(" 2222\n"), "{name}");
         site.hop_ok("down");
         over_ssh(&site);
         remove(&site);
+        calm(laptop);
 
         // A shell that speaks up, and such as are no sh.
         let spoken = "echo welcome; echo oh >&2\n";
@@ -92,6 +94,169 @@ fn root_another_port_and_any_shell_will_do() {
         }
         upgrade(&site);
         remove(&site);
+    });
+}
+
+/// Everything that could keep a command of ours from running or speaking.
+const LOUD: &str = r#"Host *
+  RemoteCommand echo hostile
+  RequestTTY force
+  SessionType none
+  StdinNull yes
+  ForkAfterAuthentication yes
+  PermitLocalCommand yes
+  LocalCommand touch /home/dev/hostile
+  LocalForward 22 localhost:22
+  RemoteForward 22 localhost:22
+  DynamicForward 22
+  ExitOnForwardFailure yes
+  GatewayPorts yes
+  ControlMaster auto
+  ControlPath /home/dev/.ssh/one
+  ControlPersist yes
+  Tunnel yes
+  EscapeChar none
+  LogLevel QUIET
+  VisualHostKey yes
+  SendEnv *
+  SetEnv HOSTILE=yes
+  UpdateHostKeys yes
+"#;
+/// And what would lead elsewhere, or nowhere.
+const ASTRAY: &str = r#"  HostName 192.0.2.1
+  User mallory
+  Port 1
+  ProxyCommand false
+  ProxyJump nobody@192.0.2.1
+  BindAddress 192.0.2.1
+  BindInterface nowhere
+  AddressFamily inet6
+  CanonicalizeHostname always
+  HostKeyAlias nobody
+  UserKnownHostsFile /dev/null
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  KnownHostsCommand /bin/false
+  VerifyHostKeyDNS yes
+Match final all
+  ProxyCommand false
+Match all
+  ProxyCommand false
+"#;
+/// A name that ssh and shells read much in.
+const KEY: &str = r#"/home/dev/a b%h#"'\\é\ $HOME"#;
+
+/// A setup, under a configuration that is hostile to our commands, with a key of a hostile name.
+fn under_a_hostile_configuration(site: &Site) -> Said {
+    let laptop = &site.laptop;
+    let config = laptop.path("/home/dev/.ssh/config");
+    let calm = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{calm}{LOUD}")).unwrap();
+    std::fs::rename(laptop.path("/home/dev/.ssh/id_ed25519"), laptop.path(KEY)).unwrap();
+    let key = KEY.replace('\'', r"'\''");
+    site.hop(&format!("setup mybox -a {VPS} -p 2222 -u root -k '{key}'"))
+}
+
+/// `ssh mybox.hop`, whatever the user's configuration says after our block.
+fn the_block_wins(laptop: &Machine) {
+    let config = laptop.path("/home/dev/.ssh/config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let worse = text.replace(LOUD, &format!("{LOUD}{ASTRAY}"));
+    assert_ne!(text, worse);
+    std::fs::write(&config, &worse).unwrap();
+    // Elsewhere it does what it says.
+    assert_ne!(laptop.sh_as("dev", &format!("ssh {VPS} true")).code, 0);
+    let asked = "printf 'a\\nb' | ssh -o BatchMode=yes mybox.hop 'id -un; cat; test -t 0 || echo; \
+                 echo $SSH_CONNECTION'";
+    let said = laptop.ok_as("dev", asked);
+    assert!(said.starts_with("root\na\nb\n10.10.0.1 ") && said.ends_with(" 2222\n"), "{said}");
+    // Editors bring forwards of their own.
+    let forward = "ssh -o BatchMode=yes -L 2301:127.0.0.1:2222 mybox.hop 'sleep 5' & \
+                   for i in $(seq 50); do exec 3<>/dev/tcp/127.0.0.1/2301 && break; \
+                   sleep 0.1; done; \
+                   read -r line <&3; echo $line; kill $!";
+    let said = laptop.ok_as("dev", &format!("bash -c '{}'", forward.replace('\'', r"'\''")));
+    assert!(said.contains("SSH-2.0"), "{said}");
+    assert!(!laptop.path("/home/dev/hostile").exists(), "a command of the configuration was run");
+    std::fs::write(&config, &text).unwrap();
+}
+
+/// As before [`under_a_hostile_configuration`].
+fn calm(laptop: &Machine) {
+    let config = laptop.path("/home/dev/.ssh/config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace(LOUD, "")).unwrap();
+    std::fs::rename(laptop.path(KEY), laptop.path("/home/dev/.ssh/id_ed25519")).unwrap();
+}
+
+/// What directory services call their users.
+const ODD: [&str; 6] = [
+    "alice@corp.example.com",
+    r"CORP\bob",
+    "a-name-of-more-than-32-characters-in-all1",
+    "müller",
+    "svc$",
+    "alice smith",
+];
+
+/// The users of [`ODD`] on the server, who may become root, and whom the laptop's key lets in.
+fn oddly_named(vps: &Machine) {
+    let append = |file: &str, text: String| {
+        let path = vps.path(file);
+        let old = std::fs::read_to_string(&path).unwrap_or_default();
+        std::fs::write(&path, old + &text).unwrap();
+    };
+    for (number, name) in ODD.iter().enumerate() {
+        let uid = 3000 + number;
+        let home = format!("/home/odd{number}");
+        append("/etc/passwd", format!("{name}:x:{uid}:{uid}::{home}:/bin/sh\n"));
+        append("/etc/shadow", format!("{name}:*:19000:0:99999:7:::\n"));
+        append("/etc/group", format!("odd{number}:x:{uid}:\n"));
+        append("/etc/sudoers", format!("#{uid} ALL=(ALL) NOPASSWD: ALL\n"));
+        vps.ok(&format!(
+            "install -d -m 0700 -o {uid} -g {uid} {home} {home}/.ssh && \
+             install -o {uid} -g {uid} -m 0600 /home/dev/.ssh/authorized_keys {home}/.ssh/"
+        ));
+    }
+}
+
+#[test]
+fn logins_of_directory_services_work() {
+    lab::inside("logins::logins_of_directory_services_work", || {
+        let site = Site::boot().with_helper();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        oddly_named(vps);
+        std::fs::write(laptop.path("/usr/local/bin/code"), "#!/bin/sh\n").unwrap();
+        laptop.ok("chmod 755 /usr/local/bin/code");
+        for (number, name) in ODD.iter().enumerate() {
+            let uid = 3000 + number;
+            // The login ends at the last @.
+            let line = match number % 2 {
+                0 => format!("setup mybox -a '{name}@{VPS}'"),
+                _ => format!("setup mybox -a {VPS} -u '{name}'"),
+            };
+            let set = site.hop(&line);
+            assert!(set.code == 0, "{name}: {set}");
+            assert!(set.err.contains(&format!("logged in as {name}")), "{name}: {set}");
+            assert_eq!(vps.ok("systemctl show -P User hop-agent"), format!("{uid}\n"), "{name}");
+            let runs = vps.ok("ps -o uid=,gid= -p $(systemctl show -P MainPID hop-agent)");
+            let ids: Vec<&str> = runs.split_whitespace().collect();
+            assert_eq!(ids.join(" "), format!("{uid} {uid}"), "{name}");
+            let host = laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
+            assert!(host.contains(&format!("\"user\": {}", serde_json::json!(name))), "{host}");
+            site.hop_ok("up");
+            site.hop_ok("code");
+            let there = laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop id -un");
+            assert_eq!(there, format!("{name}\n"));
+            site.hop_ok("down");
+            site.hop_ok("host peers");
+            remove(&site);
+        }
+        // What ssh refuses is refused before anything is done, with the reason.
+        for name in ["-oProxyCommand=x", "a;b", "$(x)", "a\\", "a -b", "%r", "a\nb", ""] {
+            let said = site.hop(&format!("setup mybox -a {VPS} -u '{name}'"));
+            assert!(said.code == 2 && said.err.contains("-u is not valid"), "{name}: {said}");
+        }
     });
 }
 

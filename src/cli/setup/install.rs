@@ -113,7 +113,7 @@ impl Setup<'_> {
             });
         };
         let feed = if asks { Feed::Terminal } else { Feed::Bytes(b"") };
-        let script = root::command(sudo(survey, true), self.room()?, survey.get("user"));
+        let script = root::command(sudo(survey, true), self.room()?);
         let done = self.connection.stream(&script, feed, &mut hear, ROOT_LIMIT);
         call.out.resume();
         let done = done?;

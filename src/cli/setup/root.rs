@@ -33,7 +33,8 @@ impl Stage {
     }
 }
 
-/// $1 is the login. A helper or an agent that lies here was sent and is to be installed.
+/// The login is who has this directory. A helper or an agent that lies here was sent and is to be
+/// installed.
 const SCRIPT: &str = r#"
 umask 077
 cd "$(dirname "$0")" || exit 1
@@ -75,7 +76,7 @@ start() {
     [ $status = 2 ] || return $status
     $lib/hop-agent start $restart
 }
-login=$1 restart=
+login=$(stat -c %u .) restart=
 [ ! -f hop-agent ] && [ ! -d $mark ] || restart=--restart
 say done begin
 stage helper helper
@@ -90,8 +91,8 @@ pub fn script(trial: &Trial, called: &str) -> String {
 }
 
 /// The command that runs the script, which was put into `room`. `sudo`: the words before it.
-pub fn command(sudo: &str, room: &str, login: &str) -> String {
-    format!("{sudo} sh \"$HOME\"/{room}/root.sh {login}")
+pub fn command(sudo: &str, room: &str) -> String {
+    format!("{sudo} sh \"$HOME\"/{room}/root.sh")
 }
 
 /// How a stage ended.
