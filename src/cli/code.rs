@@ -203,7 +203,7 @@ fn write_block(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool
     // A name of the tunnel's does not match what the user wrote for the server's.
     let keys = match &host.identity {
         Some(file) => Keys::File(file.clone()),
-        None => Keys::Listed(remote::target(paths, host)?.identities()?),
+        None => Keys::Listed(remote::target(paths, host)?.settled()?.identities()?),
     };
     let entry = Entry {
         name: &name,
