@@ -6,6 +6,7 @@
 //! nothing. Must not know: tunnels, sessions.
 
 mod error;
+pub mod guards;
 
 use crate::sys::cmsg::{self, Received};
 use crate::sys::ioctl::tun_state;
@@ -205,7 +206,7 @@ impl Helper {
         self.call("hosts.remove", json!({"name": name})).map(|_| ())
     }
 
-    /// State, counts, limits and sandbox of the helper, as `daemon.health` gives them.
+    /// State, counts, limits, sandbox and layers of the helper, as `daemon.health` gives them.
     pub fn health(&mut self) -> Result<Value, HelperError> {
         self.call("daemon.health", json!({})).map(|answer| Value::Object(answer.result))
     }

@@ -5,6 +5,7 @@
 //! no program. Must not know: requests, the sandbox.
 
 use crate::config;
+use crate::link::IPV6_SETTINGS;
 use crate::place::{Hand, Outcome, check_parents, say, take_back};
 use crate::{AUDIT_DIR, CONFIG, RUN_DIR, STATE_DIR, files, lockdown, socket, sys, systemd};
 use hop_helper::proto;
@@ -166,6 +167,8 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     for file in files.chain(ours) {
         hand.remove(Path::new(file))?;
     }
+    // Where our unit mounts the settings, and nothing afterwards.
+    hand.remove_dir(Path::new(IPV6_SETTINGS[0]));
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR] {
         hand.remove_own(Path::new(dir))?;
     }

@@ -260,6 +260,8 @@ impl Book {
     /// Ends everything, and removes a block of names that an earlier run left behind.
     pub fn end_all(&mut self) -> Result<(), OpError> {
         let result = self.end(|_| true, |_| true);
+        // Also of an earlier run.
+        self.guard_addresses();
         self.write_names(true).and(result)
     }
 

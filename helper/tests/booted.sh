@@ -10,7 +10,9 @@ mkdir "$lab/upper" "$lab/work" "$lab/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$lab/upper,workdir=$lab/work" "$lab/root"
 root=$lab/root
 : >"$root/etc/machine-id"
-rm -rf "$root/etc/hopbox" "$root/var/lib/hopbox" "$root/var/log/hopbox"
+# Also where hopbox is installed on this machine.
+rm -rf "$root/etc/hopbox" "$root/var/lib/hopbox" "$root/var/log/hopbox" "$root/usr/libexec/hopbox"
+sed -i '/^hopbox:/d' "$root/etc/group" "$root/etc/gshadow"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 install -m 0755 "$helper" "$root/root/hop-helper"
 
@@ -58,7 +60,7 @@ again=$(inside /root/hop-helper --install)
 case $again in *write*) fail "the second --install wrote: $again" ;; esac
 
 cat >"$lab/root/root/course.py" <<'COURSE'
-import json, socket, subprocess, time
+import json, os, socket, subprocess, time
 
 def connect():
     global s
@@ -91,6 +93,36 @@ assert health["status"] == "ok", health
 assert health["sandbox"]["seccomp"], health
 lease = call("tun.create")["lease_id"]
 call("tun.configure", lease_id=lease, local_ip="10.10.0.1", peer_ip="10.10.0.2")
+# Every layer that keeps packets in their place can be put from inside the unit, and comes back
+# after udev's rule for a new interface, with what systemd ships and worse.
+layers = call("daemon.health")["layers"]
+print("NOTE layers in the unit:", layers)
+assert all(layer == {"state": "on"} for layer in layers.values()), layers
+os.makedirs("/run/sysctl.d", exist_ok=True)
+with open("/run/sysctl.d/99-all.conf", "w") as conf:
+    conf.write("net.ipv4.conf.*.rp_filter=2\nnet.ipv6.conf.*.disable_ipv6=0\n")
+sh("/lib/systemd/systemd-sysctl --prefix=/net/ipv4/conf/hopbox0 --prefix=/net/ipv6/conf/hopbox0")
+
+def settings():
+    return [open(f"/proc/sys/net/{key}").read().strip() for key in
+            ["ipv4/conf/hopbox0/rp_filter", "ipv6/conf/hopbox0/disable_ipv6"]]
+
+for _ in range(100):
+    if settings() == ["1", "1"]:
+        break
+    time.sleep(0.1)
+assert settings() == ["1", "1"], settings()
+# A router advertisement from inside the device: no route comes of it.
+routes = sh("ip -6 route")
+ra = bytes.fromhex("6000000000103aff" "fe8000000000000000000000000000ad" "ff020000000000000000000000000001"
+                   "86000000" "40000708" "0000000000000000")
+words = ra[8:40] + bytes([0, 0, 0, 16, 0, 0, 0, 58]) + ra[40:]
+total = sum(int.from_bytes(words[i:i + 2], "big") for i in range(0, len(words), 2))
+while total > 0xffff:
+    total = (total & 0xffff) + (total >> 16)
+ra = ra[:42] + (~total & 0xffff).to_bytes(2, "big") + ra[44:]
+os.write(held[0], bytes(10) + ra)
+assert sh("ip -6 route") == routes, sh("ip -6 route")
 call("hosts.add", **name("a"))
 # An upgrade, and a crash (R10): the path stays, the next connect is served, the tunnel is there.
 for trouble in ["restart", "kill -s KILL"]:
@@ -170,8 +202,10 @@ for _ in $(seq 400); do
 done
 inside test -e /run/ready || fail "the course hangs"
 inside ip link show hopbox0 >/dev/null || fail "no device"
+inside nft list ruleset | grep -q '10\.10\.0\.1' || fail "no guard"
 inside /root/hop-helper --uninstall
 inside ip link show hopbox0 >/dev/null 2>&1 && fail "a device is left"
+inside nft list ruleset | grep hopbox && fail "a guard is left"
 left=$(inside find /etc /usr/libexec /usr/lib/systemd /var/lib /var/log /run \
     -name '*hopbox*' -o -name 'hop-helper*' 2>/dev/null | grep -v hopbox-booted || true)
 [ -z "$left" ] || fail "left: $left"

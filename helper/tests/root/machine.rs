@@ -101,8 +101,13 @@ impl Machine {
 
     /// Starts the helper and waits until it says that it is ready.
     pub fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// The same with more in its environment.
+    pub fn start_with(&mut self, environment: &[(&str, &str)]) {
         let mut command = self.helper_command();
-        command.arg("--listen");
+        command.arg("--listen").envs(environment.iter().copied());
         self.await_ready(command);
         let meta = std::fs::metadata(&self.socket).unwrap();
         assert_eq!((meta.mode() & 0o777, meta.uid(), meta.gid()), (0o660, 0, self.group));

@@ -579,3 +579,90 @@ fn the_lan_does_not_meet_a_tunnels_address() {
         m.stop();
     });
 }
+
+/// Loaded before the C library: asks the kernel for a kind of thing that no kernel has, or for a
+/// protocol that this one shall not have. The refusal is the kernel's own.
+const LACKING: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+ssize_t sendto(int fd, const void *bytes, size_t len, int flags, const struct sockaddr *to,
+               socklen_t to_len)
+{
+    ssize_t (*next)(int, const void *, size_t, int, const struct sockaddr *, socklen_t);
+    char *kind = getenv("HOPBOX_TEST_LACKS");
+    char *at = kind ? memmem(bytes, len, kind, strlen(kind) + 1) : 0;
+    if (at)
+        *at ^= 0x20;
+    next = dlsym(RTLD_NEXT, "sendto");
+    return next(fd, bytes, len, flags, to, to_len);
+}
+int socket(int domain, int type, int protocol)
+{
+    int (*next)(int, int, int) = dlsym(RTLD_NEXT, "socket");
+    char *kind = getenv("HOPBOX_TEST_LACKS");
+    if (kind && !strcmp(kind, "nf_tables") && domain == 16 && protocol == 12) {
+        errno = EPROTONOSUPPORT;
+        return -1;
+    }
+    return next(domain, type, protocol);
+}
+"#;
+
+/// A kernel without a layer: what is missing is named, and without any there is no device.
+#[test]
+fn without_a_layer_it_is_said_or_refused() {
+    in_namespace("packets::without_a_layer_it_is_said_or_refused", |m| {
+        let (source, shim) = ("/run/scratch/lacking.c", "/run/scratch/lacking.so");
+        std::fs::write(source, LACKING).unwrap();
+        m.run("cc", &["-shared", "-fPIC", "-o", shim, source]);
+        let missing = |reason: &str| json!({"state": "missing", "reason": reason});
+        for (kind, layer, reason) in [
+            ("clsact", "ingress_filter", "sch_ingress"),
+            ("bpf", "ingress_filter", "cls_bpf"),
+            ("nf_tables", "lan_guard", "nf_tables"),
+            ("none", "", ""),
+        ] {
+            m.start_with(&[("LD_PRELOAD", shim), ("HOPBOX_TEST_LACKS", kind)]);
+            let mut client = Client::ready(m);
+            let idle = client.ok("daemon.health", json!({}))["layers"].clone();
+            assert_eq!(idle["ingress_filter"], json!({"state": "idle"}));
+            let made = client.ok("tun.create", json!({}));
+            client.ok("tun.configure", ends(made["lease_id"].as_str().unwrap(), 0));
+            let layers = client.ok("daemon.health", json!({}))["layers"].clone();
+            for name in ["ingress_filter", "ipv6_off", "rp_filter", "lan_guard"] {
+                let expected = if name == layer { missing(reason) } else { json!({"state": "on"}) };
+                assert_eq!(layers[name], expected, "{kind}: {layers}");
+            }
+            m.stop();
+        }
+        // IPv6 cannot be turned off either.
+        let conf = "/proc/sys/net/ipv6/conf";
+        m.run("mount", &["--bind", conf, conf]);
+        m.run("mount", &["-o", "remount,bind,ro", conf]);
+        m.start_with(&[("LD_PRELOAD", shim), ("HOPBOX_TEST_LACKS", "clsact")]);
+        let (reply, fds) = Client::ready(m).call("tun.create", json!({}));
+        assert_eq!((&reply["error"]["code"], fds), (&json!("kernel_error"), 0));
+        let why = reply["error"]["message"].as_str().unwrap();
+        assert!(why.contains("sch_ingress is missing") && why.contains("modprobe"), "{why}");
+        assert!(!m.device_exists("hopbox0"));
+        m.stop();
+        // The filter alone holds, and that is said.
+        m.run("umount", &[conf]);
+        let mut scene = Scene::new(m);
+        m.run("mount", &["--bind", conf, conf]);
+        m.run("mount", &["-o", "remount,bind,ro", conf]);
+        let made = scene.client.ok("tun.create", json!({}));
+        scene.client.ok("tun.configure", ends(made["lease_id"].as_str().unwrap(), 1));
+        assert_eq!(get("ipv6/conf/hopbox1/disable_ipv6"), "0");
+        let layers = scene.client.ok("daemon.health", json!({}))["layers"].clone();
+        assert_eq!(layers["ipv6_off"], missing("proc_sys"), "{layers}");
+        let before = scene.seen();
+        Holder::of(scene.client.fds[1]).write(&PLAIN, &router_advertisement());
+        assert_eq!(scene.seen(), before);
+        m.stop();
+    });
+}

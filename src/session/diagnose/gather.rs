@@ -12,8 +12,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Agent, Facts, Files, HelperFault, Net, Reply, Session, path};
-use crate::helper::{Helper, HelperError};
+use super::{Agent, Facts, Files, HelperFault, Net, Reply, Serving, Session, path};
+use crate::helper::{Helper, HelperError, guards};
 use crate::host::HostError;
 use crate::host::config::{self, HostConfig};
 use crate::host::keys::{self, Secret};
@@ -78,8 +78,8 @@ fn unwritable(dir: &Path) -> Option<String> {
     written.err().map(|error| error.to_string())
 }
 
-fn helper() -> Result<String, HelperFault> {
-    let helper = Helper::connect(&run::helper_socket()).map_err(|error| {
+fn helper() -> Result<Serving, HelperFault> {
+    let mut helper = Helper::connect(&run::helper_socket()).map_err(|error| {
         let fault = match &error {
             HelperError::Missing { .. } => "helper_missing",
             HelperError::Refused { .. } => "helper_refused",
@@ -89,7 +89,8 @@ fn helper() -> Result<String, HelperFault> {
         };
         HelperFault { fault, why: error.to_string(), fix: error.remedy() }
     })?;
-    Ok(helper.version().to_owned())
+    let missing = helper.health().map(|health| guards::missing(&health)).unwrap_or_default();
+    Ok(Serving { version: helper.version().to_owned(), missing })
 }
 
 fn session(paths: &Paths, name: &str) -> Session {

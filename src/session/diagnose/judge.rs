@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Session};
+use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Serving, Session};
 use crate::fix;
+use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
 use crate::host::{HostError, Kind};
 use crate::rpc::VERSION;
@@ -18,7 +19,7 @@ const OLD_HANDSHAKE: Duration = Duration::from_secs(180);
 pub fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![files(facts), key(facts), storage(&facts.paths), clock(&facts.paths)];
     checks.push(match &facts.helper {
-        Ok(version) => fine("helper", format!("helper {version} serves this user")),
+        Ok(Serving { version, .. }) => fine("helper", format!("helper {version} serves this user")),
         Err(bad) => {
             fault("helper", bad.fault, "the helper cannot be used", &bad.why, bad.fix.clone())
         }
@@ -34,7 +35,19 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         checks.extend(inside(facts, host, net));
     }
     checks.extend(is_down.then_some(session));
+    if let Ok(serving) = &facts.helper {
+        checks.extend(serving.missing.iter().map(|(guard, lack)| guards(*guard, *lack)));
+    }
     checks
+}
+
+/// What a tunnel works without, and is less safe.
+fn guards(guard: Guard, lack: Lack) -> Check {
+    match guard {
+        // Without both the helper makes no device.
+        Guard::Ipv6Off => fine("guards", format!("{}: {}", guard.without(), lack.why())),
+        _ => fault("guards", guard.fault(), guard.without(), lack.why(), lack.fix()),
+    }
 }
 
 fn fine(what: &'static str, found: impl Into<String>) -> Check {

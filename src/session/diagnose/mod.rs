@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use gather::gather;
 pub use judge::judge;
 
+use crate::helper::guards::{Guard, Lack};
 use crate::host::HostError;
 use crate::host::config::HostConfig;
 use crate::text::fix::Fix;
@@ -39,7 +40,7 @@ pub struct Facts {
     pub config: Result<HostConfig, HostError>,
     pub key: Result<(), HostError>,
     pub paths: Files,
-    pub helper: Result<String, HelperFault>,
+    pub helper: Result<Serving, HelperFault>,
     pub session: Session,
     /// `None` when the host file could not be read.
     pub net: Option<Net>,
@@ -54,6 +55,13 @@ pub struct Files {
     pub state: Option<(PathBuf, String)>,
     /// A file of ours that is younger than now, by this much.
     pub future: Option<(PathBuf, Duration)>,
+}
+
+/// A helper that serves this user.
+pub struct Serving {
+    pub version: String,
+    /// What it could not put around the tunnels that there are.
+    pub missing: Vec<(Guard, Lack)>,
 }
 
 pub struct HelperFault {

@@ -1,0 +1,121 @@
+//! What keeps a tunnel's packets in their place, as far as the helper says that it is missing.
+//!
+//! Pure. Must not know: sockets; what a missing layer means to whom.
+
+use serde_json::Value;
+
+use crate::fix;
+use crate::text::fix::Fix;
+
+/// A layer of the helper's `daemon.health`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guard {
+    IngressFilter,
+    Ipv6Off,
+    RpFilter,
+    LanGuard,
+}
+
+/// Why the helper has not got it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A part of the kernel, by the name of its module.
+    Module(&'static str),
+    /// The settings below /proc/sys cannot be written.
+    ReadOnly,
+    /// The kernel refused it, or a newer helper has another reason.
+    Other,
+}
+
+const GUARDS: [(&str, Guard); 4] = [
+    ("ingress_filter", Guard::IngressFilter),
+    ("ipv6_off", Guard::Ipv6Off),
+    ("rp_filter", Guard::RpFilter),
+    ("lan_guard", Guard::LanGuard),
+];
+
+/// The layers that `health` calls missing.
+pub fn missing(health: &Value) -> Vec<(Guard, Lack)> {
+    let of = |(name, guard): (&str, Guard)| {
+        let layer = &health["layers"][name];
+        (layer["state"] == "missing").then(|| (guard, lack(layer["reason"].as_str())))
+    };
+    GUARDS.into_iter().filter_map(of).collect()
+}
+
+fn lack(reason: Option<&str>) -> Lack {
+    match reason {
+        Some("sch_ingress") => Lack::Module("sch_ingress"),
+        Some("cls_bpf") => Lack::Module("cls_bpf"),
+        Some("nf_tables" | "nf_tables_arp") => Lack::Module("nf_tables"),
+        Some("proc_sys") => Lack::ReadOnly,
+        _ => Lack::Other,
+    }
+}
+
+impl Guard {
+    /// The name of the fault, for programs.
+    pub fn fault(self) -> &'static str {
+        match self {
+            Guard::IngressFilter => "no_ingress_filter",
+            Guard::Ipv6Off => "ipv6_on",
+            Guard::RpFilter => "no_rp_filter",
+            Guard::LanGuard => "no_lan_guard",
+        }
+    }
+
+    /// What does not hold without it.
+    pub fn without(self) -> &'static str {
+        match self {
+            Guard::IngressFilter => "what comes out of the tunnel's interface is not filtered",
+            Guard::Ipv6Off => "IPv6 is on at the tunnel's interface, behind the filter alone",
+            Guard::RpFilter => "the tunnel's interface has no strict reverse path filter",
+            Guard::LanGuard => "the LAN can learn of the tunnel's address and send to it",
+        }
+    }
+}
+
+impl Lack {
+    pub fn why(self) -> String {
+        match self {
+            Lack::Module(name) => format!("the kernel has no {name}"),
+            Lack::ReadOnly => "the helper cannot write below /proc/sys/net".to_owned(),
+            Lack::Other => "the kernel refused it".to_owned(),
+        }
+    }
+
+    pub fn fix(self) -> Fix {
+        match self {
+            Lack::Module(name) => fix!("sudo modprobe {}", name),
+            Lack::ReadOnly => super::install_command(),
+            Lack::Other => "journalctl -u hop-helper".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_missing_is_named_whatever_else_a_helper_says() {
+        let health = json!({"layers": {
+            "ingress_filter": {"state": "missing", "reason": "cls_bpf"},
+            "ipv6_off": {"state": "on"},
+            "rp_filter": {"state": "missing", "reason": "of later"},
+            "lan_guard": {"state": "missing", "reason": "nf_tables_arp"},
+            "of_later": {"state": "missing", "reason": "x"},
+        }});
+        let expected = [
+            (Guard::IngressFilter, Lack::Module("cls_bpf")),
+            (Guard::RpFilter, Lack::Other),
+            (Guard::LanGuard, Lack::Module("nf_tables")),
+        ];
+        assert_eq!(missing(&health), expected);
+        for other in [json!({}), json!({"layers": 7}), json!({"layers": {"lan_guard": "x"}})] {
+            assert_eq!(missing(&other), []);
+        }
+        assert_eq!(&*Lack::Module("cls_bpf").fix(), "sudo modprobe cls_bpf");
+    }
+}
