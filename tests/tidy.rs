@@ -367,6 +367,24 @@ fn every_program_that_is_run_has_limits() {
     none("programs without limits: see sys::child", found);
 }
 
+#[test]
+fn no_script_is_read_from_what_its_programs_read() {
+    let mut found = Vec::new();
+    for path in files("src", ".rs").into_iter().filter(|path| !is_test(path)) {
+        let (p, text) = (path.to_string_lossy().into_owned(), read(&path));
+        let shares = |line: &str| {
+            let words: Vec<&str> = line.split([' ', '"', '\'', '`', '(', ';', '|']).collect();
+            words.windows(2).any(|pair| {
+                ["sh", "bash", "dash"].contains(&pair[0])
+                    && ["-s", "-", "/dev/stdin"].contains(&pair[1])
+            })
+        };
+        let text = without_tests(&text);
+        found.extend(text.lines().filter(|l| shares(l)).map(|l| format!("{p}: {}", l.trim())));
+    }
+    none("scripts on standard input: see ssh::script", found);
+}
+
 /// Files with a bound of their own that this test does not see.
 const READERS: &[(&str, &str)] = &[
     ("src/sys/bounded.rs", "the one way"),

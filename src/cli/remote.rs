@@ -20,6 +20,7 @@ use crate::rpc::read::Fields;
 use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::{Connection, Done, Feed, Target};
+use crate::ssh::script::READS_NOTHING;
 use crate::text::aside::Aside;
 use crate::text::fix::Fix;
 
@@ -36,7 +37,7 @@ pub const AGENT_FILES: [&str; 2] = ["/var/lib/hopbox-agent/agent.json", "/etc/ho
 /// The login's name, and how a command becomes root's. Other words of a login come before.
 const WHO: &str = "sh -c 'id -un; if [ \"$(id -u)\" = 0 ]; then echo root; \
                    elif ! command -v sudo >/dev/null; then echo none; \
-                   elif sudo -n true 2>/dev/null; then echo free; else echo asks; fi'";
+                   elif sudo -n true </dev/null 2>/dev/null; then echo free; else echo asks; fi'";
 /// Begins every script: it is known to run, and where its files are.
 const BEGIN: &str = "cd \"$(dirname \"$0\")\" || exit 1\n: >root.begun\n";
 
@@ -197,7 +198,8 @@ impl Remote {
         }
         let room = self.room()?;
         let put = |name: &str| format!("sh -c 'umask 077; cat >{room}/{name}'");
-        self.must(&put("root.sh"), format!("{BEGIN}{text}").as_bytes())?;
+        let reads = if input.is_empty() { READS_NOTHING } else { "" };
+        self.must(&put("root.sh"), format!("{BEGIN}{reads}{text}").as_bytes())?;
         self.must(&put("root.in"), input)?;
         let done = if right == Right::Asks {
             self.at_terminal(call, room)

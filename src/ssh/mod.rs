@@ -15,4 +15,5 @@ pub mod keys;
 pub mod quote;
 pub mod room;
 pub mod run;
+pub mod script;
 pub mod target;

@@ -21,7 +21,7 @@ const SAID_BYTES: usize = 64 * 1024;
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// What a server left that went down meanwhile is removed by those after it when it is a day old.
 const HOLD: &str = "sh -c 'umask 077; mkdir -p .hopbox-setup && cd .hopbox-setup && \
-                    find . ! -name . -prune -mmin +1440 -exec rm -rf {} + && \
+                    find . ! -name . -prune -mmin +1440 -exec rm -rf {} + </dev/null && \
                     d=$(mktemp -d run.XXXXXX) && echo $d && cat >/dev/null; \
                     cd; rm -rf .hopbox-setup/$d; rmdir .hopbox-setup 2>/dev/null'";
 

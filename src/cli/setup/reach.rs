@@ -17,6 +17,7 @@ use crate::ssh::fail::{SshError, Trouble};
 use crate::ssh::freight::Freight;
 use crate::ssh::keys;
 use crate::ssh::run::Connection;
+use crate::ssh::script::WHOLE;
 
 const SURVEY_LIMIT: Duration = Duration::from_secs(30);
 
@@ -62,7 +63,7 @@ impl<'a> Setup<'a> {
 
     /// The rest of step 1, and step 2: what the server is, and its keys.
     pub(super) fn look(&mut self, call: &mut Call) -> Result<(Survey, [Freight; 2]), Failure> {
-        let done = self.connection.run("sh -s", survey::SCRIPT.as_bytes(), SURVEY_LIMIT)?;
+        let done = self.connection.run(WHOLE, survey::SCRIPT.as_bytes(), SURVEY_LIMIT)?;
         let survey = Survey::parse(&done.text()).ok_or_else(|| {
             let what = format!("{} does not run commands", self.target.address);
             Failure::new(Code::Unreachable, what, done.complaint(), self.target.command())

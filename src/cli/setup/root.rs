@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use super::super::trial::Trial;
+use crate::ssh::script::READS_NOTHING;
 
 /// Begins a line that the script says to us.
 const MARK: &str = "hopbox-stage:";
@@ -38,7 +39,7 @@ impl Stage {
 const SCRIPT: &str = r#"
 umask 077
 cd "$(dirname "$0")" || exit 1
-say() { printf '\n@MARK@%s\n' "$*"; }
+@READS_NOTHING@say() { printf '\n@MARK@%s\n' "$*"; }
 stage() {
     name=$1; shift
     "$@" >$name.out 2>$name.err
@@ -87,7 +88,8 @@ stage start start
 
 /// `called`: words that tell the agent what this laptop calls it.
 pub fn script(trial: &Trial, called: &str) -> String {
-    trial.script() + &SCRIPT.replace("@MARK@", MARK).replace("@CALLED@", called)
+    let script = SCRIPT.replace("@MARK@", MARK).replace("@CALLED@", called);
+    trial.script() + &script.replace("@READS_NOTHING@", READS_NOTHING)
 }
 
 /// The command that runs the script, which was put into `room`. `sudo`: the words before it.

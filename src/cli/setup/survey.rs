@@ -10,8 +10,8 @@ use crate::text::fix::Fix;
 /// Needed for both programs, the ones before them, and a log.
 const DISK_KB: u64 = 64 * 1024;
 
-/// Facts as `name=value` lines. Read from standard input by sh, so that it does not matter which
-/// shell the login has; what that shell prints by itself comes before the first line.
+/// Facts as `name=value` lines. Run by sh, so that it does not matter which shell the login has;
+/// what that shell prints by itself comes before the first line.
 pub const SCRIPT: &str = r#"
 LC_ALL=C; export LC_ALL
 echo hopbox-survey=1
@@ -154,6 +154,7 @@ impl Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssh::script;
 
     const GOOD: &str = "welcome=home\nhopbox-survey=1\nmachine=x86_64\nsystem=Linux\nkernel=6.1.0\n\
         user=dev\nhome=/home/dev\nsystemd=yes\ntun=yes\nb2sum=yes\n\
@@ -174,6 +175,17 @@ mod tests {
         survey.check("a", &Target::default(), &"setup".into()).unwrap();
         assert!(Survey::parse("").is_none());
         assert!(Survey::parse(GOOD.trim_end_matches("end=yes\n")).is_none(), "cut off");
+    }
+
+    #[test]
+    fn what_it_runs_takes_nothing_of_it() {
+        for dir in script::tests::greedy("survey") {
+            let done = script::tests::play("/bin/sh", &dir, script::WHOLE, SCRIPT);
+            let survey = Survey::parse(&done.text());
+            let survey = survey.unwrap_or_else(|| panic!("{dir:?} {done:?}"));
+            assert!(!survey.get("machine").is_empty() && !survey.get("user").is_empty());
+            std::fs::remove_dir_all(dir).unwrap();
+        }
     }
 
     #[test]
