@@ -15,7 +15,7 @@ use super::config::{self, AgentConfig, Keys, Peer};
 use super::names::Names;
 use super::store::Store;
 use super::{BUSY, Failure, HELPER, USAGE};
-use super::{choose, control, local, log, moved, place, rpc};
+use super::{choose, control, local, log, moved, place, reserve, rpc};
 use crate::fix;
 use crate::host::config::{MTU, key, login};
 use crate::host::keys::KEY_BYTES;
@@ -111,7 +111,10 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let is_first = !store.is_there();
     let mut config = if is_first { first(&request)? } else { store.load()? };
     let [.., number, _] = config.address.octets();
-    if request.taken.contains(&number) || request.number.is_some_and(|wanted| wanted != number) {
+    let taken = request.taken.contains(&number);
+    let moves = taken && !is_first && request.number.is_none();
+    let moves = moves && renumber(&mut config, &request);
+    if (taken && !moves) || request.number.is_some_and(|wanted| wanted != number) {
         let network = numbers::network(number);
         let why = format!("this VPS has {network} already, and the laptop cannot use it");
         let next = "hop host ls";
@@ -131,6 +134,10 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     }
     drop(store);
     place::unit(&place::user_of(&runs_as, owner.0))?;
+    if moves {
+        reserve::keep(&config)?;
+        place::restart();
+    }
     match control::ask(&config.state_dir, rpc::RELOAD, json!({})) {
         Ok(_) | Err(CallError::Unreachable(_)) => {}
         // An agent of an older release learns of the laptop when it is started anew.
@@ -139,6 +146,25 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let mut answer = answer(&config, &peer, created, key_created);
     answer["user"] = runs_as.into();
     Ok(answer)
+}
+
+/// Gives the network another number, one that the laptop can use; false where there is none, or
+/// where other laptops would lose the one that they know.
+fn renumber(config: &mut AgentConfig, request: &Request) -> bool {
+    let others = config.peers.iter().any(|peer| peer.public_key != request.public_key);
+    let free = request.free.iter().copied().filter(|number| !request.taken.contains(number));
+    let Some(number) = choose::number(&free.collect::<Vec<u8>>()).filter(|_| !others) else {
+        return false;
+    };
+    let moved = |ip: Ipv4Addr| {
+        let [a, b, _, last] = ip.octets();
+        Ipv4Addr::new(a, b, number, last)
+    };
+    config.address = moved(config.address);
+    config.peers.iter_mut().for_each(|peer| peer.address = moved(peer.address));
+    // They are by address; the next start is told again.
+    config.names = Names::new();
+    true
 }
 
 fn answer(config: &AgentConfig, peer: &Peer, created: bool, key_created: bool) -> Value {

@@ -28,6 +28,14 @@ pub struct Numbers {
     pub free: Vec<u8>,
 }
 
+impl Numbers {
+    /// Leaves those that can be used by what somebody knows who sees more.
+    pub fn narrow(&mut self, usable: &BTreeSet<u8>) {
+        self.taken.extend((0..=255).filter(|number| !usable.contains(number)));
+        self.free.retain(|number| usable.contains(number));
+    }
+}
+
 /// The network of a number, as failures name it.
 pub fn network(number: u8) -> String {
     format!("10.10.{number}.0/24")
@@ -183,6 +191,10 @@ mod tests {
         let found = choose(BTreeSet::from([9]), Some(5), &uses);
         assert_eq!(found.taken, BTreeSet::from([3, 7, 9]), "a LAN of the same /24 keeps working");
         assert!(!found.free.contains(&0) && found.free.contains(&5));
+        let mut narrowed = choose(BTreeSet::from([9]), Some(5), &uses);
+        narrowed.narrow(&BTreeSet::from([3, 5, 8]));
+        assert_eq!(narrowed.free, [5, 8]);
+        assert!([0, 3, 7, 9].iter().all(|number| narrowed.taken.contains(number)));
         // The VPS routes the whole /24.
         let at = |number| uses.in_network(number, NETWORK);
         assert!(at(0) && at(3) && at(5) && at(7) && !at(1) && !at(4));

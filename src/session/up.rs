@@ -19,6 +19,7 @@ use crate::helper::{Helper, HelperError};
 use crate::host::config::HostConfig;
 use crate::host::keys::Secret;
 use crate::rpc::client::{CallError, Health};
+use crate::text::fix::Fix;
 use crate::tunnel::{self, PeerConfig, TunDevice, Tunnel};
 
 /// How long a name may take to resolve.
@@ -194,7 +195,7 @@ impl Rising<'_> {
         let began = Instant::now();
         let HostConfig { local_ip, peer_ip, .. } = self.host;
         let configured = self.parts.helper.configure(lease, *local_ip, *peer_ip);
-        configured.map_err(|error| helper_trouble(&error))?;
+        configured.map_err(|error| taken(&error, fix!("hop setup {}", self.host.name)))?;
         let text = format!("address {local_ip}, route to {peer_ip} over {interface}");
         self.report.step(&text, began.elapsed());
         Ok(())
@@ -250,7 +251,7 @@ impl Rising<'_> {
         let began = Instant::now();
         let name = name_of(self.host);
         let added = self.parts.helper.add_host(&name, self.host.peer_ip, lease);
-        added.map_err(|error| helper_trouble(&error))?;
+        added.map_err(|error| taken(&error, under_another_name(self.host)))?;
         self.report.step(&format!("{name} → {}", self.host.peer_ip), began.elapsed());
         self.undo.done("name", move |parts| {
             parts.helper.remove_host(&name).map_err(|error| error.to_string())
@@ -352,6 +353,30 @@ pub(super) fn tunnel_config(
 /// The name a host answers to while it is up.
 pub fn name_of(host: &HostConfig) -> String {
     format!("{}.hop", host.name)
+}
+
+/// What the helper refuses because it is another user's, this one has in another form: `next`.
+fn taken(error: &HelperError, next: Fix) -> Trouble {
+    match error {
+        HelperError::Op { of_another: true, .. } => {
+            let what = "another user of this machine has the address or the name";
+            Trouble::new(Kind::Busy, what, error.to_string(), next)
+        }
+        error => helper_trouble(error),
+    }
+}
+
+/// The host set up again, under a name that is free.
+fn under_another_name(host: &HostConfig) -> Fix {
+    let address = host.ssh.as_ref().map_or(&host.endpoint.host, |ssh| &ssh.address);
+    let (old, new) = (&host.name, format!("{}-2", host.name));
+    let line = fix!("hop host rm {} && hop setup {} -a {}", old, new, address);
+    let more = [
+        host.user.as_ref().map(|user| fix!(" -u {}", user)),
+        host.ssh.as_ref().and_then(|ssh| ssh.port).map(|port| fix!(" -p {}", port)),
+        host.identity.as_ref().map(|file| fix!(" -k {}", file)),
+    ];
+    more.iter().flatten().fold(line, |line, more| fix!("{}{}", line, more))
 }
 
 fn helper_trouble(error: &HelperError) -> Trouble {

@@ -18,5 +18,6 @@ mod setup;
 mod site;
 mod together;
 mod trouble;
+mod two_users;
 mod upgrade;
 mod ways;

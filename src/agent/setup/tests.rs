@@ -50,3 +50,41 @@ fn the_key_that_a_laptop_expects_may_be_named() {
     request["expected_agent_key"] = json!("x");
     assert_eq!(parse(&request.to_string()).err().unwrap().key, "expected_agent_key");
 }
+
+#[test]
+fn a_network_moves_only_for_the_one_laptop_that_knows_it() {
+    let key = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
+    let request = json!({"version": 1, "public_key": key, "name": "laptop", "user": "dev",
+        "numbers_taken": (0..=254).collect::<Vec<u8>>(), "numbers_free": [255]});
+    let request = parse(&request.to_string()).unwrap();
+    let peer = |public_key, last| Peer {
+        name: "laptop".to_owned(),
+        public_key,
+        preshared_key: None,
+        address: Ipv4Addr::new(10, 10, 3, last),
+        token: Default::default(),
+        agent_key: [1; KEY_BYTES],
+        replaces: None,
+    };
+    let config = |peers| AgentConfig {
+        interface: None,
+        address: Ipv4Addr::new(10, 10, 3, 2),
+        listen_port: 51820,
+        mtu: MTU,
+        api_port: API_PORT,
+        state_dir: "/".into(),
+        peers,
+        names: Names::from([(Ipv4Addr::new(10, 10, 3, 1), "mybox".to_owned())]),
+        keys: Keys::default(),
+    };
+    let mut alone = config(vec![peer(request.public_key, 1)]);
+    assert!(renumber(&mut alone, &request));
+    assert_eq!(alone.address, Ipv4Addr::new(10, 10, 255, 2));
+    assert_eq!(alone.peers[0].address, Ipv4Addr::new(10, 10, 255, 1));
+    assert!(alone.names.is_empty());
+    let mut shared = config(vec![peer(request.public_key, 1), peer([7; KEY_BYTES], 3)]);
+    assert!(!renumber(&mut shared, &request));
+    assert_eq!(shared.address, Ipv4Addr::new(10, 10, 3, 2));
+    let nowhere = Request { free: vec![3], ..request };
+    assert!(!renumber(&mut config(Vec::new()), &nowhere));
+}

@@ -13,10 +13,10 @@ use super::super::remote::{ROOT_LIMIT, advised, called};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
 use super::survey::{Sudo, Survey};
-use super::{Setup, laptop, programs, sudo, there};
+use super::{Setup, laptop, pairs, programs, sudo, there};
 use crate::host::config;
 use crate::host::keys as wg_keys;
-use crate::host::numbers::{self, Numbers};
+use crate::host::numbers::Numbers;
 use crate::host::renewal;
 use crate::session::identity;
 use crate::ssh::freight::Freight;
@@ -79,7 +79,7 @@ impl Setup<'_> {
         let known = config::names(self.paths)?.contains(name);
         self.before = known.then(|| config::load(self.paths, name)).transpose()?;
         self.alone = Some(alone);
-        let numbers = numbers::of(self.paths, name)?;
+        let numbers = pairs::of(self.paths, name)?;
         let request = self.request(&numbers)?;
         self.put("request.json", request.as_bytes())?;
         let called = called(self.paths, name)?;
@@ -159,7 +159,11 @@ impl Setup<'_> {
             "numbers_taken": numbers.taken, "numbers_free": numbers.free,
         });
         if let Some(host) = &self.before {
-            request["number"] = host.number.into();
+            // Where it cannot be used any more the agent may choose another, if it has no other
+            // laptops.
+            if !numbers.taken.contains(&host.number) {
+                request["number"] = host.number.into();
+            }
             let key = wg_keys::encode(&host.public_key);
             request["expected_agent_key"] = key.as_str().into();
         }
@@ -203,7 +207,8 @@ impl Setup<'_> {
     fn answer(&self, survey: &Survey, numbers: &Numbers) -> Result<Answer, Failure> {
         let is_new = survey.get("agent").is_empty();
         let offered = |number: u8| match &self.before {
-            Some(host) => host.number == number,
+            Some(host) if !numbers.taken.contains(&host.number) => host.number == number,
+            Some(_) => numbers.free.contains(&number),
             None if is_new => numbers.free.contains(&number),
             None => !numbers.taken.contains(&number),
         };

@@ -83,7 +83,7 @@ pub fn same_version(call: &mut Call) -> Result<bool, Failure> {
     Ok(true)
 }
 
-fn socket() -> PathBuf {
+pub fn socket() -> PathBuf {
     std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }
 

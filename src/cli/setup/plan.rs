@@ -6,7 +6,7 @@ use super::super::Call;
 use super::super::fail::{Code, Failure};
 use super::super::page::Page;
 use super::survey::{Sudo, Survey};
-use super::{Setup, there};
+use super::{Setup, pairs, there};
 use crate::host::numbers::{self, Uses};
 use crate::ssh::freight::Freight;
 
@@ -71,7 +71,7 @@ impl Setup<'_> {
         if !survey.get("agent").is_empty() {
             return Ok(None);
         }
-        let numbers = numbers::of(self.paths, &self.wish.name)?;
+        let numbers = pairs::of(self.paths, &self.wish.name)?;
         Picks::of(survey, &numbers.free).map(Some).map_err(|why| {
             let what = format!("{} cannot be set up", self.target.address);
             Failure::new(Code::Busy, what, format!("there is {why}"), "ip route")
