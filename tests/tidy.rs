@@ -416,6 +416,30 @@ fn everything_that_others_write_is_read_up_to_a_limit() {
     none("reads without a limit: see sys::bounded", found);
 }
 
+/// Others can make and remove there, and a janitor does: no file of what runs as root or as a
+/// service is in a directory that all share (C27).
+#[test]
+fn nothing_of_the_servers_lies_in_a_shared_directory() {
+    let mut all: Vec<PathBuf> = sources().into_iter().filter(|path| !is_test(path)).collect();
+    all.extend(files("src/agent", ".sh"));
+    all.extend(files("src/agent", ".service"));
+    let mut found = Vec::new();
+    for path in all {
+        let (p, text) = (path.to_string_lossy().into_owned(), read(&path));
+        if !p.starts_with("src/agent/") && !p.starts_with("helper/src/") {
+            continue;
+        }
+        let shared = ["/tmp", "/dev/shm", "temp_dir("];
+        let text = without_tests(&text);
+        found.extend(
+            code(text)
+                .filter(|(_, l)| shared.iter().any(|word| l.contains(word)))
+                .map(|(n, l)| format!("{p}:{n}: {}", l.trim())),
+        );
+    }
+    none("paths in shared directories", found);
+}
+
 // R98
 #[test]
 fn randomness_outside_tests_is_the_systems_alone() {

@@ -4,7 +4,7 @@
 //! Bounds: 8 connections a turn, a request of 4096 bytes within 500 ms, an answer of 256 KiB.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -17,11 +17,12 @@ use super::hub::Caller;
 use super::rpc::{self, Desk};
 use crate::rpc::client::CallError;
 use crate::rpc::read::Fields;
+use crate::sys::line;
 
 const FILE: &str = "agent.sock";
 const PER_TURN: usize = 8;
-const REQUEST_BYTES: u64 = 4096;
-const ANSWER_BYTES: u64 = 256 * 1024;
+const REQUEST_BYTES: usize = 4096;
+const ANSWER_BYTES: usize = 256 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_millis(500);
 /// How long an answer may take: another change of the files may have to end first.
 const ANSWER_LIMIT: Duration = Duration::from_secs(12);
@@ -70,10 +71,8 @@ impl Drop for Control {
 
 fn attend(mut stream: &UnixStream, desk: &dyn Desk) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
     stream.set_write_timeout(Some(REQUEST_LIMIT))?;
-    let mut line = String::new();
-    BufReader::new(stream.take(REQUEST_BYTES)).read_line(&mut line)?;
+    let line = line::read(stream, REQUEST_BYTES, REQUEST_LIMIT)?;
     let answer = match rpc::call(desk, Caller::Local, &line) {
         Ok(result) => json!({"result": result}),
         Err(refusal) => json!({"error": {"code": refusal.code, "message": refusal.why}}),
@@ -90,12 +89,10 @@ pub fn ask(state_dir: &Path, method: &str, params: Value) -> Result<Value, CallE
         return Err(CallError::Protocol(format!("{} is a link", path.display())));
     }
     let mut stream = UnixStream::connect(path).map_err(lost)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(lost)?;
     stream.set_write_timeout(Some(REQUEST_LIMIT)).map_err(lost)?;
     let request = json!({"method": method, "params": params});
     stream.write_all(format!("{request}\n").as_bytes()).map_err(lost)?;
-    let mut line = String::new();
-    BufReader::new(stream.take(ANSWER_BYTES)).read_line(&mut line).map_err(lost)?;
+    let line = line::read(&stream, ANSWER_BYTES, ANSWER_LIMIT).map_err(lost)?;
     let protocol = |why: String| CallError::Protocol(why);
     let mut fields = Fields::parse(&line).map_err(|error| protocol(error.to_string()))?;
     if let Some(result) = fields.take("result") {

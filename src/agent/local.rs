@@ -140,8 +140,7 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
 pub fn rollback() -> Result<Value, Failure> {
     need_root()?;
     moved::give_back(PREVIOUS)?;
-    let rename = fs::rename(PREVIOUS, PROGRAM);
-    rename.map_err(|error| Failure::io("put back", Path::new(PREVIOUS), &error))?;
+    place::put_back()?;
     place::need_systemd()?;
     // By the one that is back, with its own unit: what this one cannot do may be why.
     run(PROGRAM, &["start", "--restart"])?;

@@ -41,6 +41,7 @@ use serde_json::{Value, json};
 use crate::host::keys::{self, KEY_BYTES};
 use crate::host::{HostError, check_name};
 use crate::rpc::VERSION;
+use crate::sys::proc;
 use crate::text::fix::Fix;
 use crate::text::{json as json_text, shown};
 
@@ -122,6 +123,10 @@ impl Failure {
 
 /// Runs one command line (without the program's name) and returns the exit code.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
+    // Before a key is read: a core dump or a debugger of the same user would reveal it (R99).
+    if let Err(error) = proc::keep_memory_private() {
+        log(&format!("memory is not private: {error}"));
+    }
     let asked = match parse(line) {
         Ok(asked) => asked,
         Err(failure) => return tell(&failure),

@@ -6,7 +6,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -36,8 +36,11 @@ pub fn installed() -> Option<String> {
     version_of(PROGRAM)
 }
 
+/// Root may ask: what others could have put there is not run.
 fn version_of(program: &str) -> Option<String> {
-    fs::symlink_metadata(program).ok()?;
+    if others_could_replace(Path::new(program)).ok()?.is_some() {
+        return None;
+    }
     let said = run(program, &["version"]).ok()?;
     said.trim().strip_prefix("hop-agent ").map(str::to_owned)
 }
@@ -63,20 +66,41 @@ pub fn install() -> Result<Value, Failure> {
     Ok(json!({"version": 1, "installed": VERSION, "previous": previous, "changed": true}))
 }
 
+/// The program before takes the place of this one.
+pub fn put_back() -> Result<(), Failure> {
+    let previous = Path::new(PREVIOUS);
+    let failed = |error: io::Error| Failure::io("put back", previous, &error);
+    if let Some(open) = others_could_replace(previous).map_err(failed)? {
+        let why = format!("others than root could replace {}", open.display());
+        let next = fix!("ls -ld {}", open);
+        return Err(Failure::new(USAGE, "nothing was put back", why, next));
+    }
+    fs::rename(previous, PROGRAM).map_err(failed)
+}
+
 /// The directory of the programs, in which nobody but root may replace anything.
 fn place_dir() -> Result<(), Failure> {
     let dir = Path::new(DIR);
     let failed = |error: io::Error| Failure::io("prepare", dir, &error);
     DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
-    for dir in dir.ancestors() {
-        let found = fs::metadata(dir).map_err(failed)?;
-        if found.uid() != 0 || found.mode() & 0o022 != 0 {
-            let why = format!("others than root could replace what is in {}", dir.display());
-            let next = fix!("ls -ld {}", dir);
-            return Err(Failure::new(USAGE, "nothing was installed", why, next));
-        }
+    if let Some(open) = others_could_replace(dir).map_err(failed)? {
+        let why = format!("others than root could replace what is in {}", open.display());
+        let next = fix!("ls -ld {}", open);
+        return Err(Failure::new(USAGE, "nothing was installed", why, next));
     }
     Ok(())
+}
+
+/// What of a path others than root can change: itself, or a directory on the way there.
+fn others_could_replace(path: &Path) -> io::Result<Option<PathBuf>> {
+    let real = fs::canonicalize(path)?;
+    for part in path.ancestors().chain(real.ancestors()) {
+        let found = fs::metadata(part)?;
+        if found.uid() != 0 || found.mode() & 0o022 != 0 {
+            return Ok(Some(part.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Puts a file of root in its place as a whole; the same text again is not written.
@@ -232,7 +256,8 @@ fn remove_dir(dir: &Path, removed: &mut Vec<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::user_of;
+    use super::*;
+    use std::os::unix::fs::{chown, symlink};
 
     #[test]
     fn a_login_that_systemd_would_not_take_goes_by_its_number() {
@@ -246,5 +271,40 @@ mod tests {
             assert_eq!(user_of(odd, 7), "7", "{odd}");
         }
         assert_eq!(user_of(&long, 0), "0");
+    }
+
+    #[test]
+    fn what_others_can_replace_is_found_wherever_it_is_on_the_way() {
+        if !crate::sys::proc::is_root() {
+            return eprintln!("SKIP what_others_can_replace: needs root");
+        }
+        let name = format!("hopbox-chain-{}", std::process::id());
+        let base = Path::new("/root").join(&name);
+        let _ = fs::remove_dir_all(&base);
+        fs::create_dir_all(base.join("a/b")).unwrap();
+        let program = base.join("a/b/program");
+        fs::write(&program, "").unwrap();
+        let open = |path: &Path| others_could_replace(path).unwrap();
+        fs::set_permissions(&base, Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(open(&program), None);
+        for part in [&program, &base.join("a/b"), &base.join("a"), &base] {
+            let mode = fs::metadata(part).unwrap().mode();
+            for bad in [mode | 0o020, mode | 0o002] {
+                fs::set_permissions(part, Permissions::from_mode(bad)).unwrap();
+                assert_eq!(open(&program).as_ref(), Some(part), "{bad:o}");
+            }
+            fs::set_permissions(part, Permissions::from_mode(mode)).unwrap();
+            chown(part, Some(4243), None).unwrap();
+            assert_eq!(open(&program).as_ref(), Some(part));
+            chown(part, Some(0), None).unwrap();
+        }
+        // A link of root's that leads to where others write.
+        let there = std::env::temp_dir().join(&name);
+        fs::write(&there, "").unwrap();
+        symlink(&there, base.join("link")).unwrap();
+        assert!(open(&base.join("link")).is_some());
+        fs::remove_file(&there).unwrap();
+        assert!(others_could_replace(&base.join("link")).is_err(), "it leads nowhere");
+        fs::remove_dir_all(&base).unwrap();
     }
 }

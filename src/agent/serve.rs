@@ -40,10 +40,6 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 pub fn serve(config_file: &Path) -> Result<(), Failure> {
     proc::set_umask(0o077);
     let config = config::load(config_file)?;
-    // A core dump or a debugger of the same user would reveal the private key (R99).
-    if let Err(error) = proc::keep_memory_private() {
-        log(&format!("memory is not private: {error}"));
-    }
     let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| failed("cannot listen for signals", &error))?;
     let mut helper = Helper::connect(&helper_socket()).map_err(|error| refused(&error))?;

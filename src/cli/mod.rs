@@ -180,6 +180,7 @@ pub fn main(line: Vec<OsString>) -> u8 {
     let program = words.next().unwrap_or_default();
     let mut words: Vec<OsString> = words.collect();
     if words.first().is_some_and(|word| word == daemon::SESSION_ARGUMENT) {
+        daemon::hide();
         return background(words.get(1));
     }
     if Path::new(&program).file_name().is_some_and(|name| name == WG_NAME) {

@@ -37,6 +37,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const SIDE_BY_SIDE: usize = 8;
 const LINE_BYTES: u64 = 16 * 1024;
 
+/// The first thing that a session does, before it could have read a key: a core dump or a debugger
+/// of the same user would reveal it (R99).
+pub fn hide() {
+    if let Err(error) = proc::keep_memory_private() {
+        log(&format!("memory is not private: {error}"));
+    }
+}
+
 /// How a `hop up` ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Up {
@@ -254,10 +262,6 @@ pub fn session(name: &str) -> bool {
     }
     let mut pipe = PipeReport { pipe: Some(io::stdout()) };
     log(&format!("session of {name} begins, version {}", crate::rpc::VERSION));
-    // A core dump or a debugger of the same user would reveal the private key (R99).
-    if let Err(error) = proc::keep_memory_private() {
-        log(&format!("memory is not private: {error}"));
-    }
     let outcome = paths.map_err(Trouble::from).and_then(|paths| run::run(&paths, name, &mut pipe));
     match outcome {
         Ok(End::Asked) => {

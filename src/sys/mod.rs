@@ -17,6 +17,7 @@ pub mod inotify;
 #[cfg_attr(target_os = "macos", path = "darwin/ioctl.rs")]
 pub mod ioctl;
 pub mod life;
+pub mod line;
 pub mod lock;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;

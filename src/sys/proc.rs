@@ -74,9 +74,16 @@ pub fn dying_with_parent(command: &mut Command) -> &mut Command {
     unsafe { command.pre_exec(|| prctl::set_pdeathsig(Signal::SIGTERM).map_err(io::Error::from)) }
 }
 
-/// No core dumps and no ptrace by others of the same user (R99).
+/// No core dumps and no ptrace by others of the same user (R99). The second line for the first of
+/// these is the limit, which a kernel that dumps for root alone does not look at.
 pub fn keep_memory_private() -> io::Result<()> {
-    Ok(prctl::set_dumpable(false)?)
+    prctl::set_dumpable(false)?;
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is readable for the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 pub fn is_root() -> bool {

@@ -128,6 +128,10 @@ fn requests_that_are_refused() {
             "bad_request",
         ),
         ("GET /health HTTP/1.0\r\n\r\n".into(), 400, "bad_request"),
+        // It is nobody's way to other ports.
+        ("CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: mybox.hop\r\n\r\n".into(), 400, "bad_request"),
+        ("GET http://127.0.0.1:22/ HTTP/1.1\r\nHost: mybox.hop\r\n\r\n".into(), 400, "bad_request"),
+        ("GET /http://127.0.0.1:22/ HTTP/1.1\r\nHost: mybox.hop\r\n\r\n".into(), 404, "not_found"),
         (health("Host: mybox.hop\r\nOrigin:\r\n"), 403, "origin_refused"),
         (health("Host: mybox.hop\r\norigin: http://mybox.hop:4200\r\n"), 403, "origin_refused"),
         (

@@ -6,6 +6,7 @@ mod cuts;
 mod disk;
 mod doctor;
 mod figures;
+mod hidden;
 mod hosts;
 mod kills;
 mod live;

@@ -20,7 +20,8 @@ use zeroize::{Zeroize, Zeroizing};
 pub const DIRECTORY: &str = "/var/run/wireguard";
 /// Clients at a time; more wait in the kernel's queue.
 const CLIENTS: usize = 16;
-/// A client that neither sends nor takes anything for so long is cut off.
+/// A client that has not sent a request, or not taken its answer, for so long is cut off, also
+/// where it does so byte by byte.
 const IDLE: Duration = Duration::from_secs(5);
 const READ_BYTES: usize = 64 * 1024;
 
@@ -84,7 +85,7 @@ impl Door {
         let now = Instant::now();
         self.clients.retain_mut(|client| {
             let ready = states.next().is_some_and(Interest::any);
-            if ready { client.go_on(tunnel).is_ok() } else { client.until > now }
+            (!ready || client.go_on(tunnel).is_ok()) && client.until > now
         });
         if listener.any() {
             self.admit();
@@ -144,7 +145,6 @@ impl Client {
                     return Err(ErrorKind::OutOfMemory.into());
                 }
                 append(&mut self.request, chunk.get(..n).unwrap_or_default());
-                self.until = Instant::now() + IDLE;
                 Ok(())
             }
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(()),
@@ -163,6 +163,7 @@ impl Client {
             Err(_) => with_errno(Zeroizing::default(), EPROTO),
         };
         self.taken = 0;
+        self.until = Instant::now() + IDLE;
     }
 
     /// A request ends with an empty line. Searches each byte once.
@@ -182,9 +183,10 @@ impl Client {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             }
-            self.until = Instant::now() + IDLE;
             if self.taken >= self.answer.len() {
                 self.answer = Zeroizing::default();
+                // For the next request.
+                self.until = Instant::now() + IDLE;
                 // The next request may have come together with this one.
                 self.answer_next(tunnel);
             }
