@@ -54,7 +54,7 @@ fn serves(site: &Site) {
 
 fn places(vps: &Machine) -> String {
     vps.ok("stat -c '%U %G %a' /etc/hopbox /var/lib/hopbox-agent; ls -A /etc/hopbox; \
-            cd /var/lib/hopbox-agent && ls -A -I agent.sock -I agent.stamp -I agent.endpoints")
+            cd /var/lib/hopbox-agent && ls -A -I agent.sock -I agent.stamp -I agent.endpoints -I agent.names")
 }
 
 const NEW: &str = "root root 755\ndev dev 700\nhelper.json\nagent.json\nagent.key\n";
