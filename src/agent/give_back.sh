@@ -20,6 +20,10 @@ give_back() {
             rm -f "$old/$name" || return 1
         fi
     done
-    chgrp "${group:-$gid}" $old && chmod 1771 $old || return 1
+    # A helper that believes only what root alone can write would refuse everything; with it the
+    # older agent serves, and changes of its files wait for a newer one.
+    if ! grep -q 'root alone can writ[e]' "${lib:-/usr/libexec/hopbox}/hop-helper" 2>/dev/null; then
+        chgrp "${group:-$gid}" $old && chmod 1771 $old || return 1
+    fi
     (cd $new && rm -f agent.json agent.key agent.key.new agent.key.bak)
 }

@@ -75,6 +75,8 @@ impl World {
     }
 
     fn connects(&mut self, at: &str) {
+        // The helper is of this release, which does not bear a shared directory.
+        self.text("chown 0:0 /etc/hopbox && chmod 755 /etc/hopbox");
         self.start_agent(0);
         let output = self.hop(&["up"]);
         assert_eq!(output.status.code(), Some(0), "{at}: {}{}", said(&output), self.log());
@@ -153,7 +155,7 @@ fn goes_back(world: &mut World, before: &Value) {
     world.text(SHIM);
     let go = |world: &World, program: &str, stop: usize| {
         world.text(&format!("echo 0 >/etc/turn; echo {stop} >/etc/stop"));
-        let script = format!("PATH=/etc/shim:$PATH\n{GIVE_BACK}give_back {program}");
+        let script = format!("PATH=/etc/shim:$PATH lib=/etc/lib\n{GIVE_BACK}give_back {program}");
         world.there(None, &["/bin/sh", "-c", &script], "").status.code()
     };
     let there = world.text(PLACES);
@@ -175,4 +177,10 @@ fn goes_back(world: &mut World, before: &Value) {
         assert!(world.text(PLACES).contains("agent.json\nagent.key\nagent.key.bak\nhelper.json"));
     }
     world.connects("with the files back");
+    // What a stricter helper would not bear is left out.
+    assert_eq!(world.move_in(&[]).status.code(), Some(0));
+    world.text("mkdir /etc/lib; echo 'x root alone can write x' >/etc/lib/hop-helper");
+    assert_eq!(go(world, "/etc/older", 0), Some(0));
+    assert_eq!(world.pair(), *before);
+    assert!(world.text(PLACES).starts_with("0 0 755\n4243 4243 700\n"));
 }

@@ -33,12 +33,12 @@ setup)
 esac
 "#;
 
-/// The server as that release left it, with the files that it has.
+/// The server as that release left it, with the files that it has. The helper is of this release,
+/// and would not bear the directory as it was.
 fn make_older(vps: &Machine) {
     vps.ok(&format!(
         "systemctl stop hop-agent; cp {LIB}/hop-agent {LIB}/older; cd /var/lib/hopbox-agent && \
-         mv agent.json agent.key* /etc/hopbox/ && chgrp dev /etc/hopbox && \
-         chmod 1771 /etc/hopbox && cat >{LIB}/new <<'END'\n{OLDER}END\n\
+         mv agent.json agent.key* /etc/hopbox/ && cat >{LIB}/new <<'END'\n{OLDER}END\n\
          chmod 755 {LIB}/new && mv {LIB}/new {LIB}/hop-agent && rm -f {LIB}/hop-agent.previous && \
          sed -i 's,^UMask=,ReadWritePaths=/etc/hopbox\\n&,' \
              /etc/systemd/system/hop-agent.service && \
@@ -58,7 +58,7 @@ fn places(vps: &Machine) -> String {
 }
 
 const NEW: &str = "root root 755\ndev dev 700\nhelper.json\nagent.json\nagent.key\n";
-const OLD: &str = "root dev 1771\ndev dev 700\nagent.json\nagent.key\nhelper.json\n";
+const OLD: &str = "root root 755\ndev dev 700\nagent.json\nagent.key\nhelper.json\n";
 
 #[test]
 fn files_of_an_older_agent_move_with_the_new_one_and_back_with_it() {
