@@ -39,11 +39,19 @@ pub struct Hosts {
     pub detached: bool,
     /// That the file has another name was told.
     warned: bool,
+    /// How often it was written.
+    pub edits: u64,
+    /// What the file was at the last look.
+    stamp: Option<Stamp>,
 }
+
+/// Device, inode, length, and the times of the last write and the last change, in seconds and their
+/// parts.
+type Stamp = (u64, u64, u64, [i64; 4]);
 
 impl Hosts {
     pub fn new(memory: Memory) -> Hosts {
-        Hosts { memory, worked: false, detached: false, warned: false }
+        Hosts { memory, worked: false, detached: false, warned: false, edits: 0, stamp: None }
     }
 
     /// Makes the block hold exactly `entries`. Returns only after a fresh look at the file
@@ -71,6 +79,7 @@ impl Hosts {
                     false => write_beside_others(&file, text.len(), &plan.edit),
                 };
                 written.map_err(|e| failed("write", &e))?;
+                self.edits += 1;
                 self.memory = plan.memory;
                 let now = file.metadata().map_err(|e| failed("look at", &e))?;
                 self.memory.cut(now.len() as usize);
@@ -78,6 +87,16 @@ impl Hosts {
         }
         let why = format!("{PATH} keeps being changed by another program");
         Err(OpError::kernel(why))
+    }
+
+    /// Whether it may have changed since this was last asked. A look takes one call and also sees a
+    /// file that was put in its place, where a watch would see the old one.
+    pub fn is_stirred(&mut self) -> bool {
+        let stamp = std::fs::symlink_metadata(PATH).ok().map(|file| {
+            let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+            (file.dev(), file.ino(), file.len(), times)
+        });
+        stamp != std::mem::replace(&mut self.stamp, stamp)
     }
 
     /// Refuses a name that the file has outside the block.

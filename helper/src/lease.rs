@@ -5,7 +5,9 @@
 //! shutdown) takes the same way: its names go first, then its device, so that no name ever
 //! points into a tunnel that is gone. Must not know: bytes, sockets, JSON requests.
 
+mod look;
 mod names;
+mod patience;
 mod reconcile;
 
 use crate::config::Config;
@@ -16,6 +18,7 @@ use crate::resolvers::Resolvers;
 use crate::state::{Lease, Named, State, Store};
 use crate::sys;
 use hop_helper::proto::{Code, OpError, Target};
+use patience::{Patience, REPAIRS_MAX, WHILE};
 pub use reconcile::Report;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -53,6 +56,10 @@ pub struct Book {
     pub report: Report,
     /// Why the names are not as they should be.
     pub trouble: Option<String>,
+    /// How often things were put back of late.
+    patience: Patience,
+    /// The file of names has changed since the last look at them.
+    names_due: bool,
     /// What was done to the machine since the last look, for the audit log.
     changes: Vec<String>,
 }
@@ -116,6 +123,8 @@ impl Book {
             attach_until,
             report: Report::default(),
             trouble: None,
+            patience: Patience::default(),
+            names_due: false,
             changes: Vec::new(),
         })
     }

@@ -15,6 +15,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 mod guard;
+mod restore;
 pub use guard::IPV6_SETTINGS;
 
 const NODE: &str = "/dev/net/tun";

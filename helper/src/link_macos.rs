@@ -46,6 +46,15 @@ impl Links {
         Ok(Vec::new())
     }
 
+    /// What is not as it was configured, as far as reading back tells.
+    pub fn lost(&mut self, name: &str, ifindex: u32, _: u16, ends: Ends) -> Vec<&'static str> {
+        if self.verify(name, ifindex, ends) { Vec::new() } else { vec!["address or route"] }
+    }
+
+    pub fn restore(&mut self, name: &str, ifindex: u32, _: u16, ends: Ends) -> Result<(), OpError> {
+        self.apply(name, ifindex, ends)
+    }
+
     /// Nor that.
     pub fn guard_addresses(&mut self, _: &[(u32, Ipv4Addr)]) -> bool {
         false

@@ -43,6 +43,8 @@ const RTA_TABLE: u16 = 15;
 
 /// Packets that may wait in a TUN's queue, instead of 500: as with any Ethernet device.
 const QUEUE_LEN: u32 = 1000;
+/// Older kernels than 4.13 answer with another form, which is none of ours.
+const RTM_F_FIB_MATCH: u32 = 0x2000;
 
 const IFINFO: usize = 16;
 const IFADDR: usize = 8;
@@ -171,6 +173,15 @@ pub fn has_our_mark(route: &Record) -> bool {
 
 pub fn route_to_peer(ifindex: u32, ends: Ends) -> Message {
     route(ifindex, ends.route()).attr(RTA_PREFSRC, &ends.local.octets())
+}
+
+/// For a request of RTM_GETROUTE: the entry of the tables that packets to this address follow.
+pub fn route_taken(to: Ipv4Addr) -> Message {
+    let mut head = [0; RTMSG];
+    head[0] = libc::AF_INET as u8;
+    head[1] = 32;
+    head[8..12].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
+    Message::new(&head).attr(RTA_DST, &to.octets())
 }
 
 /// A route with our mark.

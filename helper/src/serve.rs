@@ -43,7 +43,9 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 /// network after a look.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Deadlines are looked at this often at least; so are settings that change without news.
-const TICK: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(500);
+/// Time before a new start that nobody asked for.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Most connections accepted per turn of the loop.
 const ACCEPTS_PER_TURN: usize = 8;
 
@@ -123,13 +125,16 @@ impl Server {
             }
             self.turn(&ready);
             if news {
-                self.book.look();
                 let now = Instant::now();
+                self.book.look(now);
                 (self.look_after, self.look_at_latest) = (now + PAUSE, now + TICK);
             }
             self.book.tick(Instant::now());
             self.tell("(lease lost)", Who::default());
-            if self.book.detached() {
+            // Not at once when nobody asked: a program that replaces the file again and again
+            // would have us start too often for the service manager.
+            let asked = ready.contains(&true) || self.started.elapsed() > SETTLED;
+            if self.book.detached() && asked {
                 return Ok(End::Again);
             }
             if accept {

@@ -7,6 +7,7 @@ use super::several::Several;
 use super::{Call, Command, Flag, MANY, Takes, choose};
 use crate::fix;
 use crate::host::paths::Paths;
+use crate::session::control;
 use crate::session::daemon::{self, Up};
 use crate::session::journal::log;
 use crate::session::report::{Facts, took};
@@ -29,7 +30,8 @@ pub const COMMAND: Command = Command {
     summary: "bring hosts up: tunnel, address and name",
     usage: "hop up [host...] [-a] [-f]",
     details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
-              root: the helper makes the device. Says so and exits 0 when it is up already.\n\
+              root: the helper makes the device. Says so and exits 0 when it is up already,\n\
+              and 3 with the broken layer when it is up and degraded.\n\
               Several hosts are started side by side; exits 11 when only some came up.",
     flags: &[ALL, FOREGROUND],
     operands: (0, MANY),
@@ -74,7 +76,13 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
                 Up::Now(facts) => (facts, false),
                 Up::Already(facts) => (facts, true),
             };
-            sum.done(&mut call.out, &line(facts, already), with_already(facts, already));
+            match degraded(paths, facts, already) {
+                Some(failure) => sum.failed(&mut call.out, name, failure),
+                None => {
+                    let text = line(facts, already);
+                    sum.done(&mut call.out, &text, with_already(facts, already));
+                }
+            }
         }
         Err(trouble) => sum.failed(&mut call.out, name, trouble.into()),
     })?;
@@ -82,6 +90,9 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
 }
 
 fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> {
+    if let Some(failure) = degraded(&call.paths()?, facts, already) {
+        return Err(failure);
+    }
     if facts.agent_version != crate::rpc::VERSION {
         let (agent, hop) = (&facts.agent_version, crate::rpc::VERSION);
         let text = format!("the agent is {agent}, this hop {hop}: hop upgrade {}", facts.host);
@@ -89,6 +100,19 @@ fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> 
     }
     call.out.answer("up", with_already(facts, already), line(facts, already))?;
     Ok(Code::Done)
+}
+
+/// What the session of a host that is up already says to be broken, as `hop status` does. One that
+/// cannot be asked is no answer.
+fn degraded(paths: &Paths, facts: &Facts, already: bool) -> Option<Failure> {
+    let host = &facts.host;
+    let status = if already { control::status(paths, host).ok()? } else { None }?;
+    let layer = status["broken"].as_str()?;
+    let layers = status["layers"].as_array()?;
+    let found = layers.iter().find(|one| one["layer"] == layer)?;
+    let why = format!("{layer}: {}", found["detail"].as_str().unwrap_or("broken"));
+    let what = format!("{host} is up already, and does not work as it should");
+    Some(Failure::new(Code::No, what, why, fix!("hop doctor {}", host)))
 }
 
 fn line(Facts { host, name, peer_ip, total, .. }: &Facts, already: bool) -> String {

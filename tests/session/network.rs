@@ -190,18 +190,21 @@ fn status_names_exactly_the_layer_that_broke() {
     let broken = |layer: &str| {
         world.until(layer, PATIENCE, |s| s["broken"] == layer && s["state"] == "degraded")
     };
-    world.sh("ip addr flush dev hopbox0");
-    broken("interface");
-    world.sh("ip addr add 10.10.0.1/24 dev hopbox0; ip route replace 10.10.0.2 dev hopbox0");
-    whole(&world);
-    world.sh("ip route replace 10.10.0.2 via 198.51.100.2 dev uplink");
-    broken("route");
-    world.sh("ip route replace 10.10.0.2 dev hopbox0 src 10.10.0.1");
-    whole(&world);
-    world.sh("sed -i s/mybox.hop/elsewhere/ /etc/hosts");
-    broken("name");
-    world.sh("sed -i s/elsewhere/mybox.hop/ /etc/hosts");
-    whole(&world);
+    // While the helper is stopped, what others take away stays away; then it comes back.
+    let up_again = |world: &World| world.hop(&["up"]).status.code();
+    for (layer, take) in [
+        ("interface", "ip addr flush dev hopbox0"),
+        ("route", "ip route replace 10.10.0.2 via 198.51.100.2 dev uplink"),
+        ("name", "sed s/mybox.hop/elsewhere/ /etc/hosts >/run/h; cat /run/h >/etc/hosts"),
+    ] {
+        world.signal_helper("STOP");
+        world.sh(take);
+        broken(layer);
+        assert_eq!(up_again(&world), Some(3), "{layer}: not up already as if all were well");
+        world.signal_helper("CONT");
+        whole(&world);
+        assert_eq!(up_again(&world), Some(0), "{layer}");
+    }
     // Nothing passes any more, and then only the agent is silent.
     world.sh("ip route add blackhole 198.51.100.2/32");
     broken("handshake");

@@ -143,6 +143,13 @@ impl World {
         machine.run(SOON, start).unwrap()
     }
 
+    /// A signal by name, such as STOP.
+    pub fn signal_helper(&self, name: &str) {
+        let pid = self.helper.as_ref().expect("a helper").id().to_string();
+        let sent = Command::new("kill").args([format!("-{name}"), pid]).status();
+        assert!(sent.unwrap().success(), "kill -{name}");
+    }
+
     pub fn kill_helper(&mut self) {
         end(self.helper.take());
     }

@@ -1,9 +1,7 @@
-//! What is written compared with what is there: at the start, whenever root asks for it, and what
-//! keeps packets in their place with every news.
+//! What is written compared with what is there, at the start and whenever root asks for it.
 
 use super::*;
 use hop_helper::block::Entry;
-use std::net::Ipv4Addr;
 
 /// What a look at all leases and names has found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,52 +17,10 @@ pub struct Report {
 }
 
 impl Book {
-    /// Something may have changed on the machine: leases end whose device is gone, or cannot be
-    /// kept in its place any more.
-    pub fn look(&mut self) {
-        self.links.drain();
-        if self.state.leases.is_empty() {
-            return;
-        }
-        let mut gone = Vec::new();
-        for lease in &self.state.leases {
-            match self.links.fate(&lease.name, lease.ifindex) {
-                Ok(Fate::Gone | Fate::Replaced) => gone.push(lease.id.clone()),
-                Ok(Fate::Held | Fate::Abandoned) => {
-                    match self.links.confine(&lease.name, lease.ifindex, lease.ends) {
-                        Ok(put_right) => {
-                            let told =
-                                put_right.iter().map(|w| format!("{}: {w} put back", lease.name));
-                            self.changes.extend(told);
-                        }
-                        Err(e) => {
-                            self.changes.push(format!("{}: {}", lease.name, e.message));
-                            gone.push(lease.id.clone());
-                        }
-                    }
-                }
-                Err(_) => {}
-            }
-        }
-        if self.guard_addresses() {
-            self.changes.push("guard of addresses put back".to_string());
-        }
-        if !gone.is_empty() {
-            let ended = self.end(|lease| gone.contains(&lease.id), |_| false);
-            tell("end of a device that is gone", ended);
-        }
-    }
-
-    /// Keeps other interfaces from the addresses of all tunnels; whether that was missing.
-    pub(super) fn guard_addresses(&mut self) -> bool {
-        let own = |lease: &Lease| Some((lease.ifindex, lease.ends?.local));
-        let addresses: Vec<(u32, Ipv4Addr)> = self.state.leases.iter().filter_map(own).collect();
-        self.links.guard_addresses(&addresses)
-    }
-
     /// Compares what is written with what is there, and puts both right. Objects of others are
     /// not touched, whatever their names.
     pub fn reconcile(&mut self, config: &Config) {
+        self.patience = Patience::default();
         let mut report = Report::default();
         let mut ending = Vec::new();
         for lease in &mut self.state.leases {

@@ -70,7 +70,8 @@ impl Server {
         let lock = lockdown::look(&self.config_path);
         let doubt = lock.as_ref().filter(|lock| lock.doubtful).map(|lock| &lock.why);
         let troubles = self.book.troubles().into_iter().chain([doubt, self.audit.trouble.as_ref()]);
-        let degraded: Vec<&String> = troubles.flatten().collect();
+        let left = self.book.left_alone();
+        let degraded: Vec<&String> = troubles.flatten().chain(&left).collect();
         json!({
             "status": if degraded.is_empty() { "ok" } else { "degraded" },
             "degraded": degraded,

@@ -11,6 +11,7 @@ mod model;
 mod packets;
 mod policy;
 mod power;
+mod repair;
 mod restart;
 
 use machine::{Client, Machine, helper_fds, in_namespace, ip_json, pause, until};

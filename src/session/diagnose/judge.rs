@@ -247,7 +247,9 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
         None => {}
     }
     checks.extend(route(host, net, live));
-    if let Some(agent) = &net.agent {
+    // Without interface or route nobody can answer: that is no fault of the agent's.
+    let cut_off = checks.iter().any(|check| check.fault.is_some());
+    if let Some(agent) = net.agent.as_ref().filter(|a| !cut_off || !matches!(a, Agent::Silent(_))) {
         checks.extend(agent_checks(facts, host, agent));
     }
     if let Some(found) = &net.name {
