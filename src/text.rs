@@ -24,9 +24,12 @@ pub fn shown(text: &str) -> Cow<'_, str> {
     bounded(text, LINE_CHARS)
 }
 
-/// A word in a table.
+/// A word in a table; more than one is quoted, so that it is seen to be one name.
 pub fn cell(text: &str) -> Cow<'_, str> {
-    bounded(text, CELL_CHARS)
+    match text.contains(' ') && !text.starts_with('"') {
+        true => Cow::Owned(format!("\"{}\"", bounded(text, CELL_CHARS))),
+        false => bounded(text, CELL_CHARS),
+    }
 }
 
 fn bounded(text: &str, most: usize) -> Cow<'_, str> {
@@ -138,6 +141,7 @@ mod tests {
         }
         assert_eq!(cell(&"ü".repeat(64)).chars().count(), 64);
         assert_eq!(cell(&"ü".repeat(65)).chars().count(), 65);
+        assert_eq!(cell("fix: curl x"), "\"fix: curl x\"");
     }
 
     #[test]

@@ -238,7 +238,7 @@ const WRITERS: &[(&str, &[&str])] = &[
         ],
     ),
     // Our own words over several lines.
-    ("Page::of(", &["src/cli/help.rs", "src/cli/bugreport.rs", "src/cli/selftest/course.rs"]),
+    ("Page::of(", &["src/cli/help.rs", "src/cli/selftest/course.rs"]),
     // From another process of ours, of the same user.
     ("Fix::carried(", &["src/session/report.rs", "src/cli/setup/verify.rs"]),
 ];

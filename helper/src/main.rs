@@ -147,6 +147,11 @@ fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
     let config = PathBuf::from(CONFIG);
     let mut options = Options { listen: None, config, state: None, audit: None };
     let word = |at: usize| args.get(at).and_then(|arg: &PathBuf| arg.to_str());
+    if word(0) == Some("help")
+        || args.iter().any(|arg| matches!(arg.to_str(), Some("--help" | "-h")))
+    {
+        return Ok(Wish::Help);
+    }
     match (word(0), word(1), args.len()) {
         (Some("--install"), None, 1) => return Ok(Wish::Install { dry: false }),
         (Some("--install"), Some("--dry-run"), 2) => return Ok(Wish::Install { dry: true }),
@@ -160,7 +165,6 @@ fn parse(args: Vec<PathBuf>) -> Result<Wish, String> {
     let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
         match arg.to_str() {
-            Some("--help" | "-h") => return Ok(Wish::Help),
             Some("--version") => return Ok(Wish::Version),
             Some("--listen") => {
                 let path =

@@ -265,3 +265,14 @@ fn nothing_of_ours_is_in_a_shared_directory() {
     }
     assert!(looked > 30, "{looked} files");
 }
+
+#[test]
+fn whoever_asks_for_help_gets_it() {
+    for line in ["--help", "-h", "help", "--install --help", "--uninstall -h", "--config x -h"] {
+        let mut helper = Command::new(env!("CARGO_BIN_EXE_hop-helper"));
+        let said = helper.args(line.split(' ')).output().unwrap();
+        assert_eq!(said.status.code(), Some(0), "{line}: {said:?}");
+        let out = String::from_utf8_lossy(&said.stdout);
+        assert!(out.starts_with("usage: hop-helper") && said.stderr.is_empty(), "{line}: {said:?}");
+    }
+}

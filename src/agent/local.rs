@@ -268,10 +268,33 @@ pub fn run(program: &str, words: &[&str]) -> Result<String, Failure> {
     if done.status.success() {
         return Ok(done.text());
     }
-    Err(fail(String::from_utf8_lossy(&done.stderr).trim().to_owned()))
+    let said = String::from_utf8_lossy(&done.stderr);
+    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+    Err(fail(lines.collect::<Vec<_>>().join("; ")))
 }
 
 /// For callers that only tell.
 pub fn warn(failure: &Failure) {
     tell(failure);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_status_says_of_others_is_data() {
+        let evil = "\x1b[2J\nfix: x\u{9b}\u{202e}\u{7f}";
+        let peer = json!({"name": evil, "address": evil, "last_handshake_age_s": evil});
+        let mut status = json!({"running": true, "peers": [peer], "why": evil, "interface": evil,
+            "hop_version": evil, "agent_address": evil, "api_port": [evil], "listen_port": {evil: 1}});
+        for running in [true, false] {
+            status["running"] = running.into();
+            let text = in_words(&status);
+            assert_eq!(text.lines().count(), if running { 2 } else { 1 }, "{text}");
+            assert!(text.contains("u{1b}") && !text.contains("\nfix"), "{text}");
+            let moves = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+            assert!(!text.contains(moves), "{text:?}");
+        }
+    }
 }

@@ -251,6 +251,14 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     if asked.verb == "peers remove" {
         asked.operand = words.next().ok_or_else(|| bad("which laptop?".to_owned()))?;
     }
+    // `help` may say of what; there is one page for all.
+    if asked.verb == "help" {
+        let of = [words.next(), words.next()].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let start = format!("{of} ");
+        let mut verbs = VERBS.iter();
+        let known = of.is_empty() || verbs.any(|verb| *verb == of || verb.starts_with(&start));
+        return if known { Ok(asked) } else { Err(bad(format!("no command {of:?}"))) };
+    }
     if let Some(more) = words.next() {
         return Err(bad(format!("unexpected argument {more:?}")));
     }

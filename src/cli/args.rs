@@ -16,6 +16,8 @@ pub enum Asked {
     Help(Option<&'static Command>),
     /// The first of two words without the second.
     Noun(&'static str),
+    /// What can follow that word.
+    NounHelp(&'static str),
     Version,
     Run(&'static Command),
 }
@@ -97,6 +99,7 @@ fn read(parser: &mut Parser, args: &mut Args) -> Result<Asked, Failure> {
     match verb {
         _ if version => Ok(Asked::Version),
         Verb::None => Ok(Asked::Help(None)),
+        Verb::Noun(noun) if help => Ok(Asked::NounHelp(noun)),
         Verb::Noun(noun) => Ok(Asked::Noun(noun)),
         Verb::Command(command) if help => Ok(Asked::Help(Some(command))),
         Verb::Command(command) => check(command, args).map(|()| Asked::Run(command)),
@@ -258,6 +261,7 @@ mod tests {
         assert_eq!(run("host ls").0, "host ls");
         assert_eq!(run("up mybox").1.operands, ["mybox"]);
         assert!(matches!(line("host").1, Ok(Asked::Noun("host"))));
+        assert!(matches!(line("host -h").1, Ok(Asked::NounHelp("host"))));
         assert!(matches!(line("").1, Ok(Asked::Help(None))));
         assert!(
             matches!(line("up --help").1, Ok(Asked::Help(Some(command))) if command.name == "up")

@@ -6,7 +6,6 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::fail::{Code, Failure};
-use super::page::Page;
 use super::{Call, Command, Flag, Takes, status};
 use crate::helper::Helper;
 use crate::host::config;
@@ -15,7 +14,6 @@ use crate::rpc::VERSION;
 use crate::session::diagnose;
 use crate::session::run::helper_socket;
 use crate::sys::bounded;
-use crate::text;
 
 pub const COMMAND: Command = Command {
     name: "bugreport",
@@ -60,8 +58,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         "hosts": hosts,
     });
     let report = veil.over(report);
-    let page = Page::of(&text::json_lines(&report));
-    call.out.answer("bugreport", report, page)?;
+    call.out.document("bugreport", report)?;
     Ok(Code::Done)
 }
 

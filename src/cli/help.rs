@@ -32,7 +32,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         return show(&mut call.out, Some(command));
     }
     if listed().any(|command| command.name.starts_with(&format!("{name} "))) {
-        return call.out.text(Page::of(&of_noun(&name))).map(|()| Code::Done);
+        return verbs(&mut call.out, &name);
     }
     let (why, next) = match closest(&name, listed().map(|command| command.name)) {
         Some(near) => (format!("did you mean \"{near}\"?"), fix!("hop help {}", Fix::from(near))),
@@ -49,6 +49,11 @@ pub fn show(out: &mut Out, command: Option<&Command>) -> Result<Code, Failure> {
     };
     out.text(Page::of(&text))?;
     Ok(Code::Done)
+}
+
+/// Help for the first of two words: its commands.
+pub fn verbs(out: &mut Out, noun: &str) -> Result<Code, Failure> {
+    out.text(Page::of(&of_noun(noun))).map(|()| Code::Done)
 }
 
 /// A noun without its verb: what could follow.

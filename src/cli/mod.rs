@@ -192,6 +192,7 @@ pub fn main(line: Vec<OsString>) -> u8 {
     let outcome = match asked {
         Ok(Asked::Help(command)) => help::show(&mut call.out, command),
         Ok(Asked::Noun(noun)) => help::noun(noun),
+        Ok(Asked::NounHelp(noun)) => help::verbs(&mut call.out, noun),
         Ok(Asked::Version) => version::run(&mut call),
         Ok(Asked::Run(command)) => (command.run)(&mut call),
         Err(failure) => Err(failure),

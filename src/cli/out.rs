@@ -87,6 +87,14 @@ impl Out {
         self.write(&text.into().render(self.colour_out))
     }
 
+    /// An answer that is JSON for people, too: over several lines, and none of them cut.
+    pub fn document(&mut self, what: &str, data: Value) -> Result<(), Failure> {
+        match self.json {
+            true => self.answer(what, data, ""),
+            false => self.write(&(text::json_lines(&data) + "\n")),
+        }
+    }
+
     /// What a shell is to read: ours as it is.
     pub fn script(&mut self, text: &'static str) -> Result<(), Failure> {
         self.write(text)
@@ -214,7 +222,7 @@ impl Out {
 
     fn told(&self, error: Line, failure: &Failure) {
         self.screen.line(error);
-        self.screen.line(Line::from("  ").and(&failure.why));
+        self.screen.line(Line::from(indent(&failure.why)).and(&failure.why));
         self.screen.line(Line::from(format!("fix: {}", failure.next)));
     }
 }
@@ -233,6 +241,14 @@ impl Report for Out {
     fn ready(&mut self, facts: &Facts) {
         log(&format!("usable after {}; Ctrl-C ends it", took(facts.total)));
     }
+}
+
+/// Before the "why" of a failure. It may be another program's last line, which is marked where it
+/// could be taken for one of ours.
+fn indent(why: &str) -> &'static str {
+    let start = why.trim_start();
+    let ours = ["fix", "error", "warning"].iter().any(|word| start.starts_with(word));
+    if ours || start.starts_with(|c: char| c.is_ascii_digit()) { "  | " } else { "  " }
 }
 
 /// `NO_COLOR` with any text, and a terminal without abilities, mean no colour.

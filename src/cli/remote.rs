@@ -34,7 +34,7 @@ pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
 /// Whoever can read this file may ask the agent: its own user, and root. An older agent has it in
 /// another place.
 pub const AGENT_FILES: [&str; 2] = ["/var/lib/hopbox-agent/agent.json", "/etc/hopbox/agent.json"];
-/// The login's name, and how a command becomes root's. Other words of a login come before.
+/// The login's name, and how a command becomes root's.
 const WHO: &str = "sh -c 'id -un; if [ \"$(id -u)\" = 0 ]; then echo root; \
                    elif ! command -v sudo >/dev/null; then echo none; \
                    elif sudo -n true </dev/null 2>/dev/null; then echo free; else echo asks; fi'";
@@ -155,14 +155,14 @@ impl Remote {
             return Ok(known.clone());
         }
         let text = self.must(WHO, b"")?.text();
-        let mut last = text.lines().rev();
-        let right = match last.next() {
+        let mut lines = text.lines();
+        let user = lines.next().unwrap_or("the login").to_owned();
+        let right = match lines.next() {
             Some("root") => Right::Root,
             Some("free") => Right::Free,
             Some("asks") => Right::Asks,
             _ => Right::None,
         };
-        let user = last.next().unwrap_or("the login").to_owned();
         Ok(self.login.insert((user, right)).clone())
     }
 
@@ -255,7 +255,10 @@ impl Remote {
     /// Whether the login is the agent's own user, or root.
     pub fn may_ask_agent(&self) -> Result<bool, Failure> {
         let [new, old] = AGENT_FILES;
-        Ok(self.run(&format!("test -r {new} || test -r {old}"), b"", LIMIT)?.status.success())
+        Ok(self
+            .run(&format!("sh -c 'test -r {new} || test -r {old}'"), b"", LIMIT)?
+            .status
+            .success())
     }
 
     fn answer(&self, done: Done) -> Result<Value, Failure> {

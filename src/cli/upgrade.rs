@@ -181,7 +181,7 @@ fn state(
 
 /// The programs that the server does not have as they are here.
 fn missing(call: &Call, remote: &Remote) -> Result<Vec<Freight>, Failure> {
-    let there = remote.run(&format!("b2sum < {HELPER}; b2sum < {AGENT}"), b"", LIMIT)?.text();
+    let there = remote.run(&format!("sh -c 'b2sum <{HELPER}; b2sum <{AGENT}'"), b"", LIMIT)?.text();
     let programs = programs::load(call, &machine(remote)?)?;
     let differs = |freight: &Freight| !there.split_whitespace().any(|word| word == freight.hash);
     Ok(programs.into_iter().filter(differs).collect())

@@ -9,14 +9,13 @@ use std::io;
 use std::time::Duration;
 
 use super::fail::SshError;
-use super::run::{Connection, Done};
-use crate::sys::child::{Limits, Talk};
+use super::own::Own;
+use super::run::{Connection, Done, STRAY_BYTES};
+use crate::sys::child::{Limits, Stream, Talk};
 
 /// Below the login's home directory.
 pub const STORE: &str = ".hopbox-setup";
 const LIMIT: Duration = Duration::from_secs(30);
-/// Most that the login's shell may say before it.
-const SAID_BYTES: usize = 64 * 1024;
 /// How long the other side may take to remove it.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// What a server left that went down meanwhile is removed by those after it when it is a day old.
@@ -41,17 +40,23 @@ impl Connection {
             return Ok(&room.path);
         }
         let broken = |broken| Err(SshError::broken(&self.target, &broken));
-        let limits = Limits { time: LIMIT, bytes: SAID_BYTES };
+        let limits = Limits { time: LIMIT, bytes: STRAY_BYTES };
         let started = Talk::start(&mut self.command(HOLD, false), false, limits);
         let mut holder = started.map_err(broken)?;
+        let (mut own, mut said) = (Own::new(&self.nonce), Vec::new());
         loop {
-            let ended = holder.step(None, &mut |_, _| {}).map_err(broken)?;
-            if let Some(path) = named(holder.said()) {
+            let mut hear = |stream, piece: &[u8]| {
+                if stream == Stream::Out {
+                    said.extend_from_slice(own.hear(piece));
+                }
+            };
+            let ended = holder.step(None, &mut hear).map_err(broken)?;
+            if let Some(path) = named(&said) {
                 return Ok(&self.room.get_or_init(|| Room { path, holder }).path);
             }
             if let Some(status) = ended {
                 let (stdout, stderr) = (holder.said().to_vec(), holder.complained().to_vec());
-                return Err(self.judge(Done { status, stdout, stderr }));
+                return Err(self.judge(own.words_of(Done { status, stdout, stderr })));
             }
         }
     }
@@ -65,10 +70,9 @@ impl Connection {
     }
 }
 
-/// The directory, from the line that names it; what a login's shell says by itself comes before.
+/// The directory, which the first line names.
 fn named(said: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(said).ok()?;
-    let line = text.strip_suffix('\n')?.lines().rfind(|line| line.starts_with("run."))?;
+    let (line, _) = std::str::from_utf8(said).ok()?.split_once('\n')?;
     let own = line.strip_prefix("run.")?;
     let fits = own.len() == 6 && own.bytes().all(|byte| byte.is_ascii_alphanumeric());
     fits.then(|| format!("{STORE}/run.{own}"))

@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::fail::{SshError, Trouble, classify};
+use super::own::{Nonce, Own};
 use super::quote;
 use super::room::Room;
 pub use super::target::Target;
@@ -31,8 +32,8 @@ pub(super) const CONNECT_S: u32 = 15;
 const ASKING_LIMIT: Duration = Duration::from_secs(600);
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-/// A login's shell may print something by itself, before it comes to our command.
-const BEGINS: &str = "hopbox-begins";
+/// Most that a login's shell may print by itself, before it comes to our command.
+pub(super) const STRAY_BYTES: usize = 8 * 1024 * 1024;
 
 /// An open connection. Ends with the value, at the latest with the thread that opened it.
 pub struct Connection {
@@ -41,6 +42,7 @@ pub struct Connection {
     /// The socket as ssh is told of it.
     control: String,
     master: RefCell<Talk>,
+    pub nonce: Nonce,
     pub(super) room: OnceCell<Room>,
 }
 
@@ -64,6 +66,7 @@ impl Connection {
                 "env -u XDG_RUNTIME_DIR hop status".into(),
             )
         })?;
+        let nonce = Nonce::new()?;
         let mut command = Command::new("ssh");
         command.args(["-M", "-N", "-T", "-C", "-S", &control]);
         target.arguments(&mut command);
@@ -81,6 +84,7 @@ impl Connection {
             socket: socket.to_owned(),
             control,
             master: RefCell::new(master),
+            nonce,
             room: OnceCell::new(),
         };
         match connection.wait_until_open(ask) {
@@ -140,7 +144,8 @@ impl Connection {
         String::from_utf8_lossy(master.complained()).into_owned()
     }
 
-    /// Runs a command of the user's shell on the other side, at most `limit` long.
+    /// Runs a program on the other side, at most `limit` long. `script` begins with its name, and
+    /// any shell reads it.
     pub fn run(&self, script: &str, input: &[u8], limit: Duration) -> Result<Done, SshError> {
         self.stream(script, Feed::Bytes(input), &mut |_| {}, limit)
     }
@@ -154,12 +159,13 @@ impl Connection {
         limit: Duration,
     ) -> Result<Done, SshError> {
         let mut command = self.command(script, matches!(feed, Feed::Terminal));
+        let mut own = Own::new(&self.nonce);
         let mut hear = |stream, said: &[u8]| {
             if stream == Stream::Out {
-                hear(said);
+                hear(own.hear(said));
             }
         };
-        let limits = Limits { time: limit, bytes: OUTPUT_BYTES };
+        let limits = Limits { time: limit, bytes: STRAY_BYTES + OUTPUT_BYTES };
         let done = match feed {
             Feed::Terminal => child::talk(&mut command, Input::Terminal, &mut hear, limits),
             Feed::Bytes(mut bytes) => {
@@ -171,7 +177,7 @@ impl Connection {
             }
         };
         let done = done.map_err(|broken| SshError::broken(&self.target, &broken))?;
-        self.judge(Done { stdout: own_words(done.stdout), ..done })
+        self.judge(own.words_of(done))
     }
 
     /// An ssh(1) that runs a command of the user's shell on the other side.
@@ -179,10 +185,7 @@ impl Connection {
         let mut command = Command::new("ssh");
         self.slave(&mut command);
         command.args([if terminal { "-tt" } else { "-T" }, "--", &self.target.address]);
-        match terminal {
-            true => command.arg(script),
-            false => command.arg(format!("echo {BEGINS}; {script}")),
-        };
+        command.arg(self.nonce.before(script));
         command
     }
 
@@ -238,28 +241,5 @@ impl Read for Told<'_> {
         self.sent += count as u64;
         (self.told)(self.sent);
         Ok(count)
-    }
-}
-
-/// Output without what the login's shell had to say before it. The bytes may be secret: nothing is
-/// copied.
-fn own_words(mut output: Vec<u8>) -> Vec<u8> {
-    let mark = format!("{BEGINS}\n");
-    if let Some(at) = output.windows(mark.len()).position(|bytes| bytes == mark.as_bytes()) {
-        output.drain(..at + mark.len());
-    }
-    output
-}
-
-#[cfg(test)]
-mod tests {
-    use super::own_words;
-
-    #[test]
-    fn a_shells_own_words_are_no_answer() {
-        let kept = |text: &str| String::from_utf8(own_words(text.into())).unwrap();
-        assert_eq!(kept("welcome\n\x1b[mhopbox-begins\n{}\n"), "{}\n");
-        assert_eq!(kept("hopbox-begins\nhopbox-begins\n"), "hopbox-begins\n");
-        assert_eq!((kept("no login\n").as_str(), kept("").as_str()), ("no login\n", ""));
     }
 }

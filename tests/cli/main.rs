@@ -6,6 +6,7 @@
 
 mod completion;
 mod damage;
+mod hostile;
 mod install;
 mod limits;
 mod terminal;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use hopbox::cli::{COMMANDS, GLOBAL_FLAGS};
+use hopbox::cli::{COMMANDS, GLOBAL_FLAGS, NOUNS};
 use hopbox::host::config::{self, Endpoint, HostConfig};
 use hopbox::host::keys;
 use hopbox::host::paths::Paths;
@@ -260,6 +261,50 @@ fn json_is_one_object_also_for_failures() {
             assert_eq!(answer["exit"].as_i64(), output.status.code().map(i64::from), "{words:?}");
         }
     }
+}
+
+/// Every command, every first word of two, and every verb of the agent say what they can do, on
+/// standard output and with exit 0, however they are asked.
+#[test]
+fn whoever_asks_for_help_gets_it() {
+    let home = Home::new();
+    let say = |program: &str, words: &[&str]| {
+        let said = home.hop_env(program).args(words).output().unwrap();
+        let out = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert_eq!(said.status.code(), Some(0), "{program} {words:?}: {said:?}");
+        assert!(!out.is_empty() && said.stderr.is_empty(), "{program} {words:?}: {said:?}");
+        out
+    };
+    let (hop, agent) = (env!("CARGO_BIN_EXE_hop"), env!("CARGO_BIN_EXE_hop-agent"));
+    let names = COMMANDS.iter().filter(|command| !command.hidden).map(|command| command.name);
+    let nouns = NOUNS.iter().map(|noun| noun.name);
+    for name in names.clone().chain(nouns) {
+        let words: Vec<&str> = name.split(' ').collect();
+        let help = say(hop, &[&["help"], &words[..]].concat());
+        for flag in ["--help", "-h"] {
+            for at in 0..=words.len() {
+                let (before, after) = words.split_at(at);
+                let line = [before, &[flag], after].concat();
+                assert_eq!(say(hop, &line), help, "{line:?}");
+            }
+            assert_eq!(say(hop, &[&words[..], &["--json", flag]].concat()), help, "{name}");
+        }
+        let mut verbs = names.clone().filter(|other| other.starts_with(&format!("{name} ")));
+        assert!(verbs.all(|verb| help.contains(verb)), "{name}: {help}");
+    }
+    for line in [&["help"][..], &["--help"], &["-h"], &[]] {
+        say(hop, line);
+    }
+    let verbs = "serve/status/install/setup/start/rollback/peers/peers list/peers remove/rotate/\
+                 uninstall/version/help";
+    for verb in verbs.split('/') {
+        let words: Vec<&str> = verb.split(' ').collect();
+        for line in [[&words[..], &["--help"]], [&words[..], &["-h"]], [&["help"], &words[..]]] {
+            assert!(say(agent, &line.concat()).contains("usage: hop-agent"), "{line:?}");
+        }
+    }
+    let unknown = home.hop_env(agent).args(["help", "nonsense"]).output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
 }
 
 #[test]

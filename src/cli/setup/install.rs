@@ -83,14 +83,14 @@ impl Setup<'_> {
         let request = self.request(&numbers)?;
         self.put("request.json", request.as_bytes())?;
         let called = called(self.paths, name)?;
-        self.put("root.sh", root::script(&self.trial, &called).as_bytes())?;
+        self.put("root.sh", root::script(&self.trial, &called, &self.connection.nonce).as_bytes())?;
         let asks = survey.sudo == Sudo::Asks;
         if asks {
             call.out.hold();
         }
         let mut stderr = Aside::new(io::stderr());
         let (mut begun, mut failed, mut undone) = (false, None, false);
-        let mut ear = Ear::new(asks.then_some(&mut stderr));
+        let mut ear = Ear::new(&self.connection.nonce, asks.then_some(&mut stderr));
         let out = &mut call.out;
         let mut hear = |bytes: &[u8]| {
             ear.hear(bytes, &mut |heard| match heard {

@@ -7,10 +7,8 @@
 use std::io::Write;
 
 use super::super::trial::Trial;
+use crate::ssh::own::Nonce;
 use crate::ssh::script::READS_NOTHING;
-
-/// Begins a line that the script says to us.
-const MARK: &str = "hopbox-stage:";
 
 /// The stages in their order, as the script names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,9 +85,15 @@ stage start start
 "#;
 
 /// `called`: words that tell the agent what this laptop calls it.
-pub fn script(trial: &Trial, called: &str) -> String {
-    let script = SCRIPT.replace("@MARK@", MARK).replace("@CALLED@", called);
+pub fn script(trial: &Trial, called: &str, nonce: &Nonce) -> String {
+    let script = SCRIPT.replace("@MARK@", &mark(nonce)).replace("@CALLED@", called);
     trial.script() + &script.replace("@READS_NOTHING@", READS_NOTHING)
+}
+
+/// Begins a line that the script says to us. What else is said at a terminal there may look like
+/// it, and does not know this connection's word.
+fn mark(nonce: &Nonce) -> String {
+    format!("hopbox-stage-{}:", nonce.as_str())
 }
 
 /// The command that runs the script, which was put into `room`. `sudo`: the words before it.
@@ -110,6 +114,7 @@ pub enum Heard {
 
 /// Tells the script's lines from everything else, which goes to `aside` as it comes.
 pub struct Ear<'a> {
+    mark: String,
     line: Vec<u8>,
     /// How much of `line` was passed on already.
     passed: usize,
@@ -117,8 +122,8 @@ pub struct Ear<'a> {
 }
 
 impl<'a> Ear<'a> {
-    pub fn new(aside: Option<&'a mut (dyn Write + Send)>) -> Ear<'a> {
-        Ear { line: Vec::new(), passed: 0, aside }
+    pub fn new(nonce: &Nonce, aside: Option<&'a mut (dyn Write + Send)>) -> Ear<'a> {
+        Ear { mark: mark(nonce), line: Vec::new(), passed: 0, aside }
     }
 
     pub fn hear(&mut self, bytes: &[u8], told: &mut dyn FnMut(Heard)) {
@@ -129,7 +134,7 @@ impl<'a> Ear<'a> {
             }
             if *byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
-                match heard(&line) {
+                match heard(&line, &self.mark) {
                     Some(heard) => told(heard),
                     None if line.trim_ascii().is_empty() && self.passed == 0 => {}
                     None => self.pass(&line),
@@ -138,7 +143,8 @@ impl<'a> Ear<'a> {
             }
         }
         // A prompt has no end of line: what cannot become a line of ours is shown at once.
-        if !MARK.as_bytes().starts_with(&self.line) && !self.line.starts_with(MARK.as_bytes()) {
+        let mark = self.mark.as_bytes();
+        if !mark.starts_with(&self.line) && !self.line.starts_with(mark) {
             let line = std::mem::take(&mut self.line);
             self.pass(&line);
             self.passed = line.len();
@@ -154,8 +160,8 @@ impl<'a> Ear<'a> {
     }
 }
 
-fn heard(line: &[u8]) -> Option<Heard> {
-    let text = std::str::from_utf8(line).ok()?.trim().strip_prefix(MARK)?;
+fn heard(line: &[u8], mark: &str) -> Option<Heard> {
+    let text = std::str::from_utf8(line).ok()?.trim().strip_prefix(mark)?;
     let mut words = text.split(' ');
     let (outcome, name) = (words.next()?, words.next()?);
     if (outcome, name) == ("done", "begin") {
@@ -178,11 +184,16 @@ mod tests {
 
     #[test]
     fn stages_are_told_from_a_terminals_words() {
-        let stream = "[sudo] password for pat: \r\nSorry, try again.\r\n\nhopbox-stage:done begin\r\n\
-                      \nhopbox-stage:done helper\n\nhopbox-stage:failed install 1\nhop";
+        let nonce = Nonce::new().unwrap();
+        let own = mark(&nonce);
+        let stray = "hopbox-stage:done start\nhopbox-stage-0:failed helper 1\n";
+        let stream = format!(
+            "[sudo] password for pat: \r\nSorry, try again.\r\n{stray}\n{own}done begin\r\n\
+             \n{own}done helper\n\n{own}failed install 1\nhop"
+        );
         for size in [1, 2, 7, 1000] {
             let (mut shown, mut stages) = (Vec::new(), Vec::new());
-            let mut ear = Ear::new(Some(&mut shown));
+            let mut ear = Ear::new(&nonce, Some(&mut shown));
             for piece in stream.as_bytes().chunks(size) {
                 ear.hear(piece, &mut |heard| stages.push(heard));
             }
@@ -190,14 +201,15 @@ mod tests {
                 [Heard::Begun, Heard::Done(Stage::Helper), Heard::Failed(Stage::Install)];
             assert_eq!(stages, expected, "{size}");
             let shown = String::from_utf8(shown).unwrap();
-            assert_eq!(shown, "[sudo] password for pat: \r\nSorry, try again.\r\n", "{size}");
+            let aside = format!("[sudo] password for pat: \r\nSorry, try again.\r\n{stray}");
+            assert_eq!(shown, aside, "{size}");
         }
     }
 
     #[test]
     fn a_prompt_is_shown_before_its_line_ends() {
         let mut shown = Vec::new();
-        let mut ear = Ear::new(Some(&mut shown));
+        let mut ear = Ear::new(&Nonce::new().unwrap(), Some(&mut shown));
         ear.hear(b"[sudo] pass", &mut |_| {});
         ear.hear(b"word: ", &mut |_| {});
         drop(ear);

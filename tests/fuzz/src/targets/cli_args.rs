@@ -24,7 +24,9 @@ pub fn cli_args(data: &[u8]) {
         Ok(Asked::Help(Some(command))) => {
             assert!(COMMANDS.iter().any(|c| c.name == command.name));
         }
-        Ok(Asked::Noun(noun)) => assert!(COMMANDS.iter().any(|c| c.name.starts_with(noun))),
+        Ok(Asked::Noun(noun) | Asked::NounHelp(noun)) => {
+            assert!(COMMANDS.iter().any(|c| c.name.starts_with(noun)))
+        }
         Ok(Asked::Help(None) | Asked::Version) => {}
         Err(no) => {
             assert_eq!(no.code, Code::Usage);
