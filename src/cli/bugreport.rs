@@ -126,7 +126,7 @@ fn host(paths: &Paths, name: &str, veil: &mut Veil, with_addresses: bool) -> Val
     json!({
         "host": name,
         "settings": settings,
-        "status": status::look(paths, name),
+        "status": status::look(paths, name, &std::sync::OnceLock::new()),
         "doctor": checks.iter().map(super::doctor::to_json).collect::<Vec<_>>(),
         "log": tail(&paths.log_file(name)),
     })

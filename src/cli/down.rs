@@ -11,8 +11,8 @@ use super::up::ALL;
 use super::{Call, Command, MANY, Takes, choose};
 use crate::fix;
 use crate::host::paths::Paths;
+use crate::session::daemon;
 use crate::session::report::took;
-use crate::session::{control, daemon};
 
 pub const COMMAND: Command = Command {
     name: "down",
@@ -31,7 +31,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let names = choose::hosts(call, &paths)?;
     if let [name] = names.as_slice() {
         let began = Instant::now();
-        let outcome = control::down(&paths, name);
+        let outcome = daemon::down(&paths, name);
         let (text, data) = told(&paths, name, outcome, began.elapsed())?;
         call.out.answer("down", data, &text)?;
         return Ok(Code::Done);

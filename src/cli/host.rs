@@ -9,7 +9,6 @@ use crate::fix;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
-use crate::session::control;
 use crate::session::daemon;
 use crate::session::up::name_of;
 use crate::ssh::{config as ssh_config, keys};
@@ -120,7 +119,7 @@ fn rm(call: &mut Call) -> Result<Code, Failure> {
 /// Takes a host down and removes everything that this laptop has of it. Works for a host whose
 /// file cannot be read.
 pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
-    control::down(paths, name).map_err(|error| {
+    daemon::down(paths, name).map_err(|error| {
         let what = format!("the session of {name} did not end");
         let next = fix!("hop down {}", name);
         Failure::new(Code::Busy, what, error.to_string(), next)

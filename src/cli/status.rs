@@ -1,6 +1,7 @@
 //! `hop status`: what the live sessions say about their hosts, looked at layer by layer. Exit 0
 //! while all is well, 3 otherwise.
 
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use super::page::Page;
 use super::{Call, Command, Flag, Takes, choose, show};
 use crate::host::config;
 use crate::host::paths::Paths;
+use crate::session::elsewhere::{self, Devices};
 use crate::session::report::utc;
 use crate::session::{control, state};
 
@@ -76,18 +78,18 @@ fn several(call: &Call, names: &[String]) -> Result<bool, Failure> {
 type Answer = (&'static str, Value, Page, bool);
 
 fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
-    let data = look(paths, name);
+    let data = look(paths, name, &OnceLock::new());
     let page = show::one(&data, call.out.is_verbose());
     let well = data["state"] == "up";
     ("status", data, page, well)
 }
 
 fn of_all(paths: &Paths, names: &[String]) -> Answer {
-    let mut rows = Vec::with_capacity(names.len());
+    let (mut rows, devices) = (Vec::with_capacity(names.len()), OnceLock::new());
     // A session may take seconds to answer: ask all at once. There are 256 hosts at most.
     thread::scope(|scope| {
         let asked: Vec<_> =
-            names.iter().map(|name| scope.spawn(move || look(paths, name))).collect();
+            names.iter().map(|name| scope.spawn(|| look(paths, name, &devices))).collect();
         rows.extend(asked.into_iter().filter_map(|asked| asked.join().ok()));
     });
     let page = show::all(&rows);
@@ -98,13 +100,17 @@ fn of_all(paths: &Paths, names: &[String]) -> Answer {
 
 /// One host's state: of its session, or the last that is known. States besides the session's own:
 /// `down`, `lost` (it should be up, and its session is gone), `silent` (its session hangs).
-pub fn look(paths: &Paths, name: &str) -> Value {
+/// The helper is asked at most once for all of them.
+pub fn look(paths: &Paths, name: &str, devices: &OnceLock<Devices>) -> Value {
     let (state, detail) = match control::status(paths, name) {
         Ok(Some(mut live)) => {
             live["source"] = "session".into();
             return live;
         }
-        Ok(None) => ("down", None),
+        Ok(None) => match elsewhere::look(paths, name, devices.get_or_init(elsewhere::devices)) {
+            Some(found) => ("silent", Some(found.told(name))),
+            None => ("down", None),
+        },
         Err(error) => ("silent", Some(format!("its session does not answer: {error}"))),
     };
     let known = state::last_known(paths, name);

@@ -15,7 +15,7 @@ use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
 use crate::host::keys;
 use crate::host::paths::Paths;
-use crate::session::{control, identity};
+use crate::session::{daemon, identity};
 use crate::ssh::config as ssh_config;
 use crate::ssh::room::STORE;
 
@@ -159,7 +159,7 @@ fn everything(
 ) -> Result<Vec<String>, Failure> {
     call.out.begin("taking hosts down");
     for name in names {
-        control::down(paths, name).map_err(|error| {
+        daemon::down(paths, name).map_err(|error| {
             let what = format!("the session of {name} did not end");
             Failure::new(Code::Busy, what, error.to_string(), fix!("hop down {}", name))
         })?;

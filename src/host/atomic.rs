@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use zeroize::Zeroizing;
 
-use super::{HostError, Kind};
+use super::{Fault, HostError, Kind};
 use crate::fix;
 use crate::sys::life;
 use crate::text::fix::Fix;
@@ -64,7 +64,8 @@ pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, HostErr
     }
     if found.mode() & 0o077 != 0 {
         let why = format!("others may read it (mode {:04o})", found.mode() & 0o7777);
-        return Err(refuse(why, fix!("chmod 600 {}", path)));
+        let error = refuse(why, fix!("chmod 600 {}", path));
+        return Err(HostError { fault: Fault::Open, ..error });
     }
     let mut text = Zeroizing::new(String::with_capacity(4096));
     let look = fix!("ls -l {}", path);

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::keys::{self, KEY_BYTES, Secret};
 use super::paths::Paths;
-use super::{HostError, Kind, atomic, check_name, renewal};
+use super::{Fault, HostError, Kind, atomic, check_name, renewal};
 use crate::fix;
 use crate::rpc::read::{Fields, ReadError};
 
@@ -105,12 +105,21 @@ pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, HostError> {
     renewal::settle(paths, name)?;
     let path = paths.host_file(name);
     let text = atomic::read_private(&path)?;
-    let host = parse(&text).map_err(|error| fault(&path, &error))?;
+    let host = parse(&text).map_err(|error| match is_newer(&text) {
+        true => HostError { fault: Fault::Newer, ..fault(&path, &error) },
+        false => fault(&path, &error),
+    })?;
     if host.name != name {
         let error = ReadError { key: "name".to_owned(), why: format!("must be {name:?} here") };
         return Err(fault(&path, &error));
     }
     Ok(host)
+}
+
+/// Whether the text names a later form than ours. One that names none is damaged.
+fn is_newer(text: &str) -> bool {
+    let version = Fields::parse(text).ok().and_then(|mut fields| fields.take("version")?.as_u64());
+    version.is_some_and(|version| version > u64::from(SCHEMA))
 }
 
 /// Writes one host file, atomically. What could not be read back is not written.

@@ -36,10 +36,22 @@ pub enum Kind {
     Io,
 }
 
+/// What is the matter with a file that cannot be used, for who decides on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Others may read a secret.
+    Open,
+    /// A later version of hop wrote it.
+    Newer,
+    /// Everything else.
+    Other,
+}
+
 /// Why something on disk could not be used, in the three parts a user is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostError {
     pub kind: Kind,
+    pub fault: Fault,
     pub what: String,
     pub why: String,
     /// One command that fixes it.
@@ -53,7 +65,8 @@ impl HostError {
         why: impl Into<String>,
         next: impl Into<Fix>,
     ) -> HostError {
-        HostError { kind, what: what.into(), why: why.into(), next: next.into() }
+        let fault = Fault::Other;
+        HostError { kind, fault, what: what.into(), why: why.into(), next: next.into() }
     }
 
     /// The operating system's refusal to do `act` to `path`.

@@ -8,11 +8,13 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::elsewhere::{self, Devices};
 use super::journal::{self, log};
 use super::report::{Event, Facts, Report};
 use super::run::{self, End};
@@ -22,7 +24,8 @@ use crate::host::paths::Paths;
 use crate::sys::signal::{Kind as Signal, Signals};
 use crate::sys::{bounded, child, life, proc, signal};
 
-/// The hidden first argument of a background session; the host's name follows.
+/// The hidden first argument of a background session; the host's name follows, and where its file
+/// is.
 pub const SESSION_ARGUMENT: &str = "--session";
 
 /// Longest wait for a session to become usable or to fail. The steps have their own, shorter
@@ -100,10 +103,25 @@ pub fn stop_all(
     mut told: impl FnMut(&str, io::Result<bool>, Duration),
 ) {
     let began = Instant::now();
+    let devices = OnceLock::new();
     for group in names.chunks(SIDE_BY_SIDE) {
-        let stop = |name: &str| control::down(paths, name);
+        let stop = |name: &str| stop(paths, name, &devices);
         side_by_side(group, stop, |name, o| told(name, o.and_then(|o| o), began.elapsed()), || {});
     }
+}
+
+/// Ends the session of a host, wherever it is. False when there is none.
+pub fn down(paths: &Paths, name: &str) -> io::Result<bool> {
+    stop(paths, name, &OnceLock::new())
+}
+
+/// The helper is asked at most once for all hosts.
+fn stop(paths: &Paths, name: &str, devices: &OnceLock<Devices>) -> io::Result<bool> {
+    if control::down(paths, name)? {
+        return Ok(true);
+    }
+    let found = elsewhere::look(paths, name, devices.get_or_init(elsewhere::devices));
+    found.map_or(Ok(false), |found| found.end(paths, name).map(|()| true))
 }
 
 /// Runs `work` for each name in a thread of its own. `told` hears every outcome, an error when
@@ -158,7 +176,10 @@ fn start_unless(
                     return Err(Trouble { kind: Kind::Interrupted, ..trouble });
                 }
             }
-            other => return other.map(Up::Now),
+            other => {
+                let other = other.map_err(|trouble| elsewhere::explain(paths, name, trouble));
+                return other.map(Up::Now);
+            }
         }
     }
 }
@@ -175,8 +196,9 @@ fn start_one(
         report.note(&format!("the log is {}", log_path.display()));
     }
     let mut command = Command::new("/proc/self/exe");
-    // What ps(1) shows.
-    command.arg0("hop").arg(SESSION_ARGUMENT).arg(name).current_dir("/");
+    // What ps(1) shows. The directory is not read: by it `elsewhere` tells the session of this
+    // host file from that of another one with the same name.
+    command.arg0("hop").arg(SESSION_ARGUMENT).arg(name).arg(paths.hosts_dir()).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
     let mut child =
         proc::in_new_session(&mut command).spawn().map_err(|error| start_trouble(name, &error))?;

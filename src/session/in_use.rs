@@ -47,6 +47,14 @@ pub fn take(paths: &Paths, host: &str) -> Result<InUse, Refused> {
     }
 }
 
+/// Whether somebody uses the key of `host`, and the number of the process if it is known. For a
+/// look; who wants to use it takes it.
+pub fn holder_of(paths: &Paths, host: &str) -> Option<Option<u32>> {
+    let mut files = paths.session_dirs().map(|dir| paths::lock_in(dir, host));
+    let held = files.find(|file| Lock::is_held(file).is_ok_and(|held| held))?;
+    Some(holder(&held))
+}
+
 fn lock(file: &Path) -> Result<Option<Lock>, String> {
     Lock::take(file).map_err(|error| error.to_string())
 }
@@ -70,10 +78,13 @@ mod tests {
         let held =
             |outcome| matches!(outcome, Err(Refused::Held(Some(pid))) if pid == std::process::id());
         assert!(held(take(&paths, "mybox")));
+        assert_eq!(holder_of(&paths, "mybox"), Some(Some(std::process::id())));
+        assert_eq!(holder_of(&paths, "other"), None);
         assert!(take(&paths, "other").is_ok(), "another key");
         fs::remove_dir_all(root.join("run")).unwrap();
         assert!(held(take(&paths, "mybox")), "emptied");
         drop(first);
+        assert_eq!(holder_of(&paths, "mybox"), None);
         // A state that cannot be written: the other place.
         fs::remove_dir_all(root.join("state")).unwrap();
         fs::write(root.join("state"), "a file where a directory should be").unwrap();

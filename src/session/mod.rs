@@ -11,6 +11,7 @@ mod asking;
 pub mod control;
 pub mod daemon;
 pub mod diagnose;
+pub mod elsewhere;
 pub mod identity;
 pub mod in_use;
 pub mod journal;

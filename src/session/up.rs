@@ -29,6 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After this long without an answer, say what is being waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// The helper's word for what is in use, and how long that may be by what is just being deleted.
+const CONFLICT: &str = "state_conflict";
+const GOING_LIMIT: Duration = Duration::from_secs(1);
+
 /// What the steps work on.
 pub struct Parts {
     pub helper: Helper,
@@ -194,8 +198,16 @@ impl Rising<'_> {
     fn address(&mut self, lease: &str, interface: &str) -> Result<(), Trouble> {
         let began = Instant::now();
         let HostConfig { local_ip, peer_ip, .. } = self.host;
-        let configured = self.parts.helper.configure(lease, *local_ip, *peer_ip);
-        configured.map_err(|error| taken(&error, fix!("hop setup {}", self.host.name)))?;
+        // The device of a session that was killed a moment ago may just be going.
+        while let Err(error) = self.parts.helper.configure(lease, *local_ip, *peer_ip) {
+            let is_taken = matches!(&error, HelperError::Op { code, .. } if code == CONFLICT);
+            if !is_taken || began.elapsed() > GOING_LIMIT {
+                return Err(taken(&error, fix!("hop setup {}", self.host.name)));
+            }
+            if (self.pause)(None, LOOK_EVERY) {
+                return Err(self.stopped());
+            }
+        }
         let text = format!("address {local_ip}, route to {peer_ip} over {interface}");
         self.report.step(&text, began.elapsed());
         Ok(())
@@ -286,7 +298,9 @@ impl Rising<'_> {
         let what = format!("{name} does not answer on UDP {}", endpoint.port);
         let why = format!(
             "no handshake with {} within {limit_s} s: the agent is not running, a firewall drops \
-             UDP {}, or the keys do not belong together",
+             UDP {}, the keys do not belong together, or it has heard of a later time from this \
+             key (this home directory was restored or copied, or its clock was ahead): then hop \
+             rotate {name} gives it a new one",
             joined(&self.remotes),
             endpoint.port
         );
@@ -387,7 +401,7 @@ fn helper_trouble(error: &HelperError) -> Trouble {
         HelperError::Stranger { .. } => (Kind::Helper, "what listens there is not the helper"),
         HelperError::Refused { .. } => (Kind::Helper, "the helper does not serve this user"),
         HelperError::Incompatible { .. } => (Kind::Helper, "helper and hop do not fit together"),
-        HelperError::Op { code, .. } if code == "state_conflict" => {
+        HelperError::Op { code, .. } if code == CONFLICT => {
             (Kind::Busy, "address, name or device is in use")
         }
         HelperError::Op { .. } | HelperError::Protocol(_) | HelperError::Io(_) => {

@@ -22,6 +22,15 @@ impl Lock {
         Lock::on(file)
     }
 
+    /// Whether somebody has the lock. Nothing is made, and it is not kept.
+    pub fn is_held(path: &Path) -> io::Result<bool> {
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
+        match file {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            file => Ok(Lock::on(file?)?.is_none()),
+        }
+    }
+
     /// Leaves a word for who finds the lock taken. Where that cannot be written they learn less.
     pub fn note(&self, text: &str) {
         let _ = self.held.set_len(0).and_then(|()| self.held.write_all_at(text.as_bytes(), 0));

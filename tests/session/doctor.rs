@@ -103,6 +103,9 @@ fn files(ward: &mut Ward) {
     };
     ward.with_host_file(|host| host["peer_ip"] = "10.10.0".into(), "host_file_damaged", "no IP");
     ward.with_host_file(|host| host["version"] = 2.into(), "host_file_newer", "version 2");
+    let without = |host: &mut Value| drop(host.as_object_mut().unwrap().remove("version"));
+    ward.with_host_file(without, "host_file_damaged", "no version");
+    ward.with_host_file(|host| host["version"] = "2".into(), "host_file_damaged", "a word");
     mode(&host, 0o644);
     ward.expect("host_file_open", "mode 644");
     mode(&host, 0o600);

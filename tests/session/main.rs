@@ -2,6 +2,7 @@
 //! once. Needs root. `HOP_SESSION=full` runs what takes minutes at its full length.
 
 mod autostart;
+mod contexts;
 mod cuts;
 mod disk;
 mod doctor;

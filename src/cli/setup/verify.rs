@@ -34,7 +34,7 @@ pub struct Verified {
 pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     let was_up = daemon::facts(paths, &host.name).is_some();
     if was_up && !goes_to(paths, host) {
-        control::down(paths, &host.name).map_err(|error| {
+        daemon::down(paths, &host.name).map_err(|error| {
             let what = format!("the session of {} did not end", host.name);
             let next = fix!("hop down {}", host.name);
             Failure::new(Code::Busy, what, error.to_string(), next)
@@ -63,7 +63,7 @@ pub fn attempt(
     }
     let health = answers(paths, host);
     if !was_up {
-        let _ = control::down(paths, &host.name);
+        let _ = daemon::down(paths, &host.name);
     }
     let agent_version = health?.version;
     Ok(Verified { agent_version, handshake_us: data["handshake_us"].as_u64() })

@@ -12,15 +12,16 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::{Agent, Facts, Files, HelperFault, Net, Reply, Serving, Session, path};
+use super::{Agent, Facts, Files, Handshake, HelperFault, Net, Reply, Serving, Session, path};
 use crate::helper::{Helper, HelperError, guards};
 use crate::host::HostError;
 use crate::host::config::{self, HostConfig};
 use crate::host::keys::{self, Secret};
 use crate::host::paths::Paths;
 use crate::rpc::method;
+use crate::session::in_use::{self, Refused};
 use crate::session::up::name_of;
-use crate::session::{control, layers, probe, run, state, through};
+use crate::session::{control, elsewhere, layers, probe, run, state, through};
 use crate::sys::iface;
 
 const RESOLVE_LIMIT: Duration = Duration::from_secs(4);
@@ -106,10 +107,17 @@ fn session(paths: &Paths, name: &str) -> Session {
             handshake_age: live["handshake_age_s"].as_u64().map(Duration::from_secs),
         },
         Err(error) => Session::Hung(error.to_string()),
-        Ok(None) => match state::last_known(paths, name) {
-            Some(known) if known.up => Session::Lost,
-            known => Session::None { ended: known.and_then(|known| ended(&known)) },
+        Ok(None) => match elsewhere::look(paths, name, &elsewhere::devices()) {
+            Some(found) => Session::Elsewhere(found),
+            None => gone(paths, name),
         },
+    }
+}
+
+fn gone(paths: &Paths, name: &str) -> Session {
+    match state::last_known(paths, name) {
+        Some(known) if known.up => Session::Lost,
+        known => Session::None { ended: known.and_then(|known| ended(&known)) },
     }
 }
 
@@ -142,7 +150,12 @@ fn net(
     let may_try = may_pass && matches!(session, Session::None { .. } | Session::Lost);
     let handshake = match (endpoint, key) {
         (Some(to), Ok(key)) if may_try => {
-            Some(path::handshake(host, key, to, paths.stamp_file(&host.name)))
+            // Whoever uses the key keeps it: a handshake beside it would end a live session.
+            Some(match in_use::take(paths, &host.name) {
+                Ok(_held) => path::handshake(host, key, to, paths.stamp_file(&host.name)),
+                Err(Refused::Held(_)) => Handshake::NotTried("the key is in use".to_owned()),
+                Err(Refused::Failed(_, why)) => Handshake::NotTried(why),
+            })
         }
         _ => None,
     };

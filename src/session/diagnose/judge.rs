@@ -7,7 +7,7 @@ use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Serving, S
 use crate::fix;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
-use crate::host::{HostError, Kind};
+use crate::host::{Fault, HostError, Kind};
 use crate::rpc::VERSION;
 use crate::session::up::name_of;
 use crate::text::fix::Fix;
@@ -72,8 +72,8 @@ fn files(facts: &Facts) -> Check {
         Err(error) => error,
     };
     let name = match error {
-        _ if error.why.contains("others may read") => "host_file_open",
-        _ if error.why.starts_with("\"version\"") => "host_file_newer",
+        HostError { fault: Fault::Open, .. } => "host_file_open",
+        HostError { fault: Fault::Newer, .. } => "host_file_newer",
         HostError { kind: Kind::NotFound, .. } => "host_file_missing",
         _ => "host_file_damaged",
     };
@@ -86,7 +86,7 @@ fn key(facts: &Facts) -> Check {
         Err(error) => error,
     };
     let name = match error {
-        _ if error.why.contains("others may read") => "key_open",
+        HostError { fault: Fault::Open, .. } => "key_open",
         HostError { kind: Kind::NotFound, .. } => "key_missing",
         _ => "key_damaged",
     };
@@ -138,6 +138,11 @@ fn session(facts: &Facts) -> Check {
             let next = fix!("tail {}", facts.paths.log);
             fault("session", "starting", "the session is still starting", "it says so", next)
         }
+        Session::Elsewhere(found) => {
+            let cause = "a session is up that cannot be asked from here";
+            let next = fix!("hop down {} && hop up {}", host, host);
+            fault("session", "elsewhere", cause, found.told(host), next)
+        }
         Session::Hung(why) => {
             let next = fix!("hop down {}", host);
             fault("session", "hung", "the session does not answer any more", why, next)
@@ -187,7 +192,7 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
                     && outer.beside == Reply::Closed
         }
         // No handshake was tried beside a session that may have one.
-        Session::Hung(_) | Session::Starting => outer.port == Reply::Silent,
+        Session::Hung(_) | Session::Elsewhere(_) | Session::Starting => outer.port == Reply::Silent,
         Session::None { .. } | Session::Lost => net.handshake == Some(Handshake::Done),
     };
     if answers {
@@ -211,7 +216,8 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     }
     if outer.beside == Reply::Closed {
         let cause = format!(
-            "the keys of this machine and {} do not belong together, or UDP {port} alone is filtered",
+            "the keys of this machine and {} do not belong together, it has heard of a later time \
+             from this key, or UDP {port} alone is filtered",
             host.name
         );
         let evidence = format!(
@@ -246,7 +252,7 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
         }
         None => {}
     }
-    checks.extend(route(host, net, live));
+    checks.extend(route(&facts.session, host, net, live));
     // Without interface or route nobody can answer: that is no fault of the agent's.
     let cut_off = checks.iter().any(|check| check.fault.is_some());
     if let Some(agent) = net.agent.as_ref().filter(|a| !cut_off || !matches!(a, Agent::Silent(_))) {
@@ -270,7 +276,7 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
     checks
 }
 
-fn route(host: &HostConfig, net: &Net, live: bool) -> Option<Check> {
+fn route(session: &Session, host: &HostConfig, net: &Net, live: bool) -> Option<Check> {
     let peer = host.peer_ip;
     match (&net.to_peer, live) {
         (Ok((source, _)), true) if *source == IpAddr::V4(host.local_ip) => {
@@ -287,6 +293,8 @@ fn route(host: &HostConfig, net: &Net, live: bool) -> Option<Check> {
             let cause = format!("the route to {peer} is gone");
             Some(fault("route", "route_gone", cause, why, next))
         }
+        // Our own, of a session that cannot be asked from here.
+        (Ok((_, Some(name))), false) if is_at(session, name) => None,
         (Ok((source, Some(name))), false) => {
             let cause = format!("a VPN has {peer}, which {} needs, on {name}", host.name);
             let evidence = format!("packets to {peer} would leave from {source}");
@@ -294,6 +302,10 @@ fn route(host: &HostConfig, net: &Net, live: bool) -> Option<Check> {
         }
         (_, false) => None,
     }
+}
+
+fn is_at(session: &Session, device: &str) -> bool {
+    matches!(session, Session::Elsewhere(found) if found.interface.as_deref() == Some(device))
 }
 
 fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use gather::gather;
 pub use judge::judge;
 
+use super::elsewhere::Elsewhere;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::HostError;
 use crate::host::config::HostConfig;
@@ -77,7 +78,9 @@ pub enum Session {
     },
     /// It was up, and nothing took it down.
     Lost,
-    /// Somebody holds the lock and does not answer.
+    /// There is one, and it cannot be asked from here.
+    Elsewhere(Elsewhere),
+    /// It is there and does not answer.
     Hung(String),
     Starting,
     /// Its interface, and whether the agent answers it.

@@ -1,0 +1,153 @@
+//! A session of this user that cannot be asked from here: its socket is not where this context
+//! looks (another XDG_STATE_HOME), or is gone. That nobody answers does not mean that a host is
+//! down: the lock of its key and the helper, who knows whose devices are there, are asked, too.
+
+use std::fs;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::daemon::SESSION_ARGUMENT;
+use super::in_use;
+use super::run;
+use super::{Kind, Trouble};
+use crate::fix;
+use crate::helper::Helper;
+use crate::host::paths::Paths;
+use crate::sys::signal::{self, Kind as Signal};
+use crate::sys::{bounded, proc};
+
+/// How long a session may take to undo everything.
+const END_LIMIT: Duration = Duration::from_secs(15);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Most processes that are looked at, and most of a command line.
+const PROCESSES: usize = 100_000;
+const WORDS_BYTES: u64 = 64 * 1024;
+
+/// What shows that a host is up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    pub pid: Option<u32>,
+    pub interface: Option<String>,
+}
+
+/// Devices that the helper made for this user: label and name.
+pub type Devices = Vec<(String, String)>;
+
+/// One question to the helper; none where it does not answer.
+pub fn devices() -> Devices {
+    // Root is told of everybody's.
+    let listed = match proc::is_root() {
+        true => None,
+        false => Helper::connect(&run::helper_socket()).and_then(|mut it| it.tunnels()).ok(),
+    };
+    let rows = listed.and_then(|rows| rows.as_array().cloned()).unwrap_or_default();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    rows.iter().map(|row| (text(row, "label"), text(row, "name"))).collect()
+}
+
+/// Asked where no session answers at its socket. `None`: the host is down.
+pub fn look(paths: &Paths, host: &str, devices: &Devices) -> Option<Elsewhere> {
+    let device = devices.iter().find(|(label, _)| label == host).map(|(_, name)| name.clone());
+    let holder = in_use::holder_of(paths, host).map(|pid| pid.filter(|pid| is_hop(*pid)));
+    if device.is_none() && holder.is_none() {
+        return None;
+    }
+    let pid = holder.flatten().or_else(|| session_of(paths, host));
+    Some(Elsewhere { pid, interface: device })
+}
+
+impl Elsewhere {
+    /// In words, without a capital.
+    pub fn told(&self, host: &str) -> String {
+        let at = self.interface.as_ref().map(|name| format!(" on {name}")).unwrap_or_default();
+        let by = self.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
+        format!("{host} is up{at}, and its session{by} cannot be asked from here")
+    }
+
+    /// Ends the session, which undoes everything, and waits until it has.
+    pub fn end(&self, paths: &Paths, host: &str) -> io::Result<()> {
+        let pid = self.pid.ok_or_else(|| io::Error::other(self.told(host)))?;
+        signal::send(pid, Signal::Terminate)?;
+        let end = Instant::now() + END_LIMIT;
+        while is_hop(pid) {
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, self.told(host)));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        // Its device goes with it.
+        while look(paths, host, &devices()).is_some_and(|left| left.interface.is_some()) {
+            if Instant::now() > end {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, self.told(host)));
+            }
+            thread::sleep(LOOK_EVERY * 4);
+        }
+        Ok(())
+    }
+}
+
+/// The trouble of who would start a second one.
+pub fn explain(paths: &Paths, host: &str, trouble: Trouble) -> Trouble {
+    if !matches!(trouble.kind, Kind::Busy | Kind::Held) {
+        return trouble;
+    }
+    let Some(found) = look(paths, host, &devices()) else { return trouble };
+    let what = format!("{host} is up already, elsewhere");
+    Trouble::new(Kind::Busy, what, found.told(host), fix!("hop down {}", host))
+}
+
+/// The background session of a host, by its command line. The user may have another host of this
+/// name, below another home directory.
+fn session_of(paths: &Paths, host: &str) -> Option<u32> {
+    let entries = fs::read_dir("/proc").ok()?.take(PROCESSES).flatten();
+    let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let dir = paths.hosts_dir().to_string_lossy().into_owned();
+    let is_it = |words: Vec<String>| words.iter().skip(1).eq([SESSION_ARGUMENT, host, &dir]);
+    pids.find(|pid| words(*pid).is_some_and(is_it))
+}
+
+/// Whether this process is a hop of this user's.
+fn is_hop(pid: u32) -> bool {
+    words(pid).is_some()
+}
+
+/// The command line of a hop of this user's.
+fn words(pid: u32) -> Option<Vec<String>> {
+    let file = format!("/proc/{pid}/cmdline");
+    let status = bounded::text(format!("/proc/{pid}/status")).ok()?;
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let own = uids.split_whitespace().next()?.parse() == Ok(proc::uid());
+    let line = bounded::read(file, WORDS_BYTES).ok().filter(|_| own)?;
+    let line = String::from_utf8_lossy(&line).into_owned();
+    let words: Vec<String> = line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();
+    let program = words.first()?.rsplit('/').next()?;
+    (program == "hop").then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_or_a_lock_shows_a_session_and_nothing_else_does() {
+        let root = std::env::temp_dir().join(format!("hopbox-elsewhere-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let paths = Paths::below(&root);
+        let devices = vec![("other".to_owned(), "hopbox7".to_owned())];
+        assert_eq!(look(&paths, "mybox", &devices), None);
+        let found = look(&paths, "other", &devices).unwrap();
+        assert_eq!((found.pid, found.interface.as_deref()), (None, Some("hopbox7")));
+        assert!(found.end(&paths, "other").is_err(), "nobody to be asked");
+        let held = in_use::take(&paths, "mybox").unwrap();
+        // This process has it, and is no hop: it is not ended for that.
+        let found = look(&paths, "mybox", &devices).unwrap();
+        assert_eq!(found, Elsewhere::default());
+        drop(held);
+        assert_eq!(look(&paths, "mybox", &devices), None);
+        assert!(!is_hop(std::process::id()) && !is_hop(1));
+        fs::remove_dir_all(root).unwrap();
+    }
+}
