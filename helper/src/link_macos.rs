@@ -175,7 +175,8 @@ impl Links {
     /// All routes that somebody has asked for, and local addresses.
     pub fn view(&mut self) -> Result<View, OpError> {
         let Dump { routes, addresses, .. } = dump()?;
-        Ok(View { routes, addresses })
+        // Neighbours and name servers are not looked at here.
+        Ok(View { routes, addresses, ..View::default() })
     }
 
     /// The name of an interface, or its number where it has none any more.
