@@ -115,7 +115,7 @@ impl Remote {
             Err(error) => Failure::from(error),
             Ok(done) => {
                 let what = format!("there is no room in your home on {}", self.host);
-                let next = self.target.by_hand("df -h");
+                let next = self.target.by_hand("ls -ld . .hopbox-setup");
                 Failure::new(Code::Failed, what, done.complaint(), next)
             }
         })
@@ -134,7 +134,7 @@ impl Remote {
         }
         Err(self.told(&done).unwrap_or_else(|| {
             let what = format!("a command on {} failed", self.host);
-            let next = self.target.by_hand("df -h");
+            let next = self.target.by_hand("sudo journalctl -n 50");
             Failure::new(Code::Failed, what, done.complaint(), next)
         }))
     }

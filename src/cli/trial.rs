@@ -18,6 +18,21 @@ const LIMIT: Duration = Duration::from_secs(60);
 const SCRIPT: &str = r#"
 lib=/usr/libexec/hopbox mark=@MARK@ unit=/etc/systemd/system/hop-agent.service
 allows=/etc/hopbox/helper.json
+# Where nothing can be run (noexec), what was sent is run beside where it is to live.
+here=.
+unpack() {
+    for program in hop-helper hop-agent; do
+        [ -f $program ] || continue
+        ./$program --version >/dev/null 2>&1 && return
+        here=$lib/.sent
+        mkdir -p -m 755 $lib && rm -rf $here && mkdir -m 700 $here || return 1
+        for sent in hop-helper hop-agent; do
+            [ ! -f $sent ] || cp $sent $here/ && chmod 700 $here/* || return 1
+        done
+        trap 'rm -rf $lib/.sent' EXIT
+        return
+    done
+}
 undo() { sh $mark/trial.sh undo; }
 keep() {
     exec 9<$lib && flock 9 || return 1

@@ -51,8 +51,9 @@ const STUCK: i32 = 4;
 const SCRIPT: &str = r#"
 umask 077
 new() {
-    [ ! -f hop-helper ] || ./hop-helper --install || return 1
-    [ ! -f hop-agent ] || ./hop-agent install || return 1
+    unpack || return 1
+    [ ! -f hop-helper ] || $here/hop-helper --install || return 1
+    [ ! -f hop-agent ] || $here/hop-agent install || return 1
     $lib/hop-agent start --restart @CALLED@
 }
 keep || exit 1

@@ -59,6 +59,17 @@ impl SshError {
         SshError { trouble: Trouble::KeyLocked, what, why: why.to_owned(), next }
     }
 
+    /// Logged in, but no command runs.
+    pub(super) fn no_session(target: &Target, said: &[u8]) -> SshError {
+        // Those after the first tell of what ssh tried then.
+        let said = String::from_utf8_lossy(said);
+        let said = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("ssh ended");
+        let what = format!("{} opens no session more", target.address);
+        let why = format!("{said}; two at a time are needed (MaxSessions in its sshd_config)");
+        let next = target.by_hand("grep -ri MaxSessions /etc/ssh");
+        SshError { trouble: Trouble::Unreachable, what, why, next }
+    }
+
     /// One of our own ssh(1) did not come to its end.
     pub(super) fn broken(target: &Target, broken: &Broken) -> SshError {
         let (trouble, what) = match broken {

@@ -11,6 +11,8 @@ use super::fail::SshError;
 use super::room::{Refused, STORE};
 use super::run::{Connection, Feed};
 
+/// The home is mounted noexec: not even a script runs there.
+const NOEXEC: i32 = 77;
 /// A slow line has this long for each program.
 const SEND_LIMIT: Duration = Duration::from_secs(1800);
 const SHORT_LIMIT: Duration = Duration::from_secs(30);
@@ -97,14 +99,23 @@ impl Freight {
         connection.run(&script, b"", SHORT_LIMIT).map_err(Err).map(drop)
     }
 
-    /// The version that what lies in the room says it has. `Err(Ok(done))`: it does not run there.
-    pub fn try_out(&self, connection: &Connection) -> Result<String, Refused> {
-        let script = format!("sh -c 'cd {} && ./{} --version'", connection.room()?, self.name);
+    /// The version that what lies in the room says it has; none where nothing can be run in the
+    /// room. `Err(Ok(done))`: it does not run there.
+    pub fn try_out(&self, connection: &Connection) -> Result<Option<String>, Refused> {
+        let script = format!(
+            "sh -c 'cd {} && echo : >try && chmod 700 try && {{ ./try || exit {NOEXEC}; }} && \
+             ./{} --version'",
+            connection.room()?,
+            self.name
+        );
         let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
+        if done.status.code() == Some(NOEXEC) {
+            return Ok(None);
+        }
         let text = done.text();
         let mut words = text.split_whitespace();
         match (words.next() == Some(self.name), words.next()) {
-            (true, Some(version)) if done.status.success() => Ok(version.to_owned()),
+            (true, Some(version)) if done.status.success() => Ok(Some(version.to_owned())),
             _ => Err(Ok(done)),
         }
     }

@@ -55,6 +55,11 @@ impl Own {
         }
     }
 
+    /// Whether the command came to its first word.
+    pub fn begun(&self) -> bool {
+        self.begun
+    }
+
     /// The command's own part of what came. It may be secret: it is not copied.
     pub fn hear<'a>(&'a mut self, bytes: &'a [u8]) -> &'a [u8] {
         if self.begun {

@@ -56,7 +56,8 @@ impl Connection {
             }
             if let Some(status) = ended {
                 let (stdout, stderr) = (holder.said().to_vec(), holder.complained().to_vec());
-                return Err(self.judge(own.words_of(Done { status, stdout, stderr })));
+                let begun = own.begun();
+                return Err(self.judge(own.words_of(Done { status, stdout, stderr }), begun));
             }
         }
     }

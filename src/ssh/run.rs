@@ -177,7 +177,8 @@ impl Connection {
             }
         };
         let done = done.map_err(|broken| SshError::broken(&self.target, &broken))?;
-        self.judge(own.words_of(done))
+        let begun = own.begun();
+        self.judge(own.words_of(done), begun)
     }
 
     /// An ssh(1) that runs a command of the user's shell on the other side.
@@ -191,18 +192,26 @@ impl Connection {
 
     /// The words of an ssh that works through the master.
     fn slave(&self, command: &mut Command) {
-        command.args(["-S", &self.control, "-q", "-oControlMaster=no", "-oBatchMode=yes"]);
+        command.args([
+            "-S",
+            &self.control,
+            "-oLogLevel=ERROR",
+            "-oControlMaster=no",
+            "-oBatchMode=yes",
+        ]);
         // If the master is gone, end instead of connecting again.
         command.args(["-oProxyCommand=false", "-oProxyJump=none"]);
         self.target.arguments(command);
     }
 
     /// Status 255 is ssh's own: the connection broke.
-    pub(super) fn judge(&self, done: Done) -> Result<Done, SshError> {
+    pub(super) fn judge(&self, done: Done, begun: bool) -> Result<Done, SshError> {
         match done.status.code() {
             Some(255) if !self.is_open() => {
                 Err(classify(&self.target, &format!("{}\n{}", self.words(), done.complaint())))
             }
+            // The command did not begin: its first word did not come.
+            Some(255) if !begun => Err(SshError::no_session(&self.target, &done.stderr)),
             _ => Ok(done),
         }
     }

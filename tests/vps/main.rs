@@ -12,6 +12,7 @@ mod machine;
 mod numbers;
 mod older;
 mod password;
+mod preflight;
 mod proof;
 mod secrets;
 mod setup;

@@ -84,11 +84,12 @@ fn a_server_that_cannot_serve_is_left_alone() {
 
         let full = "/usr/libexec/hopbox";
         vps.ok(&format!("mkdir {full} && mount -t tmpfs -o size=1M,mode=755 none {full}"));
-        site.fails(SETUP, 9, &["helper failed on the server", "No space left on device"]);
+        let fix = "fix: ssh 198.51.100.2 df -h /usr/libexec";
+        site.fails(SETUP, 1, &["/usr/libexec has 1 MB free", fix]);
         vps.ok(&format!("umount {full} && rmdir {full} && rm -rf /etc/hopbox"));
-        vps.ok("rm -r /home/dev/.hopbox-setup/* && \
+        vps.ok("install -d -m 700 -o dev -g dev /home/dev/.hopbox-setup && \
             mount -t tmpfs -o size=1M,mode=700,uid=2001 none /home/dev/.hopbox-setup");
-        site.fails(SETUP, 9, &["could not be sent", "No space left on device"]);
+        site.fails(SETUP, 1, &["your home, /home/dev, has 1 MB free", "df -h ."]);
         vps.ok("umount /home/dev/.hopbox-setup");
         assert_eq!(
             vps.ok("ls -d /etc/hopbox /etc/systemd/system/hop-agent* 2>/dev/null | wc -l"),

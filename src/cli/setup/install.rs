@@ -12,8 +12,8 @@ use super::super::fail::{Code, Failure};
 use super::super::remote::{ROOT_LIMIT, advised, called};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
-use super::survey::{Sudo, Survey};
-use super::{Setup, laptop, pairs, programs, sudo, there};
+use super::survey::{self, Sudo, Survey};
+use super::{Setup, laptop, obstacle, pairs, programs, sudo, there};
 use crate::host::config;
 use crate::host::keys as wg_keys;
 use crate::host::numbers::Numbers;
@@ -22,7 +22,9 @@ use crate::session::identity;
 use crate::ssh::freight::Freight;
 use crate::ssh::room::Refused;
 use crate::ssh::run::{Done, Feed};
+use crate::ssh::script::WHOLE;
 use crate::text::aside::Aside;
+use crate::text::fix::Fix;
 
 const SHORT_LIMIT: Duration = Duration::from_secs(30);
 
@@ -199,7 +201,7 @@ impl Setup<'_> {
         let (errors, words) = (read("err"), read("out"));
         let why = last_line(&errors).or(last_line(&words)).unwrap_or("it said nothing");
         let what = format!("{name} failed on the server");
-        Failure::new(Code::Remote, what, why, self.target.by_hand("df -h"))
+        Failure::new(Code::Remote, what, why, self.helps())
     }
 
     /// A server that had no agent took a number that is free here; another keeps the one that it
@@ -242,8 +244,18 @@ impl Setup<'_> {
     }
 
     fn refused(&self, what: &str, done: &Done) -> Failure {
-        let next = self.target.by_hand("df -h");
-        Failure::new(Code::Remote, what, done.complaint(), next)
+        Failure::new(Code::Remote, what, done.complaint(), self.helps())
+    }
+
+    /// What helps after a failure that the server did not explain: it is looked at once more.
+    fn helps(&self) -> Fix {
+        let asked = self.connection.run(WHOLE, survey::SCRIPT.as_bytes(), SHORT_LIMIT);
+        let survey = asked.ok().and_then(|done| Survey::parse(&done.text()));
+        let fault = survey.as_ref().and_then(obstacle::find);
+        match (survey, fault) {
+            (Some(survey), Some(fault)) => fault.next(&survey, &self.target, &self.wish.by_root()),
+            _ => self.target.by_hand("sudo journalctl -n 50"),
+        }
     }
 }
 

@@ -81,8 +81,10 @@ fn make(machine: &str) -> Fix {
 /// another processor than its header says, or want a newer libc.
 pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result<(), Failure> {
     let error = match sent.try_out(connection) {
-        Ok(version) if version == VERSION => return Ok(()),
-        Ok(version) => return Err(stale(sent, &version)),
+        // Root tries it where it is to live.
+        Ok(None) => return Ok(()),
+        Ok(Some(version)) if version == VERSION => return Ok(()),
+        Ok(Some(version)) => return Err(stale(sent, &version)),
         Err(error) => error,
     };
     let done = error.map_or_else(|error| Err(Failure::from(error)), Ok)?;

@@ -9,7 +9,7 @@ use super::super::fail::{Code, Failure};
 use super::super::trial::Trial;
 use super::survey::{self, Sudo, Survey};
 use super::wish::Wish;
-use super::{Setup, programs};
+use super::{Setup, obstacle, programs};
 use crate::host::config;
 use crate::host::paths::Paths;
 use crate::host::renewal;
@@ -72,7 +72,7 @@ impl<'a> Setup<'a> {
         call.out.done(&format!("logged in as {}{pinned}", survey.get("user")));
         call.out.begin("looking at the server");
         let by_root = self.wish.by_root();
-        survey.check(&self.target.address, &self.target, &by_root)?;
+        obstacle::check(&survey, &self.target, &by_root)?;
         if survey.sudo == Sudo::Asks && !self.wish.ask {
             let what = format!(
                 "sudo on {} asks {} for a password",

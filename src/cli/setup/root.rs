@@ -56,9 +56,10 @@ begin() {
 }
 helper() {
     if begin >/dev/null 2>&1; then keep || return 1; fi
-    [ ! -f hop-helper ] || ./hop-helper --install
+    unpack || return 1
+    [ ! -f hop-helper ] || $here/hop-helper --install
 }
-install() { [ ! -f hop-agent ] || ./hop-agent install; }
+install() { [ ! -f hop-agent ] || $here/hop-agent install; }
 # The agent before can read what it writes itself, should it be put back.
 setup() {
     agent=$lib/hop-agent
