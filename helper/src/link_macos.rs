@@ -56,7 +56,7 @@ impl Links {
     }
 
     /// Nor that.
-    pub fn guard_addresses(&mut self, _: &[(u32, Ipv4Addr)]) -> bool {
+    pub fn guard_addresses(&mut self, _: &[(String, Ipv4Addr)]) -> bool {
         false
     }
 

@@ -36,20 +36,23 @@ const EXPRESSION_NAME: u16 = 1;
 const EXPRESSION_DATA: u16 = 2;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
-const META_IIF: u32 = 4;
-const META_OIF: u32 = 5;
+const META_IIF_NAME: u32 = 6;
+const META_OIF_NAME: u32 = 7;
 const EQUAL: u32 = 0;
 const DIFFERENT: u32 = 1;
 const NETWORK_HEADER: u32 = 1;
 const REGISTER: u32 = 1;
-const LOOPBACK: u32 = 1;
+const LOOPBACK: &str = "lo";
 /// struct nfgenmsg
 const HEAD: usize = 4;
 /// In the user data of a rule: a comment, as nft(8) shows it.
 const COMMENT: u8 = 0;
 
-/// A device, and the address that is its own.
-type Guarded = (u32, Ipv4Addr);
+/// A device's name, and the address that is its own. By name: should an older helper, which knows
+/// nothing of this table, make the device again, its packets still get in.
+type Guarded = (String, Ipv4Addr);
+/// IFNAMSIZ, as nf_tables compares whole names.
+const NAME_BYTES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -80,14 +83,14 @@ impl Family {
                         name: b"in\0",
                         hook: 0,
                         priority: -300,
-                        meta: META_IIF,
+                        meta: META_IIF_NAME,
                         address_at: 16,
                     }]
                 }
             }
             // Who is asked for on the way in, and in whose name we ask on the way out.
             Family::Arp => {
-                const { &[arp(b"in\0", 0, META_IIF, 24), arp(b"out\0", 1, META_OIF, 14)] }
+                const { &[arp(b"in\0", 0, META_IIF_NAME, 24), arp(b"out\0", 1, META_OIF_NAME, 14)] }
             }
         }
     }
@@ -156,9 +159,9 @@ fn comment(one: &Guarded) -> Vec<u8> {
 /// On another interface than the device's and the loopback's: no packet with that address.
 fn drop_of(list: Message, family: Family, chain: &Chain, one: &Guarded) -> Message {
     let list = meta(list, chain.meta);
-    let list = compare(list, DIFFERENT, &one.0.to_ne_bytes());
+    let list = compare(list, DIFFERENT, &whole(&one.0));
     let list = match family {
-        Family::Ipv4 => compare(list, DIFFERENT, &LOOPBACK.to_ne_bytes()),
+        Family::Ipv4 => compare(list, DIFFERENT, &whole(LOOPBACK)),
         // Hardware addresses as long as Ethernet's: the place of the others depends on it.
         Family::Arp => compare(payload(list, 4, 1), EQUAL, &[6]),
     };
@@ -166,6 +169,13 @@ fn drop_of(list: Message, family: Family, chain: &Chain, one: &Guarded) -> Messa
     expression(list, b"immediate\0", |m| {
         m.attr(1, &[0; 4]).nest(2, |m| m.nest(DATA_VERDICT, |m| m.attr(1, &[0; 4])))
     })
+}
+
+/// A name as the kernel compares it, with zeros behind it.
+fn whole(name: &str) -> Vec<u8> {
+    let mut bytes: Vec<u8> = name.bytes().take(NAME_BYTES - 1).collect();
+    bytes.resize(NAME_BYTES, 0);
+    bytes
 }
 
 fn expression(list: Message, name: &[u8], fill: impl FnOnce(Message) -> Message) -> Message {

@@ -103,8 +103,8 @@ impl Book {
 
     /// Keeps other interfaces from the addresses of all tunnels; whether that was missing.
     pub(super) fn guard_addresses(&mut self) -> bool {
-        let own = |lease: &Lease| Some((lease.ifindex, lease.ends?.local));
-        let addresses: Vec<(u32, Ipv4Addr)> = self.state.leases.iter().filter_map(own).collect();
+        let own = |lease: &Lease| Some((lease.name.clone(), lease.ends?.local));
+        let addresses: Vec<(String, Ipv4Addr)> = self.state.leases.iter().filter_map(own).collect();
         self.links.guard_addresses(&addresses)
     }
 }

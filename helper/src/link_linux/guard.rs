@@ -98,7 +98,7 @@ impl Links {
 
     /// Keeps every other interface from these addresses of devices; whether that had to be put
     /// right.
-    pub fn guard_addresses(&mut self, guarded: &[(u32, Ipv4Addr)]) -> bool {
+    pub fn guard_addresses(&mut self, guarded: &[(String, Ipv4Addr)]) -> bool {
         let mut put_right = false;
         self.layers.lan_guard = if guarded.is_empty() { Layer::Idle } else { Layer::On };
         let families = [(Family::Ipv4, Why::NoNfTables), (Family::Arp, Why::NoArpTables)];
@@ -118,7 +118,7 @@ impl Links {
 }
 
 /// True when the family's table was not as it should be, and is now.
-fn guard(nft: &mut Netlink, family: Family, guarded: &[(u32, Ipv4Addr)]) -> io::Result<bool> {
+fn guard(nft: &mut Netlink, family: Family, guarded: &[(String, Ipv4Addr)]) -> io::Result<bool> {
     if !guarded.is_empty() && is_guarded(nft, family, guarded) {
         return Ok(false);
     }
@@ -129,7 +129,7 @@ fn guard(nft: &mut Netlink, family: Family, guarded: &[(u32, Ipv4Addr)]) -> io::
     }
 }
 
-fn is_guarded(nft: &mut Netlink, family: Family, guarded: &[(u32, Ipv4Addr)]) -> bool {
+fn is_guarded(nft: &mut Netlink, family: Family, guarded: &[(String, Ipv4Addr)]) -> bool {
     let records = nft.dump(nft::GET_RULES, nft::rules(family));
     records.is_ok_and(|records| nft::is_as_made(family, guarded, &records))
 }

@@ -580,6 +580,27 @@ fn the_lan_does_not_meet_a_tunnels_address() {
     });
 }
 
+/// A helper that is older than the guard knows nothing of it: what is made anew under
+/// the name of a device that is gone is no interface of a stranger.
+#[test]
+fn a_guard_that_is_left_lets_a_device_of_the_same_name_in() {
+    in_namespace("packets::a_guard_that_is_left_lets_a_device_of_the_same_name_in", |m| {
+        let scene = Scene::new(m);
+        m.kill();
+        drop(scene);
+        until("the device is gone", || !m.device_exists("hopbox0"));
+        assert!(nft(&["list", "ruleset"]).contains(LOCAL));
+        let script = format!(
+            "set -e; ip link add hopbox0 type veth peer name other0 netns far; \
+             ip addr add {LOCAL}/24 dev hopbox0; ip link set hopbox0 up; \
+             ip -n far addr add {PEER}/24 dev other0; ip -n far link set other0 up"
+        );
+        m.run("sh", &["-c", &script]);
+        far(&format!("ping -c 1 -W 2 {LOCAL} >/dev/null && echo answered"));
+        assert!(far(&format!("ping -c 1 -W 2 {LOCAL}")).contains(" 0% packet loss"));
+    });
+}
+
 /// Loaded before the C library: asks the kernel for a kind of thing that no kernel has, or for a
 /// protocol that this one shall not have. The refusal is the kernel's own.
 const LACKING: &str = r#"
