@@ -12,7 +12,7 @@ changed() { echo "CHANGED: $*"; exit 1; }
 # Unpacks Debian packages of exactly these versions into the temporary folder; installs nothing.
 get() {
     (cd "$work" && apt-get -q download "$@" && for deb in *.deb; do dpkg -x "$deb" root; done) \
-        >"$work/get.log" 2>&1 || skip "no package $*: $(tail -n 1 "$work/get.log" | cut -d : -f 1)"
+        >"$work/get.log" 2>&1 || skip "no package $*: $(tail -n 1 "$work/get.log")"
 }
 
 [ "$(id -u)" = 0 ] && [ -c /dev/net/tun ] || skip "needs root and /dev/net/tun"

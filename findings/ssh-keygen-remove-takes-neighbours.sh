@@ -13,7 +13,7 @@ changed() { echo "CHANGED: $*"; exit 1; }
 # Unpacks Debian packages of exactly these versions into the temporary folder; installs nothing.
 get() {
     (cd "$work" && apt-get -q download "$@" && for deb in *.deb; do dpkg -x "$deb" root; done) \
-        >"$work/get.log" 2>&1 || skip "no package $*: $(tail -n 1 "$work/get.log" | cut -d : -f 1)"
+        >"$work/get.log" 2>&1 || skip "no package $*: $(tail -n 1 "$work/get.log")"
 }
 
 get openssh-client=1:9.2p1-2+deb12u10
