@@ -3,7 +3,8 @@
 #           to a persistent TUN without IFF_VNET_HDR reads finished packets of at most the MTU.
 # Seen: the offloads stay with the device. The next program, which has no virtio-net header to learn it
 #       from, reads TCP super-packets (thousands of bytes at an MTU of 1400) whose checksums
-#       are unfinished. Who attaches has to set its offloads, be it to 0.
+#       are unfinished. Who attaches has to set its offloads, be it to 0; and with IFF_VNET_HDR the
+#       header's length, which stays (24 bytes where 10 are the default), too.
 # Versions: Linux 6.18.44; iproute2 6.1.0 (Debian 6.1.0-3)
 # Date: 2026-11-29
 set -u
@@ -27,6 +28,7 @@ ip -V || skip "not this machine's kind of program"
 cat >"$work/inside" <<'END'
 import fcntl, os, select, socket, struct, subprocess, time
 TUNSETIFF, TUNSETOFFLOAD = 0x400454CA, 0x400454D0
+TUNGETVNETHDRSZ, TUNSETVNETHDRSZ = 0x800454D7, 0x400454D8
 PLAIN, WITH_HEADER, CSUM_TSO = 0x1001, 0x5001, 0x7
 def attach(flags):
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
@@ -80,9 +82,13 @@ owner("plain, first", PLAIN)
 owner("with header and offloads", WITH_HEADER, CSUM_TSO)
 owner("plain, after it", PLAIN)
 owner("plain that sets 0", PLAIN, 0)
+tun = attach(WITH_HEADER)
+fcntl.ioctl(tun, TUNSETVNETHDRSZ, struct.pack("i", 24))
+os.close(tun)
+print("next header", struct.unpack("i", fcntl.ioctl(attach(WITH_HEADER), TUNGETVNETHDRSZ, bytes(4)))[0])
 END
 seen=$(unshare -n python3 "$work/inside" 2>"$work/error" | paste -s -d ' ')
 [ -s "$work/error" ] && skip "$(tail -n 1 "$work/error")"
 echo "packets against the MTU, checksums. $seen"
-want='plain, first: within finished; with header and offloads: above unfinished; plain, after it: above unfinished; plain that sets 0: within finished;'
+want='plain, first: within finished; with header and offloads: above unfinished; plain, after it: above unfinished; plain that sets 0: within finished; next header 24'
 [ "$seen" = "$want" ] || changed "$seen"
