@@ -34,7 +34,7 @@ cat >inside <<'END'
 mount -t tmpfs run /run && mkdir -m 755 /run/sshd && ip link set lo up || exit
 "$PWD/root/usr/sbin/sshd" -f server -E log || exit
 trap 'kill $(cat pid)' EXIT
-ssh -F client -M root@127.0.0.1 'echo first; sleep 60' >first 2>first.err & master=$!
+ssh -F client -M root@127.0.0.1 'echo first; sleep 15' >first 2>first.err & master=$!
 for _ in 1 2 3 4 5 6 7 8 9 10; do [ -s first ] && break; sleep 0.5; done
 [ -s first ] || { tail -n 2 first.err >&2; exit; }
 ssh -n -F client root@127.0.0.1 'echo second' >second 2>second.err
