@@ -16,7 +16,7 @@
 //! 32 who wait.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
@@ -28,11 +28,11 @@ use serde_json::{Value, json};
 
 use crate::host::paths::{self, Paths};
 use crate::rpc::read::Fields;
-use crate::sys::cmsg;
+use crate::sys::{cmsg, line};
 
 const PER_TURN: usize = 8;
-const REQUEST_BYTES: u64 = 4096;
-const ANSWER_BYTES: u64 = 64 * 1024;
+const REQUEST_BYTES: usize = 4096;
+const ANSWER_BYTES: usize = 64 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_millis(500);
 /// Who may wait for an answer at a time.
 const WAITING: usize = 32;
@@ -183,20 +183,13 @@ fn listen(path: &Path) -> io::Result<(UnixListener, u64)> {
 
 fn read_request(stream: &UnixStream) -> Result<String, ()> {
     stream.set_nonblocking(false).map_err(drop)?;
-    stream.set_read_timeout(Some(REQUEST_LIMIT)).map_err(drop)?;
     stream.set_write_timeout(Some(REQUEST_LIMIT)).map_err(drop)?;
-    let line = read_line(stream, REQUEST_BYTES).map_err(drop)?;
+    let line = line::read(stream, REQUEST_BYTES, REQUEST_LIMIT).map_err(drop)?;
     let mut fields = Fields::parse(&line).map_err(drop)?;
     fields.int::<u32>("v", 1..=1).map_err(drop)?;
     let asked = fields.string("ask").map_err(drop)?;
     fields.finish().map_err(drop)?;
     Ok(asked)
-}
-
-fn read_line(stream: &UnixStream, most: u64) -> io::Result<String> {
-    let mut line = String::new();
-    BufReader::new(stream.take(most)).read_line(&mut line)?;
-    if line.ends_with('\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 fn answer(mut stream: &UnixStream, value: &Value) -> io::Result<()> {
@@ -253,10 +246,9 @@ pub fn down(paths: &Paths, host: &str) -> io::Result<bool> {
 
 fn ask(paths: &Paths, host: &str, what: &str, limit: Duration) -> io::Result<Option<Value>> {
     let Some(stream) = reach(paths, host, limit)? else { return Ok(None) };
-    stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     answer(&stream, &json!({"v": 1, "ask": what}))?;
-    let line = read_line(&stream, ANSWER_BYTES)?;
+    let line = line::read(&stream, ANSWER_BYTES, limit)?;
     let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
     let mut fields = Fields::parse(&line).map_err(|error| invalid(&error.to_string()))?;
     match fields.take("data") {
@@ -335,6 +327,24 @@ mod tests {
         assert_eq!(client.join().unwrap(), (Some(json!({"state": "up"})), true));
         assert_eq!(status(&paths, "mybox").unwrap(), None);
         fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_request_that_drips_in_has_the_same_time_as_any_other() {
+        let (mut one, other) = UnixStream::pair().unwrap();
+        let drip = thread::spawn(move || {
+            for _ in 0..200 {
+                if one.write_all(b" ").is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        let began = std::time::Instant::now();
+        assert!(read_request(&other).is_err());
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        drop(other);
+        drip.join().unwrap();
     }
 
     #[test]
