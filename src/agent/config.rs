@@ -167,6 +167,11 @@ fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError>
     Ok(config)
 }
 
+/// Whether [`load`] would take the text.
+pub fn check_text(text: &str, current: [u8; KEY_BYTES]) -> Result<(), ReadError> {
+    parse(text, current).map(drop)
+}
+
 /// `shared` is the token of version 1, where laptops had none of their own.
 fn parse_peer(
     mut fields: Fields,

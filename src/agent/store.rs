@@ -89,7 +89,12 @@ impl Store {
     }
 
     pub fn save(&self, config: &AgentConfig) -> Result<(), Failure> {
-        self.put(&self.path, config.to_text().as_bytes())
+        let text = config.to_text();
+        // What could not be read back would be the end of every laptop.
+        config::check_text(&text, config.keys.current()).map_err(|error| {
+            Failure::new(FAILED, "the change is not valid", error.to_string(), "hop-agent status")
+        })?;
+        self.put(&self.path, text.as_bytes())
     }
 
     /// The key in `agent.key`; made when there is none, and then true. One that cannot be read, or
@@ -198,10 +203,16 @@ impl Store {
         if let Some(begun) = config.peers.iter().find(begun) {
             return Ok(begun.clone());
         }
-        let Some(before) = config.peer(old).cloned() else {
+        let Some(mut before) = config.peer(old).cloned() else {
             let why = "the agent does not know this laptop";
             return Err(Failure::new(NOT_FOUND, "nothing to rotate", why, "hop setup"));
         };
+        // Who names the key that was to come has its pair: the rotation before has come to its
+        // end, though it has not been heard yet. An address is never three peers'.
+        if self.confirm(old)? {
+            config = self.load()?;
+            before.replaces = None;
+        }
         if config.peer(&new).is_some() || new == config.keys.current() {
             let why = "that public key is in use";
             return Err(Failure::new(BUSY, "nothing was rotated", why, "hop rotate"));

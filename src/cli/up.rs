@@ -1,5 +1,8 @@
 //! `hop up`: a host becomes usable, in the background or in this terminal.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use super::fail::{Code, Failure};
@@ -12,6 +15,11 @@ use crate::session::daemon::{self, Up};
 use crate::session::journal::log;
 use crate::session::report::{Facts, took};
 use crate::session::run::{self, End};
+
+/// What others have changed of a tunnel is put right within a second; how long `hop up` waits for
+/// that, and how often it looks.
+const MENDED_WITHIN: Duration = Duration::from_secs(3);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Also a flag of `hop wg`.
 pub const FOREGROUND: Flag = Flag {
@@ -102,11 +110,22 @@ fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> 
     Ok(Code::Done)
 }
 
-/// What the session of a host that is up already says to be broken, as `hop status` does. One that
-/// cannot be asked is no answer.
+/// What the session of a host that is up already says to be broken, as `hop status` does, once it
+/// has had the time to mend it: helper and session put right what others have changed.
 fn degraded(paths: &Paths, facts: &Facts, already: bool) -> Option<Failure> {
-    let host = &facts.host;
-    let status = if already { control::status(paths, host).ok()? } else { None }?;
+    let end = Instant::now() + MENDED_WITHIN;
+    loop {
+        let failure = if already { broken(paths, &facts.host) } else { None };
+        if failure.is_none() || Instant::now() >= end {
+            return failure;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// A session that cannot be asked is no answer.
+fn broken(paths: &Paths, host: &str) -> Option<Failure> {
+    let status = control::status(paths, host).ok()??;
     let layer = status["broken"].as_str()?;
     let layers = status["layers"].as_array()?;
     let found = layers.iter().find(|one| one["layer"] == layer)?;

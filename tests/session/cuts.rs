@@ -122,10 +122,12 @@ fn cut(world: &mut World, who: Who, name: &str, nth: usize) -> bool {
     killed
 }
 
-/// Files of both sides, but for what a session writes while it runs.
+/// Files of both sides, but for what a session and an agent write while they run.
 fn files(world: &World) -> BTreeSet<String> {
     let below = |dir: &Path| {
-        let found = Command::new("find").arg(dir).args(["-type", "f", "-printf", "%P\n"]).output();
+        let mut find = Command::new("find");
+        find.arg(dir).args(["-type", "f", "!", "-name", "agent.endpoints", "-printf", "%P\n"]);
+        let found = find.output();
         found.map_err(|error| error.to_string())
     };
     let there = world.vps[0].machine.run(SOON, move || below(Path::new(AGENT_DIR))).unwrap();

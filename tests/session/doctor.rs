@@ -208,9 +208,7 @@ fn faults_of_a_host_that_is_up_are_named() {
     ping(&ward.world);
 
     let keep = "cp /etc/hosts /etc/hopbox/hosts.keep";
-    let hosts = format!("{keep} && grep -v {NAME} /etc/hopbox/hosts.keep > /etc/hosts");
     let back = "cat /etc/hopbox/hosts.keep > /etc/hosts && rm /etc/hopbox/hosts.keep";
-    ward.with(false, (&hosts, back), "name_missing");
     let other = format!(
         "{keep} && {{ echo 203.0.113.5 {NAME}; cat /etc/hopbox/hosts.keep; }} > /etc/hosts"
     );

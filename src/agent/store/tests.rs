@@ -249,3 +249,16 @@ fn a_key_that_a_stopped_setup_left_is_adopted_from_root_alone() {
     assert_eq!(fs::metadata(&key).unwrap().uid(), 4243);
     assert_eq!(place.key(KEY_FILE), Some(tunnel::public_key(&[1; 32])));
 }
+
+/// A laptop that was killed behind a rotation begins the next before anybody has heard its new key.
+#[test]
+fn a_rotation_before_the_last_was_heard_leaves_a_file_that_can_be_read() {
+    let place = Place::new();
+    place.add(10, "a");
+    place.store().begin(&[10; 32], [20; 32]).unwrap();
+    let next = place.store().begin(&[20; 32], [21; 32]).unwrap();
+    assert_eq!(next.replaces, Some([20; 32]));
+    let config = place.store().load().unwrap();
+    assert!(config.peer(&[10; 32]).is_none());
+    assert!(config.peer(&[20; 32]).is_some_and(|peer| peer.replaces.is_none()));
+}
