@@ -75,17 +75,35 @@ impl Trial {
         script.replace("@WORD@", &self.word)
     }
 
-    /// Ends it; true when the server has done what that takes.
-    pub fn end(&self, connection: &Connection, good: bool) -> Result<bool, SshError> {
+    /// Ends it, and waits until the server has done what that takes.
+    pub fn end(&self, connection: &Connection, good: bool) -> Result<Ended, SshError> {
         let (word, said) = (&self.word, if good { "good" } else { "bad" });
         // One line: csh(1) ends a quotation with the line.
         let script = format!(
             "sh -c 'is_ours() {{ [ \"$(cat {MARK}/by 2>/dev/null)\" = {word} ]; }}; \
-             is_ours && echo {said} {word} >{MARK}/verdict || exit; \
-             while is_ours && [ ! -e {MARK}/failed ]; do sleep 0.1; done; [ ! -e {MARK} ]'"
+             is_ours || exit {TAKEN}; echo {said} {word} >{MARK}/verdict || exit 1; \
+             while is_ours && [ ! -e {MARK}/failed ]; do sleep 0.1; done; \
+             [ -e {MARK} ] || exit 0; is_ours && exit 1; exit {TAKEN}'"
         );
-        Ok(connection.run(&script, b"", LIMIT)?.status.success())
+        Ok(match connection.run(&script, b"", LIMIT)?.status.code() {
+            Some(0) => Ended::Done,
+            Some(TAKEN) => Ended::TakenOver,
+            _ => Ended::Stuck,
+        })
     }
+}
+
+/// The exit status that says so.
+const TAKEN: i32 = 3;
+
+/// How a trial came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    /// The programs are as they were; the next run has to settle it.
+    Stuck,
+    /// Another run has begun since, and will speak for the programs that are there now.
+    TakenOver,
 }
 
 /// Whether programs there are on trial, of whomever.

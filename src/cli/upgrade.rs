@@ -8,7 +8,7 @@ use serde_json::json;
 use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote, called};
 use super::setup::{laptop, programs};
-use super::trial::{self, Trial};
+use super::trial::{self, Ended, Trial};
 use super::{Call, Command, Flag, Takes, choose};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
@@ -122,14 +122,17 @@ fn replace(
     if let Err(why) = verify(paths, host) {
         call.out.begin("putting the programs before back");
         return Err(match trial.end(&remote.connection, false) {
-            Ok(true) => undone(paths, host, &why),
-            Ok(false) => stuck(host, &format!("{why}; nor could the programs before be put back")),
+            Ok(Ended::Done) => undone(paths, host, &why),
+            Ok(Ended::Stuck) => {
+                stuck(host, &format!("{why}; nor could the programs before be put back"))
+            }
+            Ok(Ended::TakenOver) => stuck(host, &format!("{why}; another run is at it by now")),
             Err(error) => stuck(host, &format!("{why}; {LATER} ({})", error.why)),
         });
     }
     match trial.end(&remote.connection, true) {
-        Ok(true) => {}
-        Ok(false) => return Err(stuck(host, &format!("it was not told in time: {LATER}"))),
+        Ok(Ended::Done | Ended::TakenOver) => {}
+        Ok(Ended::Stuck) => return Err(stuck(host, &format!("it was not told in time: {LATER}"))),
         Err(error) => return Err(stuck(host, &format!("{}; {LATER}", error.why))),
     }
     call.out.done(&format!("agent {VERSION} answered"));

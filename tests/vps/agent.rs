@@ -174,7 +174,7 @@ fn what_is_taken_or_damaged_is_left_alone() {
         refused("{}", 2, "version");
         refused("x", 2, "JSON");
         refused(&request(2, "nobody-here"), 2, "nobody-here");
-        refused(&request(2, "-x"), 2, "login");
+        refused(&request(2, "-x"), 2, "begin with -");
         let mut taken: Value = json(&request(2, "dev"));
         taken["numbers_taken"] = json!([1]);
         refused(&taken.to_string(), 8, "10.10.1.0/24");

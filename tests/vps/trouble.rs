@@ -28,7 +28,7 @@ fn a_login_that_fails_is_named() {
         site.fails(&format!("{SETUP} -k other"), 6, &["does not let you in", "Permission denied"]);
         site.fails(&format!("{SETUP} -u nobodyhere"), 6, &["does not let you in"]);
         site.fails(&format!("{SETUP} -p 2222"), 6, &["cannot reach", "refused", "-p 2222"]);
-        site.fails(&format!("{SETUP} -k missing"), 2, &["the key missing cannot be used"]);
+        site.fails(&format!("{SETUP} -k missing"), 2, &["the key \"missing\" cannot be used"]);
         site.fails("--no-input setup mybox -a -x", 2, &["-a"]);
         site.fails("--no-input setup My_Box -a 198.51.100.2", 2, &["My_Box"]);
         // guest has no password and no rights; without a terminal sudo's question is the end.

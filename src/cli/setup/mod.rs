@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::fail::{Code, Failure};
-use super::trial::{self, Trial};
+use super::trial::{self, Ended, Trial};
 use super::{Call, Command, Flag, Takes};
 use crate::fix;
 use crate::host::config::HostConfig;
@@ -194,14 +194,14 @@ impl Setup<'_> {
         }
         let settled = self.trial.end(&self.connection, proven.is_ok())?;
         match (proven, settled) {
-            (Ok(verified), true) => Ok(verified),
-            (Ok(_), false) => {
+            (Ok(verified), Ended::Done | Ended::TakenOver) => Ok(verified),
+            (Ok(_), Ended::Stuck) => {
                 let what = "the server did not keep the programs that were installed";
                 let why = "it was not told in time that they work";
                 Err(Failure::new(Code::Failed, what, why, self.wish.command()))
             }
-            (Err(failure), true) => Err(install::is_back(failure)),
-            (Err(failure), false) => Err(failure),
+            (Err(failure), Ended::Done) => Err(install::is_back(failure)),
+            (Err(failure), Ended::Stuck | Ended::TakenOver) => Err(failure),
         }
     }
 }
