@@ -100,9 +100,15 @@ pub fn write_host(
     keys::store_new(&paths.key_file(name), &secrets.laptop).map_err(|error| error.to_string())
 }
 
-/// The agent's key and file, in its directory on the calling thread's machine.
+/// The agent's key and file, and what the laptop calls its server, in its directory on the calling
+/// thread's machine.
 pub fn write_vps(secrets: &Secrets, user: Option<u32>) -> io::Result<()> {
-    write_agent(secrets, user, 0)
+    write_agent(secrets, user, 0)?;
+    let host = NAME.trim_end_matches(".hop");
+    let names = json!({"version": 1, "names": {laptop_ip(0).to_string(): host}});
+    let dir = Path::new("/var/lib/hopbox-agent");
+    atomic::replace(&dir.join("agent.names"), names.to_string().as_bytes())?;
+    give(dir, user)
 }
 
 /// The same for the server of host number `number`.
