@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -221,8 +221,22 @@ impl Stage {
         Stage { home }
     }
 
+    /// Beside this hop lies no helper that could be installed on the machine of the tests.
+    fn program(&self) -> PathBuf {
+        let beside = self.home.0.join("prefix");
+        let program = beside.join("hop");
+        if !program.exists() {
+            fs::create_dir(&beside).unwrap();
+            let helper = beside.join("hop-helper");
+            fs::write(&helper, "#!/bin/sh\nexit 1\n").unwrap();
+            fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::copy(env!("CARGO_BIN_EXE_hop"), &program).unwrap();
+        }
+        program
+    }
+
     fn hop(&self, mode: &str, words: &[&str]) -> Command {
-        let mut command = self.home.hop();
+        let mut command = self.home.hop_env(self.program().to_str().unwrap());
         let path = format!("{}:/usr/bin:/bin", self.home.0.join("bin").display());
         command.env("PATH", path).env("MODE", mode).env("TERM", "xterm").args(words);
         command
