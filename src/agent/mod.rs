@@ -240,6 +240,9 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
             other => return Err(bad(other.unexpected().to_string())),
         }
     }
+    if let (true, Some((flag, _))) = (words.is_empty(), flags.first()) {
+        return Err(bad(format!("no command for {flag}")));
+    }
     let mut words = words.into_iter();
     asked.verb = words.next().unwrap_or_else(|| "help".to_owned());
     if asked.verb == "peers" {

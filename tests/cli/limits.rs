@@ -10,7 +10,10 @@ use super::Home;
 
 /// `ODD` is the part that is tried and what is done instead of it.
 const SSH: &str = r#"#!/bin/sh
-for last; do case $last in ControlPath=*) socket=${last#*=} ;; esac; done
+for word; do
+    case $last in -S) socket=$word ;; esac
+    last=$word
+done
 case " $* " in
 *" -G "*) part=look ;;
 *" -O exit "*) part=close ;;
@@ -30,7 +33,7 @@ if [ "${ODD%%:*}" = $part ]; then
     esac
 fi
 case $part in
-look) echo "hostname vps" ;;
+look) echo "hostname vps"; echo "user dev" ;;
 connect) : >"$socket"; while [ -e "$socket" ]; do sleep 0.1; done ;;
 key) echo "Permission denied" >&2; exit 255 ;;
 *) sed "s,/etc/ssh/,$HOME/keys/," | HOME=$HOME/there sh -c "$last" ;;
@@ -86,8 +89,8 @@ fn an_ssh_that_says_too_much_is_ended_and_named() {
         ("look:complain", 262_144),
         ("connect:flood", 65_536),
         ("connect:complain", 65_536),
-        ("command:flood", 1_048_576),
-        ("command:complain", 1_048_576),
+        ("command:flood", 9_437_184),
+        ("command:complain", 9_437_184),
     ] {
         let (code, said) = setup(odd);
         let why = format!("it said more than {most} bytes");
