@@ -53,8 +53,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// How long to wait for an answer of the data plane, and for its end.
+/// How long to wait for an answer of the data plane.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// And for its end: the kernel takes its time over the removal of a device.
+const END_PATIENCE: Duration = Duration::from_secs(3);
 /// A request with a quarter of a million prefixes takes longer.
 const SET_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -179,10 +181,10 @@ impl Tunnel {
         self.shared.port.load(Ordering::Relaxed)
     }
 
-    /// Stop and wait at most 1 s; why it ended, or None if it did not end in that time.
+    /// Stop and wait at most 3 s; why it ended, or None if it did not end in that time.
     pub fn stop(&mut self) -> Option<Stopped> {
         let _ = self.outlet.post(Command::Stop);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + END_PATIENCE;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             // A signal may end this wait early.
