@@ -4,8 +4,8 @@
 //! this process. The commands are further ssh processes over its socket; they never ask and never
 //! connect by themselves. Secrets travel on standard input and output, never in arguments.
 //!
-//! Bounds: a command's time is given by its caller, each of its outputs by [`OUTPUT_BYTES`] and, for
-//! what a login shell says before the answer, `STRAY_BYTES`.
+//! Bounds: a command's time is given by its caller, each of its outputs by [`OUTPUT_BYTES`] and
+//! `STRAY_BYTES`, which is for what a login shell says before the answer.
 
 use std::cell::{OnceCell, RefCell};
 use std::fs::File;
