@@ -126,8 +126,9 @@ fn cut(world: &mut World, who: Who, name: &str, nth: usize) -> bool {
 fn files(world: &World) -> BTreeSet<String> {
     let below = |dir: &Path| {
         let mut find = Command::new("find");
-        find.arg(dir).args(["-type", "f", "!", "-name", "agent.endpoints", "-printf", "%P\n"]);
-        let found = find.output();
+        find.arg(dir).args(["-type", "f", "!", "-name", "agent.endpoints"]);
+        // A mark is there once the agent began a handshake itself.
+        let found = find.args(["!", "-name", "agent.stamp*", "-printf", "%P\n"]).output();
         found.map_err(|error| error.to_string())
     };
     let there = world.vps[0].machine.run(SOON, move || below(Path::new(AGENT_DIR))).unwrap();
