@@ -21,7 +21,7 @@ debootstrap --variant=minbase --include=make,ca-certificates bookworm "$root" >"
 for file in /etc/resolv.conf ${SSL_CERT_FILE:-}; do
     [ ! -e "$file" ] || { mkdir -p "$root${file%/*}" && cp -L "$file" "$root$file"; }
 done
-cp -rL /etc/ssl/certs/. "$root/etc/ssl/certs/"
+cp -rL --remove-destination /etc/ssl/certs/. "$root/etc/ssl/certs/"
 rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d"
 cp -r /etc/apt/sources.list* /etc/apt/apt.conf.d "$root/etc/apt/" 2>/dev/null || :
 cp -r /usr/share/keyrings/. "$root/usr/share/keyrings/"
