@@ -21,17 +21,23 @@ use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use error::{HelperError, install_command, root_command};
 
-/// Where the helper listens; callers let the environment variable `HOPBOX_HELPER_SOCKET` name
-/// another path.
+/// Names another helper's socket, for tests and the self test.
+const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
+/// Where the helper listens where nothing else is said.
 pub const DEFAULT_SOCKET: &str = match cfg!(target_os = "macos") {
     true => "/var/run/hopbox-helper.sock",
     false => "/run/hopbox/helper.sock",
 };
+
+/// The socket of the helper that this process asks.
+pub fn socket_path() -> PathBuf {
+    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from)
+}
 
 /// Longest wait for connecting, and for each request from its first byte to its reply's last.
 const TIMEOUT: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 
 use super::config::LISTEN_PORT;
-use crate::host::numbers::{self, Uses};
+use crate::base::address_plan::{self, Uses};
 use crate::sys::bounded;
 
 /// Ports that are tried.
@@ -43,7 +43,7 @@ pub fn port() -> Option<u16> {
 
 /// A number for the address pair, if possible the first of `wanted`.
 pub fn number(wanted: &[u8]) -> Option<u8> {
-    numbers::pick(wanted, &Uses::here())
+    address_plan::pick(wanted, &Uses::here())
 }
 
 fn is_free(port: u16) -> bool {

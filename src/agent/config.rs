@@ -11,11 +11,11 @@ use zeroize::Zeroizing;
 
 use super::names::{self, Names};
 use super::{Failure, USAGE, files, moved};
+use crate::base::failure::{HostError, Kind};
+use crate::base::field::{key, token, unicast};
+use crate::base::json::{Fields, ReadError};
+use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
-use crate::host::config::{key, token, unicast};
-use crate::host::keys::{self, KEY_BYTES, Secret};
-use crate::host::{HostError, Kind};
-use crate::rpc::read::{Fields, ReadError};
 use crate::sys::proc;
 use crate::tunnel::{self, PeerConfig};
 
@@ -155,7 +155,7 @@ fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError>
         interface: fields.opt_meant("interface", interface)?,
         address: fields.meant("address", unicast)?,
         listen_port: fields.opt_int("listen_port", 1..=65535)?.unwrap_or(LISTEN_PORT),
-        mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(crate::host::config::MTU),
+        mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(crate::base::address_plan::MTU),
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
         state_dir: DIR.into(),
         peers,
@@ -324,15 +324,15 @@ impl Peer {
             fields.insert(key.to_owned(), Value::String(text.to_owned()));
         };
         put("name", &self.name);
-        put("public_key", &keys::encode(&self.public_key));
+        put("public_key", &key::encode(&self.public_key));
         put("address", &self.address.to_string());
         put("token", &self.token);
-        put("agent_key", &keys::encode(&self.agent_key));
+        put("agent_key", &key::encode(&self.agent_key));
         if let Some(key) = &self.preshared_key {
-            put("preshared_key", &keys::encode(key));
+            put("preshared_key", &key::encode(key));
         }
         if let Some(old) = &self.replaces {
-            put("replaces", &keys::encode(old));
+            put("replaces", &key::encode(old));
         }
         Value::Object(fields)
     }

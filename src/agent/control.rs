@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 
 use super::hub::Caller;
 use super::rpc::{self, Desk};
+use crate::base::json::Fields;
 use crate::rpc::client::CallError;
-use crate::rpc::read::Fields;
 use crate::sys::line;
 
 const FILE: &str = "agent.sock";

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use crate::host::atomic;
-use crate::host::config::key;
-use crate::host::keys::{self, KEY_BYTES};
-use crate::rpc::read::{Fields, ReadError};
+use crate::base::field::key;
+use crate::base::file;
+use crate::base::json::{Fields, ReadError};
+use crate::base::key::{self, KEY_BYTES};
 use crate::tunnel::{self, PeerState};
 
 /// Below the directory of the agent's state.
@@ -35,7 +35,7 @@ pub struct Endpoints {
 impl Endpoints {
     pub fn open(state_dir: &Path) -> Endpoints {
         let path = state_dir.join(FILE);
-        let text = atomic::read_private(&path).unwrap_or_default();
+        let text = file::read_private(&path).unwrap_or_default();
         let kept = parse(&text).unwrap_or_default();
         Endpoints { path, kept }
     }
@@ -57,12 +57,12 @@ impl Endpoints {
             return;
         }
         let entry = |(key, at): (&[u8; KEY_BYTES], &SocketAddr)| {
-            (keys::encode(key).to_string(), Value::String(at.to_string()))
+            (key::encode(key).to_string(), Value::String(at.to_string()))
         };
         let peers: Map<String, Value> = now.iter().map(entry).collect();
         let text = format!("{}\n", json!({"version": 1, "endpoints": peers}));
         // Tried again when something changes.
-        let _ = atomic::replace(&self.path, text.as_bytes());
+        let _ = file::replace(&self.path, text.as_bytes());
         self.kept = now;
     }
 }
@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(known, [true, false, false], "the others had no session");
 
         for damaged in ["", "x", "{}", "{\"version\":1,\"endpoints\":{\"x\":3}}"] {
-            atomic::replace(&dir.join(FILE), damaged.as_bytes()).unwrap();
+            file::replace(&dir.join(FILE), damaged.as_bytes()).unwrap();
             assert!(!Endpoints::open(&dir).tell(&mut config), "{damaged}");
         }
         std::fs::remove_dir_all(&dir).unwrap();

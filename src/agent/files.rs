@@ -7,9 +7,10 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use crate::base::failure::{HostError, Kind};
+use crate::base::file;
+use crate::base::key::{self, Secret};
 use crate::fix;
-use crate::host::keys::{self, Secret};
-use crate::host::{HostError, Kind, atomic};
 use crate::sys;
 use crate::text::fix::Fix;
 
@@ -28,10 +29,10 @@ pub fn read(path: &Path, owner: Option<u32>) -> Result<(Zeroizing<String>, u32),
         let why = format!("it belongs to user {uid}, and the agent's user is {owner}");
         return Err(refuse(why, fix!("sudo chown {} {}", owner, path)));
     }
-    atomic::read_opened(file, path).map(|text| (text, uid))
+    file::read_opened(file, path).map(|text| (text, uid))
 }
 
 /// The private key in a file of root's or `owner`'s.
 pub fn key(path: &Path, owner: u32) -> Result<Secret, HostError> {
-    keys::parse(&read(path, Some(owner))?.0, path)
+    key::parse(&read(path, Some(owner))?.0, path)
 }

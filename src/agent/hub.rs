@@ -16,7 +16,7 @@ use super::config::{AgentConfig, Peer};
 use super::names::Names;
 use super::store::Store;
 use super::{FAILED, Failure, rpc};
-use crate::host::keys::{self, KEY_BYTES};
+use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 use crate::tunnel::Tunnel;
 
@@ -223,7 +223,7 @@ impl Hub {
             "agent_address": config.address.to_string(),
             "listen_port": self.tunnel.listen_port(),
             "api_port": config.api_port,
-            "public_key": keys::encode(&config.keys.current()).as_str(),
+            "public_key": key::encode(&config.keys.current()).as_str(),
             "heard": received || refused > 0,
             "refused_datagrams": refused,
             "peers": peers,
@@ -274,7 +274,7 @@ mod tests {
             public_key: [n; 32],
             preshared_key: None,
             address: Ipv4Addr::new(10, 10, 0, n),
-            token: keys::encode(&[n; 32]),
+            token: key::encode(&[n; 32]),
             agent_key: tunnel::public_key(&[7; 32]),
             replaces: None,
         };

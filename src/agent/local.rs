@@ -16,10 +16,10 @@ use super::store::Store;
 use super::{
     DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, moved, print, reserve, rpc, tell,
 };
-use crate::host::config::key;
-use crate::host::keys::{self, KEY_BYTES};
+use crate::base::field::key;
+use crate::base::json::Fields;
+use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::client::CallError;
-use crate::rpc::read::Fields;
 use crate::rpc::{VERSION, method};
 use crate::sys::child::{self, Limits};
 use crate::text::{self, shown};
@@ -181,7 +181,7 @@ pub fn uninstall(
         return place::uninstall(file, purge);
     }
     let entry = match own {
-        Some(own) => remove(file, keys::encode(&own).as_str())?,
+        Some(own) => remove(file, key::encode(&own).as_str())?,
         None => Value::Null,
     };
     Ok(json!({"version": 1, "removed": [], "laptop": entry, "others": others}))
@@ -199,7 +199,7 @@ pub fn rotate(file: &Path) -> Result<Value, Failure> {
     };
     let (old, new) = read(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
     let params = json!({
-        "old": keys::encode(&old).as_str(), "public_key": keys::encode(&new).as_str(),
+        "old": key::encode(&old).as_str(), "public_key": key::encode(&new).as_str(),
     });
     ask_or(&config, method::KEYS_ROTATE, params, || {
         Ok(rpc::pair(&Store::open(file)?.begin(&old, new)?))
@@ -246,7 +246,7 @@ pub fn user(name: &str) -> Result<(u32, u32), Failure> {
 
 pub fn user_name(uid: u32) -> Result<String, Failure> {
     let name = run("id", &["-nu", "--", &uid.to_string()])?;
-    crate::host::config::login(name.trim()).map_err(|why| {
+    crate::base::field::login(name.trim()).map_err(|why| {
         let what = format!("user {uid}, who has the agent's files, has no name to use");
         Failure::new(USAGE, &what, why, "ls -l /var/lib/hopbox-agent")
     })

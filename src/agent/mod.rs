@@ -38,8 +38,9 @@ use std::path::PathBuf;
 use lexopt::{Arg, Parser};
 use serde_json::{Value, json};
 
-use crate::host::keys::{self, KEY_BYTES};
-use crate::host::{HostError, check_name};
+use crate::base::failure::HostError;
+use crate::base::field::check_name;
+use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 use crate::sys::proc;
 use crate::text::fix::Fix;
@@ -225,7 +226,7 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
             }
             Arg::Long("laptop") => {
                 let value = parser.value().map_err(|error| bad(error.to_string()))?;
-                let key = value.to_str().and_then(keys::decode);
+                let key = value.to_str().and_then(key::decode);
                 asked.laptop = Some(*key.ok_or_else(|| bad("--laptop is no public key".into()))?);
                 flags.push(("--laptop", &["uninstall", "start"]));
             }

@@ -14,7 +14,7 @@ use super::config::{DIR, FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
 use super::local::{run, warn};
 use super::store::Store;
 use super::{Failure, config, files, place, setup};
-use crate::host::atomic;
+use crate::base::file;
 use crate::sys;
 
 /// Root's: what it allows the helper, and nothing else.
@@ -79,7 +79,7 @@ fn copy(old: &Path, new: &Path) -> Result<(), Failure> {
             continue;
         }
         let (text, _) = files::read(&from, Some(owner.0)).map_err(config::refuse)?;
-        let put = atomic::replace_for(&to, text.as_bytes(), Some(owner));
+        let put = file::replace_for(&to, text.as_bytes(), Some(owner));
         put.map_err(|error| Failure::io("write", &to, &error))?;
     }
     Ok(())

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use super::config::AgentConfig;
 use super::files;
-use crate::host::check_name;
-use crate::rpc::read::Fields;
+use crate::base::field::check_name;
+use crate::base::json::Fields;
 
 pub const FILE: &str = "agent.names";
 

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::config::AgentConfig;
 use super::local::{systemctl, user};
 use super::{Failure, log, place};
-use crate::host::numbers;
+use crate::base::address_plan;
 use crate::sys::bounded;
 
 const FILE: &str = "/etc/hopbox/helper.json";
@@ -25,7 +25,7 @@ pub fn keep(config: &AgentConfig) -> Result<(), Failure> {
     let (uid, _) = user(&name)?;
     let [.., number, _] = config.address.octets();
     let interface = config.interface.clone().filter(|name| name.starts_with("wg"));
-    let wanted = [Some(numbers::network(number)), interface];
+    let wanted = [Some(address_plan::network(number)), interface];
     change(|top| kept(top, uid, &wanted.iter().flatten().cloned().collect::<Vec<_>>()))
 }
 

@@ -8,9 +8,9 @@ use super::config::{self, Peer};
 use super::hub::Caller;
 use super::request::Refusal;
 use super::{BUSY, Failure, NOT_FOUND};
-use crate::host::config::key;
-use crate::host::keys::{self, KEY_BYTES};
-use crate::rpc::read::{Fields, ReadError};
+use crate::base::field::key;
+use crate::base::json::{Fields, ReadError};
+use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::{VERSION, code, method};
 
 /// What the methods act on.
@@ -92,7 +92,7 @@ fn peers_list(desk: &dyn Desk, caller: Caller, params: Fields) -> Result<Value, 
     let peers = desk.peers();
     let you = match caller {
         Caller::Laptop(key) => {
-            let key = keys::encode(&key);
+            let key = key::encode(&key);
             let listed = peers.iter().find(|peer| has_key(peer, &key));
             Some(listed.map_or(json!(key.as_str()), |peer| peer["public_key"].clone()))
         }
@@ -115,7 +115,7 @@ fn peers_remove(desk: &dyn Desk, caller: Caller, mut params: Fields) -> Result<V
     let which = params.string("peer").map_err(bad_params)?;
     params.finish().map_err(bad_params)?;
     if let Caller::Laptop(own) = caller {
-        let own = keys::encode(&own);
+        let own = key::encode(&own);
         let is_it = |peer: &Value| NAMES.iter().any(|name| peer[*name] == which.as_str());
         if desk.peers().iter().any(|peer| has_key(peer, &own) && is_it(peer)) {
             // The answer could not reach it any more.
@@ -137,15 +137,15 @@ fn has_key(listed: &Value, key: &str) -> bool {
 pub fn entry(peer: &Peer, next: Option<&Peer>) -> Value {
     json!({
         "name": peer.name,
-        "public_key": keys::encode(&peer.public_key).as_str(),
-        "next_key": next.map(|next| keys::encode(&next.public_key).to_string()),
+        "public_key": key::encode(&peer.public_key).as_str(),
+        "next_key": next.map(|next| key::encode(&next.public_key).to_string()),
         "address": peer.address.to_string(),
-        "agent_key": keys::encode(&peer.agent_key).as_str(),
+        "agent_key": key::encode(&peer.agent_key).as_str(),
     })
 }
 
 pub fn gone(peer: &Peer) -> Value {
-    let key = keys::encode(&peer.public_key);
+    let key = key::encode(&peer.public_key);
     json!({"name": peer.name, "public_key": key.as_str(), "address": peer.address.to_string()})
 }
 
@@ -180,8 +180,8 @@ fn reload(desk: &dyn Desk, caller: Caller, params: Fields) -> Result<Value, Refu
 pub fn pair(peer: &Peer) -> Value {
     json!({
         "name": peer.name,
-        "agent_public_key": keys::encode(&peer.agent_key).as_str(),
-        "preshared_key": peer.preshared_key.as_ref().map(|key| keys::encode(key).to_string()),
+        "agent_public_key": key::encode(&peer.agent_key).as_str(),
+        "preshared_key": peer.preshared_key.as_ref().map(|key| key::encode(key).to_string()),
         "token": peer.token.as_str(),
         "laptop_address": peer.address.to_string(),
     })

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
@@ -18,8 +18,8 @@ use super::hub::{Caller, Hub};
 use super::rpc::Desk;
 use super::server::Server;
 use super::{FAILED, Failure, HELPER, log};
-use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, Lease, RESUME_WITHIN};
-use crate::host::keys::KEY_BYTES;
+use crate::base::key::KEY_BYTES;
+use crate::helper::{Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
 use crate::rpc::VERSION;
 use crate::sys::poll::{self, Interest};
 use crate::sys::proc;
@@ -29,8 +29,6 @@ use crate::tunnel::{self, Stopped, TunDevice, Tunnel};
 /// The interface's name where the configuration gives none and nobody else has it.
 const INTERFACE: &str = "wg0";
 const LABEL: &str = "agent";
-/// Another helper socket, for tests and the self test.
-const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
 /// How often the helper's connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is written down where the laptops are, for the agent after this one.
@@ -42,7 +40,7 @@ pub fn serve(config_file: &Path) -> Result<(), Failure> {
     let config = config::load(config_file)?;
     let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| failed("cannot listen for signals", &error))?;
-    let mut helper = Helper::connect(&helper_socket()).map_err(|error| refused(&error))?;
+    let mut helper = Helper::connect(&socket_path()).map_err(|error| refused(&error))?;
     let lease = create_device(&mut helper, &config)?;
     let mut holder = Holder { helper: Some(helper), lease: lease.id.clone(), resuming: None };
     // From here on the lease is given back whatever happens; even without that, the helper takes
@@ -72,7 +70,7 @@ impl Holder {
             let (send, receive) = mpsc::channel();
             let lease = self.lease.clone();
             let resume = move || {
-                let _ = send.send(Helper::resume(&helper_socket(), &lease, RESUME_WITHIN));
+                let _ = send.send(Helper::resume(&socket_path(), &lease, RESUME_WITHIN));
             };
             thread::Builder::new()
                 .name("resume".to_owned())
@@ -280,8 +278,4 @@ fn failed(what: &str, error: &std::io::Error) -> Failure {
 fn refused(error: &HelperError) -> Failure {
     let what = "the helper did not give a tunnel device";
     Failure::new(HELPER, what, error.to_string(), error.remedy())
-}
-
-fn helper_socket() -> PathBuf {
-    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from)
 }

@@ -16,12 +16,13 @@ use super::names::Names;
 use super::store::Store;
 use super::{BUSY, Failure, HELPER, USAGE};
 use super::{choose, control, local, log, moved, place, reserve, rpc};
+use crate::base::address_plan;
+use crate::base::address_plan::MTU;
+use crate::base::field::{key, login};
+use crate::base::json::{Fields, ReadError};
+use crate::base::key::KEY_BYTES;
 use crate::fix;
-use crate::host::config::{MTU, key, login};
-use crate::host::keys::KEY_BYTES;
-use crate::host::numbers;
 use crate::rpc::client::CallError;
-use crate::rpc::read::{Fields, ReadError};
 use crate::rpc::{API_PORT, VERSION};
 use crate::sys::{bounded, proc};
 
@@ -115,7 +116,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let moves = taken && !is_first && request.number.is_none();
     let moves = moves && renumber(&mut config, &request);
     if (taken && !moves) || request.number.is_some_and(|wanted| wanted != number) {
-        let network = numbers::network(number);
+        let network = address_plan::network(number);
         let why = format!("this VPS has {network} already, and the laptop cannot use it");
         let next = "hop host ls";
         return Err(Failure::new(BUSY, "the addresses collide", why, next));

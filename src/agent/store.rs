@@ -27,9 +27,10 @@ use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, PEERS, Peer};
 use super::{BUSY, FAILED, Failure, NOT_FOUND, files, names};
+use crate::base::failure::{HostError, Kind};
+use crate::base::file;
+use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
-use crate::host::keys::{self, KEY_BYTES, Secret};
-use crate::host::{HostError, Kind, atomic};
 use crate::sys::lock::Lock;
 use crate::sys::{proc, random};
 use crate::tunnel;
@@ -147,7 +148,7 @@ impl Store {
             public_key,
             preshared_key: Some(secret()?),
             address: free_address(config).ok_or_else(full)?,
-            token: keys::encode(&*secret()?),
+            token: key::encode(&*secret()?),
             agent_key: config.keys.current(),
             replaces: None,
         };
@@ -175,7 +176,7 @@ impl Store {
     /// take its place, so that no door stays open. Returns the entry.
     pub fn remove(&self, which: &str) -> Result<Peer, Failure> {
         let mut config = self.load()?;
-        let has = |peer: &Peer| keys::encode(&peer.public_key).as_str() == which;
+        let has = |peer: &Peer| key::encode(&peer.public_key).as_str() == which;
         let named = |(peer, next): &(&Peer, Option<&Peer>)| {
             peer.name == which || has(peer) || next.is_some_and(has)
         };
@@ -221,7 +222,7 @@ impl Store {
         let peer = Peer {
             public_key: new,
             preshared_key: Some(secret()?),
-            token: keys::encode(&*secret()?),
+            token: key::encode(&*secret()?),
             agent_key: self.next_key(&config, &before)?,
             replaces: Some(*old),
             ..before
@@ -257,7 +258,7 @@ impl Store {
             let key = files::key(&self.beside(KEY_FILE), self.uid()).map_err(config::refuse)?;
             self.put_key(OLD_KEY_FILE, &key)?;
             let (from, to) = (self.beside(NEW_KEY_FILE), self.beside(KEY_FILE));
-            atomic::rename(&from, &to).map_err(|error| self.cannot("replace", &to, &error))?;
+            file::rename(&from, &to).map_err(|error| self.cannot("replace", &to, &error))?;
         }
         config.peers.retain(|peer| peer.public_key != old);
         if let Some(peer) = config.peers.iter_mut().find(|peer| peer.public_key == *new) {
@@ -285,14 +286,14 @@ impl Store {
     }
 
     fn put_key(&self, name: &str, key: &Secret) -> Result<(), Failure> {
-        let mut line = keys::encode(key);
+        let mut line = key::encode(key);
         line.push('\n');
         self.put(&self.beside(name), line.as_bytes())
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let owner = self.owner.filter(|(uid, _)| *uid != proc::uid());
-        atomic::replace_for(path, bytes, owner).map_err(|error| self.cannot("write", path, &error))
+        file::replace_for(path, bytes, owner).map_err(|error| self.cannot("write", path, &error))
     }
 
     fn cannot(&self, act: &str, path: &Path, error: &std::io::Error) -> Failure {

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::fail::{Code, Failure};
 use super::{Call, Command, Flag, Takes, status};
 use crate::helper::Helper;
+use crate::helper::socket_path;
 use crate::host::config;
 use crate::host::paths::Paths;
 use crate::rpc::VERSION;
 use crate::session::diagnose;
-use crate::session::run::helper_socket;
 use crate::sys::bounded;
 
 pub const COMMAND: Command = Command {
@@ -76,7 +76,7 @@ fn system() -> Value {
 }
 
 fn helper() -> Value {
-    match Helper::connect(&helper_socket()) {
+    match Helper::connect(&socket_path()) {
         Err(error) => json!({"error": error.to_string()}),
         Ok(mut helper) => {
             let version = helper.version().to_owned();

@@ -9,10 +9,10 @@ use super::fail::{Code, Failure};
 use super::several::Several;
 use super::up::ALL;
 use super::{Call, Command, MANY, Takes, choose};
+use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::session::daemon;
-use crate::session::report::took;
 
 pub const COMMAND: Command = Command {
     name: "down",

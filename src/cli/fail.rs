@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::host::{HostError, Kind as FileKind};
+use crate::base::failure::{HostError, Kind as FileKind};
 use crate::session::{Kind as SessionKind, Trouble};
 use crate::ssh::fail::{SshError, Trouble as SshTrouble};
 use crate::text::fix::Fix;

@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 use super::fail::{Code, Failure};
 use super::page::{Colour, Line, Page};
 use super::progress::Screen;
+use crate::base::time_text::took;
 use crate::session::journal::log;
-use crate::session::report::{Facts, Report, took};
+use crate::session::report::{Facts, Report};
 use crate::text;
 
 /// To the upper left; and from there on wipe what was there.

@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::page::{Colour, Line, Page};
-use crate::session::report::took;
+use crate::base::time_text::took;
 use crate::text::shown;
 
 const REDRAW: Duration = Duration::from_millis(250);

@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 
 use super::Call;
 use super::fail::{Code, Failure};
+use crate::base::json::Fields;
+use crate::base::key as wg_keys;
 use crate::fix;
 use crate::host::config::HostConfig;
-use crate::host::keys as wg_keys;
 use crate::host::paths::Paths;
-use crate::rpc::read::Fields;
 use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::{Connection, Done, Feed, Target};

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::fail::{Code, Failure};
 use super::remote::Remote;
 use super::{Call, Command, Takes, choose};
+use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::rpc::client::CallError;
-use crate::session::report::took;
 use crate::session::rotate::{self, Rotation};
 
 pub const COMMAND: Command = Command {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use super::fail::{Code, Failure};
 use super::page::Page;
 use super::{Call, Command, Flag, Takes, choose, show};
+use crate::base::time_text::utc;
 use crate::host::config;
 use crate::host::paths::Paths;
 use crate::session::elsewhere::{self, Devices};
-use crate::session::report::utc;
 use crate::session::{control, state};
 
 pub const COMMAND: Command = Command {

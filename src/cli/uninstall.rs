@@ -9,11 +9,11 @@ use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::setup::laptop;
 use super::{Call, Command, Flag, Takes, choose, host};
+use crate::base::key;
 use crate::fix;
 use crate::helper::root_command;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
-use crate::host::keys;
 use crate::host::paths::Paths;
 use crate::session::{daemon, identity};
 use crate::ssh::config as ssh_config;
@@ -130,7 +130,7 @@ fn clean(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<&'static s
          [ ! -x {AGENT} ] || exit 0\n\
          if command -v hop >/dev/null; then exit 0; fi\n\
          if [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
-        keys::encode(&key).as_str()
+        key::encode(&key).as_str()
     );
     let said = remote.script(call, &script)?.text();
     let told: Value =

@@ -8,12 +8,13 @@ use serde_json::Value;
 use super::fail::{Code, Failure};
 use super::several::Several;
 use super::{Call, Command, Flag, MANY, Takes, choose};
+use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::session::control;
 use crate::session::daemon::{self, Up};
 use crate::session::journal::log;
-use crate::session::report::{Facts, took};
+use crate::session::report::Facts;
 use crate::session::run::{self, End};
 
 /// What others have changed of a tunnel is put right within a second; how long `hop up` waits for

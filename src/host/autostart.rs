@@ -6,9 +6,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::HostError;
-use super::atomic;
 use super::paths::Paths;
+use crate::base::failure::HostError;
+use crate::base::file;
 use crate::sys::bounded;
 
 const TEMPLATE: &str = "hopbox@.service";
@@ -99,7 +99,7 @@ pub fn on(paths: &Paths, name: &str, program: &Path) -> Result<bool, HostError> 
     let Files { unit, text, link } = files(paths, name, program);
     let mut changed = false;
     if bounded::text(&unit).ok().as_ref() != Some(&text) {
-        let written = make_parent(&unit).and_then(|()| atomic::replace(&unit, text.as_bytes()));
+        let written = make_parent(&unit).and_then(|()| file::replace(&unit, text.as_bytes()));
         written.map_err(|error| HostError::io("write", &unit, &error))?;
         changed = true;
     }

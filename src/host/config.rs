@@ -3,6 +3,7 @@
 //! Written by `hop setup`, read by everything else. Strict: an unknown key, a wrong type or an
 //! impossible address is an error that names the file and the key, never a default.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -10,22 +11,21 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::keys::{self, KEY_BYTES, Secret};
 use super::paths::Paths;
-use super::{Fault, HostError, Kind, atomic, check_name, renewal};
+use super::renewal;
+use crate::base::address_plan::{self, MTU, Numbers, Uses, check_pair};
+use crate::base::failure::{Fault, HostError, Kind};
+use crate::base::field::{absolute, check_name, key, login, ssh_address, token, unicast};
+use crate::base::file;
+use crate::base::json::{Fields, ReadError};
+use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
-use crate::rpc::read::{Fields, ReadError};
 
 pub const SCHEMA: u32 = 1;
-pub const MTU: u16 = 1420;
 pub const KEEPALIVE_S: u16 = 25;
 
 /// Most hosts a user can have; the address plan numbers them 0 to 255.
 const HOSTS: usize = 256;
-/// What Linux has at most (LOGIN_NAME_MAX).
-const LOGIN_BYTES: usize = 256;
-const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
-
 /// Where a VPS answers WireGuard: a DNS name or an address, and a UDP port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -97,6 +97,20 @@ pub fn names(paths: &Paths) -> Result<Vec<String>, HostError> {
     Ok(names)
 }
 
+/// What this laptop can use for `host`, with what belongs to it already.
+pub fn numbers(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
+    let (mut taken, mut own) = (BTreeSet::new(), None);
+    for name in names(paths)? {
+        let number = load(paths, &name)?.number;
+        if name == host {
+            own = Some(number);
+        } else {
+            taken.insert(number);
+        }
+    }
+    Ok(address_plan::choose(taken, own, &Uses::here()))
+}
+
 /// Reads one host file; its name must be the name inside it.
 pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, HostError> {
     if let Err(why) = check_name(name) {
@@ -104,7 +118,7 @@ pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, HostError> {
     }
     renewal::settle(paths, name)?;
     let path = paths.host_file(name);
-    let text = atomic::read_private(&path)?;
+    let text = file::read_private(&path)?;
     let host = parse(&text).map_err(|error| match is_newer(&text) {
         true => HostError { fault: Fault::Newer, ..fault(&path, &error) },
         false => fault(&path, &error),
@@ -128,7 +142,7 @@ pub fn save(paths: &Paths, host: &HostConfig) -> Result<(), HostError> {
     let path = paths.host_file(&host.name);
     check(&path, host)?;
     let text = Zeroizing::new(format!("{:#}\n", to_json(host)));
-    atomic::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+    file::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
 }
 
 /// Whether a host, part of which a server may have said, is one that a file of ours can hold.
@@ -164,7 +178,7 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, HostError> {
 /// The default host named in `config.json`, if any.
 pub fn default_host(paths: &Paths) -> Result<Option<String>, HostError> {
     let path = paths.config_file();
-    let text = match atomic::read_private(&path) {
+    let text = match file::read_private(&path) {
         Err(error) if error.kind == Kind::NotFound => return Ok(None),
         other => other?,
     };
@@ -188,7 +202,7 @@ pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), HostErr
         fields.insert("default_host".to_owned(), json!(name));
     }
     let text = format!("{:#}\n", Value::Object(fields));
-    atomic::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+    file::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
 }
 
 fn parse(text: &str) -> Result<HostConfig, ReadError> {
@@ -217,26 +231,6 @@ pub(super) fn read(mut fields: Fields) -> Result<HostConfig, ReadError> {
     check_pair(&fields, host.number, ("peer_ip", host.peer_ip), ("local_ip", host.local_ip))?;
     fields.finish()?;
     Ok(host)
-}
-
-/// The addresses of number N: the server is 10.10.N.2 for all its laptops, the first of which has
-/// .1 and the others what is free from .3 on. A server may say that it has others, and would get
-/// what this laptop sends to those.
-pub fn check_pair(
-    fields: &Fields,
-    number: u8,
-    (peer_key, peer): (&str, Ipv4Addr),
-    (local_key, local): (&str, Ipv4Addr),
-) -> Result<(), ReadError> {
-    let [a, b, c, last] = local.octets();
-    if peer != Ipv4Addr::new(10, 10, number, 2) {
-        return Err(fields.error(peer_key, format!("must be 10.10.{number}.2, not {peer}")));
-    }
-    if [a, b, c] != [10, 10, number] || !matches!(last, 1 | 3..=254) {
-        let why = format!("must be 10.10.{number}.1, or from 10.10.{number}.3 on, not {local}");
-        return Err(fields.error(local_key, why));
-    }
-    Ok(())
 }
 
 fn parse_ssh(mut fields: Fields) -> Result<Ssh, ReadError> {
@@ -270,7 +264,7 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
         "version": SCHEMA,
         "name": host.name,
         "endpoint": host.endpoint.to_string(),
-        "public_key": keys::encode(&host.public_key).as_str(),
+        "public_key": key::encode(&host.public_key).as_str(),
         "local_ip": host.local_ip.to_string(),
         "peer_ip": host.peer_ip.to_string(),
         "number": host.number,
@@ -280,7 +274,7 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
         "token": host.token.as_str(),
     });
     if let Value::Object(fields) = &mut value {
-        let preshared = host.preshared_key.as_ref().map(|key| keys::encode(key).to_string());
+        let preshared = host.preshared_key.as_ref().map(|key| key::encode(key).to_string());
         let user = host.user.clone();
         let optional =
             [("preshared_key", preshared), ("user", user), ("identity", host.identity.clone())];
@@ -303,72 +297,6 @@ pub(super) fn fault(path: &Path, error: &ReadError) -> HostError {
 
 fn named(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned())
-}
-
-/// Key material in a JSON field. The text is not repeated in the error: it may be a secret.
-pub fn key(text: &str) -> Result<Secret, String> {
-    keys::decode(text).ok_or_else(|| "must be a key of 44 base64 characters".to_owned())
-}
-
-/// An API token: long enough for 256 bits, and safe inside an HTTP header field.
-pub fn token(text: &str) -> Result<Zeroizing<String>, String> {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=_-".contains(&byte);
-    if TOKEN_CHARS.contains(&text.len()) && text.bytes().all(safe) {
-        return Ok(Zeroizing::new(text.to_owned()));
-    }
-    Err("must be 43 to 128 characters of base64 or hex".to_owned())
-}
-
-/// An address one machine can have.
-pub fn unicast(text: &str) -> Result<Ipv4Addr, String> {
-    match text.parse::<Ipv4Addr>() {
-        Err(_) => Err(format!("must be an IPv4 address, not {text:?}")),
-        Ok(ip)
-            if ip.is_unspecified()
-                || ip.is_loopback()
-                || ip.is_multicast()
-                || ip.is_broadcast() =>
-        {
-            Err(format!("{ip} cannot be an address of a tunnel"))
-        }
-        Ok(ip) => Ok(ip),
-    }
-}
-
-/// What ssh(1) can be given as its destination, and cannot take for an option.
-pub fn ssh_address(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:%".contains(&byte);
-    let fits = (1..=253).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-');
-    if fits { Ok(text.to_owned()) } else { Err("must be an address or a name".to_owned()) }
-}
-
-/// A login name that every ssh(1) can be told: it refuses what a shell would read, some versions
-/// have tokens in it. Directory services have names such as `alice@corp.example.com`, `CORP\bob`.
-pub fn login(text: &str) -> Result<String, String> {
-    let is_blank = |c: char| c.is_whitespace();
-    let why = if text.is_empty() || text.len() > LOGIN_BYTES {
-        "must have 1 to 256 bytes"
-    } else if text.starts_with('-') || text.split(is_blank).skip(1).any(|w| w.starts_with('-')) {
-        "must not begin with -, nor a word of it: ssh refuses that"
-    } else if text.starts_with(is_blank) || text.ends_with(is_blank) {
-        "must not begin or end with a blank"
-    } else if text.ends_with('\\') {
-        "must not end with a backslash: ssh refuses that"
-    } else if text.contains(|c: char| c.is_control() || "'`\";&<>|(){}".contains(c)) {
-        "must not hold control characters, quotes or any of ;&<>|(){}: ssh refuses them"
-    } else if text.contains('%') {
-        "must not hold %: some versions of ssh replace what follows"
-    } else {
-        return Ok(text.to_owned());
-    };
-    Err(why.to_owned())
-}
-
-/// A path that a host file can hold.
-pub fn absolute(text: &str) -> Result<String, String> {
-    let fits = text.starts_with('/') && text.len() <= 4096 && !text.contains(char::is_control);
-    let why = "must be an absolute path without control characters";
-    if fits { Ok(text.to_owned()) } else { Err(why.to_owned()) }
 }
 
 impl Endpoint {

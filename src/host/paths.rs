@@ -13,7 +13,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::{HostError, Kind};
+use crate::base::failure::{HostError, Kind};
 use crate::fix;
 use crate::sys;
 

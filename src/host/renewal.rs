@@ -7,26 +7,21 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::config::{self, HostConfig, key};
-use super::keys::{self, Secret};
+use super::config::{self, HostConfig};
 use super::paths::Paths;
-use super::{HostError, Kind, atomic};
-use crate::rpc::read::{Fields, ReadError};
-use crate::sys::lock::Lock;
+use crate::base::failure::{HostError, Kind};
+use crate::base::field::key;
+use crate::base::file::{self, DirLock};
+use crate::base::json::{Fields, ReadError};
+use crate::base::key::{self, Secret};
 
 const SCHEMA: u32 = 1;
-/// How long another process may take to do the same.
-const LOCK_WITHIN: Duration = Duration::from_secs(5);
 /// How often host and key are read until they are of one renewal.
 const TRIES: usize = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// From now on `host`'s keys are `key` and what `host` says.
 pub fn commit(paths: &Paths, host: &HostConfig, key: &Secret) -> Result<(), HostError> {
@@ -35,12 +30,11 @@ pub fn commit(paths: &Paths, host: &HostConfig, key: &Secret) -> Result<(), Host
     config::check(&path, host)?;
     let record = json!({
         "version": SCHEMA,
-        "key": keys::encode(key).as_str(),
+        "key": key::encode(key).as_str(),
         "host": config::to_json(host),
     });
     let text = Zeroizing::new(format!("{record}\n"));
-    atomic::replace(&path, text.as_bytes())
-        .map_err(|error| HostError::io("write", &path, &error))?;
+    file::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))?;
     settle(paths, &host.name)
 }
 
@@ -50,8 +44,8 @@ pub fn settle(paths: &Paths, name: &str) -> Result<(), HostError> {
     if fs::symlink_metadata(&path).is_err() {
         return Ok(());
     }
-    let _lock = lock(&paths.keys_dir())?;
-    let text = match atomic::read_private(&path) {
+    let _lock = DirLock::take(&paths.keys_dir())?;
+    let text = match file::read_private(&path) {
         // Another process was faster.
         Err(error) if error.kind == Kind::NotFound => return Ok(()),
         other => other?,
@@ -62,10 +56,9 @@ pub fn settle(paths: &Paths, name: &str) -> Result<(), HostError> {
         return Err(config::fault(&path, &error));
     }
     let file = paths.key_file(name);
-    let mut line = keys::encode(&new);
+    let mut line = key::encode(&new);
     line.push('\n');
-    atomic::replace(&file, line.as_bytes())
-        .map_err(|error| HostError::io("write", &file, &error))?;
+    file::replace(&file, line.as_bytes()).map_err(|error| HostError::io("write", &file, &error))?;
     config::save(paths, &host)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -80,7 +73,7 @@ pub fn load(paths: &Paths, name: &str) -> Result<(HostConfig, Secret), HostError
     // A renewal may come in between, but hardly twice.
     let mut host = config::load(paths, name)?;
     for _ in 0..TRIES {
-        let key = keys::load(&paths.key_file(name))?;
+        let key = key::load(&paths.key_file(name))?;
         let again = config::load(paths, name)?;
         if again.token == host.token && again.public_key == host.public_key {
             return Ok((again, key));
@@ -99,31 +92,6 @@ fn parse(text: &str) -> Result<(HostConfig, Secret), ReadError> {
     let host = config::read(host)?;
     fields.finish()?;
     Ok((host, key))
-}
-
-/// What [`lock`] gives.
-pub type Alone = Lock;
-
-/// Nobody else is in `dir` with the same intention while this is held.
-pub fn lock(dir: &Path) -> Result<Alone, HostError> {
-    lock_within(dir, LOCK_WITHIN)
-}
-
-/// The same, with time for another that asks a person for a password.
-pub fn lock_within(dir: &Path, limit: Duration) -> Result<Alone, HostError> {
-    let end = Instant::now() + limit;
-    loop {
-        match Lock::take_dir(dir) {
-            Ok(Some(lock)) => return Ok(lock),
-            Ok(None) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
-            Ok(None) => {
-                let what = format!("{} is in use", dir.display());
-                let why = "another hop is changing keys";
-                return Err(HostError::new(Kind::Exists, what, why, "hop status"));
-            }
-            Err(error) => return Err(HostError::io("lock", dir, &error)),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -145,7 +113,7 @@ mod tests {
             mtu: 1420,
             keepalive_s: 25,
             api_port: 4200,
-            token: keys::encode(&[n; 32]),
+            token: key::encode(&[n; 32]),
             user: Some("gandalf".to_owned()),
             identity: None,
             ssh: None,
@@ -157,14 +125,14 @@ mod tests {
         let _ = fs::remove_dir_all(&dir);
         let paths = Paths::below(&dir);
         config::save(&paths, &host(1)).unwrap();
-        keys::store_new(&paths.key_file("mybox"), &[1; 32]).unwrap();
+        key::store_new(&paths.key_file("mybox"), &[1; 32]).unwrap();
         (paths, dir)
     }
 
     /// What the host has: its key, and the number that `host` was made with.
     fn pair(paths: &Paths) -> (u8, u8) {
         let host = config::load(paths, "mybox").unwrap();
-        (keys::load(&paths.key_file("mybox")).unwrap()[0], host.public_key[0])
+        (key::load(&paths.key_file("mybox")).unwrap()[0], host.public_key[0])
     }
 
     #[test]
@@ -176,16 +144,16 @@ mod tests {
         assert!(!paths.renewal_file("mybox").exists());
         // The record alone; record and key file; all three.
         let record = json!({
-            "version": 1, "key": keys::encode(&[3; 32]).as_str(), "host": config::to_json(&host(3)),
+            "version": 1, "key": key::encode(&[3; 32]).as_str(), "host": config::to_json(&host(3)),
         });
         for step in 0..3 {
             config::save(&paths, &host(2)).unwrap();
-            atomic::replace(&paths.key_file("mybox"), keys::encode(&[2; 32]).as_bytes()).unwrap();
+            file::replace(&paths.key_file("mybox"), key::encode(&[2; 32]).as_bytes()).unwrap();
             let path = paths.renewal_file("mybox");
-            atomic::replace(&path, record.to_string().as_bytes()).unwrap();
+            file::replace(&path, record.to_string().as_bytes()).unwrap();
             if step > 0 {
-                let key = keys::encode(&[3; 32]);
-                atomic::replace(&paths.key_file("mybox"), key.as_bytes()).unwrap();
+                let key = key::encode(&[3; 32]);
+                file::replace(&paths.key_file("mybox"), key.as_bytes()).unwrap();
             }
             if step > 1 {
                 config::save(&paths, &host(3)).unwrap();
@@ -200,10 +168,10 @@ mod tests {
     fn a_damaged_record_is_named_and_nothing_is_replaced() {
         let (paths, dir) = scratch("renewal-bad");
         for bad in ["{", "{\"version\":1}", "{\"version\":1,\"key\":\"x\",\"host\":{}}"] {
-            atomic::replace(&paths.renewal_file("mybox"), bad.as_bytes()).unwrap();
+            file::replace(&paths.renewal_file("mybox"), bad.as_bytes()).unwrap();
             let error = config::load(&paths, "mybox").err().unwrap();
             assert!(error.what.contains("mybox.renewal"), "{error}");
-            assert_eq!(keys::load(&paths.key_file("mybox")).unwrap()[0], 1);
+            assert_eq!(key::load(&paths.key_file("mybox")).unwrap()[0], 1);
         }
         fs::remove_dir_all(&dir).unwrap();
     }

@@ -6,7 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::yaml::{self, YamlError};
-use super::{HostError, Kind, check_name};
+use crate::base::failure::{HostError, Kind};
+use crate::base::field::check_name;
 use crate::fix;
 
 pub const FILE: &str = "hopbox.yaml";

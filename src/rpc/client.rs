@@ -15,9 +15,9 @@ use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
 use zeroize::Zeroizing;
 
-use super::read::Fields;
 use super::wire::Bound;
 use super::{BODY_BYTES, HEAD_BYTES};
+use crate::base::json::{Fields, ReadError};
 use crate::sys::through::Link;
 
 /// Longest word and longest sentence of an agent's that is kept.
@@ -163,7 +163,7 @@ fn error_in(status: u16, body: &str) -> CallError {
     read().unwrap_or_else(|| CallError::Protocol(format!("HTTP status {status}")))
 }
 
-fn read_health(body: &str) -> Result<Health, super::read::ReadError> {
+fn read_health(body: &str) -> Result<Health, ReadError> {
     // Later agents may add fields: an answer is read for what we need, a request is read strictly.
     let mut fields = Fields::parse(body)?;
     Ok(Health {

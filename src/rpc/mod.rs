@@ -1,11 +1,10 @@
-//! What client and agent say to each other over HTTP: method names, error codes, JSON readers.
+//! What client and agent say to each other over HTTP: method names and error codes.
 //!
-//! `read` turns JSON text into checked values, `client` asks the agent over the connections of
+//! `client` asks the agent over the connections of
 //! `wire`. Nothing here knows how either side does its work; the agent's HTTP server is
 //! `agent/http.rs`.
 
 pub mod client;
-pub mod read;
 mod wire;
 
 /// The version of hopbox, the same for client, helper and agent: they are released together.

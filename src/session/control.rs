@@ -26,8 +26,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::base::json::Fields;
 use crate::host::paths::{self, Paths};
-use crate::rpc::read::Fields;
 use crate::sys::{cmsg, line};
 
 const PER_TURN: usize = 8;

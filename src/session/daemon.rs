@@ -319,7 +319,7 @@ impl PipeReport {
 
 impl Report for PipeReport {
     fn step(&mut self, text: &str, took: Duration) {
-        log(&format!("{text} ({})", super::report::took(took)));
+        log(&format!("{text} ({})", crate::base::time_text::took(took)));
         self.tell(&Event::Step(text.to_owned(), took));
     }
 
@@ -329,7 +329,7 @@ impl Report for PipeReport {
     }
 
     fn ready(&mut self, facts: &Facts) {
-        log(&format!("usable after {}", super::report::took(facts.total)));
+        log(&format!("usable after {}", crate::base::time_text::took(facts.total)));
         self.tell(&Event::Ready(facts.clone()));
         self.pipe = None;
         if let Err(error) = life::stdout_to_null() {

@@ -11,10 +11,9 @@ use serde_json::Value;
 
 use super::daemon::SESSION_ARGUMENT;
 use super::in_use;
-use super::run;
 use super::{Kind, Trouble};
 use crate::fix;
-use crate::helper::Helper;
+use crate::helper::{Helper, socket_path};
 use crate::host::paths::Paths;
 use crate::sys::signal::{self, Kind as Signal};
 use crate::sys::{bounded, proc};
@@ -41,7 +40,7 @@ pub fn devices() -> Devices {
     // Root is told of everybody's.
     let listed = match proc::is_root() {
         true => None,
-        false => Helper::connect(&run::helper_socket()).and_then(|mut it| it.tunnels()).ok(),
+        false => Helper::connect(&socket_path()).and_then(|mut it| it.tunnels()).ok(),
     };
     let rows = listed.and_then(|rows| rows.as_array().cloned()).unwrap_or_default();
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();

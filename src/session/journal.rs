@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::report::utc;
+use crate::base::time_text::utc;
 use crate::host::paths::Paths;
 use crate::sys::{clock, life};
 use crate::text::shown;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::report::took;
+use crate::base::time_text::took;
 use crate::sys::iface;
 
 /// A handshake older than this has expired with its session: with traffic there is a newer one

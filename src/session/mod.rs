@@ -27,7 +27,7 @@ pub mod through;
 pub mod up;
 mod watch;
 
-use crate::host::{HostError, Kind as FileKind};
+use crate::base::failure::{HostError, Kind as FileKind};
 use crate::text::fix::Fix;
 
 /// What sort of trouble it is; chooses the exit code.

@@ -19,15 +19,16 @@ use super::control;
 use super::through;
 use super::up::tunnel_config;
 use super::{Kind, Trouble};
+use crate::base::field::{key, token, unicast};
+use crate::base::file::DirLock;
+use crate::base::json::{Fields, ReadError};
+use crate::base::key::{self, Secret};
 use crate::fix;
-use crate::host::config::{HostConfig, key, token, unicast};
-use crate::host::keys::{self, Secret};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::renewal;
 use crate::rpc::client::CallError;
 use crate::rpc::method;
-use crate::rpc::read::{Fields, ReadError};
-use crate::sys::lock::Lock;
 use crate::tunnel::{self, Tunnel};
 
 /// How long the agent may take to answer through the tunnel, and after the change.
@@ -41,19 +42,19 @@ pub struct Rotation {
     new: Secret,
     old_public: String,
     new_public: String,
-    _alone: Lock,
+    _alone: DirLock,
 }
 
 /// Step 1: a new key for `name`.
 pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Trouble> {
     paths.ensure_state()?;
-    let alone = renewal::lock(&paths.hosts_dir())?;
+    let alone = DirLock::take(&paths.hosts_dir())?;
     let (host, old) = renewal::load(paths, name)?;
     let new = tunnel::generate_key().map_err(|error| {
         let why = error.to_string();
         Trouble::new(Kind::Failed, "no random numbers", why, "ls -l /dev/urandom")
     })?;
-    let public = |key: &Secret| keys::encode(&tunnel::public_key(key)).to_string();
+    let public = |key: &Secret| key::encode(&tunnel::public_key(key)).to_string();
     let (old_public, new_public) = (public(&old), public(&new));
     Ok(Rotation { host, new, old_public, new_public, _alone: alone })
 }

@@ -16,16 +16,14 @@ use super::state::Record;
 use super::up;
 use super::watch::Watch;
 use super::{Kind, Trouble};
+use crate::base::key;
 use crate::fix;
-use crate::helper::DEFAULT_SOCKET;
+use crate::helper::socket_path;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::host::{keys, renewal};
+use crate::host::renewal;
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
-
-/// Another helper socket, for tests and the self test.
-const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
 
 /// Why an up session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +90,7 @@ impl Session {
     fn live(
         &mut self,
         paths: &Paths,
-        key: &keys::Secret,
+        key: &key::Secret,
         report: &mut dyn Report,
     ) -> Result<End, Trouble> {
         let HostConfig { name, .. } = &self.host;
@@ -103,14 +101,8 @@ impl Session {
         let mut pause = |extra: Option<BorrowedFd<'_>>, limit: Duration| {
             ears.borrow_mut().listen(extra, limit, &starting)
         };
-        let mut live = up::bring_up(
-            &self.host,
-            key,
-            &helper_socket(),
-            self.stamps.clone(),
-            report,
-            &mut pause,
-        )?;
+        let mut live =
+            up::bring_up(&self.host, key, &socket_path(), self.stamps.clone(), report, &mut pause)?;
         report.ready(&live.facts);
         let record = Record::open(paths, &self.host.name);
         let end = match Watch::new(paths, &self.host, &mut live, &mut self.ears, record) {
@@ -124,10 +116,6 @@ impl Session {
 
 pub fn pid() -> u32 {
     std::process::id()
-}
-
-pub fn helper_socket() -> PathBuf {
-    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from)
 }
 
 /// One session per host. The lock ends with the process, however that ends.

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::journal::log;
-use super::report::utc;
-use crate::host::atomic;
+use crate::base::file;
+use crate::base::json::Fields;
+use crate::base::time_text::utc;
 use crate::host::paths::Paths;
-use crate::rpc::read::Fields;
 use crate::sys::clock;
 
 /// Events kept in the file; the oldest go first.
@@ -83,7 +83,7 @@ pub fn events_json(events: &[Event], most: usize) -> Value {
 
 /// The last that is known of a host, from its file.
 pub fn last_known(paths: &Paths, host: &str) -> Option<Known> {
-    Known::from_text(&atomic::read_private(&paths.tunnel_file(host)).ok()?)
+    Known::from_text(&file::read_private(&paths.tunnel_file(host)).ok()?)
 }
 
 /// Keeps the file as true as is worth it. What cannot be written is said once in the log.
@@ -140,7 +140,7 @@ impl Record {
         let text = crate::text::json(&self.known.to_json(&self.host, std::process::id()));
         // Also after a failure: a full disk is not asked again with every answer.
         self.written_s = now_s;
-        match atomic::replace(&self.path, text.as_bytes()) {
+        match file::replace(&self.path, text.as_bytes()) {
             Ok(()) => self.failing = false,
             Err(error) => self.failed(&write_error(&error)),
         }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use super::block::{self, Damaged, Stanza};
 use super::{directives, quote};
+use crate::base::failure::{HostError, Kind};
 use crate::fix;
-use crate::host::{HostError, Kind};
 
 /// Larger files are not configuration.
 const FILE_BYTES: u64 = 4 * 1024 * 1024;

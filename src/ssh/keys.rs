@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use crate::host::{HostError, atomic};
+use crate::base::failure::HostError;
+use crate::base::file;
 use crate::sys::bounded;
 
 /// A server has a handful; a text of more is not a list of host keys.
@@ -71,7 +72,7 @@ fn write(file: &Path, old: &str, new: &str) -> Result<bool, HostError> {
     }
     let written = match new.is_empty() {
         true => std::fs::remove_file(file),
-        false => atomic::replace(file, new.as_bytes()),
+        false => file::replace(file, new.as_bytes()),
     };
     written.map(|()| true).map_err(|error| HostError::io("write", file, &error))
 }

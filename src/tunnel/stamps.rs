@@ -11,11 +11,10 @@
 //! protocol has no answer for it. What helps is a new key (`hop rotate`), which the peer has not
 //! heard before.
 
-use crate::sys::clock;
+use crate::base::file;
+use crate::sys::{bounded, clock};
 use crate::wg::Wall;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Seconds that the file is ahead of the timestamps; and where these are ahead of the clock, which
@@ -23,7 +22,7 @@ use std::path::{Path, PathBuf};
 const AHEAD_S: u64 = 300;
 const STEP_S: u64 = 10;
 /// Longest file that is read, in bytes: two numbers.
-const SIZE_MAX: usize = 64;
+const SIZE_MAX: u64 = 64;
 
 pub(super) struct Stamps {
     path: PathBuf,
@@ -75,32 +74,24 @@ impl Stamps {
 }
 
 fn read(path: &Path) -> Option<Wall> {
-    fs::read_to_string(path).ok().and_then(|text| parse(&text))
+    let bytes = bounded::read(path, SIZE_MAX).ok()?;
+    parse(std::str::from_utf8(&bytes).ok()?)
 }
 
 fn parse(text: &str) -> Option<Wall> {
-    let (secs, nanos) = text.get(..text.len().min(SIZE_MAX))?.trim_end().split_once(' ')?;
+    let (secs, nanos) = text.trim_end().split_once(' ')?;
     let nanos = nanos.parse().ok().filter(|n| *n < 1_000_000_000)?;
     Some(Wall { secs: secs.parse().ok()?, nanos })
 }
 
-/// Old or new, never half: a temporary file of ours takes the place of the old one.
 fn write(path: &Path, mark: Wall) -> io::Result<()> {
-    let temporary = path.with_extension("stamp-new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    writeln!(file, "{} {}", mark.secs, mark.nanos)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    file::replace(path, format!("{} {}\n", mark.secs, mark.nanos).as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn at(secs: u64) -> Option<Wall> {
         Some(Wall { secs, nanos: 7 })

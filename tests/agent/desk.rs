@@ -6,7 +6,7 @@ use hopbox::agent::Failure;
 use hopbox::agent::config::Peer;
 use hopbox::agent::hub::Caller;
 use hopbox::agent::rpc::Desk;
-use hopbox::host::keys;
+use hopbox::base::key;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -20,7 +20,7 @@ fn peer(public_key: [u8; 32], name: &str) -> Peer {
         public_key,
         preshared_key: Some(Zeroizing::new([3; 32])),
         address: Ipv4Addr::new(10, 10, 0, 1),
-        token: keys::encode(&[4; 32]),
+        token: key::encode(&[4; 32]),
         agent_key: [5; 32],
         replaces: None,
     }
@@ -45,7 +45,7 @@ impl Desk for OneLaptop {
     }
 
     fn peers(&self) -> Vec<Value> {
-        vec![json!({"name": "laptop", "public_key": keys::encode(&LAPTOP).as_str()})]
+        vec![json!({"name": "laptop", "public_key": key::encode(&LAPTOP).as_str()})]
     }
 
     fn add(&self, public_key: [u8; 32], name: &str) -> Result<(Peer, bool), Failure> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hopbox::agent::http::Api;
 use hopbox::agent::server::Server;
-use hopbox::host::keys;
+use hopbox::base::key;
 use hopbox::rpc::client::{CallError, Client};
 use hopbox::sys::through::Link;
 use serde_json::{Value, json};
@@ -224,9 +224,9 @@ fn requests_that_are_refused() {
 }
 
 fn rotate(new: &[u8; 32], old: Option<&[u8; 32]>) -> String {
-    let mut params = json!({"public_key": keys::encode(new).as_str()});
+    let mut params = json!({"public_key": key::encode(new).as_str()});
     if let Some(old) = old {
-        params["old"] = json!(keys::encode(old).as_str());
+        params["old"] = json!(key::encode(old).as_str());
     }
     json!({"method": "keys.rotate", "params": params}).to_string()
 }
@@ -235,7 +235,7 @@ fn rotate(new: &[u8; 32], old: Option<&[u8; 32]>) -> String {
 fn a_laptop_is_told_of_its_peers_and_gets_new_keys() {
     let served = Served::start();
     let (_, answer, _) = served.ask(&with_token(r#"{"method":"peers.list"}"#));
-    assert_eq!(answer["result"]["you"], keys::encode(&desk::LAPTOP).as_str());
+    assert_eq!(answer["result"]["you"], key::encode(&desk::LAPTOP).as_str());
     assert!(!answer.to_string().contains(TOKEN));
     let (_, answer, _) = served.ask(&with_token(r#"{"method":"agent.status"}"#));
     assert_eq!(answer["result"]["heard"], true);

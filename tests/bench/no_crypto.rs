@@ -4,7 +4,7 @@
 #![allow(dead_code, unused_imports, clippy::wrong_self_convention)]
 
 // The tunnel looks for these at the root.
-use hopbox::sys;
+use hopbox::{base, sys};
 #[path = "../../src/tunnel/mod.rs"]
 mod tunnel;
 

@@ -19,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use hopbox::base::key;
 use hopbox::cli::{COMMANDS, GLOBAL_FLAGS, NOUNS};
 use hopbox::host::config::{self, Endpoint, HostConfig};
-use hopbox::host::keys;
 use hopbox::host::paths::Paths;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -60,7 +60,7 @@ impl Home {
             ssh: None,
         };
         config::save(&self.paths(), &host).unwrap();
-        keys::store_new(&self.paths().key_file(name), &[7; 32]).unwrap();
+        key::store_new(&self.paths().key_file(name), &[7; 32]).unwrap();
     }
 
     fn hop(&self) -> Command {
@@ -327,7 +327,7 @@ fn no_secret_appears_anywhere() {
     let home = Home::new();
     home.add_host("mybox", 0);
     let token = "t".repeat(44);
-    let key = keys::encode(&[7; 32]);
+    let key = key::encode(&[7; 32]);
     for words in [&["up", "-v"][..], &["up", "-f", "-v"], &["host", "ls", "--json"], &["down"]] {
         let output = home.run(words);
         let said = [output.stdout, output.stderr].concat();
@@ -346,7 +346,7 @@ fn a_bug_report_can_be_shown_to_strangers() {
     home.run(&["up"]);
     // A log in which secrets stand, as a fault of ours would write them.
     let log = home.paths().log_file("mybox");
-    let (token, key) = ("t".repeat(44), keys::encode(&[7; 32]));
+    let (token, key) = ("t".repeat(44), key::encode(&[7; 32]));
     let mut text = fs::read_to_string(&log).unwrap();
     text += &format!("token {token} key={} at 203.0.113.7:51820 for dev\n", key.as_str());
     fs::write(&log, text).unwrap();

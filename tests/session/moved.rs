@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use hopbox::base::key;
 use hopbox::cli::selftest::files::HOST;
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::cli::selftest::programs;
-use hopbox::host::keys;
 use hopbox::tunnel;
 use serde_json::{Value, json};
 
@@ -66,8 +66,8 @@ impl World {
 
     /// The laptop that is known asks again, which moves what there is.
     fn move_in(&self, before: &[&str]) -> Output {
-        let key = tunnel::public_key(&keys::load(&self.paths.key_file(HOST)).unwrap());
-        let key = keys::encode(&key);
+        let key = tunnel::public_key(&key::load(&self.paths.key_file(HOST)).unwrap());
+        let key = key::encode(&key);
         let request =
             json!({"version": 1, "public_key": key.as_str(), "name": "laptop", "user": "dev"});
         let agent = self.programs.agent.to_str().unwrap();

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hopbox::base::key;
 use hopbox::cli::selftest::files::{HOST, VPS_IP};
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::cli::selftest::programs;
-use hopbox::host::keys;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -33,7 +33,7 @@ impl World {
 
     fn agent_key(&self, name: &str) -> [u8; 32] {
         let path = Path::new("/var/lib/hopbox-agent").join(name);
-        let read = move || keys::load(&path).map(|key| *key).map_err(|error| error.to_string());
+        let read = move || key::load(&path).map(|key| *key).map_err(|error| error.to_string());
         self.vps[0].machine.run(SOON, read).unwrap()
     }
 
@@ -49,7 +49,7 @@ impl World {
     }
 
     fn laptop_key(&self) -> [u8; 32] {
-        *keys::load(&self.paths.key_file(HOST)).unwrap()
+        *key::load(&self.paths.key_file(HOST)).unwrap()
     }
 
     /// Laptops in the agent's file, those that wait included.

@@ -12,10 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hopbox::base::key;
 use hopbox::cli::selftest::files::{HOST, VPS_IP};
 use hopbox::cli::selftest::machine::{self, Machine, SOON};
 use hopbox::cli::selftest::programs;
-use hopbox::host::{config, keys};
+use hopbox::host::config;
 use hopbox::rpc::client::Client;
 use hopbox::rpc::{API_PORT, VERSION};
 use hopbox::session::through;
@@ -90,7 +91,7 @@ fn gateway(world: &World) -> (Machine, Heard) {
 /// The files that an answer could change.
 fn kept(world: &World) -> (String, [u8; 32]) {
     let host = fs::read_to_string(world.paths.host_file(HOST)).unwrap();
-    (host, *keys::load(&world.paths.key_file(HOST)).unwrap())
+    (host, *key::load(&world.paths.key_file(HOST)).unwrap())
 }
 
 fn token(world: &World) -> String {

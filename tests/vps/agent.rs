@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use hopbox::host::keys;
+use hopbox::base::key;
 use hopbox::tunnel;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn json(text: &str) -> Value {
 }
 
 fn public(n: u8) -> String {
-    keys::encode(&tunnel::public_key(&[n; 32])).to_string()
+    key::encode(&tunnel::public_key(&[n; 32])).to_string()
 }
 
 fn request(n: u8, user: &str) -> String {

@@ -1,6 +1,6 @@
 //! Address pairs where much of 10.0.0.0/8 is in use already, on the laptop and on servers.
 
-use hopbox::host::keys;
+use hopbox::base::key;
 use hopbox::tunnel;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ fn somebody_elses(vps: &Machine, number: u8) {
     vps.install(agent, "/root/hop-agent");
     vps.install(&helper(), "/root/hop-helper");
     vps.ok("/root/hop-helper --install && /root/hop-agent install");
-    let key = keys::encode(&tunnel::public_key(&[7; 32])).to_string();
+    let key = key::encode(&tunnel::public_key(&[7; 32])).to_string();
     let request = json!({
         "version": 1, "public_key": key, "name": "theirs", "user": "dev", "number": number,
     });

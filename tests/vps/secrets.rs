@@ -2,7 +2,7 @@
 //! every program that is started on either machine is recorded with all that it is given, and
 //! everything on both is searched afterwards. Decoys show that the search would find it.
 
-use hopbox::host::keys;
+use hopbox::base::key;
 
 use super::lab;
 use super::machine::Machine;
@@ -61,7 +61,7 @@ fn secrets(site: &Site) -> Vec<String> {
 fn forms(secret: &str) -> Vec<String> {
     let mut forms = vec![secret.trim_end_matches('=').to_owned()];
     assert!(forms[0].len() >= 43, "no secret is that short");
-    if let Some(key) = keys::decode(secret) {
+    if let Some(key) = key::decode(secret) {
         forms.push(key.iter().map(|byte| format!("{byte:02x}")).collect());
     }
     forms

@@ -1,7 +1,7 @@
 //! Both versions of the agent's file, and what is refused of them.
 
 use super::*;
-use crate::host::atomic;
+use crate::base::file;
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -18,7 +18,7 @@ fn sample() -> Value {
 }
 
 fn newer() -> Value {
-    let ours = keys::encode(&OURS).to_string();
+    let ours = key::encode(&OURS).to_string();
     let peer = |key: &str, ip: &str| json!({"name": "a", "public_key": key, "address": ip, "token": "t".repeat(64), "agent_key": ours});
     json!({"version": 2, "address": "10.10.0.2", "peers": [peer(A, "10.10.0.1"), peer(B, "10.10.0.3")]})
 }
@@ -107,24 +107,24 @@ fn a_key_that_is_needed_must_be_there_and_whole() {
     fs::create_dir_all(&dir).unwrap();
     let (path, old) = (dir.join("agent.json"), tunnel::public_key(&[4; 32]));
     let mut value = newer();
-    value["peers"][0]["agent_key"] = json!(keys::encode(&tunnel::public_key(&[3; 32])).as_str());
-    value["peers"][1]["agent_key"] = json!(keys::encode(&old).as_str());
-    atomic::replace(&path, value.to_string().as_bytes()).unwrap();
-    keys::store_new(&dir.join(KEY_FILE), &[3; 32]).unwrap();
+    value["peers"][0]["agent_key"] = json!(key::encode(&tunnel::public_key(&[3; 32])).as_str());
+    value["peers"][1]["agent_key"] = json!(key::encode(&old).as_str());
+    file::replace(&path, value.to_string().as_bytes()).unwrap();
+    key::store_new(&dir.join(KEY_FILE), &[3; 32]).unwrap();
     let why = |path: &Path| load(path).err().map(|failure| failure.what);
     assert!(why(&path).unwrap().contains("no key file"), "the older key is not there");
-    atomic::replace(&dir.join(OLD_KEY_FILE), b"damaged").unwrap();
+    file::replace(&dir.join(OLD_KEY_FILE), b"damaged").unwrap();
     assert!(why(&path).unwrap().contains(OLD_KEY_FILE), "or cannot be read");
     fs::remove_file(dir.join(OLD_KEY_FILE)).unwrap();
-    keys::store_new(&dir.join(OLD_KEY_FILE), &[4; 32]).unwrap();
+    key::store_new(&dir.join(OLD_KEY_FILE), &[4; 32]).unwrap();
     let config = load(&path).ok().unwrap();
     assert_eq!(config.tunnel().other_private_keys, [[4; 32]]);
     // Nobody needs a damaged key: nothing depends on it.
     value["peers"].as_array_mut().unwrap().remove(1);
-    atomic::replace(&path, value.to_string().as_bytes()).unwrap();
-    atomic::replace(&dir.join(OLD_KEY_FILE), b"damaged").unwrap();
+    file::replace(&path, value.to_string().as_bytes()).unwrap();
+    file::replace(&dir.join(OLD_KEY_FILE), b"damaged").unwrap();
     assert!(load(&path).ok().unwrap().tunnel().other_private_keys.is_empty());
-    atomic::replace(&dir.join(KEY_FILE), b"damaged").unwrap();
+    file::replace(&dir.join(KEY_FILE), b"damaged").unwrap();
     assert!(why(&path).unwrap().contains(KEY_FILE));
     fs::remove_dir_all(&dir).unwrap();
 }
@@ -134,8 +134,8 @@ fn place(name: &str, value: &Value) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("hopbox-agent-{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
-    atomic::replace(&dir.join("agent.json"), value.to_string().as_bytes()).unwrap();
-    keys::store_new(&dir.join(KEY_FILE), &[3; 32]).unwrap();
+    file::replace(&dir.join("agent.json"), value.to_string().as_bytes()).unwrap();
+    key::store_new(&dir.join(KEY_FILE), &[3; 32]).unwrap();
     dir
 }
 

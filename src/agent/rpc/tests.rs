@@ -15,7 +15,7 @@ fn peer(public_key: [u8; KEY_BYTES], name: &str) -> Peer {
         public_key,
         preshared_key: None,
         address: Ipv4Addr::new(10, 10, 0, 1),
-        token: keys::encode(&public_key),
+        token: key::encode(&public_key),
         agent_key: [5; KEY_BYTES],
         replaces: None,
     }
@@ -61,7 +61,7 @@ impl Desk for Rotating {
 
 #[test]
 fn under_either_key_it_is_the_same_laptop_and_does_not_lock_itself_out() {
-    let text = |key: &[u8; KEY_BYTES]| keys::encode(key).to_string();
+    let text = |key: &[u8; KEY_BYTES]| key::encode(key).to_string();
     for own in [OLD, NEW] {
         let own = Caller::Laptop(own);
         let list = call(&Rotating, own, r#"{"method":"peers.list"}"#).ok().unwrap();

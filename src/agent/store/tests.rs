@@ -15,7 +15,7 @@ impl Place {
         let dir = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir).unwrap();
-        keys::store_new(&dir.join(KEY_FILE), &[1; 32]).unwrap();
+        key::store_new(&dir.join(KEY_FILE), &[1; 32]).unwrap();
         let place = Place(dir);
         let config = AgentConfig {
             interface: None,
@@ -42,7 +42,7 @@ impl Place {
     }
 
     fn key(&self, name: &str) -> Option<[u8; 32]> {
-        keys::load(&self.0.join(name)).ok().map(|key| tunnel::public_key(&key))
+        key::load(&self.0.join(name)).ok().map(|key| tunnel::public_key(&key))
     }
 
     fn copy(&self) -> Place {
@@ -190,12 +190,12 @@ fn a_damaged_key_is_named_and_stays() {
     for name in [KEY_FILE, NEW_KEY_FILE] {
         let path = place.0.join(name);
         let _ = fs::remove_file(&path);
-        atomic::replace(&path, b"damaged\n").unwrap();
+        file::replace(&path, b"damaged\n").unwrap();
     }
     let said = place.store().key().err().unwrap();
     assert!(said.what.contains(KEY_FILE), "{said:?}");
     fs::remove_file(place.0.join(KEY_FILE)).unwrap();
-    keys::store_new(&place.0.join(KEY_FILE), &[1; 32]).unwrap();
+    key::store_new(&place.0.join(KEY_FILE), &[1; 32]).unwrap();
     place.add(10, "a");
     let said = place.store().begin(&[10; 32], [20; 32]).err().unwrap();
     assert!(said.what.contains(NEW_KEY_FILE), "{said:?}");
@@ -204,7 +204,7 @@ fn a_damaged_key_is_named_and_stays() {
 
 #[test]
 fn a_laptop_that_is_locked_out_while_it_rotates_has_no_door_left() {
-    let b64 = |key: u8| keys::encode(&[key; 32]).to_string();
+    let b64 = |key: u8| key::encode(&[key; 32]).to_string();
     for which in ["a".to_owned(), b64(10), b64(20)] {
         let place = Place::new();
         place.add(10, "a");
@@ -224,7 +224,7 @@ fn a_server_knows_itself_by_all_its_keys() {
     assert!(known([1; 32]) && !known([2; 32]));
     place.store().put_key(OLD_KEY_FILE, &Zeroizing::new([2; 32])).unwrap();
     assert!(known([2; 32]) && !known([3; 32]));
-    atomic::replace(&place.0.join(KEY_FILE), b"damaged\n").unwrap();
+    file::replace(&place.0.join(KEY_FILE), b"damaged\n").unwrap();
     assert!(place.store().knows(&[0; 32]).is_err(), "what it has cannot be told");
 }
 

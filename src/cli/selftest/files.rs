@@ -9,9 +9,9 @@ use std::path::Path;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::host::atomic;
+use crate::base::key::{self, Secret};
+use crate::base::{address_plan, file};
 use crate::host::config::{self, Endpoint, HostConfig};
-use crate::host::keys::{self, Secret};
 use crate::host::paths::Paths;
 use crate::sys::random;
 use crate::tunnel;
@@ -41,7 +41,7 @@ impl Secrets {
         let mut token = Zeroizing::new([0; 32]);
         random::fill(&mut token[..])?;
         let (laptop, vps) = (tunnel::generate_key()?, tunnel::generate_key()?);
-        Ok(Secrets { laptop, vps, preshared, token: keys::encode(&token) })
+        Ok(Secrets { laptop, vps, preshared, token: key::encode(&token) })
     }
 }
 
@@ -88,7 +88,7 @@ pub fn write_host(
         local_ip: laptop_ip(number),
         peer_ip: vps_ip(number),
         number,
-        mtu: config::MTU,
+        mtu: address_plan::MTU,
         keepalive_s: config::KEEPALIVE_S,
         api_port: crate::rpc::API_PORT,
         token: secrets.token.clone(),
@@ -97,7 +97,7 @@ pub fn write_host(
         ssh: None,
     };
     config::save(paths, &host).map_err(|error| error.to_string())?;
-    keys::store_new(&paths.key_file(name), &secrets.laptop).map_err(|error| error.to_string())
+    key::store_new(&paths.key_file(name), &secrets.laptop).map_err(|error| error.to_string())
 }
 
 /// The agent's key and file, and what the laptop calls its server, in its directory on the calling
@@ -107,7 +107,7 @@ pub fn write_vps(secrets: &Secrets, user: Option<u32>) -> io::Result<()> {
     let host = NAME.trim_end_matches(".hop");
     let names = json!({"version": 1, "names": {laptop_ip(0).to_string(): host}});
     let dir = Path::new("/var/lib/hopbox-agent");
-    atomic::replace(&dir.join("agent.names"), names.to_string().as_bytes())?;
+    file::replace(&dir.join("agent.names"), names.to_string().as_bytes())?;
     give(dir, user)
 }
 
@@ -123,13 +123,13 @@ pub fn write_agent(secrets: &Secrets, user: Option<u32>, number: u8) -> io::Resu
         "token": secrets.token.as_str(),
         "peers": [{
             "name": "laptop",
-            "public_key": keys::encode(&tunnel::public_key(&secrets.laptop)).as_str(),
-            "preshared_key": keys::encode(&secrets.preshared).as_str(),
+            "public_key": key::encode(&tunnel::public_key(&secrets.laptop)).as_str(),
+            "preshared_key": key::encode(&secrets.preshared).as_str(),
             "address": laptop_ip(number).to_string(),
         }],
     });
-    keys::store_new(key, &secrets.vps).map_err(io::Error::other)?;
-    atomic::replace(file, config.to_string().as_bytes())?;
+    key::store_new(key, &secrets.vps).map_err(io::Error::other)?;
+    file::replace(file, config.to_string().as_bytes())?;
     give(dir, user)
 }
 

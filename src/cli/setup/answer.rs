@@ -8,10 +8,11 @@ use super::super::fail::{Code, Failure};
 use super::Setup;
 use super::survey::Survey;
 use super::wish::{self, Stated};
+use crate::base::json::{Fields, ReadError};
+use crate::base::key as wg_keys;
+use crate::base::{address_plan, field};
 use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig, Ssh};
-use crate::host::keys as wg_keys;
-use crate::rpc::read::{Fields, ReadError};
 
 /// What the agent says to a laptop. Holds secrets, so it has no `Debug`.
 pub struct Answer {
@@ -36,12 +37,12 @@ impl Answer {
         fields.int::<u32>("version", 1..=1)?;
         let answer = Answer {
             public_key: fields
-                .meant("agent_public_key", |text| config::key(text).map(|key| *key))?,
-            preshared_key: fields.meant("preshared_key", config::key)?,
-            token: fields.meant("token", config::token)?,
+                .meant("agent_public_key", |text| field::key(text).map(|key| *key))?,
+            preshared_key: fields.meant("preshared_key", field::key)?,
+            token: fields.meant("token", field::token)?,
             number: fields.int("number", 0..=255)?,
-            agent_address: fields.meant("agent_address", config::unicast)?,
-            laptop_address: fields.meant("laptop_address", config::unicast)?,
+            agent_address: fields.meant("agent_address", field::unicast)?,
+            laptop_address: fields.meant("laptop_address", field::unicast)?,
             listen_port: fields.int("listen_port", 1..=65535)?,
             api_port: fields.int("api_port", 1..=65535)?,
             mtu: fields.int("mtu", 576..=9200)?,
@@ -53,7 +54,7 @@ impl Answer {
         }
         let agent = ("agent_address", answer.agent_address);
         let laptop = ("laptop_address", answer.laptop_address);
-        config::check_pair(&fields, answer.number, agent, laptop)?;
+        address_plan::check_pair(&fields, answer.number, agent, laptop)?;
         Ok(answer)
     }
 }

@@ -3,9 +3,9 @@
 
 use super::super::fail::{Code, Failure};
 use super::wish::{self, Wish};
+use crate::base::address_plan::network;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
-use crate::host::numbers::network;
 use crate::host::paths::Paths;
 
 /// Completes the agent's refusal, which names the network.

@@ -14,10 +14,11 @@ use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
 use super::survey::{self, Sudo, Survey};
 use super::{Setup, laptop, obstacle, pairs, programs, sudo, there};
+use crate::base::address_plan::Numbers;
+use crate::base::field;
+use crate::base::file::DirLock;
+use crate::base::key as wg_keys;
 use crate::host::config;
-use crate::host::keys as wg_keys;
-use crate::host::numbers::Numbers;
-use crate::host::renewal;
 use crate::session::identity;
 use crate::ssh::freight::Freight;
 use crate::ssh::room::Refused;
@@ -76,7 +77,7 @@ impl Setup<'_> {
     /// Steps 4 to 6 as root, in one go.
     pub(super) fn as_root(&mut self, call: &mut Call, survey: &Survey) -> Result<Answer, Failure> {
         // Until the host file is written nobody else chooses a number or changes keys.
-        let alone = renewal::lock_within(&self.paths.hosts_dir(), ROOT_LIMIT)?;
+        let alone = DirLock::take_within(&self.paths.hosts_dir(), ROOT_LIMIT)?;
         let name = &self.wish.name;
         let known = config::names(self.paths)?.contains(name);
         self.before = known.then(|| config::load(self.paths, name)).transpose()?;
@@ -175,7 +176,7 @@ impl Setup<'_> {
     fn login(&self) -> Result<String, Failure> {
         let done = self.short("id -un", b"")?;
         let user = done.text().lines().last().unwrap_or_default().trim().to_owned();
-        config::login(&user).map_err(|why| {
+        field::login(&user).map_err(|why| {
             let what = format!("the login {user:?} cannot be used");
             Failure::new(Code::Failed, what, why, self.target.command())
         })

@@ -1,13 +1,13 @@
 //! Step 3: this machine's own helper, and the name by which a server knows this machine.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command as Process, ExitStatus};
 use std::time::Duration;
 
 use super::super::Call;
 use super::super::fail::{Code, Failure};
-use crate::helper::{DEFAULT_SOCKET, Helper, HelperError, install_command, root_command};
+use crate::helper::{Helper, HelperError, install_command, root_command, socket_path};
 use crate::sys::child::{self, Broken, Input, Limits, Stream};
 use crate::text::fix::Fix;
 
@@ -16,15 +16,13 @@ const ROOT_LIMITS: Limits = Limits { time: Duration::from_secs(300), bytes: 1024
 
 const QUESTION: &str = "Hopbox needs to install a system helper for tunnel networking. This \
                         requires sudo. Proceed?";
-/// Another helper socket, for tests and the self test.
-const SOCKET_VARIABLE: &str = "HOPBOX_HELPER_SOCKET";
 const JOINED: &str = "newgrp hopbox";
 
 /// Sees to it that a helper answers. True when this login lacks the helper's group, which the user
 /// has from the next login on.
 pub fn helper(call: &mut Call) -> Result<bool, Failure> {
     call.out.begin("this machine's helper");
-    let error = match Helper::connect(&socket()) {
+    let error = match Helper::connect(&socket_path()) {
         Ok(helper) => {
             call.out.done(&format!("version {} is there", helper.version()));
             return Ok(false);
@@ -45,7 +43,7 @@ pub fn helper(call: &mut Call) -> Result<bool, Failure> {
     let installed = install(call);
     call.out.resume();
     installed?;
-    match Helper::connect(&socket()) {
+    match Helper::connect(&socket_path()) {
         Ok(helper) => {
             call.out.done(&format!("version {} installed", helper.version()));
             Ok(false)
@@ -61,7 +59,7 @@ pub fn helper(call: &mut Call) -> Result<bool, Failure> {
 /// Sees to it that this machine's helper is of this version; true when it was another.
 pub fn same_version(call: &mut Call) -> Result<bool, Failure> {
     call.out.begin("this machine's helper");
-    let theirs = match Helper::connect(&socket()) {
+    let theirs = match Helper::connect(&socket_path()) {
         Ok(helper) => helper.version().to_owned(),
         Err(HelperError::Incompatible { message, .. }) => message,
         // Not there, or not for this login: no matter of versions.
@@ -81,10 +79,6 @@ pub fn same_version(call: &mut Call) -> Result<bool, Failure> {
     installed?;
     call.out.done(&format!("version {} installed", crate::rpc::VERSION));
     Ok(true)
-}
-
-pub fn socket() -> PathBuf {
-    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }
 
 fn failed(error: &HelperError) -> Failure {

@@ -28,12 +28,12 @@ use serde_json::json;
 use super::fail::{Code, Failure};
 use super::trial::{self, Ended, Trial};
 use super::{Call, Command, Flag, Takes};
+use crate::base::file::DirLock;
+use crate::base::time_text::took;
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::host::renewal::Alone;
 use crate::rpc::VERSION;
-use crate::session::report::took;
 use crate::ssh::freight::Freight;
 use crate::ssh::run::{Connection, Target};
 use survey::{Sudo, Survey};
@@ -152,7 +152,7 @@ struct Setup<'a> {
     login: String,
     /// What was known of the host, and nobody else changes while `alone` is held.
     before: Option<HostConfig>,
-    alone: Option<Alone>,
+    alone: Option<DirLock>,
     trial: Trial,
     /// What was sent in this run.
     sent: Vec<Freight>,

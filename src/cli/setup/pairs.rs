@@ -6,17 +6,17 @@ use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
-use super::laptop;
-use crate::helper::Helper;
-use crate::host::HostError;
-use crate::host::numbers::{self, Numbers};
+use crate::base::address_plan::Numbers;
+use crate::base::failure::HostError;
+use crate::helper::{Helper, socket_path};
+use crate::host::config;
 use crate::host::paths::Paths;
 
 /// As many as there are numbers.
 const ALL: u16 = 256;
 
 pub fn of(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
-    let mut numbers = numbers::of(paths, host)?;
+    let mut numbers = config::numbers(paths, host)?;
     if let Some(usable) = usable() {
         numbers.narrow(&usable);
     }
@@ -25,9 +25,9 @@ pub fn of(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
 
 /// `None` where no helper tells: an older one, or one that does not admit this user yet.
 fn usable() -> Option<BTreeSet<u8>> {
-    let mut helper = Helper::connect(&laptop::socket()).ok()?;
+    let mut helper = Helper::connect(&socket_path()).ok()?;
     let pairs = helper.suggest(ALL).ok()?;
-    // What this user has up is no obstacle, and `numbers::of` knows whose host it is.
+    // What this user has up is no obstacle, and `address_plan::of` knows whose host it is.
     let own = helper.tunnels().ok()?;
     let ip = |value: &Value| value.as_str()?.parse().ok();
     let own = own.as_array()?.iter().filter_map(|lease| ip(&lease["peer"]));

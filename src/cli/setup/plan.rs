@@ -7,7 +7,7 @@ use super::super::fail::{Code, Failure};
 use super::super::page::Page;
 use super::survey::{Sudo, Survey};
 use super::{Setup, pairs, there};
-use crate::host::numbers::{self, Uses};
+use crate::base::address_plan::{self, Uses};
 use crate::ssh::freight::Freight;
 
 /// As the agent tries them.
@@ -34,13 +34,13 @@ impl Picks {
         Ok(Picks {
             interface: interface.ok_or("no free name for an interface")?,
             port: port.ok_or("no free UDP port from 51820 on")?,
-            number: numbers::pick(wanted, &uses(survey))
+            number: address_plan::pick(wanted, &uses(survey))
                 .ok_or("no 10.10.N.0/24 that is free on both machines")?,
         })
     }
 
     pub fn in_short(&self) -> String {
-        format!(", UDP {} and {} are free", self.port, numbers::network(self.number))
+        format!(", UDP {} and {} are free", self.port, address_plan::network(self.number))
     }
 
     fn to_json(&self) -> Value {

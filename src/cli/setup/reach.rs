@@ -10,9 +10,9 @@ use super::super::trial::Trial;
 use super::survey::{self, Sudo, Survey};
 use super::wish::Wish;
 use super::{Setup, obstacle, programs};
-use crate::host::config;
+use crate::base::field;
+use crate::base::file::DirLock;
 use crate::host::paths::Paths;
-use crate::host::renewal;
 use crate::ssh::fail::{SshError, Trouble};
 use crate::ssh::freight::Freight;
 use crate::ssh::keys;
@@ -30,7 +30,7 @@ impl<'a> Setup<'a> {
     ) -> Result<Self, Failure> {
         let target = wish.target.settled().map_err(Failure::from)?;
         let found = target.resolved().map_err(Failure::from)?;
-        let login = config::login(&found.user).map_err(|why| {
+        let login = field::login(&found.user).map_err(|why| {
             let what =
                 format!("the login {:?} of your ssh configuration is not usable", found.user);
             Failure::usage(what, why, "${EDITOR:-vi} ~/.ssh/config")
@@ -93,7 +93,7 @@ impl<'a> Setup<'a> {
     fn pin(&self, call: &mut Call, survey: &Survey) -> Result<&'static str, Failure> {
         self.paths.ensure_config()?;
         // Two setups at once would each lose the other's line.
-        let _alone = renewal::lock(&self.paths.keys_dir())?;
+        let _alone = DirLock::take(&self.paths.keys_dir())?;
         let (alias, file) = (keys::alias(&self.wish.name), self.paths.known_hosts());
         if survey.keys.is_empty() || !keys::pin(&file, &alias, &survey.keys)? {
             return Ok("");

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::super::Call;
 use super::super::fail::Failure;
+use crate::base::field::{self, check_name};
 use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig};
 use crate::host::paths::Paths;
-use crate::host::{check_name, numbers};
 use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::Target;
@@ -64,7 +64,7 @@ impl Wish {
         let existing = known.then(|| config::load(paths, &name)).transpose()?;
         identity::check(paths, &name)?;
         // Asked again when it matters; a damaged file of another host is told now.
-        numbers::of(paths, &name)?;
+        config::numbers(paths, &name)?;
         let before = existing.as_ref();
         let given =
             call.args.value("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
@@ -74,11 +74,11 @@ impl Wish {
                 bad(&format!("where is {name}?"), "the first setup needs its address".to_owned())
             })?,
         };
-        config::ssh_address(&address).map_err(|why| bad("-a is not valid", why))?;
+        field::ssh_address(&address).map_err(|why| bad("-a is not valid", why))?;
         let user =
             call.args.value("user").or(given.map(|(user, _)| user).filter(|u| !u.is_empty()));
         let user = user.map(str::to_owned).or_else(|| before.and_then(|host| host.user.clone()));
-        let user = user.map(|user| config::login(&user)).transpose();
+        let user = user.map(|user| field::login(&user)).transpose();
         let port = call.args.value("port").map(str::parse::<u16>).transpose();
         let port = port.ok().filter(|port| *port != Some(0));
         let port =
@@ -162,7 +162,7 @@ fn key_file(file: &str) -> Result<PathBuf, Failure> {
     };
     let found = fs::canonicalize(file).and_then(|path| fs::File::open(&path).map(|_| path));
     let path = found.map_err(|error| unusable(error.to_string()))?;
-    match path.to_str().map(config::absolute) {
+    match path.to_str().map(field::absolute) {
         Some(Ok(_)) => Ok(path),
         Some(Err(why)) => Err(unusable(format!("it {why}"))),
         None => Err(unusable("its name is not UTF-8".to_owned())),

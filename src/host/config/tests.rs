@@ -7,7 +7,7 @@ fn sample() -> HostConfig {
     HostConfig {
         name: "mybox".to_owned(),
         endpoint: Endpoint::parse("[2001:db8::7]:51820").unwrap(),
-        public_key: *keys::decode(KEY).unwrap(),
+        public_key: *key::decode(KEY).unwrap(),
         preshared_key: Some(Zeroizing::new([9; 32])),
         local_ip: Ipv4Addr::new(10, 10, 0, 1),
         peer_ip: Ipv4Addr::new(10, 10, 0, 2),
@@ -136,13 +136,13 @@ fn endpoints_are_names_or_addresses() {
 fn a_fault_names_the_file_and_no_secret() {
     let (root, paths) = scratch("fault");
     let path = paths.host_file("mybox");
-    atomic::replace(&path, with("preshared_key", json!("hunter2")).as_bytes()).unwrap();
+    file::replace(&path, with("preshared_key", json!("hunter2")).as_bytes()).unwrap();
     let error = load(&paths, "mybox").err().unwrap();
     assert!(error.to_string().contains("mybox.json") && error.to_string().contains("preshared"));
     assert!(!error.to_string().contains("hunter2"), "{error}");
     let other = paths.host_file("other");
     fs::rename(&path, &other).unwrap();
-    atomic::replace(&other, with("user", Value::Null).as_bytes()).unwrap();
+    file::replace(&other, with("user", Value::Null).as_bytes()).unwrap();
     assert!(load(&paths, "other").err().unwrap().why.contains("must be \"other\""));
     assert_eq!(load(&paths, "none").err().unwrap().kind, Kind::NotFound);
     fs::remove_dir_all(root).unwrap();
@@ -156,7 +156,7 @@ fn the_default_host_is_remembered() {
     assert_eq!(default_host(&paths).unwrap().as_deref(), Some("mybox"));
     set_default_host(&paths, None).unwrap();
     assert_eq!(default_host(&paths).unwrap(), None);
-    atomic::replace(&paths.config_file(), b"{\"version\":1,\"x\":1}").unwrap();
+    file::replace(&paths.config_file(), b"{\"version\":1,\"x\":1}").unwrap();
     assert!(default_host(&paths).err().unwrap().what.contains("config.json"));
     fs::remove_dir_all(root).unwrap();
 }

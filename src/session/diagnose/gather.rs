@@ -13,15 +13,15 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::{Agent, Facts, Files, Handshake, HelperFault, Net, Reply, Serving, Session, path};
-use crate::helper::{Helper, HelperError, guards};
-use crate::host::HostError;
+use crate::base::failure::HostError;
+use crate::base::key::{self, Secret};
+use crate::helper::{Helper, HelperError, guards, socket_path};
 use crate::host::config::{self, HostConfig};
-use crate::host::keys::{self, Secret};
 use crate::host::paths::Paths;
 use crate::rpc::method;
 use crate::session::in_use::{self, Refused};
 use crate::session::up::name_of;
-use crate::session::{control, elsewhere, layers, probe, run, state, through};
+use crate::session::{control, elsewhere, layers, probe, state, through};
 use crate::sys::iface;
 
 const RESOLVE_LIMIT: Duration = Duration::from_secs(4);
@@ -36,7 +36,7 @@ const ROOM: [u8; 8192] = [0; 8192];
 pub fn gather(paths: &Paths, name: &str, told: &mut dyn FnMut(&'static str)) -> Facts {
     told("files");
     let host = config::load(paths, name);
-    let key = keys::load(&paths.key_file(name));
+    let key = key::load(&paths.key_file(name));
     let files = files(paths, name);
     told("helper");
     let helper = helper();
@@ -80,7 +80,7 @@ fn unwritable(dir: &Path) -> Option<String> {
 }
 
 fn helper() -> Result<Serving, HelperFault> {
-    let mut helper = Helper::connect(&run::helper_socket()).map_err(|error| {
+    let mut helper = Helper::connect(&socket_path()).map_err(|error| {
         let fault = match &error {
             HelperError::Missing { .. } => "helper_missing",
             HelperError::Refused { .. } => "helper_refused",

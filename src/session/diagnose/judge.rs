@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Serving, Session};
+use crate::base::failure::{Fault, HostError, Kind};
 use crate::fix;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
-use crate::host::{Fault, HostError, Kind};
 use crate::rpc::VERSION;
 use crate::session::up::name_of;
 use crate::text::fix::Fix;

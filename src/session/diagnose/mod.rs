@@ -16,8 +16,8 @@ pub use gather::gather;
 pub use judge::judge;
 
 use super::elsewhere::Elsewhere;
+use crate::base::failure::HostError;
 use crate::helper::guards::{Guard, Lack};
-use crate::host::HostError;
 use crate::host::config::HostConfig;
 use crate::text::fix::Fix;
 

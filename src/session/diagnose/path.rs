@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Handshake, Outer, Reply};
+use crate::base::key::Secret;
 use crate::host::config::HostConfig;
-use crate::host::keys::Secret;
 use crate::session::{probe, up};
 use crate::tunnel::{self, TunDevice};
 

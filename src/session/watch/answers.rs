@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::super::control::Ask;
 use super::super::layers::{self, Layer};
 use super::super::monitor::Moment;
-use super::super::report::utc;
 use super::super::rotate;
 use super::super::run::pid;
 use super::super::state;
 use super::Watch;
+use crate::base::time_text::utc;
 use crate::tunnel;
 
 /// An answer of the agent that is younger than this is not asked for again.

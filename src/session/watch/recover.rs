@@ -13,8 +13,8 @@ use std::time::Duration;
 use super::super::journal::log;
 use super::super::monitor::Moment;
 use super::super::network;
-use super::super::run::helper_socket;
 use super::{Watch, awake};
+use crate::helper::socket_path;
 use crate::helper::{Helper, HelperError, RESUME_WITHIN};
 use crate::sys::poll::Wake;
 
@@ -103,7 +103,7 @@ impl Watch<'_> {
             if self.live.parts.helper.closed() {
                 self.event("the helper went away");
                 log("the helper went away; the tunnel stays while it is looked for");
-                let search = Search::start(helper_socket(), self.live.lease.clone());
+                let search = Search::start(socket_path(), self.live.lease.clone());
                 self.holder = Some(search.map_err(|error| format!("no helper: {error}"))?);
             }
             return Ok(());

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::host::config::{login, ssh_address};
+use crate::base::field::{login, ssh_address};
 use crate::ssh::config::{Entry, Keys, install};
 use crate::ssh::run::Target;
 

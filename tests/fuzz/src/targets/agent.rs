@@ -5,7 +5,7 @@ pub use hopbox::agent::{auth, request, rpc};
 use hopbox::agent::Failure;
 use hopbox::agent::config::{Peer, label};
 use hopbox::agent::hub::Caller;
-use hopbox::host::keys;
+use hopbox::base::key;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 
@@ -21,7 +21,7 @@ fn peer(public_key: [u8; 32], name: &str) -> Peer {
         public_key,
         preshared_key: None,
         address: Ipv4Addr::new(10, 10, 0, 1),
-        token: keys::encode(&[4; 32]),
+        token: key::encode(&[4; 32]),
         agent_key: [5; 32],
         replaces: None,
     }
@@ -45,7 +45,7 @@ impl rpc::Desk for OneLaptop {
     }
 
     fn peers(&self) -> Vec<Value> {
-        vec![json!({"name": "laptop", "public_key": keys::encode(&[7; 32]).as_str()})]
+        vec![json!({"name": "laptop", "public_key": key::encode(&[7; 32]).as_str()})]
     }
 
     fn add(&self, public_key: [u8; 32], name: &str) -> Result<(Peer, bool), Failure> {

@@ -20,7 +20,7 @@ pub fn hopbox_yaml(data: &[u8]) {
         }
     }
     if let Ok(found) = workspace::parse(&text) {
-        assert!(found.host.is_none_or(|host| hopbox::host::check_name(&host).is_ok()));
+        assert!(found.host.is_none_or(|host| hopbox::base::field::check_name(&host).is_ok()));
     }
 }
 

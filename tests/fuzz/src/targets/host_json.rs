@@ -1,9 +1,10 @@
 //! A user's files: a host file is refused with its name in the message, or it can be saved and is
 //! the same when it is read again; keys, names and endpoints have one form only.
 
+use hopbox::base::field::{self, check_name};
+use hopbox::base::key;
 use hopbox::host::config::{self, Endpoint};
 use hopbox::host::paths::Paths;
-use hopbox::host::{check_name, keys};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -71,8 +72,8 @@ pub fn host_json(data: &[u8]) {
 }
 
 fn words(text: &str) {
-    if let Some(key) = keys::decode(text) {
-        assert_eq!(keys::encode(&key).as_str(), text, "a key has one form");
+    if let Some(key) = key::decode(text) {
+        assert_eq!(key::encode(&key).as_str(), text, "a key has one form");
     }
     if let Ok(endpoint) = Endpoint::parse(text) {
         assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint.clone()));
@@ -81,10 +82,10 @@ fn words(text: &str) {
     if check_name(text).is_ok() {
         assert!(!text.contains(['.', '/', '\0']) && text.parse::<u128>().is_err());
     }
-    if let Ok(ip) = config::unicast(text) {
+    if let Ok(ip) = field::unicast(text) {
         assert_eq!(ip.to_string(), text);
     }
-    if let Ok(token) = config::token(text) {
+    if let Ok(token) = field::token(text) {
         assert!(token.bytes().all(|b| b.is_ascii_graphic()));
     }
 }

@@ -3,7 +3,7 @@
 //! lines a session in the background reports.
 
 use super::agent::{LAPTOP, OneLaptop, rpc};
-use hopbox::rpc::read::Fields;
+use hopbox::base::json::Fields;
 use hopbox::session::report::Event;
 use serde_json::Value;
 

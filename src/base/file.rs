@@ -1,22 +1,28 @@
-//! One way to write a file that a crash cannot leave half written, and one way to read a file
-//! that only its owner may read.
+//! One way to write a file that a crash cannot leave half written, one way to read a file that
+//! only its owner may read, and one way to be alone in a directory.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::{Fault, HostError, Kind};
+use super::failure::{Fault, HostError, Kind};
 use crate::fix;
 use crate::sys::life;
+use crate::sys::lock::Lock;
 use crate::text::fix::Fix;
 
 /// Largest configuration or key file, in bytes.
 const FILE_BYTES: u64 = 64 * 1024;
 const FILE_MODE: u32 = 0o600;
+/// How long another process may take to do the same.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 static TURN: AtomicU32 = AtomicU32::new(0);
 
@@ -124,6 +130,34 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 fn sync_dir(path: &Path) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir)?.sync_all()
+}
+
+/// Nobody else is in a directory with the same intention while this is held.
+pub struct DirLock {
+    _held: Lock,
+}
+
+impl DirLock {
+    pub fn take(dir: &Path) -> Result<DirLock, HostError> {
+        DirLock::take_within(dir, LOCK_WITHIN)
+    }
+
+    /// The same, with time for another that asks a person for a password.
+    pub fn take_within(dir: &Path, limit: Duration) -> Result<DirLock, HostError> {
+        let end = Instant::now() + limit;
+        loop {
+            match Lock::take_dir(dir) {
+                Ok(Some(lock)) => return Ok(DirLock { _held: lock }),
+                Ok(None) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
+                Ok(None) => {
+                    let what = format!("{} is in use", dir.display());
+                    let why = "another hop is changing keys";
+                    return Err(HostError::new(Kind::Exists, what, why, "hop status"));
+                }
+                Err(error) => return Err(HostError::io("lock", dir, &error)),
+            }
+        }
+    }
 }
 
 #[cfg(test)]

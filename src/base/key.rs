@@ -8,7 +8,8 @@ use std::path::Path;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{HostError, Kind, atomic};
+use super::failure::{HostError, Kind};
+use super::file;
 use crate::fix;
 
 pub const KEY_BYTES: usize = 32;
@@ -20,7 +21,7 @@ pub type Secret = Zeroizing<[u8; KEY_BYTES]>;
 
 /// Reads the private key in `path`.
 pub fn load(path: &Path) -> Result<Secret, HostError> {
-    parse(&atomic::read_private(path)?, path)
+    parse(&file::read_private(path)?, path)
 }
 
 /// The key that is the text of a key file; `path` is for errors.
@@ -36,7 +37,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Secret, HostError> {
 pub fn store_new(path: &Path, key: &[u8; KEY_BYTES]) -> Result<(), HostError> {
     let mut line = encode(key);
     line.push('\n');
-    atomic::create(path, line.as_bytes()).map_err(|error| HostError::io("create", path, &error))
+    file::create(path, line.as_bytes()).map_err(|error| HostError::io("create", path, &error))
 }
 
 /// 32 bytes as 44 characters.

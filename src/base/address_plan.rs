@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use super::HostError;
-use super::config;
-use super::paths::Paths;
+use super::json::{Fields, ReadError};
 use crate::sys::bounded;
+
+/// Largest packet inside the tunnel, where nothing else is said: 1500 less IPv6 and WireGuard.
+pub const MTU: u16 = 1420;
 
 /// The kernel's IPv4 routes and addresses, on Linux.
 const ROUTES: &str = "/proc/net/route";
@@ -48,22 +49,8 @@ pub fn pick(wanted: &[u8], uses: &Uses) -> Option<u8> {
     first(NO_DEFAULT).or_else(|| first(NETWORK))
 }
 
-/// What this laptop can use for `host`, with what belongs to it already.
-pub fn of(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
-    let (mut taken, mut own) = (BTreeSet::new(), None);
-    for name in config::names(paths)? {
-        let number = config::load(paths, &name)?.number;
-        if name == host {
-            own = Some(number);
-        } else {
-            taken.insert(number);
-        }
-    }
-    Ok(choose(taken, own, &Uses::here()))
-}
-
 /// A host that is set up again may be up: its `own` route is no obstacle.
-fn choose(mut taken: BTreeSet<u8>, own: Option<u8>, uses: &Uses) -> Numbers {
+pub fn choose(mut taken: BTreeSet<u8>, own: Option<u8>, uses: &Uses) -> Numbers {
     let used = |number: &u8, least| Some(*number) != own && uses.of_pair(*number, least);
     taken.extend((0..=255).filter(|number| used(number, ADDRESS)));
     let within = |least| (0..=255).filter(move |number| !used(number, least));
@@ -71,6 +58,26 @@ fn choose(mut taken: BTreeSet<u8>, own: Option<u8>, uses: &Uses) -> Numbers {
     let covered = within(NETWORK).filter(|number| !best.contains(number));
     let free = best.iter().copied().chain(covered);
     Numbers { free: free.filter(|number| !taken.contains(number)).collect(), taken }
+}
+
+/// The addresses of number N: the server is 10.10.N.2 for all its laptops, the first of which has
+/// .1 and the others what is free from .3 on. A server may say that it has others, and would get
+/// what this laptop sends to those.
+pub fn check_pair(
+    fields: &Fields,
+    number: u8,
+    (peer_key, peer): (&str, Ipv4Addr),
+    (local_key, local): (&str, Ipv4Addr),
+) -> Result<(), ReadError> {
+    let [a, b, c, last] = local.octets();
+    if peer != Ipv4Addr::new(10, 10, number, 2) {
+        return Err(fields.error(peer_key, format!("must be 10.10.{number}.2, not {peer}")));
+    }
+    if [a, b, c] != [10, 10, number] || !matches!(last, 1 | 3..=254) {
+        let why = format!("must be 10.10.{number}.1, or from 10.10.{number}.3 on, not {local}");
+        return Err(fields.error(local_key, why));
+    }
+    Ok(())
 }
 
 /// What a machine uses: base and prefix length of networks that routes lead to, and of its own
