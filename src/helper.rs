@@ -11,7 +11,7 @@ pub mod guards;
 use crate::sys::cmsg::{self, Received};
 use crate::sys::ioctl::tun_state;
 use crate::sys::poll::{self, Interest};
-use crate::sys::proc;
+use crate::sys::process;
 use hop_helper::proto::{self, Code};
 use hop_helper::reply;
 use serde_json::{Map, Value, json};
@@ -85,7 +85,7 @@ impl Helper {
                 _ => HelperError::Missing { path, source },
             }
         })?;
-        check_listener(path, cmsg::listener_uid(&stream)?, proc::uid())?;
+        check_listener(path, cmsg::listener_uid(&stream)?, process::uid())?;
         stream.set_nonblocking(true)?;
         let mut helper = Helper { stream, version: String::new(), next_id: 1 };
         let args = json!({

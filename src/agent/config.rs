@@ -16,7 +16,7 @@ use crate::base::field::{key, token, unicast};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
-use crate::sys::proc;
+use crate::sys::process;
 use crate::tunnel::{self, PeerConfig};
 
 const SCHEMA: u32 = 2;
@@ -97,7 +97,7 @@ impl Keys {
 /// Reads the file and the keys beside it: the agent what is its own or root's; root what is
 /// anybody's.
 pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
-    let own = Some(proc::uid()).filter(|_| !proc::is_root());
+    let own = Some(process::uid()).filter(|_| !process::is_root());
     let (text, owner) = files::read(path, own).map_err(refuse)?;
     let key = |name: &str| files::key(&path.with_file_name(name), own.unwrap_or(owner));
     let invalid = |error: ReadError| {

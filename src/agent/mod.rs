@@ -42,7 +42,7 @@ use crate::base::failure::HostError;
 use crate::base::field::check_name;
 use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
-use crate::sys::proc;
+use crate::sys::process;
 use crate::text::fix::Fix;
 use crate::text::{json as json_text, shown};
 
@@ -125,7 +125,7 @@ impl Failure {
 /// Runs one command line (without the program's name) and returns the exit code.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
     // Before a key is read: a core dump or a debugger of the same user would reveal it (R99).
-    if let Err(error) = proc::keep_memory_private() {
+    if let Err(error) = process::keep_memory_private() {
         log(&format!("memory is not private: {error}"));
     }
     let asked = match parse(line) {

@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn what_others_can_replace_is_found_wherever_it_is_on_the_way() {
-        if !crate::sys::proc::is_root() {
+        if !crate::sys::process::is_root() {
             return eprintln!("SKIP what_others_can_replace: needs root");
         }
         let name = format!("hopbox-chain-{}", std::process::id());

@@ -22,7 +22,7 @@ use crate::base::key::KEY_BYTES;
 use crate::helper::{Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
 use crate::rpc::VERSION;
 use crate::sys::poll::{self, Interest};
-use crate::sys::proc;
+use crate::sys::process;
 use crate::sys::signal::{Kind as Signal, Signals};
 use crate::tunnel::{self, Stopped, TunDevice, Tunnel};
 
@@ -36,7 +36,7 @@ const KEEP_EVERY: Duration = Duration::from_secs(10);
 
 /// Start-up order, then serving until a signal or the end of the tunnel, then all of it undone.
 pub fn serve(config_file: &Path) -> Result<(), Failure> {
-    proc::set_umask(0o077);
+    process::set_umask(0o077);
     let config = config::load(config_file)?;
     let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| failed("cannot listen for signals", &error))?;

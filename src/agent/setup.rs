@@ -24,7 +24,7 @@ use crate::base::key::KEY_BYTES;
 use crate::fix;
 use crate::rpc::client::CallError;
 use crate::rpc::{API_PORT, VERSION};
-use crate::sys::{bounded, proc};
+use crate::sys::{bounded, process};
 
 /// Longest request on standard input, in bytes.
 const REQUEST_BYTES: u64 = 64 * 1024;
@@ -56,7 +56,7 @@ pub fn bad(why: impl Into<String>) -> Failure {
 }
 
 pub fn need_root() -> Result<(), Failure> {
-    if proc::is_root() {
+    if process::is_root() {
         return Ok(());
     }
     Err(Failure::new(USAGE, "this needs root", "it changes the system", "sudo hop-agent --help"))

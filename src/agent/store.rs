@@ -32,7 +32,7 @@ use crate::base::file;
 use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
 use crate::sys::lock::Lock;
-use crate::sys::{proc, random};
+use crate::sys::{process, random};
 use crate::tunnel;
 
 /// How long another change may take.
@@ -269,8 +269,8 @@ impl Store {
     }
 
     fn uid(&self) -> u32 {
-        let kept = self.owner.filter(|_| proc::is_root());
-        kept.map_or_else(proc::uid, |(uid, _)| uid)
+        let kept = self.owner.filter(|_| process::is_root());
+        kept.map_or_else(process::uid, |(uid, _)| uid)
     }
 
     fn read_key(&self, name: &str) -> Result<Option<Secret>, Failure> {
@@ -292,7 +292,7 @@ impl Store {
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-        let owner = self.owner.filter(|(uid, _)| *uid != proc::uid());
+        let owner = self.owner.filter(|(uid, _)| *uid != process::uid());
         file::replace_for(path, bytes, owner).map_err(|error| self.cannot("write", path, &error))
     }
 

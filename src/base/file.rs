@@ -13,8 +13,8 @@ use zeroize::Zeroizing;
 
 use super::failure::{Fault, HostError, Kind};
 use crate::fix;
-use crate::sys::life;
 use crate::sys::lock::Lock;
+use crate::sys::process;
 use crate::text::fix::Fix;
 
 /// Largest configuration or key file, in bytes.
@@ -115,7 +115,7 @@ fn sweep(path: &Path, name: &str) {
         let rest = found.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".tmp"));
         let owner =
             rest.and_then(|rest| rest.split_once('-')).and_then(|(pid, _)| pid.parse().ok());
-        if owner.is_some_and(|pid| !life::is_alive(pid)) {
+        if owner.is_some_and(|pid| !process::is_alive(pid)) {
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -1,7 +1,7 @@
 //! What can go wrong with the helper, and the command that mends it.
 
 use crate::fix;
-use crate::sys::{bounded, proc};
+use crate::sys::{bounded, process};
 use crate::text::fix::Fix;
 use hop_helper::proto::Code;
 use std::fmt;
@@ -51,7 +51,7 @@ fn joined_since(status: &str, passwd: &str, groups: &str) -> bool {
 
 /// `program` as root: with sudo, unless this is root. Without `ask` sudo asks nothing.
 pub fn root_command(program: &Path, ask: bool) -> Command {
-    if proc::is_root() {
+    if process::is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("sudo");

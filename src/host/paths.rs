@@ -37,7 +37,7 @@ impl Paths {
     pub fn from_env() -> Result<Paths, HostError> {
         let config = under("XDG_CONFIG_HOME", ".config")?;
         let state = under("XDG_STATE_HOME", ".local/state")?;
-        let owner = sys::proc::uid();
+        let owner = sys::process::uid();
         let usual = PathBuf::from(format!("/run/user/{owner}/hopbox"));
         let without = PathBuf::from(format!("/tmp/hopbox-{owner}"));
         let runtime = match absolute("XDG_RUNTIME_DIR") {
@@ -56,7 +56,7 @@ impl Paths {
             state: root.join("state/hopbox"),
             runtime: root.join("run/hopbox"),
             elsewhere: Vec::new(),
-            owner: sys::proc::uid(),
+            owner: sys::process::uid(),
         }
     }
 
@@ -222,7 +222,7 @@ pub fn ensure_private(dir: &Path) -> Result<(), HostError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE);
     builder.create(dir).map_err(|error| HostError::io("create", dir, &error))?;
-    check_private(dir, sys::proc::uid())
+    check_private(dir, sys::process::uid())
 }
 
 /// The same for a directory of `owner` that is there.

@@ -22,7 +22,7 @@ use super::{Kind, Trouble, control};
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::sys::signal::{Kind as Signal, Signals};
-use crate::sys::{bounded, child, life, proc, signal};
+use crate::sys::{bounded, child, process, signal};
 
 /// The hidden first argument of a background session; the host's name follows, and where its file
 /// is.
@@ -43,7 +43,7 @@ const LINE_BYTES: u64 = 16 * 1024;
 /// The first thing that a session does, before it could have read a key: a core dump or a debugger
 /// of the same user would reveal it (R99).
 pub fn hide() {
-    if let Err(error) = proc::keep_memory_private() {
+    if let Err(error) = process::keep_memory_private() {
         log(&format!("memory is not private: {error}"));
     }
 }
@@ -200,8 +200,9 @@ fn start_one(
     // host file from that of another one with the same name.
     command.arg0("hop").arg(SESSION_ARGUMENT).arg(name).arg(paths.hosts_dir()).current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
-    let mut child =
-        proc::in_new_session(&mut command).spawn().map_err(|error| start_trouble(name, &error))?;
+    let mut child = process::in_new_session(&mut command)
+        .spawn()
+        .map_err(|error| start_trouble(name, &error))?;
     let Some(pipe) = child.stdout.take() else {
         return Err(start_trouble(name, &io::ErrorKind::BrokenPipe.into()));
     };
@@ -273,11 +274,11 @@ fn events_of(pipe: ChildStdout) -> io::Result<mpsc::Receiver<Event>> {
 /// Returns whether it ended as it should.
 pub fn session(name: &str) -> bool {
     // Before anything is opened: descriptors of whoever ran `hop up` must not live on here.
-    if let Err(error) = life::close_inherited() {
+    if let Err(error) = process::close_inherited() {
         log(&format!("cannot close inherited descriptors: {error}"));
         return false;
     }
-    proc::set_umask(0o077);
+    process::set_umask(0o077);
     let paths = Paths::from_env();
     if let Some(error) = paths.as_ref().ok().and_then(|paths| journal::keep(paths, name).err()) {
         log(&format!("the log will not be kept short: {error}"));
@@ -332,7 +333,7 @@ impl Report for PipeReport {
         log(&format!("usable after {}", crate::base::time_text::took(facts.total)));
         self.tell(&Event::Ready(facts.clone()));
         self.pipe = None;
-        if let Err(error) = life::stdout_to_null() {
+        if let Err(error) = process::stdout_to_null() {
             log(&format!("cannot let go of standard output: {error}"));
         }
     }
@@ -371,7 +372,7 @@ fn ended(child: &mut Child) -> String {
     match child::wait_for(child, STOP_LIMIT) {
         Ok(Some(status)) => status.to_string(),
         Ok(None) => {
-            let killed = life::kill_and_reap(child.id());
+            let killed = process::kill_and_reap(child.id());
             killed.map_or_else(|error| error.to_string(), |()| "it had to be killed".to_owned())
         }
         Err(error) => error.to_string(),

@@ -16,7 +16,7 @@ use crate::fix;
 use crate::helper::{Helper, socket_path};
 use crate::host::paths::Paths;
 use crate::sys::signal::{self, Kind as Signal};
-use crate::sys::{bounded, proc};
+use crate::sys::{bounded, process};
 
 /// How long a session may take to undo everything.
 const END_LIMIT: Duration = Duration::from_secs(15);
@@ -38,7 +38,7 @@ pub type Devices = Vec<(String, String)>;
 /// One question to the helper; none where it does not answer.
 pub fn devices() -> Devices {
     // Root is told of everybody's.
-    let listed = match proc::is_root() {
+    let listed = match process::is_root() {
         true => None,
         false => Helper::connect(&socket_path()).and_then(|mut it| it.tunnels()).ok(),
     };
@@ -118,7 +118,7 @@ fn words(pid: u32) -> Option<Vec<String>> {
     let file = format!("/proc/{pid}/cmdline");
     let status = bounded::text(format!("/proc/{pid}/status")).ok()?;
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    let own = uids.split_whitespace().next()?.parse() == Ok(proc::uid());
+    let own = uids.split_whitespace().next()?.parse() == Ok(process::uid());
     let line = bounded::read(file, WORDS_BYTES).ok().filter(|_| own)?;
     let line = String::from_utf8_lossy(&line).into_owned();
     let words: Vec<String> = line.trim_end_matches('\0').split('\0').map(str::to_owned).collect();

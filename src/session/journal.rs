@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::base::time_text::utc;
 use crate::host::paths::Paths;
-use crate::sys::{clock, life};
+use crate::sys::{clock, process};
 use crate::text::shown;
 
 /// A log that is longer becomes `<name>.log.1`, in place of an older one.
@@ -63,7 +63,7 @@ pub fn keep(paths: &Paths, name: &str) -> io::Result<()> {
 
 impl Log {
     fn new(path: PathBuf, file: File) -> io::Result<Log> {
-        life::stderr_to(&file)?;
+        process::stderr_to(&file)?;
         Ok(Log { path, length: file.metadata()?.len(), file })
     }
 

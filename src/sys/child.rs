@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::poll::{self, Interest};
-use super::proc;
+use super::process;
 
 /// How long a program has to end when it is asked to, and then again when it is killed: one of
 /// root's cannot be.
@@ -173,7 +173,7 @@ impl Talk {
         }
         command.stdin(if terminal { Stdio::inherit() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = proc::dying_with_parent(command).spawn().map_err(Broken::Start)?;
+        let mut child = process::dying_with_parent(command).spawn().map_err(Broken::Start)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let end = Instant::now() + limits.time;

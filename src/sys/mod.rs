@@ -16,26 +16,26 @@ pub mod iface;
 pub mod inotify;
 #[cfg_attr(target_os = "macos", path = "darwin/ioctl.rs")]
 pub mod ioctl;
-pub mod life;
 pub mod line;
 pub mod lock;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
+#[cfg(target_os = "linux")]
+pub mod namespace;
 #[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]
 pub mod netlink;
 pub mod poll;
-#[cfg_attr(target_os = "macos", path = "darwin/proc.rs")]
-pub mod proc;
+pub mod process;
 #[cfg_attr(target_os = "macos", path = "darwin/random.rs")]
 pub mod random;
-#[cfg(target_os = "linux")]
-pub mod rtnl;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
 pub mod through;
 #[cfg(target_os = "linux")]
 pub mod tun_node;
+#[cfg(target_os = "linux")]
+pub mod veth;
 
 /// The error number of an I/O error; EIO if it has none.
 pub fn errno(e: &std::io::Error) -> i32 {

@@ -1,6 +1,6 @@
 //! `/dev/net/tun` for a mount namespace of our own, on machines that have no such node.
 
-use super::proc;
+use super::namespace;
 use nix::mount::{MsFlags, mount};
 use std::fs::{self, File};
 use std::io;
@@ -27,16 +27,16 @@ pub fn ensure(scratch: &Path) -> io::Result<()> {
         let (from, to) = (Path::new("/dev").join(name), scratch.join(name));
         if from.exists() {
             File::create(&to)?;
-            proc::mount_bind(&from, &to)?;
+            namespace::mount_bind(&from, &to)?;
         }
     }
     fs::create_dir(scratch.join("net"))?;
     make_node(&scratch.join("net/tun"))?;
-    proc::mount_bind(scratch, Path::new("/dev"))
+    namespace::mount_bind(scratch, Path::new("/dev"))
 }
 
 fn make_node(path: &Path) -> io::Result<()> {
-    proc::make_char_device(path, 0o666, 10, 200)
+    namespace::make_char_device(path, 0o666, 10, 200)
 }
 
 /// An empty directory in memory in which device nodes work.

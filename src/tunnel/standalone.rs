@@ -7,7 +7,7 @@
 use super::uapi::socket::{DIRECTORY, Door};
 use super::{Config, Stopped, TunDevice, Tunnel};
 use crate::sys::poll::{self, Interest};
-use crate::sys::proc::{self, Side};
+use crate::sys::process::{self, Side};
 use crate::sys::signal::{Kind, Signals};
 use crate::sys::{code, ioctl};
 use crate::wg::DEFAULT_MTU;
@@ -36,7 +36,7 @@ pub fn run(interface: &str, foreground: bool) -> Result<(), String> {
     if foreground {
         return serve(interface, None);
     }
-    let detached = proc::daemonize();
+    let detached = process::daemonize();
     match detached.map_err(|e| format!("cannot run in the background: {e}; try -f"))? {
         Side::Caller(pipe) => await_report(pipe),
         Side::Daemon(mut pipe) => {
@@ -53,9 +53,9 @@ pub fn run(interface: &str, foreground: bool) -> Result<(), String> {
 fn serve(interface: &str, report: Option<&mut File>) -> Result<(), String> {
     let log = Log::from_environment();
     // The socket and nothing else is created from here on, and is for its owner alone.
-    proc::set_umask(0o077);
+    process::set_umask(0o077);
     // Memory holds keys; where this is refused, running without it is still better than not.
-    let _ = proc::keep_memory_private();
+    let _ = process::keep_memory_private();
     let mut signals = Signals::catch(&[Kind::Terminate, Kind::Interrupt])
         .map_err(|e| format!("cannot catch signals: {e}"))?;
     let mut tunnel = open(interface)?;
@@ -71,7 +71,7 @@ fn serve(interface: &str, report: Option<&mut File>) -> Result<(), String> {
         let _ = pipe.write_all(READY);
         // The pipe itself is closed with this, as far as its reader is concerned.
         *pipe = File::open("/dev/null").map_err(|e| format!("cannot open /dev/null: {e}"))?;
-        proc::close_stdio().map_err(|e| format!("cannot close standard output: {e}"))?;
+        process::close_stdio().map_err(|e| format!("cannot close standard output: {e}"))?;
     }
     let why = attend(&mut signals, &tunnel, &mut door)?;
     drop(door);

@@ -128,7 +128,7 @@ fn a_diagnosis_in_another_context_locks_nobody_out() {
     // once, and a doctor in between.
     let mut last = 0;
     for round in 0..3 {
-        hopbox::sys::life::kill_and_reap(world.session().unwrap()).unwrap();
+        hopbox::sys::process::kill_and_reap(world.session().unwrap()).unwrap();
         world.assert_gone("killed");
         let doctor = hop_in(&world, &[("XDG_RUNTIME_DIR", None)], &["doctor", "--json"]);
         assert_eq!(data(&doctor)["first"], "killed", "{round}: {}", said(&doctor));

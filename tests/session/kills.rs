@@ -132,7 +132,7 @@ pub fn up(world: &World) -> std::process::Output {
 
 fn kill_session(world: &World) {
     if let Some(pid) = world.session() {
-        hopbox::sys::life::kill_and_reap(pid).unwrap();
+        hopbox::sys::process::kill_and_reap(pid).unwrap();
         let gone = Instant::now() + Duration::from_secs(2);
         while fs::metadata(format!("/proc/{pid}/fd/0")).is_ok() && Instant::now() < gone {
             thread::sleep(Duration::from_millis(1));

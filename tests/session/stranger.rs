@@ -139,7 +139,7 @@ fn with_the_session_down_nobody_is_told_a_secret_or_believed() {
     assert_eq!(kept(&world), before, "nothing of what it said was kept");
     // The same after a session that was killed, whose files still say that it is up.
     world.up();
-    hopbox::sys::life::kill_and_reap(world.session().unwrap()).unwrap();
+    hopbox::sys::process::kill_and_reap(world.session().unwrap()).unwrap();
     world.assert_gone("killed");
     ask_all(&world);
     assert_eq!(String::from_utf8_lossy(&heard.lock().unwrap()), "");

@@ -17,7 +17,7 @@ use hopbox::cli::selftest::programs::{self, Programs, Stash};
 use hopbox::helper::DEFAULT_SOCKET;
 use hopbox::host::paths::Paths;
 use hopbox::session::control;
-use hopbox::sys::{proc, signal};
+use hopbox::sys::{process, signal};
 use serde_json::Value;
 
 /// Who runs `hop` and the agent: nobody on this machine.
@@ -81,7 +81,7 @@ impl World {
 
     /// The same with several servers, and with what the host file calls the first.
     pub fn start_named(test: &str, servers: usize, endpoint: &str) -> Option<World> {
-        if !proc::is_root() {
+        if !process::is_root() {
             println!("SKIP {test}: needs root for network namespaces");
             return None;
         }

@@ -1,6 +1,7 @@
 //! Namespaces for one test, and the programs run in them.
 
-use hopbox::sys::proc::{self, Space};
+use hopbox::sys::namespace::{self, Space};
+use hopbox::sys::process;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -17,14 +18,14 @@ pub const HOP: &str = env!("CARGO_BIN_EXE_hop");
 /// when it ends. Skipped, in print, for users who may not.
 pub fn alone(test: impl FnOnce() + Send + 'static) {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    if !proc::is_root() || !Path::new("/dev/net/tun").exists() {
+    if !process::is_root() || !Path::new("/dev/net/tun").exists() {
         println!("SKIP: needs root and /dev/net/tun");
         return;
     }
     let inside = move || {
-        proc::unshare(&[Space::Net, Space::Mount]).expect("namespaces");
-        proc::make_private_recursive().expect("private mounts");
-        proc::mount_tmpfs(Path::new("/run"), 0o755).expect("an empty /run");
+        namespace::unshare(&[Space::Net, Space::Mount]).expect("namespaces");
+        namespace::make_private_recursive().expect("private mounts");
+        namespace::mount_tmpfs(Path::new("/run"), 0o755).expect("an empty /run");
         ip("link set lo up");
         test();
     };
@@ -74,20 +75,20 @@ pub struct Net {
 
 impl Net {
     pub fn new() -> Net {
-        let home = proc::current_space(Space::Net).expect("ns");
-        proc::unshare(&[Space::Net]).expect("unshare");
+        let home = namespace::current_space(Space::Net).expect("ns");
+        namespace::unshare(&[Space::Net]).expect("unshare");
         ip("link set lo up");
-        let fd = proc::current_space(Space::Net).expect("ns");
-        proc::setns(&home, Space::Net).expect("setns");
+        let fd = namespace::current_space(Space::Net).expect("ns");
+        namespace::setns(&home, Space::Net).expect("setns");
         Net { fd }
     }
 
     /// Run `work` in it.
     pub fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
-        let home = proc::current_space(Space::Net).expect("ns");
-        proc::setns(&self.fd, Space::Net).expect("setns");
+        let home = namespace::current_space(Space::Net).expect("ns");
+        namespace::setns(&self.fd, Space::Net).expect("setns");
         let result = work();
-        proc::setns(&home, Space::Net).expect("setns");
+        namespace::setns(&home, Space::Net).expect("setns");
         result
     }
 

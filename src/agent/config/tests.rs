@@ -164,7 +164,7 @@ fn links_and_pipes_are_neither_followed_nor_waited_for() {
 
 #[test]
 fn root_follows_nobody_elses_file_to_a_place_of_its_choice() {
-    if !proc::is_root() {
+    if !process::is_root() {
         return eprintln!("SKIP root_follows_nobody_elses_file: needs root");
     }
     let mut value = sample();

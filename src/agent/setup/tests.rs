@@ -20,7 +20,7 @@ fn the_directory_is_given_away_only_if_it_was_just_made() {
         let failure = give_dir(&base.join(name), own).unwrap_err();
         assert!(failure.what.contains(name), "{failure:?}");
     }
-    if proc::is_root() {
+    if process::is_root() {
         // Of root, as a setup that was cut off leaves it; then it is taken.
         give_dir(&dir, (4243, 4243)).unwrap();
         assert_eq!(fs::metadata(&dir).unwrap().uid(), 4243);

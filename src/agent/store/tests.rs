@@ -230,7 +230,7 @@ fn a_server_knows_itself_by_all_its_keys() {
 
 #[test]
 fn a_key_that_a_stopped_setup_left_is_adopted_from_root_alone() {
-    if !proc::is_root() {
+    if !process::is_root() {
         return eprintln!("SKIP a_key_that_a_stopped_setup_left: needs root");
     }
     let place = Place::new();

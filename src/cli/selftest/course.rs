@@ -25,7 +25,7 @@ use crate::session::report::{Facts, Report};
 use crate::sys::child::{self, Done, Limits};
 use crate::sys::icmp::Echo;
 use crate::sys::through::Link;
-use crate::sys::{bounded, life, signal};
+use crate::sys::{bounded, process, signal};
 
 /// Where everything that both machines see is kept: a file system in memory, only ours.
 const SCRATCH: &str = "/tmp";
@@ -341,7 +341,7 @@ impl<'a> Course<'a> {
         let pid = status.as_ref().and_then(|status| status["pid"].as_u64());
         let pid = pid.and_then(|pid| u32::try_from(pid).ok()).ok_or("the session tells no pid")?;
         let began = Instant::now();
-        life::kill_and_reap(pid).map_err(|error| format!("cannot kill {pid}: {error}"))?;
+        process::kill_and_reap(pid).map_err(|error| format!("cannot kill {pid}: {error}"))?;
         self.gone(&facts.interface)?;
         self.figures.killed_gone = began.elapsed();
         self.out.step("kill -9: interface, route, name gone", began.elapsed());

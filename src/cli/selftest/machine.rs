@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::sys::bounded::{self, TEXT_BYTES};
-use crate::sys::proc::{self, Space};
-use crate::sys::rtnl::Rtnl;
+use crate::sys::namespace::{self, Space};
+use crate::sys::veth::Rtnl;
 
 /// Longest time for work that does not wait for anything.
 pub const SOON: Duration = Duration::from_secs(5);
@@ -93,7 +93,7 @@ pub fn join_as(
     there: Ipv4Addr,
     prefix: u8,
 ) -> Result<(), String> {
-    let space = other.run(SOON, || said(proc::current_space(Space::Net)))?;
+    let space = other.run(SOON, || said(namespace::current_space(Space::Net)))?;
     one.run(SOON, move || {
         said(cable(link, &space))?;
         said(address(link, at, prefix))
@@ -113,20 +113,20 @@ fn address(link: &str, ip: Ipv4Addr, prefix: u8) -> io::Result<()> {
 
 /// Moves the calling thread into namespaces of its own, with its own /run and /etc.
 fn settle(etc: &[(&str, String)]) -> Result<(), String> {
-    said(proc::unshare(&[Space::Net, Space::Mount]))?;
-    said(proc::make_private_recursive())?;
+    said(namespace::unshare(&[Space::Net, Space::Mount]))?;
+    said(namespace::make_private_recursive())?;
     said(Rtnl::open().and_then(|mut kernel| kernel.set_up("lo")))?;
-    said(proc::mount_tmpfs(Path::new("/run"), 0o755))?;
+    said(namespace::mount_tmpfs(Path::new("/run"), 0o755))?;
     // What its helper keeps is gone with it.
     for kept in ["/var/lib", "/var/log"].map(Path::new).into_iter().filter(|path| path.is_dir()) {
-        said(proc::mount_tmpfs(kept, 0o755))?;
+        said(namespace::mount_tmpfs(kept, 0o755))?;
     }
     // The machine's own /etc/hosts is not even visible from here.
     let kept: Vec<_> = KEPT
         .iter()
         .map(|name| (name, bounded::read(Path::new("/etc").join(name), TEXT_BYTES)))
         .collect();
-    said(proc::mount_tmpfs(Path::new("/etc"), 0o755))?;
+    said(namespace::mount_tmpfs(Path::new("/etc"), 0o755))?;
     for (name, bytes) in kept {
         if let Ok(bytes) = bytes {
             said(fs::write(Path::new("/etc").join(name), bytes))?;

@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 
 use super::fail::{Code, Failure};
 use super::{Call, Takes};
+use crate::sys::namespace::{self, Space};
 use crate::sys::poll::{self, Interest};
-use crate::sys::proc::{self, Space};
 use crate::sys::signal::{Kind as Signal, Signals};
-use crate::sys::{life, tun_node};
+use crate::sys::{process, tun_node};
 
 pub const COMMAND: super::Command = super::Command {
     name: "selftest",
@@ -130,18 +130,18 @@ fn wait(child: &mut Child, signals: &mut Signals) -> io::Result<Ended> {
 /// start threads: its children live in another PID namespace than itself.
 fn enter() -> Result<bool, Failure> {
     let spaces = [Space::Pid, Space::Mount, Space::Net];
-    if proc::is_root() {
-        return match proc::unshare(&spaces) {
+    if process::is_root() {
+        return match namespace::unshare(&spaces) {
             Ok(()) => Ok(false),
             Err(error) => Err(broken("cannot make namespaces", &error)),
         };
     }
-    let (uid, gid) = (proc::uid(), life::gid());
-    let mapped = proc::unshare(&[Space::User])
+    let (uid, gid) = (process::uid(), process::gid());
+    let mapped = namespace::unshare(&[Space::User])
         .and_then(|()| fs::write("/proc/self/uid_map", format!("0 {uid} 1\n")))
         .and_then(|()| fs::write("/proc/self/setgroups", "deny\n"))
         .and_then(|()| fs::write("/proc/self/gid_map", format!("0 {gid} 1\n")))
-        .and_then(|()| proc::unshare(&spaces));
+        .and_then(|()| namespace::unshare(&spaces));
     match mapped {
         Ok(()) => Ok(true),
         Err(error) => {
@@ -162,7 +162,7 @@ pub fn run_inside(call: &mut Call) -> Result<Code, Failure> {
 /// Ends this process when the outer one ends. Two ways, because a parent that died before the
 /// first was set up is only noticed by the second.
 fn hold_on_to_parent() -> io::Result<()> {
-    life::die_with_parent()?;
+    process::die_with_parent()?;
     thread::Builder::new().name("lifeline".to_owned()).spawn(|| {
         let _ = io::stdin().read(&mut [0]);
         std::process::exit(Code::Interrupted as i32);
@@ -174,10 +174,10 @@ fn hold_on_to_parent() -> io::Result<()> {
 /// and a TUN node where this machine has none.
 fn prepare_mounts(scratch: &Path) -> Result<(), String> {
     let step = |what: &str, done: io::Result<()>| done.map_err(|error| format!("{what}: {error}"));
-    step("make mounts private", proc::make_private_recursive())?;
+    step("make mounts private", namespace::make_private_recursive())?;
     // Refused inside some containers; the old one still shows /proc/self rightly.
-    let _ = proc::mount_proc(Path::new("/proc"));
-    step("mount a scratch directory", proc::mount_tmpfs(scratch, 0o755))?;
+    let _ = namespace::mount_proc(Path::new("/proc"));
+    step("mount a scratch directory", namespace::mount_tmpfs(scratch, 0o755))?;
     let dev = scratch.join("dev");
     step("make a directory", fs::create_dir(&dev))?;
     step("make /dev/net/tun", tun_node::ensure(&dev))

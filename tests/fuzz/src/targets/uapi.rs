@@ -5,7 +5,8 @@
 //! thread lives in a network namespace without any interface, so that nothing ever leaves it. Only
 //! root can make that namespace; for others this target does nothing and says so once.
 
-use hopbox::sys::proc::{self, Space};
+use hopbox::sys::namespace::{self, Space};
+use hopbox::sys::process;
 use hopbox::tunnel::{self, Config, TunDevice, Tunnel};
 use std::os::unix::net::UnixDatagram;
 
@@ -17,7 +18,7 @@ struct Door {
 }
 
 fn open() -> Option<Door> {
-    if !proc::is_root() || proc::unshare(&[Space::Net]).is_err() {
+    if !process::is_root() || namespace::unshare(&[Space::Net]).is_err() {
         println!("SKIP uapi: needs root, for a network namespace of its own");
         return None;
     }
