@@ -229,7 +229,7 @@ const WRITERS: &[(&str, &[&str])] = &[
         "stderr()",
         &[
             "src/agent/mod.rs",
-            "src/cli/ask.rs",
+            "src/cli/prompt.rs",
             // Children that speak for themselves: an editor, sudo.
             "src/cli/code.rs",
             "src/cli/setup/laptop.rs",

@@ -4,8 +4,9 @@ use std::process::Command as Process;
 
 use serde_json::json;
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
-use super::{Call, Command, Takes, choose};
+use super::target_host;
 use crate::host::autostart;
 use crate::sys::child::{self, Limits};
 
@@ -51,7 +52,7 @@ pub const STATUS: Command = Command {
 
 fn on(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let program = std::env::current_exe().map_err(|error| {
         Failure::new(Code::Failed, "cannot find this program's file", error.to_string(), "ls /proc")
     })?;
@@ -71,7 +72,7 @@ fn on(call: &mut Call) -> Result<Code, Failure> {
 
 fn off(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let changed = autostart::off(&paths, &name)?;
     if changed {
         tell_manager(call);
@@ -86,7 +87,7 @@ fn off(call: &mut Call) -> Result<Code, Failure> {
 
 fn status(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let on = autostart::is_on(&paths, &name);
     let text = match on {
         true => format!("{name} is brought up at login"),

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
-use super::{Call, Command, Flag, Takes, status};
+use super::status;
 use crate::helper::Helper;
 use crate::helper::socket_path;
 use crate::host::config;
@@ -43,11 +44,11 @@ const HOSTS: usize = 8;
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let names = config::names(&paths)?;
-    let mut veil = Veil::new(&paths);
+    let mut redactor = Redactor::new(&paths);
     let mut hosts = Vec::new();
     for name in names.iter().take(HOSTS) {
         call.out.begin(&format!("looking at {name}"));
-        hosts.push(host(&paths, name, &mut veil, call.args.has("with-addresses")));
+        hosts.push(host(&paths, name, &mut redactor, call.args.has("with-addresses")));
     }
     call.out.done("ok");
     let report = json!({
@@ -57,7 +58,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         "hosts_in_all": names.len(),
         "hosts": hosts,
     });
-    let report = veil.over(report);
+    let report = redactor.redact(report);
     call.out.document("bugreport", report)?;
     Ok(Code::Done)
 }
@@ -86,21 +87,21 @@ fn helper() -> Value {
     }
 }
 
-/// One host without its secrets; what must not be seen anywhere is given to the veil.
-fn host(paths: &Paths, name: &str, veil: &mut Veil, with_addresses: bool) -> Value {
+/// One host without its secrets; what must not be seen anywhere is given to the redactor.
+fn host(paths: &Paths, name: &str, redactor: &mut Redactor, with_addresses: bool) -> Value {
     let settings = match config::load(paths, name) {
         Err(error) => json!({"error": error.why}),
         Ok(host) => {
             if !with_addresses {
-                veil.hide(&host.endpoint.host, "<endpoint>");
+                redactor.hide(&host.endpoint.host, "<endpoint>");
             }
             if let Some(user) = &host.user {
-                veil.hide(user, "<login>");
+                redactor.hide(user, "<login>");
             }
             if let Some(identity) = &host.identity {
-                veil.hide(identity, "<identity>");
+                redactor.hide(identity, "<identity>");
             }
-            veil.hide(&host.token, "<token>");
+            redactor.hide(&host.token, "<token>");
             json!({
                 "endpoint": host.endpoint.to_string(),
                 "local_ip": host.local_ip.to_string(),
@@ -116,10 +117,10 @@ fn host(paths: &Paths, name: &str, veil: &mut Veil, with_addresses: bool) -> Val
     let facts = diagnose::gather(paths, name, &mut |_| {});
     if let (false, Some(net)) = (with_addresses, &facts.net) {
         for ip in net.resolved.iter().flatten() {
-            veil.hide(&ip.to_string(), "<endpoint>");
+            redactor.hide(&ip.to_string(), "<endpoint>");
         }
         if let Some(Ok((source, _))) = &net.to_endpoint {
-            veil.hide(&source.to_string(), "<own address>");
+            redactor.hide(&source.to_string(), "<own address>");
         }
     }
     let checks = diagnose::judge(&facts);
@@ -139,20 +140,20 @@ fn tail(path: &Path) -> Vec<String> {
 }
 
 /// Words that must not be seen, and what stands in for them.
-struct Veil(Vec<(String, &'static str)>);
+struct Redactor(Vec<(String, &'static str)>);
 
-impl Veil {
-    fn new(paths: &Paths) -> Veil {
-        let mut veil = Veil(Vec::new());
+impl Redactor {
+    fn new(paths: &Paths) -> Redactor {
+        let mut redactor = Redactor(Vec::new());
         // The longer first: the home directory holds the user's name.
         let hosts = paths.hosts_dir();
         if let Some(dir) = hosts.parent() {
-            veil.hide(&dir.to_string_lossy(), "<config>");
+            redactor.hide(&dir.to_string_lossy(), "<config>");
         }
         for (variable, word) in [("HOME", "~"), ("USER", "<user>"), ("LOGNAME", "<user>")] {
-            veil.hide(&std::env::var(variable).unwrap_or_default(), word);
+            redactor.hide(&std::env::var(variable).unwrap_or_default(), word);
         }
-        veil
+        redactor
     }
 
     fn hide(&mut self, text: &str, word: &'static str) {
@@ -162,16 +163,16 @@ impl Veil {
         }
     }
 
-    fn over(&self, value: Value) -> Value {
+    fn redact(&self, value: Value) -> Value {
         match value {
-            Value::String(text) => Value::String(self.over_text(text)),
-            Value::Array(list) => list.into_iter().map(|value| self.over(value)).collect(),
-            Value::Object(map) => map.into_iter().map(|(k, v)| (k, self.over(v))).collect(),
+            Value::String(text) => Value::String(self.redact_text(text)),
+            Value::Array(list) => list.into_iter().map(|value| self.redact(value)).collect(),
+            Value::Object(map) => map.into_iter().map(|(k, v)| (k, self.redact(v))).collect(),
             other => other,
         }
     }
 
-    fn over_text(&self, text: String) -> String {
+    fn redact_text(&self, text: String) -> String {
         let hidden = self.0.iter().fold(text, |text, (from, to)| text.replace(from, to));
         hidden.split_inclusive(' ').map(without_key).collect()
     }
@@ -189,14 +190,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_veiled_is_gone_wherever_it_stands() {
-        let mut veil = Veil(Vec::new());
-        veil.hide("/home/gandalf", "~");
-        veil.hide("gandalf", "<user>");
-        veil.hide("a", "<user>");
+    fn what_is_redacted_is_gone_wherever_it_stands() {
+        let mut redactor = Redactor(Vec::new());
+        redactor.hide("/home/gandalf", "~");
+        redactor.hide("gandalf", "<user>");
+        redactor.hide("a", "<user>");
         let key = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
         let value = json!({"log": [format!("peer={key}, /home/gandalf/x of gandalf a"), 7]});
-        let shown = veil.over(value).to_string();
+        let shown = redactor.redact(value).to_string();
         assert_eq!(shown, r#"{"log":["peer=<key>, ~/x of <user> a",7]}"#);
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
 use super::remote;
-use super::{Call, Command, Flag, Takes, choose};
+use super::target_host;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -88,7 +89,7 @@ const EDITORS: [Editor; 4] = [
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let host = choose::host_beside(call, &paths)?;
+    let host = target_host::host_beside(call, &paths)?;
     let workspace = workspace::load(Path::new("."))?.unwrap_or_default();
     let editor = editor(call.args.value("editor").or(workspace.editor_type.as_deref()))?;
     if daemon::facts(&paths, &host).is_none() {

@@ -1,8 +1,8 @@
 //! `hop completions <shell>`, and the hidden command that the shells' scripts ask: what can follow
 //! on a command line, read from the command table and the hosts that are set up.
 
+use super::command::{Call, Command, Flag, GLOBAL_FLAGS, MANY, Table, Takes};
 use super::fail::{Code, Failure};
-use super::{COMMANDS, Call, Command, Flag, GLOBAL_FLAGS, NOUNS, Takes};
 use crate::host::config;
 
 pub const COMMAND: Command = Command {
@@ -24,7 +24,7 @@ pub const COMMAND_COMPLETE: Command = Command {
     usage: "asked by the shells' completion scripts",
     details: "",
     flags: &[],
-    operands: (0, super::MANY),
+    operands: (0, MANY),
     takes: Takes::Word,
     hidden: true,
     run: run_complete,
@@ -49,7 +49,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 
 fn run_complete(call: &mut Call) -> Result<Code, Failure> {
     let names = call.paths().ok().and_then(|paths| config::names(&paths).ok()).unwrap_or_default();
-    let found = candidates(&call.args.operands, &names);
+    let found = candidates(call.table, &call.args.operands, &names);
     call.out.candidates(&found).map(|()| Code::Done)
 }
 
@@ -57,7 +57,7 @@ type Candidates = Vec<(String, String)>;
 
 /// What the last word can become, with a word on each. `:files` and `:dirs` stand for what the
 /// shell knows itself.
-fn candidates(line: &[String], hosts: &[String]) -> Candidates {
+fn candidates(table: &Table, line: &[String], hosts: &[String]) -> Candidates {
     // bash makes words of `--host=my` where the others do not.
     let line: Vec<&str> = line.iter().flat_map(|word| split(word)).filter(|w| *w != "=").collect();
     let Some((current, before)) = line.split_last() else { return Vec::new() };
@@ -73,14 +73,14 @@ fn candidates(line: &[String], hosts: &[String]) -> Candidates {
             expected = known.find(|flag| flag.value.is_some() && is(flag, word));
         } else if command.is_none() {
             verb = if verb.is_empty() { (*word).to_owned() } else { format!("{verb} {word}") };
-            command = COMMANDS.iter().find(|command| command.name == verb);
+            command = table.commands.iter().find(|command| command.name == verb);
         }
     }
     let all = match (expected, command) {
         (Some(flag), _) => values(flag, hosts),
         (None, _) if current.starts_with('-') => flags(command),
-        (None, None) => verbs(&verb),
-        (None, Some(command)) => operands(command, hosts),
+        (None, None) => verbs(table, &verb),
+        (None, Some(command)) => operands(table, command, hosts),
     };
     all.into_iter().filter(|(w, _)| w.starts_with(current) || w.starts_with(':')).collect()
 }
@@ -123,11 +123,11 @@ fn flags(command: Option<&Command>) -> Candidates {
 }
 
 /// First words where `verb` is empty, else what can follow that noun.
-fn verbs(verb: &str) -> Candidates {
-    let listed = COMMANDS.iter().filter(|command| !command.hidden);
+fn verbs(table: &Table, verb: &str) -> Candidates {
+    let listed = table.listed();
     let own = |command: &Command| (command.name.to_owned(), command.summary.to_owned());
     if verb.is_empty() {
-        let nouns = NOUNS.iter().map(|noun| (noun.name.to_owned(), noun.summary.to_owned()));
+        let nouns = table.nouns.iter().map(|noun| (noun.name.to_owned(), noun.summary.to_owned()));
         return listed.filter(|c| !c.name.contains(' ')).map(own).chain(nouns).collect();
     }
     let prefix = format!("{verb} ");
@@ -136,10 +136,10 @@ fn verbs(verb: &str) -> Candidates {
     listed.map(own).filter_map(rest).collect()
 }
 
-fn operands(command: &Command, hosts: &[String]) -> Candidates {
+fn operands(table: &Table, command: &Command, hosts: &[String]) -> Candidates {
     match command.takes {
         Takes::Host => of_hosts(hosts),
-        Takes::Command => verbs(""),
+        Takes::Command => verbs(table, ""),
         Takes::Path => one(":files"),
         Takes::Word if command.name == COMMAND.name => {
             SCRIPTS.iter().map(|(name, _)| ((*name).to_owned(), "shell".to_owned())).collect()
@@ -150,12 +150,13 @@ fn operands(command: &Command, hosts: &[String]) -> Candidates {
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::TABLE;
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
         let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let hosts = ["mybox".to_owned(), "other".to_owned()];
-        candidates(&line, &hosts).into_iter().map(|(word, _)| word).collect()
+        candidates(&TABLE, &line, &hosts).into_iter().map(|(word, _)| word).collect()
     }
 
     #[test]

@@ -3,9 +3,10 @@
 
 use serde_json::json;
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
 use super::page::{Line, Page};
-use super::{Call, Command, Takes, choose};
+use super::target_host;
 use crate::session::diagnose::{self, Check};
 
 pub const COMMAND: Command = Command {
@@ -26,7 +27,7 @@ pub const COMMAND: Command = Command {
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let facts = diagnose::gather(&paths, &name, &mut |what| {
         call.out.begin(&format!("looking at {what}"));
     });

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::command::{Call, Command, MANY, Takes};
 use super::fail::{Code, Failure};
-use super::several::Several;
+use super::multi_host::MultiHost;
+use super::target_host;
 use super::up::ALL;
-use super::{Call, Command, MANY, Takes, choose};
 use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
@@ -28,7 +29,7 @@ pub const COMMAND: Command = Command {
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let names = choose::hosts(call, &paths)?;
+    let names = target_host::hosts(call, &paths)?;
     if let [name] = names.as_slice() {
         let began = Instant::now();
         let outcome = daemon::down(&paths, name);
@@ -36,7 +37,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         call.out.answer("down", data, &text)?;
         return Ok(Code::Done);
     }
-    let mut sum = Several::default();
+    let mut sum = MultiHost::default();
     daemon::stop_all(&paths, &names, |name, outcome, time| {
         match told(&paths, name, outcome, time) {
             Ok((text, data)) => sum.done(&mut call.out, &text, data),

@@ -1,10 +1,9 @@
 //! `hop`, `hop help`, `hop <command> --help`: text made from the command table.
 
-use super::args::closest;
+use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Table, Takes};
 use super::fail::{Code, Failure};
-use super::out::Out;
 use super::page::Page;
-use super::{COMMANDS, Call, Command, Flag, GLOBAL_FLAGS, Takes};
+use super::typo::closest;
 use crate::fix;
 use crate::text::fix::Fix;
 
@@ -24,17 +23,18 @@ const INTRO: &str = "hop makes your own Linux server part of this laptop.\n";
 const OUTRO: &str = "\nhop help <command> says more about one command.\n";
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let table = call.table;
     let name = call.args.operands.join(" ");
     if name.is_empty() {
-        return show(&mut call.out, None);
+        return show(call, None);
     }
-    if let Some(command) = listed().find(|command| command.name == name) {
-        return show(&mut call.out, Some(command));
+    if let Some(command) = table.listed().find(|command| command.name == name) {
+        return show(call, Some(command));
     }
-    if listed().any(|command| command.name.starts_with(&format!("{name} "))) {
-        return verbs(&mut call.out, &name);
+    if table.listed().any(|command| command.name.starts_with(&format!("{name} "))) {
+        return verbs(call, &name);
     }
-    let (why, next) = match closest(&name, listed().map(|command| command.name)) {
+    let (why, next) = match closest(&name, table.listed().map(|command| command.name)) {
         Some(near) => (format!("did you mean \"{near}\"?"), fix!("hop help {}", Fix::from(near))),
         None => ("hop help lists all commands".to_owned(), "hop help".into()),
     };
@@ -42,43 +42,41 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 }
 
 /// Help for one command, or the list of all.
-pub fn show(out: &mut Out, command: Option<&Command>) -> Result<Code, Failure> {
+pub fn show(call: &mut Call, command: Option<&Command>) -> Result<Code, Failure> {
     let text = match command {
         Some(command) => of_command(command),
-        None => of_all(),
+        None => of_all(call.table),
     };
-    out.text(Page::of(&text))?;
+    call.out.text(Page::of(&text))?;
     Ok(Code::Done)
 }
 
 /// Help for the first of two words: its commands.
-pub fn verbs(out: &mut Out, noun: &str) -> Result<Code, Failure> {
-    out.text(Page::of(&of_noun(noun))).map(|()| Code::Done)
+pub fn verbs(call: &mut Call, noun: &str) -> Result<Code, Failure> {
+    call.out.text(Page::of(&of_noun(call.table, noun))).map(|()| Code::Done)
 }
 
 /// A noun without its verb: what could follow.
-pub fn noun(noun: &str) -> Result<Code, Failure> {
-    let verbs: Vec<&str> =
-        listed().filter_map(|command| command.name.strip_prefix(noun)?.strip_prefix(' ')).collect();
+pub fn noun(table: &Table, noun: &str) -> Result<Code, Failure> {
+    let verbs: Vec<&str> = table
+        .listed()
+        .filter_map(|command| command.name.strip_prefix(noun)?.strip_prefix(' '))
+        .collect();
     let why = format!("one of: {}", verbs.join(", "));
     let next = fix!("hop {} {}", noun, verbs.first().unwrap_or(&"--help"));
     Err(Failure::usage(format!("hop {noun} needs a verb"), why, next))
 }
 
-fn listed() -> impl Iterator<Item = &'static Command> {
-    COMMANDS.iter().filter(|command| !command.hidden)
-}
-
-fn of_all() -> String {
+fn of_all(table: &Table) -> String {
     let mut text = format!("{INTRO}\nusage: hop <command> [flags]\n\n");
-    text += &commands(listed());
+    text += &commands(table.listed());
     text += "\nflags of every command:\n";
     text += &flags(GLOBAL_FLAGS);
     text + OUTRO
 }
 
-fn of_noun(noun: &str) -> String {
-    commands(listed().filter(|command| command.name.starts_with(&format!("{noun} "))))
+fn of_noun(table: &Table, noun: &str) -> String {
+    commands(table.listed().filter(|command| command.name.starts_with(&format!("{noun} "))))
 }
 
 fn of_command(command: &Command) -> String {

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
 use super::page::Page;
-use super::{Call, Command, Takes, choose, setup};
+use super::{setup, target_host};
 use crate::fix;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
@@ -78,7 +79,7 @@ fn default(call: &mut Call) -> Result<Code, Failure> {
         call.out.answer("host.default", json!({"host": chosen}), &text)?;
         return Ok(if chosen.is_some() { Code::Done } else { Code::No });
     }
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     config::set_default_host(&paths, Some(&name))?;
     call.out.answer(
         "host.default",
@@ -104,7 +105,7 @@ pub const RM: Command = Command {
 
 fn rm(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let question = format!("Forget {name}, its key included?");
     call.consent(&question, fix!("hop host rm {}", name))?;
     let removed = forget(&paths, &name)?;

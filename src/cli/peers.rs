@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
 use super::page::Page;
 use super::remote::Remote;
-use super::{Call, Command, Takes, choose};
+use super::target_host;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -47,7 +48,7 @@ pub const REVOKE: Command = Command {
 
 fn list(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let host = config::load(&paths, &name)?;
     let answer = ask(call, &paths, &host, method::PEERS_LIST, json!({}), "peers list")?;
     let peers: Vec<Value> = answer["peers"].as_array().cloned().unwrap_or_default();
@@ -87,7 +88,7 @@ fn table(peers: &[Value], you: &Value, host: &HostConfig) -> Page {
 fn revoke(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let peer = call.args.operands.first().cloned().unwrap_or_default();
-    let name = choose::host_beside(call, &paths)?;
+    let name = target_host::host_beside(call, &paths)?;
     let host = config::load(&paths, &name)?;
     if !plain(&peer) {
         let why = "a peer is named by its name or its public key";

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
 use super::page::Page;
-use super::{Call, Command, Flag, Takes, choose};
+use super::target_host;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::session::probe::{self, Pinger};
@@ -43,7 +44,7 @@ const SIZE_WAIT: Duration = Duration::from_millis(300);
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let count = count(call)?;
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let host = config::load(&paths, &name)?;
     let Some(link) = through::link(&paths, &host) else {
         let next = fix!("hop up {}", name);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::Call;
+use super::command::Call;
 use super::fail::{Code, Failure};
 use crate::base::json::Fields;
 use crate::base::key as wg_keys;

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
 use super::remote::Remote;
-use super::{Call, Command, Takes, choose};
+use super::target_host;
 use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
@@ -29,7 +30,7 @@ pub const COMMAND: Command = Command {
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     call.out.plan(3);
     call.out.begin("asking the agent");
     let mut rotation = rotate::offer(&paths, &name)?;

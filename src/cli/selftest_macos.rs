@@ -1,7 +1,7 @@
 //! `hop selftest` where there are no network namespaces: it says so.
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
-use super::{Call, Command, Takes};
 
 pub const COMMAND: Command = Command {
     name: "selftest",

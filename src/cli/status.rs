@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
 use super::page::Page;
-use super::{Call, Command, Flag, Takes, choose, show};
+use super::{status_view, target_host};
 use crate::base::time_text::utc;
 use crate::host::config;
 use crate::host::paths::Paths;
@@ -49,7 +50,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let names = config::names(&paths)?;
     let one = match call.args.has("all") || several(call, &names)? {
         true => None,
-        false => Some(choose::host(call, &paths)?),
+        false => Some(target_host::host(call, &paths)?),
     };
     let watch = call.args.has("watch");
     loop {
@@ -72,14 +73,14 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 
 /// Nobody and nothing here names a host, and there are several: then all are meant.
 fn several(call: &Call, names: &[String]) -> Result<bool, Failure> {
-    Ok(names.len() > 1 && choose::named(call, call.args.operands.first().cloned())?.is_none())
+    Ok(names.len() > 1 && target_host::named(call, call.args.operands.first().cloned())?.is_none())
 }
 
 type Answer = (&'static str, Value, Page, bool);
 
 fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
     let data = look(paths, name, &OnceLock::new());
-    let page = show::one(&data, call.out.is_verbose());
+    let page = status_view::one(&data, call.out.is_verbose());
     let well = data["state"] == "up";
     ("status", data, page, well)
 }
@@ -92,7 +93,7 @@ fn of_all(paths: &Paths, names: &[String]) -> Answer {
             names.iter().map(|name| scope.spawn(|| look(paths, name, &devices))).collect();
         rows.extend(asked.into_iter().filter_map(|asked| asked.join().ok()));
     });
-    let page = show::all(&rows);
+    let page = status_view::all(&rows);
     let well = rows.iter().any(|row| row["state"] == "up")
         && rows.iter().all(|row| row["state"] == "up" || row["state"] == "down");
     ("status.all", json!({"hosts": rows}), page, well)

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::setup::laptop;
-use super::{Call, Command, Flag, Takes, choose, host};
+use super::{host, target_host};
 use crate::base::key;
 use crate::fix;
 use crate::helper::root_command;
@@ -42,7 +43,7 @@ pub const COMMAND: Command = Command {
 fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let only = match call.args.value("host") {
-        Some(_) => Some(choose::host_beside(call, &paths)?),
+        Some(_) => Some(target_host::host_beside(call, &paths)?),
         None => None,
     };
     let names = match &only {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::command::{Call, Command, Flag, MANY, Takes};
 use super::fail::{Code, Failure};
-use super::several::Several;
-use super::{Call, Command, Flag, MANY, Takes, choose};
+use super::multi_host::MultiHost;
+use super::target_host;
 use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
@@ -51,7 +52,7 @@ pub const COMMAND: Command = Command {
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let names = choose::hosts(call, &paths)?;
+    let names = target_host::hosts(call, &paths)?;
     let [name] = names.as_slice() else { return several(call, &paths, &names) };
     if let Some(facts) = daemon::facts(&paths, name) {
         return tell(call, &facts, true);
@@ -78,7 +79,7 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
         let next = fix!("hop up --foreground {}", names.first().map_or("", String::as_str));
         return Err(Failure::usage("one host at a time", why, next));
     }
-    let mut sum = Several::default();
+    let mut sum = MultiHost::default();
     daemon::start_all(paths, names, |name, outcome| match outcome {
         Ok(up) => {
             let (facts, already) = match &up {

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote, called};
 use super::setup::{laptop, programs};
+use super::target_host;
 use super::trial::{self, Ended, Trial};
-use super::{Call, Command, Flag, Takes, choose};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -62,7 +63,7 @@ new || { undo >undo.out 2>&1 && exit 3; exit 4; }
 
 fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let name = choose::host(call, &paths)?;
+    let name = target_host::host(call, &paths)?;
     let host = config::load(&paths, &name)?;
     call.out.plan(5);
     if daemon::facts(&paths, &name).is_some() && through::link(&paths, &host).is_none() {

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
-use super::{Call, Command, Takes};
 use crate::rpc::VERSION;
 
 pub const COMMAND: Command = Command {

@@ -1,8 +1,8 @@
 //! `hop wg`: one bare WireGuard interface, for wg(8) and wg-quick(8).
 
+use super::command::{Call, Command, Takes};
 use super::fail::{Code, Failure};
 use super::up::FOREGROUND;
-use super::{Call, Command, Takes};
 use crate::fix;
 use crate::tunnel::standalone;
 

@@ -20,7 +20,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use hopbox::base::key;
-use hopbox::cli::{COMMANDS, GLOBAL_FLAGS, NOUNS};
+use hopbox::cli::TABLE;
+use hopbox::cli::command::GLOBAL_FLAGS;
 use hopbox::host::config::{self, Endpoint, HostConfig};
 use hopbox::host::paths::Paths;
 use serde_json::Value;
@@ -186,7 +187,7 @@ fn names(entry: &str, name: &str) -> bool {
 fn the_manual_has_every_command_and_flag() {
     let man = include_str!("../../man/hop.1");
     let mut missing = Vec::new();
-    for command in COMMANDS.iter().filter(|command| !command.hidden) {
+    for command in TABLE.listed() {
         let mut lines = man.lines().skip_while(|line| !names(line, command.name)).peekable();
         if lines.peek().is_none() {
             missing.push(format!("hop {}", command.name));
@@ -276,8 +277,8 @@ fn whoever_asks_for_help_gets_it() {
         out
     };
     let (hop, agent) = (env!("CARGO_BIN_EXE_hop"), env!("CARGO_BIN_EXE_hop-agent"));
-    let names = COMMANDS.iter().filter(|command| !command.hidden).map(|command| command.name);
-    let nouns = NOUNS.iter().map(|noun| noun.name);
+    let names = TABLE.listed().map(|command| command.name);
+    let nouns = TABLE.nouns.iter().map(|noun| noun.name);
     for name in names.clone().chain(nouns) {
         let words: Vec<&str> = name.split(' ').collect();
         let help = say(hop, &[&["help"], &words[..]].concat());

@@ -9,8 +9,10 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use hopbox::cli::TABLE;
+use hopbox::cli::command::Call;
 use hopbox::cli::fail::Code;
-use hopbox::cli::{Call, args};
+use hopbox::cli::parse::parse;
 use hopbox::session::report::Report;
 use nix::pty::openpty;
 
@@ -59,8 +61,8 @@ fn act(name: &str, line: &str) -> Command {
 fn player() {
     let Ok(name) = std::env::var(ACT) else { return };
     let line = std::env::var(LINE).unwrap();
-    let (args, _) = args::parse(line.split_whitespace().map(Into::into));
-    let mut call = Call::new("host rm", args);
+    let (args, _) = parse(&TABLE, line.split_whitespace().map(Into::into));
+    let mut call = Call::new(&TABLE, "host rm", args);
     let code = match name.as_str() {
         "steps" => steps(&mut call),
         "wait" => wait(&mut call),

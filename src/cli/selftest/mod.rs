@@ -21,14 +21,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::command::{Call, Takes};
 use super::fail::{Code, Failure};
-use super::{Call, Takes};
 use crate::sys::namespace::{self, Space};
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
 use crate::sys::{process, tun_node};
 
-pub const COMMAND: super::Command = super::Command {
+pub const COMMAND: super::command::Command = super::command::Command {
     name: "selftest",
     summary: "prove on this machine that everything works together",
     usage: "hop selftest",
@@ -42,7 +42,7 @@ pub const COMMAND: super::Command = super::Command {
     run,
 };
 
-pub const COMMAND_INSIDE: super::Command = super::Command {
+pub const COMMAND_INSIDE: super::command::Command = super::command::Command {
     name: INSIDE,
     summary: "the self test inside its own namespaces",
     usage: "started by hop selftest",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::super::Call;
+use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use super::super::remote::{ROOT_LIMIT, advised, called};
 use super::answer::Answer;

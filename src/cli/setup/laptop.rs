@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command as Process, ExitStatus};
 use std::time::Duration;
 
-use super::super::Call;
+use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use crate::helper::{Helper, HelperError, install_command, root_command, socket_path};
 use crate::sys::child::{self, Broken, Input, Limits, Stream};

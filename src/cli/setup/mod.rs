@@ -25,9 +25,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
 use super::trial::{self, Ended, Trial};
-use super::{Call, Command, Flag, Takes};
 use crate::base::file::DirLock;
 use crate::base::time_text::took;
 use crate::fix;

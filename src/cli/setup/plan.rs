@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::super::Call;
+use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use super::super::page::Page;
 use super::survey::{Sudo, Survey};

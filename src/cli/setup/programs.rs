@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::Call;
+use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use crate::fix;
 use crate::rpc::VERSION;

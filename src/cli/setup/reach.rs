@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::Call;
+use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use super::super::trial::Trial;
 use super::survey::{self, Sudo, Survey};

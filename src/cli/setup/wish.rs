@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::super::Call;
+use super::super::command::Call;
 use super::super::fail::Failure;
 use crate::base::field::{self, check_name};
 use crate::fix;

@@ -1,16 +1,17 @@
 //! Command lines: whatever the words are, they are a command with as many operands as it takes,
 //! help, or a mistake with a reason and a next step; and nothing is done yet.
 
-use hopbox::cli::args::{self, Asked};
+use hopbox::cli::TABLE;
+use hopbox::cli::command::GLOBAL_FLAGS;
 use hopbox::cli::fail::Code;
-use hopbox::cli::{COMMANDS, GLOBAL_FLAGS};
+use hopbox::cli::parse::{Asked, parse};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 pub fn cli_args(data: &[u8]) {
     let words: Vec<OsString> =
         data.split(|b| *b == b'\n').map(|w| OsString::from_vec(w.to_vec())).collect();
-    let (args, asked) = args::parse(words.clone());
+    let (args, asked) = parse(&TABLE, words.clone());
     match asked {
         Ok(Asked::Run(command)) => {
             let (least, most) = command.operands;
@@ -22,10 +23,10 @@ pub fn cli_args(data: &[u8]) {
             assert!(words.iter().any(|w| w.as_os_str() == named));
         }
         Ok(Asked::Help(Some(command))) => {
-            assert!(COMMANDS.iter().any(|c| c.name == command.name));
+            assert!(TABLE.commands.iter().any(|c| c.name == command.name));
         }
         Ok(Asked::Noun(noun) | Asked::NounHelp(noun)) => {
-            assert!(COMMANDS.iter().any(|c| c.name.starts_with(noun)))
+            assert!(TABLE.commands.iter().any(|c| c.name.starts_with(noun)))
         }
         Ok(Asked::Help(None) | Asked::Version) => {}
         Err(no) => {
@@ -34,7 +35,7 @@ pub fn cli_args(data: &[u8]) {
         }
     }
     // No word is lost: what is neither command nor flag nor the value of one is an operand.
-    if let (args, Ok(Asked::Run(command))) = args::parse(words.clone()) {
+    if let (args, Ok(Asked::Run(command))) = parse(&TABLE, words.clone()) {
         let mut after_flag = false;
         for word in words.iter().filter_map(|w| w.to_str()) {
             let flag = word.starts_with('-');

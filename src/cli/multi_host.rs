@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::Call;
+use super::command::Call;
 use super::fail::{Code, Failure};
 use super::out::Out;
 
 /// What has been done so far.
 #[derive(Default)]
-pub struct Several {
+pub struct MultiHost {
     done: usize,
     codes: Vec<Code>,
     rows: Vec<Value>,
 }
 
-impl Several {
+impl MultiHost {
     /// One host is done.
     pub fn done(&mut self, out: &mut Out, line: &str, mut row: Value) {
         self.done += 1;
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn the_code_tells_all_some_and_none() {
         let code = |done: usize, codes: &[Code]| {
-            let mut sum = Several::default();
+            let mut sum = MultiHost::default();
             let mut out = Out::new(false, Volume::Quiet, true);
             for _ in 0..done {
                 sum.done(&mut out, "x", json!({}));

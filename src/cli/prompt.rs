@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
-use super::Call;
+use super::command::Call;
 use super::fail::{Code, Failure};
 use super::page::Page;
 use crate::fix;

@@ -4,9 +4,9 @@
 use std::env;
 use std::path::Path;
 
-use super::Call;
-use super::args::closest;
+use super::command::Call;
 use super::fail::{Code, Failure};
+use super::typo::closest;
 use crate::fix;
 use crate::host::config;
 use crate::host::paths::Paths;

@@ -1,0 +1,78 @@
+//! The commands of `hop`: one table, from which help, man page and completions come. Each command
+//! stands in the file that runs it.
+
+use super::command::{Command, Noun, Table};
+use super::{
+    autostart, bugreport, code, completions, doctor, down, help, host, peers, ping, rotate,
+    selftest, setup, status, uninstall, up, upgrade, version, wg,
+};
+
+pub static TABLE: Table = Table { commands: COMMANDS, nouns: NOUNS };
+
+pub const COMMANDS: &[Command] = &[
+    setup::COMMAND,
+    up::COMMAND,
+    down::COMMAND,
+    status::COMMAND,
+    ping::COMMAND,
+    doctor::COMMAND,
+    bugreport::COMMAND,
+    code::COMMAND,
+    autostart::ON,
+    autostart::OFF,
+    autostart::STATUS,
+    host::LS,
+    host::ADD,
+    host::DEFAULT,
+    host::RM,
+    peers::LIST,
+    peers::REVOKE,
+    rotate::COMMAND,
+    upgrade::COMMAND,
+    uninstall::COMMAND,
+    selftest::COMMAND,
+    wg::COMMAND,
+    completions::COMMAND,
+    version::COMMAND,
+    help::COMMAND,
+    #[cfg(target_os = "linux")]
+    selftest::COMMAND_INSIDE,
+    completions::COMMAND_COMPLETE,
+];
+
+const NOUNS: &[Noun] = &[
+    Noun { name: "autostart", summary: "whether a host is brought up at login" },
+    Noun { name: "host", summary: "the hosts that are set up" },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::{GLOBAL_FLAGS, Takes};
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order() {
+        for (place, command) in COMMANDS.iter().enumerate() {
+            let twin = COMMANDS.iter().position(|other| other.name == command.name);
+            assert_eq!(twin, Some(place), "{} occurs twice", command.name);
+            assert!(command.operands.0 <= command.operands.1);
+            assert_eq!(
+                command.takes == Takes::Nothing,
+                command.operands.1 == 0,
+                "{}",
+                command.name
+            );
+            if let Some((noun, _)) = command.name.split_once(' ') {
+                assert!(NOUNS.iter().any(|known| known.name == noun), "{noun} is no noun");
+            }
+            assert!(command.hidden || command.usage.starts_with(&format!("hop {}", command.name)));
+            assert!(command.details.lines().all(|line| line.len() <= 84), "{}", command.name);
+            for flag in command.flags {
+                let clash = GLOBAL_FLAGS.iter().any(|global| {
+                    global.long == flag.long || (flag.short.is_some() && global.short == flag.short)
+                });
+                assert!(!clash, "{} --{}", command.name, flag.long);
+            }
+        }
+    }
+}
