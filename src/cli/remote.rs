@@ -19,6 +19,7 @@ use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::session::identity;
 use crate::ssh::keys;
+use crate::ssh::right::{FENCED, IS_ROOT, LOOK, NOT_ROOT, Right};
 use crate::ssh::run::{Connection, Done, Feed, Target};
 use crate::ssh::script::READS_NOTHING;
 use crate::text::aside::Aside;
@@ -34,24 +35,8 @@ pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
 /// Whoever can read this file may ask the agent: its own user, and root. An older agent has it in
 /// another place.
 pub const AGENT_FILES: [&str; 2] = ["/var/lib/hopbox-agent/agent.json", "/etc/hopbox/agent.json"];
-/// The login's name, and how a command becomes root's.
-const WHO: &str = "sh -c 'id -un; if [ \"$(id -u)\" = 0 ]; then echo root; \
-                   elif ! command -v sudo >/dev/null; then echo none; \
-                   elif sudo -n true </dev/null 2>/dev/null; then echo free; else echo asks; fi'";
-/// Begins every script: it is known to run, and where its files are.
+/// Begins every script of root's: it is known to run, and where its files are.
 const BEGIN: &str = "cd \"$(dirname \"$0\")\" || exit 1\n: >root.begun\n";
-
-/// How a command becomes root's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Right {
-    /// The login is root.
-    Root,
-    /// sudo asks nothing.
-    Free,
-    /// sudo asks for a password.
-    Asks,
-    None,
-}
 
 /// A connection to a host.
 pub struct Remote {
@@ -154,21 +139,17 @@ impl Remote {
         if let Some(known) = &self.login {
             return Ok(known.clone());
         }
-        let text = self.must(WHO, b"")?.text();
+        let text = self.must(&format!("sh -c 'id -un; {LOOK}'"), b"")?.text();
         let mut lines = text.lines();
         let user = lines.next().unwrap_or("the login").to_owned();
-        let right = match lines.next() {
-            Some("root") => Right::Root,
-            Some("free") => Right::Free,
-            Some("asks") => Right::Asks,
-            _ => Right::None,
-        };
+        let right = Right::parse(lines.next().unwrap_or_default());
+        let right = right.settled(&self.connection).map_err(Failure::from)?;
         Ok(self.login.insert((user, right)).clone())
     }
 
     /// True where nobody has to be asked to become root.
     pub fn is_free(&mut self) -> Result<bool, Failure> {
-        Ok(matches!(self.login()?.1, Right::Root | Right::Free))
+        Ok(matches!(self.login()?.1, Right::Root | Right::Free | Right::FreeAtTerminal))
     }
 
     /// A script of root's, which must succeed. It begins in the directory of what was sent.
@@ -181,16 +162,16 @@ impl Remote {
     /// the caller's to judge.
     pub fn as_root(&mut self, call: &mut Call, text: &str, input: &[u8]) -> Result<Done, Failure> {
         let (user, right) = self.login()?;
-        let prefix = match right {
-            Right::Root => "",
-            Right::Free => "sudo -n ",
-            Right::Asks => "sudo ",
-            Right::None => {
-                let what = format!("{user} may not do this on {}", self.host);
-                let next = fix!("hop setup {} -u root", self.host);
-                return Err(Failure::new(Code::Failed, what, "there is no sudo", next));
-            }
+        let never = match right {
+            Right::Fenced => Some(FENCED),
+            Right::None => Some("there is no sudo"),
+            _ => None,
         };
+        if let Some(why) = never {
+            let what = format!("{user} may not do this on {}", self.host);
+            let next = fix!("hop setup {} -u root", self.host);
+            return Err(Failure::new(Code::Failed, what, why, next));
+        }
         if right == Right::Asks && !call.may_ask() {
             let what = format!("sudo on {} asks {user} for a password", self.host);
             let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
@@ -199,13 +180,12 @@ impl Remote {
         let room = self.room()?;
         let put = |name: &str| format!("sh -c 'umask 077; cat >{room}/{name}'");
         let reads = if input.is_empty() { READS_NOTHING } else { "" };
-        self.must(&put("root.sh"), format!("{BEGIN}{reads}{text}").as_bytes())?;
+        self.must(&put("root.sh"), format!("{IS_ROOT}{BEGIN}{reads}{text}").as_bytes())?;
         self.must(&put("root.in"), input)?;
-        let done = if right == Right::Asks {
-            self.at_terminal(call, room)
-        } else {
-            let script = format!("sh -c 'cd {room} && {prefix}sh ./root.sh <root.in'");
-            self.run(&script, b"", ROOT_LIMIT)
+        let script = format!("{}sh ./root.sh <root.in", right.words(true));
+        let done = match right {
+            Right::Asks | Right::FreeAtTerminal => self.at_terminal(call, room, &script, right),
+            _ => self.run(&format!("sh -c 'cd {room} && {script}'"), b"", ROOT_LIMIT),
         };
         let done = done.and_then(|done| self.not_refused(done, room));
         // Answers may hold secrets; the rest goes with the connection.
@@ -213,17 +193,28 @@ impl Remote {
         done
     }
 
-    /// With sudo's question at the user's terminal.
-    fn at_terminal(&self, call: &mut Call, room: &str) -> Result<Done, Failure> {
-        let script = format!(
-            "sh -c 'cd {room} && umask 077 && sudo sh ./root.sh <root.in >root.out 2>root.err'"
-        );
-        call.out.hold();
+    /// With sudo's question, if it has one, at the user's terminal.
+    fn at_terminal(
+        &self,
+        call: &mut Call,
+        room: &str,
+        script: &str,
+        right: Right,
+    ) -> Result<Done, Failure> {
+        // The shell stays, and the terminal with it: one that nobody has open for a moment, such as
+        // a sudo that has not come to its question, is gone for sshd.
+        let script =
+            format!("sh -c 'cd {room} && umask 077 && {script} >root.out 2>root.err; exit $?'");
+        let asks = right == Right::Asks;
+        let feed = if asks { Feed::Terminal } else { right.silence() };
+        if asks {
+            call.out.hold();
+        }
         let mut aside = Aside::new(std::io::stderr());
         let mut shown = |bytes: &[u8]| {
             let _ = aside.write_all(bytes).and_then(|()| aside.flush());
         };
-        let done = self.connection.stream(&script, Feed::Terminal, &mut shown, ROOT_LIMIT);
+        let done = self.connection.stream(&script, feed, &mut shown, ROOT_LIMIT);
         call.out.resume();
         let status = done.map_err(Failure::from)?.status;
         let stdout = self.must(&format!("cat {room}/root.out"), b"")?.stdout;
@@ -238,8 +229,11 @@ impl Remote {
             return Ok(done);
         }
         let what = format!("sudo on {} does not let us", self.host);
-        let next = self.target.by_hand("sudo -v");
-        Err(Failure::new(Code::Failed, what, done.complaint(), next))
+        let (why, next) = match done.status.code() {
+            Some(NOT_ROOT) => (FENCED.to_owned(), fix!("hop setup {} -u root", self.host)),
+            _ => (done.complaint(), self.target.by_hand("sudo -v")),
+        };
+        Err(Failure::new(Code::Failed, what, why, next))
     }
 
     /// `hop-agent` there, by whoever may ask it: its JSON answer, or the failure it tells.

@@ -3,7 +3,8 @@
 //! Reading order: `target` (where to, and with which key) → `run` (one connection, its commands) →
 //! `own` (their words among others) → `room` (its directory over there) → `freight` (programs on
 //! their way) → `keys` (the host keys that are pinned) → `block` (our lines in a text) → `config`
-//! (the text in ~/.ssh/config). Beside it: `directives` (what becomes of every option of ssh's),
+//! (the text in ~/.ssh/config). Beside it: `right` (how a command there becomes
+//! root's), `directives` (what becomes of every option of ssh's),
 //! `quote` (data in its lines). No SSH is spoken here: the user's agent, hardware keys, jump hosts
 //! and known hosts are ssh's business.
 
@@ -15,6 +16,7 @@ pub mod freight;
 pub mod keys;
 pub mod own;
 pub mod quote;
+pub mod right;
 pub mod room;
 pub mod run;
 pub mod script;

@@ -54,6 +54,8 @@ pub enum Feed<'a> {
     File(&'a File, &'a mut dyn FnMut(u64)),
     /// The user's terminal, with one on the other side too.
     Terminal,
+    /// Nothing, at a terminal on the other side alone.
+    TerminalThere,
 }
 
 impl Connection {
@@ -159,7 +161,8 @@ impl Connection {
         hear: &mut dyn FnMut(&[u8]),
         limit: Duration,
     ) -> Result<Done, SshError> {
-        let mut command = self.command(script, matches!(feed, Feed::Terminal));
+        let terminal = matches!(feed, Feed::Terminal | Feed::TerminalThere);
+        let mut command = self.command(script, terminal);
         let mut own = Own::new(&self.nonce);
         let mut hear = |stream, said: &[u8]| {
             if stream == Stream::Out {
@@ -169,6 +172,7 @@ impl Connection {
         let limits = Limits { time: limit, bytes: STRAY_BYTES + OUTPUT_BYTES };
         let done = match feed {
             Feed::Terminal => child::talk(&mut command, Input::Terminal, &mut hear, limits),
+            Feed::TerminalThere => child::talk(&mut command, Input::Nothing, &mut hear, limits),
             Feed::Bytes(mut bytes) => {
                 child::talk(&mut command, Input::From(&mut bytes), &mut hear, limits)
             }

@@ -16,7 +16,7 @@ pub const LAB: &str = "/run/lab";
 /// For a whole test, boots included.
 const LIMIT_S: &str = "300";
 const UNSHARE: [&str; 4] = ["-mnpf", "--mount-proc", "--kill-child", "--propagation=private"];
-const TOOLS: [&str; 11] = [
+const TOOLS: [&str; 12] = [
     "ip",
     "systemd-nspawn",
     "sshd",
@@ -25,6 +25,7 @@ const TOOLS: [&str; 11] = [
     "sudo",
     "openssl",
     "nft",
+    "busybox",
     "strace",
     "wg-quick",
     "wireguard-go",

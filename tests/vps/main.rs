@@ -17,6 +17,7 @@ mod proof;
 mod secrets;
 mod setup;
 mod site;
+mod sudoers;
 mod together;
 mod trouble;
 mod two_users;

@@ -9,6 +9,7 @@ use super::super::fail::{Code, Failure};
 use super::super::remote::{AGENT, AGENT_FILES};
 use crate::fix;
 use crate::host::config::HostConfig;
+use crate::ssh::right::Right;
 use crate::ssh::run::{Connection, Target};
 use crate::text::fix::Fix;
 
@@ -19,8 +20,8 @@ pub struct Server<'a> {
     pub connection: &'a Connection,
     pub target: &'a Target,
     pub login: &'a str,
-    /// Before a command of root's. This login may lack the group that may read the agent's files.
-    pub sudo: &'a str,
+    /// This login may lack the group that may read the agent's files.
+    pub right: Right,
     /// The tool that it has for its firewall.
     pub firewall: &'a str,
 }
@@ -32,10 +33,11 @@ impl Server<'_> {
         let [new, old] = AGENT_FILES;
         let script = format!(
             "sh -c 'if [ -r {new} ] || [ -r {old} ]; then {AGENT} status --json; \
-             else {} {AGENT} status --json; fi 2>/dev/null'",
-            self.sudo
+             else {}{AGENT} status --json; fi 2>/dev/null'",
+            self.right.words(false)
         );
-        let asked = self.connection.run(&script, b"", STATUS_LIMIT).ok()?;
+        let feed = self.right.silence();
+        let asked = self.connection.stream(&script, feed, &mut |_| {}, STATUS_LIMIT).ok()?;
         serde_json::from_slice(&asked.stdout).ok()
     }
 }

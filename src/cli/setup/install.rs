@@ -12,8 +12,8 @@ use super::super::fail::{Code, Failure};
 use super::super::remote::{ROOT_LIMIT, advised, called};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
-use super::survey::{self, Sudo, Survey};
-use super::{Setup, laptop, obstacle, pairs, programs, sudo, there};
+use super::survey::{self, Survey};
+use super::{Setup, laptop, obstacle, pairs, programs, there};
 use crate::base::address_plan::Numbers;
 use crate::base::field;
 use crate::base::file::DirLock;
@@ -21,6 +21,7 @@ use crate::base::key as wg_keys;
 use crate::host::config;
 use crate::session::identity;
 use crate::ssh::freight::Freight;
+use crate::ssh::right::{FENCED, NOT_ROOT, Right};
 use crate::ssh::room::Refused;
 use crate::ssh::run::{Done, Feed};
 use crate::ssh::script::WHOLE;
@@ -87,7 +88,7 @@ impl Setup<'_> {
         self.put("request.json", request.as_bytes())?;
         let called = called(self.paths, name)?;
         self.put("root.sh", root::script(&self.trial, &called, &self.connection.nonce).as_bytes())?;
-        let asks = survey.sudo == Sudo::Asks;
+        let asks = survey.sudo == Right::Asks;
         if asks {
             call.out.hold();
         }
@@ -115,8 +116,8 @@ impl Setup<'_> {
                 Heard::Done(Stage::Start) => out.done("enabled and running"),
             });
         };
-        let feed = if asks { Feed::Terminal } else { Feed::Bytes(b"") };
-        let script = root::command(sudo(survey, true), self.room()?);
+        let feed = if asks { Feed::Terminal } else { survey.sudo.silence() };
+        let script = root::command(survey.sudo.words(true), self.room()?);
         let done = self.connection.stream(&script, feed, &mut hear, ROOT_LIMIT);
         call.out.resume();
         let done = done?;
@@ -138,7 +139,8 @@ impl Setup<'_> {
     fn sudo_refused(&self, user: &str, done: &Done) -> Failure {
         let (text, complaint) = (done.text(), done.complaint());
         let theirs = |line: &&str| line.contains("sudo") || line.contains(user);
-        let why = text.lines().rfind(theirs).map_or(complaint, |line| line.trim().to_owned());
+        let said = text.lines().rfind(theirs).map_or(complaint, |line| line.trim().to_owned());
+        let why = if done.status.code() == Some(NOT_ROOT) { FENCED.to_owned() } else { said };
         // What was sent stays for the next try, which does not send it again.
         let next = if why.contains("incorrect password") {
             self.wish.command()
@@ -250,7 +252,7 @@ impl Setup<'_> {
 
     /// What helps after a failure that the server did not explain: it is looked at once more.
     fn helps(&self) -> Fix {
-        let asked = self.connection.run(WHOLE, survey::SCRIPT.as_bytes(), SHORT_LIMIT);
+        let asked = self.connection.run(WHOLE, survey::script().as_bytes(), SHORT_LIMIT);
         let survey = asked.ok().and_then(|done| Survey::parse(&done.text()));
         let fault = survey.as_ref().and_then(obstacle::find);
         match (survey, fault) {

@@ -36,7 +36,7 @@ use crate::host::paths::Paths;
 use crate::rpc::VERSION;
 use crate::ssh::freight::Freight;
 use crate::ssh::run::{Connection, Target};
-use survey::{Sudo, Survey};
+use survey::Survey;
 use verify::Verified;
 use wish::Wish;
 
@@ -172,7 +172,7 @@ impl Setup<'_> {
             connection: &self.connection,
             target: &self.target,
             login: survey.get("user"),
-            sudo: sudo(survey, false),
+            right: survey.sudo,
             firewall: survey.get("firewall"),
         };
         let was_up = verify::clear(self.paths, host)?;
@@ -203,15 +203,6 @@ impl Setup<'_> {
             (Err(failure), Ended::Done) => Err(install::is_back(failure)),
             (Err(failure), Ended::Stuck | Ended::TakenOver) => Err(failure),
         }
-    }
-}
-
-/// What stands before a command of root's there. Without `ask`, one that asks nothing.
-fn sudo(survey: &Survey, ask: bool) -> &'static str {
-    match survey.sudo {
-        Sudo::Root => "",
-        Sudo::Asks if ask => "sudo",
-        _ => "sudo -n",
     }
 }
 

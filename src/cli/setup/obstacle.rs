@@ -2,8 +2,9 @@
 //! each with the command that helps.
 
 use super::super::fail::{Code, Failure};
-use super::survey::{Sudo, Survey};
+use super::survey::Survey;
 use crate::fix;
+use crate::ssh::right::{FENCED, Right};
 use crate::ssh::run::Target;
 use crate::text::fix::Fix;
 
@@ -26,6 +27,8 @@ pub enum Fault {
     NoTun,
     NoB2sum,
     NoSudo,
+    /// What it makes of a command is no root that can do anything.
+    Fenced,
     NoHome,
     /// The login may not write in its home.
     HomeClosed,
@@ -53,7 +56,8 @@ pub fn find(survey: &Survey) -> Option<Fault> {
         (!yes("systemd"), Fault::NoSystemd),
         (!yes("tun"), Fault::NoTun),
         (!yes("b2sum"), Fault::NoB2sum),
-        (survey.sudo == Sudo::None, Fault::NoSudo),
+        (survey.sudo == Right::None, Fault::NoSudo),
+        (survey.sudo == Right::Fenced, Fault::Fenced),
         (yes("no_home"), Fault::NoHome),
     ];
     if let Some((_, fault)) = plain.into_iter().find(|(there, _)| *there) {
@@ -92,6 +96,9 @@ impl Fault {
             Fault::NoSudo => {
                 format!("{} is not root there, and there is no sudo", survey.get("user"))
             }
+            Fault::Fenced => {
+                format!("sudo there makes no root of {}: {FENCED}", survey.get("user"))
+            }
             Fault::NoHome => format!("{}, your home there, is missing", survey.get("home")),
             Fault::HomeClosed => {
                 format!("you may not write in {}, your home there", survey.get("home"))
@@ -123,7 +130,7 @@ impl Fault {
             Fault::NoSystemd => ssh.by_hand("ps -p 1"),
             Fault::NoTun => ssh.by_hand("sudo modprobe tun"),
             Fault::NoB2sum => ssh.by_hand("sudo apt-get install coreutils"),
-            Fault::NoSudo => by_root.clone(),
+            Fault::NoSudo | Fault::Fenced => by_root.clone(),
             Fault::NoHome => ssh.by_hand(fix!("sudo mkhomedir_helper {}", user)),
             Fault::HomeClosed => ssh.by_hand(fix!("sudo chown {} .", user)),
             Fault::ReadOnly { image: true, .. } => ssh.by_hand("sudo ostree admin unlock --hotfix"),
@@ -167,6 +174,7 @@ mod tests {
             ("tun=yes", "x=y", Fault::NoTun, "/dev/net/tun", "modprobe tun"),
             ("b2sum=yes", "x=y", Fault::NoB2sum, "b2sum", "install coreutils"),
             ("sudo=free", "sudo=none", Fault::NoSudo, "no sudo", "hop setup"),
+            ("sudo=free", "sudo=fenced", Fault::Fenced, "runas_default", "hop setup"),
             ("tun=yes", "tun=yes\nno_home=yes", Fault::NoHome, "missing", "mkhomedir_helper dev"),
             ("tun=yes", "tun=yes\nhome_closed=yes", Fault::HomeClosed, "not write", "chown dev ."),
             (

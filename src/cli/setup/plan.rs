@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use super::super::page::Page;
-use super::survey::{Sudo, Survey};
+use super::survey::Survey;
 use super::{Setup, pairs, there};
 use crate::base::address_plan::{self, Uses};
 use crate::ssh::freight::Freight;
+use crate::ssh::right::Right;
 
 /// As the agent tries them.
 const PORTS: std::ops::Range<u16> = 51820..51900;
@@ -90,7 +91,7 @@ impl Setup<'_> {
             .map(|freight| freight.name)
             .collect();
         let picks = self.picks(survey)?;
-        let password = survey.sudo == Sudo::Asks;
+        let password = survey.sudo == Right::Asks;
         let data = json!({
             "host": self.wish.name, "dry_run": true, "machine": survey.machine(),
             "kernel": survey.get("kernel"), "user": survey.get("user"), "send": send,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use super::super::trial::Trial;
-use super::survey::{self, Sudo, Survey};
+use super::survey::{self, Survey};
 use super::wish::Wish;
 use super::{Setup, obstacle, programs};
 use crate::base::field;
@@ -16,6 +16,7 @@ use crate::host::paths::Paths;
 use crate::ssh::fail::{SshError, Trouble};
 use crate::ssh::freight::Freight;
 use crate::ssh::keys;
+use crate::ssh::right::Right;
 use crate::ssh::run::Connection;
 use crate::ssh::script::WHOLE;
 
@@ -63,17 +64,18 @@ impl<'a> Setup<'a> {
 
     /// The rest of step 1, and step 2: what the server is, and its keys.
     pub(super) fn look(&mut self, call: &mut Call) -> Result<(Survey, [Freight; 2]), Failure> {
-        let done = self.connection.run(WHOLE, survey::SCRIPT.as_bytes(), SURVEY_LIMIT)?;
-        let survey = Survey::parse(&done.text()).ok_or_else(|| {
+        let done = self.connection.run(WHOLE, survey::script().as_bytes(), SURVEY_LIMIT)?;
+        let mut survey = Survey::parse(&done.text()).ok_or_else(|| {
             let what = format!("{} does not run commands", self.target.address);
             Failure::new(Code::Unreachable, what, done.complaint(), self.target.command())
         })?;
         let pinned = if self.wish.dry { "" } else { self.pin(call, &survey)? };
         call.out.done(&format!("logged in as {}{pinned}", survey.get("user")));
         call.out.begin("looking at the server");
+        survey.sudo = survey.sudo.settled(&self.connection)?;
         let by_root = self.wish.by_root();
         obstacle::check(&survey, &self.target, &by_root)?;
-        if survey.sudo == Sudo::Asks && !self.wish.ask {
+        if survey.sudo == Right::Asks && !self.wish.ask {
             let what = format!(
                 "sudo on {} asks {} for a password",
                 self.target.address,

@@ -8,6 +8,7 @@ use std::io::Write;
 
 use super::super::trial::Trial;
 use crate::ssh::own::Nonce;
+use crate::ssh::right::IS_ROOT;
 use crate::ssh::script::READS_NOTHING;
 
 /// The stages in their order, as the script names them.
@@ -36,7 +37,7 @@ impl Stage {
 /// installed.
 const SCRIPT: &str = r#"
 umask 077
-cd "$(dirname "$0")" || exit 1
+@IS_ROOT@cd "$(dirname "$0")" || exit 1
 @READS_NOTHING@say() { printf '\n@MARK@%s\n' "$*"; }
 stage() {
     name=$1; shift
@@ -88,7 +89,7 @@ stage start start
 /// `called`: words that tell the agent what this laptop calls it.
 pub fn script(trial: &Trial, called: &str, nonce: &Nonce) -> String {
     let script = SCRIPT.replace("@MARK@", &mark(nonce)).replace("@CALLED@", called);
-    trial.script() + &script.replace("@READS_NOTHING@", READS_NOTHING)
+    trial.script() + &script.replace("@READS_NOTHING@", READS_NOTHING).replace("@IS_ROOT@", IS_ROOT)
 }
 
 /// Begins a line that the script says to us. What else is said at a terminal there may look like
@@ -99,7 +100,7 @@ fn mark(nonce: &Nonce) -> String {
 
 /// The command that runs the script, which was put into `room`. `sudo`: the words before it.
 pub fn command(sudo: &str, room: &str) -> String {
-    format!("{sudo} sh \"$HOME\"/{room}/root.sh")
+    format!("{sudo}sh \"$HOME\"/{room}/root.sh")
 }
 
 /// How a stage ended.

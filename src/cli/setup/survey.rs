@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::ssh::keys;
+use crate::ssh::right::{LOOK, Right};
 
 /// Facts as `name=value` lines. Run by sh, so that it does not matter which shell the login has;
 /// what that shell prints by itself comes before the first line.
-pub const SCRIPT: &str = r#"
+const SCRIPT: &str = r#"
 LC_ALL=C; export LC_ALL
 echo hopbox-survey=1
 fact() { printf '%s=%s\n' "$1" "$2"; }
@@ -37,10 +38,7 @@ else
     fact no_home yes
 fi
 [ -e /run/ostree-booted ] && fact image yes
-if [ "$(id -u)" = 0 ]; then fact sudo root
-elif ! command -v sudo >/dev/null; then fact sudo none
-elif sudo -n true 2>/dev/null; then fact sudo free
-else fact sudo asks; fi
+fact sudo "$(@LOOK@)"
 sum() { [ -f "$2" ] && fact "$1" "$(b2sum <"$2" | cut -c1-128)"; }
 said() { [ -x "$2" ] && fact "$1" "$(timeout 5 "$2" --version 2>/dev/null | head -c 200 | head -n 1)"; }
 if systemctl is-enabled hop-helper.socket >/dev/null 2>&1; then
@@ -63,24 +61,17 @@ for key in /etc/ssh/ssh_host_*_key.pub; do [ -r "$key" ] && fact "key $key" "$(h
 fact end yes
 "#;
 
-/// How root's part can be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sudo {
-    /// The login is root.
-    Root,
-    /// Without a password.
-    Free,
-    /// It asks for a password.
-    Asks,
-    /// There is no sudo.
-    None,
+/// The whole of it.
+pub fn script() -> String {
+    SCRIPT.replace("@LOOK@", LOOK)
 }
 
 /// The server's answers.
 #[derive(Clone, Debug)]
 pub struct Survey {
     facts: BTreeMap<String, String>,
-    pub sudo: Sudo,
+    /// How root's part can be done.
+    pub sudo: Right,
     /// Its ssh host keys.
     pub keys: Vec<String>,
 }
@@ -95,12 +86,7 @@ impl Survey {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         facts.get("end")?;
-        let sudo = match facts.get("sudo")?.as_str() {
-            "root" => Sudo::Root,
-            "free" => Sudo::Free,
-            "asks" => Sudo::Asks,
-            _ => Sudo::None,
-        };
+        let sudo = Right::parse(facts.get("sudo")?);
         let keys = facts.iter().filter(|(name, _)| name.starts_with("key "));
         let keys = keys.filter_map(|(_, key)| keys::parse(key)).collect();
         Some(Survey { facts, sudo, keys })
@@ -128,7 +114,7 @@ impl Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ssh::script;
+    use crate::ssh::script as shell;
 
     const GOOD: &str = "welcome=home\nhopbox-survey=1\nmachine=x86_64\nsystem=Linux\nkernel=6.1.0\n\
         user=dev\nhome=/home/dev\nsystemd=yes\ntun=yes\nb2sum=yes\n\
@@ -142,7 +128,7 @@ mod tests {
         let survey = Survey::parse(GOOD).unwrap();
         assert_eq!(
             (survey.sudo, survey.machine(), survey.sshd_port()),
-            (Sudo::Free, "x86_64", 2222)
+            (Right::Free, "x86_64", 2222)
         );
         assert_eq!(survey.keys, ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="]);
         assert_eq!(survey.get("welcome"), "");
@@ -153,8 +139,8 @@ mod tests {
 
     #[test]
     fn what_it_runs_takes_nothing_of_it() {
-        for dir in script::tests::greedy("survey") {
-            let done = script::tests::play("/bin/sh", &dir, script::WHOLE, SCRIPT);
+        for dir in shell::tests::greedy("survey") {
+            let done = shell::tests::play("/bin/sh", &dir, shell::WHOLE, &script());
             let survey = Survey::parse(&done.text());
             let survey = survey.unwrap_or_else(|| panic!("{dir:?} {done:?}"));
             assert!(!survey.get("machine").is_empty() && !survey.get("user").is_empty());
