@@ -52,7 +52,7 @@ all: build
 build:
 	+$(CARGO) build --profile $(PROFILE) $(COMMON)
 
-# hop-agent and hop-helper for servers of other kinds than this machine: static, stripped programs,
+# hop-agent, hop-helper and hop-install for servers of other kinds than this machine: static, stripped programs,
 # which `make install` installs too once they were built. See agents.sh for what that takes.
 AGENT_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 AGENTS         = $(CARGO_TARGET_DIR)/agents
@@ -169,13 +169,13 @@ install:
 	$(INSTALL) -m 0755 "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
 	ln -sf hop "$(DESTDIR)$(BINDIR)/hop-wg"
 	$(INSTALL) -m 0755 "$(OUT)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-agent"
-	$(INSTALL) -m 0755 "$(OUT)/hop-helper" "$(DESTDIR)$(LIBEXECDIR)/hop-helper"
+	$(INSTALL) -m 0755 "$(OUT)/hop-helper" "$(OUT)/hop-install" "$(DESTDIR)$(LIBEXECDIR)"
 	ln -sf "$(LIBEXECDIR)/hop-helper" "$(DESTDIR)$(SBINDIR)/hop-helper"
 	set -e; for dir in "$(AGENTS)"/*/; do \
 		[ -e "$$dir" ] || continue; \
 		to="$(DESTDIR)$(LIBEXECDIR)/agents/$$(basename "$$dir")"; \
 		$(INSTALL) -d "$$to"; \
-		$(INSTALL) -m 0755 "$$dir"hop-agent "$$dir"hop-helper "$$to"; \
+		$(INSTALL) -m 0755 "$$dir"hop-agent "$$dir"hop-helper "$$dir"hop-install "$$to"; \
 	done
 	$(INSTALL) -m 0644 man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
 	$(INSTALL) -m 0644 man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
@@ -201,12 +201,13 @@ uninstall:
 		"$(DESTDIR)$(FISHCOMPDIR)/hop.fish"
 	rm -f "$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
 		"$(DESTDIR)$(LIBEXECDIR)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-helper" \
+		"$(DESTDIR)$(LIBEXECDIR)/hop-install" \
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
 		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md"
 	for target in $(AGENT_TARGETS) $$(ls "$(AGENTS)" 2>/dev/null); do \
 		to="$(DESTDIR)$(LIBEXECDIR)/agents/$$target"; \
-		rm -f "$$to/hop-agent" "$$to/hop-helper"; \
+		rm -f "$$to/hop-agent" "$$to/hop-helper" "$$to/hop-install"; \
 		[ ! -d "$$to" ] || rmdir "$$to" || :; \
 	done
 	-[ ! -d "$(DESTDIR)$(LIBEXECDIR)/agents" ] || rmdir "$(DESTDIR)$(LIBEXECDIR)/agents"

@@ -10,32 +10,30 @@ code() { sed '/^#\[cfg(test)\]$/,$d' "$1" | grep -cv -e '^[[:space:]]*$' -e '^[[
 blocks() { sed 's|//.*||' "$1" | grep -o 'unsafe {' | wc -l; }
 reasons() { grep -c 'SAFETY:' "$1" || true; }
 
-printf '%-24s %5s %7s %7s\n' file code unsafe SAFETY
-for part in both linux macos client; do
-    sum=0
-    for file in src/*.rs src/*/*.rs; do
-        case $file in
-            *_tests.rs) continue ;;
-            src/reply.rs) of=client ;;
-            *macos.rs | src/xnu.rs) of=macos ;;
-            *linux.rs | src/netlink.rs | src/rtnetlink.rs | src/systemd.rs | src/sandbox.rs) of=linux ;;
-            *) of=both ;;
-        esac
-        [ "$of" = "$part" ] || continue
+printf '%-28s %5s %7s %7s\n' file code unsafe SAFETY
+part() {
+    name=$1 sum=0
+    shift
+    for file in "$@"; do
+        case $file in *_tests.rs) continue ;; esac
         lines=$(code "$file")
         sum=$((sum + lines))
-        printf '%-24s %5d %7d %7d\n' "${file#src/}" "$lines" "$(blocks "$file")" "$(reasons "$file")"
+        printf '%-28s %5d %7d %7d\n' "${file#src/}" "$lines" "$(blocks "$file")" "$(reasons "$file")"
     done
-    printf '%-24s %5d\n\n' "= $part" "$sum"
-done
+    printf '%-28s %5d\n\n' "= $name" "$sum"
+}
+files() { find "$@" -name '*.rs' ! -name 'macos.rs' | LC_ALL=C sort; }
+part "what runs on Linux" src/lib.rs src/bin/hop-helper.rs $(files src/proto src/core src/net src/sys*)
+part "hop-install, which runs once" src/bin/hop-install.rs $(files src/install)
+part "what is for macOS" $(files src/macos) src/sys/macos.rs
 
 echo "crates:"
 "$cargo" tree --locked --offline --package hop-helper --edges normal --prefix none 2>/dev/null |
     sort -u | sed 's/^/  /' || echo "  (cargo tree: not available offline)"
 
 echo
-echo "system calls allowed after the start (seccomp, src/sandbox.rs):"
-list() { grep -v '= &\[\];$' src/sandbox.rs | sed -n "/^const $1:/,/^];/p" | grep -o 'SYS_[a-z0-9_]*' | sed 's/SYS_//'; }
+echo "system calls allowed after the start (seccomp, src/core/sandbox.rs):"
+list() { grep -v '= &\[\];$' src/core/sandbox.rs | sed -n "/^const $1:/,/^];/p" | grep -o 'SYS_[a-z0-9_]*' | sed 's/SYS_//'; }
 for name in CALLS OLDER CHOSEN MAPPING; do
     case $name in
         CALLS) what="any arguments" ;;

@@ -7,13 +7,13 @@
 
 mod error;
 pub mod guards;
+pub mod reply;
 
 use crate::sys::cmsg::{self, Received};
 use crate::sys::ioctl::tun_state;
 use crate::sys::poll::{self, Interest};
 use crate::sys::process;
 use hop_helper::proto::{self, Code};
-use hop_helper::reply;
 use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, Write};

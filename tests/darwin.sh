@@ -1,6 +1,6 @@
 #!/bin/sh
 # darwin.sh FLAGS...: type-checks the code for macOS, for both of its processors. Nothing of it can
-# be run here; what is checked beyond types are the layouts of the kernel's structs (helper/src/xnu.rs).
+# be run here; what is checked beyond types are the layouts of the kernel's structs (helper/src/macos/xnu.rs).
 #
 # There is no standard library for macOS among Debian's packages, but its source: the compiler makes
 # what it needs, below $CARGO_TARGET_DIR. On Debian, root gets the packages by itself.

@@ -221,8 +221,8 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/cli/out.rs",
             // The pipe to `hop up`.
             "src/session/daemon.rs",
-            "helper/src/main.rs",
-            "helper/src/place.rs",
+            "helper/src/net/daemon.rs",
+            "helper/src/install/files.rs",
         ],
     ),
     (
@@ -241,8 +241,8 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/ssh/run.rs",
             "src/session/journal.rs",
             "src/tunnel/standalone.rs",
-            "helper/src/main.rs",
-            "helper/src/say.rs",
+            "helper/src/net/daemon.rs",
+            "helper/src/core/say.rs",
         ],
     ),
     // Our own words over several lines.
@@ -348,7 +348,7 @@ const STARTERS: &[(&str, &str)] = &[
     ("src/session/daemon.rs", "a session stays; until it is ready it is watched and has a limit"),
     ("src/cli/selftest/mod.rs", "the inner process, watched, with a limit, and our own terminal"),
     ("src/cli/selftest/programs.rs", "helper and agent of the self test, with a limit to files"),
-    ("helper/src/install_macos.rs", "launchd's own tool, and nothing of it is read"),
+    ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
 ];
 
 #[test]

@@ -1,10 +1,26 @@
-//! The parts of hop-helper that are pure functions: the wire protocol, shared with its clients, and
-//! the block of the hosts file, which is fuzzed from here. `reply` is for clients alone.
+//! hop-helper, the only part of hopbox that runs as root, and hop-install, which puts it there.
 //!
-//! The program itself (everything that runs as root) is the binary of this crate; nothing of it
-//! is reachable from here.
+//! Clients may use `proto`, and nothing else of this crate:
+//!
+//! - `proto`: one line is one request or reply; strict JSON, codes. Pure.
+//! - `core`: a socket, who is at its other end, what they may ask how often, what is written down
+//!   about it, and what the process gives up. Knows no device and no name.
+//! - `net`: devices, addresses, routes and names, for as long as somebody holds them.
+//! - `install`: the program that runs once.
+//! - `macos`: what is written for macOS in the place of `net::linux` and others.
+//! - `sys`: the system calls; the only unsafe code.
 #![deny(unsafe_code)]
 
-pub mod block;
+mod core;
+mod install;
+#[cfg(any(test, target_os = "macos"))]
+mod macos;
+mod net;
 pub mod proto;
-pub mod reply;
+#[allow(unsafe_code)]
+mod sys;
+
+pub use install::main as install_main;
+/// For the fuzzer.
+pub use net::block;
+pub use net::main as helper_main;

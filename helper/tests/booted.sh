@@ -14,7 +14,7 @@ root=$lab/root
 rm -rf "$root/etc/hopbox" "$root/var/lib/hopbox" "$root/var/log/hopbox" "$root/usr/libexec/hopbox"
 sed -i '/^hopbox:/d' "$root/etc/group" "$root/etc/gshadow"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
-install -m 0755 "$helper" "$root/root/hop-helper"
+install -m 0755 "$helper" "$(dirname "$helper")/hop-install" "$root/root"
 
 SYSTEMD_SECCOMP=0 systemd-nspawn --quiet --register=no --keep-unit -D "$root" --boot \
     --machine="hopbox-booted-$$" --private-network --bind=/dev/net/tun \
@@ -54,7 +54,9 @@ before=$(inside md5sum /etc/group /etc/gshadow /etc/hosts)
 # I6: what the caller's environment says does not matter.
 inside env -i PATH=/evil LD_LIBRARY_PATH=/evil TZ=/evil LANG=/evil /root/hop-helper --install
 [ "$(inside stat -c '%a %U %G' /usr/libexec/hopbox/hop-helper)" = "755 root root" ] || fail mode
-inside cmp /root/hop-helper /usr/libexec/hopbox/hop-helper || fail "another program was installed"
+for program in hop-helper hop-install; do
+    inside cmp /root/$program /usr/libexec/hopbox/$program || fail "another $program was installed"
+done
 [ "$(inside stat -c '%a %U %G' /run/hopbox/helper.sock)" = "660 root hopbox" ] || fail socket
 again=$(inside /root/hop-helper --install)
 case $again in *write*) fail "the second --install wrote: $again" ;; esac
@@ -220,6 +222,7 @@ mkdir -p "$lab/target/release"
 for program in hop hop-agent hop-helper; do
     cp "$helper" "$lab/target/release/$program"
 done
+cp "$(dirname "$helper")/hop-install" "$lab/target/release"
 by_make() {
     env -u MAKEFLAGS -u MAKELEVEL -u CARGO_TARGET_DIR make -s -C "$(dirname "$0")/../.." "$1" \
         DESTDIR="$root" PREFIX=/usr CARGO_TARGET_DIR="$lab/target"

@@ -27,6 +27,7 @@ use crate::text::fix::Fix;
 
 pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 pub const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
+pub const INSTALLER: &str = "/usr/libexec/hopbox/hop-install";
 /// Longest an ordinary command there may take.
 pub const LIMIT: Duration = Duration::from_secs(60);
 /// Longest a command of root's may take, with time for a password to be typed.

@@ -21,12 +21,12 @@ allows=/etc/hopbox/helper.json
 # Where nothing can be run (noexec), what was sent is run beside where it is to live.
 here=.
 unpack() {
-    for program in hop-helper hop-agent; do
+    for program in hop-helper hop-install hop-agent; do
         [ -f $program ] || continue
         ./$program --version >/dev/null 2>&1 && return
         here=$lib/.sent
         mkdir -p -m 755 $lib && rm -rf $here && mkdir -m 700 $here || return 1
-        for sent in hop-helper hop-agent; do
+        for sent in hop-helper hop-install hop-agent; do
             [ ! -f $sent ] || cp $sent $here/ && chmod 700 $here/* || return 1
         done
         trap 'rm -rf $lib/.sent' EXIT
@@ -39,7 +39,7 @@ keep() {
     rm -rf $mark.new
     if [ ! -d $mark ]; then
         mkdir -m 755 $mark.new || return 1
-        for program in hop-helper hop-agent; do
+        for program in hop-helper hop-install hop-agent; do
             [ ! -x $lib/$program ] || ln $lib/$program $mark.new/ || return 1
         done
         [ ! -f $unit ] || cp -p $unit $mark.new/unit || return 1

@@ -22,12 +22,14 @@ same() { cmp -s "$mark/$1" "$lib/$1"; }
 # The helper first: without one, the agent gets no device.
 undo() {
     failed=0
-    if [ -x "$mark/hop-helper" ] && ! same hop-helper; then
+    if [ -x "$mark/hop-helper" ] && ! { same hop-helper && same hop-install; }; then
         # The one before refuses what newer ones have written into it.
         if [ -f "$mark/helper.json" ]; then
             cp -p "$mark/helper.json" "$allows.back" && mv -f "$allows.back" "$allows" || failed=1
         fi
         "$mark/hop-helper" --install || failed=1
+        # An older one installs itself.
+        [ -x "$mark/hop-install" ] || rm -f "$lib/hop-install"
     fi
     if [ -x "$mark/hop-agent" ]; then
         if ! same hop-agent; then

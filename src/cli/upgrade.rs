@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::command::{Call, Command, Flag, Takes};
 use super::fail::{Code, Failure};
-use super::remote::{AGENT, HELPER, LIMIT, Remote, called};
+use super::remote::{AGENT, HELPER, INSTALLER, LIMIT, Remote, called};
 use super::setup::{laptop, programs};
 use super::target_host;
 use super::trial::{self, Ended, Trial};
@@ -186,10 +186,12 @@ fn state(
 
 /// The programs that the server does not have as they are here.
 fn missing(call: &Call, remote: &Remote) -> Result<Vec<Freight>, Failure> {
-    let there = remote.run(&format!("sh -c 'b2sum <{HELPER}; b2sum <{AGENT}'"), b"", LIMIT)?.text();
+    let there = remote
+        .run(&format!("sh -c 'b2sum <{HELPER}; b2sum <{INSTALLER}; b2sum <{AGENT}'"), b"", LIMIT)?
+        .text();
     let programs = programs::load(call, &machine(remote)?)?;
     let differs = |freight: &Freight| !there.split_whitespace().any(|word| word == freight.hash);
-    Ok(programs.into_iter().filter(differs).collect())
+    Ok(programs::needed(programs, differs))
 }
 
 /// In the words of `uname -m`.

@@ -13,7 +13,7 @@ fn programs_of_another_version_are_not_installed() {
     let agents = target.join("agents").join(TARGET);
     for dir in [&target.join("release"), &agents] {
         fs::create_dir_all(dir).unwrap();
-        for program in ["hop", "hop-agent", "hop-helper"] {
+        for program in ["hop", "hop-agent", "hop-helper", "hop-install"] {
             fs::write(dir.join(program), program).unwrap();
         }
     }

@@ -20,7 +20,7 @@ fn installed() -> Machine {
     let [vps] = Machine::boot(["vps"]);
     let agent = Path::new(env!("CARGO_BIN_EXE_hop-agent"));
     vps.install(agent, "/root/hop-agent");
-    vps.install(&agent.with_file_name("hop-helper"), "/root/hop-helper");
+    super::site::install_helper(&vps, "/root");
     vps.ok("/root/hop-helper --install");
     let answer = json(&vps.ok("/root/hop-agent install"));
     assert_eq!(answer["changed"], true, "{answer}");
@@ -58,7 +58,7 @@ fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
         let [vps] = Machine::boot(["vps"]);
         let agent = Path::new(env!("CARGO_BIN_EXE_hop-agent"));
         vps.install(agent, "/root/hop-agent");
-        vps.install(&agent.with_file_name("hop-helper"), "/root/hop-helper");
+        super::site::install_helper(&vps, "/root");
         let tables = "md5sum /etc/group /etc/gshadow /etc/passwd /etc/hosts";
         let before = (files(&vps), vps.ok(tables));
 

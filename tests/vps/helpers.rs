@@ -60,6 +60,7 @@ fn an_older_one_here_is_replaced_and_bad_ones_there_are_undone() {
         let site = Site::boot();
         let (laptop, vps) = (&site.laptop, &site.vps);
         patched(laptop, "hop-helper", "/opt/old", "0.1.", "0.0.");
+        laptop.ok(&format!("cp {MINE}/hop-install /opt/old"));
         assert!(laptop.ok("/opt/old/hop-helper --version").starts_with("hop-helper 0.0.0 "));
         laptop.ok_as("dev", "sudo /opt/old/hop-helper --install");
         site.hop_ok("setup mybox -a 198.51.100.2");
@@ -90,7 +91,9 @@ fn an_older_one_here_is_replaced_and_bad_ones_there_are_undone() {
         {
             open(laptop);
             // Of this version, and yet another agent.
-            laptop.ok(&format!("cp {MINE}/hop-agent {dir} && echo >>{dir}/hop-agent"));
+            laptop.ok(&format!(
+                "cp {MINE}/hop-agent {MINE}/hop-install {dir} && echo >>{dir}/hop-agent"
+            ));
             let undone = hop(&site, &format!("upgrade --agent-dir {dir}"));
             assert_eq!(undone.code, 1, "{dir}: {undone}");
             for word in ["was undone", word, "0.1.0 is back and answers", "fix: hop doctor"] {

@@ -41,7 +41,7 @@ fn same(machine: &str, before: &(String, String), after: &(String, String)) {
 /// An agent that calls itself older: the same program with another version in it. Four bytes are
 /// replaced, because the compiler may write a short text as a number of four and one of one.
 fn older_agent(laptop: &Machine) {
-    laptop.ok("mkdir -p /opt/old && cd /usr/local/libexec/hopbox && cp hop-helper /opt/old && \
+    laptop.ok("mkdir -p /opt/old && cd /usr/local/libexec/hopbox && cp hop-helper hop-install /opt/old && \
          sed 's/0\\.1\\./0.0./g' hop-agent >/opt/old/hop-agent && chmod 755 /opt/old/hop-agent");
     assert_eq!(laptop.ok("/opt/old/hop-agent version"), "hop-agent 0.0.0\n");
 }

@@ -6,13 +6,13 @@ use serde_json::json;
 
 use super::lab;
 use super::machine::Machine;
-use super::site::{Site, admit, equip, helper};
+use super::site::{Site, admit, equip, install_helper};
 
 /// An agent that another laptop has made ready, with this number.
 fn somebody_elses(vps: &Machine, number: u8) {
     let agent = std::path::Path::new(env!("CARGO_BIN_EXE_hop-agent"));
     vps.install(agent, "/root/hop-agent");
-    vps.install(&helper(), "/root/hop-helper");
+    install_helper(vps, "/root");
     vps.ok("/root/hop-helper --install && /root/hop-agent install");
     let key = key::encode(&tunnel::public_key(&[7; 32])).to_string();
     let request = json!({

@@ -66,7 +66,7 @@ fn files_of_an_older_agent_move_with_the_new_one_and_back_with_it() {
         let site = Site::boot().with_helper();
         let (laptop, vps) = (&site.laptop, &site.vps);
         patched(laptop, "hop-agent", DEAF, "v1 zx2c4 Jason@zx2c4.com", "v0 zx2c4 Jason@zx2c4.com");
-        laptop.ok(&format!("cp /usr/local/libexec/hopbox/hop-helper {DEAF}"));
+        laptop.ok(&format!("cd /usr/local/libexec/hopbox && cp hop-helper hop-install {DEAF}"));
         site.hop_ok("setup mybox -a 198.51.100.2");
         site.hop_ok("up");
         assert_eq!(places(vps), NEW);

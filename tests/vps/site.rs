@@ -1,6 +1,6 @@
 //! A laptop and a server on one cable, with hop installed on the laptop as `make install` does it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::machine::{Machine, Said};
 
@@ -49,7 +49,7 @@ pub fn equip(laptop: &Machine) {
     let hop = Path::new(env!("CARGO_BIN_EXE_hop"));
     let agent = Path::new(env!("CARGO_BIN_EXE_hop-agent"));
     laptop.install(hop, "/usr/local/bin/hop");
-    laptop.install(&helper(), "/usr/local/libexec/hopbox/hop-helper");
+    install_helper(laptop, "/usr/local/libexec/hopbox");
     laptop.install(agent, "/usr/local/libexec/hopbox/hop-agent");
     for user in ["dev", "pat", "guest"] {
         let file = laptop.path(&format!("/home/{user}/.ssh/config"));
@@ -58,8 +58,11 @@ pub fn equip(laptop: &Machine) {
     }
 }
 
-pub fn helper() -> PathBuf {
-    let helper = Path::new(env!("CARGO_BIN_EXE_hop")).with_file_name("hop-helper");
-    assert!(helper.is_file(), "{} is missing: cargo build -p hop-helper", helper.display());
-    helper
+/// The helper, and what `--install` runs beside it.
+pub fn install_helper(machine: &Machine, dir: &str) {
+    for name in ["hop-helper", "hop-install"] {
+        let program = Path::new(env!("CARGO_BIN_EXE_hop")).with_file_name(name);
+        assert!(program.is_file(), "{} is missing: cargo build -p hop-helper", program.display());
+        machine.install(&program, &format!("{dir}/{name}"));
+    }
 }

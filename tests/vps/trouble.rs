@@ -106,7 +106,7 @@ fn what_arrives_there_must_run(site: &Site) {
     for (target, machine) in [("aarch64", 0xb7), ("x86_64", 0x3e)] {
         let dir = format!("{agents}/{target}-unknown-linux-musl");
         laptop.ok(&format!("mkdir -p {dir}"));
-        for program in ["hop-agent", "hop-helper"] {
+        for program in ["hop-agent", "hop-helper", "hop-install"] {
             let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
             bytes.resize(300_000, program.len() as u8);
             bytes[16..20].copy_from_slice(&[2, 0, machine, 0]);

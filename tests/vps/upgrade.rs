@@ -25,7 +25,9 @@ fn site() -> Site {
         "hop-agent sreve\nExecReload",
     );
     patched(laptop, "hop-agent", DEAF, "v1 zx2c4 Jason@zx2c4.com", "v0 zx2c4 Jason@zx2c4.com");
-    laptop.ok(&format!("for to in {BLIND} {DEAF}; do cp {MINE}/hop-helper $to; done"));
+    laptop.ok(&format!(
+        "for to in {BLIND} {DEAF}; do cp {MINE}/hop-helper {MINE}/hop-install $to; done"
+    ));
     // Another unit comes with it.
     laptop.ok(&format!("sed -i s/RestartSec=3s/RestartSec=4s/ {DEAF}/hop-agent"));
     site.hop_ok("setup mybox -a 198.51.100.2");
@@ -38,7 +40,7 @@ fn installed(site: &Site) -> String {
     let left = site.vps.ok("ls -d /home/dev/.hopbox-setup 2>/dev/null || :");
     assert_eq!(left, "", "left in the login's home");
     site.vps.ok(&format!(
-        "cd {LIB} && ls -A | grep -v previous && b2sum hop-agent hop-helper \
+        "cd {LIB} && ls -A | grep -v previous && b2sum hop-agent hop-helper hop-install \
          /etc/systemd/system/hop-agent.service"
     ))
 }
@@ -177,9 +179,10 @@ fn setup_takes_a_server_up_but_never_down() {
         // A newer one that does not work is put back, and the first goes on.
         let deaf = ("v1 zx2c4 Jason@zx2c4.com", "v0 zx2c4 Jason@zx2c4.com");
         patched(&second, "hop-agent", DEAF, deaf.0, deaf.1);
-        second.ok(&format!("cp {MINE}/hop-helper {DEAF}"));
-        let programs = || vps.ok(&format!("cd {LIB} && b2sum hop-agent hop-helper; ls -A"));
-        let before = vps.ok(&format!("cd {LIB} && b2sum hop-agent hop-helper"));
+        second.ok(&format!("cp {MINE}/hop-helper {MINE}/hop-install {DEAF}"));
+        let programs =
+            || vps.ok(&format!("cd {LIB} && b2sum hop-agent hop-helper hop-install; ls -A"));
+        let before = vps.ok(&format!("cd {LIB} && b2sum hop-agent hop-helper hop-install"));
         let undone = setup(&second, &format!("-a 203.0.113.2 --agent-dir {DEAF}"));
         assert_ne!(undone.code, 0, "{undone}");
         assert!(undone.out.contains("the programs before are back"), "{undone}");
@@ -214,7 +217,7 @@ fn setup_takes_a_server_up_but_never_down() {
 /// hop and its programs, calling themselves older: as life.rs does it.
 fn older(laptop: &Machine) {
     laptop.ok(&format!(
-        "for file in /usr/local/bin/hop {MINE}/hop-agent {MINE}/hop-helper; do \
+        "for file in /usr/local/bin/hop {MINE}/hop-agent {MINE}/hop-helper {MINE}/hop-install; do \
          sed -i 's/0\\.1\\./0.0./g' $file; done"
     ));
     assert_eq!(laptop.ok("hop version | head -n 1").trim(), "hop 0.0.0");

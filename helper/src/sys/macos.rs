@@ -1,7 +1,7 @@
 //! The system calls that macOS alone has. The bytes of their arguments are `xnu`'s.
 
 use super::*;
-use crate::xnu;
+use crate::macos::xnu;
 use std::ffi::CString;
 
 pub(super) use libc::__error as errno_location;

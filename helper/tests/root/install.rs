@@ -217,11 +217,48 @@ fn a_program_that_is_swapped_meanwhile_is_not_installed() {
         prepare(m);
         let ours = env!("CARGO_BIN_EXE_hop-helper");
         let swap = format!(
-            "cp {ours} /run/scratch/h; exec 9</run/scratch/h; echo evil >/run/scratch/new; \
-             mv /run/scratch/new /run/scratch/h; exec /proc/self/fd/9 --install"
+            "cp {ours} /run/scratch/h; cp {} /run/scratch; exec 9</run/scratch/h; echo evil >/run/scratch/new; \
+             mv /run/scratch/new /run/scratch/h; exec /proc/self/fd/9 --install",
+            env!("CARGO_BIN_EXE_hop-install")
         );
         m.run("sh", &["-ec", &swap]);
         assert!(std::fs::read(PROGRAM).unwrap() == std::fs::read(ours).unwrap());
+    });
+}
+
+/// C15: in a directory like /tmp what lies beside the helper may be anybody's.
+#[test]
+fn what_others_put_beside_the_helper_is_not_run() {
+    in_namespace("install::what_others_put_beside_the_helper_is_not_run", |m| {
+        prepare(m);
+        let before = all();
+        let ours = env!("CARGO_BIN_EXE_hop-install");
+        m.run("mkdir", &["-m", "1777", "/run/scratch/tmp"]);
+        m.run("cp", &[env!("CARGO_BIN_EXE_hop-helper"), "/run/scratch/tmp"]);
+        let said = || {
+            let out = Command::new("/run/scratch/tmp/hop-helper").arg("--install").output();
+            let out = out.unwrap();
+            (out.status.success(), String::from_utf8_lossy(&out.stderr).into_owned())
+        };
+        assert!(!said().0, "there is nothing beside it");
+        for trap in [
+            "printf '#!/bin/sh\ntouch /run/scratch/tmp/was-run\n' >hop-install; chmod 755 hop-install",
+            "ln -s /bin/true hop-install",
+            "mkdir hop-install",
+        ] {
+            m.run_as(1000, &format!("cd /run/scratch/tmp && {trap}"));
+            let (good, why) = said();
+            assert!(!good && why.contains("belongs to another than hop-helper"), "{trap}: {why}");
+            m.run("rm", &["-r", "/run/scratch/tmp/hop-install"]);
+        }
+        // Root's own, but open to all.
+        m.run("cp", &[ours, "/run/scratch/tmp"]);
+        m.run("chmod", &["0777", "/run/scratch/tmp/hop-install"]);
+        assert!(!said().0);
+        assert_eq!(all(), before);
+        assert!(!Path::new("/run/scratch/tmp/was-run").exists());
+        m.run("chmod", &["0755", "/run/scratch/tmp/hop-install"]);
+        assert!(said().0 && all() != before);
     });
 }
 

@@ -36,14 +36,11 @@ impl Setup<'_> {
         &mut self,
         call: &mut Call,
         survey: &Survey,
-        programs: [Freight; 2],
+        programs: [Freight; 3],
     ) -> Result<u64, Failure> {
         call.out.begin("installing on the server");
         let mut sent = 0;
-        for mut freight in programs {
-            if !there::needs(survey, &freight) {
-                continue;
-            }
+        for mut freight in programs::needed(programs, |one| there::needs(survey, one)) {
             if !freight.was_sent(&self.connection).map_err(|error| self.unsent(&freight, error))? {
                 self.send_one(call, &mut freight)?;
                 sent += freight.bytes;

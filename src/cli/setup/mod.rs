@@ -103,7 +103,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let mut setup = Setup::reach(call, &paths, &wish)?;
     let (survey, programs) = setup.look(call)?;
     if wish.dry {
-        return setup.tell_plan(call, &survey, &programs);
+        return setup.tell_plan(call, &survey, programs);
     }
     if let Some(theirs) = there::newer(&survey) {
         let text = format!(

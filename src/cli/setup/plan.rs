@@ -6,7 +6,7 @@ use super::super::command::Call;
 use super::super::fail::{Code, Failure};
 use super::super::page::Page;
 use super::survey::Survey;
-use super::{Setup, pairs, there};
+use super::{Setup, pairs, programs, there};
 use crate::base::address_plan::{self, Uses};
 use crate::ssh::freight::Freight;
 use crate::ssh::right::Right;
@@ -83,13 +83,12 @@ impl Setup<'_> {
         &self,
         call: &mut Call,
         survey: &Survey,
-        programs: &[Freight; 2],
+        programs: [Freight; 3],
     ) -> Result<Code, Failure> {
-        let send: Vec<&str> = programs
-            .iter()
-            .filter(|freight| there::needs(survey, freight))
-            .map(|freight| freight.name)
-            .collect();
+        let send = programs::needed(programs, |one| there::needs(survey, one));
+        // What installs the helper is a part of it.
+        let send = send.iter().map(|freight| freight.name).filter(|name| *name != "hop-install");
+        let send: Vec<&str> = send.collect();
         let picks = self.picks(survey)?;
         let password = survey.sudo == Right::Asks;
         let data = json!({

@@ -18,8 +18,8 @@ const AGENTS: &str = "agents";
 /// Statically linked first: it runs on every distribution.
 const SYSTEMS: [&str; 2] = ["unknown-linux-musl", "unknown-linux-gnu"];
 
-/// The agent and the helper for a machine, in the words of `uname -m`.
-pub fn load(call: &Call, machine: &str) -> Result<[Freight; 2], Failure> {
+/// The agent, the helper, and what installs that, for a machine in the words of `uname -m`.
+pub fn load(call: &Call, machine: &str) -> Result<[Freight; 3], Failure> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
     let given = call.args.value("agent-dir").map(Path::new);
@@ -29,7 +29,17 @@ pub fn load(call: &Call, machine: &str) -> Result<[Freight; 2], Failure> {
         Some(path) => fit("hop-agent", &path, machine)?,
         None => search("hop-agent", &dirs, machine)?,
     };
-    Ok([agent, search("hop-helper", &dirs, machine)?])
+    let with = |name| search(name, &dirs, machine);
+    Ok([agent, with("hop-helper")?, with("hop-install")?])
+}
+
+/// Those that are to be sent: the helper never without what installs it.
+pub fn needed(programs: [Freight; 3], needs: impl Fn(&Freight) -> bool) -> Vec<Freight> {
+    let [agent, helper, installer] = &programs;
+    let both = needs(helper) || needs(installer);
+    let needed = [needs(agent), both, both];
+    let all = programs.into_iter().zip(needed);
+    all.filter(|(_, needed)| *needed).map(|(program, _)| program).collect()
 }
 
 /// Where to look, the first match wins.

@@ -63,7 +63,7 @@ impl<'a> Setup<'a> {
     }
 
     /// The rest of step 1, and step 2: what the server is, and its keys.
-    pub(super) fn look(&mut self, call: &mut Call) -> Result<(Survey, [Freight; 2]), Failure> {
+    pub(super) fn look(&mut self, call: &mut Call) -> Result<(Survey, [Freight; 3]), Failure> {
         let done = self.connection.run(WHOLE, survey::script().as_bytes(), SURVEY_LIMIT)?;
         let mut survey = Survey::parse(&done.text()).ok_or_else(|| {
             let what = format!("{} does not run commands", self.target.address);

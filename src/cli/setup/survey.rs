@@ -44,10 +44,13 @@ said() { [ -x "$2" ] && fact "$1" "$(timeout 5 "$2" --version 2>/dev/null | head
 if systemctl is-enabled hop-helper.socket >/dev/null 2>&1; then
     sum helper /usr/libexec/hopbox/hop-helper
     said version_helper /usr/libexec/hopbox/hop-helper
+    sum install /usr/libexec/hopbox/hop-install
+    said version_install /usr/libexec/hopbox/hop-install
 fi
 sum agent /usr/libexec/hopbox/hop-agent
 said version_agent /usr/libexec/hopbox/hop-agent
-systemctl is-active hop-helper.socket >/dev/null 2>&1 && fact active_helper yes
+systemctl is-active hop-helper.socket >/dev/null 2>&1 &&
+    fact active_helper yes && fact active_install yes
 systemctl is-active hop-agent >/dev/null 2>&1 && fact active_agent yes
 list() { sort -u | head -n 1000 | tr '\n' ' '; }
 fact routes "$(awk 'NR > 1 { print $2 "," $3 "," $8 }' /proc/net/route | list)"

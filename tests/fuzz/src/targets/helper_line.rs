@@ -1,7 +1,7 @@
 //! Lines on the helper's socket: what root reads from anybody, and what the client reads back.
 
 use hop_helper::proto::{self, Code, OpError};
-use hop_helper::reply;
+use hopbox::helper::reply;
 use serde_json::Value;
 
 pub fn helper_line(data: &[u8]) {

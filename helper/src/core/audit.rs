@@ -1,0 +1,271 @@
+//! The audit log: who asked for which change, and what became of it. One JSON object per line,
+//! ASCII only, keys always in the same order.
+//!
+//! A change is announced ("begin") before it is made: where that line cannot be written, nothing
+//! new is made. Refused connections are told at most ten times per minute and user. No secret
+//! passes through the helper, so none can get in here. Under systemd the journal gets a copy of
+//! every line, as long as it takes it at once. Must not know: how changes are made.
+
+use crate::core::files;
+use crate::sys;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Where the file is cut off if nobody rotates it: it becomes `.old`, and that one is lost.
+const SIZE_MAX: u64 = 64 << 20;
+/// Longest line in bytes. Whatever is longer loses its arguments and changes.
+const LINE_MAX: usize = 4096;
+const DENIED_MAX: u32 = 10;
+const DENIED_PER: Duration = Duration::from_secs(60);
+/// Most users whose refusals are counted apart.
+const USERS_MAX: usize = 256;
+
+/// What systemd sets where standard error is the journal.
+const JOURNAL: &str = "JOURNAL_STREAM";
+
+/// Who asked, as far as a line says.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Who {
+    pub conn: u64,
+    pub uid: u32,
+    pub gid: u32,
+    pub pid: u32,
+}
+
+pub struct Audit {
+    path: PathBuf,
+    file: Option<File>,
+    size: u64,
+    /// Counts the lines of this run, from 1.
+    seq: u64,
+    /// Refused connections: since when counted, and how many since.
+    denied: HashMap<u32, (Instant, u32)>,
+    journal: bool,
+    /// Why the last line could not be written.
+    pub trouble: Option<String>,
+    /// How many were not written.
+    pub lost: u64,
+}
+
+impl Audit {
+    pub fn open(path: &Path) -> Audit {
+        let path = path.to_owned();
+        let mut audit = Audit {
+            path,
+            file: None,
+            size: 0,
+            seq: 0,
+            denied: HashMap::new(),
+            journal: std::env::var_os(JOURNAL).is_some(),
+            trouble: None,
+            lost: 0,
+        };
+        audit.reopen();
+        audit
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens the file again, after somebody has moved it away.
+    pub fn reopen(&mut self) {
+        self.file = None;
+        match open(&self.path) {
+            Ok((file, size)) => {
+                (self.file, self.size, self.trouble) = (Some(file), size, None);
+            }
+            Err(e) => self.fail(&e),
+        }
+    }
+
+    /// Writes one line; true when it is in the file. `rest` holds the keys behind `op`, `sync`
+    /// waits for the disk.
+    pub fn line(
+        &mut self,
+        phase: &str,
+        who: Who,
+        op: &str,
+        rest: &[(&str, Value)],
+        sync: bool,
+    ) -> bool {
+        self.seq += 1;
+        let seq = self.seq;
+        let mut text = format!("{{\"ts\":\"{}\",\"seq\":{seq},\"phase\":\"{phase}\"", timestamp());
+        for (key, number) in [
+            ("conn", who.conn as i64),
+            ("uid", who.uid.into()),
+            ("gid", who.gid.into()),
+            ("pid", who.pid.into()),
+        ] {
+            let _ = write!(text, ",\"{key}\":{number}");
+        }
+        let _ = write!(text, ",\"op\":{}", ascii(&json!(op)));
+        let room = LINE_MAX.saturating_sub(text.len());
+        let rest: Vec<String> =
+            rest.iter().map(|(key, value)| format!(",\"{key}\":{}", ascii(value))).collect();
+        let whole = rest.iter().map(String::len).sum::<usize>() + 2 <= room;
+        text.extend(rest.into_iter().filter(|part| whole || part.len() < 64));
+        text.push_str("}\n");
+        if self.journal {
+            // Levels of syslog: notice and info.
+            let level = if phase == "deny" { "<5>" } else { "<6>" };
+            sys::say_at_once(format!("{level}{text}").as_bytes());
+        }
+        match self.write(text.as_bytes(), sync) {
+            Ok(()) => {
+                self.trouble = None;
+                true
+            }
+            Err(e) => {
+                self.fail(&e);
+                false
+            }
+        }
+    }
+
+    /// A connection was closed without a byte.
+    pub fn denied(&mut self, who: Who, now: Instant) {
+        let old = |at: &Instant| now.duration_since(*at) >= DENIED_PER;
+        if self.denied.len() >= USERS_MAX {
+            self.denied.retain(|_, (since, _)| !old(since));
+        }
+        // Users beyond the bound share one counter.
+        let full = self.denied.len() >= USERS_MAX && !self.denied.contains_key(&who.uid);
+        let key = if full { u32::MAX } else { who.uid };
+        let entry = self.denied.entry(key).or_insert((now, 0));
+        let unsaid = entry.1.saturating_sub(DENIED_MAX);
+        if old(&entry.0) {
+            *entry = (now, 0);
+        }
+        entry.1 += 1;
+        if entry.1 <= DENIED_MAX {
+            let unsaid = if entry.1 == 1 { unsaid } else { 0 };
+            self.line("deny", who, "(connect)", &[("unsaid", json!(unsaid))], false);
+        }
+    }
+
+    fn write(&mut self, line: &[u8], sync: bool) -> io::Result<()> {
+        if self.file.is_none() || self.size > SIZE_MAX {
+            if self.size > SIZE_MAX {
+                fs::rename(&self.path, self.path.with_extension("log.old"))?;
+            }
+            self.reopen();
+        }
+        let file = self.file.as_mut().ok_or_else(|| io::Error::other("cannot be opened"))?;
+        // In one call and at the end: a line is there or is not.
+        let written = file.write(line)?;
+        if written != line.len() {
+            // Room for the half of a line only. It must not become the start of the next one.
+            let _ = file.set_len(self.size);
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        self.size += written as u64;
+        if sync { file.sync_data() } else { Ok(()) }
+    }
+
+    fn fail(&mut self, e: &io::Error) {
+        self.lost += 1;
+        let trouble = format!("{}: {e}", self.path.display());
+        if self.trouble.as_ref() != Some(&trouble) {
+            crate::core::say::tell(&format!("audit log {trouble}"));
+        }
+        self.trouble = Some(trouble);
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    let mask = sys::umask(0o027);
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file =
+        OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path);
+    sys::umask(mask);
+    let file = file?;
+    let size = files::check(&file)?.len();
+    Ok((file, size))
+}
+
+/// FNV-1a of 64 bits: tells one undecodable line from another without keeping it. It proves
+/// nothing, so that a hash against forgers would be code for nothing.
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+/// JSON without a byte that a terminal could take for something else.
+fn ascii(value: &Value) -> String {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        let mut units = [0; 2];
+        match c {
+            ' '..='~' => text.push(c),
+            c => c.encode_utf16(&mut units).iter().for_each(|unit| {
+                let _ = write!(text, "\\u{unit:04x}");
+            }),
+        }
+    }
+    text
+}
+
+/// Now, as RFC 3339 in UTC with milliseconds.
+fn timestamp() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (year, month, day) = date(now.as_secs() / 86_400);
+    let (s, millis) = (now.as_secs() % 86_400, now.subsec_millis());
+    let (hour, minute, second) = (s / 3600, s / 60 % 60, s % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The day of the proleptic Gregorian calendar that is `days` after 1970-01-01, reckoned in years
+/// that begin in March, so that the day that is not always there is the last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_have_their_dates() {
+        for (days, expected) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (789, (1972, 2, 29)),
+            (11_016, (2000, 2, 29)),
+            (20_778, (2026, 11, 21)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(date(days), expected, "{days}");
+        }
+        assert_eq!(timestamp().len(), "2026-11-21T04:33:32.000Z".len());
+    }
+
+    #[test]
+    fn the_hash_is_the_one_that_it_is_called() {
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn whatever_is_said_stays_one_line_of_ascii() {
+        let value = json!({"a": "x\u{1b}[31m\n\u{202e}\u{1F600}\u{7f}"});
+        let text = ascii(&value);
+        assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b)), "{text}");
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
+    }
+}

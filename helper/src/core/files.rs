@@ -1,0 +1,123 @@
+//! Files and directories that are root's alone: checked, read, replaced as a whole.
+//!
+//! Links are never followed, and a pipe cannot make us wait. Must not know: what is in a file.
+
+use crate::sys;
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Makes a directory of root, or checks that only root can change what is in it.
+pub fn own_dir(dir: &Path, mode: u32) -> Result<(), String> {
+    let failed = |e| format!("create {}: {e}", dir.display());
+    let mask = sys::umask(0o777 & !mode);
+    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+    sys::umask(mask);
+    made.map_err(failed)?;
+    let meta = fs::symlink_metadata(dir).map_err(failed)?;
+    if meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(format!("{} must be a directory of root that nobody else can write", dir.display()))
+}
+
+/// Refuses what is no regular file of root, or can be written by others.
+pub fn check(file: &File) -> io::Result<Metadata> {
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
+        return Ok(meta);
+    }
+    Err(io::Error::other("must be a regular file of root that nobody else can write"))
+}
+
+/// A directory that root alone can change, held open: what is looked at in it is in this one.
+pub fn root_dir(dir: &Path) -> io::Result<File> {
+    let held = sys::open_at(None, dir, sys::LOOK | libc::O_DIRECTORY | libc::O_NOFOLLOW);
+    let fine = |meta: Metadata| meta.uid() == 0 && meta.mode() & 0o022 == 0;
+    match held.and_then(|held| held.metadata().map(|meta| fine(meta).then_some(held))) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(e),
+        Ok(Some(held)) => Ok(held),
+        found => {
+            let why = found.err().map_or(String::new(), |e| format!(" ({e})"));
+            let (dir, cure) = (dir.display(), "sudo chown root:root");
+            Err(io::Error::other(format!(
+                "{dir} must be a directory that root alone can write{why}: \
+                 {cure} {dir} && sudo chmod 755 {dir}"
+            )))
+        }
+    }
+}
+
+/// The bytes of a file of at most `max`.
+pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    read_at(None, path, max)
+}
+
+/// The same for a name in a directory.
+pub fn read_at(dir: Option<&File>, name: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let file = sys::open_at(dir, name, libc::O_RDONLY | libc::O_NOFOLLOW | libc::O_NONBLOCK)?;
+    if check(&file)?.len() > max {
+        return Err(io::Error::other(format!("is longer than {max} bytes")));
+    }
+    let mut bytes = Vec::new();
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a file of mode 0600 for writing; with `new` it must not be there.
+pub fn create(path: &Path, new: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).create_new(new).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+/// Puts a file in its place as a whole: it is always the old one or the new one. `prepare` gets it
+/// with mode 0600, under a name of `stem` and a random number.
+pub fn replace(
+    path: &Path,
+    stem: &str,
+    bytes: &[u8],
+    prepare: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let temporary = dir.join(format!("{stem}{:016x}", sys::random()?));
+    let written = create(&temporary, true).and_then(|mut file| {
+        file.write_all(bytes)?;
+        prepare(&file)?;
+        file.sync_all()?;
+        // A program that is open for writing cannot be run, under whatever name.
+        drop(file);
+        fs::rename(&temporary, path)
+    });
+    if let Err(e) = written {
+        let _ = fs::remove_file(&temporary);
+        return Err(e);
+    }
+    File::open(dir)?.sync_all()
+}
+
+/// Every directory above `path` that exists must be root's and writable by nobody else: whoever
+/// can rename a directory can replace what is in it.
+pub fn check_parents(path: &Path) -> Result<(), String> {
+    let existing = path.ancestors().skip(1).find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let real = fs::canonicalize(existing).map_err(|e| format!("{}: {e}", existing.display()))?;
+    for dir in real.ancestors() {
+        let meta = fs::symlink_metadata(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+            let why = "others than root could replace what is in it";
+            return Err(format!("{}: {why}", dir.display()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_others_can_write_is_refused() {
+        assert!(check_parents(Path::new("/tmp/x/y")).is_err());
+    }
+}

@@ -1,0 +1,19 @@
+//! What any program of root's needs that serves others over a socket.
+//! Must not know: devices, names.
+
+pub mod audit;
+pub mod conn;
+pub mod files;
+pub mod limit;
+pub mod lockdown;
+pub mod paths;
+pub mod peer_cred;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
+pub mod say;
+pub mod serve;
+pub mod sibling;
+pub mod socket;
+
+#[cfg(target_os = "macos")]
+pub use crate::macos::sandbox;

@@ -1,0 +1,275 @@
+//! What the helper gives up before it answers the first request: new privileges, all files but
+//! the few it writes, all system calls but the few it makes.
+//!
+//! The service's own sandbox may be there or not; this one is, wherever the kernel knows how.
+//! What it does not know is left out and told by `daemon.health`. Must not know: requests.
+
+use crate::net::link::IPV6_SETTINGS;
+use crate::net::resolvers;
+use crate::sys;
+use libc::{c_long, sock_filter};
+use serde_json::{Value, json};
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// What happens to a system call that is not on the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// It fails with EPERM: a library that tries something new does not end every tunnel.
+    Refuse,
+    /// The process ends, so that a test cannot miss it.
+    Kill,
+}
+
+/// Debug builds, which the tests run, must not make a call that is not on the list.
+pub const STRICTNESS: Strictness =
+    if cfg!(debug_assertions) { Strictness::Kill } else { Strictness::Refuse };
+
+/// Which layers are on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layers {
+    pub seccomp: bool,
+    /// Version of the kernel's interface; 0 when off.
+    pub landlock: u32,
+}
+
+impl Layers {
+    pub fn to_json(self) -> Value {
+        json!({"seccomp": self.seccomp, "landlock": self.landlock})
+    }
+}
+
+/// Directories in which the helper makes, replaces and removes its own files.
+pub struct Rooms {
+    pub own: Vec<PathBuf>,
+    /// Of the configuration.
+    pub read: PathBuf,
+    /// Of the socket, where we bound it ourselves and remove it at the end.
+    pub socket: Option<PathBuf>,
+}
+
+/// Takes effect for the rest of the process's life.
+pub fn enter(rooms: &Rooms, strictness: Strictness) -> Layers {
+    let said =
+        |layer: &str, e: &std::io::Error| crate::core::say::tell(&format!("no {layer}: {e}"));
+    if let Err(e) = sys::no_new_privileges() {
+        said("lock on privileges", &e);
+        return Layers::default();
+    }
+    let landlock = landlock(rooms).unwrap_or_else(|e| {
+        said("Landlock", &e);
+        0
+    });
+    let seccomp = match program(strictness) {
+        None => false,
+        Some(program) => {
+            sys::seccomp(&program).inspect_err(|e| said("system call filter", e)).is_ok()
+        }
+    };
+    Layers { seccomp, landlock }
+}
+
+// Access rights of Landlock, by the bits of the kernel's ABI.
+const WRITE_FILE: u64 = 1 << 1;
+const READ_FILE: u64 = 1 << 2;
+const READ_DIR: u64 = 1 << 3;
+const REMOVE_FILE: u64 = 1 << 5;
+const MAKE_REG: u64 = 1 << 8;
+const TRUNCATE: u64 = 1 << 14;
+const IOCTL_DEV: u64 = 1 << 15;
+
+/// Returns the interface's version.
+fn landlock(rooms: &Rooms) -> std::io::Result<u32> {
+    let abi = sys::landlock_abi()?;
+    // Everything that this kernel can refuse is refused, and then little allowed.
+    let files = match abi {
+        0 | 1 => (1 << 13) - 1,
+        2 => (1 << 14) - 1,
+        3 | 4 => (1 << 15) - 1,
+        _ => (1_u64 << 16) - 1,
+    };
+    // TCP: no bind, no connect. Scope: no abstract sockets and no signals of others.
+    let handled = [files, 0b11, 0b11];
+    let known = match abi {
+        0..=3 => 1,
+        4 | 5 => 2,
+        _ => 3,
+    };
+    let ruleset = sys::landlock_ruleset(handled.get(..known).unwrap_or(&[files]))?;
+    let own = READ_FILE | WRITE_FILE | READ_DIR | REMOVE_FILE | MAKE_REG | TRUNCATE;
+    let allow = |path: &Path, access: u64| match open_path(path) {
+        Ok(file) => sys::landlock_allow(ruleset.as_fd(), file.as_fd(), access & files),
+        // What is not there cannot be used; when it comes, a new start can.
+        Err(_) => Ok(()),
+    };
+    allow(Path::new("/etc/hosts"), READ_FILE | WRITE_FILE | TRUNCATE)?;
+    allow(Path::new("/dev/net/tun"), READ_FILE | WRITE_FILE | IOCTL_DEV)?;
+    allow(Path::new("/etc/group"), READ_FILE)?;
+    for settings in IPV6_SETTINGS {
+        allow(Path::new(settings), WRITE_FILE)?;
+    }
+    for file in resolvers::FILES.iter().filter_map(|path| std::fs::canonicalize(path).ok()) {
+        allow(&file, READ_FILE)?;
+    }
+    allow(Path::new(resolvers::DIR), READ_FILE)?;
+    allow(&rooms.read, READ_FILE | READ_DIR)?;
+    for dir in &rooms.own {
+        allow(dir, own)?;
+    }
+    if let Some(dir) = &rooms.socket {
+        allow(dir, REMOVE_FILE)?;
+    }
+    sys::landlock_restrict(ruleset.as_fd())?;
+    Ok(abi)
+}
+
+fn open_path(path: &Path) -> std::io::Result<File> {
+    // With musl std takes O_PATH for an access mode and drops it: then a pipe must not hang us.
+    let flags = libc::O_PATH | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Calls that are allowed whatever their arguments. Not among them, on purpose: recvmsg (it
+/// could bring descriptors), execve, fork, connect, bind, mount, chmod, chown, kill, ptrace.
+const CALLS: &[c_long] = &[
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_openat,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_ftruncate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_fcntl,
+    libc::SYS_umask,
+    libc::SYS_ppoll,
+    libc::SYS_accept4,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_sched_yield,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigaction,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+];
+
+#[cfg(target_arch = "x86_64")]
+const ARCH: Option<u32> = Some(0xc000_003e);
+/// Older forms of the same, which aarch64 never had.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[c_long] = &[
+    libc::SYS_open,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_poll,
+    libc::SYS_rename,
+    libc::SYS_unlink,
+];
+#[cfg(target_arch = "aarch64")]
+const ARCH: Option<u32> = Some(0xc000_00b7);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+const ARCH: Option<u32> = None;
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[c_long] = &[];
+
+/// The calls whose one argument decides: its number, its place, and the values that are allowed.
+const CHOSEN: &[(c_long, u32, &[u32])] = &[
+    (
+        libc::SYS_ioctl,
+        1,
+        &[
+            libc::FIONBIO as u32,
+            libc::TUNSETIFF as u32,
+            libc::TUNGETFEATURES as u32,
+            libc::TUNSETVNETHDRSZ as u32,
+        ],
+    ),
+    // For the word to the service manager; the netlink sockets are open by now.
+    (libc::SYS_socket, 0, &[libc::AF_UNIX as u32]),
+];
+
+/// The calls that must not make memory executable; the place of `prot`.
+const MAPPING: &[(c_long, u32)] = &[(libc::SYS_mmap, 2), (libc::SYS_mprotect, 2)];
+
+const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+const IF_FROM: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+const IF_BITS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
+// struct seccomp_data: nr, arch, instruction pointer, six arguments of 64 bits each. Both
+// architectures are little-endian, so that the low half of an argument comes first.
+const NR: u32 = 0;
+const ARCHITECTURE: u32 = 4;
+const ARGUMENTS: u32 = 16;
+const ALLOW: u32 = 0x7fff_0000;
+const KILL: u32 = 0x8000_0000;
+const ERRNO: u32 = 0x0005_0000;
+/// Numbers from here on are those of x32, a second way to the same calls.
+const X32: u32 = 0x4000_0000;
+
+/// The filter, or `None` on an architecture without a table.
+fn program(strictness: Strictness) -> Option<Vec<sock_filter>> {
+    let refuse = match strictness {
+        Strictness::Refuse => ERRNO | libc::EPERM as u32,
+        Strictness::Kill => KILL,
+    };
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    let ret = |k| step(RETURN, 0, 0, k);
+    let mut program = vec![
+        step(LOAD, 0, 0, ARCHITECTURE),
+        step(IF_EQUAL, 1, 0, ARCH?),
+        ret(KILL),
+        step(LOAD, 0, 0, NR),
+        step(IF_FROM, 0, 1, X32),
+        ret(KILL),
+    ];
+    for call in CALLS.iter().chain(OLDER) {
+        program.extend([step(IF_EQUAL, 0, 1, *call as u32), ret(ALLOW)]);
+    }
+    for (call, place, values) in CHOSEN {
+        let load = step(LOAD, 0, 0, ARGUMENTS + 8 * place);
+        let tests = values.iter().flat_map(|v| [step(IF_EQUAL, 0, 1, *v), ret(ALLOW)]);
+        let skip = (values.len() * 2 + 2) as u8;
+        program.extend([step(IF_EQUAL, 0, skip, *call as u32), load]);
+        program.extend(tests.chain([ret(refuse)]));
+    }
+    for (call, place) in MAPPING {
+        let load = step(LOAD, 0, 0, ARGUMENTS + 8 * place);
+        let exec = step(IF_BITS, 0, 1, libc::PROT_EXEC as u32);
+        program.extend([step(IF_EQUAL, 0, 4, *call as u32), load, exec, ret(refuse), ret(ALLOW)]);
+    }
+    program.push(ret(refuse));
+    Some(program)
+}
+
+#[cfg(test)]
+#[path = "sandbox_tests.rs"]
+mod tests;

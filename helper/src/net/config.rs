@@ -1,0 +1,198 @@
+//! `/etc/hopbox/helper.json`: what root allows. A missing file means the defaults.
+//!
+//! `{"allow_uids":[1000], "pools":["10.10.0.0/16"], "allow_netns":false,
+//! "reserve":{"1000":["10.10.4.0/24","box.hop","wg0"]}}`, every key optional.
+//! Anything doubtful about the file or its contents is an error, so that a typing mistake never
+//! quietly means something else. Must not know: connections, leases.
+
+use crate::core::files;
+use crate::core::peer_cred::is_nobody;
+use crate::net::pool::{self, Net, Pools};
+use crate::net::reserve::Reserve;
+use crate::proto;
+use serde_json::Value;
+use std::io;
+use std::path::Path;
+
+const SIZE_MAX: u64 = 65_536;
+/// The start of our line in the group database.
+const GROUP: &[u8] = b"hopbox:";
+/// What `--install` writes where there is no file: it allows what no file allows.
+pub const DEFAULT: &str = "{}\n";
+
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub allow_uids: Vec<u32>,
+    /// Serve tun.* and hosts.* to callers in other network namespaces, too.
+    pub allow_netns: bool,
+    pub pools: Pools,
+    /// What is for one user alone.
+    pub reserve: Reserve,
+    /// Number of the group `hopbox`, where there is one.
+    pub group: Option<u32>,
+}
+
+impl Config {
+    /// Reads the file and the group database; the error is a sentence with the file's name.
+    /// Where the database cannot be read the group stays `before`: a program that adds a group
+    /// puts a new file in its place, which the sandbox of a running helper does not know.
+    pub fn load(path: &Path, before: Option<u32>) -> Result<Config, String> {
+        // Asked now, while it can be: the sandbox of a running helper hides what root has chosen.
+        let _ = is_nobody(0);
+        let (Some(dir), Some(name)) =
+            (path.parent().filter(|dir| dir.is_absolute()), path.file_name())
+        else {
+            return Err(format!("{}: give an absolute path", path.display()));
+        };
+        let read = files::root_dir(dir)
+            .and_then(|dir| files::read_at(Some(&dir), Path::new(name), SIZE_MAX));
+        let mut config = understood(path, read)?;
+        config.group = match std::fs::read("/etc/group") {
+            // On macOS the file is not what counts, and users alone are admitted.
+            Ok(text) => group(&text).filter(|_| cfg!(target_os = "linux")),
+            Err(_) => before,
+        };
+        Ok(config)
+    }
+}
+
+/// Whether the file can be used, wherever it stands.
+#[cfg(target_os = "linux")]
+pub fn check(path: &Path) -> Result<(), String> {
+    understood(path, files::read(path, SIZE_MAX)).map(|_| ())
+}
+
+fn understood(path: &Path, read: io::Result<Vec<u8>>) -> Result<Config, String> {
+    let config = match read {
+        Ok(text) => parse(&text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(e) => Err(e.to_string()),
+    };
+    config.map_err(|why| format!("{}: {why}", path.display()))
+}
+
+/// The text of the file with one more user in it.
+#[cfg(any(test, target_os = "macos"))]
+pub fn with_user(text: &str, uid: u32) -> Result<String, String> {
+    let config = parse(text.as_bytes())?;
+    if config.allow_uids.contains(&uid) {
+        return Ok(text.to_string());
+    }
+    let mut top: serde_json::Map<String, Value> =
+        serde_json::from_str(text).map_err(|e| e.to_string())?;
+    let uids: Vec<u32> = config.allow_uids.into_iter().chain([uid]).collect();
+    top.insert("allow_uids".to_string(), uids.into());
+    Ok(format!("{}\n", Value::Object(top)))
+}
+
+/// Whether it says nothing but which users are admitted.
+#[cfg(any(test, target_os = "macos"))]
+pub fn only_users(text: &str) -> bool {
+    let top: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(text);
+    top.is_ok_and(|top| top.keys().eq(["allow_uids"]))
+}
+
+fn parse(text: &[u8]) -> Result<Config, String> {
+    // No key twice, at any depth: the last of twins would win.
+    let top = proto::read_object(text).map_err(|why| format!("is not a JSON object: {why}"))?;
+    let mut config = Config::default();
+    for (key, value) in &top {
+        match (key.as_str(), value) {
+            ("allow_uids", Value::Array(list)) => {
+                let uid = |v: &Value| v.as_u64().and_then(|uid| u32::try_from(uid).ok());
+                let uids: Option<Vec<u32>> = list.iter().map(uid).collect();
+                config.allow_uids = uids.ok_or("allow_uids must hold user numbers")?;
+                if let Some(uid) = config.allow_uids.iter().find(|uid| is_nobody(**uid)) {
+                    return Err(format!("allow_uids holds {uid}, which stands for nobody"));
+                }
+            }
+            ("allow_netns", Value::Bool(allow)) => config.allow_netns = *allow,
+            ("pools", Value::Array(list)) if !list.is_empty() => {
+                let net = |v: &Value| v.as_str().and_then(Net::parse);
+                let nets: Option<Vec<Net>> = list.iter().map(net).collect();
+                let nets = nets.ok_or("pools must hold prefixes such as \"10.10.0.0/16\"")?;
+                nets.iter().try_for_each(|net| pool::check_pool(*net)).map_err(|e| e.message)?;
+                config.pools = Pools(nets);
+            }
+            ("reserve", Value::Object(_)) => {}
+            _ => return Err(format!("has the unknown or wrong entry {key:?}")),
+        }
+    }
+    // Last: it speaks of the pools.
+    if let Some(Value::Object(users)) = top.get("reserve") {
+        config.reserve = Reserve::parse(users, &config.pools)?;
+    }
+    Ok(config)
+}
+
+/// The number of our group in the text of /etc/group. Read by hand: the C library's lookup can
+/// load plug-ins and speak to the network, which a root process has no use for.
+/// As bytes: a name elsewhere in it may be of any encoding.
+fn group(text: &[u8]) -> Option<u32> {
+    let line = text.split(|b| *b == b'\n').find(|line| line.starts_with(GROUP))?;
+    let number = std::str::from_utf8(line.split(|b| *b == b':').nth(2)?).ok()?;
+    number.parse().ok().filter(|gid| !is_nobody(*gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_is_checked() {
+        let good = r#"{"allow_uids":[0,1000],"pools":["192.168.64.0/20"],"allow_netns":true}"#;
+        let config = parse(good.as_bytes()).unwrap();
+        assert_eq!(config.allow_uids, [0, 1000]);
+        assert_eq!(config.pools.list(), ["192.168.64.0/20"]);
+        let reserving = br#"{"reserve":{"1000":["192.168.64.0/24"]},"pools":["192.168.64.0/20"]}"#;
+        assert!(parse(reserving).is_ok_and(|config| config.reserve != Reserve::default()));
+        assert!(config.allow_netns && parse(b"{}").unwrap().allow_uids.is_empty());
+        for bad in [
+            "",
+            "[]",
+            r#"{"allow_uid":[1]}"#,
+            r#"{"allow_uids":[-1]}"#,
+            r#"{"allow_uids":["1"]}"#,
+            r#"{"allow_uids":[4294967296]}"#,
+            r#"{"allow_uids":1}"#,
+            r#"{"pools":[]}"#,
+            r#"{"pools":["0.0.0.0/0"]}"#,
+            r#"{"pools":["10.10.0.1/16"]}"#,
+            r#"{"allow_netns":1}"#,
+            r#"{"allow_netns":false,"allow_netns":true}"#,
+            r#"{"allow_uids":[],"allow_u\u0069ds":[1000]}"#,
+            r#"{"allow_uids":[65534]}"#,
+            r#"{"allow_uids":[1000,4294967294]}"#,
+            r#"{"allow_uids":[4294967295]}"#,
+            r#"{"reserve":[]}"#,
+            r#"{"reserve":{"1000":["10.11.0.0/24"]}}"#,
+            r#"{"reserve":{"1000":["10.10.0.0/24"]},"pools":["192.168.64.0/20"]}"#,
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_added_once_and_the_rest_stays() {
+        let once = with_user("{}", 501).unwrap();
+        assert_eq!(once, "{\"allow_uids\":[501]}\n");
+        assert_eq!(with_user(&once, 501).unwrap(), once);
+        assert!(only_users(&once) && only_users(&with_user(&once, 502).unwrap()));
+        let rich = r#"{"pools":["10.20.0.0/16"],"allow_uids":[502]}"#;
+        let config = parse(with_user(rich, 501).unwrap().as_bytes()).unwrap();
+        assert_eq!(config.allow_uids, [502, 501]);
+        assert_eq!(config.pools.list(), ["10.20.0.0/16"]);
+        assert!(!only_users(rich) && !only_users("{}") && !only_users("x"));
+        // What cannot be read is never written over.
+        assert!(with_user("{\"allow_uid\":[1]}", 501).is_err() && with_user("", 501).is_err());
+    }
+
+    #[test]
+    fn the_group_is_found_by_its_whole_name() {
+        let latin = b"root:x:0:\nhopboxes:x:5:\nr\xe9seau:x:7:\nhopbox:x:990:gandalf\n";
+        assert_eq!(group(latin), Some(990));
+        for bad in ["hopbox", "hopbox:x:many:\n", "hopbox:x:65534:\n", "hopbox:x:4294967295:"] {
+            assert_eq!(group(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

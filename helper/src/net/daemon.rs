@@ -1,0 +1,219 @@
+//! hop-helper: what it is asked on its command line, and its start.
+//!
+//! Order of start: flags, root check, configuration, netlink, socket, state, reconciliation,
+//! signals, sandbox, ready, serve. Everything that can be refused is refused before the socket
+//! answers. Must not know: requests.
+
+use crate::core::audit::Audit;
+use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
+use crate::core::say::tell;
+use crate::core::serve::{End, Server};
+use crate::core::socket::{self, Socket};
+use crate::core::{files, sandbox, sibling};
+use crate::net::config::Config;
+use crate::net::lease::Book;
+use crate::net::link::Links;
+use crate::net::state::{self, Store};
+use crate::{proto, sys};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+const HELP: &str = "\
+usage: hop-helper [--listen [PATH]] [--config PATH] [--state DIR] [--audit FILE]
+       hop-helper --install | --uninstall [--dry-run]
+       hop-helper --version | --help
+
+Makes TUN devices, addresses, routes and .hop names for users of hopbox.
+Started by the service manager it takes its socket as descriptor 3.
+
+  --listen [PATH]  bind the socket itself (default /run/hopbox/helper.sock)
+  --config PATH    what root allows (default /etc/hopbox/helper.json)
+  --state DIR      what outlives a restart (default /var/lib/hopbox, with --listen
+                   /run/hopbox-helper)
+  --audit FILE     who asked for what (default /var/log/hopbox/audit.log, with --listen
+                   audit.log beside the state)
+  --install        make it a service of this machine, telling every file
+  --uninstall      take back everything, the tunnels of all users included
+  --dry-run        only tell
+";
+/// How long a helper that was told to stop may take.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// The service manager shall start the helper again.
+const EXIT_AGAIN: u8 = 75;
+
+enum Command {
+    Help,
+    Version,
+    /// The words for hop-install.
+    Install(Vec<String>),
+    Serve(Options),
+}
+
+struct Options {
+    /// The socket to bind, or `None` for the one that the service manager passed.
+    listen: Option<PathBuf>,
+    config: PathBuf,
+    state: Option<PathBuf>,
+    audit: Option<PathBuf>,
+}
+
+pub fn main() -> ExitCode {
+    if let Err(e) = sys::undumpable() {
+        tell(&format!("keep others from looking inside: {e}"));
+        return ExitCode::FAILURE;
+    }
+    let result = match parse(std::env::args_os().skip(1).map(PathBuf::from).collect()) {
+        Err(why) => {
+            tell(&why);
+            let _ = std::io::stderr().write_all(HELP.as_bytes());
+            return ExitCode::from(2);
+        }
+        Ok(Command::Help) => write_out(HELP),
+        Ok(Command::Version) => {
+            let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
+            write_out(&format!("hop-helper {version} (protocol {protocol})\n"))
+        }
+        Ok(Command::Install(words)) => {
+            as_root().and_then(|()| Err(sibling::become_installer(&words)))
+        }
+        Ok(Command::Serve(options)) => match serve(options) {
+            Ok(End::Again) => return ExitCode::from(EXIT_AGAIN),
+            result => result.map(|_| ()),
+        },
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tell(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: Vec<PathBuf>) -> Result<Command, String> {
+    let config = PathBuf::from(CONFIG);
+    let mut options = Options { listen: None, config, state: None, audit: None };
+    let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
+    if words.first() == Some(&"help") || words.iter().any(|w| matches!(*w, "--help" | "-h")) {
+        return Ok(Command::Help);
+    }
+    match words.as_slice() {
+        ["--install" | "--uninstall"] | ["--install" | "--uninstall", "--dry-run"] => {
+            return Ok(Command::Install(words.into_iter().map(str::to_string).collect()));
+        }
+        [word @ ("--install" | "--uninstall"), ..] => {
+            return Err(format!("{word} takes --dry-run and nothing else"));
+        }
+        _ => {}
+    }
+    let mut args = args.into_iter().peekable();
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("--version") => return Ok(Command::Version),
+            Some("--listen") => {
+                let path =
+                    args.next_if(|next| !next.as_os_str().as_encoded_bytes().starts_with(b"-"));
+                options.listen = Some(path.unwrap_or_else(|| PathBuf::from(socket::OWN)));
+            }
+            Some("--config") => options.config = args.next().ok_or("--config needs a path")?,
+            Some("--state") => options.state = Some(args.next().ok_or("--state needs a path")?),
+            Some("--audit") => options.audit = Some(args.next().ok_or("--audit needs a path")?),
+            _ => return Err(format!("unknown argument {arg:?}")),
+        }
+    }
+    Ok(Command::Serve(options))
+}
+
+fn write_out(text: &str) -> Result<(), String> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("write to stdout: {e}"))
+}
+
+pub fn as_root() -> Result<(), String> {
+    if sys::effective_uid() != 0 {
+        return Err("must run as root".to_string());
+    }
+    sys::umask(0o077);
+    sys::ignore_lease_breaks().map_err(|e| format!("ignore SIGIO: {e}"))
+}
+
+fn serve(options: Options) -> Result<End, String> {
+    let Options { listen, config: config_path, state, audit } = options;
+    let notify = socket::take_environment();
+    as_root()?;
+    sys::seal_inherited();
+    // First of all, while descriptor 3 cannot be anything else.
+    let passed = match (&listen, notify.activated) {
+        (Some(_), true) => return Err("got a socket and --listen; give one of them".to_string()),
+        (Some(_), false) => None,
+        (None, _) => Some(Socket::passed(&notify)?),
+    };
+    // A helper that somebody starts by hand leaves nothing behind but in /run.
+    let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
+    let state = state.unwrap_or_else(|| PathBuf::from(usual.0));
+    let audit = audit.unwrap_or_else(|| Path::new(usual.1).join("audit.log"));
+    // Root runs nothing, and believes nothing, that others could have replaced.
+    let own = std::env::current_exe().is_ok_and(|exe| exe == Path::new(PROGRAM));
+    own.then(|| files::check_parents(Path::new(PROGRAM))).transpose()?;
+    files::check_parents(&config_path)?;
+    let config = Config::load(&config_path, None)?;
+    let _alone = state::alone(Path::new(RUN_DIR))?;
+    let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
+    let failed = |e| format!("look up the network namespace: {e}");
+    let netns = links.netns_cookie().map_err(failed)?;
+    let socket = match (passed, listen) {
+        (Some(socket), _) => socket,
+        (None, Some(path)) => Socket::bind(path, config.group)?,
+        (None, None) => return Err("no socket".to_string()),
+    };
+    let listening = sys::netns_cookie(socket.listener().as_fd()).map_err(failed)?;
+    if netns != listening {
+        return Err("the socket is of another network namespace: \
+                    the unit must not set PrivateNetwork"
+            .to_string());
+    }
+    let store = Store::open(&state)?;
+    if let Some(dir) = audit.parent() {
+        files::own_dir(dir, 0o750)?;
+    }
+    let audit = Audit::open(&audit);
+    let book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    let numbers = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
+    let signals = sys::signals(&numbers).map_err(|e| format!("catch signals: {e}"))?;
+    let listener =
+        socket.listener().try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
+    let dir = |path: &Path| path.parent().unwrap_or(path).to_owned();
+    let rooms = sandbox::Rooms {
+        own: vec![state, dir(audit.path())],
+        read: dir(&config_path),
+        socket: socket.path().map(dir),
+    };
+    let mut server = Server::new(listener, signals, book, netns, config, config_path, audit)
+        .map_err(|e| format!("prepare the socket: {e}"))?;
+    server.layers = sandbox::enter(&rooms, sandbox::STRICTNESS);
+    notify.send("READY=1");
+    let result = server.run().map_err(|e| format!("serve: {e}"));
+    notify.send("STOPPING=1");
+    socket.remove();
+    result
+}
+
+/// Ends what a helper left standing; waits for one that is just ending. Returns what was done.
+pub fn take_back(dir: &Path) -> Result<Vec<String>, String> {
+    let begun = Instant::now();
+    let store = loop {
+        match Store::open(dir) {
+            Err(_) if begun.elapsed() < STOP_WITHIN => {
+                std::thread::sleep(Duration::from_millis(50))
+            }
+            outcome => break outcome,
+        }
+    };
+    let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
+    let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
+    let mut book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    book.end_all().map_err(|e| e.message)?;
+    Ok(book.take_changes())
+}

@@ -1,0 +1,426 @@
+//! Who holds which device and which name, and the undoing of both.
+//!
+//! A lease lives as long as the connection that holds it: the one that made it or, after a new
+//! start of the helper, the one that attached to it. Whatever ends it (cleanup, hang-up,
+//! shutdown) takes the same way: its names go first, then its device, so that no name ever
+//! points into a tunnel that is gone. Must not know: bytes, sockets, JSON requests.
+
+mod look;
+mod names;
+mod patience;
+mod reconcile;
+
+use crate::net::config::Config;
+use crate::net::hosts::Hosts;
+use crate::net::link::{Device, Fate, Layers, Links};
+use crate::net::pool::{self, Conflict, Ends, Held, View};
+use crate::net::resolvers::Resolvers;
+use crate::net::state::{Lease, Named, State, Store};
+use crate::proto::{Code, OpError, Target};
+use crate::sys;
+use patience::{Patience, REPAIRS_MAX, WHILE};
+pub use reconcile::Report;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+pub const LEASES_MAX: usize = 16;
+pub const LEASES_PER_UID: usize = 4;
+pub const HOSTS_MAX: usize = 128;
+pub const HOSTS_PER_UID: usize = 32;
+/// How long leases outlive the helper that gave them.
+const ATTACH_WITHIN: Duration = Duration::from_secs(30);
+
+/// The caller of one operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    pub conn: u64,
+    pub uid: u32,
+}
+
+impl Caller {
+    /// Root may touch every object, others their own.
+    fn owns(self, uid: u32) -> bool {
+        self.uid == 0 || self.uid == uid
+    }
+}
+
+/// All leases and names, with the two things of the machine that they are about.
+pub struct Book {
+    links: Links,
+    hosts: Hosts,
+    resolvers: Resolvers,
+    store: Store,
+    state: State,
+    /// Until when leases of a run before this one wait for their holder.
+    attach_until: Option<Instant>,
+    pub report: Report,
+    /// Why the names are not as they should be.
+    pub trouble: Option<String>,
+    /// How often things were put back of late.
+    patience: Patience,
+    /// The file of names has changed since the last look at them.
+    names_due: bool,
+    /// What was done to the machine since the last look, for the audit log.
+    changes: Vec<String>,
+}
+
+fn denied() -> OpError {
+    OpError::new(Code::PermissionDenied, "it belongs to another user")
+}
+
+/// For what nobody has asked for, or nobody waits for any more.
+fn tell(what: &str, result: Result<(), OpError>) {
+    if let Err(e) = result {
+        crate::core::say::tell(&format!("{what}: {}", e.message));
+    }
+}
+
+fn kept(what: &str) -> OpError {
+    OpError::of_another(format!("{what} is kept by root for another user"))
+}
+
+/// Members get the names that are ours; others are root's to give.
+fn may_name(caller: Caller, name: &str, config: &Config) -> Result<(), OpError> {
+    if config.reserve.keeps_device(caller.uid, name) {
+        return Err(kept(name));
+    }
+    if config.reserve.gives_device(caller.uid, name) {
+        return Ok(());
+    }
+    let why = format!(
+        "devices are named hopboxN; {name} is root's to give, by \"reserve\" in helper.json"
+    );
+    Err(OpError::new(Code::PermissionDenied, why))
+}
+
+fn limit(what: &str) -> OpError {
+    OpError::new(Code::LimitExceeded, format!("too many {what}; give one back first"))
+}
+
+impl Book {
+    /// Takes over what the run before this one held, if it was of this boot.
+    pub fn open(links: Links, store: Store, epoch: String) -> Result<Book, String> {
+        let mut state = store.load()?;
+        let mut hosts = Hosts::new(state.memory.clone());
+        match state.edit.take().map_or(Ok(true), |edit| hosts.redo(&edit)) {
+            Ok(true) => {}
+            // The rows say what the block should be; damaged markers show when it is written.
+            Ok(false) => crate::core::say::tell("/etc/hosts was edited since it was interrupted"),
+            Err(e) => crate::core::say::tell(&e.message),
+        }
+        if state.epoch != epoch {
+            state = State { epoch, ..State::default() };
+        }
+        let attach_until = (!state.leases.is_empty()).then(|| Instant::now() + ATTACH_WITHIN);
+        let mut resolvers = Resolvers::default();
+        resolvers.read().map_err(|e| e.message)?;
+        Ok(Book {
+            links,
+            hosts,
+            resolvers,
+            store,
+            state,
+            attach_until,
+            report: Report::default(),
+            trouble: None,
+            patience: Patience::default(),
+            names_due: false,
+            changes: Vec::new(),
+        })
+    }
+
+    /// Ends what waits in vain for its holder, and what has lost its device.
+    pub fn tick(&mut self, now: Instant) {
+        if self.attach_until.is_some_and(|until| until <= now) {
+            self.attach_until = None;
+            let ended = self.end(|lease| lease.conn.is_none(), |_| false);
+            tell("end of holders that did not come back", ended);
+        }
+    }
+
+    /// Makes a device for the caller. The descriptor in the answer is the only one.
+    pub fn create(
+        &mut self,
+        caller: Caller,
+        name: Option<&str>,
+        mtu: u16,
+        label: Option<String>,
+        config: &Config,
+    ) -> Result<(String, Device), OpError> {
+        name.map_or(Ok(()), |name| may_name(caller, name, config))?;
+        let own = self.state.leases.iter().filter(|lease| lease.uid == caller.uid).count();
+        if own >= LEASES_PER_UID || self.state.leases.len() >= LEASES_MAX {
+            return Err(limit("tunnels"));
+        }
+        let random = sys::random();
+        let random = random.map_err(|_| OpError::new(Code::InternalError, "no random number"))?;
+        let id = format!("L-{random:016x}");
+        let device = self.links.create(name, mtu)?;
+        self.state.leases.push(Lease {
+            id: id.clone(),
+            name: device.name.clone(),
+            ifindex: device.ifindex,
+            mtu,
+            label,
+            ends: None,
+            uid: caller.uid,
+            removing: false,
+            conn: Some(caller.conn),
+        });
+        // Until the descriptor is handed out the device dies with us; from then on the row must
+        // be there for a helper after this one.
+        if let Err(e) = self.save() {
+            self.state.leases.pop();
+            return Err(e);
+        }
+        self.changes.push(format!("device {} made", device.name));
+        Ok((id, device))
+    }
+
+    /// Gives a device its two ends; a second call moves it to others. Returns the lease and its
+    /// routes as the kernel has them.
+    pub fn configure(
+        &mut self,
+        caller: Caller,
+        target: &Target,
+        ends: Ends,
+        config: &Config,
+    ) -> Result<(Lease, Vec<String>), OpError> {
+        let Some(lease) = self.find(caller, target)?.cloned() else {
+            return Err(OpError::conflict("there is no such lease"));
+        };
+        config.pools.check_ends(ends)?;
+        if config.reserve.keeps_ends(caller.uid, ends) {
+            return Err(kept("the address range"));
+        }
+        let view = self.in_use()?;
+        let given = config.reserve.gives_ends(caller.uid, ends);
+        let found = pool::conflict(ends, Some(lease.ifindex), &view, &self.held(), given);
+        if let Some(found) = found {
+            return Err(self.in_the_way(found, caller));
+        }
+        // On the disk first, so that a helper after us sets right what we were killed in.
+        self.put(&lease.id, Some(ends));
+        if let Err(e) = self.save() {
+            self.put(&lease.id, lease.ends);
+            return Err(e);
+        }
+        self.guard_addresses();
+        let routes = match self.links.configure(&lease.name, lease.ifindex, ends) {
+            Ok(routes) => routes.iter().map(ToString::to_string).collect(),
+            Err(e) => {
+                // The device has neither the old ends nor the new ones.
+                self.put(&lease.id, None);
+                self.guard_addresses();
+                let _ = self.save();
+                return Err(e);
+            }
+        };
+        self.changes.push(format!("{}: {} to {}", lease.name, ends.local, ends.route()));
+        Ok((lease, routes))
+    }
+
+    fn put(&mut self, id: &str, ends: Option<Ends>) {
+        let lease = self.state.leases.iter_mut().find(|lease| lease.id == id);
+        lease.into_iter().for_each(|lease| lease.ends = ends);
+    }
+
+    /// Makes a lease of a helper before this one, and its names, the connection's own.
+    pub fn attach(&mut self, caller: Caller, id: &str) -> Result<Lease, OpError> {
+        let conflict = |why| Err(OpError::conflict(why));
+        let Some(lease) = self.state.leases.iter_mut().find(|lease| lease.id == id) else {
+            return conflict("there is no such lease");
+        };
+        if lease.uid != caller.uid {
+            return Err(denied());
+        }
+        if lease.conn.is_some_and(|conn| conn != caller.conn) {
+            return conflict("another connection holds the lease");
+        }
+        if self.links.fate(&lease.name, lease.ifindex)? != Fate::Held {
+            return conflict("the device of this lease is gone");
+        }
+        lease.conn = Some(caller.conn);
+        let lease = lease.clone();
+        let names = self.state.named.iter_mut().filter(|named| named.lease.as_deref() == Some(id));
+        names.for_each(|named| named.conn = lease.conn);
+        Ok(lease)
+    }
+
+    /// Ends one lease; false when there was none.
+    pub fn cleanup(&mut self, caller: Caller, target: &Target) -> Result<bool, OpError> {
+        let Some(lease) = self.find(caller, target)?.cloned() else {
+            return Ok(false);
+        };
+        self.end(|other| other.id == lease.id, |_| false)?;
+        Ok(true)
+    }
+
+    /// Ends everything that a connection held. What cannot be undone is told on stderr and
+    /// forgotten: its owner is gone.
+    pub fn end_connection(&mut self, conn: u64) {
+        if !self.holds(conn) {
+            return;
+        }
+        let ended = self.end(|lease| lease.conn == Some(conn), |named| named.conn == Some(conn));
+        tell("end of a connection", ended);
+    }
+
+    /// Ends everything, and removes a block of names that an earlier run left behind.
+    pub fn end_all(&mut self) -> Result<(), OpError> {
+        let result = self.end(|_| true, |_| true);
+        // Also of an earlier run.
+        self.guard_addresses();
+        self.write_names(true).and(result)
+    }
+
+    /// The names of the leases that end and those that `goes` first, then devices; every step is
+    /// tried even when one fails.
+    fn end(
+        &mut self,
+        ends: impl Fn(&Lease) -> bool,
+        goes: impl Fn(&Named) -> bool,
+    ) -> Result<(), OpError> {
+        let ending: Vec<Lease> =
+            self.state.leases.iter().filter(|lease| ends(lease)).cloned().collect();
+        let of = |named: &Named| ending.iter().any(|lease| Some(&lease.id) == named.lease.as_ref());
+        let going = self.state.named.iter().filter(|named| goes(named) || of(named));
+        let going: Vec<String> = going.map(|named| named.entry.name.clone()).collect();
+        self.state.named.retain(|named| !going.contains(&named.entry.name));
+        // Should we be killed half-way, the one after us goes on.
+        let doomed = self.state.leases.iter_mut().filter(|lease| ends(lease));
+        doomed.for_each(|lease| lease.removing = true);
+        let mut result = Ok(());
+        if !going.is_empty() {
+            result = self.write_names(true);
+            self.changes.extend(going.iter().map(|name| format!("name {name} removed")));
+        }
+        for lease in &ending {
+            let deleted = self.links.delete(&lease.name, lease.ifindex);
+            if deleted == Ok(true) {
+                self.changes.push(format!("device {} deleted", lease.name));
+            }
+            result = result.and(deleted.map(|_| ()));
+        }
+        if !ending.is_empty() {
+            self.state.leases.retain(|lease| !lease.removing);
+            self.guard_addresses();
+            let _ = self.save();
+        }
+        result
+    }
+
+    fn save(&mut self) -> Result<(), OpError> {
+        (self.state.memory, self.state.edit) = (self.hosts.memory.clone(), None);
+        self.store.save(&self.state)
+    }
+
+    pub fn suggest(
+        &mut self,
+        caller: Caller,
+        count: usize,
+        config: &Config,
+    ) -> Result<Vec<Ends>, OpError> {
+        let view = self.in_use()?;
+        let may = |ends| !config.reserve.keeps_ends(caller.uid, ends);
+        Ok(config.pools.suggest(count, &view, &self.held(), may))
+    }
+
+    /// What the machine uses already, and whom it knows.
+    fn in_use(&mut self) -> Result<View, OpError> {
+        let neighbours = self.links.neighbours()?;
+        let name_servers = self.resolvers.read()?;
+        Ok(View { neighbours, name_servers, ..self.links.view()? })
+    }
+
+    /// The caller's leases; all of them for root.
+    pub fn leases(&self, caller: Caller) -> impl Iterator<Item = &Lease> {
+        self.state.leases.iter().filter(move |lease| caller.owns(lease.uid))
+    }
+
+    /// How many leases and names there are.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.state.leases.len(), self.state.named.len())
+    }
+
+    /// Whether a connection would leave something to undo.
+    pub fn holds(&self, conn: u64) -> bool {
+        self.state.leases.iter().any(|lease| lease.conn == Some(conn))
+            || self.state.named.iter().any(|named| named.conn == Some(conn))
+    }
+
+    fn find(&self, caller: Caller, target: &Target) -> Result<Option<&Lease>, OpError> {
+        let found = self.state.leases.iter().find(|lease| match target {
+            Target::Lease(id) => lease.id == *id,
+            Target::Name(name) => lease.name == *name,
+        });
+        match found {
+            Some(lease) if !caller.owns(lease.uid) => Err(denied()),
+            found => Ok(found),
+        }
+    }
+
+    fn held(&self) -> Vec<Held> {
+        let held = |lease: &Lease| Held { ifindex: lease.ifindex, ends: lease.ends };
+        self.state.leases.iter().map(held).collect()
+    }
+
+    /// The sandbox keeps us from a file that was put in the place of the one we knew; a new start
+    /// mends that.
+    pub fn detached(&self) -> bool {
+        self.hosts.detached || self.resolvers.detached
+    }
+
+    /// Why state file, names and the look at name servers are not as they should be.
+    pub fn troubles(&self) -> [Option<&String>; 3] {
+        [&self.store.trouble, &self.trouble, &self.resolvers.trouble].map(Option::as_ref)
+    }
+
+    /// What was done to the machine since the last call.
+    pub fn take_changes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.changes)
+    }
+
+    pub fn watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.links.watches()
+    }
+
+    /// What keeps tunnels' packets in their place.
+    pub fn layers(&self) -> Layers {
+        self.links.layers()
+    }
+
+    fn in_the_way(&mut self, found: Conflict, caller: Caller) -> OpError {
+        let why = match found {
+            Conflict::Route(net, ifindex) => {
+                format!("{} already has the route {net}", self.links.name_of(ifindex))
+            }
+            Conflict::Address(ip, ifindex) => {
+                format!("{} already uses the address {ip}", self.links.name_of(ifindex))
+            }
+            Conflict::Neighbour(ip, ifindex) => {
+                format!("{} reaches somebody else at {ip}", self.links.name_of(ifindex))
+            }
+            Conflict::NameServer(ip) => format!("{ip} is a name server of this machine"),
+            Conflict::Wider(net, ifindex) => {
+                let name = self.links.name_of(ifindex);
+                format!("{name} has the route {net}, of which a tunnel gets single addresses only")
+            }
+            Conflict::Lease(ifindex) => {
+                let name = self.links.name_of(ifindex);
+                let holder = self.state.leases.iter().find(|lease| lease.ifindex == ifindex);
+                match holder.map(|lease| lease.uid) {
+                    Some(uid) if caller.uid == 0 => {
+                        format!("the tunnel {name} of user {uid} already uses it")
+                    }
+                    Some(uid) if uid != caller.uid => {
+                        let why = format!("another user's tunnel {name} already uses it");
+                        return OpError::of_another(format!("the address range is taken: {why}"));
+                    }
+                    _ => format!("the tunnel {name} already uses it"),
+                }
+            }
+        };
+        OpError::conflict(format!("the address range is taken: {why}"))
+    }
+}

@@ -1,0 +1,317 @@
+//! What outlives the helper: its leases and names, and an edit of /etc/hosts that is under way.
+//!
+//! The file never says less than the machine holds: it is written before a name appears and
+//! before a device leaves our hands. It is replaced as a whole, so that it is always the old one
+//! or the new one. What is read back is checked as if a stranger had written it. Must not know:
+//! connections, how devices and names are made.
+
+use crate::core::files;
+use crate::net::block::{Edit, Entry, Memory};
+use crate::net::pool::Ends;
+use crate::proto::{Code, OpError, valid_device};
+use crate::sys;
+use serde_json::{Map, Value, json};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+const VERSION: u64 = 1;
+/// Words for how far the work on a row has come.
+const APPLIED: &str = "applied";
+const REMOVING: &str = "removing";
+const NAME: &str = "state.json";
+/// Where a file goes that cannot be read.
+const ASIDE: &str = "state.json.damaged";
+/// Largest file that is read, in bytes: all rows, and an edit that moves a block of 1 MiB.
+const SIZE_MAX: u64 = 8 << 20;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub id: String,
+    pub name: String,
+    pub ifindex: u32,
+    pub mtu: u16,
+    pub label: Option<String>,
+    pub ends: Option<Ends>,
+    pub uid: u32,
+    /// Its end has begun.
+    pub removing: bool,
+    /// The connection that holds it; none after a restart of the helper.
+    pub conn: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    pub entry: Entry,
+    pub lease: Option<String>,
+    pub uid: u32,
+    pub conn: Option<u64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// Of which boot the leases are.
+    pub epoch: String,
+    pub leases: Vec<Lease>,
+    pub named: Vec<Named>,
+    /// See `block`.
+    pub memory: Memory,
+    pub edit: Option<Edit>,
+}
+
+/// The directory of the state file, ours alone while the value lives.
+pub struct Store {
+    dir: PathBuf,
+    _lock: File,
+    /// Why the last write failed.
+    pub trouble: Option<String>,
+}
+
+impl Store {
+    pub fn open(dir: &Path) -> Result<Store, String> {
+        files::own_dir(dir, 0o700)?;
+        let lock =
+            files::create(&dir.join("lock"), false).map_err(|e| format!("{}: {e}", dir.display()));
+        let lock = lock?;
+        sys::lock(&lock).map_err(|_| format!("another helper uses {}", dir.display()))?;
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        for entry in entries.filter(|entry| is_temporary(&entry.file_name().to_string_lossy())) {
+            let _ = fs::remove_file(entry.path());
+        }
+        Ok(Store { dir: dir.to_owned(), _lock: lock, trouble: None })
+    }
+
+    /// The state of the run before this one. A file that cannot be understood is moved aside:
+    /// everything it could list can be found out again or ends with its holder. A file of a
+    /// newer helper is not ours to judge.
+    pub fn load(&self) -> Result<State, String> {
+        let path = self.dir.join(NAME);
+        let why = match files::read(&path, SIZE_MAX) {
+            Ok(text) => match parse(&text) {
+                Ok(state) => return Ok(state),
+                Err(Unread::Newer) => {
+                    return Err(format!("{}: a newer helper wrote it", path.display()));
+                }
+                Err(Unread::Damaged(why)) => why.to_string(),
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
+            Err(e) => e.to_string(),
+        };
+        crate::core::say::tell(&format!("{}: {why}; moved aside", path.display()));
+        let aside = self.dir.join(ASIDE);
+        fs::rename(&path, &aside).map_err(|e| format!("{}: {why}; {e}", path.display()))?;
+        Ok(State::default())
+    }
+
+    /// Returns when the file and its name are on the disk.
+    pub fn save(&mut self, state: &State) -> Result<(), OpError> {
+        let result = files::replace(
+            &self.dir.join(NAME),
+            &format!("{NAME}."),
+            render(state).as_bytes(),
+            |_| Ok(()),
+        );
+        self.trouble = result.as_ref().err().map(|e| format!("write {NAME}: {e}"));
+        result.map_err(|_| OpError::new(Code::InternalError, "the state cannot be written"))
+    }
+}
+
+/// There is one helper per machine, whatever its socket and state: a second one would take the
+/// names and routes of the first for left-overs. Lasts as long as the value.
+pub fn alone(dir: &Path) -> Result<File, String> {
+    files::own_dir(dir, 0o700)?;
+    let path = dir.join("running");
+    let file = files::create(&path, false).map_err(|e| format!("{}: {e}", path.display()))?;
+    sys::lock(&file).map_err(|_| "another helper runs on this machine".to_string())?;
+    Ok(file)
+}
+
+/// The marker of this boot: the text of a file that does not outlive it, made when missing.
+pub fn epoch(dir: &Path) -> Result<String, String> {
+    files::own_dir(dir, 0o700)?;
+    let path = dir.join("epoch");
+    let failed = |e: io::Error| format!("{}: {e}", path.display());
+    match files::read(&path, SIZE_MAX) {
+        Ok(text) if !text.is_empty() => return String::from_utf8(text).map_err(|e| e.to_string()),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+        _ => {}
+    }
+    let text = format!("{:016x}", sys::random().map_err(failed)?);
+    let file = files::create(&path, false);
+    file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+    Ok(text)
+}
+
+fn is_temporary(name: &str) -> bool {
+    let random = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.'));
+    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn render(state: &State) -> String {
+    let lease = |lease: &Lease| {
+        json!({
+            "id": lease.id, "name": lease.name, "ifindex": lease.ifindex, "mtu": lease.mtu,
+            "label": lease.label, "uid": lease.uid,
+            "status": if lease.removing { REMOVING } else { APPLIED },
+            "local": lease.ends.map(|ends| ends.local),
+            "peer": lease.ends.map(|ends| ends.peer),
+            "prefix": lease.ends.map(|ends| ends.prefix),
+        })
+    };
+    let named = |named: &Named| {
+        json!({
+            "name": named.entry.name, "ip": named.entry.ip, "uid": named.uid, "lease": named.lease,
+        })
+    };
+    let document = json!({
+        "version": VERSION, "epoch": state.epoch,
+        "leases": state.leases.iter().map(lease).collect::<Vec<Value>>(),
+        "hosts": state.named.iter().map(named).collect::<Vec<Value>>(),
+        "joined": state.memory.joined, "blank": state.memory.blank_json(),
+        "edit": state.edit.as_ref().map(Edit::to_json),
+    });
+    format!("{document}\n")
+}
+
+enum Unread {
+    Newer,
+    Damaged(&'static str),
+}
+
+fn parse(text: &[u8]) -> Result<State, Unread> {
+    let Ok(Value::Object(top)) = serde_json::from_slice(text) else {
+        return Err(Unread::Damaged("is not a JSON object"));
+    };
+    match top.get("version").and_then(Value::as_u64) {
+        Some(VERSION) => {}
+        Some(version) if version > VERSION => return Err(Unread::Newer),
+        _ => return Err(Unread::Damaged("has no version")),
+    }
+    rows(&top).ok_or(Unread::Damaged("has rows of another form"))
+}
+
+fn rows(top: &Map<String, Value>) -> Option<State> {
+    let list = |key: &str| top.get(key).and_then(Value::as_array);
+    Some(State {
+        epoch: text(top, "epoch")?,
+        leases: list("leases")?.iter().map(lease).collect::<Option<Vec<Lease>>>()?,
+        named: list("hosts")?.iter().map(named).collect::<Option<Vec<Named>>>()?,
+        memory: Memory::read(top.get("joined")?, top.get("blank"))?,
+        edit: match top.get("edit")? {
+            Value::Null => None,
+            edit => Some(Edit::from_json(edit)?),
+        },
+    })
+}
+
+fn lease(row: &Value) -> Option<Lease> {
+    let row = row.as_object()?;
+    let ends = match row.get("prefix")? {
+        Value::Null => None,
+        prefix => Some(Ends {
+            local: text(row, "local")?.parse().ok()?,
+            peer: text(row, "peer")?.parse().ok()?,
+            prefix: u8::try_from(prefix.as_u64()?).ok().filter(|n| (24..=32).contains(n))?,
+        }),
+    };
+    Some(Lease {
+        id: text(row, "id")?,
+        name: text(row, "name").filter(|name| valid_device(name))?,
+        ifindex: number(row, "ifindex")?,
+        mtu: u16::try_from(number(row, "mtu")?).ok()?,
+        label: text(row, "label"),
+        ends,
+        uid: number(row, "uid")?,
+        removing: text(row, "status")? == REMOVING,
+        conn: None,
+    })
+}
+
+fn named(row: &Value) -> Option<Named> {
+    let row = row.as_object()?;
+    Some(Named {
+        entry: Entry { name: text(row, "name")?, ip: text(row, "ip")?.parse().ok()? },
+        lease: text(row, "lease"),
+        uid: number(row, "uid")?,
+        conn: None,
+    })
+}
+
+fn text(row: &Map<String, Value>, key: &str) -> Option<String> {
+    row.get(key)?.as_str().map(str::to_string)
+}
+
+fn number(row: &Map<String, Value>, key: &str) -> Option<u32> {
+    u32::try_from(row.get(key)?.as_u64()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::block::Write;
+
+    fn full() -> State {
+        let ip = |n| std::net::Ipv4Addr::new(10, 10, 0, n);
+        let lease = Lease {
+            id: "L-0123456789abcdef".into(),
+            name: "hopbox0".into(),
+            ifindex: 7,
+            mtu: 1420,
+            label: Some("box".into()),
+            ends: Some(Ends { local: ip(1), peer: ip(2), prefix: 32 }),
+            uid: 1000,
+            removing: true,
+            conn: None,
+        };
+        let entry = Entry { name: "box.hop".into(), ip: ip(2) };
+        let write = Write { at: 1, old: b"bc".to_vec(), new: b"xyz".to_vec() };
+        let named = Named { entry, lease: Some(lease.id.clone()), uid: 1000, conn: None };
+        let bare = Lease { label: None, ends: None, removing: false, ..lease.clone() };
+        State {
+            epoch: "e".into(),
+            leases: vec![lease, bare],
+            named: vec![named],
+            memory: Memory { joined: Some(3), blank: vec![7..9, 12..40] },
+            edit: Some(Edit { writes: vec![write], len: 3 }),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for state in [full(), State::default()] {
+            let read = parse(render(&state).as_bytes());
+            assert!(matches!(read, Ok(read) if read == state));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_damaged_and_the_newer_is_not_judged() {
+        let whole = render(&full());
+        for cut in 0..whole.len() - 2 {
+            assert!(matches!(parse(&whole.as_bytes()[..cut]), Err(Unread::Damaged(_))), "{cut}");
+        }
+        let bad = ["[]", "{}", "null", r#"{"version":"1"}"#, r#"{"version":1,"leases":7}"#];
+        assert!(bad.iter().all(|text| matches!(parse(text.as_bytes()), Err(Unread::Damaged(_)))));
+        let wrong = [
+            ("\"ifindex\":7", "\"ifindex\":\"7\""),
+            ("\"prefix\":32", "\"prefix\":8"),
+            ("hopbox0", "eth0"),
+            ("\"uid\":1000", "\"uid\":4294967296"),
+            ("10.10.0.2", "10.10.0"),
+        ];
+        for (from, to) in wrong {
+            assert!(parse(whole.replace(from, to).as_bytes()).is_err(), "{to}");
+        }
+        let newer = whole.replace("\"version\":1", "\"version\":2");
+        assert!(matches!(parse(newer.as_bytes()), Err(Unread::Newer)));
+    }
+
+    #[test]
+    fn temporary_files_are_told_by_their_form() {
+        assert!(is_temporary("state.json.0123456789abcdef"));
+        for name in ["state.json", ASIDE, "state.json.0123", "lock", "state.json.0123456789abcdeg"]
+        {
+            assert!(!is_temporary(name), "{name}");
+        }
+    }
+}
