@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::names::{self, Names};
-use super::{Failure, USAGE, files, moved};
-use crate::base::failure::{HostError, Kind};
+use super::{files, moved};
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::{key, token, unicast};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
@@ -102,14 +102,14 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     let key = |name: &str| files::key(&path.with_file_name(name), own.unwrap_or(owner));
     let invalid = |error: ReadError| {
         let what = format!("{} is not valid", path.display());
-        Failure::new(USAGE, &what, error.to_string(), fix!("sudoedit {}", path))
+        Failure::new(Fault::Usage, &what, error.to_string(), fix!("sudoedit {}", path))
     };
     let mut keys = Keys::new(key(KEY_FILE).map_err(refuse)?);
     let (current, mut others) = (keys.current(), Vec::new());
     for name in [NEW_KEY_FILE, OLD_KEY_FILE] {
         match key(name) {
             Ok(key) => keys.push(key),
-            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) if error.fault == Fault::NotFound => {}
             Err(error) => others.push(error),
         }
     }
@@ -124,7 +124,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
                 let what = format!("no key file has the key that {} knows", lost.name);
                 let why = format!("{} names a key that is gone", path.display());
                 let next = fix!("sudo hop-agent peers remove {}", lost.name);
-                Failure::new(USAGE, &what, why, next)
+                Failure::new(Fault::Usage, &what, why, next)
             }
         });
     }
@@ -134,8 +134,9 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     Ok(config)
 }
 
-pub fn refuse(error: HostError) -> Failure {
-    Failure::new(USAGE, &error.what, error.why, error.next)
+/// Files that cannot be used: systemd need not try again.
+pub fn refuse(error: Failure) -> Failure {
+    Failure { fault: Fault::Config, ..error }
 }
 
 fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use crate::base::failure::{HostError, Kind};
+use crate::base::failure::{Failure, Fault};
 use crate::base::file;
 use crate::base::key::{self, Secret};
 use crate::fix;
@@ -15,10 +15,10 @@ use crate::sys;
 use crate::text::fix::Fix;
 
 /// The text of a file and the user who has it: root, `owner`, or anybody if `owner` is `None`.
-pub fn read(path: &Path, owner: Option<u32>) -> Result<(Zeroizing<String>, u32), HostError> {
-    let fail = |error: std::io::Error| HostError::io("read", path, &error);
+pub fn read(path: &Path, owner: Option<u32>) -> Result<(Zeroizing<String>, u32), Failure> {
+    let fail = |error: std::io::Error| Failure::io("read", path, &error);
     let refuse = |why: String, next: Fix| {
-        HostError::new(Kind::Config, format!("{} cannot be used", path.display()), why, next)
+        Failure::new(Fault::Config, format!("{} cannot be used", path.display()), why, next)
     };
     if std::fs::symlink_metadata(path).map_err(fail)?.is_symlink() {
         return Err(refuse("it is a link".to_owned(), fix!("ls -l {}", path)));
@@ -33,6 +33,6 @@ pub fn read(path: &Path, owner: Option<u32>) -> Result<(Zeroizing<String>, u32),
 }
 
 /// The private key in a file of root's or `owner`'s.
-pub fn key(path: &Path, owner: u32) -> Result<Secret, HostError> {
+pub fn key(path: &Path, owner: u32) -> Result<Secret, Failure> {
     key::parse(&read(path, Some(owner))?.0, path)
 }

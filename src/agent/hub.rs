@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use super::config::{AgentConfig, Peer};
 use super::names::Names;
+use super::rpc;
 use super::store::Store;
-use super::{FAILED, Failure, rpc};
+use crate::base::failure::{Failure, Fault};
 use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 use crate::tunnel::Tunnel;
@@ -128,7 +129,7 @@ impl Hub {
         self.tunnel.set(&request).map_err(|errno| {
             let why = std::io::Error::from_raw_os_error(errno).to_string();
             let next = "systemctl restart hop-agent";
-            Failure::new(FAILED, "the tunnel did not take the change", why, next)
+            Failure::new(Fault::Failed, "the tunnel did not take the change", why, next)
         })?;
         let waits = new.peers.iter().any(|peer| peer.replaces.is_some());
         state.waiting = waits.then(|| state.waiting.unwrap_or_else(Instant::now));

@@ -13,9 +13,9 @@ use super::config::{self, AgentConfig};
 use super::place::{self, PREVIOUS, PROGRAM, UNIT};
 use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
-use super::{
-    DONE, FAILED, Failure, NO, NOT_FOUND, USAGE, control, log, moved, print, reserve, rpc, tell,
-};
+use super::{control, log, moved, print, reserve, rpc, tell};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
 use crate::base::json::Fields;
 use crate::base::key::{self, KEY_BYTES};
@@ -40,15 +40,17 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
     let loaded = config::load(file);
     let known = loaded.as_ref().ok();
     let (mut answer, code) = match (running(known), &loaded) {
-        (Some(status), _) => (status, DONE),
-        (None, Err(failure)) => (json!({"why": format!("{}: {}", failure.what, failure.why)}), NO),
-        (None, Ok(_)) => (json!({"why": "no agent answers on its socket"}), NO),
+        (Some(status), _) => (status, Code::Done as u8),
+        (None, Err(failure)) => {
+            (json!({"why": format!("{}: {}", failure.what, failure.why)}), Code::No as u8)
+        }
+        (None, Ok(_)) => (json!({"why": "no agent answers on its socket"}), Code::No as u8),
     };
     answer["version"] = json!(1);
-    answer["running"] = json!(code == DONE);
+    answer["running"] = json!(code == Code::Done as u8);
     answer["installed"] = json!(place::installed());
     print(&if as_json { text::json(&answer) + "\n" } else { in_words(&answer) });
-    if code != DONE {
+    if code != Code::Done as u8 {
         log("fix: sudo systemctl start hop-agent");
     }
     code
@@ -130,7 +132,7 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
             let spent = began.elapsed().as_secs();
             let why = format!("it does not serve after {spent} s: {last}");
             let next = "sudo journalctl -u hop-agent";
-            return Err(Failure::new(FAILED, "the agent did not start", why, next));
+            return Err(Failure::new(Fault::Failed, "the agent did not start", why, next));
         }
         thread::sleep(PAUSE);
     }
@@ -222,12 +224,13 @@ fn ask_or(
             Ok(done)
         }
         Err(CallError::Remote { code, message }) => {
-            let exit = if code == crate::rpc::code::NO_SUCH_PEER { NOT_FOUND } else { FAILED };
+            let known = code == crate::rpc::code::NO_SUCH_PEER;
+            let exit = if known { Fault::NoPeer } else { Fault::Failed };
             Err(Failure::new(exit, "the agent refused", message, "hop-agent status"))
         }
         Err(error) => {
             let next = "sudo systemctl restart hop-agent";
-            Err(Failure::new(FAILED, "the agent did not answer", error.to_string(), next))
+            Err(Failure::new(Fault::Failed, "the agent did not answer", error.to_string(), next))
         }
     }
 }
@@ -239,7 +242,7 @@ pub fn user(name: &str) -> Result<(u32, u32), Failure> {
         (Some(uid), Some(gid)) => Ok((uid, gid)),
         _ => {
             let what = format!("no user {name:?} on this machine");
-            Err(Failure::new(USAGE, &what, "id(1) does not know it", "getent passwd"))
+            Err(Failure::new(Fault::Usage, &what, "id(1) does not know it", "getent passwd"))
         }
     }
 }
@@ -248,7 +251,7 @@ pub fn user_name(uid: u32) -> Result<String, Failure> {
     let name = run("id", &["-nu", "--", &uid.to_string()])?;
     crate::base::field::login(name.trim()).map_err(|why| {
         let what = format!("user {uid}, who has the agent's files, has no name to use");
-        Failure::new(USAGE, &what, why, "ls -l /var/lib/hopbox-agent")
+        Failure::new(Fault::Usage, &what, why, "ls -l /var/lib/hopbox-agent")
     })
 }
 
@@ -260,7 +263,7 @@ pub fn systemctl(words: &[&str]) -> Result<String, Failure> {
 pub fn run(program: &str, words: &[&str]) -> Result<String, Failure> {
     let told = || format!("{program} {}", words.join(" "));
     let fail = |why: String| {
-        Failure::new(FAILED, &format!("{} failed", told()), why, "sudo journalctl -n 50")
+        Failure::new(Fault::Failed, format!("{} failed", told()), why, "sudo journalctl -n 50")
     };
     let mut command = Command::new(program);
     command.args(words).env_clear().env("PATH", PATH).env("LC_ALL", "C");

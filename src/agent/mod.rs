@@ -33,17 +33,17 @@ pub mod store;
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
 use serde_json::{Value, json};
 
-use crate::base::failure::HostError;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::check_name;
 use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 use crate::sys::process;
-use crate::text::fix::Fix;
 use crate::text::{json as json_text, shown};
 
 const HELP: &str = "\
@@ -70,56 +70,23 @@ usage: hop-agent <command>
 All but serve, version and status without --json answer with one JSON object on standard output.
 ";
 
-pub(crate) const DONE: u8 = 0;
-pub(crate) const FAILED: u8 = 1;
-pub(crate) const USAGE: u8 = 2;
-pub(crate) const NO: u8 = 3;
-pub(crate) const NOT_FOUND: u8 = 4;
-pub(crate) const HELPER: u8 = 5;
-pub(crate) const BUSY: u8 = 8;
-
-/// What failed, why, the command that fixes it, and the exit code.
-#[derive(Debug)]
-pub struct Failure {
-    what: String,
-    why: String,
-    next: Fix,
-    code: u8,
+/// No laptop is called so, or has that key.
+pub fn no_laptop(which: &str, names: &[&str]) -> Failure {
+    let why = match names {
+        [] => "there is none".to_owned(),
+        _ => format!("there are: {}", names.join(", ")),
+    };
+    Failure::new(Fault::NoPeer, format!("no laptop {which:?}"), why, "hop host peers")
 }
 
-impl Failure {
-    fn new(code: u8, what: &str, why: impl Into<String>, next: impl Into<Fix>) -> Failure {
-        Failure { what: what.to_owned(), why: why.into(), next: next.into(), code }
-    }
+/// The system's refusal, which says nothing of what was asked for.
+fn io(act: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure { fault: Fault::Failed, ..Failure::io(act, path, error) }
+}
 
-    pub fn no_laptop(which: &str, names: &[&str]) -> Failure {
-        let why = match names {
-            [] => "there is none".to_owned(),
-            _ => format!("there are: {}", names.join(", ")),
-        };
-        Failure::new(NOT_FOUND, &format!("no laptop {which:?}"), why, "hop host peers")
-    }
-
-    fn from_host(code: u8, error: HostError) -> Failure {
-        Failure { what: error.what, why: error.why, next: error.next, code }
-    }
-
-    fn io(act: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
-        Failure::from_host(FAILED, HostError::io(act, path, error))
-    }
-
-    fn to_json(&self) -> Value {
-        let code = match self.code {
-            USAGE => "usage",
-            NO => "no",
-            NOT_FOUND => "not_found",
-            HELPER => "helper",
-            BUSY => "busy",
-            _ => "failed",
-        };
-        let Failure { what, why, next, .. } = self;
-        json!({"error": {"code": code, "what": what, "why": why, "fix": &**next}})
-    }
+fn error_json(failure: &Failure) -> Value {
+    let Failure { what, why, next, .. } = failure;
+    json!({"error": {"code": failure.code().word(), "what": what, "why": why, "fix": &**next}})
 }
 
 /// Runs one command line (without the program's name) and returns the exit code.
@@ -137,7 +104,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
         "version" => return print(&format!("hop-agent {VERSION}\n")),
         "serve" => {
             return match serve::serve(&asked.config) {
-                Ok(()) => DONE,
+                Ok(()) => Code::Done as u8,
                 Err(failure) => tell(&failure),
             };
         }
@@ -154,7 +121,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
     match answered {
         Ok(answer) => print(&format!("{}\n", json_text(&answer))),
         Err(failure) => {
-            print(&format!("{}\n", json_text(&failure.to_json())));
+            print(&format!("{}\n", json_text(&error_json(&failure))));
             tell(&failure)
         }
     }
@@ -187,8 +154,9 @@ const VERBS: [&str; 12] = [
 ];
 
 fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
-    let bad =
-        |why: String| Failure::new(USAGE, "the command line is not valid", why, "hop-agent --help");
+    let bad = |why: String| {
+        Failure::new(Fault::Usage, "the command line is not valid", why, "hop-agent --help")
+    };
     let mut parser = Parser::from_args(line);
     let mut words: Vec<String> = Vec::new();
     let (config, operand) = (moved::located(), String::new());
@@ -276,15 +244,15 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
 fn print(text: &str) -> u8 {
     // A reader that closed its end has seen what it wanted.
     let _ = std::io::stdout().write_all(text.as_bytes());
-    DONE
+    Code::Done as u8
 }
 
 fn tell(failure: &Failure) -> u8 {
-    let Failure { what, why, next, code } = failure;
+    let Failure { what, why, next, .. } = failure;
     log(&format!("error: {what}"));
     log(&format!("  {why}"));
     log(&format!("fix: {next}"));
-    *code
+    failure.code() as u8
 }
 
 /// One line for whoever keeps the log; systemd adds the time.

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use super::config::{DIR, FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
 use super::local::{run, warn};
 use super::store::Store;
-use super::{Failure, config, files, place, setup};
+use super::{config, files, place, setup};
+use crate::base::failure::Failure;
 use crate::base::file;
 use crate::sys;
 
@@ -80,7 +81,7 @@ fn copy(old: &Path, new: &Path) -> Result<(), Failure> {
         }
         let (text, _) = files::read(&from, Some(owner.0)).map_err(config::refuse)?;
         let put = file::replace_for(&to, text.as_bytes(), Some(owner));
-        put.map_err(|error| Failure::io("write", &to, &error))?;
+        put.map_err(|error| super::io("write", &to, &error))?;
     }
     Ok(())
 }
@@ -91,7 +92,7 @@ fn remove(path: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         other => other.and_then(|()| File::open(dir)?.sync_all()),
     };
-    removed.map_err(|error| Failure::io("remove", path, &error))
+    removed.map_err(|error| super::io("remove", path, &error))
 }
 
 /// The directory is root's to write. As long as files of the agent's are in it, it stays shared.
@@ -108,7 +109,7 @@ pub fn close() {
     };
     if !is_there(&old.join(FILE)) && old.is_dir() {
         if let Err(error) = shut() {
-            warn(&Failure::io("close", old, &error));
+            warn(&super::io("close", old, &error));
         }
     }
 }

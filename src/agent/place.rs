@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::config::{FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
 use super::local::{run, systemctl, warn};
 use super::setup::need_root;
-use super::{FAILED, Failure, USAGE, endpoints, moved, names, reserve};
+use super::{endpoints, moved, names, reserve};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::sys::bounded;
@@ -50,7 +51,7 @@ pub fn install() -> Result<Value, Failure> {
     need_root()?;
     let own = Path::new("/proc/self/exe");
     let image = bounded::read(own, PROGRAM_BYTES);
-    let image = image.map_err(|error| Failure::io("read", own, &error))?;
+    let image = image.map_err(|error| super::io("read", own, &error))?;
     place_dir()?;
     let previous = version_of(PROGRAM);
     let old = bounded::read(PROGRAM, PROGRAM_BYTES).ok();
@@ -69,11 +70,11 @@ pub fn install() -> Result<Value, Failure> {
 /// The program before takes the place of this one.
 pub fn put_back() -> Result<(), Failure> {
     let previous = Path::new(PREVIOUS);
-    let failed = |error: io::Error| Failure::io("put back", previous, &error);
+    let failed = |error: io::Error| super::io("put back", previous, &error);
     if let Some(open) = others_could_replace(previous).map_err(failed)? {
         let why = format!("others than root could replace {}", open.display());
         let next = fix!("ls -ld {}", open);
-        return Err(Failure::new(USAGE, "nothing was put back", why, next));
+        return Err(Failure::new(Fault::Usage, "nothing was put back", why, next));
     }
     fs::rename(previous, PROGRAM).map_err(failed)
 }
@@ -81,12 +82,12 @@ pub fn put_back() -> Result<(), Failure> {
 /// The directory of the programs, in which nobody but root may replace anything.
 fn place_dir() -> Result<(), Failure> {
     let dir = Path::new(DIR);
-    let failed = |error: io::Error| Failure::io("prepare", dir, &error);
+    let failed = |error: io::Error| super::io("prepare", dir, &error);
     DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
     if let Some(open) = others_could_replace(dir).map_err(failed)? {
         let why = format!("others than root could replace what is in {}", open.display());
         let next = fix!("ls -ld {}", open);
-        return Err(Failure::new(USAGE, "nothing was installed", why, next));
+        return Err(Failure::new(Fault::Usage, "nothing was installed", why, next));
     }
     Ok(())
 }
@@ -105,7 +106,7 @@ fn others_could_replace(path: &Path) -> io::Result<Option<PathBuf>> {
 
 /// Puts a file of root in its place as a whole; the same text again is not written.
 pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::io("write", path, &error);
+    let failed = |error: io::Error| super::io("write", path, &error);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
     let _ = fs::remove_file(&temporary);
@@ -174,7 +175,7 @@ pub fn need_systemd() -> Result<(), Failure> {
     }
     let why = "this machine was not started by systemd";
     let next = "sudo -u <login> /usr/libexec/hopbox/hop-agent serve";
-    Err(Failure::new(FAILED, "the agent cannot be a service here", why, next))
+    Err(Failure::new(Fault::Failed, "the agent cannot be a service here", why, next))
 }
 
 /// Everything that install and start put on the machine; with `purge` also keys, configuration and
@@ -242,7 +243,7 @@ fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
     match fs::remove_file(path) {
         Ok(()) => removed.push(path.display().to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(Failure::io("remove", path, &error)),
+        Err(error) => return Err(super::io("remove", path, &error)),
     }
     Ok(())
 }

@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::config::AgentConfig;
 use super::local::{systemctl, user};
-use super::{Failure, log, place};
+use super::{log, place};
 use crate::base::address_plan;
+use crate::base::failure::Failure;
 use crate::sys::bounded;
 
 const FILE: &str = "/etc/hopbox/helper.json";
@@ -41,7 +42,7 @@ fn change(edit: impl Fn(&mut Map<String, Value>) -> Option<()>) -> Result<(), Fa
     let path = Path::new(FILE);
     let text = match bounded::text(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => "{}".to_owned(),
-        text => text.map_err(|error| Failure::io("read", path, &error))?,
+        text => text.map_err(|error| super::io("read", path, &error))?,
     };
     let Some(new) = edited(&text, edit) else {
         // The helper says what is wrong with it.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::config::{self, Peer};
 use super::hub::Caller;
 use super::request::Refusal;
-use super::{BUSY, Failure, NOT_FOUND};
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES};
@@ -68,9 +68,9 @@ fn bad_params(error: ReadError) -> Refusal {
 }
 
 fn failed(failure: Failure) -> Refusal {
-    let code = match failure.code {
-        NOT_FOUND => code::NO_SUCH_PEER,
-        BUSY => code::CONFLICT,
+    let code = match failure.fault {
+        Fault::NoPeer => code::NO_SUCH_PEER,
+        Fault::Busy => code::CONFLICT,
         _ => code::FAILED,
     };
     Refusal::of(200, code, format!("{}: {}", failure.what, failure.why))

@@ -15,9 +15,10 @@ use super::control::Control;
 use super::endpoints::Endpoints;
 use super::http::Api;
 use super::hub::{Caller, Hub};
+use super::log;
 use super::rpc::Desk;
 use super::server::Server;
-use super::{FAILED, Failure, HELPER, log};
+use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
 use crate::helper::{Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
 use crate::rpc::VERSION;
@@ -95,7 +96,7 @@ impl Holder {
 
 fn gone(why: &str) -> Failure {
     let what = "the helper is gone, and with it the tunnel device";
-    Failure::new(HELPER, what, why, "systemctl status hop-helper")
+    Failure::new(Fault::Helper, what, why, "systemctl status hop-helper")
 }
 
 fn with_device(
@@ -268,14 +269,14 @@ fn lost(stopped: &Stopped) -> Failure {
         Stopped::DeviceGone => "its interface was removed".to_owned(),
         Stopped::Failed(why) => why.clone(),
     };
-    Failure::new(FAILED, "the tunnel ended", why, "systemctl restart hop-agent")
+    Failure::new(Fault::Failed, "the tunnel ended", why, "systemctl restart hop-agent")
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(FAILED, what, error.to_string(), "systemctl restart hop-agent")
+    Failure::new(Fault::Failed, what, error.to_string(), "systemctl restart hop-agent")
 }
 
 fn refused(error: &HelperError) -> Failure {
     let what = "the helper did not give a tunnel device";
-    Failure::new(HELPER, what, error.to_string(), error.remedy())
+    Failure::new(Fault::Helper, what, error.to_string(), error.remedy())
 }

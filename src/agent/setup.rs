@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 use super::config::{self, AgentConfig, Keys, Peer};
 use super::names::Names;
 use super::store::Store;
-use super::{BUSY, Failure, HELPER, USAGE};
 use super::{choose, control, local, log, moved, place, reserve, rpc};
 use crate::base::address_plan;
 use crate::base::address_plan::MTU;
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::{key, login};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::KEY_BYTES;
@@ -52,14 +52,19 @@ pub fn read_stdin() -> Result<Zeroizing<String>, Failure> {
 }
 
 pub fn bad(why: impl Into<String>) -> Failure {
-    Failure::new(USAGE, "the request on standard input is not valid", why, "man hop-agent")
+    Failure::new(Fault::Usage, "the request on standard input is not valid", why, "man hop-agent")
 }
 
 pub fn need_root() -> Result<(), Failure> {
     if process::is_root() {
         return Ok(());
     }
-    Err(Failure::new(USAGE, "this needs root", "it changes the system", "sudo hop-agent --help"))
+    Err(Failure::new(
+        Fault::Usage,
+        "this needs root",
+        "it changes the system",
+        "sudo hop-agent --help",
+    ))
 }
 
 fn parse(text: &str) -> Result<Request, ReadError> {
@@ -119,7 +124,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         let network = address_plan::network(number);
         let why = format!("this VPS has {network} already, and the laptop cannot use it");
         let next = "hop host ls";
-        return Err(Failure::new(BUSY, "the addresses collide", why, next));
+        return Err(Failure::new(Fault::Busy, "the addresses collide", why, next));
     }
     give_dir(dir_of(file), owner)?;
     let mut key_created = false;
@@ -199,7 +204,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
         }
     };
     let none = |what: &str, next: &'static str| {
-        Failure::new(BUSY, what, "everything that may be used is in use", next)
+        Failure::new(Fault::Busy, what, "everything that may be used is in use", next)
     };
     Ok(AgentConfig {
         interface: Some(choose::interface()),
@@ -226,7 +231,12 @@ fn helper_is_there() -> Result<(), Failure> {
         return Ok(());
     }
     let why = format!("there is no group {GROUP}");
-    Err(Failure::new(HELPER, "the helper is not installed", why, "sudo hop-helper --install"))
+    Err(Failure::new(
+        Fault::Helper,
+        "the helper is not installed",
+        why,
+        "sudo hop-helper --install",
+    ))
 }
 
 /// Refuses a server that is not the one the laptop was set up for, such as one that was installed
@@ -240,7 +250,7 @@ fn other_server(request: &Request) -> Failure {
     let what = format!("this is another server than {} was set up for", request.name);
     let why = "its agent does not have the key that the laptop knows; nothing was changed";
     // The laptop, which knows its name for us, says it better.
-    Failure::new(BUSY, &what, why, "hop host ls")
+    Failure::new(Fault::Busy, &what, why, "hop host ls")
 }
 
 fn dir_of(file: &Path) -> &Path {
@@ -248,7 +258,7 @@ fn dir_of(file: &Path) -> &Path {
 }
 
 fn make_dir(dir: &Path, mode: u32) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
+    let failed = |error: std::io::Error| super::io("prepare", dir, &error);
     DirBuilder::new().recursive(true).mode(0o755).create(dir_of(dir)).map_err(failed)?;
     match DirBuilder::new().mode(mode).create(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(error)),
@@ -260,7 +270,7 @@ fn make_dir(dir: &Path, mode: u32) -> Result<(), Failure> {
 /// is root's own from a setup that was cut off, and holds nothing else.
 pub fn give_dir(dir: &Path, owner: (u32, u32)) -> Result<(), Failure> {
     make_dir(dir, 0o700)?;
-    let failed = |error: std::io::Error| Failure::io("prepare", dir, &error);
+    let failed = |error: std::io::Error| super::io("prepare", dir, &error);
     let found = fs::symlink_metadata(dir).map_err(failed)?;
     if found.is_dir() && found.uid() == owner.0 {
         return Ok(());
@@ -274,7 +284,7 @@ pub fn give_dir(dir: &Path, owner: (u32, u32)) -> Result<(), Failure> {
         let what = format!("{} cannot be used", dir.display());
         let why = format!("it must be a directory of user {}, who has the agent's files", owner.0);
         let next = fix!("sudo chown {} {}", format!("{}:{}", owner.0, owner.1), dir);
-        return Err(Failure::new(USAGE, &what, why, next));
+        return Err(Failure::new(Fault::Usage, &what, why, next));
     }
     lchown(dir, Some(owner.0), Some(owner.1)).map_err(failed)
 }

@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, PEERS, Peer};
-use super::{BUSY, FAILED, Failure, NOT_FOUND, files, names};
-use crate::base::failure::{HostError, Kind};
+use super::{files, names};
+use crate::base::failure::{Failure, Fault};
 use crate::base::file;
 use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
@@ -68,7 +68,7 @@ impl Store {
         let dir = path.parent().unwrap_or(Path::new("/"));
         let failed = |why: String| {
             let next = fix!("ls -ld {}", dir);
-            Failure::new(BUSY, &format!("cannot have {} alone", dir.display()), why, next)
+            Failure::new(Fault::Busy, format!("cannot have {} alone", dir.display()), why, next)
         };
         let end = Instant::now() + LOCK_WITHIN;
         loop {
@@ -93,7 +93,12 @@ impl Store {
         let text = config.to_text();
         // What could not be read back would be the end of every laptop.
         config::check_text(&text, config.keys.current()).map_err(|error| {
-            Failure::new(FAILED, "the change is not valid", error.to_string(), "hop-agent status")
+            Failure::new(
+                Fault::Failed,
+                "the change is not valid",
+                error.to_string(),
+                "hop-agent status",
+            )
         })?;
         self.put(&self.path, text.as_bytes())
     }
@@ -134,14 +139,14 @@ impl Store {
         let full = || {
             let why = format!("there are {PEERS} already");
             let next = "sudo hop-agent peers remove <name>";
-            Failure::new(BUSY, "no room for another laptop", why, next)
+            Failure::new(Fault::Busy, "no room for another laptop", why, next)
         };
         if config.peers.len() >= PEERS {
             return Err(full());
         }
         if public_key == config.keys.current() {
             let why = "it is the agent's own public key";
-            return Err(Failure::new(BUSY, "no such laptop can be", why, "hop setup"));
+            return Err(Failure::new(Fault::Busy, "no such laptop can be", why, "hop setup"));
         }
         let peer = Peer {
             name: free_name(config, name),
@@ -182,7 +187,7 @@ impl Store {
         };
         let Some(gone) = config.laptops().find(named).map(|(peer, _)| peer.clone()) else {
             let names: Vec<&str> = config.laptops().map(|(peer, _)| peer.name.as_str()).collect();
-            return Err(Failure::no_laptop(which, &names));
+            return Err(super::no_laptop(which, &names));
         };
         let key = gone.public_key;
         config.peers.retain(|peer| peer.public_key != key && peer.replaces != Some(key));
@@ -206,7 +211,7 @@ impl Store {
         }
         let Some(mut before) = config.peer(old).cloned() else {
             let why = "the agent does not know this laptop";
-            return Err(Failure::new(NOT_FOUND, "nothing to rotate", why, "hop setup"));
+            return Err(Failure::new(Fault::NoPeer, "nothing to rotate", why, "hop setup"));
         };
         // Who names the key that was to come has its pair: the rotation before has come to its
         // end, though it has not been heard yet. An address is never three peers'.
@@ -216,7 +221,7 @@ impl Store {
         }
         if config.peer(&new).is_some() || new == config.keys.current() {
             let why = "that public key is in use";
-            return Err(Failure::new(BUSY, "nothing was rotated", why, "hop rotate"));
+            return Err(Failure::new(Fault::Busy, "nothing was rotated", why, "hop rotate"));
         }
         config.peers.retain(|peer| peer.replaces != Some(*old));
         let peer = Peer {
@@ -276,7 +281,7 @@ impl Store {
     fn read_key(&self, name: &str) -> Result<Option<Secret>, Failure> {
         match files::key(&self.beside(name), self.uid()) {
             Ok(key) => Ok(Some(key)),
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) if error.fault == Fault::NotFound => Ok(None),
             Err(error) => Err(config::refuse(error)),
         }
     }
@@ -297,8 +302,7 @@ impl Store {
     }
 
     fn cannot(&self, act: &str, path: &Path, error: &std::io::Error) -> Failure {
-        let HostError { what, why, next, .. } = HostError::io(act, path, error);
-        Failure::new(FAILED, &what, why, next)
+        super::io(act, path, error)
     }
 }
 
@@ -309,7 +313,7 @@ fn secret() -> Result<Secret, Failure> {
 }
 
 fn no_random(error: &std::io::Error) -> Failure {
-    Failure::new(FAILED, "no random numbers", error.to_string(), "ls -l /dev/urandom")
+    Failure::new(Fault::Failed, "no random numbers", error.to_string(), "ls -l /dev/urandom")
 }
 
 /// The first laptop has .1, the agent .2, the others what is free from .3 on.

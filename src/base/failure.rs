@@ -1,74 +1,176 @@
 //! Why something could not be done, in the three parts a user is shown: what failed, why, and one
-//! command that helps. Programs decide on the enum; the sentences are for people alone.
+//! command that helps. Programs decide on the [`Fault`]; the sentences are for people alone.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::exit::Code;
 use crate::fix;
 use crate::text::fix::Fix;
 
-/// What kind of trouble a file is in; chooses the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// The content, the owner or the mode is not what it must be.
-    Config,
-    /// There is no such file.
-    NotFound,
-    /// It exists already and must not be replaced.
-    Exists,
-    /// The operating system refused.
-    Io,
-}
-
-/// What is the matter with a file that cannot be used, for who decides on it.
+/// What is at fault, as far as a program may want to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Others may read a secret.
+    /// The system refused, or something broke.
+    Failed,
+    /// A command line or a request that cannot be understood.
+    Usage,
+    /// A file that is not what it must be: its content, its owner or its mode.
+    Config,
+    /// A secret that others may read.
     Open,
-    /// A later version of hop wrote it.
+    /// A file that a later version wrote.
     Newer,
-    /// Everything else.
-    Other,
+    /// The answer is no.
+    No,
+    /// There is no such thing.
+    NotFound,
+    /// No laptop is called so.
+    NoPeer,
+    /// It exists already and must not be replaced.
+    Exists,
+    /// The helper is missing, refuses, or does not fit.
+    Helper,
+    Unreachable,
+    Timeout,
+    /// Something else is in the way.
+    Busy,
+    /// Another session of the host has the lock.
+    Held,
+    /// The other side reported an error.
+    Remote,
+    /// It said more than it may.
+    Loud,
+    /// Somebody said no.
+    Declined,
+    /// Input is needed, and there is nobody to ask.
+    Input,
+    NotStarted,
+    /// Some of it was done.
+    Partial,
+    Interrupted,
+    /// There is no ssh(1), or it cannot be started.
+    NoSsh,
+    /// A login or a file that ssh cannot be given.
+    Unsayable,
+    /// Nobody may be asked, or somebody said no, and the server's key is not known.
+    HostKeyUnknown,
+    /// The server's key is another one than before.
+    HostKeyChanged,
+    /// The server knows neither key nor password.
+    Denied,
+    /// The user's key has a passphrase, and nobody may be asked.
+    KeyLocked,
 }
 
-/// Why something on disk could not be used, in the three parts a user is shown.
+/// Every fault, its word between programs of ours, and how a program ends by it.
+const FAULTS: [(Fault, &str, Code); 27] = [
+    (Fault::Failed, "failed", Code::Failed),
+    (Fault::Usage, "usage", Code::Usage),
+    (Fault::Config, "config", Code::Usage),
+    (Fault::Open, "open", Code::Usage),
+    (Fault::Newer, "newer", Code::Usage),
+    (Fault::No, "no", Code::No),
+    (Fault::NotFound, "not_found", Code::NotFound),
+    (Fault::NoPeer, "no_peer", Code::NotFound),
+    (Fault::Exists, "exists", Code::Busy),
+    (Fault::Helper, "helper", Code::Helper),
+    (Fault::Unreachable, "unreachable", Code::Unreachable),
+    (Fault::Timeout, "timeout", Code::Timeout),
+    (Fault::Busy, "busy", Code::Busy),
+    (Fault::Held, "held", Code::Busy),
+    (Fault::Remote, "remote", Code::Remote),
+    (Fault::Loud, "loud", Code::Remote),
+    (Fault::Declined, "declined", Code::Declined),
+    (Fault::Input, "input_needed", Code::Input),
+    (Fault::NotStarted, "not_started", Code::NotStarted),
+    (Fault::Partial, "partial", Code::Partial),
+    (Fault::Interrupted, "interrupted", Code::Interrupted),
+    (Fault::NoSsh, "no_ssh", Code::Failed),
+    (Fault::Unsayable, "unsayable", Code::Usage),
+    (Fault::HostKeyUnknown, "host_key_unknown", Code::Input),
+    (Fault::HostKeyChanged, "host_key_changed", Code::Busy),
+    (Fault::Denied, "denied", Code::Unreachable),
+    (Fault::KeyLocked, "key_locked", Code::Input),
+];
+
+impl Fault {
+    /// How a program ends that could not do better.
+    pub fn code(self) -> Code {
+        FAULTS.iter().find(|(fault, ..)| *fault == self).map_or(Code::Failed, |(.., code)| *code)
+    }
+
+    pub fn word(self) -> &'static str {
+        FAULTS.iter().find(|(fault, ..)| *fault == self).map_or("failed", |(_, word, _)| word)
+    }
+
+    /// One that we do not know is a failure.
+    pub fn from_word(word: &str) -> Fault {
+        let known = FAULTS.iter().find(|(_, known, _)| *known == word);
+        known.map_or(Fault::Failed, |(fault, ..)| *fault)
+    }
+}
+
+/// What failed, why, and the one command that helps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostError {
-    pub kind: Kind,
+pub struct Failure {
     pub fault: Fault,
     pub what: String,
     pub why: String,
-    /// One command that fixes it.
     pub next: Fix,
 }
 
-impl HostError {
-    pub(crate) fn new(
-        kind: Kind,
+impl Failure {
+    pub fn new(
+        fault: Fault,
         what: impl Into<String>,
         why: impl Into<String>,
         next: impl Into<Fix>,
-    ) -> HostError {
-        let fault = Fault::Other;
-        HostError { kind, fault, what: what.into(), why: why.into(), next: next.into() }
+    ) -> Failure {
+        Failure { fault, what: what.into(), why: why.into(), next: next.into() }
+    }
+
+    /// A command line that cannot be understood.
+    pub fn usage(what: impl Into<String>, why: impl Into<String>, next: impl Into<Fix>) -> Failure {
+        Failure::new(Fault::Usage, what, why, next)
     }
 
     /// The operating system's refusal to do `act` to `path`.
-    pub(crate) fn io(act: &str, path: &Path, error: &std::io::Error) -> HostError {
-        let kind = match error.kind() {
-            std::io::ErrorKind::NotFound => Kind::NotFound,
-            std::io::ErrorKind::AlreadyExists => Kind::Exists,
-            _ => Kind::Io,
+    pub fn io(act: &str, path: &Path, error: &io::Error) -> Failure {
+        let fault = match error.kind() {
+            ErrorKind::NotFound => Fault::NotFound,
+            ErrorKind::AlreadyExists => Fault::Exists,
+            _ => Fault::Failed,
         };
         let what = format!("cannot {act} {}", path.display());
-        HostError::new(kind, what, error.to_string(), fix!("ls -la {}", path))
+        Failure::new(fault, what, error.to_string(), fix!("ls -la {}", path))
+    }
+
+    pub fn code(&self) -> Code {
+        self.fault.code()
     }
 }
 
-impl fmt::Display for HostError {
+impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}: {}", self.what, self.why)
     }
 }
 
-impl std::error::Error for HostError {}
+impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_keeps_its_word() {
+        for (fault, word, code) in FAULTS {
+            assert_eq!((Fault::from_word(word), fault.word(), fault.code()), (fault, word, code));
+        }
+        // The last of the enum: none is missing from the table.
+        assert_eq!(FAULTS.len(), Fault::KeyLocked as usize + 1);
+        assert_eq!(Fault::from_word("of a later version"), Fault::Failed);
+    }
+}

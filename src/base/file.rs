@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::failure::{Fault, HostError, Kind};
+use super::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys::lock::Lock;
 use crate::sys::process;
@@ -53,17 +53,17 @@ pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Reads a file that holds secrets. Refused when anybody but its owner could read or change it.
-pub fn read_private(path: &Path) -> Result<Zeroizing<String>, HostError> {
-    let file = File::open(path).map_err(|error| HostError::io("read", path, &error))?;
+pub fn read_private(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let file = File::open(path).map_err(|error| Failure::io("read", path, &error))?;
     read_opened(file, path)
 }
 
 /// The same for a file that is open; `path` is for errors.
-pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, HostError> {
-    let fail = |error: &io::Error| HostError::io("read", path, error);
+pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let fail = |error: &io::Error| Failure::io("read", path, error);
     let found = file.metadata().map_err(|error| fail(&error))?;
     let refuse = |why: String, next: Fix| {
-        HostError::new(Kind::Config, format!("{} cannot be used", path.display()), why, next)
+        Failure::new(Fault::Config, format!("{} cannot be used", path.display()), why, next)
     };
     if !found.is_file() {
         return Err(refuse("it is no regular file".to_owned(), fix!("ls -l {}", path)));
@@ -71,7 +71,7 @@ pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, HostErr
     if found.mode() & 0o077 != 0 {
         let why = format!("others may read it (mode {:04o})", found.mode() & 0o7777);
         let error = refuse(why, fix!("chmod 600 {}", path));
-        return Err(HostError { fault: Fault::Open, ..error });
+        return Err(Failure { fault: Fault::Open, ..error });
     }
     let mut text = Zeroizing::new(String::with_capacity(4096));
     let look = fix!("ls -l {}", path);
@@ -138,12 +138,12 @@ pub struct DirLock {
 }
 
 impl DirLock {
-    pub fn take(dir: &Path) -> Result<DirLock, HostError> {
+    pub fn take(dir: &Path) -> Result<DirLock, Failure> {
         DirLock::take_within(dir, LOCK_WITHIN)
     }
 
     /// The same, with time for another that asks a person for a password.
-    pub fn take_within(dir: &Path, limit: Duration) -> Result<DirLock, HostError> {
+    pub fn take_within(dir: &Path, limit: Duration) -> Result<DirLock, Failure> {
         let end = Instant::now() + limit;
         loop {
             match Lock::take_dir(dir) {
@@ -152,9 +152,9 @@ impl DirLock {
                 Ok(None) => {
                     let what = format!("{} is in use", dir.display());
                     let why = "another hop is changing keys";
-                    return Err(HostError::new(Kind::Exists, what, why, "hop status"));
+                    return Err(Failure::new(Fault::Exists, what, why, "hop status"));
                 }
-                Err(error) => return Err(HostError::io("lock", dir, &error)),
+                Err(error) => return Err(Failure::io("lock", dir, &error)),
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::failure::{HostError, Kind};
+use super::failure::{Failure, Fault};
 use super::file;
 use crate::fix;
 
@@ -20,24 +20,24 @@ pub const KEY_CHARS: usize = 44;
 pub type Secret = Zeroizing<[u8; KEY_BYTES]>;
 
 /// Reads the private key in `path`.
-pub fn load(path: &Path) -> Result<Secret, HostError> {
+pub fn load(path: &Path) -> Result<Secret, Failure> {
     parse(&file::read_private(path)?, path)
 }
 
 /// The key that is the text of a key file; `path` is for errors.
-pub fn parse(text: &str, path: &Path) -> Result<Secret, HostError> {
+pub fn parse(text: &str, path: &Path) -> Result<Secret, Failure> {
     decode(text.strip_suffix('\n').unwrap_or(text)).ok_or_else(|| {
         let why = "it must hold one line of 44 base64 characters";
         let what = format!("{} holds no key", path.display());
-        HostError::new(Kind::Config, what, why, fix!("ls -l {}", path))
+        Failure::new(Fault::Config, what, why, fix!("ls -l {}", path))
     })
 }
 
 /// Writes a new key file. Fails when there is one: a key is never silently replaced.
-pub fn store_new(path: &Path, key: &[u8; KEY_BYTES]) -> Result<(), HostError> {
+pub fn store_new(path: &Path, key: &[u8; KEY_BYTES]) -> Result<(), Failure> {
     let mut line = encode(key);
     line.push('\n');
-    file::create(path, line.as_bytes()).map_err(|error| HostError::io("create", path, &error))
+    file::create(path, line.as_bytes()).map_err(|error| Failure::io("create", path, &error))
 }
 
 /// 32 bytes as 44 characters.
@@ -173,7 +173,7 @@ mod tests {
         let path = dir.join("mybox.key");
         store_new(&path, &[7; 32]).unwrap();
         assert_eq!(*load(&path).unwrap(), [7; 32]);
-        assert_eq!(store_new(&path, &[8; 32]).unwrap_err().kind, Kind::Exists);
+        assert_eq!(store_new(&path, &[8; 32]).unwrap_err().fault, Fault::Exists);
         assert_eq!(*load(&path).unwrap(), [7; 32]);
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o604)).unwrap();
@@ -183,7 +183,7 @@ mod tests {
         fs::write(&path, "short\n").unwrap();
         let error = load(&path).err().unwrap();
         assert!(error.to_string().contains("mybox.key") && !error.to_string().contains("short"));
-        assert_eq!(load(&dir.join("none.key")).err().unwrap().kind, Kind::NotFound);
+        assert_eq!(load(&dir.join("none.key")).err().unwrap().fault, Fault::NotFound);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -1,8 +1,9 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
-//! written. Reading order: `failure` → `json`, `field`, `key` (texts → values) → `file` →
+//! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values) → `file` →
 //! `address_plan` → `time_text`. Knows no tunnel, host or agent.
 
 pub mod address_plan;
+pub mod exit;
 pub mod failure;
 pub mod field;
 pub mod file;

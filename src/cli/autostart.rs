@@ -5,8 +5,9 @@ use std::process::Command as Process;
 use serde_json::json;
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
 use super::target_host;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::host::autostart;
 use crate::sys::child::{self, Limits};
 
@@ -54,7 +55,12 @@ fn on(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
     let program = std::env::current_exe().map_err(|error| {
-        Failure::new(Code::Failed, "cannot find this program's file", error.to_string(), "ls /proc")
+        Failure::new(
+            Fault::Failed,
+            "cannot find this program's file",
+            error.to_string(),
+            "ls /proc",
+        )
     })?;
     let changed = autostart::on(&paths, &name, &program)?;
     if changed {

@@ -6,8 +6,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Takes};
-use super::fail::{Code, Failure};
 use super::status;
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::helper::Helper;
 use crate::helper::socket_path;
 use crate::host::config;

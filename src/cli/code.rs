@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::command::{Call, Command, Flag, Takes};
-use super::fail::{Code, Failure};
 use super::remote;
 use super::target_host;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -95,7 +96,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if daemon::facts(&paths, &host).is_none() {
         let why = "the editor reaches it through the tunnel";
         return Err(Failure::new(
-            Code::No,
+            Fault::No,
             format!("{host} is not up"),
             why,
             fix!("hop up {}", host),
@@ -147,7 +148,7 @@ fn find(editor: &Editor) -> Result<PathBuf, Failure> {
         Some(other) => fix!("hop code --editor {}", other.program),
         None => fix!("command -v {}", editor.program),
     };
-    Err(Failure::new(Code::NotFound, what, why, next))
+    Err(Failure::new(Fault::NotFound, what, why, next))
 }
 
 fn installed(editor: &Editor) -> Option<PathBuf> {
@@ -189,7 +190,7 @@ fn path(given: Option<&str>, host: &HostConfig) -> Result<Option<String>, Failur
 fn write_block(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     let file = ssh_config::default_path().ok_or_else(|| {
         let why = "HOME holds no absolute path";
-        Failure::new(Code::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
+        Failure::new(Fault::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
     })?;
     let (known_hosts, alias) = (paths.known_hosts(), host_keys::alias(&host.name));
     let pinned = host_keys::has(&known_hosts, &alias)?;
@@ -245,7 +246,7 @@ fn url_path(path: &str) -> String {
 
 fn failed(editor: &Editor, why: String) -> Failure {
     let what = format!("{} did not start", editor.name);
-    Failure::new(Code::Failed, what, why, fix!("{} --version", editor.program))
+    Failure::new(Fault::Failed, what, why, fix!("{} --version", editor.program))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! What a command is: its line in the table, and what it is given when it runs. Knows no command.
 
 use super::args::Args;
-use super::fail::{Code, Failure};
 use super::out::{Out, Volume};
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::host::paths::Paths;
 
 /// A flag, its value's name in capitals if it takes one, and what it does. Values named `HOST`,
@@ -105,7 +106,7 @@ impl Call {
     }
 
     pub fn paths(&self) -> Result<Paths, Failure> {
-        Ok(Paths::from_env()?)
+        Paths::from_env()
     }
 }
 

@@ -2,7 +2,8 @@
 //! on a command line, read from the command table and the hosts that are set up.
 
 use super::command::{Call, Command, Flag, GLOBAL_FLAGS, MANY, Table, Takes};
-use super::fail::{Code, Failure};
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::host::config;
 
 pub const COMMAND: Command = Command {

@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::command::Call;
-use super::fail::Code;
 use super::parse::{self, Asked};
 use super::table::TABLE;
 use super::{help, version};
+use crate::base::exit::Code;
 use crate::session::daemon;
 
 /// The name under which `hop` is `hop wg`: wg-quick(8) takes only one word in

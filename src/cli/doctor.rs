@@ -4,9 +4,10 @@
 use serde_json::json;
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
 use super::page::{Line, Page};
 use super::target_host;
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::session::diagnose::{self, Check};
 
 pub const COMMAND: Command = Command {

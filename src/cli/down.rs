@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, MANY, Takes};
-use super::fail::{Code, Failure};
 use super::multi_host::MultiHost;
 use super::target_host;
 use super::up::ALL;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
@@ -56,7 +57,7 @@ fn told(
     let was_up = outcome.map_err(|error| {
         let what = format!("the session of {name} did not end");
         let next = fix!("cat {}", paths.log_file(name));
-        Failure::new(Code::Busy, what, error.to_string(), next)
+        Failure::new(Fault::Busy, what, error.to_string(), next)
     })?;
     let text = match was_up {
         true => format!("{name} is down, after {}", took(time)),

@@ -1,9 +1,10 @@
 //! `hop`, `hop help`, `hop <command> --help`: text made from the command table.
 
 use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Table, Takes};
-use super::fail::{Code, Failure};
 use super::page::Page;
 use super::typo::closest;
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::fix;
 use crate::text::fix::Fix;
 

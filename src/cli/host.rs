@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
 use super::page::Page;
 use super::{setup, target_host};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
@@ -123,7 +124,7 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
     daemon::down(paths, name).map_err(|error| {
         let what = format!("the session of {name} did not end");
         let next = fix!("hop down {}", name);
-        Failure::new(Code::Busy, what, error.to_string(), next)
+        Failure::new(Fault::Busy, what, error.to_string(), next)
     })?;
     autostart::off(paths, name)?;
     if let Some(path) = ssh_config::default_path() {
@@ -134,7 +135,7 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
     if is_default {
         config::set_default_host(paths, None)?;
     }
-    Ok(config::forget(paths, name)?)
+    config::forget(paths, name)
 }
 
 type Row = (bool, bool, HostConfig);

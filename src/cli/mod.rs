@@ -15,7 +15,6 @@ mod completions;
 mod dispatch;
 mod doctor;
 mod down;
-pub mod fail;
 mod help;
 mod host;
 mod multi_host;

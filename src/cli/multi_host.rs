@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::command::Call;
-use super::fail::{Code, Failure};
-use super::out::Out;
+use super::out::{Out, failure_json};
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 
 /// What has been done so far.
 #[derive(Default)]
@@ -29,8 +30,8 @@ impl MultiHost {
     /// One host could not be done.
     pub fn failed(&mut self, out: &mut Out, host: &str, failure: Failure) {
         out.fail_one(host, &failure);
-        self.rows.push(json!({"host": host, "ok": false, "error": failure.to_json()}));
-        self.codes.push(failure.code);
+        self.rows.push(json!({"host": host, "ok": false, "error": failure_json(&failure)}));
+        self.codes.push(failure.code());
     }
 
     /// Partly done is a code of its own; failures of one kind keep theirs.
@@ -56,24 +57,25 @@ impl MultiHost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::failure::Fault;
     use crate::cli::out::Volume;
 
     #[test]
     fn the_code_tells_all_some_and_none() {
-        let code = |done: usize, codes: &[Code]| {
+        let code = |done: usize, faults: &[Fault]| {
             let mut sum = MultiHost::default();
             let mut out = Out::new(false, Volume::Quiet, true);
             for _ in 0..done {
                 sum.done(&mut out, "x", json!({}));
             }
-            for code in codes {
-                sum.failed(&mut out, "x", Failure::new(*code, "a", "b", "c"));
+            for fault in faults {
+                sum.failed(&mut out, "x", Failure::new(*fault, "a", "b", "c"));
             }
             sum.code()
         };
         assert_eq!(code(3, &[]), Code::Done);
-        assert_eq!(code(2, &[Code::Unreachable]), Code::Partial);
-        assert_eq!(code(0, &[Code::Helper, Code::Helper]), Code::Helper);
-        assert_eq!(code(0, &[Code::Helper, Code::Unreachable]), Code::Failed);
+        assert_eq!(code(2, &[Fault::Unreachable]), Code::Partial);
+        assert_eq!(code(0, &[Fault::Helper, Fault::Helper]), Code::Helper);
+        assert_eq!(code(0, &[Fault::Helper, Fault::Unreachable]), Code::Failed);
     }
 }

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::fail::{Code, Failure};
 use super::page::{Colour, Line, Page};
 use super::progress::Screen;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::session::journal::log;
 use crate::session::report::{Facts, Report};
@@ -123,7 +124,7 @@ impl Out {
             }
             Err(error) => {
                 let what = "cannot write the answer";
-                Err(Failure::new(Code::Failed, what, error.to_string(), "df -h"))
+                Err(Failure::new(Fault::Failed, what, error.to_string(), "df -h"))
             }
         }
     }
@@ -201,10 +202,10 @@ impl Out {
     /// Says why a command failed and returns its exit code.
     pub fn fail(&mut self, failure: &Failure) -> Code {
         self.screen.end("failed");
-        let code = failure.code;
+        let code = failure.code();
         if self.json {
             let envelope = json!({
-                "schema": "hopbox.error/1", "ok": false, "error": failure.to_json(),
+                "schema": "hopbox.error/1", "ok": false, "error": failure_json(failure),
                 "exit": code as u8,
             });
             let _ = self.json_line(&envelope);
@@ -260,4 +261,9 @@ fn colour_wanted() -> bool {
 
 fn warning_json((code, message): &(&'static str, String)) -> Value {
     json!({"code": code, "message": message})
+}
+/// A failure in JSON.
+pub fn failure_json(failure: &Failure) -> Value {
+    let message = format!("{}: {}", text::shown(&failure.what), text::shown(&failure.why));
+    json!({"code": failure.code().word(), "message": message, "fix": &*failure.next})
 }

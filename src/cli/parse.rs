@@ -7,8 +7,8 @@ use lexopt::{Arg, Parser};
 
 use super::args::Args;
 use super::command::{Command, Flag, GLOBAL_FLAGS, Table};
-use super::fail::Failure;
 use super::typo::closest;
+use crate::base::failure::Failure;
 use crate::fix;
 use crate::text::fix::Fix;
 
@@ -211,7 +211,7 @@ mod tests {
     fn faults_are_usage_failures_and_keep_json() {
         for words in ["pu", "--json up --colour", "status a b", "wg", "up -H", "-f up", "host rn"] {
             let (args, Err(failure)) = line(words) else { panic!("{words} accepted") };
-            assert_eq!(failure.code, crate::cli::fail::Code::Usage, "{words}");
+            assert_eq!(failure.code(), crate::base::exit::Code::Usage, "{words}");
             assert_eq!(args.has("json"), words.contains("--json"));
         }
     }

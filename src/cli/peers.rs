@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
 use super::page::Page;
 use super::remote::Remote;
 use super::target_host;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -128,13 +129,13 @@ fn ask(
         return Ok(answer);
     }
     if let Some(Err(CallError::Remote { code, message })) = &answer {
-        let (exit, next) = match code.as_str() {
-            "no_such_peer" => (Code::NotFound, fix!("hop host peers {}", name)),
-            "conflict" => (Code::Busy, fix!("hop uninstall --remote -H {}", name)),
-            "unknown_method" => (Code::Remote, fix!("hop upgrade {}", name)),
-            _ => (Code::Remote, fix!("hop doctor {}", name)),
+        let (fault, next) = match code.as_str() {
+            "no_such_peer" => (Fault::NoPeer, fix!("hop host peers {}", name)),
+            "conflict" => (Fault::Busy, fix!("hop uninstall --remote -H {}", name)),
+            "unknown_method" => (Fault::Remote, fix!("hop upgrade {}", name)),
+            _ => (Fault::Remote, fix!("hop doctor {}", name)),
         };
-        return Err(Failure::new(exit, format!("the agent on {name} refused"), message, next));
+        return Err(Failure::new(fault, format!("the agent on {name} refused"), message, next));
     }
     if host.ssh.is_none() {
         let what = format!("the agent on {name} cannot be reached");
@@ -142,7 +143,7 @@ fn ask(
             Some(Err(error)) => error.to_string(),
             _ => format!("{name} is not up"),
         };
-        return Err(Failure::new(Code::Unreachable, what, why, fix!("hop up {}", name)));
+        return Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)));
     }
     Remote::open(call, paths, host)?.agent(call, words, b"")
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::command::{Call, Command, Flag, Takes};
-use super::fail::{Code, Failure};
 use super::page::Page;
 use super::target_host;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::session::probe::{self, Pinger};
@@ -48,14 +49,14 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let host = config::load(&paths, &name)?;
     let Some(link) = through::link(&paths, &host) else {
         let next = fix!("hop up {}", name);
-        return Err(Failure::new(Code::No, "cannot ping", format!("{name} is not up"), next));
+        return Err(Failure::new(Fault::No, "cannot ping", format!("{name} is not up"), next));
     };
     let mut pinger = Pinger::new(&host, link);
     let times = measure(call, &mut pinger, count);
     let Some(worst) = times.iter().max().copied() else {
         let what = format!("{name} does not answer through the tunnel");
         let why = format!("none of {count} came back");
-        return Err(Failure::new(Code::Unreachable, what, why, fix!("hop doctor {}", name)));
+        return Err(Failure::new(Fault::Unreachable, what, why, fix!("hop doctor {}", name)));
     };
     let mtu = match pinger {
         Pinger::Echo(_) => probe::path_mtu(&host, link, worst + SIZE_WAIT),

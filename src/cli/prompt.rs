@@ -5,8 +5,8 @@
 use std::io::{self, BufRead, IsTerminal, Read};
 
 use super::command::Call;
-use super::fail::{Code, Failure};
 use super::page::Page;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::text::fix::Fix;
 
@@ -30,7 +30,7 @@ impl Call {
             return Ok(());
         }
         let what = format!("{} was declined", self.name);
-        Err(Failure::new(Code::Declined, what, "nothing has been changed", next))
+        Err(Failure::new(Fault::Declined, what, "nothing has been changed", next))
     }
 
     /// Something that cannot be undone: the user types `name`. `--confirm=<name>` answers it, in a
@@ -50,7 +50,7 @@ impl Call {
         }
         let what = format!("{} was declined", self.name);
         let why = format!("{answer:?} is not {name:?}; nothing has been changed");
-        Err(Failure::new(Code::Declined, what, why, self.again(flag)))
+        Err(Failure::new(Fault::Declined, what, why, self.again(flag)))
     }
 
     /// Whether somebody can be asked; then other programs may ask at the terminal, too.
@@ -76,7 +76,7 @@ impl Call {
     pub fn line(&mut self, prompt: Page, question: &str, flag: Fix) -> Result<String, Failure> {
         let Some(why) = self.nobody() else { return self.read_line(prompt, flag) };
         let what = format!("an answer is needed: {question}");
-        Err(Failure::new(Code::Input, what, why, self.again(flag)))
+        Err(Failure::new(Fault::Input, what, why, self.again(flag)))
     }
 
     fn read_line(&mut self, prompt: Page, flag: Fix) -> Result<String, Failure> {
@@ -92,7 +92,7 @@ impl Call {
             }
             Err(error) => error.to_string(),
         };
-        Err(Failure::new(Code::Input, "the question was not answered", why, self.again(flag)))
+        Err(Failure::new(Fault::Input, "the question was not answered", why, self.again(flag)))
     }
 
     /// This command line once more, with `flag`.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::command::Call;
-use super::fail::{Code, Failure};
+use crate::base::failure::{Failure, Fault};
 use crate::base::json::Fields;
 use crate::base::key as wg_keys;
 use crate::fix;
@@ -87,22 +87,22 @@ impl Remote {
         }
         let connection = Connection::open(&target, &paths.ssh_socket(), ask);
         call.out.resume();
-        let connection = connection.map_err(Failure::from)?;
+        let connection = connection?;
         Ok(Remote { connection, host: host.name.clone(), target, login: None })
     }
 
     /// Any command of the login's shell; its status is the caller's to judge.
     pub fn run(&self, script: &str, input: &[u8], limit: Duration) -> Result<Done, Failure> {
-        self.connection.run(script, input, limit).map_err(Failure::from)
+        self.connection.run(script, input, limit)
     }
 
     pub fn room(&self) -> Result<&str, Failure> {
         self.connection.room().map_err(|error| match error {
-            Err(error) => Failure::from(error),
+            Err(error) => error,
             Ok(done) => {
                 let what = format!("there is no room in your home on {}", self.host);
                 let next = self.target.by_hand("ls -ld . .hopbox-setup");
-                Failure::new(Code::Failed, what, done.complaint(), next)
+                Failure::new(Fault::Failed, what, done.complaint(), next)
             }
         })
     }
@@ -121,7 +121,7 @@ impl Remote {
         Err(self.told(&done).unwrap_or_else(|| {
             let what = format!("a command on {} failed", self.host);
             let next = self.target.by_hand("sudo journalctl -n 50");
-            Failure::new(Code::Failed, what, done.complaint(), next)
+            Failure::new(Fault::Failed, what, done.complaint(), next)
         }))
     }
 
@@ -131,9 +131,10 @@ impl Remote {
         let mut error = Fields::parse(text.lines().last()?).ok()?.opt_object("error").ok()??;
         let mut part = |key: &str| error.string(key).unwrap_or_default();
         let what = format!("on {}: {}", self.host, part("what"));
-        let code = if part("code") == "not_found" { Code::NotFound } else { Code::Remote };
+        let is_gone = Fault::from_word(&part("code")) == Fault::NotFound;
+        let fault = if is_gone { Fault::NotFound } else { Fault::Remote };
         let next = advised(&self.target, &part("fix"));
-        Some(Failure::new(code, what, part("why"), next))
+        Some(Failure::new(fault, what, part("why"), next))
     }
 
     fn login(&mut self) -> Result<(String, Right), Failure> {
@@ -144,7 +145,7 @@ impl Remote {
         let mut lines = text.lines();
         let user = lines.next().unwrap_or("the login").to_owned();
         let right = Right::parse(lines.next().unwrap_or_default());
-        let right = right.settled(&self.connection).map_err(Failure::from)?;
+        let right = right.settled(&self.connection)?;
         Ok(self.login.insert((user, right)).clone())
     }
 
@@ -171,12 +172,12 @@ impl Remote {
         if let Some(why) = never {
             let what = format!("{user} may not do this on {}", self.host);
             let next = fix!("hop setup {} -u root", self.host);
-            return Err(Failure::new(Code::Failed, what, why, next));
+            return Err(Failure::new(Fault::Failed, what, why, next));
         }
         if right == Right::Asks && !call.may_ask() {
             let what = format!("sudo on {} asks {user} for a password", self.host);
             let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
-            return Err(Failure::new(Code::Input, what, why, call.again("")));
+            return Err(Failure::new(Fault::Input, what, why, call.again("")));
         }
         let room = self.room()?;
         let put = |name: &str| format!("sh -c 'umask 077; cat >{room}/{name}'");
@@ -217,7 +218,7 @@ impl Remote {
         };
         let done = self.connection.stream(&script, feed, &mut shown, ROOT_LIMIT);
         call.out.resume();
-        let status = done.map_err(Failure::from)?.status;
+        let status = done?.status;
         let stdout = self.must(&format!("cat {room}/root.out"), b"")?.stdout;
         let stderr = self.must(&format!("cat {room}/root.err"), b"")?.stdout;
         Ok(Done { status, stdout, stderr })
@@ -234,7 +235,7 @@ impl Remote {
             Some(NOT_ROOT) => (FENCED.to_owned(), fix!("hop setup {} -u root", self.host)),
             _ => (done.complaint(), self.target.by_hand("sudo -v")),
         };
-        Err(Failure::new(Code::Failed, what, why, next))
+        Err(Failure::new(Fault::Failed, what, why, next))
     }
 
     /// `hop-agent` there, by whoever may ask it: its JSON answer, or the failure it tells.
@@ -264,7 +265,7 @@ impl Remote {
         let text = Zeroizing::new(done.stdout);
         serde_json::from_slice(&text).map_err(|_| {
             let what = format!("the agent on {} gave no answer", self.host);
-            Failure::new(Code::Remote, what, complaint, fix!("hop upgrade {}", self.host))
+            Failure::new(Fault::Remote, what, complaint, fix!("hop upgrade {}", self.host))
         })
     }
 }

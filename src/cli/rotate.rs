@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
 use super::remote::Remote;
 use super::target_host;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
@@ -77,14 +78,14 @@ fn ask(
         Some(Err(CallError::Remote { code, message })) => {
             let what = format!("the agent on {name} refused");
             let next = fix!("hop upgrade {}", name);
-            return Err(Failure::new(Code::Remote, what, format!("{message} ({code})"), next));
+            return Err(Failure::new(Fault::Remote, what, format!("{message} ({code})"), next));
         }
         Some(Err(error)) => error.to_string(),
     };
     if rotation.host.ssh.is_none() {
         let what = format!("the agent on {name} cannot be reached");
         let why = format!("{why}; and setup did not go over SSH");
-        return Err(Failure::new(Code::Unreachable, what, why, fix!("hop up {}", name)));
+        return Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)));
     }
     let mut remote = Remote::open(call, paths, &rotation.host)?;
     let request = rotation.request().to_string();

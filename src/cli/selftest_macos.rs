@@ -1,7 +1,8 @@
 //! `hop selftest` where there are no network namespaces: it says so.
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 
 pub const COMMAND: Command = Command {
     name: "selftest",
@@ -17,5 +18,5 @@ pub const COMMAND: Command = Command {
 
 fn run(_: &mut Call) -> Result<Code, Failure> {
     let why = "it plays two machines in network namespaces, which macOS does not have";
-    Err(Failure::new(Code::Failed, "no self test on macOS", why, "hop help"))
+    Err(Failure::new(Fault::Failed, "no self test on macOS", why, "hop help"))
 }

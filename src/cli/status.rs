@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Takes};
-use super::fail::{Code, Failure};
 use super::page::Page;
 use super::{status_view, target_host};
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::base::time_text::utc;
 use crate::host::config;
 use crate::host::paths::Paths;

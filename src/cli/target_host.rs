@@ -5,8 +5,8 @@ use std::env;
 use std::path::Path;
 
 use super::command::Call;
-use super::fail::{Code, Failure};
 use super::typo::closest;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config;
 use crate::host::paths::Paths;
@@ -97,11 +97,11 @@ fn none() -> Failure {
 
 fn unknown(name: &str, names: &[String]) -> Failure {
     if names.is_empty() {
-        return Failure { what: format!("no host {name:?}"), code: Code::NotFound, ..none() };
+        return Failure { what: format!("no host {name:?}"), fault: Fault::NotFound, ..none() };
     }
     let why = match closest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("known hosts: {}", names.join(", ")),
     };
-    Failure::new(Code::NotFound, format!("no host {name:?}"), why, "hop host ls")
+    Failure::new(Fault::NotFound, format!("no host {name:?}"), why, "hop host ls")
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::ssh::fail::SshError;
+use crate::base::failure::Failure;
 use crate::ssh::run::Connection;
 
 /// There as long as nobody has said that the programs beside it work.
@@ -76,7 +76,7 @@ impl Trial {
     }
 
     /// Ends it, and waits until the server has done what that takes.
-    pub fn end(&self, connection: &Connection, good: bool) -> Result<Ended, SshError> {
+    pub fn end(&self, connection: &Connection, good: bool) -> Result<Ended, Failure> {
         let (word, said) = (&self.word, if good { "good" } else { "bad" });
         // One line: csh(1) ends a quotation with the line.
         let script = format!(
@@ -107,6 +107,6 @@ pub enum Ended {
 }
 
 /// Whether programs there are on trial, of whomever.
-pub fn is_pending(connection: &Connection) -> Result<bool, SshError> {
+pub fn is_pending(connection: &Connection) -> Result<bool, Failure> {
     Ok(connection.run(&format!("test -d {MARK}"), b"", LIMIT)?.status.success())
 }

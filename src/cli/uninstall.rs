@@ -6,10 +6,11 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Takes};
-use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, LIMIT, Remote};
 use super::setup::laptop;
 use super::{host, target_host};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::key;
 use crate::fix;
 use crate::helper::root_command;
@@ -94,7 +95,7 @@ fn clean_all(
     let (mut servers, mut failed) = (Vec::new(), Vec::new());
     for name in names {
         call.out.begin(&format!("cleaning {name}"));
-        let host = config::load(paths, name).map_err(Failure::from);
+        let host = config::load(paths, name);
         match host.and_then(|host| clean(call, paths, &host)) {
             Ok(done) => {
                 call.out.done(done);
@@ -117,7 +118,7 @@ fn clean_all(
     let missed: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
     let what = format!("not cleaned: {}; this laptop is as it was for them", missed.join(", "));
     let why = format!("{}: {}", failure.what, failure.why);
-    Err(Failure::new(Code::Partial, what, why, fix!("hop host rm {}", name)))
+    Err(Failure::new(Fault::Partial, what, why, fix!("hop host rm {}", name)))
 }
 
 /// Everything on the server, or only our entry where others have theirs. One script, so that sudo
@@ -162,7 +163,7 @@ fn everything(
     for name in names {
         daemon::down(paths, name).map_err(|error| {
             let what = format!("the session of {name} did not end");
-            Failure::new(Code::Busy, what, error.to_string(), fix!("hop down {}", name))
+            Failure::new(Fault::Busy, what, error.to_string(), fix!("hop down {}", name))
         })?;
         autostart::off(paths, name)?;
     }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::command::{Call, Command, Flag, MANY, Takes};
-use super::fail::{Code, Failure};
 use super::multi_host::MultiHost;
 use super::target_host;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
@@ -94,7 +95,7 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
                 }
             }
         }
-        Err(trouble) => sum.failed(&mut call.out, name, trouble.into()),
+        Err(trouble) => sum.failed(&mut call.out, name, trouble),
     })?;
     sum.answer(call, "up")
 }
@@ -133,7 +134,7 @@ fn broken(paths: &Paths, host: &str) -> Option<Failure> {
     let found = layers.iter().find(|one| one["layer"] == layer)?;
     let why = format!("{layer}: {}", found["detail"].as_str().unwrap_or("broken"));
     let what = format!("{host} is up already, and does not work as it should");
-    Some(Failure::new(Code::No, what, why, fix!("hop doctor {}", host)))
+    Some(Failure::new(Fault::No, what, why, fix!("hop doctor {}", host)))
 }
 
 fn line(Facts { host, name, peer_ip, total, .. }: &Facts, already: bool) -> String {
@@ -159,7 +160,7 @@ fn foreground(call: &mut Call, paths: &Paths, name: &str) -> Result<Code, Failur
         End::Lost(why) => {
             let what = format!("{name} went down");
             let next = fix!("hop up {}", name);
-            Err(Failure::new(Code::Failed, what, format!("{why}; everything is undone"), next))
+            Err(Failure::new(Fault::Failed, what, format!("{why}; everything is undone"), next))
         }
     }
 }

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::command::{Call, Command, Flag, Takes};
-use super::fail::{Code, Failure};
 use super::remote::{AGENT, HELPER, INSTALLER, LIMIT, Remote, called};
 use super::setup::{laptop, programs};
 use super::target_host;
 use super::trial::{self, Ended, Trial};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -70,7 +71,7 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
         let what = format!("the session of {name} cannot show that the upgrade works");
         let why = "it began with an older hop, or with another host file";
         let next = fix!("hop down {} && hop up {}", name, name);
-        return Err(Failure::new(Code::Busy, what, why, next));
+        return Err(Failure::new(Fault::Busy, what, why, next));
     }
     let own_helper = laptop::same_version(call)?;
     call.out.begin(&format!("reaching {name}"));
@@ -148,13 +149,13 @@ fn undone(paths: &Paths, host: &HostConfig, why: &str) -> Failure {
         Ok(version) => format!("{why}; {version} is back and answers"),
         Err(error) => format!("{why}; and afterwards: {error}"),
     };
-    Failure::new(Code::Failed, what, why, fix!("hop doctor {}", name))
+    Failure::new(Fault::Failed, what, why, fix!("hop doctor {}", name))
 }
 
 /// What the next run has to settle.
 fn stuck(host: &HostConfig, why: &str) -> Failure {
     let what = format!("the upgrade of {} did not come to its end", host.name);
-    Failure::new(Code::Failed, what, why, fix!("hop upgrade {}", host.name))
+    Failure::new(Fault::Failed, what, why, fix!("hop upgrade {}", host.name))
 }
 
 fn data(name: &str, before: Option<&str>, changed: bool, own_helper: bool) -> serde_json::Value {
@@ -203,10 +204,10 @@ fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
     let mut sent = 0;
     for mut freight in missing {
         freight.send(&remote.connection, &mut |_| {}).map_err(|error| match error {
-            Err(error) => Failure::from(error),
+            Err(error) => error,
             Ok(done) => {
                 let what = format!("{} could not be sent", freight.name);
-                Failure::new(Code::Failed, what, done.complaint(), "df -h")
+                Failure::new(Fault::Failed, what, done.complaint(), "df -h")
             }
         })?;
         programs::try_out(&freight, &remote.connection, &machine(remote)?)

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::rpc::VERSION;
 
 pub const COMMAND: Command = Command {

@@ -1,8 +1,9 @@
 //! `hop wg`: one bare WireGuard interface, for wg(8) and wg-quick(8).
 
 use super::command::{Call, Command, Takes};
-use super::fail::{Code, Failure};
 use super::up::FOREGROUND;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::tunnel::standalone;
 
@@ -24,6 +25,6 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let foreground = call.args.has("foreground");
     standalone::run(&interface, foreground).map(|()| Code::Done).map_err(|why| {
         let what = format!("cannot run the interface {interface}");
-        Failure::new(Code::Failed, what, why, fix!("sudo hop wg -f {}", interface))
+        Failure::new(Fault::Failed, what, why, fix!("sudo hop wg -f {}", interface))
     })
 }

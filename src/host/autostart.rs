@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use super::paths::Paths;
-use crate::base::failure::HostError;
+use crate::base::failure::Failure;
 use crate::base::file;
 use crate::sys::bounded;
 
@@ -95,29 +95,29 @@ pub fn is_on(paths: &Paths, name: &str) -> bool {
 }
 
 /// Has `program` bring the host up at login; false when it was so already, by this very program.
-pub fn on(paths: &Paths, name: &str, program: &Path) -> Result<bool, HostError> {
+pub fn on(paths: &Paths, name: &str, program: &Path) -> Result<bool, Failure> {
     let Files { unit, text, link } = files(paths, name, program);
     let mut changed = false;
     if bounded::text(&unit).ok().as_ref() != Some(&text) {
         let written = make_parent(&unit).and_then(|()| file::replace(&unit, text.as_bytes()));
-        written.map_err(|error| HostError::io("write", &unit, &error))?;
+        written.map_err(|error| Failure::io("write", &unit, &error))?;
         changed = true;
     }
     let Some(link) = link else { return Ok(changed) };
     match make_parent(&link).and_then(|()| symlink(Path::new("..").join(TEMPLATE), &link)) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(changed),
-        Err(error) => Err(HostError::io("create", &link, &error)),
+        Err(error) => Err(Failure::io("create", &link, &error)),
     }
 }
 
 /// Takes that back; false when it was not so. The template goes with the last host.
-pub fn off(paths: &Paths, name: &str) -> Result<bool, HostError> {
+pub fn off(paths: &Paths, name: &str) -> Result<bool, Failure> {
     let Files { unit, link, .. } = files(paths, name, Path::new(""));
     let was_on = is_on(paths, name);
     let remove = |path: &Path| match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(HostError::io("remove", path, &error))
+            Err(Failure::io("remove", path, &error))
         }
         _ => Ok(()),
     };

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::paths::Paths;
 use super::renewal;
 use crate::base::address_plan::{self, MTU, Numbers, Uses, check_pair};
-use crate::base::failure::{Fault, HostError, Kind};
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::{absolute, check_name, key, login, ssh_address, token, unicast};
 use crate::base::file;
 use crate::base::json::{Fields, ReadError};
@@ -75,16 +75,16 @@ pub struct Ssh {
 }
 
 /// The names of all hosts, sorted.
-pub fn names(paths: &Paths) -> Result<Vec<String>, HostError> {
+pub fn names(paths: &Paths) -> Result<Vec<String>, Failure> {
     let dir = paths.hosts_dir();
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(HostError::io("list", &dir, &error)),
+        Err(error) => return Err(Failure::io("list", &dir, &error)),
     };
     let mut names = Vec::new();
     for entry in entries.take(4 * HOSTS) {
-        let entry = entry.map_err(|error| HostError::io("list", &dir, &error))?;
+        let entry = entry.map_err(|error| Failure::io("list", &dir, &error))?;
         let file_name = entry.file_name();
         let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".json")) else {
             continue;
@@ -98,7 +98,7 @@ pub fn names(paths: &Paths) -> Result<Vec<String>, HostError> {
 }
 
 /// What this laptop can use for `host`, with what belongs to it already.
-pub fn numbers(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
+pub fn numbers(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
     let (mut taken, mut own) = (BTreeSet::new(), None);
     for name in names(paths)? {
         let number = load(paths, &name)?.number;
@@ -112,15 +112,15 @@ pub fn numbers(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
 }
 
 /// Reads one host file; its name must be the name inside it.
-pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, HostError> {
+pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, Failure> {
     if let Err(why) = check_name(name) {
-        return Err(HostError::new(Kind::Config, format!("no host {name:?}"), why, "hop host ls"));
+        return Err(Failure::new(Fault::Config, format!("no host {name:?}"), why, "hop host ls"));
     }
     renewal::settle(paths, name)?;
     let path = paths.host_file(name);
     let text = file::read_private(&path)?;
     let host = parse(&text).map_err(|error| match is_newer(&text) {
-        true => HostError { fault: Fault::Newer, ..fault(&path, &error) },
+        true => Failure { fault: Fault::Newer, ..fault(&path, &error) },
         false => fault(&path, &error),
     })?;
     if host.name != name {
@@ -137,23 +137,23 @@ fn is_newer(text: &str) -> bool {
 }
 
 /// Writes one host file, atomically. What could not be read back is not written.
-pub fn save(paths: &Paths, host: &HostConfig) -> Result<(), HostError> {
+pub fn save(paths: &Paths, host: &HostConfig) -> Result<(), Failure> {
     paths.ensure_config()?;
     let path = paths.host_file(&host.name);
     check(&path, host)?;
     let text = Zeroizing::new(format!("{:#}\n", to_json(host)));
-    file::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+    file::replace(&path, text.as_bytes()).map_err(|error| Failure::io("write", &path, &error))
 }
 
 /// Whether a host, part of which a server may have said, is one that a file of ours can hold.
-pub(super) fn check(path: &Path, host: &HostConfig) -> Result<(), HostError> {
+pub(super) fn check(path: &Path, host: &HostConfig) -> Result<(), Failure> {
     let read = Fields::of(to_json(host), "").and_then(read);
     read.map(drop).map_err(|error| fault(path, &error))
 }
 
 /// Removes all files of a host, which begin with its name and a dot; those of its own directory
 /// last, so that it can be tried again by name.
-pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, HostError> {
+pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
     let (keys, tunnels, hosts) = (paths.keys_dir(), paths.tunnels_dir(), paths.hosts_dir());
     let dirs = [keys.as_path(), &tunnels].into_iter().chain(paths.session_places());
     let mut removed = Vec::new();
@@ -168,7 +168,7 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, HostError> {
             match fs::remove_file(&path) {
                 Ok(()) => removed.push(path.display().to_string()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(HostError::io("remove", &path, &error)),
+                Err(error) => return Err(Failure::io("remove", &path, &error)),
             }
         }
     }
@@ -176,10 +176,10 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, HostError> {
 }
 
 /// The default host named in `config.json`, if any.
-pub fn default_host(paths: &Paths) -> Result<Option<String>, HostError> {
+pub fn default_host(paths: &Paths) -> Result<Option<String>, Failure> {
     let path = paths.config_file();
     let text = match file::read_private(&path) {
-        Err(error) if error.kind == Kind::NotFound => return Ok(None),
+        Err(error) if error.fault == Fault::NotFound => return Ok(None),
         other => other?,
     };
     let read = || {
@@ -193,7 +193,7 @@ pub fn default_host(paths: &Paths) -> Result<Option<String>, HostError> {
 }
 
 /// Makes `name` the default host, or no host with `None`.
-pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), HostError> {
+pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), Failure> {
     paths.ensure_config()?;
     let path = paths.config_file();
     let mut fields = Map::new();
@@ -202,7 +202,7 @@ pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), HostErr
         fields.insert("default_host".to_owned(), json!(name));
     }
     let text = format!("{:#}\n", Value::Object(fields));
-    file::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))
+    file::replace(&path, text.as_bytes()).map_err(|error| Failure::io("write", &path, &error))
 }
 
 fn parse(text: &str) -> Result<HostConfig, ReadError> {
@@ -290,9 +290,9 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
     value
 }
 
-pub(super) fn fault(path: &Path, error: &ReadError) -> HostError {
+pub(super) fn fault(path: &Path, error: &ReadError) -> Failure {
     let what = format!("{} is not valid", path.display());
-    HostError::new(Kind::Config, what, error.to_string(), fix!("$EDITOR {}", path))
+    Failure::new(Fault::Config, what, error.to_string(), fix!("$EDITOR {}", path))
 }
 
 fn named(text: &str) -> Result<String, String> {

@@ -13,7 +13,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::base::failure::{HostError, Kind};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys;
 
@@ -34,7 +34,7 @@ pub struct Paths {
 impl Paths {
     /// Reads `XDG_CONFIG_HOME`, `XDG_STATE_HOME`, `XDG_RUNTIME_DIR` and `HOME`. A relative value
     /// counts as absent, as the XDG specification asks.
-    pub fn from_env() -> Result<Paths, HostError> {
+    pub fn from_env() -> Result<Paths, Failure> {
         let config = under("XDG_CONFIG_HOME", ".config")?;
         let state = under("XDG_STATE_HOME", ".local/state")?;
         let owner = sys::process::uid();
@@ -152,13 +152,13 @@ impl Paths {
     }
 
     /// Removes all three directories with everything in them. Returns those that were there.
-    pub fn purge(&self) -> Result<Vec<String>, HostError> {
+    pub fn purge(&self) -> Result<Vec<String>, Failure> {
         let mut removed = Vec::new();
         for dir in [&self.runtime, &self.state, &self.config] {
             match fs::remove_dir_all(dir) {
                 Ok(()) => removed.push(dir.display().to_string()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(HostError::io("remove", dir, &error)),
+                Err(error) => return Err(Failure::io("remove", dir, &error)),
             }
         }
         // What was made for them, if nobody else has put anything there.
@@ -172,33 +172,33 @@ impl Paths {
         Ok(removed)
     }
 
-    pub fn ensure_config(&self) -> Result<(), HostError> {
+    pub fn ensure_config(&self) -> Result<(), Failure> {
         ensure_private(&self.config)?;
         ensure_private(&self.hosts_dir())?;
         ensure_private(&self.keys_dir())
     }
 
-    pub fn ensure_tunnels(&self) -> Result<(), HostError> {
+    pub fn ensure_tunnels(&self) -> Result<(), Failure> {
         ensure_private(&self.config)?;
         ensure_private(&self.tunnels_dir())
     }
 
-    pub fn ensure_state(&self) -> Result<(), HostError> {
+    pub fn ensure_state(&self) -> Result<(), Failure> {
         ensure_private(&self.state)
     }
 
-    pub fn ensure_runtime(&self) -> Result<(), HostError> {
+    pub fn ensure_runtime(&self) -> Result<(), Failure> {
         ensure_private(&self.runtime)
     }
 }
 
-fn under(variable: &str, fallback: &str) -> Result<PathBuf, HostError> {
+fn under(variable: &str, fallback: &str) -> Result<PathBuf, Failure> {
     if let Some(dir) = absolute(variable) {
         return Ok(dir);
     }
     let home = absolute("HOME").ok_or_else(|| {
         let why = format!("neither HOME nor {variable} holds an absolute path");
-        HostError::new(Kind::Config, "no place for configuration", why, "export HOME=~")
+        Failure::new(Fault::Config, "no place for configuration", why, "export HOME=~")
     })?;
     Ok(home.join(fallback))
 }
@@ -218,19 +218,19 @@ pub fn lock_in(dir: &Path, name: &str) -> PathBuf {
 
 /// Makes a directory that only this user can enter, or checks that it is one.
 /// A mode that is too wide is tightened; a foreign owner or a symbolic link is refused.
-pub fn ensure_private(dir: &Path) -> Result<(), HostError> {
+pub fn ensure_private(dir: &Path) -> Result<(), Failure> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(DIR_MODE);
-    builder.create(dir).map_err(|error| HostError::io("create", dir, &error))?;
+    builder.create(dir).map_err(|error| Failure::io("create", dir, &error))?;
     check_private(dir, sys::process::uid())
 }
 
 /// The same for a directory of `owner` that is there.
-pub fn check_private(dir: &Path, owner: u32) -> Result<(), HostError> {
-    let found = fs::symlink_metadata(dir).map_err(|error| HostError::io("look at", dir, &error))?;
+pub fn check_private(dir: &Path, owner: u32) -> Result<(), Failure> {
+    let found = fs::symlink_metadata(dir).map_err(|error| Failure::io("look at", dir, &error))?;
     let refuse = |why: String| {
         let next = fix!("ls -ld {}", dir);
-        HostError::new(Kind::Config, format!("{} cannot be used", dir.display()), why, next)
+        Failure::new(Fault::Config, format!("{} cannot be used", dir.display()), why, next)
     };
     if !found.is_dir() {
         return Err(refuse("it is no directory".to_owned()));
@@ -240,7 +240,7 @@ pub fn check_private(dir: &Path, owner: u32) -> Result<(), HostError> {
     }
     if found.mode() & 0o077 != 0 {
         fs::set_permissions(dir, Permissions::from_mode(DIR_MODE))
-            .map_err(|error| HostError::io("set the mode of", dir, &error))?;
+            .map_err(|error| Failure::io("set the mode of", dir, &error))?;
     }
     Ok(())
 }
@@ -263,7 +263,7 @@ mod tests {
 
         fs::create_dir_all(root.join("run")).unwrap();
         symlink(root.join("config"), root.join("run/hopbox")).unwrap();
-        assert_eq!(paths.ensure_runtime().unwrap_err().kind, Kind::Config);
+        assert_eq!(paths.ensure_runtime().unwrap_err().fault, Fault::Config);
         fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::config::{self, HostConfig};
 use super::paths::Paths;
-use crate::base::failure::{HostError, Kind};
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
 use crate::base::file::{self, DirLock};
 use crate::base::json::{Fields, ReadError};
@@ -24,7 +24,7 @@ const SCHEMA: u32 = 1;
 const TRIES: usize = 5;
 
 /// From now on `host`'s keys are `key` and what `host` says.
-pub fn commit(paths: &Paths, host: &HostConfig, key: &Secret) -> Result<(), HostError> {
+pub fn commit(paths: &Paths, host: &HostConfig, key: &Secret) -> Result<(), Failure> {
     paths.ensure_config()?;
     let path = paths.renewal_file(&host.name);
     config::check(&path, host)?;
@@ -34,12 +34,12 @@ pub fn commit(paths: &Paths, host: &HostConfig, key: &Secret) -> Result<(), Host
         "host": config::to_json(host),
     });
     let text = Zeroizing::new(format!("{record}\n"));
-    file::replace(&path, text.as_bytes()).map_err(|error| HostError::io("write", &path, &error))?;
+    file::replace(&path, text.as_bytes()).map_err(|error| Failure::io("write", &path, &error))?;
     settle(paths, &host.name)
 }
 
 /// Ends a renewal that was cut off after its moment.
-pub fn settle(paths: &Paths, name: &str) -> Result<(), HostError> {
+pub fn settle(paths: &Paths, name: &str) -> Result<(), Failure> {
     let path = paths.renewal_file(name);
     if fs::symlink_metadata(&path).is_err() {
         return Ok(());
@@ -47,7 +47,7 @@ pub fn settle(paths: &Paths, name: &str) -> Result<(), HostError> {
     let _lock = DirLock::take(&paths.keys_dir())?;
     let text = match file::read_private(&path) {
         // Another process was faster.
-        Err(error) if error.kind == Kind::NotFound => return Ok(()),
+        Err(error) if error.fault == Fault::NotFound => return Ok(()),
         other => other?,
     };
     let (host, new) = parse(&text).map_err(|error| config::fault(&path, &error))?;
@@ -58,18 +58,18 @@ pub fn settle(paths: &Paths, name: &str) -> Result<(), HostError> {
     let file = paths.key_file(name);
     let mut line = key::encode(&new);
     line.push('\n');
-    file::replace(&file, line.as_bytes()).map_err(|error| HostError::io("write", &file, &error))?;
+    file::replace(&file, line.as_bytes()).map_err(|error| Failure::io("write", &file, &error))?;
     config::save(paths, &host)?;
     match fs::remove_file(&path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(HostError::io("remove", &path, &error))
+            Err(Failure::io("remove", &path, &error))
         }
         _ => Ok(()),
     }
 }
 
 /// The host and its key, which belong together.
-pub fn load(paths: &Paths, name: &str) -> Result<(HostConfig, Secret), HostError> {
+pub fn load(paths: &Paths, name: &str) -> Result<(HostConfig, Secret), Failure> {
     // A renewal may come in between, but hardly twice.
     let mut host = config::load(paths, name)?;
     for _ in 0..TRIES {
@@ -81,7 +81,7 @@ pub fn load(paths: &Paths, name: &str) -> Result<(HostConfig, Secret), HostError
         host = again;
     }
     let what = format!("the keys of {name} change all the time");
-    Err(HostError::new(Kind::Exists, what, "another hop is at work", "hop status"))
+    Err(Failure::new(Fault::Exists, what, "another hop is at work", "hop status"))
 }
 
 fn parse(text: &str) -> Result<(HostConfig, Secret), ReadError> {

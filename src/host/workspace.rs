@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::yaml::{self, YamlError};
-use crate::base::failure::{HostError, Kind};
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::check_name;
 use crate::fix;
 
@@ -27,16 +27,16 @@ pub struct Workspace {
 
 /// Reads `hopbox.yaml` in `dir`; `None` when there is none. A file that cannot be read or does
 /// not parse is an error: to skip it would choose another host in silence.
-pub fn load(dir: &Path) -> Result<Option<Workspace>, HostError> {
+pub fn load(dir: &Path) -> Result<Option<Workspace>, Failure> {
     let path = dir.join(FILE);
     let file = match File::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(HostError::io("read", &path, &error)),
+        Err(error) => return Err(Failure::io("read", &path, &error)),
     };
     let mut bytes = Vec::new();
     let most = yaml::TEXT_BYTES as u64 + 1;
-    file.take(most).read_to_end(&mut bytes).map_err(|e| HostError::io("read", &path, &e))?;
+    file.take(most).read_to_end(&mut bytes).map_err(|e| Failure::io("read", &path, &e))?;
     let text = String::from_utf8(bytes).map_err(|_| fault(&path, "it is not UTF-8".to_owned()))?;
     parse(&text).map(Some).map_err(|error| fault(&path, error.to_string()))
 }
@@ -72,10 +72,10 @@ fn plain(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn fault(path: &Path, why: String) -> HostError {
+fn fault(path: &Path, why: String) -> Failure {
     let shown: PathBuf = path.strip_prefix(".").unwrap_or(path).to_owned();
     let what = format!("{} is not valid", shown.display());
-    HostError::new(Kind::Config, what, why, fix!("$EDITOR {}", shown))
+    Failure::new(Fault::Config, what, why, fix!("$EDITOR {}", shown))
 }
 
 #[cfg(test)]

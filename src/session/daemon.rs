@@ -14,11 +14,12 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::control;
 use super::elsewhere::{self, Devices};
 use super::journal::{self, log};
 use super::report::{Event, Facts, Report};
 use super::run::{self, End};
-use super::{Kind, Trouble, control};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::sys::signal::{Kind as Signal, Signals};
@@ -63,8 +64,8 @@ pub fn facts(paths: &Paths, name: &str) -> Option<Facts> {
 }
 
 /// Starts a session in the background and returns when it is usable.
-/// A signal stops it again and is `Kind::Interrupted`.
-pub fn start(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<Up, Trouble> {
+/// A signal stops it again and is `Fault::Interrupted`.
+pub fn start(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<Up, Failure> {
     let mut signals = catch().map_err(|error| start_trouble(name, &error))?;
     start_unless(paths, name, report, &mut || signals.take().is_some())
 }
@@ -73,8 +74,8 @@ pub fn start(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<Up, T
 pub fn start_all(
     paths: &Paths,
     names: &[String],
-    mut told: impl FnMut(&str, Result<Up, Trouble>),
-) -> Result<(), Trouble> {
+    mut told: impl FnMut(&str, Result<Up, Failure>),
+) -> Result<(), Failure> {
     let all = names.join(" ");
     let mut signals = catch().map_err(|error| start_trouble(&all, &error))?;
     let stopped = AtomicBool::new(false);
@@ -162,7 +163,7 @@ fn start_unless(
     name: &str,
     report: &mut dyn Report,
     stop: &mut dyn FnMut() -> bool,
-) -> Result<Up, Trouble> {
+) -> Result<Up, Failure> {
     let end = Instant::now() + OTHER_LIMIT;
     loop {
         if let Some(facts) = facts(paths, name) {
@@ -170,10 +171,10 @@ fn start_unless(
         }
         match start_one(paths, name, report, stop) {
             // Somebody else holds the lock: wait until that session is up or gone.
-            Err(trouble) if trouble.kind == Kind::Held && Instant::now() < end => {
+            Err(trouble) if trouble.fault == Fault::Held && Instant::now() < end => {
                 thread::sleep(LOOK_EVERY);
                 if stop() {
-                    return Err(Trouble { kind: Kind::Interrupted, ..trouble });
+                    return Err(Failure { fault: Fault::Interrupted, ..trouble });
                 }
             }
             other => {
@@ -189,7 +190,7 @@ fn start_one(
     name: &str,
     report: &mut dyn Report,
     stop: &mut dyn FnMut() -> bool,
-) -> Result<Facts, Trouble> {
+) -> Result<Facts, Failure> {
     let (log_path, log_file) =
         journal::open(paths, name).map_err(|error| log_trouble(paths, name, &error))?;
     if log_path != paths.log_file(name) {
@@ -217,7 +218,7 @@ fn listen(
     report: &mut dyn Report,
     stop: &mut dyn FnMut() -> bool,
     log_path: &Path,
-) -> Result<Facts, Trouble> {
+) -> Result<Facts, Failure> {
     let events = events_of(pipe).map_err(|error| start_trouble(name, &error))?;
     let mut end = Instant::now() + READY_LIMIT;
     let mut stopping = false;
@@ -226,7 +227,7 @@ fn listen(
             Ok(Event::Step(text, took)) => report.step(&text, took),
             Ok(Event::Note(text)) => report.note(&text),
             Ok(Event::Ready(facts)) => return Ok(facts),
-            Ok(Event::Trouble(trouble)) => {
+            Ok(Event::Failed(trouble)) => {
                 // It has undone everything and is ending: do not leave a zombie to a long parent.
                 ended(child);
                 return Err(trouble);
@@ -285,7 +286,7 @@ pub fn session(name: &str) -> bool {
     }
     let mut pipe = PipeReport { pipe: Some(io::stdout()) };
     log(&format!("session of {name} begins, version {}", crate::rpc::VERSION));
-    let outcome = paths.map_err(Trouble::from).and_then(|paths| run::run(&paths, name, &mut pipe));
+    let outcome = paths.and_then(|paths| run::run(&paths, name, &mut pipe));
     match outcome {
         Ok(End::Asked) => {
             log("session ends as asked");
@@ -297,7 +298,7 @@ pub fn session(name: &str) -> bool {
         }
         Err(trouble) => {
             log(&format!("session ends: {}: {}", trouble.what, trouble.why));
-            pipe.tell(&Event::Trouble(trouble));
+            pipe.tell(&Event::Failed(trouble));
             false
         }
     }
@@ -348,23 +349,23 @@ impl Report for Silent {
     fn ready(&mut self, _facts: &Facts) {}
 }
 
-fn log_trouble(paths: &Paths, name: &str, error: &io::Error) -> Trouble {
+fn log_trouble(paths: &Paths, name: &str, error: &io::Error) -> Failure {
     let path = paths.log_file(name);
     let what = format!("cannot open {}", path.display());
-    Trouble::new(Kind::Failed, what, error.to_string(), fix!("ls -la {}", path))
+    Failure::new(Fault::Failed, what, error.to_string(), fix!("ls -la {}", path))
 }
 
-fn start_trouble(name: &str, error: &io::Error) -> Trouble {
+fn start_trouble(name: &str, error: &io::Error) -> Failure {
     let what = format!("cannot start the session of {name}");
-    Trouble::new(Kind::Failed, what, error.to_string(), fix!("hop up --foreground {}", name))
+    Failure::new(Fault::Failed, what, error.to_string(), fix!("hop up --foreground {}", name))
 }
 
-fn died(name: &str, child: &mut Child, log_path: &Path) -> Trouble {
+fn died(name: &str, child: &mut Child, log_path: &Path) -> Failure {
     let status = ended(child);
     let what = format!("the session of {name} ended without a word ({status})");
     let last = bounded::tail(log_path, LINE_BYTES).unwrap_or_default();
     let last = last.lines().last().unwrap_or("its log is empty").to_owned();
-    Trouble::new(Kind::Failed, what, last, fix!("cat {}", log_path))
+    Failure::new(Fault::Failed, what, last, fix!("cat {}", log_path))
 }
 
 /// How it ended. One that let go of its pipe and stays does not stay.
@@ -379,8 +380,8 @@ fn ended(child: &mut Child) -> String {
     }
 }
 
-fn too_slow(name: &str, log_path: &Path) -> Trouble {
+fn too_slow(name: &str, log_path: &Path) -> Failure {
     let what = format!("the session of {name} did not become usable");
     let why = format!("it said nothing for {} s and was ended", READY_LIMIT.as_secs());
-    Trouble::new(Kind::Timeout, what, why, fix!("cat {}", log_path))
+    Failure::new(Fault::Timeout, what, why, fix!("cat {}", log_path))
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::daemon::SESSION_ARGUMENT;
 use super::in_use;
-use super::{Kind, Trouble};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::helper::{Helper, socket_path};
 use crate::host::paths::Paths;
@@ -89,13 +89,13 @@ impl Elsewhere {
 }
 
 /// The trouble of who would start a second one.
-pub fn explain(paths: &Paths, host: &str, trouble: Trouble) -> Trouble {
-    if !matches!(trouble.kind, Kind::Busy | Kind::Held) {
+pub fn explain(paths: &Paths, host: &str, trouble: Failure) -> Failure {
+    if !matches!(trouble.fault, Fault::Busy | Fault::Held) {
         return trouble;
     }
     let Some(found) = look(paths, host, &devices()) else { return trouble };
     let what = format!("{host} is up already, elsewhere");
-    Trouble::new(Kind::Busy, what, found.told(host), fix!("hop down {}", host))
+    Failure::new(Fault::Busy, what, found.told(host), fix!("hop down {}", host))
 }
 
 /// The background session of a host, by its command line. The user may have another host of this

@@ -27,80 +27,6 @@ pub mod through;
 pub mod up;
 mod watch;
 
-use crate::base::failure::{HostError, Kind as FileKind};
-use crate::text::fix::Fix;
-
-/// What sort of trouble it is; chooses the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Failed,
-    Config,
-    NotFound,
-    Helper,
-    Unreachable,
-    Timeout,
-    Busy,
-    /// Another session of the host has the lock.
-    Held,
-    Interrupted,
-}
-
-/// Names of the kinds on the progress pipe.
-const KINDS: [(Kind, &str); 9] = [
-    (Kind::Failed, "failed"),
-    (Kind::Config, "config"),
-    (Kind::NotFound, "not_found"),
-    (Kind::Helper, "helper"),
-    (Kind::Unreachable, "unreachable"),
-    (Kind::Timeout, "timeout"),
-    (Kind::Busy, "busy"),
-    (Kind::Held, "held"),
-    (Kind::Interrupted, "interrupted"),
-];
-
-impl Kind {
-    pub fn name(self) -> &'static str {
-        KINDS.iter().find(|(kind, _)| *kind == self).map_or("failed", |(_, name)| name)
-    }
-
-    pub fn from_name(name: &str) -> Kind {
-        KINDS.iter().find(|(_, known)| *known == name).map_or(Kind::Failed, |(kind, _)| *kind)
-    }
-}
-
-/// Why a session did not come up or did not stay, in the three parts a user is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
-    pub kind: Kind,
-    pub what: String,
-    pub why: String,
-    /// One command that fixes it.
-    pub next: Fix,
-}
-
-impl Trouble {
-    pub fn new(
-        kind: Kind,
-        what: impl Into<String>,
-        why: impl Into<String>,
-        next: impl Into<Fix>,
-    ) -> Trouble {
-        Trouble { kind, what: what.into(), why: why.into(), next: next.into() }
-    }
-}
-
-impl From<HostError> for Trouble {
-    fn from(error: HostError) -> Trouble {
-        let kind = match error.kind {
-            FileKind::Config => Kind::Config,
-            FileKind::NotFound => Kind::NotFound,
-            FileKind::Exists => Kind::Busy,
-            FileKind::Io => Kind::Failed,
-        };
-        Trouble { kind, what: error.what, why: error.why, next: error.next }
-    }
-}
-
 /// One step's undoing; an error is told, and the rest is undone all the same.
 type Step<C> = Box<dyn FnOnce(&mut C) -> Result<(), String>>;
 
@@ -163,13 +89,5 @@ mod tests {
         assert_eq!(told, [("name", true), ("tunnel", false), ("device", true)]);
         undo.unwind(&mut trace, |_, _| panic!("nothing is left to undo"));
         assert!(undo.is_empty());
-    }
-
-    #[test]
-    fn kinds_keep_their_names() {
-        for (kind, name) in KINDS {
-            assert_eq!(Kind::from_name(kind.name()), kind, "{name}");
-        }
-        assert_eq!(Kind::from_name("of a later version"), Kind::Failed);
     }
 }

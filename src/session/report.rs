@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Kind, Trouble};
+use crate::base::failure::{Failure, Fault};
 use crate::base::json::Fields;
 use crate::text::fix::Fix;
 
@@ -87,7 +87,7 @@ pub enum Event {
     Step(String, Duration),
     Note(String),
     Ready(Facts),
-    Trouble(Trouble),
+    Failed(Failure),
 }
 
 impl Event {
@@ -96,11 +96,8 @@ impl Event {
             Event::Step(text, took) => json!({"step": text, "took_us": micros(*took)}),
             Event::Note(text) => json!({"note": text}),
             Event::Ready(facts) => json!({"ready": facts.to_json()}),
-            Event::Trouble(trouble) => json!({"trouble": {
-                "kind": trouble.kind.name(),
-                "what": trouble.what,
-                "why": trouble.why,
-                "next": &*trouble.next,
+            Event::Failed(Failure { fault, what, why, next }) => json!({"failed": {
+                "fault": fault.word(), "what": what, "why": why, "next": &**next,
             }}),
         };
         format!("{value}\n")
@@ -118,12 +115,12 @@ impl Event {
         if let Some(ready) = fields.take("ready") {
             return Facts::from_json(ready).map(Event::Ready);
         }
-        let mut trouble = fields.opt_object("trouble").ok()??;
-        Some(Event::Trouble(Trouble {
-            kind: Kind::from_name(&trouble.string("kind").ok()?),
-            what: trouble.string("what").ok()?,
-            why: trouble.string("why").ok()?,
-            next: Fix::carried(&trouble.string("next").ok()?).unwrap_or("hop doctor".into()),
+        let mut failed = fields.opt_object("failed").ok()??;
+        Some(Event::Failed(Failure {
+            fault: Fault::from_word(&failed.string("fault").ok()?),
+            what: failed.string("what").ok()?,
+            why: failed.string("why").ok()?,
+            next: Fix::carried(&failed.string("next").ok()?).unwrap_or("hop doctor".into()),
         }))
     }
 }
@@ -156,7 +153,7 @@ mod tests {
             Event::Note("waiting".to_owned()),
             Event::Ready(Facts { handshake: None, ifindex: None, ..facts.clone() }),
             Event::Ready(facts),
-            Event::Trouble(Trouble::new(Kind::Helper, "a", "b", "c")),
+            Event::Failed(Failure::new(Fault::Helper, "a", "b", "c")),
         ];
         for event in events {
             let line = event.to_line();

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::control;
 use super::through;
 use super::up::tunnel_config;
-use super::{Kind, Trouble};
+use crate::base::failure::{Failure, Fault};
 use crate::base::field::{key, token, unicast};
 use crate::base::file::DirLock;
 use crate::base::json::{Fields, ReadError};
@@ -46,13 +46,13 @@ pub struct Rotation {
 }
 
 /// Step 1: a new key for `name`.
-pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Trouble> {
+pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Failure> {
     paths.ensure_state()?;
     let alone = DirLock::take(&paths.hosts_dir())?;
     let (host, old) = renewal::load(paths, name)?;
     let new = tunnel::generate_key().map_err(|error| {
         let why = error.to_string();
-        Trouble::new(Kind::Failed, "no random numbers", why, "ls -l /dev/urandom")
+        Failure::new(Fault::Failed, "no random numbers", why, "ls -l /dev/urandom")
     })?;
     let public = |key: &Secret| key::encode(&tunnel::public_key(key)).to_string();
     let (old_public, new_public) = (public(&old), public(&new));
@@ -73,7 +73,7 @@ impl Rotation {
     }
 
     /// Step 2, with the agent's answer. Whether the agent's key is a new one, too.
-    pub fn accept(&mut self, paths: &Paths, answer: Value) -> Result<bool, Trouble> {
+    pub fn accept(&mut self, paths: &Paths, answer: Value) -> Result<bool, Failure> {
         let name = self.host.name.clone();
         let read = |mut fields: Fields| -> Result<HostConfig, ReadError> {
             let mut host = self.host.clone();
@@ -87,7 +87,7 @@ impl Rotation {
         };
         let host = Fields::of(answer, "").and_then(read).map_err(|error| {
             let what = format!("the agent on {name} gave an answer that is none");
-            Trouble::new(Kind::Failed, what, error.to_string(), fix!("hop upgrade {}", name))
+            Failure::new(Fault::Failed, what, error.to_string(), fix!("hop upgrade {}", name))
         })?;
         renewal::commit(paths, &host, &self.new)?;
         let agent_too = host.public_key != self.host.public_key;
@@ -96,12 +96,12 @@ impl Rotation {
     }
 
     /// Step 3: false when no session runs, and the next `hop up` will use the new pair.
-    pub fn switch(&self, paths: &Paths) -> Result<bool, Trouble> {
+    pub fn switch(&self, paths: &Paths) -> Result<bool, Failure> {
         let name = &self.host.name;
         let failed = |why: String| {
             let what = format!("the session of {name} did not take the new keys");
             let next = fix!("hop down {} && hop up {}", name, name);
-            Trouble::new(Kind::Failed, what, why, next)
+            Failure::new(Fault::Failed, what, why, next)
         };
         let told = control::rekey(paths, name).map_err(|error| failed(error.to_string()))?;
         let Some(told) = told else { return Ok(false) };
@@ -112,7 +112,7 @@ impl Rotation {
     }
 
     /// Waits until the agent has answered under the new pair and forgotten the old one.
-    pub fn confirm(&self, paths: &Paths) -> Result<Duration, Trouble> {
+    pub fn confirm(&self, paths: &Paths) -> Result<Duration, Failure> {
         let began = Instant::now();
         let mut last = "no answer".to_owned();
         while began.elapsed() < CONFIRM_WITHIN {
@@ -128,7 +128,7 @@ impl Rotation {
         let name = &self.host.name;
         let what = format!("{name} has not confirmed the new keys");
         let why = format!("{last}; both pairs are accepted until it has");
-        Err(Trouble::new(Kind::Timeout, what, why, fix!("hop status {}", name)))
+        Err(Failure::new(Fault::Timeout, what, why, fix!("hop status {}", name)))
     }
 
     /// The agent knows us by the new key, and by no other.

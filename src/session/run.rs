@@ -15,7 +15,7 @@ use super::report::Report;
 use super::state::Record;
 use super::up;
 use super::watch::Watch;
-use super::{Kind, Trouble};
+use crate::base::failure::{Failure, Fault};
 use crate::base::key;
 use crate::fix;
 use crate::helper::socket_path;
@@ -68,7 +68,7 @@ impl Ears {
 
 /// Brings a host up, says so through `report`, and stays until it ends. Everything is undone
 /// when this returns.
-pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Trouble> {
+pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Failure> {
     let (host, key) = renewal::load(paths, name)?;
     let lock = take_lock(paths, name)?;
     let ears = open_ears(paths, name)?;
@@ -92,7 +92,7 @@ impl Session {
         paths: &Paths,
         key: &key::Secret,
         report: &mut dyn Report,
-    ) -> Result<End, Trouble> {
+    ) -> Result<End, Failure> {
         let HostConfig { name, .. } = &self.host;
         let starting = json!({
             "state": "starting", "host": name, "name": up::name_of(&self.host), "pid": pid(),
@@ -119,25 +119,25 @@ pub fn pid() -> u32 {
 }
 
 /// One session per host. The lock ends with the process, however that ends.
-fn take_lock(paths: &Paths, name: &str) -> Result<InUse, Trouble> {
+fn take_lock(paths: &Paths, name: &str) -> Result<InUse, Failure> {
     in_use::take(paths, name).map_err(|refused| match refused {
         Refused::Held(pid) => {
             let what = format!("another session of {name} is running or ending");
             let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
             let why = format!("{who} uses this laptop's key for it");
-            Trouble::new(Kind::Held, what, why, fix!("hop down {}", name))
+            Failure::new(Fault::Held, what, why, fix!("hop down {}", name))
         }
         Refused::Failed(path, why) => {
             let what = format!("cannot lock {}", path.display());
-            Trouble::new(Kind::Failed, what, why, fix!("ls -la {}", path))
+            Failure::new(Fault::Failed, what, why, fix!("ls -la {}", path))
         }
     })
 }
 
-fn open_ears(paths: &Paths, name: &str) -> Result<Ears, Trouble> {
+fn open_ears(paths: &Paths, name: &str) -> Result<Ears, Failure> {
     let fail = |what: &str, error: std::io::Error| {
         let [usual, other] = paths.session_places();
-        Trouble::new(Kind::Failed, what, error.to_string(), fix!("ls -la {} {}", usual, other))
+        Failure::new(Fault::Failed, what, error.to_string(), fix!("ls -la {} {}", usual, other))
     };
     let signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| fail("cannot listen for signals", error))?;

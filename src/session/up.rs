@@ -9,11 +9,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::Undo;
 use super::asking::{ANSWER_LIMIT, Asking, Heard};
 use super::journal::log;
 use super::network::{Resolver, joined};
 use super::report::{Facts, Report};
-use super::{Kind, Trouble, Undo};
+use crate::base::failure::{Failure, Fault};
 use crate::base::key::Secret;
 use crate::base::time_text::took;
 use crate::fix;
@@ -62,7 +63,7 @@ pub fn bring_up(
     stamps: PathBuf,
     report: &mut dyn Report,
     pause: &mut Pause<'_>,
-) -> Result<Live, Trouble> {
+) -> Result<Live, Failure> {
     let start = Instant::now();
     let remotes = resolve(host, pause)?;
     let helper = Helper::connect(helper_socket).map_err(|error| helper_trouble(&error))?;
@@ -125,7 +126,7 @@ struct Rising<'a> {
 
 impl Rising<'_> {
     /// The facts and the lease.
-    fn climb(&mut self, key: &Secret) -> Result<(Facts, String), Trouble> {
+    fn climb(&mut self, key: &Secret) -> Result<(Facts, String), Failure> {
         let Device { lease, interface, ifindex } = self.tunnel(key)?;
         self.go_on()?;
         self.address(&lease, &interface)?;
@@ -160,7 +161,7 @@ impl Rising<'_> {
     }
 
     /// Lease, descriptor and data plane.
-    fn tunnel(&mut self, key: &Secret) -> Result<Device, Trouble> {
+    fn tunnel(&mut self, key: &Secret) -> Result<Device, Failure> {
         let began = Instant::now();
         let lease = self.parts.helper.create_tun(None, self.host.mtu, &self.host.name);
         let lease = lease.map_err(|error| helper_trouble(&error))?;
@@ -178,7 +179,7 @@ impl Rising<'_> {
             TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
         let started = tunnel::start(device, &config).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
-            Trouble::new(Kind::Failed, "cannot start WireGuard", error.to_string(), next)
+            Failure::new(Fault::Failed, "cannot start WireGuard", error.to_string(), next)
         })?;
         if self.remotes.len() > 1 {
             started.reconnect(self.host.public_key, &self.remotes);
@@ -196,7 +197,7 @@ impl Rising<'_> {
         Ok(made)
     }
 
-    fn address(&mut self, lease: &str, interface: &str) -> Result<(), Trouble> {
+    fn address(&mut self, lease: &str, interface: &str) -> Result<(), Failure> {
         let began = Instant::now();
         let HostConfig { local_ip, peer_ip, .. } = self.host;
         // The device of a session that was killed a moment ago may just be going.
@@ -216,11 +217,11 @@ impl Rising<'_> {
 
     /// Waits until the agent answers through the tunnel. Returns its answer, the round trip of
     /// the handshake and the time to the answer.
-    fn agent(&mut self, ifindex: u32) -> Result<(Health, Option<Duration>, Duration), Trouble> {
+    fn agent(&mut self, ifindex: u32) -> Result<(Health, Option<Duration>, Duration), Failure> {
         let began = Instant::now();
         let asking = Asking::start(self.host, ifindex).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
-            Trouble::new(Kind::Failed, "cannot ask the agent", error.to_string(), next)
+            Failure::new(Fault::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
         let mut handshake = None;
         let mut told = false;
@@ -260,7 +261,7 @@ impl Rising<'_> {
         Some(peer.handshake_rtt)
     }
 
-    fn name(&mut self, lease: &str) -> Result<(), Trouble> {
+    fn name(&mut self, lease: &str) -> Result<(), Failure> {
         let began = Instant::now();
         let name = name_of(self.host);
         let added = self.parts.helper.add_host(&name, self.host.peer_ip, lease);
@@ -272,19 +273,19 @@ impl Rising<'_> {
         Ok(())
     }
 
-    fn go_on(&mut self) -> Result<(), Trouble> {
+    fn go_on(&mut self) -> Result<(), Failure> {
         if (self.pause)(None, Duration::ZERO) { Err(self.stopped()) } else { Ok(()) }
     }
 
-    fn stopped(&self) -> Trouble {
+    fn stopped(&self) -> Failure {
         let name = &self.host.name;
         let what = format!("{name} was stopped before it was up");
         let why = "everything done so far has been undone";
-        Trouble::new(Kind::Interrupted, what, why, fix!("hop up {}", name))
+        Failure::new(Fault::Interrupted, what, why, fix!("hop up {}", name))
     }
 
     /// The agent gave no answer in time: tell a closed UDP path from a sick agent.
-    fn silent(&self, handshake: bool, last: &CallError) -> Trouble {
+    fn silent(&self, handshake: bool, last: &CallError) -> Failure {
         let HostConfig { name, peer_ip, api_port, endpoint, user, .. } = self.host;
         let limit_s = ANSWER_LIMIT.as_secs();
         let login = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
@@ -294,7 +295,7 @@ impl Rising<'_> {
             let what = format!("the agent on {name} does not answer");
             let why =
                 format!("the tunnel works, but {peer_ip}:{api_port} gave {last} in {limit_s} s");
-            return Trouble::new(Kind::Unreachable, what, why, next);
+            return Failure::new(Fault::Unreachable, what, why, next);
         }
         let what = format!("{name} does not answer on UDP {}", endpoint.port);
         let why = format!(
@@ -305,16 +306,16 @@ impl Rising<'_> {
             joined(&self.remotes),
             endpoint.port
         );
-        Trouble::new(Kind::Unreachable, what, why, next)
+        Failure::new(Fault::Unreachable, what, why, next)
     }
 }
 
 /// The VPS's addresses, which the protocol never looks up itself (R93).
-fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, Trouble> {
+fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, Failure> {
     let fail = |why: String| {
         let what = format!("cannot find the address of {}", host.endpoint.host);
         let next = fix!("getent hosts {}", host.endpoint.host);
-        Trouble::new(Kind::Unreachable, what, why, next)
+        Failure::new(Fault::Unreachable, what, why, next)
     };
     let mut resolver = Resolver::new(&host.endpoint).map_err(|error| fail(error.to_string()))?;
     if let Some(address) = resolver.literal() {
@@ -336,7 +337,7 @@ fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, 
             return Err(fail(format!("no answer from the resolver in {}", took(RESOLVE_LIMIT))));
         }
         if pause(Some(resolver.as_fd()), left) {
-            return Err(Trouble { kind: Kind::Interrupted, ..fail("stopped".to_owned()) });
+            return Err(Failure { fault: Fault::Interrupted, ..fail("stopped".to_owned()) });
         }
     }
 }
@@ -371,11 +372,11 @@ pub fn name_of(host: &HostConfig) -> String {
 }
 
 /// What the helper refuses because it is another user's, this one has in another form: `next`.
-fn taken(error: &HelperError, next: Fix) -> Trouble {
+fn taken(error: &HelperError, next: Fix) -> Failure {
     match error {
         HelperError::Op { of_another: true, .. } => {
             let what = "another user of this machine has the address or the name";
-            Trouble::new(Kind::Busy, what, error.to_string(), next)
+            Failure::new(Fault::Busy, what, error.to_string(), next)
         }
         error => helper_trouble(error),
     }
@@ -394,20 +395,20 @@ fn under_another_name(host: &HostConfig) -> Fix {
     more.iter().flatten().fold(line, |line, more| fix!("{}{}", line, more))
 }
 
-fn helper_trouble(error: &HelperError) -> Trouble {
+fn helper_trouble(error: &HelperError) -> Failure {
     let (kind, what) = match error {
         HelperError::Missing { .. } => {
-            (Kind::Helper, "the helper is not running, and only it may make a tunnel device")
+            (Fault::Helper, "the helper is not running, and only it may make a tunnel device")
         }
-        HelperError::Stranger { .. } => (Kind::Helper, "what listens there is not the helper"),
-        HelperError::Refused { .. } => (Kind::Helper, "the helper does not serve this user"),
-        HelperError::Incompatible { .. } => (Kind::Helper, "helper and hop do not fit together"),
+        HelperError::Stranger { .. } => (Fault::Helper, "what listens there is not the helper"),
+        HelperError::Refused { .. } => (Fault::Helper, "the helper does not serve this user"),
+        HelperError::Incompatible { .. } => (Fault::Helper, "helper and hop do not fit together"),
         HelperError::Op { code, .. } if code == CONFLICT => {
-            (Kind::Busy, "address, name or device is in use")
+            (Fault::Busy, "address, name or device is in use")
         }
         HelperError::Op { .. } | HelperError::Protocol(_) | HelperError::Io(_) => {
-            (Kind::Helper, "the helper did not do its part")
+            (Fault::Helper, "the helper did not do its part")
         }
     };
-    Trouble::new(kind, what, error.to_string(), error.remedy())
+    Failure::new(kind, what, error.to_string(), error.remedy())
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::block::{self, Damaged, Stanza};
 use super::{directives, quote};
-use crate::base::failure::{HostError, Kind};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 
 /// Larger files are not configuration.
@@ -43,7 +43,7 @@ pub enum Keys {
 }
 
 impl Entry<'_> {
-    fn stanza(&self) -> Result<Stanza, HostError> {
+    fn stanza(&self) -> Result<Stanza, Failure> {
         let line = |option: &str, value: &str, written: Option<String>| {
             written.map(|written| format!("{option} {written}")).ok_or_else(|| unwritable(value))
         };
@@ -73,10 +73,10 @@ impl Entry<'_> {
     }
 }
 
-fn unwritable(value: &str) -> HostError {
+fn unwritable(value: &str) -> Failure {
     let what = format!("{value:?} cannot be written to ssh's configuration");
     let why = "ssh has no way to quote control characters and ${ in it";
-    HostError::new(Kind::Config, what, why, "hop host ls")
+    Failure::new(Fault::Config, what, why, "hop host ls")
 }
 
 /// The file that ssh(1) reads where `HOME` is the user's home.
@@ -88,13 +88,13 @@ pub fn default_path() -> Option<PathBuf> {
 }
 
 /// Puts a host into the block. False when it was there already, word for word.
-pub fn install(path: &Path, entry: &Entry<'_>) -> Result<bool, HostError> {
+pub fn install(path: &Path, entry: &Entry<'_>) -> Result<bool, Failure> {
     let stanza = entry.stanza()?;
     edit(path, |text, made| block::with(text, &stanza, made).map(Some))
 }
 
 /// Takes one host, or all of them, out of the file. False when there was nothing.
-pub fn remove(path: &Path, name: Option<&str>) -> Result<bool, HostError> {
+pub fn remove(path: &Path, name: Option<&str>) -> Result<bool, Failure> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         _ => {}
@@ -106,10 +106,10 @@ pub fn remove(path: &Path, name: Option<&str>) -> Result<bool, HostError> {
 fn edit(
     path: &Path,
     change: impl Fn(&[u8], bool) -> Result<Option<Vec<u8>>, Damaged>,
-) -> Result<bool, HostError> {
-    let target = resolve(path).map_err(|error| HostError::io("find", path, &error))?;
+) -> Result<bool, Failure> {
+    let target = resolve(path).map_err(|error| Failure::io("find", path, &error))?;
     for _ in 0..TRIES {
-        let old = read(&target).map_err(|error| HostError::io("read", path, &error))?;
+        let old = read(&target).map_err(|error| Failure::io("read", path, &error))?;
         let text = old.as_deref().unwrap_or_default();
         let new = change(text, old.is_none()).map_err(|damage| damaged(path, &damage))?;
         if old.as_deref() == new.as_deref() {
@@ -117,20 +117,20 @@ fn edit(
         }
         match replace(&target, old.as_deref(), new.as_deref()) {
             Err(error) if error.kind() == ErrorKind::ResourceBusy => {}
-            Err(error) => return Err(HostError::io("change", path, &error)),
+            Err(error) => return Err(Failure::io("change", path, &error)),
             Ok(()) => return Ok(true),
         }
     }
     let why = "somebody else keeps writing it";
     let what = format!("cannot change {}", path.display());
-    Err(HostError::new(Kind::Io, what, why, fix!("ls -l {}", path)))
+    Err(Failure::new(Fault::Failed, what, why, fix!("ls -l {}", path)))
 }
 
-fn damaged(path: &Path, damage: &Damaged) -> HostError {
+fn damaged(path: &Path, damage: &Damaged) -> Failure {
     let what = format!("the hopbox block in {} is damaged", path.display());
     let line = damage.begins.iter().chain(&damage.ends).min().copied().unwrap_or(1);
     let next = fix!("${EDITOR:-vi} +{} {}", line, path);
-    HostError::new(Kind::Config, what, damage.to_string(), next)
+    Failure::new(Fault::Config, what, damage.to_string(), next)
 }
 
 /// Where the links lead to, whether or not something is there.

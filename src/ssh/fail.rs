@@ -2,105 +2,73 @@
 //! and have been the same for decades.
 
 use super::target::Target;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys::child::Broken;
 use crate::text::fix::Fix;
 
-/// What sort of trouble it is; chooses the exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// There is no ssh(1), or it cannot be started.
-    Program,
-    /// A login or a file that ssh cannot be given.
-    Unsayable,
-    /// Nobody may be asked, or somebody said no, and the key is not known.
-    KeyUnknown,
-    /// The key is another one than before.
-    KeyChanged,
-    /// The server knows neither key nor password.
-    Denied,
-    /// The key has a passphrase, and nobody may be asked.
-    KeyLocked,
-    Unreachable,
-    /// It took longer than it may.
-    Slow,
-    /// It said more than it may.
-    Loud,
+pub(super) fn program(error: &std::io::Error) -> Failure {
+    let (what, next) = ("cannot run ssh".to_owned(), "ssh -V".into());
+    Failure { fault: Fault::NoSsh, what, why: error.to_string(), next }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SshError {
-    pub trouble: Trouble,
-    pub what: String,
-    pub why: String,
-    /// One command that fixes it.
-    pub next: Fix,
+pub(super) fn unsayable(thing: &str, next: Fix) -> Failure {
+    let what = format!("ssh on this machine cannot be given {thing}");
+    let why = "it refuses some characters in arguments, and ${ has a meaning in paths; what \
+               stands in ~/.ssh/config for the address need not be given"
+        .to_owned();
+    Failure { fault: Fault::Unsayable, what, why, next }
 }
 
-impl SshError {
-    pub(super) fn program(error: &std::io::Error) -> SshError {
-        let (what, next) = ("cannot run ssh".to_owned(), "ssh -V".into());
-        SshError { trouble: Trouble::Program, what, why: error.to_string(), next }
-    }
+pub(super) fn locked(file: &str) -> Failure {
+    let what = format!("the key {file} has a passphrase");
+    let why = "it would be accepted, but nobody can be asked: this is no terminal, or \
+               --no-input forbids it";
+    let next = fix!("ssh-add {}", file);
+    Failure { fault: Fault::KeyLocked, what, why: why.to_owned(), next }
+}
 
-    pub(super) fn unsayable(thing: &str, next: Fix) -> SshError {
-        let what = format!("ssh on this machine cannot be given {thing}");
-        let why = "it refuses some characters in arguments, and ${ has a meaning in paths; what \
-                   stands in ~/.ssh/config for the address need not be given"
-            .to_owned();
-        SshError { trouble: Trouble::Unsayable, what, why, next }
-    }
+/// Logged in, but no command runs.
+pub(super) fn no_session(target: &Target, said: &[u8]) -> Failure {
+    // Those after the first tell of what ssh tried then.
+    let said = String::from_utf8_lossy(said);
+    let said = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("ssh ended");
+    let what = format!("{} opens no session more", target.address);
+    let why = format!("{said}; two at a time are needed (MaxSessions in its sshd_config)");
+    let next = target.by_hand("grep -ri MaxSessions /etc/ssh");
+    Failure { fault: Fault::Unreachable, what, why, next }
+}
 
-    pub(super) fn locked(file: &str) -> SshError {
-        let what = format!("the key {file} has a passphrase");
-        let why = "it would be accepted, but nobody can be asked: this is no terminal, or \
-                   --no-input forbids it";
-        let next = fix!("ssh-add {}", file);
-        SshError { trouble: Trouble::KeyLocked, what, why: why.to_owned(), next }
-    }
-
-    /// Logged in, but no command runs.
-    pub(super) fn no_session(target: &Target, said: &[u8]) -> SshError {
-        // Those after the first tell of what ssh tried then.
-        let said = String::from_utf8_lossy(said);
-        let said = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("ssh ended");
-        let what = format!("{} opens no session more", target.address);
-        let why = format!("{said}; two at a time are needed (MaxSessions in its sshd_config)");
-        let next = target.by_hand("grep -ri MaxSessions /etc/ssh");
-        SshError { trouble: Trouble::Unreachable, what, why, next }
-    }
-
-    /// One of our own ssh(1) did not come to its end.
-    pub(super) fn broken(target: &Target, broken: &Broken) -> SshError {
-        let (trouble, what) = match broken {
-            Broken::Start(error) | Broken::Lost(error) => return SshError::program(error),
-            Broken::Slow(_) => (Trouble::Slow, format!("{} does not answer", target.address)),
-            Broken::Loud(_) => (Trouble::Loud, format!("{} does not stop talking", target.address)),
-        };
-        SshError { trouble, what, why: broken.to_string(), next: target.command() }
-    }
+/// One of our own ssh(1) did not come to its end.
+pub(super) fn broken(target: &Target, broken: &Broken) -> Failure {
+    let (fault, what) = match broken {
+        Broken::Start(error) | Broken::Lost(error) => return program(error),
+        Broken::Slow(_) => (Fault::Timeout, format!("{} does not answer", target.address)),
+        Broken::Loud(_) => (Fault::Loud, format!("{} does not stop talking", target.address)),
+    };
+    Failure { fault, what, why: broken.to_string(), next: target.command() }
 }
 
 /// What ssh's last words mean.
-pub fn classify(target: &Target, said: &str) -> SshError {
+pub fn classify(target: &Target, said: &str) -> Failure {
     let has = |text: &str| said.contains(text);
     let address = &target.address;
-    let (trouble, what) = if has("IDENTIFICATION HAS CHANGED") || has("differs from the key") {
-        (Trouble::KeyChanged, format!("the host key of {address} has changed"))
+    let (fault, what) = if has("IDENTIFICATION HAS CHANGED") || has("differs from the key") {
+        (Fault::HostKeyChanged, format!("the host key of {address} has changed"))
     } else if has("Host key verification failed") || has("host key is known for") {
-        (Trouble::KeyUnknown, format!("the host key of {address} is not known"))
+        (Fault::HostKeyUnknown, format!("the host key of {address} is not known"))
     } else if has("Permission denied") || has("Too many authentication failures") {
-        (Trouble::Denied, format!("{address} does not let you in"))
+        (Fault::Denied, format!("{address} does not let you in"))
     } else {
-        (Trouble::Unreachable, format!("cannot reach {address}"))
+        (Fault::Unreachable, format!("cannot reach {address}"))
     };
-    let (why, next) = match trouble {
-        Trouble::KeyChanged => {
+    let (why, next) = match fault {
+        Fault::HostKeyChanged => {
             let why = "somebody may be in between, or the server was installed anew; if you know \
                        that it was, forget the old key";
             (why.to_owned(), forget(target, said))
         }
-        Trouble::KeyUnknown => {
+        Fault::HostKeyUnknown => {
             let why = "nobody confirmed that it is the right one: connect once by hand";
             (why.to_owned(), target.command())
         }
@@ -110,7 +78,7 @@ pub fn classify(target: &Target, said: &str) -> SshError {
             (last_line(denied.unwrap_or(said)), fix!("{} -v", target.command()))
         }
     };
-    SshError { trouble, what, why, next }
+    Failure { fault, what, why, next }
 }
 
 /// ssh names the file and line of the old key.
@@ -157,29 +125,29 @@ mod tests {
         let table = [
             (
                 changed,
-                Trouble::KeyChanged,
+                Fault::HostKeyChanged,
                 "ssh-keygen -R '[203.0.113.7]:2222' -f /home/me/.ssh/known_hosts",
             ),
             (
                 "Host key verification failed.\n",
-                Trouble::KeyUnknown,
+                Fault::HostKeyUnknown,
                 "ssh -p 2222 gandalf@203.0.113.7",
             ),
             (
                 "x\ngandalf@203.0.113.7: Permission denied (publickey).\r\n",
-                Trouble::Denied,
+                Fault::Denied,
                 "ssh -p 2222 gandalf@203.0.113.7 -v",
             ),
             (
                 "ssh: connect to host 203.0.113.7 port 22: Connection refused\r\n",
-                Trouble::Unreachable,
+                Fault::Unreachable,
                 "ssh -p 2222 gandalf@203.0.113.7 -v",
             ),
-            ("", Trouble::Unreachable, "ssh -p 2222 gandalf@203.0.113.7 -v"),
+            ("", Fault::Unreachable, "ssh -p 2222 gandalf@203.0.113.7 -v"),
         ];
         for (said, trouble, next) in table {
             let error = classify(&target(), said);
-            assert_eq!((error.trouble, &*error.next), (trouble, next), "{said}");
+            assert_eq!((error.fault, &*error.next), (trouble, next), "{said}");
             assert!(!error.why.is_empty() && !error.why.starts_with("ssh: "));
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use blake2::{Blake2b512, Digest};
 
-use super::fail::SshError;
+use super::fail;
 use super::room::{Refused, STORE};
 use super::run::{Connection, Feed};
 
@@ -80,7 +80,7 @@ impl Freight {
         connection: &Connection,
         told: &mut dyn FnMut(u64),
     ) -> Result<(), Refused> {
-        self.file.rewind().map_err(|error| Err(SshError::program(&error)))?;
+        self.file.rewind().map_err(|error| Err(fail::program(&error)))?;
         let (room, name, stored) = (connection.room()?, self.name, self.stored());
         let script = format!(
             "sh -c 'umask 077; cd {room} && rm -f {name} && cat >{name} && chmod 700 {name} && \

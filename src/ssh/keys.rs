@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::base::failure::HostError;
+use crate::base::failure::Failure;
 use crate::base::file;
 use crate::sys::bounded;
 
@@ -29,12 +29,12 @@ pub fn parse(line: &str) -> Option<String> {
 }
 
 /// Whether keys are pinned under this alias.
-pub fn has(file: &Path, alias: &str) -> Result<bool, HostError> {
+pub fn has(file: &Path, alias: &str) -> Result<bool, Failure> {
     Ok(read(file)?.lines().any(|line| of(line, alias)))
 }
 
 /// Pins exactly these keys under the alias, instead of those before. False if nothing changed.
-pub fn pin(file: &Path, alias: &str, keys: &[String]) -> Result<bool, HostError> {
+pub fn pin(file: &Path, alias: &str, keys: &[String]) -> Result<bool, Failure> {
     let old = read(file)?;
     let mut new = kept(&old, alias);
     for key in keys.iter().take(KEYS) {
@@ -44,7 +44,7 @@ pub fn pin(file: &Path, alias: &str, keys: &[String]) -> Result<bool, HostError>
 }
 
 /// Forgets an alias. False if it was not there.
-pub fn forget(file: &Path, alias: &str) -> Result<bool, HostError> {
+pub fn forget(file: &Path, alias: &str) -> Result<bool, Failure> {
     let old = read(file)?;
     let new = kept(&old, alias);
     write(file, &old, &new)
@@ -59,14 +59,14 @@ fn kept(text: &str, alias: &str) -> String {
     text.lines().filter(|line| !of(line, alias)).map(|line| format!("{line}\n")).collect()
 }
 
-fn read(file: &Path) -> Result<String, HostError> {
+fn read(file: &Path) -> Result<String, Failure> {
     match bounded::text(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        other => other.map_err(|error| HostError::io("read", file, &error)),
+        other => other.map_err(|error| Failure::io("read", file, &error)),
     }
 }
 
-fn write(file: &Path, old: &str, new: &str) -> Result<bool, HostError> {
+fn write(file: &Path, old: &str, new: &str) -> Result<bool, Failure> {
     if old == new {
         return Ok(false);
     }
@@ -74,7 +74,7 @@ fn write(file: &Path, old: &str, new: &str) -> Result<bool, HostError> {
         true => std::fs::remove_file(file),
         false => file::replace(file, new.as_bytes()),
     };
-    written.map(|()| true).map_err(|error| HostError::io("write", file, &error))
+    written.map(|()| true).map_err(|error| Failure::io("write", file, &error))
 }
 
 #[cfg(test)]

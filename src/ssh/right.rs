@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::fail::SshError;
 use super::run::{Connection, Feed};
+use crate::base::failure::Failure;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -52,7 +52,7 @@ impl Right {
     }
 
     /// One that seems to be asked may just need a terminal.
-    pub fn settled(self, connection: &Connection) -> Result<Right, SshError> {
+    pub fn settled(self, connection: &Connection) -> Result<Right, Failure> {
         if self != Right::Asks {
             return Ok(self);
         }

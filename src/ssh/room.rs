@@ -8,9 +8,10 @@
 use std::io;
 use std::time::Duration;
 
-use super::fail::SshError;
+use super::fail;
 use super::own::Own;
 use super::run::{Connection, Done, STRAY_BYTES};
+use crate::base::failure::Failure;
 use crate::sys::child::{Limits, Stream, Talk};
 
 /// Below the login's home directory.
@@ -25,7 +26,7 @@ const HOLD: &str = "sh -c 'umask 077; mkdir -p .hopbox-setup && cd .hopbox-setup
                     cd; rm -rf .hopbox-setup/$d; rmdir .hopbox-setup 2>/dev/null'";
 
 /// The other side could not do it, or was not asked.
-pub type Refused = Result<Done, SshError>;
+pub type Refused = Result<Done, Failure>;
 
 /// The directory as seen from the login's home, and who holds it.
 pub struct Room {
@@ -39,7 +40,7 @@ impl Connection {
         if let Some(room) = self.room.get() {
             return Ok(&room.path);
         }
-        let broken = |broken| Err(SshError::broken(&self.target, &broken));
+        let broken = |broken| Err(fail::broken(&self.target, &broken));
         let limits = Limits { time: LIMIT, bytes: STRAY_BYTES };
         let started = Talk::start(&mut self.command(HOLD, false), false, limits);
         let mut holder = started.map_err(broken)?;

@@ -14,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::fail::{SshError, Trouble, classify};
+use super::fail::{self, classify};
 use super::own::{Nonce, Own};
 use super::quote;
 use super::room::Room;
 pub use super::target::Target;
 use super::target::ask_nothing;
+use crate::base::failure::{Failure, Fault};
 pub use crate::sys::child::Done;
 use crate::sys::child::{self, Input, Limits, Stream, Talk};
 use crate::text::aside::Aside;
@@ -60,11 +61,11 @@ pub enum Feed<'a> {
 
 impl Connection {
     /// Connects. With `ask`, ssh may ask at the terminal: passphrase, host key, password.
-    pub fn open(target: &Target, socket: &Path, ask: bool) -> Result<Connection, SshError> {
+    pub fn open(target: &Target, socket: &Path, ask: bool) -> Result<Connection, Failure> {
         let _ = std::fs::remove_file(socket);
         let target = &target.settled()?;
         let control = socket.to_str().and_then(quote::tokens).ok_or_else(|| {
-            SshError::unsayable(
+            fail::unsayable(
                 &format!("the file {socket:?}"),
                 "env -u XDG_RUNTIME_DIR hop status".into(),
             )
@@ -81,7 +82,7 @@ impl Connection {
         command.arg("--").arg(&target.address);
         let time = if ask { ASKING_LIMIT } else { SILENT_LIMIT };
         let master = Talk::start(&mut command, ask, Limits { time, bytes: WORDS_BYTES })
-            .map_err(|broken| SshError::broken(target, &broken))?;
+            .map_err(|broken| fail::broken(target, &broken))?;
         let connection = Connection {
             target: target.clone(),
             socket: socket.to_owned(),
@@ -91,9 +92,9 @@ impl Connection {
             room: OnceCell::new(),
         };
         match connection.wait_until_open(ask) {
-            Err(error) if error.trouble == Trouble::Denied && !ask => {
+            Err(error) if error.fault == Fault::Denied && !ask => {
                 let locked = target.locked_key();
-                Err(locked.map_or(error, |file| SshError::locked(&file)))
+                Err(locked.map_or(error, |file| fail::locked(&file)))
             }
             opened => opened.map(|()| connection),
         }
@@ -102,7 +103,7 @@ impl Connection {
     /// Whether the key that the server's sshd shows is one of those pinned by this alias. Asked
     /// through this connection, so that no jump host asks for anything again; where its sshd does
     /// not allow that, straight.
-    pub fn key_is_pinned(&self, alias: &str, file: &Path, port: u16) -> Result<bool, SshError> {
+    pub fn key_is_pinned(&self, alias: &str, file: &Path, port: u16) -> Result<bool, Failure> {
         let pinned = Some((alias.to_owned(), file.to_owned()));
         let target = Target { pinned, ..self.target.clone() };
         let mut ssh = Command::new("ssh");
@@ -114,13 +115,13 @@ impl Connection {
         let proxy = format!("ssh {}", words.collect::<Vec<String>>().join(" "));
         match target.key_is_pinned(Some(&proxy)) {
             Ok(true) => Ok(true),
-            Err(error) if matches!(error.trouble, Trouble::Slow | Trouble::Loud) => Err(error),
+            Err(error) if matches!(error.fault, Fault::Timeout | Fault::Loud) => Err(error),
             _ => target.key_is_pinned(None),
         }
     }
 
     /// What ssh says meanwhile is passed on where it may ask: "touch your key" is said there, too.
-    fn wait_until_open(&self, aloud: bool) -> Result<(), SshError> {
+    fn wait_until_open(&self, aloud: bool) -> Result<(), Failure> {
         let mut aside = Aside::new(io::stderr());
         let mut hear = |stream, said: &[u8]| {
             if aloud && stream == Stream::Err {
@@ -133,7 +134,7 @@ impl Connection {
             match stepped {
                 Ok(None) => {}
                 Ok(Some(_)) => return Err(classify(&self.target, &self.words())),
-                Err(broken) => return Err(SshError::broken(&self.target, &broken)),
+                Err(broken) => return Err(fail::broken(&self.target, &broken)),
             }
         }
         Ok(())
@@ -149,7 +150,7 @@ impl Connection {
 
     /// Runs a program on the other side, at most `limit` long. `script` begins with its name, and
     /// any shell reads it.
-    pub fn run(&self, script: &str, input: &[u8], limit: Duration) -> Result<Done, SshError> {
+    pub fn run(&self, script: &str, input: &[u8], limit: Duration) -> Result<Done, Failure> {
         self.stream(script, Feed::Bytes(input), &mut |_| {}, limit)
     }
 
@@ -160,7 +161,7 @@ impl Connection {
         feed: Feed<'_>,
         hear: &mut dyn FnMut(&[u8]),
         limit: Duration,
-    ) -> Result<Done, SshError> {
+    ) -> Result<Done, Failure> {
         let terminal = matches!(feed, Feed::Terminal | Feed::TerminalThere);
         let mut command = self.command(script, terminal);
         let mut own = Own::new(&self.nonce);
@@ -181,7 +182,7 @@ impl Connection {
                 child::talk(&mut command, Input::From(&mut file), &mut hear, limits)
             }
         };
-        let done = done.map_err(|broken| SshError::broken(&self.target, &broken))?;
+        let done = done.map_err(|broken| fail::broken(&self.target, &broken))?;
         let begun = own.begun();
         self.judge(own.words_of(done), begun)
     }
@@ -210,13 +211,13 @@ impl Connection {
     }
 
     /// Status 255 is ssh's own: the connection broke.
-    pub(super) fn judge(&self, done: Done, begun: bool) -> Result<Done, SshError> {
+    pub(super) fn judge(&self, done: Done, begun: bool) -> Result<Done, Failure> {
         match done.status.code() {
             Some(255) if !self.is_open() => {
                 Err(classify(&self.target, &format!("{}\n{}", self.words(), done.complaint())))
             }
             // The command did not begin: its first word did not come.
-            Some(255) if !begun => Err(SshError::no_session(&self.target, &done.stderr)),
+            Some(255) if !begun => Err(fail::no_session(&self.target, &done.stderr)),
             _ => Ok(done),
         }
     }

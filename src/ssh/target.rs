@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::fail::{SshError, Trouble, classify};
+use super::fail::{self, classify};
 use super::run::CONNECT_S;
 use super::{directives, quote};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys::child::{self, Limits};
 use crate::text::fix::Fix;
@@ -48,14 +49,11 @@ impl Target {
     }
 
     /// What ssh can be given of this, or why it cannot. To be asked before anything is done.
-    pub fn settled(&self) -> Result<Target, SshError> {
+    pub fn settled(&self) -> Result<Target, Failure> {
         let pinned = self.pinned.as_ref().map(|(_, file)| file);
         for file in self.identity.iter().chain(pinned) {
             if file.to_str().and_then(quote::path).is_none() {
-                return Err(SshError::unsayable(
-                    &format!("the file {file:?}"),
-                    "ls -l ~/.ssh".into(),
-                ));
+                return Err(fail::unsayable(&format!("the file {file:?}"), "ls -l ~/.ssh".into()));
             }
         }
         // Which logins it takes in arguments depends on its version; its configuration takes more.
@@ -71,14 +69,14 @@ impl Target {
             Ok(found) if found.user == *user => Ok(self.clone()),
             _ => {
                 let next = "${EDITOR:-vi} ~/.ssh/config".into();
-                Err(SshError::unsayable(&format!("the login {user:?}"), next))
+                Err(fail::unsayable(&format!("the login {user:?}"), next))
             }
         }
     }
 
     /// The host that ssh would connect to, and as whom: an alias of the user's configuration is
     /// looked up.
-    pub fn resolved(&self) -> Result<Resolved, SshError> {
+    pub fn resolved(&self) -> Result<Resolved, Failure> {
         let (said, complaint) = self.looked_up(&[])?;
         let of =
             |key: &str| said.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned);
@@ -90,7 +88,7 @@ impl Target {
 
     /// The keys that the user's configuration names for this host, as they stand there; none when
     /// it leaves ssh to its own. Those with tokens mean something else for another name.
-    pub fn identities(&self) -> Result<Vec<String>, SshError> {
+    pub fn identities(&self) -> Result<Vec<String>, Failure> {
         let keys = |said: String| -> Vec<String> {
             let keys = said.lines().filter_map(|line| line.strip_prefix("identityfile "));
             keys.filter(|key| same_elsewhere(key) && *key != "none").map(str::to_owned).collect()
@@ -101,27 +99,27 @@ impl Target {
     }
 
     /// What ssh makes of its configuration for this host, and what it complains of.
-    fn looked_up(&self, more: &[&str]) -> Result<(String, String), SshError> {
+    fn looked_up(&self, more: &[&str]) -> Result<(String, String), Failure> {
         let mut command = Command::new("ssh");
         self.arguments(&mut command);
         command.args(more).args(["-G", "--"]).arg(&self.address);
         let out = child::run(&mut command, LOOK_LIMITS);
-        let out = out.map_err(|broken| SshError::broken(self, &broken))?;
+        let out = out.map_err(|broken| fail::broken(self, &broken))?;
         Ok((out.text(), String::from_utf8_lossy(&out.stderr).into_owned()))
     }
 
     /// Connects without logging in, to learn whether the server's key is a pinned one. `proxy` is
     /// a ProxyCommand that leads there.
-    pub(super) fn key_is_pinned(&self, proxy: Option<&str>) -> Result<bool, SshError> {
+    pub(super) fn key_is_pinned(&self, proxy: Option<&str>) -> Result<bool, Failure> {
         let mut command = self.silent();
         command.args(["-o", "PreferredAuthentications=none"]);
         if let Some(proxy) = proxy {
             command.arg(format!("-oProxyCommand={proxy}")).arg("-oProxyUseFdpass=no");
         }
         let (said, ended_well) = self.complaint(&mut command)?;
-        match classify(self, &said).trouble {
-            Trouble::Denied => Ok(true),
-            Trouble::KeyUnknown | Trouble::KeyChanged => Ok(false),
+        match classify(self, &said).fault {
+            Fault::Denied => Ok(true),
+            Fault::HostKeyUnknown | Fault::HostKeyChanged => Ok(false),
             // One that let us in with none.
             _ if ended_well => Ok(true),
             _ => Err(classify(self, &said)),
@@ -144,10 +142,10 @@ impl Target {
     }
 
     /// What is said on standard error of a command that does nothing there, and whether it did.
-    fn complaint(&self, command: &mut Command) -> Result<(String, bool), SshError> {
+    fn complaint(&self, command: &mut Command) -> Result<(String, bool), Failure> {
         command.args(["--", &self.address, "true"]);
         let out = child::run(command, LOOK_LIMITS);
-        let out = out.map_err(|broken| SshError::broken(self, &broken))?;
+        let out = out.map_err(|broken| fail::broken(self, &broken))?;
         Ok((String::from_utf8_lossy(&out.stderr).into_owned(), out.status.success()))
     }
 

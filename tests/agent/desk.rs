@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use hopbox::agent::Failure;
 use hopbox::agent::config::Peer;
 use hopbox::agent::hub::Caller;
 use hopbox::agent::rpc::Desk;
+use hopbox::base::failure::Failure;
 use hopbox::base::key;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -53,7 +53,7 @@ impl Desk for OneLaptop {
     }
 
     fn remove(&self, which: &str) -> Result<Peer, Failure> {
-        Err(Failure::no_laptop(which, &["laptop"]))
+        Err(hopbox::agent::no_laptop(which, &["laptop"]))
     }
 
     fn rotate(&self, old: &[u8; 32], new: [u8; 32]) -> Result<Peer, Failure> {

@@ -9,9 +9,10 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use hopbox::base::exit::Code;
+use hopbox::base::failure::{Failure, Fault};
 use hopbox::cli::TABLE;
 use hopbox::cli::command::Call;
-use hopbox::cli::fail::Code;
 use hopbox::cli::parse::parse;
 use hopbox::session::report::Report;
 use nix::pty::openpty;
@@ -75,7 +76,7 @@ fn player() {
     std::process::exit(code as i32);
 }
 
-fn steps(call: &mut Call) -> Result<Code, hopbox::cli::fail::Failure> {
+fn steps(call: &mut Call) -> Result<Code, Failure> {
     call.out.plan(2);
     call.out.begin("reaching the VPS");
     thread::sleep(Duration::from_millis(700));
@@ -83,11 +84,11 @@ fn steps(call: &mut Call) -> Result<Code, hopbox::cli::fail::Failure> {
     thread::sleep(Duration::from_millis(400));
     call.out.done("ok");
     call.out.begin("installing agent");
-    let failure = hopbox::cli::fail::Failure::new(Code::Failed, "no disk", "it is full", "df -h");
+    let failure = Failure::new(Fault::Failed, "no disk", "it is full", "df -h");
     Err(failure)
 }
 
-fn wait(call: &mut Call) -> Result<Code, hopbox::cli::fail::Failure> {
+fn wait(call: &mut Call) -> Result<Code, Failure> {
     call.out.wait("bringing mybox up");
     thread::sleep(Duration::from_millis(300));
     call.out.step("helper 1.2.3", Duration::from_millis(300));

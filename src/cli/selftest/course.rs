@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::super::fail::{Code, Failure};
 use super::super::out::Out;
 use super::super::page::Page;
 use super::files::{self, HOST, LAPTOP_IP, NAME, Secrets, VPS_IP};
 use super::machine::{self, Machine, SOON};
 use super::programs::{self, Programs, Stash};
 use super::{NEXT, load};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::helper::DEFAULT_SOCKET;
 use crate::host::paths::Paths;
@@ -59,7 +60,7 @@ pub fn run(out: &mut Out, mapped: bool) -> Result<Code, Failure> {
             for log in &logs {
                 show_tail(out, log);
             }
-            Err(Failure::new(Code::Failed, format!("self test: {step}"), why, NEXT))
+            Err(Failure::new(Fault::Failed, format!("self test: {step}"), why, NEXT))
         }
     }
 }

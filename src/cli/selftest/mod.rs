@@ -22,7 +22,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::command::{Call, Takes};
-use super::fail::{Code, Failure};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::sys::namespace::{self, Space};
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
@@ -86,13 +87,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         Ended::Stopped => Ok(Code::Interrupted),
         Ended::TooSlow => {
             let why = format!("it did not finish within {} s and was ended", LIMIT.as_secs());
-            Err(Failure::new(Code::Timeout, "the self test hung", why, NEXT))
+            Err(Failure::new(Fault::Timeout, "the self test hung", why, NEXT))
         }
         // It has said what failed.
         Ended::Itself(status) if status.code() == Some(Code::Failed as i32) => Ok(Code::Failed),
         Ended::Itself(status) if status.success() => Ok(Code::Done),
         Ended::Itself(status) => {
-            Err(Failure::new(Code::Failed, "the self test broke", status.to_string(), NEXT))
+            Err(Failure::new(Fault::Failed, "the self test broke", status.to_string(), NEXT))
         }
     }
 }
@@ -147,7 +148,7 @@ fn enter() -> Result<bool, Failure> {
         Err(error) => {
             let why = format!("this user is not root and may not make user namespaces: {error}");
             let what = "the self test needs two machines of its own";
-            Err(Failure::new(Code::Failed, what, why, "sudo hop selftest"))
+            Err(Failure::new(Fault::Failed, what, why, "sudo hop selftest"))
         }
     }
 }
@@ -184,5 +185,5 @@ fn prepare_mounts(scratch: &Path) -> Result<(), String> {
 }
 
 fn broken(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Code::Failed, what, error.to_string(), NEXT)
+    Failure::new(Fault::Failed, what, error.to_string(), NEXT)
 }

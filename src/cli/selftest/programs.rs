@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::super::fail::{Code, Failure};
+use crate::base::failure::{Failure, Fault};
 use crate::sys::child;
 
 /// Most that a program that stays may write to a file, its log included.
@@ -26,14 +26,19 @@ pub struct Programs {
 /// Finds the programs beside this one or in libexec.
 pub fn find() -> Result<Programs, Failure> {
     let own = std::env::current_exe().map_err(|error| {
-        Failure::new(Code::Failed, "cannot find this program's file", error.to_string(), "ls /proc")
+        Failure::new(
+            Fault::Failed,
+            "cannot find this program's file",
+            error.to_string(),
+            "ls /proc",
+        )
     })?;
     let beside = own.parent().unwrap_or(Path::new("/")).to_owned();
     let find = |name: &str| {
         let places = [beside.join(name), beside.join(LIBEXEC).join(name)];
         places.into_iter().find(|path| path.is_file()).ok_or_else(|| {
             let why = format!("it is neither in {} nor in {LIBEXEC} beside it", beside.display());
-            Failure::new(Code::NotFound, format!("{name} is not installed"), why, "make install")
+            Failure::new(Fault::NotFound, format!("{name} is not installed"), why, "make install")
         })
     };
     Ok(Programs { agent: find("hop-agent")?, helper: find("hop-helper")?, hop: own })

@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use zeroize::Zeroizing;
 
-use super::super::fail::{Code, Failure};
 use super::Setup;
 use super::survey::Survey;
 use super::wish::{self, Stated};
+use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key as wg_keys;
 use crate::base::{address_plan, field};
@@ -67,7 +67,7 @@ impl Setup<'_> {
             if before.public_key != answer.public_key {
                 let what = format!("{} is another server than {name} was", self.target.address);
                 let why = "its agent has another key than the one in the host file";
-                return Err(Failure::new(Code::Busy, what, why, fix!("hop host rm {}", name)));
+                return Err(Failure::new(Fault::Busy, what, why, fix!("hop host rm {}", name)));
             }
         }
         let first = config::names(self.paths)?.is_empty();

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::fail::{Code, Failure};
 use super::super::remote::{AGENT, AGENT_FILES};
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::ssh::right::Right;
@@ -50,7 +51,7 @@ pub fn explain(
     failure: Failure,
 ) -> Failure {
     // The laptop's own trouble, and an answer that came, need no word of the server.
-    if matches!(failure.code, Code::Helper | Code::Busy | Code::Remote) {
+    if matches!(failure.code(), Code::Helper | Code::Busy | Code::Remote) {
         return failure;
     }
     let (target, login) = (server.target, server.login);

@@ -1,9 +1,10 @@
 //! A server whose agent has a number already, which this laptop cannot use: what has it here, and
 //! how one of the two gets another.
 
-use super::super::fail::{Code, Failure};
 use super::wish::{self, Wish};
 use crate::base::address_plan::network;
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -15,7 +16,7 @@ pub fn explain(
     before: Option<&HostConfig>,
     failure: Failure,
 ) -> Failure {
-    if failure.code != Code::Busy {
+    if failure.code() != Code::Busy {
         return failure;
     }
     let load = |name: String| config::load(paths, &name).ok().filter(|_| name != wish.name);

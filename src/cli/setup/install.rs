@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::super::command::Call;
-use super::super::fail::{Code, Failure};
 use super::super::remote::{ROOT_LIMIT, advised, called};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
 use super::survey::{self, Survey};
 use super::{Setup, laptop, obstacle, pairs, programs, there};
 use crate::base::address_plan::Numbers;
+use crate::base::failure::{Failure, Fault};
 use crate::base::field;
 use crate::base::file::DirLock;
 use crate::base::key as wg_keys;
@@ -67,7 +67,7 @@ impl Setup<'_> {
 
     fn unsent(&self, freight: &Freight, error: Refused) -> Failure {
         match error {
-            Err(error) => Failure::from(error),
+            Err(error) => error,
             Ok(done) => self.refused(&format!("{} could not be sent", freight.name), &done),
         }
     }
@@ -146,7 +146,7 @@ impl Setup<'_> {
             self.wish.by_root()
         };
         let what = format!("sudo on {} did not let {user} become root", self.target.address);
-        Failure::new(Code::Failed, what, why, next)
+        Failure::new(Fault::Failed, what, why, next)
     }
 
     /// What the agent is told: nothing of it is secret.
@@ -177,7 +177,7 @@ impl Setup<'_> {
         let user = done.text().lines().last().unwrap_or_default().trim().to_owned();
         field::login(&user).map_err(|why| {
             let what = format!("the login {user:?} cannot be used");
-            Failure::new(Code::Failed, what, why, self.target.command())
+            Failure::new(Fault::Failed, what, why, self.target.command())
         })
     }
 
@@ -193,15 +193,15 @@ impl Setup<'_> {
         let told: Value = serde_json::from_str(&read("out")).unwrap_or_default();
         let text = |key: &str| told["error"][key].as_str().map(str::to_owned);
         if let (Some(what), Some(why), Some(fix)) = (text("what"), text("why"), text("fix")) {
-            let code = Code::from_word(&text("code").unwrap_or_default());
+            let fault = Fault::from_word(&text("code").unwrap_or_default());
             let next = advised(&self.target, &fix);
-            return Failure::new(code, format!("on the server: {what}"), why, next);
+            return Failure::new(fault, format!("on the server: {what}"), why, next);
         }
         // What it did is on its standard output, what stopped it on standard error.
         let (errors, words) = (read("err"), read("out"));
         let why = last_line(&errors).or(last_line(&words)).unwrap_or("it said nothing");
         let what = format!("{name} failed on the server");
-        Failure::new(Code::Remote, what, why, self.helps())
+        Failure::new(Fault::Remote, what, why, self.helps())
     }
 
     /// A server that had no agent took a number that is free here; another keeps the one that it
@@ -219,13 +219,13 @@ impl Setup<'_> {
         let text = std::str::from_utf8(&text).unwrap_or_default();
         Answer::parse(text, &offered).map_err(|error| {
             let what = "the agent's answer is not valid";
-            Failure::new(Code::Remote, what, error.to_string(), "hop version")
+            Failure::new(Fault::Remote, what, error.to_string(), "hop version")
         })
     }
 
     fn room(&self) -> Result<&str, Failure> {
         self.connection.room().map_err(|error| match error {
-            Err(error) => Failure::from(error),
+            Err(error) => error,
             Ok(done) => self.refused("there is no room in your home on the server", &done),
         })
     }
@@ -244,7 +244,7 @@ impl Setup<'_> {
     }
 
     fn refused(&self, what: &str, done: &Done) -> Failure {
-        Failure::new(Code::Remote, what, done.complaint(), self.helps())
+        Failure::new(Fault::Remote, what, done.complaint(), self.helps())
     }
 
     /// What helps after a failure that the server did not explain: it is looked at once more.

@@ -6,7 +6,7 @@ use std::process::{Command as Process, ExitStatus};
 use std::time::Duration;
 
 use super::super::command::Call;
-use super::super::fail::{Code, Failure};
+use crate::base::failure::{Failure, Fault};
 use crate::helper::{Helper, HelperError, install_command, root_command, socket_path};
 use crate::sys::child::{self, Broken, Input, Limits, Stream};
 use crate::text::fix::Fix;
@@ -83,13 +83,13 @@ pub fn same_version(call: &mut Call) -> Result<bool, Failure> {
 
 fn failed(error: &HelperError) -> Failure {
     let what = "this machine's helper cannot be used";
-    Failure::new(Code::Helper, what, error.to_string(), error.remedy())
+    Failure::new(Fault::Helper, what, error.to_string(), error.remedy())
 }
 
 /// `sudo hop-helper --install`; sudo asks at the terminal if it has to.
 fn install(call: &Call) -> Result<(), Failure> {
     let failed = |why: String| {
-        Failure::new(Code::Helper, "the helper could not be installed", why, install_command())
+        Failure::new(Fault::Helper, "the helper could not be installed", why, install_command())
     };
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let beside = own.parent().unwrap_or(Path::new("/"));
@@ -125,12 +125,12 @@ pub fn done_by_root(
         Ok(status) if status.success() => return Ok(()),
         Ok(_) if !call.may_ask() && !may_become_root() => {
             let why = "sudo may have to ask for a password, and nobody can be asked";
-            return Err(Failure::new(Code::Input, what, why, next));
+            return Err(Failure::new(Fault::Input, what, why, next));
         }
         Ok(status) => format!("it ended with {status}"),
         Err(broken) => format!("sudo: {broken}"),
     };
-    Err(Failure::new(Code::Helper, what, why, next))
+    Err(Failure::new(Fault::Helper, what, why, next))
 }
 
 fn may_become_root() -> bool {

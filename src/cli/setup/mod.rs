@@ -26,8 +26,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::command::{Call, Command, Flag, Takes};
-use super::fail::{Code, Failure};
 use super::trial::{self, Ended, Trial};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::base::file::DirLock;
 use crate::base::time_text::took;
 use crate::fix;
@@ -198,7 +199,7 @@ impl Setup<'_> {
             (Ok(_), Ended::Stuck) => {
                 let what = "the server did not keep the programs that were installed";
                 let why = "it was not told in time that they work";
-                Err(Failure::new(Code::Failed, what, why, self.wish.command()))
+                Err(Failure::new(Fault::Failed, what, why, self.wish.command()))
             }
             (Err(failure), Ended::Done) => Err(install::is_back(failure)),
             (Err(failure), Ended::Stuck | Ended::TakenOver) => Err(failure),

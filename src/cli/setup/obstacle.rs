@@ -1,8 +1,8 @@
 //! What keeps a server from being set up: found in its answers before anything is sent there, and
 //! each with the command that helps.
 
-use super::super::fail::{Code, Failure};
 use super::survey::Survey;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::ssh::right::{FENCED, Right};
 use crate::ssh::run::Target;
@@ -21,7 +21,7 @@ pub enum Place {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Obstacle {
     System,
     NoSystemd,
     NoTun,
@@ -48,17 +48,17 @@ pub enum Fault {
 }
 
 /// The first that is in the way.
-pub fn find(survey: &Survey) -> Option<Fault> {
+pub fn find(survey: &Survey) -> Option<Obstacle> {
     let yes = |fact: &str| survey.get(fact) == "yes";
     let number = |fact: &str| survey.get(fact).parse::<u64>().ok();
     let plain = [
-        (survey.get("system") != "Linux", Fault::System),
-        (!yes("systemd"), Fault::NoSystemd),
-        (!yes("tun"), Fault::NoTun),
-        (!yes("b2sum"), Fault::NoB2sum),
-        (survey.sudo == Right::None, Fault::NoSudo),
-        (survey.sudo == Right::Fenced, Fault::Fenced),
-        (yes("no_home"), Fault::NoHome),
+        (survey.get("system") != "Linux", Obstacle::System),
+        (!yes("systemd"), Obstacle::NoSystemd),
+        (!yes("tun"), Obstacle::NoTun),
+        (!yes("b2sum"), Obstacle::NoB2sum),
+        (survey.sudo == Right::None, Obstacle::NoSudo),
+        (survey.sudo == Right::Fenced, Obstacle::Fenced),
+        (yes("no_home"), Obstacle::NoHome),
     ];
     if let Some((_, fault)) = plain.into_iter().find(|(there, _)| *there) {
         return Some(fault);
@@ -66,56 +66,58 @@ pub fn find(survey: &Survey) -> Option<Fault> {
     let image = yes("image");
     for (place, name) in [(Place::Programs, "disk"), (Place::Home, "home")] {
         if yes(&format!("{name}_ro")) {
-            return Some(Fault::ReadOnly { place, image: image && place == Place::Programs });
+            return Some(Obstacle::ReadOnly { place, image: image && place == Place::Programs });
         }
         if let Some(free_kb) = number(&format!("{name}_kb")).filter(|free| *free < DISK_KB) {
-            return Some(Fault::Disk { place, free_kb });
+            return Some(Obstacle::Disk { place, free_kb });
         }
         if let Some(free) = number(&format!("{name}_inodes")).filter(|free| *free < INODES) {
-            return Some(Fault::Inodes { place, free });
+            return Some(Obstacle::Inodes { place, free });
         }
     }
-    yes("home_closed").then_some(Fault::HomeClosed)
+    yes("home_closed").then_some(Obstacle::HomeClosed)
 }
 
-impl Fault {
+impl Obstacle {
     fn why(&self, survey: &Survey) -> String {
         let at = |place: &Place| match place {
             Place::Programs => "/usr/libexec".to_owned(),
             Place::Home => format!("your home, {},", survey.get("home")),
         };
         match self {
-            Fault::System => {
+            Obstacle::System => {
                 format!("it runs {}, and a server must run Linux", survey.get("system"))
             }
-            Fault::NoSystemd => "it is not run by systemd, which is to start the agent".to_owned(),
-            Fault::NoTun => "it has no /dev/net/tun, which a tunnel is made with".to_owned(),
-            Fault::NoB2sum => {
+            Obstacle::NoSystemd => {
+                "it is not run by systemd, which is to start the agent".to_owned()
+            }
+            Obstacle::NoTun => "it has no /dev/net/tun, which a tunnel is made with".to_owned(),
+            Obstacle::NoB2sum => {
                 "it has no b2sum (GNU coreutils), which checks what is sent".to_owned()
             }
-            Fault::NoSudo => {
+            Obstacle::NoSudo => {
                 format!("{} is not root there, and there is no sudo", survey.get("user"))
             }
-            Fault::Fenced => {
+            Obstacle::Fenced => {
                 format!("sudo there makes no root of {}: {FENCED}", survey.get("user"))
             }
-            Fault::NoHome => format!("{}, your home there, is missing", survey.get("home")),
-            Fault::HomeClosed => {
+            Obstacle::NoHome => format!("{}, your home there, is missing", survey.get("home")),
+            Obstacle::HomeClosed => {
                 format!("you may not write in {}, your home there", survey.get("home"))
             }
-            Fault::ReadOnly { place, image: false } => {
+            Obstacle::ReadOnly { place, image: false } => {
                 format!("{} is on a file system that is mounted read-only", at(place))
             }
-            Fault::ReadOnly { image: true, .. } => {
+            Obstacle::ReadOnly { image: true, .. } => {
                 "its /usr is an image that is read-only, and the programs live in /usr/libexec: \
                  this system can be a server only while that is writable"
                     .to_owned()
             }
-            Fault::Disk { place, free_kb } => {
+            Obstacle::Disk { place, free_kb } => {
                 let (free, need) = (free_kb / 1024, DISK_KB / 1024);
                 format!("{} has {free} MB free there, and {need} MB are needed", at(place))
             }
-            Fault::Inodes { place, free } => format!(
+            Obstacle::Inodes { place, free } => format!(
                 "{} has room for {free} more files (inodes) there, and {INODES} are needed",
                 at(place)
             ),
@@ -126,24 +128,26 @@ impl Fault {
     pub fn next(&self, survey: &Survey, ssh: &Target, by_root: &Fix) -> Fix {
         let user = survey.get("user");
         match self {
-            Fault::System => ssh.by_hand("uname -a"),
-            Fault::NoSystemd => ssh.by_hand("ps -p 1"),
-            Fault::NoTun => ssh.by_hand("sudo modprobe tun"),
-            Fault::NoB2sum => ssh.by_hand("sudo apt-get install coreutils"),
-            Fault::NoSudo | Fault::Fenced => by_root.clone(),
-            Fault::NoHome => ssh.by_hand(fix!("sudo mkhomedir_helper {}", user)),
-            Fault::HomeClosed => ssh.by_hand(fix!("sudo chown {} .", user)),
-            Fault::ReadOnly { image: true, .. } => ssh.by_hand("sudo ostree admin unlock --hotfix"),
-            Fault::ReadOnly { place: Place::Programs, .. } => {
+            Obstacle::System => ssh.by_hand("uname -a"),
+            Obstacle::NoSystemd => ssh.by_hand("ps -p 1"),
+            Obstacle::NoTun => ssh.by_hand("sudo modprobe tun"),
+            Obstacle::NoB2sum => ssh.by_hand("sudo apt-get install coreutils"),
+            Obstacle::NoSudo | Obstacle::Fenced => by_root.clone(),
+            Obstacle::NoHome => ssh.by_hand(fix!("sudo mkhomedir_helper {}", user)),
+            Obstacle::HomeClosed => ssh.by_hand(fix!("sudo chown {} .", user)),
+            Obstacle::ReadOnly { image: true, .. } => {
+                ssh.by_hand("sudo ostree admin unlock --hotfix")
+            }
+            Obstacle::ReadOnly { place: Place::Programs, .. } => {
                 ssh.by_hand("sudo mount -o remount,rw /usr")
             }
-            Fault::ReadOnly { place: Place::Home, .. } => {
+            Obstacle::ReadOnly { place: Place::Home, .. } => {
                 ssh.by_hand("sudo mount -o remount,rw /home")
             }
-            Fault::Disk { place: Place::Programs, .. } => ssh.by_hand("df -h /usr/libexec"),
-            Fault::Disk { place: Place::Home, .. } => ssh.by_hand("df -h ."),
-            Fault::Inodes { place: Place::Programs, .. } => ssh.by_hand("df -i /usr/libexec"),
-            Fault::Inodes { place: Place::Home, .. } => ssh.by_hand("df -i ."),
+            Obstacle::Disk { place: Place::Programs, .. } => ssh.by_hand("df -h /usr/libexec"),
+            Obstacle::Disk { place: Place::Home, .. } => ssh.by_hand("df -h ."),
+            Obstacle::Inodes { place: Place::Programs, .. } => ssh.by_hand("df -i /usr/libexec"),
+            Obstacle::Inodes { place: Place::Home, .. } => ssh.by_hand("df -i ."),
         }
     }
 }
@@ -153,7 +157,7 @@ pub fn check(survey: &Survey, ssh: &Target, by_root: &Fix) -> Result<(), Failure
     let Some(fault) = find(survey) else { return Ok(()) };
     let what = format!("{} cannot be set up", ssh.address);
     let (why, next) = (fault.why(survey), fault.next(survey, ssh, by_root));
-    Err(Failure::new(Code::Failed, what, why, next))
+    Err(Failure::new(Fault::Failed, what, why, next))
 }
 
 #[cfg(test)]
@@ -169,60 +173,72 @@ mod tests {
         let (disk, home) = (Place::Programs, Place::Home);
         let ssh = Target { address: "vps".to_owned(), ..Target::default() };
         for (from, to, fault, said, next) in [
-            ("system=Linux", "system=Plan 9", Fault::System, "runs Plan 9", "uname -a"),
-            ("systemd=yes", "systemd=", Fault::NoSystemd, "systemd", "ps -p 1"),
-            ("tun=yes", "x=y", Fault::NoTun, "/dev/net/tun", "modprobe tun"),
-            ("b2sum=yes", "x=y", Fault::NoB2sum, "b2sum", "install coreutils"),
-            ("sudo=free", "sudo=none", Fault::NoSudo, "no sudo", "hop setup"),
-            ("sudo=free", "sudo=fenced", Fault::Fenced, "runas_default", "hop setup"),
-            ("tun=yes", "tun=yes\nno_home=yes", Fault::NoHome, "missing", "mkhomedir_helper dev"),
-            ("tun=yes", "tun=yes\nhome_closed=yes", Fault::HomeClosed, "not write", "chown dev ."),
+            ("system=Linux", "system=Plan 9", Obstacle::System, "runs Plan 9", "uname -a"),
+            ("systemd=yes", "systemd=", Obstacle::NoSystemd, "systemd", "ps -p 1"),
+            ("tun=yes", "x=y", Obstacle::NoTun, "/dev/net/tun", "modprobe tun"),
+            ("b2sum=yes", "x=y", Obstacle::NoB2sum, "b2sum", "install coreutils"),
+            ("sudo=free", "sudo=none", Obstacle::NoSudo, "no sudo", "hop setup"),
+            ("sudo=free", "sudo=fenced", Obstacle::Fenced, "runas_default", "hop setup"),
+            (
+                "tun=yes",
+                "tun=yes\nno_home=yes",
+                Obstacle::NoHome,
+                "missing",
+                "mkhomedir_helper dev",
+            ),
+            (
+                "tun=yes",
+                "tun=yes\nhome_closed=yes",
+                Obstacle::HomeClosed,
+                "not write",
+                "chown dev .",
+            ),
             (
                 "tun=yes",
                 "tun=yes\ndisk_ro=yes",
-                Fault::ReadOnly { place: disk, image: false },
+                Obstacle::ReadOnly { place: disk, image: false },
                 "/usr/libexec is on",
                 "remount,rw /usr",
             ),
             (
                 "tun=yes",
                 "tun=yes\ndisk_ro=yes\nimage=yes",
-                Fault::ReadOnly { place: disk, image: true },
+                Obstacle::ReadOnly { place: disk, image: true },
                 "an image",
                 "ostree admin unlock",
             ),
             (
                 "tun=yes",
                 "tun=yes\nhome_ro=yes\nimage=yes",
-                Fault::ReadOnly { place: home, image: false },
+                Obstacle::ReadOnly { place: home, image: false },
                 "/home/dev",
                 "remount,rw /home",
             ),
             (
                 "disk_kb=1000000",
                 "disk_kb=1000",
-                Fault::Disk { place: disk, free_kb: 1000 },
+                Obstacle::Disk { place: disk, free_kb: 1000 },
                 "/usr/libexec has 0 MB",
                 "df -h /usr/libexec",
             ),
             (
                 "home_kb=1000000",
                 "home_kb=2048",
-                Fault::Disk { place: home, free_kb: 2048 },
+                Obstacle::Disk { place: home, free_kb: 2048 },
                 "has 2 MB",
                 "df -h .",
             ),
             (
                 "disk_inodes=9999",
                 "disk_inodes=3",
-                Fault::Inodes { place: disk, free: 3 },
+                Obstacle::Inodes { place: disk, free: 3 },
                 "3 more files",
                 "df -i /usr/libexec",
             ),
             (
                 "home_inodes=",
                 "home_inodes=0",
-                Fault::Inodes { place: home, free: 0 },
+                Obstacle::Inodes { place: home, free: 0 },
                 "0 more files",
                 "df -i .",
             ),

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use serde_json::Value;
 
 use crate::base::address_plan::Numbers;
-use crate::base::failure::HostError;
+use crate::base::failure::Failure;
 use crate::helper::{Helper, socket_path};
 use crate::host::config;
 use crate::host::paths::Paths;
@@ -15,7 +15,7 @@ use crate::host::paths::Paths;
 /// As many as there are numbers.
 const ALL: u16 = 256;
 
-pub fn of(paths: &Paths, host: &str) -> Result<Numbers, HostError> {
+pub fn of(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
     let mut numbers = config::numbers(paths, host)?;
     if let Some(usable) = usable() {
         numbers.narrow(&usable);

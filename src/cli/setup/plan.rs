@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::super::command::Call;
-use super::super::fail::{Code, Failure};
 use super::super::page::Page;
 use super::survey::Survey;
 use super::{Setup, pairs, programs, there};
 use crate::base::address_plan::{self, Uses};
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::ssh::freight::Freight;
 use crate::ssh::right::Right;
 
@@ -75,7 +76,7 @@ impl Setup<'_> {
         let numbers = pairs::of(self.paths, &self.wish.name)?;
         Picks::of(survey, &numbers.free).map(Some).map_err(|why| {
             let what = format!("{} cannot be set up", self.target.address);
-            Failure::new(Code::Busy, what, format!("there is {why}"), "ip route")
+            Failure::new(Fault::Busy, what, format!("there is {why}"), "ip route")
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::command::Call;
-use super::super::fail::{Code, Failure};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::ssh::freight::Freight;
@@ -76,7 +76,7 @@ fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Freight
                 places.join(", ")
             );
             let what = format!("there is no {name} for {machine} servers on this machine");
-            Err(Failure::new(Code::NotFound, what, why, make(machine)))
+            Err(Failure::new(Fault::NotFound, what, why, make(machine)))
         }
     }
 }
@@ -97,7 +97,7 @@ pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result
         Ok(Some(version)) => return Err(stale(sent, &version)),
         Err(error) => error,
     };
-    let done = error.map_or_else(|error| Err(Failure::from(error)), Ok)?;
+    let done = error?;
     let what = format!("{} was sent, but does not run on the server", sent.name);
     let said = done.complaint().replace(char::is_control, " ");
     let why = format!("{}: {said}; nothing was installed", sent.path.display());
@@ -107,20 +107,20 @@ pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result
         true => fix!("file {}", sent.path),
         false => make(machine),
     };
-    Err(Failure::new(Code::Remote, what, why, next))
+    Err(Failure::new(Fault::Remote, what, why, next))
 }
 
 /// Programs for servers are built apart from hop, and may be of another day.
 fn stale(sent: &Freight, version: &str) -> Failure {
     let what = format!("{} is of version {version}, and this hop of {VERSION}", sent.name);
     let why = format!("{} was built at another time; nothing was installed", sent.path.display());
-    Failure::new(Code::Usage, what, why, "make agents && sudo make install")
+    Failure::new(Fault::Usage, what, why, "make agents && sudo make install")
 }
 
 fn fit(name: &'static str, path: &Path, machine: &str) -> Result<Freight, Failure> {
     let wrong = |why: String| {
         let what = format!("{} cannot be sent", path.display());
-        Failure::new(Code::Usage, what, why, fix!("file {}", path))
+        Failure::new(Fault::Usage, what, why, fix!("file {}", path))
     };
     let freight = Freight::load(name, path).map_err(|error| wrong(error.to_string()))?;
     if freight.runs_on(machine) {
@@ -144,14 +144,14 @@ mod tests {
         assert_eq!(given[0], Path::new("/x/aarch64-unknown-linux-musl"));
         assert_eq!(given.last().unwrap(), Path::new("/x"));
         let missing = search("hop-agent", &other, "riscv64").err().unwrap();
-        assert_eq!(missing.code, Code::NotFound);
+        assert_eq!(missing.fault, Fault::NotFound);
         assert!(missing.next.contains("TARGETS=riscv64-"), "{}", missing.next);
     }
 
     #[test]
     fn what_is_no_program_for_the_server_is_refused() {
         let failure = fit("hop-agent", Path::new(file!()), "x86_64").err().unwrap();
-        assert_eq!(failure.code, Code::Usage);
+        assert_eq!(failure.fault, Fault::Usage);
         let own = std::env::current_exe().unwrap();
         let failure = fit("hop-agent", &own, "riscv64").err().unwrap();
         assert!(failure.why.contains("riscv64"), "{}", failure.why);

@@ -5,15 +5,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::command::Call;
-use super::super::fail::{Code, Failure};
 use super::super::trial::Trial;
 use super::survey::{self, Survey};
 use super::wish::Wish;
 use super::{Setup, obstacle, programs};
+use crate::base::failure::{Failure, Fault};
 use crate::base::field;
 use crate::base::file::DirLock;
 use crate::host::paths::Paths;
-use crate::ssh::fail::{SshError, Trouble};
 use crate::ssh::freight::Freight;
 use crate::ssh::keys;
 use crate::ssh::right::Right;
@@ -29,8 +28,8 @@ impl<'a> Setup<'a> {
         paths: &'a Paths,
         wish: &'a Wish,
     ) -> Result<Self, Failure> {
-        let target = wish.target.settled().map_err(Failure::from)?;
-        let found = target.resolved().map_err(Failure::from)?;
+        let target = wish.target.settled()?;
+        let found = target.resolved()?;
         let login = field::login(&found.user).map_err(|why| {
             let what =
                 format!("the login {:?} of your ssh configuration is not usable", found.user);
@@ -67,7 +66,7 @@ impl<'a> Setup<'a> {
         let done = self.connection.run(WHOLE, survey::script().as_bytes(), SURVEY_LIMIT)?;
         let mut survey = Survey::parse(&done.text()).ok_or_else(|| {
             let what = format!("{} does not run commands", self.target.address);
-            Failure::new(Code::Unreachable, what, done.complaint(), self.target.command())
+            Failure::new(Fault::Unreachable, what, done.complaint(), self.target.command())
         })?;
         let pinned = if self.wish.dry { "" } else { self.pin(call, &survey)? };
         call.out.done(&format!("logged in as {}{pinned}", survey.get("user")));
@@ -82,7 +81,7 @@ impl<'a> Setup<'a> {
                 survey.get("user")
             );
             let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
-            return Err(Failure::new(Code::Input, what, why, self.wish.command()));
+            return Err(Failure::new(Fault::Input, what, why, self.wish.command()));
         }
         let programs = programs::load(call, survey.machine())?;
         let text = format!("{}, Linux {}, systemd", survey.machine(), survey.get("kernel"));
@@ -114,8 +113,8 @@ impl<'a> Setup<'a> {
 }
 
 /// With somebody there to ask, an unknown key means that the answer was no.
-fn declined(error: SshError, asked: bool) -> Failure {
-    let declined = asked && error.trouble == Trouble::KeyUnknown;
-    let failure = Failure::from(error);
-    if declined { Failure { code: Code::Declined, ..failure } } else { failure }
+fn declined(error: Failure, asked: bool) -> Failure {
+    let declined = asked && error.fault == Fault::HostKeyUnknown;
+    let failure = error;
+    if declined { Failure { fault: Fault::Declined, ..failure } } else { failure }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::fail::{Code, Failure};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
@@ -37,7 +37,7 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
         daemon::down(paths, &host.name).map_err(|error| {
             let what = format!("the session of {} did not end", host.name);
             let next = fix!("hop down {}", host.name);
-            Failure::new(Code::Busy, what, error.to_string(), next)
+            Failure::new(Fault::Busy, what, error.to_string(), next)
         })?;
     }
     Ok(was_up)
@@ -84,18 +84,18 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
     let client = through::with_token(paths, host).ok_or_else(|| {
         let what = format!("the session of {name} is not what it should be");
         let why = "it went down again, or began with another host file";
-        Failure::new(Code::Failed, what, why, fix!("hop down {} && hop up {}", name, name))
+        Failure::new(Fault::Failed, what, why, fix!("hop down {} && hop up {}", name, name))
     })?;
     let silent = |error: CallError| {
         let what = format!("the agent on {name} does not answer through the tunnel");
-        Failure::new(Code::Unreachable, what, error.to_string(), fix!("hop doctor {}", name))
+        Failure::new(Fault::Unreachable, what, error.to_string(), fix!("hop doctor {}", name))
     };
     let health = client.health(ANSWER_LIMIT).map_err(silent)?;
     match client.call(method::AGENT_VERSION, json!({}), ANSWER_LIMIT) {
         Ok(_) => Ok(health),
         Err(CallError::Remote { message, .. }) => {
             let what = format!("the agent on {name} does not know this laptop");
-            Err(Failure::new(Code::Remote, what, message, fix!("hop setup {}", name)))
+            Err(Failure::new(Fault::Remote, what, message, fix!("hop setup {}", name)))
         }
         Err(error) => Err(silent(error)),
     }
@@ -104,7 +104,7 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
 fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
     let failed = |why: String| {
         let next = fix!("hop up {}", host.name);
-        Failure::new(Code::Failed, "the tunnel could not be tried", why, next)
+        Failure::new(Fault::Failed, "the tunnel could not be tried", why, next)
     };
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut process = command(&own, &host.name, by_group);
@@ -117,9 +117,9 @@ fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
         return Ok(envelope["data"].clone());
     }
     let text = |key: &str| envelope["error"][key].as_str().unwrap_or_default().to_owned();
-    let code = Code::from_word(&text("code"));
+    let fault = Fault::from_word(&text("code"));
     let next = Fix::carried(&text("fix")).unwrap_or_else(|| fix!("hop doctor {}", host.name));
-    Err(Failure::new(code, "the tunnel does not work yet", text("message"), next))
+    Err(Failure::new(fault, "the tunnel does not work yet", text("message"), next))
 }
 
 fn command(own: &Path, host: &str, by_group: bool) -> Process {

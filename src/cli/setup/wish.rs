@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::super::command::Call;
-use super::super::fail::Failure;
+use crate::base::failure::Failure;
 use crate::base::field::{self, check_name};
 use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig};

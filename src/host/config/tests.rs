@@ -144,7 +144,7 @@ fn a_fault_names_the_file_and_no_secret() {
     fs::rename(&path, &other).unwrap();
     file::replace(&other, with("user", Value::Null).as_bytes()).unwrap();
     assert!(load(&paths, "other").err().unwrap().why.contains("must be \"other\""));
-    assert_eq!(load(&paths, "none").err().unwrap().kind, Kind::NotFound);
+    assert_eq!(load(&paths, "none").err().unwrap().fault, Fault::NotFound);
     fs::remove_dir_all(root).unwrap();
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::{Agent, Facts, Files, Handshake, HelperFault, Net, Reply, Serving, Session, path};
-use crate::base::failure::HostError;
+use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
 use crate::helper::{Helper, HelperError, guards, socket_path};
 use crate::host::config::{self, HostConfig};
@@ -130,7 +130,7 @@ fn ended(known: &state::Known) -> Option<String> {
 fn net(
     paths: &Paths,
     host: &HostConfig,
-    key: Result<&Secret, &HostError>,
+    key: Result<&Secret, &Failure>,
     session: &Session,
     told: &mut dyn FnMut(&'static str),
 ) -> Net {

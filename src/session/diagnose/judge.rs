@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Serving, Session};
-use crate::base::failure::{Fault, HostError, Kind};
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
@@ -72,9 +72,9 @@ fn files(facts: &Facts) -> Check {
         Err(error) => error,
     };
     let name = match error {
-        HostError { fault: Fault::Open, .. } => "host_file_open",
-        HostError { fault: Fault::Newer, .. } => "host_file_newer",
-        HostError { kind: Kind::NotFound, .. } => "host_file_missing",
+        Failure { fault: Fault::Open, .. } => "host_file_open",
+        Failure { fault: Fault::Newer, .. } => "host_file_newer",
+        Failure { fault: Fault::NotFound, .. } => "host_file_missing",
         _ => "host_file_damaged",
     };
     fault("host file", name, &error.what, &error.why, error.next.clone())
@@ -86,8 +86,8 @@ fn key(facts: &Facts) -> Check {
         Err(error) => error,
     };
     let name = match error {
-        HostError { fault: Fault::Open, .. } => "key_open",
-        HostError { kind: Kind::NotFound, .. } => "key_missing",
+        Failure { fault: Fault::Open, .. } => "key_open",
+        Failure { fault: Fault::NotFound, .. } => "key_missing",
         _ => "key_damaged",
     };
     // A key that is gone cannot be had back: the VPS has to be told a new one.

@@ -16,7 +16,7 @@ pub use gather::gather;
 pub use judge::judge;
 
 use super::elsewhere::Elsewhere;
-use crate::base::failure::HostError;
+use crate::base::failure::Failure;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
 use crate::text::fix::Fix;
@@ -38,8 +38,8 @@ pub struct Check {
 /// Everything that the verdict depends on.
 pub struct Facts {
     pub host: String,
-    pub config: Result<HostConfig, HostError>,
-    pub key: Result<(), HostError>,
+    pub config: Result<HostConfig, Failure>,
+    pub key: Result<(), Failure>,
     pub paths: Files,
     pub helper: Result<Serving, HelperFault>,
     pub session: Session,

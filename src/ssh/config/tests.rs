@@ -86,7 +86,7 @@ fn what_cannot_be_edited_is_left_as_it_is() {
     let text = "Host a\n# --- hopbox managed ---\nHost b\n";
     fs::write(home.config(), text).unwrap();
     let error = install(&home.config(), &entry("mybox.hop")).unwrap_err();
-    assert_eq!(error.kind, Kind::Config);
+    assert_eq!(error.fault, Fault::Config);
     assert!(error.why.contains("on line 2"), "{error}");
     assert!(error.next.contains("+2 "), "{}", error.next);
     assert!(remove(&home.config(), None).is_err());

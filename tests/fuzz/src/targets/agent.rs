@@ -2,9 +2,9 @@
 
 pub use hopbox::agent::{auth, request, rpc};
 
-use hopbox::agent::Failure;
 use hopbox::agent::config::{Peer, label};
 use hopbox::agent::hub::Caller;
+use hopbox::base::failure::Failure;
 use hopbox::base::key;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -54,7 +54,7 @@ impl rpc::Desk for OneLaptop {
 
     fn remove(&self, which: &str) -> Result<Peer, Failure> {
         assert_ne!(which, "laptop", "a laptop removes itself");
-        Err(Failure::no_laptop(which, &["laptop"]))
+        Err(hopbox::agent::no_laptop(which, &["laptop"]))
     }
 
     fn rotate(&self, old: &[u8; 32], new: [u8; 32]) -> Result<Peer, Failure> {

@@ -1,9 +1,9 @@
 //! Command lines: whatever the words are, they are a command with as many operands as it takes,
 //! help, or a mistake with a reason and a next step; and nothing is done yet.
 
+use hopbox::base::exit::Code;
 use hopbox::cli::TABLE;
 use hopbox::cli::command::GLOBAL_FLAGS;
-use hopbox::cli::fail::Code;
 use hopbox::cli::parse::{Asked, parse};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -30,7 +30,7 @@ pub fn cli_args(data: &[u8]) {
         }
         Ok(Asked::Help(None) | Asked::Version) => {}
         Err(no) => {
-            assert_eq!(no.code, Code::Usage);
+            assert_eq!(no.code(), Code::Usage);
             assert!(!no.what.is_empty() && !no.why.is_empty() && no.next.starts_with("hop"));
         }
     }
