@@ -240,7 +240,7 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/cli/setup/install.rs",
             "src/ssh/run.rs",
             "src/session/journal.rs",
-            "src/tunnel/standalone.rs",
+            "src/tunnel/wg_command.rs",
             "helper/src/net/daemon.rs",
             "helper/src/core/say.rs",
         ],
@@ -514,6 +514,38 @@ fn what_holds_secrets_cannot_be_printed() {
     }
     none("secrets that can be printed", found);
     assert_eq!(seen.len(), holders.len(), "every holder was found: {seen:?}");
+}
+
+/// Files that a packet may pass in each direction.
+const WALK_MAX: usize = 14;
+
+#[test]
+fn a_packet_passes_few_files_and_those_that_are_named() {
+    let head = read("src/tunnel/mod.rs");
+    let head: Vec<&str> = head.lines().map_while(|l| l.strip_prefix("//!")).collect();
+    let head = head.join("\n");
+    let mut found = Vec::new();
+    for way in ["TUN to wire:", "Wire to TUN:"] {
+        let list = head.split(way).nth(1).and_then(|l| l.split("\n\n").next()).unwrap();
+        let list = list.split("\n - ").next().unwrap();
+        let names: Vec<&str> =
+            list.split('`').skip(1).step_by(2).filter(|n| *n != "simd").collect();
+        assert!(names.len() > 10, "{way} the list was read: {names:?}");
+        if names.len() > WALK_MAX {
+            found.push(format!("{way} {} files", names.len()));
+        }
+        for name in names {
+            let room = ["wg/", "sys/"].iter().any(|room| name.starts_with(room));
+            let path =
+                if room { format!("src/{name}.rs") } else { format!("src/tunnel/{name}.rs") };
+            // Whatever a packet passes takes bytes.
+            let takes = |text: &str| without_tests(text).contains("[u8");
+            if !Path::new(&path).exists() || !takes(&read(&path)) {
+                found.push(format!("{way} {path}"));
+            }
+        }
+    }
+    none("the way of a packet", found);
 }
 
 #[test]

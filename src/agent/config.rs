@@ -234,7 +234,7 @@ impl AgentConfig {
             other_private_keys: keys.collect(),
             listen_port: self.listen_port,
             peers: self.peers.iter().map(|peer| self.in_tunnel(peer)).collect(),
-            stamps: Some(self.state_dir.join("agent.stamp")),
+            timestamp_file: Some(self.state_dir.join("agent.stamp")),
         }
     }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
 
 use super::config::{AgentConfig, Peer};
 use super::names::Names;
@@ -19,7 +18,7 @@ use super::store::Store;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Request, Tunnel};
 
 /// How often a rotation under way is looked after: the laptop's packets wait for it.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
@@ -126,7 +125,7 @@ impl Hub {
     /// Tells the tunnel what is different. Sessions of peers that stay are not touched.
     fn take_over(&self, state: &mut State, new: AgentConfig) -> Result<(), Failure> {
         let request = difference(&state.config, &new);
-        self.tunnel.set(&request).map_err(|errno| {
+        self.tunnel.apply(request).map_err(|errno| {
             let why = std::io::Error::from_raw_os_error(errno).to_string();
             let next = "systemctl restart hop-agent";
             Failure::new(Fault::Failed, "the tunnel did not take the change", why, next)
@@ -253,13 +252,13 @@ const FROM_WIRE: [&str; 16] = [
     "oversize",
 ];
 
-/// The configuration text that makes a tunnel with `old` one with `new`.
-fn difference(old: &AgentConfig, new: &AgentConfig) -> Zeroizing<String> {
+/// The change that makes a tunnel with `old` one with `new`.
+fn difference(old: &AgentConfig, new: &AgentConfig) -> Request {
     let (was, is) = (old.tunnel(), new.tunnel());
     let gone = was.peers.iter().filter(|peer| new.peer(&peer.public_key).is_none());
     let gone = gone.map(|peer| peer.public_key).collect::<Vec<_>>();
     let keys = was.private_key != is.private_key || was.other_private_keys != is.other_private_keys;
-    is.to_uapi_change(keys, &gone)
+    is.change(keys, &gone)
 }
 
 #[cfg(test)]
@@ -267,6 +266,7 @@ mod tests {
     use super::*;
     use crate::agent::config::{self, Keys};
     use crate::tunnel;
+    use zeroize::Zeroizing;
 
     #[test]
     fn only_what_changed_is_told() {
@@ -292,13 +292,15 @@ mod tests {
         };
         let mut after = before.clone();
         after.peers.remove(0);
-        let text = difference(&before, &after);
-        assert!(text.contains(&format!("public_key={}\nremove=true", "01".repeat(32))));
-        assert!(!text.contains("private_key") && !text.contains("replace_peers"));
+        let told = difference(&before, &after);
+        assert!(told.peers.iter().any(|peer| peer.public_key == [1; 32] && peer.remove));
+        assert!(told.private_key.is_none() && told.other_private_keys.is_none());
+        assert!(!told.replace_peers);
         after.keys.push(Zeroizing::new([8; 32]));
-        let text = difference(&before, &after);
-        assert!(text.contains("\nother_private_key=") && !text.contains("listen_port"));
-        let text = difference(&after, &before);
-        assert!(text.contains(&format!("other_private_key={}\n", "00".repeat(32))), "taken away");
+        let told = difference(&before, &after);
+        assert_eq!(told.other_private_keys.as_ref().map(Vec::len), Some(1));
+        assert_eq!(told.listen_port, None);
+        let told = difference(&after, &before);
+        assert_eq!(told.other_private_keys, Some(Vec::new()), "taken away");
     }
 }

@@ -5,7 +5,7 @@ use super::up::FOREGROUND;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::tunnel::standalone;
+use crate::tunnel::wg_command;
 
 pub const COMMAND: Command = Command {
     name: "wg",
@@ -23,7 +23,7 @@ pub const COMMAND: Command = Command {
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let interface = call.args.operands.first().cloned().unwrap_or_default();
     let foreground = call.args.has("foreground");
-    standalone::run(&interface, foreground).map(|()| Code::Done).map_err(|why| {
+    wg_command::run(&interface, foreground).map(|()| Code::Done).map_err(|why| {
         let what = format!("cannot run the interface {interface}");
         Failure::new(Fault::Failed, what, why, fix!("sudo hop wg -f {}", interface))
     })

@@ -1,6 +1,6 @@
 //! One user at a time of this laptop's key for a host: the server keeps one session for a key, and
 //! takes only handshakes that are later than the one before. The lock lies beside the mark of the
-//! handshakes' time (`tunnel::stamps`), so that whoever would use that mark finds it.
+//! handshakes' time (`tunnel::timestamp_file`), so that whoever would use that mark finds it.
 
 use std::path::{Path, PathBuf};
 

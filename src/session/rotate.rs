@@ -155,7 +155,7 @@ pub fn rekey(
     let port = tunnel.listen_port();
     let mut config = tunnel_config(&host, &key, &known, paths.stamp_file(&host.name));
     config.listen_port = port;
-    tunnel.set(&config.to_uapi()).map_err(|errno| {
+    tunnel.apply(config.request()).map_err(|errno| {
         let error = std::io::Error::from_raw_os_error(errno);
         format!("the tunnel refused: {error}")
     })?;

@@ -72,7 +72,7 @@ pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Fa
     let (host, key) = renewal::load(paths, name)?;
     let lock = take_lock(paths, name)?;
     let ears = open_ears(paths, name)?;
-    let mut session = Session { host, ears, stamps: paths.stamp_file(name) };
+    let mut session = Session { host, ears, timestamp_file: paths.stamp_file(name) };
     let outcome = session.live(paths, &key, report);
     let farewell = session.ears.control.close();
     drop(lock);
@@ -82,7 +82,7 @@ pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Fa
 
 struct Session {
     host: HostConfig,
-    stamps: PathBuf,
+    timestamp_file: PathBuf,
     ears: Ears,
 }
 
@@ -101,8 +101,14 @@ impl Session {
         let mut pause = |extra: Option<BorrowedFd<'_>>, limit: Duration| {
             ears.borrow_mut().listen(extra, limit, &starting)
         };
-        let mut live =
-            up::bring_up(&self.host, key, &socket_path(), self.stamps.clone(), report, &mut pause)?;
+        let mut live = up::bring_up(
+            &self.host,
+            key,
+            &socket_path(),
+            self.timestamp_file.clone(),
+            report,
+            &mut pause,
+        )?;
         report.ready(&live.facts);
         let record = Record::open(paths, &self.host.name);
         let end = match Watch::new(paths, &self.host, &mut live, &mut self.ears, record) {

@@ -60,7 +60,7 @@ pub fn bring_up(
     host: &HostConfig,
     key: &Secret,
     helper_socket: &Path,
-    stamps: PathBuf,
+    timestamp_file: PathBuf,
     report: &mut dyn Report,
     pause: &mut Pause<'_>,
 ) -> Result<Live, Failure> {
@@ -71,7 +71,7 @@ pub fn bring_up(
     let mut rising = Rising {
         host,
         remotes,
-        stamps,
+        timestamp_file,
         start,
         report,
         pause,
@@ -116,7 +116,7 @@ struct Device {
 struct Rising<'a> {
     host: &'a HostConfig,
     remotes: Vec<SocketAddr>,
-    stamps: PathBuf,
+    timestamp_file: PathBuf,
     start: Instant,
     report: &'a mut dyn Report,
     pause: &'a mut Pause<'a>,
@@ -172,7 +172,7 @@ impl Rising<'_> {
         self.report.step(&format!("tunnel device {}", lease.name), began.elapsed());
 
         let began = Instant::now();
-        let config = tunnel_config(self.host, key, &self.remotes, self.stamps.clone());
+        let config = tunnel_config(self.host, key, &self.remotes, self.timestamp_file.clone());
         let made =
             Device { lease: lease.id, interface: lease.name.clone(), ifindex: lease.ifindex };
         let device =
@@ -346,7 +346,7 @@ pub(super) fn tunnel_config(
     host: &HostConfig,
     key: &Secret,
     remotes: &[SocketAddr],
-    stamps: PathBuf,
+    timestamp_file: PathBuf,
 ) -> tunnel::Config {
     let peer = PeerConfig {
         public_key: host.public_key,
@@ -362,7 +362,7 @@ pub(super) fn tunnel_config(
         other_private_keys: Vec::new(),
         listen_port: 0,
         peers: vec![peer],
-        stamps: Some(stamps),
+        timestamp_file: Some(timestamp_file),
     }
 }
 

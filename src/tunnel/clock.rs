@@ -1,7 +1,7 @@
 //! The two clocks the protocol is given, and the timer that wakes the loop at a deadline.
 //!
 //! Boot clock for every age and deadline, so that suspended time counts (R63); wall clock for
-//! handshake timestamps only. A persisted high-water mark for those (R28) belongs here.
+//! handshake timestamps only.
 
 use crate::sys::clock::{self, BootTimer};
 use crate::wg::{Now, Time, Wall};

@@ -1,9 +1,10 @@
-//! The configuration a tunnel starts with, as a value and as configuration text.
+//! The configuration of a tunnel as its owners keep it, and the changes that bring it about.
 
-use super::uapi::{put, put_key};
+use super::request::Request;
+use crate::wg::PeerUpdate;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
 /// One peer. Wiped with the [`Config`] it is part of.
 #[derive(Clone, Default)]
@@ -20,7 +21,7 @@ pub struct PeerConfig {
     pub persistent_keepalive: u16,
 }
 
-/// What [`super::start`] needs to know. Wiped on drop.
+/// What `start` needs to know. Wiped on drop.
 #[derive(Clone, Default)]
 pub struct Config {
     /// All zero for none.
@@ -31,74 +32,53 @@ pub struct Config {
     pub listen_port: u16,
     pub peers: Vec<PeerConfig>,
     /// Where the mark of handshake timestamps is kept over restarts (R28); `None` for nowhere.
-    pub stamps: Option<PathBuf>,
+    pub timestamp_file: Option<PathBuf>,
 }
 
 impl Config {
-    /// The body of a `set=1` request that makes a device exactly this.
-    pub fn to_uapi(&self) -> Zeroizing<String> {
-        let prefixes: usize = self.peers.iter().map(|p| p.allowed_ips.len()).sum();
-        // Enough that the text never moves and leaves keys behind.
-        let size = 640 + 600 * self.peers.len() + 64 * prefixes;
-        let mut text = Zeroizing::new(String::with_capacity(size));
-        put_key(&mut text, "private_key", &self.private_key);
-        for key in &self.other_private_keys {
-            put_key(&mut text, "other_private_key", key);
+    /// What makes a device exactly this.
+    pub fn request(&self) -> Request {
+        Request {
+            private_key: Some(self.private_key),
+            other_private_keys: Some(self.other_private_keys.clone()),
+            listen_port: Some(self.listen_port),
+            fwmark: None,
+            replace_peers: true,
+            peers: self.peers.iter().map(PeerConfig::update).collect(),
         }
-        put(&mut text, "listen_port", self.listen_port);
-        put(&mut text, "replace_peers", true);
-        for peer in &self.peers {
-            peer.write(&mut text);
-        }
-        text
     }
 
-    /// The body of a `set=1` request for a running device: the peers `gone` go, those of `self`
-    /// become as they are here, and the private keys are set anew if they are `rekeyed`.
-    pub fn to_uapi_change(&self, rekeyed: bool, gone: &[[u8; 32]]) -> Zeroizing<String> {
-        let prefixes: usize = self.peers.iter().map(|p| p.allowed_ips.len()).sum();
-        let size = 640 + 600 * self.peers.len() + 64 * prefixes + 100 * gone.len();
-        let mut text = Zeroizing::new(String::with_capacity(size));
-        if rekeyed {
-            put_key(&mut text, "private_key", &self.private_key);
-            for key in &self.other_private_keys {
-                put_key(&mut text, "other_private_key", key);
-            }
-            if self.other_private_keys.is_empty() {
-                put_key(&mut text, "other_private_key", &[0; 32]);
-            }
+    /// For a running device: the peers `gone` go, those of `self` become as they are here, and the
+    /// private keys are set anew if they are `rekeyed`.
+    pub fn change(&self, rekeyed: bool, gone: &[[u8; 32]]) -> Request {
+        let going = gone.iter().map(|key| {
+            let mut peer = PeerUpdate::default();
+            (peer.public_key, peer.remove) = (*key, true);
+            peer
+        });
+        Request {
+            private_key: rekeyed.then_some(self.private_key),
+            other_private_keys: rekeyed.then(|| self.other_private_keys.clone()),
+            listen_port: None,
+            fwmark: None,
+            replace_peers: false,
+            peers: going.chain(self.peers.iter().map(PeerConfig::update)).collect(),
         }
-        for key in gone {
-            put_key(&mut text, "public_key", key);
-            put(&mut text, "remove", true);
-        }
-        for peer in &self.peers {
-            peer.write(&mut text);
-        }
-        text
     }
 }
 
 impl PeerConfig {
-    fn write(&self, text: &mut String) {
-        put_key(text, "public_key", &self.public_key);
-        if let Some(key) = &self.preshared_key {
-            put_key(text, "preshared_key", key);
-        }
-        if let Some(key) = &self.own_public_key {
-            put_key(text, "own_public_key", key);
-        }
-        if let Some(key) = &self.inherits {
-            put_key(text, "inherits", key);
-        }
-        if let Some(endpoint) = self.endpoint {
-            put(text, "endpoint", endpoint);
-        }
-        put(text, "persistent_keepalive_interval", self.persistent_keepalive);
-        put(text, "replace_allowed_ips", true);
-        for (ip, len) in &self.allowed_ips {
-            put(text, "allowed_ip", format_args!("{ip}/{len}"));
-        }
+    fn update(&self) -> PeerUpdate {
+        let mut peer = PeerUpdate::default();
+        peer.public_key = self.public_key;
+        peer.preshared_key = self.preshared_key;
+        peer.own_public_key = self.own_public_key;
+        peer.inherits = self.inherits;
+        peer.endpoint = self.endpoint;
+        peer.persistent_keepalive = Some(self.persistent_keepalive);
+        peer.replace_allowed_ips = true;
+        peer.allowed_ips = self.allowed_ips.iter().map(|(ip, len)| (*ip, *len, true)).collect();
+        peer
     }
 }
 

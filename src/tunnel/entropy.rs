@@ -1,8 +1,9 @@
-//! The operating system's randomness for the protocol.
+//! The operating system's randomness, for the protocol and for new keys.
 
 use crate::sys::random;
 use crate::wg;
 use std::io;
+use zeroize::Zeroizing;
 
 pub(super) struct System(());
 
@@ -21,6 +22,15 @@ impl wg::Entropy for System {
             std::process::abort();
         }
     }
+}
+
+/// A new private key, clamped.
+pub fn generate_key() -> io::Result<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0u8; 32]);
+    random::fill(&mut key[..])?;
+    key[0] &= 248;
+    key[31] = (key[31] & 127) | 64;
+    Ok(key)
 }
 
 #[cfg(test)]

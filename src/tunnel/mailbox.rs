@@ -1,7 +1,7 @@
 //! Commands to the data-plane thread: a bounded queue and the descriptor that wakes its poll.
 
+use super::request::Request;
 use super::stats::Status;
-use super::uapi::Request;
 use crate::sys::poll::Wake;
 use std::io;
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 pub(super) const COMMANDS: usize = 32;
 
 pub(super) enum Command {
-    Set(Box<Request>, SyncSender<Result<(), i32>>),
+    Apply(Box<Request>, SyncSender<Result<(), i32>>),
     Get(SyncSender<Zeroizing<String>>),
     Status(SyncSender<Status>),
     NetworkChanged,

@@ -6,18 +6,19 @@
 //! deadlines, in this order, so that data goes before handshakes (R42) and nobody starves.
 
 use super::clock::Clock;
-use super::data::{Around, Data};
-use super::lanes::Lanes;
+use super::crypto_workers::CryptoWorkers;
+use super::inbound::InboundPath;
+use super::io::{Io, TunError};
 use super::link::Link;
 use super::mailbox::{COMMANDS, Command, Inlet};
-use super::outside::Outside;
-use super::ring::Ring;
-use super::stamps::Stamps;
+use super::outbound::OutboundPath;
+use super::packet_io::PacketIo;
+use super::queue::HandshakeQueue;
+use super::read_policy::ReadPolicy;
+use super::request::Request;
 use super::stats::{self, Status};
-use super::tun::{Trouble, Tun};
-use super::uapi::{self, Request};
-use super::udp::Udp;
-use super::{Shared, Stopped};
+use super::timestamp_file::TimestampFile;
+use super::uapi;
 use crate::sys::netlink::Event;
 use crate::sys::poll::{self, Interest};
 use crate::sys::sock::Family;
@@ -26,7 +27,7 @@ use crate::wg::{self, Device, Now};
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 /// Handshake messages opened in one turn: each costs up to 0.2 ms, which is 50 data packets.
@@ -40,22 +41,36 @@ const CLAMP: Duration = Duration::from_millis(1);
 /// Pause after an error that says nothing about when to try again.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// Why a tunnel ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// By [`Tunnel::stop`], or because the handle was dropped.
+    Asked,
+    /// The interface was deleted, or its owner took it back.
+    DeviceGone,
+    Failed(String),
+}
+
 pub(super) struct Loop {
     device: Device,
-    stamps: Option<Stamps>,
-    outside: Outside,
+    timestamps: Option<TimestampFile>,
+    io: Io,
+    workers: CryptoWorkers,
     clock: Clock,
     inlet: Inlet,
     link: Link,
-    data: Data,
-    ring: Ring,
+    outbound: OutboundPath,
+    inbound: InboundPath,
+    policy: ReadPolicy,
+    handshakes: HandshakeQueue,
     ready: Ready,
     /// The interface is in trouble that says nothing about its end: pause before the next turn.
     pausing: bool,
     clamped: u64,
     /// Those of the sockets, when last asked.
     overflows: u64,
-    shared: Arc<Shared>,
+    /// The port for others to see.
+    port: Arc<AtomicU16>,
 }
 
 /// What the last poll found.
@@ -69,33 +84,35 @@ struct Ready {
     nothing: bool,
 }
 
-#[allow(clippy::wrong_self_convention)] // `from_tun` and `from_wire` name a direction here
 impl Loop {
     pub fn new(
-        (name, mtu): (String, u16),
-        (tun, udp, lanes): (Tun, Udp, Lanes),
+        link: Link,
+        io: Io,
+        workers: CryptoWorkers,
         device: Device,
-        stamps: Option<Stamps>,
+        timestamps: Option<TimestampFile>,
         inlet: Inlet,
-        shared: Arc<Shared>,
+        port: Arc<AtomicU16>,
     ) -> io::Result<Loop> {
-        let data = Data::new(tun.offload(), lanes);
         let mut this = Loop {
             device,
-            stamps,
-            outside: Outside::new(tun, udp),
+            timestamps,
             clock: Clock::new()?,
             inlet,
-            link: Link::new(name, mtu),
-            data,
-            ring: Ring::new(),
+            link,
+            outbound: OutboundPath::new(),
+            inbound: InboundPath::new(io.tun.offload()),
+            policy: ReadPolicy::default(),
+            io,
+            workers,
+            handshakes: HandshakeQueue::new(),
             ready: Ready::default(),
             pausing: false,
             clamped: 0,
             overflows: 0,
-            shared,
+            port,
         };
-        this.device.set_mtu(mtu);
+        this.device.set_mtu(this.link.mtu);
         this.publish_port();
         Ok(this)
     }
@@ -112,8 +129,8 @@ impl Loop {
             now = self.clock.now();
             if let Some(why) = self.turn(now) {
                 self.device.stop();
-                if let Some(stamps) = &mut self.stamps {
-                    stamps.close(self.device.timestamp_mark());
+                if let Some(file) = &mut self.timestamps {
+                    file.close(self.device.timestamp_mark());
                 }
                 return why;
             }
@@ -131,34 +148,34 @@ impl Loop {
             (None, None) => {}
             (Some(key), None) => {
                 let key = Some(key).filter(|k| *k != [0; 32]);
-                self.device.set_private_key(now, key, &mut self.outside);
+                self.device.set_private_key(now, key, &mut self.io);
             }
             (key, Some(others)) => {
                 let main = key.or_else(|| self.device.private_key());
-                self.device.set_private_keys(now, main, others, &mut self.outside);
+                self.device.set_private_keys(now, main, others, &mut self.io);
             }
         }
         if request.replace_peers {
             self.device.remove_all_peers();
         }
         for peer in &request.peers {
-            let done = self.device.update_peer(now, peer, &mut self.outside);
+            let done = self.device.update_peer(now, peer, &mut self.io);
             done.map_err(|e| uapi::refused(&e))?;
         }
-        self.outside.flush();
+        self.io.flush();
         Ok(())
     }
 
     /// Mark and port: both, or neither.
     fn apply_sockets(&mut self, request: &Request) -> io::Result<()> {
-        let udp = &mut self.outside.udp;
-        let before = udp.mark();
+        let udp = &mut self.io.udp;
+        let before = udp.sockets.mark();
         if let Some(mark) = request.fwmark.filter(|m| *m != before) {
-            udp.set_mark(mark)?;
+            udp.sockets.set_mark(mark)?;
         }
-        if let Some(port) = request.listen_port.filter(|p| *p != udp.port()) {
+        if let Some(port) = request.listen_port.filter(|p| *p != udp.sockets.port()) {
             if let Err(e) = udp.rebind(port) {
-                let _ = udp.set_mark(before);
+                let _ = udp.sockets.set_mark(before);
                 return Err(e);
             }
             self.publish_port();
@@ -181,30 +198,31 @@ impl Loop {
         self.move_data(now);
         self.handshakes(now);
         self.deadlines(now);
-        self.outside.flush();
+        self.io.flush();
         if self.ready.nothing {
             self.device.prepare();
         }
-        if let Some(stamps) = &mut self.stamps {
-            stamps.cover(self.device.timestamp_mark());
+        if let Some(file) = &mut self.timestamps {
+            file.cover(self.device.timestamp_mark());
         }
-        for why in self.outside.lost.drain(..) {
+        for why in self.io.lost.drain(..) {
             self.device.note_drop(why);
         }
         self.trouble(now)
     }
 
     fn move_data(&mut self, now: Now) {
-        let (device, outside) = (&mut self.device, &mut self.outside);
-        let mut around = Around { now, device, outside, ring: &mut self.ring };
-        self.data.habits.turn(now.boot, self.ready.tun);
+        let Loop { device, io, workers, policy, .. } = self;
+        let mut around = PacketIo { now, device, io, workers };
+        policy.turn(now.boot, self.ready.tun);
         for (ready, family) in [(self.ready.v4, Family::V4), (self.ready.v6, Family::V6)] {
             if ready {
-                self.pausing |= self.data.from_wire(&mut around, family).is_err();
+                let done = self.inbound.run(&mut around, &mut self.handshakes, policy, family);
+                self.pausing |= done.is_err();
             }
         }
-        if (self.ready.tun || self.data.habits.expects_answer()) && around.device.is_running() {
-            self.data.from_tun(&mut around);
+        if (self.ready.tun || policy.expects_answer()) && around.device.is_running() {
+            self.outbound.run(&mut around, policy);
         }
     }
 
@@ -216,7 +234,7 @@ impl Loop {
         let running = self.device.is_running();
         // A stopped device waits to be able to write: that is how a TUN says that it is up.
         let tun = if running { Interest::READ } else { Interest::WRITE };
-        let timeout = match (self.ring.is_empty(), self.link.here) {
+        let timeout = match (self.handshakes.is_empty(), self.link.here) {
             (false, _) => Some(Duration::ZERO),
             _ if self.device.can_prepare() => Some(LULL),
             (true, false) => Some(LOOK_INTERVAL),
@@ -225,20 +243,20 @@ impl Loop {
         let inlet = self.inlet.as_fd();
         // What is not there is looked at in vain.
         let read = |fd: Option<_>| fd.map_or((inlet, Interest::NONE), |fd| (fd, Interest::READ));
-        let udp = &self.outside.udp;
+        let udp = &self.io.udp;
         let states = poll::wait_each(
             [
                 (inlet, Interest::READ),
                 (self.clock.as_fd(), Interest::READ),
-                (self.outside.tun.as_fd(), tun),
-                read(udp.fd(Family::V4)),
-                read(udp.fd(Family::V6)),
+                (self.io.tun.as_fd(), tun),
+                read(udp.sockets.fd(Family::V4)),
+                read(udp.sockets.fd(Family::V6)),
                 read(self.link.monitor.as_ref().map(AsFd::as_fd)),
             ],
             timeout,
         )?;
         let [mail, timer, tun, v4, v6, link] = states.map(Interest::any);
-        let nothing = self.ring.is_empty() && !(mail || timer || tun || v4 || v6 || link);
+        let nothing = self.handshakes.is_empty() && !(mail || timer || tun || v4 || v6 || link);
         self.ready = Ready { tun, v4, v6, link, nothing };
         if mail {
             self.inlet.drain();
@@ -253,19 +271,19 @@ impl Loop {
         for _ in 0..COMMANDS {
             match self.inlet.take()? {
                 Command::Stop => return Some(Stopped::Asked),
-                Command::Set(request, reply) => {
+                Command::Apply(request, reply) => {
                     // Who asked may have given up waiting; that changes nothing here.
                     let _ = reply.try_send(self.apply(now, &request));
                 }
                 Command::Get(reply) => {
-                    let (port, mark) = (self.outside.udp.port(), self.outside.udp.mark());
+                    let (port, mark) = (self.io.udp.sockets.port(), self.io.udp.sockets.mark());
                     let _ = reply.try_send(uapi::describe(&self.device, port, mark));
                 }
                 Command::Status(reply) => {
                     let _ = reply.try_send(self.status(now));
                 }
                 Command::NetworkChanged => self.network_changed(now),
-                Command::HandshakeAll => self.device.handshake_all(now, &mut self.outside),
+                Command::HandshakeAll => self.device.handshake_all(now, &mut self.io),
                 Command::Reconnect(peer, remotes) => {
                     self.device.set_candidates(&peer, &remotes);
                     self.network_changed(now);
@@ -277,23 +295,23 @@ impl Loop {
 
     fn network_changed(&mut self, now: Now) {
         // Without sockets nothing works, but the next change may bring them back.
-        let _ = self.outside.udp.renew();
+        let _ = self.io.udp.renew();
         self.publish_port();
-        self.device.network_changed(now, &mut self.outside);
+        self.device.network_changed(now, &mut self.io);
     }
 
     fn handshakes(&mut self, now: Now) {
         for _ in 0..HANDSHAKES {
-            let waiting = self.ring.len();
-            let Some((mut datagram, from)) = self.ring.pop() else { return };
+            let waiting = self.handshakes.len();
+            let Some((mut datagram, from)) = self.handshakes.pop() else { return };
             self.device.set_queued(now, waiting);
-            self.device.from_wire(now, datagram.bytes(), &from, &mut self.outside);
+            self.device.from_wire(now, datagram.bytes(), &from, &mut self.io);
         }
     }
 
     fn deadlines(&mut self, now: Now) {
         if self.device.next_deadline().is_some_and(|(at, _)| at <= now.boot) {
-            self.device.on_time(now, &mut self.outside);
+            self.device.on_time(now, &mut self.io);
         }
     }
 
@@ -305,8 +323,8 @@ impl Loop {
             return self.clock.arm(Some(at));
         }
         // Something may have set it after deadlines were served: once more, and then it is a bug.
-        self.device.on_time(now, &mut self.outside);
-        self.outside.flush();
+        self.device.on_time(now, &mut self.io);
+        self.io.flush();
         let next = self.device.next_deadline().map(|(at, _)| at);
         if next.is_some_and(|at| at <= now.boot) {
             debug_assert!(false, "deadline '{why}' is due again after it was served");
@@ -334,13 +352,13 @@ impl Loop {
                 Event::LinkGone { index } if Some(index) == self.link.index => {
                     self.link.here = false;
                 }
-                Event::PathChanged => self.outside.udp.forget_pins(),
+                Event::PathChanged => self.io.udp.forget_source_addrs(),
                 Event::Lost => {
-                    self.outside.udp.forget_pins();
+                    self.io.udp.forget_source_addrs();
                     self.note_mtu(ioctl::mtu(&self.link.name).ok());
                 }
                 // Its MTU may have changed.
-                Event::Link { .. } => self.outside.udp.try_runs_again(),
+                Event::Link { .. } => self.io.udp.sockets.try_batches_again(),
                 Event::LinkGone { .. } => {}
             }
         }
@@ -356,8 +374,8 @@ impl Loop {
 
     /// Make the device run exactly while the interface is up.
     fn follow_link(&mut self, now: Now) {
-        match (self.outside.tun.is_up(), self.device.is_running()) {
-            (true, false) => self.device.start(now, &mut self.outside),
+        match (self.io.tun.is_up(), self.device.is_running()) {
+            (true, false) => self.device.start(now, &mut self.io),
             (false, true) => self.down(),
             _ => {}
         }
@@ -365,34 +383,34 @@ impl Loop {
 
     fn down(&mut self) {
         self.device.stop();
-        self.ring.clear();
+        self.handshakes.clear();
     }
 
     /// What the turn met at the TUN.
     fn trouble(&mut self, now: Now) -> Option<Stopped> {
         let idle = !self.device.is_running() && self.ready.tun;
-        let met = self.outside.trouble.take();
+        let met = self.io.tun_error.take();
         if met.is_none() && !idle && self.link.here {
             return None;
         }
-        if met == Some(Trouble::Gone) || self.outside.tun.is_gone() {
+        if met == Some(TunError::Gone) || self.io.tun.is_gone() {
             return Some(Stopped::DeviceGone);
         }
         let was_running = self.device.is_running();
         self.follow_link(now);
         let changed = was_running != self.device.is_running();
-        self.pausing = !changed && (met == Some(Trouble::Later) || idle);
+        self.pausing = !changed && (met == Some(TunError::Later) || idle);
         None
     }
 
     fn publish_port(&self) {
-        self.shared.port.store(self.outside.udp.port(), Ordering::Relaxed);
+        self.port.store(self.io.udp.sockets.port(), Ordering::Relaxed);
     }
 
     /// Take down what the kernel lost in front of us since it was last asked.
     fn note_overflows(&mut self) {
         self.device.note_drops(wg::Drop::TunOverflow, self.link.new_overflows());
-        let sockets = self.outside.udp.overflows();
+        let sockets = self.io.udp.sockets.overflows();
         let more = sockets.saturating_sub(std::mem::replace(&mut self.overflows, sockets));
         self.device.note_drops(wg::Drop::SocketOverflow, more);
     }
@@ -402,13 +420,13 @@ impl Loop {
         Status {
             interface: self.link.name.clone(),
             running: self.device.is_running(),
-            listen_port: self.outside.udp.port(),
+            listen_port: self.io.udp.sockets.port(),
             mtu: self.link.mtu,
             peers: stats::peers(&self.device, now),
             drops: self.device.drops().collect(),
             clamped_deadlines: self.clamped,
-            tun_offload: self.outside.tun.offload(),
-            refused_runs: self.outside.udp.refused_runs(),
+            tun_offload: self.io.tun.offload(),
+            refused_batches: self.io.udp.refused_batches(),
         }
     }
 }

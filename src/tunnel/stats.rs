@@ -37,8 +37,8 @@ pub struct Status {
     pub clamped_deadlines: u64,
     /// What the kernel agreed to do for us at the TUN.
     pub tun_offload: Offload,
-    /// Runs of datagrams that a socket would not take whole.
-    pub refused_runs: u64,
+    /// Batches of datagrams that a socket would not take whole.
+    pub refused_batches: u64,
 }
 
 pub(super) fn peers(device: &Device, now: Now) -> Vec<PeerState> {

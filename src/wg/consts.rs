@@ -45,9 +45,9 @@ pub const INITIATION_INTERVAL: Duration = Duration::from_millis(20);
 pub const WINDOW_BITS: u64 = 8192;
 
 /// Handshake datagrams that may wait in the shell (paper: implementation's choice).
-pub const HANDSHAKE_RING: usize = 256;
-/// Waiting handshakes from which on we are under load (R38): an eighth of the ring.
-pub const LOADED_AT: usize = HANDSHAKE_RING / 8;
+pub const HANDSHAKE_QUEUE: usize = 256;
+/// Waiting handshakes from which on we are under load (R38): an eighth of the queue.
+pub const LOADED_AT: usize = HANDSHAKE_QUEUE / 8;
 /// We stay under load for this long after it was last seen (R38).
 pub const LOADED_FOR: Duration = Duration::from_secs(1);
 /// Handshakes per second and source that are served under load, and their burst (R39).

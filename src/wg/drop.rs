@@ -62,8 +62,8 @@ pub enum Drop {
     /// A packet of the TUN that is no IP packet, or longer than its buffer.
     TunMalformed,
     // The shell's.
-    /// The ring of waiting handshakes is full (R42).
-    RingFull,
+    /// The queue of waiting handshakes is full (R42).
+    HandshakeQueueFull,
     /// A datagram longer than any we take.
     Oversize,
     /// The socket refused a datagram (R84).
@@ -107,7 +107,7 @@ const NAMES: [(Drop, &str); 33] = [
     (Drop::StagedOverflow, "staged_overflow"),
     (Drop::StagedPurged, "staged_purged"),
     (Drop::TunMalformed, "tun_malformed"),
-    (Drop::RingFull, "ring_full"),
+    (Drop::HandshakeQueueFull, "ring_full"),
     (Drop::Oversize, "oversize"),
     (Drop::SendFailed, "send_failed"),
     (Drop::SendTooBig, "send_too_big"),

@@ -1,11 +1,13 @@
 //! Receiver indices (R43–R45): random, unique among everything alive, each denoting either a
-//! handshake or a session of one peer.
+//! handshake or a session of one peer; and what names a peer.
 
 use std::collections::BTreeMap;
 
 use super::Entropy;
-use super::peer::PeerId;
-use super::time::Time;
+
+/// Names a peer for the life of the device; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId(pub u32);
 
 /// What an index stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,53 +59,5 @@ impl Indices {
 
     pub fn len(&self) -> usize {
         self.0.len()
-    }
-}
-
-/// Ordered queue of the peers' next deadlines. Entries are lower bounds: a peer whose deadline
-/// moved away later is looked at once in vain and queued again, which is cheaper than reordering
-/// the queue for each packet.
-#[derive(Default)]
-pub struct Agenda {
-    queue: std::collections::BTreeSet<(Time, PeerId)>,
-    queued: BTreeMap<PeerId, Time>,
-}
-
-impl Agenda {
-    /// Makes sure that `peer` is looked at no later than `at`.
-    pub fn no_later_than(&mut self, peer: PeerId, at: Time) {
-        match self.queued.get(&peer) {
-            Some(t) if *t <= at => {}
-            Some(t) => {
-                self.queue.remove(&(*t, peer));
-                self.queue.insert((at, peer));
-                self.queued.insert(peer, at);
-            }
-            None => {
-                self.queue.insert((at, peer));
-                self.queued.insert(peer, at);
-            }
-        }
-    }
-
-    /// The earliest entry.
-    pub fn first(&self) -> Option<(Time, PeerId)> {
-        self.queue.first().copied()
-    }
-
-    /// Takes the earliest entry if it is due.
-    pub fn take_due(&mut self, now: Time) -> Option<PeerId> {
-        let (at, peer) = self.first()?;
-        if at > now {
-            return None;
-        }
-        self.forget(peer);
-        Some(peer)
-    }
-
-    pub fn forget(&mut self, peer: PeerId) {
-        if let Some(t) = self.queued.remove(&peer) {
-            self.queue.remove(&(t, peer));
-        }
     }
 }

@@ -8,13 +8,14 @@
 mod consts;
 mod cookie;
 mod crypto;
+mod deadlines;
 mod device;
 mod drop;
-mod identities;
 mod index;
 mod ip;
 mod keys;
 mod limiter;
+mod local_identities;
 mod msg;
 mod noise;
 mod peer;
@@ -27,14 +28,15 @@ mod time;
 mod timers;
 
 pub use consts::{
-    DATA_MIN_LEN, DEFAULT_MTU, HANDSHAKE_RING, MAX_OTHER_IDENTITIES, MAX_PEERS, MAX_PREFIXES,
+    DATA_MIN_LEN, DEFAULT_MTU, HANDSHAKE_QUEUE, INITIATION_LEN, MAX_OTHER_IDENTITIES, MAX_PEERS,
+    MAX_PREFIXES,
 };
 pub use device::{
     ConfigError, Device, HEADROOM, Inbound, Outbound, PeerStatus, PeerUpdate, TAILROOM,
 };
 pub use drop::Drop;
-pub use msg::{Class, classify};
-pub use session::{Opened, Opening, Sealing};
+pub use msg::is_handshake;
+pub use session::{DataHeader, Opened, Opening, Sealing};
 pub use time::{Now, Time, Wall};
 
 use std::net::{IpAddr, SocketAddr};

@@ -1,4 +1,5 @@
-//! The four message layouts (paper §5.4): checked views for reading, plain structs for writing.
+//! The layouts of the three messages of a handshake (paper §5.4): checked views for reading, plain
+//! structs for writing. The fourth message is the session's.
 //!
 //! Sizes are checked once, at the door ([`Message::parse`]); nothing after it can fail
 //! (R01, R02, R03, R08).
@@ -10,29 +11,17 @@ pub const MAC_LEN: usize = 16;
 const INITIATION: u32 = 1;
 const RESPONSE: u32 = 2;
 const COOKIE: u32 = 3;
-const DATA: u32 = 4;
 
-/// What a datagram is, by its first four bytes and its length alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    Data,
-    /// Initiation, response or cookie reply: may wait behind data, and costs public-key work.
-    Handshake,
-    Junk,
-}
-
-/// Sorts a datagram before any work is spent on it (R01, R02).
-pub fn classify(datagram: &[u8]) -> Class {
-    let Some(word) = datagram.first_chunk().map(|w| u32::from_le_bytes(*w)) else {
-        return Class::Junk;
-    };
-    match (word, datagram.len()) {
-        (DATA, DATA_MIN_LEN..) => Class::Data,
-        (INITIATION, INITIATION_LEN) | (RESPONSE, RESPONSE_LEN) | (COOKIE, COOKIE_LEN) => {
-            Class::Handshake
-        }
-        _ => Class::Junk,
-    }
+/// Is this an initiation, a response or a cookie reply, by its first four bytes and its length
+/// alone? It may wait behind data, and costs public-key work (R01, R02).
+pub fn is_handshake(datagram: &[u8]) -> bool {
+    let word = datagram.first_chunk().map(|w| u32::from_le_bytes(*w));
+    matches!(
+        (word, datagram.len()),
+        (Some(INITIATION), INITIATION_LEN)
+            | (Some(RESPONSE), RESPONSE_LEN)
+            | (Some(COOKIE), COOKIE_LEN)
+    )
 }
 
 pub struct Initiation {
@@ -57,24 +46,17 @@ pub struct CookieReply {
     pub cookie: [u8; 16 + TAG_LEN],
 }
 
-/// Header of a data message; the sealed packet and its tag follow.
-pub struct DataHeader {
-    pub receiver: u32,
-    pub counter: u64,
-}
-
 /// A datagram of the right size and type.
 pub enum Message {
     Initiation(Initiation),
     Response(Response),
     Cookie(CookieReply),
-    Data(DataHeader),
 }
 
 impl Message {
-    /// `None` for everything that is not exactly one of the four (R01, R02).
+    /// `None` for everything that is not exactly one of the three (R01, R02).
     pub fn parse(datagram: &[u8]) -> Option<Message> {
-        if classify(datagram) == Class::Junk {
+        if !is_handshake(datagram) {
             return None;
         }
         let mut r = Reader(datagram);
@@ -91,14 +73,10 @@ impl Message {
                 ephemeral: r.take()?,
                 empty: r.take()?,
             }),
-            COOKIE => Message::Cookie(CookieReply {
+            _ => Message::Cookie(CookieReply {
                 receiver: u32::from_le_bytes(r.take()?),
                 nonce: r.take()?,
                 cookie: r.take()?,
-            }),
-            _ => Message::Data(DataHeader {
-                receiver: u32::from_le_bytes(r.take()?),
-                counter: u64::from_le_bytes(r.take()?),
             }),
         })
     }
@@ -157,15 +135,6 @@ impl CookieReply {
     }
 }
 
-impl DataHeader {
-    pub fn write(&self) -> [u8; DATA_HEADER_LEN] {
-        let mut w = Writer::new(DATA);
-        w.put(&self.receiver.to_le_bytes());
-        w.put(&self.counter.to_le_bytes());
-        w.out
-    }
-}
-
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -210,13 +179,9 @@ mod tests {
                 for (d, w) in d.iter_mut().zip(word.to_le_bytes()) {
                     *d = w;
                 }
-                let want = match (word, len) {
-                    (1, 148) | (2, 92) | (3, 64) => Class::Handshake,
-                    (4, 32..) => Class::Data,
-                    _ => Class::Junk,
-                };
-                assert_eq!(classify(&d), want, "type {word} length {len}");
-                assert_eq!(Message::parse(&d).is_some(), want != Class::Junk);
+                let want = matches!((word, len), (1, 148) | (2, 92) | (3, 64));
+                assert_eq!(is_handshake(&d), want, "type {word} length {len}");
+                assert_eq!(Message::parse(&d).is_some(), want);
             }
         }
     }
@@ -236,8 +201,5 @@ mod tests {
         let Some(Message::Initiation(back)) = Message::parse(&d) else { panic!("type") };
         assert_eq!((back.sender, back.ephemeral), (m.sender, m.ephemeral));
         assert_eq!((back.static_key, back.timestamp), (m.static_key, m.timestamp));
-
-        let d = DataHeader { receiver: 1, counter: 0x0807_0605_0403_0201 }.write();
-        assert_eq!(d, [4, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }

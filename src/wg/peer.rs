@@ -1,66 +1,42 @@
-//! One peer: composes handshake, keys, timers, cookie jar, staged packets and endpoint.
+//! One peer: composes keys, timers, cookie jar, staged packets and endpoint. Its handshakes, in
+//! both roles, are in `handshake`.
 //!
 //! Knows nothing of other peers and nothing of routing; the device decides which peer a packet
 //! belongs to. Everything a peer needs from around it comes in an [`Env`].
+
+mod handshake;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use super::consts::*;
 use super::cookie::Jar;
 use super::crypto::Secret;
 use super::drop::{Counters, Drop};
-use super::identities::Identities;
-use super::index::{Indices, Owner};
+use super::index::{Indices, PeerId};
 use super::keys::{Displaced, Keys};
 use super::limiter::Bucket;
-use super::msg::{CookieReply, Initiation, Response};
-use super::noise::{self, Consumed, Ephemeral, Identity, Initiated, Remote};
-use super::session::{Opened, Opening, Sealing, Session};
+use super::local_identities::LocalIdentities;
+use super::noise::{Ephemeral, Identity, Initiated};
+use super::session::{DataHeader, Opened, Opening, Sealing};
 use super::staged::Staged;
 use super::tai64n::{Issuer, Tai64n};
 use super::time::{Now, Time, Wall};
 use super::timers::{ALL, Retry, Timer, Timers};
 use super::{Arrival, Endpoint, Entropy, Sink, ip};
 
-/// Names a peer for the life of the device; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PeerId(pub u32);
-
 /// What all peers of a device share.
 pub struct Shared {
-    pub identities: Identities,
+    pub identities: LocalIdentities,
     pub entropy: Box<dyn Entropy>,
     pub issuer: Issuer,
     pub indices: Indices,
     pub drops: Counters,
     pub icmp: Bucket,
     pub mtu: usize,
-    pub deferred: Deferred,
     /// Those without an ephemeral key for their next handshake. Some may be gone.
     pub unprepared: BTreeSet<PeerId>,
-}
-
-/// Work with session keys that the shell does itself, for the call under way.
-#[derive(Default)]
-pub struct Deferred {
-    /// Data is not to be sealed but to be left in `sealing`.
-    pub seal: bool,
-    pub sealing: Option<Sealing>,
-    /// The message was opened before.
-    pub opened: Option<Opened>,
-}
-
-impl Shared {
-    /// 0 to 333 ms, evenly (R64).
-    fn jitter(&mut self) -> Duration {
-        let mut b = [0; 8];
-        self.entropy.fill(&mut b);
-        Duration::from_millis(u64::from_le_bytes(b) % (REKEY_JITTER_MS + 1))
-    }
 }
 
 /// One call's surroundings.
@@ -87,9 +63,9 @@ pub struct Peer {
     pub public: [u8; 32],
     preshared: Secret,
     /// The public key of ours that this peer knows; `None` for the interface's own.
-    bound: Option<[u8; 32]>,
+    local_key: Option<[u8; 32]>,
     /// The public key that `static_static` was made with.
-    known_as: Option<[u8; 32]>,
+    dh_identity: Option<[u8; 32]>,
     /// `None` without a private key of ours, or for a key of low order (R14).
     static_static: Option<Secret>,
     pub endpoint: Option<Endpoint>,
@@ -101,6 +77,8 @@ pub struct Peer {
     ephemeral: Option<Ephemeral>,
     keys: Keys,
     pub timers: Timers,
+    /// When the device will look at these; the device's.
+    pub queued: Option<Time>,
     jar: Jar,
     staged: Staged,
     /// The greatest timestamp accepted from this peer, and when (R25, R26).
@@ -118,8 +96,8 @@ impl Peer {
             id,
             public,
             preshared: Secret::ZERO,
-            bound: None,
-            known_as: identity.map(|i| i.public),
+            local_key: None,
+            dh_identity: identity.map(|i| i.public),
             static_static: identity.and_then(|i| i.static_static(&public)),
             endpoint: None,
             candidates: Vec::new(),
@@ -127,6 +105,7 @@ impl Peer {
             ephemeral: None,
             keys: Keys::default(),
             timers: Timers::default(),
+            queued: None,
             jar: Jar::new(&public),
             staged: Staged::default(),
             last_stamp: None,
@@ -157,41 +136,35 @@ impl Peer {
                 .is_some_and(|d| self.keys.current_ref().is_some_and(|s| s.sealed(d)))
     }
 
-    /// Seals the inner packet at `buf[16..16 + len]` in place. `None`: it was staged and a
-    /// handshake is under way.
+    /// Makes the inner packet at `buf[16..16 + len]` a datagram that is still to be sealed. `None`:
+    /// it was staged and a handshake is under way.
     pub fn send_data(
         &mut self,
         env: &mut Env,
         buf: &mut [u8],
         len: usize,
         ecn: u8,
-    ) -> Option<Sealed> {
+    ) -> Option<Ready> {
         let padded = padded_len(len, env.shared.mtu);
-        let sealed = match self.keys.current() {
+        let sealing = match self.keys.current() {
             Some(session) => {
                 if let Some(gap) = buf.get_mut(HEAD + len..HEAD + padded) {
                     gap.fill(0);
                 }
-                let Env { now, shared, .. } = env;
-                match shared.deferred.seal {
-                    false => session.seal(now.boot, buf, padded).ok(),
-                    true => session.seal_later(now.boot, buf, padded).ok().map(|(len, later)| {
-                        shared.deferred.sealing = Some(later);
-                        len
-                    }),
-                }
+                session.next(env.now.boot, buf).ok()
             }
             None => None,
         };
         let to = self.endpoint?;
-        let Some(datagram) = sealed else {
+        let Some(sealing) = sealing else {
             self.stage(env, buf.get(HEAD..HEAD + len)?);
             return None;
         };
-        self.tx_bytes += datagram as u64;
+        let len = HEAD + padded + TAG_LEN;
+        self.tx_bytes += len as u64;
         self.timers.data_sent(env.now.boot);
         self.renew_after_send(env);
-        Some(Sealed { to, tos: ip::ecn_encapsulate(ecn), len: datagram })
+        Some(Ready { to, tos: ip::ecn_encapsulate(ecn), len, sealing })
     }
 
     /// Keeps a copy until there is a session, and asks for one (R52).
@@ -208,11 +181,12 @@ impl Peer {
             return;
         }
         let mut buf = [0; DATA_MIN_LEN];
-        let sealed = self.keys.current().and_then(|s| s.seal(env.now.boot, &mut buf, 0).ok());
-        match sealed {
-            Some(len) => {
+        let sealing = self.keys.current().and_then(|s| s.next(env.now.boot, &mut buf).ok());
+        match sealing {
+            Some(sealing) => {
+                sealing.seal(&mut buf);
                 self.timers.authenticated_sent(env.now.boot);
-                self.emit(env, 0, &buf[..len]);
+                self.emit(env, 0, &buf);
                 self.renew_after_send(env);
             }
             None => self.want_handshake(env),
@@ -221,25 +195,25 @@ impl Peer {
 
     // From the wire.
 
-    /// What it takes to open a data message for the session `local`.
-    pub fn open_later(&mut self, local: u32, counter: u64) -> Option<Opening> {
-        self.keys.find(local).map(|s| s.open_later(counter))
+    /// What it takes to open the data message of this header.
+    pub fn opening(&mut self, header: &DataHeader) -> Option<Opening> {
+        self.keys.find(header.receiver).map(|s| s.opening(header.counter))
     }
 
-    /// A data message for the session `local`. On success the packet (perhaps empty) is
-    /// `buf[16..16 + n]`; timers, endpoint and key slots have moved already.
+    /// A data message for one of our sessions, perhaps opened already. On success the packet
+    /// (perhaps empty) is `buf[16..16 + n]`; timers, endpoint and key slots have moved already.
     pub fn receive_data(
         &mut self,
         env: &mut Env,
-        local: u32,
-        counter: u64,
+        header: &DataHeader,
         buf: &mut [u8],
+        opened: Option<Opened>,
         from: &Arrival,
     ) -> Result<usize, Drop> {
-        let session = self.keys.find(local).ok_or(Drop::UnknownIndex)?;
-        let len = session.open(env.now.boot, counter, buf, env.shared.deferred.opened.take())?;
+        let session = self.keys.find(header.receiver).ok_or(Drop::UnknownIndex)?;
+        let len = session.open(env.now.boot, header.counter, buf, opened)?;
         self.learn_endpoint(from);
-        if let Some(displaced) = self.keys.promote(local) {
+        if let Some(displaced) = self.keys.promote(header.receiver) {
             env.free(displaced);
             self.complete(env);
             self.flush(env);
@@ -251,93 +225,6 @@ impl Peer {
         }
         self.rx_bytes += (DATA_MIN_LEN + len) as u64;
         Ok(len)
-    }
-
-    /// An initiation that this peer's static key was claimed in: proves it, then answers (R17,
-    /// R25–R27). Nothing of the peer changes before all checks have passed.
-    pub fn receive_initiation(
-        &mut self,
-        env: &mut Env,
-        claimed: noise::Claimed,
-        m: &Initiation,
-        from: &Arrival,
-    ) -> Result<(), Drop> {
-        let static_static = self.static_static.as_ref().ok_or(Drop::LowOrder)?;
-        let consumed = claimed.authenticate(static_static, m)?;
-        if self.last_stamp.is_some_and(|last| consumed.timestamp <= last) {
-            return Err(Drop::OldTimestamp);
-        }
-        let now = env.now.boot;
-        if self.last_initiation.is_some_and(|last| now.since(last) < INITIATION_INTERVAL) {
-            return Err(Drop::InitiationFlood);
-        }
-        self.last_stamp = Some(consumed.timestamp);
-        self.last_initiation = Some(now);
-        self.learn_endpoint(from);
-        self.rx_bytes += INITIATION_LEN as u64;
-        self.forget_initiation(env);
-        self.timers.authenticated_received(now);
-        self.respond(env, consumed)
-    }
-
-    /// Message 2, and a session that waits as next (R48, R92).
-    fn respond(&mut self, env: &mut Env, consumed: Consumed) -> Result<(), Drop> {
-        let sender = consumed.sender;
-        let ephemeral = self.take_ephemeral(env).ok_or(Drop::LowOrder)?;
-        let index = env.shared.indices.allot(Owner::Session(self.id), &mut *env.shared.entropy);
-        let Some(static_static) = &self.static_static else { return Err(Drop::LowOrder) };
-        let remote = Remote { public: &self.public, static_static, preshared: &self.preshared };
-        let Some((message, keys)) = noise::respond(consumed, &remote, index, ephemeral) else {
-            env.shared.indices.free(index);
-            return Err(Drop::LowOrder);
-        };
-        let session = Session::new(&keys, false, index, sender, env.now.boot);
-        let displaced = self.keys.add_responded(session);
-        env.free(displaced);
-        let mut datagram = message.write();
-        self.jar.stamp(env.now.boot, &mut datagram);
-        let jitter = env.shared.jitter();
-        self.timers.response_sent(env.now.boot, jitter);
-        self.emit(env, HANDSHAKE_TOS, &datagram);
-        Ok(())
-    }
-
-    /// A response to the initiation under way (R18, R51).
-    pub fn receive_response(
-        &mut self,
-        env: &mut Env,
-        m: &Response,
-        from: &Arrival,
-    ) -> Result<(), Drop> {
-        let (initiated, sent) = self.initiated.as_ref().ok_or(Drop::UnknownIndex)?;
-        if initiated.index != m.receiver {
-            return Err(Drop::UnknownIndex);
-        }
-        let me = self.identity(&env.shared.identities).ok_or(Drop::NoPrivateKey)?;
-        let keys = initiated.finish(me, &self.preshared, m)?;
-        self.handshake_rtt = Some(env.now.boot.since(*sent));
-        self.initiated = None;
-        env.shared.indices.become_session(m.receiver);
-        let session = Session::new(&keys, true, m.receiver, m.sender, env.now.boot);
-        let displaced = self.keys.add_initiated(session);
-        env.free(displaced);
-        self.learn_endpoint(from);
-        self.rx_bytes += RESPONSE_LEN as u64;
-        let jitter = env.shared.jitter();
-        self.timers.session_derived(env.now.boot, jitter);
-        self.complete(env);
-        if self.staged.is_empty() {
-            self.send_keepalive(env);
-        } else {
-            self.flush(env);
-        }
-        self.timers.authenticated_received(env.now.boot);
-        Ok(())
-    }
-
-    /// A cookie reply: kept for the next retry, and nothing else moves (R36, R37).
-    pub fn receive_cookie(&mut self, now: Time, m: &CookieReply) -> Result<(), Drop> {
-        if self.jar.accept(now, m) { Ok(()) } else { Err(Drop::BadCookie) }
     }
 
     // Time.
@@ -391,20 +278,20 @@ impl Peer {
     }
 
     /// Which of our identities this peer knows.
-    pub fn identity<'a>(&self, all: &'a Identities) -> Option<&'a Identity> {
-        all.of(self.bound.as_ref())
+    pub fn identity<'a>(&self, all: &'a LocalIdentities) -> Option<&'a Identity> {
+        all.of(self.local_key.as_ref())
     }
 
     /// From now on this peer knows us by another of our public keys.
     pub fn bind(&mut self, env: &mut Env, public: Option<[u8; 32]>) {
-        self.bound = public;
+        self.local_key = public;
         self.identities_changed(env);
     }
 
     /// Our identities are others now; the one that this peer knows may be what it was.
     pub fn identities_changed(&mut self, env: &mut Env) {
         let identity = self.identity(&env.shared.identities);
-        if identity.map(|i| i.public) != self.known_as {
+        if identity.map(|i| i.public) != self.dh_identity {
             self.identity_changed(env);
         }
     }
@@ -412,12 +299,12 @@ impl Peer {
     /// Our own key pair changed (R23). A peer that is bound to another pair is not concerned.
     pub fn identity_changed(&mut self, env: &mut Env) {
         let identity = self.identity(&env.shared.identities);
-        let known_as = identity.map(|i| i.public);
-        if self.bound.is_some() && known_as.is_some() && known_as == self.known_as {
+        let dh_identity = identity.map(|i| i.public);
+        if self.local_key.is_some() && dh_identity.is_some() && dh_identity == self.dh_identity {
             return;
         }
         self.static_static = identity.and_then(|i| i.static_static(&self.public));
-        self.known_as = known_as;
+        self.dh_identity = dh_identity;
         self.forget_initiation(env);
         self.keys.forbid_sending();
         self.timers.permit_initiation();
@@ -472,72 +359,6 @@ impl Peer {
         self.want_handshake(env);
     }
 
-    /// A handshake if there is no session.
-    pub fn handshake(&mut self, env: &mut Env) {
-        if self.keys.current_ref().is_none() {
-            self.want_handshake(env);
-        }
-    }
-
-    /// A handshake for a new reason: retries start over (R66), but not sooner than 5 s after the
-    /// last (R62).
-    pub fn want_handshake(&mut self, env: &mut Env) {
-        self.timers.new_cause();
-        self.initiate(env);
-    }
-
-    /// Message 1, if it may go now (R16, R62).
-    fn initiate(&mut self, env: &mut Env) {
-        if self.reachable().is_err() {
-            return;
-        }
-        // Initiations that crossed leave both peers waiting for the same moment. Unless they wait
-        // longer than the path's delay apart, they cross again, for ever (R24).
-        let Env { now, shared, .. } = env;
-        if !self.timers.may_initiate(now.boot, || shared.jitter() * CROSSING_SPREAD) {
-            return;
-        }
-        self.forget_initiation(env);
-        let Some(ephemeral) = self.take_ephemeral(env) else { return };
-        let me = self.identity(&env.shared.identities);
-        let (Some(me), Some(static_static)) = (me, &self.static_static) else { return };
-        let stamp = env.shared.issuer.issue(env.now);
-        let owner = Owner::Handshake(self.id);
-        let index = env.shared.indices.allot(owner, &mut *env.shared.entropy);
-        let remote = Remote { public: &self.public, static_static, preshared: &self.preshared };
-        let (initiated, message) = noise::initiate(me, &remote, index, ephemeral, stamp);
-        self.initiated = Some((initiated, env.now.boot));
-        let mut datagram = message.write();
-        self.jar.stamp(env.now.boot, &mut datagram);
-        let jitter = env.shared.jitter();
-        self.timers.initiation_sent(env.now.boot, jitter);
-        self.emit(env, HANDSHAKE_TOS, &datagram);
-        for remote in &self.candidates {
-            self.tx_bytes += datagram.len() as u64;
-            let to = Endpoint { remote: *remote, local: None };
-            env.sink.to_wire(&to, HANDSHAKE_TOS, &datagram);
-        }
-    }
-
-    /// The one that was made ahead, or a new one; never the same again (R16).
-    fn take_ephemeral(&mut self, env: &mut Env) -> Option<Ephemeral> {
-        env.shared.unprepared.insert(self.id);
-        self.ephemeral.take().or_else(|| self.new_ephemeral(env.shared))
-    }
-
-    fn new_ephemeral(&self, shared: &mut Shared) -> Option<Ephemeral> {
-        let mut private = Zeroizing::new([0; 32]);
-        shared.entropy.fill(&mut private[..]);
-        Ephemeral::new(*private, &self.public)
-    }
-
-    /// Makes the next handshake's ephemeral key ahead of it.
-    pub fn prepare(&mut self, shared: &mut Shared) {
-        if self.ephemeral.is_none() && self.static_static.is_some() {
-            self.ephemeral = self.new_ephemeral(shared);
-        }
-    }
-
     fn complete(&mut self, env: &mut Env) {
         self.timers.handshake_complete();
         self.candidates.clear();
@@ -553,7 +374,10 @@ impl Peer {
             buf[HEAD..HEAD + packet.len()].copy_from_slice(&packet);
             let ecn = ip::view(&packet).map_or(0, |v| v.ecn);
             match self.send_data(env, &mut buf, packet.len(), ecn) {
-                Some(sealed) => env.sink.to_wire(&sealed.to, sealed.tos, &buf[..sealed.len]),
+                Some(Ready { to, tos, len, sealing }) => {
+                    sealing.seal(&mut buf[..len]);
+                    env.sink.to_wire(&to, tos, &buf[..len]);
+                }
                 None => return,
             }
         }
@@ -585,12 +409,6 @@ impl Peer {
         env.shared.drops.add(Drop::StagedPurged, self.staged.purge() as u64);
     }
 
-    fn forget_initiation(&mut self, env: &mut Env) {
-        if let Some((old, _)) = self.initiated.take() {
-            env.shared.indices.free(old.index);
-        }
-    }
-
     fn wipe(&mut self, env: &mut Env) {
         self.wipe_into(&mut env.shared.indices);
     }
@@ -615,11 +433,12 @@ impl Peer {
 
 const HEAD: usize = DATA_HEADER_LEN;
 
-/// A finished datagram at the front of the caller's buffer.
-pub struct Sealed {
+/// A datagram at the front of the caller's buffer, of `len` bytes and still to be sealed.
+pub struct Ready {
     pub to: Endpoint,
     pub tos: u8,
     pub len: usize,
+    pub sealing: Sealing,
 }
 
 /// Length after padding to 16, which never lengthens a packet beyond the MTU (R07, R87).

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::peer::PeerId;
+use super::index::PeerId;
 
 /// Prefix → peer, for both families. A prefix belongs to one peer at most.
 #[derive(Default)]

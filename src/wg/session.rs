@@ -1,9 +1,10 @@
-//! One transport session: two keys, a counter, a replay window, an age (R04, R52–R56).
+//! One transport session: two keys, a counter, a replay window, an age (R04, R52–R56), and the
+//! message that it sends and receives. What to do with its key may be done elsewhere, by what is
+//! handed out for one message: [`Sealing`], [`Opening`].
 
 use super::consts::*;
 use super::crypto::Aead;
 use super::drop::Drop;
-use super::msg::DataHeader;
 use super::noise::SessionKeys;
 use super::replay::Window;
 use super::time::Time;
@@ -13,8 +14,39 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exhausted;
 
-/// A datagram that has its counter already and is still to be sealed, by whoever has the time. It
+/// The first word of a data message (R01, R03).
+const DATA: [u8; 4] = [4, 0, 0, 0];
+
+/// Header of a data message; the sealed packet and its tag follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataHeader {
+    pub receiver: u32,
+    pub counter: u64,
+}
+
+impl DataHeader {
+    /// `None` for everything that is not a data message (R01, R02).
+    pub fn read(datagram: &[u8]) -> Option<DataHeader> {
+        let (first, rest) = datagram.split_first_chunk()?;
+        let (receiver, rest) = rest.split_first_chunk()?;
+        (*first == DATA && datagram.len() >= DATA_MIN_LEN).then_some(DataHeader {
+            receiver: u32::from_le_bytes(*receiver),
+            counter: u64::from_le_bytes(*rest.first_chunk()?),
+        })
+    }
+
+    pub fn write(&self) -> [u8; DATA_HEADER_LEN] {
+        let mut out = [0; DATA_HEADER_LEN];
+        out[..4].copy_from_slice(&DATA);
+        out[4..8].copy_from_slice(&self.receiver.to_le_bytes());
+        out[8..].copy_from_slice(&self.counter.to_le_bytes());
+        out
+    }
+}
+
+/// What it takes to seal the datagram that was given its counter: once, by whoever has the time. It
 /// keeps the key alive, so it must not outlive the turn.
+#[must_use]
 pub struct Sealing {
     key: Arc<Aead>,
     counter: u64,
@@ -22,14 +54,15 @@ pub struct Sealing {
 
 impl Sealing {
     /// Seals a datagram of the length that was announced, in place.
-    pub fn seal(&self, datagram: &mut [u8]) {
+    pub fn seal(self, datagram: &mut [u8]) {
         let Some(sealed) = datagram.get_mut(DATA_HEADER_LEN..) else { return };
         let Some((text, tag)) = sealed.split_last_chunk_mut::<TAG_LEN>() else { return };
         *tag = self.key.seal(self.counter, &[], text);
     }
 }
 
-/// A data message that names a session of ours, and is still to be opened by whoever has the time.
+/// What it takes to open a data message that names a session of ours, by whoever has the time.
+#[must_use]
 pub struct Opening {
     key: Arc<Aead>,
     counter: u64,
@@ -98,32 +131,11 @@ impl Session {
         self.may_send = false;
     }
 
-    /// Seals `buf[16..16 + len]`, which is padded already, into a whole datagram in place and
-    /// returns its length. Each counter is used once, whatever becomes of the datagram (R54).
+    /// Writes the header of the next message to the front of `buf`; what seals the rest. Each
+    /// counter is used once, whatever becomes of the datagram (R54).
     ///
-    /// `buf` must hold `len` + 32 bytes.
-    pub fn seal(&mut self, now: Time, buf: &mut [u8], len: usize) -> Result<usize, Exhausted> {
-        let counter = self.take_counter(now, buf)?;
-        let (text, tail) = buf[DATA_HEADER_LEN..].split_at_mut(len);
-        let tag = self.send.seal(counter, &[], text);
-        tail[..TAG_LEN].copy_from_slice(&tag);
-        Ok(DATA_HEADER_LEN + len + TAG_LEN)
-    }
-
-    /// [`seal`](Self::seal) without the sealing, which is left to the caller.
-    pub fn seal_later(
-        &mut self,
-        now: Time,
-        buf: &mut [u8],
-        len: usize,
-    ) -> Result<(usize, Sealing), Exhausted> {
-        let counter = self.take_counter(now, buf)?;
-        let sealing = Sealing { key: self.send.clone(), counter };
-        Ok((DATA_HEADER_LEN + len + TAG_LEN, sealing))
-    }
-
-    /// Writes the header of the next message; its counter.
-    fn take_counter(&mut self, now: Time, buf: &mut [u8]) -> Result<u64, Exhausted> {
+    /// `buf` must hold a header.
+    pub fn next(&mut self, now: Time, buf: &mut [u8]) -> Result<Sealing, Exhausted> {
         if !self.can_send(now) {
             return Err(Exhausted);
         }
@@ -131,7 +143,7 @@ impl Session {
         self.counter += 1;
         let header = DataHeader { receiver: self.remote, counter }.write();
         buf[..DATA_HEADER_LEN].copy_from_slice(&header);
-        Ok(counter)
+        Ok(Sealing { key: self.send.clone(), counter })
     }
 
     /// Is this a datagram of ours?
@@ -170,8 +182,8 @@ impl Session {
         Ok(len)
     }
 
-    /// [`open`](Self::open) as far as it needs no right to change anything.
-    pub fn open_later(&self, counter: u64) -> Opening {
+    /// What [`open`](Self::open) does as far as it changes nothing here.
+    pub fn opening(&self, counter: u64) -> Opening {
         Opening { key: self.receive.clone(), counter }
     }
 
@@ -190,5 +202,30 @@ impl Session {
     #[cfg(test)]
     pub fn preset_counter(&mut self, n: u64) {
         self.counter = n;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_message_is_known_by_its_first_word_and_its_length() {
+        // R01 R02 R03
+        let header = DataHeader { receiver: 1, counter: 0x0807_0605_0403_0201 };
+        let mut d = header.write().to_vec();
+        assert_eq!(d, [4, 0, 0, 0, 1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        for len in 0..200 {
+            d.resize(len.max(DATA_HEADER_LEN), 0xa5);
+            d.truncate(len);
+            let want = Some(header).filter(|_| len >= 32);
+            assert_eq!(DataHeader::read(&d), want, "length {len}");
+            d = [&header.write()[..], &vec![0xa5; len]].concat();
+        }
+        for word in [0u32, 1, 2, 3, 5, 255, 256 + 4, (1 << 24) + 4, u32::MAX] {
+            d.resize(64, 0);
+            d[..4].copy_from_slice(&word.to_le_bytes());
+            assert_eq!(DataHeader::read(&d), None, "type {word}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use hopbox::wg::{
 #[path = "../../src/wg"]
 mod wg {
     mod consts;
-    pub mod peer {
+    pub mod index {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub struct PeerId(pub u32);
     }
@@ -177,7 +177,7 @@ fn main() {
         let mut router = wg::router::Router::default();
         let address = |n: u32| IpAddr::V4(Ipv4Addr::from(0x0a00_0000 + n));
         for n in 0..peers {
-            assert!(router.insert(address(n), 32, wg::peer::PeerId(n)));
+            assert!(router.insert(address(n), 32, wg::index::PeerId(n)));
         }
         median(&format!("router, {peers} peers"), 1000, || {
             timed(|| {

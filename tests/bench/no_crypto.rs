@@ -56,10 +56,26 @@ mod wg {
             }
         }
 
-        pub fn from_wire(
+        pub fn from_tun_unsealed(
+            &mut self,
+            now: Now,
+            buf: &mut [u8],
+            len: usize,
+            sink: &mut dyn Sink,
+        ) -> (Outbound, Option<Sealing>) {
+            (self.from_tun(now, buf, len, sink), None)
+        }
+
+        pub fn opening(&mut self, _: &DataHeader) -> Option<Opening> {
+            None
+        }
+
+        pub fn data_from_wire(
             &mut self,
             _: Now,
+            _: DataHeader,
             buf: &mut [u8],
+            _: Option<Opened>,
             _: &Arrival,
             _: &mut dyn Sink,
         ) -> Inbound {
@@ -100,7 +116,7 @@ fn main() {
         eprintln!("no_crypto INTERFACE");
         std::process::exit(2);
     };
-    if let Err(why) = tunnel::standalone::run(&interface, true) {
+    if let Err(why) = tunnel::wg_command::run(&interface, true) {
         eprintln!("no_crypto: {why}");
         std::process::exit(1);
     }

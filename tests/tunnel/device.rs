@@ -25,7 +25,7 @@ pub fn config() -> Config {
         other_private_keys: Vec::new(),
         listen_port: 0,
         peers: vec![peer],
-        stamps: None,
+        timestamp_file: None,
     }
 }
 

@@ -3,9 +3,9 @@
 //!
 //! Whatever the kernel's queue had no room for is counted by us as well.
 
-use crate::craft::{Craft, leave_partial, vxlan};
 use crate::lab::{alone, eventually, have, ip, sh};
 use crate::offload::{End, Lab, MIB, checksum_errors};
+use crate::test_packets::{TestPacket, leave_partial, vxlan};
 use hopbox::sys::ioctl;
 use hopbox::tunnel::{Offload, Tunnel};
 use std::io::{Read, Write};
@@ -131,8 +131,8 @@ fn tcp_in_a_vxlan_goes_through_without_loss() {
 }
 
 #[test]
-fn tcp_in_a_vxlan_with_lanes_here_and_no_offload_there() {
-    through_vxlan([End::Lanes(2), End::Plain], &[(false, true), (true, false)]);
+fn tcp_in_a_vxlan_with_workers_here_and_no_offload_there() {
+    through_vxlan([End::Workers(2), End::Plain], &[(false, true), (true, false)]);
 }
 
 /// The kernel loses what finds the queue of the TUN full, and tells nobody but its own counter.
@@ -203,7 +203,7 @@ fn packet_socket(interface: &str, header: bool) -> OwnedFd {
     fd
 }
 
-/// The next packet that is one of Craft's.
+/// The next packet that is one of TestPacket's.
 fn receive(from: &OwnedFd) -> Vec<u8> {
     loop {
         let mut room = vec![0; 2000];
@@ -219,15 +219,16 @@ fn receive(from: &OwnedFd) -> Vec<u8> {
 
 /// Packets that carry others, each with where the checksum of the innermost stands.
 fn carriers() -> Vec<(&'static str, Vec<u8>, usize)> {
-    let (tcp, udp) = (Craft::tcp(false, 7, 900), Craft::udp(false, 333));
-    let tcp6 = Craft::tcp(true, 7, 901);
-    let outer = Craft::udp(false, 0);
+    let (tcp, udp) = (TestPacket::tcp(false, 7, 900), TestPacket::udp(false, 333));
+    let tcp6 = TestPacket::tcp(true, 7, 901);
+    let outer = TestPacket::udp(false, 0);
     let ethernet = &vxlan(false)[8..];
-    let in_datagram = |front: &[u8], inner: &Craft| {
-        Craft { payload: [front, &inner.packet()].concat(), ..outer.clone() }.packet()
+    let in_datagram = |front: &[u8], inner: &TestPacket| {
+        TestPacket { payload: [front, &inner.packet()].concat(), ..outer.clone() }.packet()
     };
     let geneve = [&[3, 0, 0x65, 0x58, 0, 0, 42, 0, 1, 2, 0x80, 2][..], &[7; 8], ethernet].concat();
-    let gre = |front: &[u8], inner: &Craft| outer.carry(47, &[front, &inner.packet()].concat());
+    let gre =
+        |front: &[u8], inner: &TestPacket| outer.carry(47, &[front, &inner.packet()].concat());
     vec![
         ("VXLAN", in_datagram(&vxlan(false), &tcp), 20 + 8 + 22 + 20),
         ("VXLAN", in_datagram(&vxlan(true), &tcp6), 20 + 8 + 22 + 40),

@@ -20,7 +20,7 @@ mod stats {
     pub use hopbox::tunnel::Status;
 }
 
-mod uapi {
+mod request {
     #[derive(Default)]
     pub struct Request {
         pub replace_peers: bool,
@@ -62,7 +62,7 @@ fn ask(outlet: &Outlet, tally: &Tally, mut n: u64) {
         let alive = match n % 5 {
             0 => tally.note(outlet.ask(Command::Get, PATIENCE)),
             1 => tally.note(outlet.ask(Command::Status, PATIENCE)),
-            2 => tally.note(outlet.ask(|r| Command::Set(Box::default(), r), PATIENCE)),
+            2 => tally.note(outlet.ask(|r| Command::Apply(Box::default(), r), PATIENCE)),
             3 if n % 2 == 0 => tally.note(outlet.post(Command::HandshakeAll)),
             // More at once than the queue holds.
             4 => tally.note(outlet.post(Command::Reconnect([7; 32], Vec::new()))),
@@ -85,7 +85,7 @@ fn serve(inlet: Inlet, mut left: u64) {
             match command {
                 Command::Get(reply) => drop(reply.try_send(Zeroizing::default())),
                 Command::Status(reply) => drop(reply.try_send(status())),
-                Command::Set(request, reply) => {
+                Command::Apply(request, reply) => {
                     assert!(!request.replace_peers);
                     let _ = reply.try_send(Ok(()));
                 }
@@ -111,7 +111,7 @@ fn status() -> Status {
         drops: Vec::new(),
         clamped_deadlines: 0,
         tun_offload: Offload::Nothing,
-        refused_runs: 0,
+        refused_batches: 0,
     }
 }
 

@@ -217,7 +217,6 @@ fn two_hundred_flips_while_traffic_runs() {
 #[test]
 fn an_interface_is_deleted_while_many_threads_ask() {
     alone(|| {
-        let body = config().to_uapi();
         for round in 0..DELETIONS {
             let t = start("ts2");
             if round % 2 == 0 {
@@ -225,8 +224,8 @@ fn an_interface_is_deleted_while_many_threads_ask() {
             }
             std::thread::scope(|scope| {
                 for n in 0..6 {
-                    let (t, body) = (&t, &body);
-                    scope.spawn(move || while asks(t, n, body) {});
+                    let t = &t;
+                    scope.spawn(move || while asks(t, n) {});
                 }
                 std::thread::sleep(Duration::from_millis(round as u64 % 7));
                 ip("link del ts2");
@@ -238,7 +237,7 @@ fn an_interface_is_deleted_while_many_threads_ask() {
 
 /// One question; false when the tunnel is gone. Any other trouble than that, a full queue excepted,
 /// and any long wait fails.
-fn asks(t: &Tunnel, n: usize, body: &str) -> bool {
+fn asks(t: &Tunnel, n: usize) -> bool {
     let began = Instant::now();
     let gone = |kind: ErrorKind| match kind {
         ErrorKind::BrokenPipe => true,
@@ -248,7 +247,7 @@ fn asks(t: &Tunnel, n: usize, body: &str) -> bool {
     let alive = match n % 3 {
         0 => t.get().map_or_else(|e| !gone(e.kind()), |_| true),
         1 => t.status().map_or_else(|e| !gone(e.kind()), |_| true),
-        _ => match t.set(body) {
+        _ => match t.apply(config().request()) {
             Ok(()) | Err(code::EBUSY) => true,
             Err(code::ENODEV) => false,
             Err(other) => panic!("error number {other}"),

@@ -5,8 +5,8 @@
 use hopbox::sys;
 
 #[allow(dead_code)] // some of it is for unit tests
-#[path = "../../src/tunnel/craft.rs"]
-mod craft;
+#[path = "../../src/tunnel/test_packets.rs"]
+mod test_packets;
 
 mod device;
 mod encapsulated;

@@ -20,7 +20,7 @@ pub const MIB: usize = 1 << 20;
 pub enum End {
     Offload,
     /// With the packets of a burst sealed and opened by this many threads more.
-    Lanes(usize),
+    Workers(usize),
     /// Nothing is agreed on with TUN and sockets.
     Plain,
     /// Like that, and the TUN has no virtio-net header: a very old kernel.
@@ -44,7 +44,7 @@ fn start(name: &str, end: End, config: &Config) -> Tunnel {
     assert_eq!(device.vnet_hdr, end != End::Bare);
     match end {
         End::Offload => tunnel::start(device, config).expect("start"),
-        End::Lanes(n) => tunnel::start_with_lanes(device, config, n).expect("start"),
+        End::Workers(n) => tunnel::start_with_workers(device, config, n).expect("start"),
         _ => tunnel::start_plain(device, config).expect("start"),
     }
 }
@@ -82,7 +82,7 @@ impl Lab {
                 other_private_keys: Vec::new(),
                 listen_port: 0,
                 peers: vec![peer],
-                stamps: None,
+                timestamp_file: None,
             }
         };
         let far_end = far.enter(|| {
@@ -292,7 +292,7 @@ fn both(ends: [End; 2]) {
             let agreed = tunnel.status().expect("status").tun_offload;
             match end {
                 // Linux 6.2 has it for UDP, too.
-                End::Offload | End::Lanes(_) => assert!(agreed >= Offload::Tcp, "{agreed:?}"),
+                End::Offload | End::Workers(_) => assert!(agreed >= Offload::Tcp, "{agreed:?}"),
                 _ => assert_eq!(agreed, Offload::Nothing),
             }
         }
@@ -325,7 +325,7 @@ fn a_tun_without_header_here_and_offloads_there() {
 
 #[test]
 fn more_threads_here_and_there() {
-    both([End::Lanes(1), End::Lanes(3)]);
+    both([End::Workers(1), End::Workers(3)]);
 }
 
 #[test]

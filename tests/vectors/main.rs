@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hopbox::wg::{
-    Arrival, Device, Drop, Endpoint, Entropy, HANDSHAKE_RING, HEADROOM, Inbound, Now, Outbound,
+    Arrival, Device, Drop, Endpoint, Entropy, HANDSHAKE_QUEUE, HEADROOM, Inbound, Now, Outbound,
     PeerUpdate, Sink, TAILROOM, Time, Wall,
 };
 
@@ -355,7 +355,7 @@ fn cookie_exchange_as_the_loaded_responder() {
     // R29 R32–R34 R38–R40
     for (v, at) in cookie_vectors() {
         let mut r = Side::new(&v, 'r', v.now("first_wall"), at);
-        r.device.set_queued(r.now, HANDSHAKE_RING);
+        r.device.set_queued(r.now, HANDSHAKE_QUEUE);
         r.script.push(&v, &["cookie_secret", "cookie_nonce"]);
         assert_eq!(r.hear(v.get("first_initiation")), Inbound::Dropped(Drop::CookieSent));
         r.expect(AF41, &[v.get("cookie_reply")]);
@@ -363,7 +363,7 @@ fn cookie_exchange_as_the_loaded_responder() {
 
         // Still loaded at the retry. From another port its mac2 is worth nothing (R32).
         r.now = v.now("wall");
-        r.device.set_queued(r.now, HANDSHAKE_RING);
+        r.device.set_queued(r.now, HANDSHAKE_QUEUE);
         r.script.push(&v, &["cookie_nonce"]);
         let elsewhere = SocketAddr::new(at.ip(), at.port() ^ 1);
         let (what, _) = r.hear_from(elsewhere, v.get("initiation"));

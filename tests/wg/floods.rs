@@ -80,7 +80,7 @@ fn a_flood_through_the_ring_is_bounded_and_answered_by_cookies_alone() {
         s.post(B, v4((i % 200) as u8 + 20), &d);
     }
     s.run(SEC);
-    assert_eq!(s.drops(B, Drop::RingFull), 1000 - 256);
+    assert_eq!(s.drops(B, Drop::HandshakeQueueFull), 1000 - 256);
     assert_eq!(s.drops(B, Drop::CookieSent), 256);
     assert_eq!(s.count(B, Kind::Response), 0);
 }

@@ -472,7 +472,7 @@ impl Sim {
                     if self.nodes[dev].ring.len() < RING {
                         self.nodes[dev].ring.push_back(f);
                     } else {
-                        self.nodes[dev].device.note_drop(Drop::RingFull);
+                        self.nodes[dev].device.note_drop(Drop::HandshakeQueueFull);
                         *self.nodes[dev].seen.entry("ring_full").or_default() += 1;
                     }
                 } else {

@@ -60,8 +60,13 @@ fn ask(to: SocketAddr) -> Reply {
 
 /// One handshake without a device: a pair of sockets stands in for it, so nothing on this machine
 /// changes. Only while no session is there: the VPS keeps one session for a key.
-pub fn handshake(host: &HostConfig, key: &Secret, to: SocketAddr, stamps: PathBuf) -> Handshake {
-    match try_handshake(host, key, to, stamps) {
+pub fn handshake(
+    host: &HostConfig,
+    key: &Secret,
+    to: SocketAddr,
+    timestamp_file: PathBuf,
+) -> Handshake {
+    match try_handshake(host, key, to, timestamp_file) {
         Ok(outcome) => outcome,
         Err(error) => Handshake::NotTried(error.to_string()),
     }
@@ -71,11 +76,11 @@ fn try_handshake(
     host: &HostConfig,
     key: &Secret,
     to: SocketAddr,
-    stamps: PathBuf,
+    timestamp_file: PathBuf,
 ) -> std::io::Result<Handshake> {
     let (ours, theirs) = UnixDatagram::pair()?;
     theirs.set_nonblocking(true)?;
-    let mut config = up::tunnel_config(host, key, &[to], stamps);
+    let mut config = up::tunnel_config(host, key, &[to], timestamp_file);
     for peer in &mut config.peers {
         // The first keepalive is due at once and asks for the handshake.
         peer.persistent_keepalive = peer.persistent_keepalive.max(1);

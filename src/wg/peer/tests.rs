@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::wg::limiter::Bucket;
+use crate::wg::noise;
+use crate::wg::session::Session;
 use crate::wg::{Device, HEADROOM, Inbound, Outbound, PeerUpdate, TAILROOM};
 
 struct Seeded(u64);
@@ -38,7 +40,7 @@ fn at(secs: u64) -> Now {
 }
 
 fn shared(seed: u64) -> Shared {
-    let mut identities = Identities::default();
+    let mut identities = LocalIdentities::default();
     identities.set_main(Some([seed as u8; 32]));
     Shared {
         identities,
@@ -48,7 +50,6 @@ fn shared(seed: u64) -> Shared {
         drops: Counters::default(),
         icmp: Bucket::full(Time::ZERO, 1, 1),
         mtu: 1420,
-        deferred: Deferred::default(),
         unprepared: BTreeSet::new(),
     }
 }
@@ -74,7 +75,7 @@ impl Side {
         f(&mut self.peer, &mut Env { now: self.now, shared: &mut self.shared, sink: &mut self.out })
     }
 
-    fn send(&mut self) -> Option<Sealed> {
+    fn send(&mut self) -> Option<Ready> {
         let mut buf = [0; HEADROOM + 20 + TAILROOM];
         self.act(|p, env| p.send_data(env, &mut buf, 20, 0))
     }
@@ -111,8 +112,8 @@ fn pair() -> (Side, Side) {
     };
     a.act(|p, env| p.receive_response(env, &m, &FROM)).unwrap();
     let mut d = a.out.0.remove(0);
-    let local = u32::from_le_bytes(d[4..8].try_into().unwrap());
-    b.act(|p, env| p.receive_data(env, local, 0, &mut d, &FROM)).unwrap();
+    let header = DataHeader::read(&d).unwrap();
+    b.act(|p, env| p.receive_data(env, &header, &mut d, None, &FROM)).unwrap();
     (a.rested(), b.rested())
 }
 
@@ -151,10 +152,12 @@ fn counters_beyond_32_bits_are_written_in_full() {
         a.keys().preset_counter(n);
         let mut buf = [0; HEADROOM + 20 + TAILROOM];
         buf[HEADROOM] = 0x45;
-        let sealed = a.act(|p, env| p.send_data(env, &mut buf, 20, 0)).unwrap();
+        let ready = a.act(|p, env| p.send_data(env, &mut buf, 20, 0)).unwrap();
         assert_eq!(buf[8..16], n.to_le_bytes());
-        let local = u32::from_le_bytes(buf[4..8].try_into().unwrap());
-        let len = b.act(|p, env| p.receive_data(env, local, n, &mut buf[..sealed.len], &FROM));
+        let datagram = &mut buf[..ready.len];
+        ready.sealing.seal(datagram);
+        let header = DataHeader::read(datagram).unwrap();
+        let len = b.act(|p, env| p.receive_data(env, &header, datagram, None, &FROM));
         assert_eq!(len, Ok(32));
     }
 }

@@ -4,27 +4,16 @@
 //! wrong checksums must stay wrong. Cutting what a kernel says must not panic, whatever it says.
 
 use super::bytes::Bytes;
-use craft::Craft;
+use gso::{Coalescer, HEADER_LEN, Header, Segments};
 use hopbox::tunnel::Offload;
-use merge::Merge;
-use offload::{HEADER_LEN, Header};
-use split::Split;
+use test_packets::TestPacket;
 
+#[allow(dead_code, unused_imports)] // some of it is for the tunnel alone
+#[path = "../../../../src/tunnel/gso/mod.rs"]
+mod gso;
 #[allow(dead_code)] // some of it is for other tests
-#[path = "../../../../src/tunnel/craft.rs"]
-mod craft;
-#[path = "../../../../src/tunnel/flow.rs"]
-mod flow;
-#[path = "../../../../src/tunnel/merge.rs"]
-mod merge;
-#[allow(dead_code)]
-#[path = "../../../../src/tunnel/offload.rs"]
-mod offload;
-#[allow(dead_code)]
-#[path = "../../../../src/tunnel/split.rs"]
-mod split;
-#[path = "../../../../src/tunnel/sum.rs"]
-mod sum;
+#[path = "../../../../src/tunnel/test_packets.rs"]
+mod test_packets;
 
 /// Bytes in front of a packet in the receive buffer.
 const ROOM: usize = 32;
@@ -33,7 +22,7 @@ const BYTES: usize = 400_000;
 
 /// One flow of the script: what its next packet would be.
 struct Flow {
-    next: Craft,
+    next: TestPacket,
     size: usize,
 }
 
@@ -41,10 +30,14 @@ impl Flow {
     fn new(b: &mut Bytes, number: u8) -> Flow {
         let kind = b.u8();
         let mut next = match kind & 3 {
-            0 => Craft::udp(kind & 4 != 0, 0),
-            _ => Craft::tcp(kind & 4 != 0, (u32::MAX - 3000).wrapping_add(u32::from(b.u16())), 0),
+            0 => TestPacket::udp(kind & 4 != 0, 0),
+            _ => TestPacket::tcp(
+                kind & 4 != 0,
+                (u32::MAX - 3000).wrapping_add(u32::from(b.u16())),
+                0,
+            ),
         };
-        next.fragment = if kind & 8 != 0 { craft::DF } else { 0 };
+        next.fragment = if kind & 8 != 0 { test_packets::DF } else { 0 };
         next.id = b.u16();
         // Some flows differ in nothing but one of these.
         next.ports[0] = u16::from(number >> 1);
@@ -123,7 +116,7 @@ fn cut(written: &[u8], out: &mut Vec<Vec<u8>>) {
     let mut bytes = written.to_vec();
     let (header, packet) = bytes.split_first_chunk_mut::<HEADER_LEN>().expect("a header");
     let header = Header::read(header).expect("a header of ours");
-    let mut split = Split::new(&header, packet).expect("a header that fits");
+    let mut split = Segments::new(&header, packet).expect("a header that fits");
     while let Some(len) = split.next_len() {
         let mut p = vec![0; len];
         assert_eq!(split.next(&mut p), Some(len));
@@ -153,7 +146,7 @@ pub fn split_merge(data: &[u8]) {
             sent.push(packet);
         }
     }
-    let (mut merge, mut written) = (Merge::new(level), Vec::new());
+    let (mut merge, mut written) = (Coalescer::new(level), Vec::new());
     let join =
         |parts: &[std::io::IoSlice<'_>]| parts.iter().flat_map(|p| p.to_vec()).collect::<Vec<u8>>();
     for (start, len) in places {
@@ -188,7 +181,7 @@ fn lies(mut b: Bytes) {
     let mut packet = b.take(usize::MAX).to_vec();
     let Some(header) = Header::read(&header) else { return };
     let len = packet.len();
-    let Some(mut split) = Split::new(&header, &mut packet) else { return };
+    let Some(mut split) = Segments::new(&header, &mut packet) else { return };
     let mut rounds = 0;
     while let Some(n) = split.next_len() {
         assert!(n <= len, "no piece is longer than the whole");

@@ -1,0 +1,13 @@
+//! The outside world of a tunnel: `tun` (inner packets), `udp` (outer datagrams), `sockets` (bound,
+//! marked, renewed), `source_addrs` (from which address), `sink` (all of it, for the device).
+//! Knows nothing of the protocol but what a datagram is addressed with.
+
+mod sink;
+mod sockets;
+mod source_addrs;
+mod tun;
+mod udp;
+
+pub use sink::Io;
+pub use tun::{READ_LEN, Tun, TunDevice, TunError};
+pub use udp::Udp;

@@ -1,0 +1,126 @@
+//! The way of a packet from the TUN to the wire.
+//!
+//! A burst each turn, within budgets. What the device says about a packet is done here; what it
+//! decides, it decides alone.
+
+use super::crypto_workers::{CryptoWorkers, Job};
+use super::gso::Segments;
+use super::io::{Io, READ_LEN, TunError};
+use super::packet_io::PacketIo;
+use super::queue::SendQueue;
+use super::read_policy::ReadPolicy;
+use crate::wg::{self, Outbound};
+
+/// Reads of the TUN in one turn. Each may stand for many packets, so bytes have a bound, too.
+const READS: usize = 64;
+/// Bytes of datagrams that are sent together.
+const QUEUE_BYTES: usize = 256 * 1024;
+
+pub(super) struct OutboundPath {
+    /// What one read of the TUN gave.
+    packet: Box<[u8]>,
+    /// The queue that is being filled, and those that came back from workers.
+    queue: SendQueue,
+    spare: Vec<SendQueue>,
+}
+
+impl OutboundPath {
+    pub fn new() -> OutboundPath {
+        let packet = vec![0; READ_LEN].into();
+        OutboundPath { packet, queue: SendQueue::new(QUEUE_BYTES), spare: Vec::new() }
+    }
+
+    /// Read what there is, within the budget, and send it.
+    pub fn run(&mut self, around: &mut PacketIo, policy: &mut ReadPolicy) {
+        let OutboundPath { packet, queue, spare } = self;
+        let mut filling = Filling { queue, spare };
+        let (mut bytes, mut reads) = (0, 0);
+        for _ in 0..READS {
+            match around.io.tun.read(packet) {
+                Ok(segments) => {
+                    (bytes, reads) = (bytes + filling.take(around, segments), reads + 1)
+                }
+                Err(TunError::Wait) => break,
+                Err(TunError::Refused) => around.device.note_drop(wg::Drop::TunMalformed),
+                Err(error) => {
+                    around.io.tun_error = Some(error);
+                    break;
+                }
+            }
+            let full = bytes >= QUEUE_BYTES * (around.workers.most() + 1);
+            if full || policy.is_all(bytes) {
+                break;
+            }
+        }
+        policy.read(reads);
+        filling.send(around.io, around.workers);
+    }
+}
+
+/// The queues of an [`OutboundPath`], apart from the packet that they are filled from.
+struct Filling<'a> {
+    queue: &'a mut SendQueue,
+    spare: &'a mut Vec<SendQueue>,
+}
+
+impl Filling<'_> {
+    /// All that one read stands for; how many bytes.
+    fn take(&mut self, around: &mut PacketIo, mut segments: Segments<'_>) -> usize {
+        let mut bytes = 0;
+        while let Some(len) = segments.next_len() {
+            if self.queue.is_full(len) {
+                self.pass_on(around.io, around.workers);
+            }
+            let slot = self.queue.slot();
+            if slot.get_mut(wg::HEADROOM..).and_then(|room| segments.next(room)).is_none() {
+                around.device.note_drop(wg::Drop::TunMalformed);
+                break;
+            }
+            bytes += len;
+            let (device, sink) = (&mut *around.device, &mut *around.io);
+            let (outbound, sealing) = match around.workers.most() {
+                0 => (device.from_tun(around.now, slot, len, sink), None),
+                _ => device.from_tun_unsealed(around.now, slot, len, sink),
+            };
+            if let Outbound::Send { to, tos, len } = outbound {
+                self.queue.push(&to, tos, len, sealing);
+            }
+        }
+        bytes
+    }
+
+    /// The queue is full: a worker seals it while the next one is filled, or it is sent.
+    fn pass_on(&mut self, io: &mut Io, workers: &mut CryptoWorkers) {
+        if workers.is_free() {
+            let next = self.spare.pop().unwrap_or_else(|| SendQueue::new(QUEUE_BYTES));
+            let full = std::mem::replace(self.queue, next);
+            match workers.submit(Job::Seal(full)) {
+                Ok(()) => return,
+                Err(Job::Seal(full)) => self.spare.push(std::mem::replace(self.queue, full)),
+                Err(Job::Open(_)) => {}
+            }
+        }
+        self.send(io, workers);
+    }
+
+    /// Send what was given away and what was not, in the order it came in.
+    fn send(&mut self, io: &mut Io, workers: &mut CryptoWorkers) {
+        self.queue.seal();
+        workers.collect(|job| {
+            if let Job::Seal(mut queue) = job {
+                flush(&mut queue, io);
+                self.spare.push(queue);
+            }
+        });
+        flush(self.queue, io);
+    }
+}
+
+/// Send what waits, behind what the device sent on its own.
+fn flush(queue: &mut SendQueue, io: &mut Io) {
+    io.flush();
+    if !queue.is_empty() {
+        io.udp.send(queue, &mut io.lost);
+        queue.clear();
+    }
+}
