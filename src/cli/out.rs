@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use crate::base::time_text::took;
 use crate::session::journal::log;
 use crate::session::report::{Facts, Report};
 use crate::text;
+use crate::text::fix::Fix;
 
 /// To the upper left; and from there on wipe what was there.
 const HOME: &str = "\x1b[H";
@@ -124,7 +126,8 @@ impl Out {
             }
             Err(error) => {
                 let what = "cannot write the answer";
-                Err(Failure::new(Fault::Failed, what, error.to_string(), "df -h"))
+                let next = Fix::of_write(Path::new("/dev/stdout"), &error);
+                Err(Failure::new(Fault::Failed, what, error.to_string(), next))
             }
         }
     }

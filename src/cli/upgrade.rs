@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::command::{Call, Command, Flag, Takes};
-use super::remote::{AGENT, HELPER, INSTALLER, LIMIT, Remote, called};
-use super::setup::{laptop, programs};
+use super::remote::{AGENT, HELPER, INSTALLER, LIMIT, Remote, called, target};
+use super::setup::{laptop, obstacle, programs};
 use super::target_host;
 use super::trial::{self, Ended, Trial};
 use crate::base::exit::Code;
@@ -18,6 +18,8 @@ use crate::host::paths::Paths;
 use crate::rpc::VERSION;
 use crate::session::{control, daemon, through};
 use crate::ssh::freight::Freight;
+use crate::ssh::run::Connection;
+use crate::text::fix::Fix;
 
 pub const COMMAND: Command = Command {
     name: "upgrade",
@@ -102,7 +104,9 @@ fn replace(
     missing: Vec<Freight>,
 ) -> Result<(), Failure> {
     call.out.begin("sending");
-    let sent = send(remote, missing)?;
+    let target = target(paths, host)?;
+    let by_root = fix!("hop setup {} -u root", host.name);
+    let sent = send(remote, missing, &|there| obstacle::helps(there, &target, &by_root))?;
     call.out.done(&format!("{sent} bytes"));
     call.out.begin("putting it in place");
     let trial = Trial::new();
@@ -200,14 +204,18 @@ fn machine(remote: &Remote) -> Result<String, Failure> {
     Ok(remote.run("uname -m", b"", LIMIT)?.text().trim().to_owned())
 }
 
-fn send(remote: &Remote, missing: Vec<Freight>) -> Result<u64, Failure> {
+fn send(
+    remote: &Remote,
+    missing: Vec<Freight>,
+    helps: &dyn Fn(&Connection) -> Fix,
+) -> Result<u64, Failure> {
     let mut sent = 0;
     for mut freight in missing {
         freight.send(&remote.connection, &mut |_| {}).map_err(|error| match error {
             Err(error) => error,
             Ok(done) => {
                 let what = format!("{} could not be sent", freight.name);
-                Failure::new(Fault::Failed, what, done.complaint(), "df -h")
+                Failure::new(Fault::Failed, what, done.complaint(), helps(&remote.connection))
             }
         })?;
         programs::try_out(&freight, &remote.connection, &machine(remote)?)

@@ -1,10 +1,12 @@
 //! Why a connection could not be made, read from what ssh(1) says. Its words are not translated
 //! and have been the same for decades.
 
+use std::process::Command;
+
 use super::target::Target;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::sys::child::Broken;
+use crate::sys::child::{self, Broken, Limits};
 use crate::text::fix::Fix;
 
 pub(super) fn program(error: &std::io::Error) -> Failure {
@@ -81,7 +83,8 @@ pub fn classify(target: &Target, said: &str) -> Failure {
     Failure { fault, what, why, next }
 }
 
-/// ssh names the file and line of the old key.
+/// ssh names the file and line of the old key. ssh-keygen -R takes every line that matches, with
+/// the keys of all others that the line is for: such a line is its owner's to change.
 fn forget(target: &Target, said: &str) -> Fix {
     if let Some((alias, file)) = &target.pinned {
         return fix!("ssh-keygen -R {} -f {}", alias, file);
@@ -93,10 +96,26 @@ fn forget(target: &Target, said: &str) -> Fix {
     };
     let offending = said.lines().find(|line| line.contains("Offending"));
     let file = offending.and_then(|line| line.split(" in ").nth(1));
-    match file.and_then(|file| file.trim().rsplit_once(':')) {
-        Some((file, _)) => fix!("ssh-keygen -R {} -f {}", name, file),
-        None => fix!("ssh-keygen -R {}", name),
+    let Some((file, line)) = file.and_then(|file| file.trim().rsplit_once(':')) else {
+        return fix!("ssh-keygen -F {}", name);
+    };
+    match (is_alone(&name, file), line.parse::<u32>()) {
+        (true, _) => fix!("ssh-keygen -R {} -f {}", name, file),
+        (false, Ok(line)) => fix!("${EDITOR:-vi} +{} {}", line.to_string(), file),
+        (false, Err(_)) => fix!("ssh-keygen -F {} -f {}", name, file),
     }
+}
+
+/// Whether all lines of the file that are for this host are for no other.
+fn is_alone(name: &str, file: &str) -> bool {
+    let mut keygen = Command::new("ssh-keygen");
+    keygen.args(["-F", name, "-f", file]);
+    let Ok(found) = child::run(&mut keygen, Limits::brief(10)) else { return false };
+    let text = found.text();
+    let mut lines = text.lines().filter(|line| !line.starts_with('#')).peekable();
+    let one =
+        |line: &str| !line.split(' ').next().unwrap_or_default().contains([',', '*', '?', '@']);
+    lines.peek().is_some() && lines.all(one)
 }
 
 fn last_line(said: &str) -> String {
@@ -118,6 +137,29 @@ mod tests {
         }
     }
 
+    /// What ssh-keygen(1) would do with the same lines is in findings/.
+    #[test]
+    fn no_neighbours_key_is_forgotten() {
+        let file = std::env::temp_dir().join(format!("hopbox-known-{}", std::process::id()));
+        let key =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ4rq0jnZ2J6r0v1m4zqKQpQ2VbW8nq1aC9vT3yYb0Xh";
+        let path = file.display();
+        let remove = format!("ssh-keygen -R '[203.0.113.7]:2222' -f {path}");
+        let edit = format!("${{EDITOR:-vi}} +1 {path}");
+        for (hosts, next) in [
+            ("[203.0.113.7]:2222", &remove),
+            ("[203.0.113.7]:2222,neighbour", &edit),
+            ("[203.0.113.*]:2222", &edit),
+            ("*,!other", &edit),
+            ("other", &edit),
+        ] {
+            std::fs::write(&file, format!("{hosts} {key}\nneighbour {key}\n")).unwrap();
+            let said = format!("IDENTIFICATION HAS CHANGED!\nOffending key in {path}:1\r\n");
+            assert_eq!(&*classify(&target(), &said).next, next, "{hosts}");
+        }
+        std::fs::remove_file(file).unwrap();
+    }
+
     #[test]
     fn ssh_words_have_a_meaning_and_a_fix() {
         let changed = "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nOffending ED25519 key \
@@ -126,7 +168,8 @@ mod tests {
             (
                 changed,
                 Fault::HostKeyChanged,
-                "ssh-keygen -R '[203.0.113.7]:2222' -f /home/me/.ssh/known_hosts",
+                // A file that cannot be read is nobody's to judge.
+                "${EDITOR:-vi} +12 /home/me/.ssh/known_hosts",
             ),
             (
                 "Host key verification failed.\n",

@@ -5,6 +5,7 @@
 //! no way from a text of somebody else to a [`Fix`].
 
 use std::borrow::Cow;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,17 @@ impl Fix {
         match line.chars().count() <= super::LINE_CHARS {
             true => Fix(line.into()),
             false => Fix::from("hop help"),
+        }
+    }
+
+    /// Where nothing could be written in `dir`.
+    pub fn of_write(dir: &Path, error: &io::Error) -> Fix {
+        match error.kind() {
+            // Bytes, or files.
+            ErrorKind::StorageFull => fix!("df -h {} && df -i {}", dir, dir),
+            ErrorKind::QuotaExceeded => "quota".into(),
+            ErrorKind::ReadOnlyFilesystem => fix!("findmnt -T {}", dir),
+            _ => fix!("ls -ld {}", dir),
         }
     }
 

@@ -15,6 +15,65 @@ fn with(vps: &Machine, make: &str, undo: &str, tried: impl FnOnce()) {
     assert_eq!(vps.ok(left), "", "{make}");
 }
 
+/// What is advised is done, and nothing is in the way any more.
+fn advised(site: &Site, words: &[&str]) {
+    let said = site.hop(SETUP);
+    assert!(
+        said.code == 1 && words.iter().all(|word| said.err.contains(word)),
+        "{words:?}: {said}"
+    );
+    let (_, fix) = said.err.trim_end().rsplit_once("fix: ").unwrap();
+    site.laptop.ok_as("dev", &fix.replacen("ssh -t", "ssh", 1));
+    site.hop_ok(&format!("{SETUP} --dry-run"));
+}
+
+/// Systems whose /usr is an image, told by their names.
+fn images(site: &Site, read_only: &str) {
+    let named = |id: &str| {
+        format!(
+            "cp --remove-destination /usr/lib/os-release /etc/os-release && \
+        sed -i 's/^ID=.*/ID={id}/' /etc/os-release"
+        )
+    };
+    let undo = "ln -sf ../usr/lib/os-release /etc/os-release";
+    with(&site.vps, &named("nixos"), undo, || {
+        site.fails(SETUP, 1, &["NixOS", "another server", "os-release"]);
+    });
+    let image = format!(
+        "{} && {read_only} && mount -t tmpfs none /var/lib/private && \
+        mkdir -p /var/lib/private/l && ln -s private/l /var/lib/libexec && cp /etc/fstab /root/ && \
+        systemctl daemon-reload",
+        named("flatcar")
+    );
+    let undo = format!(
+        "{undo}; umount /usr/libexec && umount /usr/libexec; umount /var/lib/private; \
+        rm /var/lib/libexec; cp /root/fstab /etc/fstab"
+    );
+    with(&site.vps, &image, &undo, || advised(site, &["an image", "overlay /usr/libexec"]));
+}
+
+fn clock_and_labels(site: &Site) {
+    let say = |name: &str, text: &str| {
+        format!(
+            "printf '#!/bin/sh\n{text}\n' >/usr/local/bin/{name} && chmod 755 /usr/local/bin/{name}"
+        )
+    };
+    let later = say("date", r#"exec /usr/bin/date -d "+3 days" "$@""#);
+    with(&site.vps, &later, "rm /usr/local/bin/date", || {
+        let said = site.hop(&format!("{SETUP} --dry-run"));
+        assert_eq!(said.code, 0, "{said}");
+        assert!(said.err.contains("clock is") && said.err.contains("ahead of"), "{said}");
+        assert!(said.err.contains("sudo timedatectl set-ntp true"), "{said}");
+    });
+    let enforcing = say("getenforce", "echo Enforcing");
+    let stat =
+        say("stat", r#"case $* in *%%C*) echo u:r:usr_t:s0 ;; *) exec /usr/bin/stat "$@" ;; esac"#);
+    let undo = "rm /usr/local/bin/getenforce /usr/local/bin/stat";
+    with(&site.vps, &format!("{enforcing} && {stat}"), undo, || {
+        site.fails(SETUP, 1, &["SELinux is in force", "usr_t", "restorecon -RF /usr/libexec"]);
+    });
+}
+
 #[test]
 fn what_stops_a_setup_is_found_before_anything_is_sent() {
     lab::inside("preflight::what_stops_a_setup_is_found_before_anything_is_sent", || {
@@ -24,7 +83,16 @@ fn what_stops_a_setup_is_found_before_anything_is_sent() {
         let read_only = "mount --bind /usr/libexec /usr/libexec && \
                          mount -o remount,ro,bind /usr/libexec";
         let undo = "umount /usr/libexec";
-        with(vps, read_only, undo, || fails(&["read-only", "remount,rw /usr"]));
+        with(vps, read_only, undo, || {
+            advised(&site, &["read-only", "remount,rw /usr/libexec"]);
+        });
+        let units =
+            "mount --bind /etc/systemd /etc/systemd && mount -o remount,ro,bind /etc/systemd";
+        with(vps, units, "umount /etc/systemd", || {
+            advised(&site, &["/etc/systemd/system is on", "remount,rw /etc/systemd"]);
+        });
+        images(&site, read_only);
+        clock_and_labels(&site);
         let image = format!("{read_only} && touch /run/ostree-booted");
         let undo = "umount /usr/libexec && rm /run/ostree-booted";
         with(vps, &image, undo, || fails(&["is an image", "ostree admin unlock"]));

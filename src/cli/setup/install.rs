@@ -11,7 +11,7 @@ use super::super::command::Call;
 use super::super::remote::{ROOT_LIMIT, advised, called};
 use super::answer::Answer;
 use super::root::{self, Ear, Heard, Stage};
-use super::survey::{self, Survey};
+use super::survey::Survey;
 use super::{Setup, laptop, obstacle, pairs, programs, there};
 use crate::base::address_plan::Numbers;
 use crate::base::failure::{Failure, Fault};
@@ -24,7 +24,6 @@ use crate::ssh::freight::Freight;
 use crate::ssh::right::{FENCED, NOT_ROOT, Right};
 use crate::ssh::room::Refused;
 use crate::ssh::run::{Done, Feed};
-use crate::ssh::script::WHOLE;
 use crate::text::aside::Aside;
 use crate::text::fix::Fix;
 
@@ -247,15 +246,8 @@ impl Setup<'_> {
         Failure::new(Fault::Remote, what, done.complaint(), self.helps())
     }
 
-    /// What helps after a failure that the server did not explain: it is looked at once more.
     fn helps(&self) -> Fix {
-        let asked = self.connection.run(WHOLE, survey::script().as_bytes(), SHORT_LIMIT);
-        let survey = asked.ok().and_then(|done| Survey::parse(&done.text()));
-        let fault = survey.as_ref().and_then(obstacle::find);
-        match (survey, fault) {
-            (Some(survey), Some(fault)) => fault.next(&survey, &self.target, &self.wish.by_root()),
-            _ => self.target.by_hand("sudo journalctl -n 50"),
-        }
+        obstacle::helps(&self.connection, &self.target, &self.wish.by_root())
     }
 }
 

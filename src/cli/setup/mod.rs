@@ -10,7 +10,7 @@ mod blame;
 mod clash;
 mod install;
 pub(super) mod laptop;
-mod obstacle;
+pub(super) mod obstacle;
 mod pairs;
 mod plan;
 pub(super) mod programs;

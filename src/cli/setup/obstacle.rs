@@ -1,23 +1,47 @@
 //! What keeps a server from being set up: found in its answers before anything is sent there, and
 //! each with the command that helps.
 
-use super::survey::Survey;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::survey::{self, Survey};
 use crate::base::failure::{Failure, Fault};
+use crate::base::time_text::took;
 use crate::fix;
 use crate::ssh::right::{FENCED, Right};
-use crate::ssh::run::Target;
+use crate::ssh::run::{Connection, Target};
+use crate::ssh::script::WHOLE;
 use crate::text::fix::Fix;
 
 /// Needed for both programs, the ones before them, and a log.
 const DISK_KB: u64 = 64 * 1024;
 /// And so many files.
 const INODES: u64 = 64;
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
+/// Systems whose /usr can be made writable by nobody, because it is an image that is checked.
+const IMAGES: [&str; 4] = ["bottlerocket", "cos", "flatcar", "talos"];
+/// Makes room for programs over such a /usr, also after the next start.
+const OVERLAY: &str = "sudo sh -c 'cd /var/lib && mkdir -p libexec/upper libexec/work && \
+    echo overlay /usr/libexec overlay lowerdir=/usr/libexec,upperdir=/var/lib/libexec/upper,\
+workdir=/var/lib/libexec/work 0 0 >>/etc/fstab && mount /usr/libexec'";
 
 /// Where something is put on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Programs,
+    Units,
     Home,
+}
+
+/// What keeps a place from being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// A plain mount.
+    Mount,
+    /// An image of ostree's, which can be unlocked.
+    Ostree,
+    /// Another image.
+    Image,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,11 +56,14 @@ pub enum Obstacle {
     NoHome,
     /// The login may not write in its home.
     HomeClosed,
-    /// A plain mount, or one that is an image.
+    /// A system that is made of its configuration alone.
+    NixOs,
     ReadOnly {
         place: Place,
-        image: bool,
+        by: Closed,
     },
+    /// SELinux is in force, and would keep systemd from what is put there.
+    Label,
     Disk {
         place: Place,
         free_kb: u64,
@@ -53,6 +80,7 @@ pub fn find(survey: &Survey) -> Option<Obstacle> {
     let number = |fact: &str| survey.get(fact).parse::<u64>().ok();
     let plain = [
         (survey.get("system") != "Linux", Obstacle::System),
+        (survey.get("os") == "nixos", Obstacle::NixOs),
         (!yes("systemd"), Obstacle::NoSystemd),
         (!yes("tun"), Obstacle::NoTun),
         (!yes("b2sum"), Obstacle::NoB2sum),
@@ -63,10 +91,18 @@ pub fn find(survey: &Survey) -> Option<Obstacle> {
     if let Some((_, fault)) = plain.into_iter().find(|(there, _)| *there) {
         return Some(fault);
     }
-    let image = yes("image");
-    for (place, name) in [(Place::Programs, "disk"), (Place::Home, "home")] {
-        if yes(&format!("{name}_ro")) {
-            return Some(Obstacle::ReadOnly { place, image: image && place == Place::Programs });
+    let places = [(Place::Programs, "disk"), (Place::Units, "units"), (Place::Home, "home")];
+    for (place, name) in places {
+        if !survey.get(&format!("{name}_ro")).is_empty() {
+            let by = match place {
+                Place::Programs if yes("image") => Closed::Ostree,
+                Place::Programs if IMAGES.contains(&survey.get("os")) => Closed::Image,
+                _ => Closed::Mount,
+            };
+            return Some(Obstacle::ReadOnly { place, by });
+        }
+        if place == Place::Units {
+            continue;
         }
         if let Some(free_kb) = number(&format!("{name}_kb")).filter(|free| *free < DISK_KB) {
             return Some(Obstacle::Disk { place, free_kb });
@@ -75,6 +111,9 @@ pub fn find(survey: &Survey) -> Option<Obstacle> {
             return Some(Obstacle::Inodes { place, free });
         }
     }
+    if !["", "?", "bin_t"].contains(&survey.get("selinux")) {
+        return Some(Obstacle::Label);
+    }
     yes("home_closed").then_some(Obstacle::HomeClosed)
 }
 
@@ -82,6 +121,7 @@ impl Obstacle {
     fn why(&self, survey: &Survey) -> String {
         let at = |place: &Place| match place {
             Place::Programs => "/usr/libexec".to_owned(),
+            Place::Units => "/etc/systemd/system".to_owned(),
             Place::Home => format!("your home, {},", survey.get("home")),
         };
         match self {
@@ -105,14 +145,29 @@ impl Obstacle {
             Obstacle::HomeClosed => {
                 format!("you may not write in {}, your home there", survey.get("home"))
             }
-            Obstacle::ReadOnly { place, image: false } => {
+            Obstacle::NixOs => {
+                "it runs NixOS, whose programs and units come from its configuration \
+                 alone: setup can install nothing there, so it has to be another server"
+                    .to_owned()
+            }
+            Obstacle::ReadOnly { place, by: Closed::Mount } => {
                 format!("{} is on a file system that is mounted read-only", at(place))
             }
-            Obstacle::ReadOnly { image: true, .. } => {
+            Obstacle::ReadOnly { by: Closed::Ostree, .. } => {
                 "its /usr is an image that is read-only, and the programs live in /usr/libexec: \
                  this system can be a server only while that is writable"
                     .to_owned()
             }
+            Obstacle::ReadOnly { by: Closed::Image, .. } => {
+                "its /usr is an image that is read-only, and the programs live in /usr/libexec: \
+                 a file system over that takes them"
+                    .to_owned()
+            }
+            Obstacle::Label => format!(
+                "SELinux is in force there, and what is put into /usr/libexec would be {} \
+                 instead of bin_t: systemd could not start it",
+                survey.get("selinux")
+            ),
             Obstacle::Disk { place, free_kb } => {
                 let (free, need) = (free_kb / 1024, DISK_KB / 1024);
                 format!("{} has {free} MB free there, and {need} MB are needed", at(place))
@@ -135,21 +190,54 @@ impl Obstacle {
             Obstacle::NoSudo | Obstacle::Fenced => by_root.clone(),
             Obstacle::NoHome => ssh.by_hand(fix!("sudo mkhomedir_helper {}", user)),
             Obstacle::HomeClosed => ssh.by_hand(fix!("sudo chown {} .", user)),
-            Obstacle::ReadOnly { image: true, .. } => {
+            Obstacle::NixOs => ssh.by_hand("cat /etc/os-release"),
+            Obstacle::ReadOnly { by: Closed::Ostree, .. } => {
                 ssh.by_hand("sudo ostree admin unlock --hotfix")
             }
-            Obstacle::ReadOnly { place: Place::Programs, .. } => {
-                ssh.by_hand("sudo mount -o remount,rw /usr")
+            Obstacle::ReadOnly { by: Closed::Image, .. } => ssh.by_hand(OVERLAY),
+            Obstacle::ReadOnly { place, .. } => {
+                let fact = match place {
+                    Place::Programs => "disk_ro",
+                    Place::Units => "units_ro",
+                    Place::Home => "home_ro",
+                };
+                ssh.by_hand(fix!("sudo mount -o remount,rw {}", survey.get(fact)))
             }
-            Obstacle::ReadOnly { place: Place::Home, .. } => {
-                ssh.by_hand("sudo mount -o remount,rw /home")
-            }
-            Obstacle::Disk { place: Place::Programs, .. } => ssh.by_hand("df -h /usr/libexec"),
+            Obstacle::Label => ssh.by_hand("sudo restorecon -RF /usr/libexec"),
             Obstacle::Disk { place: Place::Home, .. } => ssh.by_hand("df -h ."),
-            Obstacle::Inodes { place: Place::Programs, .. } => ssh.by_hand("df -i /usr/libexec"),
+            Obstacle::Disk { .. } => ssh.by_hand("df -h /usr/libexec"),
             Obstacle::Inodes { place: Place::Home, .. } => ssh.by_hand("df -i ."),
+            Obstacle::Inodes { .. } => ssh.by_hand("df -i /usr/libexec"),
         }
     }
+}
+
+/// What helps after a failure that the server did not explain: it is looked at once more.
+pub fn helps(connection: &Connection, ssh: &Target, by_root: &Fix) -> Fix {
+    let asked = connection.run(WHOLE, survey::script().as_bytes(), LOOK_LIMIT);
+    let survey = asked.ok().and_then(|done| Survey::parse(&done.text()));
+    let fault = survey.as_ref().and_then(find);
+    match (survey, fault) {
+        (Some(survey), Some(fault)) => fault.next(&survey, ssh, by_root),
+        (Some(survey), None) if !survey.get("selinux").is_empty() => {
+            ssh.by_hand("sudo ausearch -m avc -ts recent")
+        }
+        _ => ssh.by_hand("sudo journalctl -n 50"),
+    }
+}
+
+/// How far a server's clock may be off without a word.
+const CLOCK_S: u64 = 300;
+
+/// Does not stop anything here, but what it logs is not found, and other programs fail.
+pub fn clock(survey: &Survey, ssh: &Target) -> Option<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+    let theirs = survey.get("now").parse::<u64>().ok()?;
+    let by = now.abs_diff(theirs);
+    let way = if theirs > now { "ahead of" } else { "behind" };
+    let off = took(Duration::from_secs(by));
+    let helps = ssh.by_hand("sudo timedatectl set-ntp true");
+    (by > CLOCK_S).then(|| format!("the server's clock is {off} {way} this laptop's: {helps}"))
 }
 
 /// `ssh` is where it is, `by_root` the same setup with another login.
@@ -195,22 +283,44 @@ mod tests {
             ),
             (
                 "tun=yes",
-                "tun=yes\ndisk_ro=yes",
-                Obstacle::ReadOnly { place: disk, image: false },
+                "tun=yes\ndisk_ro=/usr",
+                Obstacle::ReadOnly { place: disk, by: Closed::Mount },
                 "/usr/libexec is on",
                 "remount,rw /usr",
             ),
+            ("tun=yes", "tun=yes\nos=nixos", Obstacle::NixOs, "another server", "os-release"),
             (
                 "tun=yes",
-                "tun=yes\ndisk_ro=yes\nimage=yes",
-                Obstacle::ReadOnly { place: disk, image: true },
+                "tun=yes\nselinux=usr_t",
+                Obstacle::Label,
+                "would be usr_t",
+                "restorecon -RF",
+            ),
+            (
+                "tun=yes",
+                "tun=yes\nos=flatcar\ndisk_ro=/usr",
+                Obstacle::ReadOnly { place: disk, by: Closed::Image },
+                "an image",
+                "overlay /usr/libexec",
+            ),
+            (
+                "tun=yes",
+                "tun=yes\nunits_ro=/etc",
+                Obstacle::ReadOnly { place: Place::Units, by: Closed::Mount },
+                "/etc/systemd/system is on",
+                "remount,rw /etc",
+            ),
+            (
+                "tun=yes",
+                "tun=yes\ndisk_ro=/\nimage=yes",
+                Obstacle::ReadOnly { place: disk, by: Closed::Ostree },
                 "an image",
                 "ostree admin unlock",
             ),
             (
                 "tun=yes",
-                "tun=yes\nhome_ro=yes\nimage=yes",
-                Obstacle::ReadOnly { place: home, image: false },
+                "tun=yes\nhome_ro=/home\nimage=yes",
+                Obstacle::ReadOnly { place: home, by: Closed::Mount },
                 "/home/dev",
                 "remount,rw /home",
             ),
@@ -249,6 +359,24 @@ mod tests {
             assert!(failure.why.contains(said), "{to}: {}", failure.why);
             assert!(failure.next.contains(next), "{to}: {:?}", failure.next);
         }
-        check(&Survey::parse(GOOD).unwrap(), &ssh, &"hop setup".into()).unwrap();
+        for more in ["selinux=bin_t\n", "selinux=?\n", "os=flatcar\n", "image=yes\n", ""] {
+            let survey = Survey::parse(&GOOD.replace("end=", &format!("{more}end="))).unwrap();
+            check(&survey, &ssh, &"hop setup".into()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_far_off_is_told() {
+        let ssh = Target { address: "vps".to_owned(), ..Target::default() };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let told = |theirs: u64| {
+            let text = GOOD.replace("end=", &format!("now={theirs}\nend="));
+            clock(&Survey::parse(&text).unwrap(), &ssh)
+        };
+        assert_eq!((told(now), told(now - 200)), (None, None));
+        let said = told(now + 90_000).unwrap();
+        assert!(said.contains("ahead of") && said.contains("set-ntp true"), "{said}");
+        assert!(told(7).unwrap().contains("behind"));
+        assert_eq!(clock(&Survey::parse(GOOD).unwrap(), &ssh), None);
     }
 }

@@ -74,6 +74,9 @@ impl<'a> Setup<'a> {
         survey.sudo = survey.sudo.settled(&self.connection)?;
         let by_root = self.wish.by_root();
         obstacle::check(&survey, &self.target, &by_root)?;
+        if let Some(text) = obstacle::clock(&survey, &self.target) {
+            call.out.warn("server_clock", &text);
+        }
         if survey.sudo == Right::Asks && !self.wish.ask {
             let what = format!(
                 "sudo on {} asks {} for a password",

@@ -21,16 +21,25 @@ fact home "$HOME"
 command -v b2sum >/dev/null && fact b2sum yes
 # What is there already of a path.
 there() { at=$1; while [ ! -d "$at" ]; do at=$(dirname "$at"); done; printf '%s' "$at"; }
-# Free KB, free files where those are counted, and whether nothing can be written.
+# Free KB, free files where those are counted, and the mount where nothing can be written.
 place() {
     fact $1_kb "$(df -Pk "$2" 2>/dev/null | awk 'NR == 2 { print $4 }')"
     fact $1_inodes "$(df -Pi "$2" 2>/dev/null | awk 'NR == 2 && $2 > 0 { print $4 }')"
     mount=$(df -P "$2" 2>/dev/null | awk 'NR == 2 { print $6 }')
     case ,$(awk -v at="$mount" '$2 == at { how = $4 } END { print how }' /proc/self/mounts), in
-    *,ro,*) fact $1_ro yes ;;
+    *,ro,*) fact $1_ro "$mount" ;;
     esac
 }
 place disk "$(there /usr/libexec/hopbox)"
+place units "$(there /etc/systemd/system)"
+fact os "$(sed -n 's/^ID="*\([a-z0-9._-]*\)"*$/\1/p' /etc/os-release 2>/dev/null)"
+fact now "$(date +%s)"
+# The type that programs would have, where that matters.
+case $(getenforce 2>/dev/null || cat /sys/fs/selinux/enforce 2>/dev/null) in
+Enforcing | 1)
+    fact selinux "$(stat -c %C "$(there /usr/libexec/hopbox)" 2>/dev/null | cut -d: -f3)"
+    ;;
+esac
 if [ -d "$HOME" ]; then
     place home "$(there "$HOME/.hopbox-setup")"
     [ -w "$HOME" ] || fact home_closed yes

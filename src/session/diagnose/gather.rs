@@ -2,7 +2,7 @@
 //! at most about twelve seconds in all when nothing answers.
 
 use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,7 @@ use crate::session::in_use::{self, Refused};
 use crate::session::up::name_of;
 use crate::session::{control, elsewhere, layers, probe, state, through};
 use crate::sys::iface;
+use crate::text::fix::Fix;
 
 const RESOLVE_LIMIT: Duration = Duration::from_secs(4);
 const AGENT_LIMIT: Duration = Duration::from_secs(3);
@@ -59,7 +60,9 @@ fn files(paths: &Paths, name: &str) -> Files {
     let tunnel = paths.tunnel_file(name);
     let known = [&host, &key, &log, &tunnel, &paths.stamp_file(name)].map(Clone::clone);
     let dirs = [paths.tunnels_dir(), log.parent().map(Path::to_owned).unwrap_or_default()];
-    let state = dirs.into_iter().find_map(|dir| unwritable(&dir).map(|why| (dir, why)));
+    let state = dirs.into_iter().find_map(|dir| {
+        unwritable(&dir).map(|error| (dir.clone(), error.to_string(), Fix::of_write(&dir, &error)))
+    });
     let ahead = |path: PathBuf| {
         let written = fs::metadata(&path).and_then(|found| found.modified()).ok()?;
         let by = written.duration_since(SystemTime::now()).ok()?;
@@ -70,13 +73,13 @@ fn files(paths: &Paths, name: &str) -> Files {
 
 /// Why a file in `dir` could not be written. A directory that is not there yet is made later, in
 /// the nearest one that is.
-fn unwritable(dir: &Path) -> Option<String> {
+fn unwritable(dir: &Path) -> Option<io::Error> {
     let there = dir.ancestors().find(|dir| dir.is_dir())?;
     let file = there.join(format!(".hop-doctor-{}", std::process::id()));
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
     let written = opened.and_then(|mut file| file.write_all(&ROOM).and_then(|()| file.sync_all()));
     let _ = fs::remove_file(&file);
-    written.err().map(|error| error.to_string())
+    written.err()
 }
 
 fn helper() -> Result<Serving, HelperFault> {

@@ -98,9 +98,9 @@ fn key(facts: &Facts) -> Check {
 fn storage(files: &Files) -> Check {
     match &files.state {
         None => fine("storage", "state and log can be written"),
-        Some((dir, why)) => {
+        Some((dir, why, next)) => {
             let cause = format!("nothing can be written in {}", dir.display());
-            fault("storage", "storage", cause, why, fix!("df -h {}", dir))
+            fault("storage", "storage", cause, why, next.clone())
         }
     }
 }

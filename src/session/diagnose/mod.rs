@@ -52,8 +52,8 @@ pub struct Files {
     pub host: PathBuf,
     pub key: PathBuf,
     pub log: PathBuf,
-    /// Why nothing can be written there, if so.
-    pub state: Option<(PathBuf, String)>,
+    /// Why nothing can be written there, if so, and what helps.
+    pub state: Option<(PathBuf, String, Fix)>,
     /// A file of ours that is younger than now, by this much.
     pub future: Option<(PathBuf, Duration)>,
 }
