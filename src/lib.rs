@@ -12,6 +12,7 @@ pub mod base;
 pub mod cli;
 pub mod helper;
 pub mod host;
+pub mod http;
 pub mod rpc;
 pub mod session;
 pub mod simd;

@@ -4,9 +4,10 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::hub::Caller;
-use super::request::{Head, Refusal};
 use super::rpc::Desk;
-use crate::rpc::code;
+use crate::http;
+use crate::http::request::{Head, Refusal};
+use crate::rpc::code::Code;
 
 /// Refuses requests that a browser made or that were meant for another server.
 ///
@@ -19,13 +20,13 @@ pub fn not_a_page(head: &Head, own: SocketAddrV4, desk: &dyn Desk) -> Result<(),
         Some(_) => {
             let why = "the Host field must be the tunnel address, or the .hop name that a laptop \
                        has given this server (hop upgrade, or hop setup again, gives it)";
-            return Err(Refusal::of(403, code::HOST_REFUSED, why));
+            return Err(Refusal::of(403, Code::HostRefused.word(), why));
         }
-        None => return Err(Refusal::of(400, code::BAD_REQUEST, "the Host field is missing")),
+        None => return Err(Refusal::of(400, http::code::BAD_REQUEST, "the Host field is missing")),
     }
     if head.has("origin") {
         let why = "requests from web pages are refused";
-        return Err(Refusal::of(403, code::ORIGIN_REFUSED, why));
+        return Err(Refusal::of(403, Code::OriginRefused.word(), why));
     }
     Ok(())
 }
@@ -38,7 +39,7 @@ pub fn caller(head: &Head, desk: &dyn Desk, from: Ipv4Addr) -> Result<Caller, Re
     });
     given.and_then(|token| desk.caller(token, from)).ok_or_else(|| {
         let why = "the Authorization field must be Bearer and this laptop's token";
-        Refusal::of(401, code::UNAUTHORIZED, why).with("WWW-Authenticate", "Bearer")
+        Refusal::of(401, Code::Unauthorized.word(), why).with("WWW-Authenticate", "Bearer")
     })
 }
 

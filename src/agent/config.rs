@@ -12,10 +12,11 @@ use zeroize::Zeroizing;
 use super::names::{self, Names};
 use super::{files, moved};
 use crate::base::failure::{Failure, Fault};
-use crate::base::field::{key, token, unicast};
+use crate::base::field::{self, key, token, unicast};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
+use crate::rpc::types::{Gone, Pair, PeerView};
 use crate::sys::process;
 use crate::tunnel::{self, PeerConfig};
 
@@ -182,7 +183,7 @@ fn parse_peer(
     let public = |text: &str| key(text).map(|key| *key);
     let address = fields.meant("address", unicast)?;
     let peer = Peer {
-        name: fields.opt_meant("name", label)?.unwrap_or_else(|| address.to_string()),
+        name: fields.opt_meant("name", field::label)?.unwrap_or_else(|| address.to_string()),
         public_key: fields.meant("public_key", public)?,
         preshared_key: fields.opt_meant("preshared_key", key)?,
         address,
@@ -198,15 +199,6 @@ fn parse_peer(
     };
     fields.finish()?;
     Ok(peer)
-}
-
-/// What a laptop is called, for people.
-pub fn label(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    if (1..=63).contains(&text.len()) && text.bytes().all(plain) {
-        return Ok(text.to_owned());
-    }
-    Err("must have 1 to 63 letters, digits, dots, hyphens or underscores".to_owned())
 }
 
 /// The names the helper gives out.
@@ -319,6 +311,33 @@ impl AgentConfig {
 }
 
 impl Peer {
+    /// As it is listed, with the entry that is to take its place.
+    pub fn view(&self, next: Option<&Peer>) -> PeerView {
+        PeerView {
+            name: self.name.clone(),
+            public_key: self.public_key,
+            next_key: next.map(|next| next.public_key),
+            address: self.address,
+            agent_key: Some(self.agent_key),
+            seen: None,
+        }
+    }
+
+    pub fn gone(&self) -> Gone {
+        Gone { name: self.name.clone(), public_key: self.public_key, address: self.address }
+    }
+
+    /// It goes through the tunnel, or over SSH.
+    pub fn pair(&self) -> Pair {
+        Pair {
+            name: self.name.clone(),
+            agent_public_key: self.agent_key,
+            preshared_key: self.preshared_key.clone(),
+            token: self.token.clone(),
+            laptop_address: self.address,
+        }
+    }
+
     fn to_json(&self) -> Value {
         let mut fields = Map::new();
         let mut put = |key: &str, text: &str| {

@@ -11,12 +11,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::hub::Caller;
 use super::rpc::{self, Desk};
-use crate::base::json::Fields;
-use crate::rpc::client::CallError;
+use crate::rpc::client::{self, CallError};
+use crate::rpc::method::Method;
 use crate::sys::line;
 
 const FILE: &str = "agent.sock";
@@ -81,7 +81,7 @@ fn attend(mut stream: &UnixStream, desk: &dyn Desk) -> io::Result<()> {
 }
 
 /// Asks the agent that runs with this state directory; `Unreachable` when none does.
-pub fn ask(state_dir: &Path, method: &str, params: Value) -> Result<Value, CallError> {
+pub fn ask<M: Method>(state_dir: &Path, _: M, params: &M::Params) -> Result<M::Answer, CallError> {
     let lost = |error: io::Error| CallError::Unreachable(error.to_string());
     let path = state_dir.join(FILE);
     // Root asks, too, and the directory is the agent's: it must not lead to another's socket.
@@ -90,18 +90,8 @@ pub fn ask(state_dir: &Path, method: &str, params: Value) -> Result<Value, CallE
     }
     let mut stream = UnixStream::connect(path).map_err(lost)?;
     stream.set_write_timeout(Some(REQUEST_LIMIT)).map_err(lost)?;
-    let request = json!({"method": method, "params": params});
+    let request = client::request::<M>(params);
     stream.write_all(format!("{request}\n").as_bytes()).map_err(lost)?;
     let line = line::read(&stream, ANSWER_BYTES, ANSWER_LIMIT).map_err(lost)?;
-    let protocol = |why: String| CallError::Protocol(why);
-    let mut fields = Fields::parse(&line).map_err(|error| protocol(error.to_string()))?;
-    if let Some(result) = fields.take("result") {
-        return Ok(result);
-    }
-    let mut read = || {
-        let mut error = fields.opt_object("error").ok()??;
-        let (code, message) = (error.string("code").ok()?, error.string("message").ok()?);
-        Some(CallError::Remote { code, message })
-    };
-    Err(read().unwrap_or_else(|| protocol("no result".to_owned())))
+    client::answer_in::<M>(&line)
 }

@@ -8,17 +8,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq;
 
 use super::config::{AgentConfig, Peer};
 use super::names::Names;
-use super::rpc;
 use super::store::Store;
 use crate::base::failure::{Failure, Fault};
-use crate::base::key::{self, KEY_BYTES};
+use crate::base::key::KEY_BYTES;
 use crate::rpc::VERSION;
-use crate::tunnel::{Request, Tunnel};
+use crate::rpc::types::{PeerView, Seen, Status};
+use crate::tunnel::{PeerState, Request, Tunnel};
 
 /// How often a rotation under way is looked after: the laptop's packets wait for it.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
@@ -177,58 +176,54 @@ impl Hub {
         self.take_over(&mut state, ended?)
     }
 
-    /// The laptops, for `peers.list`: during a rotation a laptop is still one. No secrets.
-    pub fn peers(&self) -> Vec<Value> {
+    /// The laptops: during a rotation a laptop is still one.
+    pub fn peers(&self) -> Vec<PeerView> {
         let state = self.state();
         let status = self.tunnel.status().ok();
         let seen = status.as_ref().map(|status| status.peers.as_slice()).unwrap_or_default();
         let one = |(peer, next): (&Peer, Option<&Peer>)| {
             let both = [Some(peer), next].into_iter().flatten();
             let both = both.filter_map(|p| seen.iter().find(|s| s.public_key == p.public_key));
-            let both: Vec<_> = both.collect();
-            // The younger session is the one in use.
-            let used = both.iter().min_by_key(|s| s.last_handshake_age.unwrap_or(Duration::MAX));
-            let age = used.and_then(|seen| seen.last_handshake_age);
-            let mut entry = rpc::entry(peer, next);
-            entry["endpoint"] = json!(used.and_then(|s| s.endpoint).map(|at| at.to_string()));
-            entry["last_handshake_age_s"] = json!(age.map(|age| age.as_secs()));
-            let at = used.and_then(|seen| seen.last_handshake);
-            let at = at.map(|at| at.secs * 1_000_000 + u64::from(at.nanos / 1000));
-            entry["last_handshake_unix_us"] = json!(at);
-            entry["rx_bytes"] = json!(both.iter().map(|seen| seen.rx_bytes).sum::<u64>());
-            entry["tx_bytes"] = json!(both.iter().map(|seen| seen.tx_bytes).sum::<u64>());
-            entry
+            PeerView { seen: Some(seen_of(&both.collect::<Vec<_>>())), ..peer.view(next) }
         };
         state.config.laptops().map(one).collect()
     }
 
-    /// Everything that can be known without a secret.
-    pub fn status(&self) -> Value {
+    pub fn status(&self) -> Status {
         let peers = self.peers();
         let status = self.tunnel.status().ok();
         let drops = status.as_ref().map(|status| status.drops.as_slice()).unwrap_or_default();
         let from_wire = drops.iter().filter(|(why, _)| FROM_WIRE.contains(why));
-        let refused: u64 = from_wire.map(|(_, count)| *count).sum();
+        let refused_datagrams: u64 = from_wire.map(|(_, count)| *count).sum();
         let counted = drops.iter().filter(|(_, count)| *count > 0);
-        let drops: Map<String, Value> =
-            counted.map(|(why, count)| ((*why).to_owned(), json!(count))).collect();
-        let received = peers.iter().any(|peer| peer["rx_bytes"] != json!(0));
+        let received = |peer: &PeerView| peer.seen.as_ref().is_some_and(|seen| seen.rx_bytes > 0);
         let config = &self.state().config;
-        json!({
-            "version": 1,
-            "hop_version": VERSION,
-            "running": true,
-            "pid": std::process::id(),
-            "interface": self.interface,
-            "agent_address": config.address.to_string(),
-            "listen_port": self.tunnel.listen_port(),
-            "api_port": config.api_port,
-            "public_key": key::encode(&config.keys.current()).as_str(),
-            "heard": received || refused > 0,
-            "refused_datagrams": refused,
-            "peers": peers,
-            "drops": drops,
-        })
+        Status {
+            hop_version: VERSION.to_owned(),
+            pid: std::process::id(),
+            interface: self.interface.clone(),
+            agent_address: config.address,
+            listen_port: self.tunnel.listen_port(),
+            api_port: config.api_port,
+            public_key: config.keys.current(),
+            heard: peers.iter().any(received) || refused_datagrams > 0,
+            refused_datagrams,
+            drops: counted.map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+            peers,
+        }
+    }
+}
+
+/// What the tunnel knows of a laptop by its keys: the younger session is the one in use.
+fn seen_of(both: &[&PeerState]) -> Seen {
+    let used = both.iter().min_by_key(|seen| seen.last_handshake_age.unwrap_or(Duration::MAX));
+    let at = used.and_then(|seen| seen.last_handshake);
+    Seen {
+        endpoint: used.and_then(|seen| seen.endpoint).map(|at| at.to_string()),
+        last_handshake_age_s: used.and_then(|seen| seen.last_handshake_age).map(|a| a.as_secs()),
+        last_handshake_unix_us: at.map(|at| at.secs * 1_000_000 + u64::from(at.nanos / 1000)),
+        rx_bytes: both.iter().map(|seen| seen.rx_bytes).sum(),
+        tx_bytes: both.iter().map(|seen| seen.tx_bytes).sum(),
     }
 }
 
@@ -265,6 +260,7 @@ fn difference(old: &AgentConfig, new: &AgentConfig) -> Request {
 mod tests {
     use super::*;
     use crate::agent::config::{self, Keys};
+    use crate::base::key;
     use crate::tunnel;
     use zeroize::Zeroizing;
 

@@ -13,14 +13,17 @@ use super::config::{self, AgentConfig};
 use super::place::{self, PREVIOUS, PROGRAM, UNIT};
 use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
-use super::{control, log, moved, print, reserve, rpc, tell};
+use super::{control, log, moved, print, reserve, tell};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
 use crate::base::json::Fields;
 use crate::base::key::{self, KEY_BYTES};
+use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
-use crate::rpc::{VERSION, method};
+use crate::rpc::code::Code as Refused;
+use crate::rpc::method::{AgentReload, AgentStatus, KeysRotate, Method, PeersList, PeersRemove};
+use crate::rpc::types::{Message, Nothing, Peers, RemovePeer, Rotate, Status};
 use crate::sys::child::{self, Limits};
 use crate::text::{self, shown};
 
@@ -32,54 +35,48 @@ const PAUSE: Duration = Duration::from_millis(50);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The running agent's status.
-pub fn running(config: Option<&AgentConfig>) -> Option<Value> {
-    control::ask(&config?.state_dir, method::AGENT_STATUS, json!({})).ok()
+pub fn running(config: Option<&AgentConfig>) -> Option<Status> {
+    control::ask(&config?.state_dir, AgentStatus, &Nothing).ok()
 }
 
 pub fn status(file: &Path, as_json: bool) -> u8 {
     let loaded = config::load(file);
     let known = loaded.as_ref().ok();
-    let (mut answer, code) = match (running(known), &loaded) {
-        (Some(status), _) => (status, Code::Done as u8),
-        (None, Err(failure)) => {
-            (json!({"why": format!("{}: {}", failure.what, failure.why)}), Code::No as u8)
-        }
-        (None, Ok(_)) => (json!({"why": "no agent answers on its socket"}), Code::No as u8),
+    let found = match (running(known), &loaded) {
+        (Some(status), _) => Ok(status),
+        (None, Err(failure)) => Err(format!("{}: {}", failure.what, failure.why)),
+        (None, Ok(_)) => Err("no agent answers on its socket".to_owned()),
     };
-    answer["version"] = json!(1);
-    answer["running"] = json!(code == Code::Done as u8);
+    let mut answer = match &found {
+        Ok(status) => status.to_json(),
+        Err(why) => json!({"version": 1, "running": false, "why": why}),
+    };
     answer["installed"] = json!(place::installed());
-    print(&if as_json { text::json(&answer) + "\n" } else { in_words(&answer) });
-    if code != Code::Done as u8 {
-        log("fix: sudo systemctl start hop-agent");
+    print(&if as_json { text::json(&answer) + "\n" } else { in_words(&found) });
+    if found.is_ok() {
+        return Code::Done as u8;
     }
-    code
+    log("fix: sudo systemctl start hop-agent");
+    Code::No as u8
 }
 
-fn in_words(status: &Value) -> String {
-    let word = |key: &str| match &status[key] {
-        Value::String(text) => shown(text).into_owned(),
-        other => shown(&other.to_string()).into_owned(),
+fn in_words(found: &Result<Status, String>) -> String {
+    let status = match found {
+        Ok(status) => status,
+        Err(why) => return format!("hop-agent does not run: {}\n", shown(why)),
     };
-    if status["running"] != json!(true) {
-        return format!("hop-agent does not run: {}\n", word("why"));
-    }
     let mut text = format!(
         "hop-agent {} on {}: {} port {}, WireGuard on UDP {}\n",
-        word("hop_version"),
-        word("interface"),
-        word("agent_address"),
-        word("api_port"),
-        word("listen_port"),
+        shown(&status.hop_version),
+        shown(&status.interface),
+        status.agent_address,
+        status.api_port,
+        status.listen_port,
     );
-    for peer in status["peers"].as_array().into_iter().flatten() {
-        let seen = match &peer["last_handshake_age_s"] {
-            Value::Null => "never seen".to_owned(),
-            age => format!("handshake {} s ago", text::cell(&age.to_string())),
-        };
-        let (name, address) = (&peer["name"], &peer["address"]);
-        let plain = |value: &Value| text::cell(value.as_str().unwrap_or_default()).into_owned();
-        text += &format!("  {:20} {:15} {seen}\n", plain(name), plain(address));
+    for peer in &status.peers {
+        let age = peer.seen.as_ref().and_then(|seen| seen.last_handshake_age_s);
+        let seen = age.map_or("never seen".to_owned(), |age| format!("handshake {age} s ago"));
+        text += &format!("  {:20} {:15} {seen}\n", text::cell(&peer.name), peer.address);
     }
     text
 }
@@ -105,12 +102,12 @@ pub fn start(
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
     let known = running(Some(&config)).filter(|_| !restart);
-    let is_current = known.is_some_and(|status| status["hop_version"] == json!(VERSION));
+    let is_current = known.is_some_and(|status| status.hop_version == VERSION);
     if has_moved || !is_current {
         let _ = systemctl(&["reset-failed", UNIT]);
         systemctl(&["restart", UNIT])?;
     } else {
-        let _ = control::ask(&config.state_dir, rpc::RELOAD, json!({}));
+        let _ = control::ask(&config.state_dir, AgentReload, &Nothing);
     }
     serving(&config)
 }
@@ -119,7 +116,8 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
     let began = Instant::now();
     let end = began + START_WITHIN;
     loop {
-        if let Some(mut status) = running(Some(config)) {
+        if let Some(status) = running(Some(config)) {
+            let mut status = status.to_json();
             status["installed"] = json!(place::installed());
             return Ok(status);
         }
@@ -151,18 +149,16 @@ pub fn rollback() -> Result<Value, Failure> {
 
 pub fn peers(file: &Path) -> Result<Value, Failure> {
     let config = config::load(file)?;
-    ask_or(&config, method::PEERS_LIST, json!({}), || {
-        let peers: Vec<Value> =
-            config.laptops().map(|(peer, next)| rpc::entry(peer, next)).collect();
-        Ok(json!({"peers": peers, "you": null}))
+    ask_or(&config, PeersList, &Nothing, || {
+        let peers = config.laptops().map(|(peer, next)| peer.view(next)).collect();
+        Ok(Peers { peers, you: None })
     })
 }
 
 pub fn remove(file: &Path, which: &str) -> Result<Value, Failure> {
     let config = config::load(file)?;
-    ask_or(&config, method::PEERS_REMOVE, json!({"peer": which}), || {
-        Ok(rpc::gone(&Store::open(file)?.remove(which)?))
-    })
+    let params = RemovePeer { peer: which.to_owned() };
+    ask_or(&config, PeersRemove, &params, || Ok(Store::open(file)?.remove(which)?.gone()))
 }
 
 /// The agent is removed; for the sake of one `laptop` only where there is no other. A laptop that
@@ -200,31 +196,27 @@ pub fn rotate(file: &Path) -> Result<Value, Failure> {
         fields.finish().map(|()| (old, new))
     };
     let (old, new) = read(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
-    let params = json!({
-        "old": key::encode(&old).as_str(), "public_key": key::encode(&new).as_str(),
-    });
-    ask_or(&config, method::KEYS_ROTATE, params, || {
-        Ok(rpc::pair(&Store::open(file)?.begin(&old, new)?))
-    })
+    let params = Rotate { public_key: new, old: Some(old) };
+    ask_or(&config, KeysRotate, &params, || Ok(Store::open(file)?.begin(&old, new)?.pair()))
 }
 
 /// The running agent's answer, or `alone` where none runs.
-fn ask_or(
+fn ask_or<M: Method>(
     config: &AgentConfig,
-    method: &str,
-    params: Value,
-    alone: impl FnOnce() -> Result<Value, Failure>,
+    method: M,
+    params: &M::Params,
+    alone: impl FnOnce() -> Result<M::Answer, Failure>,
 ) -> Result<Value, Failure> {
     match control::ask(&config.state_dir, method, params) {
-        Ok(answer) => Ok(answer),
+        Ok(answer) => Ok(answer.to_json()),
         Err(CallError::Unreachable(_)) => {
             let done = alone()?;
             // One that was just starting may have read the files before.
-            let _ = control::ask(&config.state_dir, rpc::RELOAD, json!({}));
-            Ok(done)
+            let _ = control::ask(&config.state_dir, AgentReload, &Nothing);
+            Ok(done.to_json())
         }
-        Err(CallError::Remote { code, message }) => {
-            let known = code == crate::rpc::code::NO_SUCH_PEER;
+        Err(CallError::Remote { code, message, .. }) => {
+            let known = code == Refused::NoSuchPeer;
             let exit = if known { Fault::NoPeer } else { Fault::Failed };
             Err(Failure::new(exit, "the agent refused", message, "hop-agent status"))
         }
@@ -284,17 +276,35 @@ pub fn warn(failure: &Failure) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::types::PeerView;
 
     #[test]
     fn what_a_status_says_of_others_is_data() {
-        let evil = "\x1b[2J\nfix: x\u{9b}\u{202e}\u{7f}";
-        let peer = json!({"name": evil, "address": evil, "last_handshake_age_s": evil});
-        let mut status = json!({"running": true, "peers": [peer], "why": evil, "interface": evil,
-            "hop_version": evil, "agent_address": evil, "api_port": [evil], "listen_port": {evil: 1}});
-        for running in [true, false] {
-            status["running"] = running.into();
-            let text = in_words(&status);
-            assert_eq!(text.lines().count(), if running { 2 } else { 1 }, "{text}");
+        let evil = "\x1b[2J\nfix: x\u{9b}\u{202e}\u{7f}".to_owned();
+        let peer = PeerView {
+            name: evil.clone(),
+            public_key: [1; KEY_BYTES],
+            next_key: None,
+            address: [10, 10, 0, 1].into(),
+            agent_key: None,
+            seen: None,
+        };
+        let status = Status {
+            hop_version: evil.clone(),
+            pid: 1,
+            interface: evil.clone(),
+            agent_address: [10, 10, 0, 2].into(),
+            listen_port: 51820,
+            api_port: 4200,
+            public_key: [2; KEY_BYTES],
+            heard: true,
+            refused_datagrams: 0,
+            peers: vec![peer],
+            drops: Default::default(),
+        };
+        for (found, lines) in [(Ok(status), 2), (Err(evil), 1)] {
+            let text = in_words(&found);
+            assert_eq!(text.lines().count(), lines, "{text}");
             assert!(text.contains("u{1b}") && !text.contains("\nfix"), "{text}");
             let moves = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
             assert!(!text.contains(moves), "{text:?}");

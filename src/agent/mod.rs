@@ -2,32 +2,26 @@
 //!
 //! Reading order: this file (command line) → `files` (how they are read), `config` (what they
 //! say), `names`, `store` (their changes) → `serve` (start, waiting, end), `endpoints` (kept over
-//! restarts) → `hub` (tunnel and laptops) → `server` (connections), `places` (how many, whose),
-//! `connection` (one of them) → `request` (bytes → request), `http` (what is answered), `auth` (who
-//! may ask) → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`,
+//! restarts) → `hub` (tunnel and laptops) → `api` (what the HTTP room asks), `auth` (who may ask) → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`,
 //! `place`, `moved`, `reserve`, `local` (what root and the user run by hand or over SSH).
 //! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
 
+pub mod api;
 pub mod auth;
 mod choose;
 pub mod config;
-mod connection;
 mod control;
 mod endpoints;
 mod files;
 mod health;
-pub mod http;
 pub mod hub;
 mod local;
 mod moved;
 mod names;
 mod place;
-mod places;
-pub mod request;
 mod reserve;
 pub mod rpc;
 mod serve;
-pub mod server;
 mod setup;
 pub mod store;
 

@@ -2,16 +2,24 @@
 
 use std::net::Ipv4Addr;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::config::{self, Peer};
+use super::config::Peer;
 use super::hub::Caller;
-use super::request::Refusal;
 use crate::base::failure::{Failure, Fault};
-use crate::base::field::key;
 use crate::base::json::{Fields, ReadError};
-use crate::base::key::{self, KEY_BYTES};
-use crate::rpc::{VERSION, code, method};
+use crate::base::key::KEY_BYTES;
+use crate::http;
+use crate::http::request::Refusal;
+use crate::rpc::VERSION;
+use crate::rpc::code::Code;
+use crate::rpc::method::{
+    AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList, PeersRemove,
+};
+use crate::rpc::types::{
+    AddPeer, Added, Gone, Message, Nothing, Pair, PeerView, Peers, RemovePeer, Rotate, Status,
+    Version,
+};
 
 /// What the methods act on.
 pub trait Desk: Send + Sync {
@@ -22,173 +30,130 @@ pub trait Desk: Send + Sync {
     fn is_laptop(&self, from: Ipv4Addr) -> bool;
     /// Whether a laptop calls this server `<name>.hop`.
     fn is_called(&self, name: &str) -> bool;
-    fn status(&self) -> Value;
-    fn peers(&self) -> Vec<Value>;
+    fn status(&self) -> Status;
+    fn peers(&self) -> Vec<PeerView>;
     fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure>;
     fn remove(&self, which: &str) -> Result<Peer, Failure>;
     fn rotate(&self, old: &[u8; KEY_BYTES], new: [u8; KEY_BYTES]) -> Result<Peer, Failure>;
     fn reload(&self) -> Result<(), Failure>;
 }
 
-/// A method gets its parameters, all of which it must read, and gives a result.
-type Method = fn(&dyn Desk, Caller, Fields) -> Result<Value, Refusal>;
+/// Takes a method's parameters, all of which must be read, and gives its answer.
+type Run = Box<dyn Fn(&dyn Desk, Caller, Fields) -> Result<Value, Refusal>>;
 
-const METHODS: &[(&str, Method)] = &[
-    (method::AGENT_VERSION, agent_version),
-    (method::AGENT_STATUS, agent_status),
-    (method::PEERS_LIST, peers_list),
-    (method::PEERS_ADD, peers_add),
-    (method::PEERS_REMOVE, peers_remove),
-    (method::KEYS_ROTATE, keys_rotate),
-    (RELOAD, reload),
-];
+fn row<M: Method + 'static>(
+    _: M,
+    run: impl Fn(&dyn Desk, Caller, M::Params) -> Result<M::Answer, Refusal> + 'static,
+) -> (&'static str, Run) {
+    let typed = move |desk: &dyn Desk, caller: Caller, params: Fields| {
+        let params = M::Params::read_strictly(params).map_err(bad_params)?;
+        run(desk, caller, params).map(|answer| answer.to_json())
+    };
+    (M::NAME, Box::new(typed))
+}
 
-/// On the local socket alone: the files have changed.
-pub const RELOAD: &str = "agent.reload";
+fn methods() -> [(&'static str, Run); 7] {
+    [
+        row(AgentVersion, |_, _, Nothing| Ok(Version { version: VERSION.to_owned() })),
+        row(AgentStatus, |desk, _, Nothing| Ok(desk.status())),
+        row(PeersList, peers_list),
+        row(PeersAdd, peers_add),
+        row(PeersRemove, peers_remove),
+        row(KeysRotate, keys_rotate),
+        row(AgentReload, reload),
+    ]
+}
 
 /// Runs the method a request's body names.
 pub fn call(desk: &dyn Desk, caller: Caller, body: &str) -> Result<Value, Refusal> {
     let bad = |error: ReadError| {
-        Refusal::of(400, code::BAD_REQUEST, format!("the body is no request: {error}"))
+        let why = format!("the body is no request: {error}");
+        Refusal::of(400, http::code::BAD_REQUEST, why)
     };
     let mut fields = Fields::parse(body).map_err(bad)?;
     let name = fields.string("method").map_err(bad)?;
     let params = fields.take("params").unwrap_or(Value::Object(Map::new()));
     fields.finish().map_err(bad)?;
-    let Some((_, method)) = METHODS.iter().find(|(known, _)| *known == name) else {
-        // An answer like any other: the client reached the right agent, only a newer or older one.
-        return Err(Refusal::of(200, code::UNKNOWN_METHOD, format!("no method {name:?}")));
-    };
+    let methods = methods();
+    let run = methods.iter().find(|(known, _)| *known == name).map(|(_, run)| run);
+    let run = run.ok_or_else(|| unknown(&name))?;
     let params = Fields::of(params, "params").map_err(bad_params)?;
-    method(desk, caller, params)
+    run(desk, caller, params)
+}
+
+/// A method's own refusal: an answer like any other.
+fn refusal(code: Code, why: impl Into<String>) -> Refusal {
+    Refusal::of(200, code.word(), why)
+}
+
+/// The client reached the right agent, only a newer or older one.
+fn unknown(method: &str) -> Refusal {
+    refusal(Code::UnknownMethod, format!("no method {method:?}"))
 }
 
 fn bad_params(error: ReadError) -> Refusal {
-    Refusal::of(200, code::BAD_PARAMS, error.to_string())
+    refusal(Code::BadParams, error.to_string())
 }
 
 fn failed(failure: Failure) -> Refusal {
     let code = match failure.fault {
-        Fault::NoPeer => code::NO_SUCH_PEER,
-        Fault::Busy => code::CONFLICT,
-        _ => code::FAILED,
+        Fault::NoPeer => Code::NoSuchPeer,
+        Fault::Busy => Code::Conflict,
+        _ => Code::Failed,
     };
-    Refusal::of(200, code, format!("{}: {}", failure.what, failure.why))
+    refusal(code, format!("{}: {}", failure.what, failure.why))
 }
 
-fn agent_version(_: &dyn Desk, _: Caller, params: Fields) -> Result<Value, Refusal> {
-    params.finish().map_err(bad_params)?;
-    Ok(json!({"version": VERSION}))
-}
-
-fn agent_status(desk: &dyn Desk, _: Caller, params: Fields) -> Result<Value, Refusal> {
-    params.finish().map_err(bad_params)?;
-    Ok(desk.status())
-}
-
-/// `you` is the caller's public key as it is listed: during a rotation, the one before.
-fn peers_list(desk: &dyn Desk, caller: Caller, params: Fields) -> Result<Value, Refusal> {
-    params.finish().map_err(bad_params)?;
+fn peers_list(desk: &dyn Desk, caller: Caller, _: Nothing) -> Result<Peers, Refusal> {
     let peers = desk.peers();
     let you = match caller {
         Caller::Laptop(key) => {
-            let key = key::encode(&key);
-            let listed = peers.iter().find(|peer| has_key(peer, &key));
-            Some(listed.map_or(json!(key.as_str()), |peer| peer["public_key"].clone()))
+            let listed = peers.iter().find(|peer| peer.has_key(&key));
+            Some(listed.map_or(key, |peer| peer.public_key))
         }
         Caller::Local => None,
     };
-    Ok(json!({"peers": peers, "you": you}))
+    Ok(Peers { peers, you })
 }
 
-fn peers_add(desk: &dyn Desk, _: Caller, mut params: Fields) -> Result<Value, Refusal> {
-    let public_key = params.meant("public_key", public).map_err(bad_params)?;
-    let name = params.meant("name", config::label).map_err(bad_params)?;
-    params.finish().map_err(bad_params)?;
-    let (peer, created) = desk.add(public_key, &name).map_err(failed)?;
-    let mut answer = pair(&peer);
-    answer["created"] = json!(created);
-    Ok(answer)
+fn peers_add(desk: &dyn Desk, _: Caller, params: AddPeer) -> Result<Added, Refusal> {
+    let (peer, created) = desk.add(params.public_key, &params.name).map_err(failed)?;
+    Ok(Added { pair: peer.pair(), created })
 }
 
-fn peers_remove(desk: &dyn Desk, caller: Caller, mut params: Fields) -> Result<Value, Refusal> {
-    let which = params.string("peer").map_err(bad_params)?;
-    params.finish().map_err(bad_params)?;
+fn peers_remove(desk: &dyn Desk, caller: Caller, params: RemovePeer) -> Result<Gone, Refusal> {
+    let which = &params.peer;
     if let Caller::Laptop(own) = caller {
-        let own = key::encode(&own);
-        let is_it = |peer: &Value| NAMES.iter().any(|name| peer[*name] == which.as_str());
-        if desk.peers().iter().any(|peer| has_key(peer, &own) && is_it(peer)) {
+        if desk.peers().iter().any(|peer| peer.has_key(&own) && peer.is_called(which)) {
             // The answer could not reach it any more.
             let why = "a laptop cannot remove itself over its own tunnel";
-            return Err(Refusal::of(200, code::CONFLICT, why));
+            return Err(refusal(Code::Conflict, why));
         }
     }
-    desk.remove(&which).map(|peer| gone(&peer)).map_err(failed)
+    desk.remove(which).map(|peer| peer.gone()).map_err(failed)
 }
 
-/// What a laptop in a list may be named by.
-const NAMES: [&str; 3] = ["name", "public_key", "next_key"];
-
-fn has_key(listed: &Value, key: &str) -> bool {
-    listed["public_key"] == key || listed["next_key"] == key
-}
-
-/// A laptop in a list. No secrets.
-pub fn entry(peer: &Peer, next: Option<&Peer>) -> Value {
-    json!({
-        "name": peer.name,
-        "public_key": key::encode(&peer.public_key).as_str(),
-        "next_key": next.map(|next| key::encode(&next.public_key).to_string()),
-        "address": peer.address.to_string(),
-        "agent_key": key::encode(&peer.agent_key).as_str(),
-    })
-}
-
-pub fn gone(peer: &Peer) -> Value {
-    let key = key::encode(&peer.public_key);
-    json!({"name": peer.name, "public_key": key.as_str(), "address": peer.address.to_string()})
-}
-
-/// `old` may be left out by a laptop: it is its own.
-fn keys_rotate(desk: &dyn Desk, caller: Caller, mut params: Fields) -> Result<Value, Refusal> {
-    let new = params.meant("public_key", public).map_err(bad_params)?;
-    let old = params.opt_meant("old", public).map_err(bad_params)?;
-    params.finish().map_err(bad_params)?;
-    let old = match (caller, old) {
+fn keys_rotate(desk: &dyn Desk, caller: Caller, params: Rotate) -> Result<Pair, Refusal> {
+    let old = match (caller, params.old) {
         (Caller::Laptop(own), None) => own,
         (Caller::Laptop(own), Some(old)) if own == old => own,
         (Caller::Local, Some(old)) => old,
         (Caller::Laptop(_), Some(_)) => {
-            return Err(Refusal::of(200, code::CONFLICT, "a laptop rotates its own keys only"));
+            return Err(refusal(Code::Conflict, "a laptop rotates its own keys only"));
         }
         (Caller::Local, None) => {
-            return Err(Refusal::of(200, code::BAD_PARAMS, "\"params.old\": is missing"));
+            return Err(refusal(Code::BadParams, "\"params.old\": is missing"));
         }
     };
-    desk.rotate(&old, new).map(|peer| pair(&peer)).map_err(failed)
+    desk.rotate(&old, params.public_key).map(|peer| peer.pair()).map_err(failed)
 }
 
-fn reload(desk: &dyn Desk, caller: Caller, params: Fields) -> Result<Value, Refusal> {
-    params.finish().map_err(bad_params)?;
+/// On the local socket alone.
+fn reload(desk: &dyn Desk, caller: Caller, _: Nothing) -> Result<Nothing, Refusal> {
     if caller != Caller::Local {
-        return Err(Refusal::of(200, code::UNKNOWN_METHOD, format!("no method {RELOAD:?}")));
+        return Err(unknown(AgentReload::NAME));
     }
-    desk.reload().map(|()| json!({})).map_err(failed)
-}
-
-/// What a laptop must know to use its pair. It goes through the tunnel, or over SSH.
-pub fn pair(peer: &Peer) -> Value {
-    json!({
-        "name": peer.name,
-        "agent_public_key": key::encode(&peer.agent_key).as_str(),
-        "preshared_key": peer.preshared_key.as_ref().map(|key| key::encode(key).to_string()),
-        "token": peer.token.as_str(),
-        "laptop_address": peer.address.to_string(),
-    })
-}
-
-fn public(text: &str) -> Result<[u8; KEY_BYTES], String> {
-    key(text).map(|key| *key)
+    desk.reload().map(|()| Nothing).map_err(failed)
 }
 
 #[cfg(test)]

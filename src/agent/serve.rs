@@ -8,20 +8,19 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
+use super::api::Api;
 use super::config::{self, AgentConfig, PREFIX, Peer};
 use super::control::Control;
 use super::endpoints::Endpoints;
-use super::http::Api;
 use super::hub::{Caller, Hub};
 use super::log;
 use super::rpc::Desk;
-use super::server::Server;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
 use crate::helper::{Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
+use crate::http::server::Server;
 use crate::rpc::VERSION;
+use crate::rpc::types::{PeerView, Status};
 use crate::sys::poll::{self, Interest};
 use crate::sys::process;
 use crate::sys::signal::{Kind as Signal, Signals};
@@ -222,11 +221,11 @@ impl Desk for Hub {
         Hub::is_called(self, name)
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> Status {
         Hub::status(self)
     }
 
-    fn peers(&self) -> Vec<Value> {
+    fn peers(&self) -> Vec<PeerView> {
         Hub::peers(self)
     }
 

@@ -14,15 +14,17 @@ use zeroize::Zeroizing;
 use super::config::{self, AgentConfig, Keys, Peer};
 use super::names::Names;
 use super::store::Store;
-use super::{choose, control, local, log, moved, place, reserve, rpc};
+use super::{choose, control, local, log, moved, place, reserve};
 use crate::base::address_plan;
 use crate::base::address_plan::MTU;
 use crate::base::failure::{Failure, Fault};
-use crate::base::field::{key, login};
+use crate::base::field::{self, key, login};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::KEY_BYTES;
 use crate::fix;
 use crate::rpc::client::CallError;
+use crate::rpc::method::AgentReload;
+use crate::rpc::types::{Message, Nothing};
 use crate::rpc::{API_PORT, VERSION};
 use crate::sys::{bounded, process};
 
@@ -73,7 +75,7 @@ fn parse(text: &str) -> Result<Request, ReadError> {
     fields.int::<u32>("version", 1..=1)?;
     let request = Request {
         public_key: fields.meant("public_key", public)?,
-        name: fields.meant("name", config::label)?,
+        name: fields.meant("name", field::label)?,
         user: fields.meant("user", login)?,
         number: fields.opt_int("number", 0..=255)?,
         taken: list(&mut fields, "numbers_taken")?.unwrap_or_default(),
@@ -144,7 +146,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         reserve::keep(&config)?;
         place::restart();
     }
-    match control::ask(&config.state_dir, rpc::RELOAD, json!({})) {
+    match control::ask(&config.state_dir, AgentReload, &Nothing) {
         Ok(_) | Err(CallError::Unreachable(_)) => {}
         // An agent of an older release learns of the laptop when it is started anew.
         Err(error) => log(&format!("the running agent did not take it over: {error}")),
@@ -174,7 +176,7 @@ fn renumber(config: &mut AgentConfig, request: &Request) -> bool {
 }
 
 fn answer(config: &AgentConfig, peer: &Peer, created: bool, key_created: bool) -> Value {
-    let mut answer = rpc::pair(peer);
+    let mut answer = peer.pair().to_json();
     let [.., number, _] = config.address.octets();
     let more = json!({
         "version": 1,

@@ -47,6 +47,15 @@ pub fn token(text: &str) -> Result<Zeroizing<String>, String> {
     Err("must be 43 to 128 characters of base64 or hex".to_owned())
 }
 
+/// What a laptop is called, for people.
+pub fn label(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=63).contains(&text.len()) && text.bytes().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("must have 1 to 63 letters, digits, dots, hyphens or underscores".to_owned())
+}
+
 /// An address one machine can have.
 pub fn unicast(text: &str) -> Result<Ipv4Addr, String> {
     match text.parse::<Ipv4Addr>() {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::command::{Call, Command, Takes};
 use super::page::Page;
@@ -11,11 +11,14 @@ use super::remote::Remote;
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
+use crate::base::key;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::rpc::client::CallError;
-use crate::rpc::method;
+use crate::rpc::code::Code as Refusal;
+use crate::rpc::method::{Method, PeersList, PeersRemove};
+use crate::rpc::types::{Message, Nothing, Peers, RemovePeer};
 use crate::session::through;
 use crate::text::cell;
 
@@ -51,37 +54,31 @@ fn list(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
     let host = config::load(&paths, &name)?;
-    let answer = ask(call, &paths, &host, method::PEERS_LIST, json!({}), "peers list")?;
-    let peers: Vec<Value> = answer["peers"].as_array().cloned().unwrap_or_default();
-    let page = table(&peers, &answer["you"], &host);
-    call.out.answer(
-        "host.peers",
-        json!({"host": name, "peers": peers, "you": answer["you"]}),
-        page,
-    )?;
+    let answer = ask(call, &paths, &host, PeersList, &Nothing, "peers list")?;
+    let page = table(&answer, &host);
+    let listed = answer.to_json();
+    let data = json!({"host": name, "peers": listed["peers"], "you": listed["you"]});
+    call.out.answer("host.peers", data, page)?;
     Ok(Code::Done)
 }
 
-fn table(peers: &[Value], you: &Value, host: &HostConfig) -> Page {
-    let word = |value: &Value| cell(value.as_str().unwrap_or("-")).into_owned();
-    let width =
-        peers.iter().map(|peer| word(&peer["name"]).chars().count()).max().unwrap_or(0).max(4);
+fn table(answer: &Peers, host: &HostConfig) -> Page {
+    let peers = &answer.peers;
+    let width = peers.iter().map(|peer| cell(&peer.name).chars().count()).max();
+    let width = width.unwrap_or(0).max(4);
     let mut page = Page::default();
     page.add(format!("  {:width$}  {:15}  {:11}  PUBLIC KEY", "PEER", "ADDRESS", "HANDSHAKE"));
-    let own = host.local_ip.to_string();
     for peer in peers {
-        let is_us = match you {
-            Value::String(key) => peer["public_key"] == key.as_str(),
-            _ => peer["address"] == own.as_str(),
+        let is_us = match answer.you {
+            Some(key) => peer.public_key == key,
+            None => peer.address == host.local_ip,
         };
         let star = if is_us { '*' } else { ' ' };
-        let seen = match peer["last_handshake_age_s"].as_u64() {
-            Some(age) => format!("{age} s ago"),
-            None => "-".to_owned(),
-        };
-        let (name, address, key) =
-            (word(&peer["name"]), word(&peer["address"]), word(&peer["public_key"]));
-        page.add(format!("{star} {name:width$}  {address:15}  {seen:11}  {key}"));
+        let age = peer.seen.as_ref().and_then(|seen| seen.last_handshake_age_s);
+        let seen = age.map_or("-".to_owned(), |age| format!("{age} s ago"));
+        let (name, address) = (cell(&peer.name), peer.address);
+        let key = key::encode(&peer.public_key);
+        page.add(format!("{star} {name:width$}  {address:15}  {seen:11}  {}", key.as_str()));
     }
     page
 }
@@ -97,12 +94,12 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     }
     call.consent(&format!("Lock {peer} out of {name}?"), fix!("hop host peers {}", name))?;
     let words = format!("peers remove {peer}");
-    let params = json!({"peer": peer});
-    let gone = ask(call, &paths, &host, method::PEERS_REMOVE, params, &words)?;
-    let said = gone["name"].as_str().unwrap_or(&peer).to_owned();
+    let params = RemovePeer { peer };
+    let gone = ask(call, &paths, &host, PeersRemove, &params, &words)?;
+    let said = &gone.name;
     let text = format!("the ssh key of {said}, if it has one there, still opens {name}");
     call.out.warn("ssh_key_stays", &text);
-    let data = json!({"host": name, "peer": gone});
+    let data = json!({"host": name, "peer": gone.to_json()});
     call.out.answer("host.revoke", data, format!("{said} is locked out of {name}"))?;
     Ok(Code::Done)
 }
@@ -114,38 +111,40 @@ fn plain(word: &str) -> bool {
 }
 
 /// The agent's answer through the tunnel, else over SSH.
-fn ask(
+fn ask<M: Method>(
     call: &mut Call,
     paths: &Paths,
     host: &HostConfig,
-    method: &str,
-    params: Value,
+    method: M,
+    params: &M::Params,
     words: &str,
-) -> Result<Value, Failure> {
+) -> Result<M::Answer, Failure> {
     let name = &host.name;
     let client = through::with_token(paths, host);
-    let answer = client.map(|client| client.call(method, params, LIMIT));
-    if let Some(Ok(answer)) = answer {
-        return Ok(answer);
-    }
-    if let Some(Err(CallError::Remote { code, message })) = &answer {
-        let (fault, next) = match code.as_str() {
-            "no_such_peer" => (Fault::NoPeer, fix!("hop host peers {}", name)),
-            "conflict" => (Fault::Busy, fix!("hop uninstall --remote -H {}", name)),
-            "unknown_method" => (Fault::Remote, fix!("hop upgrade {}", name)),
+    let answer = match client.map(|client| client.call(method, params, LIMIT)) {
+        Some(Ok(answer)) => return Ok(answer),
+        Some(Err(error)) => Some(error),
+        None => None,
+    };
+    if let Some(CallError::Remote { code, message, .. }) = answer {
+        let (fault, next) = match code {
+            Refusal::NoSuchPeer => (Fault::NoPeer, fix!("hop host peers {}", name)),
+            Refusal::Conflict => (Fault::Busy, fix!("hop uninstall --remote -H {}", name)),
+            Refusal::UnknownMethod => (Fault::Remote, fix!("hop upgrade {}", name)),
             _ => (Fault::Remote, fix!("hop doctor {}", name)),
         };
         return Err(Failure::new(fault, format!("the agent on {name} refused"), message, next));
     }
     if host.ssh.is_none() {
         let what = format!("the agent on {name} cannot be reached");
-        let why = match answer {
-            Some(Err(error)) => error.to_string(),
-            _ => format!("{name} is not up"),
-        };
+        let why = answer.map_or_else(|| format!("{name} is not up"), |error| error.to_string());
         return Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)));
     }
-    Remote::open(call, paths, host)?.agent(call, words, b"")
+    let said = Remote::open(call, paths, host)?.agent(call, words, b"")?;
+    M::Answer::of(said).map_err(|error| {
+        let what = format!("the agent on {name} gave an answer that is none");
+        Failure::new(Fault::Remote, what, error.to_string(), fix!("hop upgrade {}", name))
+    })
 }
 
 #[cfg(test)]

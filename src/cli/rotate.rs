@@ -1,6 +1,6 @@
 //! `hop rotate`: new keys for a host, on both sides, while it is up or over SSH.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::command::{Call, Command, Takes};
 use super::remote::Remote;
@@ -11,6 +11,7 @@ use crate::base::time_text::took;
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::rpc::client::CallError;
+use crate::rpc::types::{Message, Pair};
 use crate::session::rotate::{self, Rotation};
 
 pub const COMMAND: Command = Command {
@@ -70,15 +71,15 @@ fn ask(
     call: &mut Call,
     paths: &Paths,
     rotation: &Rotation,
-) -> Result<(Value, &'static str), Failure> {
+) -> Result<(Pair, &'static str), Failure> {
     let name = rotation.host.name.clone();
     let why = match rotation.ask_agent(paths) {
         None => format!("{name} is not up"),
         Some(Ok(answer)) => return Ok((answer, "the tunnel")),
-        Some(Err(CallError::Remote { code, message })) => {
+        Some(Err(CallError::Remote { word, message, .. })) => {
             let what = format!("the agent on {name} refused");
             let next = fix!("hop upgrade {}", name);
-            return Err(Failure::new(Fault::Remote, what, format!("{message} ({code})"), next));
+            return Err(Failure::new(Fault::Remote, what, format!("{message} ({word})"), next));
         }
         Some(Err(error)) => error.to_string(),
     };
@@ -89,5 +90,10 @@ fn ask(
     }
     let mut remote = Remote::open(call, paths, &rotation.host)?;
     let request = rotation.request().to_string();
-    Ok((remote.agent(call, "rotate", request.as_bytes())?, "SSH"))
+    let said = remote.agent(call, "rotate", request.as_bytes())?;
+    let pair = Pair::of(said).map_err(|error| {
+        let what = format!("the agent on {name} gave an answer that is none");
+        Failure::new(Fault::Failed, what, error.to_string(), fix!("hop upgrade {}", name))
+    })?;
+    Ok((pair, "SSH"))
 }

@@ -1,24 +1,24 @@
-//! Asks the agent through the tunnel. Proxies, redirects and the environment's opinions about
-//! them are off: the token must reach the agent and nobody else.
+//! Asks the agent through the tunnel. There are no proxies, redirects or opinions of the
+//! environment: the token must reach the agent and nobody else.
 //!
 //! An address says nothing about who has it: with the tunnel down it is a gateway's, a stranger's
 //! in the LAN, or another user's on this machine. So a token goes only through a [`Link`], the
 //! interface whose other end has proven its key; and an answer that is to be believed comes from
 //! there, too. Who knows the link is `session::through`. Knows no sessions or files.
 
-use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use ureq::Agent;
-use ureq::http::Response;
-use ureq::unversioned::resolver::DefaultResolver;
+use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::wire::Bound;
-use super::{BODY_BYTES, HEAD_BYTES};
+use super::code::Code;
+use super::method::Method;
+use super::types::Message;
 use crate::base::json::{Fields, ReadError};
-use crate::sys::through::Link;
+use crate::http::client::{self, Failed, Request, Response};
+use crate::sys::through::{self, Link};
 
 /// Longest word and longest sentence of an agent's that is kept.
 const WORD_CHARS: usize = 64;
@@ -34,7 +34,7 @@ pub enum CallError {
     /// Something answered, but not as an agent does.
     Protocol(String),
     /// The agent answered with an error of its own.
-    Remote { code: String, message: String },
+    Remote { code: Code, word: String, message: String },
 }
 
 impl std::fmt::Display for CallError {
@@ -43,7 +43,9 @@ impl std::fmt::Display for CallError {
             CallError::Unreachable(why) => write!(out, "no connection: {why}"),
             CallError::Timeout(limit) => write!(out, "no answer within {} ms", limit.as_millis()),
             CallError::Protocol(why) => write!(out, "not an agent's answer: {why}"),
-            CallError::Remote { code, message } => write!(out, "the agent said {code}: {message}"),
+            CallError::Remote { word, message, .. } => {
+                write!(out, "the agent said {word}: {message}")
+            }
         }
     }
 }
@@ -59,7 +61,8 @@ pub struct Health {
 
 /// One agent, by where it answers. Holds the token; has no `Debug` for that reason.
 pub struct Client {
-    base: String,
+    at: SocketAddrV4,
+    host: String,
     /// Where there is a token there is a link: only [`Client::with_token`] sets it.
     token: Option<Zeroizing<String>>,
     link: Option<Link>,
@@ -68,7 +71,7 @@ pub struct Client {
 impl Client {
     /// Through a tunnel and nothing else.
     pub fn through(link: Link, agent: Ipv4Addr, port: u16) -> Client {
-        Client { base: format!("http://{agent}:{port}"), token: None, link: Some(link) }
+        Client { link: Some(link), ..Client::anybody(&agent.to_string(), agent, port) }
     }
 
     /// The same with the token that the agent gave us.
@@ -77,88 +80,106 @@ impl Client {
         Client { token, ..Client::through(link, agent, port) }
     }
 
-    /// Whoever has this address or name, by whatever way: no secret is told, and what is answered
-    /// is not to be believed.
-    pub fn anybody(host: &str, port: u16) -> Client {
-        Client { base: format!("http://{host}:{port}"), token: None, link: None }
+    /// Whoever has this address, called by this name, by whatever way: no secret is told, and what
+    /// is answered is not to be believed.
+    pub fn anybody(name: &str, ip: Ipv4Addr, port: u16) -> Client {
+        let host = format!("{name}:{port}");
+        Client { at: SocketAddrV4::new(ip, port), host, token: None, link: None }
     }
 
     /// `GET /health`, which needs no token. One connection, at most `limit` in all.
     pub fn health(&self, limit: Duration) -> Result<Health, CallError> {
-        let answer = self.caller(limit).get(format!("{}/health", self.base)).call();
-        let (status, body) = text_of(answer, limit)?;
+        let (status, body) = self.ask("GET", "/health", None, limit).and_then(text)?;
         if status != 200 {
             return Err(error_in(status, &body));
         }
         read_health(&body).map_err(|error| CallError::Protocol(format!("/health: {error}")))
     }
 
-    /// `POST /rpc` for a method that answers at once; `limit` bounds the whole call.
-    pub fn call(&self, method: &str, params: Value, limit: Duration) -> Result<Value, CallError> {
-        let request = json!({"method": method, "params": params}).to_string();
-        let mut post = self.caller(limit).post(format!("{}/rpc", self.base));
-        post = post.header("Content-Type", "application/json");
-        if let Some(token) = &self.token {
-            let bearer = Zeroizing::new(format!("Bearer {}", token.as_str()));
-            post = post.header("Authorization", bearer.as_str());
-        }
-        let (status, body) = text_of(post.send(request), limit)?;
-        let mut fields =
-            Fields::parse(&body).map_err(|error| CallError::Protocol(error.to_string()))?;
-        match fields.take("result") {
-            Some(result) if status == 200 => Ok(result),
-            _ => Err(error_in(status, &body)),
-        }
+    /// `POST /rpc`; `limit` bounds the whole call.
+    pub fn call<M: Method>(
+        &self,
+        _: M,
+        params: &M::Params,
+        limit: Duration,
+    ) -> Result<M::Answer, CallError> {
+        let request = request::<M>(params);
+        let (status, body) = self.ask("POST", "/rpc", Some(&request), limit).and_then(text)?;
+        if status == 200 { answer_in::<M>(&body) } else { Err(error_in(status, &body)) }
     }
 
-    fn caller(&self, limit: Duration) -> Agent {
-        let config = Agent::config_builder()
-            .proxy(None)
-            .max_redirects(0)
-            .http_status_as_error(false)
-            .max_idle_connections(0)
-            .max_response_header_size(HEAD_BYTES)
-            .timeout_global(Some(limit))
-            .user_agent(concat!("hop/", env!("CARGO_PKG_VERSION")))
-            .build();
-        match self.link {
-            None => config.new_agent(),
-            Some(link) => {
-                let bound = Bound { link, secret: self.token.is_some() };
-                Agent::with_parts(config, bound, DefaultResolver::default())
+    fn ask(
+        &self,
+        method: &'static str,
+        path: &'static str,
+        body: Option<&str>,
+        limit: Duration,
+    ) -> Result<(Response, Duration), CallError> {
+        let end = Instant::now() + limit;
+        let failed = |failed: Failed| reason(failed, limit);
+        let stream = self.connect(limit).map_err(|error| failed(error.into()))?;
+        let bearer = self.token.as_ref().map(|token| token.as_str());
+        let request = Request { method, path, host: &self.host, bearer, body };
+        let response = client::ask(stream, &request, end).map_err(failed)?;
+        Ok((response, limit))
+    }
+
+    fn connect(&self, limit: Duration) -> std::io::Result<TcpStream> {
+        let Some(link) = self.link else {
+            return TcpStream::connect_timeout(&self.at.into(), limit);
+        };
+        match through::connect(link, self.at, limit) {
+            // Without a secret a system that lets no user name the interface (Linux before 5.7)
+            // may go by the address alone.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && self.token.is_none() => {
+                through::connect_from(link.local, self.at, limit)
             }
+            outcome => outcome,
         }
     }
 }
 
-type Answer = Result<Response<ureq::Body>, ureq::Error>;
-
-fn text_of(answer: Answer, limit: Duration) -> Result<(u16, String), CallError> {
-    let mut answer = answer.map_err(|error| reason(error, limit))?;
-    let status = answer.status().as_u16();
-    let body = answer.body_mut().with_config().limit(BODY_BYTES as u64).read_to_string();
-    Ok((status, body.map_err(|error| reason(error, limit))?))
+/// The text of a call.
+pub fn request<M: Method>(params: &M::Params) -> String {
+    json!({"method": M::NAME, "params": params.to_json()}).to_string()
 }
 
-fn reason(error: ureq::Error, limit: Duration) -> CallError {
-    match error {
-        ureq::Error::Timeout(_) => CallError::Timeout(limit),
-        ureq::Error::Io(error) => CallError::Unreachable(error.to_string()),
-        ureq::Error::HostNotFound => CallError::Unreachable("the name is not known".to_owned()),
-        ureq::Error::ConnectionFailed => CallError::Unreachable("connection failed".to_owned()),
-        other => CallError::Protocol(other.to_string()),
+fn text((response, limit): (Response, Duration)) -> Result<(u16, String), CallError> {
+    let status = response.status;
+    Ok((status, response.text().map_err(|failed| reason(failed, limit))?))
+}
+
+fn reason(failed: Failed, limit: Duration) -> CallError {
+    match failed {
+        Failed::Lost(error) => CallError::Unreachable(error.to_string()),
+        Failed::Late => CallError::Timeout(limit),
+        Failed::NotHttp(why) => CallError::Protocol(why),
     }
 }
 
-/// The error object of an answer, or what can be said without one. A stranger's text is cut short.
+/// What a method answered, or why it did not.
+pub fn answer_in<M: Method>(text: &str) -> Result<M::Answer, CallError> {
+    let protocol = |error: ReadError| CallError::Protocol(error.to_string());
+    let mut fields = Fields::parse(text).map_err(protocol)?;
+    match (fields.take("result"), fields.opt_object("error").map_err(protocol)?) {
+        (Some(result), None) => M::Answer::of(result).map_err(protocol),
+        (None, Some(mut error)) => Err(refusal_in(&mut error).unwrap_or_else(protocol)),
+        _ => Err(CallError::Protocol("it is neither a result nor an error".to_owned())),
+    }
+}
+
+/// An agent's error object. A stranger's text is cut short.
+pub fn refusal_in(error: &mut Fields) -> Result<CallError, ReadError> {
+    let word = error.meant("code", word)?;
+    let message = error.string("message")?.chars().take(MESSAGE_CHARS).collect();
+    Ok(CallError::Remote { code: Code::of(&word), word, message })
+}
+
+/// The error object of an answer, or what can be said without one.
 fn error_in(status: u16, body: &str) -> CallError {
     let read = || -> Option<CallError> {
-        let mut fields = Fields::parse(body).ok()?;
-        let mut error = fields.opt_object("error").ok()??;
-        Some(CallError::Remote {
-            code: error.meant("code", word).ok()?,
-            message: error.string("message").ok()?.chars().take(MESSAGE_CHARS).collect(),
-        })
+        let mut error = Fields::parse(body).ok()?.opt_object("error").ok()??;
+        refusal_in(&mut error).ok()
     };
     read().unwrap_or_else(|| CallError::Protocol(format!("HTTP status {status}")))
 }
@@ -202,7 +223,7 @@ mod tests {
     #[test]
     fn an_error_object_is_told_from_a_strangers_page() {
         let ours = error_in(401, r#"{"error":{"code":"unauthorized","message":"no token"}}"#);
-        assert!(matches!(ours, CallError::Remote { ref code, .. } if code == "unauthorized"));
+        assert!(matches!(ours, CallError::Remote { code: Code::Unauthorized, .. }));
         let long = json!({"error": {"code": "failed", "message": "m".repeat(100_000)}});
         assert!(error_in(500, &long.to_string()).to_string().len() < 600);
         let page = error_in(502, "<html>secret page</html>").to_string();

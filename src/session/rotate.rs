@@ -19,16 +19,15 @@ use super::control;
 use super::through;
 use super::up::tunnel_config;
 use crate::base::failure::{Failure, Fault};
-use crate::base::field::{key, token, unicast};
 use crate::base::file::DirLock;
-use crate::base::json::{Fields, ReadError};
-use crate::base::key::{self, Secret};
+use crate::base::key::Secret;
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::renewal;
 use crate::rpc::client::CallError;
-use crate::rpc::method;
+use crate::rpc::method::{KeysRotate, PeersList};
+use crate::rpc::types::{Message, Nothing, Pair, Peers, PublicKey, Rotate};
 use crate::tunnel::{self, Tunnel};
 
 /// How long the agent may take to answer through the tunnel, and after the change.
@@ -40,8 +39,8 @@ const CONFIRM_PAUSE: Duration = Duration::from_millis(100);
 pub struct Rotation {
     pub host: HostConfig,
     new: Secret,
-    old_public: String,
-    new_public: String,
+    old_public: PublicKey,
+    new_public: PublicKey,
     _alone: DirLock,
 }
 
@@ -54,41 +53,38 @@ pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Failure> {
         let why = error.to_string();
         Failure::new(Fault::Failed, "no random numbers", why, "ls -l /dev/urandom")
     })?;
-    let public = |key: &Secret| key::encode(&tunnel::public_key(key)).to_string();
-    let (old_public, new_public) = (public(&old), public(&new));
+    let (old_public, new_public) = (tunnel::public_key(&old), tunnel::public_key(&new));
     Ok(Rotation { host, new, old_public, new_public, _alone: alone })
 }
 
 impl Rotation {
     /// Asks the agent through the tunnel; `None` when the host is not up.
-    pub fn ask_agent(&self, paths: &Paths) -> Option<Result<Value, CallError>> {
+    pub fn ask_agent(&self, paths: &Paths) -> Option<Result<Pair, CallError>> {
         let client = through::with_token(paths, &self.host)?;
-        let params = json!({"public_key": self.new_public});
-        Some(client.call(method::KEYS_ROTATE, params, ASK_LIMIT))
+        let params = Rotate { public_key: self.new_public, old: None };
+        Some(client.call(KeysRotate, &params, ASK_LIMIT))
     }
 
     /// What `hop-agent rotate` is told on its standard input where the tunnel is down.
     pub fn request(&self) -> Value {
-        json!({"version": 1, "old": self.old_public, "public_key": self.new_public})
+        let mut request =
+            Rotate { public_key: self.new_public, old: Some(self.old_public) }.to_json();
+        request["version"] = json!(1);
+        request
     }
 
     /// Step 2, with the agent's answer. Whether the agent's key is a new one, too.
-    pub fn accept(&mut self, paths: &Paths, answer: Value) -> Result<bool, Failure> {
+    pub fn accept(&mut self, paths: &Paths, pair: Pair) -> Result<bool, Failure> {
         let name = self.host.name.clone();
-        let read = |mut fields: Fields| -> Result<HostConfig, ReadError> {
-            let mut host = self.host.clone();
-            host.public_key = fields.meant("agent_public_key", |text| key(text).map(|key| *key))?;
-            host.preshared_key = fields.opt_meant("preshared_key", key)?;
-            host.token = fields.meant("token", token)?;
-            if fields.meant("laptop_address", unicast)? != host.local_ip {
-                return Err(fields.error("laptop_address", "is another address than ours"));
-            }
-            Ok(host)
-        };
-        let host = Fields::of(answer, "").and_then(read).map_err(|error| {
+        if pair.laptop_address != self.host.local_ip {
             let what = format!("the agent on {name} gave an answer that is none");
-            Failure::new(Fault::Failed, what, error.to_string(), fix!("hop upgrade {}", name))
-        })?;
+            let why = "it is for another address than ours";
+            return Err(Failure::new(Fault::Failed, what, why, fix!("hop upgrade {}", name)));
+        }
+        let mut host = self.host.clone();
+        host.public_key = pair.agent_public_key;
+        host.preshared_key = pair.preshared_key;
+        host.token = pair.token;
         renewal::commit(paths, &host, &self.new)?;
         let agent_too = host.public_key != self.host.public_key;
         self.host = host;
@@ -117,7 +113,7 @@ impl Rotation {
         let mut last = "no answer".to_owned();
         while began.elapsed() < CONFIRM_WITHIN {
             let client = through::with_token(paths, &self.host);
-            match client.map(|it| it.call(method::PEERS_LIST, json!({}), ASK_LIMIT)) {
+            match client.map(|it| it.call(PeersList, &Nothing, ASK_LIMIT)) {
                 Some(Ok(answer)) if self.is_alone(&answer) => return Ok(began.elapsed()),
                 Some(Ok(_)) => last = "it still accepts the old pair".to_owned(),
                 Some(Err(error)) => last = error.to_string(),
@@ -132,12 +128,9 @@ impl Rotation {
     }
 
     /// The agent knows us by the new key, and by no other.
-    fn is_alone(&self, answer: &Value) -> bool {
-        let peers = answer["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let known = |key: &str| peers.iter().any(|peer| peer["public_key"] == key);
-        answer["you"] == self.new_public.as_str()
-            && known(&self.new_public)
-            && !known(&self.old_public)
+    fn is_alone(&self, answer: &Peers) -> bool {
+        let known = |key: &PublicKey| answer.peers.iter().any(|peer| peer.public_key == *key);
+        answer.you == Some(self.new_public) && known(&self.new_public) && !known(&self.old_public)
     }
 }
 

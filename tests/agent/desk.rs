@@ -7,7 +7,7 @@ use hopbox::agent::hub::Caller;
 use hopbox::agent::rpc::Desk;
 use hopbox::base::failure::Failure;
 use hopbox::base::key;
-use serde_json::{Value, json};
+use hopbox::rpc::types::{PeerView, Status};
 use zeroize::Zeroizing;
 
 pub const LAPTOP: [u8; 32] = [7; 32];
@@ -39,13 +39,25 @@ impl Desk for OneLaptop {
         name == "mybox"
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> Status {
         std::thread::sleep(std::time::Duration::from_secs(1));
-        json!({"heard": true})
+        Status {
+            hop_version: String::new(),
+            pid: 1,
+            interface: String::new(),
+            agent_address: Ipv4Addr::LOCALHOST,
+            listen_port: 0,
+            api_port: 1,
+            public_key: [5; 32],
+            heard: true,
+            refused_datagrams: 0,
+            peers: Vec::new(),
+            drops: Default::default(),
+        }
     }
 
-    fn peers(&self) -> Vec<Value> {
-        vec![json!({"name": "laptop", "public_key": key::encode(&LAPTOP).as_str()})]
+    fn peers(&self) -> Vec<PeerView> {
+        vec![peer(LAPTOP, "laptop").view(None)]
     }
 
     fn add(&self, public_key: [u8; 32], name: &str) -> Result<(Peer, bool), Failure> {

@@ -9,15 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hopbox::agent::http::Api;
-use hopbox::agent::server::Server;
+use hopbox::agent::api::Api;
 use hopbox::base::key;
+use hopbox::http::server::Server;
 use hopbox::rpc::client::{CallError, Client};
+use hopbox::rpc::code::Code;
+use hopbox::rpc::method::{AgentVersion, Method};
+use hopbox::rpc::types::{Nothing, Version};
 use hopbox::sys::through::Link;
 use serde_json::{Value, json};
 
 mod crowd;
 mod desk;
+mod streams;
 
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG=";
 
@@ -246,6 +250,15 @@ fn a_laptop_is_told_of_its_peers_and_gets_new_keys() {
     }
 }
 
+/// A method of a later agent.
+struct Fly;
+
+impl Method for Fly {
+    const NAME: &'static str = "agent.fly";
+    type Params = Nothing;
+    type Answer = Nothing;
+}
+
 #[test]
 fn our_own_client_is_served() {
     let served = Served::start();
@@ -255,14 +268,14 @@ fn our_own_client_is_served() {
     let link = Link { ifindex, local: Ipv4Addr::LOCALHOST };
     let client = Client::with_token(link, Ipv4Addr::LOCALHOST, port, TOKEN);
     assert_eq!(client.health(limit).unwrap().local_ip, Ipv4Addr::LOCALHOST);
-    let version = client.call("agent.version", json!({}), limit).unwrap();
-    assert_eq!(version, json!({"version": env!("CARGO_PKG_VERSION")}));
-    match client.call("agent.fly", json!({}), limit) {
-        Err(CallError::Remote { code, .. }) => assert_eq!(code, "unknown_method"),
+    let version = client.call(AgentVersion, &Nothing, limit).unwrap();
+    assert_eq!(version, Version { version: env!("CARGO_PKG_VERSION").to_owned() });
+    match client.call(Fly, &Nothing, limit) {
+        Err(CallError::Remote { code, .. }) => assert_eq!(code, Code::UnknownMethod),
         other => panic!("{other:?}"),
     }
-    match Client::through(link, Ipv4Addr::LOCALHOST, port).call("agent.version", json!({}), limit) {
-        Err(CallError::Remote { code, .. }) => assert_eq!(code, "unauthorized"),
+    match Client::through(link, Ipv4Addr::LOCALHOST, port).call(AgentVersion, &Nothing, limit) {
+        Err(CallError::Remote { code, .. }) => assert_eq!(code, Code::Unauthorized),
         other => panic!("{other:?}"),
     }
 }
@@ -332,7 +345,7 @@ fn any_bytes_get_an_answer_or_silence() {
     static PANICS: AtomicUsize = AtomicUsize::new(0);
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        if [Some("http"), Some("rpc")].contains(&thread::current().name()) {
+        if [Some("http"), Some("call")].contains(&thread::current().name()) {
             PANICS.fetch_add(1, Ordering::Relaxed);
         }
         usual(info);

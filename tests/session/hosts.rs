@@ -1,6 +1,6 @@
 //! Several hosts at the same time, and a network at home that uses the same addresses.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use hopbox::cli::selftest::files::vps_ip;
@@ -16,7 +16,9 @@ use super::world::*;
 /// The agent's own address, as the one behind `to` tells it.
 fn who_is(world: &World, to: String) -> Result<Ipv4Addr, String> {
     let ask = move || {
-        let health = Client::anybody(&to, API_PORT).health(Duration::from_secs(3));
+        let mut found = (&*to, API_PORT).to_socket_addrs().map_err(|error| error.to_string())?;
+        let Some(SocketAddr::V4(at)) = found.next() else { return Err(format!("no {to}")) };
+        let health = Client::anybody(&to, *at.ip(), API_PORT).health(Duration::from_secs(3));
         health.map(|health| health.local_ip).map_err(|error| error.to_string())
     };
     world.laptop.run(SOON, ask)

@@ -96,7 +96,7 @@ fn a_restarted_helper_takes_the_lease_over_and_packets_flow_meanwhile() {
     let pid = world.session();
     world.kill_helper();
     world.until("without a helper", Duration::from_secs(10), |s| s["broken"] == "helper");
-    let client = Client::anybody("10.10.0.2", API_PORT);
+    let client = Client::anybody("10.10.0.2", files::VPS_IP, API_PORT);
     let ask = move || client.health(Duration::from_secs(3)).map_err(|error| error.to_string());
     world.laptop.run(SOON, ask).unwrap();
     world.start_helper();

@@ -61,7 +61,7 @@ impl Line {
 /// How long it takes until the agent answers a new question.
 fn usable(world: &World, since: Instant) -> Duration {
     let ask = move || {
-        let client = Client::anybody(&VPS_IP.to_string(), API_PORT);
+        let client = Client::anybody(&VPS_IP.to_string(), VPS_IP, API_PORT);
         while client.health(Duration::from_millis(300)).is_err() {
             if since.elapsed() > PATIENCE {
                 return Err(format!("not usable after {:?}", since.elapsed()));

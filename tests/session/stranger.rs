@@ -18,6 +18,8 @@ use hopbox::cli::selftest::machine::{self, Machine, SOON};
 use hopbox::cli::selftest::programs;
 use hopbox::host::config;
 use hopbox::rpc::client::Client;
+use hopbox::rpc::method::PeersList;
+use hopbox::rpc::types::Nothing;
 use hopbox::rpc::{API_PORT, VERSION};
 use hopbox::session::through;
 use hopbox::sys::through::Link;
@@ -122,7 +124,7 @@ fn with_the_session_down_nobody_is_told_a_secret_or_believed() {
     let (_stranger, heard) = gateway(&world);
     // It is there, and answers whoever asks.
     let ask = || {
-        let asked = Client::anybody(&VPS_IP.to_string(), API_PORT).health(SOON);
+        let asked = Client::anybody(&VPS_IP.to_string(), VPS_IP, API_PORT).health(SOON);
         asked.map(|health| health.version).map_err(|error| error.to_string())
     };
     assert_eq!(world.laptop.run(SOON * 2, ask).unwrap(), VERSION);
@@ -204,7 +206,7 @@ fn a_link_leads_to_its_own_interface_or_nowhere() {
         let call = move || {
             let client = Client::with_token(link, VPS_IP, API_PORT, &token);
             let limit = Duration::from_secs(2);
-            client.call("peers.list", json!({}), limit).map_err(|error| error.to_string())
+            client.call(PeersList, &Nothing, limit).map_err(|error| error.to_string())
         };
         world.laptop.run(SOON, call)
     };

@@ -1,6 +1,8 @@
 //! A laptop in the middle of a rotation asks.
 
 use super::*;
+use crate::base::key;
+use serde_json::json;
 
 const OLD: [u8; KEY_BYTES] = [10; KEY_BYTES];
 const NEW: [u8; KEY_BYTES] = [20; KEY_BYTES];
@@ -34,12 +36,12 @@ impl Desk for Rotating {
         true
     }
 
-    fn status(&self) -> Value {
-        Value::Null
+    fn status(&self) -> Status {
+        panic!("nobody asks");
     }
 
-    fn peers(&self) -> Vec<Value> {
-        vec![entry(&peer(OLD, "a"), Some(&peer(NEW, "a"))), entry(&peer(OTHER, "b"), None)]
+    fn peers(&self) -> Vec<PeerView> {
+        vec![peer(OLD, "a").view(Some(&peer(NEW, "a"))), peer(OTHER, "b").view(None)]
     }
 
     fn add(&self, key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure> {
@@ -74,7 +76,10 @@ fn under_either_key_it_is_the_same_laptop_and_does_not_lock_itself_out() {
         {
             let request = json!({"method": "peers.remove", "params": {"peer": which}});
             let refusal = call(&Rotating, own, &request.to_string()).err();
-            assert_eq!(refusal.map(|refusal| refusal.code), itself.then_some(code::CONFLICT));
+            assert_eq!(
+                refusal.map(|refusal| refusal.code),
+                itself.then_some(Code::Conflict.word())
+            );
         }
     }
 }

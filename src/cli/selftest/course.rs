@@ -1,5 +1,6 @@
 //! The course of the self test: what is tried, in which order, and what must be seen.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Child;
@@ -19,8 +20,11 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::helper::DEFAULT_SOCKET;
 use crate::host::paths::Paths;
+use crate::rpc::API_PORT;
 use crate::rpc::client::{CallError, Client};
-use crate::rpc::{API_PORT, method};
+use crate::rpc::code::Code as Refusal;
+use crate::rpc::method::AgentVersion;
+use crate::rpc::types::Nothing;
 use crate::session::control;
 use crate::session::report::{Facts, Report};
 use crate::sys::child::{self, Done, Limits};
@@ -303,18 +307,22 @@ impl<'a> Course<'a> {
         let ifindex = facts.ifindex.ok_or("hop up told no interface")?;
         let link = Link { ifindex, local: facts.local_ip };
         let named = self.laptop.run(CALL_LIMIT * 4, move || {
-            let client = Client::anybody(NAME, API_PORT);
+            let found = (NAME, API_PORT).to_socket_addrs().map_err(|error| error.to_string())?;
+            if !found.eq([SocketAddr::from((VPS_IP, API_PORT))]) {
+                return Err(format!("{NAME} is not {VPS_IP}"));
+            }
+            let client = Client::anybody(NAME, VPS_IP, API_PORT);
             let asked = Instant::now();
             let health = client.health(CALL_LIMIT).map_err(|error| error.to_string())?;
             let named = asked.elapsed();
             if health.local_ip != VPS_IP || !health.tunnel {
                 return Err(format!("it said {health:?}"));
             }
-            let ask = |client: &Client| client.call(method::AGENT_VERSION, json!({}), CALL_LIMIT);
+            let ask = |client: &Client| client.call(AgentVersion, &Nothing, CALL_LIMIT);
             ask(&Client::with_token(link, VPS_IP, API_PORT, &token))
                 .map_err(|error| error.to_string())?;
             match ask(&client) {
-                Err(CallError::Remote { code, .. }) if code == "unauthorized" => Ok(named),
+                Err(CallError::Remote { code: Refusal::Unauthorized, .. }) => Ok(named),
                 other => Err(format!("without a token: {other:?}")),
             }
         })?;

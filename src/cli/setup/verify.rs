@@ -5,14 +5,15 @@ use std::path::Path;
 use std::process::Command as Process;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Health};
-use crate::rpc::method;
+use crate::rpc::method::AgentVersion;
+use crate::rpc::types::Nothing;
 use crate::session::{control, daemon, through};
 use crate::sys::child::{self, Limits};
 use crate::text::fix::Fix;
@@ -91,7 +92,7 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
         Failure::new(Fault::Unreachable, what, error.to_string(), fix!("hop doctor {}", name))
     };
     let health = client.health(ANSWER_LIMIT).map_err(silent)?;
-    match client.call(method::AGENT_VERSION, json!({}), ANSWER_LIMIT) {
+    match client.call(AgentVersion, &Nothing, ANSWER_LIMIT) {
         Ok(_) => Ok(health),
         Err(CallError::Remote { message, .. }) => {
             let what = format!("the agent on {name} does not know this laptop");

@@ -10,15 +10,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Value, json};
-
 use super::{Agent, Facts, Files, Handshake, HelperFault, Net, Reply, Serving, Session, path};
 use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
 use crate::helper::{Helper, HelperError, guards, socket_path};
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
-use crate::rpc::method;
+use crate::rpc::method::AgentVersion;
+use crate::rpc::types::Nothing;
 use crate::session::in_use::{self, Refused};
 use crate::session::up::name_of;
 use crate::session::{control, elsewhere, layers, probe, state, through};
@@ -219,7 +218,7 @@ fn agent(paths: &Paths, host: &HostConfig) -> Agent {
         Ok(health) => health,
         Err(error) => return Agent::Silent(error.to_string()),
     };
-    let asked: Result<Value, _> = client.call(method::AGENT_VERSION, json!({}), AGENT_LIMIT);
+    let asked = client.call(AgentVersion, &Nothing, AGENT_LIMIT);
     let token = asked.map(drop).map_err(|error| error.to_string());
     Agent::Healthy { version: health.version, token }
 }

@@ -1,12 +1,14 @@
 //! The agent's API without a tunnel behind it: one laptop, whose token is [`TOKEN`].
 
-pub use hopbox::agent::{auth, request, rpc};
+pub use hopbox::agent::{auth, rpc};
+pub use hopbox::http::request;
 
-use hopbox::agent::config::{Peer, label};
+use hopbox::agent::config::Peer;
 use hopbox::agent::hub::Caller;
 use hopbox::base::failure::Failure;
+use hopbox::base::field::label;
 use hopbox::base::key;
-use serde_json::{Value, json};
+use hopbox::rpc::types::{PeerView, Status};
 use std::net::Ipv4Addr;
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789ABCDEF";
@@ -40,12 +42,24 @@ impl rpc::Desk for OneLaptop {
         name == "a"
     }
 
-    fn status(&self) -> Value {
-        json!({})
+    fn status(&self) -> Status {
+        Status {
+            hop_version: String::new(),
+            pid: 1,
+            interface: String::new(),
+            agent_address: Ipv4Addr::LOCALHOST,
+            listen_port: 0,
+            api_port: 1,
+            public_key: [5; 32],
+            heard: false,
+            refused_datagrams: 0,
+            peers: Vec::new(),
+            drops: Default::default(),
+        }
     }
 
-    fn peers(&self) -> Vec<Value> {
-        vec![json!({"name": "laptop", "public_key": key::encode(&[7; 32]).as_str()})]
+    fn peers(&self) -> Vec<PeerView> {
+        vec![peer([7; 32], "laptop").view(None)]
     }
 
     fn add(&self, public_key: [u8; 32], name: &str) -> Result<(Peer, bool), Failure> {

@@ -2,10 +2,8 @@
 //! `Content-Length` only, and anything unusual is refused rather than guessed at, so that no two
 //! readers of the same bytes can disagree about where a request ends.
 
-use crate::rpc::{BODY_BYTES, code};
-
-/// Header fields of one request.
-const FIELDS: usize = 64;
+use super::head::{self, HeadError, Headers};
+use super::{BODY_BYTES, code};
 
 /// A request that is not done: HTTP status, error code, reason, and header fields to add.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,57 +23,71 @@ impl Refusal {
         self.fields.push((name, value));
         self
     }
+
+    /// What is here works with other methods of HTTP only.
+    pub fn wrong_method(allowed: &'static str) -> Refusal {
+        let why = format!("only {allowed} works here");
+        Refusal::of(405, code::METHOD_NOT_ALLOWED, why).with("Allow", allowed)
+    }
+
+    pub fn busy() -> Refusal {
+        Refusal::of(503, code::BUSY, "too many connections")
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Refusal {
+        match error {
+            HeadError::TooManyFields => Refusal::of(431, code::TOO_LARGE, "too many header fields"),
+            HeadError::Bad(why) => bad(why),
+            HeadError::Twice => bad("a header field occurs twice"),
+        }
+    }
 }
 
 fn bad(why: &str) -> Refusal {
     Refusal::of(400, code::BAD_REQUEST, why)
 }
 
-/// Request line and header fields. Names are in lower case.
+/// Request line and header fields.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Head {
     pub method: String,
     /// Without the query.
     pub path: String,
-    fields: Vec<(String, String)>,
+    fields: Headers,
 }
 
 impl Head {
     /// Reads a head without the empty line at its end.
     pub fn parse(bytes: &[u8]) -> Result<Head, Refusal> {
-        let text = std::str::from_utf8(bytes).map_err(|_| bad("the head is not UTF-8"))?;
-        let control = |byte: u8| byte < 0x20 && byte != b'\t' || byte == 0x7f;
-        let mut lines = text.split("\r\n");
-        let first = lines.next().unwrap_or_default();
-        if first.bytes().any(control) {
-            return Err(bad("control characters in the request line"));
-        }
+        let (first, fields) = head::parse(bytes)?;
         let (method, path) = request_line(first)?;
-        let mut fields = Vec::new();
-        for line in lines {
-            if fields.len() == FIELDS {
-                return Err(Refusal::of(431, code::TOO_LARGE, "too many header fields"));
-            }
-            if line.bytes().any(control) {
-                return Err(bad("control characters in a header field"));
-            }
-            fields.push(field(line)?);
-        }
         Ok(Head { method, path, fields })
     }
 
     pub fn has(&self, name: &str) -> bool {
-        self.fields.iter().any(|(known, _)| known == name)
+        self.fields.has(name)
     }
 
     /// The value of a field that may occur once.
     pub fn only(&self, name: &str) -> Result<Option<&str>, Refusal> {
-        let mut found = self.fields.iter().filter(|(known, _)| known == name);
-        let first = found.next().map(|(_, value)| value.as_str());
-        match found.next() {
-            None => Ok(first),
-            Some(_) => Err(bad(&format!("the {name} field occurs twice"))),
-        }
+        Ok(self.fields.only(name)?)
+    }
+
+    /// The body that follows a request that must have one.
+    pub fn body(&self) -> Result<Body, Refusal> {
+        let length = self.body_length()?.ok_or_else(|| {
+            Refusal::of(411, code::LENGTH_REQUIRED, "the Content-Length field is missing")
+        })?;
+        let asks = match self.only("expect")? {
+            None => false,
+            Some(value) if value.eq_ignore_ascii_case("100-continue") => true,
+            Some(_) => {
+                return Err(Refusal::of(417, code::NOT_IMPLEMENTED, "that cannot be expected"));
+            }
+        };
+        Ok(Body { length, asks })
     }
 
     /// Bytes of the body that follows; `None` when no length is given.
@@ -84,18 +96,21 @@ impl Head {
             let why = "bodies are read by Content-Length only";
             return Err(Refusal::of(501, code::NOT_IMPLEMENTED, why));
         }
-        let Some(value) = self.only("content-length")? else { return Ok(None) };
-        if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(bad("Content-Length is not a number"));
+        let length = self.fields.content_length()?;
+        if length.is_some_and(|length| length > BODY_BYTES) {
+            let why = format!("a body may have {BODY_BYTES} bytes");
+            return Err(Refusal::of(413, code::TOO_LARGE, why));
         }
-        match value.parse::<usize>() {
-            Ok(length) if length <= BODY_BYTES => Ok(Some(length)),
-            _ => {
-                let why = format!("a body may have {BODY_BYTES} bytes");
-                Err(Refusal::of(413, code::TOO_LARGE, why))
-            }
-        }
+        Ok(length)
     }
+}
+
+/// A body that is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Body {
+    pub length: usize,
+    /// The client waits to be told that it is wanted.
+    pub asks: bool,
 }
 
 fn request_line(line: &str) -> Result<(String, String), Refusal> {
@@ -105,7 +120,7 @@ fn request_line(line: &str) -> Result<(String, String), Refusal> {
     else {
         return Err(bad("the request line must be method, path and version"));
     };
-    if method.is_empty() || !method.bytes().all(is_token) {
+    if method.is_empty() || !method.bytes().all(head::is_token) {
         return Err(bad("the method is not valid"));
     }
     if version != "HTTP/1.1" && version != "HTTP/1.0" {
@@ -119,22 +134,6 @@ fn request_line(line: &str) -> Result<(String, String), Refusal> {
     }
     let path = target.split('?').next().unwrap_or_default();
     Ok((method.to_owned(), path.to_owned()))
-}
-
-fn field(line: &str) -> Result<(String, String), Refusal> {
-    let Some((name, value)) = line.split_once(':') else {
-        return Err(bad("a header field has no colon"));
-    };
-    // This also refuses folded lines and space before the colon (request smuggling).
-    if name.is_empty() || !name.bytes().all(is_token) {
-        return Err(bad("the name of a header field is not valid"));
-    }
-    Ok((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()))
-}
-
-/// RFC 9110 §5.6.2.
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

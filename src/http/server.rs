@@ -1,0 +1,309 @@
+//! A listening socket and its connections: one thread waits for all of them, so that one that says
+//! nothing costs a slot and no thread. Calls, which may wait for the disk, are made by threads of
+//! their own: 4 at a time for each source, 32 in all; one that answers with a stream is none of
+//! these any more, but one of 16 streams of its source, 64 in all. What a head alone answers, and
+//! every refusal, is answered by the first thread, at once: no call, no stream and nobody's silence
+//! can keep it back.
+//!
+//! Must not know: what is asked and answered.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::answer;
+use super::connection::{Connection, Step};
+use super::request::{Body, Head, Refusal};
+use super::slots::{self, Held, Slot, Source};
+use super::stream::{self, Outlet, Sink};
+use crate::sys::poll::{self, Interest, Wake};
+
+/// Taken from the listener before those that are there have their turn.
+const PER_TURN: usize = 64;
+const WORKERS: Share = Share { each: 4, all: 32 };
+const STREAMS: Share = Share { each: 16, all: 64 };
+/// After an accept that failed for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// What is served.
+pub trait Service: Send + Sync + 'static {
+    /// What a head asks for, once it is known who asks.
+    type Call: Send + 'static;
+
+    /// Whether somebody at this address gets a slot, and which.
+    fn source(&self, from: Ipv4Addr) -> Option<Source>;
+
+    /// Once there is a head. Must not wait for anything.
+    fn begin(&self, head: &Head, from: Ipv4Addr) -> Result<Next<Self::Call>, Refusal>;
+
+    /// The answer to a call, in a thread of its own.
+    fn call(&self, call: Self::Call, body: &str, reply: Reply);
+}
+
+/// What a head is followed by.
+pub enum Next<C> {
+    Answer(Value),
+    /// This is to be called with a body that is to come.
+    Call(C, Body),
+}
+
+/// How a call is answered: once. One that is dropped without an answer closes the connection.
+pub struct Reply {
+    id: u64,
+    done: Option<Sender<(u64, Done)>>,
+    wake: Arc<Wake>,
+}
+
+enum Done {
+    Answer(Vec<u8>),
+    Stream(Outlet),
+    Nothing,
+}
+
+impl Reply {
+    pub fn answer(mut self, bytes: Vec<u8>) {
+        self.tell(Done::Answer(bytes));
+    }
+
+    /// Lines instead of an answer; `None` when there is no room for one more, and the client has
+    /// been told, or is gone.
+    pub fn stream(mut self) -> Option<Sink> {
+        let (sink, outlet) = stream::pair(self.wake.clone()).ok()?;
+        self.tell(Done::Stream(outlet));
+        sink.admitted()
+    }
+
+    fn tell(&mut self, done: Done) {
+        // Who asked may have gone, and the server with it.
+        let _ = self.done.take().map(|send| send.send((self.id, done)));
+        self.wake.wake();
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.done.is_some() {
+            self.tell(Done::Nothing);
+        }
+    }
+}
+
+/// How many of something there may be.
+struct Share {
+    each: usize,
+    all: usize,
+}
+
+impl Share {
+    /// Whether `those`, one of which is the newest, are no more than that.
+    fn allows(&self, those: &[Source], newest: Option<Source>) -> bool {
+        let own = those.iter().filter(|source| Some(**source) == newest).count();
+        those.len() <= self.all && own <= self.each
+    }
+}
+
+/// Serves as long as it lives.
+pub struct Server {
+    ended: Arc<AtomicBool>,
+    wake: Arc<Wake>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub fn start<S: Service>(listener: TcpListener, service: Arc<S>) -> io::Result<Server> {
+        listener.set_nonblocking(true)?;
+        let (ended, wake) = (Arc::new(AtomicBool::new(false)), Arc::new(Wake::new()?));
+        let (send, done) = mpsc::channel();
+        let mut turns =
+            Turns { listener, service, wake: wake.clone(), send, done, open: Vec::new(), next: 0 };
+        let over = ended.clone();
+        let serve = move || {
+            while !over.load(Ordering::Acquire) {
+                turns.turn();
+            }
+        };
+        let thread = Some(thread::Builder::new().name("http".to_owned()).spawn(serve)?);
+        Ok(Server { ended, wake, thread })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Release);
+        self.wake.wake();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+struct Open<C> {
+    id: u64,
+    source: Source,
+    connection: Connection<C>,
+}
+
+struct Turns<S: Service> {
+    listener: TcpListener,
+    service: Arc<S>,
+    wake: Arc<Wake>,
+    send: Sender<(u64, Done)>,
+    done: Receiver<(u64, Done)>,
+    open: Vec<Open<S::Call>>,
+    next: u64,
+}
+
+impl<S: Service> Turns<S> {
+    /// Waits for something, and does what is to be done: those that are there come first.
+    fn turn(&mut self) {
+        let now = Instant::now();
+        let ends = self.open.iter().filter_map(|open| open.connection.end());
+        let left = ends.map(|end| end.saturating_duration_since(now)).min().unwrap_or(LONGEST);
+        let mut fds =
+            vec![(self.listener.as_fd(), Interest::READ), (self.wake.as_fd(), Interest::READ)];
+        // One that is at work waits for nobody; that its client has gone is found out later.
+        let mut ids = Vec::with_capacity(self.open.len());
+        for Open { id, connection, .. } in self.open.iter() {
+            if !connection.is_at_work() {
+                fds.push((connection.stream.as_fd(), connection.interest()));
+                ids.push((*id, connection.is_stream()));
+            }
+        }
+        let mut ready = Vec::with_capacity(fds.len());
+        if poll::wait(&fds, &mut ready, Some(left.min(LONGEST))).is_err() {
+            return thread::sleep(PAUSE);
+        }
+        drop(fds);
+        self.wake.drain();
+        let now = Instant::now();
+        let is_ready = |n: usize| ready.get(n + 2).is_some_and(|ready| ready.any());
+        for (n, (id, is_stream)) in ids.into_iter().enumerate() {
+            // A stream may have been waited for by the wake alone.
+            let is_ready = is_ready(n) || is_stream;
+            self.step(id, |open, service| {
+                let step = if is_ready { open.take(service) } else { Step::Wait };
+                match (&step, open.end()) {
+                    (Step::Wait, Some(end)) if end <= now => open.late(),
+                    _ => step,
+                }
+            });
+        }
+        while let Ok((id, done)) = self.done.try_recv() {
+            self.done(id, done);
+        }
+        if ready.first().is_some_and(|ready| ready.any()) {
+            self.accept();
+        }
+    }
+
+    fn step(&mut self, id: u64, act: impl FnOnce(&mut Connection<S::Call>, &S) -> Step<S::Call>) {
+        let Some(at) = self.open.iter().position(|open| open.id == id) else { return };
+        let Some(open) = self.open.get_mut(at) else { return };
+        match act(&mut open.connection, &self.service) {
+            Step::Wait => {}
+            Step::Over => drop(self.open.swap_remove(at)),
+            Step::WantsSlot(call, body) => self.past_head(id, call, body),
+            Step::Call(call, body) => self.call(id, call, body),
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..PER_TURN {
+            let (stream, from) = match self.listener.accept() {
+                Ok((stream, SocketAddr::V4(from))) => (stream, *from.ip()),
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // The other side has left already, or there are no descriptors.
+                Err(_) => return thread::sleep(PAUSE),
+            };
+            if let Some(source) = self.service.source(from) {
+                self.admit(stream, from, source);
+            }
+        }
+    }
+
+    fn held(&self) -> Vec<Held> {
+        let held = |open: &Open<S::Call>| Held {
+            id: open.id,
+            source: open.source,
+            moved: open.connection.moved(),
+            past_head: open.connection.is_past_head(),
+            stays: open.connection.is_at_work() || open.connection.is_stream(),
+        };
+        self.open.iter().map(held).collect()
+    }
+
+    fn admit(&mut self, stream: TcpStream, from: Ipv4Addr, source: Source) {
+        match slots::slot(&self.held(), source) {
+            Slot::Free => {}
+            Slot::InPlaceOf(id) => self.open.retain(|open| open.id != id),
+            Slot::None => {
+                let _ = stream.set_nonblocking(true);
+                let _ = (&stream).write(&answer::refused(&Refusal::busy()));
+                return;
+            }
+        }
+        let Ok(connection) = Connection::new(stream, from) else { return };
+        let id = self.next;
+        self.next += 1;
+        self.open.push(Open { id, source, connection });
+        // What was sent with the connection is there already.
+        self.step(id, |open, service| open.take(service));
+    }
+
+    fn source(&self, id: u64) -> Option<Source> {
+        self.open.iter().find(|open| open.id == id).map(|open| open.source)
+    }
+
+    /// A head has been read that wants more than an answer.
+    fn past_head(&mut self, id: u64, call: S::Call, body: Body) {
+        let Some(source) = self.source(id) else { return };
+        match slots::slot_past_head(&self.held(), source) {
+            Slot::Free => {}
+            Slot::InPlaceOf(other) => self.open.retain(|open| open.id != other),
+            Slot::None => return self.step(id, |open, _| open.refuse(&Refusal::busy())),
+        }
+        self.step(id, |open, _| open.take_body(call, body));
+    }
+
+    /// The sources of the connections of one kind.
+    fn those(&self, kind: impl Fn(&Connection<S::Call>) -> bool) -> Vec<Source> {
+        let of_kind = self.open.iter().filter(|open| kind(&open.connection));
+        of_kind.map(|open| open.source).collect()
+    }
+
+    /// Has a call made by a thread.
+    fn call(&mut self, id: u64, call: S::Call, body: String) {
+        let at_work = self.those(Connection::is_at_work);
+        let reply = Reply { id, done: Some(self.send.clone()), wake: self.wake.clone() };
+        let service = self.service.clone();
+        let work = move || service.call(call, &body, reply);
+        let is_free = WORKERS.allows(&at_work, self.source(id));
+        let started = is_free.then(|| thread::Builder::new().name("call".to_owned()).spawn(work));
+        if started.is_none_or(|started| started.is_err()) {
+            self.step(id, |open, _| open.refuse(&Refusal::busy()));
+        }
+    }
+
+    fn done(&mut self, id: u64, done: Done) {
+        let lines = match done {
+            Done::Answer(bytes) => return self.step(id, |open, _| open.answer(bytes)),
+            Done::Nothing => return self.step(id, |_, _| Step::Over),
+            Done::Stream(lines) => lines,
+        };
+        let newest = self.source(id);
+        let mut streams = self.those(Connection::is_stream);
+        streams.extend(newest);
+        let is_free = STREAMS.allows(&streams, newest);
+        self.step(id, |open, _| match is_free {
+            true => open.stream(lines),
+            false => open.refuse(&Refusal::busy()),
+        });
+    }
+}

@@ -1,0 +1,46 @@
+//! The closed set of codes that a refusal of an agent's has, beside those of HTTP itself
+//! (`http::code`). Programs decide on them, never on the sentence beside.
+
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    Unauthorized,
+    HostRefused,
+    OriginRefused,
+    UnknownMethod,
+    BadParams,
+    NoSuchPeer,
+    Conflict,
+    Failed,
+    /// One of HTTP's, or one of a later agent's.
+    Other,
+}
+
+/// Each with its word.
+const WORDS: [(Code, &str); 8] = [
+    (Code::Unauthorized, "unauthorized"),
+    (Code::HostRefused, "host_refused"),
+    (Code::OriginRefused, "origin_refused"),
+    (Code::UnknownMethod, "unknown_method"),
+    (Code::BadParams, "bad_params"),
+    (Code::NoSuchPeer, "no_such_peer"),
+    (Code::Conflict, "conflict"),
+    (Code::Failed, "failed"),
+];
+
+impl Code {
+    pub fn word(self) -> &'static str {
+        WORDS.iter().find(|(code, _)| *code == self).map_or("failed", |(_, word)| word)
+    }
+
+    pub fn of(word: &str) -> Code {
+        WORDS.iter().find(|(_, known)| *known == word).map_or(Code::Other, |(code, _)| *code)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.word())
+    }
+}
