@@ -88,11 +88,10 @@ pub fn ask(stream: TcpStream, request: &Request, end: Instant) -> Result<Respons
     (&stream).write_all(request.to_text().as_bytes())?;
     let mut bytes = Vec::new();
     let (at, body) = loop {
-        if let Some(found) = head::end(&bytes) {
-            break found;
-        }
-        if bytes.len() > HEAD_BYTES {
-            return Err(not_http("its head is too long"));
+        match head::end(&bytes) {
+            Some(found) if found.0 <= HEAD_BYTES => break found,
+            None if bytes.len() <= HEAD_BYTES => {}
+            _ => return Err(not_http("its head is too long")),
         }
         if more(&stream, &mut bytes, end)? == 0 {
             return Err(match bytes.is_empty() {
