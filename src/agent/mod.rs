@@ -2,8 +2,9 @@
 //!
 //! Reading order: this file (command line) → `files` (how they are read), `config` (what they
 //! say), `names`, `store` (their changes) → `serve` (start, waiting, end), `endpoints` (kept over
-//! restarts) → `hub` (tunnel and laptops) → `api` (what the HTTP room asks), `auth` (who may ask) → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`,
-//! `place`, `moved`, `reserve`, `local` (what root and the user run by hand or over SSH).
+//! restarts) → `hub` (tunnel and laptops) → `api` (what is served over HTTP), `auth` (who may ask)
+//! → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`, `place`,
+//! `moved`, `reserve`, `local` (what root and the user run by hand or over SSH).
 //! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
 
 pub mod api;

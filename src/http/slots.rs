@@ -5,7 +5,7 @@
 //! | from | connections at a time | of these, with more than a head |
 //! |---|---|---|
 //! | the address of a peer that the service knows | 96 for each, whoever else asks | 80 |
-//! | this machine: the service's own address, loopback | 8 for each address, 24 for all of them | 6 |
+//! | this machine: its own address, loopback | 8 for each address, 24 for all of them | 6 |
 //! | anywhere else | none, not a byte of an answer | |
 //!
 //! 384 in all: peers share what the others leave, and the one with the most gives way. What is
