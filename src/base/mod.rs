@@ -1,6 +1,7 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
 //! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values) → `file` →
-//! `address_plan` → `time_text`. Knows no tunnel, host or agent.
+//! `task`,
+//! `address_plan`, `time_text`. Knows no tunnel, host or agent.
 
 pub mod address_plan;
 pub mod exit;
@@ -9,4 +10,5 @@ pub mod field;
 pub mod file;
 pub mod json;
 pub mod key;
+pub mod task;
 pub mod time_text;

@@ -1,15 +1,15 @@
 //! Asks the agent through a new tunnel until it answers, with bounded patience.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::base::task::Tasks;
 use crate::host::config::HostConfig;
 use crate::rpc::client::{CallError, Client, Health};
-use crate::sys::poll::Wake;
 use crate::sys::through::Link;
 
 /// How long the agent may take to answer through the new tunnel, handshake included.
@@ -22,16 +22,8 @@ const PROBE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::
 /// Asks the agent from its own thread, so that a stop is heard while a question is out.
 /// The thread ends with its answer, at `ANSWER_LIMIT`, or one question after being dropped.
 pub struct Asking {
-    /// Wakes who waits when there is something to hear.
-    pub wake: Arc<Wake>,
-    answer: Receiver<Result<Health, CallError>>,
+    task: Tasks<Result<Health, CallError>>,
     enough: Arc<AtomicBool>,
-}
-
-pub enum Heard {
-    Nothing,
-    Answer(Health),
-    GaveUp(CallError),
 }
 
 impl Asking {
@@ -39,26 +31,20 @@ impl Asking {
     pub fn start(host: &HostConfig, ifindex: u32) -> io::Result<Asking> {
         let link = Link { ifindex, local: host.local_ip };
         let client = Client::through(link, host.peer_ip, host.api_port);
-        let wake = Arc::new(Wake::new()?);
         let enough = Arc::new(AtomicBool::new(false));
-        let (send, answer) = mpsc::channel();
-        let asking = Asking { wake: wake.clone(), answer, enough: enough.clone() };
-        thread::Builder::new().name("probe".to_owned()).spawn(move || {
-            let _ = send.send(ask(&client, &enough));
-            wake.wake();
-        })?;
-        Ok(asking)
+        let stop = enough.clone();
+        Ok(Asking { task: Tasks::one("probe", move || ask(&client, &stop))?, enough })
     }
 
-    pub fn heard(&self) -> Heard {
-        match self.answer.try_recv() {
-            Ok(Ok(health)) => Heard::Answer(health),
-            Ok(Err(error)) => Heard::GaveUp(error),
-            Err(TryRecvError::Empty) => Heard::Nothing,
-            Err(TryRecvError::Disconnected) => {
-                Heard::GaveUp(CallError::Unreachable("the question was lost".to_owned()))
-            }
-        }
+    /// The answer, or why there will be none.
+    pub fn heard(&mut self) -> Option<Result<Health, CallError>> {
+        self.task.take()
+    }
+}
+
+impl AsFd for Asking {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.task.as_fd()
     }
 }
 

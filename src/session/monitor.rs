@@ -6,13 +6,11 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::base::task::Tasks;
 use crate::rpc::client::{CallError, Client, Health};
 use crate::sys::clock;
-use crate::sys::poll::Wake;
 
 /// From one question to the next.
 pub const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -131,53 +129,38 @@ pub struct Probed {
 /// Asks the agent; readable when an answer or a silence is to be fetched.
 pub struct Prober {
     client: Arc<Client>,
-    wake: Arc<Wake>,
-    send: Sender<Probed>,
-    results: Receiver<Probed>,
-    out: usize,
+    questions: Tasks<Probed>,
 }
 
 impl Prober {
     pub fn new(client: Client) -> io::Result<Prober> {
-        let (send, results) = mpsc::channel();
-        let wake = Arc::new(Wake::new()?);
-        Ok(Prober { client: Arc::new(client), wake, send, results, out: 0 })
+        Ok(Prober { client: Arc::new(client), questions: Tasks::new("probe", OUT_AT_ONCE)? })
     }
 
     /// Sends a question on its way, unless there are enough of them.
     pub fn ask(&mut self, in_turn: bool) {
-        if self.out >= OUT_AT_ONCE {
-            return;
-        }
-        let (client, send, wake) = (self.client.clone(), self.send.clone(), self.wake.clone());
-        let question = move || {
+        let client = self.client.clone();
+        // One that cannot be sent is a silence that the next one will hear.
+        let _ = self.questions.start(move || {
             let began = Instant::now();
             let outcome = client.health(CHECK_LIMIT);
-            // A session that has ended does not listen any more.
-            let _ = send.send(Probed { in_turn, began, took: began.elapsed(), outcome });
-            wake.wake();
-        };
-        if thread::Builder::new().name("probe".to_owned()).spawn(question).is_ok() {
-            self.out += 1;
-        }
+            Probed { in_turn, began, took: began.elapsed(), outcome }
+        });
     }
 
     /// Whether a question is out.
     pub fn is_asking(&self) -> bool {
-        self.out > 0
+        self.questions.is_working()
     }
 
     pub fn take(&mut self) -> Option<Probed> {
-        self.wake.drain();
-        let probed = self.results.try_recv().ok()?;
-        self.out = self.out.saturating_sub(1);
-        Some(probed)
+        self.questions.take()
     }
 }
 
 impl AsFd for Prober {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.questions.as_fd()
     }
 }
 

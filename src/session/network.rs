@@ -6,14 +6,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
 use std::time::Duration;
 
 use super::layers::source_for;
+use crate::base::task::Tasks;
 use crate::host::config::Endpoint;
-use crate::sys::poll::Wake;
 
 /// From one attempt to the next, while the network is new; the last one stays.
 const PAUSES_MS: [u64; 5] = [250, 500, 1000, 2000, 5000];
@@ -112,17 +109,12 @@ pub fn joined(remotes: &[SocketAddr]) -> String {
 /// Looks an endpoint up; readable when an answer is to be fetched. One look-up at a time.
 pub struct Resolver {
     endpoint: Endpoint,
-    wake: Arc<Wake>,
-    send: Sender<io::Result<Vec<SocketAddr>>>,
-    found: Receiver<io::Result<Vec<SocketAddr>>>,
-    asking: bool,
+    question: Tasks<io::Result<Vec<SocketAddr>>>,
 }
 
 impl Resolver {
     pub fn new(endpoint: &Endpoint) -> io::Result<Resolver> {
-        let (send, found) = mpsc::channel();
-        let wake = Arc::new(Wake::new()?);
-        Ok(Resolver { endpoint: endpoint.clone(), wake, send, found, asking: false })
+        Ok(Resolver { endpoint: endpoint.clone(), question: Tasks::new("resolver", 1)? })
     }
 
     /// The address that stands in the host file, when it is no name.
@@ -133,31 +125,26 @@ impl Resolver {
 
     /// Sends the question off, unless it is out already or needs no answer.
     pub fn ask(&mut self) {
-        if self.asking || self.literal().is_some() {
-            return;
+        if self.literal().is_none() {
+            let (name, port) = (self.endpoint.host.clone(), self.endpoint.port);
+            // Where it cannot be sent, the next attempt asks again.
+            let _ = self.question.start(move || look_up(&name, port));
         }
-        let (name, port) = (self.endpoint.host.clone(), self.endpoint.port);
-        let (send, wake) = (self.send.clone(), self.wake.clone());
-        let question = move || {
-            let found = (name.as_str(), port).to_socket_addrs().map(in_turns);
-            let _ = send.send(found);
-            wake.wake();
-        };
-        self.asking = thread::Builder::new().name("resolver".to_owned()).spawn(question).is_ok();
     }
 
     pub fn take(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
-        self.wake.drain();
-        let found = self.found.try_recv().ok()?;
-        self.asking = false;
-        Some(found)
+        self.question.take()
     }
 }
 
 impl AsFd for Resolver {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.question.as_fd()
     }
+}
+
+fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    (name, port).to_socket_addrs().map(in_turns)
 }
 
 /// The first addresses, each once, and both families among them however many one of them has.

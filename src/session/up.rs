@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::Undo;
-use super::asking::{ANSWER_LIMIT, Asking, Heard};
+use super::asking::{ANSWER_LIMIT, Asking};
 use super::journal::log;
 use super::network::{Resolver, joined};
 use super::report::{Facts, Report};
@@ -219,14 +219,14 @@ impl Rising<'_> {
     /// the handshake and the time to the answer.
     fn agent(&mut self, ifindex: u32) -> Result<(Health, Option<Duration>, Duration), Failure> {
         let began = Instant::now();
-        let asking = Asking::start(self.host, ifindex).map_err(|error| {
+        let mut asking = Asking::start(self.host, ifindex).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
             Failure::new(Fault::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
         let mut handshake = None;
         let mut told = false;
         loop {
-            let stop = (self.pause)(Some(asking.wake.as_fd()), LOOK_EVERY);
+            let stop = (self.pause)(Some(asking.as_fd()), LOOK_EVERY);
             if handshake.is_none() {
                 handshake = self.handshake(began);
             }
@@ -234,14 +234,14 @@ impl Rising<'_> {
                 return Err(self.stopped());
             }
             match asking.heard() {
-                Heard::Answer(health) => {
+                Some(Ok(health)) => {
                     let answered = began.elapsed();
                     let text = format!("agent {} answered", health.version);
                     self.report.step(&text, answered);
                     return Ok((health, handshake.flatten(), answered));
                 }
-                Heard::GaveUp(error) => return Err(self.silent(handshake.is_some(), &error)),
-                Heard::Nothing => {}
+                Some(Err(error)) => return Err(self.silent(handshake.is_some(), &error)),
+                None => {}
             }
             if !told && began.elapsed() > PATIENCE {
                 told = true;

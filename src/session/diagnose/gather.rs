@@ -6,13 +6,12 @@ use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::{Agent, Facts, Files, Handshake, HelperFault, Net, Reply, Serving, Session, path};
 use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
+use crate::base::task::Tasks;
 use crate::helper::{Helper, HelperError, guards, socket_path};
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
@@ -190,17 +189,15 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     if let Ok(ip) = name.parse() {
         return Ok(vec![ip]);
     }
-    let (send, receive) = mpsc::channel();
     let asked = (name.to_owned(), 0);
-    thread::spawn(move || {
-        let all = asked.to_socket_addrs().map(|all| all.map(|at| at.ip()).collect::<Vec<_>>());
-        let _ = send.send(all);
+    let found = Tasks::one("resolver", move || {
+        asked.to_socket_addrs().map(|all| all.map(|at| at.ip()).collect::<Vec<_>>())
     });
-    match receive.recv_timeout(RESOLVE_LIMIT) {
-        Ok(Ok(all)) if !all.is_empty() => Ok(all),
-        Ok(Ok(_)) => Err("the name has no address".to_owned()),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("the resolver did not answer in {} s", RESOLVE_LIMIT.as_secs())),
+    match found.map(|mut found| found.wait(RESOLVE_LIMIT)) {
+        Ok(Some(Ok(all))) if !all.is_empty() => Ok(all),
+        Ok(Some(Ok(_))) => Err("the name has no address".to_owned()),
+        Ok(Some(Err(error))) | Err(error) => Err(error.to_string()),
+        Ok(None) => Err(format!("the resolver did not answer in {} s", RESOLVE_LIMIT.as_secs())),
     }
 }
 

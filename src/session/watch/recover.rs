@@ -3,20 +3,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread;
 use std::time::Duration;
 
 use super::super::journal::log;
 use super::super::monitor::Moment;
 use super::super::network;
 use super::{Watch, awake};
-use crate::helper::socket_path;
-use crate::helper::{Helper, HelperError, RESUME_WITHIN};
-use crate::sys::poll::Wake;
+use crate::base::task::Tasks;
+use crate::helper::{Helper, HelperError, RESUME_WITHIN, socket_path};
 
 /// How soon the agent answers when a change of the network was not ours.
 const DOUBT: Duration = Duration::from_secs(1);
@@ -99,16 +93,16 @@ impl Watch<'_> {
 
     /// Looks after the connection to the helper; an error is the end of the lease.
     pub(super) fn hold_lease(&mut self) -> Result<(), String> {
-        let Some(search) = &self.holder else {
+        let Some(search) = &mut self.holder else {
             if self.live.parts.helper.closed() {
                 self.event("the helper went away");
                 log("the helper went away; the tunnel stays while it is looked for");
-                let search = Search::start(socket_path(), self.live.lease.clone());
+                let search = search(self.live.lease.clone());
                 self.holder = Some(search.map_err(|error| format!("no helper: {error}"))?);
             }
             return Ok(());
         };
-        match search.found() {
+        match search.take() {
             None => {}
             Some(Ok(helper)) => {
                 log(&format!("the helper is back, version {}", helper.version()));
@@ -125,38 +119,9 @@ impl Watch<'_> {
     }
 }
 
-/// Looks for a helper that is being started anew, in a thread of its own: that may take 30 s, and
-/// packets go on meanwhile.
-pub struct Search {
-    wake: Arc<Wake>,
-    found: Receiver<Result<Helper, HelperError>>,
-}
+/// Looks for a helper that is being started anew, which may take 30 s: packets go on meanwhile.
+pub type Search = Tasks<Result<Helper, HelperError>>;
 
-impl Search {
-    fn start(socket: PathBuf, lease: String) -> io::Result<Search> {
-        let (send, found) = mpsc::channel();
-        let wake = Arc::new(Wake::new()?);
-        let done = wake.clone();
-        thread::Builder::new().name("helper".to_owned()).spawn(move || {
-            let _ = send.send(Helper::resume(&socket, &lease, RESUME_WITHIN));
-            done.wake();
-        })?;
-        Ok(Search { wake, found })
-    }
-
-    fn found(&self) -> Option<Result<Helper, HelperError>> {
-        match self.found.try_recv() {
-            Ok(found) => Some(found),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => {
-                Some(Err(HelperError::Protocol("the search was lost".to_owned())))
-            }
-        }
-    }
-}
-
-impl AsFd for Search {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
-    }
+fn search(lease: String) -> io::Result<Search> {
+    Tasks::one("helper", move || Helper::resume(&socket_path(), &lease, RESUME_WITHIN))
 }
