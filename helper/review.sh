@@ -22,9 +22,9 @@ part() {
     done
     printf '%-28s %5d\n\n' "= $name" "$sum"
 }
-files() { find "$@" -name '*.rs' ! -name 'macos.rs' | LC_ALL=C sort; }
+files() { find "$@" -name '*.rs' ! -path src/sys/macos.rs ! -path src/sys/install.rs | LC_ALL=C sort; }
 part "what runs on Linux" src/lib.rs src/bin/hop-helper.rs $(files src/proto src/core src/net src/sys*)
-part "hop-install, which runs once" src/bin/hop-install.rs $(files src/install)
+part "hop-install, which runs once" src/bin/hop-install.rs $(files src/install) src/sys/install.rs
 part "what is for macOS" $(files src/macos) src/sys/macos.rs
 
 echo "crates:"

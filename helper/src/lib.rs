@@ -21,6 +21,6 @@ pub mod proto;
 mod sys;
 
 pub use install::main as install_main;
-/// For the fuzzer.
-pub use net::block;
 pub use net::main as helper_main;
+/// For the fuzzer.
+pub use net::{block, read_request};

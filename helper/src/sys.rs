@@ -6,18 +6,26 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::mem::{size_of, size_of_val, zeroed};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::mem::{size_of_val, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 #[cfg(target_os = "linux")]
+mod confine;
+#[cfg(target_os = "linux")]
+mod install;
+#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
-pub use linux::*;
+mod netlink;
+#[cfg(target_os = "linux")]
+mod tun;
+#[cfg(target_os = "linux")]
+pub use self::{confine::*, install::*, linux::*, netlink::*, tun::*};
 #[cfg(target_os = "macos")]
 mod macos;
 #[cfg(target_os = "macos")]
@@ -116,15 +124,15 @@ impl<'a> Wait<'a> {
     }
 }
 
-/// poll(2); an interruption by a signal counts as "nothing ready".
-pub fn poll(waits: &mut [Wait], timeout: Duration) -> io::Result<()> {
+/// poll(2), without end if no time is given; an interruption by a signal counts as "nothing ready".
+pub fn poll(waits: &mut [Wait], timeout: Option<Duration>) -> io::Result<()> {
     let wanted = |wait: &Wait| {
         let read = if wait.read { libc::POLLIN } else { 0 };
         let write = if wait.write { libc::POLLOUT } else { 0 };
         libc::pollfd { fd: wait.fd.as_raw_fd(), events: read | write, revents: 0 }
     };
     let mut fds: Vec<libc::pollfd> = waits.iter().map(wanted).collect();
-    let timeout = timeout.as_millis().min(i32::MAX as u128) as libc::c_int;
+    let timeout = timeout.map_or(-1, |t| t.as_millis().min(i32::MAX as u128) as libc::c_int);
     // SAFETY: fds is writable for its own length, and its descriptors are borrowed by waits.
     let result = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
     match check(result) {

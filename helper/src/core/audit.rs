@@ -2,14 +2,14 @@
 //! ASCII only, keys always in the same order.
 //!
 //! A change is announced ("begin") before it is made: where that line cannot be written, nothing
-//! new is made. Refused connections are told at most ten times per minute and user. No secret
-//! passes through the helper, so none can get in here. Under systemd the journal gets a copy of
-//! every line, as long as it takes it at once. Must not know: how changes are made.
+//! new is made. Of a user who is not admitted ten refusals are told, and then ten per minute. No
+//! secret passes through the helper, so none can get in here. Under systemd the journal gets a copy
+//! of every line, as long as it takes it at once. Must not know: how changes are made.
 
 use crate::core::files;
+use crate::core::limit::Rates;
 use crate::sys;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -21,10 +21,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const SIZE_MAX: u64 = 64 << 20;
 /// Longest line in bytes. Whatever is longer loses its arguments and changes.
 const LINE_MAX: usize = 4096;
-const DENIED_MAX: u32 = 10;
-const DENIED_PER: Duration = Duration::from_secs(60);
-/// Most users whose refusals are counted apart.
-const USERS_MAX: usize = 256;
+/// Refused connections that are told: so many at once, and one per interval in the long run.
+const DENIED_AT_ONCE: u32 = 10;
+const DENIED_EVERY: Duration = Duration::from_secs(6);
 
 /// What systemd sets where standard error is the journal.
 const JOURNAL: &str = "JOURNAL_STREAM";
@@ -44,8 +43,7 @@ pub struct Audit {
     size: u64,
     /// Counts the lines of this run, from 1.
     seq: u64,
-    /// Refused connections: since when counted, and how many since.
-    denied: HashMap<u32, (Instant, u32)>,
+    denied: Rates,
     journal: bool,
     /// Why the last line could not be written.
     pub trouble: Option<String>,
@@ -61,7 +59,7 @@ impl Audit {
             file: None,
             size: 0,
             seq: 0,
-            denied: HashMap::new(),
+            denied: Rates::new(DENIED_AT_ONCE, DENIED_EVERY),
             journal: std::env::var_os(JOURNAL).is_some(),
             trouble: None,
             lost: 0,
@@ -132,22 +130,8 @@ impl Audit {
 
     /// A connection was closed without a byte.
     pub fn denied(&mut self, who: Who, now: Instant) {
-        let old = |at: &Instant| now.duration_since(*at) >= DENIED_PER;
-        if self.denied.len() >= USERS_MAX {
-            self.denied.retain(|_, (since, _)| !old(since));
-        }
-        // Users beyond the bound share one counter.
-        let full = self.denied.len() >= USERS_MAX && !self.denied.contains_key(&who.uid);
-        let key = if full { u32::MAX } else { who.uid };
-        let entry = self.denied.entry(key).or_insert((now, 0));
-        let unsaid = entry.1.saturating_sub(DENIED_MAX);
-        if old(&entry.0) {
-            *entry = (now, 0);
-        }
-        entry.1 += 1;
-        if entry.1 <= DENIED_MAX {
-            let unsaid = if entry.1 == 1 { unsaid } else { 0 };
-            self.line("deny", who, "(connect)", &[("unsaid", json!(unsaid))], false);
+        if self.denied.take(who.uid, now) {
+            self.line("deny", who, "(connect)", &[], false);
         }
     }
 

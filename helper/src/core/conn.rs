@@ -3,16 +3,15 @@
 //!
 //! Must not know: what the lines say, who may do what.
 
+use crate::core::audit::Who;
+use crate::core::operation::{Done, Outcome};
 use crate::core::peer_cred::Peer;
-use crate::proto::{self, MAX_REQUEST, OpError};
+use crate::proto::{self, MAX_REQUEST};
 use crate::sys;
-use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
-
-pub type Answer = Result<Value, OpError>;
 
 pub struct Conn {
     pub id: u64,
@@ -103,8 +102,16 @@ impl Conn {
         Some(line)
     }
 
-    pub fn reply(&mut self, id: &str, answer: &Answer, fd: Option<OwnedFd>) {
-        self.output = proto::reply_line(id, answer).into_bytes();
+    pub fn who(&self) -> Who {
+        self.peer.who(self.id)
+    }
+
+    pub fn reply(&mut self, id: &str, outcome: Outcome) {
+        let (answer, fd) = match outcome {
+            Ok(Done { result, fd }) => (Ok(result), fd),
+            Err(error) => (Err(error), None),
+        };
+        self.output = proto::reply_line(id, &answer).into_bytes();
         self.fd = fd;
         self.since = Instant::now();
     }

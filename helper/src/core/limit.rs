@@ -1,4 +1,4 @@
-//! How fast a user may ask.
+//! How fast a user may ask, and how often it is told of one that is not let in.
 //!
 //! Root is not limited: it can stop the helper anyway. Must not know: what is asked.
 
@@ -13,27 +13,35 @@ pub const INTERVAL: Duration = Duration::from_millis(1000 / REQUESTS_PER_S as u6
 const USERS_MAX: usize = 1024;
 
 /// Per user the moment at which all that was asked for would have been fair (GCRA).
-#[derive(Debug, Default)]
-pub struct Rates(HashMap<u32, Instant>);
+#[derive(Debug)]
+pub struct Rates {
+    fair: HashMap<u32, Instant>,
+    burst: u32,
+    interval: Duration,
+}
 
 impl Rates {
+    pub fn new(burst: u32, interval: Duration) -> Rates {
+        Rates { fair: HashMap::new(), burst, interval }
+    }
+
     /// Counts one request; false when it is one too many, and then it does not count.
     pub fn take(&mut self, uid: u32, now: Instant) -> bool {
         if uid == 0 {
             return true;
         }
-        if self.0.len() >= USERS_MAX {
-            self.0.retain(|_, fair| *fair > now);
+        if self.fair.len() >= USERS_MAX {
+            self.fair.retain(|_, fair| *fair > now);
         }
-        if self.0.len() >= USERS_MAX && !self.0.contains_key(&uid) {
+        if self.fair.len() >= USERS_MAX && !self.fair.contains_key(&uid) {
             return false;
         }
-        let fair = self.0.entry(uid).or_insert(now);
+        let fair = self.fair.entry(uid).or_insert(now);
         let from = (*fair).max(now);
-        if from.duration_since(now) > INTERVAL * (BURST - 1) {
+        if from.duration_since(now) > self.interval * (self.burst - 1) {
             return false;
         }
-        *fair = from + INTERVAL;
+        *fair = from + self.interval;
         true
     }
 }
@@ -44,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_the_rate_and_each_user_for_itself() {
-        let (mut rates, start) = (Rates::default(), Instant::now());
+        let (mut rates, start) = (Rates::new(BURST, INTERVAL), Instant::now());
         let asked = |rates: &mut Rates, uid, now| (0..100).filter(|_| rates.take(uid, now)).count();
         assert_eq!(asked(&mut rates, 1000, start), BURST as usize);
         assert_eq!(asked(&mut rates, 1001, start), BURST as usize);
@@ -56,9 +64,9 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let (mut rates, start) = (Rates::default(), Instant::now());
+        let (mut rates, start) = (Rates::new(BURST, INTERVAL), Instant::now());
         assert_eq!((1..5000).filter(|uid| rates.take(*uid, start)).count(), USERS_MAX);
-        assert!(rates.0.len() <= USERS_MAX);
+        assert!(rates.fair.len() <= USERS_MAX);
         assert!(rates.take(9999, start + INTERVAL * 2), "the old are forgotten");
     }
 }

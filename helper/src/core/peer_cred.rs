@@ -3,7 +3,7 @@
 //! Nothing here is about process ids: they are reused. A lookup that fails means "not
 //! admitted". Must not know: the protocol, leases.
 
-use crate::net::config::Config;
+use crate::core::audit::Who;
 use crate::sys;
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
@@ -20,6 +20,16 @@ pub fn is_nobody(uid: u32) -> bool {
     static CHOSEN: OnceLock<Option<u32>> = OnceLock::new();
     let read = || std::fs::read_to_string(OVERFLOW).ok()?.trim().parse().ok();
     NOBODIES.contains(&uid) || *CHOSEN.get_or_init(read) == Some(uid)
+}
+
+/// Whom root admits.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    pub allow_uids: Vec<u32>,
+    /// Serve callers in other network namespaces, too.
+    pub allow_netns: bool,
+    /// Number of the group `hopbox`, where there is one.
+    pub group: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,20 +53,24 @@ impl Peer {
         Some(Peer { uid, gid, pid, groups, netns })
     }
 
+    pub fn who(&self, conn: u64) -> Who {
+        Who { conn, uid: self.uid, gid: self.gid, pid: self.pid }
+    }
+
     /// May talk to this helper at all.
-    pub fn admitted(&self, config: &Config) -> bool {
+    pub fn admitted(&self, admission: &Admission) -> bool {
         if is_nobody(self.uid) {
             return false;
         }
-        let member = config.group.is_some_and(|group| self.groups.contains(&group));
-        self.uid == 0 || member || config.allow_uids.contains(&self.uid)
+        let member = admission.group.is_some_and(|group| self.groups.contains(&group));
+        self.uid == 0 || member || admission.allow_uids.contains(&self.uid)
     }
 
     /// May ask for devices and names: it lives in the network that they would appear in.
     /// Where the kernel has no way to tell (before 5.14), everybody does; where it has one, a
     /// look-up that fails is another network.
-    pub fn same_network(&self, own: Option<u64>, config: &Config) -> bool {
-        self.netns == own || config.allow_netns
+    pub fn same_network(&self, own: Option<u64>, admission: &Admission) -> bool {
+        self.netns == own || admission.allow_netns
     }
 }
 
@@ -70,24 +84,25 @@ mod tests {
 
     #[test]
     fn admission_is_by_uid_or_group_and_never_for_nobody() {
-        let config = Config {
+        let admission = Admission {
             allow_uids: NOBODIES.into_iter().chain([1000]).collect(),
             group: Some(990),
-            ..Config::default()
+            ..Admission::default()
         };
-        assert!(peer(0, &[]).admitted(&Config::default()));
-        assert!(peer(1000, &[]).admitted(&config));
-        assert!(peer(1001, &[5, 990]).admitted(&config));
-        assert!(!peer(1001, &[0, 991]).admitted(&config));
-        assert!(!peer(1000, &[990]).admitted(&Config::default()));
+        assert!(peer(0, &[]).admitted(&Admission::default()));
+        assert!(peer(1000, &[]).admitted(&admission));
+        assert!(peer(1001, &[5, 990]).admitted(&admission));
+        assert!(!peer(1001, &[0, 991]).admitted(&admission));
+        assert!(!peer(1000, &[990]).admitted(&Admission::default()));
         for nobody in NOBODIES {
-            assert!(!peer(nobody, &[990]).admitted(&config));
+            assert!(!peer(nobody, &[990]).admitted(&admission));
         }
     }
 
     #[test]
     fn another_network_needs_leave_and_so_does_one_that_is_not_told() {
-        let (strict, lax) = (Config::default(), Config { allow_netns: true, ..Config::default() });
+        let (strict, lax) =
+            (Admission::default(), Admission { allow_netns: true, ..Admission::default() });
         let here = peer(0, &[]);
         assert!(here.same_network(Some(1), &strict));
         for other in [Some(2), None] {

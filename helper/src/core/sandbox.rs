@@ -4,15 +4,14 @@
 //! The service's own sandbox may be there or not; this one is, wherever the kernel knows how.
 //! What it does not know is left out and told by `daemon.health`. Must not know: requests.
 
-use crate::net::link::IPV6_SETTINGS;
-use crate::net::resolvers;
+use crate::core::access::{Access, SandboxPaths};
 use crate::sys;
 use libc::{c_long, sock_filter};
 use serde_json::{Value, json};
 use std::fs::{File, OpenOptions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What happens to a system call that is not on the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,28 +40,19 @@ impl Layers {
     }
 }
 
-/// Directories in which the helper makes, replaces and removes its own files.
-pub struct Rooms {
-    pub own: Vec<PathBuf>,
-    /// Of the configuration.
-    pub read: PathBuf,
-    /// Of the socket, where we bound it ourselves and remove it at the end.
-    pub socket: Option<PathBuf>,
-}
-
 /// Takes effect for the rest of the process's life.
-pub fn enter(rooms: &Rooms, strictness: Strictness) -> Layers {
+pub fn enter(paths: &SandboxPaths, ioctls: &[u32], strictness: Strictness) -> Layers {
     let said =
         |layer: &str, e: &std::io::Error| crate::core::say::tell(&format!("no {layer}: {e}"));
     if let Err(e) = sys::no_new_privileges() {
         said("lock on privileges", &e);
         return Layers::default();
     }
-    let landlock = landlock(rooms).unwrap_or_else(|e| {
+    let landlock = landlock(paths).unwrap_or_else(|e| {
         said("Landlock", &e);
         0
     });
-    let seccomp = match program(strictness) {
+    let seccomp = match program(ioctls, strictness) {
         None => false,
         Some(program) => {
             sys::seccomp(&program).inspect_err(|e| said("system call filter", e)).is_ok()
@@ -81,7 +71,7 @@ const TRUNCATE: u64 = 1 << 14;
 const IOCTL_DEV: u64 = 1 << 15;
 
 /// Returns the interface's version.
-fn landlock(rooms: &Rooms) -> std::io::Result<u32> {
+fn landlock(paths: &SandboxPaths) -> std::io::Result<u32> {
     let abi = sys::landlock_abi()?;
     // Everything that this kernel can refuse is refused, and then little allowed.
     let files = match abi {
@@ -98,31 +88,25 @@ fn landlock(rooms: &Rooms) -> std::io::Result<u32> {
         _ => 3,
     };
     let ruleset = sys::landlock_ruleset(handled.get(..known).unwrap_or(&[files]))?;
-    let own = READ_FILE | WRITE_FILE | READ_DIR | REMOVE_FILE | MAKE_REG | TRUNCATE;
-    let allow = |path: &Path, access: u64| match open_path(path) {
-        Ok(file) => sys::landlock_allow(ruleset.as_fd(), file.as_fd(), access & files),
+    for (path, access) in paths {
         // What is not there cannot be used; when it comes, a new start can.
-        Err(_) => Ok(()),
-    };
-    allow(Path::new("/etc/hosts"), READ_FILE | WRITE_FILE | TRUNCATE)?;
-    allow(Path::new("/dev/net/tun"), READ_FILE | WRITE_FILE | IOCTL_DEV)?;
-    allow(Path::new("/etc/group"), READ_FILE)?;
-    for settings in IPV6_SETTINGS {
-        allow(Path::new(settings), WRITE_FILE)?;
-    }
-    for file in resolvers::FILES.iter().filter_map(|path| std::fs::canonicalize(path).ok()) {
-        allow(&file, READ_FILE)?;
-    }
-    allow(Path::new(resolvers::DIR), READ_FILE)?;
-    allow(&rooms.read, READ_FILE | READ_DIR)?;
-    for dir in &rooms.own {
-        allow(dir, own)?;
-    }
-    if let Some(dir) = &rooms.socket {
-        allow(dir, REMOVE_FILE)?;
+        if let Ok(file) = open_path(path) {
+            sys::landlock_allow(ruleset.as_fd(), file.as_fd(), rights(*access) & files)?;
+        }
     }
     sys::landlock_restrict(ruleset.as_fd())?;
     Ok(abi)
+}
+
+fn rights(access: Access) -> u64 {
+    match access {
+        Access::Read => READ_FILE,
+        Access::Write => WRITE_FILE,
+        Access::Edit => READ_FILE | WRITE_FILE | TRUNCATE,
+        Access::Device => READ_FILE | WRITE_FILE | IOCTL_DEV,
+        Access::Remove => REMOVE_FILE,
+        Access::Own => READ_FILE | WRITE_FILE | READ_DIR | REMOVE_FILE | MAKE_REG | TRUNCATE,
+    }
 }
 
 fn open_path(path: &Path) -> std::io::Result<File> {
@@ -200,21 +184,10 @@ const ARCH: Option<u32> = None;
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[];
 
-/// The calls whose one argument decides: its number, its place, and the values that are allowed.
-const CHOSEN: &[(c_long, u32, &[u32])] = &[
-    (
-        libc::SYS_ioctl,
-        1,
-        &[
-            libc::FIONBIO as u32,
-            libc::TUNSETIFF as u32,
-            libc::TUNGETFEATURES as u32,
-            libc::TUNSETVNETHDRSZ as u32,
-        ],
-    ),
-    // For the word to the service manager; the netlink sockets are open by now.
-    (libc::SYS_socket, 0, &[libc::AF_UNIX as u32]),
-];
+/// The calls whose one argument decides, and its place: requests to devices, and families of
+/// sockets, of which one is left, for the word to the service manager.
+const CHOSEN: &[(c_long, u32)] = &[(libc::SYS_ioctl, 1), (libc::SYS_socket, 0)];
+const FAMILIES: &[u32] = &[libc::AF_UNIX as u32];
 
 /// The calls that must not make memory executable; the place of `prot`.
 const MAPPING: &[(c_long, u32)] = &[(libc::SYS_mmap, 2), (libc::SYS_mprotect, 2)];
@@ -236,7 +209,7 @@ const ERRNO: u32 = 0x0005_0000;
 const X32: u32 = 0x4000_0000;
 
 /// The filter, or `None` on an architecture without a table.
-fn program(strictness: Strictness) -> Option<Vec<sock_filter>> {
+fn program(ioctls: &[u32], strictness: Strictness) -> Option<Vec<sock_filter>> {
     let refuse = match strictness {
         Strictness::Refuse => ERRNO | libc::EPERM as u32,
         Strictness::Kill => KILL,
@@ -254,7 +227,7 @@ fn program(strictness: Strictness) -> Option<Vec<sock_filter>> {
     for call in CALLS.iter().chain(OLDER) {
         program.extend([step(IF_EQUAL, 0, 1, *call as u32), ret(ALLOW)]);
     }
-    for (call, place, values) in CHOSEN {
+    for ((call, place), values) in CHOSEN.iter().zip([ioctls, FAMILIES]) {
         let load = step(LOAD, 0, 0, ARGUMENTS + 8 * place);
         let tests = values.iter().flat_map(|v| [step(IF_EQUAL, 0, 1, *v), ret(ALLOW)]);
         let skip = (values.len() * 2 + 2) as u8;

@@ -1,8 +1,10 @@
 //! The filter by an interpreter of its own, and the sandbox from inside.
 
 use super::*;
+use crate::net::link::IOCTLS;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What the program says about a call; every jump must stay inside.
@@ -33,7 +35,7 @@ fn verdict(program: &[sock_filter], arch: u32, nr: u32, args: [u32; 6]) -> u32 {
 
 #[test]
 fn the_filter_allows_its_list_and_nothing_else() {
-    let (Some(program), Some(arch)) = (program(Strictness::Refuse), ARCH) else {
+    let (Some(program), Some(arch)) = (program(IOCTLS, Strictness::Refuse), ARCH) else {
         return;
     };
     let refuse = ERRNO | libc::EPERM as u32;
@@ -82,8 +84,13 @@ fn inside() {
     let own = std::path::PathBuf::from(std::env::var(INSIDE_DIR).unwrap());
     let strict = strictness == "kill";
     let mode = if strict { Strictness::Kill } else { Strictness::Refuse };
-    let rooms = Rooms { own: vec![own.clone()], read: own.clone(), socket: None };
-    let layers = enter(&rooms, mode);
+    let paths = vec![
+        (own.clone(), Access::Own),
+        (PathBuf::from("/etc/hosts"), Access::Edit),
+        (PathBuf::from("/etc/group"), Access::Read),
+        (PathBuf::from("/dev/net/tun"), Access::Device),
+    ];
+    let layers = enter(&paths, IOCTLS, mode);
     let mut open = Vec::new();
     let mut tried = |what: &'static str, opened: bool| open.extend(opened.then_some(what));
     if layers.seccomp {

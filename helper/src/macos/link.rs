@@ -5,19 +5,28 @@
 //! was set is read back before it is reported. Never runs another program. Must not know: who
 //! asks, leases, the pools; the bytes are `xnu`'s.
 
+use crate::core::access::Access;
 use crate::macos::xnu::{self, Dump, Link};
-use crate::net::link::{Device, Fate, Layers, failed};
-use crate::net::pool::{Ends, Net, View};
+use crate::net::link::{Device, DeviceStatus, Layers, failed};
+use crate::net::pool::{Endpoints, Net, View};
 use crate::proto::{Code, OpError};
 use crate::sys;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 
 const CONTROL: &str = "com.apple.net.utun_control";
 /// Most reports of changes read at once.
 const NEWS_PER_TURN: usize = 256;
+
+/// Nothing has to be allowed here.
+pub const IOCTLS: &[u32] = &[];
+
+pub fn paths() -> Vec<(PathBuf, Access)> {
+    Vec::new()
+}
 
 /// The kernel's links, addresses and routes.
 pub struct Links {
@@ -41,17 +50,23 @@ impl Links {
         &mut self,
         _: &str,
         _: u32,
-        _: Option<Ends>,
+        _: Option<Endpoints>,
     ) -> Result<Vec<&'static str>, OpError> {
         Ok(Vec::new())
     }
 
     /// What is not as it was configured, as far as reading back tells.
-    pub fn lost(&mut self, name: &str, ifindex: u32, _: u16, ends: Ends) -> Vec<&'static str> {
+    pub fn lost(&mut self, name: &str, ifindex: u32, _: u16, ends: Endpoints) -> Vec<&'static str> {
         if self.verify(name, ifindex, ends) { Vec::new() } else { vec!["address or route"] }
     }
 
-    pub fn restore(&mut self, name: &str, ifindex: u32, _: u16, ends: Ends) -> Result<(), OpError> {
+    pub fn restore(
+        &mut self,
+        name: &str,
+        ifindex: u32,
+        _: u16,
+        ends: Endpoints,
+    ) -> Result<(), OpError> {
         self.apply(name, ifindex, ends)
     }
 
@@ -104,7 +119,7 @@ impl Links {
     }
 
     /// Gives the device address and route, and brings it up.
-    pub fn apply(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<(), OpError> {
+    pub fn apply(&mut self, name: &str, ifindex: u32, ends: Endpoints) -> Result<(), OpError> {
         let there = dump()?.addresses.contains(&(ends.local, ifindex));
         if !there {
             let argument = &mut xnu::alias(name, ends.local, ends.peer);
@@ -120,11 +135,11 @@ impl Links {
     }
 
     /// What became of the device of a lease.
-    pub fn fate(&mut self, name: &str, ifindex: u32) -> Result<Fate, OpError> {
+    pub fn status(&mut self, name: &str, ifindex: u32) -> Result<DeviceStatus, OpError> {
         Ok(match self.link(name)? {
-            None => Fate::Gone,
-            Some(link) if link.ifindex != ifindex => Fate::Replaced,
-            Some(_) => Fate::Held,
+            None => DeviceStatus::Gone,
+            Some(link) if link.ifindex != ifindex => DeviceStatus::Replaced,
+            Some(_) => DeviceStatus::Held,
         })
     }
 

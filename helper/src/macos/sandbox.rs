@@ -3,9 +3,9 @@
 //! That is all that can be given up by a short and stable profile; the rest of the promise (no
 //! path from a caller, nothing executed) stands on the code alone. Must not know: requests.
 
+use crate::core::access::SandboxPaths;
 use crate::sys;
 use serde_json::{Value, json};
-use std::path::PathBuf;
 
 /// In the language of sandbox_init(3).
 const PROFILE: &str = "(version 1)(allow default)(deny process-fork)(deny process-exec)";
@@ -22,19 +22,11 @@ impl Layers {
     }
 }
 
-/// Directories that the helper needs; the profile names none.
-#[expect(dead_code, reason = "read where files can be restricted")]
-pub struct Rooms {
-    pub own: Vec<PathBuf>,
-    pub read: PathBuf,
-    pub socket: Option<PathBuf>,
-}
-
 /// There is one.
 pub const STRICTNESS: () = ();
 
 /// Takes effect for the rest of the process's life.
-pub fn enter(_: &Rooms, (): ()) -> Layers {
+pub fn enter(_: &SandboxPaths, _: &[u32], (): ()) -> Layers {
     let entered =
         sys::sandbox(PROFILE).inspect_err(|e| crate::core::say::tell(&format!("no sandbox: {e}")));
     Layers { no_exec: entered.is_ok() }

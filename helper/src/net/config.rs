@@ -6,7 +6,7 @@
 //! quietly means something else. Must not know: connections, leases.
 
 use crate::core::files;
-use crate::core::peer_cred::is_nobody;
+use crate::core::peer_cred::{Admission, is_nobody};
 use crate::net::pool::{self, Net, Pools};
 use crate::net::reserve::Reserve;
 use crate::proto;
@@ -22,14 +22,10 @@ pub const DEFAULT: &str = "{}\n";
 
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    pub allow_uids: Vec<u32>,
-    /// Serve tun.* and hosts.* to callers in other network namespaces, too.
-    pub allow_netns: bool,
+    pub admission: Admission,
     pub pools: Pools,
     /// What is for one user alone.
     pub reserve: Reserve,
-    /// Number of the group `hopbox`, where there is one.
-    pub group: Option<u32>,
 }
 
 impl Config {
@@ -47,7 +43,7 @@ impl Config {
         let read = files::root_dir(dir)
             .and_then(|dir| files::read_at(Some(&dir), Path::new(name), SIZE_MAX));
         let mut config = understood(path, read)?;
-        config.group = match std::fs::read("/etc/group") {
+        config.admission.group = match std::fs::read("/etc/group") {
             // On macOS the file is not what counts, and users alone are admitted.
             Ok(text) => group(&text).filter(|_| cfg!(target_os = "linux")),
             Err(_) => before,
@@ -75,12 +71,12 @@ fn understood(path: &Path, read: io::Result<Vec<u8>>) -> Result<Config, String> 
 #[cfg(any(test, target_os = "macos"))]
 pub fn with_user(text: &str, uid: u32) -> Result<String, String> {
     let config = parse(text.as_bytes())?;
-    if config.allow_uids.contains(&uid) {
+    if config.admission.allow_uids.contains(&uid) {
         return Ok(text.to_string());
     }
     let mut top: serde_json::Map<String, Value> =
         serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let uids: Vec<u32> = config.allow_uids.into_iter().chain([uid]).collect();
+    let uids: Vec<u32> = config.admission.allow_uids.into_iter().chain([uid]).collect();
     top.insert("allow_uids".to_string(), uids.into());
     Ok(format!("{}\n", Value::Object(top)))
 }
@@ -101,12 +97,12 @@ fn parse(text: &[u8]) -> Result<Config, String> {
             ("allow_uids", Value::Array(list)) => {
                 let uid = |v: &Value| v.as_u64().and_then(|uid| u32::try_from(uid).ok());
                 let uids: Option<Vec<u32>> = list.iter().map(uid).collect();
-                config.allow_uids = uids.ok_or("allow_uids must hold user numbers")?;
-                if let Some(uid) = config.allow_uids.iter().find(|uid| is_nobody(**uid)) {
+                config.admission.allow_uids = uids.ok_or("allow_uids must hold user numbers")?;
+                if let Some(uid) = config.admission.allow_uids.iter().find(|uid| is_nobody(**uid)) {
                     return Err(format!("allow_uids holds {uid}, which stands for nobody"));
                 }
             }
-            ("allow_netns", Value::Bool(allow)) => config.allow_netns = *allow,
+            ("allow_netns", Value::Bool(allow)) => config.admission.allow_netns = *allow,
             ("pools", Value::Array(list)) if !list.is_empty() => {
                 let net = |v: &Value| v.as_str().and_then(Net::parse);
                 let nets: Option<Vec<Net>> = list.iter().map(net).collect();
@@ -142,11 +138,13 @@ mod tests {
     fn every_entry_is_checked() {
         let good = r#"{"allow_uids":[0,1000],"pools":["192.168.64.0/20"],"allow_netns":true}"#;
         let config = parse(good.as_bytes()).unwrap();
-        assert_eq!(config.allow_uids, [0, 1000]);
+        assert_eq!(config.admission.allow_uids, [0, 1000]);
         assert_eq!(config.pools.list(), ["192.168.64.0/20"]);
         let reserving = br#"{"reserve":{"1000":["192.168.64.0/24"]},"pools":["192.168.64.0/20"]}"#;
         assert!(parse(reserving).is_ok_and(|config| config.reserve != Reserve::default()));
-        assert!(config.allow_netns && parse(b"{}").unwrap().allow_uids.is_empty());
+        assert!(
+            config.admission.allow_netns && parse(b"{}").unwrap().admission.allow_uids.is_empty()
+        );
         for bad in [
             "",
             "[]",
@@ -180,7 +178,7 @@ mod tests {
         assert!(only_users(&once) && only_users(&with_user(&once, 502).unwrap()));
         let rich = r#"{"pools":["10.20.0.0/16"],"allow_uids":[502]}"#;
         let config = parse(with_user(rich, 501).unwrap().as_bytes()).unwrap();
-        assert_eq!(config.allow_uids, [502, 501]);
+        assert_eq!(config.admission.allow_uids, [502, 501]);
         assert_eq!(config.pools.list(), ["10.20.0.0/16"]);
         assert!(!only_users(rich) && !only_users("{}") && !only_users("x"));
         // What cannot be read is never written over.

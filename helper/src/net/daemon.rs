@@ -4,6 +4,7 @@
 //! signals, sandbox, ready, serve. Everything that can be refused is refused before the socket
 //! answers. Must not know: requests.
 
+use crate::core::access::{Access, SandboxPaths};
 use crate::core::audit::Audit;
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
 use crate::core::say::tell;
@@ -11,9 +12,11 @@ use crate::core::serve::{End, Server};
 use crate::core::socket::{self, Socket};
 use crate::core::{files, sandbox, sibling};
 use crate::net::config::Config;
-use crate::net::lease::Book;
-use crate::net::link::Links;
+use crate::net::lease::Leases;
+use crate::net::link::{self, Links};
+use crate::net::service::Net;
 use crate::net::state::{self, Store};
+use crate::net::{block, resolvers};
 use crate::{proto, sys};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -165,7 +168,7 @@ fn serve(options: Options) -> Result<End, String> {
     let netns = links.netns_cookie().map_err(failed)?;
     let socket = match (passed, listen) {
         (Some(socket), _) => socket,
-        (None, Some(path)) => Socket::bind(path, config.group)?,
+        (None, Some(path)) => Socket::bind(path, config.admission.group)?,
         (None, None) => return Err("no socket".to_string()),
     };
     let listening = sys::netns_cookie(socket.listener().as_fd()).map_err(failed)?;
@@ -179,25 +182,38 @@ fn serve(options: Options) -> Result<End, String> {
         files::own_dir(dir, 0o750)?;
     }
     let audit = Audit::open(&audit);
-    let book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    let leases = Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
     let numbers = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
     let signals = sys::signals(&numbers).map_err(|e| format!("catch signals: {e}"))?;
     let listener =
         socket.listener().try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
-    let dir = |path: &Path| path.parent().unwrap_or(path).to_owned();
-    let rooms = sandbox::Rooms {
-        own: vec![state, dir(audit.path())],
-        read: dir(&config_path),
-        socket: socket.path().map(dir),
-    };
-    let mut server = Server::new(listener, signals, book, netns, config, config_path, audit)
+    let paths = paths(&state, &audit, &config_path, &socket);
+    let service = Net { leases, config };
+    let mut server = Server::new(listener, signals, service, netns, config_path, audit)
         .map_err(|e| format!("prepare the socket: {e}"))?;
-    server.layers = sandbox::enter(&rooms, sandbox::STRICTNESS);
+    server.layers = sandbox::enter(&paths, link::IOCTLS, sandbox::STRICTNESS);
     notify.send("READY=1");
     let result = server.run().map_err(|e| format!("serve: {e}"));
     notify.send("STOPPING=1");
     socket.remove();
     result
+}
+
+/// What must be in reach while it serves.
+fn paths(state: &Path, audit: &Audit, config: &Path, socket: &Socket) -> SandboxPaths {
+    let dir = |path: &Path| path.parent().unwrap_or(path).to_owned();
+    let mut paths = vec![
+        (state.to_owned(), Access::Own),
+        (dir(audit.path()), Access::Own),
+        (dir(config), Access::Read),
+        (PathBuf::from("/etc/group"), Access::Read),
+        (PathBuf::from(block::PATH), Access::Edit),
+    ];
+    paths.extend(socket.path().map(|path| (dir(path), Access::Remove)));
+    let resolved = resolvers::FILES.iter().filter_map(|path| std::fs::canonicalize(path).ok());
+    paths.extend(resolved.chain([resolvers::DIR.into()]).map(|path| (path, Access::Read)));
+    paths.extend(link::paths());
+    paths
 }
 
 /// Ends what a helper left standing; waits for one that is just ending. Returns what was done.
@@ -213,7 +229,7 @@ pub fn take_back(dir: &Path) -> Result<Vec<String>, String> {
     };
     let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
     let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
-    let mut book = Book::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
-    book.end_all().map_err(|e| e.message)?;
-    Ok(book.take_changes())
+    let mut leases = Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    leases.end_all().map_err(|e| e.message)?;
+    Ok(leases.take_changes())
 }

@@ -2,15 +2,15 @@
 //! and `link_macos`. What was set is read back before it is reported. Must not know: who asks,
 //! leases, the pools.
 
-use crate::net::pool::{Ends, Net};
+use crate::net::pool::{Endpoints, Net};
 use crate::proto::OpError;
 use std::io;
 use std::os::fd::OwnedFd;
 
 #[cfg(target_os = "macos")]
-pub use crate::macos::link::Links;
+pub use crate::macos::link::{IOCTLS, Links, paths};
 #[cfg(target_os = "linux")]
-pub use crate::net::linux::{IPV6_SETTINGS, Links};
+pub use crate::net::linux::{IOCTLS, IPV6_SETTINGS, Links, paths};
 
 /// A device just made, with the one descriptor that keeps it alive.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub struct Layers {
 
 /// What became of a device that a lease speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum DeviceStatus {
     Held,
     /// Made persistent and let go: nobody will ever use it again.
     #[cfg_attr(target_os = "macos", expect(dead_code, reason = "a utun ends with its holder"))]
@@ -90,7 +90,12 @@ pub fn failed(step: &str) -> impl FnOnce(io::Error) -> OpError {
 impl Links {
     /// Brings the device up with its address and the route to its peer, in place of all that it
     /// has. Returns the routes of the device as the kernel has them.
-    pub fn configure(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
+    pub fn configure(
+        &mut self,
+        name: &str,
+        ifindex: u32,
+        ends: Endpoints,
+    ) -> Result<Vec<Net>, OpError> {
         if self.link(name)?.is_none_or(|link| link.ifindex != ifindex) {
             return Err(OpError::conflict("the device of this lease is gone"));
         }
@@ -110,11 +115,16 @@ impl Links {
     }
 
     /// Whether the device still is as it was configured.
-    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Ends) -> bool {
+    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Endpoints) -> bool {
         self.read_back(name, ifindex, ends).is_ok()
     }
 
-    fn read_back(&mut self, name: &str, ifindex: u32, ends: Ends) -> Result<Vec<Net>, OpError> {
+    fn read_back(
+        &mut self,
+        name: &str,
+        ifindex: u32,
+        ends: Endpoints,
+    ) -> Result<Vec<Net>, OpError> {
         if !self.link(name)?.is_some_and(|link| link.ifindex == ifindex && link.up) {
             return Err(OpError::kernel("the device did not come up"));
         }

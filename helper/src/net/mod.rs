@@ -4,13 +4,23 @@ pub mod block;
 pub mod config;
 mod daemon;
 mod hosts;
-pub mod lease;
+mod lease;
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod linux;
+mod ops;
 pub mod pool;
 mod reserve;
-pub mod resolvers;
-pub mod state;
+mod resolvers;
+mod service;
+mod state;
 
+use crate::core::operation::read_line;
+use crate::proto::{Rejection, Request};
 pub use daemon::{as_root, main, take_back};
+use service::Net;
+
+/// What a line asks for, if it can be asked. For the fuzzer and the tests.
+pub fn read_request(line: &[u8]) -> Result<Request, Rejection> {
+    read_line::<Net>(line).map(|(request, ..)| request)
+}

@@ -80,13 +80,13 @@ impl fmt::Display for Net {
 
 /// The two ends of a tunnel and the width of its route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct Endpoints {
     pub local: Ipv4Addr,
     pub peer: Ipv4Addr,
     pub prefix: u8,
 }
 
-impl Ends {
+impl Endpoints {
     pub fn route(self) -> Net {
         Net::new(self.peer, self.prefix)
     }
@@ -122,7 +122,7 @@ impl View {
 #[derive(Clone, Debug)]
 pub struct Held {
     pub ifindex: u32,
-    pub ends: Option<Ends>,
+    pub ends: Option<Endpoints>,
 }
 
 /// Why two ends cannot be used now; the index is that of the interface in the way.
@@ -157,7 +157,7 @@ impl Pools {
         Err(OpError::field(field, format!("{ip} is not a host address of {}", self.text())))
     }
 
-    pub fn check_ends(&self, ends: Ends) -> Result<(), OpError> {
+    pub fn check_ends(&self, ends: Endpoints) -> Result<(), OpError> {
         self.check_ip("local_ip", ends.local)?;
         self.check_ip("peer_ip", ends.peer)?;
         if ends.local == ends.peer {
@@ -187,20 +187,24 @@ impl Pools {
         count: usize,
         view: &View,
         held: &[Held],
-        may: impl Fn(Ends) -> bool,
-    ) -> Vec<Ends> {
+        may: impl Fn(Endpoints) -> bool,
+    ) -> Vec<Endpoints> {
         let pairs = self.0.iter().flat_map(|pool| {
             let blocks = 1_u32.checked_shl(24_u32.saturating_sub(pool.prefix.into()));
             (0..blocks.unwrap_or(BLOCKS_MAX).min(BLOCKS_MAX)).map(|n| {
                 let base = pool.base.saturating_add(n << 8);
-                Ends { local: Ipv4Addr::from(base | 1), peer: Ipv4Addr::from(base | 2), prefix: 32 }
+                Endpoints {
+                    local: Ipv4Addr::from(base | 1),
+                    peer: Ipv4Addr::from(base | 2),
+                    prefix: 32,
+                }
             })
         });
-        let free = |ends: &Ends| {
+        let free = |ends: &Endpoints| {
             let taken = || conflict(*ends, None, view, held, false).is_some();
             self.check_ends(*ends).is_ok() && may(*ends) && !taken()
         };
-        let (quiet, others): (Vec<Ends>, Vec<Ends>) =
+        let (quiet, others): (Vec<Endpoints>, Vec<Endpoints>) =
             pairs.filter(free).partition(|ends| !view.leads_to(ends.local, ends.peer));
         quiet.into_iter().chain(others).take(count).collect()
     }
@@ -220,7 +224,7 @@ impl Pools {
 /// takes two addresses out of it, which nobody is known to have, and the rest of a LAN goes on as
 /// before. More of it, or the name server of this machine, root must have `given`.
 pub fn conflict(
-    ends: Ends,
+    ends: Endpoints,
     own: Option<u32>,
     view: &View,
     held: &[Held],

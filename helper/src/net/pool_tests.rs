@@ -6,8 +6,8 @@ fn ip(text: &str) -> Ipv4Addr {
     text.parse().unwrap()
 }
 
-fn ends(local: &str, peer: &str, prefix: u8) -> Ends {
-    Ends { local: ip(local), peer: ip(peer), prefix }
+fn ends(local: &str, peer: &str, prefix: u8) -> Endpoints {
+    Endpoints { local: ip(local), peer: ip(peer), prefix }
 }
 
 fn net(text: &str) -> Net {
@@ -160,7 +160,7 @@ fn anything_that_uses_the_addresses_is_in_the_way() {
 #[test]
 fn suggestions_are_the_lowest_free_pairs() {
     let pools = Pools::default();
-    let any = |_: Ends| true;
+    let any = |_: Endpoints| true;
     let view = View { routes: vec![(net("10.10.0.0/23"), 2)], ..View::default() };
     let held = [Held { ifindex: 9, ends: Some(ends("10.10.2.1", "10.10.2.2", 32)) }];
     let found = pools.suggest(2, &view, &held, any);
@@ -173,7 +173,7 @@ fn suggestions_are_the_lowest_free_pairs() {
         name_servers: vec![ip("10.10.2.1")],
     };
     assert_eq!(pools.suggest(1, &all, &[], any), [ends("10.10.3.1", "10.10.3.2", 32)]);
-    let may = |ends: Ends| ends.peer != ip("10.10.3.2");
+    let may = |ends: Endpoints| ends.peer != ip("10.10.3.2");
     assert_eq!(pools.suggest(1, &all, &[], may), [ends("10.10.4.1", "10.10.4.2", 32)]);
     let taken = View { addresses: vec![(ip("10.10.0.1"), 2)], ..View::default() };
     assert_eq!(Pools(vec![net("10.10.0.0/24")]).suggest(8, &taken, &[], any), []);

@@ -5,7 +5,7 @@
 //! named wgN, and addresses in the middle of somebody's network. Pure. Must not know: leases.
 
 use crate::core::peer_cred::is_nobody;
-use crate::net::pool::{self, Ends, Net, Pools};
+use crate::net::pool::{self, Endpoints, Net, Pools};
 use crate::proto::valid_device;
 use serde_json::{Map, Value};
 use std::net::Ipv4Addr;
@@ -47,7 +47,7 @@ impl Reserve {
     }
 
     /// Whether another user has these ends, or a part of their route. Root takes everything.
-    pub fn keeps_ends(&self, uid: u32, ends: Ends) -> bool {
+    pub fn keeps_ends(&self, uid: u32, ends: Endpoints) -> bool {
         self.keeps(uid, &Kept::Net(ends.route())) || self.keeps_ip(uid, ends.local)
     }
 
@@ -68,7 +68,7 @@ impl Reserve {
     }
 
     /// Whether both ends and the whole route are kept for this user.
-    pub fn gives_ends(&self, uid: u32, ends: Ends) -> bool {
+    pub fn gives_ends(&self, uid: u32, ends: Endpoints) -> bool {
         let own = |net: Net| {
             let covers = |kept: &Kept| matches!(kept, Kept::Net(kept) if kept.covers(net));
             self.0.iter().any(|(kept, of)| *of == uid && covers(kept))
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_for_its_user_and_for_root() {
         let kept = read(r#"{"1000": ["10.10.4.0/24", "box.hop", "wg0"], "0": ["wg1"]}"#).unwrap();
-        let ends = |peer: [u8; 4], prefix| Ends {
+        let ends = |peer: [u8; 4], prefix| Endpoints {
             local: Ipv4Addr::new(10, 10, 4, 1),
             peer: Ipv4Addr::from(peer),
             prefix,

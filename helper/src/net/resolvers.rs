@@ -10,7 +10,6 @@ use std::os::unix::fs::OpenOptionsExt;
 /// What the resolver reads, and what systemd-resolved asks behind its stub.
 pub const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 /// Where nothing is secret, and the second is replaced whenever the machine changes networks.
-#[cfg_attr(target_os = "macos", expect(dead_code, reason = "read where files can be restricted"))]
 pub const DIR: &str = "/run/systemd/resolve";
 /// Longest file that is read, in bytes.
 const SIZE_MAX: u64 = 65_536;

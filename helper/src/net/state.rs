@@ -7,7 +7,7 @@
 
 use crate::core::files;
 use crate::net::block::{Edit, Entry, Memory};
-use crate::net::pool::Ends;
+use crate::net::pool::Endpoints;
 use crate::proto::{Code, OpError, valid_device};
 use crate::sys;
 use serde_json::{Map, Value, json};
@@ -32,16 +32,29 @@ pub struct Lease {
     pub ifindex: u32,
     pub mtu: u16,
     pub label: Option<String>,
-    pub ends: Option<Ends>,
+    pub ends: Option<Endpoints>,
     pub uid: u32,
     /// Its end has begun.
     pub removing: bool,
-    /// The connection that holds it; none after a restart of the helper.
-    pub conn: Option<u64>,
+    /// None after a restart of the helper.
+    pub holder: Option<Holder>,
+}
+
+/// The connection that holds a lease, and the process at its other end: to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub conn: u64,
+    pub pid: u32,
+}
+
+impl Lease {
+    pub fn is_held_by(&self, conn: u64) -> bool {
+        self.holder.is_some_and(|holder| holder.conn == conn)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub struct HostEntry {
     pub entry: Entry,
     pub lease: Option<String>,
     pub uid: u32,
@@ -53,7 +66,7 @@ pub struct State {
     /// Of which boot the leases are.
     pub epoch: String,
     pub leases: Vec<Lease>,
-    pub named: Vec<Named>,
+    pub named: Vec<HostEntry>,
     /// See `block`.
     pub memory: Memory,
     pub edit: Option<Edit>,
@@ -158,7 +171,7 @@ fn render(state: &State) -> String {
             "prefix": lease.ends.map(|ends| ends.prefix),
         })
     };
-    let named = |named: &Named| {
+    let named = |named: &HostEntry| {
         json!({
             "name": named.entry.name, "ip": named.entry.ip, "uid": named.uid, "lease": named.lease,
         })
@@ -195,7 +208,7 @@ fn rows(top: &Map<String, Value>) -> Option<State> {
     Some(State {
         epoch: text(top, "epoch")?,
         leases: list("leases")?.iter().map(lease).collect::<Option<Vec<Lease>>>()?,
-        named: list("hosts")?.iter().map(named).collect::<Option<Vec<Named>>>()?,
+        named: list("hosts")?.iter().map(named).collect::<Option<Vec<HostEntry>>>()?,
         memory: Memory::read(top.get("joined")?, top.get("blank"))?,
         edit: match top.get("edit")? {
             Value::Null => None,
@@ -208,7 +221,7 @@ fn lease(row: &Value) -> Option<Lease> {
     let row = row.as_object()?;
     let ends = match row.get("prefix")? {
         Value::Null => None,
-        prefix => Some(Ends {
+        prefix => Some(Endpoints {
             local: text(row, "local")?.parse().ok()?,
             peer: text(row, "peer")?.parse().ok()?,
             prefix: u8::try_from(prefix.as_u64()?).ok().filter(|n| (24..=32).contains(n))?,
@@ -223,13 +236,13 @@ fn lease(row: &Value) -> Option<Lease> {
         ends,
         uid: number(row, "uid")?,
         removing: text(row, "status")? == REMOVING,
-        conn: None,
+        holder: None,
     })
 }
 
-fn named(row: &Value) -> Option<Named> {
+fn named(row: &Value) -> Option<HostEntry> {
     let row = row.as_object()?;
-    Some(Named {
+    Some(HostEntry {
         entry: Entry { name: text(row, "name")?, ip: text(row, "ip")?.parse().ok()? },
         lease: text(row, "lease"),
         uid: number(row, "uid")?,
@@ -258,14 +271,14 @@ mod tests {
             ifindex: 7,
             mtu: 1420,
             label: Some("box".into()),
-            ends: Some(Ends { local: ip(1), peer: ip(2), prefix: 32 }),
+            ends: Some(Endpoints { local: ip(1), peer: ip(2), prefix: 32 }),
             uid: 1000,
             removing: true,
-            conn: None,
+            holder: None,
         };
         let entry = Entry { name: "box.hop".into(), ip: ip(2) };
         let write = Write { at: 1, old: b"bc".to_vec(), new: b"xyz".to_vec() };
-        let named = Named { entry, lease: Some(lease.id.clone()), uid: 1000, conn: None };
+        let named = HostEntry { entry, lease: Some(lease.id.clone()), uid: 1000, conn: None };
         let bare = Lease { label: None, ends: None, removing: false, ..lease.clone() };
         State {
             epoch: "e".into(),

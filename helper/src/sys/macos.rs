@@ -1,8 +1,14 @@
 //! The system calls that macOS alone has. The bytes of their arguments are `xnu`'s.
 
-use super::*;
+use super::{check, getsockopt, option_u32, setsockopt, u32_at};
 use crate::macos::xnu;
 use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::mem::{size_of, size_of_val, zeroed};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 
 pub(super) use libc::__error as errno_location;
 

@@ -29,6 +29,43 @@ fn ends(lease: &str, n: u8) -> Value {
     json!({"lease_id": lease, "local_ip": local, "peer_ip": peer})
 }
 
+/// Looks cost a laptop's battery: there are none while nobody is connected and nothing is held.
+#[test]
+fn with_nothing_held_it_sleeps() {
+    in_namespace("with_nothing_held_it_sleeps", |m| {
+        m.start();
+        let woken = |m: &Machine| -> u64 {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", m.pid())).unwrap();
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+            line.unwrap().split_whitespace().last().unwrap().parse().unwrap()
+        };
+        let sleeps = |m: &Machine| {
+            pause(1000);
+            let before = woken(m);
+            // Interfaces of others that come and go are nobody's news then.
+            m.run("ip", &["link", "add", "their0", "type", "veth", "peer", "far0"]);
+            m.run("ip", &["link", "del", "their0"]);
+            pause(2000);
+            assert_eq!(woken(m), before);
+        };
+        sleeps(m);
+        // Whoever connects is served, and what is held is looked after, from the first moment on.
+        let mut client = Client::ready(m);
+        let lease = client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
+        client.ok("tun.configure", ends(&lease, 0));
+        m.run("ip", &["link", "set", "hopbox0", "down"]);
+        until("it is up again", || {
+            ip_json(&["link", "show", "hopbox0"])[0]["flags"].to_string().contains("\"UP\"")
+        });
+        let own = &client.ok("tun.list", json!({}))["leases"][0];
+        assert_eq!((&own["uid"], &own["pid"]), (&json!(0), &json!(std::process::id())));
+        drop(client);
+        until("its device is gone", || !m.device_exists("hopbox0"));
+        sleeps(m);
+        m.stop();
+    });
+}
+
 #[test]
 fn a_tunnel_is_what_the_reply_says() {
     in_namespace("a_tunnel_is_what_the_reply_says", |m| {

@@ -1,13 +1,18 @@
 //! What others change of our devices and names comes back: looked at with every news, and often
 //! enough without. What keeps packets in their place is put back always, the rest within patience.
 
-use super::*;
+use super::leases::{Leases, tell};
+use super::patience::{REPAIRS_MAX, WHILE};
+use crate::net::link::DeviceStatus;
+use crate::net::state::Lease;
+use crate::proto::OpError;
 use std::net::Ipv4Addr;
+use std::time::Instant;
 
 /// In the memory of repairs, where leases have their own names.
 const NAMES: &str = "names";
 
-impl Book {
+impl Leases {
     /// Something may have changed on the machine: leases end whose device is gone, or cannot be
     /// kept in its place any more.
     pub fn look(&mut self, now: Instant) {
@@ -25,9 +30,9 @@ impl Book {
         let mut gone = Vec::new();
         let leases = self.state.leases.clone();
         for lease in &leases {
-            match self.links.fate(&lease.name, lease.ifindex) {
-                Ok(Fate::Gone | Fate::Replaced) => gone.push(lease.id.clone()),
-                Ok(Fate::Held | Fate::Abandoned) => {
+            match self.links.status(&lease.name, lease.ifindex) {
+                Ok(DeviceStatus::Gone | DeviceStatus::Replaced) => gone.push(lease.id.clone()),
+                Ok(DeviceStatus::Held | DeviceStatus::Abandoned) => {
                     if let Err(e) = self.look_at(lease, now) {
                         self.changes.push(format!("{}: {}", lease.name, e.message));
                         gone.push(lease.id.clone());

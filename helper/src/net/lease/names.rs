@@ -1,10 +1,14 @@
 //! The names that users give to addresses: in the rows, in the state file and in /etc/hosts.
 
-use super::*;
+use super::leases::{Caller, HOSTS_MAX, HOSTS_PER_UID, Leases, denied, kept, limit};
 use crate::net::block::Entry;
+use crate::net::config::Config;
+use crate::net::pool;
+use crate::net::state::{HostEntry, Lease};
+use crate::proto::{OpError, Target};
 use std::net::Ipv4Addr;
 
-impl Book {
+impl Leases {
     /// Gives `ip` a name; false when it had it already.
     pub fn add_name(
         &mut self,
@@ -38,13 +42,13 @@ impl Book {
                 return Err(OpError::of_another("the name is in use by another user"));
             }
             Some(old) if old.conn != conn => return Err(OpError::conflict("the name is in use")),
-            Some(old) => *old = Named { entry: entry.clone(), lease, conn, uid },
+            Some(old) => *old = HostEntry { entry: entry.clone(), lease, conn, uid },
             None => {
                 let own = rows.iter().filter(|named| named.uid == uid).count();
                 if own >= HOSTS_PER_UID || rows.len() >= HOSTS_MAX {
                     return Err(limit("names"));
                 }
-                rows.push(Named { entry: entry.clone(), lease, conn, uid });
+                rows.push(HostEntry { entry: entry.clone(), lease, conn, uid });
             }
         }
         let changed = !before.iter().any(|old| old.entry == entry);
@@ -80,7 +84,7 @@ impl Book {
     }
 
     /// The caller's names; all of them for root.
-    pub fn names(&self, caller: Caller) -> impl Iterator<Item = &Named> {
+    pub fn names(&self, caller: Caller) -> impl Iterator<Item = &HostEntry> {
         self.state.named.iter().filter(move |named| caller.owns(named.uid))
     }
 
@@ -88,7 +92,7 @@ impl Book {
     /// first. What is given back is given back even if nothing can be written there.
     pub(super) fn write_names(&mut self, giving_back: bool) -> Result<(), OpError> {
         let kept = |saved: Result<(), OpError>| if giving_back { Ok(()) } else { saved };
-        let Book { hosts, store, state, .. } = self;
+        let Leases { hosts, store, state, .. } = self;
         let entries: Vec<Entry> = state.named.iter().map(|named| named.entry.clone()).collect();
         let result = hosts.set(&entries, &mut |edit, memory| {
             (state.edit, state.memory) = (Some(edit), memory.clone());

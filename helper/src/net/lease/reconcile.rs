@@ -1,7 +1,12 @@
 //! What is written compared with what is there, at the start and whenever root asks for it.
 
-use super::*;
+use super::leases::{Leases, tell};
+use super::patience::Patience;
 use crate::net::block::Entry;
+use crate::net::config::Config;
+use crate::net::link::DeviceStatus;
+use crate::net::pool;
+use serde_json::{Value, json};
 
 /// What a look at all leases and names has found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,7 +21,16 @@ pub struct Report {
     pub dropped: usize,
 }
 
-impl Book {
+impl Report {
+    pub fn to_json(self) -> Value {
+        json!({
+            "verified": self.verified, "reapplied": self.reapplied,
+            "removed": self.removed, "dropped": self.dropped,
+        })
+    }
+}
+
+impl Leases {
     /// Compares what is written with what is there, and puts both right. Objects of others are
     /// not touched, whatever their names.
     pub fn reconcile(&mut self, config: &Config) {
@@ -24,13 +38,14 @@ impl Book {
         let mut report = Report::default();
         let mut ending = Vec::new();
         for lease in &mut self.state.leases {
-            let fate = self.links.fate(&lease.name, lease.ifindex).unwrap_or(Fate::Held);
+            let status =
+                self.links.status(&lease.name, lease.ifindex).unwrap_or(DeviceStatus::Held);
             let allowed = lease.ends.is_none_or(|ends| {
                 let kept = config.reserve.keeps_ends(lease.uid, ends);
                 config.pools.check_ends(ends).is_ok() && !kept
             });
-            if fate != Fate::Held || !allowed || lease.removing {
-                let there = matches!(fate, Fate::Held | Fate::Abandoned);
+            if status != DeviceStatus::Held || !allowed || lease.removing {
+                let there = matches!(status, DeviceStatus::Held | DeviceStatus::Abandoned);
                 report.removed += usize::from(there);
                 report.dropped += usize::from(!there);
                 ending.push(lease.id.clone());

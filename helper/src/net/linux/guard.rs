@@ -5,12 +5,18 @@
 //! off on the device, and its reverse path filter strict. Other interfaces are kept from the
 //! tunnels' addresses by nf_tables. Must not know: who holds a device, when somebody looks.
 
-use super::*;
-use crate::net::link::{Layer, Layers, Why};
+use super::links::Links;
+use super::netlink::Netlink;
+use super::rtnetlink::{self, CREATE, EXCL, Link};
+use crate::net::link::{Layer, Layers, Why, failed};
 use crate::net::linux::ingress;
 use crate::net::linux::nft::{self, Family};
 use crate::net::linux::traffic;
-use std::io::Write;
+use crate::net::pool::Endpoints;
+use crate::proto::OpError;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -24,7 +30,7 @@ impl Links {
         &mut self,
         name: &str,
         ifindex: u32,
-        ends: Option<Ends>,
+        ends: Option<Endpoints>,
     ) -> Result<Vec<&'static str>, OpError> {
         let link = self.of_lease(name, ifindex)?;
         let mut put_right = Vec::new();
@@ -68,7 +74,7 @@ impl Links {
     fn filter(
         &mut self,
         ifindex: u32,
-        ends: Option<Ends>,
+        ends: Option<Endpoints>,
         put_right: &mut Vec<&'static str>,
     ) -> Result<(), Why> {
         let program = ingress::program(ends);

@@ -6,7 +6,7 @@
 //! load past the packet's end would return 0, which lets it in: every load has a test of the length
 //! before it. Pure. Must not know: netlink, devices.
 
-use crate::net::pool::Ends;
+use crate::net::pool::Endpoints;
 use libc::sock_filter;
 
 const PASS: u32 = 0;
@@ -54,7 +54,7 @@ enum Step {
 }
 
 /// The program for a device with these ends; without ends nothing comes in.
-pub fn program(ends: Option<Ends>) -> Vec<sock_filter> {
+pub fn program(ends: Option<Endpoints>) -> Vec<sock_filter> {
     use Step::{Do, If};
     let Some(ends) = ends else {
         return assemble(&[If(EQUAL, 0, To::Drop, To::Drop)]);

@@ -62,12 +62,12 @@ fn error(kind: u8, quoted: &[u8]) -> Vec<u8> {
 
 fn laptop() -> Vec<sock_filter> {
     let (local, peer) = (Ipv4Addr::from(ip("10.10.0.1")), Ipv4Addr::from(ip("10.10.0.2")));
-    program(Some(Ends { local, peer, prefix: 32 }))
+    program(Some(Endpoints { local, peer, prefix: 32 }))
 }
 
 fn server() -> Vec<sock_filter> {
     let (local, peer) = (Ipv4Addr::from(ip("10.10.0.2")), Ipv4Addr::from(ip("10.10.0.1")));
-    program(Some(Ends { local, peer, prefix: 24 }))
+    program(Some(Endpoints { local, peer, prefix: 24 }))
 }
 
 #[test]

@@ -8,7 +8,8 @@
 use crate::sys;
 use libc::c_int;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 /// Longest that one exchange may take.
@@ -160,19 +161,23 @@ fn take(datagram: &[u8], seq: u32, answer: &mut Answer) -> io::Result<bool> {
 
 /// A netlink socket. Its namespace is the one that the process was started in.
 pub struct Netlink {
-    fd: OwnedFd,
+    socket: UnixDatagram,
     seq: u32,
 }
 
 impl Netlink {
     /// Of one of the NETLINK_* protocols.
     pub fn open(protocol: c_int) -> io::Result<Netlink> {
-        Ok(Netlink { fd: sys::netlink(protocol, EXCHANGE_MAX)?, seq: 0 })
+        // Of the calls that std has for sockets; none of them looks at addresses.
+        let socket = UnixDatagram::from(sys::netlink(protocol, 0)?);
+        socket.set_read_timeout(Some(EXCHANGE_MAX))?;
+        socket.set_write_timeout(Some(EXCHANGE_MAX))?;
+        Ok(Netlink { socket, seq: 0 })
     }
 
     /// See `sys::netns_cookie`.
     pub fn netns_cookie(&self) -> io::Result<Option<u64>> {
-        sys::netns_cookie(self.fd.as_fd())
+        sys::netns_cookie(self.socket.as_fd())
     }
 
     /// Sends a request that changes or gets one thing; the kernel's refusal is an OS error.
@@ -213,14 +218,16 @@ impl Netlink {
     /// Sends bytes that carry our number, and waits for the end of the answer.
     fn converse(&self, bytes: &[u8]) -> io::Result<Answer> {
         let started = Instant::now();
-        sys::netlink_send(self.fd.as_fd(), bytes)?;
+        if self.socket.send(bytes)? != bytes.len() {
+            return Err(io::Error::from(io::ErrorKind::WriteZero));
+        }
         let mut answer = Answer::default();
         let mut buf = vec![0; DATAGRAM_BYTES];
         for _ in 0..DATAGRAMS_MAX {
             if started.elapsed() > EXCHANGE_MAX {
                 return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
             }
-            let (len, from) = sys::netlink_receive(self.fd.as_fd(), &mut buf)?;
+            let (len, from) = sys::netlink_receive(self.socket.as_fd(), &mut buf)?;
             let Some(datagram) = buf.get(..len) else {
                 return Err(io::Error::other("the kernel's answer is cut short"));
             };

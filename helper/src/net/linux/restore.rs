@@ -1,10 +1,21 @@
 //! What others have changed of a configured device, and its way back. Must not know: how often.
 
-use super::*;
+use super::links::Links;
+use super::netlink::Record;
+use super::rtnetlink::{self, CREATE, REPLACE};
+use crate::net::link::failed;
+use crate::net::pool::Endpoints;
+use crate::proto::OpError;
 
 impl Links {
     /// What is not as it was configured.
-    pub fn lost(&mut self, name: &str, ifindex: u32, mtu: u16, ends: Ends) -> Vec<&'static str> {
+    pub fn lost(
+        &mut self,
+        name: &str,
+        ifindex: u32,
+        mtu: u16,
+        ends: Endpoints,
+    ) -> Vec<&'static str> {
         let mut lost = Vec::new();
         // What cannot be looked at is not lost.
         let Ok(Some(link)) = self.link(name) else {
@@ -39,7 +50,7 @@ impl Links {
         name: &str,
         ifindex: u32,
         mtu: u16,
-        ends: Ends,
+        ends: Endpoints,
     ) -> Result<(), OpError> {
         self.netlink
             .request(libc::RTM_SETLINK, 0, rtnetlink::mtu(ifindex, mtu))

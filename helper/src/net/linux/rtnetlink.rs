@@ -4,7 +4,7 @@
 //! Pure. Must not know: sockets, leases, when what is sent.
 
 use crate::net::linux::netlink::{Message, Record, attr, u16_at, u32_at};
-use crate::net::pool::{Ends, Net};
+use crate::net::pool::{Endpoints, Net};
 use std::net::Ipv4Addr;
 
 /// Marks our routes, so that they can be told from everybody else's; unassigned by IANA's and
@@ -139,7 +139,7 @@ fn ifaddr(ifindex: u32, prefix: u8) -> [u8; IFADDR] {
 }
 
 /// The local address, without the route that the kernel would add for its prefix.
-pub fn address(ifindex: u32, ends: Ends) -> Message {
+pub fn address(ifindex: u32, ends: Endpoints) -> Message {
     Message::new(&ifaddr(ifindex, ends.prefix))
         .attr(IFA_LOCAL, &ends.local.octets())
         .attr(IFA_ADDRESS, &ends.local.octets())
@@ -171,7 +171,7 @@ pub fn has_our_mark(route: &Record) -> bool {
     route.u8(5) == Some(RTPROTO_HOPBOX)
 }
 
-pub fn route_to_peer(ifindex: u32, ends: Ends) -> Message {
+pub fn route_to_peer(ifindex: u32, ends: Endpoints) -> Message {
     route(ifindex, ends.route()).attr(RTA_PREFSRC, &ends.local.octets())
 }
 

@@ -1,21 +1,21 @@
 //! Lines on the helper's socket: what root reads from anybody, and what the client reads back.
 
 use hop_helper::proto::{self, Code, OpError};
+use hop_helper::read_request;
 use hopbox::helper::reply;
 use serde_json::Value;
 
 pub fn helper_line(data: &[u8]) {
-    match proto::parse_request(data) {
+    match read_request(data) {
         Ok(request) => {
             assert!(is_id(&request.id), "{:?}", request.id);
             let whole: Value = serde_json::from_slice(data).expect("JSON");
             assert_eq!(whole["v"], proto::VERSION);
-            assert_eq!(whole["op"], request.name);
-            assert!(proto::OPERATIONS.iter().any(|row| row.name == request.name));
+            assert_eq!(whole["op"], request.op.as_str());
             // Said again in our own words, it means the same.
             let args = whole.get("args").cloned().unwrap_or_else(|| serde_json::json!({}));
-            let line = proto::request_line(&request.id, request.name, args);
-            let again = proto::parse_request(line.trim_end().as_bytes());
+            let line = proto::request_line(&request.id, &request.op, args);
+            let again = read_request(line.trim_end().as_bytes());
             assert_eq!(again.ok(), Some(request));
         }
         Err(no) => {

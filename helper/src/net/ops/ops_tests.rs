@@ -1,6 +1,12 @@
 //! The request table of the protocol: what is refused, with which code, and what gets through.
 
+use super::create::Create;
 use super::*;
+use crate::core::operation::Perform;
+use crate::net::read_request as parse_request;
+use crate::proto::Args;
+use crate::proto::{Code, request_line};
+use serde_json::json;
 
 fn code_of(line: &str) -> (&'static str, String, Option<String>, bool) {
     match parse_request(line.as_bytes()) {
@@ -150,11 +156,10 @@ fn configure_checks_target_addresses_and_prefix() {
 fn a_request_line_is_read_back_as_it_was_meant() {
     let args = json!({"name": "hopbox7", "mtu": 1380, "label": "my box"});
     let line = request_line("7", "tun.create", args);
-    let op =
-        Op::TunCreate { name: Some("hopbox7".into()), mtu: 1380, label: Some("my box".into()) };
     let request = parse_request(line.trim_end().as_bytes());
     let request = request.unwrap();
-    assert_eq!((request.id.as_str(), request.name, request.op), ("7", "tun.create", op));
+    assert_eq!((request.id.as_str(), request.op.as_str()), ("7", "tun.create"));
+    assert_eq!(Create::read(&Args(&request.args)), Ok(Create::meant("hopbox7", 1380, "my box")));
 }
 
 #[test]

@@ -5,21 +5,16 @@
 //! shutdown) takes the same way: its names go first, then its device, so that no name ever
 //! points into a tunnel that is gone. Must not know: bytes, sockets, JSON requests.
 
-mod look;
-mod names;
-mod patience;
-mod reconcile;
-
+use super::patience::Patience;
+use super::reconcile::Report;
 use crate::net::config::Config;
 use crate::net::hosts::Hosts;
-use crate::net::link::{Device, Fate, Layers, Links};
-use crate::net::pool::{self, Conflict, Ends, Held, View};
+use crate::net::link::{Device, DeviceStatus, Layers, Links};
+use crate::net::pool::{self, Conflict, Endpoints, Held, View};
 use crate::net::resolvers::Resolvers;
-use crate::net::state::{Lease, Named, State, Store};
+use crate::net::state::{Holder, HostEntry, Lease, State, Store};
 use crate::proto::{Code, OpError, Target};
 use crate::sys;
-use patience::{Patience, REPAIRS_MAX, WHILE};
-pub use reconcile::Report;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -35,47 +30,55 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(30);
 pub struct Caller {
     pub conn: u64,
     pub uid: u32,
+    /// To be told, and nothing else.
+    pub pid: u32,
+}
+
+impl From<Caller> for Holder {
+    fn from(caller: Caller) -> Holder {
+        Holder { conn: caller.conn, pid: caller.pid }
+    }
 }
 
 impl Caller {
     /// Root may touch every object, others their own.
-    fn owns(self, uid: u32) -> bool {
+    pub fn owns(self, uid: u32) -> bool {
         self.uid == 0 || self.uid == uid
     }
 }
 
 /// All leases and names, with the two things of the machine that they are about.
-pub struct Book {
-    links: Links,
-    hosts: Hosts,
-    resolvers: Resolvers,
-    store: Store,
-    state: State,
+pub struct Leases {
+    pub(super) links: Links,
+    pub(super) hosts: Hosts,
+    pub(super) resolvers: Resolvers,
+    pub(super) store: Store,
+    pub(super) state: State,
     /// Until when leases of a run before this one wait for their holder.
-    attach_until: Option<Instant>,
+    pub(super) attach_until: Option<Instant>,
     pub report: Report,
     /// Why the names are not as they should be.
-    pub trouble: Option<String>,
+    pub(super) trouble: Option<String>,
     /// How often things were put back of late.
-    patience: Patience,
+    pub(super) patience: Patience,
     /// The file of names has changed since the last look at them.
-    names_due: bool,
+    pub(super) names_due: bool,
     /// What was done to the machine since the last look, for the audit log.
-    changes: Vec<String>,
+    pub(super) changes: Vec<String>,
 }
 
-fn denied() -> OpError {
+pub(super) fn denied() -> OpError {
     OpError::new(Code::PermissionDenied, "it belongs to another user")
 }
 
 /// For what nobody has asked for, or nobody waits for any more.
-fn tell(what: &str, result: Result<(), OpError>) {
+pub(super) fn tell(what: &str, result: Result<(), OpError>) {
     if let Err(e) = result {
         crate::core::say::tell(&format!("{what}: {}", e.message));
     }
 }
 
-fn kept(what: &str) -> OpError {
+pub(super) fn kept(what: &str) -> OpError {
     OpError::of_another(format!("{what} is kept by root for another user"))
 }
 
@@ -93,13 +96,13 @@ fn may_name(caller: Caller, name: &str, config: &Config) -> Result<(), OpError> 
     Err(OpError::new(Code::PermissionDenied, why))
 }
 
-fn limit(what: &str) -> OpError {
+pub(super) fn limit(what: &str) -> OpError {
     OpError::new(Code::LimitExceeded, format!("too many {what}; give one back first"))
 }
 
-impl Book {
+impl Leases {
     /// Takes over what the run before this one held, if it was of this boot.
-    pub fn open(links: Links, store: Store, epoch: String) -> Result<Book, String> {
+    pub fn open(links: Links, store: Store, epoch: String) -> Result<Leases, String> {
         let mut state = store.load()?;
         let mut hosts = Hosts::new(state.memory.clone());
         match state.edit.take().map_or(Ok(true), |edit| hosts.redo(&edit)) {
@@ -114,7 +117,7 @@ impl Book {
         let attach_until = (!state.leases.is_empty()).then(|| Instant::now() + ATTACH_WITHIN);
         let mut resolvers = Resolvers::default();
         resolvers.read().map_err(|e| e.message)?;
-        Ok(Book {
+        Ok(Leases {
             links,
             hosts,
             resolvers,
@@ -133,7 +136,7 @@ impl Book {
     pub fn tick(&mut self, now: Instant) {
         if self.attach_until.is_some_and(|until| until <= now) {
             self.attach_until = None;
-            let ended = self.end(|lease| lease.conn.is_none(), |_| false);
+            let ended = self.end(|lease| lease.holder.is_none(), |_| false);
             tell("end of holders that did not come back", ended);
         }
     }
@@ -165,7 +168,7 @@ impl Book {
             ends: None,
             uid: caller.uid,
             removing: false,
-            conn: Some(caller.conn),
+            holder: Some(caller.into()),
         });
         // Until the descriptor is handed out the device dies with us; from then on the row must
         // be there for a helper after this one.
@@ -183,7 +186,7 @@ impl Book {
         &mut self,
         caller: Caller,
         target: &Target,
-        ends: Ends,
+        ends: Endpoints,
         config: &Config,
     ) -> Result<(Lease, Vec<String>), OpError> {
         let Some(lease) = self.find(caller, target)?.cloned() else {
@@ -220,7 +223,7 @@ impl Book {
         Ok((lease, routes))
     }
 
-    fn put(&mut self, id: &str, ends: Option<Ends>) {
+    fn put(&mut self, id: &str, ends: Option<Endpoints>) {
         let lease = self.state.leases.iter_mut().find(|lease| lease.id == id);
         lease.into_iter().for_each(|lease| lease.ends = ends);
     }
@@ -234,16 +237,16 @@ impl Book {
         if lease.uid != caller.uid {
             return Err(denied());
         }
-        if lease.conn.is_some_and(|conn| conn != caller.conn) {
+        if lease.holder.is_some_and(|holder| holder.conn != caller.conn) {
             return conflict("another connection holds the lease");
         }
-        if self.links.fate(&lease.name, lease.ifindex)? != Fate::Held {
+        if self.links.status(&lease.name, lease.ifindex)? != DeviceStatus::Held {
             return conflict("the device of this lease is gone");
         }
-        lease.conn = Some(caller.conn);
+        lease.holder = Some(caller.into());
         let lease = lease.clone();
         let names = self.state.named.iter_mut().filter(|named| named.lease.as_deref() == Some(id));
-        names.for_each(|named| named.conn = lease.conn);
+        names.for_each(|named| named.conn = Some(caller.conn));
         Ok(lease)
     }
 
@@ -262,7 +265,7 @@ impl Book {
         if !self.holds(conn) {
             return;
         }
-        let ended = self.end(|lease| lease.conn == Some(conn), |named| named.conn == Some(conn));
+        let ended = self.end(|lease| lease.is_held_by(conn), |named| named.conn == Some(conn));
         tell("end of a connection", ended);
     }
 
@@ -276,14 +279,15 @@ impl Book {
 
     /// The names of the leases that end and those that `goes` first, then devices; every step is
     /// tried even when one fails.
-    fn end(
+    pub(super) fn end(
         &mut self,
         ends: impl Fn(&Lease) -> bool,
-        goes: impl Fn(&Named) -> bool,
+        goes: impl Fn(&HostEntry) -> bool,
     ) -> Result<(), OpError> {
         let ending: Vec<Lease> =
             self.state.leases.iter().filter(|lease| ends(lease)).cloned().collect();
-        let of = |named: &Named| ending.iter().any(|lease| Some(&lease.id) == named.lease.as_ref());
+        let of =
+            |named: &HostEntry| ending.iter().any(|lease| Some(&lease.id) == named.lease.as_ref());
         let going = self.state.named.iter().filter(|named| goes(named) || of(named));
         let going: Vec<String> = going.map(|named| named.entry.name.clone()).collect();
         self.state.named.retain(|named| !going.contains(&named.entry.name));
@@ -310,7 +314,7 @@ impl Book {
         result
     }
 
-    fn save(&mut self) -> Result<(), OpError> {
+    pub(super) fn save(&mut self) -> Result<(), OpError> {
         (self.state.memory, self.state.edit) = (self.hosts.memory.clone(), None);
         self.store.save(&self.state)
     }
@@ -320,7 +324,7 @@ impl Book {
         caller: Caller,
         count: usize,
         config: &Config,
-    ) -> Result<Vec<Ends>, OpError> {
+    ) -> Result<Vec<Endpoints>, OpError> {
         let view = self.in_use()?;
         let may = |ends| !config.reserve.keeps_ends(caller.uid, ends);
         Ok(config.pools.suggest(count, &view, &self.held(), may))
@@ -345,11 +349,11 @@ impl Book {
 
     /// Whether a connection would leave something to undo.
     pub fn holds(&self, conn: u64) -> bool {
-        self.state.leases.iter().any(|lease| lease.conn == Some(conn))
+        self.state.leases.iter().any(|lease| lease.is_held_by(conn))
             || self.state.named.iter().any(|named| named.conn == Some(conn))
     }
 
-    fn find(&self, caller: Caller, target: &Target) -> Result<Option<&Lease>, OpError> {
+    pub(super) fn find(&self, caller: Caller, target: &Target) -> Result<Option<&Lease>, OpError> {
         let found = self.state.leases.iter().find(|lease| match target {
             Target::Lease(id) => lease.id == *id,
             Target::Name(name) => lease.name == *name,
@@ -360,7 +364,7 @@ impl Book {
         }
     }
 
-    fn held(&self) -> Vec<Held> {
+    pub(super) fn held(&self) -> Vec<Held> {
         let held = |lease: &Lease| Held { ifindex: lease.ifindex, ends: lease.ends };
         self.state.leases.iter().map(held).collect()
     }
@@ -371,9 +375,15 @@ impl Book {
         self.hosts.detached || self.resolvers.detached
     }
 
-    /// Why state file, names and the look at name servers are not as they should be.
-    pub fn troubles(&self) -> [Option<&String>; 3] {
-        [&self.store.trouble, &self.trouble, &self.resolvers.trouble].map(Option::as_ref)
+    /// Why state file, names and the look at name servers are not as they should be, and what is
+    /// left alone.
+    pub fn troubles(&self) -> Vec<String> {
+        let known = [&self.store.trouble, &self.trouble, &self.resolvers.trouble];
+        known.into_iter().flatten().cloned().chain(self.left_alone()).collect()
+    }
+
+    pub fn state_is_written(&self) -> bool {
+        self.store.trouble.is_none()
     }
 
     /// What was done to the machine since the last call.

@@ -1,8 +1,26 @@
 //! Who gets a connection: whom the kernel says to be admitted, within bounds per user.
 
-use super::*;
+use crate::core::conn::Conn;
+use crate::core::peer_cred::Peer;
+use crate::core::serve::{PAUSE, Server};
+use crate::core::service::Service;
+use crate::proto::{Code, OpError};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
-impl Server {
+/// One slot is root's.
+pub const CONNECTIONS_MAX: usize = 32;
+pub const CONNECTIONS_PER_UID: usize = 8;
+/// Connections of one user that are still silent after `SILENCE`. Several programs that start
+/// together shake hands long before that and are never counted.
+pub const SILENT_PER_UID: usize = 4;
+const SILENCE: Duration = Duration::from_secs(1);
+/// Most connections accepted per turn of the loop.
+const ACCEPTS_PER_TURN: usize = 8;
+
+impl<S: Service> Server<S> {
     pub(super) fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.listener.accept() {
@@ -34,11 +52,8 @@ impl Server {
     /// Dropping the stream closes it without a byte.
     fn admit(&mut self, stream: UnixStream) {
         let peer = match Peer::of(stream.as_fd()) {
-            Some(peer) if peer.admitted(&self.config) => peer,
-            Some(peer) => {
-                let who = Who { conn: 0, uid: peer.uid, gid: peer.gid, pid: peer.pid };
-                return self.audit.denied(who, Instant::now());
-            }
+            Some(peer) if peer.admitted(self.service.admission()) => peer,
+            Some(peer) => return self.audit.denied(peer.who(0), Instant::now()),
             None => return,
         };
         if stream.set_nonblocking(true).is_err() {
@@ -50,7 +65,7 @@ impl Server {
         let mut conn = Conn::new(self.next_id, stream, peer);
         if own >= CONNECTIONS_PER_UID || self.conns.len() >= most {
             let error = OpError::new(Code::LimitExceeded, "too many connections");
-            conn.reply("", &Err(error), None);
+            conn.reply("", Err(error));
             conn.flush();
             return;
         }

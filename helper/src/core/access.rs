@@ -1,0 +1,19 @@
+//! What a daemon still needs of the file system once it serves.
+
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(target_os = "macos", expect(dead_code, reason = "files cannot be restricted there"))]
+pub enum Access {
+    /// A file, or all below a directory.
+    Read,
+    Write,
+    /// In its place.
+    Edit,
+    Device,
+    Remove,
+    /// A directory in which files are made, replaced and removed.
+    Own,
+}
+
+pub type SandboxPaths = Vec<(PathBuf, Access)>;
