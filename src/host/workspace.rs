@@ -1,8 +1,8 @@
 //! What commands of today need from a workspace's `hopbox.yaml`: the host it lives on and the
 //! editor. The whole file must parse; keys that are not read here are left to their readers.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::yaml::{self, YamlError};
@@ -31,7 +31,14 @@ pub fn load(dir: &Path) -> Result<Option<Workspace>, Failure> {
     let path = dir.join(FILE);
     let file = match File::open(&path) {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        // A directory that this user may not enter is not where they work: su(1) leaves one there.
+        Err(_)
+            if fs::symlink_metadata(&path)
+                .is_err_and(|e| e.kind() == ErrorKind::PermissionDenied) =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(Failure::io("read", &path, &error)),
     };
     let mut bytes = Vec::new();

@@ -1,5 +1,6 @@
 //! What stops a setup is found before anything is sent, and what need not stop it does not.
 
+use super::contexts;
 use super::lab;
 use super::machine::Machine;
 use super::site::Site;
@@ -124,6 +125,8 @@ fn what_stops_a_setup_is_found_before_anything_is_sent() {
                 cp -a /root/dev-ssh /home/dev/.ssh && mount -o remount,noexec /tmp");
         site.hop_ok(SETUP);
         site.hop_ok("up");
+        contexts::tell_the_same(&site);
+        contexts::a_mark_is_put_back(&site);
         assert_eq!(vps.ok("ls -A /usr/libexec/hopbox | grep -c sent || true"), "0\n");
     });
 }

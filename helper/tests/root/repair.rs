@@ -43,7 +43,7 @@ fn what_others_take_away_comes_back() {
         let (mut client, _lease) = tunnel(m);
         assert!(is_whole(m));
         let admin = "127.0.0.1 localhost\n192.0.2.7 by-the-admin\n";
-        let mut worst = Duration::ZERO;
+        let mut took = Vec::new();
         for (words, told) in [
             ("ip addr flush dev hopbox0", "address"),
             ("ip route del 10.10.0.2", "route"),
@@ -56,12 +56,15 @@ fn what_others_take_away_comes_back() {
             m.run("sh", &["-c", words]);
             let begun = Instant::now();
             until(words, || is_whole(m));
-            worst = worst.max(begun.elapsed());
+            took.push(begun.elapsed());
             until("it is in the log", || {
                 log().lines().any(|l| l.contains(told) && l.contains("put back"))
             });
         }
-        eprintln!("NOTE the slowest repair took {worst:?}");
+        took.sort();
+        eprintln!("NOTE repairs took {took:?}");
+        // A busy machine may delay one or two.
+        assert!(took[took.len() / 2] <= Duration::from_secs(1), "{took:?}");
         assert!(m.hosts().starts_with(admin), "{}", m.hosts());
         assert_eq!(client.ok("daemon.health", json!({}))["status"], "ok");
         m.stop();
