@@ -2,7 +2,8 @@
 //!
 //! Reading order: `wg` (the protocol, pure) → `tunnel` (the shell that moves bytes) → `helper`
 //! (asking root for a device) → `host`, `rpc` → `session` (one host brought up) → `agent`
-//! (the server side) → `cli` (the commands). `base` is what they stand on: failures, files, keys,
+//! (the server side) → `deploy`
+//! (servers over SSH) → `cli` (the commands). `base` is what they stand on: failures, files, keys,
 //! what single texts mean. `sys` is the only door to the operating system, `simd` the only one to
 //! vector instructions, `text` what foreign text goes through before it is seen.
 #![deny(unsafe_code)]
@@ -10,6 +11,7 @@
 pub mod agent;
 pub mod base;
 pub mod cli;
+pub mod deploy;
 pub mod helper;
 pub mod host;
 pub mod http;

@@ -148,7 +148,8 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("src/ssh/", &["wg", "tunnel", "helper", "host", "session", "agent", "cli"], &[]),
     ("src/session/", &["wg", "agent", "cli"], &[]),
     ("src/agent/", &["wg", "host", "session", "cli"], &[]),
-    ("src/cli/", &["wg"], &[]),
+    ("src/deploy/", &["wg", "http", "agent", "cli"], &[]),
+    ("src/cli/", &["wg", "ssh"], &[]),
     ("helper/src/", &[], &["hopbox::", " nix::", "tokio::"]),
     ("helper/src/proto/", &["core", "net", "install", "macos", "sys"], &["libc", "std::fs"]),
     ("helper/src/core/", &["net", "install"], &[]),
@@ -185,6 +186,20 @@ fn nothing_below_knows_a_name_above() {
         if p.starts_with("src/") {
             let called = code(without_tests(&text)).filter(|(_, line)| roots(line));
             found.extend(called.map(|(n, line)| format!("{p}:{n}: {}", line.trim())));
+        }
+        let above = p.starts_with("src/deploy/") || p.starts_with("src/cli/");
+        let lines = code(without_tests(&text)).filter(|(_, line)| line.contains("crate::deploy"));
+        found.extend(
+            lines.filter(|_| !above).map(|(n, _)| format!("{p}:{n}: only cli uses deploy")),
+        );
+        // The proof is the user's own `hop up`; a laptop's key is the tunnel's.
+        let doors = [("session", "verify.rs"), ("tunnel", "identity.rs")];
+        for (module, door) in doors {
+            if p.starts_with("src/deploy/") && !p.ends_with(door) {
+                let uses = |line: &str| line.contains(&format!("crate::{module}"));
+                let lines = code(without_tests(&text)).filter(|(_, line)| uses(line));
+                found.extend(lines.map(|(n, _)| format!("{p}:{n}: only {door} uses {module}")));
+            }
         }
         let may_reach_down = p == "src/cli/wg.rs" || p.starts_with("src/cli/selftest");
         if p.starts_with("src/cli/") && !may_reach_down {
@@ -252,12 +267,11 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/cli/prompt.rs",
             // Children that speak for themselves: an editor, sudo.
             "src/cli/code.rs",
-            "src/cli/setup/laptop.rs",
+            "src/deploy/local_helper.rs",
             "src/cli/out.rs",
             "src/cli/progress.rs",
             // Through `Aside`.
-            "src/cli/remote.rs",
-            "src/cli/setup/install.rs",
+            "src/deploy/root_script.rs",
             "src/ssh/run.rs",
             "src/session/journal.rs",
             "src/tunnel/wg_command.rs",
@@ -268,7 +282,7 @@ const WRITERS: &[(&str, &[&str])] = &[
     // Our own words over several lines.
     ("Page::of(", &["src/cli/help.rs", "src/cli/selftest/course.rs"]),
     // From another process of ours, of the same user.
-    ("Fix::carried(", &["src/session/report.rs", "src/cli/setup/verify.rs"]),
+    ("Fix::carried(", &["src/session/report.rs", "src/deploy/verify.rs"]),
 ];
 
 #[test]

@@ -7,18 +7,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::command::{Call, Command, Flag, Takes};
-use super::remote;
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
+use crate::deploy::ssh_entry;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
-use crate::host::paths::Paths;
 use crate::host::workspace;
 use crate::session::daemon;
 use crate::session::up::name_of;
-use crate::ssh::config::{self as ssh_config, Entry, Keys};
-use crate::ssh::keys as host_keys;
 use crate::sys::child;
 
 /// Its command ends when the editor has been told, or is the editor, which stays.
@@ -106,7 +103,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let program = find(editor)?;
     let given = call.args.operands.first().or(workspace.editor_path.as_ref());
     let path = path(given.map(String::as_str), &host)?;
-    let written = write_block(call, &paths, &host)?;
+    let written = ssh_entry::write(call, &paths, &host, &name_of(&host))?;
     let words = words(editor, &name_of(&host), path.as_deref());
     // The answer on standard output is ours alone.
     let mut process = Process::new(&program);
@@ -185,40 +182,6 @@ fn path(given: Option<&str>, host: &HostConfig) -> Result<Option<String>, Failur
             Err(Failure::usage("the path must be absolute", why, "hop code /home/you/project"))
         }
     }
-}
-
-fn write_block(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
-    let file = ssh_config::default_path().ok_or_else(|| {
-        let why = "HOME holds no absolute path";
-        Failure::new(Fault::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
-    })?;
-    let (known_hosts, alias) = (paths.known_hosts(), host_keys::alias(&host.name));
-    let pinned = host_keys::has(&known_hosts, &alias)?;
-    if !pinned {
-        let text = format!(
-            "the host keys of {0} were not recorded: ssh will ask. hop setup {0} records them",
-            host.name
-        );
-        call.out.warn("host_keys_not_pinned", &text);
-    }
-    let name = name_of(host);
-    // A name of the tunnel's does not match what the user wrote for the server's.
-    let keys = match &host.identity {
-        Some(file) => Keys::File(file.clone()),
-        None => Keys::Listed(remote::target(paths, host)?.settled()?.identities()?),
-    };
-    let entry = Entry {
-        name: &name,
-        user: host.user.as_deref(),
-        keys,
-        port: host.ssh.as_ref().map_or(22, |ssh| ssh.listens),
-        pinned: pinned.then_some((alias.as_str(), known_hosts.as_path())),
-    };
-    let written = ssh_config::install(&file, &entry)?;
-    if written {
-        call.out.say(&format!("{} has {name} in the hopbox block", file.display()));
-    }
-    Ok(written)
 }
 
 fn words(editor: &Editor, name: &str, path: Option<&str>) -> Vec<String> {

@@ -7,13 +7,13 @@ use super::page::Page;
 use super::{setup, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
+use crate::deploy::ssh_entry;
 use crate::fix;
 use crate::host::autostart;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;
 use crate::session::daemon;
 use crate::session::up::name_of;
-use crate::ssh::{config as ssh_config, keys};
 
 pub const LS: Command = Command {
     name: "host ls",
@@ -127,10 +127,7 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
         Failure::new(Fault::Busy, what, error.to_string(), next)
     })?;
     autostart::off(paths, name)?;
-    if let Some(path) = ssh_config::default_path() {
-        ssh_config::remove(&path, Some(name))?;
-    }
-    keys::forget(&paths.known_hosts(), &keys::alias(name))?;
+    ssh_entry::forget(paths, name)?;
     let is_default = config::default_host(paths).is_ok_and(|host| host.as_deref() == Some(name));
     if is_default {
         config::set_default_host(paths, None)?;

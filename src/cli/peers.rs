@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::command::{Call, Command, Takes};
 use super::page::Page;
-use super::remote::Remote;
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key;
+use crate::deploy::remote::Remote;
 use crate::fix;
 use crate::host::config::{self, HostConfig};
 use crate::host::paths::Paths;

@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::command::{Call, Command, Takes};
-use super::remote::Remote;
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
+use crate::deploy::remote::Remote;
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::rpc::client::CallError;
@@ -88,7 +88,7 @@ fn ask(
         let why = format!("{why}; and setup did not go over SSH");
         return Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)));
     }
-    let mut remote = Remote::open(call, paths, &rotation.host)?;
+    let remote = Remote::open(call, paths, &rotation.host)?;
     let request = rotation.request().to_string();
     let said = remote.agent(call, "rotate", request.as_bytes())?;
     let pair = Pair::of(said).map_err(|error| {

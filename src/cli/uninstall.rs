@@ -1,25 +1,18 @@
 //! `hop uninstall`: what setup and up put on this laptop, and with `--remote` on the servers, gone
 //! again. The server first: without keys and login nobody could go back for it.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Takes};
-use super::remote::{AGENT, HELPER, LIMIT, Remote};
-use super::setup::laptop;
 use super::{host, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
-use crate::base::key;
+use crate::deploy::{self, local_helper, ssh_entry};
 use crate::fix;
-use crate::helper::root_command;
 use crate::host::autostart;
-use crate::host::config::{self, HostConfig};
+use crate::host::config;
 use crate::host::paths::Paths;
-use crate::session::{daemon, identity};
-use crate::ssh::config as ssh_config;
-use crate::ssh::room::STORE;
+use crate::session::daemon;
 
 pub const COMMAND: Command = Command {
     name: "uninstall",
@@ -96,7 +89,7 @@ fn clean_all(
     for name in names {
         call.out.begin(&format!("cleaning {name}"));
         let host = config::load(paths, name);
-        match host.and_then(|host| clean(call, paths, &host)) {
+        match host.and_then(|host| deploy::uninstall::clean(call, paths, &host)) {
             Ok(done) => {
                 call.out.done(done);
                 servers.push(json!({"host": name, "done": done}));
@@ -121,38 +114,6 @@ fn clean_all(
     Err(Failure::new(Fault::Partial, what, why, fix!("hop host rm {}", name)))
 }
 
-/// Everything on the server, or only our entry where others have theirs. One script, so that sudo
-/// asks once at most; the agent gives its device back while there is a helper to take it. The
-/// helper stays where hop is installed: that machine is somebody's laptop, too.
-fn clean(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<&'static str, Failure> {
-    let mut remote = Remote::open(call, paths, host)?;
-    let key = identity::public_key(paths, &host.name)?;
-    let script = format!(
-        "if [ -x {AGENT} ]; then {AGENT} uninstall --purge --laptop {} || exit; fi\n\
-         [ ! -x {AGENT} ] || exit 0\n\
-         if command -v hop >/dev/null; then exit 0; fi\n\
-         if [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
-        key::encode(&key).as_str()
-    );
-    let said = remote.script(call, &script)?.text();
-    let told: Value =
-        said.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-    let is_there = |path: &str| -> Result<bool, Failure> {
-        Ok(remote.run(&format!("test -x {path}"), b"", LIMIT)?.status.success())
-    };
-    let (others, helper) = (is_there(AGENT)?, is_there(HELPER)?);
-    // What an interrupted setup sent.
-    remote.run(&format!("rm -rf {STORE}"), b"", LIMIT)?;
-    Ok(match (others, helper) {
-        (true, _) if told["laptop"].is_null() => {
-            "other laptops use it, and it did not know this one: nothing was removed"
-        }
-        (true, _) => "other laptops use it: only this one's entry was removed",
-        (false, true) => "the agent is gone; the helper stays for the hop of that machine",
-        (false, false) => "agent and helper are gone",
-    })
-}
-
 fn everything(
     call: &mut Call,
     paths: &Paths,
@@ -169,38 +130,12 @@ fn everything(
     }
     call.out.done("");
     let mut removed = Vec::new();
-    if let Some(path) = ssh_config::default_path() {
-        if ssh_config::remove(&path, None)? {
-            removed.push(format!("the block in {}", path.display()));
-        }
-    }
-    removed.extend(helper(call)?);
+    removed.extend(ssh_entry::remove_block()?);
+    removed.extend(local_helper::remove(call)?);
     if purge {
         call.out.begin("removing files");
         removed.extend(paths.purge()?);
         call.out.done("");
     }
     Ok(removed)
-}
-
-/// The helper removes itself; only root can have it do so. It stays where an agent needs it.
-fn helper(call: &mut Call) -> Result<Option<String>, Failure> {
-    if !Path::new(HELPER).exists() {
-        return Ok(None);
-    }
-    if Path::new(AGENT).exists() {
-        let text = "the helper stays: this machine is a server, too, and its agent needs it";
-        call.out.warn("helper_kept", text);
-        return Ok(None);
-    }
-    call.out.begin("removing the helper");
-    let next = fix!("sudo {} --uninstall", HELPER);
-    let mut command = root_command(Path::new(HELPER), call.may_ask());
-    command.arg("--uninstall");
-    call.out.hold();
-    let ended = laptop::by_root(&mut command, true);
-    call.out.resume();
-    laptop::done_by_root(call, "the helper is still there", next, ended)?;
-    call.out.done("");
-    Ok(Some(HELPER.to_owned()))
 }

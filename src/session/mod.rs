@@ -12,7 +12,6 @@ pub mod control;
 pub mod daemon;
 pub mod diagnose;
 pub mod elsewhere;
-pub mod identity;
 pub mod in_use;
 pub mod journal;
 pub mod layers;

@@ -1,13 +1,14 @@
-//! Which programs a server gets, and where on this machine they are. Nothing is downloaded.
+//! The programs for a server: where on this machine they are, and their way to it. Nothing is
+//! downloaded.
 
 use std::path::{Path, PathBuf};
 
-use super::super::command::Call;
+use super::console::Console;
+use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::ssh::freight::Freight;
-use crate::ssh::run::Connection;
 use crate::text::fix::Fix;
 
 /// Names the agent's program for tests and packagers; the helper is looked for beside it too.
@@ -19,10 +20,9 @@ const AGENTS: &str = "agents";
 const SYSTEMS: [&str; 2] = ["unknown-linux-musl", "unknown-linux-gnu"];
 
 /// The agent, the helper, and what installs that, for a machine in the words of `uname -m`.
-pub fn load(call: &Call, machine: &str) -> Result<[Freight; 3], Failure> {
+pub fn load(given: Option<&Path>, machine: &str) -> Result<[Freight; 3], Failure> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
-    let given = call.args.value("agent-dir").map(Path::new);
     let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
     let dirs = dirs(given, variable.as_deref(), beside, machine);
     let agent = match variable.filter(|_| given.is_none()) {
@@ -31,15 +31,6 @@ pub fn load(call: &Call, machine: &str) -> Result<[Freight; 3], Failure> {
     };
     let with = |name| search(name, &dirs, machine);
     Ok([agent, with("hop-helper")?, with("hop-install")?])
-}
-
-/// Those that are to be sent: the helper never without what installs it.
-pub fn needed(programs: [Freight; 3], needs: impl Fn(&Freight) -> bool) -> Vec<Freight> {
-    let [agent, helper, installer] = &programs;
-    let both = needs(helper) || needs(installer);
-    let needed = [needs(agent), both, both];
-    let all = programs.into_iter().zip(needed);
-    all.filter(|(_, needed)| *needed).map(|(program, _)| program).collect()
 }
 
 /// Where to look, the first match wins.
@@ -87,10 +78,58 @@ fn make(machine: &str) -> Fix {
     fix!("make agents {} && sudo make install", target)
 }
 
+/// What lies on the server, ready to be installed.
+#[derive(Default)]
+pub struct Sent {
+    programs: Vec<Freight>,
+    /// What went over the line for it.
+    pub bytes: u64,
+}
+
+impl Sent {
+    /// They are in their places, or nobody will ask for them any more.
+    pub fn forget(&self, remote: &Remote) {
+        self.programs.iter().for_each(|program| program.forget(&remote.connection));
+    }
+}
+
+/// Sends what an earlier run did not. Each says its version there before anything is installed.
+pub fn send(
+    console: &mut dyn Console,
+    remote: &Remote,
+    programs: Vec<Freight>,
+) -> Result<Sent, Failure> {
+    let connection = &remote.connection;
+    let mut sent = Sent::default();
+    for mut program in programs {
+        let name = program.name;
+        let unsent = |refused| match refused {
+            Err(failure) => failure,
+            Ok(done) => remote.refused(&format!("{name} could not be sent"), &done),
+        };
+        if !program.was_sent(connection).map_err(unsent)? {
+            let (total, mut shown) = (program.bytes, 0);
+            let arrived = program.send(connection, &mut |bytes| {
+                let percent = bytes * 100 / total.max(1);
+                if percent >= shown + 10 {
+                    shown = percent;
+                    console.detail(&format!("{name} {percent} %"));
+                }
+            });
+            arrived.map_err(unsent)?;
+            sent.bytes += total;
+        }
+        let machine = remote.survey()?.machine();
+        try_out(&program, remote, machine).inspect_err(|_| program.forget(connection))?;
+        sent.programs.push(program);
+    }
+    Ok(sent)
+}
+
 /// Has a program that was sent say its version there, before anything is installed: it may be for
 /// another processor than its header says, or want a newer libc.
-pub fn try_out(sent: &Freight, connection: &Connection, machine: &str) -> Result<(), Failure> {
-    let error = match sent.try_out(connection) {
+fn try_out(sent: &Freight, remote: &Remote, machine: &str) -> Result<(), Failure> {
+    let error = match sent.try_out(&remote.connection) {
         // Root tries it where it is to live.
         Ok(None) => return Ok(()),
         Ok(Some(version)) if version == VERSION => return Ok(()),

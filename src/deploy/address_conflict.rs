@@ -1,7 +1,7 @@
 //! A server whose agent has a number already, which this laptop cannot use: what has it here, and
 //! how one of the two gets another.
 
-use super::wish::{self, Wish};
+use super::options::{self, Options};
 use crate::base::address_plan::network;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -12,24 +12,24 @@ use crate::host::paths::Paths;
 /// Completes the agent's refusal, which names the network.
 pub fn explain(
     paths: &Paths,
-    wish: &Wish,
+    options: &Options,
     before: Option<&HostConfig>,
     failure: Failure,
 ) -> Failure {
     if failure.code() != Code::Busy {
         return failure;
     }
-    let load = |name: String| config::load(paths, &name).ok().filter(|_| name != wish.name);
+    let load = |name: String| config::load(paths, &name).ok().filter(|_| name != options.name);
     let others = config::names(paths).unwrap_or_default().into_iter().filter_map(load);
     match others.into_iter().find(|host| failure.why.contains(&network(host.number))) {
-        Some(other) => shared(wish, &other, failure),
-        None => alone(wish, before, failure),
+        Some(other) => shared(options, &other, failure),
+        None => alone(options, before, failure),
     }
 }
 
 /// A server's number is chosen once, and all its laptops have it: the other one makes way.
-fn shared(wish: &Wish, other: &HostConfig, failure: Failure) -> Failure {
-    let (name, other_name) = (&wish.name, &other.name);
+fn shared(options: &Options, other: &HostConfig, failure: Failure) -> Failure {
+    let (name, other_name) = (&options.name, &other.name);
     let why = format!(
         "the agent there has the addresses {}, as your host {other_name} has, and two hosts never \
          share an address: {other_name} gets others when it is removed and set up after {name} \
@@ -39,17 +39,17 @@ fn shared(wish: &Wish, other: &HostConfig, failure: Failure) -> Failure {
     let next = fix!(
         "hop uninstall --remote -H {} && {} && {}",
         other_name,
-        wish.command(),
-        wish::command_for(other)
+        options.command(),
+        options::command_for(other)
     );
     Failure { why, next, ..failure }
 }
 
-fn alone(wish: &Wish, before: Option<&HostConfig>, failure: Failure) -> Failure {
+fn alone(options: &Options, before: Option<&HostConfig>, failure: Failure) -> Failure {
     match before {
         // It was removed there and set up anew by another laptop.
         Some(before) if !failure.why.contains(&network(before.number)) => {
-            let next = fix!("hop host rm {} && {}", wish.name, wish.command());
+            let next = fix!("hop host rm {} && {}", options.name, options.command());
             Failure { next, ..failure }
         }
         _ => {

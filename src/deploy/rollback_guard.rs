@@ -10,7 +10,8 @@ use crate::ssh::run::Connection;
 
 /// There as long as nobody has said that the programs beside it work.
 const MARK: &str = "/usr/libexec/hopbox/unverified";
-const TRIAL: &str = concat!(include_str!("../agent/give_back.sh"), include_str!("trial.sh"));
+const TRIAL: &str =
+    concat!(include_str!("../agent/give_back.sh"), include_str!("rollback_guard.sh"));
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Functions for a script of root's. `keep` begins the trial, before anything is replaced; what an
@@ -59,14 +60,14 @@ keep() {
 "#;
 
 /// One attempt; its word tells it from others.
-pub struct Trial {
+pub struct Guard {
     word: String,
 }
 
-impl Trial {
-    pub fn new() -> Trial {
+impl Guard {
+    pub fn new() -> Guard {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Trial { word: format!("{:x}-{:x}", since.as_nanos(), std::process::id()) }
+        Guard { word: format!("{:x}-{:x}", since.as_nanos(), std::process::id()) }
     }
 
     /// The beginning of a script of root's.

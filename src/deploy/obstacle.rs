@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::survey::{self, Survey};
+use super::preflight::{self, Survey};
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::fix;
@@ -214,7 +214,7 @@ impl Obstacle {
 
 /// What helps after a failure that the server did not explain: it is looked at once more.
 pub fn helps(connection: &Connection, ssh: &Target, by_root: &Fix) -> Fix {
-    let asked = connection.run(WHOLE, survey::script().as_bytes(), LOOK_LIMIT);
+    let asked = connection.run(WHOLE, preflight::script().as_bytes(), LOOK_LIMIT);
     let survey = asked.ok().and_then(|done| Survey::parse(&done.text()));
     let fault = survey.as_ref().and_then(find);
     match (survey, fault) {

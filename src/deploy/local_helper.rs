@@ -1,12 +1,14 @@
-//! Step 3: this machine's own helper, and the name by which a server knows this machine.
+//! This machine's own helper, and the name by which a server knows this machine.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command as Process, ExitStatus};
 use std::time::Duration;
 
-use super::super::command::Call;
+use super::console::Console;
+use super::remote::{AGENT, HELPER};
 use crate::base::failure::{Failure, Fault};
+use crate::fix;
 use crate::helper::{Helper, HelperError, install_command, root_command, socket_path};
 use crate::sys::child::{self, Broken, Input, Limits, Stream};
 use crate::text::fix::Fix;
@@ -20,36 +22,36 @@ const JOINED: &str = "newgrp hopbox";
 
 /// Sees to it that a helper answers. True when this login lacks the helper's group, which the user
 /// has from the next login on.
-pub fn helper(call: &mut Call) -> Result<bool, Failure> {
-    call.out.begin("this machine's helper");
+pub fn ensure(console: &mut dyn Console) -> Result<bool, Failure> {
+    console.begin("this machine's helper");
     let error = match Helper::connect(&socket_path()) {
         Ok(helper) => {
-            call.out.done(&format!("version {} is there", helper.version()));
+            console.done(&format!("version {} is there", helper.version()));
             return Ok(false);
         }
         Err(error) => error,
     };
     if *error.remedy() == *JOINED {
-        call.out.done("is there, for the group hopbox");
+        console.done("is there, for the group hopbox");
         return Ok(true);
     }
     if !matches!(error, HelperError::Missing { .. } | HelperError::Refused { .. }) {
         return Err(failed(&error));
     }
-    call.out.hold();
-    let agreed = call.consent(QUESTION, install_command());
+    console.hold();
+    let agreed = console.consent(QUESTION, install_command());
     agreed?;
-    call.out.hold();
-    let installed = install(call);
-    call.out.resume();
+    console.hold();
+    let installed = install(console);
+    console.resume();
     installed?;
     match Helper::connect(&socket_path()) {
         Ok(helper) => {
-            call.out.done(&format!("version {} installed", helper.version()));
+            console.done(&format!("version {} installed", helper.version()));
             Ok(false)
         }
         Err(error) if *error.remedy() == *JOINED => {
-            call.out.done("installed, for the group hopbox");
+            console.done("installed, for the group hopbox");
             Ok(true)
         }
         Err(error) => Err(failed(&error)),
@@ -57,28 +59,50 @@ pub fn helper(call: &mut Call) -> Result<bool, Failure> {
 }
 
 /// Sees to it that this machine's helper is of this version; true when it was another.
-pub fn same_version(call: &mut Call) -> Result<bool, Failure> {
-    call.out.begin("this machine's helper");
+pub fn same_version(console: &mut dyn Console) -> Result<bool, Failure> {
+    console.begin("this machine's helper");
     let theirs = match Helper::connect(&socket_path()) {
         Ok(helper) => helper.version().to_owned(),
         Err(HelperError::Incompatible { message, .. }) => message,
         // Not there, or not for this login: no matter of versions.
         Err(error) => {
-            call.out.done(&format!("left alone: {error}"));
+            console.done(&format!("left alone: {error}"));
             return Ok(false);
         }
     };
     if theirs == crate::rpc::VERSION {
-        call.out.done(&format!("version {theirs} is there"));
+        console.done(&format!("version {theirs} is there"));
         return Ok(false);
     }
-    call.consent("Upgrade this machine's helper with sudo?", install_command())?;
-    call.out.hold();
-    let installed = install(call);
-    call.out.resume();
+    console.consent("Upgrade this machine's helper with sudo?", install_command())?;
+    console.hold();
+    let installed = install(console);
+    console.resume();
     installed?;
-    call.out.done(&format!("version {} installed", crate::rpc::VERSION));
+    console.done(&format!("version {} installed", crate::rpc::VERSION));
     Ok(true)
+}
+
+/// The helper removes itself; only root can have it do so. It stays where an agent needs it.
+pub fn remove(console: &mut dyn Console) -> Result<Option<String>, Failure> {
+    if !Path::new(HELPER).exists() {
+        return Ok(None);
+    }
+    if Path::new(AGENT).exists() {
+        let text = "the helper stays: this machine is a server, too, and its agent needs it";
+        console.warn("helper_kept", text);
+        return Ok(None);
+    }
+    console.begin("removing the helper");
+    let next = fix!("sudo {} --uninstall", HELPER);
+    let mut command = root_command(Path::new(HELPER), console.may_ask());
+    command.arg("--uninstall");
+    console.hold();
+    let ended = by_root(&mut command, true);
+    console.resume();
+    done_by_root(console, "the helper is still there", next, ended)?;
+    console.done("");
+    Ok(Some(HELPER.to_owned()))
 }
 
 fn failed(error: &HelperError) -> Failure {
@@ -87,7 +111,7 @@ fn failed(error: &HelperError) -> Failure {
 }
 
 /// `sudo hop-helper --install`; sudo asks at the terminal if it has to.
-fn install(call: &Call) -> Result<(), Failure> {
+fn install(console: &dyn Console) -> Result<(), Failure> {
     let failed = |why: String| {
         Failure::new(Fault::Helper, "the helper could not be installed", why, install_command())
     };
@@ -97,15 +121,15 @@ fn install(call: &Call) -> Result<(), Failure> {
     let Some(program) = places.iter().find_map(|path| path.canonicalize().ok()) else {
         return Err(failed("hop-helper is not beside hop, and not in libexec".to_owned()));
     };
-    let mut process = root_command(program.as_path(), call.may_ask());
+    let mut process = root_command(program.as_path(), console.may_ask());
     process.arg("--install");
     let what = "the helper could not be installed";
-    done_by_root(call, what, install_command(), by_root(&mut process, false))
+    done_by_root(console, what, install_command(), by_root(&mut process, false))
 }
 
 /// Runs a command of root's on this machine, where sudo may ask. Standard output is for our own
 /// answer: what it says there is shown beside that, or not at all.
-pub fn by_root(process: &mut Process, silent: bool) -> Result<ExitStatus, Broken> {
+fn by_root(process: &mut Process, silent: bool) -> Result<ExitStatus, Broken> {
     let mut show = |stream, said: &[u8]| {
         if !silent || stream == Stream::Err {
             let _ = io::stderr().write_all(said);
@@ -115,15 +139,15 @@ pub fn by_root(process: &mut Process, silent: bool) -> Result<ExitStatus, Broken
 }
 
 /// What became of a command of root's on this machine.
-pub fn done_by_root(
-    call: &Call,
+fn done_by_root(
+    console: &dyn Console,
     what: &str,
     next: Fix,
     ended: Result<ExitStatus, Broken>,
 ) -> Result<(), Failure> {
     let why = match ended {
         Ok(status) if status.success() => return Ok(()),
-        Ok(_) if !call.may_ask() && !may_become_root() => {
+        Ok(_) if !console.may_ask() && !may_become_root() => {
             let why = "sudo may have to ask for a password, and nobody can be asked";
             return Err(Failure::new(Fault::Input, what, why, next));
         }

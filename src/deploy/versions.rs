@@ -3,16 +3,37 @@
 
 use std::cmp::Ordering;
 
-use super::fact;
-use super::survey::Survey;
+use super::preflight::Survey;
 use crate::rpc::VERSION;
 use crate::ssh::freight::Freight;
 
-/// Whether a program is to be sent: there is none that works, or an older one.
-pub fn needs(survey: &Survey, freight: &Freight) -> bool {
-    let name = fact(freight.name);
+/// What is replaced of what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// What does not work, or is older.
+    KeepWorking,
+    /// What is another build than ours.
+    Exact,
+}
+
+/// Those that are to be sent: the helper never without what installs it.
+pub fn missing(survey: &Survey, programs: [Freight; 3], policy: Policy) -> Vec<Freight> {
+    let [agent, helper, installer] = &programs;
+    let needs = |program: &Freight| needs(survey, program, policy);
+    let both = needs(helper) || needs(installer);
+    let needed = [needs(agent), both, both];
+    let all = programs.into_iter().zip(needed);
+    all.filter(|(_, needed)| *needed).map(|(program, _)| program).collect()
+}
+
+fn needs(survey: &Survey, freight: &Freight, policy: Policy) -> bool {
+    // The survey's names have no prefix.
+    let name = freight.name.strip_prefix("hop-").unwrap_or(freight.name);
     if survey.get(name) == freight.hash {
         return false;
+    }
+    if policy == Policy::Exact {
+        return true;
     }
     match version(survey, name) {
         None => true,
@@ -69,7 +90,7 @@ mod tests {
         let needs = |facts: &str| {
             let text = format!("hopbox-survey=1\nsudo=free\n{facts}\nend=yes\n");
             let survey = Survey::parse(&text).unwrap();
-            (needs(&survey, &freight), newer(&survey).is_some())
+            (needs(&survey, &freight, Policy::KeepWorking), newer(&survey).is_some())
         };
         assert_eq!(needs(""), (true, false));
         assert_eq!(needs("version_agent=hop-agent 0.0.1\nactive_agent=yes"), (true, false));

@@ -4,15 +4,15 @@ use std::net::Ipv4Addr;
 
 use zeroize::Zeroizing;
 
-use super::Setup;
-use super::survey::Survey;
-use super::wish::{self, Stated};
+use super::connect::Server;
+use super::options::{self, EndpointOverride, Options};
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key as wg_keys;
 use crate::base::{address_plan, field};
 use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig, Ssh};
+use crate::host::paths::Paths;
 
 /// What the agent says to a laptop. Holds secrets, so it has no `Debug`.
 pub struct Answer {
@@ -59,69 +59,75 @@ impl Answer {
     }
 }
 
-impl Setup<'_> {
-    /// The host file. A host that was set up before must still be the same server.
-    pub(super) fn keep(&mut self, survey: &Survey, answer: &Answer) -> Result<HostConfig, Failure> {
-        let name = self.wish.name.clone();
-        if let Some(before) = &self.before {
-            if before.public_key != answer.public_key {
-                let what = format!("{} is another server than {name} was", self.target.address);
-                let why = "its agent has another key than the one in the host file";
-                return Err(Failure::new(Fault::Busy, what, why, fix!("hop host rm {}", name)));
-            }
+/// The host file. A host that was set up before must still be the same server.
+pub fn keep(
+    paths: &Paths,
+    options: &Options,
+    server: &Server,
+    answer: &Answer,
+    before: Option<&HostConfig>,
+) -> Result<HostConfig, Failure> {
+    let target = &server.remote.target;
+    let (survey, name) = (server.remote.survey()?, options.name.clone());
+    if let Some(before) = before {
+        if before.public_key != answer.public_key {
+            let what = format!("{} is another server than {name} was", target.address);
+            let why = "its agent has another key than the one in the host file";
+            return Err(Failure::new(Fault::Busy, what, why, fix!("hop host rm {}", name)));
         }
-        let first = config::names(self.paths)?.is_empty();
-        let text = |name: &str| Some(survey.get(name)).filter(|text| !text.is_empty());
-        let identity = self.target.identity.as_ref().map(|path| path.display().to_string());
-        let before = self.before.as_ref();
-        let host = HostConfig {
-            name: name.clone(),
-            endpoint: self.endpoint(answer.listen_port),
-            public_key: answer.public_key,
-            preshared_key: Some(answer.preshared_key.clone()),
-            local_ip: answer.laptop_address,
-            peer_ip: answer.agent_address,
-            number: answer.number,
-            mtu: before.map_or(answer.mtu, |host| host.mtu),
-            keepalive_s: before.map_or(config::KEEPALIVE_S, |host| host.keepalive_s),
-            api_port: answer.api_port,
-            token: answer.token.clone(),
-            user: Some(self.login.clone()),
-            identity,
-            ssh: Some(Ssh {
-                address: self.target.address.clone(),
-                port: self.target.port,
-                listens: survey.sshd_port(),
-                home: text("home").filter(|home| home.starts_with('/')).map(str::to_owned),
-                hostname: Some(self.endpoint_host.clone())
-                    .filter(|host| *host != self.target.address),
-            }),
-        };
-        Endpoint::parse(&host.endpoint.to_string()).map_err(|why| {
-            Failure::usage("the server's address cannot be used", why, "hop setup --help")
-        })?;
-        config::save(self.paths, &host)?;
-        self.alone = None;
-        if first && config::default_host(self.paths)?.is_none() {
-            config::set_default_host(self.paths, Some(&name))?;
-        }
-        Ok(host)
     }
+    let first = config::names(paths)?.is_empty();
+    let text = |name: &str| Some(survey.get(name)).filter(|text| !text.is_empty());
+    let identity = target.identity.as_ref().map(|path| path.display().to_string());
+    let host = HostConfig {
+        name: name.clone(),
+        endpoint: endpoint(options, server, before, answer.listen_port),
+        public_key: answer.public_key,
+        preshared_key: Some(answer.preshared_key.clone()),
+        local_ip: answer.laptop_address,
+        peer_ip: answer.agent_address,
+        number: answer.number,
+        mtu: before.map_or(answer.mtu, |host| host.mtu),
+        keepalive_s: before.map_or(config::KEEPALIVE_S, |host| host.keepalive_s),
+        api_port: answer.api_port,
+        token: answer.token.clone(),
+        user: Some(server.login.clone()),
+        identity,
+        ssh: Some(Ssh {
+            address: target.address.clone(),
+            port: target.port,
+            listens: survey.sshd_port(),
+            home: text("home").filter(|home| home.starts_with('/')).map(str::to_owned),
+            hostname: Some(server.endpoint_host.clone()).filter(|host| *host != target.address),
+        }),
+    };
+    Endpoint::parse(&host.endpoint.to_string()).map_err(|why| {
+        Failure::usage("the server's address cannot be used", why, "hop setup --help")
+    })?;
+    config::save(paths, &host)?;
+    if first && config::default_host(paths)?.is_none() {
+        config::set_default_host(paths, Some(&name))?;
+    }
+    Ok(host)
+}
 
-    /// Where UDP reaches the server: as stated now or earlier, by option or in the host file, else
-    /// where ssh does. Another address for ssh ends what was stated for the one before.
-    fn endpoint(&self, listen_port: u16) -> Endpoint {
-        if let Some(Stated { host, port }) = &self.wish.endpoint {
-            return Endpoint { host: host.clone(), port: port.unwrap_or(listen_port) };
-        }
-        let own = Endpoint { host: self.endpoint_host.clone(), port: listen_port };
-        let before = self.before.as_ref();
-        let same = |host: &&HostConfig| wish::address_of(host) == self.target.address;
-        let kept = before.filter(same).filter(|host| {
-            host.endpoint.port != listen_port || host.endpoint.host != wish::hostname_of(host)
-        });
-        kept.map_or(own, |host| host.endpoint.clone())
+/// Where UDP reaches the server: as stated now or earlier, by option or in the host file, else
+/// where ssh does. Another address for ssh ends what was stated for the one before.
+fn endpoint(
+    options: &Options,
+    server: &Server,
+    before: Option<&HostConfig>,
+    listen_port: u16,
+) -> Endpoint {
+    if let Some(EndpointOverride { host, port }) = &options.endpoint {
+        return Endpoint { host: host.clone(), port: port.unwrap_or(listen_port) };
     }
+    let own = Endpoint { host: server.endpoint_host.clone(), port: listen_port };
+    let same = |host: &&HostConfig| options::address_of(host) == server.remote.target.address;
+    let kept = before.filter(same).filter(|host| {
+        host.endpoint.port != listen_port || host.endpoint.host != options::hostname_of(host)
+    });
+    kept.map_or(own, |host| host.endpoint.clone())
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::remote::{AGENT, AGENT_FILES};
+use super::remote::{AGENT, AGENT_FILES, Remote};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::fix;
@@ -17,7 +17,7 @@ use crate::text::fix::Fix;
 const STATUS_LIMIT: Duration = Duration::from_secs(20);
 
 /// Who can be asked about the other side.
-pub struct Server<'a> {
+pub struct Witness<'a> {
     pub connection: &'a Connection,
     pub target: &'a Target,
     pub login: &'a str,
@@ -27,7 +27,18 @@ pub struct Server<'a> {
     pub firewall: &'a str,
 }
 
-impl Server<'_> {
+impl Witness<'_> {
+    pub fn of(remote: &Remote) -> Result<Witness<'_>, Failure> {
+        let survey = remote.survey()?;
+        Ok(Witness {
+            connection: &remote.connection,
+            target: &remote.target,
+            login: survey.get("user"),
+            right: survey.sudo,
+            firewall: survey.get("firewall"),
+        })
+    }
+
     /// The agent's status; `None` where this login may not ask.
     pub fn status(&self) -> Option<Value> {
         // Where sudo would ask, the login may still be the agent's own. Exit 3 is an answer, too.
@@ -45,7 +56,7 @@ impl Server<'_> {
 
 /// What the server saw of a try that failed.
 pub fn explain(
-    server: &Server<'_>,
+    server: &Witness<'_>,
     host: &HostConfig,
     before: Option<&Value>,
     failure: Failure,
@@ -119,7 +130,7 @@ fn peers<'a>(status: &'a Value, ours: &'a str) -> impl Iterator<Item = &'a Value
 /// Why, and what to do.
 fn judge(
     seen: Seen,
-    server: &Server<'_>,
+    server: &Witness<'_>,
     host: &HostConfig,
     status: &Value,
     before: &str,

@@ -1,9 +1,11 @@
 //! The proof: this laptop's own `hop up` reaches the agent through the tunnel, and its token is
-//! taken. Where it is not so, `blame` says why.
+//! taken. The only file of this room that knows sessions; where the proof fails,
+//! `server_diagnosis` says why.
 
 use std::path::Path;
 use std::process::Command as Process;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -18,6 +20,10 @@ use crate::session::{control, daemon, through};
 use crate::sys::child::{self, Limits};
 use crate::text::fix::Fix;
 
+/// How long a new agent may take to answer through the tunnel.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const ASK_LIMIT: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(200);
 /// Longer than `hop up` waits for its session.
 const UP_LIMITS: Limits = Limits { time: Duration::from_secs(120), bytes: 1024 * 1024 };
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -44,12 +50,6 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     Ok(was_up)
 }
 
-/// The tunnel as it is, for who changed nothing on the way.
-pub fn tunnel(paths: &Paths, host: &HostConfig, by_group: bool) -> Result<Verified, Failure> {
-    let was_up = daemon::facts(paths, &host.name).is_some();
-    attempt(paths, host, was_up, by_group)
-}
-
 /// Brings the host up, has the agent answer, and takes it down again if it was not up before.
 pub fn attempt(
     paths: &Paths,
@@ -68,6 +68,62 @@ pub fn attempt(
     }
     let agent_version = health?.version;
     Ok(Verified { agent_version, handshake_us: data["handshake_us"].as_u64() })
+}
+
+/// Whether an upgrade can be proven through the session that is up, if one is.
+pub fn can_show(paths: &Paths, host: &HostConfig) -> Result<(), Failure> {
+    let name = &host.name;
+    if daemon::facts(paths, name).is_none() || through::link(paths, host).is_some() {
+        return Ok(());
+    }
+    let what = format!("the session of {name} cannot show that the upgrade works");
+    let why = "it began with an older hop, or with another host file";
+    Err(Failure::new(Fault::Busy, what, why, fix!("hop down {} && hop up {}", name, name)))
+}
+
+/// That an agent of this version answers through the tunnel, brought up for that if it is down.
+pub fn serves(paths: &Paths, host: &HostConfig, version: &str) -> Result<(), String> {
+    match answering(paths, host)? {
+        theirs if theirs == version => Ok(()),
+        theirs => Err(format!("the agent that answers has version {theirs}, not {version}")),
+    }
+}
+
+/// The version of the agent that answers, waited for.
+pub fn answering(paths: &Paths, host: &HostConfig) -> Result<String, String> {
+    let name = &host.name;
+    if daemon::facts(paths, name).is_none() {
+        return brought_up(paths, host);
+    }
+    // The new agent knows no session of ours: shake hands at once instead of after a silence.
+    let _ = control::rekey(paths, name);
+    let end = Instant::now() + ANSWER_WITHIN;
+    loop {
+        match asked(paths, host) {
+            Ok(version) => return Ok(version),
+            Err(error) if Instant::now() >= end => return Err(error),
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// The same of one that was not started anew.
+pub fn version(paths: &Paths, host: &HostConfig) -> Result<String, String> {
+    match daemon::facts(paths, &host.name) {
+        Some(_) => asked(paths, host),
+        None => brought_up(paths, host),
+    }
+}
+
+fn asked(paths: &Paths, host: &HostConfig) -> Result<String, String> {
+    let client = through::without_token(paths, host);
+    let client = client.ok_or_else(|| format!("{} is not up", host.name))?;
+    client.health(ASK_LIMIT).map(|health| health.version).map_err(|error| error.to_string())
+}
+
+fn brought_up(paths: &Paths, host: &HostConfig) -> Result<String, String> {
+    let up = attempt(paths, host, false, false);
+    up.map(|verified| verified.agent_version).map_err(|failure| failure.why)
 }
 
 /// Whether the session that is up began with what the host file says now. Its keys it can take

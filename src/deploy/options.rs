@@ -3,50 +3,61 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::super::command::Call;
+use super::identity;
 use crate::base::failure::Failure;
 use crate::base::field::{self, check_name};
 use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig};
 use crate::host::paths::Paths;
-use crate::session::identity;
 use crate::ssh::keys;
 use crate::ssh::run::Target;
 use crate::text::fix::Fix;
 
 /// What the user asked for, completed from an earlier setup.
-pub struct Wish {
+pub struct Options {
     pub name: String,
     pub target: Target,
-    pub endpoint: Option<Stated>,
+    pub endpoint: Option<EndpointOverride>,
     pub dry: bool,
-    /// ssh and sudo may ask at the terminal.
-    pub ask: bool,
+    /// Where the programs for the server are.
+    pub agent_dir: Option<PathBuf>,
+}
+
+/// The words of the command line.
+pub struct Given<'a> {
+    pub name: &'a str,
+    pub address: Option<&'a str>,
+    pub user: Option<&'a str>,
+    pub key: Option<&'a str>,
+    pub port: Option<&'a str>,
+    pub endpoint: Option<&'a str>,
+    pub agent_dir: Option<&'a str>,
+    pub dry: bool,
 }
 
 /// Where UDP is to go, if not where ssh goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stated {
+pub struct EndpointOverride {
     pub host: String,
     /// `None`: the one that the agent listens on.
     pub port: Option<u16>,
 }
 
-impl Stated {
+impl EndpointOverride {
     /// `HOST`, `HOST:PORT`, `2001:db8::1` or `[2001:db8::1]:PORT`.
-    fn parse(text: &str) -> Result<Stated, String> {
+    fn parse(text: &str) -> Result<EndpointOverride, String> {
         if let Ok(Endpoint { host, port }) = Endpoint::parse(text) {
-            return Ok(Stated { host, port: Some(port) });
+            return Ok(EndpointOverride { host, port: Some(port) });
         }
         let alone = if text.contains(':') { format!("[{text}]:1") } else { format!("{text}:1") };
         match Endpoint::parse(&alone) {
-            Ok(Endpoint { host, .. }) => Ok(Stated { host, port: None }),
+            Ok(Endpoint { host, .. }) => Ok(EndpointOverride { host, port: None }),
             Err(_) => Err(format!("must be HOST or HOST:PORT, not {text:?}")),
         }
     }
 }
 
-impl std::fmt::Display for Stated {
+impl std::fmt::Display for EndpointOverride {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.port {
             Some(port) => Endpoint { host: self.host.clone(), port }.fmt(out),
@@ -55,10 +66,10 @@ impl std::fmt::Display for Stated {
     }
 }
 
-impl Wish {
-    pub fn read(call: &Call, paths: &Paths) -> Result<Wish, Failure> {
+impl Options {
+    pub fn read(given: &Given<'_>, paths: &Paths) -> Result<Options, Failure> {
         let bad = |what: &str, why: String| Failure::usage(what, why, "hop setup --help");
-        let name = call.args.operands.first().cloned().unwrap_or_default();
+        let name = given.name.to_owned();
         check_name(&name).map_err(|why| bad(&format!("no host can be named {name:?}"), why))?;
         let known = config::names(paths)?.contains(&name);
         let existing = known.then(|| config::load(paths, &name)).transpose()?;
@@ -66,25 +77,23 @@ impl Wish {
         // Asked again when it matters; a damaged file of another host is told now.
         config::numbers(paths, &name)?;
         let before = existing.as_ref();
-        let given =
-            call.args.value("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
-        let address = match given {
+        let at = given.address.map(|text| text.rsplit_once('@').unwrap_or(("", text)));
+        let address = match at {
             Some((_, address)) => address.to_owned(),
             None => before.map(address_of).ok_or_else(|| {
                 bad(&format!("where is {name}?"), "the first setup needs its address".to_owned())
             })?,
         };
         field::ssh_address(&address).map_err(|why| bad("-a is not valid", why))?;
-        let user =
-            call.args.value("user").or(given.map(|(user, _)| user).filter(|u| !u.is_empty()));
+        let user = given.user.or(at.map(|(user, _)| user).filter(|u| !u.is_empty()));
         let user = user.map(str::to_owned).or_else(|| before.and_then(|host| host.user.clone()));
         let user = user.map(|user| field::login(&user)).transpose();
-        let port = call.args.value("port").map(str::parse::<u16>).transpose();
+        let port = given.port.map(str::parse::<u16>).transpose();
         let port = port.ok().filter(|port| *port != Some(0));
         let port =
             port.ok_or_else(|| bad("-p is not valid", "it must be 1 to 65535".to_owned()))?;
         let port = port.or_else(|| before.and_then(|host| host.ssh.as_ref()?.port));
-        let identity = match call.args.value("key") {
+        let identity = match given.key {
             Some(file) => Some(key_file(file)?),
             None => before.and_then(|host| host.identity.as_ref()).map(PathBuf::from),
         };
@@ -92,13 +101,13 @@ impl Wish {
         let pinned = keys::has(&file, &alias)?.then_some((alias, file));
         let user = user.map_err(|why| bad("-u is not valid", why))?;
         let target = Target { address, user, identity, port, pinned };
-        let endpoint = call.args.value("endpoint").map(Stated::parse).transpose();
+        let endpoint = given.endpoint.map(EndpointOverride::parse).transpose();
         let endpoint = endpoint.map_err(|why| bad("--endpoint is not valid", why))?;
-        let (dry, ask) = (call.args.has("dry-run"), call.may_ask());
-        Ok(Wish { name, target, endpoint, dry, ask })
+        let agent_dir = given.agent_dir.map(PathBuf::from);
+        Ok(Options { name, target, endpoint, agent_dir, dry: given.dry })
     }
 
-    /// The same wish as a command line.
+    /// The same as a command line.
     pub fn command(&self) -> Fix {
         self.command_of(self.target.user.as_deref())
     }
@@ -171,7 +180,7 @@ fn key_file(file: &str) -> Result<PathBuf, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::Stated;
+    use super::EndpointOverride;
 
     #[test]
     fn an_endpoint_may_leave_the_port_to_the_agent() {
@@ -183,12 +192,12 @@ mod tests {
             ("2001:db8::1", "2001:db8::1", None),
             ("[2001:db8::1]:4000", "2001:db8::1", Some(4000)),
         ] {
-            let stated = Stated::parse(text).unwrap();
+            let stated = EndpointOverride::parse(text).unwrap();
             assert_eq!((stated.host.as_str(), stated.port), (host, port));
             assert_eq!(stated.to_string(), text);
         }
         for text in ["", ":1", "a b", "host:0", "host:65536", "[x]:1", "1.2.3", "[::1"] {
-            assert!(Stated::parse(text).is_err(), "{text:?}");
+            assert!(EndpointOverride::parse(text).is_err(), "{text:?}");
         }
     }
 }

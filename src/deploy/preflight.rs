@@ -144,7 +144,7 @@ mod tests {
         );
         assert_eq!(survey.keys, ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="]);
         assert_eq!(survey.get("welcome"), "");
-        assert_eq!(super::super::obstacle::find(&survey), None);
+        assert_eq!(crate::deploy::obstacle::find(&survey), None);
         assert!(Survey::parse("").is_none());
         assert!(Survey::parse(GOOD.trim_end_matches("end=yes\n")).is_none(), "cut off");
     }

@@ -1,0 +1,140 @@
+//! `hop setup`: a server is made ready over SSH, and the tunnel to it proven.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::command::{Call, Command, Flag, Takes};
+use super::page::Page;
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
+use crate::base::time_text::took;
+use crate::deploy::options::{Given, Options};
+use crate::deploy::proposal::{Plan, Proposal};
+use crate::deploy::setup::{self, Ready};
+use crate::deploy::verify::GROUP;
+use crate::fix;
+
+pub const COMMAND: Command = Command {
+    name: "setup",
+    summary: "make a server ready, and prove the tunnel to it",
+    usage: "hop setup <name> [-a ADDRESS] [-u USER] [-k FILE] [-p PORT] \
+            [--endpoint HOST[:PORT]] [--agent-dir DIR] [--dry-run]",
+    details: "Logs in with ssh, installs hop-helper and hop-agent there, exchanges keys and ends\n\
+              when the agent has answered through the tunnel. Your ssh configuration, agent and\n\
+              jump hosts are used; nothing is downloaded. May be repeated at any time: what is in\n\
+              place stays, and an interrupted setup goes on. A second laptop is added beside the\n\
+              first. ADDRESS may be an address, a name or an alias of your ssh configuration.",
+    flags: &[
+        Flag {
+            short: Some('a'),
+            long: "address",
+            value: Some("ADDRESS"),
+            help: "where the server is; needed the first time",
+        },
+        Flag {
+            short: Some('u'),
+            long: "user",
+            value: Some("USER"),
+            help: "the login on the server",
+        },
+        Flag {
+            short: Some('k'),
+            long: "key",
+            value: Some("FILE"),
+            help: "the ssh key to log in with",
+        },
+        Flag { short: Some('p'), long: "port", value: Some("PORT"), help: "the port of its sshd" },
+        Flag {
+            short: None,
+            long: "endpoint",
+            value: Some("HOST[:PORT]"),
+            help: "where UDP reaches the server, if not where ssh does; kept",
+        },
+        Flag {
+            short: None,
+            long: "agent-dir",
+            value: Some("DIR"),
+            help: "where hop-agent and hop-helper for the server are (else libexec/hopbox/agents)",
+        },
+        Flag {
+            short: None,
+            long: "dry-run",
+            value: None,
+            help: "look at the server and say what would be done",
+        },
+    ],
+    operands: (1, 1),
+    takes: Takes::Word,
+    hidden: false,
+    run,
+};
+
+pub fn run(call: &mut Call) -> Result<Code, Failure> {
+    let began = Instant::now();
+    let paths = call.paths()?;
+    let args = &call.args;
+    let given = Given {
+        name: args.operands.first().map_or("", String::as_str),
+        address: args.value("address"),
+        user: args.value("user"),
+        key: args.value("key"),
+        port: args.value("port"),
+        endpoint: args.value("endpoint"),
+        agent_dir: args.value("agent-dir"),
+        dry: args.has("dry-run"),
+    };
+    let options = Options::read(&given, &paths)?;
+    call.out.plan(if options.dry { 2 } else { 7 });
+    if options.dry {
+        let plan = setup::plan(call, &paths, &options)?;
+        return tell_plan(call, &options.name, &plan);
+    }
+    let Ready { host, verified, sent_bytes, by_group } = setup::run(call, &paths, &options)?;
+    let name = &host.name;
+    let mut next = fix!("hop up {}", name);
+    if by_group {
+        call.out.warn("log_in_again", "you are in the group hopbox from your next login on");
+        next = fix!("newgrp {}", GROUP);
+    }
+    let data = json!({
+        "host": name, "endpoint": host.endpoint.to_string(), "local_ip": host.local_ip.to_string(),
+        "peer_ip": host.peer_ip.to_string(), "agent_version": verified.agent_version,
+        "handshake_us": verified.handshake_us, "sent_bytes": sent_bytes, "next": &*next,
+        "took_us": u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+    });
+    let text = format!("{name} is ready after {}; next: {next}", took(began.elapsed()));
+    call.out.answer("setup", data, &text)?;
+    Ok(Code::Done)
+}
+
+fn tell_plan(call: &mut Call, name: &str, plan: &Plan) -> Result<Code, Failure> {
+    let take = plan.take.as_ref().map(|Proposal { interface, port, number }| {
+        json!({
+            "interface": interface, "listen_port": port, "number": number,
+            "local_ip": format!("10.10.{number}.1"), "peer_ip": format!("10.10.{number}.2"),
+        })
+    });
+    let data = json!({
+        "host": name, "dry_run": true, "machine": plan.machine, "kernel": plan.kernel,
+        "user": plan.user, "send": plan.send, "sudo_asks": plan.asks_password, "take": take,
+    });
+    let mut page = Page::from(match plan.send[..] {
+        [] => "the server has both programs already".to_owned(),
+        _ => format!("would send {}, and install as root", plan.send.join(" and ")),
+    });
+    page.add(format!("would run the agent as {} under systemd", plan.user));
+    page.add(match &plan.take {
+        Some(Proposal { interface, port, number }) => format!(
+            "would take UDP {port}, the addresses 10.10.{number}.1 and 10.10.{number}.2, and the \
+             interface {interface} there"
+        ),
+        None => "the agent there keeps its UDP port, addresses and interface".to_owned(),
+    });
+    if plan.asks_password {
+        page.add("sudo there will ask for a password");
+    }
+    page.add("nothing has been changed");
+    call.out.answer("setup", data, page)?;
+    Ok(Code::Done)
+}

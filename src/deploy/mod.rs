@@ -1,0 +1,35 @@
+//! Servers, administered over SSH: made ready, upgraded, asked, cleaned.
+//!
+//! Reading order: `console` (what all of it needs of its caller) → `preflight` (what a server is),
+//! `obstacle` (what is in the way) → `remote` (one server, its words and failures) → `root_script`
+//! (what root does there), `rollback_guard` (and what puts it back) → `artifacts` (the programs and
+//! their way there), `versions` (which of them) → `setup` (the order of its steps), with `options`,
+//! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `address_conflict`, `host_file`,
+//! `verify` and `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity` (this laptop's
+//! own keys), `ssh_entry` (what its ssh(1) knows of a host).
+//!
+//! Knows no command line: what it finds is told as values and failures.
+
+mod address_conflict;
+mod artifacts;
+mod connect;
+pub mod console;
+mod host_file;
+mod identity;
+mod install;
+pub mod local_helper;
+mod numbers;
+mod obstacle;
+pub mod options;
+mod preflight;
+pub mod proposal;
+pub mod remote;
+mod rollback_guard;
+mod root_script;
+mod server_diagnosis;
+pub mod setup;
+pub mod ssh_entry;
+pub mod uninstall;
+pub mod upgrade;
+pub mod verify;
+mod versions;

@@ -1,0 +1,121 @@
+//! What setup would do to a server: what it would send, and what an agent would take there.
+
+use super::numbers;
+use super::options::Options;
+use super::preflight::Survey;
+use super::versions::{self, Policy};
+use crate::base::address_plan::{self, Uses};
+use crate::base::failure::{Failure, Fault};
+use crate::host::paths::Paths;
+use crate::ssh::freight::Freight;
+use crate::ssh::right::Right;
+
+/// As the agent tries them.
+const PORTS: std::ops::Range<u16> = 51820..51900;
+
+/// What an agent that is not there yet would take. It sees more as root, such as what another
+/// WireGuard that is not running is configured to have, and may choose something else.
+pub struct Proposal {
+    pub interface: String,
+    pub port: u16,
+    pub number: u8,
+}
+
+impl Proposal {
+    fn of(survey: &Survey, wanted: &[u8]) -> Result<Proposal, &'static str> {
+        let words = |fact: &str| -> Vec<String> {
+            survey.get(fact).split_whitespace().map(str::to_owned).collect()
+        };
+        let (links, used) = (words("links"), words("udp"));
+        let mut names =
+            ["wg0".to_owned()].into_iter().chain((0..1000).map(|n| format!("hopbox{n}")));
+        let interface = names.find(|name| !links.contains(name));
+        let port = PORTS.clone().find(|port| !used.contains(&format!("{port:04X}")));
+        Ok(Proposal {
+            interface: interface.ok_or("no free name for an interface")?,
+            port: port.ok_or("no free UDP port from 51820 on")?,
+            number: address_plan::pick(wanted, &uses(survey))
+                .ok_or("no 10.10.N.0/24 that is free on both machines")?,
+        })
+    }
+
+    pub fn in_short(&self) -> String {
+        format!(", UDP {} and {} are free", self.port, address_plan::network(self.number))
+    }
+}
+
+/// The survey has the columns of /proc/net/route that matter, and the addresses alone.
+fn uses(survey: &Survey) -> Uses {
+    let route = |words: &str| {
+        let mut words = words.split(',');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        format!("- {} {} - - - - {}\n", word(), word(), word())
+    };
+    let routes: String = survey.get("routes").split_whitespace().map(route).collect();
+    let address = |ip: &str| format!("|-- {ip}\nhost LOCAL\n");
+    let addresses: String = survey.get("own").split_whitespace().map(address).collect();
+    Uses::parse(&format!("head\n{routes}"), &addresses)
+}
+
+/// What a setup would do.
+pub struct Plan {
+    pub machine: String,
+    pub kernel: String,
+    pub user: String,
+    /// The programs that would be sent.
+    pub send: Vec<&'static str>,
+    pub asks_password: bool,
+    /// `None`: the agent there keeps what it has.
+    pub take: Option<Proposal>,
+}
+
+pub fn plan(
+    paths: &Paths,
+    options: &Options,
+    survey: &Survey,
+    programs: [Freight; 3],
+) -> Result<Plan, Failure> {
+    let missing = versions::missing(survey, programs, Policy::KeepWorking);
+    // What installs the helper is a part of it.
+    let send = missing.iter().map(|program| program.name).filter(|name| *name != "hop-install");
+    Ok(Plan {
+        machine: survey.machine().to_owned(),
+        kernel: survey.get("kernel").to_owned(),
+        user: survey.get("user").to_owned(),
+        send: send.collect(),
+        asks_password: survey.sudo == Right::Asks,
+        take: of(paths, options, survey)?,
+    })
+}
+
+/// `None` where an agent is, which keeps what it has.
+pub fn of(paths: &Paths, options: &Options, survey: &Survey) -> Result<Option<Proposal>, Failure> {
+    if !survey.get("agent").is_empty() {
+        return Ok(None);
+    }
+    let numbers = numbers::of(paths, &options.name)?;
+    Proposal::of(survey, &numbers.free).map(Some).map_err(|why| {
+        let what = format!("{} cannot be set up", options.target.address);
+        Failure::new(Fault::Busy, what, format!("there is {why}"), "ip route")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_uses_is_not_taken() {
+        let survey = |facts: &str| {
+            Survey::parse(&format!("hopbox-survey=1\nsudo=free\n{facts}end=yes\n")).unwrap()
+        };
+        let wanted: Vec<u8> = (0..=255).collect();
+        let fresh = Proposal::of(&survey("links=eth0 lo\n"), &wanted).ok().unwrap();
+        assert_eq!((fresh.interface.as_str(), fresh.port, fresh.number), ("wg0", 51820, 0));
+        let facts = "links=hopbox0 lo wg0\nudp=0035 CA6C CA6D\nown=10.10.1.9\n\
+                     routes=00000000,0101A8C0,00000000 00000A0A,00000000,00FFFFFF\n";
+        let busy = Proposal::of(&survey(facts), &wanted).ok().unwrap();
+        assert_eq!((busy.interface.as_str(), busy.port, busy.number), ("hopbox1", 51822, 2));
+        assert!(Proposal::of(&survey(facts), &[0, 1]).is_err());
+    }
+}

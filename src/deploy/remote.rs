@@ -1,0 +1,233 @@
+//! A server over SSH: for what must work while the tunnel does not, and for what needs root there.
+//!
+//! What failed over there is told in three parts, whoever tells it: our program there, sudo, or a
+//! shell; in the last case the server is looked at once more for what helps.
+
+use std::cell::OnceCell;
+use std::time::Duration;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::console::Console;
+use super::identity;
+use super::obstacle;
+use super::preflight::{self, Survey};
+use crate::base::failure::{Failure, Fault};
+use crate::base::json::Fields;
+use crate::base::key;
+use crate::fix;
+use crate::host::config::HostConfig;
+use crate::host::paths::Paths;
+use crate::ssh::keys;
+use crate::ssh::right::{FENCED, Right};
+use crate::ssh::run::{Connection, Done, Target};
+use crate::ssh::script::WHOLE;
+use crate::text::fix::Fix;
+
+pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
+pub const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
+/// Longest an ordinary command there may take.
+const LIMIT: Duration = Duration::from_secs(60);
+const SURVEY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Whoever can read this file may ask the agent: its own user, and root. An older agent has it in
+/// another place.
+pub const AGENT_FILES: [&str; 2] = ["/var/lib/hopbox-agent/agent.json", "/etc/hopbox/agent.json"];
+
+/// A connection to a server.
+pub struct Remote {
+    pub connection: Connection,
+    pub target: Target,
+    /// What it is called in what is told of it.
+    pub name: String,
+    /// The same work once more, and with a login that needs no sudo.
+    pub again: Fix,
+    pub by_root: Fix,
+    survey: OnceCell<Survey>,
+}
+
+/// Words that tell an agent what this laptop calls it: `hop-agent start` takes them.
+pub fn called(paths: &Paths, host: &str) -> Result<String, Failure> {
+    let key = identity::public_key(paths, host)?;
+    Ok(format!("--laptop {} --name {host}", key::encode(&key).as_str()))
+}
+
+/// Where SSH finds a host, with the keys that setup pinned.
+pub fn target(paths: &Paths, host: &HostConfig) -> Result<Target, Failure> {
+    let (alias, file) = (keys::alias(&host.name), paths.known_hosts());
+    let pinned = keys::has(&file, &alias)?.then_some((alias, file));
+    let ssh = host.ssh.as_ref();
+    Ok(Target {
+        address: ssh.map_or_else(|| host.endpoint.host.clone(), |ssh| ssh.address.clone()),
+        user: host.user.clone(),
+        identity: host.identity.clone().map(Into::into),
+        port: ssh.and_then(|ssh| ssh.port),
+        pinned,
+    })
+}
+
+impl Remote {
+    /// A host that is set up.
+    pub fn open(
+        console: &mut dyn Console,
+        paths: &Paths,
+        host: &HostConfig,
+    ) -> Result<Remote, Failure> {
+        let by_root = fix!("hop setup {} -u root", host.name);
+        let (target, again) = (target(paths, host)?, console.repeat());
+        Remote::connect(console, paths, target, &host.name, (again, by_root))
+    }
+
+    pub fn connect(
+        console: &mut dyn Console,
+        paths: &Paths,
+        target: Target,
+        name: &str,
+        (again, by_root): (Fix, Fix),
+    ) -> Result<Remote, Failure> {
+        paths.ensure_runtime()?;
+        let ask = console.may_ask();
+        if ask {
+            console.hold();
+        }
+        let connection = Connection::open(&target, &paths.ssh_socket(), ask);
+        console.resume();
+        let (connection, name) = (connection?, name.to_owned());
+        Ok(Remote { connection, target, name, again, by_root, survey: OnceCell::new() })
+    }
+
+    /// Any command of the login's shell; its status is the caller's to judge.
+    pub fn run(&self, script: &str, input: &[u8]) -> Result<Done, Failure> {
+        self.connection.run(script, input, LIMIT)
+    }
+
+    /// The same for one that must succeed.
+    pub fn must(&self, script: &str, input: &[u8]) -> Result<Done, Failure> {
+        let done = self.run(script, input)?;
+        self.succeeded(done)
+    }
+
+    /// What a command did, or the failure that it tells.
+    pub fn succeeded(&self, done: Done) -> Result<Done, Failure> {
+        if done.status.success() {
+            return Ok(done);
+        }
+        let what = format!("a command on {} failed", self.name);
+        Err(self.told(&done).map(of_agent).unwrap_or_else(|| self.refused(&what, &done)))
+    }
+
+    /// A file in the login's private directory there.
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let script = format!("sh -c 'umask 077; cat >{}/{name}'", self.scratch_dir()?);
+        self.must(&script, bytes).map(drop)
+    }
+
+    pub fn scratch_dir(&self) -> Result<&str, Failure> {
+        self.connection.room().map_err(|error| match error {
+            Err(error) => error,
+            Ok(done) => {
+                self.refused(&format!("there is no room in your home on {}", self.name), &done)
+            }
+        })
+    }
+
+    /// What the server is; asked once.
+    pub fn survey(&self) -> Result<&Survey, Failure> {
+        if let Some(survey) = self.survey.get() {
+            return Ok(survey);
+        }
+        let done = self.connection.run(WHOLE, preflight::script().as_bytes(), SURVEY_LIMIT)?;
+        let mut survey = Survey::parse(&done.text()).ok_or_else(|| {
+            let what = format!("{} does not run commands", self.target.address);
+            Failure::new(Fault::Unreachable, what, done.complaint(), self.target.command())
+        })?;
+        survey.sudo = survey.sudo.settled(&self.connection)?;
+        Ok(self.survey.get_or_init(|| survey))
+    }
+
+    /// How a command there becomes root's; a failure where it cannot.
+    pub fn right(&self, console: &dyn Console) -> Result<Right, Failure> {
+        let survey = self.survey()?;
+        let user = survey.get("user");
+        let never = match survey.sudo {
+            Right::Fenced => FENCED,
+            Right::None => "there is no sudo",
+            Right::Asks if !console.may_ask() => {
+                let what = format!("sudo on {} asks {user} for a password", self.target.address);
+                let why = "nobody can be asked: this is no terminal, or --no-input forbids it";
+                return Err(Failure::new(Fault::Input, what, why, self.again.clone()));
+            }
+            right => return Ok(right),
+        };
+        let what = format!("{user} may not do this on {}", self.name);
+        Err(Failure::new(Fault::Failed, what, never, self.by_root.clone()))
+    }
+
+    /// `hop-agent` there, by whoever may ask it: its JSON answer, or the failure it tells.
+    pub fn agent(
+        &self,
+        console: &mut dyn Console,
+        words: &str,
+        input: &[u8],
+    ) -> Result<Value, Failure> {
+        let done = match self.may_ask_agent()? {
+            true => self.run(&format!("{AGENT} {words}"), input)?,
+            false => self.root_command(console, &format!("{AGENT} {words} <root.in"), input)?,
+        };
+        if let Some(failure) = self.told(&done) {
+            return Err(of_agent(failure));
+        }
+        let complaint = done.complaint();
+        let text = Zeroizing::new(done.stdout);
+        serde_json::from_slice(&text).map_err(|_| {
+            let what = format!("the agent on {} gave no answer", self.name);
+            Failure::new(Fault::Remote, what, complaint, fix!("hop upgrade {}", self.name))
+        })
+    }
+
+    /// Whether the login is the agent's own user, or root.
+    pub fn may_ask_agent(&self) -> Result<bool, Failure> {
+        let [new, old] = AGENT_FILES;
+        let look = format!("sh -c 'test -r {new} || test -r {old}'");
+        Ok(self.run(&look, b"")?.status.success())
+    }
+
+    /// The failure that our program there tells in the last line of its output.
+    pub fn told(&self, done: &Done) -> Option<Failure> {
+        let text = done.text();
+        let mut error = Fields::parse(text.lines().last()?).ok()?.opt_object("error").ok()??;
+        let mut part = |key: &str| error.string(key).unwrap_or_default();
+        let what = format!("on {}: {}", self.name, part("what"));
+        let fault = Fault::from_word(&part("code"));
+        let next = advised(&self.target, &part("fix"));
+        Some(Failure::new(fault, what, part("why"), next))
+    }
+
+    /// What the server did not explain.
+    pub fn refused(&self, what: &str, done: &Done) -> Failure {
+        Failure::new(Fault::Remote, what, done.complaint(), self.helps())
+    }
+
+    /// What helps then: it is looked at once more.
+    pub fn helps(&self) -> Fix {
+        obstacle::helps(&self.connection, &self.target, &self.by_root)
+    }
+}
+
+/// One that only the agent could have, and not this laptop.
+fn of_agent(failure: Failure) -> Failure {
+    match failure.fault {
+        Fault::NotFound => failure,
+        _ => Failure { fault: Fault::Remote, ..failure },
+    }
+}
+
+/// What our program on a server says that helps. What is to be typed there cannot be typed here.
+fn advised(target: &Target, fix: &str) -> Fix {
+    match Fix::of_agent(fix) {
+        Some(fix) if fix.starts_with("hop ") => fix,
+        Some(fix) => target.by_hand(fix),
+        None => target.by_hand(fix!("sudo {} status", AGENT)),
+    }
+}

@@ -1,0 +1,111 @@
+//! A server is made ready, and the tunnel to it proven: the order of the steps. Each of them may be
+//! repeated; an interrupted setup goes on where it was.
+
+use std::time::Duration;
+
+use super::artifacts;
+use super::connect::{self, Server};
+use super::console::Console;
+use super::host_file;
+use super::install;
+use super::local_helper;
+use super::options::Options;
+use super::proposal::{self, Plan};
+use super::rollback_guard::{self, Ended, Guard};
+use super::server_diagnosis::{self, Witness};
+use super::verify::{self, Verified};
+use super::versions::{self, Policy};
+use crate::base::failure::{Failure, Fault};
+use crate::base::time_text::took;
+use crate::host::config::HostConfig;
+use crate::host::paths::Paths;
+use crate::rpc::VERSION;
+
+/// A host that is set up.
+pub struct Ready {
+    pub host: HostConfig,
+    pub verified: Verified,
+    pub sent_bytes: u64,
+    /// This login lacks the helper's group, which the user has from the next login on.
+    pub by_group: bool,
+}
+
+/// What would be done; nothing is changed there.
+pub fn plan(console: &mut dyn Console, paths: &Paths, options: &Options) -> Result<Plan, Failure> {
+    let server = connect::connect(console, paths, options)?;
+    let programs = connect::look(console, paths, options, &server.remote)?;
+    proposal::plan(paths, options, server.remote.survey()?, programs)
+}
+
+pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Result<Ready, Failure> {
+    let server = connect::connect(console, paths, options)?;
+    let remote = &server.remote;
+    let programs = connect::look(console, paths, options, remote)?;
+    let survey = remote.survey()?;
+    if let Some(theirs) = versions::newer(survey) {
+        let text = format!(
+            "the server has hop-agent {theirs}, which stays; hop on this laptop is older \
+             ({VERSION}): upgrade it"
+        );
+        console.warn("server_is_newer", &text);
+    }
+    let by_group = local_helper::ensure(console)?;
+    console.begin("installing on the server");
+    let missing = versions::missing(survey, programs, Policy::KeepWorking);
+    let sent = artifacts::send(console, remote, missing)?;
+    let guard = Guard::new();
+    let agreed = install::install(console, paths, options, remote, &guard, &sent)?;
+    if agreed.answer.by_root {
+        let text = "the agent runs as root there; with another login (-u) it may do less";
+        console.warn("agent_runs_as_root", text);
+    }
+    let (answer, before) = (&agreed.answer, agreed.before.as_ref());
+    let host = host_file::keep(paths, options, &server, answer, before)?;
+    drop(agreed.lock);
+    let proven = prove(console, paths, &server, &host, by_group);
+    let verified = settle(&server, &guard, proven)?;
+    Ok(Ready { host, verified, sent_bytes: sent.bytes, by_group })
+}
+
+/// Step 7. Where the tunnel does not work, the server is asked over SSH what it saw.
+fn prove(
+    console: &mut dyn Console,
+    paths: &Paths,
+    server: &Server,
+    host: &HostConfig,
+    by_group: bool,
+) -> Result<Verified, Failure> {
+    console.begin("trying the tunnel");
+    let witness = Witness::of(&server.remote)?;
+    let was_up = verify::clear(paths, host)?;
+    let before = witness.status();
+    let verified = verify::attempt(paths, host, was_up, by_group)
+        .map_err(|failure| server_diagnosis::explain(&witness, host, before.as_ref(), failure))?;
+    let shake = verified.handshake_us.map(|us| took(Duration::from_micros(us)));
+    let shake = shake.map(|time| format!(", handshake {time}")).unwrap_or_default();
+    console.done(&format!("agent {} answered{shake}", verified.agent_version));
+    Ok(verified)
+}
+
+/// Says whether what was replaced may stay so.
+fn settle(
+    server: &Server,
+    guard: &Guard,
+    proven: Result<Verified, Failure>,
+) -> Result<Verified, Failure> {
+    let remote = &server.remote;
+    if !rollback_guard::is_pending(&remote.connection)? {
+        return proven;
+    }
+    let settled = guard.end(&remote.connection, proven.is_ok())?;
+    match (proven, settled) {
+        (Ok(verified), Ended::Done | Ended::TakenOver) => Ok(verified),
+        (Ok(_), Ended::Stuck) => {
+            let what = "the server did not keep the programs that were installed";
+            let why = "it was not told in time that they work";
+            Err(Failure::new(Fault::Failed, what, why, remote.again.clone()))
+        }
+        (Err(failure), Ended::Done) => Err(install::is_back(failure)),
+        (Err(failure), Ended::Stuck | Ended::TakenOver) => Err(failure),
+    }
+}

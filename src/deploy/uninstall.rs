@@ -1,0 +1,49 @@
+//! What setup put on a server, gone again.
+
+use serde_json::Value;
+
+use super::console::Console;
+use super::identity;
+use super::remote::{AGENT, HELPER, Remote};
+use crate::base::failure::Failure;
+use crate::base::key;
+use crate::host::config::HostConfig;
+use crate::host::paths::Paths;
+use crate::ssh::room::STORE;
+
+/// Everything on the server, or only our entry where others have theirs. One script, so that sudo
+/// asks once at most; the agent gives its device back while there is a helper to take it. The
+/// helper stays where hop is installed: that machine is somebody's laptop, too.
+pub fn clean(
+    console: &mut dyn Console,
+    paths: &Paths,
+    host: &HostConfig,
+) -> Result<&'static str, Failure> {
+    let remote = Remote::open(console, paths, host)?;
+    let own = identity::public_key(paths, &host.name)?;
+    let script = format!(
+        "if [ -x {AGENT} ]; then {AGENT} uninstall --purge --laptop {} || return; fi\n\
+         [ ! -x {AGENT} ] || return 0\n\
+         if command -v hop >/dev/null; then return 0; fi\n\
+         if [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
+        key::encode(&own).as_str()
+    );
+    let done = remote.root_command(console, &script, b"")?;
+    let said = remote.succeeded(done)?.text();
+    let told: Value =
+        said.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    let is_there = |path: &str| -> Result<bool, Failure> {
+        Ok(remote.run(&format!("test -x {path}"), b"")?.status.success())
+    };
+    let (others, helper) = (is_there(AGENT)?, is_there(HELPER)?);
+    // What an interrupted setup sent.
+    remote.run(&format!("rm -rf {STORE}"), b"")?;
+    Ok(match (others, helper) {
+        (true, _) if told["laptop"].is_null() => {
+            "other laptops use it, and it did not know this one: nothing was removed"
+        }
+        (true, _) => "other laptops use it: only this one's entry was removed",
+        (false, true) => "the agent is gone; the helper stays for the hop of that machine",
+        (false, false) => "agent and helper are gone",
+    })
+}
