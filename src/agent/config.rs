@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::names::{self, Names};
-use super::{files, moved};
+use super::{moved, read_checked};
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::{self, key, token, unicast};
 use crate::base::json::{Fields, ReadError};
@@ -99,8 +99,8 @@ impl Keys {
 /// anybody's.
 pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     let own = Some(process::uid()).filter(|_| !process::is_root());
-    let (text, owner) = files::read(path, own).map_err(refuse)?;
-    let key = |name: &str| files::key(&path.with_file_name(name), own.unwrap_or(owner));
+    let (text, owner) = read_checked::read(path, own).map_err(refuse)?;
+    let key = |name: &str| read_checked::key(&path.with_file_name(name), own.unwrap_or(owner));
     let invalid = |error: ReadError| {
         let what = format!("{} is not valid", path.display());
         Failure::new(Fault::Usage, &what, error.to_string(), fix!("sudoedit {}", path))

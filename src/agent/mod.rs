@@ -1,28 +1,20 @@
-//! The VPS's side: the other end of the tunnel and the HTTP API on its address.
+//! The server's side. Two processes of one program: `front` faces the network in a sandbox, `work`
+//! has the login's rights and is asked by `front` alone.
 //!
-//! Reading order: this file (command line) → `files` (how they are read), `config` (what they
-//! say), `names`, `store` (their changes) → `serve` (start, waiting, end), `endpoints` (kept over
-//! restarts) → `hub` (tunnel and laptops) → `api` (what is served over HTTP), `auth` (who may ask)
-//! → `rpc` (method table), `health`, `control` (the local socket) → `setup`, `choose`, `place`,
-//! `moved`, `reserve`, `local` (what root and the user run by hand or over SSH).
-//! Serves without privileges: its TUN device comes from the VPS's own helper, as on the laptop.
+//! Reading order: this file (command line) → `read_checked` (how files are read), `config` (what
+//! they say), `names`, `store` (their changes) → `front` → `joint` (where the two meet) → `work` →
+//! `setup`, `allocate`, `install`, `moved`, `reserve`, `commands` (what root and the user run by
+//! hand or over SSH).
 
-pub mod api;
-pub mod auth;
-mod choose;
+mod allocate;
+mod commands;
 pub mod config;
-mod control;
-mod endpoints;
-mod files;
-mod health;
-pub mod hub;
-mod local;
+pub mod front;
+mod install;
 mod moved;
 mod names;
-mod place;
+mod read_checked;
 mod reserve;
-pub mod rpc;
-mod serve;
 mod setup;
 pub mod store;
 
@@ -98,20 +90,20 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
         "help" => return print(HELP),
         "version" => return print(&format!("hop-agent {VERSION}\n")),
         "serve" => {
-            return match serve::serve(&asked.config) {
+            return match front::serve::serve(&asked.config) {
                 Ok(()) => Code::Done as u8,
                 Err(failure) => tell(&failure),
             };
         }
-        "status" => return local::status(&asked.config, asked.json),
-        "install" => place::install(),
+        "status" => return commands::status(&asked.config, asked.json),
+        "install" => install::install(),
         "setup" => setup::setup(&asked.config),
-        "start" => local::start(&asked.config, asked.restart, asked.laptop.zip(asked.name)),
-        "rollback" => local::rollback(),
-        "peers list" => local::peers(&asked.config),
-        "peers remove" => local::remove(&asked.config, &asked.operand),
-        "rotate" => local::rotate(&asked.config),
-        _ => local::uninstall(&asked.config, asked.purge, asked.laptop),
+        "start" => commands::start(&asked.config, asked.restart, asked.laptop.zip(asked.name)),
+        "rollback" => commands::rollback(),
+        "peers list" => commands::peers(&asked.config),
+        "peers remove" => commands::remove(&asked.config, &asked.operand),
+        "rotate" => commands::rotate(&asked.config),
+        _ => commands::uninstall(&asked.config, asked.purge, asked.laptop),
     };
     match answered {
         Ok(answer) => print(&format!("{}\n", json_text(&answer))),

@@ -10,10 +10,10 @@ use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::commands::{run, warn};
 use super::config::{DIR, FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
-use super::local::{run, warn};
 use super::store::Store;
-use super::{config, files, place, setup};
+use super::{config, install, read_checked, setup};
 use crate::base::failure::Failure;
 use crate::base::file;
 use crate::sys;
@@ -61,7 +61,7 @@ pub fn take_in() -> Result<bool, Failure> {
         for name in NAMES.iter().rev() {
             remove(&old.join(name))?;
         }
-        place::leftovers(old, &mut Vec::new())?;
+        install::leftovers(old, &mut Vec::new())?;
     }
     close();
     Ok(!there.is_empty())
@@ -79,7 +79,7 @@ fn copy(old: &Path, new: &Path) -> Result<(), Failure> {
             remove(&to)?;
             continue;
         }
-        let (text, _) = files::read(&from, Some(owner.0)).map_err(config::refuse)?;
+        let (text, _) = read_checked::read(&from, Some(owner.0)).map_err(config::refuse)?;
         let put = file::replace_for(&to, text.as_bytes(), Some(owner));
         put.map_err(|error| super::io("write", &to, &error))?;
     }

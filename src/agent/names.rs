@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde_json::{Map, Value, json};
 
 use super::config::AgentConfig;
-use super::files;
+use super::read_checked;
 use crate::base::field::check_name;
 use crate::base::json::Fields;
 
@@ -24,7 +24,7 @@ pub fn path(config: &AgentConfig) -> PathBuf {
 
 /// Those of the laptops that there are. One that cannot be read says nothing.
 pub fn load(config: &AgentConfig, owner: u32) -> Names {
-    let text = files::read(&path(config), Some(owner));
+    let text = read_checked::read(&path(config), Some(owner));
     let mut names = text.ok().and_then(|(text, _)| parse(&text)).unwrap_or_default();
     names.retain(|address, _| config.peers.iter().any(|peer| peer.address == *address));
     names

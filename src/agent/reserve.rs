@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
+use super::commands::{systemctl, user};
 use super::config::AgentConfig;
-use super::local::{systemctl, user};
-use super::{log, place};
+use super::{install, log};
 use crate::base::address_plan;
 use crate::base::failure::Failure;
 use crate::sys::bounded;
@@ -22,7 +22,7 @@ const BYTES: usize = 65_536;
 
 /// For the user that the unit names, instead of whom it was for before.
 pub fn keep(config: &AgentConfig) -> Result<(), Failure> {
-    let Some(name) = place::unit_user() else { return Ok(()) };
+    let Some(name) = install::unit_user() else { return Ok(()) };
     let (uid, _) = user(&name)?;
     let [.., number, _] = config.address.octets();
     let interface = config.interface.clone().filter(|name| name.starts_with("wg"));
@@ -32,7 +32,7 @@ pub fn keep(config: &AgentConfig) -> Result<(), Failure> {
 
 /// Takes all of it back: nobody's agent is here any more.
 pub fn give_back() -> Result<(), Failure> {
-    let Some((uid, _)) = place::unit_user().and_then(|name| user(&name).ok()) else {
+    let Some((uid, _)) = install::unit_user().and_then(|name| user(&name).ok()) else {
         return Ok(());
     };
     change(|top| kept(top, uid, &[]))
@@ -52,7 +52,7 @@ fn change(edit: impl Fn(&mut Map<String, Value>) -> Option<()>) -> Result<(), Fa
     if new == text || (text == "{}" && new == "{}\n") {
         return Ok(());
     }
-    place::put(path, 0o644, new.as_bytes())?;
+    install::put(path, 0o644, new.as_bytes())?;
     // One that does not run reads it when it starts.
     let _ = systemctl(&["kill", "-s", "HUP", "hop-helper.service"]);
     Ok(())

@@ -12,9 +12,10 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, Keys, Peer};
+use super::front::control;
 use super::names::Names;
 use super::store::Store;
-use super::{choose, control, local, log, moved, place, reserve};
+use super::{allocate, commands, install, log, moved, reserve};
 use crate::base::address_plan;
 use crate::base::address_plan::MTU;
 use crate::base::failure::{Failure, Fault};
@@ -100,11 +101,11 @@ fn list(fields: &mut Fields, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
 pub fn setup(file: &Path) -> Result<Value, Failure> {
     need_root()?;
     let request = parse(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
-    let login = local::user(&request.user)?;
+    let login = commands::user(&request.user)?;
     helper_is_there()?;
     if moved::take_in()? {
-        place::renew_unit()?;
-        place::restart();
+        install::renew_unit()?;
+        install::restart();
     }
     let file = &moved::now(file);
     if request.expected_agent_key.is_some() && !dir_of(file).exists() {
@@ -114,7 +115,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let mut store = Store::open(file)?;
     // A second laptop with another login changes nothing for the first.
     let owner = store.owner_or(login);
-    let runs_as = if owner == login { request.user.clone() } else { local::user_name(owner.0)? };
+    let runs_as = if owner == login { request.user.clone() } else { commands::user_name(owner.0)? };
     same_server(&store, &request)?;
     let is_first = !store.is_there();
     let mut config = if is_first { first(&request)? } else { store.load()? };
@@ -141,10 +142,10 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         store.save(&config)?;
     }
     drop(store);
-    place::unit(&place::user_of(&runs_as, owner.0))?;
+    install::unit(&install::user_of(&runs_as, owner.0))?;
     if moves {
         reserve::keep(&config)?;
-        place::restart();
+        install::restart();
     }
     match control::ask(&config.state_dir, AgentReload, &Nothing) {
         Ok(_) | Err(CallError::Unreachable(_)) => {}
@@ -161,7 +162,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
 fn renumber(config: &mut AgentConfig, request: &Request) -> bool {
     let others = config.peers.iter().any(|peer| peer.public_key != request.public_key);
     let free = request.free.iter().copied().filter(|number| !request.taken.contains(number));
-    let Some(number) = choose::number(&free.collect::<Vec<u8>>()).filter(|_| !others) else {
+    let Some(number) = allocate::number(&free.collect::<Vec<u8>>()).filter(|_| !others) else {
         return false;
     };
     let moved = |ip: Ipv4Addr| {
@@ -202,21 +203,21 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
         Some(number) => Some(number),
         None => {
             let free = |number: &&u8| !request.taken.contains(number);
-            choose::number(&request.free.iter().filter(free).copied().collect::<Vec<_>>())
+            allocate::number(&request.free.iter().filter(free).copied().collect::<Vec<_>>())
         }
     };
     let none = |what: &str, next: &'static str| {
         Failure::new(Fault::Busy, what, "everything that may be used is in use", next)
     };
     Ok(AgentConfig {
-        interface: Some(choose::interface()),
+        interface: Some(allocate::interface()),
         address: Ipv4Addr::new(
             10,
             10,
             number.ok_or_else(|| none("no free addresses", "ip route"))?,
             2,
         ),
-        listen_port: choose::port().ok_or_else(|| none("no free UDP port", "ss -lun"))?,
+        listen_port: allocate::port().ok_or_else(|| none("no free UDP port", "ss -lun"))?,
         mtu: MTU,
         api_port: API_PORT,
         state_dir: config::DIR.into(),

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use super::config::{self, AgentConfig, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE, PEERS, Peer};
-use super::{files, names};
+use super::{names, read_checked};
 use crate::base::failure::{Failure, Fault};
 use crate::base::file;
 use crate::base::key::{self, KEY_BYTES, Secret};
@@ -260,7 +260,8 @@ impl Store {
         let Some(old) = config.peer(new).and_then(|peer| peer.replaces) else { return Ok(false) };
         let current = config.keys.current();
         if config.peer(new).is_some_and(|peer| peer.agent_key != current) {
-            let key = files::key(&self.beside(KEY_FILE), self.uid()).map_err(config::refuse)?;
+            let key =
+                read_checked::key(&self.beside(KEY_FILE), self.uid()).map_err(config::refuse)?;
             self.put_key(OLD_KEY_FILE, &key)?;
             let (from, to) = (self.beside(NEW_KEY_FILE), self.beside(KEY_FILE));
             file::rename(&from, &to).map_err(|error| self.cannot("replace", &to, &error))?;
@@ -279,7 +280,7 @@ impl Store {
     }
 
     fn read_key(&self, name: &str) -> Result<Option<Secret>, Failure> {
-        match files::key(&self.beside(name), self.uid()) {
+        match read_checked::key(&self.beside(name), self.uid()) {
             Ok(key) => Ok(Some(key)),
             Err(error) if error.fault == Fault::NotFound => Ok(None),
             Err(error) => Err(config::refuse(error)),

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 
 use hopbox::agent::config::Peer;
-use hopbox::agent::hub::Caller;
-use hopbox::agent::rpc::Desk;
+use hopbox::agent::front::dispatch::Backend;
+use hopbox::agent::front::state::Caller;
 use hopbox::base::failure::Failure;
 use hopbox::base::key;
 use hopbox::rpc::types::{PeerView, Status};
@@ -26,7 +26,7 @@ fn peer(public_key: [u8; 32], name: &str) -> Peer {
     }
 }
 
-impl Desk for OneLaptop {
+impl Backend for OneLaptop {
     fn caller(&self, token: &str, _: Ipv4Addr) -> Option<Caller> {
         (token == super::TOKEN).then_some(Caller::Laptop(LAPTOP))
     }

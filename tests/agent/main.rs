@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hopbox::agent::api::Api;
+use hopbox::agent::front::api::Api;
 use hopbox::base::key;
 use hopbox::http::server::Server;
 use hopbox::rpc::client::{CallError, Client};

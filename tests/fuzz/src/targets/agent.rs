@@ -1,10 +1,10 @@
 //! The agent's API without a tunnel behind it: one laptop, whose token is [`TOKEN`].
 
-pub use hopbox::agent::{auth, rpc};
+pub use hopbox::agent::front::{auth, dispatch};
 pub use hopbox::http::request;
 
 use hopbox::agent::config::Peer;
-use hopbox::agent::hub::Caller;
+use hopbox::agent::front::state::Caller;
 use hopbox::base::failure::Failure;
 use hopbox::base::field::label;
 use hopbox::base::key;
@@ -29,7 +29,7 @@ fn peer(public_key: [u8; 32], name: &str) -> Peer {
     }
 }
 
-impl rpc::Desk for OneLaptop {
+impl dispatch::Backend for OneLaptop {
     fn caller(&self, token: &str, _: Ipv4Addr) -> Option<Caller> {
         (token == TOKEN).then_some(LAPTOP)
     }

@@ -2,7 +2,7 @@
 //! and nothing is left unread. Also what is built on it: calls of the agent's methods, and the
 //! lines a session in the background reports.
 
-use super::agent::{LAPTOP, OneLaptop, rpc};
+use super::agent::{LAPTOP, OneLaptop, dispatch};
 use hopbox::base::json::Fields;
 use hopbox::session::report::Event;
 use serde_json::Value;
@@ -21,7 +21,7 @@ pub fn rpc_json(data: &[u8]) {
         (Err(error), Ok(Value::Object(_))) => assert!(twice, "refused: {error}"),
         (Err(_), _) => {}
     }
-    match rpc::call(&OneLaptop, LAPTOP, text) {
+    match dispatch::call(&OneLaptop, LAPTOP, text) {
         Ok(result) => assert!(result.is_object()),
         Err(no) => assert!((200..600).contains(&no.status) && !no.why.is_empty()),
     }

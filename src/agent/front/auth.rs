@@ -3,8 +3,8 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::hub::Caller;
-use super::rpc::Desk;
+use super::dispatch::Backend;
+use super::state::Caller;
 use crate::http;
 use crate::http::request::{Head, Refusal};
 use crate::rpc::code::Code;
@@ -14,9 +14,9 @@ use crate::rpc::code::Code;
 /// A page can reach us under its own name (DNS rebinding), also under a `.hop` name that some
 /// network's DNS gives out, so `Host` must be our address or a name that a laptop gave us; and a
 /// page's request from another origin carries `Origin`, which no client of ours sends.
-pub fn not_a_page(head: &Head, own: SocketAddrV4, desk: &dyn Desk) -> Result<(), Refusal> {
+pub fn not_a_page(head: &Head, own: SocketAddrV4, backend: &dyn Backend) -> Result<(), Refusal> {
     match head.only("host")? {
-        Some(host) if is_ours(host, own, &|name| desk.is_called(name)) => {}
+        Some(host) if is_ours(host, own, &|name| backend.is_called(name)) => {}
         Some(_) => {
             let why = "the Host field must be the tunnel address, or the .hop name that a laptop \
                        has given this server (hop upgrade, or hop setup again, gives it)";
@@ -32,12 +32,12 @@ pub fn not_a_page(head: &Head, own: SocketAddrV4, desk: &dyn Desk) -> Result<(),
 }
 
 /// Who asks, by the token; refuses requests without one.
-pub fn caller(head: &Head, desk: &dyn Desk, from: Ipv4Addr) -> Result<Caller, Refusal> {
+pub fn caller(head: &Head, backend: &dyn Backend, from: Ipv4Addr) -> Result<Caller, Refusal> {
     let given = head.only("authorization")?.and_then(|value| {
         let (scheme, given) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(given.trim_start_matches(' '))
     });
-    given.and_then(|token| desk.caller(token, from)).ok_or_else(|| {
+    given.and_then(|token| backend.caller(token, from)).ok_or_else(|| {
         let why = "the Authorization field must be Bearer and this laptop's token";
         Refusal::of(401, Code::Unauthorized.word(), why).with("WWW-Authenticate", "Bearer")
     })

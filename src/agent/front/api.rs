@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::hub::Caller;
-use super::rpc::{self, Desk};
+use super::dispatch::{self, Backend};
+use super::state::Caller;
 use super::{auth, health};
 use crate::http::request::{Head, Refusal};
 use crate::http::server::{Next, Reply, Service};
@@ -18,13 +18,13 @@ use crate::http::{answer, code};
 /// What requests are answered from.
 pub struct Api {
     own: SocketAddrV4,
-    desk: Arc<dyn Desk>,
+    backend: Arc<dyn Backend>,
 }
 
 impl Api {
     /// `own` is the address it is served at.
-    pub fn new(own: SocketAddrV4, desk: Arc<dyn Desk>) -> Api {
-        Api { own, desk }
+    pub fn new(own: SocketAddrV4, backend: Arc<dyn Backend>) -> Api {
+        Api { own, backend }
     }
 }
 
@@ -32,16 +32,16 @@ impl Service for Api {
     type Call = Caller;
 
     fn source(&self, from: Ipv4Addr) -> Option<Source> {
-        Source::of(from, *self.own.ip(), self.desk.is_laptop(from))
+        Source::of(from, *self.own.ip(), self.backend.is_laptop(from))
     }
 
     fn begin(&self, head: &Head, from: Ipv4Addr) -> Result<Next<Caller>, Refusal> {
-        auth::not_a_page(head, self.own, &*self.desk)?;
+        auth::not_a_page(head, self.own, &*self.backend)?;
         match (head.path.as_str(), head.method.as_str()) {
             ("/health", "GET") => Ok(Next::Answer(health::health(*self.own.ip()))),
             ("/health", _) => Err(Refusal::wrong_method("GET")),
             ("/rpc", "POST") => {
-                let caller = auth::caller(head, &*self.desk, from)?;
+                let caller = auth::caller(head, &*self.backend, from)?;
                 Ok(Next::Call(caller, head.body()?))
             }
             ("/rpc", _) => Err(Refusal::wrong_method("POST")),
@@ -50,7 +50,7 @@ impl Service for Api {
     }
 
     fn call(&self, caller: Caller, body: &str, reply: Reply) {
-        reply.answer(match rpc::call(&*self.desk, caller, body) {
+        reply.answer(match dispatch::call(&*self.backend, caller, body) {
             Ok(result) => answer::whole(200, &[], &json!({"result": result})),
             Err(refusal) => answer::refused(&refusal),
         });

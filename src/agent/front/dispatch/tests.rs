@@ -23,7 +23,7 @@ fn peer(public_key: [u8; KEY_BYTES], name: &str) -> Peer {
     }
 }
 
-impl Desk for Rotating {
+impl Backend for Rotating {
     fn caller(&self, _: &str, _: Ipv4Addr) -> Option<Caller> {
         None
     }

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::config::{self, AgentConfig};
-use super::place::{self, PREVIOUS, PROGRAM, UNIT};
+use super::front::control;
+use super::install::{self, PREVIOUS, PROGRAM, UNIT};
 use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
-use super::{control, log, moved, print, reserve, tell};
+use super::{log, moved, print, reserve, tell};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
@@ -51,7 +52,7 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
         Ok(status) => status.to_json(),
         Err(why) => json!({"version": 1, "running": false, "why": why}),
     };
-    answer["installed"] = json!(place::installed());
+    answer["installed"] = json!(install::installed());
     print(&if as_json { text::json(&answer) + "\n" } else { in_words(&found) });
     if found.is_ok() {
         return Code::Done as u8;
@@ -89,7 +90,7 @@ pub fn start(
     called: Option<([u8; KEY_BYTES], String)>,
 ) -> Result<Value, Failure> {
     need_root()?;
-    place::need_systemd()?;
+    install::need_systemd()?;
     let has_moved = moved::take_in()?;
     let file = &moved::now(file);
     if let Some((laptop, name)) = called {
@@ -97,7 +98,7 @@ pub fn start(
         store.call(&mut store.load()?, &laptop, &name)?;
     }
     let config = config::load(file)?;
-    place::renew_unit()?;
+    install::renew_unit()?;
     reserve::keep(&config)?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
@@ -118,7 +119,7 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
     loop {
         if let Some(status) = running(Some(config)) {
             let mut status = status.to_json();
-            status["installed"] = json!(place::installed());
+            status["installed"] = json!(install::installed());
             return Ok(status);
         }
         // systemd does not try again what ends as a wrong configuration does.
@@ -140,11 +141,11 @@ fn serving(config: &AgentConfig) -> Result<Value, Failure> {
 pub fn rollback() -> Result<Value, Failure> {
     need_root()?;
     moved::give_back(PREVIOUS)?;
-    place::put_back()?;
-    place::need_systemd()?;
+    install::put_back()?;
+    install::need_systemd()?;
     // By the one that is back, with its own unit: what this one cannot do may be why.
     run(PROGRAM, &["start", "--restart"])?;
-    Ok(json!({"version": 1, "installed": place::installed()}))
+    Ok(json!({"version": 1, "installed": install::installed()}))
 }
 
 pub fn peers(file: &Path) -> Result<Value, Failure> {
@@ -171,12 +172,12 @@ pub fn uninstall(
 ) -> Result<Value, Failure> {
     need_root()?;
     let there = fs::symlink_metadata(file).is_ok();
-    let Some(laptop) = laptop.filter(|_| there) else { return place::uninstall(file, purge) };
+    let Some(laptop) = laptop.filter(|_| there) else { return install::uninstall(file, purge) };
     let config = config::load(file)?;
     let own = config.laptop(&laptop).map(|(peer, _)| peer.public_key);
     let others = config.laptops().filter(|(peer, _)| Some(peer.public_key) != own).count();
     if others == 0 {
-        return place::uninstall(file, purge);
+        return install::uninstall(file, purge);
     }
     let entry = match own {
         Some(own) => remove(file, key::encode(&own).as_str())?,

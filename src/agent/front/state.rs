@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
 
-use super::config::{AgentConfig, Peer};
-use super::names::Names;
-use super::store::Store;
+use crate::agent::config::{AgentConfig, Peer};
+use crate::agent::names::Names;
+use crate::agent::store::Store;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
 use crate::rpc::VERSION;
@@ -35,7 +35,7 @@ pub enum Caller {
 }
 
 /// Shared by the main thread and those of the connections.
-pub struct Hub {
+pub struct AgentState {
     file: PathBuf,
     interface: String,
     tunnel: Arc<Tunnel>,
@@ -62,11 +62,16 @@ struct State {
     waiting: Option<Instant>,
 }
 
-impl Hub {
-    pub fn new(file: PathBuf, config: AgentConfig, interface: String, tunnel: Arc<Tunnel>) -> Hub {
+impl AgentState {
+    pub fn new(
+        file: PathBuf,
+        config: AgentConfig,
+        interface: String,
+        tunnel: Arc<Tunnel>,
+    ) -> AgentState {
         let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
         let door = Door::of(&config);
-        Hub { file, interface, tunnel, state: Mutex::new(State { config, waiting }), door }
+        AgentState { file, interface, tunnel, state: Mutex::new(State { config, waiting }), door }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,7 +151,7 @@ impl Hub {
         Ok(())
     }
 
-    /// How soon [`Hub::watch`] wants to be called again.
+    /// How soon [`AgentState::watch`] wants to be called again.
     pub fn patience(&self) -> Option<Duration> {
         let since = self.state().waiting?;
         Some(if since.elapsed() < WATCH_CLOSELY { WATCH_EVERY } else { WATCH_LATER })

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::commands::{run, systemctl, warn};
 use super::config::{FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
-use super::local::{run, systemctl, warn};
+use super::front::endpoints;
 use super::setup::need_root;
-use super::{endpoints, moved, names, reserve};
+use super::{moved, names, reserve};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::VERSION;

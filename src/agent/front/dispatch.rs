@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Map, Value};
 
-use super::config::Peer;
-use super::hub::Caller;
+use super::state::Caller;
+use crate::agent::config::Peer;
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::KEY_BYTES;
@@ -22,11 +22,11 @@ use crate::rpc::types::{
 };
 
 /// What the methods act on.
-pub trait Desk: Send + Sync {
+pub trait Backend: Send + Sync {
     /// The laptop that has this token and may use it from this address.
     fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller>;
-    /// Whether a laptop has this address. This, [`Desk::is_called`] and [`Desk::caller`] answer at
-    /// once, whatever else is being done.
+    /// Whether a laptop has this address. This, [`Backend::is_called`] and [`Backend::caller`]
+    /// answer at once, whatever else is being done.
     fn is_laptop(&self, from: Ipv4Addr) -> bool;
     /// Whether a laptop calls this server `<name>.hop`.
     fn is_called(&self, name: &str) -> bool;
@@ -39,15 +39,15 @@ pub trait Desk: Send + Sync {
 }
 
 /// Takes a method's parameters, all of which must be read, and gives its answer.
-type Run = Box<dyn Fn(&dyn Desk, Caller, Fields) -> Result<Value, Refusal>>;
+type Run = Box<dyn Fn(&dyn Backend, Caller, Fields) -> Result<Value, Refusal>>;
 
 fn row<M: Method + 'static>(
     _: M,
-    run: impl Fn(&dyn Desk, Caller, M::Params) -> Result<M::Answer, Refusal> + 'static,
+    run: impl Fn(&dyn Backend, Caller, M::Params) -> Result<M::Answer, Refusal> + 'static,
 ) -> (&'static str, Run) {
-    let typed = move |desk: &dyn Desk, caller: Caller, params: Fields| {
+    let typed = move |backend: &dyn Backend, caller: Caller, params: Fields| {
         let params = M::Params::read_strictly(params).map_err(bad_params)?;
-        run(desk, caller, params).map(|answer| answer.to_json())
+        run(backend, caller, params).map(|answer| answer.to_json())
     };
     (M::NAME, Box::new(typed))
 }
@@ -55,7 +55,7 @@ fn row<M: Method + 'static>(
 fn methods() -> [(&'static str, Run); 7] {
     [
         row(AgentVersion, |_, _, Nothing| Ok(Version { version: VERSION.to_owned() })),
-        row(AgentStatus, |desk, _, Nothing| Ok(desk.status())),
+        row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
         row(PeersList, peers_list),
         row(PeersAdd, peers_add),
         row(PeersRemove, peers_remove),
@@ -65,7 +65,7 @@ fn methods() -> [(&'static str, Run); 7] {
 }
 
 /// Runs the method a request's body names.
-pub fn call(desk: &dyn Desk, caller: Caller, body: &str) -> Result<Value, Refusal> {
+pub fn call(backend: &dyn Backend, caller: Caller, body: &str) -> Result<Value, Refusal> {
     let bad = |error: ReadError| {
         let why = format!("the body is no request: {error}");
         Refusal::of(400, http::code::BAD_REQUEST, why)
@@ -78,7 +78,7 @@ pub fn call(desk: &dyn Desk, caller: Caller, body: &str) -> Result<Value, Refusa
     let run = methods.iter().find(|(known, _)| *known == name).map(|(_, run)| run);
     let run = run.ok_or_else(|| unknown(&name))?;
     let params = Fields::of(params, "params").map_err(bad_params)?;
-    run(desk, caller, params)
+    run(backend, caller, params)
 }
 
 /// A method's own refusal: an answer like any other.
@@ -104,8 +104,8 @@ fn failed(failure: Failure) -> Refusal {
     refusal(code, format!("{}: {}", failure.what, failure.why))
 }
 
-fn peers_list(desk: &dyn Desk, caller: Caller, _: Nothing) -> Result<Peers, Refusal> {
-    let peers = desk.peers();
+fn peers_list(backend: &dyn Backend, caller: Caller, _: Nothing) -> Result<Peers, Refusal> {
+    let peers = backend.peers();
     let you = match caller {
         Caller::Laptop(key) => {
             let listed = peers.iter().find(|peer| peer.has_key(&key));
@@ -116,24 +116,28 @@ fn peers_list(desk: &dyn Desk, caller: Caller, _: Nothing) -> Result<Peers, Refu
     Ok(Peers { peers, you })
 }
 
-fn peers_add(desk: &dyn Desk, _: Caller, params: AddPeer) -> Result<Added, Refusal> {
-    let (peer, created) = desk.add(params.public_key, &params.name).map_err(failed)?;
+fn peers_add(backend: &dyn Backend, _: Caller, params: AddPeer) -> Result<Added, Refusal> {
+    let (peer, created) = backend.add(params.public_key, &params.name).map_err(failed)?;
     Ok(Added { pair: peer.pair(), created })
 }
 
-fn peers_remove(desk: &dyn Desk, caller: Caller, params: RemovePeer) -> Result<Gone, Refusal> {
+fn peers_remove(
+    backend: &dyn Backend,
+    caller: Caller,
+    params: RemovePeer,
+) -> Result<Gone, Refusal> {
     let which = &params.peer;
     if let Caller::Laptop(own) = caller {
-        if desk.peers().iter().any(|peer| peer.has_key(&own) && peer.is_called(which)) {
+        if backend.peers().iter().any(|peer| peer.has_key(&own) && peer.is_called(which)) {
             // The answer could not reach it any more.
             let why = "a laptop cannot remove itself over its own tunnel";
             return Err(refusal(Code::Conflict, why));
         }
     }
-    desk.remove(which).map(|peer| peer.gone()).map_err(failed)
+    backend.remove(which).map(|peer| peer.gone()).map_err(failed)
 }
 
-fn keys_rotate(desk: &dyn Desk, caller: Caller, params: Rotate) -> Result<Pair, Refusal> {
+fn keys_rotate(backend: &dyn Backend, caller: Caller, params: Rotate) -> Result<Pair, Refusal> {
     let old = match (caller, params.old) {
         (Caller::Laptop(own), None) => own,
         (Caller::Laptop(own), Some(old)) if own == old => own,
@@ -145,15 +149,15 @@ fn keys_rotate(desk: &dyn Desk, caller: Caller, params: Rotate) -> Result<Pair, 
             return Err(refusal(Code::BadParams, "\"params.old\": is missing"));
         }
     };
-    desk.rotate(&old, params.public_key).map(|peer| peer.pair()).map_err(failed)
+    backend.rotate(&old, params.public_key).map(|peer| peer.pair()).map_err(failed)
 }
 
 /// On the local socket alone.
-fn reload(desk: &dyn Desk, caller: Caller, _: Nothing) -> Result<Nothing, Refusal> {
+fn reload(backend: &dyn Backend, caller: Caller, _: Nothing) -> Result<Nothing, Refusal> {
     if caller != Caller::Local {
         return Err(unknown(AgentReload::NAME));
     }
-    desk.reload().map(|()| Nothing).map_err(failed)
+    backend.reload().map(|()| Nothing).map_err(failed)
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::hub::Caller;
-use super::rpc::{self, Desk};
+use super::dispatch::{self, Backend};
+use super::state::Caller;
 use crate::rpc::client::{self, CallError};
 use crate::rpc::method::Method;
 use crate::sys::line;
@@ -48,11 +48,11 @@ impl Control {
     }
 
     /// Answers whoever is there.
-    pub fn serve(&self, desk: &dyn Desk) {
+    pub fn serve(&self, backend: &dyn Backend) {
         for _ in 0..PER_TURN {
             let Ok((stream, _)) = self.listener.accept() else { return };
             // Whoever asks and goes away has nothing to be told.
-            let _ = attend(&stream, desk);
+            let _ = attend(&stream, backend);
         }
     }
 }
@@ -69,11 +69,11 @@ impl Drop for Control {
     }
 }
 
-fn attend(mut stream: &UnixStream, desk: &dyn Desk) -> io::Result<()> {
+fn attend(mut stream: &UnixStream, backend: &dyn Backend) -> io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_write_timeout(Some(REQUEST_LIMIT))?;
     let line = line::read(stream, REQUEST_BYTES, REQUEST_LIMIT)?;
-    let answer = match rpc::call(desk, Caller::Local, &line) {
+    let answer = match dispatch::call(backend, Caller::Local, &line) {
         Ok(result) => json!({"result": result}),
         Err(refusal) => json!({"error": {"code": refusal.code, "message": refusal.why}}),
     };

@@ -9,12 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::api::Api;
-use super::config::{self, AgentConfig, PREFIX, Peer};
 use super::control::Control;
+use super::dispatch::Backend;
 use super::endpoints::Endpoints;
-use super::hub::{Caller, Hub};
-use super::log;
-use super::rpc::Desk;
+use super::state::{AgentState, Caller};
+use crate::agent::config::{self, AgentConfig, PREFIX, Peer};
+use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
 use crate::helper::{Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
@@ -127,8 +127,9 @@ fn with_device(
     let listener =
         TcpListener::bind(at).map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
     let state_dir = config.state_dir.clone();
-    let hub = Arc::new(Hub::new(file.to_owned(), config, interface.clone(), tunnel.clone()));
-    let server = Server::start(listener, Arc::new(Api::new(at, hub.clone())))
+    let state =
+        Arc::new(AgentState::new(file.to_owned(), config, interface.clone(), tunnel.clone()));
+    let server = Server::start(listener, Arc::new(Api::new(at, state.clone())))
         .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
     // Without the directory there is no local socket, and clocks are trusted.
     let control = Control::bind(&state_dir)
@@ -137,13 +138,13 @@ fn with_device(
     let port = tunnel.listen_port();
     log(&format!("hop-agent {VERSION}: {interface} {at}, WireGuard on UDP {port}"));
     let mut serving =
-        Serving { tunnel: &tunnel, hub: &hub, control, endpoints, kept: Instant::now() };
+        Serving { tunnel: &tunnel, state: &state, control, endpoints, kept: Instant::now() };
     // Who changed the files between their reading and the socket found nobody to tell.
-    serving.told("reload", hub.reload());
+    serving.told("reload", state.reload());
     let outcome = serving.attend(holder, signals);
     serving.keep_endpoints();
     drop(serving);
-    drop((server, hub));
+    drop((server, state));
     // Connections that are being answered hold it, too; the end of the process ends it then.
     if let Ok(mut tunnel) = Arc::try_unwrap(tunnel) {
         tunnel.stop();
@@ -153,7 +154,7 @@ fn with_device(
 
 struct Serving<'a> {
     tunnel: &'a Tunnel,
-    hub: &'a Hub,
+    state: &'a AgentState,
     control: Option<Control>,
     endpoints: Endpoints,
     /// When they were kept last.
@@ -168,7 +169,7 @@ impl Serving<'_> {
             let mut fds =
                 vec![(signals.as_fd(), Interest::READ), (self.tunnel.end_fd(), Interest::READ)];
             fds.extend(self.control.as_ref().map(|control| (control.as_fd(), Interest::READ)));
-            let limit = self.hub.patience().unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+            let limit = self.state.patience().unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
             let mut ready = Vec::with_capacity(fds.len());
             poll::wait(&fds, &mut ready, Some(limit))
                 .map_err(|error| failed("cannot wait", &error))?;
@@ -177,18 +178,18 @@ impl Serving<'_> {
                     log(&format!("ending on a signal ({signal:?})"));
                     return Ok(());
                 }
-                self.told("reload", self.hub.reload());
+                self.told("reload", self.state.reload());
             }
             if let Some(stopped) = self.tunnel.ended() {
                 return Err(lost(&stopped));
             }
             holder.look()?;
-            self.told("rotation", self.hub.watch());
+            self.told("rotation", self.state.watch());
             if self.kept.elapsed() >= KEEP_EVERY {
                 self.keep_endpoints();
             }
             if let Some(control) = &self.control {
-                control.serve(self.hub);
+                control.serve(self.state);
             }
         }
     }
@@ -208,25 +209,25 @@ impl Serving<'_> {
     }
 }
 
-impl Desk for Hub {
+impl Backend for AgentState {
     fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
-        Hub::caller(self, token, from)
+        AgentState::caller(self, token, from)
     }
 
     fn is_laptop(&self, from: Ipv4Addr) -> bool {
-        Hub::is_laptop(self, from)
+        AgentState::is_laptop(self, from)
     }
 
     fn is_called(&self, name: &str) -> bool {
-        Hub::is_called(self, name)
+        AgentState::is_called(self, name)
     }
 
     fn status(&self) -> Status {
-        Hub::status(self)
+        AgentState::status(self)
     }
 
     fn peers(&self) -> Vec<PeerView> {
-        Hub::peers(self)
+        AgentState::peers(self)
     }
 
     fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure> {
@@ -242,7 +243,7 @@ impl Desk for Hub {
     }
 
     fn reload(&self) -> Result<(), Failure> {
-        Hub::reload(self)
+        AgentState::reload(self)
     }
 }
 
