@@ -12,7 +12,9 @@ use super::page::Page;
 use super::{status_view, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
+use crate::base::task::Tasks;
 use crate::base::time_text::utc;
+use crate::helper::{Helper, guards, socket_path};
 use crate::host::config;
 use crate::host::paths::Paths;
 use crate::session::elsewhere::{self, Devices};
@@ -45,6 +47,7 @@ pub const COMMAND: Command = Command {
 };
 
 const EVERY: Duration = Duration::from_secs(2);
+const HELPER_LIMIT: Duration = Duration::from_millis(500);
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
@@ -80,10 +83,19 @@ fn several(call: &Call, names: &[String]) -> Result<bool, Failure> {
 type Answer = (&'static str, Value, Page, bool);
 
 fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
-    let data = look(paths, name, &OnceLock::new());
+    let mut data = look(paths, name, &OnceLock::new());
+    if data["source"] == "session" {
+        data["guards"] = guards().unwrap_or_default();
+    }
     let page = status_view::one(&data, call.out.is_verbose());
     let well = data["state"] == "up";
     ("status", data, page, well)
+}
+
+/// What the helper says of its own part; `None` from one that does not answer at once.
+fn guards() -> Option<Value> {
+    let ask = || Helper::connect(&socket_path()).and_then(|mut helper| helper.health()).ok();
+    Tasks::one("guards", ask).ok()?.wait(HELPER_LIMIT)?.map(|health| guards::told(&health))
 }
 
 fn of_all(paths: &Paths, names: &[String]) -> Answer {

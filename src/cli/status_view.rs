@@ -49,6 +49,12 @@ pub fn one(data: &Value, verbose: bool) -> Page {
         let text = format!("  {:10} {}", word(&layer["layer"]), word(&layer["detail"]));
         page.add(line.and(text));
     }
+    for guard in list(&data["guards"]["missing"]) {
+        page.add(format!("  missing: {} ({})", word(&guard["what"]), word(&guard["why"])));
+    }
+    for left in list(&data["guards"]["left_alone"]) {
+        page.add(format!("  helper: {}", word(left)));
+    }
     let drops = data["drops"].as_object().into_iter().flatten();
     for (reason, count) in drops.filter(|(_, count)| verbose || count.as_u64() != Some(0)) {
         page.add(row("dropped", format!("{} ({reason})", word(count))));

@@ -2,7 +2,7 @@
 //!
 //! Pure. Must not know: sockets; what a missing layer means to whom.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::fix;
 use crate::text::fix::Fix;
@@ -53,6 +53,16 @@ fn lack(reason: Option<&str>) -> Lack {
     }
 }
 
+/// What a status says of it: the layers that are missing, and what the helper has given up to put
+/// right because another program keeps changing it.
+pub fn told(health: &Value) -> Value {
+    let missing = missing(health).into_iter().map(
+        |(guard, lack)| json!({"fault": guard.fault(), "what": guard.without(), "why": lack.why()}),
+    );
+    let left = health["degraded"].as_array().map(Vec::as_slice).unwrap_or_default();
+    json!({"missing": missing.collect::<Value>(), "left_alone": left})
+}
+
 impl Guard {
     /// The name of the fault, for programs.
     pub fn fault(self) -> &'static str {
@@ -96,7 +106,6 @@ impl Lack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_is_missing_is_named_whatever_else_a_helper_says() {

@@ -10,6 +10,7 @@ use hopbox::cli::selftest::files::{self, VPS_IP};
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
+use serde_json::Value;
 
 use super::world::*;
 use super::{alone, shared};
@@ -172,6 +173,25 @@ fn a_name_with_a_dead_address_is_reached_at_the_other() {
     line.echo(2);
 }
 
+/// Who takes the same away again and again is left alone, and that is said.
+fn someone_fights(world: &World) {
+    let asked = || -> Value {
+        let output = world.hop(&["--json", "status"]);
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default()["data"].take()
+    };
+    let given_up =
+        |data: &Value| data["guards"]["left_alone"].to_string().contains("keeps changing");
+    assert_eq!(asked()["guards"]["left_alone"].as_array().map(Vec::len), Some(0));
+    let end = Instant::now() + LIMIT * 2;
+    while !given_up(&asked()) {
+        assert!(Instant::now() < end, "never given up: {:#}", asked());
+        world.sh("ip addr flush dev hopbox0");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let text = said(&world.hop(&["status"]));
+    assert!(text.contains("helper: hopbox0: another program keeps changing it"), "{text}");
+}
+
 #[test]
 fn status_names_exactly_the_layer_that_broke() {
     let Some(mut world) = World::start("status_names_exactly_the_layer_that_broke") else { return };
@@ -205,6 +225,9 @@ fn status_names_exactly_the_layer_that_broke() {
         whole(&world);
         assert_eq!(up_again(&world), Some(0), "{layer}");
     }
+    someone_fights(&world);
+    world.signal_helper("HUP");
+    whole(&world);
     // Nothing passes any more, and then only the agent is silent.
     world.sh("ip route add blackhole 198.51.100.2/32");
     broken("handshake");
