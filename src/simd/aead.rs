@@ -5,8 +5,8 @@
 
 use subtle::ConstantTimeEq;
 
-use super::Forged;
 use super::chacha20::{BLOCK_LEN, Beside, ChaCha20, Lanes, Nothing};
+use super::forged::Forged;
 use super::poly1305::Mac;
 use super::stream::{self, Room, Stream};
 

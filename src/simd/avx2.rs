@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use super::aead::{self, Cpu};
 use super::chacha20::Lanes;
-use super::{Forged, poly1305};
+use super::forged::Forged;
+use super::poly1305;
 
 /// Proof that this processor has AVX2 and BMI2: `detect` is the only way to get one.
 #[derive(Clone, Copy)]

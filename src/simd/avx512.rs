@@ -3,10 +3,10 @@
 
 use std::arch::x86_64::*;
 
-use super::Forged;
 use super::aead::{self, Cpu};
 use super::avx2::{Avx2, Ymm};
 use super::chacha20::Lanes;
+use super::forged::Forged;
 use super::poly1305::{BLOCK_LEN, Mac, Poly1305};
 
 /// Proof that this processor has AVX-512 F, VL and IFMA: `detect` is the only way to get one.

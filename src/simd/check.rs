@@ -4,7 +4,8 @@
 
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 
-use super::{Backend, Forged};
+use super::backend::Backend;
+use super::forged::Forged;
 
 /// Around the borders of blocks, of passes, and of what a pass or the key stream held can do.
 const LENGTHS: [usize; 14] = [0, 1, 15, 64, 129, 255, 256, 448, 449, 961, 1420, 1472, 1473, 2000];

@@ -7,7 +7,8 @@ use std::arch::aarch64::*;
 
 use super::aead::{self, Cpu};
 use super::chacha20::Lanes;
-use super::{Forged, poly1305};
+use super::forged::Forged;
+use super::poly1305;
 
 /// Proof that this processor has NEON: `detect` is the only way to get one.
 #[derive(Clone, Copy)]

@@ -1,9 +1,10 @@
 //! Poly1305 of every backend against the definition in other limbs, on numbers that make carries.
 //! Whole packets are compared with the crate in `tests/simd`.
 
+use super::Backend;
 use super::check;
+use super::choice::choose_of;
 use super::poly1305::{Mac, Scalar};
-use super::{Backend, choose_of};
 
 /// RFC 8439 §2.5.1, in ten limbs of 13 bits: slow, and of another kind than the code.
 fn by_definition(key: &[u8; 32], text: &[u8]) -> [u8; 16] {

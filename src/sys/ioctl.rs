@@ -53,10 +53,13 @@ fn open_with(name: &str, flags: u16) -> io::Result<Tun> {
     let mut request = request_for(name)?;
     request.data[..2].copy_from_slice(&flags.to_ne_bytes());
     on_request(file.as_fd(), libc::TUNSETIFF, &mut request)?;
-    let name = name_in(&request);
+    if name_in(&request) != name {
+        // The kernel took it for a pattern (`wg%d`); what it made goes with the descriptor.
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
     // A shorter one costs packets under load, which is no reason to refuse.
-    let _ = set_queue_len(&name, QUEUE_LEN);
-    Ok(Tun { fd: OwnedFd::from(file), name, vnet_hdr: flags & IFF_VNET_HDR != 0 })
+    let _ = set_queue_len(name, QUEUE_LEN);
+    Ok(Tun { fd: OwnedFd::from(file), name: name.to_owned(), vnet_hdr: flags & IFF_VNET_HDR != 0 })
 }
 
 /// The name the device has now, and whether its packets carry a virtio-net header. EBADFD when the
@@ -124,14 +127,6 @@ fn set_offload_bits(tun: BorrowedFd<'_>, bits: u32) -> io::Result<()> {
     }
     // SAFETY: this request takes a number, not a pointer.
     let r = unsafe { libc::ioctl(tun.as_raw_fd(), libc::TUNSETOFFLOAD, libc::c_ulong::from(bits)) };
-    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Reads and writes return EAGAIN instead of waiting.
-pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut on = 1i32;
-    // SAFETY: the request reads one i32, which outlives the call.
-    let r = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw mut on) };
     if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

@@ -5,11 +5,8 @@
 //! datagram belongs to; what then happens is the peer's. Whether data is sealed and opened here or
 //! by the caller is said in each call and by what it gives back.
 
-mod configure;
-mod status;
-
-pub use configure::{ConfigError, PeerUpdate};
-pub use status::PeerStatus;
+pub mod configure;
+pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -258,5 +258,10 @@ impl Transcript {
     }
 }
 
+/// The public key of a private one, which is clamped first (R15).
+pub fn public_key(private: &[u8; 32]) -> [u8; 32] {
+    Identity::new(*private).public
+}
+
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,8 @@
 
 use crate::device::{config, open, start};
 use crate::lab::{Net, alone, eventually, ip};
-use hopbox::sys::code;
 use hopbox::sys::poll::{Interest, wait_one};
+use hopbox::sys::{code, ioctl};
 use hopbox::tunnel::{self, Stopped, Tunnel};
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
@@ -158,5 +158,14 @@ fn a_hundred_and_thirty_thousand_prefixes_are_taken_in_time() {
         let start = Instant::now();
         assert_eq!(t.get().expect("get").matches("allowed_ip=").count(), 255 * 256 * 2 + 1);
         println!("get: {:?}", start.elapsed());
+    });
+}
+
+#[test]
+fn a_device_has_the_name_that_was_asked_for_or_there_is_none() {
+    alone(|| {
+        let made = ioctl::open_tun("tl%d").map(|tun| tun.name);
+        assert_eq!(made.map_err(|e| e.kind()), Err(std::io::ErrorKind::InvalidInput));
+        assert!(!ip("-o link").contains("tl"), "what the kernel made of it is gone");
     });
 }

@@ -2,14 +2,14 @@
 //!
 //! Every byte is checked where it arrives. A kernel checks the checksum of every inner packet that
 //! was not merged, and its count of wrong ones must stay zero; those of merged ones are checked by
-//! the side that merges (`src/tunnel/merge/tests.rs`).
+//! the side that merges (`src/tunnel/gso/coalesce/tests.rs`).
 
 use crate::lab::{Net, alone, have, ip, sh};
 use hopbox::sys::ioctl;
 use hopbox::tunnel::{self, Config, Offload, PeerConfig, TunDevice, Tunnel};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +36,10 @@ pub struct Lab {
 fn device(name: &str, end: End) -> TunDevice {
     let open = if end == End::Bare { ioctl::open_bare_tun } else { ioctl::open_tun };
     let tun = open(name).expect("TUN");
+    if end == End::Bare {
+        // As whoever had it before may have left it: what is agreed on stays with the device.
+        ioctl::set_offload(tun.fd.as_fd(), Offload::Tcp).expect("offloads of before");
+    }
     TunDevice { fd: tun.fd, name: tun.name, mtu: 1420, vnet_hdr: tun.vnet_hdr }
 }
 

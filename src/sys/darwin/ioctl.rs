@@ -98,14 +98,6 @@ pub fn set_offload(_: BorrowedFd<'_>, _: Offload) -> io::Result<Offload> {
     Ok(Offload::Nothing)
 }
 
-/// Reads and writes return EAGAIN instead of waiting.
-pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut on = 1i32;
-    // SAFETY: the request reads one i32, which outlives the call.
-    let r = unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &raw mut on) };
-    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// MTU of an interface.
 pub fn mtu(name: &str) -> io::Result<u32> {
     let mut request = request_for(name)?;

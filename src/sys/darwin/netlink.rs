@@ -42,7 +42,7 @@ impl Monitor {
         }
         // SAFETY: just opened, owned by nobody else.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        super::sock::own(fd.as_fd())?;
+        super::fd::own(fd.as_fd())?;
         Ok(Monitor { socket: File::from(fd), buffer: vec![0; BUFFER_BYTES].into() })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Sending and receiving stand in `mmsg.rs`.
 
+use super::fd;
 use nix::sys::socket::{self, sockopt};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -34,7 +35,7 @@ impl Udp {
             Family::V6 => (SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), libc::AF_INET6),
         };
         let fd = open(kind, libc::SOCK_DGRAM, 0)?;
-        own(fd.as_fd())?;
+        fd::own(fd.as_fd())?;
         match family {
             Family::V4 => set_v4(fd.as_fd())?,
             Family::V6 => set_v6(fd.as_fd())?,
@@ -77,18 +78,6 @@ impl AsFd for Udp {
     }
 }
 
-/// Close-on-exec and non-blocking, which socket(2) here cannot set itself.
-pub(super) fn own(fd: BorrowedFd<'_>) -> io::Result<()> {
-    close_on_exec(fd)?;
-    super::ioctl::set_nonblocking(fd)
-}
-
-pub(super) fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes numbers; the descriptor is open for the duration of the call.
-    let r = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };
-    if r < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 pub(super) fn open(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
     // SAFETY: socket(2) takes no pointers; the result is checked before it is owned.
     let fd = unsafe { libc::socket(family, kind, protocol) };
@@ -97,7 +86,7 @@ pub(super) fn open(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd>
     }
     // SAFETY: the descriptor is new and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    close_on_exec(fd.as_fd())?;
+    fd::close_on_exec(fd.as_fd())?;
     Ok(fd)
 }
 
@@ -109,7 +98,7 @@ pub(super) fn probe_path_mtu(fd: BorrowedFd<'_>) -> io::Result<()> {
 /// A TCP socket that does not block.
 pub(super) fn tcp_v4() -> io::Result<OwnedFd> {
     let fd = open(libc::AF_INET, libc::SOCK_STREAM, 0)?;
-    own(fd.as_fd())?;
+    fd::own(fd.as_fd())?;
     Ok(fd)
 }
 

@@ -6,7 +6,7 @@
 use crate::sys::ioctl::Offload;
 #[cfg(target_os = "linux")]
 use crate::sys::poll::{self, Interest};
-use crate::sys::{code, errno, ioctl};
+use crate::sys::{code, errno, ioctl, set_nonblocking};
 use crate::tunnel::gso::{HEADER_LEN, Header, PLAIN, Segments};
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
@@ -48,7 +48,7 @@ pub struct Tun {
 impl Tun {
     /// Offloads are agreed on as far as the kernel has them, and `most` at most.
     pub fn new(device: TunDevice, most: Offload) -> io::Result<Tun> {
-        ioctl::set_nonblocking(device.fd.as_fd())?;
+        set_nonblocking(device.fd.as_fd())?;
         let offload = match device.vnet_hdr {
             true => ioctl::set_offload(device.fd.as_fd(), most)?,
             false => {
