@@ -1,8 +1,7 @@
 //! The operations that every daemon has. Must not know: the others.
 
 use crate::core::accept::{CONNECTIONS_MAX, CONNECTIONS_PER_UID, SILENT_PER_UID};
-use crate::core::conn::Conn;
-use crate::core::operation::{Outcome, Perform};
+use crate::core::operation::Act;
 use crate::core::request::malformed;
 use crate::core::serve::{DEADLINE, IDLE_MAX, Server};
 use crate::core::service::Service;
@@ -10,23 +9,16 @@ use crate::core::{limit, lockdown};
 use crate::proto::{self, Args, Code, MAX_REQUEST, OpError, required};
 use serde_json::{Value, json};
 
-pub struct Handshake {
-    version: u64,
-}
-
-impl<S: Service> Perform<S> for Handshake {
-    fn read(a: &Args) -> Result<Handshake, OpError> {
-        required("client_version", a.text("client_version")?)?;
-        let version = "client_protocol_version";
-        Ok(Handshake { version: required(version, a.int(version, 0, u64::MAX)?)? })
-    }
-
-    fn perform(self, server: &mut Server<S>, conn: &mut Conn) -> Outcome {
+pub fn handshake<S: Service>(a: &Args) -> Result<Act<S>, OpError> {
+    required("client_version", a.text("client_version")?)?;
+    let version = "client_protocol_version";
+    let theirs = required(version, a.int(version, 0, u64::MAX)?)?;
+    Ok(Box::new(move |server, conn| {
         if conn.handshaken {
             return Err(malformed("the handshake is already done"));
         }
-        if self.version != proto::VERSION {
-            let why = proto::mismatch(self.version);
+        if theirs != proto::VERSION {
+            let why = proto::mismatch(theirs);
             return Err(OpError::new(Code::ProtocolVersionMismatch, why));
         }
         conn.handshaken = true;
@@ -35,51 +27,38 @@ impl<S: Service> Perform<S> for Handshake {
             "features": S::operations().iter().map(|row| row.name).collect::<Vec<&str>>(),
             "limits": limits(&server.service),
         });
-        Ok(merged(merged(version(), own), server.service.welcome()).into())
-    }
+        Ok(merged(merged(about(), own), server.service.welcome()).into())
+    }))
 }
 
-pub struct Version;
-
-impl<S: Service> Perform<S> for Version {
-    fn read(_: &Args) -> Result<Version, OpError> {
-        Ok(Version)
-    }
-
-    fn perform(self, _: &mut Server<S>, _: &mut Conn) -> Outcome {
-        Ok(version().into())
-    }
+pub fn version<S>(_: &Args) -> Result<Act<S>, OpError> {
+    Ok(Box::new(|_, _| Ok(about().into())))
 }
 
-pub struct Health;
-
-impl<S: Service> Perform<S> for Health {
-    fn read(_: &Args) -> Result<Health, OpError> {
-        Ok(Health)
-    }
-
-    fn perform(self, server: &mut Server<S>, _: &mut Conn) -> Outcome {
-        let lock = lockdown::look(&server.config_path);
-        let doubt = lock.as_ref().filter(|lock| lock.doubtful).map(|lock| lock.why.clone());
-        let trouble = server.audit.trouble.clone();
-        let degraded: Vec<String> =
-            server.service.troubles().into_iter().chain(doubt).chain(trouble).collect();
-        let own = json!({
-            "status": if degraded.is_empty() { "ok" } else { "degraded" },
-            "degraded": degraded,
-            "uptime_s": server.started.elapsed().as_secs(),
-            "lockdown": lock.as_ref().map(|lock| &lock.why),
-            "connections": server.conns.len() + 1,
-            "audit_ok": server.audit.trouble.is_none(),
-            "audit_lost": server.audit.lost,
-            "sandbox": server.layers.to_json(),
-            "limits": limits(&server.service),
-        });
-        Ok(merged(own, server.service.health()).into())
-    }
+pub fn health<S: Service>(_: &Args) -> Result<Act<S>, OpError> {
+    Ok(Box::new(|server, _| Ok(merged(condition(server), server.service.health()).into())))
 }
 
-fn version() -> Value {
+fn condition<S: Service>(server: &Server<S>) -> Value {
+    let lock = lockdown::look(&server.config_path);
+    let doubt = lock.as_ref().filter(|lock| lock.doubtful).map(|lock| lock.why.clone());
+    let trouble = server.audit.trouble.clone();
+    let degraded: Vec<String> =
+        server.service.troubles().into_iter().chain(doubt).chain(trouble).collect();
+    json!({
+        "status": if degraded.is_empty() { "ok" } else { "degraded" },
+        "degraded": degraded,
+        "uptime_s": server.started.elapsed().as_secs(),
+        "lockdown": lock.as_ref().map(|lock| &lock.why),
+        "connections": server.conns.len() + 1,
+        "audit_ok": server.audit.trouble.is_none(),
+        "audit_lost": server.audit.lost,
+        "sandbox": server.layers.to_json(),
+        "limits": limits(&server.service),
+    })
+}
+
+fn about() -> Value {
     json!({
         "daemon_version": env!("CARGO_PKG_VERSION"),
         "protocol_version": proto::VERSION,

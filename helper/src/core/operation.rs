@@ -45,13 +45,7 @@ impl From<Value> for Done {
 
 pub type Outcome = Result<Done, OpError>;
 
-/// An operation with its arguments, after their form was checked.
-pub trait Perform<S>: Sized + 'static {
-    fn read(args: &Args) -> Result<Self, OpError>;
-    fn perform(self, server: &mut Server<S>, conn: &mut Conn) -> Outcome;
-}
-
-/// The same, whichever it is.
+/// What is done, with arguments whose form was checked.
 pub type Act<S> = Box<dyn FnOnce(&mut Server<S>, &mut Conn) -> Outcome>;
 
 pub struct Operation<S: 'static> {
@@ -63,17 +57,13 @@ pub struct Operation<S: 'static> {
 }
 
 /// A row of the table.
-pub const fn row<S, T: Perform<S>>(
+pub const fn row<S>(
     name: &'static str,
     effect: Effect,
     role: Role,
     arguments: &'static [&'static str],
+    read: fn(&Args) -> Result<Act<S>, OpError>,
 ) -> Operation<S> {
-    let read = |args: &Args| {
-        let operation = T::read(args)?;
-        let act = move |server: &mut Server<S>, conn: &mut Conn| operation.perform(server, conn);
-        Ok(Box::new(act) as Act<S>)
-    };
     Operation { name, effect, role, arguments, read }
 }
 

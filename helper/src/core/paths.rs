@@ -7,8 +7,7 @@ pub const STATE_DIR: &str = if MACOS { "/var/db/hopbox" } else { "/var/lib/hopbo
 pub const AUDIT_DIR: &str = "/var/log/hopbox";
 pub const CONFIG: &str = "/etc/hopbox/helper.json";
 /// The installed program.
-pub const PROGRAM: &str = if MACOS {
-    "/Library/PrivilegedHelperTools/dev.hopbox.helper"
-} else {
-    "/usr/libexec/hopbox/hop-helper"
-};
+#[cfg(not(target_os = "macos"))]
+pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper";
+#[cfg(target_os = "macos")]
+pub const PROGRAM: &str = "/Library/PrivilegedHelperTools/dev.hopbox.helper";

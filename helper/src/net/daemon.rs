@@ -9,12 +9,12 @@ use crate::core::audit::Audit;
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
 use crate::core::say::tell;
 use crate::core::serve::{End, Server};
+use crate::core::service::Service;
 use crate::core::socket::{self, Socket};
 use crate::core::{files, sandbox, sibling};
 use crate::net::config::Config;
 use crate::net::lease::Leases;
 use crate::net::link::{self, Links};
-use crate::net::service::Net;
 use crate::net::state::{self, Store};
 use crate::net::{block, resolvers};
 use crate::{proto, sys};
@@ -182,14 +182,13 @@ fn serve(options: Options) -> Result<End, String> {
         files::own_dir(dir, 0o750)?;
     }
     let audit = Audit::open(&audit);
-    let leases = Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    let leases = Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?, config)?;
     let numbers = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
     let signals = sys::signals(&numbers).map_err(|e| format!("catch signals: {e}"))?;
     let listener =
         socket.listener().try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
     let paths = paths(&state, &audit, &config_path, &socket);
-    let service = Net { leases, config };
-    let mut server = Server::new(listener, signals, service, netns, config_path, audit)
+    let mut server = Server::new(listener, signals, leases, netns, config_path, audit)
         .map_err(|e| format!("prepare the socket: {e}"))?;
     server.layers = sandbox::enter(&paths, link::IOCTLS, sandbox::STRICTNESS);
     notify.send("READY=1");
@@ -229,7 +228,8 @@ pub fn take_back(dir: &Path) -> Result<Vec<String>, String> {
     };
     let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
     let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
-    let mut leases = Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?)?;
+    let mut leases =
+        Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?, Config::default())?;
     leases.end_all().map_err(|e| e.message)?;
     Ok(leases.take_changes())
 }

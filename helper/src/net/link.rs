@@ -4,6 +4,7 @@
 
 use crate::net::pool::{Endpoints, Net};
 use crate::proto::OpError;
+use serde_json::{Value, json};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -68,6 +69,26 @@ pub struct Layers {
     pub ipv6_off: Layer,
     pub rp_filter: Layer,
     pub lan_guard: Layer,
+}
+
+impl Layer {
+    /// Word and reason.
+    fn to_json(self) -> Value {
+        match self {
+            Layer::Idle => json!({"state": "idle"}),
+            Layer::On => json!({"state": "on"}),
+            Layer::Missing(why) => json!({"state": "missing", "reason": why.what()}),
+        }
+    }
+}
+
+impl Layers {
+    pub fn to_json(self) -> Value {
+        json!({
+            "ingress_filter": self.ingress_filter.to_json(), "ipv6_off": self.ipv6_off.to_json(),
+            "rp_filter": self.rp_filter.to_json(), "lan_guard": self.lan_guard.to_json(),
+        })
+    }
 }
 
 /// What became of a device that a lease speaks of.

@@ -12,15 +12,14 @@ mod ops;
 pub mod pool;
 mod reserve;
 mod resolvers;
-mod service;
 mod state;
 
 use crate::core::operation::read_line;
 use crate::proto::{Rejection, Request};
 pub use daemon::{as_root, main, take_back};
-use service::Net;
+use lease::Leases;
 
 /// What a line asks for, if it can be asked. For the fuzzer and the tests.
 pub fn read_request(line: &[u8]) -> Result<Request, Rejection> {
-    read_line::<Net>(line).map(|(request, ..)| request)
+    read_line::<Leases>(line).map(|(request, ..)| request)
 }

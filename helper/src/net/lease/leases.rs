@@ -7,15 +7,15 @@
 
 use super::patience::Patience;
 use super::reconcile::Report;
+use crate::core::conn::Conn;
 use crate::net::config::Config;
 use crate::net::hosts::Hosts;
-use crate::net::link::{Device, DeviceStatus, Layers, Links};
+use crate::net::link::{Device, DeviceStatus, Links};
 use crate::net::pool::{self, Conflict, Endpoints, Held, View};
 use crate::net::resolvers::Resolvers;
 use crate::net::state::{Holder, HostEntry, Lease, State, Store};
 use crate::proto::{Code, OpError, Target};
 use crate::sys;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 pub const LEASES_MAX: usize = 16;
@@ -34,6 +34,12 @@ pub struct Caller {
     pub pid: u32,
 }
 
+impl From<&mut Conn> for Caller {
+    fn from(conn: &mut Conn) -> Caller {
+        Caller { conn: conn.id, uid: conn.peer.uid, pid: conn.peer.pid }
+    }
+}
+
 impl From<Caller> for Holder {
     fn from(caller: Caller) -> Holder {
         Holder { conn: caller.conn, pid: caller.pid }
@@ -49,6 +55,7 @@ impl Caller {
 
 /// All leases and names, with the two things of the machine that they are about.
 pub struct Leases {
+    pub(super) config: Config,
     pub(super) links: Links,
     pub(super) hosts: Hosts,
     pub(super) resolvers: Resolvers,
@@ -102,7 +109,12 @@ pub(super) fn limit(what: &str) -> OpError {
 
 impl Leases {
     /// Takes over what the run before this one held, if it was of this boot.
-    pub fn open(links: Links, store: Store, epoch: String) -> Result<Leases, String> {
+    pub fn open(
+        links: Links,
+        store: Store,
+        epoch: String,
+        config: Config,
+    ) -> Result<Leases, String> {
         let mut state = store.load()?;
         let mut hosts = Hosts::new(state.memory.clone());
         match state.edit.take().map_or(Ok(true), |edit| hosts.redo(&edit)) {
@@ -118,6 +130,7 @@ impl Leases {
         let mut resolvers = Resolvers::default();
         resolvers.read().map_err(|e| e.message)?;
         Ok(Leases {
+            config,
             links,
             hosts,
             resolvers,
@@ -132,15 +145,6 @@ impl Leases {
         })
     }
 
-    /// Ends what waits in vain for its holder, and what has lost its device.
-    pub fn tick(&mut self, now: Instant) {
-        if self.attach_until.is_some_and(|until| until <= now) {
-            self.attach_until = None;
-            let ended = self.end(|lease| lease.holder.is_none(), |_| false);
-            tell("end of holders that did not come back", ended);
-        }
-    }
-
     /// Makes a device for the caller. The descriptor in the answer is the only one.
     pub fn create(
         &mut self,
@@ -148,9 +152,8 @@ impl Leases {
         name: Option<&str>,
         mtu: u16,
         label: Option<String>,
-        config: &Config,
     ) -> Result<(String, Device), OpError> {
-        name.map_or(Ok(()), |name| may_name(caller, name, config))?;
+        name.map_or(Ok(()), |name| may_name(caller, name, &self.config))?;
         let own = self.state.leases.iter().filter(|lease| lease.uid == caller.uid).count();
         if own >= LEASES_PER_UID || self.state.leases.len() >= LEASES_MAX {
             return Err(limit("tunnels"));
@@ -187,17 +190,16 @@ impl Leases {
         caller: Caller,
         target: &Target,
         ends: Endpoints,
-        config: &Config,
     ) -> Result<(Lease, Vec<String>), OpError> {
         let Some(lease) = self.find(caller, target)?.cloned() else {
             return Err(OpError::conflict("there is no such lease"));
         };
-        config.pools.check_ends(ends)?;
-        if config.reserve.keeps_ends(caller.uid, ends) {
+        self.config.pools.check_ends(ends)?;
+        if self.config.reserve.keeps_ends(caller.uid, ends) {
             return Err(kept("the address range"));
         }
         let view = self.in_use()?;
-        let given = config.reserve.gives_ends(caller.uid, ends);
+        let given = self.config.reserve.gives_ends(caller.uid, ends);
         let found = pool::conflict(ends, Some(lease.ifindex), &view, &self.held(), given);
         if let Some(found) = found {
             return Err(self.in_the_way(found, caller));
@@ -259,24 +261,6 @@ impl Leases {
         Ok(true)
     }
 
-    /// Ends everything that a connection held. What cannot be undone is told on stderr and
-    /// forgotten: its owner is gone.
-    pub fn end_connection(&mut self, conn: u64) {
-        if !self.holds(conn) {
-            return;
-        }
-        let ended = self.end(|lease| lease.is_held_by(conn), |named| named.conn == Some(conn));
-        tell("end of a connection", ended);
-    }
-
-    /// Ends everything, and removes a block of names that an earlier run left behind.
-    pub fn end_all(&mut self) -> Result<(), OpError> {
-        let result = self.end(|_| true, |_| true);
-        // Also of an earlier run.
-        self.guard_addresses();
-        self.write_names(true).and(result)
-    }
-
     /// The names of the leases that end and those that `goes` first, then devices; every step is
     /// tried even when one fails.
     pub(super) fn end(
@@ -319,13 +303,9 @@ impl Leases {
         self.store.save(&self.state)
     }
 
-    pub fn suggest(
-        &mut self,
-        caller: Caller,
-        count: usize,
-        config: &Config,
-    ) -> Result<Vec<Endpoints>, OpError> {
+    pub fn suggest(&mut self, caller: Caller, count: usize) -> Result<Vec<Endpoints>, OpError> {
         let view = self.in_use()?;
+        let config = &self.config;
         let may = |ends| !config.reserve.keeps_ends(caller.uid, ends);
         Ok(config.pools.suggest(count, &view, &self.held(), may))
     }
@@ -342,17 +322,6 @@ impl Leases {
         self.state.leases.iter().filter(move |lease| caller.owns(lease.uid))
     }
 
-    /// How many leases and names there are.
-    pub fn counts(&self) -> (usize, usize) {
-        (self.state.leases.len(), self.state.named.len())
-    }
-
-    /// Whether a connection would leave something to undo.
-    pub fn holds(&self, conn: u64) -> bool {
-        self.state.leases.iter().any(|lease| lease.is_held_by(conn))
-            || self.state.named.iter().any(|named| named.conn == Some(conn))
-    }
-
     pub(super) fn find(&self, caller: Caller, target: &Target) -> Result<Option<&Lease>, OpError> {
         let found = self.state.leases.iter().find(|lease| match target {
             Target::Lease(id) => lease.id == *id,
@@ -367,37 +336,6 @@ impl Leases {
     pub(super) fn held(&self) -> Vec<Held> {
         let held = |lease: &Lease| Held { ifindex: lease.ifindex, ends: lease.ends };
         self.state.leases.iter().map(held).collect()
-    }
-
-    /// The sandbox keeps us from a file that was put in the place of the one we knew; a new start
-    /// mends that.
-    pub fn detached(&self) -> bool {
-        self.hosts.detached || self.resolvers.detached
-    }
-
-    /// Why state file, names and the look at name servers are not as they should be, and what is
-    /// left alone.
-    pub fn troubles(&self) -> Vec<String> {
-        let known = [&self.store.trouble, &self.trouble, &self.resolvers.trouble];
-        known.into_iter().flatten().cloned().chain(self.left_alone()).collect()
-    }
-
-    pub fn state_is_written(&self) -> bool {
-        self.store.trouble.is_none()
-    }
-
-    /// What was done to the machine since the last call.
-    pub fn take_changes(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.changes)
-    }
-
-    pub fn watches(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.links.watches()
-    }
-
-    /// What keeps tunnels' packets in their place.
-    pub fn layers(&self) -> Layers {
-        self.links.layers()
     }
 
     fn in_the_way(&mut self, found: Conflict, caller: Caller) -> OpError {

@@ -15,7 +15,7 @@ const NAMES: &str = "names";
 impl Leases {
     /// Something may have changed on the machine: leases end whose device is gone, or cannot be
     /// kept in its place any more.
-    pub fn look(&mut self, now: Instant) {
+    pub(super) fn look_around(&mut self, now: Instant) {
         self.links.drain();
         self.patience.forget(now);
         if !self.state.leases.is_empty() {

@@ -5,5 +5,6 @@ mod look;
 mod names;
 mod patience;
 mod reconcile;
+mod service;
 
-pub use leases::{Caller, HOSTS_MAX, HOSTS_PER_UID, LEASES_MAX, LEASES_PER_UID, Leases};
+pub use leases::{Caller, Leases};

@@ -2,7 +2,6 @@
 
 use super::leases::{Caller, HOSTS_MAX, HOSTS_PER_UID, Leases, denied, kept, limit};
 use crate::net::block::Entry;
-use crate::net::config::Config;
 use crate::net::pool;
 use crate::net::state::{HostEntry, Lease};
 use crate::proto::{OpError, Target};
@@ -15,10 +14,9 @@ impl Leases {
         caller: Caller,
         entry: Entry,
         lease: Option<String>,
-        config: &Config,
     ) -> Result<bool, OpError> {
         pool::check_name(&entry.name)?;
-        config.pools.check_ip("ip", entry.ip)?;
+        self.config.pools.check_ip("ip", entry.ip)?;
         if let Some(id) = &lease {
             if self.find(caller, &Target::Lease(id.clone()))?.is_none() {
                 return Err(OpError::conflict("there is no such lease"));
@@ -27,10 +25,10 @@ impl Leases {
         if self.state.leases.iter().any(|lease| holds(lease, entry.ip) && !caller.owns(lease.uid)) {
             return Err(OpError::of_another("the address belongs to another user's tunnel"));
         }
-        if config.reserve.keeps_ip(caller.uid, entry.ip) {
+        if self.config.reserve.keeps_ip(caller.uid, entry.ip) {
             return Err(kept("the address"));
         }
-        if config.reserve.keeps_name(caller.uid, &entry.name) {
+        if self.config.reserve.keeps_name(caller.uid, &entry.name) {
             return Err(kept("the name"));
         }
         self.hosts.check_free(&entry.name)?;

@@ -3,7 +3,6 @@
 use super::leases::{Leases, tell};
 use super::patience::Patience;
 use crate::net::block::Entry;
-use crate::net::config::Config;
 use crate::net::link::DeviceStatus;
 use crate::net::pool;
 use serde_json::{Value, json};
@@ -33,7 +32,8 @@ impl Report {
 impl Leases {
     /// Compares what is written with what is there, and puts both right. Objects of others are
     /// not touched, whatever their names.
-    pub fn reconcile(&mut self, config: &Config) {
+    pub(super) fn compare(&mut self) -> Report {
+        let config = &self.config;
         self.patience = Patience::default();
         let mut report = Report::default();
         let mut ending = Vec::new();
@@ -92,6 +92,6 @@ impl Leases {
         self.guard_addresses();
         // A damaged block is for root to repair and no reason to refuse tunnels.
         tell("reconciliation", self.write_names(true));
-        self.report = report;
+        report
     }
 }

@@ -1,8 +1,6 @@
 //! The request table of the protocol: what is refused, with which code, and what gets through.
 
-use super::create::Create;
 use super::*;
-use crate::core::operation::Perform;
 use crate::net::read_request as parse_request;
 use crate::proto::Args;
 use crate::proto::{Code, request_line};
@@ -159,7 +157,10 @@ fn a_request_line_is_read_back_as_it_was_meant() {
     let request = parse_request(line.trim_end().as_bytes());
     let request = request.unwrap();
     assert_eq!((request.id.as_str(), request.op.as_str()), ("7", "tun.create"));
-    assert_eq!(Create::read(&Args(&request.args)), Ok(Create::meant("hopbox7", 1380, "my box")));
+    let args = Args(&request.args);
+    assert_eq!(args.device("name"), Ok(Some("hopbox7".into())));
+    assert_eq!(args.int("mtu", 576, 9200), Ok(Some(1380)));
+    assert_eq!(args.text("label"), Ok(Some("my box".into())));
 }
 
 #[test]
