@@ -5,6 +5,9 @@
 //! Each turn serves what is ready within fixed budgets: commands, links, wire, TUN, handshakes,
 //! deadlines, in this order, so that data goes before handshakes (R42) and nobody starves.
 
+mod configure;
+mod link_events;
+
 use super::clock::Clock;
 use super::crypto_workers::CryptoWorkers;
 use super::inbound::InboundPath;
@@ -15,14 +18,11 @@ use super::outbound::OutboundPath;
 use super::packet_io::PacketIo;
 use super::queue::HandshakeQueue;
 use super::read_policy::ReadPolicy;
-use super::request::Request;
 use super::stats::{self, Status};
 use super::timestamp_file::TimestampFile;
 use super::uapi;
-use crate::sys::netlink::Event;
 use crate::sys::poll::{self, Interest};
 use crate::sys::sock::Family;
-use crate::sys::{code, errno, ioctl};
 use crate::wg::{self, Device, Now};
 use std::io;
 use std::os::fd::AsFd;
@@ -135,57 +135,6 @@ impl Loop {
                 return why;
             }
         }
-    }
-
-    /// Carry out a whole configuration request. What the system may refuse comes first, and then
-    /// nothing is changed.
-    fn apply(&mut self, now: Now, request: &Request) -> Result<(), i32> {
-        self.apply_sockets(request).map_err(|e| match e.kind() {
-            io::ErrorKind::AddrInUse => code::EADDRINUSE,
-            _ => errno(&e),
-        })?;
-        match (request.private_key, &request.other_private_keys) {
-            (None, None) => {}
-            (Some(key), None) => {
-                let key = Some(key).filter(|k| *k != [0; 32]);
-                self.device.set_private_key(now, key, &mut self.io);
-            }
-            (key, Some(others)) => {
-                let main = key.or_else(|| self.device.private_key());
-                self.device.set_private_keys(now, main, others, &mut self.io);
-            }
-        }
-        if request.replace_peers {
-            self.device.remove_all_peers();
-        }
-        for peer in &request.peers {
-            let done = self.device.update_peer(now, peer, &mut self.io);
-            done.map_err(|e| uapi::refused(&e))?;
-        }
-        self.io.flush();
-        Ok(())
-    }
-
-    /// Mark and port: both, or neither.
-    fn apply_sockets(&mut self, request: &Request) -> io::Result<()> {
-        let udp = &mut self.io.udp;
-        let before = udp.sockets.mark();
-        if let Some(mark) = request.fwmark.filter(|m| *m != before) {
-            udp.sockets.set_mark(mark)?;
-        }
-        if let Some(port) = request.listen_port.filter(|p| *p != udp.sockets.port()) {
-            if let Err(e) = udp.rebind(port) {
-                let _ = udp.sockets.set_mark(before);
-                return Err(e);
-            }
-            self.publish_port();
-        }
-        Ok(())
-    }
-
-    /// [`Loop::apply`] before the thread exists.
-    pub fn configure(&mut self, request: &Request) -> Result<(), i32> {
-        self.apply(self.clock.now(), request)
     }
 
     fn turn(&mut self, now: Now) -> Option<Stopped> {
@@ -331,59 +280,6 @@ impl Loop {
             self.clamped = self.clamped.saturating_add(1);
         }
         self.clock.arm(next.map(|at| at.max(now.boot.after(CLAMP))));
-    }
-
-    fn link_events(&mut self, now: Now) {
-        let mut events = Vec::new();
-        if let Some(monitor) = &mut self.link.monitor {
-            monitor.read(&mut events);
-        }
-        for event in events {
-            match event {
-                Event::Link { index, name, up, mtu } if self.link.is(index, name.as_deref()) => {
-                    self.link.here = true;
-                    self.link.name = name.unwrap_or_else(|| std::mem::take(&mut self.link.name));
-                    self.note_mtu(mtu);
-                    // Down and up again within one turn still ends every session (R95).
-                    if !up {
-                        self.down();
-                    }
-                }
-                Event::LinkGone { index } if Some(index) == self.link.index => {
-                    self.link.here = false;
-                }
-                Event::PathChanged => self.io.udp.forget_source_addrs(),
-                Event::Lost => {
-                    self.io.udp.forget_source_addrs();
-                    self.note_mtu(ioctl::mtu(&self.link.name).ok());
-                }
-                // Its MTU may have changed.
-                Event::Link { .. } => self.io.udp.sockets.try_batches_again(),
-                Event::LinkGone { .. } => {}
-            }
-        }
-        self.follow_link(now);
-    }
-
-    fn note_mtu(&mut self, mtu: Option<u32>) {
-        if let Some(mtu) = mtu.and_then(|m| u16::try_from(m).ok()) {
-            self.link.mtu = mtu;
-            self.device.set_mtu(mtu);
-        }
-    }
-
-    /// Make the device run exactly while the interface is up.
-    fn follow_link(&mut self, now: Now) {
-        match (self.io.tun.is_up(), self.device.is_running()) {
-            (true, false) => self.device.start(now, &mut self.io),
-            (false, true) => self.down(),
-            _ => {}
-        }
-    }
-
-    fn down(&mut self) {
-        self.device.stop();
-        self.handshakes.clear();
     }
 
     /// What the turn met at the TUN.

@@ -1,11 +1,12 @@
-//! The façade: packets in, datagrams out, and the other way; time. `configure` is how it is told
-//! what to be, `status` how it is asked.
+//! The façade: packets in, datagrams out, and the other way; time. `handshakes` is what is done
+//! with messages that are no data, `configure` how it is told what to be, `status` how it is asked.
 //!
 //! Owns the peers, the routes and everything that peers share. Decides which peer a packet or a
 //! datagram belongs to; what then happens is the peer's. Whether data is sealed and opened here or
 //! by the caller is said in each call and by what it gives back.
 
 pub mod configure;
+mod handshakes;
 pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,6 @@ use super::drop::{Counters, Drop};
 use super::index::{Indices, Owner, PeerId};
 use super::limiter::{Bucket, Limiter};
 use super::local_identities::{LocalIdentities, Successors};
-use super::msg::{Macs, Message};
-use super::noise;
 use super::peer::{Env, Peer, Shared};
 use super::router::Router;
 use super::session::{DataHeader, Opened, Opening, Sealing};
@@ -221,50 +220,6 @@ impl Device {
         })
     }
 
-    fn handshake(
-        &mut self,
-        now: Now,
-        buf: &[u8],
-        from: &Arrival,
-        sink: &mut dyn Sink,
-    ) -> Result<(), Drop> {
-        if !self.running {
-            return Err(Drop::NotRunning);
-        }
-        let message = Message::parse(buf).ok_or(Drop::Malformed)?;
-        if self.shared.identities.main().is_none() {
-            return Err(Drop::NoPrivateKey);
-        }
-        match &message {
-            Message::Initiation(m) => {
-                let ours = self.check_macs(now, buf, m.sender, from, sink)?;
-                let identities = &self.shared.identities;
-                let me = identities.of(Some(&ours)).ok_or(Drop::NoPrivateKey)?;
-                let claimed = noise::open_static(me, m)?;
-                let id = *self.by_key.get(&claimed.public).ok_or(Drop::UnknownPeer)?;
-                let peer = self.peers.get(&id).ok_or(Drop::UnknownPeer)?;
-                if peer.identity(identities).is_none_or(|bound| bound.public != ours) {
-                    return Err(Drop::UnknownPeer);
-                }
-                self.with_peer(now, id, sink, |p, env| p.receive_initiation(env, claimed, m, from))
-            }
-            Message::Response(m) => {
-                self.check_macs(now, buf, m.sender, from, sink)?;
-                let Some(Owner::Handshake(id)) = self.shared.indices.get(m.receiver) else {
-                    return Err(Drop::UnknownIndex);
-                };
-                self.with_peer(now, id, sink, |p, env| p.receive_response(env, m, from))?;
-                self.successors.heard(id, &mut self.router);
-                Ok(())
-            }
-            Message::Cookie(m) => {
-                let owner = self.shared.indices.get(m.receiver).ok_or(Drop::UnknownIndex)?;
-                let peer = self.peers.get_mut(&owner.peer()).ok_or(Drop::UnknownIndex)?;
-                peer.receive_cookie(now.boot, m)
-            }
-        }
-    }
-
     fn data(
         &mut self,
         now: Now,
@@ -294,42 +249,6 @@ impl Device {
         }
         ip::ecn_decapsulate(from.ecn, &mut packet[..view.len]);
         Ok(Inbound::Packet { start: HEADROOM, len: view.len })
-    }
-
-    /// mac1 always; mac2 and the limiter under load, or else a cookie (R29, R38–R40). Comes before
-    /// any public-key work (R94). Which of our public keys the message is for.
-    fn check_macs(
-        &mut self,
-        now: Now,
-        datagram: &[u8],
-        sender: u32,
-        from: &Arrival,
-        sink: &mut dyn Sink,
-    ) -> Result<[u8; 32], Drop> {
-        let macs = Macs::of(datagram).ok_or(Drop::Malformed)?;
-        let own = self.shared.identities.addressed(&macs).ok_or(Drop::BadMac1)?;
-        let (public, checker) = (own.identity.public, &mut own.checker);
-        if now.boot >= self.loaded_until {
-            return Ok(public);
-        }
-        let entropy = &mut *self.shared.entropy;
-        if !checker.mac2_is_right(now.boot, &macs, from.remote, entropy) {
-            let reply = checker.reply(now.boot, &macs, sender, from.remote, entropy);
-            let to = Endpoint { remote: from.remote, local: from.local };
-            sink.to_wire(&to, HANDSHAKE_TOS, &reply.write());
-            return Err(Drop::CookieSent);
-        }
-        match self.limiter.allow(now.boot, from.remote.ip()) {
-            true => Ok(public),
-            false => Err(Drop::RateLimited),
-        }
-    }
-
-    /// How many handshake datagrams wait in the shell's queue (R38). Call before each of them.
-    pub fn set_queued(&mut self, now: Now, queued: usize) {
-        if queued >= LOADED_AT {
-            self.loaded_until = now.boot.after(LOADED_FOR);
-        }
     }
 
     /// Counts a drop that only the shell can see.
