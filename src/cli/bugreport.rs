@@ -11,8 +11,8 @@ use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::helper::Helper;
 use crate::helper::socket_path;
-use crate::host::config;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::rpc::VERSION;
 use crate::session::diagnose;
 use crate::sys::bounded;
@@ -44,7 +44,7 @@ const HOSTS: usize = 8;
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let names = config::names(&paths)?;
+    let names = store::names(&paths)?;
     let mut redactor = Redactor::new(&paths);
     let mut hosts = Vec::new();
     for name in names.iter().take(HOSTS) {
@@ -90,7 +90,7 @@ fn helper() -> Value {
 
 /// One host without its secrets; what must not be seen anywhere is given to the redactor.
 fn host(paths: &Paths, name: &str, redactor: &mut Redactor, with_addresses: bool) -> Value {
-    let settings = match config::load(paths, name) {
+    let settings = match store::load(paths, name) {
         Err(error) => json!({"error": error.why}),
         Ok(host) => {
             if !with_addresses {

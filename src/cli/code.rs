@@ -12,7 +12,8 @@ use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::deploy::ssh_entry;
 use crate::fix;
-use crate::host::config::{self, HostConfig};
+use crate::host::config::HostConfig;
+use crate::host::store;
 use crate::host::workspace;
 use crate::session::daemon;
 use crate::session::up::name_of;
@@ -99,7 +100,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
             fix!("hop up {}", host),
         ));
     }
-    let host = config::load(&paths, &host)?;
+    let host = store::load(&paths, &host)?;
     let program = find(editor)?;
     let given = call.args.operands.first().or(workspace.editor_path.as_ref());
     let path = path(given.map(String::as_str), &host)?;

@@ -4,7 +4,7 @@
 use super::command::{Call, Command, Flag, GLOBAL_FLAGS, MANY, Table, Takes};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
-use crate::host::config;
+use crate::host::store;
 
 pub const COMMAND: Command = Command {
     name: "completions",
@@ -49,7 +49,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 }
 
 fn run_complete(call: &mut Call) -> Result<Code, Failure> {
-    let names = call.paths().ok().and_then(|paths| config::names(&paths).ok()).unwrap_or_default();
+    let names = call.paths().ok().and_then(|paths| store::names(&paths).ok()).unwrap_or_default();
     let found = candidates(call.table, &call.args.operands, &names);
     call.out.candidates(&found).map(|()| Code::Done)
 }

@@ -10,8 +10,9 @@ use crate::base::failure::{Failure, Fault};
 use crate::deploy::ssh_entry;
 use crate::fix;
 use crate::host::autostart;
-use crate::host::config::{self, HostConfig};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::session::daemon;
 use crate::session::up::name_of;
 
@@ -29,10 +30,10 @@ pub const LS: Command = Command {
 
 pub fn ls(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let default = config::default_host(&paths)?;
+    let default = store::default_host(&paths)?;
     let mut rows = Vec::new();
-    for name in config::names(&paths)? {
-        let host = config::load(&paths, &name)?;
+    for name in store::names(&paths)? {
+        let host = store::load(&paths, &name)?;
         let is_up = daemon::facts(&paths, &name).is_some();
         rows.push((default.as_deref() == Some(name.as_str()), is_up, host));
     }
@@ -75,13 +76,13 @@ pub const DEFAULT: Command = Command {
 fn default(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     if call.args.operands.is_empty() {
-        let chosen = config::default_host(&paths)?;
+        let chosen = store::default_host(&paths)?;
         let text = chosen.clone().unwrap_or_else(|| "no default host".to_owned());
         call.out.answer("host.default", json!({"host": chosen}), &text)?;
         return Ok(if chosen.is_some() { Code::Done } else { Code::No });
     }
     let name = target_host::host(call, &paths)?;
-    config::set_default_host(&paths, Some(&name))?;
+    store::set_default_host(&paths, Some(&name))?;
     call.out.answer(
         "host.default",
         json!({"host": name}),
@@ -128,11 +129,11 @@ pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
     })?;
     autostart::off(paths, name)?;
     ssh_entry::forget(paths, name)?;
-    let is_default = config::default_host(paths).is_ok_and(|host| host.as_deref() == Some(name));
+    let is_default = store::default_host(paths).is_ok_and(|host| host.as_deref() == Some(name));
     if is_default {
-        config::set_default_host(paths, None)?;
+        store::set_default_host(paths, None)?;
     }
-    config::forget(paths, name)
+    store::forget(paths, name)
 }
 
 type Row = (bool, bool, HostConfig);

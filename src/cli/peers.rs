@@ -13,8 +13,9 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::key;
 use crate::deploy::remote::Remote;
 use crate::fix;
-use crate::host::config::{self, HostConfig};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::{Method, PeersList, PeersRemove};
@@ -53,7 +54,7 @@ pub const REVOKE: Command = Command {
 fn list(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
-    let host = config::load(&paths, &name)?;
+    let host = store::load(&paths, &name)?;
     let answer = ask(call, &paths, &host, PeersList, &Nothing, "peers list")?;
     let page = table(&answer, &host);
     let listed = answer.to_json();
@@ -87,7 +88,7 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let peer = call.args.operands.first().cloned().unwrap_or_default();
     let name = target_host::host_beside(call, &paths)?;
-    let host = config::load(&paths, &name)?;
+    let host = store::load(&paths, &name)?;
     if !plain(&peer) {
         let why = "a peer is named by its name or its public key";
         return Err(Failure::usage(format!("no peer {peer:?}"), why, "hop host peers"));

@@ -11,7 +11,8 @@ use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::host::config::{self, HostConfig};
+use crate::host::config::HostConfig;
+use crate::host::store;
 use crate::session::probe::{self, Pinger};
 use crate::session::through;
 
@@ -46,7 +47,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let count = count(call)?;
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
-    let host = config::load(&paths, &name)?;
+    let host = store::load(&paths, &name)?;
     let Some(link) = through::link(&paths, &host) else {
         let next = fix!("hop up {}", name);
         return Err(Failure::new(Fault::No, "cannot ping", format!("{name} is not up"), next));

@@ -15,8 +15,8 @@ use crate::base::failure::Failure;
 use crate::base::task::Tasks;
 use crate::base::time_text::utc;
 use crate::helper::{Helper, guards, socket_path};
-use crate::host::config;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::session::elsewhere::{self, Devices};
 use crate::session::{control, state};
 
@@ -51,7 +51,7 @@ const HELPER_LIMIT: Duration = Duration::from_millis(500);
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
-    let names = config::names(&paths)?;
+    let names = store::names(&paths)?;
     let one = match call.args.has("all") || several(call, &names)? {
         true => None,
         false => Some(target_host::host(call, &paths)?),
@@ -61,7 +61,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         let began = Instant::now();
         let (what, data, page, well) = match &one {
             Some(name) => of_one(call, &paths, name),
-            None => of_all(&paths, &config::names(&paths)?),
+            None => of_all(&paths, &store::names(&paths)?),
         };
         if !watch {
             call.out.answer(what, data, page)?;
@@ -134,7 +134,7 @@ pub fn look(paths: &Paths, name: &str, devices: &OnceLock<Devices>) -> Value {
     let detail = detail.or_else(|| {
         (state == "lost").then(|| "its session is gone without having taken it down".to_owned())
     });
-    let endpoint = config::load(paths, name).ok().map(|host| host.endpoint.to_string());
+    let endpoint = store::load(paths, name).ok().map(|host| host.endpoint.to_string());
     json!({
         "host": name,
         "state": state,

@@ -8,8 +8,8 @@ use super::command::Call;
 use super::typo::closest;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::host::config;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::host::workspace;
 use crate::text::fix::Fix;
 
@@ -27,7 +27,7 @@ pub fn host_beside(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
 }
 
 fn chosen(call: &mut Call, paths: &Paths, operand: Option<String>) -> Result<String, Failure> {
-    let names = config::names(paths)?;
+    let names = store::names(paths)?;
     let name = match named(call, operand)? {
         Some(name) => name,
         None => implied(call, paths, &names)?,
@@ -51,7 +51,7 @@ pub fn hosts(call: &mut Call, paths: &Paths) -> Result<Vec<String>, Failure> {
     if !call.args.has("all") && operands.len() < 2 {
         return Ok(vec![host(call, paths)?]);
     }
-    let names = config::names(paths)?;
+    let names = store::names(paths)?;
     if call.args.has("all") {
         if !operands.is_empty() {
             let next = fix!("hop {} --all", Fix::from(call.name));
@@ -77,7 +77,7 @@ fn variable() -> Option<String> {
 
 /// The host that nobody named: the default one, or the only one.
 fn implied(call: &Call, paths: &Paths, names: &[String]) -> Result<String, Failure> {
-    if let Some(name) = config::default_host(paths)? {
+    if let Some(name) = store::default_host(paths)? {
         return Ok(name);
     }
     match names {

@@ -10,8 +10,8 @@ use crate::base::failure::{Failure, Fault};
 use crate::deploy::{self, local_helper, ssh_entry};
 use crate::fix;
 use crate::host::autostart;
-use crate::host::config;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::session::daemon;
 
 pub const COMMAND: Command = Command {
@@ -42,7 +42,7 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     };
     let names = match &only {
         Some(name) => vec![name.clone()],
-        None => config::names(&paths)?,
+        None => store::names(&paths)?,
     };
     let (purge, remote) = (call.args.has("purge"), call.args.has("remote"));
     ask(call, only.as_deref(), &names, purge, remote)?;
@@ -88,7 +88,7 @@ fn clean_all(
     let (mut servers, mut failed) = (Vec::new(), Vec::new());
     for name in names {
         call.out.begin(&format!("cleaning {name}"));
-        let host = config::load(paths, name);
+        let host = store::load(paths, name);
         match host.and_then(|host| deploy::uninstall::clean(call, paths, &host)) {
             Ok(done) => {
                 call.out.done(done);

@@ -9,7 +9,7 @@ use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::deploy::{local_helper, upgrade, verify};
-use crate::host::config;
+use crate::host::store;
 use crate::rpc::VERSION;
 
 pub const COMMAND: Command = Command {
@@ -36,7 +36,7 @@ pub const COMMAND: Command = Command {
 fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
-    let host = config::load(&paths, &name)?;
+    let host = store::load(&paths, &name)?;
     call.out.plan(5);
     verify::can_show(&paths, &host)?;
     let own_helper = local_helper::same_version(call)?;

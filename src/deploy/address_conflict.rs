@@ -6,8 +6,9 @@ use crate::base::address_plan::network;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::fix;
-use crate::host::config::{self, HostConfig};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::host::store;
 
 /// Completes the agent's refusal, which names the network.
 pub fn explain(
@@ -19,8 +20,8 @@ pub fn explain(
     if failure.code() != Code::Busy {
         return failure;
     }
-    let load = |name: String| config::load(paths, &name).ok().filter(|_| name != options.name);
-    let others = config::names(paths).unwrap_or_default().into_iter().filter_map(load);
+    let load = |name: String| store::load(paths, &name).ok().filter(|_| name != options.name);
+    let others = store::names(paths).unwrap_or_default().into_iter().filter_map(load);
     match others.into_iter().find(|host| failure.why.contains(&network(host.number))) {
         Some(other) => shared(options, &other, failure),
         None => alone(options, before, failure),

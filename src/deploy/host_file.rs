@@ -13,6 +13,7 @@ use crate::base::{address_plan, field};
 use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig, Ssh};
 use crate::host::paths::Paths;
+use crate::host::store;
 
 /// What the agent says to a laptop. Holds secrets, so it has no `Debug`.
 pub struct Answer {
@@ -76,7 +77,7 @@ pub fn keep(
             return Err(Failure::new(Fault::Busy, what, why, fix!("hop host rm {}", name)));
         }
     }
-    let first = config::names(paths)?.is_empty();
+    let first = store::names(paths)?.is_empty();
     let text = |name: &str| Some(survey.get(name)).filter(|text| !text.is_empty());
     let identity = target.identity.as_ref().map(|path| path.display().to_string());
     let host = HostConfig {
@@ -84,6 +85,7 @@ pub fn keep(
         endpoint: endpoint(options, server, before, answer.listen_port),
         public_key: answer.public_key,
         preshared_key: Some(answer.preshared_key.clone()),
+        key_file: store::key_file_name(paths, &name),
         local_ip: answer.laptop_address,
         peer_ip: answer.agent_address,
         number: answer.number,
@@ -104,9 +106,9 @@ pub fn keep(
     Endpoint::parse(&host.endpoint.to_string()).map_err(|why| {
         Failure::usage("the server's address cannot be used", why, "hop setup --help")
     })?;
-    config::save(paths, &host)?;
-    if first && config::default_host(paths)?.is_none() {
-        config::set_default_host(paths, Some(&name))?;
+    store::save(paths, &host)?;
+    if first && store::default_host(paths)?.is_none() {
+        store::set_default_host(paths, Some(&name))?;
     }
     Ok(host)
 }

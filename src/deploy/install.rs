@@ -17,8 +17,9 @@ use crate::base::address_plan::Numbers;
 use crate::base::failure::{Failure, Fault};
 use crate::base::file::DirLock;
 use crate::base::{field, key};
-use crate::host::config::{self, HostConfig};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::host::store;
 
 const STAGES: &[&str] = &["helper", "install", "setup", "start"];
 
@@ -79,8 +80,8 @@ pub fn install(
 ) -> Result<Agreed, Failure> {
     let lock = DirLock::take_within(&paths.hosts_dir(), ROOT_LIMIT)?;
     let name = &options.name;
-    let known = config::names(paths)?.contains(name);
-    let before = known.then(|| config::load(paths, name)).transpose()?;
+    let known = store::names(paths)?.contains(name);
+    let before = known.then(|| store::load(paths, name)).transpose()?;
     let numbers = numbers::of(paths, name)?;
     let request = request(paths, name, before.as_ref(), &numbers, &login(remote)?)?;
     let text = guard.script() + &SCRIPT.replace("@CALLED@", &called(paths, name)?);

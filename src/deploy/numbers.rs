@@ -9,14 +9,14 @@ use serde_json::Value;
 use crate::base::address_plan::Numbers;
 use crate::base::failure::Failure;
 use crate::helper::{Helper, socket_path};
-use crate::host::config;
 use crate::host::paths::Paths;
+use crate::host::store;
 
 /// As many as there are numbers.
 const ALL: u16 = 256;
 
 pub fn of(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
-    let mut numbers = config::numbers(paths, host)?;
+    let mut numbers = store::numbers(paths, host)?;
     if let Some(usable) = usable() {
         numbers.narrow(&usable);
     }

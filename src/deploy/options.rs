@@ -7,8 +7,9 @@ use super::identity;
 use crate::base::failure::Failure;
 use crate::base::field::{self, check_name};
 use crate::fix;
-use crate::host::config::{self, Endpoint, HostConfig};
+use crate::host::config::{Endpoint, HostConfig};
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::ssh::keys;
 use crate::ssh::run::Target;
 use crate::text::fix::Fix;
@@ -71,11 +72,11 @@ impl Options {
         let bad = |what: &str, why: String| Failure::usage(what, why, "hop setup --help");
         let name = given.name.to_owned();
         check_name(&name).map_err(|why| bad(&format!("no host can be named {name:?}"), why))?;
-        let known = config::names(paths)?.contains(&name);
-        let existing = known.then(|| config::load(paths, &name)).transpose()?;
+        let known = store::names(paths)?.contains(&name);
+        let existing = known.then(|| store::load(paths, &name)).transpose()?;
         identity::check(paths, &name)?;
         // Asked again when it matters; a damaged file of another host is told now.
-        config::numbers(paths, &name)?;
+        store::numbers(paths, &name)?;
         let before = existing.as_ref();
         let at = given.address.map(|text| text.rsplit_once('@').unwrap_or(("", text)));
         let address = match at {

@@ -1,31 +1,23 @@
-//! Host files (`hosts/<name>.json`) and the choice of the default host (`config.json`).
+//! What a host file (`hosts/<name>.json`) says.
 //!
 //! Written by `hop setup`, read by everything else. Strict: an unknown key, a wrong type or an
-//! impossible address is an error that names the file and the key, never a default.
+//! impossible address is an error that names the key, never a default. Knows nothing of disks: see
+//! `store`.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::paths::Paths;
-use super::renewal;
-use crate::base::address_plan::{self, MTU, Numbers, Uses, check_pair};
-use crate::base::failure::{Failure, Fault};
+use crate::base::address_plan::{MTU, check_pair};
 use crate::base::field::{absolute, check_name, key, login, ssh_address, token, unicast};
-use crate::base::file;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
-use crate::fix;
 
-pub const SCHEMA: u32 = 1;
+/// Files of version 1 do not name their key file.
+const SCHEMA: u32 = 2;
 pub const KEEPALIVE_S: u16 = 25;
 
-/// Most hosts a user can have; the address plan numbers them 0 to 255.
-const HOSTS: usize = 256;
 /// Where a VPS answers WireGuard: a DNS name or an address, and a UDP port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -42,6 +34,8 @@ pub struct HostConfig {
     /// The VPS's WireGuard public key.
     pub public_key: [u8; KEY_BYTES],
     pub preshared_key: Option<Secret>,
+    /// The file of this laptop's own key, in the directory of keys.
+    pub key_file: String,
     /// The laptop's address inside the tunnel.
     pub local_ip: Ipv4Addr,
     /// The VPS's address inside the tunnel.
@@ -74,146 +68,24 @@ pub struct Ssh {
     pub hostname: Option<String>,
 }
 
-/// The names of all hosts, sorted.
-pub fn names(paths: &Paths) -> Result<Vec<String>, Failure> {
-    let dir = paths.hosts_dir();
-    let entries = match fs::read_dir(&dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Failure::io("list", &dir, &error)),
-    };
-    let mut names = Vec::new();
-    for entry in entries.take(4 * HOSTS) {
-        let entry = entry.map_err(|error| Failure::io("list", &dir, &error))?;
-        let file_name = entry.file_name();
-        let Some(name) = file_name.to_str().and_then(|name| name.strip_suffix(".json")) else {
-            continue;
-        };
-        if check_name(name).is_ok() {
-            names.push(name.to_owned());
-        }
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// What this laptop can use for `host`, with what belongs to it already.
-pub fn numbers(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
-    let (mut taken, mut own) = (BTreeSet::new(), None);
-    for name in names(paths)? {
-        let number = load(paths, &name)?.number;
-        if name == host {
-            own = Some(number);
-        } else {
-            taken.insert(number);
-        }
-    }
-    Ok(address_plan::choose(taken, own, &Uses::here()))
-}
-
-/// Reads one host file; its name must be the name inside it.
-pub fn load(paths: &Paths, name: &str) -> Result<HostConfig, Failure> {
-    if let Err(why) = check_name(name) {
-        return Err(Failure::new(Fault::Config, format!("no host {name:?}"), why, "hop host ls"));
-    }
-    renewal::settle(paths, name)?;
-    let path = paths.host_file(name);
-    let text = file::read_private(&path)?;
-    let host = parse(&text).map_err(|error| match is_newer(&text) {
-        true => Failure { fault: Fault::Newer, ..fault(&path, &error) },
-        false => fault(&path, &error),
-    })?;
-    if host.name != name {
-        let error = ReadError { key: "name".to_owned(), why: format!("must be {name:?} here") };
-        return Err(fault(&path, &error));
-    }
-    Ok(host)
-}
-
 /// Whether the text names a later form than ours. One that names none is damaged.
-fn is_newer(text: &str) -> bool {
+pub(super) fn is_newer(text: &str) -> bool {
     let version = Fields::parse(text).ok().and_then(|mut fields| fields.take("version")?.as_u64());
     version.is_some_and(|version| version > u64::from(SCHEMA))
 }
 
-/// Writes one host file, atomically. What could not be read back is not written.
-pub fn save(paths: &Paths, host: &HostConfig) -> Result<(), Failure> {
-    paths.ensure_config()?;
-    let path = paths.host_file(&host.name);
-    check(&path, host)?;
-    let text = Zeroizing::new(format!("{:#}\n", to_json(host)));
-    file::replace(&path, text.as_bytes()).map_err(|error| Failure::io("write", &path, &error))
-}
-
-/// Whether a host, part of which a server may have said, is one that a file of ours can hold.
-pub(super) fn check(path: &Path, host: &HostConfig) -> Result<(), Failure> {
-    let read = Fields::of(to_json(host), "").and_then(read);
-    read.map(drop).map_err(|error| fault(path, &error))
-}
-
-/// Removes all files of a host, which begin with its name and a dot; those of its own directory
-/// last, so that it can be tried again by name.
-pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
-    let (keys, tunnels, hosts) = (paths.keys_dir(), paths.tunnels_dir(), paths.hosts_dir());
-    let dirs = [keys.as_path(), &tunnels].into_iter().chain(paths.session_places());
-    let mut removed = Vec::new();
-    for dir in dirs.chain([hosts.as_path()]) {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let (path, file) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-            // Also what a write that was cut off left.
-            let file = file.strip_prefix('.').unwrap_or(&file);
-            if !file.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')) {
-                continue;
-            }
-            match fs::remove_file(&path) {
-                Ok(()) => removed.push(path.display().to_string()),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Failure::io("remove", &path, &error)),
-            }
-        }
-    }
-    Ok(removed)
-}
-
-/// The default host named in `config.json`, if any.
-pub fn default_host(paths: &Paths) -> Result<Option<String>, Failure> {
-    let path = paths.config_file();
-    let text = match file::read_private(&path) {
-        Err(error) if error.fault == Fault::NotFound => return Ok(None),
-        other => other?,
-    };
-    let read = || {
-        let mut fields = Fields::parse(&text)?;
-        fields.int::<u32>("version", SCHEMA..=SCHEMA)?;
-        let name = fields.opt_meant("default_host", named)?;
-        fields.finish()?;
-        Ok(name)
-    };
-    read().map_err(|error| fault(&path, &error))
-}
-
-/// Makes `name` the default host, or no host with `None`.
-pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), Failure> {
-    paths.ensure_config()?;
-    let path = paths.config_file();
-    let mut fields = Map::new();
-    fields.insert("version".to_owned(), json!(SCHEMA));
-    if let Some(name) = name {
-        fields.insert("default_host".to_owned(), json!(name));
-    }
-    let text = format!("{:#}\n", Value::Object(fields));
-    file::replace(&path, text.as_bytes()).map_err(|error| Failure::io("write", &path, &error))
-}
-
-fn parse(text: &str) -> Result<HostConfig, ReadError> {
+pub(super) fn parse(text: &str) -> Result<HostConfig, ReadError> {
     read(Fields::parse(text)?)
 }
 
 /// The fields of a host file, which may be part of another.
 pub(super) fn read(mut fields: Fields) -> Result<HostConfig, ReadError> {
-    fields.int::<u32>("version", SCHEMA..=SCHEMA)?;
+    fields.int::<u32>("version", 1..=SCHEMA)?;
+    let name = fields.meant("name", named)?;
+    let key_file = fields.opt_meant("key_file", |text| key_file_of(&name, text))?;
     let host = HostConfig {
-        name: fields.meant("name", named)?,
+        key_file: key_file.unwrap_or_else(|| first_key_file(&name)),
+        name,
         endpoint: fields.meant("endpoint", Endpoint::parse)?,
         public_key: fields.meant("public_key", |text| key(text).map(|key| *key))?,
         preshared_key: fields.opt_meant("preshared_key", key)?,
@@ -265,6 +137,7 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
         "name": host.name,
         "endpoint": host.endpoint.to_string(),
         "public_key": key::encode(&host.public_key).as_str(),
+        "key_file": host.key_file,
         "local_ip": host.local_ip.to_string(),
         "peer_ip": host.peer_ip.to_string(),
         "number": host.number,
@@ -290,9 +163,29 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
     value
 }
 
-pub(super) fn fault(path: &Path, error: &ReadError) -> Failure {
-    let what = format!("{} is not valid", path.display());
-    Failure::new(Fault::Config, what, error.to_string(), fix!("$EDITOR {}", path))
+/// The key file of a host whose keys have never been renewed.
+pub fn first_key_file(name: &str) -> String {
+    format!("{name}.key")
+}
+
+/// That of a host with a new key: the name is as new as the key.
+pub fn new_key_file(name: &str, public: &[u8; KEY_BYTES]) -> String {
+    let digits: String = public.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}.{digits}.key")
+}
+
+/// A file name that begins with the host's name and ends as key files do.
+pub fn key_file_of(name: &str, text: &str) -> Result<String, String> {
+    let middle = text.strip_prefix(name).and_then(|rest| rest.strip_suffix(".key"));
+    let fits = |middle: &str| {
+        let digits = middle.strip_prefix('.').unwrap_or_default();
+        let hex = digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        middle.is_empty() || (digits.len() == 16 && hex)
+    };
+    match middle.is_some_and(fits) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("must be {name}.key or {name}.<16 hex digits>.key")),
+    }
 }
 
 fn named(text: &str) -> Result<String, String> {
@@ -342,4 +235,4 @@ fn is_dns_name(text: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,12 +1,12 @@
 //! What the laptop keeps about its hosts: where the files are and what they say.
 //!
-//! Reading order: `paths` (where) → `config` (what a host file says) → `renewal` (new keys) →
+//! Reading order: `paths` (where) → `config` (what a host file says) → `store` (its files) →
 //! `autostart`; `yaml` → `workspace` (what a project's hopbox.yaml says).
 //! Knows nothing of tunnels, sessions or the agent's API.
 
 pub mod autostart;
 pub mod config;
 pub mod paths;
-pub mod renewal;
+pub mod store;
 pub mod workspace;
 pub mod yaml;

@@ -85,10 +85,6 @@ impl Paths {
         self.config.join("keys")
     }
 
-    pub fn key_file(&self, name: &str) -> PathBuf {
-        self.keys_dir().join(format!("{name}.key"))
-    }
-
     pub fn tunnels_dir(&self) -> PathBuf {
         self.config.join("tunnels")
     }
@@ -107,11 +103,6 @@ impl Paths {
     /// ssh appends 17 to it for a moment.
     pub fn ssh_socket(&self) -> PathBuf {
         self.runtime.join(format!("ssh-{}", std::process::id()))
-    }
-
-    /// What host file and key file are to be after a renewal of keys that is under way.
-    pub fn renewal_file(&self, name: &str) -> PathBuf {
-        self.keys_dir().join(format!("{name}.renewal"))
     }
 
     pub fn log_file(&self, name: &str) -> PathBuf {

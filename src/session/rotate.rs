@@ -2,7 +2,7 @@
 //!
 //! 1. `offer`: a new key, in memory alone. The agent is told its public half (`keys.rotate`), and
 //!    from then on accepts both pairs. Killed here, the laptop goes on with the old one.
-//! 2. `accept`: the new pair is written down as a whole (`host::renewal`). From this moment it is
+//! 2. `accept`: the new pair is written down as a whole (`host::store`). From this moment it is
 //!    the laptop's, and the agent has accepted it since before.
 //! 3. `switch`: a running session takes it; one handshake. The agent hears it and forgets the old
 //!    pair. Killed before, the next `hop up` does the same.
@@ -24,7 +24,7 @@ use crate::base::key::Secret;
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::host::renewal;
+use crate::host::store;
 use crate::rpc::client::CallError;
 use crate::rpc::method::{KeysRotate, PeersList};
 use crate::rpc::types::{Message, Nothing, Pair, Peers, PublicKey, Rotate};
@@ -48,7 +48,7 @@ pub struct Rotation {
 pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Failure> {
     paths.ensure_state()?;
     let alone = DirLock::take(&paths.hosts_dir())?;
-    let (host, old) = renewal::load(paths, name)?;
+    let (host, old) = store::load_with_key(paths, name)?;
     let new = tunnel::generate_key().map_err(|error| {
         let why = error.to_string();
         Failure::new(Fault::Failed, "no random numbers", why, "ls -l /dev/urandom")
@@ -85,7 +85,7 @@ impl Rotation {
         host.public_key = pair.agent_public_key;
         host.preshared_key = pair.preshared_key;
         host.token = pair.token;
-        renewal::commit(paths, &host, &self.new)?;
+        store::renew(paths, &mut host, &self.new, &tunnel::public_key(&self.new))?;
         let agent_too = host.public_key != self.host.public_key;
         self.host = host;
         Ok(agent_too)
@@ -141,7 +141,8 @@ pub fn rekey(
     remotes: &[SocketAddr],
     tunnel: &Tunnel,
 ) -> Result<(), String> {
-    let (host, key) = renewal::load(paths, &running.name).map_err(|error| error.to_string())?;
+    let (host, key) =
+        store::load_with_key(paths, &running.name).map_err(|error| error.to_string())?;
     // Where it answers now, which is one of them, if the name has several.
     let peer = tunnel.status().ok().and_then(|status| status.peers.into_iter().next());
     let known = peer.and_then(|peer| peer.endpoint).map_or(remotes.to_vec(), |at| vec![at]);

@@ -21,7 +21,7 @@ use crate::fix;
 use crate::helper::socket_path;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::host::renewal;
+use crate::host::store;
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
 
@@ -69,7 +69,7 @@ impl Ears {
 /// Brings a host up, says so through `report`, and stays until it ends. Everything is undone
 /// when this returns.
 pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Failure> {
-    let (host, key) = renewal::load(paths, name)?;
+    let (host, key) = store::load_with_key(paths, name)?;
     let lock = take_lock(paths, name)?;
     let ears = open_ears(paths, name)?;
     let mut session = Session { host, ears, timestamp_file: paths.stamp_file(name) };

@@ -11,7 +11,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::host::config::{self, Ssh};
+use hopbox::host::config::Ssh;
+use hopbox::host::store;
 use hopbox::text::fix::Fix;
 use nix::pty::openpty;
 use serde_json::{Value, json};
@@ -183,10 +184,10 @@ esac
 /// A host that can be reached over SSH when its agent does not answer.
 fn with_ssh(home: &Home) {
     home.add_host("mybox", 0);
-    let mut host = config::load(&home.paths(), "mybox").unwrap();
+    let mut host = store::load(&home.paths(), "mybox").unwrap();
     let address = "203.0.113.7".to_owned();
     host.ssh = Some(Ssh { address, port: None, listens: 22, home: None, hostname: None });
-    config::save(&home.paths(), &host).unwrap();
+    store::save(&home.paths(), &host).unwrap();
 }
 
 impl Stage {
@@ -289,7 +290,7 @@ fn a_server_says_the_worst_in_every_string() {
         assert!(seen >= 2, "{mode}: only {seen} commands met the server");
         // A host that was removed is there again for the next.
         if !stage.home.paths().host_file("mybox").exists() {
-            let _ = fs::remove_file(stage.home.paths().key_file("mybox"));
+            let _ = fs::remove_file(store::key_file(&stage.home.paths(), "mybox"));
             with_ssh(&stage.home);
         }
     }

@@ -22,8 +22,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use hopbox::base::key;
 use hopbox::cli::TABLE;
 use hopbox::cli::command::GLOBAL_FLAGS;
-use hopbox::host::config::{self, Endpoint, HostConfig};
+use hopbox::host::config::{Endpoint, HostConfig};
 use hopbox::host::paths::Paths;
+use hopbox::host::store;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -49,6 +50,7 @@ impl Home {
             endpoint: Endpoint { host: "203.0.113.7".to_owned(), port: 51820 },
             public_key: [9; 32],
             preshared_key: None,
+            key_file: format!("{name}.key"),
             local_ip: Ipv4Addr::new(10, 10, number, 1),
             peer_ip: Ipv4Addr::new(10, 10, number, 2),
             number,
@@ -60,8 +62,8 @@ impl Home {
             identity: None,
             ssh: None,
         };
-        config::save(&self.paths(), &host).unwrap();
-        key::store_new(&self.paths().key_file(name), &[7; 32]).unwrap();
+        store::save(&self.paths(), &host).unwrap();
+        key::store_new(&store::key_file(&self.paths(), name), &[7; 32]).unwrap();
     }
 
     fn hop(&self) -> Command {
@@ -105,7 +107,7 @@ fn play(text: &str) -> String {
                     home.add_host(name, u8::try_from(number).unwrap());
                 }
             }
-            "default:" => config::set_default_host(&home.paths(), Some(value)).unwrap(),
+            "default:" => store::set_default_host(&home.paths(), Some(value)).unwrap(),
             "env:" => {
                 let (name, value) = value.split_once('=').unwrap();
                 command.env(name, value);

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hopbox::cli::selftest::files::{HOST, NAME};
+use hopbox::host::store;
 use serde_json::Value;
 
 use crate::shared;
@@ -97,12 +98,12 @@ fn faults_of_a_host_that_is_down_are_named() {
 }
 
 fn files(ward: &mut Ward) {
-    let (host, key) = (ward.world.paths.host_file(HOST), ward.world.paths.key_file(HOST));
+    let (host, key) = (ward.world.paths.host_file(HOST), store::key_file(&ward.world.paths, HOST));
     let mode = |path: &Path, mode| {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     ward.with_host_file(|host| host["peer_ip"] = "10.10.0".into(), "host_file_damaged", "no IP");
-    ward.with_host_file(|host| host["version"] = 2.into(), "host_file_newer", "version 2");
+    ward.with_host_file(|host| host["version"] = 3.into(), "host_file_newer", "version 3");
     let without = |host: &mut Value| drop(host.as_object_mut().unwrap().remove("version"));
     ward.with_host_file(without, "host_file_damaged", "no version");
     ward.with_host_file(|host| host["version"] = "2".into(), "host_file_damaged", "a word");

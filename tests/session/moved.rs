@@ -9,6 +9,7 @@ use hopbox::base::key;
 use hopbox::cli::selftest::files::HOST;
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::cli::selftest::programs;
+use hopbox::host::store;
 use hopbox::tunnel;
 use serde_json::{Value, json};
 
@@ -66,7 +67,7 @@ impl World {
 
     /// The laptop that is known asks again, which moves what there is.
     fn move_in(&self, before: &[&str]) -> Output {
-        let key = tunnel::public_key(&key::load(&self.paths.key_file(HOST)).unwrap());
+        let key = tunnel::public_key(&key::load(&store::key_file(&self.paths, HOST)).unwrap());
         let key = key::encode(&key);
         let request =
             json!({"version": 1, "public_key": key.as_str(), "name": "laptop", "user": "dev"});

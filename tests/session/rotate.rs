@@ -13,6 +13,7 @@ use hopbox::base::key;
 use hopbox::cli::selftest::files::{HOST, VPS_IP};
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::cli::selftest::programs;
+use hopbox::host::store;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -49,7 +50,7 @@ impl World {
     }
 
     fn laptop_key(&self) -> [u8; 32] {
-        *key::load(&self.paths.key_file(HOST)).unwrap()
+        *key::load(&store::key_file(&self.paths, HOST)).unwrap()
     }
 
     /// Laptops in the agent's file, those that wait included.

@@ -16,7 +16,7 @@ use hopbox::base::key;
 use hopbox::cli::selftest::files::{HOST, VPS_IP};
 use hopbox::cli::selftest::machine::{self, Machine, SOON};
 use hopbox::cli::selftest::programs;
-use hopbox::host::config;
+use hopbox::host::store;
 use hopbox::rpc::client::Client;
 use hopbox::rpc::method::PeersList;
 use hopbox::rpc::types::Nothing;
@@ -93,7 +93,7 @@ fn gateway(world: &World) -> (Machine, Heard) {
 /// The files that an answer could change.
 fn kept(world: &World) -> (String, [u8; 32]) {
     let host = fs::read_to_string(world.paths.host_file(HOST)).unwrap();
-    (host, *key::load(&world.paths.key_file(HOST)).unwrap())
+    (host, *key::load(&store::key_file(&world.paths, HOST)).unwrap())
 }
 
 fn token(world: &World) -> String {
@@ -199,7 +199,7 @@ fn a_link_leads_to_its_own_interface_or_nowhere() {
     let _machine = shared();
     let Some(world) = World::start("a_link_leads_to_its_own_interface") else { return };
     world.up();
-    let host = config::load(&world.paths, HOST).unwrap();
+    let host = store::load(&world.paths, HOST).unwrap();
     let link = through::link(&world.paths, &host).unwrap();
     let call = |world: &World, link: Link| {
         let token = token(world);

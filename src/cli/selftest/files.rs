@@ -13,6 +13,7 @@ use crate::base::key::{self, Secret};
 use crate::base::{address_plan, file};
 use crate::host::config::{self, Endpoint, HostConfig};
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::sys::random;
 use crate::tunnel;
 
@@ -85,6 +86,7 @@ pub fn write_host(
         endpoint: Endpoint { host: endpoint.to_owned(), port: UDP_PORT },
         public_key: tunnel::public_key(&secrets.vps),
         preshared_key: Some(secrets.preshared.clone()),
+        key_file: config::first_key_file(name),
         local_ip: laptop_ip(number),
         peer_ip: vps_ip(number),
         number,
@@ -96,8 +98,9 @@ pub fn write_host(
         identity: None,
         ssh: None,
     };
-    config::save(paths, &host).map_err(|error| error.to_string())?;
-    key::store_new(&paths.key_file(name), &secrets.laptop).map_err(|error| error.to_string())
+    store::save(paths, &host).map_err(|error| error.to_string())?;
+    key::store_new(&store::key_file(paths, name), &secrets.laptop)
+        .map_err(|error| error.to_string())
 }
 
 /// The agent's key and file, and what the laptop calls its server, in its directory on the calling

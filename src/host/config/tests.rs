@@ -1,14 +1,14 @@
 use super::*;
-use std::path::PathBuf;
 
 const KEY: &str = "dwdtCnMYpX08FsFyUbJmRd9ML4frwJkqsXf7pR25LCo=";
 
-fn sample() -> HostConfig {
+pub fn sample() -> HostConfig {
     HostConfig {
         name: "mybox".to_owned(),
         endpoint: Endpoint::parse("[2001:db8::7]:51820").unwrap(),
         public_key: *key::decode(KEY).unwrap(),
         preshared_key: Some(Zeroizing::new([9; 32])),
+        key_file: first_key_file("mybox"),
         local_ip: Ipv4Addr::new(10, 10, 0, 1),
         peer_ip: Ipv4Addr::new(10, 10, 0, 2),
         number: 0,
@@ -28,15 +28,8 @@ fn sample() -> HostConfig {
     }
 }
 
-fn scratch(what: &str) -> (PathBuf, Paths) {
-    let root = std::env::temp_dir().join(format!("hopbox-config-{what}-{}", std::process::id()));
-    let paths = Paths::below(&root);
-    paths.ensure_config().unwrap();
-    (root, paths)
-}
-
 /// The sample as JSON with one key set to something else (`null` takes it away).
-fn with(key: &str, value: Value) -> String {
+pub fn with(key: &str, value: Value) -> String {
     let mut json = to_json(&sample());
     let fields = json.as_object_mut().unwrap();
     fields.remove(key);
@@ -48,7 +41,6 @@ fn with(key: &str, value: Value) -> String {
 
 #[test]
 fn a_pair_is_of_the_hosts_number_whoever_wrote_it() {
-    let (root, paths) = scratch("pair");
     for (key, bad) in [
         ("peer_ip", "10.10.0.3"),
         ("peer_ip", "10.10.1.2"),
@@ -63,24 +55,6 @@ fn a_pair_is_of_the_hosts_number_whoever_wrote_it() {
         let error = parse(&with(key, bad.clone())).err().unwrap();
         assert!(["peer_ip", "local_ip"].contains(&error.key.as_str()), "{key} {bad}: {error}");
     }
-    let mut host = sample();
-    host.peer_ip = Ipv4Addr::new(192, 168, 1, 1);
-    assert!(save(&paths, &host).is_err() && !paths.host_file("mybox").exists());
-    host = sample();
-    host.ssh.as_mut().unwrap().home = Some("/home/dev\nProxyCommand evil".to_owned());
-    assert!(save(&paths, &host).is_err(), "nor anything else that could not be read back");
-    fs::remove_dir_all(root).unwrap();
-}
-
-#[test]
-fn a_saved_host_reads_back_the_same() {
-    let (root, paths) = scratch("save");
-    save(&paths, &sample()).unwrap();
-    let read = load(&paths, "mybox").unwrap();
-    assert_eq!(to_json(&read), to_json(&sample()));
-    assert_eq!(read.endpoint.to_string(), "[2001:db8::7]:51820");
-    assert_eq!(names(&paths).unwrap(), ["mybox"]);
-    fs::remove_dir_all(root).unwrap();
 }
 
 #[test]
@@ -97,7 +71,10 @@ fn what_ssh_would_take_for_an_option_is_no_address() {
 #[test]
 fn every_fault_names_its_key() {
     let table = [
-        ("version", json!(2), "must be 1, not 2"),
+        ("version", json!(3), "from 1 to 2, not 3"),
+        ("key_file", json!("other.key"), "must be mybox.key or"),
+        ("key_file", json!("mybox./../x.key"), "must be mybox.key or"),
+        ("key_file", json!("mybox.0123456789abcde.key"), "must be mybox.key or"),
         ("version", Value::Null, "is missing"),
         ("name", json!("My Box"), "may only hold"),
         ("endpoint", json!("203.0.113.7"), "must be host:port"),
@@ -130,35 +107,6 @@ fn endpoints_are_names_or_addresses() {
     for good in ["vps.example.net:51820", "203.0.113.7:1", "[::1]:65535", "box:51820", "a.b.:1"] {
         assert!(Endpoint::parse(good).is_ok(), "{good}");
     }
-}
-
-#[test]
-fn a_fault_names_the_file_and_no_secret() {
-    let (root, paths) = scratch("fault");
-    let path = paths.host_file("mybox");
-    file::replace(&path, with("preshared_key", json!("hunter2")).as_bytes()).unwrap();
-    let error = load(&paths, "mybox").err().unwrap();
-    assert!(error.to_string().contains("mybox.json") && error.to_string().contains("preshared"));
-    assert!(!error.to_string().contains("hunter2"), "{error}");
-    let other = paths.host_file("other");
-    fs::rename(&path, &other).unwrap();
-    file::replace(&other, with("user", Value::Null).as_bytes()).unwrap();
-    assert!(load(&paths, "other").err().unwrap().why.contains("must be \"other\""));
-    assert_eq!(load(&paths, "none").err().unwrap().fault, Fault::NotFound);
-    fs::remove_dir_all(root).unwrap();
-}
-
-#[test]
-fn the_default_host_is_remembered() {
-    let (root, paths) = scratch("default");
-    assert_eq!(default_host(&paths).unwrap(), None);
-    set_default_host(&paths, Some("mybox")).unwrap();
-    assert_eq!(default_host(&paths).unwrap().as_deref(), Some("mybox"));
-    set_default_host(&paths, None).unwrap();
-    assert_eq!(default_host(&paths).unwrap(), None);
-    file::replace(&paths.config_file(), b"{\"version\":1,\"x\":1}").unwrap();
-    assert!(default_host(&paths).err().unwrap().what.contains("config.json"));
-    fs::remove_dir_all(root).unwrap();
 }
 
 #[test]

@@ -13,8 +13,9 @@ use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
 use crate::base::task::Tasks;
 use crate::helper::{Helper, HelperError, guards, socket_path};
-use crate::host::config::{self, HostConfig};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::rpc::method::AgentVersion;
 use crate::rpc::types::Nothing;
 use crate::session::in_use::{self, Refused};
@@ -34,8 +35,8 @@ const ROOM: [u8; 8192] = [0; 8192];
 /// Gathers; `told` hears what is being looked at.
 pub fn gather(paths: &Paths, name: &str, told: &mut dyn FnMut(&'static str)) -> Facts {
     told("files");
-    let host = config::load(paths, name);
-    let key = key::load(&paths.key_file(name));
+    let host = store::load(paths, name);
+    let key = key::load(&store::key_file(paths, name));
     let files = files(paths, name);
     told("helper");
     let helper = helper();
@@ -54,7 +55,8 @@ pub fn gather(paths: &Paths, name: &str, told: &mut dyn FnMut(&'static str)) -> 
 }
 
 fn files(paths: &Paths, name: &str) -> Files {
-    let (host, key, log) = (paths.host_file(name), paths.key_file(name), paths.log_file(name));
+    let (host, key, log) =
+        (paths.host_file(name), store::key_file(paths, name), paths.log_file(name));
     let tunnel = paths.tunnel_file(name);
     let known = [&host, &key, &log, &tunnel, &paths.stamp_file(name)].map(Clone::clone);
     let dirs = [paths.tunnels_dir(), log.parent().map(Path::to_owned).unwrap_or_default()];

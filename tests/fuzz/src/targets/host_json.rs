@@ -3,8 +3,9 @@
 
 use hopbox::base::field::{self, check_name};
 use hopbox::base::key;
-use hopbox::host::config::{self, Endpoint};
+use hopbox::host::config::Endpoint;
 use hopbox::host::paths::Paths;
+use hopbox::host::store;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -43,7 +44,7 @@ pub fn host_json(data: &[u8]) {
     }
     HOME.with(|Home(_, paths)| {
         write(&paths.host_file("box"), data);
-        match config::load(paths, "box") {
+        match store::load(paths, "box") {
             Err(error) => {
                 assert!(
                     error.to_string().contains("box.json") && !error.next.is_empty(),
@@ -53,15 +54,15 @@ pub fn host_json(data: &[u8]) {
             Ok(host) => {
                 assert_eq!(host.name, "box");
                 assert_eq!(Endpoint::parse(&host.endpoint.to_string()), Ok(host.endpoint.clone()));
-                config::save(paths, &host).expect("what was read can be written");
+                store::save(paths, &host).expect("what was read can be written");
                 let first = fs::read(paths.host_file("box")).expect("saved");
-                let again = config::load(paths, "box").expect("what was written can be read");
-                config::save(paths, &again).expect("saved again");
+                let again = store::load(paths, "box").expect("what was written can be read");
+                store::save(paths, &again).expect("saved again");
                 assert_eq!(fs::read(paths.host_file("box")).expect("saved"), first);
             }
         }
         write(&paths.config_file(), data);
-        match config::default_host(paths) {
+        match store::default_host(paths) {
             Ok(Some(name)) => assert_eq!(check_name(&name), Ok(())),
             Ok(None) => {}
             Err(error) => assert!(error.to_string().contains("config.json")),
