@@ -121,7 +121,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["serde_json"],
     ),
     ("src/tunnel/", &["helper", "host", "http", "rpc", "session", "agent", "cli"], &["serde_json"]),
-    ("src/helper.rs", &["wg", "tunnel", "host", "http", "rpc", "session", "agent", "cli"], &[]),
+    ("src/helper/", &["wg", "tunnel", "host", "http", "rpc", "session", "agent", "cli"], &[]),
     (
         "src/base/",
         &[

@@ -122,7 +122,11 @@ impl fmt::Display for HelperError {
             }
             HelperError::Protocol(what) => write!(f, "the helper broke its protocol: {what}"),
             HelperError::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
-                write!(f, "the helper did not answer within {} s", super::TIMEOUT.as_secs())
+                write!(
+                    f,
+                    "the helper did not answer within {} s",
+                    super::connection::TIMEOUT.as_secs()
+                )
             }
             HelperError::Io(e) => write!(f, "the connection to the helper failed: {e}"),
         }

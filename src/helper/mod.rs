@@ -1,0 +1,14 @@
+//! Client of hop-helper: asks root for a device, an address, a name.
+//!
+//! `client` says what can be asked, over one `connection`, whose lines `reply` reads; `error` tells
+//! what went wrong, and what helps; `guards` reads what keeps packets in their place.
+
+mod client;
+mod connection;
+mod error;
+pub mod guards;
+pub mod reply;
+
+pub use client::{Helper, Lease, RESUME_WITHIN};
+pub use connection::{DEFAULT_SOCKET, socket_path};
+pub use error::{HelperError, install_command, root_command};
