@@ -10,12 +10,14 @@
 //!   `wg/peer`, `wg/crypto` (and `simd`), `wg/ip`, `gso/coalesce`, `gso/flow`, `gso/checksum`,
 //!   `gso/rewrite`, `io/tun`.
 //!
-//! Beside the way stands what is asked with an address, an index, a counter or a moment: `run` (the
-//! loop, whose turn it is), `read_policy` (whether to look for more), `wg/router` (whose address),
-//! `wg/index` and `wg/keys` (whose session), `wg/replay`, `wg/timers`. On more than two cores whole
-//! queues and buffers go through `crypto_workers`; a rare packet of a tunnel within the tunnel is
-//! cut with `gso/outer`, a handshake waits in `queue/handshake_queue`, and what the device sends on
-//! its own goes through `io/sink`.
+//! Beside the way stands what is asked with an address, an index, a counter or a moment: `run`
+//! (the loop, whose turn it is), `read_policy` (whether to look for more), `wg/router` (whose
+//! address), `wg/index` and `wg/keys` (whose session), `wg/replay`, `wg/timers`,
+//! `wg/local_identities` (whether a peer takes over from its last key), `io/source_addrs` (from
+//! which address of ours). On more than two cores whole queues and buffers go through
+//! `crypto_workers`; a rare packet of a tunnel within the tunnel is cut with `gso/outer`, a
+//! handshake waits in `queue/handshake_queue`, and what the device sends on its own goes through
+//! `io/sink`.
 //!
 //! The rest: `handle` (other threads' side) → `mailbox`, `stats` (between the two) → `config`,
 //! `request` (what to be) → `link`, `clock`, `entropy`, `timestamp_file` (what the system tells and

@@ -18,7 +18,7 @@ use super::drop::{Counters, Drop};
 use super::index::{Indices, Owner, PeerId};
 use super::limiter::{Bucket, Limiter};
 use super::local_identities::{LocalIdentities, Successors};
-use super::peer::{Env, Peer, Shared};
+use super::peer::{Env, Peer, Ready, Shared};
 use super::router::Router;
 use super::session::{DataHeader, Opened, Opening, Sealing};
 use super::tai64n::Issuer;
@@ -106,11 +106,14 @@ impl Device {
         len: usize,
         sink: &mut dyn Sink,
     ) -> Outbound {
-        let (outbound, sealing) = self.from_tun_unsealed(now, buf, len, sink);
-        if let (Outbound::Send { len, .. }, Some(sealing)) = (outbound, sealing) {
-            sealing.seal(&mut buf[..len]);
+        match self.route_out(now, buf, len, sink) {
+            Ok(Some(Ready { to, tos, len, sealing })) => {
+                sealing.seal(&mut buf[..len]);
+                Outbound::Send { to, tos, len }
+            }
+            Ok(None) => Outbound::Staged,
+            Err(why) => self.refuse_out(why, now, buf, len, sink),
         }
-        outbound
     }
 
     /// [`from_tun`](Self::from_tun) without the sealing, which is left to the caller: of the
@@ -122,24 +125,23 @@ impl Device {
         len: usize,
         sink: &mut dyn Sink,
     ) -> (Outbound, Option<Sealing>) {
-        let why = match self.route_out(now, buf, len, sink) {
-            Ok((outbound, sealing)) => return (outbound, sealing),
-            Err(why) => why,
-        };
-        self.shared.drops.count(why);
-        if matches!(why, Drop::NoRoute | Drop::NoEndpoint) {
-            self.tell_unreachable(now, buf.get(HEADROOM..).and_then(|b| b.get(..len)), sink);
+        match self.route_out(now, buf, len, sink) {
+            Ok(Some(Ready { to, tos, len, sealing })) => {
+                (Outbound::Send { to, tos, len }, Some(sealing))
+            }
+            Ok(None) => (Outbound::Staged, None),
+            Err(why) => (self.refuse_out(why, now, buf, len, sink), None),
         }
-        (Outbound::Dropped(why), None)
     }
 
+    /// The datagram for a packet, or `None` if a copy waits for a session.
     fn route_out(
         &mut self,
         now: Now,
         buf: &mut [u8],
         len: usize,
         sink: &mut dyn Sink,
-    ) -> Result<(Outbound, Option<Sealing>), Drop> {
+    ) -> Result<Option<Ready>, Drop> {
         if !self.running {
             return Err(Drop::NotRunning);
         }
@@ -159,10 +161,23 @@ impl Device {
         let mut env = Env { now, shared: &mut self.shared, sink };
         let ready = peer.send_data(&mut env, buf, len, view.ecn);
         Self::reschedule(&mut self.deadlines, peer);
-        Ok(match ready {
-            Some(r) => (Outbound::Send { to: r.to, tos: r.tos, len: r.len }, Some(r.sealing)),
-            None => (Outbound::Staged, None),
-        })
+        Ok(ready)
+    }
+
+    #[cold]
+    fn refuse_out(
+        &mut self,
+        why: Drop,
+        now: Now,
+        buf: &[u8],
+        len: usize,
+        sink: &mut dyn Sink,
+    ) -> Outbound {
+        self.shared.drops.count(why);
+        if matches!(why, Drop::NoRoute | Drop::NoEndpoint) {
+            self.tell_unreachable(now, buf.get(HEADROOM..).and_then(|b| b.get(..len)), sink);
+        }
+        Outbound::Dropped(why)
     }
 
     /// Lets a local program fail fast instead of waiting (R75), at a bounded rate.
