@@ -11,12 +11,14 @@ mod commands;
 pub mod config;
 pub mod front;
 mod install;
+pub mod joint;
 mod moved;
 mod names;
 mod read_checked;
 mod reserve;
 mod setup;
 pub mod store;
+pub mod work;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -39,6 +41,7 @@ hop-agent is the VPS's end of a hopbox tunnel.
 usage: hop-agent <command>
 
   serve [--config FILE]     run in the foreground (FILE: /var/lib/hopbox-agent/agent.json)
+  work [--config FILE]      the same for its part with the login's rights
   status [--json]           what the running agent is doing; exit 3 if it does not run
   install                   as root: put this program in its place
   setup                     as root: keys, configuration and unit; request on standard input
@@ -54,7 +57,7 @@ usage: hop-agent <command>
                             --laptop: where there are others, only the entry of that public key
   version                   show the version
 
-All but serve, version and status without --json answer with one JSON object on standard output.
+All but serve, work, version and status without --json answer with one JSON object on standard output.
 ";
 
 /// No laptop is called so, or has that key.
@@ -95,6 +98,12 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
                 Err(failure) => tell(&failure),
             };
         }
+        "work" => {
+            return match work::serve::serve(&moved::state_of(&asked.config)) {
+                Ok(()) => Code::Done as u8,
+                Err(failure) => tell(&failure),
+            };
+        }
         "status" => return commands::status(&asked.config, asked.json),
         "install" => install::install(),
         "setup" => setup::setup(&asked.config),
@@ -125,10 +134,11 @@ struct Asked {
     name: Option<String>,
 }
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "help",
     "version",
     "serve",
+    "work",
     "status",
     "install",
     "setup",
@@ -164,7 +174,7 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
                 // Where files are found is settled for what runs as root over SSH.
                 flags.push((
                     "--config",
-                    &["serve", "status", "setup", "peers list", "peers remove", "rotate"],
+                    &["serve", "work", "status", "setup", "peers list", "peers remove", "rotate"],
                 ));
             }
             Arg::Long("json") => {

@@ -54,7 +54,7 @@ impl Connection {
                 _ => HelperError::Missing { path, source },
             }
         })?;
-        check_listener(path, cmsg::listener_uid(&stream)?, process::uid())?;
+        check_listener(path, cmsg::peer_uid(&stream)?, process::uid())?;
         stream.set_nonblocking(true)?;
         Ok(Connection { stream, next_id: 1 })
     }

@@ -17,7 +17,7 @@ use super::head::{self, Headers};
 use super::{BODY_BYTES, HEAD_BYTES, LINE_BYTES};
 
 /// Longest silence of a stream.
-const SILENCE: Duration = Duration::from_secs(3 * BEAT.as_secs());
+pub const SILENCE: Duration = Duration::from_secs(3 * BEAT.as_secs());
 const PIECE: usize = 16 * 1024;
 
 /// Why there is no answer.

@@ -7,6 +7,7 @@
 //! there, too. Who knows the link is `session::through`. Knows no sessions or files.
 
 use std::io::ErrorKind;
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::code::Code;
-use super::method::Method;
+use super::method::{Method, Stream};
 use super::types::Message;
 use crate::base::json::{Fields, ReadError};
-use crate::http::client::{self, Failed, Request, Response};
+use crate::http::client::{self, Canceller, Failed, Lines, Request, Response};
 use crate::sys::through::{self, Link};
 
 /// Longest word and longest sentence of an agent's that is kept.
@@ -108,6 +109,22 @@ impl Client {
         if status == 200 { answer_in::<M>(&body) } else { Err(error_in(status, &body)) }
     }
 
+    /// `POST /rpc` for a method that streams; `limit` is for its beginning. Dropped, it ends.
+    pub fn open<S: Stream>(
+        &self,
+        _: S,
+        params: &S::Params,
+        limit: Duration,
+    ) -> Result<Events<S>, CallError> {
+        let request = json!({"method": S::NAME, "params": params.to_json()}).to_string();
+        let (response, limit) = self.ask("POST", "/rpc", Some(&request), limit)?;
+        if response.is_stream() {
+            return Ok(Events { lines: response.lines(), ended: false, of: PhantomData });
+        }
+        let (status, body) = text((response, limit))?;
+        Err(error_in(status, &body))
+    }
+
     fn ask(
         &self,
         method: &'static str,
@@ -136,6 +153,39 @@ impl Client {
             }
             outcome => outcome,
         }
+    }
+}
+
+/// What a method that streams sends.
+pub struct Events<S> {
+    lines: Lines,
+    ended: bool,
+    of: PhantomData<S>,
+}
+
+impl<S: Stream> Events<S> {
+    /// The next event; `None` after the last one, if it ended well. Waits as long as the agent
+    /// lives, which it says every few seconds.
+    pub fn next_event(&mut self) -> Result<Option<S::Event>, CallError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let protocol = |error: ReadError| CallError::Protocol(error.to_string());
+        let line = self.lines.next_line().map_err(|failed| reason(failed, client::SILENCE))?;
+        let Some(line) = line else {
+            return Err(CallError::Unreachable("it was cut off".to_owned()));
+        };
+        let mut fields = Fields::parse(&line).map_err(protocol)?;
+        if let Some(event) = fields.take("event") {
+            return S::Event::of(event).map(Some).map_err(protocol);
+        }
+        self.ended = true;
+        if fields.take("result").is_some() { Ok(None) } else { Err(error_in(200, &line)) }
+    }
+
+    /// Ends it from another thread.
+    pub fn canceller(&self) -> std::io::Result<Canceller> {
+        self.lines.canceller()
     }
 }
 

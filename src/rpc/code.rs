@@ -13,12 +13,14 @@ pub enum Code {
     NoSuchPeer,
     Conflict,
     Failed,
+    /// The process with the login's rights does not answer.
+    WorkAbsent,
     /// One of HTTP's, or one of a later agent's.
     Other,
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 8] = [
+const WORDS: [(Code, &str); 9] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -27,6 +29,7 @@ const WORDS: [(Code, &str); 8] = [
     (Code::NoSuchPeer, "no_such_peer"),
     (Code::Conflict, "conflict"),
     (Code::Failed, "failed"),
+    (Code::WorkAbsent, "work_absent"),
 ];
 
 impl Code {

@@ -1,7 +1,8 @@
 //! The methods of `POST /rpc`. One that is not here does not exist.
 
 use super::types::{
-    AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Status, Version,
+    AddPeer, Added, Clock, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Status, Tick,
+    Version, WorkProcess,
 };
 
 /// A method that answers once.
@@ -9,6 +10,13 @@ pub trait Method {
     const NAME: &'static str;
     type Params: Message;
     type Answer: Message;
+}
+
+/// A method that answers with events, one line each, until it ends or the caller goes.
+pub trait Stream {
+    const NAME: &'static str;
+    type Params: Message;
+    type Event: Message;
 }
 
 macro_rules! methods {
@@ -32,4 +40,15 @@ methods! {
     KeysRotate, "keys.rotate": Rotate => Pair;
     // On the local socket alone: the files have changed.
     AgentReload, "agent.reload": Nothing => Nothing;
+    // Between the agent's two processes alone.
+    WorkVersion, "work.version": Nothing => WorkProcess;
+}
+
+/// The time of the server, every so often: how far its clock is off, and whether streams get here.
+pub struct AgentClock;
+
+impl Stream for AgentClock {
+    const NAME: &'static str = "agent.clock";
+    type Params = Clock;
+    type Event = Tick;
 }

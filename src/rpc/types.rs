@@ -84,15 +84,76 @@ impl Message for Nothing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
     pub version: String,
+    /// The process with the login's rights, where it answers. Older agents have none.
+    pub work: Option<WorkProcess>,
 }
 
 impl Message for Version {
     fn to_json(&self) -> Value {
-        json!({"version": self.version})
+        json!({"version": self.version, "work": self.work.as_ref().map(WorkProcess::to_json)})
     }
 
     fn read(fields: &mut Fields) -> Result<Version, ReadError> {
-        Ok(Version { version: fields.string("version")? })
+        let work = match fields.take("work") {
+            None | Some(Value::Null) => None,
+            Some(work) => Some(WorkProcess::of(work)?),
+        };
+        Ok(Version { version: fields.string("version")?, work })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkProcess {
+    pub version: String,
+    pub pid: u32,
+}
+
+impl Message for WorkProcess {
+    fn to_json(&self) -> Value {
+        json!({"version": self.version, "pid": self.pid})
+    }
+
+    fn read(fields: &mut Fields) -> Result<WorkProcess, ReadError> {
+        let pid = fields.int("pid", 1..=u32::MAX)?;
+        Ok(WorkProcess { version: fields.string("version")?, pid })
+    }
+}
+
+/// How often the time is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    pub interval_ms: u64,
+    pub count: u32,
+}
+
+impl Message for Clock {
+    fn to_json(&self) -> Value {
+        json!({"interval_ms": self.interval_ms, "count": self.count})
+    }
+
+    fn read(fields: &mut Fields) -> Result<Clock, ReadError> {
+        let interval_ms = fields.int("interval_ms", 10..=3_600_000)?;
+        Ok(Clock { interval_ms, count: fields.int("count", 1..=u32::MAX)? })
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tick {
+    /// From 1 on.
+    pub n: u32,
+    pub unix_ms: u64,
+}
+
+impl Message for Tick {
+    fn to_json(&self) -> Value {
+        json!({"n": self.n, "unix_ms": self.unix_ms})
+    }
+
+    fn read(fields: &mut Fields) -> Result<Tick, ReadError> {
+        Ok(Tick {
+            n: fields.int("n", 1..=u32::MAX)?,
+            unix_ms: fields.int("unix_ms", 0..=u64::MAX)?,
+        })
     }
 }
 

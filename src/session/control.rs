@@ -270,7 +270,7 @@ fn reach(paths: &Paths, host: &str, limit: Duration) -> io::Result<Option<UnixSt
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => continue,
             other => other?,
         };
-        let uid = cmsg::listener_uid(&stream)?;
+        let uid = cmsg::peer_uid(&stream)?;
         if uid != paths.owner() || cmsg::is_nobody(uid) {
             let why = format!("user {uid} listens there, and not you");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));

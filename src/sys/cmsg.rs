@@ -46,9 +46,9 @@ pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     Ok(UnixStream::from(fd))
 }
 
-/// The user of the process that listens at the other end of `stream`, which we connected: fixed
-/// when it began to listen.
-pub fn listener_uid(stream: &UnixStream) -> io::Result<u32> {
+/// The user of the process at the other end of `stream`: fixed when it began to listen, if we
+/// connected, else when it did.
+pub fn peer_uid(stream: &UnixStream) -> io::Result<u32> {
     #[cfg(target_os = "linux")]
     let found = getsockopt(stream, sockopt::PeerCredentials)?.uid();
     #[cfg(target_os = "macos")]

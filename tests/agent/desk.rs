@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use hopbox::agent::config::Peer;
 use hopbox::agent::front::dispatch::Backend;
 use hopbox::agent::front::state::Caller;
+use hopbox::agent::joint::Work;
 use hopbox::base::failure::Failure;
 use hopbox::base::key;
 use hopbox::rpc::types::{PeerView, Status};
@@ -12,7 +13,7 @@ use zeroize::Zeroizing;
 
 pub const LAPTOP: [u8; 32] = [7; 32];
 
-pub struct OneLaptop;
+pub struct OneLaptop(pub Work);
 
 fn peer(public_key: [u8; 32], name: &str) -> Peer {
     Peer {
@@ -37,6 +38,10 @@ impl Backend for OneLaptop {
 
     fn is_called(&self, name: &str) -> bool {
         name == "mybox"
+    }
+
+    fn work(&self) -> &Work {
+        &self.0
     }
 
     fn status(&self) -> Status {

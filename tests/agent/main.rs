@@ -3,6 +3,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use hopbox::agent::front::api::Api;
+use hopbox::agent::joint::Work;
 use hopbox::base::key;
 use hopbox::http::server::Server;
 use hopbox::rpc::client::{CallError, Client};
@@ -22,6 +24,7 @@ use serde_json::{Value, json};
 mod crowd;
 mod desk;
 mod streams;
+mod work;
 
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG=";
 
@@ -37,10 +40,15 @@ impl Served {
     }
 
     fn at(ip: Ipv4Addr) -> Served {
+        // Nobody listens there.
+        Served::with(ip, Work::at(Path::new("/nowhere")))
+    }
+
+    fn with(ip: Ipv4Addr, work: Work) -> Served {
         let listener = TcpListener::bind((ip, 0)).unwrap();
         let at = listener.local_addr().unwrap();
         let SocketAddr::V4(own) = at else { panic!("{at}") };
-        let api = Arc::new(Api::new(own, Arc::new(desk::OneLaptop)));
+        let api = Arc::new(Api::new(own, Arc::new(desk::OneLaptop(work))));
         Served { at, _server: Server::start(listener, api).unwrap() }
     }
 
@@ -269,7 +277,7 @@ fn our_own_client_is_served() {
     let client = Client::with_token(link, Ipv4Addr::LOCALHOST, port, TOKEN);
     assert_eq!(client.health(limit).unwrap().local_ip, Ipv4Addr::LOCALHOST);
     let version = client.call(AgentVersion, &Nothing, limit).unwrap();
-    assert_eq!(version, Version { version: env!("CARGO_PKG_VERSION").to_owned() });
+    assert_eq!(version, Version { version: env!("CARGO_PKG_VERSION").to_owned(), work: None });
     match client.call(Fly, &Nothing, limit) {
         Err(CallError::Remote { code, .. }) => assert_eq!(code, Code::UnknownMethod),
         other => panic!("{other:?}"),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::dispatch::{self, Backend};
+use super::dispatch::{self, Asked, Backend};
 use super::state::Caller;
 use super::{auth, health};
 use crate::http::request::{Head, Refusal};
@@ -50,9 +50,17 @@ impl Service for Api {
     }
 
     fn call(&self, caller: Caller, body: &str, reply: Reply) {
-        reply.answer(match dispatch::call(&*self.backend, caller, body) {
-            Ok(result) => answer::whole(200, &[], &json!({"result": result})),
-            Err(refusal) => answer::refused(&refusal),
-        });
+        match dispatch::call(&*self.backend, caller, body) {
+            Asked::Once(Ok(result)) => {
+                reply.answer(answer::whole(200, &[], &json!({"result": result})));
+            }
+            Asked::Once(Err(refusal)) => reply.answer(answer::refused(&refusal)),
+            Asked::Stream(method, params) => {
+                if let Some(lines) = reply.stream() {
+                    let caller = caller.laptop();
+                    self.backend.work().relay(caller.as_ref(), &method, params, &lines);
+                }
+            }
+        }
     }
 }

@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::dispatch::{self, Backend};
+use super::dispatch::{self, Asked, Backend};
 use super::state::Caller;
 use crate::rpc::client::{self, CallError};
+use crate::rpc::code::Code;
 use crate::rpc::method::Method;
 use crate::sys::line;
 
@@ -74,8 +75,14 @@ fn attend(mut stream: &UnixStream, backend: &dyn Backend) -> io::Result<()> {
     stream.set_write_timeout(Some(REQUEST_LIMIT))?;
     let line = line::read(stream, REQUEST_BYTES, REQUEST_LIMIT)?;
     let answer = match dispatch::call(backend, Caller::Local, &line) {
-        Ok(result) => json!({"result": result}),
-        Err(refusal) => json!({"error": {"code": refusal.code, "message": refusal.why}}),
+        Asked::Once(Ok(result)) => json!({"result": result}),
+        Asked::Once(Err(refusal)) => {
+            json!({"error": {"code": refusal.code, "message": refusal.why}})
+        }
+        Asked::Stream(..) => {
+            let word = Code::UnknownMethod.word();
+            json!({"error": {"code": word, "message": "streams are for laptops"}})
+        }
     };
     stream.write_all(format!("{answer}\n").as_bytes())
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::state::Caller;
 use crate::agent::config::Peer;
+use crate::agent::joint::Work;
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::KEY_BYTES;
@@ -14,7 +15,8 @@ use crate::http::request::Refusal;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList, PeersRemove,
+    AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList,
+    PeersRemove, Stream, WorkVersion,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, PeerView, Peers, RemovePeer, Rotate, Status,
@@ -30,6 +32,8 @@ pub trait Backend: Send + Sync {
     fn is_laptop(&self, from: Ipv4Addr) -> bool;
     /// Whether a laptop calls this server `<name>.hop`.
     fn is_called(&self, name: &str) -> bool;
+    /// The process with the login's rights.
+    fn work(&self) -> &Work;
     fn status(&self) -> Status;
     fn peers(&self) -> Vec<PeerView>;
     fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure>;
@@ -54,7 +58,7 @@ fn row<M: Method + 'static>(
 
 fn methods() -> [(&'static str, Run); 7] {
     [
-        row(AgentVersion, |_, _, Nothing| Ok(Version { version: VERSION.to_owned() })),
+        row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
         row(PeersList, peers_list),
         row(PeersAdd, peers_add),
@@ -64,8 +68,29 @@ fn methods() -> [(&'static str, Run); 7] {
     ]
 }
 
-/// Runs the method a request's body names.
-pub fn call(backend: &dyn Backend, caller: Caller, body: &str) -> Result<Value, Refusal> {
+/// Methods that stream; all of them are `work`'s.
+const STREAMS: [&str; 1] = [AgentClock::NAME];
+
+/// What a request's body asks for.
+pub enum Asked {
+    Once(Result<Value, Refusal>),
+    /// A method of `work`'s, with its parameters.
+    Stream(String, Value),
+}
+
+/// Runs the method a request's body names, if it answers once.
+pub fn call(backend: &dyn Backend, caller: Caller, body: &str) -> Asked {
+    let (name, params) = match read(body) {
+        Ok((name, params)) if STREAMS.contains(&name.as_str()) => {
+            return Asked::Stream(name, params);
+        }
+        Ok(read) => read,
+        Err(refusal) => return Asked::Once(Err(refusal)),
+    };
+    Asked::Once(run(backend, caller, &name, params))
+}
+
+fn read(body: &str) -> Result<(String, Value), Refusal> {
     let bad = |error: ReadError| {
         let why = format!("the body is no request: {error}");
         Refusal::of(400, http::code::BAD_REQUEST, why)
@@ -74,9 +99,13 @@ pub fn call(backend: &dyn Backend, caller: Caller, body: &str) -> Result<Value, 
     let name = fields.string("method").map_err(bad)?;
     let params = fields.take("params").unwrap_or(Value::Object(Map::new()));
     fields.finish().map_err(bad)?;
+    Ok((name, params))
+}
+
+fn run(backend: &dyn Backend, caller: Caller, name: &str, params: Value) -> Result<Value, Refusal> {
     let methods = methods();
     let run = methods.iter().find(|(known, _)| *known == name).map(|(_, run)| run);
-    let run = run.ok_or_else(|| unknown(&name))?;
+    let run = run.ok_or_else(|| unknown(name))?;
     let params = Fields::of(params, "params").map_err(bad_params)?;
     run(backend, caller, params)
 }
@@ -150,6 +179,12 @@ fn keys_rotate(backend: &dyn Backend, caller: Caller, params: Rotate) -> Result<
         }
     };
     backend.rotate(&old, params.public_key).map(|peer| peer.pair()).map_err(failed)
+}
+
+/// This process's version, and that of the one with the login's rights where it answers.
+fn version(backend: &dyn Backend, _: Caller, _: Nothing) -> Result<Version, Refusal> {
+    let work = backend.work().call(WorkVersion, &Nothing).ok();
+    Ok(Version { version: VERSION.to_owned(), work })
 }
 
 /// On the local socket alone.

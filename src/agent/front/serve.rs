@@ -14,6 +14,7 @@ use super::dispatch::Backend;
 use super::endpoints::Endpoints;
 use super::state::{AgentState, Caller};
 use crate::agent::config::{self, AgentConfig, PREFIX, Peer};
+use crate::agent::joint::Work;
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
@@ -220,6 +221,10 @@ impl Backend for AgentState {
 
     fn is_called(&self, name: &str) -> bool {
         AgentState::is_called(self, name)
+    }
+
+    fn work(&self) -> &Work {
+        AgentState::work(self)
     }
 
     fn status(&self) -> Status {

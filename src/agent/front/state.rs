@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
 use crate::agent::config::{AgentConfig, Peer};
+use crate::agent::joint::Work;
 use crate::agent::names::Names;
 use crate::agent::store::Store;
 use crate::base::failure::{Failure, Fault};
@@ -34,11 +35,21 @@ pub enum Caller {
     Laptop([u8; KEY_BYTES]),
 }
 
+impl Caller {
+    pub fn laptop(self) -> Option<[u8; KEY_BYTES]> {
+        match self {
+            Caller::Local => None,
+            Caller::Laptop(key) => Some(key),
+        }
+    }
+}
+
 /// Shared by the main thread and those of the connections.
 pub struct AgentState {
     file: PathBuf,
     interface: String,
     tunnel: Arc<Tunnel>,
+    work: Work,
     state: Mutex<State>,
     /// The same laptops, for who asks: a change, which may wait for the disk, keeps nobody waiting.
     door: Mutex<Arc<Door>>,
@@ -70,8 +81,19 @@ impl AgentState {
         tunnel: Arc<Tunnel>,
     ) -> AgentState {
         let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
-        let door = Door::of(&config);
-        AgentState { file, interface, tunnel, state: Mutex::new(State { config, waiting }), door }
+        let (door, work) = (Door::of(&config), Work::at(&config.state_dir));
+        AgentState {
+            file,
+            interface,
+            tunnel,
+            work,
+            state: Mutex::new(State { config, waiting }),
+            door,
+        }
+    }
+
+    pub fn work(&self) -> &Work {
+        &self.work
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

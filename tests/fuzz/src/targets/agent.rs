@@ -5,11 +5,14 @@ pub use hopbox::http::request;
 
 use hopbox::agent::config::Peer;
 use hopbox::agent::front::state::Caller;
+use hopbox::agent::joint::Work;
 use hopbox::base::failure::Failure;
 use hopbox::base::field::label;
 use hopbox::base::key;
 use hopbox::rpc::types::{PeerView, Status};
 use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::LazyLock;
 
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef0123456789ABCDEF";
 pub const LAPTOP: Caller = Caller::Laptop([7; 32]);
@@ -40,6 +43,11 @@ impl dispatch::Backend for OneLaptop {
 
     fn is_called(&self, name: &str) -> bool {
         name == "a"
+    }
+
+    fn work(&self) -> &Work {
+        static NOWHERE: LazyLock<Work> = LazyLock::new(|| Work::at(Path::new("/nowhere")));
+        &NOWHERE
     }
 
     fn status(&self) -> Status {

@@ -22,8 +22,11 @@ pub fn rpc_json(data: &[u8]) {
         (Err(_), _) => {}
     }
     match dispatch::call(&OneLaptop, LAPTOP, text) {
-        Ok(result) => assert!(result.is_object()),
-        Err(no) => assert!((200..600).contains(&no.status) && !no.why.is_empty()),
+        dispatch::Asked::Once(Ok(result)) => assert!(result.is_object()),
+        dispatch::Asked::Once(Err(no)) => {
+            assert!((200..600).contains(&no.status) && !no.why.is_empty())
+        }
+        dispatch::Asked::Stream(method, _) => assert!(!method.is_empty()),
     }
     if let Some(event) = Event::from_line(text) {
         let line = event.to_line();
