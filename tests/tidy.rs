@@ -148,6 +148,12 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("src/ssh/", &["wg", "tunnel", "helper", "host", "session", "agent", "cli"], &[]),
     ("src/session/", &["wg", "agent", "cli"], &[]),
     ("src/agent/", &["wg", "host", "session", "cli"], &[]),
+    (
+        "src/agent/work/",
+        &["agent::front", "agent::config", "agent::store", "tunnel", "helper"],
+        &["TcpListener"],
+    ),
+    ("src/agent/front/", &["agent::work"], &["Command::new"]),
     ("src/deploy/", &["wg", "http", "agent", "cli"], &[]),
     ("src/cli/", &["wg", "ssh"], &[]),
     ("helper/src/", &[], &["hopbox::", " nix::", "tokio::"]),

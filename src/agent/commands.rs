@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::config::{self, AgentConfig};
 use super::front::control;
-use super::install::{self, PREVIOUS, PROGRAM, UNIT};
+use super::install::{self, PREVIOUS, PROGRAM, UNIT, WORK_UNIT};
 use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
 use super::{log, moved, print, reserve, tell};
@@ -23,8 +23,10 @@ use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refused;
-use crate::rpc::method::{AgentReload, AgentStatus, KeysRotate, Method, PeersList, PeersRemove};
-use crate::rpc::types::{Message, Nothing, Peers, RemovePeer, Rotate, Status};
+use crate::rpc::method::{
+    AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersList, PeersRemove,
+};
+use crate::rpc::types::{Message, Nothing, Peers, RemovePeer, Rotate, Status, WorkProcess};
 use crate::sys::child::{self, Limits};
 use crate::text::{self, shown};
 
@@ -32,6 +34,7 @@ use crate::text::{self, shown};
 const START_WITHIN: Duration = Duration::from_secs(15);
 /// What one call of another program may take.
 const RUN_LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 1024 * 1024 };
+const WORK_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -53,6 +56,7 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
         Err(why) => json!({"version": 1, "running": false, "why": why}),
     };
     answer["installed"] = json!(install::installed());
+    answer["work"] = json!(known.and_then(work).map(|work| work.to_json()));
     print(&if as_json { text::json(&answer) + "\n" } else { in_words(&found) });
     if found.is_ok() {
         return Code::Done as u8;
@@ -98,19 +102,44 @@ pub fn start(
         store.call(&mut store.load()?, &laptop, &name)?;
     }
     let config = config::load(file)?;
-    install::renew_unit()?;
+    install::renew_units()?;
     reserve::keep(&config)?;
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
     let known = running(Some(&config)).filter(|_| !restart);
     let is_current = known.is_some_and(|status| status.hop_version == VERSION);
     if has_moved || !is_current {
-        let _ = systemctl(&["reset-failed", UNIT]);
+        let _ = systemctl(&["reset-failed", UNIT, WORK_UNIT]);
         systemctl(&["restart", UNIT])?;
+        let _ = systemctl(&["restart", WORK_UNIT]).map_err(|failure| warn(&failure));
     } else {
         let _ = control::ask(&config.state_dir, AgentReload, &Nothing);
+        let _ = systemctl(&["start", WORK_UNIT]).map_err(|failure| warn(&failure));
     }
-    serving(&config)
+    let mut status = serving(&config)?;
+    status["work"] = works(&config);
+    Ok(status)
+}
+
+/// What the process with the login's rights says of itself, soon: `null` if it does not run, which
+/// keeps nobody from the tunnel.
+fn works(config: &AgentConfig) -> Value {
+    let end = Instant::now() + WORK_WITHIN;
+    loop {
+        if let Some(work) = work(config) {
+            return work.to_json();
+        }
+        if Instant::now() >= end {
+            log("the part of the agent with its user's rights does not run");
+            log("fix: sudo systemctl start hop-agent-work");
+            return Value::Null;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+fn work(config: &AgentConfig) -> Option<WorkProcess> {
+    control::ask(&config.state_dir, AgentVersion, &Nothing).ok()?.work
 }
 
 fn serving(config: &AgentConfig) -> Result<Value, Failure> {

@@ -14,7 +14,7 @@ use super::commands::{run, systemctl, warn};
 use super::config::{FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
 use super::front::endpoints;
 use super::setup::need_root;
-use super::{moved, names, reserve};
+use super::{joint, moved, names, reserve};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::VERSION;
@@ -29,8 +29,14 @@ pub const PREVIOUS: &str = "/usr/libexec/hopbox/hop-agent.previous";
 const UNVERIFIED: &str = "/usr/libexec/hopbox/unverified";
 const HELPER_PREVIOUS: &str = "/usr/libexec/hopbox/hop-helper.previous";
 pub const UNIT: &str = "hop-agent.service";
+/// The process with the login's rights; systemd starts and stops it with the other.
+pub const WORK_UNIT: &str = "hop-agent-work.service";
 const UNIT_FILE: &str = "/etc/systemd/system/hop-agent.service";
-const UNIT_TEXT: &str = include_str!("unit/hop-agent.service");
+const WORK_UNIT_FILE: &str = "/etc/systemd/system/hop-agent-work.service";
+const UNITS: [(&str, &str); 2] = [
+    (WORK_UNIT_FILE, include_str!("unit/hop-agent-work.service")),
+    (UNIT_FILE, include_str!("unit/hop-agent.service")),
+];
 const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/hop-agent.service";
 
 /// The version of the installed program; `None` if there is none that runs.
@@ -77,7 +83,14 @@ pub fn put_back() -> Result<(), Failure> {
         let next = fix!("ls -ld {}", open);
         return Err(Failure::new(Fault::Usage, "nothing was put back", why, next));
     }
-    fs::rename(previous, PROGRAM).map_err(failed)
+    let knows_work = run("grep", &["-q", WORK_UNIT, PREVIOUS]).is_ok();
+    fs::rename(previous, PROGRAM).map_err(failed)?;
+    if knows_work {
+        return Ok(());
+    }
+    // One of an older release cannot be run as that unit says.
+    let _ = systemctl(&["stop", WORK_UNIT]);
+    remove(Path::new(WORK_UNIT_FILE), &mut Vec::new())
 }
 
 /// The directory of the programs, in which nobody but root may replace anything.
@@ -138,22 +151,25 @@ pub fn user_of(login: &str, uid: u32) -> String {
     }
 }
 
-/// The unit, for an agent that runs as `user`. Where there is no systemd it is left out.
-pub fn unit(user: &str) -> Result<(), Failure> {
-    let text = UNIT_TEXT.replace("@USER@", user);
-    let path = Path::new(UNIT_FILE);
-    let has_systemd = path.parent().is_some_and(Path::is_dir);
-    if !has_systemd || bounded::text(path).is_ok_and(|old| old == text) {
-        return Ok(());
+/// The units, for an agent that runs as `user`. Where there is no systemd they are left out.
+pub fn units(user: &str) -> Result<(), Failure> {
+    for (path, text) in UNITS.map(|(path, text)| (Path::new(path), text.replace("@USER@", user))) {
+        let has_systemd = path.parent().is_some_and(Path::is_dir);
+        if has_systemd && bounded::text(path).is_ok_and(|old| old == text) {
+            continue;
+        }
+        if has_systemd {
+            put(path, 0o644, text.as_bytes())?;
+        }
     }
-    put(path, 0o644, text.as_bytes())
+    Ok(())
 }
 
-/// The unit of this version, for whom the one that is there is. An upgrade brings no other.
-pub fn renew_unit() -> Result<(), Failure> {
+/// The units of this version, for whom the one that is there is. An upgrade brings no others.
+pub fn renew_units() -> Result<(), Failure> {
     let Ok(text) = bounded::text(UNIT_FILE) else { return Ok(()) };
     let user = text.lines().find_map(|line| line.strip_prefix("User=")).map(str::trim);
-    user.map_or(Ok(()), unit)
+    user.map_or(Ok(()), units)
 }
 
 /// A running agent begins anew, with the unit and the files that are there now.
@@ -184,15 +200,17 @@ pub fn need_systemd() -> Result<(), Failure> {
 pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
     need_root()?;
     if need_systemd().is_ok() && Path::new(UNIT_FILE).exists() {
-        if let Err(failure) = systemctl(&["disable", "--now", UNIT]) {
-            warn(&failure);
+        for words in [&["disable", "--now", UNIT][..], &["stop", WORK_UNIT]] {
+            if let Err(failure) = systemctl(words) {
+                warn(&failure);
+            }
         }
     }
     if let Err(failure) = reserve::give_back() {
         warn(&failure);
     }
     let mut removed = Vec::new();
-    for path in [WANTED, UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
+    for path in [WANTED, UNIT_FILE, WORK_UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
         remove(Path::new(path), &mut removed)?;
     }
     if fs::remove_dir_all(UNVERIFIED).is_ok() {
@@ -200,7 +218,7 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
     }
     if need_systemd().is_ok() {
         let _ = systemctl(&["daemon-reload"]);
-        let _ = systemctl(&["reset-failed", UNIT]);
+        let _ = systemctl(&["reset-failed", UNIT, WORK_UNIT]);
     }
     let state = moved::state_of(file);
     if purge {
@@ -210,7 +228,14 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
             }
             leftovers(dir, &mut removed)?;
         }
-        for name in ["agent.stamp", "agent.stamp-new", endpoints::FILE, names::FILE, "agent.sock"] {
+        for name in [
+            "agent.stamp",
+            "agent.stamp-new",
+            endpoints::FILE,
+            names::FILE,
+            "agent.sock",
+            joint::FILE,
+        ] {
             remove(&state.join(name), &mut removed)?;
         }
         remove_dir(&state, &mut removed);

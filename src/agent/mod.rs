@@ -57,7 +57,8 @@ usage: hop-agent <command>
                             --laptop: where there are others, only the entry of that public key
   version                   show the version
 
-All but serve, work, version and status without --json answer with one JSON object on standard output.
+All but serve, work, version and status without --json answer with one JSON object on standard
+output.
 ";
 
 /// No laptop is called so, or has that key.

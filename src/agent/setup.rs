@@ -104,7 +104,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let login = commands::user(&request.user)?;
     helper_is_there()?;
     if moved::take_in()? {
-        install::renew_unit()?;
+        install::renew_units()?;
         install::restart();
     }
     let file = &moved::now(file);
@@ -142,7 +142,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         store.save(&config)?;
     }
     drop(store);
-    install::unit(&install::user_of(&runs_as, owner.0))?;
+    install::units(&install::user_of(&runs_as, owner.0))?;
     if moves {
         reserve::keep(&config)?;
         install::restart();

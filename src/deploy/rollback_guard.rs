@@ -18,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// earlier one kept that nobody spoke for is still the last that is known to work. `undo` ends it.
 const SCRIPT: &str = r#"
 lib=/usr/libexec/hopbox mark=@MARK@ unit=/etc/systemd/system/hop-agent.service
+work=/etc/systemd/system/hop-agent-work.service
 allows=/etc/hopbox/helper.json
 # Where nothing can be run (noexec), what was sent is run beside where it is to live.
 here=.
@@ -44,6 +45,7 @@ keep() {
             [ ! -x $lib/$program ] || ln $lib/$program $mark.new/ || return 1
         done
         [ ! -f $unit ] || cp -p $unit $mark.new/unit || return 1
+        [ ! -f $work ] || cp -p $work $mark.new/work || return 1
         [ ! -f $allows ] || cp -p $allows $mark.new/helper.json || return 1
         mv $mark.new $mark || return 1
     fi

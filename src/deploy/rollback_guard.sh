@@ -7,6 +7,7 @@
 mark=$(dirname "$0")
 lib=$(dirname "$mark")
 unit=/etc/systemd/system/hop-agent.service
+work=/etc/systemd/system/hop-agent-work.service
 allows=/etc/hopbox/helper.json
 word=$2
 # Looks, five in a second.
@@ -42,6 +43,14 @@ undo() {
         fi
         # One that runs must not change what is moved.
         systemctl stop hop-agent.service
+        [ ! -f "$work" ] || systemctl stop hop-agent-work.service
+        if [ -f "$mark/work" ]; then
+            cp -p "$mark/work" "$work.back" && mv -f "$work.back" "$work" || failed=1
+        elif ! grep -q hop-agent-work.service "$mark/hop-agent"; then
+            # An older one has no such part.
+            rm -f "$work"
+        fi
+        systemctl daemon-reload
         give_back "$mark/hop-agent" || failed=1
         systemctl reset-failed hop-agent.service
         systemctl restart hop-agent.service || failed=1

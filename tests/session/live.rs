@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 
 use hopbox::cli::selftest::files;
 use hopbox::cli::selftest::machine::SOON;
+use hopbox::host::config;
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
+use hopbox::rpc::method::{AgentClock, AgentVersion};
+use hopbox::rpc::types::{Clock, Nothing};
+use hopbox::session::through;
 use serde_json::Value;
 
 use super::shared;
@@ -86,6 +90,52 @@ fn a_session_owns_nothing_of_the_terminal() {
     // By inode: in a chroot the link's text begins outside of it.
     let inode = |link: &str| fs::metadata(format!("/proc/{pid}/{link}")).unwrap().ino();
     assert_eq!(inode("cwd"), inode("root"));
+}
+
+/// From the process with the login's rights over the one that faces the network, through the
+/// tunnel, to the laptop; and it ends there when nobody listens here any more.
+#[test]
+fn a_stream_of_the_servers_work_comes_through_the_tunnel() {
+    let _machine = shared();
+    let Some(world) = World::start("a_stream_of_the_servers_work") else { return };
+    world.up();
+    let host = config::load(&world.paths, files::HOST).unwrap();
+    let paths = world.paths.clone();
+    let client = move || through::with_token(&paths, &host).ok_or("not up".to_owned());
+    let asked = client.clone();
+    let version = move || {
+        let version = asked()?.call(AgentVersion, &Nothing, SOON);
+        version.map(|version| version.work).map_err(|error| error.to_string())
+    };
+    assert_eq!(world.laptop.run(SOON, version.clone()).unwrap(), None);
+    let work = world.start_work(0);
+    let end_of = Instant::now() + SOON;
+    while world.laptop.run(SOON, version.clone()).unwrap().map(|work| work.pid) != Some(work.id()) {
+        assert!(Instant::now() < end_of, "it does not answer");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let open = move || {
+        let asked = Clock { interval_ms: 20, count: 1_000_000 };
+        let mut events = client()?.open(AgentClock, &asked, SOON).map_err(|e| e.to_string())?;
+        for n in 1..=50 {
+            let tick = events.next_event().map_err(|error| error.to_string())?;
+            assert_eq!(tick.map(|tick| tick.n), Some(n));
+        }
+        Ok(events)
+    };
+    drop(world.laptop.run(SOON * 2, open).unwrap());
+    let tasks = format!("/proc/{}/task", work.id());
+    let busy = || {
+        let names = fs::read_dir(&tasks).unwrap().flatten();
+        let mut names = names.filter_map(|it| fs::read_to_string(it.path().join("comm")).ok());
+        names.any(|name| name == "work\n")
+    };
+    let end_of = Instant::now() + SOON;
+    while busy() {
+        assert!(Instant::now() < end_of, "it goes on for nobody");
+        thread::sleep(Duration::from_millis(20));
+    }
+    end(Some(work));
 }
 
 #[test]

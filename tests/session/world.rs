@@ -162,6 +162,15 @@ impl World {
         self.vps[n].agent = Some(self.vps[n].machine.run(SOON, start).unwrap());
     }
 
+    /// The agent's process with its user's rights.
+    pub fn start_work(&self, n: usize) -> Child {
+        let mut command = programs::command(&self.programs.agent, USER);
+        command.arg("work");
+        let log = self.home.join(format!("work-{n}.log"));
+        let start = move || programs::start(command, &log).map_err(|error| error.to_string());
+        self.vps[n].machine.run(SOON, start).unwrap()
+    }
+
     pub fn stop_agent(&mut self, n: usize) {
         end(self.vps[n].agent.take());
     }

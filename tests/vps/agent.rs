@@ -52,6 +52,45 @@ fn files(vps: &Machine) -> String {
          LC_ALL=C sort; ls -A / /var/lib")
 }
 
+const WORK_PID: &str = "systemctl show -P MainPID hop-agent-work";
+
+/// The other process has its user's rights and no sandbox, streams through the first, and what
+/// runs below it goes on when it is replaced.
+fn work_is_beside(vps: &Machine, status: &Value, token: &str) {
+    assert_eq!(status["work"]["version"], env!("CARGO_PKG_VERSION"), "{status}");
+    let pid = vps.ok(WORK_PID).trim().to_owned();
+    assert_eq!(status["work"]["pid"].to_string(), pid);
+    assert_eq!(vps.ok(&format!("stat -c %U /proc/{pid}")).trim(), "dev");
+    let of = |pid: &str| vps.ok(&format!("grep -E 'NoNewPrivs|Seccomp:' /proc/{pid}/status"));
+    assert_eq!(of(&pid), "NoNewPrivs:\t0\nSeccomp:\t0\n");
+    let front = vps.ok("systemctl show -P MainPID hop-agent").trim().to_owned();
+    assert_eq!(of(&front), "NoNewPrivs:\t1\nSeccomp:\t2\n");
+
+    let body = r#"{"method":"agent.clock","params":{"interval_ms":10,"count":2}}"#;
+    let said = vps.ok(&format!(
+        "bash <<'END'\nexec 3<>/dev/tcp/10.10.0.2/4200\nprintf 'POST /rpc HTTP/1.1\\r\\nHost: \
+         10.10.0.2\\r\\nAuthorization: Bearer {token}\\r\\nContent-Length: {}\\r\\n\\r\\n%s' \
+         '{body}' >&3\ncat <&3\nEND",
+        body.len()
+    ));
+    assert!(said.contains("application/x-ndjson"), "{said}");
+    assert_eq!((said.matches("{\"event\":").count(), said.matches("{\"result\":").count()), (2, 1));
+
+    // Into the unit's group, whatever the hierarchies of this machine are.
+    let below = vps.ok("sleep 1000 >/dev/null 2>&1 & echo $!; \
+         find /sys/fs/cgroup/ -path '*hop-agent-work.service/cgroup.procs' | \
+         grep . >/tmp/groups || exit; \
+         while read -r group; do echo $! >$group || exit; done </tmp/groups; rm /tmp/groups");
+    let below = below.trim();
+    let status = json(&vps.ok(&format!("{AGENT} start --restart")));
+    assert_ne!(status["work"]["pid"].to_string(), pid, "{status}");
+    assert_eq!(vps.sh(&format!("kill -0 {below}")).code, 0, "it was ended");
+    vps.ok(&format!("systemctl stop hop-agent-work; kill -0 {below}; kill {below}"));
+    let status = json(&vps.ok(&format!("{AGENT} status --json")));
+    assert_eq!((&status["running"], &status["work"]), (&json!(true), &Value::Null), "{status}");
+    assert!(json(&vps.ok(&format!("{AGENT} start")))["work"]["pid"].is_u64());
+}
+
 #[test]
 fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
     lab::inside("agent::a_server_is_set_up_for_two_laptops_and_cleaned_again", || {
@@ -74,6 +113,7 @@ fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
         assert_eq!(of(&first, "interface"), "wg0");
         let status = json(&vps.ok(&format!("{AGENT} start")));
         assert_eq!(status["running"], true, "{status}");
+        work_is_beside(&vps, &status, &of(&first, "token"));
         assert_eq!(vps.ok("stat -c '%U %a' /var/lib/hopbox-agent/agent.key").trim(), "dev 600");
         assert_eq!(vps.ok("stat -c '%U %a' /var/lib/hopbox-agent/agent.json").trim(), "dev 600");
         let dirs = vps.ok("stat -c '%U %G %a' /etc/hopbox /var/lib/hopbox-agent");
@@ -120,7 +160,12 @@ fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
         // It survives what systemd does, and its own end.
         vps.ok("systemctl reload hop-agent; systemctl restart hop-helper; sleep 0.3");
         assert_eq!(vps.ok("systemctl show -P MainPID hop-agent").trim(), pid);
-        vps.ok(&format!("kill -9 {pid}"));
+        let work = vps.ok(WORK_PID);
+        vps.ok(&format!(
+            "kill -9 {pid}; for i in $(seq 100); do sleep 0.1; n=$(systemctl show -P MainPID \
+             hop-agent); [ $n != 0 ] && [ $n != {pid} ] && exit; done; exit 1"
+        ));
+        assert_eq!(vps.ok(WORK_PID), work, "the crash of one is none of the other's");
         let status = json(&vps.ok(&format!("{AGENT} start")));
         assert_eq!(status["peers"].as_array().unwrap().len(), 2, "{status}");
 

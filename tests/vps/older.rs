@@ -38,10 +38,11 @@ esac
 fn make_older(vps: &Machine) {
     vps.ok(&format!(
         "systemctl stop hop-agent; cp {LIB}/hop-agent {LIB}/older; cd /var/lib/hopbox-agent && \
+         rm -f /etc/systemd/system/hop-agent-work.service && \
          mv agent.json agent.key* /etc/hopbox/ && cat >{LIB}/new <<'END'\n{OLDER}END\n\
          chmod 755 {LIB}/new && mv {LIB}/new {LIB}/hop-agent && rm -f {LIB}/hop-agent.previous && \
-         sed -i 's,^UMask=,ReadWritePaths=/etc/hopbox\\n&,' \
-             /etc/systemd/system/hop-agent.service && \
+         sed -i -e 's,^UMask=,ReadWritePaths=/etc/hopbox\\n&,' \
+             -e 's, hop-agent-work.service,,' /etc/systemd/system/hop-agent.service && \
          systemctl daemon-reload && systemctl start hop-agent"
     ));
 }
@@ -52,9 +53,21 @@ fn serves(site: &Site) {
     assert_eq!(hop(site, "status").code, 0);
 }
 
+/// Whether the process is there that older releases have not, and its unit.
+fn works(vps: &Machine) -> (bool, bool) {
+    let unit = "test -e /etc/systemd/system/hop-agent-work.service";
+    let soon = "for i in $(seq 30); do systemctl is-active -q hop-agent-work && exit; sleep 0.1; \
+                done; exit 1";
+    let is_there = vps.sh(unit).code == 0;
+    (
+        is_there,
+        vps.sh(if is_there { soon } else { "systemctl is-active -q hop-agent-work" }).code == 0,
+    )
+}
+
 fn places(vps: &Machine) -> String {
     vps.ok("stat -c '%U %G %a' /etc/hopbox /var/lib/hopbox-agent; ls -A /etc/hopbox; \
-            cd /var/lib/hopbox-agent && ls -A -I agent.sock -I agent.stamp -I agent.endpoints -I agent.names")
+            cd /var/lib/hopbox-agent && ls -A -I agent.sock -I agent.work.sock -I agent.stamp -I agent.endpoints -I agent.names")
 }
 
 const NEW: &str = "root root 755\ndev dev 700\nhelper.json\nagent.json\nagent.key\n";
@@ -77,13 +90,16 @@ fn files_of_an_older_agent_move_with_the_new_one_and_back_with_it() {
         let undone = hop(&site, &format!("upgrade --agent-dir {DEAF}"));
         assert!(undone.err.contains("was undone"), "{undone}");
         assert_eq!(places(vps), OLD, "back with the older one: {undone}");
+        assert_eq!(works(vps), (false, false), "{undone}");
         serves(&site);
         // By hand.
         site.hop_ok("upgrade");
         assert_eq!(places(vps), NEW);
+        assert_eq!(works(vps), (true, true));
         serves(&site);
         vps.ok(&format!("{LIB}/hop-agent rollback"));
         assert_eq!(places(vps), OLD);
+        assert_eq!(works(vps), (false, false));
         serves(&site);
 
         // The laptop dies before it has asked; whoever comes then finds the same server.
@@ -96,6 +112,7 @@ fn files_of_an_older_agent_move_with_the_new_one_and_back_with_it() {
         vps.ok(&format!("test -d {LIB}/unverified; rm -rf /home/dev/.hopbox-setup"));
         site.hop_ok("setup mybox -a 198.51.100.2");
         assert_eq!(places(vps), NEW);
+        assert_eq!(works(vps), (true, true));
         assert_eq!(vps.sh(&format!("test -d {LIB}/unverified")).code, 1);
         serves(&site);
         site.hop_ok("-y uninstall --remote --purge");
