@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hopbox::cli::selftest::files;
 use hopbox::cli::selftest::machine::SOON;
-use hopbox::host::config;
+use hopbox::host::store;
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
 use hopbox::rpc::method::{AgentClock, AgentVersion};
@@ -99,7 +99,7 @@ fn a_stream_of_the_servers_work_comes_through_the_tunnel() {
     let _machine = shared();
     let Some(world) = World::start("a_stream_of_the_servers_work") else { return };
     world.up();
-    let host = config::load(&world.paths, files::HOST).unwrap();
+    let host = store::load(&world.paths, files::HOST).unwrap();
     let paths = world.paths.clone();
     let client = move || through::with_token(&paths, &host).ok_or("not up".to_owned());
     let asked = client.clone();
