@@ -261,7 +261,7 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/agent/mod.rs",
             "src/cli/out.rs",
             // The pipe to `hop up`.
-            "src/session/daemon.rs",
+            "src/session/daemon/child.rs",
             "helper/src/net/daemon.rs",
             "helper/src/install/files.rs",
         ],
@@ -279,7 +279,7 @@ const WRITERS: &[(&str, &[&str])] = &[
             // Through `Aside`.
             "src/deploy/root_script.rs",
             "src/ssh/run.rs",
-            "src/session/journal.rs",
+            "src/session/log.rs",
             "src/tunnel/wg_command.rs",
             "helper/src/net/daemon.rs",
             "helper/src/core/say.rs",
@@ -385,7 +385,10 @@ fn every_rule_has_its_place_in_the_source_and_a_test() {
 /// Files that start programs by themselves, and why they may.
 const STARTERS: &[(&str, &str)] = &[
     ("src/sys/child.rs", "the one way"),
-    ("src/session/daemon.rs", "a session stays; until it is ready it is watched and has a limit"),
+    (
+        "src/session/daemon/parent.rs",
+        "a session stays; until it is ready it is watched and has a limit",
+    ),
     ("src/cli/selftest/mod.rs", "the inner process, watched, with a limit, and our own terminal"),
     ("src/cli/selftest/programs.rs", "helper and agent of the self test, with a limit to files"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),

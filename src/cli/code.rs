@@ -15,8 +15,7 @@ use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::store;
 use crate::host::workspace;
-use crate::session::daemon;
-use crate::session::up::name_of;
+use crate::session::control;
 use crate::sys::child;
 
 /// Its command ends when the editor has been told, or is the editor, which stays.
@@ -91,7 +90,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let host = target_host::host_beside(call, &paths)?;
     let workspace = workspace::load(Path::new("."))?.unwrap_or_default();
     let editor = editor(call.args.value("editor").or(workspace.editor_type.as_deref()))?;
-    if daemon::facts(&paths, &host).is_none() {
+    if control::facts(&paths, &host).is_none() {
         let why = "the editor reaches it through the tunnel";
         return Err(Failure::new(
             Fault::No,
@@ -104,8 +103,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let program = find(editor)?;
     let given = call.args.operands.first().or(workspace.editor_path.as_ref());
     let path = path(given.map(String::as_str), &host)?;
-    let written = ssh_entry::write(call, &paths, &host, &name_of(&host))?;
-    let words = words(editor, &name_of(&host), path.as_deref());
+    let written = ssh_entry::write(call, &paths, &host, &host.hop_name())?;
+    let words = words(editor, &host.hop_name(), path.as_deref());
     // The answer on standard output is ours alone.
     let mut process = Process::new(&program);
     process.args(&words).stdout(Stdio::from(std::io::stderr()));
@@ -118,7 +117,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     }
     let at = path.as_deref().unwrap_or("no directory yet");
     let data = json!({
-        "host": host.name, "name": name_of(&host), "editor": editor.program, "path": path,
+        "host": host.name, "name": host.hop_name(), "editor": editor.program, "path": path,
         "config_changed": written,
     });
     call.out.answer("code", data, format!("{} is open on {}: {at}", editor.name, host.name))?;

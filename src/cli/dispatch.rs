@@ -8,7 +8,7 @@ use super::parse::{self, Asked};
 use super::table::TABLE;
 use super::{help, version};
 use crate::base::exit::Code;
-use crate::session::daemon;
+use crate::session::daemon::{self, command_line};
 
 /// The name under which `hop` is `hop wg`: wg-quick(8) takes only one word in
 /// `WG_QUICK_USERSPACE_IMPLEMENTATION`.
@@ -19,7 +19,7 @@ pub fn main(line: Vec<OsString>) -> u8 {
     let mut words = line.into_iter();
     let program = words.next().unwrap_or_default();
     let mut words: Vec<OsString> = words.collect();
-    if words.first().is_some_and(|word| word == daemon::SESSION_ARGUMENT) {
+    if words.first().is_some_and(|word| word == command_line::SESSION_ARGUMENT) {
         daemon::hide();
         return background(words.get(1));
     }

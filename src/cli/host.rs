@@ -13,8 +13,7 @@ use crate::host::autostart;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::store;
-use crate::session::daemon;
-use crate::session::up::name_of;
+use crate::session::{control, daemon};
 
 pub const LS: Command = Command {
     name: "host ls",
@@ -34,7 +33,7 @@ pub fn ls(call: &mut Call) -> Result<Code, Failure> {
     let mut rows = Vec::new();
     for name in store::names(&paths)? {
         let host = store::load(&paths, &name)?;
-        let is_up = daemon::facts(&paths, &name).is_some();
+        let is_up = control::facts(&paths, &name).is_some();
         rows.push((default.as_deref() == Some(name.as_str()), is_up, host));
     }
     let data = json!({"hosts": rows.iter().map(row_json).collect::<Vec<Value>>()});
@@ -141,7 +140,7 @@ type Row = (bool, bool, HostConfig);
 fn row_json((is_default, is_up, host): &Row) -> Value {
     json!({
         "host": host.name,
-        "name": name_of(host),
+        "name": host.hop_name(),
         "endpoint": host.endpoint.to_string(),
         "peer_ip": host.peer_ip.to_string(),
         "state": state(*is_up),

@@ -16,7 +16,7 @@ use super::progress::Screen;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
-use crate::session::journal::log;
+use crate::session::log::log;
 use crate::session::report::{Facts, Report};
 use crate::text;
 use crate::text::fix::Fix;

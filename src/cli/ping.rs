@@ -13,7 +13,7 @@ use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::store;
-use crate::session::probe::{self, Pinger};
+use crate::session::ping::{self, Pinger};
 use crate::session::through;
 
 pub const COMMAND: Command = Command {
@@ -60,7 +60,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         return Err(Failure::new(Fault::Unreachable, what, why, fix!("hop doctor {}", name)));
     };
     let mtu = match pinger {
-        Pinger::Echo(_) => probe::path_mtu(&host, link, worst + SIZE_WAIT),
+        Pinger::Echo(_) => ping::path_mtu(&host, link, worst + SIZE_WAIT),
         Pinger::Agent(_) => None,
     };
     tell(call, &host, &times, count, (pinger.method(), mtu))

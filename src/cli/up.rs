@@ -15,9 +15,10 @@ use crate::fix;
 use crate::host::paths::Paths;
 use crate::session::control;
 use crate::session::daemon::{self, Up};
-use crate::session::journal::log;
+use crate::session::log::log;
 use crate::session::report::Facts;
-use crate::session::run::{self, End};
+use crate::session::run;
+use crate::session::supervise::End;
 
 /// What others have changed of a tunnel is put right within a second; how long `hop up` waits for
 /// that, and how often it looks.
@@ -55,7 +56,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let names = target_host::hosts(call, &paths)?;
     let [name] = names.as_slice() else { return several(call, &paths, &names) };
-    if let Some(facts) = daemon::facts(&paths, name) {
+    if let Some(facts) = control::facts(&paths, name) {
         return tell(call, &facts, true);
     }
     if call.args.has("foreground") {

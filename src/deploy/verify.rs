@@ -39,7 +39,7 @@ pub struct Verified {
 /// Whether the host is up. A session that goes another way is ended: it proves nothing, and what
 /// it sends would be taken for this laptop's try.
 pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
-    let was_up = daemon::facts(paths, &host.name).is_some();
+    let was_up = control::facts(paths, &host.name).is_some();
     if was_up && !goes_to(paths, host) {
         daemon::down(paths, &host.name).map_err(|error| {
             let what = format!("the session of {} did not end", host.name);
@@ -73,7 +73,7 @@ pub fn attempt(
 /// Whether an upgrade can be proven through the session that is up, if one is.
 pub fn can_show(paths: &Paths, host: &HostConfig) -> Result<(), Failure> {
     let name = &host.name;
-    if daemon::facts(paths, name).is_none() || through::link(paths, host).is_some() {
+    if control::facts(paths, name).is_none() || through::link(paths, host).is_some() {
         return Ok(());
     }
     let what = format!("the session of {name} cannot show that the upgrade works");
@@ -92,7 +92,7 @@ pub fn serves(paths: &Paths, host: &HostConfig, version: &str) -> Result<(), Str
 /// The version of the agent that answers, waited for.
 pub fn answering(paths: &Paths, host: &HostConfig) -> Result<String, String> {
     let name = &host.name;
-    if daemon::facts(paths, name).is_none() {
+    if control::facts(paths, name).is_none() {
         return brought_up(paths, host);
     }
     // The new agent knows no session of ours: shake hands at once instead of after a silence.
@@ -109,7 +109,7 @@ pub fn answering(paths: &Paths, host: &HostConfig) -> Result<String, String> {
 
 /// The same of one that was not started anew.
 pub fn version(paths: &Paths, host: &HostConfig) -> Result<String, String> {
-    match daemon::facts(paths, &host.name) {
+    match control::facts(paths, &host.name) {
         Some(_) => asked(paths, host),
         None => brought_up(paths, host),
     }

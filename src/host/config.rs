@@ -53,6 +53,13 @@ pub struct HostConfig {
     pub ssh: Option<Ssh>,
 }
 
+impl HostConfig {
+    /// The name that it answers to while it is up.
+    pub fn hop_name(&self) -> String {
+        format!("{}.hop", self.name)
+    }
+}
+
 /// What setup was told, and learned, about SSH.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {

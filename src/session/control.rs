@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::limits;
+use super::report::Facts;
 use crate::base::json::Fields;
 use crate::host::paths::{self, Paths};
 use crate::sys::{cmsg, line};
@@ -36,12 +38,6 @@ const ANSWER_BYTES: usize = 64 * 1024;
 const REQUEST_LIMIT: Duration = Duration::from_millis(500);
 /// Who may wait for an answer at a time.
 const WAITING: usize = 32;
-/// How long what is answered at once may take: the session may be busy bringing itself up.
-const FACTS_LIMIT: Duration = Duration::from_secs(2);
-/// How long `status` may take: a question to the agent takes up to 3 s.
-const STATUS_LIMIT: Duration = Duration::from_secs(6);
-/// How long `down` may take: every step of the undoing is bounded, and their sum is below this.
-const DOWN_LIMIT: Duration = Duration::from_secs(15);
 
 /// What is asked of a session, besides its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,27 +217,28 @@ fn refusal(why: &str) -> Value {
 /// | `broken` | the first broken layer, or null |
 /// | `events` | the newest 20, oldest first: `{at, at_unix, what}` |
 pub fn status(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
-    ask(paths, host, "status", STATUS_LIMIT)
+    ask(paths, host, "status", limits::STATUS)
 }
 
-/// What `hop up` said when it was done; nothing is looked at for it.
-pub fn facts(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
-    ask(paths, host, "facts", FACTS_LIMIT)
+/// What `hop up` said when it was done; nothing is looked at for it. `None` when there is no
+/// session, or it is not usable yet.
+pub fn facts(paths: &Paths, host: &str) -> Option<Facts> {
+    ask(paths, host, "facts", limits::FACTS).ok()?.and_then(Facts::from_json)
 }
 
 /// All events that the live session remembers.
 pub fn events(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
-    ask(paths, host, "events", FACTS_LIMIT)
+    ask(paths, host, "events", limits::FACTS)
 }
 
 /// Has a session take the keys that are on the disk now; `None` when there is none.
 pub fn rekey(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
-    ask(paths, host, "rekey", FACTS_LIMIT)
+    ask(paths, host, "rekey", limits::FACTS)
 }
 
 /// Asks a session to end and waits until it has. False when there is none.
 pub fn down(paths: &Paths, host: &str) -> io::Result<bool> {
-    Ok(ask(paths, host, "down", DOWN_LIMIT)?.is_some())
+    Ok(ask(paths, host, "down", limits::DOWN)?.is_some())
 }
 
 fn ask(paths: &Paths, host: &str, what: &str, limit: Duration) -> io::Result<Option<Value>> {

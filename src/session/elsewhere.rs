@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::daemon::SESSION_ARGUMENT;
-use super::in_use;
+use super::daemon::command_line::is_session_of;
+use super::{in_use, limits};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::helper::{Helper, socket_path};
@@ -18,8 +18,6 @@ use crate::host::paths::Paths;
 use crate::sys::signal::{self, Kind as Signal};
 use crate::sys::{bounded, process};
 
-/// How long a session may take to undo everything.
-const END_LIMIT: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Most processes that are looked at, and most of a command line.
 const PROCESSES: usize = 100_000;
@@ -70,7 +68,7 @@ impl Elsewhere {
     pub fn end(&self, paths: &Paths, host: &str) -> io::Result<()> {
         let pid = self.pid.ok_or_else(|| io::Error::other(self.told(host)))?;
         signal::send(pid, Signal::Terminate)?;
-        let end = Instant::now() + END_LIMIT;
+        let end = Instant::now() + limits::DOWN;
         while is_hop(pid) {
             if Instant::now() > end {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, self.told(host)));
@@ -98,14 +96,11 @@ pub fn explain(paths: &Paths, host: &str, trouble: Failure) -> Failure {
     Failure::new(Fault::Busy, what, found.told(host), fix!("hop down {}", host))
 }
 
-/// The background session of a host, by its command line. The user may have another host of this
-/// name, below another home directory.
+/// The background session of a host, by its command line.
 fn session_of(paths: &Paths, host: &str) -> Option<u32> {
     let entries = fs::read_dir("/proc").ok()?.take(PROCESSES).flatten();
     let mut pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let dir = paths.hosts_dir().to_string_lossy().into_owned();
-    let is_it = |words: Vec<String>| words.iter().skip(1).eq([SESSION_ARGUMENT, host, &dir]);
-    pids.find(|pid| words(*pid).is_some_and(is_it))
+    pids.find(|pid| words(*pid).is_some_and(|words| is_session_of(paths, host, &words)))
 }
 
 /// Whether this process is a hop of this user's.

@@ -1,92 +1,36 @@
 //! One host brought up: the order of the steps, their undoing, and watching over it.
 //!
-//! Reading order: this file (undo stack, trouble) → `up` (the sequence; `asking` waits for the
-//! agent) → `run` (a session from lock to clean-up) → `watch` (while it is up) → `monitor`,
-//! `layers`, `state` (whether the agent answers, what is broken, what is remembered) → `network`
-//! (finding the VPS again) → `control` (its socket) → `daemon` (detaching, and what `hop up`
-//! hears) → `through` (asking the agent of a host that is up) → `journal` (its log).
+//! Reading order: `limits` (the time budget), `undo` → `up` (the sequence; `resolver` finds the
+//! VPS, `readiness` waits for the agent) → `run` (a session from lock to clean-up; `requests`: who
+//! may ask something of it) → `supervise` (while it is up) → `monitor`, `health_checks`, `state`
+//! (whether the agent answers, what is broken, what is remembered) → `recovery`, `sleep`,
+//! `source_addrs` (when to look for the VPS again) → `control` (its socket) → `daemon` (the
+//! background process, and what `hop up` hears) → `elsewhere`, `in_use` (sessions that cannot be
+//! asked) → `through`, `ping`, `rotate` (over a host that is up) → `diagnose` → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
-mod asking;
 pub mod control;
 pub mod daemon;
 pub mod diagnose;
 pub mod elsewhere;
+mod health_checks;
 pub mod in_use;
-pub mod journal;
-pub mod layers;
-pub mod monitor;
-pub mod network;
-pub mod probe;
+mod limits;
+pub mod log;
+mod monitor;
+pub mod ping;
+mod readiness;
+mod recovery;
 pub mod report;
+mod requests;
+mod resolver;
 pub mod rotate;
 pub mod run;
+mod sleep;
+mod source_addrs;
 pub mod state;
+pub mod supervise;
 pub mod through;
-pub mod up;
-mod watch;
-
-/// One step's undoing; an error is told, and the rest is undone all the same.
-type Step<C> = Box<dyn FnOnce(&mut C) -> Result<(), String>>;
-
-/// What has been done so far and how to take it back, newest first. `C` is what the steps work
-/// on. Undone at most once; dropping it undoes nothing, because a step may need `C`.
-pub struct Undo<C> {
-    steps: Vec<(&'static str, Step<C>)>,
-}
-
-impl<C> Undo<C> {
-    pub fn new() -> Undo<C> {
-        Undo { steps: Vec::new() }
-    }
-
-    /// Notes that `what` has been done and how to undo it.
-    pub fn done(
-        &mut self,
-        what: &'static str,
-        undo: impl FnOnce(&mut C) -> Result<(), String> + 'static,
-    ) {
-        self.steps.push((what, Box::new(undo)));
-    }
-
-    /// Undoes everything in reverse order; `told` hears each step and how it went.
-    pub fn unwind(&mut self, on: &mut C, mut told: impl FnMut(&'static str, Result<(), String>)) {
-        while let Some((what, undo)) = self.steps.pop() {
-            let outcome = undo(on);
-            told(what, outcome);
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-}
-
-impl<C> Default for Undo<C> {
-    fn default() -> Undo<C> {
-        Undo::new()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn undoes_in_reverse_once_and_past_failures() {
-        let mut undo: Undo<Vec<u32>> = Undo::new();
-        let mut trace = Vec::new();
-        for (step, what) in [(1, "device"), (2, "tunnel"), (3, "name")] {
-            undo.done(what, move |trace: &mut Vec<u32>| {
-                trace.push(step);
-                if step == 2 { Err("gone already".to_owned()) } else { Ok(()) }
-            });
-        }
-        let mut told = Vec::new();
-        undo.unwind(&mut trace, |what, outcome| told.push((what, outcome.is_ok())));
-        assert_eq!(trace, [3, 2, 1]);
-        assert_eq!(told, [("name", true), ("tunnel", false), ("device", true)]);
-        undo.unwind(&mut trace, |_, _| panic!("nothing is left to undo"));
-        assert!(undo.is_empty());
-    }
-}
+mod tunnel_config;
+mod undo;
+mod up;

@@ -8,14 +8,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::limits;
 use crate::base::task::Tasks;
 use crate::rpc::client::{CallError, Client, Health};
 use crate::sys::clock;
 
 /// From one question to the next.
 pub const CHECK_EVERY: Duration = Duration::from_secs(5);
-/// Longest wait for an answer.
-pub const CHECK_LIMIT: Duration = Duration::from_secs(3);
 /// Unanswered questions in a row that mean unreachable.
 pub const FAILURES: u32 = 2;
 /// Questions that may be out at the same time.
@@ -143,7 +142,7 @@ impl Prober {
         // One that cannot be sent is a silence that the next one will hear.
         let _ = self.questions.start(move || {
             let began = Instant::now();
-            let outcome = client.health(CHECK_LIMIT);
+            let outcome = client.health(limits::ANSWER);
             Probed { in_turn, began, took: began.elapsed(), outcome }
         });
     }
@@ -186,7 +185,7 @@ mod tests {
             }
             assert!(!monitor.take_due(at(due - 0.001)) && monitor.take_due(at(due)));
             asked.push(due);
-            let answered = if healthy(due) { due } else { due + CHECK_LIMIT.as_secs_f64() };
+            let answered = if healthy(due) { due } else { due + limits::ANSWER.as_secs_f64() };
             told.extend(monitor.heard(at(answered), true, healthy(due)).map(|c| (answered, c)));
         }
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::control;
 use super::through;
-use super::up::tunnel_config;
+use super::tunnel_config::tunnel_config;
 use crate::base::failure::{Failure, Fault};
 use crate::base::file::DirLock;
 use crate::base::key::Secret;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::journal::log;
+use super::log::log;
 use crate::base::file;
 use crate::base::json::Fields;
 use crate::base::time_text::utc;

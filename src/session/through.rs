@@ -5,7 +5,7 @@
 //! own socket that it is up; should it end meanwhile, its interface's index leads nowhere. Where no
 //! session says so there is no client: ask over SSH.
 
-use super::daemon;
+use super::control;
 use super::report::Facts;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
@@ -25,7 +25,7 @@ pub fn without_token(paths: &Paths, host: &HostConfig) -> Option<Client> {
 
 /// The interface of the host's live session.
 pub fn link(paths: &Paths, host: &HostConfig) -> Option<Link> {
-    let Facts { ifindex, local_ip, peer_ip, .. } = daemon::facts(paths, &host.name)?;
+    let Facts { ifindex, local_ip, peer_ip, .. } = control::facts(paths, &host.name)?;
     // A session that began with another host file goes elsewhere.
     let same = local_ip == host.local_ip && peer_ip == host.peer_ip;
     ifindex.filter(|_| same).map(|ifindex| Link { ifindex, local: local_ip })

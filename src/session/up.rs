@@ -4,35 +4,35 @@
 //! Turns a user's wish (a host file and a key) into machinery. A failure or a stop at any step
 //! undoes the earlier ones in reverse. Port mirror, bridges and workspace join after the name.
 
+mod failures;
+
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::Undo;
-use super::asking::{ANSWER_LIMIT, Asking};
-use super::journal::log;
-use super::network::{Resolver, joined};
+use super::limits;
+use super::log::log;
+use super::readiness::Readiness;
 use super::report::{Facts, Report};
+use super::requests::WhileStarting;
+use super::resolver::{Resolver, joined};
+use super::tunnel_config::tunnel_config;
+use super::undo::Undo;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::Secret;
 use crate::base::time_text::took;
 use crate::fix;
-use crate::helper::{Helper, HelperError};
+use crate::helper::{Helper, HelperError, socket_path};
 use crate::host::config::HostConfig;
-use crate::rpc::client::{CallError, Health};
-use crate::text::fix::Fix;
-use crate::tunnel::{self, PeerConfig, TunDevice, Tunnel};
+use crate::tunnel::{self, TunDevice, Tunnel};
 
-/// How long a name may take to resolve.
-const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 /// How often the handshake is looked for while the agent has not answered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// After this long without an answer, say what is being waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The helper's word for what is in use, and how long that may be by what is just being deleted.
-const CONFLICT: &str = "state_conflict";
+/// How long an address may be in use by what is just being deleted.
 const GOING_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the steps work on.
@@ -42,7 +42,7 @@ pub struct Parts {
 }
 
 /// A host that is up.
-pub struct Live {
+pub struct Running {
     pub parts: Parts,
     pub facts: Facts,
     /// The helper's name for the device.
@@ -52,45 +52,41 @@ pub struct Live {
     undo: Undo<Parts>,
 }
 
-/// Waits at most this long, or until the descriptor is readable; true = stop and undo.
-pub type Pause<'a> = dyn FnMut(Option<BorrowedFd<'_>>, Duration) -> bool + 'a;
-
-/// Brings `host` up. `report` hears every step; `pause` is asked between steps and while waiting.
+/// Brings `host` up. `report` hears every step; `requests` are heard between steps and in waits.
 pub fn bring_up(
     host: &HostConfig,
     key: &Secret,
-    helper_socket: &Path,
     timestamp_file: PathBuf,
     report: &mut dyn Report,
-    pause: &mut Pause<'_>,
-) -> Result<Live, Failure> {
+    requests: &mut WhileStarting<'_>,
+) -> Result<Running, Failure> {
     let start = Instant::now();
-    let remotes = resolve(host, pause)?;
-    let helper = Helper::connect(helper_socket).map_err(|error| helper_trouble(&error))?;
+    let remotes = resolve(host, requests)?;
+    let helper = Helper::connect(&socket_path()).map_err(|error| failures::helper(&error))?;
     report.step(&format!("helper {}", helper.version()), start.elapsed());
-    let mut rising = Rising {
+    let mut startup = Startup {
         host,
         remotes,
         timestamp_file,
         start,
         report,
-        pause,
+        requests,
         parts: Parts { helper, tunnel: None },
         undo: Undo::new(),
     };
-    match rising.climb(key) {
+    match startup.run(key) {
         Ok((facts, lease)) => {
-            let Rising { parts, remotes, undo, .. } = rising;
-            Ok(Live { parts, facts, lease, remotes, undo })
+            let Startup { parts, remotes, undo, .. } = startup;
+            Ok(Running { parts, facts, lease, remotes, undo })
         }
         Err(trouble) => {
-            unwind(&mut rising.undo, &mut rising.parts);
+            unwind(&mut startup.undo, &mut startup.parts);
             Err(trouble)
         }
     }
 }
 
-impl Live {
+impl Running {
     /// Takes everything back, newest first. Bounded: the tunnel stops within a second and the
     /// helper answers or is given up.
     pub fn take_down(mut self) {
@@ -112,38 +108,50 @@ struct Device {
     ifindex: u32,
 }
 
+/// That there was one, and how long it took if it was seen.
+struct Handshake {
+    round_trip: Option<Duration>,
+}
+
+/// What the agent said, the round trip of the handshake before, and the time to the answer.
+struct FirstAnswer {
+    version: String,
+    handshake: Option<Duration>,
+    took: Duration,
+}
+
 /// The way up, half done.
-struct Rising<'a> {
+struct Startup<'a, 'r> {
     host: &'a HostConfig,
     remotes: Vec<SocketAddr>,
     timestamp_file: PathBuf,
     start: Instant,
     report: &'a mut dyn Report,
-    pause: &'a mut Pause<'a>,
+    requests: &'a mut WhileStarting<'r>,
     parts: Parts,
     undo: Undo<Parts>,
 }
 
-impl Rising<'_> {
+impl Startup<'_, '_> {
     /// The facts and the lease.
-    fn climb(&mut self, key: &Secret) -> Result<(Facts, String), Failure> {
+    fn run(&mut self, key: &Secret) -> Result<(Facts, String), Failure> {
         let Device { lease, interface, ifindex } = self.tunnel(key)?;
-        self.go_on()?;
+        self.check_stop()?;
         self.address(&lease, &interface)?;
-        self.go_on()?;
-        let (health, handshake, answered) = self.agent(ifindex)?;
+        self.check_stop()?;
+        let answer = self.agent(ifindex)?;
         self.name(&lease)?;
         let facts = Facts {
             host: self.host.name.clone(),
-            name: name_of(self.host),
+            name: self.host.hop_name(),
             interface,
             ifindex: Some(ifindex),
             endpoint: self.endpoint(),
             local_ip: self.host.local_ip,
             peer_ip: self.host.peer_ip,
-            agent_version: health.version,
-            handshake,
-            answered,
+            agent_version: answer.version,
+            handshake: answer.handshake,
+            answered: answer.took,
             total: self.start.elapsed(),
         };
         Ok((facts, lease))
@@ -164,7 +172,7 @@ impl Rising<'_> {
     fn tunnel(&mut self, key: &Secret) -> Result<Device, Failure> {
         let began = Instant::now();
         let lease = self.parts.helper.create_tun(None, self.host.mtu, &self.host.name);
-        let lease = lease.map_err(|error| helper_trouble(&error))?;
+        let lease = lease.map_err(|error| failures::helper(&error))?;
         let id = lease.id.clone();
         self.undo.done("tunnel device", move |parts| {
             parts.helper.cleanup(&id).map_err(|error| error.to_string())
@@ -202,12 +210,13 @@ impl Rising<'_> {
         let HostConfig { local_ip, peer_ip, .. } = self.host;
         // The device of a session that was killed a moment ago may just be going.
         while let Err(error) = self.parts.helper.configure(lease, *local_ip, *peer_ip) {
-            let is_taken = matches!(&error, HelperError::Op { code, .. } if code == CONFLICT);
+            let is_taken =
+                matches!(&error, HelperError::Op { code, .. } if code == failures::CONFLICT);
             if !is_taken || began.elapsed() > GOING_LIMIT {
-                return Err(taken(&error, fix!("hop setup {}", self.host.name)));
+                return Err(failures::taken(&error, fix!("hop setup {}", self.host.name)));
             }
-            if (self.pause)(None, LOOK_EVERY) {
-                return Err(self.stopped());
+            if self.requests.pause(None, LOOK_EVERY) {
+                return Err(failures::stopped(self.host));
             }
         }
         let text = format!("address {local_ip}, route to {peer_ip} over {interface}");
@@ -215,32 +224,36 @@ impl Rising<'_> {
         Ok(())
     }
 
-    /// Waits until the agent answers through the tunnel. Returns its answer, the round trip of
-    /// the handshake and the time to the answer.
-    fn agent(&mut self, ifindex: u32) -> Result<(Health, Option<Duration>, Duration), Failure> {
+    /// Waits until the agent answers through the tunnel.
+    fn agent(&mut self, ifindex: u32) -> Result<FirstAnswer, Failure> {
         let began = Instant::now();
-        let mut asking = Asking::start(self.host, ifindex).map_err(|error| {
+        let mut readiness = Readiness::start(self.host, ifindex).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
             Failure::new(Fault::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
         let mut handshake = None;
         let mut told = false;
         loop {
-            let stop = (self.pause)(Some(asking.as_fd()), LOOK_EVERY);
-            if handshake.is_none() {
-                handshake = self.handshake(began);
-            }
+            let stop = self.requests.pause(Some(readiness.as_fd()), LOOK_EVERY);
+            handshake = handshake.or_else(|| self.handshake(began));
             if stop {
-                return Err(self.stopped());
+                return Err(failures::stopped(self.host));
             }
-            match asking.heard() {
+            match readiness.answer() {
                 Some(Ok(health)) => {
-                    let answered = began.elapsed();
-                    let text = format!("agent {} answered", health.version);
-                    self.report.step(&text, answered);
-                    return Ok((health, handshake.flatten(), answered));
+                    let took = began.elapsed();
+                    self.report.step(&format!("agent {} answered", health.version), took);
+                    let round_trip = handshake.and_then(|handshake| handshake.round_trip);
+                    return Ok(FirstAnswer {
+                        version: health.version,
+                        handshake: round_trip,
+                        took,
+                    });
                 }
-                Some(Err(error)) => return Err(self.silent(handshake.is_some(), &error)),
+                Some(Err(error)) => {
+                    let (host, tried) = (self.host, joined(&self.remotes));
+                    return Err(failures::silent(host, handshake.is_some(), &tried, &error));
+                }
                 None => {}
             }
             if !told && began.elapsed() > PATIENCE {
@@ -251,21 +264,21 @@ impl Rising<'_> {
         }
     }
 
-    /// Looks for the first handshake: the outer value says that it happened.
-    fn handshake(&mut self, began: Instant) -> Option<Option<Duration>> {
+    /// Looks for the first handshake, and tells of it.
+    fn handshake(&mut self, began: Instant) -> Option<Handshake> {
         let status = self.parts.tunnel.as_ref()?.status().ok()?;
         let peer = status.peers.first()?;
         peer.last_handshake?;
         let time = peer.handshake_rtt.unwrap_or_else(|| began.elapsed());
         self.report.step("handshake", time);
-        Some(peer.handshake_rtt)
+        Some(Handshake { round_trip: peer.handshake_rtt })
     }
 
     fn name(&mut self, lease: &str) -> Result<(), Failure> {
         let began = Instant::now();
-        let name = name_of(self.host);
+        let name = self.host.hop_name();
         let added = self.parts.helper.add_host(&name, self.host.peer_ip, lease);
-        added.map_err(|error| taken(&error, under_another_name(self.host)))?;
+        added.map_err(|error| failures::taken(&error, failures::under_another_name(self.host)))?;
         self.report.step(&format!("{name} → {}", self.host.peer_ip), began.elapsed());
         self.undo.done("name", move |parts| {
             parts.helper.remove_host(&name).map_err(|error| error.to_string())
@@ -273,45 +286,20 @@ impl Rising<'_> {
         Ok(())
     }
 
-    fn go_on(&mut self) -> Result<(), Failure> {
-        if (self.pause)(None, Duration::ZERO) { Err(self.stopped()) } else { Ok(()) }
-    }
-
-    fn stopped(&self) -> Failure {
-        let name = &self.host.name;
-        let what = format!("{name} was stopped before it was up");
-        let why = "everything done so far has been undone";
-        Failure::new(Fault::Interrupted, what, why, fix!("hop up {}", name))
-    }
-
-    /// The agent gave no answer in time: tell a closed UDP path from a sick agent.
-    fn silent(&self, handshake: bool, last: &CallError) -> Failure {
-        let HostConfig { name, peer_ip, api_port, endpoint, user, .. } = self.host;
-        let limit_s = ANSWER_LIMIT.as_secs();
-        let login = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-        let login = format!("{login}{}", endpoint.host);
-        let next = fix!("ssh {} sudo systemctl restart hop-agent", login);
-        if handshake {
-            let what = format!("the agent on {name} does not answer");
-            let why =
-                format!("the tunnel works, but {peer_ip}:{api_port} gave {last} in {limit_s} s");
-            return Failure::new(Fault::Unreachable, what, why, next);
+    fn check_stop(&mut self) -> Result<(), Failure> {
+        if self.requests.pause(None, Duration::ZERO) {
+            Err(failures::stopped(self.host))
+        } else {
+            Ok(())
         }
-        let what = format!("{name} does not answer on UDP {}", endpoint.port);
-        let why = format!(
-            "no handshake with {} within {limit_s} s: the agent is not running, a firewall drops \
-             UDP {}, the keys do not belong together, or it has heard of a later time from this \
-             key (this home directory was restored or copied, or its clock was ahead): then hop \
-             rotate {name} gives it a new one",
-            joined(&self.remotes),
-            endpoint.port
-        );
-        Failure::new(Fault::Unreachable, what, why, next)
     }
 }
 
 /// The VPS's addresses, which the protocol never looks up itself (R93).
-fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, Failure> {
+fn resolve(
+    host: &HostConfig,
+    requests: &mut WhileStarting<'_>,
+) -> Result<Vec<SocketAddr>, Failure> {
     let fail = |why: String| {
         let what = format!("cannot find the address of {}", host.endpoint.host);
         let next = fix!("getent hosts {}", host.endpoint.host);
@@ -322,7 +310,7 @@ fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, 
         return Ok(vec![address]);
     }
     resolver.ask();
-    let end = Instant::now() + RESOLVE_LIMIT;
+    let end = Instant::now() + limits::RESOLVE;
     loop {
         match resolver.take() {
             Some(Ok(found)) if found.is_empty() => {
@@ -334,81 +322,10 @@ fn resolve(host: &HostConfig, pause: &mut Pause<'_>) -> Result<Vec<SocketAddr>, 
         }
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(fail(format!("no answer from the resolver in {}", took(RESOLVE_LIMIT))));
+            return Err(fail(format!("no answer from the resolver in {}", took(limits::RESOLVE))));
         }
-        if pause(Some(resolver.as_fd()), left) {
+        if requests.pause(Some(resolver.as_fd()), left) {
             return Err(Failure { fault: Fault::Interrupted, ..fail("stopped".to_owned()) });
         }
     }
-}
-
-pub(super) fn tunnel_config(
-    host: &HostConfig,
-    key: &Secret,
-    remotes: &[SocketAddr],
-    timestamp_file: PathBuf,
-) -> tunnel::Config {
-    let peer = PeerConfig {
-        public_key: host.public_key,
-        preshared_key: host.preshared_key.as_ref().map(|key| **key),
-        own_public_key: None,
-        inherits: None,
-        endpoint: remotes.first().copied(),
-        allowed_ips: vec![(host.peer_ip.into(), 32)],
-        persistent_keepalive: host.keepalive_s,
-    };
-    tunnel::Config {
-        private_key: **key,
-        other_private_keys: Vec::new(),
-        listen_port: 0,
-        peers: vec![peer],
-        timestamp_file: Some(timestamp_file),
-    }
-}
-
-/// The name a host answers to while it is up.
-pub fn name_of(host: &HostConfig) -> String {
-    format!("{}.hop", host.name)
-}
-
-/// What the helper refuses because it is another user's, this one has in another form: `next`.
-fn taken(error: &HelperError, next: Fix) -> Failure {
-    match error {
-        HelperError::Op { of_another: true, .. } => {
-            let what = "another user of this machine has the address or the name";
-            Failure::new(Fault::Busy, what, error.to_string(), next)
-        }
-        error => helper_trouble(error),
-    }
-}
-
-/// The host set up again, under a name that is free.
-fn under_another_name(host: &HostConfig) -> Fix {
-    let address = host.ssh.as_ref().map_or(&host.endpoint.host, |ssh| &ssh.address);
-    let (old, new) = (&host.name, format!("{}-2", host.name));
-    let line = fix!("hop host rm {} && hop setup {} -a {}", old, new, address);
-    let more = [
-        host.user.as_ref().map(|user| fix!(" -u {}", user)),
-        host.ssh.as_ref().and_then(|ssh| ssh.port).map(|port| fix!(" -p {}", port)),
-        host.identity.as_ref().map(|file| fix!(" -k {}", file)),
-    ];
-    more.iter().flatten().fold(line, |line, more| fix!("{}{}", line, more))
-}
-
-fn helper_trouble(error: &HelperError) -> Failure {
-    let (kind, what) = match error {
-        HelperError::Missing { .. } => {
-            (Fault::Helper, "the helper is not running, and only it may make a tunnel device")
-        }
-        HelperError::Stranger { .. } => (Fault::Helper, "what listens there is not the helper"),
-        HelperError::Refused { .. } => (Fault::Helper, "the helper does not serve this user"),
-        HelperError::Incompatible { .. } => (Fault::Helper, "helper and hop do not fit together"),
-        HelperError::Op { code, .. } if code == CONFLICT => {
-            (Fault::Busy, "address, name or device is in use")
-        }
-        HelperError::Op { .. } | HelperError::Protocol(_) | HelperError::Io(_) => {
-            (Fault::Helper, "the helper did not do its part")
-        }
-    };
-    Failure::new(kind, what, error.to_string(), error.remedy())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use hopbox::cli::selftest::files::HOST;
 use hopbox::host::paths::Paths;
-use hopbox::session::journal;
+use hopbox::session::log;
 
 use super::shared;
 use super::world::*;
@@ -61,9 +61,9 @@ fn a_log_is_kept_short() {
     const INSIDE: &str = "HOP_SESSION_LOG";
     if let Some(root) = std::env::var_os(INSIDE) {
         let paths = Paths::below(root.as_ref());
-        journal::keep(&paths, "mybox").unwrap();
+        log::keep(&paths, "mybox").unwrap();
         for n in 0..40_000 {
-            journal::log(&format!("line {n} {}", "x".repeat(60)));
+            log::log(&format!("line {n} {}", "x".repeat(60)));
         }
         return;
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hopbox::cli::selftest::machine::SOON;
 use hopbox::cli::selftest::programs;
-use hopbox::session::daemon::SESSION_ARGUMENT;
+use hopbox::session::daemon::command_line::SESSION_ARGUMENT;
 
 use super::shared;
 use super::world::*;

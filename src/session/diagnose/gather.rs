@@ -19,8 +19,7 @@ use crate::host::store;
 use crate::rpc::method::AgentVersion;
 use crate::rpc::types::Nothing;
 use crate::session::in_use::{self, Refused};
-use crate::session::up::name_of;
-use crate::session::{control, elsewhere, layers, probe, state, through};
+use crate::session::{control, elsewhere, health_checks, ping, source_addrs, state, through};
 use crate::sys::iface;
 use crate::text::fix::Fix;
 
@@ -171,16 +170,16 @@ fn net(
         to_endpoint: endpoint.map(|to| leaves(to.ip())),
         to_peer: leaves(IpAddr::V4(host.peer_ip)),
         interface: interface.map(|name| {
-            let layer = layers::interface(name, host.local_ip);
+            let layer = health_checks::interface(name, host.local_ip);
             if layer.ok { Ok(()) } else { Err(layer.detail) }
         }),
         resolved,
         outer,
         handshake,
-        name: interface.map(|_| resolve(&name_of(host))),
+        name: interface.map(|_| resolve(&host.hop_name())),
         mtu: through::link(paths, host)
             .filter(|_| healthy)
-            .and_then(|link| probe::path_mtu(host, link, SIZE_LIMIT)),
+            .and_then(|link| ping::path_mtu(host, link, SIZE_LIMIT)),
         agent,
     }
 }
@@ -205,7 +204,7 @@ fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
 
 /// The address from which packets would leave, and the tunnel that has it.
 fn leaves(to: IpAddr) -> Result<(IpAddr, Option<String>), String> {
-    let source = layers::source_for(to).map_err(|error| error.to_string())?;
+    let source = source_addrs::source_for(to).map_err(|error| error.to_string())?;
     Ok((source, iface::tunnel_with(source).ok().flatten()))
 }
 

@@ -9,7 +9,6 @@ use crate::fix;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
 use crate::rpc::VERSION;
-use crate::session::up::name_of;
 use crate::text::fix::Fix;
 
 /// With keepalives every 25 s a handshake that is older than this has been tried in vain.
@@ -335,7 +334,7 @@ fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {
 }
 
 fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &Fix) -> Check {
-    let name = name_of(host);
+    let name = host.hop_name();
     match found {
         Ok(all) if all.first() == Some(&IpAddr::V4(host.peer_ip)) => {
             fine("name", format!("{name} is {}", host.peer_ip))

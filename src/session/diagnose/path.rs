@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use super::{Handshake, Outer, Reply};
 use crate::base::key::Secret;
 use crate::host::config::HostConfig;
-use crate::session::{probe, up};
+use crate::session::ping;
+use crate::session::tunnel_config::tunnel_config;
 use crate::tunnel::{self, TunDevice};
 
 const WAIT: Duration = Duration::from_millis(700);
@@ -28,7 +29,7 @@ pub fn outer(to: SocketAddr) -> Outer {
         let other = scope.spawn(move || ask(beside));
         (ask(to), other.join().unwrap_or(Reply::Silent))
     });
-    Outer { to, port, beside, ping: probe::answers_ping(to.ip(), WAIT) }
+    Outer { to, port, beside, ping: ping::answers_ping(to.ip(), WAIT) }
 }
 
 fn ask(to: SocketAddr) -> Reply {
@@ -80,7 +81,7 @@ fn try_handshake(
 ) -> std::io::Result<Handshake> {
     let (ours, theirs) = UnixDatagram::pair()?;
     theirs.set_nonblocking(true)?;
-    let mut config = up::tunnel_config(host, key, &[to], timestamp_file);
+    let mut config = tunnel_config(host, key, &[to], timestamp_file);
     for peer in &mut config.peers {
         // The first keepalive is due at once and asks for the handshake.
         peer.persistent_keepalive = peer.persistent_keepalive.max(1);

@@ -3,11 +3,12 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::source_addrs::source_for;
 use crate::base::time_text::took;
 use crate::sys::iface;
 
@@ -72,18 +73,6 @@ pub fn route(local: Ipv4Addr, peer: Ipv4Addr) -> Layer {
         Err(error) => Err(format!("no route to {peer}: {error}")),
     };
     Layer::new("route", found)
-}
-
-/// The address that the system would send from.
-pub fn source_for(to: IpAddr) -> std::io::Result<IpAddr> {
-    let any: IpAddr = if to.is_ipv4() {
-        Ipv4Addr::UNSPECIFIED.into()
-    } else {
-        std::net::Ipv6Addr::UNSPECIFIED.into()
-    };
-    let socket = UdpSocket::bind((any, 0))?;
-    socket.connect((to, 9))?;
-    Ok(socket.local_addr()?.ip())
 }
 
 /// The VPS takes part in the protocol. `silent` is how long questions have gone unanswered with

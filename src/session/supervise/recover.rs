@@ -5,17 +5,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::journal::log;
-use super::super::monitor::Moment;
-use super::super::network;
-use super::{Watch, awake};
+use super::supervisor::{Supervisor, awake};
 use crate::base::task::Tasks;
 use crate::helper::{Helper, HelperError, RESUME_WITHIN, socket_path};
+use crate::session::log::log;
+use crate::session::monitor::Moment;
+use crate::session::resolver::joined;
+use crate::session::source_addrs::source_addrs;
 
 /// How soon the agent answers when a change of the network was not ours.
-const DOUBT: Duration = Duration::from_secs(1);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-impl Watch<'_> {
+impl Supervisor<'_> {
     /// Looks whether the way to the VPS changed, and tries to find it when it did.
     pub(super) fn recover(&mut self, now: Moment) {
         if let Some(slept) = self.sleep.look(now.boot, awake()) {
@@ -24,7 +25,7 @@ impl Watch<'_> {
         }
         self.changes(now);
         self.resolved(now);
-        if self.doubt.is_some_and(|due| due <= now.boot) {
+        if self.suspect_until.is_some_and(|due| due <= now.boot) {
             self.disturbed(now);
         }
         if self.recovery.take_due(now.boot) {
@@ -42,26 +43,26 @@ impl Watch<'_> {
         if events.is_empty() {
             return;
         }
-        let ways = network::ways(&self.remotes);
-        if ways != self.ways {
-            self.ways = ways;
+        let ways = source_addrs(&self.remotes);
+        if ways != self.source_addrs {
+            self.source_addrs = ways;
             self.event("the network changed");
             self.disturbed(now);
-        } else if self.doubt.is_none() && !self.recovery.is_trying() {
-            self.doubt = Some(now.boot + DOUBT);
+        } else if self.suspect_until.is_none() && !self.recovery.is_trying() {
+            self.suspect_until = Some(now.boot + ANSWERS_WITHIN);
             self.prober.ask(false);
         }
     }
 
     fn disturbed(&mut self, now: Moment) {
-        self.doubt = None;
+        self.suspect_until = None;
         self.recovery.disturbed(now.boot);
     }
 
     /// Binds anew, handshakes with every address that is known, and asks for newer ones.
     fn attempt(&mut self) {
         self.resolver.ask();
-        self.ways = network::ways(&self.remotes);
+        self.source_addrs = source_addrs(&self.remotes);
         self.reconnect();
         self.prober.ask(false);
     }
@@ -69,7 +70,7 @@ impl Watch<'_> {
     fn reconnect(&mut self) {
         // The agent's key may have been renewed since the host file was read.
         let peer = self.tunnel_status().and_then(|status| Some(status.peers.first()?.public_key));
-        if let Some(tunnel) = &self.live.parts.tunnel {
+        if let Some(tunnel) = &self.running.parts.tunnel {
             tunnel.reconnect(peer.unwrap_or(self.host.public_key), &self.remotes);
         }
     }
@@ -83,9 +84,9 @@ impl Watch<'_> {
         let same = |one: &[SocketAddr], other: &[SocketAddr]| one.iter().all(|a| other.contains(a));
         let moved = !(same(&found, &self.remotes) && same(&self.remotes, &found));
         self.remotes = found;
-        self.ways = network::ways(&self.remotes);
+        self.source_addrs = source_addrs(&self.remotes);
         if moved {
-            let (host, list) = (&self.host.endpoint.host, network::joined(&self.remotes));
+            let (host, list) = (&self.host.endpoint.host, joined(&self.remotes));
             self.event(&format!("{host} is now {list}"));
             self.recovery.disturbed(now.boot);
         }
@@ -93,12 +94,12 @@ impl Watch<'_> {
 
     /// Looks after the connection to the helper; an error is the end of the lease.
     pub(super) fn hold_lease(&mut self) -> Result<(), String> {
-        let Some(search) = &mut self.holder else {
-            if self.live.parts.helper.closed() {
+        let Some(search) = &mut self.resuming else {
+            if self.running.parts.helper.closed() {
                 self.event("the helper went away");
                 log("the helper went away; the tunnel stays while it is looked for");
-                let search = search(self.live.lease.clone());
-                self.holder = Some(search.map_err(|error| format!("no helper: {error}"))?);
+                let search = search(self.running.lease.clone());
+                self.resuming = Some(search.map_err(|error| format!("no helper: {error}"))?);
             }
             return Ok(());
         };
@@ -106,12 +107,12 @@ impl Watch<'_> {
             None => {}
             Some(Ok(helper)) => {
                 log(&format!("the helper is back, version {}", helper.version()));
-                self.live.parts.helper = helper;
-                self.holder = None;
+                self.running.parts.helper = helper;
+                self.resuming = None;
                 self.event("the helper is back");
             }
             Some(Err(error)) => {
-                self.holder = None;
+                self.resuming = None;
                 return Err(format!("the helper is gone, and with it the lease: {error}"));
             }
         }

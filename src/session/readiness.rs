@@ -7,59 +7,56 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::limits;
 use crate::base::task::Tasks;
 use crate::host::config::HostConfig;
 use crate::rpc::client::{CallError, Client, Health};
 use crate::sys::through::Link;
 
-/// How long the agent may take to answer through the new tunnel, handshake included.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// One question to the agent.
-const PROBE_LIMIT: Duration = Duration::from_secs(3);
 /// Pause after a failed question: doubles from the first to the second.
-const PROBE_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// Asks the agent from its own thread, so that a stop is heard while a question is out.
-/// The thread ends with its answer, at `ANSWER_LIMIT`, or one question after being dropped.
-pub struct Asking {
+/// The thread ends with its answer, at `limits::FIRST_ANSWER`, or one question after being dropped.
+pub struct Readiness {
     task: Tasks<Result<Health, CallError>>,
     enough: Arc<AtomicBool>,
 }
 
-impl Asking {
+impl Readiness {
     /// Through the interface with this index.
-    pub fn start(host: &HostConfig, ifindex: u32) -> io::Result<Asking> {
+    pub fn start(host: &HostConfig, ifindex: u32) -> io::Result<Readiness> {
         let link = Link { ifindex, local: host.local_ip };
         let client = Client::through(link, host.peer_ip, host.api_port);
         let enough = Arc::new(AtomicBool::new(false));
         let stop = enough.clone();
-        Ok(Asking { task: Tasks::one("probe", move || ask(&client, &stop))?, enough })
+        Ok(Readiness { task: Tasks::one("probe", move || ask(&client, &stop))?, enough })
     }
 
     /// The answer, or why there will be none.
-    pub fn heard(&mut self) -> Option<Result<Health, CallError>> {
+    pub fn answer(&mut self) -> Option<Result<Health, CallError>> {
         self.task.take()
     }
 }
 
-impl AsFd for Asking {
+impl AsFd for Readiness {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.task.as_fd()
     }
 }
 
-impl Drop for Asking {
+impl Drop for Readiness {
     fn drop(&mut self) {
         self.enough.store(true, Ordering::Relaxed);
     }
 }
 
 fn ask(client: &Client, enough: &AtomicBool) -> Result<Health, CallError> {
-    let end = Instant::now() + ANSWER_LIMIT;
-    let mut pause = PROBE_PAUSE.0;
+    let end = Instant::now() + limits::FIRST_ANSWER;
+    let mut pause = PAUSE.0;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let error = match client.health(left.min(PROBE_LIMIT).max(PROBE_PAUSE.0)) {
+        let error = match client.health(left.min(limits::ANSWER).max(PAUSE.0)) {
             Ok(health) => return Ok(health),
             Err(error) => error,
         };
@@ -67,6 +64,6 @@ fn ask(client: &Client, enough: &AtomicBool) -> Result<Health, CallError> {
             return Err(error);
         }
         thread::sleep(pause);
-        pause = (pause * 2).min(PROBE_PAUSE.1);
+        pause = (pause * 2).min(PAUSE.1);
     }
 }

@@ -3,93 +3,104 @@
 //!
 //! One thread, one sleep; every moment is on the boot clock, so that time slept counts.
 
-mod answers;
-mod recover;
-
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::journal;
-use super::monitor::{Change, Moment, Monitor, Probed, Prober, hms};
-use super::network::{self, Recovery, Resolver, Sleep};
-use super::run::{Ears, End};
-use super::state::Record;
-use super::up::Live;
+use super::recover::Search;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::Client;
+use crate::session::log;
+use crate::session::monitor::{Change, Moment, Monitor, Probed, Prober, hms};
+use crate::session::recovery::Recovery;
+use crate::session::requests::Requests;
+use crate::session::resolver::Resolver;
+use crate::session::sleep::Sleep;
+use crate::session::source_addrs::source_addrs;
+use crate::session::state::Record;
+use crate::session::up::Running;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::netlink;
 use crate::sys::poll::{self, Interest};
 use crate::sys::through::Link;
 use crate::tunnel::{self, Stopped};
-use recover::Search;
+
+/// Why a session that was up ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// `hop down`, Ctrl-C or a termination signal.
+    Asked,
+    /// The tunnel or the helper went away; the text says which.
+    Lost(String),
+}
 
 /// The last that was heard of the agent.
-struct Heard {
-    at: Instant,
-    outcome: Result<Duration, String>,
+pub(super) struct LastProbe {
+    pub(super) at: Instant,
+    pub(super) outcome: Result<Duration, String>,
 }
 
-pub struct Watch<'a> {
-    paths: &'a Paths,
-    host: &'a HostConfig,
-    live: &'a mut Live,
-    ears: &'a mut Ears,
-    record: Record,
-    timer: BootTimer,
-    monitor: Monitor,
-    prober: Prober,
-    heard: Heard,
-    version: String,
-    since: Instant,
+pub struct Supervisor<'a> {
+    pub(super) paths: &'a Paths,
+    pub(super) host: &'a HostConfig,
+    pub(super) running: &'a mut Running,
+    pub(super) requests: &'a mut Requests,
+    pub(super) record: Record,
+    pub(super) timer: BootTimer,
+    pub(super) monitor: Monitor,
+    pub(super) prober: Prober,
+    pub(super) last: LastProbe,
+    pub(super) version: String,
+    pub(super) since: Instant,
     /// Bytes received when the agent was last heard or missed, and since when there are no more.
-    received: u64,
-    silent_since: Option<Instant>,
+    pub(super) received: u64,
+    pub(super) silent_since: Option<Instant>,
     /// When those who asked for the status get what is known by then.
-    status_due: Option<Duration>,
+    pub(super) status_due: Option<Duration>,
     /// When somebody last asked for the status.
-    status_asked: Option<Instant>,
+    pub(super) status_asked: Option<Instant>,
     /// Tells of addresses and routes; `None` where the system does not let us know.
-    changes: Option<netlink::Monitor>,
-    recovery: Recovery,
-    resolver: Resolver,
-    sleep: Sleep,
+    pub(super) changes: Option<netlink::Monitor>,
+    pub(super) recovery: Recovery,
+    pub(super) resolver: Resolver,
+    pub(super) sleep: Sleep,
     /// The VPS's addresses, and from where datagrams to each would leave.
-    remotes: Vec<SocketAddr>,
-    ways: Vec<Option<IpAddr>>,
+    pub(super) remotes: Vec<SocketAddr>,
+    pub(super) source_addrs: Vec<Option<IpAddr>>,
     /// Something changed that may not concern us: answer by then, or it is taken to do.
-    doubt: Option<Duration>,
+    pub(super) suspect_until: Option<Duration>,
     /// While the helper is away: who looks for it.
-    holder: Option<Search>,
+    pub(super) resuming: Option<Search>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> Supervisor<'a> {
     pub fn new(
         paths: &'a Paths,
         host: &'a HostConfig,
-        live: &'a mut Live,
-        ears: &'a mut Ears,
+        running: &'a mut Running,
+        requests: &'a mut Requests,
         record: Record,
-    ) -> io::Result<Watch<'a>> {
-        let link =
-            Link { ifindex: live.facts.ifindex.unwrap_or_default(), local: live.facts.local_ip };
+    ) -> io::Result<Supervisor<'a>> {
+        let link = Link {
+            ifindex: running.facts.ifindex.unwrap_or_default(),
+            local: running.facts.local_ip,
+        };
         let client = Client::through(link, host.peer_ip, host.api_port);
-        let remotes = live.remotes.clone();
-        let heard = Heard { at: Instant::now(), outcome: Ok(live.facts.answered) };
-        Ok(Watch {
+        let remotes = running.remotes.clone();
+        let last = LastProbe { at: Instant::now(), outcome: Ok(running.facts.answered) };
+        Ok(Supervisor {
             paths,
             host,
-            version: live.facts.agent_version.clone(),
-            live,
-            ears,
+            version: running.facts.agent_version.clone(),
+            running,
+            requests,
             record,
             timer: BootTimer::new()?,
             monitor: Monitor::new(Moment::now()),
             prober: Prober::new(client)?,
-            heard,
+            last,
             since: Instant::now(),
             received: 0,
             silent_since: None,
@@ -99,10 +110,10 @@ impl<'a> Watch<'a> {
             recovery: Recovery::default(),
             resolver: Resolver::new(&host.endpoint)?,
             sleep: Sleep::new(Moment::now().boot, awake()),
-            ways: network::ways(&remotes),
+            source_addrs: source_addrs(&remotes),
             remotes,
-            doubt: None,
-            holder: None,
+            suspect_until: None,
+            resuming: None,
         })
     }
 
@@ -127,14 +138,14 @@ impl<'a> Watch<'a> {
         if let Err(error) = self.wait() {
             return Some(End::Lost(format!("cannot wait: {error}")));
         }
-        if self.ears.stopped() || self.serve() {
+        if self.requests.stopped() || self.serve() {
             return Some(End::Asked);
         }
-        let Some(tunnel) = &self.live.parts.tunnel else {
+        let Some(tunnel) = &self.running.parts.tunnel else {
             return Some(End::Lost("no tunnel".to_owned()));
         };
         if let Some(stopped) = tunnel.ended() {
-            return Some(End::Lost(ending(&stopped, &self.live.facts.interface)));
+            return Some(End::Lost(ending(&stopped, &self.running.facts.interface)));
         }
         if let Err(why) = self.hold_lease() {
             return Some(End::Lost(why));
@@ -143,7 +154,7 @@ impl<'a> Watch<'a> {
         let now = Moment::now();
         self.recover(now);
         if self.monitor.take_due(now) {
-            self.ears.control.stay();
+            self.requests.control.stay();
             self.prober.ask(true);
         }
         self.answer_status(now);
@@ -151,22 +162,22 @@ impl<'a> Watch<'a> {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let due = [self.status_due, self.recovery.due(), self.doubt];
+        let due = [self.status_due, self.recovery.due(), self.suspect_until];
         let due = due.into_iter().flatten().fold(self.monitor.due(), Duration::min);
         self.timer.set(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX))?;
-        let mut fds = self.ears.fds();
+        let mut fds = self.requests.fds().to_vec();
         fds.extend([
             (self.timer.as_fd(), Interest::READ),
             (self.prober.as_fd(), Interest::READ),
             (self.resolver.as_fd(), Interest::READ),
         ]);
         fds.extend(self.changes.iter().map(|changes| (changes.as_fd(), Interest::READ)));
-        fds.push(match &self.holder {
+        fds.push(match &self.resuming {
             Some(search) => (search.as_fd(), Interest::READ),
             // It says nothing unasked: only its end is of interest.
-            None => (self.live.parts.helper.as_fd(), Interest::NONE),
+            None => (self.running.parts.helper.as_fd(), Interest::NONE),
         });
-        fds.extend(self.live.parts.tunnel.iter().map(|t| (t.end_fd(), Interest::READ)));
+        fds.extend(self.running.parts.tunnel.iter().map(|t| (t.end_fd(), Interest::READ)));
         poll::wait(&fds, &mut Vec::new(), None)?;
         self.timer.drain();
         Ok(())
@@ -185,7 +196,7 @@ impl<'a> Watch<'a> {
         let healthy = probed.outcome.is_ok();
         match healthy {
             true => {
-                self.doubt = None;
+                self.suspect_until = None;
                 self.recovery.answered(now.boot.saturating_sub(probed.took));
             }
             false => self.recovery.missed(now.boot),
@@ -204,21 +215,21 @@ impl<'a> Watch<'a> {
         };
         // A silence is as old as its question, which may be older than what ended it.
         let at = if healthy { Instant::now() } else { probed.began };
-        self.heard = Heard { at, outcome };
+        self.last = LastProbe { at, outcome };
         let down_since = self.monitor.down_since();
         if let Some(change) = self.monitor.heard(now, probed.in_turn, healthy) {
             self.changed(change, now, down_since);
         }
         self.note();
         let tells = healthy || self.status_asked.is_none_or(|asked| asked <= probed.began);
-        if tells && self.ears.control.is_asked() {
+        if tells && self.requests.control.is_asked() {
             self.status_due = Some(now.boot);
         }
     }
 
     fn changed(&mut self, change: Change, now: Moment, down_since: Option<Moment>) {
         let local = |at: Moment| clock::local_hms(at.wall_s);
-        journal::line(&change.message(local(now)));
+        log::line(&change.message(local(now)));
         let what = match (change, down_since) {
             (Change::Back { down_s }, Some(since)) => {
                 let (from, to) = (hms(local(since)), hms(local(now)));
@@ -229,7 +240,7 @@ impl<'a> Watch<'a> {
         self.event(&what);
     }
 
-    fn event(&mut self, what: &str) {
+    pub(super) fn event(&mut self, what: &str) {
         self.record.event(clock::wall().0, what);
     }
 
@@ -239,7 +250,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-fn awake() -> Duration {
+pub(super) fn awake() -> Duration {
     Duration::from_nanos(clock::awake_nanos())
 }
 

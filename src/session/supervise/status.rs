@@ -4,36 +4,32 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::super::control::Ask;
-use super::super::layers::{self, Layer};
-use super::super::monitor::Moment;
-use super::super::rotate;
-use super::super::run::pid;
-use super::super::state;
-use super::Watch;
+use super::supervisor::Supervisor;
 use crate::base::time_text::utc;
+use crate::session::control::Ask;
+use crate::session::health_checks::{self, Layer};
+use crate::session::limits;
+use crate::session::monitor::Moment;
+use crate::session::rotate;
+use crate::session::state;
 use crate::tunnel;
 
 /// An answer of the agent that is younger than this is not asked for again.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long who asks for the status waits for the agent: its whole limit, but less while it is
-/// known to be away.
-const STATUS_WAIT: Duration = Duration::from_millis(3200);
-const STATUS_WAIT_AWAY: Duration = Duration::from_secs(1);
 /// Events in a status.
 const STATUS_EVENTS: usize = 20;
 
-impl Watch<'_> {
+impl Supervisor<'_> {
     /// Answers the control socket; true = end.
     pub(super) fn serve(&mut self) -> bool {
-        let (facts, events) = (&self.live.facts, self.record.events());
+        let (facts, events) = (&self.running.facts, self.record.events());
         let (paths, host) = (self.paths, self.host);
         let mut asked = false;
-        let end = self.ears.control.serve(|ask| match ask {
+        let end = self.requests.control.serve(|ask| match ask {
             Ask::Facts => Some(facts.to_json()),
             Ask::Events => Some(json!({"events": state::events_json(events, usize::MAX)})),
             Ask::Rekey => {
-                let rekeyed = match &self.live.parts.tunnel {
+                let rekeyed = match &self.running.parts.tunnel {
                     Some(tunnel) => rotate::rekey(paths, host, &self.remotes, tunnel),
                     None => Err("no tunnel".to_owned()),
                 };
@@ -57,12 +53,16 @@ impl Watch<'_> {
     fn look(&mut self) {
         let now = Moment::now().boot;
         self.status_asked = Some(Instant::now());
-        if self.heard.at.elapsed() < FRESH {
+        if self.last.at.elapsed() < FRESH {
             self.status_due = Some(now);
             return;
         }
         self.prober.ask(false);
-        let wait = if self.monitor.is_connected() { STATUS_WAIT } else { STATUS_WAIT_AWAY };
+        let wait = if self.monitor.is_connected() {
+            limits::STATUS_WAIT
+        } else {
+            limits::STATUS_WAIT_AWAY
+        };
         self.status_due = Some(self.status_due.map_or(now + wait, |due| due.min(now + wait)));
     }
 
@@ -70,29 +70,29 @@ impl Watch<'_> {
         if self.status_due.is_some_and(|due| due <= now.boot) {
             self.status_due = None;
             let status = self.status();
-            self.ears.control.tell_status(&status);
+            self.requests.control.tell_status(&status);
         }
     }
 
     pub(super) fn tunnel_status(&self) -> Option<tunnel::Status> {
-        self.live.parts.tunnel.as_ref()?.status().ok()
+        self.running.parts.tunnel.as_ref()?.status().ok()
     }
 
     fn status(&self) -> Value {
-        let facts = &self.live.facts;
+        let facts = &self.running.facts;
         let tunnel = self.tunnel_status();
         let peer = tunnel.as_ref().and_then(|status| status.peers.first());
         let endpoint = peer.and_then(|peer| peer.endpoint).map(|at| at.to_string());
         let endpoint = endpoint.unwrap_or_else(|| facts.endpoint.clone());
         let age = peer.and_then(|peer| peer.last_handshake_age);
         let layers = self.layers(age, &endpoint);
-        let broken = layers::broken(&layers);
-        let rtt = self.heard.outcome.as_ref().ok();
+        let broken = health_checks::broken(&layers);
+        let rtt = self.last.outcome.as_ref().ok();
         json!({
             "state": if broken.is_some() { "degraded" } else { "up" },
             "host": facts.host,
             "name": facts.name,
-            "pid": pid(),
+            "pid": std::process::id(),
             "up_s": self.since.elapsed().as_secs(),
             "interface": facts.interface,
             "ifindex": facts.ifindex,
@@ -119,20 +119,22 @@ impl Watch<'_> {
 
     /// Every layer as it is now. Nothing here waits but for the data plane, 1 s at most.
     fn layers(&self, handshake_age: Option<Duration>, endpoint: &str) -> Vec<Layer> {
-        let facts = &self.live.facts;
-        let late = self.prober.is_asking() && self.heard.at.elapsed() > FRESH;
-        let answer = match &self.heard.outcome {
+        let facts = &self.running.facts;
+        let late = self.prober.is_asking() && self.last.at.elapsed() > FRESH;
+        let answer = match &self.last.outcome {
             Ok(_) if late => Err("no answer yet".to_owned()),
             known => known.clone(),
         };
         let silent = self.silent_since.filter(|_| answer.is_err()).map(|since| since.elapsed());
         vec![
-            layers::helper(self.holder.is_none().then(|| self.live.parts.helper.version())),
-            layers::interface(&facts.interface, facts.local_ip),
-            layers::route(facts.local_ip, facts.peer_ip),
-            layers::handshake(handshake_age, endpoint, silent),
-            layers::agent(&self.version, answer),
-            layers::name(&facts.name, facts.peer_ip),
+            health_checks::helper(
+                self.resuming.is_none().then(|| self.running.parts.helper.version()),
+            ),
+            health_checks::interface(&facts.interface, facts.local_ip),
+            health_checks::route(facts.local_ip, facts.peer_ip),
+            health_checks::handshake(handshake_age, endpoint, silent),
+            health_checks::agent(&self.version, answer),
+            health_checks::name(&facts.name, facts.peer_ip),
         ]
     }
 }

@@ -1,0 +1,24 @@
+//! The command line of a background session, by which it is known again.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use crate::host::paths::Paths;
+
+/// The hidden first argument; the host's name follows, and where its file is.
+pub const SESSION_ARGUMENT: &str = "--session";
+
+/// This program, to be the session of a host.
+pub fn command(paths: &Paths, host: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    // What ps(1) shows. The directory is not read: it is for [`is_session_of`].
+    command.arg0("hop").arg(SESSION_ARGUMENT).arg(host).arg(paths.hosts_dir()).current_dir("/");
+    command
+}
+
+/// Whether these are the words of that host's session. The user may have another host of this name,
+/// below another home directory.
+pub fn is_session_of(paths: &Paths, host: &str, words: &[String]) -> bool {
+    let dir = paths.hosts_dir().to_string_lossy().into_owned();
+    words.iter().skip(1).eq([SESSION_ARGUMENT, host, &dir])
+}

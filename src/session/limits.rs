@@ -1,0 +1,47 @@
+//! The time budget of a session, in one place because each limit stands on others: whoever waits
+//! for something waits longer than that may take. Pure numbers.
+
+use std::time::Duration;
+
+/// How long the name of the VPS may take to resolve.
+pub const RESOLVE: Duration = Duration::from_secs(5);
+/// How long the agent may take to answer through a new tunnel, handshake included.
+pub const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// How long the agent may take for one question.
+pub const ANSWER: Duration = Duration::from_secs(3);
+/// How long `hop up` hears nothing decisive of a session before it is taken to hang. The steps
+/// have their own, shorter limits: the name, the helper's three answers, the agent.
+pub const READY: Duration = Duration::from_secs(40);
+/// How long `hop up` waits for a session that somebody else is starting or ending.
+pub const OTHER: Duration = Duration::from_secs(20);
+/// How long a session that was stopped on its way up may take to undo everything.
+pub const STOP: Duration = Duration::from_secs(10);
+/// How long a session that is up may take to undo everything: the tunnel stops within a second, and
+/// the helper, which is asked for two things, answers or is given up.
+pub const DOWN: Duration = Duration::from_secs(15);
+
+/// How long what a session answers at once may take: it may be busy bringing itself up.
+pub const FACTS: Duration = Duration::from_secs(2);
+/// How long who asks a session for the status waits for the agent's fresh answer; less while the
+/// agent is known to be away.
+pub const STATUS_WAIT: Duration = Duration::from_millis(3200);
+pub const STATUS_WAIT_AWAY: Duration = Duration::from_secs(1);
+/// How long `status` may take altogether.
+pub const STATUS: Duration = Duration::from_secs(6);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_something_waits_longer_than_that_may_take() {
+        let helper = crate::helper::TIMEOUT;
+        // Connecting, device, address, name.
+        assert!(RESOLVE + 4 * helper + FIRST_ANSWER < READY);
+        // Name and device are given back.
+        assert!(2 * helper < DOWN);
+        assert!(STOP < OTHER);
+        assert!(ANSWER < STATUS_WAIT && STATUS_WAIT_AWAY < STATUS_WAIT && STATUS_WAIT < STATUS);
+        assert!(FACTS < STATUS);
+    }
+}

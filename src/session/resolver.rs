@@ -1,0 +1,105 @@
+//! Looks the VPS's name up, on a thread of its own: the system's resolver has no limit of ours and
+//! cannot be interrupted.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::base::task::Tasks;
+use crate::host::config::Endpoint;
+
+/// Addresses of a name that are tried.
+const ADDRESSES: usize = 8;
+
+/// For people.
+pub fn joined(remotes: &[SocketAddr]) -> String {
+    remotes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Looks an endpoint up; readable when an answer is to be fetched. One look-up at a time.
+pub struct Resolver {
+    endpoint: Endpoint,
+    question: Tasks<io::Result<Vec<SocketAddr>>>,
+}
+
+impl Resolver {
+    pub fn new(endpoint: &Endpoint) -> io::Result<Resolver> {
+        Ok(Resolver { endpoint: endpoint.clone(), question: Tasks::new("resolver", 1)? })
+    }
+
+    /// The address that stands in the host file, when it is no name.
+    pub fn literal(&self) -> Option<SocketAddr> {
+        let ip = self.endpoint.host.parse().ok()?;
+        Some(SocketAddr::new(ip, self.endpoint.port))
+    }
+
+    /// Sends the question off, unless it is out already or needs no answer.
+    pub fn ask(&mut self) {
+        if self.literal().is_none() {
+            let (name, port) = (self.endpoint.host.clone(), self.endpoint.port);
+            // Where it cannot be sent, the next attempt asks again.
+            let _ = self.question.start(move || look_up(&name, port));
+        }
+    }
+
+    pub fn take(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
+        self.question.take()
+    }
+}
+
+impl AsFd for Resolver {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.question.as_fd()
+    }
+}
+
+fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    (name, port).to_socket_addrs().map(in_turns)
+}
+
+/// The first addresses, each once, and both families among them however many one of them has.
+fn in_turns(all: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let (mut v6, mut v4) = (Vec::new(), Vec::new());
+    for address in all {
+        let family = if address.is_ipv6() { &mut v6 } else { &mut v4 };
+        if !family.contains(&address) {
+            family.push(address);
+        }
+    }
+    let mut mixed = Vec::new();
+    for n in 0..v6.len().max(v4.len()) {
+        mixed.extend(v6.get(n).into_iter().chain(v4.get(n)).copied());
+    }
+    mixed.truncate(ADDRESSES);
+    mixed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::poll::{self, Interest};
+    use std::time::Duration;
+
+    #[test]
+    fn both_families_are_among_the_first() {
+        let at = |n: u8| SocketAddr::from(([203, 0, 113, n], 1));
+        let six = |n: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, n], 1));
+        let all: Vec<_> = (1..=20).map(at).chain([six(1), six(1), six(2)]).collect();
+        let found = in_turns(all.into_iter());
+        assert_eq!(found[..5], [six(1), at(1), six(2), at(2), at(3)]);
+        assert_eq!(found.len(), ADDRESSES);
+    }
+
+    #[test]
+    fn a_name_is_looked_up_and_an_address_is_not() {
+        let mut resolver =
+            Resolver::new(&Endpoint { host: "localhost".to_owned(), port: 7 }).unwrap();
+        resolver.ask();
+        let wait = poll::wait_one(resolver.as_fd(), Interest::READ, Some(Duration::from_secs(10)));
+        assert!(wait.unwrap());
+        let found = resolver.take().unwrap().unwrap();
+        assert!(found.iter().all(|a| a.ip().is_loopback() && a.port() == 7), "{found:?}");
+        let literal = Resolver::new(&Endpoint { host: "203.0.113.7".to_owned(), port: 7 }).unwrap();
+        assert_eq!(literal.literal(), Some(SocketAddr::from(([203, 0, 113, 7], 7))));
+    }
+}

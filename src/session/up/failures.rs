@@ -1,0 +1,84 @@
+//! How an attempt to bring a host up fails, in words with the command that helps.
+
+use crate::base::failure::{Failure, Fault};
+use crate::fix;
+use crate::helper::HelperError;
+use crate::host::config::HostConfig;
+use crate::rpc::client::CallError;
+use crate::session::limits;
+use crate::text::fix::Fix;
+
+/// The helper's word for what is in use.
+pub const CONFLICT: &str = "state_conflict";
+
+pub fn stopped(host: &HostConfig) -> Failure {
+    let name = &host.name;
+    let what = format!("{name} was stopped before it was up");
+    let why = "everything done so far has been undone";
+    Failure::new(Fault::Interrupted, what, why, fix!("hop up {}", name))
+}
+
+/// The agent gave no answer in time: tell a closed UDP path from a sick agent.
+pub fn silent(host: &HostConfig, handshake: bool, tried: &str, last: &CallError) -> Failure {
+    let HostConfig { name, peer_ip, api_port, endpoint, user, .. } = host;
+    let limit_s = limits::FIRST_ANSWER.as_secs();
+    let login = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+    let login = format!("{login}{}", endpoint.host);
+    let next = fix!("ssh {} sudo systemctl restart hop-agent", login);
+    if handshake {
+        let what = format!("the agent on {name} does not answer");
+        let why = format!("the tunnel works, but {peer_ip}:{api_port} gave {last} in {limit_s} s");
+        return Failure::new(Fault::Unreachable, what, why, next);
+    }
+    let what = format!("{name} does not answer on UDP {}", endpoint.port);
+    let why = format!(
+        "no handshake with {} within {limit_s} s: the agent is not running, a firewall drops \
+         UDP {}, the keys do not belong together, or it has heard of a later time from this \
+         key (this home directory was restored or copied, or its clock was ahead): then hop \
+         rotate {name} gives it a new one",
+        tried, endpoint.port
+    );
+    Failure::new(Fault::Unreachable, what, why, next)
+}
+
+/// What the helper refuses because it is another user's, this one has in another form: `next`.
+pub fn taken(error: &HelperError, next: Fix) -> Failure {
+    match error {
+        HelperError::Op { of_another: true, .. } => {
+            let what = "another user of this machine has the address or the name";
+            Failure::new(Fault::Busy, what, error.to_string(), next)
+        }
+        error => helper(error),
+    }
+}
+
+/// The host set up again, under a name that is free.
+pub fn under_another_name(host: &HostConfig) -> Fix {
+    let address = host.ssh.as_ref().map_or(&host.endpoint.host, |ssh| &ssh.address);
+    let (old, new) = (&host.name, format!("{}-2", host.name));
+    let line = fix!("hop host rm {} && hop setup {} -a {}", old, new, address);
+    let more = [
+        host.user.as_ref().map(|user| fix!(" -u {}", user)),
+        host.ssh.as_ref().and_then(|ssh| ssh.port).map(|port| fix!(" -p {}", port)),
+        host.identity.as_ref().map(|file| fix!(" -k {}", file)),
+    ];
+    more.iter().flatten().fold(line, |line, more| fix!("{}{}", line, more))
+}
+
+pub fn helper(error: &HelperError) -> Failure {
+    let (kind, what) = match error {
+        HelperError::Missing { .. } => {
+            (Fault::Helper, "the helper is not running, and only it may make a tunnel device")
+        }
+        HelperError::Stranger { .. } => (Fault::Helper, "what listens there is not the helper"),
+        HelperError::Refused { .. } => (Fault::Helper, "the helper does not serve this user"),
+        HelperError::Incompatible { .. } => (Fault::Helper, "helper and hop do not fit together"),
+        HelperError::Op { code, .. } if code == CONFLICT => {
+            (Fault::Busy, "address, name or device is in use")
+        }
+        HelperError::Op { .. } | HelperError::Protocol(_) | HelperError::Io(_) => {
+            (Fault::Helper, "the helper did not do its part")
+        }
+    };
+    Failure::new(kind, what, error.to_string(), error.remedy())
+}
