@@ -278,7 +278,7 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/cli/progress.rs",
             // Through `Aside`.
             "src/deploy/root_script.rs",
-            "src/ssh/run.rs",
+            "src/ssh/connection.rs",
             "src/session/log.rs",
             "src/tunnel/wg_command.rs",
             "helper/src/net/daemon.rs",

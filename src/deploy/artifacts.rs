@@ -8,7 +8,8 @@ use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::VERSION;
-use crate::ssh::freight::Freight;
+use crate::ssh::scratch_dir::NotDone;
+use crate::ssh::upload::Upload;
 use crate::text::fix::Fix;
 
 /// Names the agent's program for tests and packagers; the helper is looked for beside it too.
@@ -20,7 +21,7 @@ const AGENTS: &str = "agents";
 const SYSTEMS: [&str; 2] = ["unknown-linux-musl", "unknown-linux-gnu"];
 
 /// The agent, the helper, and what installs that, for a machine in the words of `uname -m`.
-pub fn load(given: Option<&Path>, machine: &str) -> Result<[Freight; 3], Failure> {
+pub fn load(given: Option<&Path>, machine: &str) -> Result<[Upload; 3], Failure> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
     let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -56,7 +57,7 @@ fn dirs(
     dirs
 }
 
-fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Freight, Failure> {
+fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Upload, Failure> {
     match dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file()) {
         Some(path) => fit(name, &path, machine),
         None => {
@@ -81,7 +82,7 @@ fn make(machine: &str) -> Fix {
 /// What lies on the server, ready to be installed.
 #[derive(Default)]
 pub struct Sent {
-    programs: Vec<Freight>,
+    programs: Vec<Upload>,
     /// What went over the line for it.
     pub bytes: u64,
 }
@@ -97,26 +98,25 @@ impl Sent {
 pub fn send(
     console: &mut dyn Console,
     remote: &Remote,
-    programs: Vec<Freight>,
+    programs: Vec<Upload>,
 ) -> Result<Sent, Failure> {
-    let connection = &remote.connection;
+    let (connection, dir) = (&remote.connection, remote.scratch_dir()?);
     let mut sent = Sent::default();
     for mut program in programs {
         let name = program.name;
-        let unsent = |refused| match refused {
-            Err(failure) => failure,
-            Ok(done) => remote.refused(&format!("{name} could not be sent"), &done),
-        };
-        if !program.was_sent(connection).map_err(unsent)? {
+        if !program.was_sent(connection, dir)? {
             let (total, mut shown) = (program.bytes, 0);
-            let arrived = program.send(connection, &mut |bytes| {
+            let arrived = program.send(connection, dir, &mut |bytes| {
                 let percent = bytes * 100 / total.max(1);
                 if percent >= shown + 10 {
                     shown = percent;
                     console.detail(&format!("{name} {percent} %"));
                 }
             });
-            arrived.map_err(unsent)?;
+            arrived.map_err(|not| match not {
+                NotDone::Here(failure) => failure,
+                NotDone::There(done) => remote.refused(&format!("{name} could not be sent"), &done),
+            })?;
             sent.bytes += total;
         }
         let machine = remote.survey()?.machine();
@@ -128,15 +128,15 @@ pub fn send(
 
 /// Has a program that was sent say its version there, before anything is installed: it may be for
 /// another processor than its header says, or want a newer libc.
-fn try_out(sent: &Freight, remote: &Remote, machine: &str) -> Result<(), Failure> {
-    let error = match sent.try_out(&remote.connection) {
+fn try_out(sent: &Upload, remote: &Remote, machine: &str) -> Result<(), Failure> {
+    let done = match sent.try_out(&remote.connection, remote.scratch_dir()?) {
         // Root tries it where it is to live.
         Ok(None) => return Ok(()),
         Ok(Some(version)) if version == VERSION => return Ok(()),
         Ok(Some(version)) => return Err(stale(sent, &version)),
-        Err(error) => error,
+        Err(NotDone::Here(failure)) => return Err(failure),
+        Err(NotDone::There(done)) => done,
     };
-    let done = error?;
     let what = format!("{} was sent, but does not run on the server", sent.name);
     let said = done.complaint().replace(char::is_control, " ");
     let why = format!("{}: {said}; nothing was installed", sent.path.display());
@@ -150,20 +150,20 @@ fn try_out(sent: &Freight, remote: &Remote, machine: &str) -> Result<(), Failure
 }
 
 /// Programs for servers are built apart from hop, and may be of another day.
-fn stale(sent: &Freight, version: &str) -> Failure {
+fn stale(sent: &Upload, version: &str) -> Failure {
     let what = format!("{} is of version {version}, and this hop of {VERSION}", sent.name);
     let why = format!("{} was built at another time; nothing was installed", sent.path.display());
     Failure::new(Fault::Usage, what, why, "make agents && sudo make install")
 }
 
-fn fit(name: &'static str, path: &Path, machine: &str) -> Result<Freight, Failure> {
+fn fit(name: &'static str, path: &Path, machine: &str) -> Result<Upload, Failure> {
     let wrong = |why: String| {
         let what = format!("{} cannot be sent", path.display());
         Failure::new(Fault::Usage, what, why, fix!("file {}", path))
     };
-    let freight = Freight::load(name, path).map_err(|error| wrong(error.to_string()))?;
-    if freight.runs_on(machine) {
-        return Ok(freight);
+    let upload = Upload::load(name, path).map_err(|error| wrong(error.to_string()))?;
+    if upload.runs_on(machine) {
+        return Ok(upload);
     }
     Err(wrong(format!("it is no program for {machine}, which the server is")))
 }

@@ -14,8 +14,8 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::field;
 use crate::base::file::DirLock;
 use crate::host::paths::Paths;
-use crate::ssh::freight::Freight;
-use crate::ssh::keys;
+use crate::ssh::known_hosts;
+use crate::ssh::upload::Upload;
 
 /// A server that is being set up.
 pub struct Server {
@@ -55,7 +55,7 @@ pub fn look(
     paths: &Paths,
     options: &Options,
     remote: &Remote,
-) -> Result<[Freight; 3], Failure> {
+) -> Result<[Upload; 3], Failure> {
     let survey = remote.survey()?;
     let pinned = if options.dry { "" } else { pin(console, paths, options, remote, survey)? };
     console.done(&format!("logged in as {}{pinned}", survey.get("user")));
@@ -83,15 +83,15 @@ fn pin(
     paths.ensure_config()?;
     // Two setups at once would each lose the other's line.
     let _alone = DirLock::take(&paths.keys_dir())?;
-    let (alias, file) = (keys::alias(&options.name), paths.known_hosts());
-    if survey.keys.is_empty() || !keys::pin(&file, &alias, &survey.keys)? {
+    let (alias, file) = (known_hosts::alias(&options.name), paths.known_hosts());
+    if survey.keys.is_empty() || !known_hosts::pin(&file, &alias, &survey.keys)? {
         return Ok("");
     }
     // Not a matter of trust: an sshd may use other keys than those in /etc/ssh.
     if remote.connection.key_is_pinned(&alias, &file, survey.sshd_port())? {
         return Ok(", host keys recorded");
     }
-    keys::forget(&file, &alias)?;
+    known_hosts::forget(&file, &alias)?;
     console
         .warn("host_keys_not_pinned", "its sshd does not use the keys in /etc/ssh: ssh will ask");
     Ok("")

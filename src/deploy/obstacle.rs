@@ -7,9 +7,10 @@ use super::preflight::{self, Survey};
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::fix;
+use crate::ssh::connection::Connection;
 use crate::ssh::right::{FENCED, Right};
-use crate::ssh::run::{Connection, Target};
 use crate::ssh::script::WHOLE;
+use crate::ssh::target::Target;
 use crate::text::fix::Fix;
 
 /// Needed for both programs, the ones before them, and a log.

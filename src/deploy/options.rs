@@ -10,8 +10,8 @@ use crate::fix;
 use crate::host::config::{Endpoint, HostConfig};
 use crate::host::paths::Paths;
 use crate::host::store;
-use crate::ssh::keys;
-use crate::ssh::run::Target;
+use crate::ssh::known_hosts;
+use crate::ssh::target::Target;
 use crate::text::fix::Fix;
 
 /// What the user asked for, completed from an earlier setup.
@@ -98,8 +98,8 @@ impl Options {
             Some(file) => Some(key_file(file)?),
             None => before.and_then(|host| host.identity.as_ref()).map(PathBuf::from),
         };
-        let (alias, file) = (keys::alias(&name), paths.known_hosts());
-        let pinned = keys::has(&file, &alias)?.then_some((alias, file));
+        let (alias, file) = (known_hosts::alias(&name), paths.known_hosts());
+        let pinned = known_hosts::has(&file, &alias)?.then_some((alias, file));
         let user = user.map_err(|why| bad("-u is not valid", why))?;
         let target = Target { address, user, identity, port, pinned };
         let endpoint = given.endpoint.map(EndpointOverride::parse).transpose();

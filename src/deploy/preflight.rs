@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ssh::keys;
+use crate::ssh::known_hosts;
 use crate::ssh::right::{LOOK, Right};
 
 /// Facts as `name=value` lines. Run by sh, so that it does not matter which shell the login has;
@@ -100,7 +100,7 @@ impl Survey {
         facts.get("end")?;
         let sudo = Right::parse(facts.get("sudo")?);
         let keys = facts.iter().filter(|(name, _)| name.starts_with("key "));
-        let keys = keys.filter_map(|(_, key)| keys::parse(key)).collect();
+        let keys = keys.filter_map(|(_, key)| known_hosts::parse(key)).collect();
         Some(Survey { facts, sudo, keys })
     }
 

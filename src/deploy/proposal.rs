@@ -7,8 +7,8 @@ use super::versions::{self, Policy};
 use crate::base::address_plan::{self, Uses};
 use crate::base::failure::{Failure, Fault};
 use crate::host::paths::Paths;
-use crate::ssh::freight::Freight;
 use crate::ssh::right::Right;
+use crate::ssh::upload::Upload;
 
 /// As the agent tries them.
 const PORTS: std::ops::Range<u16> = 51820..51900;
@@ -73,7 +73,7 @@ pub fn plan(
     paths: &Paths,
     options: &Options,
     survey: &Survey,
-    programs: [Freight; 3],
+    programs: [Upload; 3],
 ) -> Result<Plan, Failure> {
     let missing = versions::missing(survey, programs, Policy::KeepWorking);
     // What installs the helper is a part of it.

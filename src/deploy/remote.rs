@@ -19,10 +19,13 @@ use crate::base::key;
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::ssh::keys;
+use crate::ssh::connection::Connection;
+use crate::ssh::known_hosts;
 use crate::ssh::right::{FENCED, Right};
-use crate::ssh::run::{Connection, Done, Target};
+use crate::ssh::scratch_dir::{NotDone, ScratchDir};
 use crate::ssh::script::WHOLE;
+use crate::ssh::target::Target;
+use crate::sys::child::Done;
 use crate::text::fix::Fix;
 
 pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
@@ -37,6 +40,8 @@ pub const AGENT_FILES: [&str; 2] = ["/var/lib/hopbox-agent/agent.json", "/etc/ho
 
 /// A connection to a server.
 pub struct Remote {
+    /// Ends before the connection does.
+    scratch_dir: OnceCell<ScratchDir>,
     pub connection: Connection,
     pub target: Target,
     /// What it is called in what is told of it.
@@ -55,8 +60,8 @@ pub fn called(paths: &Paths, host: &str) -> Result<String, Failure> {
 
 /// Where SSH finds a host, with the keys that setup pinned.
 pub fn target(paths: &Paths, host: &HostConfig) -> Result<Target, Failure> {
-    let (alias, file) = (keys::alias(&host.name), paths.known_hosts());
-    let pinned = keys::has(&file, &alias)?.then_some((alias, file));
+    let (alias, file) = (known_hosts::alias(&host.name), paths.known_hosts());
+    let pinned = known_hosts::has(&file, &alias)?.then_some((alias, file));
     let ssh = host.ssh.as_ref();
     Ok(Target {
         address: ssh.map_or_else(|| host.endpoint.host.clone(), |ssh| ssh.address.clone()),
@@ -94,7 +99,8 @@ impl Remote {
         let connection = Connection::open(&target, &paths.ssh_socket(), ask);
         console.resume();
         let (connection, name) = (connection?, name.to_owned());
-        Ok(Remote { connection, target, name, again, by_root, survey: OnceCell::new() })
+        let (scratch_dir, survey) = (OnceCell::new(), OnceCell::new());
+        Ok(Remote { scratch_dir, connection, target, name, again, by_root, survey })
     }
 
     /// Any command of the login's shell; its status is the caller's to judge.
@@ -119,17 +125,22 @@ impl Remote {
 
     /// A file in the login's private directory there.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let script = format!("sh -c 'umask 077; cat >{}/{name}'", self.scratch_dir()?);
+        let script = format!("sh -c 'umask 077; cat >{}/{name}'", self.scratch_dir()?.path());
         self.must(&script, bytes).map(drop)
     }
 
-    pub fn scratch_dir(&self) -> Result<&str, Failure> {
-        self.connection.room().map_err(|error| match error {
-            Err(error) => error,
-            Ok(done) => {
-                self.refused(&format!("there is no room in your home on {}", self.name), &done)
+    /// The login's private directory there, made when it is first asked for.
+    pub fn scratch_dir(&self) -> Result<&ScratchDir, Failure> {
+        if let Some(dir) = self.scratch_dir.get() {
+            return Ok(dir);
+        }
+        match ScratchDir::make(&self.connection) {
+            Ok(dir) => Ok(self.scratch_dir.get_or_init(|| dir)),
+            Err(NotDone::Here(failure)) => Err(failure),
+            Err(NotDone::There(done)) => {
+                Err(self.refused(&format!("there is no room in your home on {}", self.name), &done))
             }
-        })
+        }
     }
 
     /// What the server is; asked once.

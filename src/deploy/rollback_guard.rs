@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::failure::Failure;
-use crate::ssh::run::Connection;
+use crate::ssh::connection::Connection;
 
 /// There as long as nobody has said that the programs beside it work.
 const MARK: &str = "/usr/libexec/hopbox/unverified";

@@ -12,10 +12,11 @@ use std::time::Duration;
 use super::console::Console;
 use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
+use crate::ssh::connection::Feed;
 use crate::ssh::own::Nonce;
 use crate::ssh::right::{FENCED, IS_ROOT, NOT_ROOT, Right};
-use crate::ssh::run::{Done, Feed};
 use crate::ssh::script::READS_NOTHING;
+use crate::sys::child::Done;
 use crate::text::aside::Aside;
 
 /// Longest that root's part may take, with time for a password to be typed.
@@ -115,7 +116,8 @@ impl Remote {
             });
         };
         let feed = if asks { Feed::Terminal } else { right.silence() };
-        let command = format!("{}sh \"$HOME\"/{}/root.sh", right.words(true), self.scratch_dir()?);
+        let command =
+            format!("{}sh \"$HOME\"/{}/root.sh", right.words(true), self.scratch_dir()?.path());
         let done = self.connection.stream(&command, feed, &mut hear, ROOT_LIMIT);
         console.resume();
         let done = done?;
@@ -145,7 +147,7 @@ impl Remote {
 
     /// What a stage said. It may be secret: it is not left there.
     pub fn said(&self, stage: &str) -> Result<Done, Failure> {
-        let at = format!("{}/{stage}", self.scratch_dir()?);
+        let at = format!("{}/{stage}", self.scratch_dir()?.path());
         self.must(&format!("sh -c 'cat {at}.out; cat {at}.err >&2; rm -f {at}.*'"), b"")
     }
 

@@ -10,8 +10,9 @@ use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::fix;
 use crate::host::config::HostConfig;
+use crate::ssh::connection::Connection;
 use crate::ssh::right::Right;
-use crate::ssh::run::{Connection, Target};
+use crate::ssh::target::Target;
 use crate::text::fix::Fix;
 
 const STATUS_LIMIT: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use crate::base::failure::{Failure, Fault};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::ssh::config::{self, Entry, Keys};
-use crate::ssh::keys;
+use crate::ssh::known_hosts;
 
 /// Writes what this laptop's ssh(1) is told of a host, which has `name` in the tunnel. True where
 /// that is new.
@@ -21,8 +21,8 @@ pub fn write(
         let why = "HOME holds no absolute path";
         Failure::new(Fault::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
     })?;
-    let (known_hosts, alias) = (paths.known_hosts(), keys::alias(&host.name));
-    let pinned = keys::has(&known_hosts, &alias)?;
+    let (known_hosts, alias) = (paths.known_hosts(), known_hosts::alias(&host.name));
+    let pinned = known_hosts::has(&known_hosts, &alias)?;
     if !pinned {
         let text = format!(
             "the host keys of {0} were not recorded: ssh will ask. hop setup {0} records them",
@@ -54,7 +54,7 @@ pub fn forget(paths: &Paths, name: &str) -> Result<(), Failure> {
     if let Some(path) = config::default_path() {
         config::remove(&path, Some(name))?;
     }
-    keys::forget(&paths.known_hosts(), &keys::alias(name))?;
+    known_hosts::forget(&paths.known_hosts(), &known_hosts::alias(name))?;
     Ok(())
 }
 

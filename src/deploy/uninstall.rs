@@ -9,7 +9,7 @@ use crate::base::failure::Failure;
 use crate::base::key;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::ssh::room::STORE;
+use crate::ssh::scratch_dir::STORE;
 
 /// Everything on the server, or only our entry where others have theirs. One script, so that sudo
 /// asks once at most; the agent gives its device back while there is a helper to take it. The

@@ -12,8 +12,8 @@ use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::VERSION;
-use crate::ssh::freight::Freight;
 use crate::ssh::right::Right;
+use crate::ssh::upload::Upload;
 use std::path::Path;
 
 const LATER: &str = "the server puts the programs before back by itself within minutes";
@@ -68,7 +68,7 @@ fn replace(
     remote: &Remote,
     paths: &Paths,
     host: &HostConfig,
-    missing: Vec<Freight>,
+    missing: Vec<Upload>,
 ) -> Result<(), Failure> {
     console.begin("sending");
     let sent = artifacts::send(console, remote, missing)?;

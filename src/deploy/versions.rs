@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 
 use super::preflight::Survey;
 use crate::rpc::VERSION;
-use crate::ssh::freight::Freight;
+use crate::ssh::upload::Upload;
 
 /// What is replaced of what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,19 +17,19 @@ pub enum Policy {
 }
 
 /// Those that are to be sent: the helper never without what installs it.
-pub fn missing(survey: &Survey, programs: [Freight; 3], policy: Policy) -> Vec<Freight> {
+pub fn missing(survey: &Survey, programs: [Upload; 3], policy: Policy) -> Vec<Upload> {
     let [agent, helper, installer] = &programs;
-    let needs = |program: &Freight| needs(survey, program, policy);
+    let needs = |program: &Upload| needs(survey, program, policy);
     let both = needs(helper) || needs(installer);
     let needed = [needs(agent), both, both];
     let all = programs.into_iter().zip(needed);
     all.filter(|(_, needed)| *needed).map(|(program, _)| program).collect()
 }
 
-fn needs(survey: &Survey, freight: &Freight, policy: Policy) -> bool {
+fn needs(survey: &Survey, upload: &Upload, policy: Policy) -> bool {
     // The survey's names have no prefix.
-    let name = freight.name.strip_prefix("hop-").unwrap_or(freight.name);
-    if survey.get(name) == freight.hash {
+    let name = upload.name.strip_prefix("hop-").unwrap_or(upload.name);
+    if survey.get(name) == upload.hash {
         return false;
     }
     if policy == Policy::Exact {
@@ -86,18 +86,18 @@ mod tests {
     #[test]
     fn a_program_stays_unless_it_is_older_or_does_not_work() {
         let own = std::env::current_exe().unwrap();
-        let freight = Freight::load("hop-agent", &own).unwrap();
+        let upload = Upload::load("hop-agent", &own).unwrap();
         let needs = |facts: &str| {
             let text = format!("hopbox-survey=1\nsudo=free\n{facts}\nend=yes\n");
             let survey = Survey::parse(&text).unwrap();
-            (needs(&survey, &freight, Policy::KeepWorking), newer(&survey).is_some())
+            (needs(&survey, &upload, Policy::KeepWorking), newer(&survey).is_some())
         };
         assert_eq!(needs(""), (true, false));
         assert_eq!(needs("version_agent=hop-agent 0.0.1\nactive_agent=yes"), (true, false));
         let same = format!("version_agent=hop-agent {VERSION}");
         assert_eq!(needs(&same), (true, false), "it does not run");
         assert_eq!(needs(&format!("{same}\nactive_agent=yes")), (false, false));
-        assert_eq!(needs(&format!("agent={}", freight.hash)), (false, false));
+        assert_eq!(needs(&format!("agent={}", upload.hash)), (false, false));
         assert_eq!(needs("version_agent=hop-agent 9.0.0"), (false, true));
         assert_eq!(needs("version_agent=Segmentation fault"), (true, false));
     }

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::block::{self, Damaged, Stanza};
+use super::config_block::{self, Damaged, Stanza};
 use super::{directives, quote};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
@@ -90,7 +90,7 @@ pub fn default_path() -> Option<PathBuf> {
 /// Puts a host into the block. False when it was there already, word for word.
 pub fn install(path: &Path, entry: &Entry<'_>) -> Result<bool, Failure> {
     let stanza = entry.stanza()?;
-    edit(path, |text, made| block::with(text, &stanza, made).map(Some))
+    edit(path, |text, made| config_block::with(text, &stanza, made).map(Some))
 }
 
 /// Takes one host, or all of them, out of the file. False when there was nothing.
@@ -99,7 +99,7 @@ pub fn remove(path: &Path, name: Option<&str>) -> Result<bool, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         _ => {}
     }
-    edit(path, |text, _| block::without(text, name))
+    edit(path, |text, _| config_block::without(text, name))
 }
 
 /// Reads, edits and replaces. `change` is told whether the file is new; `None` removes it.

@@ -1,23 +1,26 @@
-//! The system's own ssh(1): one connection that setup works through, and what is written for it.
+//! The system's own ssh(1): one connection that deployments work through, and what is written for
+//! it.
 //!
-//! Reading order: `target` (where to, and with which key) → `run` (one connection, its commands) →
-//! `own` (their words among others) → `room` (its directory over there) → `freight` (programs on
-//! their way) → `keys` (the host keys that are pinned) → `block` (our lines in a text) → `config`
-//! (the text in ~/.ssh/config). Beside it: `right` (how a command there becomes
-//! root's), `directives` (what becomes of every option of ssh's),
+//! Reading order: `target` (where to, and with which key) → `query` (what the user's configuration
+//! says to that) → `error` (what ssh's words mean) → `connection` (one of them, and its commands) →
+//! `own` (their words among others) → `scratch_dir` (its directory over there) → `upload` (programs
+//! on their way) → `known_hosts` (the host keys that are pinned) → `config_block` (our lines in a
+//! text) → `config` (the text in ~/.ssh/config). Beside it: `right` (how a command there becomes
+//! root's), `script` (how one is read), `directives` (what becomes of every option of ssh's),
 //! `quote` (data in its lines). No SSH is spoken here: the user's agent, hardware keys, jump hosts
 //! and known hosts are ssh's business.
 
-pub mod block;
 pub mod config;
+mod config_block;
+pub mod connection;
 pub mod directives;
-pub mod fail;
-pub mod freight;
-pub mod keys;
+mod error;
+pub mod known_hosts;
 pub mod own;
+mod query;
 pub mod quote;
 pub mod right;
-pub mod room;
-pub mod run;
+pub mod scratch_dir;
 pub mod script;
 pub mod target;
+pub mod upload;

@@ -4,7 +4,7 @@
 //!
 //! The command's own words begin after a line with a word that was made for this connection alone.
 
-use super::fail;
+use super::error;
 use crate::base::failure::Failure;
 use crate::sys::child::Done;
 use crate::sys::random;
@@ -19,7 +19,7 @@ pub struct Nonce(String);
 impl Nonce {
     pub fn new() -> Result<Nonce, Failure> {
         let mut bytes = [0; 16];
-        random::fill(&mut bytes).map_err(|error| fail::program(&error))?;
+        random::fill(&mut bytes).map_err(|error| error::program(&error))?;
         Ok(Nonce(format!("{:032x}", u128::from_ne_bytes(bytes))))
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::run::{Connection, Feed};
+use super::connection::{Connection, Feed};
 use crate::base::failure::Failure;
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -112,7 +112,7 @@ fn another_writer_is_noticed() {
             fs::write(home.config(), "Host a\nHost b\n").unwrap();
         }
         let stanza = entry("mybox.hop").stanza().unwrap();
-        block::with(text, &stanza, made).map(Some)
+        config_block::with(text, &stanza, made).map(Some)
     });
     assert!(changed.unwrap());
     assert_eq!(turn.get(), 2);

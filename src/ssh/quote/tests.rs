@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::base::field::{login, ssh_address};
 use crate::ssh::config::{Entry, Keys, install};
-use crate::ssh::run::Target;
+use crate::ssh::target::Target;
 
 const PARTS: &[&str] = &[
     "a",

@@ -7,29 +7,26 @@
 //! Bounds: a command's time is given by its caller, each of its outputs by [`OUTPUT_BYTES`] and
 //! `STRAY_BYTES`, which is for what a login shell says before the answer.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::fail::{self, classify};
+use super::error::{self, classify};
 use super::own::{Nonce, Own};
+use super::query::{CONNECT_S, ask_nothing};
 use super::quote;
-use super::room::Room;
-pub use super::target::Target;
-use super::target::ask_nothing;
+use super::target::Target;
 use crate::base::failure::{Failure, Fault};
-pub use crate::sys::child::Done;
-use crate::sys::child::{self, Input, Limits, Stream, Talk};
+use crate::sys::child::{self, Done, Input, Limits, Stream, Talk};
 use crate::text::aside::Aside;
 
 /// Most that a command there may print.
 pub const OUTPUT_BYTES: usize = 1024 * 1024;
 /// Most that ssh may say of the connection until it stands, and that is kept of it.
 const WORDS_BYTES: usize = 64 * 1024;
-pub(super) const CONNECT_S: u32 = 15;
 /// How long a connection may take to stand: somebody may have to be asked, or nobody can be.
 const ASKING_LIMIT: Duration = Duration::from_secs(600);
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
@@ -45,7 +42,6 @@ pub struct Connection {
     control: String,
     master: RefCell<Talk>,
     pub nonce: Nonce,
-    pub(super) room: OnceCell<Room>,
 }
 
 /// What a command reads.
@@ -65,7 +61,7 @@ impl Connection {
         let _ = std::fs::remove_file(socket);
         let target = &target.settled()?;
         let control = socket.to_str().and_then(quote::tokens).ok_or_else(|| {
-            fail::unsayable(
+            error::unsayable(
                 &format!("the file {socket:?}"),
                 "env -u XDG_RUNTIME_DIR hop status".into(),
             )
@@ -82,19 +78,18 @@ impl Connection {
         command.arg("--").arg(&target.address);
         let time = if ask { ASKING_LIMIT } else { SILENT_LIMIT };
         let master = Talk::start(&mut command, ask, Limits { time, bytes: WORDS_BYTES })
-            .map_err(|broken| fail::broken(target, &broken))?;
+            .map_err(|broken| error::broken(target, &broken))?;
         let connection = Connection {
             target: target.clone(),
             socket: socket.to_owned(),
             control,
             master: RefCell::new(master),
             nonce,
-            room: OnceCell::new(),
         };
         match connection.wait_until_open(ask) {
             Err(error) if error.fault == Fault::Denied && !ask => {
                 let locked = target.locked_key();
-                Err(locked.map_or(error, |file| fail::locked(&file)))
+                Err(locked.map_or(error, |file| error::locked(&file)))
             }
             opened => opened.map(|()| connection),
         }
@@ -134,7 +129,7 @@ impl Connection {
             match stepped {
                 Ok(None) => {}
                 Ok(Some(_)) => return Err(classify(&self.target, &self.words())),
-                Err(broken) => return Err(fail::broken(&self.target, &broken)),
+                Err(broken) => return Err(error::broken(&self.target, &broken)),
             }
         }
         Ok(())
@@ -182,7 +177,7 @@ impl Connection {
                 child::talk(&mut command, Input::From(&mut file), &mut hear, limits)
             }
         };
-        let done = done.map_err(|broken| fail::broken(&self.target, &broken))?;
+        let done = done.map_err(|broken| error::broken(&self.target, &broken))?;
         let begun = own.begun();
         self.judge(own.words_of(done), begun)
     }
@@ -217,7 +212,7 @@ impl Connection {
                 Err(classify(&self.target, &format!("{}\n{}", self.words(), done.complaint())))
             }
             // The command did not begin: its first word did not come.
-            Some(255) if !begun => Err(fail::no_session(&self.target, &done.stderr)),
+            Some(255) if !begun => Err(error::no_session(&self.target, &done.stderr)),
             _ => Ok(done),
         }
     }
@@ -229,7 +224,6 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.leave_room();
         let mut exit = Command::new("ssh");
         self.slave(&mut exit);
         exit.args(["-O", "exit", "--", &self.target.address]);

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use blake2::{Blake2b512, Digest};
 
-use super::fail;
-use super::room::{Refused, STORE};
-use super::run::{Connection, Feed};
+use super::connection::{Connection, Feed};
+use super::error;
+use super::scratch_dir::{NotDone, STORE, ScratchDir};
+use crate::base::failure::Failure;
 
 /// The home is mounted noexec: not even a script runs there.
 const NOEXEC: i32 = 77;
@@ -21,7 +22,7 @@ const ELF_MACHINE: std::ops::Range<usize> = 18..20;
 const MACHINES: [(&str, [u8; 2]); 2] = [("x86_64", [0x3e, 0]), ("aarch64", [0xb7, 0])];
 
 /// A program to be sent.
-pub struct Freight {
+pub struct Upload {
     /// Its name at its destination.
     pub name: &'static str,
     pub path: PathBuf,
@@ -32,8 +33,8 @@ pub struct Freight {
     machine: [u8; 2],
 }
 
-impl Freight {
-    pub fn load(name: &'static str, path: &Path) -> io::Result<Freight> {
+impl Upload {
+    pub fn load(name: &'static str, path: &Path) -> io::Result<Upload> {
         let mut file = File::open(path)?;
         let mut hash = Blake2b512::new();
         let mut head = Vec::new();
@@ -51,7 +52,7 @@ impl Freight {
         let machine = head.get(ELF_MACHINE).filter(|_| head.starts_with(b"\x7fELF"));
         let machine = machine.and_then(|two| two.try_into().ok()).unwrap_or_default();
         let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Freight { name, path: path.to_owned(), file, bytes, hash, machine })
+        Ok(Upload { name, path: path.to_owned(), file, bytes, hash, machine })
     }
 
     /// Whether it is a program for that machine, in the words of `uname -m`.
@@ -64,51 +65,56 @@ impl Freight {
         format!("{STORE}/{}-{}", self.name, self.hash.get(..16).unwrap_or_default())
     }
 
-    /// Whether an earlier run sent it; then it lies in the connection's room now.
-    pub fn was_sent(&self, connection: &Connection) -> Result<bool, Refused> {
-        let (room, name, stored) = (connection.room()?, self.name, self.stored());
+    /// Whether an earlier run sent it; then it lies in `dir` now.
+    pub fn was_sent(&self, connection: &Connection, dir: &ScratchDir) -> Result<bool, Failure> {
+        let (dir, name, stored) = (dir.path(), self.name, self.stored());
         let script =
-            format!("sh -c 'ln -f {stored} {room}/{name} 2>/dev/null && b2sum <{room}/{name}'");
-        let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
+            format!("sh -c 'ln -f {stored} {dir}/{name} 2>/dev/null && b2sum <{dir}/{name}'");
+        let done = connection.run(&script, b"", SHORT_LIMIT)?;
         Ok(done.text().split_whitespace().any(|word| word == self.hash))
     }
 
-    /// Sends it into the connection's room under its name. `told` hears the bytes under way.
-    /// `Err(Ok(done))`: the other side could not keep it, or keeps something else.
+    /// Sends it into `dir` under its name. `told` hears the bytes under way. Not done there: the
+    /// other side could not keep it, or keeps something else.
     pub fn send(
         &mut self,
         connection: &Connection,
+        dir: &ScratchDir,
         told: &mut dyn FnMut(u64),
-    ) -> Result<(), Refused> {
-        self.file.rewind().map_err(|error| Err(fail::program(&error)))?;
-        let (room, name, stored) = (connection.room()?, self.name, self.stored());
+    ) -> Result<(), NotDone> {
+        self.file.rewind().map_err(|error| error::program(&error))?;
+        let (dir, name, stored) = (dir.path(), self.name, self.stored());
         let script = format!(
-            "sh -c 'umask 077; cd {room} && rm -f {name} && cat >{name} && chmod 700 {name} && \
+            "sh -c 'umask 077; cd {dir} && rm -f {name} && cat >{name} && chmod 700 {name} && \
              b2sum <{name}'"
         );
         let feed = Feed::File(&self.file, told);
-        let mut done = connection.stream(&script, feed, &mut |_| {}, SEND_LIMIT).map_err(Err)?;
+        let mut done = connection.stream(&script, feed, &mut |_| {}, SEND_LIMIT)?;
         if !done.status.success() {
-            return Err(Ok(done));
+            return Err(NotDone::There(done));
         }
         if !done.text().split_whitespace().any(|word| word == self.hash) {
             done.stderr = b"what arrived is not what was sent".to_vec();
-            return Err(Ok(done));
+            return Err(NotDone::There(done));
         }
-        let script = format!("ln -f {room}/{name} {stored}");
-        connection.run(&script, b"", SHORT_LIMIT).map_err(Err).map(drop)
+        let script = format!("ln -f {dir}/{name} {stored}");
+        connection.run(&script, b"", SHORT_LIMIT).map(drop).map_err(NotDone::Here)
     }
 
-    /// The version that what lies in the room says it has; none where nothing can be run in the
-    /// room. `Err(Ok(done))`: it does not run there.
-    pub fn try_out(&self, connection: &Connection) -> Result<Option<String>, Refused> {
+    /// The version that what lies in `dir` says it has; none where nothing can be run there. Not
+    /// done there: it does not run.
+    pub fn try_out(
+        &self,
+        connection: &Connection,
+        dir: &ScratchDir,
+    ) -> Result<Option<String>, NotDone> {
         let script = format!(
             "sh -c 'cd {} && echo : >try && chmod 700 try && {{ ./try || exit {NOEXEC}; }} && \
              ./{} --version'",
-            connection.room()?,
+            dir.path(),
             self.name
         );
-        let done = connection.run(&script, b"", SHORT_LIMIT).map_err(Err)?;
+        let done = connection.run(&script, b"", SHORT_LIMIT)?;
         if done.status.code() == Some(NOEXEC) {
             return Ok(None);
         }
@@ -116,7 +122,7 @@ impl Freight {
         let mut words = text.split_whitespace();
         match (words.next() == Some(self.name), words.next()) {
             (true, Some(version)) if done.status.success() => Ok(Some(version.to_owned())),
-            _ => Err(Ok(done)),
+            _ => Err(NotDone::There(done)),
         }
     }
 
@@ -133,14 +139,14 @@ mod tests {
     #[test]
     fn a_program_is_known_by_hash_and_machine() {
         let own = std::env::current_exe().unwrap();
-        let freight = Freight::load("self", &own).unwrap();
-        assert_eq!(freight.bytes, own.metadata().unwrap().len());
-        assert_eq!(freight.runs_on(std::env::consts::ARCH), cfg!(target_os = "linux"));
-        assert!(!freight.runs_on("riscv64"));
+        let upload = Upload::load("self", &own).unwrap();
+        assert_eq!(upload.bytes, own.metadata().unwrap().len());
+        assert_eq!(upload.runs_on(std::env::consts::ARCH), cfg!(target_os = "linux"));
+        assert!(!upload.runs_on("riscv64"));
 
-        let path = std::env::temp_dir().join(format!("hopbox-freight-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("hopbox-upload-{}", std::process::id()));
         std::fs::write(&path, b"abc").unwrap();
-        let text = Freight::load("text", &path).unwrap();
+        let text = Upload::load("text", &path).unwrap();
         std::fs::remove_file(&path).unwrap();
         // RFC 7693, appendix A.
         assert!(text.hash.starts_with("ba80a53f981c4d0d6a2797b69f12f6e9"), "{}", text.hash);

@@ -80,11 +80,6 @@ pub fn without(text: &[u8], name: Option<&str>) -> Result<Option<Vec<u8>>, Damag
     Ok(if rest.is_empty() && found.made { None } else { Some(rest) })
 }
 
-/// Whether the block has a host of this name.
-pub fn has(text: &[u8], name: &str) -> Result<bool, Damaged> {
-    Ok(find(text)?.stanzas.iter().any(|stanza| stanza.name == name))
-}
-
 fn render(stanzas: &[Stanza], made: bool) -> String {
     let mut block = format!("{BEGIN}\n");
     if made {
@@ -144,6 +139,10 @@ fn stanzas(block: &str) -> Vec<Stanza> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn has(text: &[u8], name: &str) -> Result<bool, Damaged> {
+        Ok(find(text)?.stanzas.iter().any(|stanza| stanza.name == name))
+    }
 
     fn stanza(name: &str, user: &str) -> Stanza {
         Stanza { name: name.to_owned(), options: vec![format!("User {user}")] }

@@ -1,4 +1,4 @@
-//! Where a connection keeps its files on the other side: a directory of its own, below one that
+//! Where a connection's files are on the other side: a directory of its own, below one that
 //! only the login can enter. Two laptops that use one login do not meet there. A command over
 //! there holds it and removes it when the connection ends, however it ends.
 //!
@@ -8,11 +8,11 @@
 use std::io;
 use std::time::Duration;
 
-use super::fail;
+use super::connection::{Connection, STRAY_BYTES};
+use super::error;
 use super::own::Own;
-use super::run::{Connection, Done, STRAY_BYTES};
 use crate::base::failure::Failure;
-use crate::sys::child::{Limits, Stream, Talk};
+use crate::sys::child::{Done, Limits, Stream, Talk};
 
 /// Below the login's home directory.
 pub const STORE: &str = ".hopbox-setup";
@@ -25,26 +25,33 @@ const HOLD: &str = "sh -c 'umask 077; mkdir -p .hopbox-setup && cd .hopbox-setup
                     d=$(mktemp -d run.XXXXXX) && echo $d && cat >/dev/null; \
                     cd; rm -rf .hopbox-setup/$d; rmdir .hopbox-setup 2>/dev/null'";
 
-/// The other side could not do it, or was not asked.
-pub type Refused = Result<Done, Failure>;
+/// Why something was not done on the other side.
+pub enum NotDone {
+    /// It could not be: what was said there.
+    There(Done),
+    /// It was not asked, or did not answer.
+    Here(Failure),
+}
 
-/// The directory as seen from the login's home, and who holds it.
-pub struct Room {
+impl From<Failure> for NotDone {
+    fn from(failure: Failure) -> NotDone {
+        NotDone::Here(failure)
+    }
+}
+
+/// The directory, and who holds it. Ends before its connection does.
+pub struct ScratchDir {
     path: String,
     holder: Talk,
 }
 
-impl Connection {
-    /// The directory, made when it is first asked for.
-    pub fn room(&self) -> Result<&str, Refused> {
-        if let Some(room) = self.room.get() {
-            return Ok(&room.path);
-        }
-        let broken = |broken| Err(fail::broken(&self.target, &broken));
+impl ScratchDir {
+    pub fn make(connection: &Connection) -> Result<ScratchDir, NotDone> {
+        let broken = |broken| error::broken(&connection.target, &broken);
         let limits = Limits { time: LIMIT, bytes: STRAY_BYTES };
-        let started = Talk::start(&mut self.command(HOLD, false), false, limits);
+        let started = Talk::start(&mut connection.command(HOLD, false), false, limits);
         let mut holder = started.map_err(broken)?;
-        let (mut own, mut said) = (Own::new(&self.nonce), Vec::new());
+        let (mut own, mut said) = (Own::new(&connection.nonce), Vec::new());
         loop {
             let mut hear = |stream, piece: &[u8]| {
                 if stream == Stream::Out {
@@ -53,22 +60,28 @@ impl Connection {
             };
             let ended = holder.step(None, &mut hear).map_err(broken)?;
             if let Some(path) = named(&said) {
-                return Ok(&self.room.get_or_init(|| Room { path, holder }).path);
+                return Ok(ScratchDir { path, holder });
             }
             if let Some(status) = ended {
                 let (stdout, stderr) = (holder.said().to_vec(), holder.complained().to_vec());
                 let begun = own.begun();
-                return Err(self.judge(own.words_of(Done { status, stdout, stderr }), begun));
+                let done = own.words_of(Done { status, stdout, stderr });
+                return Err(NotDone::There(connection.judge(done, begun)?));
             }
         }
     }
 
-    /// Has the directory removed; the one above it, too, if nothing else is in it.
-    pub(super) fn leave_room(&mut self) {
-        if let Some(mut room) = self.room.take() {
-            room.holder.allow(LEAVE_LIMIT);
-            let _ = room.holder.finish(&mut io::empty(), &mut |_, _| {});
-        }
+    /// As seen from the login's home.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+/// Has the directory removed; the one above it, too, if nothing else is in it.
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        self.holder.allow(LEAVE_LIMIT);
+        while let Ok(None) = self.holder.step(Some(&mut io::empty()), &mut |_, _| {}) {}
     }
 }
 
