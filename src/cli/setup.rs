@@ -9,7 +9,7 @@ use super::page::Page;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::base::time_text::took;
-use crate::deploy::options::{Given, Options};
+use crate::deploy::options::Options;
 use crate::deploy::proposal::{Plan, Proposal};
 use crate::deploy::setup::{self, Ready};
 use crate::deploy::verify::GROUP;
@@ -73,18 +73,8 @@ pub const COMMAND: Command = Command {
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let began = Instant::now();
     let paths = call.paths()?;
-    let args = &call.args;
-    let given = Given {
-        name: args.operands.first().map_or("", String::as_str),
-        address: args.value("address"),
-        user: args.value("user"),
-        key: args.value("key"),
-        port: args.value("port"),
-        endpoint: args.value("endpoint"),
-        agent_dir: args.value("agent-dir"),
-        dry: args.has("dry-run"),
-    };
-    let options = Options::read(&given, &paths)?;
+    let name = call.args.operands.first().map_or("", String::as_str);
+    let options = Options::read(&paths, name, |flag| call.args.value(flag))?;
     call.out.plan(if options.dry { 2 } else { 7 });
     if options.dry {
         let plan = setup::plan(call, &paths, &options)?;

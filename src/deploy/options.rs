@@ -24,18 +24,6 @@ pub struct Options {
     pub agent_dir: Option<PathBuf>,
 }
 
-/// The words of the command line.
-pub struct Given<'a> {
-    pub name: &'a str,
-    pub address: Option<&'a str>,
-    pub user: Option<&'a str>,
-    pub key: Option<&'a str>,
-    pub port: Option<&'a str>,
-    pub endpoint: Option<&'a str>,
-    pub agent_dir: Option<&'a str>,
-    pub dry: bool,
-}
-
 /// Where UDP is to go, if not where ssh goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointOverride {
@@ -68,9 +56,14 @@ impl std::fmt::Display for EndpointOverride {
 }
 
 impl Options {
-    pub fn read(given: &Given<'_>, paths: &Paths) -> Result<Options, Failure> {
+    /// `given`: what the command line says to a flag.
+    pub fn read<'a>(
+        paths: &Paths,
+        name: &str,
+        given: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<Options, Failure> {
         let bad = |what: &str, why: String| Failure::usage(what, why, "hop setup --help");
-        let name = given.name.to_owned();
+        let name = name.to_owned();
         check_name(&name).map_err(|why| bad(&format!("no host can be named {name:?}"), why))?;
         let known = store::names(paths)?.contains(&name);
         let existing = known.then(|| store::load(paths, &name)).transpose()?;
@@ -78,7 +71,7 @@ impl Options {
         // Asked again when it matters; a damaged file of another host is told now.
         store::numbers(paths, &name)?;
         let before = existing.as_ref();
-        let at = given.address.map(|text| text.rsplit_once('@').unwrap_or(("", text)));
+        let at = given("address").map(|text| text.rsplit_once('@').unwrap_or(("", text)));
         let address = match at {
             Some((_, address)) => address.to_owned(),
             None => before.map(address_of).ok_or_else(|| {
@@ -86,26 +79,25 @@ impl Options {
             })?,
         };
         field::ssh_address(&address).map_err(|why| bad("-a is not valid", why))?;
-        let user = given.user.or(at.map(|(user, _)| user).filter(|u| !u.is_empty()));
+        let user = given("user").or(at.map(|(user, _)| user).filter(|u| !u.is_empty()));
         let user = user.map(str::to_owned).or_else(|| before.and_then(|host| host.user.clone()));
         let user = user.map(|user| field::login(&user)).transpose();
-        let port = given.port.map(str::parse::<u16>).transpose();
+        let port = given("port").map(str::parse::<u16>).transpose();
         let port = port.ok().filter(|port| *port != Some(0));
         let port =
             port.ok_or_else(|| bad("-p is not valid", "it must be 1 to 65535".to_owned()))?;
         let port = port.or_else(|| before.and_then(|host| host.ssh.as_ref()?.port));
-        let identity = match given.key {
+        let identity = match given("key") {
             Some(file) => Some(key_file(file)?),
             None => before.and_then(|host| host.identity.as_ref()).map(PathBuf::from),
         };
-        let (alias, file) = (known_hosts::alias(&name), paths.known_hosts());
-        let pinned = known_hosts::has(&file, &alias)?.then_some((alias, file));
+        let pinned = known_hosts::pinned(&paths.known_hosts(), &name)?;
         let user = user.map_err(|why| bad("-u is not valid", why))?;
         let target = Target { address, user, identity, port, pinned };
-        let endpoint = given.endpoint.map(EndpointOverride::parse).transpose();
+        let endpoint = given("endpoint").map(EndpointOverride::parse).transpose();
         let endpoint = endpoint.map_err(|why| bad("--endpoint is not valid", why))?;
-        let agent_dir = given.agent_dir.map(PathBuf::from);
-        Ok(Options { name, target, endpoint, agent_dir, dry: given.dry })
+        let agent_dir = given("agent-dir").map(PathBuf::from);
+        Ok(Options { name, target, endpoint, agent_dir, dry: given("dry-run").is_some() })
     }
 
     /// The same as a command line.

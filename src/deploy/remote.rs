@@ -60,8 +60,7 @@ pub fn called(paths: &Paths, host: &str) -> Result<String, Failure> {
 
 /// Where SSH finds a host, with the keys that setup pinned.
 pub fn target(paths: &Paths, host: &HostConfig) -> Result<Target, Failure> {
-    let (alias, file) = (known_hosts::alias(&host.name), paths.known_hosts());
-    let pinned = known_hosts::has(&file, &alias)?.then_some((alias, file));
+    let pinned = known_hosts::pinned(&paths.known_hosts(), &host.name)?;
     let ssh = host.ssh.as_ref();
     Ok(Target {
         address: ssh.map_or_else(|| host.endpoint.host.clone(), |ssh| ssh.address.clone()),

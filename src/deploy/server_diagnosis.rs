@@ -5,59 +5,36 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::preflight::Survey;
 use super::remote::{AGENT, AGENT_FILES, Remote};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::fix;
 use crate::host::config::HostConfig;
-use crate::ssh::connection::Connection;
-use crate::ssh::right::Right;
 use crate::ssh::target::Target;
 use crate::text::fix::Fix;
 
 const STATUS_LIMIT: Duration = Duration::from_secs(20);
 
-/// Who can be asked about the other side.
-pub struct Witness<'a> {
-    pub connection: &'a Connection,
-    pub target: &'a Target,
-    pub login: &'a str,
-    /// This login may lack the group that may read the agent's files.
-    pub right: Right,
-    /// The tool that it has for its firewall.
-    pub firewall: &'a str,
-}
-
-impl Witness<'_> {
-    pub fn of(remote: &Remote) -> Result<Witness<'_>, Failure> {
-        let survey = remote.survey()?;
-        Ok(Witness {
-            connection: &remote.connection,
-            target: &remote.target,
-            login: survey.get("user"),
-            right: survey.sudo,
-            firewall: survey.get("firewall"),
-        })
-    }
-
-    /// The agent's status; `None` where this login may not ask.
-    pub fn status(&self) -> Option<Value> {
-        // Where sudo would ask, the login may still be the agent's own. Exit 3 is an answer, too.
-        let [new, old] = AGENT_FILES;
-        let script = format!(
-            "sh -c 'if [ -r {new} ] || [ -r {old} ]; then {AGENT} status --json; \
-             else {}{AGENT} status --json; fi 2>/dev/null'",
-            self.right.words(false)
-        );
-        let feed = self.right.silence();
-        let asked = self.connection.stream(&script, feed, &mut |_| {}, STATUS_LIMIT).ok()?;
-        serde_json::from_slice(&asked.stdout).ok()
-    }
+/// The agent's status; `None` where this login may not ask.
+pub fn status(remote: &Remote, survey: &Survey) -> Option<Value> {
+    // Where sudo would ask, the login may still be the agent's own, but lack the group that may
+    // read its files. Exit 3 is an answer, too.
+    let [new, old] = AGENT_FILES;
+    let script = format!(
+        "sh -c 'if [ -r {new} ] || [ -r {old} ]; then {AGENT} status --json; \
+         else {}{AGENT} status --json; fi 2>/dev/null'",
+        survey.sudo.words(false)
+    );
+    let feed = survey.sudo.silence();
+    let asked = remote.connection.stream(&script, feed, &mut |_| {}, STATUS_LIMIT).ok()?;
+    serde_json::from_slice(&asked.stdout).ok()
 }
 
 /// What the server saw of a try that failed.
 pub fn explain(
-    server: &Witness<'_>,
+    remote: &Remote,
+    survey: &Survey,
     host: &HostConfig,
     before: Option<&Value>,
     failure: Failure,
@@ -66,8 +43,8 @@ pub fn explain(
     if matches!(failure.code(), Code::Helper | Code::Busy | Code::Remote) {
         return failure;
     }
-    let (target, login) = (server.target, server.login);
-    let Some(after) = server.status() else {
+    let (target, login) = (&remote.target, survey.get("user"));
+    let Some(after) = status(remote, survey) else {
         let why = format!(
             "{}; what the server saw could not be asked: {login} is not the agent's user there, \
              and sudo wants a password",
@@ -82,7 +59,7 @@ pub fn explain(
         return Failure { why, next, ..failure };
     }
     let seen = Seen::between(before, &after, &host.local_ip.to_string());
-    let (why, next) = judge(seen, server, host, &after, &failure.why);
+    let (why, next) = judge(seen, (target, survey.get("firewall")), host, &after, &failure.why);
     Failure { why, next, ..failure }
 }
 
@@ -131,12 +108,12 @@ fn peers<'a>(status: &'a Value, ours: &'a str) -> impl Iterator<Item = &'a Value
 /// Why, and what to do.
 fn judge(
     seen: Seen,
-    server: &Witness<'_>,
+    (target, firewall): (&Target, &str),
     host: &HostConfig,
     status: &Value,
     before: &str,
 ) -> (String, Fix) {
-    let by_hand = |command: Fix| server.target.by_hand(command);
+    let by_hand = |command: Fix| target.by_hand(command);
     let (address, port) = (&host.endpoint.host, host.endpoint.port);
     let look = by_hand(fix!("sudo {} status", AGENT));
     // What the agent listens on; the endpoint's port may be a router's.
@@ -148,7 +125,7 @@ fn judge(
                  firewall and in the server's own, and out of the network you are in; where UDP \
                  goes another way than ssh, name it with --endpoint"
             );
-            let next = match server.firewall {
+            let next = match firewall {
                 "ufw" => by_hand(fix!("sudo ufw allow {}/udp", listens)),
                 "firewall-cmd" => by_hand(firewalld(&fix!("--add-port={}/udp", listens))),
                 _ => fix!("hop setup {}", host.name),
@@ -174,7 +151,7 @@ fn judge(
                  firewall that must let TCP {} in on {interface}",
                 host.api_port
             );
-            let next = match server.firewall {
+            let next = match firewall {
                 "ufw" => by_hand(fix!("sudo ufw allow in on {}", interface)),
                 "firewall-cmd" => {
                     by_hand(firewalld(&fix!("--zone=trusted --add-interface={}", interface)))

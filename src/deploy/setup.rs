@@ -12,7 +12,7 @@ use super::local_helper;
 use super::options::Options;
 use super::proposal::{self, Plan};
 use super::rollback_guard::{self, Ended, Guard};
-use super::server_diagnosis::{self, Witness};
+use super::server_diagnosis;
 use super::verify::{self, Verified};
 use super::versions::{self, Policy};
 use crate::base::failure::{Failure, Fault};
@@ -76,11 +76,12 @@ fn prove(
     by_group: bool,
 ) -> Result<Verified, Failure> {
     console.begin("trying the tunnel");
-    let witness = Witness::of(&server.remote)?;
+    let (remote, survey) = (&server.remote, server.remote.survey()?);
     let was_up = verify::clear(paths, host)?;
-    let before = witness.status();
-    let verified = verify::attempt(paths, host, was_up, by_group)
-        .map_err(|failure| server_diagnosis::explain(&witness, host, before.as_ref(), failure))?;
+    let before = server_diagnosis::status(remote, survey);
+    let verified = verify::attempt(paths, host, was_up, by_group).map_err(|failure| {
+        server_diagnosis::explain(remote, survey, host, before.as_ref(), failure)
+    })?;
     let shake = verified.handshake_us.map(|us| took(Duration::from_micros(us)));
     let shake = shake.map(|time| format!(", handshake {time}")).unwrap_or_default();
     console.done(&format!("agent {} answered{shake}", verified.agent_version));

@@ -21,9 +21,8 @@ pub fn write(
         let why = "HOME holds no absolute path";
         Failure::new(Fault::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
     })?;
-    let (known_hosts, alias) = (paths.known_hosts(), known_hosts::alias(&host.name));
-    let pinned = known_hosts::has(&known_hosts, &alias)?;
-    if !pinned {
+    let pinned = known_hosts::pinned(&paths.known_hosts(), &host.name)?;
+    if pinned.is_none() {
         let text = format!(
             "the host keys of {0} were not recorded: ssh will ask. hop setup {0} records them",
             host.name
@@ -40,7 +39,7 @@ pub fn write(
         user: host.user.as_deref(),
         keys: own,
         port: host.ssh.as_ref().map_or(22, |ssh| ssh.listens),
-        pinned: pinned.then_some((alias.as_str(), known_hosts.as_path())),
+        pinned: pinned.as_ref().map(|(alias, file)| (alias.as_str(), file.as_path())),
     };
     let written = config::install(&file, &entry)?;
     if written {

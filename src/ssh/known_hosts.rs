@@ -1,7 +1,7 @@
 //! `~/.config/hopbox/known_hosts`: the host keys that setup saw on a connection that ssh(1) had
 //! verified. One alias per host, so that addresses and names play no part.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::base::failure::Failure;
 use crate::base::file;
@@ -28,9 +28,11 @@ pub fn parse(line: &str) -> Option<String> {
     fits.then(|| format!("{kind} {key}"))
 }
 
-/// Whether keys are pinned under this alias.
-pub fn has(file: &Path, alias: &str) -> Result<bool, Failure> {
-    Ok(read(file)?.lines().any(|line| of(line, alias)))
+/// Alias and file of a host's pinned keys, if there are any.
+pub fn pinned(file: &Path, host: &str) -> Result<Option<(String, PathBuf)>, Failure> {
+    let alias = alias(host);
+    let has = read(file)?.lines().any(|line| of(line, &alias));
+    Ok(has.then(|| (alias, file.to_owned())))
 }
 
 /// Pins exactly these keys under the alias, instead of those before. False if nothing changed.
@@ -88,11 +90,11 @@ mod tests {
         let key = parse("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA root@vps\n").unwrap();
         assert_eq!(key, "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA");
         let (a, b) = (alias("a"), alias("a-b"));
-        assert!(!has(&file, &a).unwrap() && !forget(&file, &a).unwrap());
+        assert!(pinned(&file, "a").unwrap().is_none() && !forget(&file, &a).unwrap());
         assert!(pin(&file, &a, std::slice::from_ref(&key)).unwrap());
         assert!(!pin(&file, &a, std::slice::from_ref(&key)).unwrap());
         assert!(pin(&file, &b, &[key.clone(), key.replace("AAAA", "BBBB")]).unwrap());
-        assert!(forget(&file, &a).unwrap() && !has(&file, &a).unwrap());
+        assert!(forget(&file, &a).unwrap() && pinned(&file, "a").unwrap().is_none());
         assert_eq!(read(&file).unwrap().lines().count(), 2);
         assert!(forget(&file, &b).unwrap() && !file.exists());
     }
