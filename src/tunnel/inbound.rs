@@ -54,7 +54,7 @@ impl InboundPath {
             }
             // As many as there was room for: more may wait.
             let more = n == SLOTS;
-            if more && self.pass_on(around.workers) {
+            if more && self.offload_burst(around.workers) {
                 continue;
             }
             if self.accept_all(around) {
@@ -111,7 +111,7 @@ impl InboundPath {
     }
 
     /// A worker opens what came, and the next may come; false if there is none for it.
-    fn pass_on(&mut self, workers: &mut CryptoWorkers) -> bool {
+    fn offload_burst(&mut self, workers: &mut CryptoWorkers) -> bool {
         if !workers.is_free() {
             return false;
         }

@@ -38,7 +38,7 @@ impl OutboundPath {
         for _ in 0..READS {
             match around.io.tun.read(packet) {
                 Ok(segments) => {
-                    (bytes, reads) = (bytes + filling.take(around, segments), reads + 1)
+                    (bytes, reads) = (bytes + filling.segment(around, segments), reads + 1)
                 }
                 Err(TunError::Wait) => break,
                 Err(TunError::Refused) => around.device.note_drop(wg::Drop::TunMalformed),
@@ -65,11 +65,11 @@ struct Filling<'a> {
 
 impl Filling<'_> {
     /// All that one read stands for; how many bytes.
-    fn take(&mut self, around: &mut PacketIo, mut segments: Segments<'_>) -> usize {
+    fn segment(&mut self, around: &mut PacketIo, mut segments: Segments<'_>) -> usize {
         let mut bytes = 0;
         while let Some(len) = segments.next_len() {
             if self.queue.is_full(len) {
-                self.pass_on(around.io, around.workers);
+                self.flush(around.io, around.workers);
             }
             let slot = self.queue.slot();
             if slot.get_mut(wg::HEADROOM..).and_then(|room| segments.next(room)).is_none() {
@@ -90,7 +90,7 @@ impl Filling<'_> {
     }
 
     /// The queue is full: a worker seals it while the next one is filled, or it is sent.
-    fn pass_on(&mut self, io: &mut Io, workers: &mut CryptoWorkers) {
+    fn flush(&mut self, io: &mut Io, workers: &mut CryptoWorkers) {
         if workers.is_free() {
             let next = self.spare.pop().unwrap_or_else(|| SendQueue::new(QUEUE_BYTES));
             let full = std::mem::replace(self.queue, next);
@@ -108,16 +108,16 @@ impl Filling<'_> {
         self.queue.seal();
         workers.collect(|job| {
             if let Job::Seal(mut queue) = job {
-                flush(&mut queue, io);
+                transmit(&mut queue, io);
                 self.spare.push(queue);
             }
         });
-        flush(self.queue, io);
+        transmit(self.queue, io);
     }
 }
 
 /// Send what waits, behind what the device sent on its own.
-fn flush(queue: &mut SendQueue, io: &mut Io) {
+fn transmit(queue: &mut SendQueue, io: &mut Io) {
     io.flush();
     if !queue.is_empty() {
         io.udp.send(queue, &mut io.lost);
