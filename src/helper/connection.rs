@@ -4,7 +4,7 @@
 //! before it is used. And it is root's: what listens in its place is asked nothing. Every wait is
 //! bounded. Must not know: what is asked for.
 
-use super::error::HelperError;
+use super::error::{HelperError, TIMEOUT};
 use super::reply;
 use crate::sys::cmsg::{self, Received};
 use crate::sys::poll::{self, Interest};
@@ -30,8 +30,6 @@ pub fn socket_path() -> PathBuf {
     std::env::var_os(SOCKET_VARIABLE).map_or_else(|| PathBuf::from(DEFAULT_SOCKET), PathBuf::from)
 }
 
-/// Longest wait for connecting, and for each request from its first byte to its reply's last.
-pub const TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after the helper has said that this user asks too often; it counts 20 per second.
 const TOO_OFTEN_PAUSE: Duration = Duration::from_millis(100);
 pub struct Connection {

@@ -8,11 +8,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 const LOCKDOWN: &str = "/etc/hopbox/lockdown";
 /// Where sudo(8) looks for programs, whatever the user's PATH is.
 const SUDO_PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// Longest wait for connecting, and for each request from its first byte to its reply's last.
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The command that makes the helper a service of this machine, or starts the one that is. It
 /// names the program by its path where sudo would not find it.
@@ -122,11 +125,7 @@ impl fmt::Display for HelperError {
             }
             HelperError::Protocol(what) => write!(f, "the helper broke its protocol: {what}"),
             HelperError::Io(e) if e.kind() == io::ErrorKind::TimedOut => {
-                write!(
-                    f,
-                    "the helper did not answer within {} s",
-                    super::connection::TIMEOUT.as_secs()
-                )
+                write!(f, "the helper did not answer within {} s", TIMEOUT.as_secs())
             }
             HelperError::Io(e) => write!(f, "the connection to the helper failed: {e}"),
         }

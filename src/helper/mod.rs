@@ -10,5 +10,5 @@ pub mod guards;
 pub mod reply;
 
 pub use client::{Helper, Lease, RESUME_WITHIN};
-pub use connection::{DEFAULT_SOCKET, TIMEOUT, socket_path};
-pub use error::{HelperError, install_command, root_command};
+pub use connection::{DEFAULT_SOCKET, socket_path};
+pub use error::{HelperError, TIMEOUT, install_command, root_command};

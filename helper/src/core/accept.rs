@@ -2,7 +2,8 @@
 
 use crate::core::conn::Conn;
 use crate::core::peer_cred::Peer;
-use crate::core::serve::{PAUSE, Server};
+use crate::core::serve::PAUSE;
+use crate::core::server::Server;
 use crate::core::service::Service;
 use crate::proto::{Code, OpError};
 use std::io;

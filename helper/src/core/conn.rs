@@ -4,14 +4,28 @@
 //! Must not know: what the lines say, who may do what.
 
 use crate::core::audit::Who;
-use crate::core::operation::{Done, Outcome};
 use crate::core::peer_cred::Peer;
-use crate::proto::{self, MAX_REQUEST};
+use crate::proto::{self, MAX_REQUEST, OpError};
 use crate::sys;
+use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
+
+/// What comes of an operation: the result, and the one descriptor that goes with it.
+pub struct Done {
+    pub result: Value,
+    pub fd: Option<OwnedFd>,
+}
+
+impl From<Value> for Done {
+    fn from(result: Value) -> Done {
+        Done { result, fd: None }
+    }
+}
+
+pub type Outcome = Result<Done, OpError>;
 
 pub struct Conn {
     pub id: u64,

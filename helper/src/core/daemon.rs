@@ -3,7 +3,8 @@
 use crate::core::accept::{CONNECTIONS_MAX, CONNECTIONS_PER_UID, SILENT_PER_UID};
 use crate::core::operation::Act;
 use crate::core::request::malformed;
-use crate::core::serve::{DEADLINE, IDLE_MAX, Server};
+use crate::core::serve::{DEADLINE, IDLE_MAX};
+use crate::core::server::Server;
 use crate::core::service::Service;
 use crate::core::{limit, lockdown};
 use crate::proto::{self, Args, Code, MAX_REQUEST, OpError, required};

@@ -17,6 +17,7 @@ pub mod request;
 pub mod sandbox;
 pub mod say;
 pub mod serve;
+pub mod server;
 pub mod service;
 pub mod sibling;
 pub mod socket;

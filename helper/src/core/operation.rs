@@ -1,12 +1,10 @@
 //! The table of what there is to ask for: one row says all about an operation, what is done
 //! included. Must not know: which operations there are.
 
-use crate::core::conn::Conn;
-use crate::core::serve::Server;
-use crate::core::service::Service;
-use crate::proto::{self, Args, Code, OpError, Rejection, Request};
+use crate::core::conn::{Conn, Outcome};
+use crate::core::server::Server;
+use crate::proto::{Args, Code, OpError};
 use serde_json::{Map, Value};
-use std::os::fd::OwnedFd;
 
 /// Families of operations that the protocol reserves but that nobody offers yet.
 const RESERVED: [&str; 4] = ["firewall.", "nginx.", "cgroup.", "mount."];
@@ -30,20 +28,6 @@ pub enum Role {
     /// Whoever has shaken hands and lives in the network that it is about.
     Neighbour,
 }
-
-/// What comes of an operation: the result, and the one descriptor that goes with it.
-pub struct Done {
-    pub result: Value,
-    pub fd: Option<OwnedFd>,
-}
-
-impl From<Value> for Done {
-    fn from(result: Value) -> Done {
-        Done { result, fd: None }
-    }
-}
-
-pub type Outcome = Result<Done, OpError>;
 
 /// What is done, with arguments whose form was checked.
 pub type Act<S> = Box<dyn FnOnce(&mut Server<S>, &mut Conn) -> Outcome>;
@@ -69,7 +53,7 @@ pub const fn row<S>(
 
 impl<S> Operation<S> {
     /// Checks the form of the arguments.
-    fn read(&self, args: &Map<String, Value>) -> Result<Act<S>, OpError> {
+    pub fn read(&self, args: &Map<String, Value>) -> Result<Act<S>, OpError> {
         if let Some(key) = args.keys().find(|key| !self.arguments.contains(&key.as_str())) {
             let shown = key.len() <= 32 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
             let field = if shown { key.as_str() } else { "args" };
@@ -79,21 +63,11 @@ impl<S> Operation<S> {
     }
 }
 
-/// What a line asks for: the request, its row, and what is to be done.
-pub type Asked<S> = (Request, &'static Operation<S>, Act<S>);
-
-/// Reads one request line (without its newline).
-pub fn read_line<S: Service>(line: &[u8]) -> Result<Asked<S>, Rejection> {
-    let request = proto::parse_request(line)?;
-    let row = find(S::operations(), &request.op);
-    match row.and_then(|row| Ok((row, row.read(&request.args)?))) {
-        Ok((row, act)) => Ok((request, row, act)),
-        Err(error) => Err(Rejection { id: request.id, error, close: false }),
-    }
-}
-
 /// The row of a name.
-fn find<S>(table: &'static [Operation<S>], name: &str) -> Result<&'static Operation<S>, OpError> {
+pub fn find<S>(
+    table: &'static [Operation<S>],
+    name: &str,
+) -> Result<&'static Operation<S>, OpError> {
     if let Some(found) = table.iter().find(|row| row.name == name) {
         return Ok(found);
     }

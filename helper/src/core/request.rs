@@ -2,15 +2,28 @@
 //! the audit log before it is made, and confirmed. Must not know: what is offered.
 
 use crate::core::audit;
-use crate::core::conn::Conn;
+use crate::core::conn::{Conn, Outcome};
 use crate::core::limit;
 use crate::core::lockdown;
-use crate::core::operation::{self, Act, Asked, Effect, Operation, Outcome, Role};
-use crate::core::serve::Server;
+use crate::core::operation::{self, Act, Effect, Operation, Role};
+use crate::core::server::Server;
 use crate::core::service::Service;
-use crate::proto::{Code, MAX_REQUEST, OpError, Rejection, Request};
+use crate::proto::{self, Code, MAX_REQUEST, OpError, Rejection, Request};
 use serde_json::json;
 use std::time::Instant;
+
+/// What a line asks for: the request, its row, and what is to be done.
+pub type Asked<S> = (Request, &'static Operation<S>, Act<S>);
+
+/// Reads one request line (without its newline).
+pub fn read_line<S: Service>(line: &[u8]) -> Result<Asked<S>, Rejection> {
+    let request = proto::parse_request(line)?;
+    let row = operation::find(S::operations(), &request.op);
+    match row.and_then(|row| Ok((row, row.read(&request.args)?))) {
+        Ok((row, act)) => Ok((request, row, act)),
+        Err(error) => Err(Rejection { id: request.id, error, close: false }),
+    }
+}
 
 impl<S: Service> Server<S> {
     pub(super) fn serve_line(&mut self, conn: &mut Conn, line: &[u8]) {
@@ -63,7 +76,7 @@ impl<S: Service> Server<S> {
         // Before the handshake nothing that cannot be read is given a second chance: it is
         // most likely not our protocol.
         let early = !conn.handshaken;
-        let asked = operation::read_line(line);
+        let asked = read_line(line);
         let (request, row, act) = asked.map_err(|r| Rejection { close: r.close || early, ..r })?;
         let stop = |error, close| Err(Rejection { id: request.id.clone(), error, close });
         if row.role == Role::Neighbour {

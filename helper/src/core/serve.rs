@@ -8,6 +8,7 @@ use crate::core::audit::{Audit, Who};
 use crate::core::conn::{Conn, Next};
 use crate::core::limit::{self, Rates};
 use crate::core::sandbox::Layers;
+use crate::core::server::Server;
 use crate::core::service::Service;
 use crate::proto::{Code, OpError};
 use crate::sys::{self, Wait};
@@ -40,25 +41,6 @@ pub enum End {
     Kept,
     /// As `Kept`, and a new start is needed to go on.
     Again,
-}
-
-pub struct Server<S> {
-    pub service: S,
-    pub config_path: PathBuf,
-    /// The network that it is all about.
-    pub netns: Option<u64>,
-    pub conns: Vec<Conn>,
-    pub started: Instant,
-    pub rates: Rates,
-    pub audit: Audit,
-    /// Of the sandbox, for `daemon.health`.
-    pub layers: Layers,
-    pub(super) listener: UnixListener,
-    pub(super) next_id: u64,
-    pub(super) accept_after: Instant,
-    signals: UnixStream,
-    look_after: Instant,
-    look_at_latest: Instant,
 }
 
 impl<S: Service> Server<S> {

@@ -1,5 +1,5 @@
-//! What devices are and how they are configured, on every platform; each step of it is `link_linux`
-//! and `link_macos`. What was set is read back before it is reported. Must not know: who asks,
+//! What devices are and how they are configured, on every platform; each step of it is in `linux`
+//! and `macos`. What was set is read back before it is reported. Must not know: who asks,
 //! leases, the pools.
 
 use crate::net::pool::{Endpoints, Net};

@@ -14,7 +14,7 @@ mod reserve;
 mod resolvers;
 mod state;
 
-use crate::core::operation::read_line;
+use crate::core::request::read_line;
 use crate::proto::{Rejection, Request};
 pub use daemon::{as_root, main, take_back};
 use lease::Leases;

@@ -6,7 +6,7 @@
 //! points into a tunnel that is gone. Must not know: bytes, sockets, JSON requests.
 
 use super::patience::Patience;
-use super::reconcile::Report;
+use super::report::Report;
 use crate::core::conn::Conn;
 use crate::net::config::Config;
 use crate::net::hosts::Hosts;

@@ -5,6 +5,7 @@ mod look;
 mod names;
 mod patience;
 mod reconcile;
+mod report;
 mod service;
 
 pub use leases::{Caller, Leases};

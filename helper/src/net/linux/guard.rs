@@ -5,7 +5,7 @@
 //! off on the device, and its reverse path filter strict. Other interfaces are kept from the
 //! tunnels' addresses by nf_tables. Must not know: who holds a device, when somebody looks.
 
-use super::links::Links;
+use super::links::{IPV6_SETTINGS, Links};
 use super::netlink::Netlink;
 use super::rtnetlink::{self, CREATE, EXCL, Link};
 use crate::net::link::{Layer, Layers, Why, failed};
@@ -19,9 +19,6 @@ use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-
-/// The IPv6 settings of every interface: where our unit shows them, and the usual place.
-pub const IPV6_SETTINGS: [&str; 2] = ["/run/hopbox-helper/ipv6", "/proc/sys/net/ipv6/conf"];
 
 impl Links {
     /// Sees to it that nothing comes in by a device but what its ends say; without ends nothing.

@@ -3,7 +3,6 @@
 //! What was set is read back before it is reported. Never runs another program, never opens an
 //! AF_INET socket. Must not know: who asks, leases, the pools.
 
-use super::guard::IPV6_SETTINGS;
 use super::netlink::{Netlink, Record};
 use super::rtnetlink::{self, CREATE, EXCL, Link, REPLACE};
 use crate::core::access::Access;
@@ -37,6 +36,9 @@ pub const IOCTLS: &[u32] = &[
     libc::TUNGETFEATURES as u32,
     libc::TUNSETVNETHDRSZ as u32,
 ];
+
+/// The IPv6 settings of every interface: where our unit shows them, and the usual place.
+pub const IPV6_SETTINGS: [&str; 2] = ["/run/hopbox-helper/ipv6", "/proc/sys/net/ipv6/conf"];
 
 /// What must be in reach.
 pub fn paths() -> Vec<(PathBuf, Access)> {

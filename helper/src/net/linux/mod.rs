@@ -12,5 +12,4 @@ mod restore;
 mod rtnetlink;
 mod traffic;
 
-pub use guard::IPV6_SETTINGS;
-pub use links::{IOCTLS, Links, paths};
+pub use links::{IOCTLS, IPV6_SETTINGS, Links, paths};

@@ -1,7 +1,7 @@
 //! `tun.*`: devices and who holds them.
 
 use super::{Read, done};
-use crate::core::operation::Done;
+use crate::core::conn::Done;
 use crate::core::request::malformed;
 use crate::net::pool::Endpoints;
 use crate::net::state::Lease;
