@@ -3,18 +3,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::config::{self, AgentConfig};
+use super::exec::{bad, need_root, read_stdin, run, systemctl, warn};
 use super::front::control;
 use super::install::{self, PREVIOUS, PROGRAM, UNIT, WORK_UNIT};
-use super::setup::{bad, need_root, read_stdin};
 use super::store::Store;
-use super::{log, moved, print, reserve, tell};
+use super::{location, log, moved, print, reserve, uninstall};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
@@ -27,16 +26,12 @@ use crate::rpc::method::{
     AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersList, PeersRemove,
 };
 use crate::rpc::types::{Message, Nothing, Peers, RemovePeer, Rotate, Status, WorkProcess};
-use crate::sys::child::{self, Limits};
 use crate::text::{self, shown};
 
 /// How long a service may take until it serves.
 const START_WITHIN: Duration = Duration::from_secs(15);
-/// What one call of another program may take.
-const RUN_LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 1024 * 1024 };
 const WORK_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The running agent's status.
 pub fn running(config: Option<&AgentConfig>) -> Option<Status> {
@@ -96,7 +91,7 @@ pub fn start(
     need_root()?;
     install::need_systemd()?;
     let has_moved = moved::take_in()?;
-    let file = &moved::now(file);
+    let file = &location::now(file);
     if let Some((laptop, name)) = called {
         let store = Store::open(file)?;
         store.call(&mut store.load()?, &laptop, &name)?;
@@ -201,12 +196,12 @@ pub fn uninstall(
 ) -> Result<Value, Failure> {
     need_root()?;
     let there = fs::symlink_metadata(file).is_ok();
-    let Some(laptop) = laptop.filter(|_| there) else { return install::uninstall(file, purge) };
+    let Some(laptop) = laptop.filter(|_| there) else { return uninstall::uninstall(file, purge) };
     let config = config::load(file)?;
     let own = config.laptop(&laptop).map(|(peer, _)| peer.public_key);
     let others = config.laptops().filter(|(peer, _)| Some(peer.public_key) != own).count();
     if others == 0 {
-        return install::uninstall(file, purge);
+        return uninstall::uninstall(file, purge);
     }
     let entry = match own {
         Some(own) => remove(file, key::encode(&own).as_str())?,
@@ -255,52 +250,6 @@ fn ask_or<M: Method>(
             Err(Failure::new(Fault::Failed, "the agent did not answer", error.to_string(), next))
         }
     }
-}
-
-/// User and group number of a login.
-pub fn user(name: &str) -> Result<(u32, u32), Failure> {
-    let number = |what: &str| run("id", &[what, "--", name]).ok()?.trim().parse::<u32>().ok();
-    match (number("-u"), number("-g")) {
-        (Some(uid), Some(gid)) => Ok((uid, gid)),
-        _ => {
-            let what = format!("no user {name:?} on this machine");
-            Err(Failure::new(Fault::Usage, &what, "id(1) does not know it", "getent passwd"))
-        }
-    }
-}
-
-pub fn user_name(uid: u32) -> Result<String, Failure> {
-    let name = run("id", &["-nu", "--", &uid.to_string()])?;
-    crate::base::field::login(name.trim()).map_err(|why| {
-        let what = format!("user {uid}, who has the agent's files, has no name to use");
-        Failure::new(Fault::Usage, &what, why, "ls -l /var/lib/hopbox-agent")
-    })
-}
-
-pub fn systemctl(words: &[&str]) -> Result<String, Failure> {
-    run("systemctl", words)
-}
-
-/// The output of another program, which gets nothing of our environment but a search path.
-pub fn run(program: &str, words: &[&str]) -> Result<String, Failure> {
-    let told = || format!("{program} {}", words.join(" "));
-    let fail = |why: String| {
-        Failure::new(Fault::Failed, format!("{} failed", told()), why, "sudo journalctl -n 50")
-    };
-    let mut command = Command::new(program);
-    command.args(words).env_clear().env("PATH", PATH).env("LC_ALL", "C");
-    let done = child::run(&mut command, RUN_LIMITS).map_err(|broken| fail(broken.to_string()))?;
-    if done.status.success() {
-        return Ok(done.text());
-    }
-    let said = String::from_utf8_lossy(&done.stderr);
-    let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
-    Err(fail(lines.collect::<Vec<_>>().join("; ")))
-}
-
-/// For callers that only tell.
-pub fn warn(failure: &Failure) {
-    tell(failure);
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::names::{self, Names};
-use super::{moved, read_checked};
+use super::{location, read_checked};
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::{self, key, token, unicast};
 use crate::base::json::{Fields, ReadError};
@@ -22,9 +22,6 @@ use crate::tunnel::{self, PeerConfig};
 
 const SCHEMA: u32 = 2;
 pub const LISTEN_PORT: u16 = 51820;
-/// The agent's own directory: its file, its keys, and what outlives a restart.
-pub const DIR: &str = "/var/lib/hopbox-agent";
-pub const FILE: &str = "agent.json";
 pub const KEY_FILE: &str = "agent.key";
 /// The key before the last rotation, which laptops that were not there may still know.
 pub const OLD_KEY_FILE: &str = "agent.key.bak";
@@ -115,8 +112,11 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
         }
     }
     let mut config = parse(&text, current).map_err(invalid)?;
-    config.state_dir = moved::state_of(path);
-    config.names = names::load(&config, own.unwrap_or(owner));
+    config.state_dir = location::state_of(path);
+    config.names = names::load(&config.state_dir, own.unwrap_or(owner));
+    // Of the laptops that there are.
+    let peers = &config.peers;
+    config.names.retain(|address, _| peers.iter().any(|peer| peer.address == *address));
     // A damaged key matters if a laptop still needs it.
     if let Some(lost) = config.peers.iter().find(|peer| !keys.has(&peer.agent_key)) {
         return Err(match others.pop() {
@@ -159,7 +159,7 @@ fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError>
         listen_port: fields.opt_int("listen_port", 1..=65535)?.unwrap_or(LISTEN_PORT),
         mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(crate::base::address_plan::MTU),
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
-        state_dir: DIR.into(),
+        state_dir: location::DIR.into(),
         peers,
         names: Names::new(),
         keys: Keys(Vec::new()),

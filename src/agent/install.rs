@@ -10,11 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::commands::{run, systemctl, warn};
-use super::config::{FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
-use super::front::endpoints;
-use super::setup::need_root;
-use super::{joint, moved, names, reserve};
+use super::exec::{need_root, run, systemctl, warn};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::VERSION;
@@ -22,22 +18,22 @@ use crate::sys::bounded;
 
 /// Far more than a program of ours has.
 const PROGRAM_BYTES: u64 = 256 * 1024 * 1024;
-const DIR: &str = "/usr/libexec/hopbox";
+pub const DIR: &str = "/usr/libexec/hopbox";
 pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-agent";
 pub const PREVIOUS: &str = "/usr/libexec/hopbox/hop-agent.previous";
 /// Kept by an upgrade, as is what it has not proven yet.
-const UNVERIFIED: &str = "/usr/libexec/hopbox/unverified";
-const HELPER_PREVIOUS: &str = "/usr/libexec/hopbox/hop-helper.previous";
+pub const UNVERIFIED: &str = "/usr/libexec/hopbox/unverified";
+pub const HELPER_PREVIOUS: &str = "/usr/libexec/hopbox/hop-helper.previous";
 pub const UNIT: &str = "hop-agent.service";
 /// The process with the login's rights; systemd starts and stops it with the other.
 pub const WORK_UNIT: &str = "hop-agent-work.service";
-const UNIT_FILE: &str = "/etc/systemd/system/hop-agent.service";
-const WORK_UNIT_FILE: &str = "/etc/systemd/system/hop-agent-work.service";
+pub const UNIT_FILE: &str = "/etc/systemd/system/hop-agent.service";
+pub const WORK_UNIT_FILE: &str = "/etc/systemd/system/hop-agent-work.service";
 const UNITS: [(&str, &str); 2] = [
     (WORK_UNIT_FILE, include_str!("unit/hop-agent-work.service")),
     (UNIT_FILE, include_str!("unit/hop-agent.service")),
 ];
-const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/hop-agent.service";
+pub const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/hop-agent.service";
 
 /// The version of the installed program; `None` if there is none that runs.
 pub fn installed() -> Option<String> {
@@ -195,61 +191,6 @@ pub fn need_systemd() -> Result<(), Failure> {
     Err(Failure::new(Fault::Failed, "the agent cannot be a service here", why, next))
 }
 
-/// Everything that install and start put on the machine; with `purge` also keys, configuration and
-/// state. What is not ours keeps its directory.
-pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
-    need_root()?;
-    if need_systemd().is_ok() && Path::new(UNIT_FILE).exists() {
-        for words in [&["disable", "--now", UNIT][..], &["stop", WORK_UNIT]] {
-            if let Err(failure) = systemctl(words) {
-                warn(&failure);
-            }
-        }
-    }
-    if let Err(failure) = reserve::give_back() {
-        warn(&failure);
-    }
-    let mut removed = Vec::new();
-    for path in [WANTED, UNIT_FILE, WORK_UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
-        remove(Path::new(path), &mut removed)?;
-    }
-    if fs::remove_dir_all(UNVERIFIED).is_ok() {
-        removed.push(UNVERIFIED.to_owned());
-    }
-    if need_systemd().is_ok() {
-        let _ = systemctl(&["daemon-reload"]);
-        let _ = systemctl(&["reset-failed", UNIT, WORK_UNIT]);
-    }
-    let state = moved::state_of(file);
-    if purge {
-        for dir in [file.parent().unwrap_or(Path::new("/")), Path::new(moved::OLD_DIR)] {
-            for name in [FILE, KEY_FILE, OLD_KEY_FILE, NEW_KEY_FILE] {
-                remove(&dir.join(name), &mut removed)?;
-            }
-            leftovers(dir, &mut removed)?;
-        }
-        for name in [
-            "agent.stamp",
-            "agent.stamp-new",
-            endpoints::FILE,
-            names::FILE,
-            "agent.sock",
-            joint::FILE,
-        ] {
-            remove(&state.join(name), &mut removed)?;
-        }
-        remove_dir(&state, &mut removed);
-        moved::forget_group();
-    }
-    moved::close();
-    remove_dir(Path::new(moved::OLD_DIR), &mut removed);
-    remove_dir(Path::new(DIR), &mut removed);
-    let dirs = [Path::new(moved::OLD_DIR), Path::new(DIR), &state];
-    let left = dirs.iter().filter(|dir| dir.exists());
-    let left: Vec<String> = left.map(|dir| dir.display().to_string()).collect();
-    Ok(json!({"version": 1, "removed": removed, "left": left}))
-}
-
 /// Temporary files of writes that were cut off.
 pub fn leftovers(dir: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -261,7 +202,7 @@ pub fn leftovers(dir: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
+pub fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
     // Nothing of ours is a directory. The agent's user may have made one to keep us from the rest.
     if fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
         return Ok(());
@@ -272,13 +213,6 @@ fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
         Err(error) => return Err(super::io("remove", path, &error)),
     }
     Ok(())
-}
-
-/// If nothing else is in it.
-fn remove_dir(dir: &Path, removed: &mut Vec<String>) {
-    if fs::remove_dir(dir).is_ok() {
-        removed.push(dir.display().to_string());
-    }
 }
 
 #[cfg(test)]

@@ -180,3 +180,8 @@ fn is_event(line: &str) -> bool {
 pub fn refusal_line(code: &str, why: &str) -> String {
     json!({"error": {"code": code, "message": why}}).to_string()
 }
+
+/// Sends a line. Waits as long as the other side takes nothing: it ends when that side does.
+pub fn put(mut stream: &UnixStream, line: &str) -> io::Result<()> {
+    stream.write_all(format!("{line}\n").as_bytes())
+}

@@ -1,23 +1,26 @@
 //! The server's side. Two processes of one program: `front` faces the network in a sandbox, `work`
 //! has the login's rights and is asked by `front` alone.
 //!
-//! Reading order: this file (command line) → `read_checked` (how files are read), `config` (what
-//! they say), `names`, `store` (their changes) → `front` → `joint` (where the two meet) → `work` →
-//! `setup`, `allocate`, `install`, `moved`, `reserve`, `commands` (what root and the user run by
-//! hand or over SSH).
+//! Reading order: this file (command line) → `location` (where files are), `read_checked` (how
+//! they are read), `config` (what they say), `names`, `store` (changes) → `front` → `joint` (where
+//! both meet) → `work` → `exec`, `install`, `allocate`, `reserve`, `moved`, `setup`, `uninstall`,
+//! `commands` (what root and the user run by hand or over SSH).
 
 mod allocate;
 mod commands;
 pub mod config;
+mod exec;
 pub mod front;
 mod install;
 pub mod joint;
+mod location;
 mod moved;
 mod names;
 mod read_checked;
 mod reserve;
 mod setup;
 pub mod store;
+mod uninstall;
 pub mod work;
 
 use std::ffi::OsString;
@@ -100,7 +103,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
             };
         }
         "work" => {
-            return match work::serve::serve(&moved::state_of(&asked.config)) {
+            return match work::serve::serve(&location::state_of(&asked.config)) {
                 Ok(()) => Code::Done as u8,
                 Err(failure) => tell(&failure),
             };
@@ -157,7 +160,7 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
     };
     let mut parser = Parser::from_args(line);
     let mut words: Vec<String> = Vec::new();
-    let (config, operand) = (moved::located(), String::new());
+    let (config, operand) = (location::located(), String::new());
     let verb = "help".to_owned();
     let (json, restart, purge, laptop, name) = (false, false, false, None, None);
     let mut asked = Asked { verb, config, operand, json, restart, purge, laptop, name };

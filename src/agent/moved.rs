@@ -3,50 +3,27 @@
 //!
 //! They move when root runs `start` or `setup`. The old place counts as long as it has an
 //! `agent.json`: everything is copied before that file is removed, and nothing is removed before,
-//! so that whoever is killed at whatever moment leaves one whole pair, and [`located`] finds it.
+//! so that whoever is killed at whatever moment leaves one whole pair, and `location` finds it.
 //! Where the older program is put back, `give_back.sh` takes them back in the same order.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::commands::{run, warn};
-use super::config::{DIR, FILE, KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
+use super::config::{KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
+use super::exec::{run, warn};
+use super::location::{DIR, FILE, OLD_DIR, give_dir, is_there};
 use super::store::Store;
-use super::{config, install, read_checked, setup};
+use super::{config, install, read_checked};
 use crate::base::failure::Failure;
 use crate::base::file;
 use crate::sys;
 
-/// Root's: what it allows the helper, and nothing else.
-pub const OLD_DIR: &str = "/etc/hopbox";
 /// What an older release made where the login's own group was shared.
 const OLD_GROUP: &str = "hopbox-agent";
 /// The one that the others are named by comes last.
 const NAMES: [&str; 4] = [OLD_KEY_FILE, NEW_KEY_FILE, KEY_FILE, FILE];
 const GIVE_BACK: &str = include_str!("give_back.sh");
-
-/// Nothing of ours is a directory; the agent's user could have made one.
-fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| !found.is_dir())
-}
-
-/// The agent's file.
-pub fn located() -> PathBuf {
-    now(&Path::new(OLD_DIR).join(FILE))
-}
-
-/// The same for whoever found it a while ago.
-pub fn now(file: &Path) -> PathBuf {
-    let is_old = file.parent() == Some(Path::new(OLD_DIR));
-    if is_old && !is_there(file) { Path::new(DIR).join(FILE) } else { file.to_owned() }
-}
-
-/// The directory of what outlives a restart.
-pub fn state_of(file: &Path) -> PathBuf {
-    let dir = file.parent().unwrap_or(Path::new("/"));
-    if dir == Path::new(OLD_DIR) { DIR.into() } else { dir.to_owned() }
-}
 
 /// Moves what an older release left. True if there was something.
 pub fn take_in() -> Result<bool, Failure> {
@@ -71,7 +48,7 @@ pub fn take_in() -> Result<bool, Failure> {
 fn copy(old: &Path, new: &Path) -> Result<(), Failure> {
     let first = NAMES.iter().rev().find_map(|name| fs::symlink_metadata(old.join(name)).ok());
     let owner = first.map_or((0, 0), |found| (found.uid(), found.gid()));
-    setup::give_dir(new, owner)?;
+    give_dir(new, owner)?;
     let _lock = Store::lock(&new.join(FILE))?;
     for name in NAMES {
         let (from, to) = (old.join(name), new.join(name));

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::config::AgentConfig;
 use super::read_checked;
 use crate::base::field::check_name;
 use crate::base::json::Fields;
@@ -18,16 +17,14 @@ pub const FILE: &str = "agent.names";
 /// By the laptop's address, which a rotation of its keys does not change.
 pub type Names = BTreeMap<Ipv4Addr, String>;
 
-pub fn path(config: &AgentConfig) -> PathBuf {
-    config.state_dir.join(FILE)
+pub fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
 }
 
-/// Those of the laptops that there are. One that cannot be read says nothing.
-pub fn load(config: &AgentConfig, owner: u32) -> Names {
-    let text = read_checked::read(&path(config), Some(owner));
-    let mut names = text.ok().and_then(|(text, _)| parse(&text)).unwrap_or_default();
-    names.retain(|address, _| config.peers.iter().any(|peer| peer.address == *address));
-    names
+/// Those in the file. One that cannot be read says nothing.
+pub fn load(state_dir: &Path, owner: u32) -> Names {
+    let text = read_checked::read(&path(state_dir), Some(owner));
+    text.ok().and_then(|(text, _)| parse(&text)).unwrap_or_default()
 }
 
 fn parse(text: &str) -> Option<Names> {

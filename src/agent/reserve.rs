@@ -9,8 +9,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use super::commands::{systemctl, user};
 use super::config::AgentConfig;
+use super::exec::{systemctl, user};
 use super::{install, log};
 use crate::base::address_plan;
 use crate::base::failure::Failure;

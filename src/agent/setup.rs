@@ -2,35 +2,30 @@
 //! serves. What they are told and what they answer is JSON on standard input and output, so that
 //! no secret is ever an argument.
 
-use std::fs::{self, DirBuilder};
-use std::io::Read;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
-use super::config::{self, AgentConfig, Keys, Peer};
+use super::config::{AgentConfig, Keys, Peer};
+use super::exec::{bad, need_root, read_stdin};
 use super::front::control;
+use super::location::{self, dir_of, give_dir, make_dir};
 use super::names::Names;
 use super::store::Store;
-use super::{allocate, commands, install, log, moved, reserve};
+use super::{allocate, exec, install, log, moved, reserve};
 use crate::base::address_plan;
 use crate::base::address_plan::MTU;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::{self, key, login};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::KEY_BYTES;
-use crate::fix;
 use crate::rpc::client::CallError;
 use crate::rpc::method::AgentReload;
 use crate::rpc::types::{Message, Nothing};
 use crate::rpc::{API_PORT, VERSION};
-use crate::sys::{bounded, process};
+use crate::sys::bounded;
 
-/// Longest request on standard input, in bytes.
-const REQUEST_BYTES: u64 = 64 * 1024;
 const GROUP: &str = "hopbox";
 
 /// What a laptop asks for.
@@ -44,30 +39,6 @@ struct Request {
     free: Vec<u8>,
     /// The agent's public key, where the laptop knows one.
     expected_agent_key: Option<[u8; KEY_BYTES]>,
-}
-
-/// The text on standard input.
-pub fn read_stdin() -> Result<Zeroizing<String>, Failure> {
-    let mut text = Zeroizing::new(String::with_capacity(4096));
-    let read = std::io::stdin().lock().take(REQUEST_BYTES).read_to_string(&mut text);
-    read.map_err(|error| bad(error.to_string()))?;
-    Ok(text)
-}
-
-pub fn bad(why: impl Into<String>) -> Failure {
-    Failure::new(Fault::Usage, "the request on standard input is not valid", why, "man hop-agent")
-}
-
-pub fn need_root() -> Result<(), Failure> {
-    if process::is_root() {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Fault::Usage,
-        "this needs root",
-        "it changes the system",
-        "sudo hop-agent --help",
-    ))
 }
 
 fn parse(text: &str) -> Result<Request, ReadError> {
@@ -101,13 +72,13 @@ fn list(fields: &mut Fields, key: &str) -> Result<Option<Vec<u8>>, ReadError> {
 pub fn setup(file: &Path) -> Result<Value, Failure> {
     need_root()?;
     let request = parse(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
-    let login = commands::user(&request.user)?;
+    let login = exec::user(&request.user)?;
     helper_is_there()?;
     if moved::take_in()? {
         install::renew_units()?;
         install::restart();
     }
-    let file = &moved::now(file);
+    let file = &location::now(file);
     if request.expected_agent_key.is_some() && !dir_of(file).exists() {
         return Err(other_server(&request));
     }
@@ -115,7 +86,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let mut store = Store::open(file)?;
     // A second laptop with another login changes nothing for the first.
     let owner = store.owner_or(login);
-    let runs_as = if owner == login { request.user.clone() } else { commands::user_name(owner.0)? };
+    let runs_as = if owner == login { request.user.clone() } else { exec::user_name(owner.0)? };
     same_server(&store, &request)?;
     let is_first = !store.is_there();
     let mut config = if is_first { first(&request)? } else { store.load()? };
@@ -220,7 +191,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
         listen_port: allocate::port().ok_or_else(|| none("no free UDP port", "ss -lun"))?,
         mtu: MTU,
         api_port: API_PORT,
-        state_dir: config::DIR.into(),
+        state_dir: location::DIR.into(),
         peers: Vec::new(),
         names: Names::new(),
         keys: Keys::default(),
@@ -254,42 +225,6 @@ fn other_server(request: &Request) -> Failure {
     let why = "its agent does not have the key that the laptop knows; nothing was changed";
     // The laptop, which knows its name for us, says it better.
     Failure::new(Fault::Busy, &what, why, "hop host ls")
-}
-
-fn dir_of(file: &Path) -> &Path {
-    file.parent().unwrap_or(Path::new("/"))
-}
-
-fn make_dir(dir: &Path, mode: u32) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| super::io("prepare", dir, &error);
-    DirBuilder::new().recursive(true).mode(0o755).create(dir_of(dir)).map_err(failed)?;
-    match DirBuilder::new().mode(mode).create(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(failed(error)),
-        _ => Ok(()),
-    }
-}
-
-/// The agent's directory becomes its user's. What is there already is not given away, unless it
-/// is root's own from a setup that was cut off, and holds nothing else.
-pub fn give_dir(dir: &Path, owner: (u32, u32)) -> Result<(), Failure> {
-    make_dir(dir, 0o700)?;
-    let failed = |error: std::io::Error| super::io("prepare", dir, &error);
-    let found = fs::symlink_metadata(dir).map_err(failed)?;
-    if found.is_dir() && found.uid() == owner.0 {
-        return Ok(());
-    }
-    let ours = |name: &str| name.starts_with("agent.") || name.starts_with(".agent.");
-    let cut_off = || {
-        let mut names = fs::read_dir(dir).into_iter().flatten().flatten();
-        found.mode() & 0o7777 == 0o700 && names.all(|e| ours(&e.file_name().to_string_lossy()))
-    };
-    if !found.is_dir() || found.uid() != 0 || !cut_off() {
-        let what = format!("{} cannot be used", dir.display());
-        let why = format!("it must be a directory of user {}, who has the agent's files", owner.0);
-        let next = fix!("sudo chown {} {}", format!("{}:{}", owner.0, owner.1), dir);
-        return Err(Failure::new(Fault::Usage, &what, why, next));
-    }
-    lchown(dir, Some(owner.0), Some(owner.1)).map_err(failed)
 }
 
 #[cfg(test)]

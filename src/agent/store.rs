@@ -174,7 +174,7 @@ impl Store {
         if config.names.insert(address, name.to_owned()).as_deref() == Some(name) {
             return Ok(());
         }
-        self.put(&names::path(config), names::to_text(&config.names).as_bytes())
+        self.put(&names::path(&config.state_dir), names::to_text(&config.names).as_bytes())
     }
 
     /// Removes a laptop by its name or one of its public keys: its entry and the one that was to
@@ -194,7 +194,7 @@ impl Store {
         self.save(&config)?;
         // Whoever gets its address next has not said what it calls us.
         if config.names.remove(&gone.address).is_some() {
-            self.put(&names::path(&config), names::to_text(&config.names).as_bytes())?;
+            self.put(&names::path(&config.state_dir), names::to_text(&config.names).as_bytes())?;
         }
         Ok(gone)
     }

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::request::{Body, Head, Refusal};
-use super::server::{Next, Service};
+use super::service::{Next, Service};
 use super::stream::Outlet;
 use super::{HEAD_BYTES, answer, code, head};
 use crate::sys::poll::Interest;

@@ -2,8 +2,9 @@
 //! alone, streams of lines that end with the connection. Anything unusual is refused, not guessed.
 //!
 //! Reading order: `head` (request line, fields) → `request` (what is refused) → `answer` (bytes) →
-//! `slots` (who may have how many connections) → `connection` (one of them) → `stream` (lines, as
-//! fast as they are read) → `server` (all of them) → `client` (the other side).
+//! `slots` (who may have how many connections) → `stream` (lines, as fast as they are read) →
+//! `service` (what is served) → `connection` (one of them) → `server` (all) → `client` (the other
+//! side).
 //!
 //! Must not know: paths, methods, tokens, who is served.
 
@@ -13,6 +14,7 @@ mod connection;
 pub mod head;
 pub mod request;
 pub mod server;
+pub mod service;
 pub mod slots;
 pub mod stream;
 

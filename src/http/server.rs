@@ -16,13 +16,11 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::answer;
 use super::connection::{Connection, Step};
-use super::request::{Body, Head, Refusal};
+use super::request::{Body, Refusal};
+use super::service::{Done, Reply, Service};
 use super::slots::{self, Held, Slot, Source};
-use super::stream::{self, Outlet, Sink};
 use crate::sys::poll::{self, Interest, Wake};
 
 /// Taken from the listener before those that are there have their turn.
@@ -32,69 +30,6 @@ const STREAMS: Share = Share { each: 16, all: 64 };
 /// After an accept that failed for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(5);
-
-/// What is served.
-pub trait Service: Send + Sync + 'static {
-    /// What a head asks for, once it is known who asks.
-    type Call: Send + 'static;
-
-    /// Whether somebody at this address gets a slot, and which.
-    fn source(&self, from: Ipv4Addr) -> Option<Source>;
-
-    /// Once there is a head. Must not wait for anything.
-    fn begin(&self, head: &Head, from: Ipv4Addr) -> Result<Next<Self::Call>, Refusal>;
-
-    /// The answer to a call, in a thread of its own.
-    fn call(&self, call: Self::Call, body: &str, reply: Reply);
-}
-
-/// What a head is followed by.
-pub enum Next<C> {
-    Answer(Value),
-    /// This is to be called with a body that is to come.
-    Call(C, Body),
-}
-
-/// How a call is answered: once. One that is dropped without an answer closes the connection.
-pub struct Reply {
-    id: u64,
-    done: Option<Sender<(u64, Done)>>,
-    wake: Arc<Wake>,
-}
-
-enum Done {
-    Answer(Vec<u8>),
-    Stream(Outlet),
-    Nothing,
-}
-
-impl Reply {
-    pub fn answer(mut self, bytes: Vec<u8>) {
-        self.tell(Done::Answer(bytes));
-    }
-
-    /// Lines instead of an answer; `None` when there is no room for one more, and the client has
-    /// been told, or is gone.
-    pub fn stream(mut self) -> Option<Sink> {
-        let (sink, outlet) = stream::pair(self.wake.clone()).ok()?;
-        self.tell(Done::Stream(outlet));
-        sink.admitted()
-    }
-
-    fn tell(&mut self, done: Done) {
-        // Who asked may have gone, and the server with it.
-        let _ = self.done.take().map(|send| send.send((self.id, done)));
-        self.wake.wake();
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if self.done.is_some() {
-            self.tell(Done::Nothing);
-        }
-    }
-}
 
 /// How many of something there may be.
 struct Share {
@@ -281,7 +216,7 @@ impl<S: Service> Turns<S> {
     /// Has a call made by a thread.
     fn call(&mut self, id: u64, call: S::Call, body: String) {
         let at_work = self.those(Connection::is_at_work);
-        let reply = Reply { id, done: Some(self.send.clone()), wake: self.wake.clone() };
+        let reply = Reply::new(id, self.send.clone(), self.wake.clone());
         let service = self.service.clone();
         let work = move || service.call(call, &body, reply);
         let is_free = WORKERS.allows(&at_work, self.source(id));

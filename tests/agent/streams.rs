@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use hopbox::http::client::{Failed, Lines, Request, ask};
 use hopbox::http::request::{Head, Refusal};
-use hopbox::http::server::{Next, Reply, Server, Service};
+use hopbox::http::server::Server;
+use hopbox::http::service::{Next, Reply, Service};
 use hopbox::http::slots::Source;
 use hopbox::sys::poll::{Interest, wait_one};
 use serde_json::json;

@@ -11,7 +11,7 @@ use super::dispatch::{self, Asked, Backend};
 use super::state::Caller;
 use super::{auth, health};
 use crate::http::request::{Head, Refusal};
-use crate::http::server::{Next, Reply, Service};
+use crate::http::service::{Next, Reply, Service};
 use crate::http::slots::Source;
 use crate::http::{answer, code};
 

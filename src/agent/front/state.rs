@@ -286,7 +286,8 @@ fn difference(old: &AgentConfig, new: &AgentConfig) -> Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::config::{self, Keys};
+    use crate::agent::config::Keys;
+    use crate::agent::location;
     use crate::base::key;
     use crate::tunnel;
     use zeroize::Zeroizing;
@@ -308,7 +309,7 @@ mod tests {
             listen_port: 51820,
             mtu: 1420,
             api_port: 4200,
-            state_dir: config::DIR.into(),
+            state_dir: location::DIR.into(),
             peers: vec![peer(1), peer(3)],
             names: Default::default(),
             keys: Keys::new(Zeroizing::new([7; 32])),

@@ -1,7 +1,10 @@
 //! What root gives away, and to whom.
 
 use super::*;
+use crate::sys::process;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::symlink;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 
 #[test]
 fn the_directory_is_given_away_only_if_it_was_just_made() {

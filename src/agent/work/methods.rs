@@ -6,8 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::serve::put;
-use crate::agent::joint::BEAT;
+use crate::agent::joint::{BEAT, put};
 use crate::base::json::{Fields, ReadError};
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;

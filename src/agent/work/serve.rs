@@ -106,10 +106,5 @@ fn attend(stream: UnixStream) -> io::Result<()> {
     let stream = lines.stream();
     let last = methods::call(&request, stream)
         .unwrap_or_else(|refused| joint::refusal_line(refused.code.word(), &refused.why));
-    put(stream, &last)
-}
-
-/// Sends a line. Waits as long as the other side takes nothing: it ends when that side does.
-pub fn put(mut stream: &UnixStream, line: &str) -> io::Result<()> {
-    stream.write_all(format!("{line}\n").as_bytes())
+    joint::put(stream, &last)
 }

@@ -1,0 +1,83 @@
+//! What is served, as the server sees it: a head is judged at once, a call is answered by a thread.
+//!
+//! Must not know: connections, sockets.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use serde_json::Value;
+
+use super::request::{Body, Head, Refusal};
+use super::slots::Source;
+use super::stream::{self, Outlet, Sink};
+use crate::sys::poll::Wake;
+
+/// What is served.
+pub trait Service: Send + Sync + 'static {
+    /// What a head asks for, once it is known who asks.
+    type Call: Send + 'static;
+
+    /// Whether somebody at this address gets a slot, and which.
+    fn source(&self, from: Ipv4Addr) -> Option<Source>;
+
+    /// Once there is a head. Must not wait for anything.
+    fn begin(&self, head: &Head, from: Ipv4Addr) -> Result<Next<Self::Call>, Refusal>;
+
+    /// The answer to a call, in a thread of its own.
+    fn call(&self, call: Self::Call, body: &str, reply: Reply);
+}
+
+/// What a head is followed by.
+pub enum Next<C> {
+    Answer(Value),
+    /// This is to be called with a body that is to come.
+    Call(C, Body),
+}
+
+/// How a call is answered: once. One that is dropped without an answer closes the connection.
+pub struct Reply {
+    id: u64,
+    done: Option<Sender<(u64, Done)>>,
+    wake: Arc<Wake>,
+}
+
+/// What became of a call.
+pub enum Done {
+    Answer(Vec<u8>),
+    Stream(Outlet),
+    Nothing,
+}
+
+impl Reply {
+    /// To the connection with this number.
+    pub fn new(id: u64, done: Sender<(u64, Done)>, wake: Arc<Wake>) -> Reply {
+        Reply { id, done: Some(done), wake }
+    }
+
+    pub fn answer(mut self, bytes: Vec<u8>) {
+        self.tell(Done::Answer(bytes));
+    }
+
+    /// Lines instead of an answer; `None` when there is no room for one more, and the client has
+    /// been told, or is gone.
+    pub fn stream(mut self) -> Option<Sink> {
+        let (sink, outlet) = stream::pair(self.wake.clone()).ok()?;
+        self.tell(Done::Stream(outlet));
+        sink.admitted()
+    }
+
+    fn tell(&mut self, done: Done) {
+        // Who asked may have gone, and the server with it.
+        let _ = self.done.take().map(|send| send.send((self.id, done)));
+        self.wake.wake();
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if self.done.is_some() {
+            self.tell(Done::Nothing);
+        }
+    }
+}
