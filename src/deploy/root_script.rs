@@ -145,10 +145,11 @@ impl Remote {
         Ok(Done { status: ExitStatus::from_raw(code << 8), ..self.said("run")? })
     }
 
-    /// What a stage said. It may be secret: it is not left there.
+    /// What a stage said. It may be secret, as what it read: neither is left there.
     pub fn said(&self, stage: &str) -> Result<Done, Failure> {
-        let at = format!("{}/{stage}", self.scratch_dir()?.path());
-        self.must(&format!("sh -c 'cat {at}.out; cat {at}.err >&2; rm -f {at}.*'"), b"")
+        let dir = self.scratch_dir()?.path();
+        let take = format!("cat {stage}.out; cat {stage}.err >&2; rm -f {stage}.* root.in");
+        self.must(&format!("sh -c 'cd {dir} || exit; {take}'"), b"")
     }
 
     /// A stage's own words about its failure.
