@@ -79,8 +79,13 @@ fn io(act: &str, path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn error_json(failure: &Failure) -> Value {
-    let Failure { what, why, next, .. } = failure;
-    json!({"error": {"code": failure.code().word(), "what": what, "why": why, "fix": &**next}})
+    let Failure { fault, what, why, next } = failure;
+    let mut error =
+        json!({"code": failure.code().word(), "what": what, "why": why, "fix": &**next});
+    if let Fault::NumberTaken(number) = fault {
+        error["number"] = (*number).into();
+    }
+    json!({"error": error})
 }
 
 /// Runs one command line (without the program's name) and returns the exit code.

@@ -98,7 +98,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         let network = address_plan::network(number);
         let why = format!("this VPS has {network} already, and the laptop cannot use it");
         let next = "hop host ls";
-        return Err(Failure::new(Fault::Busy, "the addresses collide", why, next));
+        return Err(Failure::new(Fault::NumberTaken(number), "the addresses collide", why, next));
     }
     give_dir(dir_of(file), owner)?;
     let mut key_created = false;

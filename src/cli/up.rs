@@ -129,11 +129,8 @@ fn degraded(paths: &Paths, facts: &Facts, already: bool) -> Option<Failure> {
 
 /// A session that cannot be asked is no answer.
 fn broken(paths: &Paths, host: &str) -> Option<Failure> {
-    let status = control::status(paths, host).ok()??;
-    let layer = status["broken"].as_str()?;
-    let layers = status["layers"].as_array()?;
-    let found = layers.iter().find(|one| one["layer"] == layer)?;
-    let why = format!("{layer}: {}", found["detail"].as_str().unwrap_or("broken"));
+    let (layer, detail) = control::live(paths, host).ok()??.broken?;
+    let why = format!("{layer}: {detail}");
     let what = format!("{host} is up already, and does not work as it should");
     Some(Failure::new(Fault::No, what, why, fix!("hop doctor {}", host)))
 }

@@ -3,28 +3,25 @@
 
 use super::options::{self, Options};
 use crate::base::address_plan::network;
-use crate::base::exit::Code;
-use crate::base::failure::Failure;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::store;
 
-/// Completes the agent's refusal, which names the network.
+/// Completes the agent's refusal.
 pub fn explain(
     paths: &Paths,
     options: &Options,
     before: Option<&HostConfig>,
     failure: Failure,
 ) -> Failure {
-    if failure.code() != Code::Busy {
-        return failure;
-    }
+    let Fault::NumberTaken(number) = failure.fault else { return failure };
     let load = |name: String| store::load(paths, &name).ok().filter(|_| name != options.name);
     let others = store::names(paths).unwrap_or_default().into_iter().filter_map(load);
-    match others.into_iter().find(|host| failure.why.contains(&network(host.number))) {
+    match others.into_iter().find(|host| host.number == number) {
         Some(other) => shared(options, &other, failure),
-        None => alone(options, before, failure),
+        None => alone(options, before, number, failure),
     }
 }
 
@@ -46,17 +43,40 @@ fn shared(options: &Options, other: &HostConfig, failure: Failure) -> Failure {
     Failure { why, next, ..failure }
 }
 
-fn alone(options: &Options, before: Option<&HostConfig>, failure: Failure) -> Failure {
-    match before {
+fn alone(options: &Options, before: Option<&HostConfig>, number: u8, failure: Failure) -> Failure {
+    let next = match before {
         // It was removed there and set up anew by another laptop.
-        Some(before) if !failure.why.contains(&network(before.number)) => {
-            let next = fix!("hop host rm {} && {}", options.name, options.command());
-            Failure { next, ..failure }
+        Some(before) if before.number != number => {
+            fix!("hop host rm {} && {}", options.name, options.command())
         }
-        _ => {
-            let number = (0..=255).find(|number| failure.why.contains(&network(*number)));
-            let next = number.map(|number| fix!("ip route get 10.10.{}.2", number));
-            Failure { next: next.unwrap_or_else(|| failure.next.clone()), ..failure }
+        _ => fix!("ip route get 10.10.{}.2", number),
+    };
+    Failure { next, ..failure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::target::Target;
+
+    #[test]
+    fn the_number_decides_and_no_sentence() {
+        let root = std::env::temp_dir().join(format!("hopbox-conflict-{}", std::process::id()));
+        let paths = Paths::below(&root);
+        let options = Options {
+            name: "mybox".to_owned(),
+            target: Target { address: "203.0.113.7".to_owned(), ..Target::default() },
+            endpoint: None,
+            dry: false,
+            agent_dir: None,
+        };
+        for said in ["", "this VPS has 10.10.9.0/24 already", "10.10.3.0/24", "busy"] {
+            let failure = |fault| Failure::new(fault, said, said, "hop host ls");
+            let explained = |fault| explain(&paths, &options, None, failure(fault));
+            assert_eq!(&*explained(Fault::NumberTaken(7)).next, "ip route get 10.10.7.2");
+            for other in [Fault::Busy, Fault::Held, Fault::Exists, Fault::Remote] {
+                assert_eq!(explained(other), failure(other));
+            }
         }
     }
 }

@@ -18,7 +18,6 @@ const ROOT_LIMITS: Limits = Limits { time: Duration::from_secs(300), bytes: 1024
 
 const QUESTION: &str = "Hopbox needs to install a system helper for tunnel networking. This \
                         requires sudo. Proceed?";
-const JOINED: &str = "newgrp hopbox";
 
 /// Sees to it that a helper answers. True when this login lacks the helper's group, which the user
 /// has from the next login on.
@@ -31,7 +30,7 @@ pub fn ensure(console: &mut dyn Console) -> Result<bool, Failure> {
         }
         Err(error) => error,
     };
-    if *error.remedy() == *JOINED {
+    if error.ends_with_next_login() {
         console.done("is there, for the group hopbox");
         return Ok(true);
     }
@@ -50,7 +49,7 @@ pub fn ensure(console: &mut dyn Console) -> Result<bool, Failure> {
             console.done(&format!("version {} installed", helper.version()));
             Ok(false)
         }
-        Err(error) if *error.remedy() == *JOINED => {
+        Err(error) if error.ends_with_next_login() => {
             console.done("installed, for the group hopbox");
             Ok(true)
         }

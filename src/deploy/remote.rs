@@ -209,9 +209,14 @@ impl Remote {
         let mut error = Fields::parse(text.lines().last()?).ok()?.opt_object("error").ok()??;
         let mut part = |key: &str| error.string(key).unwrap_or_default();
         let what = format!("on {}: {}", self.name, part("what"));
-        let fault = Fault::from_word(&part("code"));
-        let next = advised(&self.target, &part("fix"));
-        Some(Failure::new(fault, what, part("why"), next))
+        let (why, next) = (part("why"), advised(&self.target, &part("fix")));
+        let fault = match Fault::from_word(&part("code")) {
+            Fault::Busy => {
+                error.opt_int("number", 0..=255).ok()?.map_or(Fault::Busy, Fault::NumberTaken)
+            }
+            fault => fault,
+        };
+        Some(Failure::new(fault, what, why, next))
     }
 
     /// What the server did not explain.

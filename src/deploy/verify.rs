@@ -129,10 +129,10 @@ fn brought_up(paths: &Paths, host: &HostConfig) -> Result<String, String> {
 /// Whether the session that is up began with what the host file says now. Its keys it can take
 /// over as it runs.
 fn goes_to(paths: &Paths, host: &HostConfig) -> bool {
-    let Ok(Some(live)) = control::status(paths, &host.name) else { return false };
-    live["endpoint_name"] == host.endpoint.to_string()
-        && live["local_ip"] == host.local_ip.to_string()
-        && live["peer_ip"] == host.peer_ip.to_string()
+    let Ok(Some(live)) = control::live(paths, &host.name) else { return false };
+    live.endpoint_name == host.endpoint.to_string()
+        && live.local_ip == Some(host.local_ip)
+        && live.peer_ip == Some(host.peer_ip)
 }
 
 /// The agent's health, and that it takes the token of the host file.

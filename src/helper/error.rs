@@ -133,22 +133,29 @@ impl fmt::Display for HelperError {
 }
 
 impl HelperError {
+    /// Whether the user has joined the helper's group, and this login is from before that.
+    pub fn ends_with_next_login(&self) -> bool {
+        let text = |path| bounded::text(path).unwrap_or_default();
+        matches!(self, HelperError::Refused { .. })
+            && joined_since(&text("/proc/self/status"), &text("/etc/passwd"), &text("/etc/group"))
+    }
+
+    /// Whether this is the helper's own answer, with this code.
+    pub fn is(&self, asked: Code) -> bool {
+        matches!(self, HelperError::Op { code, .. } if *code == asked.as_str())
+    }
+
     /// The one command that mends it.
     pub fn remedy(&self) -> Fix {
-        let text = |path| bounded::text(path).unwrap_or_default();
-        let newgrp = || {
-            let (status, passwd) = (text("/proc/self/status"), text("/etc/passwd"));
-            joined_since(&status, &passwd, &text("/etc/group")).then(|| Fix::from("newgrp hopbox"))
-        };
         match self {
-            HelperError::Missing { .. } | HelperError::Stranger { .. } => install_command(),
-            HelperError::Refused { .. } => newgrp().unwrap_or_else(install_command),
+            _ if self.ends_with_next_login() => "newgrp hopbox".into(),
+            HelperError::Missing { .. }
+            | HelperError::Stranger { .. }
+            | HelperError::Refused { .. } => install_command(),
             HelperError::Incompatible { ours, theirs, .. } if ours > theirs => install_command(),
             HelperError::Incompatible { .. } => "hop upgrade".into(),
-            HelperError::Op { code, .. } if *code == Code::StateConflict.as_str() => {
-                "ip address".into()
-            }
-            HelperError::Op { code, .. } if *code == Code::LockdownActive.as_str() => {
+            _ if self.is(Code::StateConflict) => "ip address".into(),
+            _ if self.is(Code::LockdownActive) => {
                 // Root's word; or a directory that is not root's alone, which an install closes.
                 match std::fs::symlink_metadata(LOCKDOWN) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => install_command(),

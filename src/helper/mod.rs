@@ -12,3 +12,4 @@ pub mod reply;
 pub use client::{Helper, Lease, RESUME_WITHIN};
 pub use connection::{DEFAULT_SOCKET, socket_path};
 pub use error::{HelperError, TIMEOUT, install_command, root_command};
+pub use hop_helper::proto::Code;

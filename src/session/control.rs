@@ -17,6 +17,7 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
@@ -218,6 +219,46 @@ fn refusal(why: &str) -> Value {
 /// | `events` | the newest 20, oldest first: `{at, at_unix, what}` |
 pub fn status(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
     ask(paths, host, "status", limits::STATUS)
+}
+
+/// What programs decide on of a status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    pub is_starting: bool,
+    pub interface: String,
+    pub handshake_age: Option<Duration>,
+    /// What the host file called the server when the session began.
+    pub endpoint_name: String,
+    pub local_ip: Option<Ipv4Addr>,
+    pub peer_ip: Option<Ipv4Addr>,
+    /// The first broken layer, and what is broken about it.
+    pub broken: Option<(String, String)>,
+}
+
+impl Live {
+    fn of(status: &Value) -> Live {
+        let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+        let ip = |key: &str| status[key].as_str()?.parse().ok();
+        let broken = || {
+            let layer = status["broken"].as_str()?;
+            let found = status["layers"].as_array()?.iter().find(|one| one["layer"] == layer)?;
+            Some((layer.to_owned(), found["detail"].as_str().unwrap_or("broken").to_owned()))
+        };
+        Live {
+            is_starting: status["state"] == "starting",
+            interface: text("interface"),
+            handshake_age: status["handshake_age_s"].as_u64().map(Duration::from_secs),
+            endpoint_name: text("endpoint_name"),
+            local_ip: ip("local_ip"),
+            peer_ip: ip("peer_ip"),
+            broken: broken(),
+        }
+    }
+}
+
+/// The same as [`status`], for who decides on it.
+pub fn live(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
+    Ok(status(paths, host)?.as_ref().map(Live::of))
 }
 
 /// What `hop up` said when it was done; nothing is looked at for it. `None` when there is no

@@ -36,6 +36,8 @@ pub struct Known {
     pub connected: bool,
     /// Seconds since 1970; `None` when the agent never answered.
     pub last_healthy_s: Option<u64>,
+    /// Why the last session ended, if nobody asked for it.
+    pub lost: Option<String>,
     /// Oldest first.
     pub events: Vec<Event>,
 }
@@ -50,6 +52,7 @@ impl Known {
             "connected": self.connected,
             "last_healthy": self.last_healthy_s.map(utc),
             "last_healthy_unix": self.last_healthy_s,
+            "lost": self.lost,
             "events": events_json(&self.events, EVENTS),
         })
     }
@@ -68,6 +71,7 @@ impl Known {
             up: fields.bool("up").ok()?,
             connected: fields.bool("connected").ok()?,
             last_healthy_s,
+            lost: fields.take("lost").and_then(|why| Some(why.as_str()?.to_owned())),
             events: rows.into_iter().filter_map(event).collect(),
         })
     }
@@ -123,6 +127,11 @@ impl Record {
         let surplus = self.known.events.len().saturating_sub(EVENTS);
         self.known.events.drain(..surplus);
         self.written_s = 0;
+    }
+
+    /// Notes why the session ends; written with the next [`Record::note`].
+    pub fn lost(&mut self, why: &str) {
+        self.known.lost = Some(why.chars().take(EVENT_CHARS).collect());
     }
 
     /// Notes how it is, and writes it if that is news or the file is old.

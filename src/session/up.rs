@@ -23,7 +23,7 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::key::Secret;
 use crate::base::time_text::took;
 use crate::fix;
-use crate::helper::{Helper, HelperError, socket_path};
+use crate::helper::{Code, Helper, socket_path};
 use crate::host::config::HostConfig;
 use crate::tunnel::{self, TunDevice, Tunnel};
 
@@ -210,8 +210,7 @@ impl Startup<'_, '_> {
         let HostConfig { local_ip, peer_ip, .. } = self.host;
         // The device of a session that was killed a moment ago may just be going.
         while let Err(error) = self.parts.helper.configure(lease, *local_ip, *peer_ip) {
-            let is_taken =
-                matches!(&error, HelperError::Op { code, .. } if code == failures::CONFLICT);
+            let is_taken = error.is(Code::StateConflict);
             if !is_taken || began.elapsed() > GOING_LIMIT {
                 return Err(failures::taken(&error, fix!("hop setup {}", self.host.name)));
             }

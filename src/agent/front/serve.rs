@@ -18,7 +18,7 @@ use crate::agent::joint::Work;
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
-use crate::helper::{Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
+use crate::helper::{Code, Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
 use crate::http::server::Server;
 use crate::rpc::VERSION;
 use crate::rpc::types::{PeerView, Status};
@@ -257,9 +257,9 @@ impl Backend for AgentState {
 fn create_device(helper: &mut Helper, config: &AgentConfig) -> Result<Lease, Failure> {
     let wanted = config.interface.as_deref().unwrap_or(INTERFACE);
     let created = match helper.create_tun(Some(wanted), config.mtu, LABEL) {
-        Err(HelperError::Op { code, .. })
-            if (code == "state_conflict" && config.interface.is_none())
-                || code == "permission_denied" =>
+        Err(error)
+            if (error.is(Code::StateConflict) && config.interface.is_none())
+                || error.is(Code::PermissionDenied) =>
         {
             helper.create_tun(None, config.mtu, LABEL)
         }

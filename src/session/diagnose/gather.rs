@@ -18,8 +18,9 @@ use crate::host::paths::Paths;
 use crate::host::store;
 use crate::rpc::method::AgentVersion;
 use crate::rpc::types::Nothing;
+use crate::session::control::{self, Live};
 use crate::session::in_use::{self, Refused};
-use crate::session::{control, elsewhere, health_checks, ping, source_addrs, state, through};
+use crate::session::{elsewhere, health_checks, ping, source_addrs, state, through};
 use crate::sys::iface;
 use crate::text::fix::Fix;
 
@@ -98,16 +99,15 @@ fn helper() -> Result<Serving, HelperFault> {
 
 fn session(paths: &Paths, name: &str) -> Session {
     // A session that ends while it is asked is none.
-    let asked = control::status(paths, name).or_else(|error| match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => control::status(paths, name),
+    let asked = control::live(paths, name).or_else(|error| match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => control::live(paths, name),
         _ => Err(error),
     });
     match asked {
-        Ok(Some(live)) if live["state"] == "starting" => Session::Starting,
-        Ok(Some(live)) => Session::Live {
-            interface: live["interface"].as_str().unwrap_or_default().to_owned(),
-            handshake_age: live["handshake_age_s"].as_u64().map(Duration::from_secs),
-        },
+        Ok(Some(live)) if live.is_starting => Session::Starting,
+        Ok(Some(Live { interface, handshake_age, .. })) => {
+            Session::Live { interface, handshake_age }
+        }
         Err(error) => Session::Hung(error.to_string()),
         Ok(None) => match elsewhere::look(paths, name, &elsewhere::devices()) {
             Some(found) => Session::Elsewhere(found),
@@ -119,14 +119,8 @@ fn session(paths: &Paths, name: &str) -> Session {
 fn gone(paths: &Paths, name: &str) -> Session {
     match state::last_known(paths, name) {
         Some(known) if known.up => Session::Lost,
-        known => Session::None { ended: known.and_then(|known| ended(&known)) },
+        known => Session::None { ended: known.and_then(|known| known.lost) },
     }
-}
-
-/// How the last session ended, if nobody asked for it.
-fn ended(known: &state::Known) -> Option<String> {
-    let why = known.events.last()?.what.strip_prefix("down: ")?;
-    Some(why.to_owned())
 }
 
 fn net(

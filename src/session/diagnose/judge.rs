@@ -90,7 +90,7 @@ fn key(facts: &Facts) -> Check {
         _ => "key_damaged",
     };
     // A key that is gone cannot be had back: the VPS has to be told a new one.
-    let next = if name == "key_open" { error.next.clone() } else { setup(facts) };
+    let next = if error.fault == Fault::Open { error.next.clone() } else { setup(facts) };
     fault("key", name, &error.what, &error.why, next)
 }
 
@@ -366,3 +366,6 @@ fn setup(facts: &Facts) -> Fix {
 fn list(all: &[IpAddr]) -> String {
     all.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,10 @@ impl<'a> Supervisor<'a> {
         };
         match &end {
             End::Asked => self.event("down, as asked"),
-            End::Lost(why) => self.event(&format!("down: {why}")),
+            End::Lost(why) => {
+                self.record.lost(why);
+                self.event(&format!("down: {why}"));
+            }
         }
         self.record.note(false, false, None);
         end

@@ -2,14 +2,11 @@
 
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::helper::HelperError;
+use crate::helper::{Code, HelperError};
 use crate::host::config::HostConfig;
 use crate::rpc::client::CallError;
 use crate::session::limits;
 use crate::text::fix::Fix;
-
-/// The helper's word for what is in use.
-pub const CONFLICT: &str = "state_conflict";
 
 pub fn stopped(host: &HostConfig) -> Failure {
     let name = &host.name;
@@ -73,9 +70,7 @@ pub fn helper(error: &HelperError) -> Failure {
         HelperError::Stranger { .. } => (Fault::Helper, "what listens there is not the helper"),
         HelperError::Refused { .. } => (Fault::Helper, "the helper does not serve this user"),
         HelperError::Incompatible { .. } => (Fault::Helper, "helper and hop do not fit together"),
-        HelperError::Op { code, .. } if code == CONFLICT => {
-            (Fault::Busy, "address, name or device is in use")
-        }
+        _ if error.is(Code::StateConflict) => (Fault::Busy, "address, name or device is in use"),
         HelperError::Op { .. } | HelperError::Protocol(_) | HelperError::Io(_) => {
             (Fault::Helper, "the helper did not do its part")
         }
