@@ -213,6 +213,7 @@ fn refusal(why: &str) -> Value {
 /// | `agent_version`, `connected`, `last_healthy` | by `GET /health`; the moment is RFC 3339 |
 /// | `rtt_ms` | of the last question to the agent, null when it had no answer |
 /// | `handshake_age_s`, `handshake_rtt_ms` | of the last handshake, or null |
+/// | `rival` | whether another machine seems to use our key |
 /// | `rx_bytes`, `tx_bytes`, `drops` | traffic, and packets dropped by reason |
 /// | `layers` | `{layer, ok, detail}`: helper, interface, route, handshake, agent, name |
 /// | `broken` | the first broken layer, or null |
@@ -227,6 +228,8 @@ pub struct Live {
     pub is_starting: bool,
     pub interface: String,
     pub handshake_age: Option<Duration>,
+    /// Another machine seems to use this machine's key.
+    pub rival: bool,
     /// What the host file called the server when the session began.
     pub endpoint_name: String,
     pub local_ip: Option<Ipv4Addr>,
@@ -248,6 +251,7 @@ impl Live {
             is_starting: status["state"] == "starting",
             interface: text("interface"),
             handshake_age: status["handshake_age_s"].as_u64().map(Duration::from_secs),
+            rival: status["rival"] == true,
             endpoint_name: text("endpoint_name"),
             local_ip: ip("local_ip"),
             peer_ip: ip("peer_ip"),

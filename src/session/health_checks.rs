@@ -91,6 +91,12 @@ pub fn handshake(age: Option<Duration>, endpoint: &str, silent: Option<Duration>
     Layer::new("handshake", found)
 }
 
+/// The VPS takes part, with whoever shook hands last.
+pub fn contested(endpoint: &str) -> Layer {
+    let why = format!("another machine seems to use this machine's key with {endpoint}");
+    Layer::new("handshake", Err(why))
+}
+
 /// The last question to the agent: how long its answer took, or why there was none.
 pub fn agent(version: &str, last: Result<Duration, String>) -> Layer {
     Layer::new("agent", last.map(|rtt| format!("agent {version} answered in {}", took(rtt))))

@@ -1,12 +1,13 @@
 //! One host brought up: the order of the steps, their undoing, and watching over it.
 //!
 //! Reading order: `limits` (the time budget), `undo` → `up` (the sequence; `resolver` finds the
-//! VPS, `readiness` waits for the agent) → `run` (a session from lock to clean-up; `requests`: who
-//! may ask something of it) → `supervise` (while it is up) → `monitor`, `health_checks`, `state`
-//! (whether the agent answers, what is broken, what is remembered) → `recovery`, `sleep`,
-//! `source_addrs` (when to look for the VPS again) → `control` (its socket) → `daemon` (the
-//! background process, and what `hop up` hears) → `elsewhere`, `in_use` (sessions that cannot be
-//! asked) → `through`, `ping`, `rotate` (over a host that is up) → `diagnose` → `log`.
+//! VPS, `readiness` waits for the agent) → `run` (a session from lock to clean-up; `requests`:
+//! who may ask something of it) → `supervise` (while it is up) → `monitor`, `health_checks`,
+//! `rival`, `state` (whether the agent answers, what is broken, whether another machine has our
+//! key, what is remembered) → `recovery`, `sleep`, `source_addrs` (when to look for the VPS
+//! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
+//! → `elsewhere`, `in_use` (sessions that cannot be asked) → `through`, `ping`, `rotate` (over
+//! a host that is up) → `diagnose` → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod control;
@@ -24,6 +25,7 @@ mod recovery;
 pub mod report;
 mod requests;
 mod resolver;
+mod rival;
 pub mod rotate;
 pub mod run;
 mod sleep;

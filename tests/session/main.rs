@@ -16,6 +16,7 @@ mod moved;
 mod network;
 mod rotate;
 mod stranger;
+mod twins;
 mod world;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -105,8 +105,8 @@ fn session(paths: &Paths, name: &str) -> Session {
     });
     match asked {
         Ok(Some(live)) if live.is_starting => Session::Starting,
-        Ok(Some(Live { interface, handshake_age, .. })) => {
-            Session::Live { interface, handshake_age }
+        Ok(Some(Live { interface, handshake_age, rival, .. })) => {
+            Session::Live { interface, handshake_age, rival }
         }
         Err(error) => Session::Hung(error.to_string()),
         Ok(None) => match elsewhere::look(paths, name, &elsewhere::devices()) {

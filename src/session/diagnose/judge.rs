@@ -194,6 +194,22 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
         Session::Hung(_) | Session::Elsewhere(_) | Session::Starting => outer.port == Reply::Silent,
         Session::None { .. } | Session::Lost => net.handshake == Some(Handshake::Done),
     };
+    if matches!(facts.session, Session::Live { rival: true, .. }) {
+        let cause = "another machine uses this machine's key";
+        let evidence = format!(
+            "{} answers sessions that are not this machine's: its home directory was copied or \
+             restored elsewhere; a new key is this machine's alone, and the other one needs hop \
+             setup {}",
+            outer.to, host.name
+        );
+        return fault(
+            "UDP",
+            "key_in_two_places",
+            cause,
+            evidence,
+            fix!("hop rotate {}", host.name),
+        );
+    }
     if answers {
         return fine("UDP", format!("{} takes part in the protocol", outer.to));
     }

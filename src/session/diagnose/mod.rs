@@ -87,6 +87,8 @@ pub enum Session {
     Live {
         interface: String,
         handshake_age: Option<Duration>,
+        /// Another machine seems to use this machine's key.
+        rival: bool,
     },
 }
 

@@ -24,7 +24,7 @@ impl Supervisor<'_> {
     pub(super) fn serve(&mut self) -> bool {
         let (facts, events) = (&self.running.facts, self.record.events());
         let (paths, host) = (self.paths, self.host);
-        let mut asked = false;
+        let (mut asked, mut renewed) = (false, false);
         let end = self.requests.control.serve(|ask| match ask {
             Ask::Facts => Some(facts.to_json()),
             Ask::Events => Some(json!({"events": state::events_json(events, usize::MAX)})),
@@ -33,6 +33,7 @@ impl Supervisor<'_> {
                     Some(tunnel) => rotate::rekey(paths, host, &self.remotes, tunnel),
                     None => Err("no tunnel".to_owned()),
                 };
+                renewed |= rekeyed.is_ok();
                 Some(match rekeyed {
                     Ok(()) => json!({"rekeyed": true}),
                     Err(why) => json!({"rekeyed": false, "why": why}),
@@ -43,6 +44,9 @@ impl Supervisor<'_> {
                 None
             }
         });
+        if renewed {
+            self.rival.renewed();
+        }
         if asked {
             self.look();
         }
@@ -110,6 +114,7 @@ impl Supervisor<'_> {
             "handshake_rtt_ms": peer.and_then(|peer| peer.handshake_rtt).map(millis),
             "rx_bytes": peer.map(|peer| peer.rx_bytes),
             "tx_bytes": peer.map(|peer| peer.tx_bytes),
+            "rival": self.rival.is_there(Moment::now().boot),
             "drops": tunnel.as_ref().map(drops),
             "layers": layers.iter().map(Layer::to_json).collect::<Vec<_>>(),
             "broken": broken,
@@ -132,7 +137,10 @@ impl Supervisor<'_> {
             ),
             health_checks::interface(&facts.interface, facts.local_ip),
             health_checks::route(facts.local_ip, facts.peer_ip),
-            health_checks::handshake(handshake_age, endpoint, silent),
+            match self.rival.is_there(Moment::now().boot) {
+                true => health_checks::contested(endpoint),
+                false => health_checks::handshake(handshake_age, endpoint, silent),
+            },
             health_checks::agent(&self.version, answer),
             health_checks::name(&facts.name, facts.peer_ip),
         ]

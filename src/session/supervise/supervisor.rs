@@ -17,6 +17,7 @@ use crate::session::monitor::{Change, Moment, Monitor, Probed, Prober, hms};
 use crate::session::recovery::Recovery;
 use crate::session::requests::Requests;
 use crate::session::resolver::Resolver;
+use crate::session::rival::{Rival, STRANGE};
 use crate::session::sleep::Sleep;
 use crate::session::source_addrs::source_addrs;
 use crate::session::state::Record;
@@ -56,6 +57,7 @@ pub struct Supervisor<'a> {
     pub(super) since: Instant,
     /// Bytes received when the agent was last heard or missed, and since when there are no more.
     pub(super) received: u64,
+    pub(super) rival: Rival,
     pub(super) silent_since: Option<Instant>,
     /// When those who asked for the status get what is known by then.
     pub(super) status_due: Option<Duration>,
@@ -103,6 +105,7 @@ impl<'a> Supervisor<'a> {
             last,
             since: Instant::now(),
             received: 0,
+            rival: Rival::default(),
             silent_since: None,
             status_due: None,
             status_asked: None,
@@ -195,14 +198,22 @@ impl<'a> Supervisor<'a> {
 
     fn answer(&mut self, probed: Probed) {
         let now = Moment::now();
-        let received = self.tunnel_status().map_or(self.received, |status| received(&status));
+        let status = self.tunnel_status();
+        let received = status.as_ref().map_or(self.received, received);
+        let strange = status.as_ref().map_or(0, strange);
         let healthy = probed.outcome.is_ok();
         match healthy {
             true => {
                 self.suspect_until = None;
                 self.recovery.answered(now.boot.saturating_sub(probed.took));
+                self.rival.answered(strange);
             }
-            false => self.recovery.missed(now.boot),
+            false => {
+                self.recovery.missed(now.boot);
+                if self.rival.missed(now.boot, strange) {
+                    self.event("another machine seems to use this machine's key");
+                }
+            }
         }
         self.silent_since = match healthy || received != self.received {
             true => None,
@@ -267,4 +278,9 @@ fn ending(stopped: &Stopped, interface: &str) -> String {
 
 fn received(status: &tunnel::Status) -> u64 {
     status.peers.iter().map(|peer| peer.rx_bytes).sum()
+}
+
+/// Datagrams of sessions that are not ours.
+fn strange(status: &tunnel::Status) -> u64 {
+    status.drops.iter().filter(|(reason, _)| *reason == STRANGE).map(|(_, count)| count).sum()
 }

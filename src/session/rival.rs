@@ -1,0 +1,73 @@
+//! Whether another machine uses this machine's key, as a copied home directory makes it. The server
+//! keeps one session for a key: whoever shook hands last has it, and the other one hears nothing
+//! but datagrams of a session that it has not got. Those, while the agent is silent, tell it.
+//!
+//! They carry no proof, so nothing is done but to say so. Pure: it is given time and counts.
+
+use std::time::Duration;
+
+/// The reason under which such datagrams are counted.
+pub const STRANGE: &str = "unknown_index";
+/// Fewer may be late ones of a session of our own.
+const STRANGE_MIN: u64 = 2;
+/// The two take the session from each other every 10 s or so: it is over when that has not happened
+/// for this long.
+const REMEMBERED: Duration = Duration::from_secs(30);
+
+#[derive(Default)]
+pub struct Rival {
+    /// The count when the agent was last heard.
+    strange: u64,
+    seen: Option<Duration>,
+}
+
+impl Rival {
+    /// The agent answered.
+    pub fn answered(&mut self, strange: u64) {
+        self.strange = strange;
+    }
+
+    /// It did not; true when that tells of a rival that was not known.
+    pub fn missed(&mut self, now: Duration, strange: u64) -> bool {
+        if strange.saturating_sub(self.strange) < STRANGE_MIN {
+            return false;
+        }
+        let known = self.is_there(now);
+        self.seen = Some(now);
+        !known
+    }
+
+    /// The key is a new one, which nobody else has; what comes until it is answered is of the old.
+    pub fn renewed(&mut self) {
+        *self = Rival { strange: u64::MAX, seen: None };
+    }
+
+    pub fn is_there(&self, now: Duration) -> bool {
+        self.seen.is_some_and(|seen| now.saturating_sub(seen) < REMEMBERED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strange_datagrams_while_the_agent_is_silent_tell_of_a_rival() {
+        let at = Duration::from_secs;
+        let mut rival = Rival::default();
+        rival.answered(40);
+        assert!(!rival.missed(at(5), 41) && !rival.is_there(at(5)), "one may be late");
+        assert!(rival.missed(at(10), 42), "news");
+        assert!(!rival.missed(at(15), 43), "known");
+        rival.answered(43);
+        assert!(rival.is_there(at(44)), "it takes the session again");
+        assert!(!rival.missed(at(40), 43), "a silence of another cause");
+        assert!(!rival.is_there(at(45)));
+        assert!(rival.missed(at(80), 45), "news again");
+        rival.renewed();
+        assert!(!rival.is_there(at(81)) && !rival.missed(at(82), 99), "of the old key");
+        // A count that began anew.
+        rival.answered(0);
+        assert!(!rival.missed(at(200), 0));
+    }
+}
