@@ -1,8 +1,5 @@
 //! `hop up`: a host becomes usable, in the background or in this terminal.
 
-use std::thread;
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
 use super::command::{Call, Command, Flag, MANY, Takes};
@@ -19,11 +16,6 @@ use crate::session::log::log;
 use crate::session::report::Facts;
 use crate::session::run;
 use crate::session::supervise::End;
-
-/// What others have changed of a tunnel is put right within a second; how long `hop up` waits for
-/// that, and how often it looks.
-const MENDED_WITHIN: Duration = Duration::from_secs(3);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Also a flag of `hop wg`.
 pub const FOREGROUND: Flag = Flag {
@@ -115,21 +107,11 @@ fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> 
 }
 
 /// What the session of a host that is up already says to be broken, as `hop status` does, once it
-/// has had the time to mend it: helper and session put right what others have changed.
+/// has had the time to mend it. A session that cannot be asked is no answer.
 fn degraded(paths: &Paths, facts: &Facts, already: bool) -> Option<Failure> {
-    let end = Instant::now() + MENDED_WITHIN;
-    loop {
-        let failure = if already { broken(paths, &facts.host) } else { None };
-        if failure.is_none() || Instant::now() >= end {
-            return failure;
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-}
-
-/// A session that cannot be asked is no answer.
-fn broken(paths: &Paths, host: &str) -> Option<Failure> {
-    let (layer, detail) = control::live(paths, host).ok()??.broken?;
+    let host = &facts.host;
+    let live = already.then(|| control::mended(paths, host).ok().flatten())??;
+    let (layer, detail) = live.broken?;
     let why = format!("{layer}: {detail}");
     let what = format!("{host} is up already, and does not work as it should");
     Some(Failure::new(Fault::No, what, why, fix!("hop doctor {}", host)))

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `facts` | the facts of `hop up` | at once |
 //! | `status` | every layer as it is now | when a fresh question to the agent is answered or late |
+//! | `mended` | the same | when no layer is broken, or not within 3 s |
 //! | `events` | all that happened and is remembered | at once |
 //! | `rekey` | `{"rekeyed":true}` | when the tunnel has the keys that are on the disk |
 //! | `down` | `{"state":"down"}` | when everything has been undone |
@@ -45,6 +46,8 @@ const WAITING: usize = 32;
 pub enum Ask {
     Facts,
     Status,
+    /// The status, once it is good or has had the time to become so.
+    Mended,
     Events,
     Rekey,
 }
@@ -59,6 +62,8 @@ pub struct Control {
     waiting: Vec<UnixStream>,
     /// Who asked for the status and waits until it is known.
     curious: Vec<UnixStream>,
+    /// Who waits for a good one.
+    hopeful: Vec<UnixStream>,
 }
 
 impl Control {
@@ -78,8 +83,8 @@ impl Control {
 
     fn bind(path: &Path) -> io::Result<Control> {
         let (listener, inode) = listen(path)?;
-        let (waiting, curious) = (Vec::new(), Vec::new());
-        Ok(Control { listener, path: path.to_owned(), inode, waiting, curious })
+        let (waiting, curious, hopeful) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Control { listener, path: path.to_owned(), inode, waiting, curious, hopeful })
     }
 
     /// Comes back where something cleaned it away. Asked now and then.
@@ -95,7 +100,7 @@ impl Control {
     }
 
     /// Answers whoever is there with what `reply` says; those for whom it says nothing wait for
-    /// [`Control::tell_status`]. True when somebody asked for the end.
+    /// [`Control::tell_status`] or [`Control::tell_mended`]. True when somebody asked for the end.
     pub fn serve(&mut self, mut reply: impl FnMut(Ask) -> Option<Value>) -> bool {
         for _ in 0..PER_TURN {
             let Ok((stream, _)) = self.listener.accept() else { break };
@@ -106,6 +111,7 @@ impl Control {
             let ask = match asked.as_str() {
                 "facts" => Ask::Facts,
                 "status" => Ask::Status,
+                "mended" => Ask::Mended,
                 "events" => Ask::Events,
                 "rekey" => Ask::Rekey,
                 "down" if self.waiting.len() < WAITING => {
@@ -121,23 +127,29 @@ impl Control {
                     continue;
                 }
             };
+            let patient = match ask {
+                Ask::Mended => &mut self.hopeful,
+                _ => &mut self.curious,
+            };
             match reply(ask) {
                 Some(data) => drop(answer(&stream, &granted(data))),
-                None if self.curious.len() < WAITING => self.curious.push(stream),
+                None if patient.len() < WAITING => patient.push(stream),
                 None => drop(answer(&stream, &refusal("too many are asking"))),
             }
         }
         !self.waiting.is_empty()
     }
 
-    /// Whether somebody waits for the status.
-    pub fn is_asked(&self) -> bool {
-        !self.curious.is_empty()
-    }
-
     /// Answers all who wait for the status.
     pub fn tell_status(&mut self, status: &Value) {
         for stream in self.curious.drain(..) {
+            let _ = answer(&stream, &granted(status.clone()));
+        }
+    }
+
+    /// Answers all who wait for a good one.
+    pub fn tell_mended(&mut self, status: &Value) {
+        for stream in self.hopeful.drain(..) {
             let _ = answer(&stream, &granted(status.clone()));
         }
     }
@@ -265,6 +277,16 @@ pub fn live(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
     Ok(status(paths, host)?.as_ref().map(Live::of))
 }
 
+/// The same once no layer is broken, or as it is after 3 s: session and helper put right what
+/// others have changed of a tunnel.
+pub fn mended(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
+    match ask(paths, host, "mended", limits::MENDED_STATUS) {
+        Ok(status) => Ok(status.as_ref().map(Live::of)),
+        // A session of an older version does not know the question, and tells how it is.
+        Err(_) => live(paths, host),
+    }
+}
+
 /// What `hop up` said when it was done; nothing is looked at for it. `None` when there is no
 /// session, or it is not usable yet.
 pub fn facts(paths: &Paths, host: &str) -> Option<Facts> {
@@ -339,9 +361,7 @@ mod tests {
             crate::sys::poll::wait_one(control.as_fd(), crate::sys::poll::Interest::READ, None)
                 .unwrap();
             let end = control.serve(|ask| (ask != Ask::Status).then(|| json!({"state": "up"})));
-            if control.is_asked() {
-                control.tell_status(&json!({"state": "up"}));
-            }
+            control.tell_status(&json!({"state": "up"}));
             if end {
                 return true;
             }

@@ -26,6 +26,11 @@ pub const FACTS: Duration = Duration::from_secs(2);
 /// agent is known to be away.
 pub const STATUS_WAIT: Duration = Duration::from_millis(3200);
 pub const STATUS_WAIT_AWAY: Duration = Duration::from_secs(1);
+/// How long a session has to put right what others have changed of its tunnel, before it is called
+/// broken to who asks for that.
+pub const MENDED: Duration = Duration::from_secs(3);
+/// How long `mended` may take altogether.
+pub const MENDED_STATUS: Duration = Duration::from_secs(9);
 /// How long `status` may take altogether.
 pub const STATUS: Duration = Duration::from_secs(6);
 
@@ -42,6 +47,6 @@ mod tests {
         assert!(2 * helper < DOWN);
         assert!(STOP < OTHER);
         assert!(ANSWER < STATUS_WAIT && STATUS_WAIT_AWAY < STATUS_WAIT && STATUS_WAIT < STATUS);
-        assert!(FACTS < STATUS);
+        assert!(FACTS < STATUS && MENDED + STATUS_WAIT < MENDED_STATUS);
     }
 }

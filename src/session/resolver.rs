@@ -27,6 +27,10 @@ impl Resolver {
         Ok(Resolver { endpoint: endpoint.clone(), question: Tasks::new("resolver", 1)? })
     }
 
+    pub fn name(&self) -> &str {
+        &self.endpoint.host
+    }
+
     /// The address that stands in the host file, when it is no name.
     pub fn literal(&self) -> Option<SocketAddr> {
         let ip = self.endpoint.host.parse().ok()?;

@@ -23,7 +23,8 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::key::Secret;
 use crate::base::time_text::took;
 use crate::fix;
-use crate::helper::{Code, Helper, socket_path};
+use crate::helper::lease_keeper::LeaseKeeper;
+use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::host::config::HostConfig;
 use crate::tunnel::{self, TunDevice, Tunnel};
 
@@ -37,7 +38,7 @@ const GOING_LIMIT: Duration = Duration::from_secs(1);
 
 /// What the steps work on.
 pub struct Parts {
-    pub helper: Helper,
+    pub lease: LeaseKeeper,
     pub tunnel: Option<Tunnel>,
 }
 
@@ -45,8 +46,6 @@ pub struct Parts {
 pub struct Running {
     pub parts: Parts,
     pub facts: Facts,
-    /// The helper's name for the device.
-    pub lease: String,
     /// The VPS's addresses, as many as its name has.
     pub remotes: Vec<SocketAddr>,
     undo: Undo<Parts>,
@@ -62,22 +61,24 @@ pub fn bring_up(
 ) -> Result<Running, Failure> {
     let start = Instant::now();
     let remotes = resolve(host, requests)?;
-    let helper = Helper::connect(&socket_path()).map_err(|error| failures::helper(&error))?;
+    let socket = socket_path();
+    let mut helper = Helper::connect(&socket).map_err(|error| failures::helper(&error))?;
     report.step(&format!("helper {}", helper.version()), start.elapsed());
-    let mut startup = Startup {
-        host,
-        remotes,
-        timestamp_file,
-        start,
-        report,
-        requests,
-        parts: Parts { helper, tunnel: None },
-        undo: Undo::new(),
-    };
-    match startup.run(key) {
-        Ok((facts, lease)) => {
+    let began = Instant::now();
+    let Lease { id, name, ifindex, mtu, vnet_hdr, fd } =
+        helper.create_tun(None, host.mtu, &host.name).map_err(|error| failures::helper(&error))?;
+    report.step(&format!("tunnel device {name}"), began.elapsed());
+    let mut undo = Undo::new();
+    undo.done("tunnel device", |parts: &mut Parts| told(parts.lease.give_back()));
+    let parts = Parts { lease: LeaseKeeper::new(socket, helper, id), tunnel: None };
+    let interface = name.clone();
+    let mut startup =
+        Startup { host, remotes, interface, ifindex, start, report, requests, parts, undo };
+    let device = TunDevice { fd, name, mtu, vnet_hdr };
+    match startup.run(key, device, timestamp_file) {
+        Ok(facts) => {
             let Startup { parts, remotes, undo, .. } = startup;
-            Ok(Running { parts, facts, lease, remotes, undo })
+            Ok(Running { parts, facts, remotes, undo })
         }
         Err(trouble) => {
             unwind(&mut startup.undo, &mut startup.parts);
@@ -101,11 +102,8 @@ fn unwind(undo: &mut Undo<Parts>, parts: &mut Parts) {
     });
 }
 
-/// What the helper made: its name for it, and the system's.
-struct Device {
-    lease: String,
-    interface: String,
-    ifindex: u32,
+fn told(outcome: Result<(), HelperError>) -> Result<(), String> {
+    outcome.map_err(|error| error.to_string())
 }
 
 /// That there was one, and how long it took if it was seen.
@@ -124,7 +122,8 @@ struct FirstAnswer {
 struct Startup<'a, 'r> {
     host: &'a HostConfig,
     remotes: Vec<SocketAddr>,
-    timestamp_file: PathBuf,
+    interface: String,
+    ifindex: u32,
     start: Instant,
     report: &'a mut dyn Report,
     requests: &'a mut WhileStarting<'r>,
@@ -133,19 +132,23 @@ struct Startup<'a, 'r> {
 }
 
 impl Startup<'_, '_> {
-    /// The facts and the lease.
-    fn run(&mut self, key: &Secret) -> Result<(Facts, String), Failure> {
-        let Device { lease, interface, ifindex } = self.tunnel(key)?;
+    fn run(
+        &mut self,
+        key: &Secret,
+        device: TunDevice,
+        timestamp_file: PathBuf,
+    ) -> Result<Facts, Failure> {
+        self.tunnel(key, device, timestamp_file)?;
         self.check_stop()?;
-        self.address(&lease, &interface)?;
+        self.address()?;
         self.check_stop()?;
-        let answer = self.agent(ifindex)?;
-        self.name(&lease)?;
-        let facts = Facts {
+        let answer = self.agent()?;
+        self.name()?;
+        Ok(Facts {
             host: self.host.name.clone(),
             name: self.host.hop_name(),
-            interface,
-            ifindex: Some(ifindex),
+            interface: self.interface.clone(),
+            ifindex: Some(self.ifindex),
             endpoint: self.endpoint(),
             local_ip: self.host.local_ip,
             peer_ip: self.host.peer_ip,
@@ -153,8 +156,7 @@ impl Startup<'_, '_> {
             handshake: answer.handshake,
             answered: answer.took,
             total: self.start.elapsed(),
-        };
-        Ok((facts, lease))
+        })
     }
 
     /// The address that the VPS answers at, once it did; those that are tried until then.
@@ -168,23 +170,15 @@ impl Startup<'_, '_> {
         }
     }
 
-    /// Lease, descriptor and data plane.
-    fn tunnel(&mut self, key: &Secret) -> Result<Device, Failure> {
+    /// The data plane.
+    fn tunnel(
+        &mut self,
+        key: &Secret,
+        device: TunDevice,
+        timestamp_file: PathBuf,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
-        let lease = self.parts.helper.create_tun(None, self.host.mtu, &self.host.name);
-        let lease = lease.map_err(|error| failures::helper(&error))?;
-        let id = lease.id.clone();
-        self.undo.done("tunnel device", move |parts| {
-            parts.helper.cleanup(&id).map_err(|error| error.to_string())
-        });
-        self.report.step(&format!("tunnel device {}", lease.name), began.elapsed());
-
-        let began = Instant::now();
-        let config = tunnel_config(self.host, key, &self.remotes, self.timestamp_file.clone());
-        let made =
-            Device { lease: lease.id, interface: lease.name.clone(), ifindex: lease.ifindex };
-        let device =
-            TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
+        let config = tunnel_config(self.host, key, &self.remotes, timestamp_file);
         let started = tunnel::start(device, &config).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
             Failure::new(Fault::Failed, "cannot start WireGuard", error.to_string(), next)
@@ -202,14 +196,14 @@ impl Startup<'_, '_> {
         });
         let text = format!("WireGuard on UDP {port}, peer {}", joined(&self.remotes));
         self.report.step(&text, began.elapsed());
-        Ok(made)
+        Ok(())
     }
 
-    fn address(&mut self, lease: &str, interface: &str) -> Result<(), Failure> {
+    fn address(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
         let HostConfig { local_ip, peer_ip, .. } = self.host;
         // The device of a session that was killed a moment ago may just be going.
-        while let Err(error) = self.parts.helper.configure(lease, *local_ip, *peer_ip) {
+        while let Err(error) = self.parts.lease.configure(*local_ip, *peer_ip) {
             let is_taken = error.is(Code::StateConflict);
             if !is_taken || began.elapsed() > GOING_LIMIT {
                 return Err(failures::taken(&error, fix!("hop setup {}", self.host.name)));
@@ -218,15 +212,15 @@ impl Startup<'_, '_> {
                 return Err(failures::stopped(self.host));
             }
         }
-        let text = format!("address {local_ip}, route to {peer_ip} over {interface}");
+        let text = format!("address {local_ip}, route to {peer_ip} over {}", self.interface);
         self.report.step(&text, began.elapsed());
         Ok(())
     }
 
     /// Waits until the agent answers through the tunnel.
-    fn agent(&mut self, ifindex: u32) -> Result<FirstAnswer, Failure> {
+    fn agent(&mut self) -> Result<FirstAnswer, Failure> {
         let began = Instant::now();
-        let mut readiness = Readiness::start(self.host, ifindex).map_err(|error| {
+        let mut readiness = Readiness::start(self.host, self.ifindex).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
             Failure::new(Fault::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
@@ -273,15 +267,13 @@ impl Startup<'_, '_> {
         Some(Handshake { round_trip: peer.handshake_rtt })
     }
 
-    fn name(&mut self, lease: &str) -> Result<(), Failure> {
+    fn name(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
         let name = self.host.hop_name();
-        let added = self.parts.helper.add_host(&name, self.host.peer_ip, lease);
+        let added = self.parts.lease.add_host(&name, self.host.peer_ip);
         added.map_err(|error| failures::taken(&error, failures::under_another_name(self.host)))?;
         self.report.step(&format!("{name} → {}", self.host.peer_ip), began.elapsed());
-        self.undo.done("name", move |parts| {
-            parts.helper.remove_host(&name).map_err(|error| error.to_string())
-        });
+        self.undo.done("name", move |parts| told(parts.lease.remove_host(&name)));
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! The helper's client against a helper that lies: whatever comes, no descriptor stays open and
 //! no device is believed in. No root needed; the real helper is tested in `helper/tests`.
 
+use hopbox::helper::lease_keeper::{Change, LeaseKeeper};
 use hopbox::helper::{Helper, HelperError};
+use hopbox::sys::poll;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -301,6 +303,63 @@ fn a_helper_that_comes_back_is_found_again() {
 }
 
 /// "Too often" is not an answer that a caller sees, unless it does not end; a quota is.
+#[test]
+fn a_lease_is_kept_by_waiting_at_its_descriptor() {
+    const LONG: Option<Duration> = Some(Duration::from_secs(20));
+    let _turn = turn();
+    let liar = Liar::start("kept", |stream, request| {
+        is(request, "daemon.handshake") && welcome(stream, request)
+    });
+    let path = liar.path.clone();
+    let helper = Helper::connect(&path).unwrap();
+    let mut kept = LeaseKeeper::new(path.clone(), helper, "L-0123456789abcdef".to_owned());
+    let (fd, what) = kept.fd();
+    let soon = Some(Duration::from_millis(50));
+    assert!(!poll::wait_one(fd, what, soon).unwrap(), "nothing to wake for");
+    assert_eq!((kept.look().unwrap(), kept.version()), (None, Some("9.9.9")));
+    // Whatever else is asked ends that connection.
+    assert!(kept.remove_host("box.hop").is_err());
+    drop(liar);
+    let (fd, what) = kept.fd();
+    assert!(poll::wait_one(fd, what, LONG).unwrap(), "its end wakes");
+    assert_eq!((kept.look().unwrap(), kept.version()), (Some(Change::Away), None));
+    assert!(kept.give_back().is_err(), "nobody is there to be asked");
+    let attached = |stream: &UnixStream, request: &Value| match is(request, "daemon.handshake") {
+        true => welcome(stream, request),
+        false => ok(stream, request, json!({"name": "hopbox0"}), &[]),
+    };
+    let liar = Liar::start("kept", attached);
+    let (fd, what) = kept.fd();
+    assert!(poll::wait_one(fd, what, LONG).unwrap(), "so does the one in its place");
+    assert_eq!((kept.look().unwrap(), kept.version()), (Some(Change::Back), Some("9.9.9")));
+    assert!(kept.give_back().is_ok());
+    drop((kept, liar));
+    // One that knows no such lease is the end of it.
+    let liar = Liar::start("ended", |stream, request| {
+        is(request, "daemon.handshake") && welcome(stream, request)
+    });
+    let path = liar.path.clone();
+    let helper = Helper::connect(&path).unwrap();
+    let mut ended = LeaseKeeper::new(path, helper, "L-0123456789abcdef".to_owned());
+    assert!(ended.remove_host("box.hop").is_err());
+    drop(liar);
+    let (fd, what) = ended.fd();
+    assert!(poll::wait_one(fd, what, LONG).unwrap());
+    assert_eq!(ended.look().unwrap(), Some(Change::Away));
+    let _liar = Liar::start("ended", |stream, request| match is(request, "daemon.handshake") {
+        true => welcome(stream, request),
+        false => {
+            let error = json!({"code": "state_conflict", "message": "there is no such lease"});
+            let reply = json!({"v": 1, "id": request["id"], "ok": false, "error": error});
+            send(stream, &format!("{reply}\n"), &[]);
+            true
+        }
+    });
+    let (fd, what) = ended.fd();
+    assert!(poll::wait_one(fd, what, LONG).unwrap());
+    assert!(matches!(ended.look(), Err(HelperError::Op { code, .. }) if code == "state_conflict"));
+}
+
 #[test]
 fn who_asks_too_often_asks_again() {
     let _turn = turn();

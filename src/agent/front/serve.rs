@@ -4,8 +4,6 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, TryRecvError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::api::Api;
@@ -18,7 +16,8 @@ use crate::agent::joint::Work;
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
-use crate::helper::{Code, Helper, HelperError, Lease, RESUME_WITHIN, socket_path};
+use crate::helper::lease_keeper::{Change, LeaseKeeper};
+use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::http::server::Server;
 use crate::rpc::VERSION;
 use crate::rpc::types::{PeerView, Status};
@@ -30,8 +29,6 @@ use crate::tunnel::{self, Stopped, TunDevice, Tunnel};
 /// The interface's name where the configuration gives none and nobody else has it.
 const INTERFACE: &str = "wg0";
 const LABEL: &str = "agent";
-/// How often the helper's connection is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often it is written down where the laptops are, for the agent after this one.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -41,57 +38,29 @@ pub fn serve(config_file: &Path) -> Result<(), Failure> {
     let config = config::load(config_file)?;
     let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| failed("cannot listen for signals", &error))?;
-    let mut helper = Helper::connect(&socket_path()).map_err(|error| refused(&error))?;
-    let lease = create_device(&mut helper, &config)?;
-    let mut holder = Holder { helper: Some(helper), lease: lease.id.clone(), resuming: None };
+    let socket = socket_path();
+    let mut helper = Helper::connect(&socket).map_err(|error| refused(&error))?;
+    let Lease { id, name, mtu, vnet_hdr, fd, .. } = create_device(&mut helper, &config)?;
+    let device = TunDevice { fd, name, mtu, vnet_hdr };
+    let mut lease = LeaseKeeper::new(socket, helper, id);
     // From here on the lease is given back whatever happens; even without that, the helper takes
     // it back when this process ends.
-    let outcome = with_device(config_file, config, &mut holder, lease, &mut signals);
-    if let Some(Err(error)) = holder.helper.map(|mut helper| helper.cleanup(&holder.lease)) {
+    let outcome = with_device(config_file, config, device, &mut lease, &mut signals);
+    if let Err(error) = lease.give_back() {
         log(&format!("the helper did not confirm the removal of the device: {error}"));
     }
     outcome
 }
 
-/// The helper's connection, and with it the lease.
-struct Holder {
-    /// `None` while a helper that went away is being found again.
-    helper: Option<Helper>,
-    lease: String,
-    resuming: Option<Receiver<Result<Helper, HelperError>>>,
-}
-
-impl Holder {
-    /// Notices that the helper went away, and finds the one that is started in its place. The
-    /// tunnel goes on meanwhile: packets need no helper. An error is the end of the lease.
-    fn look(&mut self) -> Result<(), Failure> {
-        if self.helper.as_ref().is_some_and(Helper::closed) {
-            log("the helper went away; waiting for it to come back");
-            self.helper = None;
-            let (send, receive) = mpsc::channel();
-            let lease = self.lease.clone();
-            let resume = move || {
-                let _ = send.send(Helper::resume(&socket_path(), &lease, RESUME_WITHIN));
-            };
-            thread::Builder::new()
-                .name("resume".to_owned())
-                .spawn(resume)
-                .map_err(|error| failed("cannot look for the helper", &error))?;
-            self.resuming = Some(receive);
-        }
-        let Some(found) = self.resuming.as_ref().map(Receiver::try_recv) else { return Ok(()) };
-        match found {
-            Err(TryRecvError::Empty) => return Ok(()),
-            Ok(Ok(helper)) => {
-                log("the helper is back, and the tunnel has not stopped");
-                self.helper = Some(helper);
-            }
-            Ok(Err(error)) => return Err(gone(&error.to_string())),
-            Err(TryRecvError::Disconnected) => return Err(gone("nobody looks for it")),
-        }
-        self.resuming = None;
-        Ok(())
+/// The tunnel goes on while there is no helper. An error is the end of the lease.
+fn keep(lease: &mut LeaseKeeper) -> Result<(), Failure> {
+    match lease.look() {
+        Ok(None) => {}
+        Ok(Some(Change::Away)) => log("the helper went away; waiting for it to come back"),
+        Ok(Some(Change::Back)) => log("the helper is back, and the tunnel has not stopped"),
+        Err(error) => return Err(gone(&error.to_string())),
     }
+    Ok(())
 }
 
 fn gone(why: &str) -> Failure {
@@ -102,13 +71,11 @@ fn gone(why: &str) -> Failure {
 fn with_device(
     file: &Path,
     config: AgentConfig,
-    holder: &mut Holder,
-    lease: Lease,
+    device: TunDevice,
+    lease: &mut LeaseKeeper,
     signals: &mut Signals,
 ) -> Result<(), Failure> {
-    let (id, interface) = (lease.id, lease.name.clone());
-    let device =
-        TunDevice { fd: lease.fd, name: lease.name, mtu: lease.mtu, vnet_hdr: lease.vnet_hdr };
+    let interface = device.name.clone();
     let endpoints = Endpoints::open(&config.state_dir);
     let mut settings = config.tunnel();
     let were_here = endpoints.tell(&mut settings);
@@ -116,10 +83,8 @@ fn with_device(
         .map_err(|error| failed("cannot start WireGuard", &error))?;
     let tunnel = Arc::new(tunnel);
     // One route for all laptops: they have addresses of one network.
-    if let Some(helper) = &mut holder.helper {
-        let (own, peer) = (config.address, config.some_peer());
-        helper.configure_net(&id, own, peer, PREFIX).map_err(|error| refused(&error))?;
-    }
+    let (own, peer) = (config.address, config.some_peer());
+    lease.configure_net(own, peer, PREFIX).map_err(|error| refused(&error))?;
     drop(settings);
     if were_here {
         tunnel.handshake_all();
@@ -128,8 +93,8 @@ fn with_device(
     let listener =
         TcpListener::bind(at).map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
     let state_dir = config.state_dir.clone();
-    let state =
-        Arc::new(AgentState::new(file.to_owned(), config, interface.clone(), tunnel.clone()));
+    let state = AgentState::new(file.to_owned(), config, interface.clone(), tunnel.clone());
+    let state = Arc::new(state.map_err(|error| failed("cannot wake itself", &error))?);
     let server = Server::start(listener, Arc::new(Api::new(at, state.clone())))
         .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
     // Without the directory there is no local socket, and clocks are trusted.
@@ -142,7 +107,7 @@ fn with_device(
         Serving { tunnel: &tunnel, state: &state, control, endpoints, kept: Instant::now() };
     // Who changed the files between their reading and the socket found nobody to tell.
     serving.told("reload", state.reload());
-    let outcome = serving.attend(holder, signals);
+    let outcome = serving.attend(lease, signals);
     serving.keep_endpoints();
     drop(serving);
     drop((server, state));
@@ -165,12 +130,17 @@ struct Serving<'a> {
 impl Serving<'_> {
     /// Waits until a signal (good) or the loss of tunnel or lease (a failure, so
     /// that systemd starts the agent again). SIGHUP reads the files again.
-    fn attend(&mut self, holder: &mut Holder, signals: &mut Signals) -> Result<(), Failure> {
+    fn attend(&mut self, lease: &mut LeaseKeeper, signals: &mut Signals) -> Result<(), Failure> {
         loop {
-            let mut fds =
-                vec![(signals.as_fd(), Interest::READ), (self.tunnel.end_fd(), Interest::READ)];
+            let mut fds = vec![
+                (signals.as_fd(), Interest::READ),
+                (self.tunnel.end_fd(), Interest::READ),
+                (self.state.as_fd(), Interest::READ),
+                lease.fd(),
+            ];
             fds.extend(self.control.as_ref().map(|control| (control.as_fd(), Interest::READ)));
-            let limit = self.state.patience().unwrap_or(LOOK_EVERY).min(LOOK_EVERY);
+            let next = KEEP_EVERY.saturating_sub(self.kept.elapsed());
+            let limit = self.state.patience().map_or(next, |patience| patience.min(next));
             let mut ready = Vec::with_capacity(fds.len());
             poll::wait(&fds, &mut ready, Some(limit))
                 .map_err(|error| failed("cannot wait", &error))?;
@@ -184,7 +154,7 @@ impl Serving<'_> {
             if let Some(stopped) = self.tunnel.ended() {
                 return Err(lost(&stopped));
             }
-            holder.look()?;
+            keep(lease)?;
             self.told("rotation", self.state.watch());
             if self.kept.elapsed() >= KEEP_EVERY {
                 self.keep_endpoints();

@@ -3,7 +3,9 @@
 //!
 //! Must not know: HTTP, sockets, the helper.
 
+use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
 use crate::rpc::VERSION;
 use crate::rpc::types::{PeerView, Seen, Status};
+use crate::sys::poll::Wake;
 use crate::tunnel::{PeerState, Request, Tunnel};
 
 /// How often a rotation under way is looked after: the laptop's packets wait for it.
@@ -51,6 +54,8 @@ pub struct AgentState {
     tunnel: Arc<Tunnel>,
     work: Work,
     state: Mutex<State>,
+    /// Woken where a rotation began, so that nobody has to look whether one did.
+    begun: Wake,
     /// The same laptops, for who asks: a change, which may wait for the disk, keeps nobody waiting.
     door: Mutex<Arc<Door>>,
 }
@@ -79,17 +84,11 @@ impl AgentState {
         config: AgentConfig,
         interface: String,
         tunnel: Arc<Tunnel>,
-    ) -> AgentState {
+    ) -> io::Result<AgentState> {
         let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
         let (door, work) = (Door::of(&config), Work::at(&config.state_dir));
-        AgentState {
-            file,
-            interface,
-            tunnel,
-            work,
-            state: Mutex::new(State { config, waiting }),
-            door,
-        }
+        let state = Mutex::new(State { config, waiting });
+        Ok(AgentState { file, interface, tunnel, work, state, begun: Wake::new()?, door })
     }
 
     pub fn work(&self) -> &Work {
@@ -158,6 +157,9 @@ impl AgentState {
         })?;
         let waits = new.peers.iter().any(|peer| peer.replaces.is_some());
         state.waiting = waits.then(|| state.waiting.unwrap_or_else(Instant::now));
+        if waits {
+            self.begun.wake();
+        }
         // What a start alone can change stays as it was at the start.
         let AgentConfig { address, listen_port, mtu, api_port, interface, .. } = &state.config;
         state.config = AgentConfig {
@@ -173,7 +175,7 @@ impl AgentState {
         Ok(())
     }
 
-    /// How soon [`AgentState::watch`] wants to be called again.
+    /// How soon [`AgentState::watch`] wants to be called again; besides when this is readable.
     pub fn patience(&self) -> Option<Duration> {
         let since = self.state().waiting?;
         Some(if since.elapsed() < WATCH_CLOSELY { WATCH_EVERY } else { WATCH_LATER })
@@ -181,6 +183,7 @@ impl AgentState {
 
     /// Ends the rotations whose new pair has been heard.
     pub fn watch(&self) -> Result<(), Failure> {
+        self.begun.drain();
         let mut state = self.state();
         if state.waiting.is_none() {
             return Ok(());
@@ -238,6 +241,12 @@ impl AgentState {
             drops: counted.map(|(why, count)| ((*why).to_owned(), *count)).collect(),
             peers,
         }
+    }
+}
+
+impl AsFd for AgentState {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.begun.as_fd()
     }
 }
 

@@ -1,103 +1,112 @@
-//! What a session says at its control socket while its host is up.
+//! What a session says when it is asked for its status, and when.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::supervisor::Supervisor;
+use super::agent_health::AgentHealth;
 use crate::base::time_text::utc;
-use crate::session::control::Ask;
+use crate::host::config::HostConfig;
 use crate::session::health_checks::{self, Layer};
 use crate::session::limits;
-use crate::session::monitor::Moment;
-use crate::session::rotate;
-use crate::session::state;
+use crate::session::report::Facts;
+use crate::session::state::{self, Event};
 use crate::tunnel;
 
-/// An answer of the agent that is younger than this is not asked for again.
-const FRESH: Duration = Duration::from_secs(1);
+/// How often a layer that is broken is looked at while somebody waits for it to be mended.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Events in a status.
-const STATUS_EVENTS: usize = 20;
+const EVENTS: usize = 20;
 
-impl Supervisor<'_> {
-    /// Answers the control socket; true = end.
-    pub(super) fn serve(&mut self) -> bool {
-        let (facts, events) = (&self.running.facts, self.record.events());
-        let (paths, host) = (self.paths, self.host);
-        let (mut asked, mut renewed) = (false, false);
-        let end = self.requests.control.serve(|ask| match ask {
-            Ask::Facts => Some(facts.to_json()),
-            Ask::Events => Some(json!({"events": state::events_json(events, usize::MAX)})),
-            Ask::Rekey => {
-                let rekeyed = match &self.running.parts.tunnel {
-                    Some(tunnel) => rotate::rekey(paths, host, &self.remotes, tunnel),
-                    None => Err("no tunnel".to_owned()),
-                };
-                renewed |= rekeyed.is_ok();
-                Some(match rekeyed {
-                    Ok(()) => json!({"rekeyed": true}),
-                    Err(why) => json!({"rekeyed": false, "why": why}),
-                })
-            }
-            Ask::Status => {
-                asked = true;
-                None
-            }
-        });
-        if renewed {
-            self.rival.renewed();
-        }
-        if asked {
-            self.look();
-        }
-        end
-    }
+/// Those who asked for the status: when they get what is known by then, on the boot clock.
+#[derive(Default)]
+pub struct Pending {
+    due: Option<Duration>,
+    /// When somebody last asked.
+    asked: Option<Instant>,
+    /// Until when somebody waits for a good one.
+    mended_until: Option<Duration>,
+}
 
-    /// Sees to it that the status can be told soon.
-    fn look(&mut self) {
-        let now = Moment::now().boot;
-        self.status_asked = Some(Instant::now());
-        if self.last.at.elapsed() < FRESH {
-            self.status_due = Some(now);
-            return;
+impl Pending {
+    /// Somebody asks. Whether the agent is to be asked, too.
+    pub fn asked(&mut self, now: Duration, agent: &AgentHealth) -> bool {
+        self.asked = Some(Instant::now());
+        if agent.is_fresh() {
+            self.due = Some(now);
+            return false;
         }
-        self.prober.ask(false);
-        let wait = if self.monitor.is_connected() {
-            limits::STATUS_WAIT
-        } else {
-            limits::STATUS_WAIT_AWAY
+        let wait = match agent.is_connected() {
+            true => limits::STATUS_WAIT,
+            false => limits::STATUS_WAIT_AWAY,
         };
-        self.status_due = Some(self.status_due.map_or(now + wait, |due| due.min(now + wait)));
+        self.due = Some(self.due.map_or(now + wait, |due| due.min(now + wait)));
+        true
     }
 
-    pub(super) fn answer_status(&mut self, now: Moment) {
-        if self.status_due.is_some_and(|due| due <= now.boot) {
-            self.status_due = None;
-            let status = self.status();
-            self.requests.control.tell_status(&status);
+    /// A question to the agent that began then has ended. One that began before somebody asked
+    /// tells them nothing by its silence.
+    pub fn heard(&mut self, healthy: bool, began: Instant, now: Duration) {
+        if healthy || self.asked.is_none_or(|asked| asked <= began) {
+            self.due = self.due.map(|due| due.min(now));
         }
     }
 
-    pub(super) fn tunnel_status(&self) -> Option<tunnel::Status> {
-        self.running.parts.tunnel.as_ref()?.status().ok()
+    /// Somebody asks for a good status, or for what it is when there was time to mend it.
+    pub fn asked_mended(&mut self, now: Duration, agent: &AgentHealth) -> bool {
+        self.mended_until = self.mended_until.or(Some(now + limits::MENDED));
+        self.asked(now, agent)
     }
 
-    fn status(&self) -> Value {
-        let facts = &self.running.facts;
-        let tunnel = self.tunnel_status();
+    /// Whether this status is for those who wait for a good one. If it is not, there will be
+    /// another.
+    pub fn is_mended(&mut self, status: &Value, now: Duration) -> bool {
+        let Some(until) = self.mended_until else { return false };
+        let done = status["broken"].is_null() || until <= now;
+        match done {
+            true => self.mended_until = None,
+            false => self.due = Some(now + LOOK_EVERY),
+        }
+        done
+    }
+
+    pub fn due(&self) -> Option<Duration> {
+        self.due
+    }
+
+    pub fn take_due(&mut self, now: Duration) -> bool {
+        self.due.take_if(|due| *due <= now).is_some()
+    }
+}
+
+/// What a status is made of.
+pub struct View<'a> {
+    pub host: &'a HostConfig,
+    pub facts: &'a Facts,
+    pub up: Duration,
+    /// `None` while the helper is away.
+    pub helper_version: Option<&'a str>,
+    pub tunnel: Option<tunnel::Status>,
+    pub agent: &'a AgentHealth,
+    pub events: &'a [Event],
+}
+
+impl View<'_> {
+    /// `control::status` lists the keys.
+    pub fn to_json(&self) -> Value {
+        let View { facts, agent, tunnel, .. } = self;
         let peer = tunnel.as_ref().and_then(|status| status.peers.first());
         let endpoint = peer.and_then(|peer| peer.endpoint).map(|at| at.to_string());
         let endpoint = endpoint.unwrap_or_else(|| facts.endpoint.clone());
         let age = peer.and_then(|peer| peer.last_handshake_age);
         let layers = self.layers(age, &endpoint);
         let broken = health_checks::broken(&layers);
-        let rtt = self.last.outcome.as_ref().ok();
         json!({
             "state": if broken.is_some() { "degraded" } else { "up" },
             "host": facts.host,
             "name": facts.name,
             "pid": std::process::id(),
-            "up_s": self.since.elapsed().as_secs(),
+            "up_s": self.up.as_secs(),
             "interface": facts.interface,
             "ifindex": facts.ifindex,
             "local_ip": facts.local_ip.to_string(),
@@ -105,43 +114,37 @@ impl Supervisor<'_> {
             "listen_port": tunnel.as_ref().map(|status| status.listen_port),
             "endpoint": endpoint,
             "endpoint_name": self.host.endpoint.to_string(),
-            "agent_version": self.version,
-            "connected": self.monitor.is_connected(),
-            "last_healthy": utc(self.monitor.last_healthy().wall_s),
-            "last_healthy_unix": self.monitor.last_healthy().wall_s,
-            "rtt_ms": rtt.map(|rtt| millis(*rtt)),
+            "agent_version": agent.version(),
+            "connected": agent.is_connected(),
+            "last_healthy": utc(agent.last_healthy().wall_s),
+            "last_healthy_unix": agent.last_healthy().wall_s,
+            "rtt_ms": agent.round_trip().map(millis),
             "handshake_age_s": age.map(|age| age.as_secs()),
             "handshake_rtt_ms": peer.and_then(|peer| peer.handshake_rtt).map(millis),
             "rx_bytes": peer.map(|peer| peer.rx_bytes),
             "tx_bytes": peer.map(|peer| peer.tx_bytes),
-            "rival": self.rival.is_there(Moment::now().boot),
+            "rival": agent.has_rival(),
             "drops": tunnel.as_ref().map(drops),
             "layers": layers.iter().map(Layer::to_json).collect::<Vec<_>>(),
             "broken": broken,
-            "events": state::events_json(self.record.events(), STATUS_EVENTS),
+            "events": state::events_json(self.events, EVENTS),
         })
     }
 
-    /// Every layer as it is now. Nothing here waits but for the data plane, 1 s at most.
+    /// Every layer as it is now. Nothing here waits.
     fn layers(&self, handshake_age: Option<Duration>, endpoint: &str) -> Vec<Layer> {
-        let facts = &self.running.facts;
-        let late = self.prober.is_asking() && self.last.at.elapsed() > FRESH;
-        let answer = match &self.last.outcome {
-            Ok(_) if late => Err("no answer yet".to_owned()),
-            known => known.clone(),
-        };
-        let silent = self.silent_since.filter(|_| answer.is_err()).map(|since| since.elapsed());
+        let View { facts, agent, .. } = self;
+        let answer = agent.answer();
+        let silent = agent.silent().filter(|_| answer.is_err());
         vec![
-            health_checks::helper(
-                self.resuming.is_none().then(|| self.running.parts.helper.version()),
-            ),
+            health_checks::helper(self.helper_version),
             health_checks::interface(&facts.interface, facts.local_ip),
             health_checks::route(facts.local_ip, facts.peer_ip),
-            match self.rival.is_there(Moment::now().boot) {
+            match agent.has_rival() {
                 true => health_checks::contested(endpoint),
                 false => health_checks::handshake(handshake_age, endpoint, silent),
             },
-            health_checks::agent(&self.version, answer),
+            health_checks::agent(agent.version(), answer),
             health_checks::name(&facts.name, facts.peer_ip),
         ]
     }
@@ -155,4 +158,24 @@ fn drops(status: &tunnel::Status) -> Value {
 /// Milliseconds with three places.
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_good_status_gets_the_first_good_or_the_last() {
+        let (good, bad) = (json!({"broken": null}), json!({"broken": "name"}));
+        let at = Duration::from_secs;
+        let mut pending = Pending::default();
+        assert!(!pending.is_mended(&good, at(1)), "nobody waits");
+        pending.mended_until = Some(at(4));
+        assert!(!pending.is_mended(&bad, at(2)));
+        assert_eq!(pending.due(), Some(at(2) + LOOK_EVERY));
+        assert!(pending.is_mended(&good, at(3)));
+        assert!(!pending.is_mended(&good, at(3)), "told once");
+        pending.mended_until = Some(at(4));
+        assert!(pending.is_mended(&bad, at(4)), "there was time enough");
+    }
 }

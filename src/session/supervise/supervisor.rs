@@ -4,28 +4,27 @@
 //! One thread, one sleep; every moment is on the boot clock, so that time slept counts.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::recover::Search;
+use serde_json::{Value, json};
+
+use super::agent_health::{AgentHealth, Turn};
+use super::recover::VpsPath;
+use super::status::{Pending, View};
+use crate::helper::lease_keeper;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::rpc::client::Client;
-use crate::session::log;
-use crate::session::monitor::{Change, Moment, Monitor, Probed, Prober, hms};
-use crate::session::recovery::Recovery;
+use crate::session::control::Ask;
+use crate::session::log::{self, log};
+use crate::session::monitor::{Change, Moment, Probed, hms};
 use crate::session::requests::Requests;
-use crate::session::resolver::Resolver;
-use crate::session::rival::{Rival, STRANGE};
-use crate::session::sleep::Sleep;
-use crate::session::source_addrs::source_addrs;
-use crate::session::state::Record;
+use crate::session::rival::STRANGE;
+use crate::session::rotate;
+use crate::session::state::{self, Record};
 use crate::session::up::Running;
 use crate::sys::clock::{self, BootTimer};
-use crate::sys::netlink;
 use crate::sys::poll::{self, Interest};
-use crate::sys::through::Link;
 use crate::tunnel::{self, Stopped};
 
 /// Why a session that was up ended.
@@ -37,44 +36,17 @@ pub enum End {
     Lost(String),
 }
 
-/// The last that was heard of the agent.
-pub(super) struct LastProbe {
-    pub(super) at: Instant,
-    pub(super) outcome: Result<Duration, String>,
-}
-
 pub struct Supervisor<'a> {
-    pub(super) paths: &'a Paths,
-    pub(super) host: &'a HostConfig,
-    pub(super) running: &'a mut Running,
-    pub(super) requests: &'a mut Requests,
-    pub(super) record: Record,
-    pub(super) timer: BootTimer,
-    pub(super) monitor: Monitor,
-    pub(super) prober: Prober,
-    pub(super) last: LastProbe,
-    pub(super) version: String,
-    pub(super) since: Instant,
-    /// Bytes received when the agent was last heard or missed, and since when there are no more.
-    pub(super) received: u64,
-    pub(super) rival: Rival,
-    pub(super) silent_since: Option<Instant>,
-    /// When those who asked for the status get what is known by then.
-    pub(super) status_due: Option<Duration>,
-    /// When somebody last asked for the status.
-    pub(super) status_asked: Option<Instant>,
-    /// Tells of addresses and routes; `None` where the system does not let us know.
-    pub(super) changes: Option<netlink::Monitor>,
-    pub(super) recovery: Recovery,
-    pub(super) resolver: Resolver,
-    pub(super) sleep: Sleep,
-    /// The VPS's addresses, and from where datagrams to each would leave.
-    pub(super) remotes: Vec<SocketAddr>,
-    pub(super) source_addrs: Vec<Option<IpAddr>>,
-    /// Something changed that may not concern us: answer by then, or it is taken to do.
-    pub(super) suspect_until: Option<Duration>,
-    /// While the helper is away: who looks for it.
-    pub(super) resuming: Option<Search>,
+    paths: &'a Paths,
+    host: &'a HostConfig,
+    running: &'a mut Running,
+    requests: &'a mut Requests,
+    record: Record,
+    timer: BootTimer,
+    since: Instant,
+    agent: AgentHealth,
+    path: VpsPath,
+    pending: Pending,
 }
 
 impl<'a> Supervisor<'a> {
@@ -85,38 +57,17 @@ impl<'a> Supervisor<'a> {
         requests: &'a mut Requests,
         record: Record,
     ) -> io::Result<Supervisor<'a>> {
-        let link = Link {
-            ifindex: running.facts.ifindex.unwrap_or_default(),
-            local: running.facts.local_ip,
-        };
-        let client = Client::through(link, host.peer_ip, host.api_port);
-        let remotes = running.remotes.clone();
-        let last = LastProbe { at: Instant::now(), outcome: Ok(running.facts.answered) };
         Ok(Supervisor {
             paths,
             host,
-            version: running.facts.agent_version.clone(),
+            agent: AgentHealth::new(host, &running.facts)?,
+            path: VpsPath::new(&host.endpoint, running.remotes.clone())?,
             running,
             requests,
             record,
             timer: BootTimer::new()?,
-            monitor: Monitor::new(Moment::now()),
-            prober: Prober::new(client)?,
-            last,
             since: Instant::now(),
-            received: 0,
-            rival: Rival::default(),
-            silent_since: None,
-            status_due: None,
-            status_asked: None,
-            changes: netlink::Monitor::open().ok(),
-            recovery: Recovery::default(),
-            resolver: Resolver::new(&host.endpoint)?,
-            sleep: Sleep::new(Moment::now().boot, awake()),
-            source_addrs: source_addrs(&remotes),
-            remotes,
-            suspect_until: None,
-            resuming: None,
+            pending: Pending::default(),
         })
     }
 
@@ -153,98 +104,133 @@ impl<'a> Supervisor<'a> {
         if let Some(stopped) = tunnel.ended() {
             return Some(End::Lost(ending(&stopped, &self.running.facts.interface)));
         }
-        if let Err(why) = self.hold_lease() {
+        if let Err(why) = self.keep_lease() {
             return Some(End::Lost(why));
         }
-        self.answers();
+        while let Some(probed) = self.agent.take() {
+            self.heard(probed);
+        }
         let now = Moment::now();
         self.recover(now);
-        if self.monitor.take_due(now) {
+        if self.agent.ask_in_turn(now) {
             self.requests.control.stay();
-            self.prober.ask(true);
         }
-        self.answer_status(now);
+        if self.pending.take_due(now.boot) {
+            self.tell_status(now);
+        }
         None
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let due = [self.status_due, self.recovery.due(), self.suspect_until];
-        let due = due.into_iter().flatten().fold(self.monitor.due(), Duration::min);
+        let due = [self.pending.due(), self.path.due()];
+        let due = due.into_iter().flatten().fold(self.agent.due(), Duration::min);
         self.timer.set(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX))?;
         let mut fds = self.requests.fds().to_vec();
-        fds.extend([
-            (self.timer.as_fd(), Interest::READ),
-            (self.prober.as_fd(), Interest::READ),
-            (self.resolver.as_fd(), Interest::READ),
-        ]);
-        fds.extend(self.changes.iter().map(|changes| (changes.as_fd(), Interest::READ)));
-        fds.push(match &self.resuming {
-            Some(search) => (search.as_fd(), Interest::READ),
-            // It says nothing unasked: only its end is of interest.
-            None => (self.running.parts.helper.as_fd(), Interest::NONE),
-        });
+        fds.push((self.timer.as_fd(), Interest::READ));
+        fds.push((self.agent.as_fd(), Interest::READ));
+        fds.extend(self.path.fds());
+        fds.push(self.running.parts.lease.fd());
         fds.extend(self.running.parts.tunnel.iter().map(|t| (t.end_fd(), Interest::READ)));
         poll::wait(&fds, &mut Vec::new(), None)?;
         self.timer.drain();
         Ok(())
     }
 
-    /// What the agent answered, or that it did not.
-    fn answers(&mut self) {
-        while let Some(probed) = self.prober.take() {
-            self.answer(probed);
+    /// Answers the control socket; true = end.
+    fn serve(&mut self) -> bool {
+        let (facts, events) = (&self.running.facts, self.record.events());
+        let (paths, host, remotes) = (self.paths, self.host, self.path.remotes());
+        let tunnel = self.running.parts.tunnel.as_ref();
+        let (mut asked, mut asked_mended, mut renewed) = (false, false, false);
+        let end = self.requests.control.serve(|ask| match ask {
+            Ask::Facts => Some(facts.to_json()),
+            Ask::Events => Some(json!({"events": state::events_json(events, usize::MAX)})),
+            Ask::Rekey => {
+                let tunnel = tunnel.ok_or("no tunnel".to_owned());
+                let rekeyed = tunnel.and_then(|tunnel| rotate::rekey(paths, host, remotes, tunnel));
+                renewed |= rekeyed.is_ok();
+                Some(match rekeyed {
+                    Ok(()) => json!({"rekeyed": true}),
+                    Err(why) => json!({"rekeyed": false, "why": why}),
+                })
+            }
+            Ask::Status => {
+                asked = true;
+                None
+            }
+            Ask::Mended => {
+                asked_mended = true;
+                None
+            }
+        });
+        if renewed {
+            self.agent.renewed();
+        }
+        let now = Moment::now().boot;
+        if asked && self.pending.asked(now, &self.agent) {
+            self.agent.ask();
+        }
+        if asked_mended && self.pending.asked_mended(now, &self.agent) {
+            self.agent.ask();
+        }
+        end
+    }
+
+    /// Tells those who wait for it. Where the agent is what is broken it is asked again.
+    fn tell_status(&mut self, now: Moment) {
+        let status = self.status();
+        self.requests.control.tell_status(&status);
+        if self.pending.is_mended(&status, now.boot) {
+            self.requests.control.tell_mended(&status);
+        } else if self.pending.due().is_some() && self.agent.is_stale() {
+            self.agent.ask();
         }
     }
 
-    fn answer(&mut self, probed: Probed) {
+    fn status(&self) -> Value {
+        let view = View {
+            host: self.host,
+            facts: &self.running.facts,
+            up: self.since.elapsed(),
+            helper_version: self.running.parts.lease.version(),
+            tunnel: self.tunnel_status(),
+            agent: &self.agent,
+            events: self.record.events(),
+        };
+        view.to_json()
+    }
+
+    /// Waits for the data plane, 1 s at most.
+    fn tunnel_status(&self) -> Option<tunnel::Status> {
+        self.running.parts.tunnel.as_ref()?.status().ok()
+    }
+
+    /// What the agent answered, or that it did not.
+    fn heard(&mut self, probed: Probed) {
         let now = Moment::now();
         let status = self.tunnel_status();
-        let received = status.as_ref().map_or(self.received, received);
+        let received = status.as_ref().map(received);
         let strange = status.as_ref().map_or(0, strange);
-        let healthy = probed.outcome.is_ok();
+        let (healthy, began) = (probed.outcome.is_ok(), probed.began);
         match healthy {
-            true => {
-                self.suspect_until = None;
-                self.recovery.answered(now.boot.saturating_sub(probed.took));
-                self.rival.answered(strange);
-            }
-            false => {
-                self.recovery.missed(now.boot);
-                if self.rival.missed(now.boot, strange) {
-                    self.event("another machine seems to use this machine's key");
-                }
-            }
+            true => self.path.answered(now.boot.saturating_sub(probed.took)),
+            false => self.path.missed(now),
         }
-        self.silent_since = match healthy || received != self.received {
-            true => None,
-            false => self.silent_since.or(Some(probed.began)),
-        };
-        self.received = received;
-        let outcome = match probed.outcome {
-            Ok(health) => {
-                self.version = health.version;
-                Ok(probed.took)
-            }
-            Err(error) => Err(error.to_string()),
-        };
-        // A silence is as old as its question, which may be older than what ended it.
-        let at = if healthy { Instant::now() } else { probed.began };
-        self.last = LastProbe { at, outcome };
-        let down_since = self.monitor.down_since();
-        if let Some(change) = self.monitor.heard(now, probed.in_turn, healthy) {
-            self.changed(change, now, down_since);
+        if self.agent.note_strange(healthy, strange, now.boot) {
+            self.event("another machine seems to use this machine's key");
+        }
+        if let Some(turn) = self.agent.note(probed, received, now) {
+            self.tell(&turn, now);
         }
         self.note();
-        let tells = healthy || self.status_asked.is_none_or(|asked| asked <= probed.began);
-        if tells && self.requests.control.is_asked() {
-            self.status_due = Some(now.boot);
-        }
+        self.pending.heard(healthy, began, now.boot);
     }
 
-    fn changed(&mut self, change: Change, now: Moment, down_since: Option<Moment>) {
+    /// The agent is gone, or back.
+    fn tell(&mut self, turn: &Turn, now: Moment) {
         let local = |at: Moment| clock::local_hms(at.wall_s);
-        log::line(&change.message(local(now)));
-        let what = match (change, down_since) {
+        log::line(&turn.change.message(local(now)));
+        let what = match (turn.change, turn.down_since) {
             (Change::Back { down_s }, Some(since)) => {
                 let (from, to) = (hms(local(since)), hms(local(now)));
                 format!("agent reconnected: down {from}–{to} ({down_s} s)")
@@ -254,18 +240,56 @@ impl<'a> Supervisor<'a> {
         self.event(&what);
     }
 
-    pub(super) fn event(&mut self, what: &str) {
+    /// Looks whether the way to the VPS changed, and tries to find it when it did.
+    fn recover(&mut self, now: Moment) {
+        let found = self.path.look(now);
+        for event in &found.events {
+            self.event(event);
+        }
+        if found.reconnect {
+            self.reconnect();
+        }
+        if found.ask_agent {
+            self.agent.ask();
+        }
+    }
+
+    fn reconnect(&self) {
+        // The agent's key may have been renewed since the host file was read.
+        let peer = self.tunnel_status().and_then(|status| Some(status.peers.first()?.public_key));
+        if let Some(tunnel) = &self.running.parts.tunnel {
+            tunnel.reconnect(peer.unwrap_or(self.host.public_key), self.path.remotes());
+        }
+    }
+
+    /// An error is the end of the lease.
+    fn keep_lease(&mut self) -> Result<(), String> {
+        let lease = &mut self.running.parts.lease;
+        match lease.look() {
+            Ok(None) => {}
+            Ok(Some(lease_keeper::Change::Away)) => {
+                log("the helper went away; the tunnel stays while it is looked for");
+                self.event("the helper went away");
+            }
+            Ok(Some(lease_keeper::Change::Back)) => {
+                log(&format!("the helper is back, version {}", lease.version().unwrap_or("")));
+                self.event("the helper is back");
+            }
+            Err(error) => {
+                return Err(format!("the helper is gone, and with it the lease: {error}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, what: &str) {
         self.record.event(clock::wall().0, what);
     }
 
     fn note(&mut self) {
-        let last_healthy_s = self.monitor.last_healthy().wall_s;
-        self.record.note(true, self.monitor.is_connected(), Some(last_healthy_s));
+        let last_healthy_s = self.agent.last_healthy().wall_s;
+        self.record.note(true, self.agent.is_connected(), Some(last_healthy_s));
     }
-}
-
-pub(super) fn awake() -> Duration {
-    Duration::from_nanos(clock::awake_nanos())
 }
 
 fn ending(stopped: &Stopped, interface: &str) -> String {
