@@ -3,8 +3,11 @@
 use crate::device::{config, open, start};
 use crate::lab::{Net, alone, eventually, ip};
 use hopbox::sys::poll::{Interest, wait_one};
+use hopbox::sys::veth::Rtnl;
 use hopbox::sys::{code, ioctl};
 use hopbox::tunnel::{self, Stopped, Tunnel};
+use nix::sched::CpuSet;
+use nix::unistd::Pid;
 use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
@@ -57,6 +60,36 @@ fn an_interface_that_is_up_already_starts_at_once() {
         ip("link set tl2 up");
         let t = tunnel::start(tun, &config()).expect("start");
         eventually("running", || running(&t));
+    });
+}
+
+/// On one CPU the data plane begins when this thread waits: after the interface came up, and with
+/// all that was told of it before still to be read.
+#[test]
+fn an_interface_that_comes_up_meanwhile_starts_once() {
+    alone(|| {
+        ip("link set lo up");
+        let here = nix::sched::sched_getaffinity(Pid::from_raw(0)).expect("CPUs");
+        let mut one = CpuSet::new();
+        let first = (0..CpuSet::count()).find(|cpu| here.is_set(*cpu) == Ok(true));
+        one.set(first.expect("a CPU")).expect("set");
+        nix::sched::sched_setaffinity(Pid::from_raw(0), &one).expect("pinned");
+        let mut rtnl = Rtnl::open().expect("rtnetlink");
+        for round in 0..20 {
+            let peer = UdpSocket::bind("127.0.0.1:0").expect("peer");
+            let mut config = config();
+            config.peers[0].endpoint = Some(peer.local_addr().expect("address"));
+            let tun = open("tl3");
+            let t = tunnel::start(tun, &config).expect("start");
+            rtnl.set_up("tl3").expect("up");
+            eventually("running", || running(&t));
+            peer.set_read_timeout(Some(Duration::from_millis(100))).expect("timeout");
+            let mut initiations = 0;
+            while peer.recv(&mut [0; 2000]).is_ok() {
+                initiations += 1;
+            }
+            assert_eq!(initiations, 1, "round {round}");
+        }
     });
 }
 

@@ -7,6 +7,11 @@ use crate::wg::Now;
 
 impl Loop {
     pub(super) fn link_events(&mut self, now: Now) {
+        self.read_link_events();
+        self.follow_link(now);
+    }
+
+    fn read_link_events(&mut self) {
         let mut events = Vec::new();
         if let Some(monitor) = &mut self.link.monitor {
             monitor.read(&mut events);
@@ -35,7 +40,6 @@ impl Loop {
                 Event::LinkGone { .. } => {}
             }
         }
-        self.follow_link(now);
     }
 
     fn note_mtu(&mut self, mtu: Option<u32>) {
@@ -48,7 +52,12 @@ impl Loop {
     /// Make the device run exactly while the interface is up.
     pub(super) fn follow_link(&mut self, now: Now) {
         match (self.io.tun.is_up(), self.device.is_running()) {
-            (true, false) => self.device.start(now, &mut self.io),
+            (true, false) => {
+                // What is told of the time before is no news for a device that starts only now. To
+                // start it twice is to initiate twice, and the second is too soon for the peer.
+                self.read_link_events();
+                self.device.start(now, &mut self.io);
+            }
             (false, true) => self.down(),
             _ => {}
         }
