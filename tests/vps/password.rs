@@ -41,7 +41,7 @@ fn every_command_that_needs_root_asks_for_it_once() {
         site.asked_once("setup mybox -u pat");
         assert_eq!(vps.ok("systemctl show -P User hop-agent"), "dev\n");
 
-        let key = "cat .config/hopbox/keys/mybox.key";
+        let key = "cat .config/hopbox/keys/*";
         let old = laptop.ok_as("dev", key);
         site.not_without_a_terminal("rotate");
         site.not_without_a_terminal("host peers");

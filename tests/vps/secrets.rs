@@ -16,9 +16,10 @@ const DECOYS: [&str; 4] = [
     "ZGVjb3ktdGhhdC1zb21lYm9keS13cm90ZS10by1hLWxv",
     "ZGVjb3ktaW4tYS1maWxlLXRoYXQtb3RoZXJzLW1heS1y",
 ];
-/// Where a file with a secret may be, with mode 0600: the laptop's, and the server's.
+/// Where a file with a secret may be, with mode 0600: the laptop's, whose key file the host file
+/// names, and the server's.
 const KEPT: [&[&str]; 2] = [
-    &["/home/dev/.config/hopbox/hosts/mybox.json", "/home/dev/.config/hopbox/keys/mybox.key"],
+    &["/home/dev/.config/hopbox/hosts/mybox.json", "/home/dev/.config/hopbox/keys/KEY_FILE"],
     &[
         "/var/lib/hopbox-agent/agent.json",
         "/var/lib/hopbox-agent/agent.key",
@@ -46,11 +47,15 @@ fn recorded(laptop: &Machine, script: &str) {
     assert_eq!(said.code, 0, "{script}: {}", laptop.ok("tail -n 20 /root/said"));
 }
 
-/// The keys and tokens of both sides, as they are on the disks now.
-fn secrets(site: &Site) -> Vec<String> {
+fn of_host_file(site: &Site, field: &str) -> String {
     let host = site.laptop.ok("cat /home/dev/.config/hopbox/hosts/mybox.json");
     let host: serde_json::Value = serde_json::from_str(&host).unwrap();
-    let field = |name: &str| host[name].as_str().unwrap().to_owned();
+    host[field].as_str().unwrap().to_owned()
+}
+
+/// The keys and tokens of both sides, as they are on the disks now.
+fn secrets(site: &Site) -> Vec<String> {
+    let field = |name: &str| of_host_file(site, name);
     let mut found = vec![field("token"), field("preshared_key")];
     found.extend(site.laptop.ok("cat /home/dev/.config/hopbox/keys/*").lines().map(str::to_owned));
     found.extend(site.vps.ok("cat /var/lib/hopbox-agent/agent.key*").lines().map(str::to_owned));
@@ -120,6 +125,7 @@ fn no_secret_is_seen_by_anybody_else() {
             sleep 0.1; done");
 
         let forms: Vec<String> = all.iter().flat_map(|secret| forms(secret)).collect();
+        let key = of_host_file(&site, "key_file");
         for (machine, kept) in [laptop, vps].into_iter().zip(KEPT) {
             let name = machine.name;
             machine.ok("journalctl --no-pager -a -o verbose >/root/journal");
@@ -132,7 +138,8 @@ fn no_secret_is_seen_by_anybody_else() {
             assert!(cut.is_empty(), "{name}: something was left out of {cut:?}");
             let seen = records(machine, &forms);
             assert!(seen.is_empty(), "a secret was seen on {name}: {seen:?}");
-            let kept: Vec<String> = kept.iter().map(|file| format!("600 {file}")).collect();
+            let kept = kept.iter().map(|file| format!("600 {}", file.replace("KEY_FILE", &key)));
+            let kept: Vec<String> = kept.collect();
             assert_eq!(files(machine, &forms), kept, "files with a secret on {name}");
         }
         for program in ["hop-agent\", \"setup\"", "hop-agent\", \"serve\"", "SSH_CONNECTION="] {
