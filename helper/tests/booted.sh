@@ -42,7 +42,7 @@ case ${state:-} in running | degraded) ;; *)
     echo "SKIP systemd does not boot here: $(tail -n 3 "$lab/log")"
     exit 0 ;;
 esac
-inside() { nsenter -t "$leader" -a -r "$@"; }
+inside() { nsenter -t "$leader" -a -r env -C / "$@"; }
 say() { echo "NOTE $*"; }
 fail() {
     echo "FAIL $*"

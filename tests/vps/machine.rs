@@ -135,7 +135,8 @@ impl Machine {
             "-r",
         ]);
         command.args(["setpriv", "--reuid", user, "--regid", user, "--init-groups"]);
-        command.args(["env", "-i", &format!("HOME={home}"), &format!("USER={user}")]);
+        // This process's directory may be none in there, which a shell complains of.
+        command.args(["env", "-C", "/", "-i", &format!("HOME={home}"), &format!("USER={user}")]);
         command.args(["PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "TERM=dumb"]);
         command.args(["sh", "-c", &format!("cd || exit\n{script}")]).stdin(Stdio::null());
         command
