@@ -199,6 +199,11 @@ impl Machine {
         }
     }
 
+    /// Whether it ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.helper.as_mut().unwrap().try_wait().unwrap().is_some()
+    }
+
     /// SIGKILL.
     pub fn kill(&mut self) {
         let mut helper = self.helper.take().unwrap();

@@ -72,6 +72,35 @@ fn what_others_take_away_comes_back() {
     });
 }
 
+/// As an editor, a package or a hosts manager puts a whole new file in place, at no request of ours.
+#[test]
+fn a_hosts_file_that_is_replaced_has_the_names_again() {
+    in_namespace("repair::a_hosts_file_that_is_replaced_has_the_names_again", |m| {
+        // A single file that is a mount cannot be renamed over.
+        let bound = "mkdir /run/e && cp /etc/passwd /etc/group /etc/hosts /run/e && \
+                     mount --bind /run/e /etc";
+        m.run("sh", &["-c", bound]);
+        let (_client, _lease) = tunnel(m);
+        // A helper that has just begun does not have itself started again at once.
+        pause(5_500);
+        let admin = "127.0.0.1 localhost\n192.0.2.7 by-the-admin\n";
+        std::fs::write("/etc/hosts.new", admin).unwrap();
+        std::fs::rename("/etc/hosts.new", "/etc/hosts").unwrap();
+        let begun = Instant::now();
+        // Where Landlock keeps it from what stands at that name now, it ends to be started again.
+        let back = |m: &Machine| m.hosts().contains("10.10.0.2\tbox.hop\n");
+        until("it is noticed", || m.has_ended() || back(m));
+        let noticed = begun.elapsed();
+        if m.has_ended() {
+            assert_eq!(m.ended(), Some(75), "for the service manager to start it again");
+            m.start();
+        }
+        until("the name is back", || back(m));
+        assert!(m.hosts().starts_with(admin), "{}", m.hosts());
+        assert!(noticed <= Duration::from_secs(2), "looked at twice a second: {noticed:?}");
+    });
+}
+
 #[test]
 fn a_fight_is_given_up_and_said() {
     in_namespace("repair::a_fight_is_given_up_and_said", |m| {
