@@ -82,8 +82,10 @@ fn error_json(failure: &Failure) -> Value {
     let Failure { fault, what, why, next } = failure;
     let mut error =
         json!({"code": failure.code().word(), "what": what, "why": why, "fix": &**next});
-    if let Fault::NumberTaken(number) = fault {
-        error["number"] = (*number).into();
+    match fault {
+        Fault::NumberTaken(number) => error["number"] = (*number).into(),
+        Fault::OtherServer => error["fault"] = fault.word().into(),
+        _ => {}
     }
     json!({"error": error})
 }

@@ -224,7 +224,7 @@ fn other_server(request: &Request) -> Failure {
     let what = format!("this is another server than {} was set up for", request.name);
     let why = "its agent does not have the key that the laptop knows; nothing was changed";
     // The laptop, which knows its name for us, says it better.
-    Failure::new(Fault::Busy, &what, why, "hop host ls")
+    Failure::new(Fault::OtherServer, &what, why, "hop host ls")
 }
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ pub enum Fault {
     Busy,
     /// The network 10.10.N.0/24 of a server cannot be used on this machine.
     NumberTaken(u8),
+    /// A server that is not the one that was set up: its agent has another key, or none.
+    OtherServer,
     /// Another session of the host has the lock.
     Held,
     /// The other side reported an error.
@@ -68,7 +70,7 @@ pub enum Fault {
 }
 
 /// Every fault, its word between programs of ours, and how a program ends by it.
-const FAULTS: [(Fault, &str, Code); 28] = [
+const FAULTS: [(Fault, &str, Code); 29] = [
     (Fault::Failed, "failed", Code::Failed),
     (Fault::Usage, "usage", Code::Usage),
     (Fault::Config, "config", Code::Usage),
@@ -83,6 +85,7 @@ const FAULTS: [(Fault, &str, Code); 28] = [
     (Fault::Timeout, "timeout", Code::Timeout),
     (Fault::Busy, "busy", Code::Busy),
     (Fault::NumberTaken(0), "number_taken", Code::Busy),
+    (Fault::OtherServer, "other_server", Code::Busy),
     (Fault::Held, "held", Code::Busy),
     (Fault::Remote, "remote", Code::Remote),
     (Fault::Loud, "loud", Code::Remote),

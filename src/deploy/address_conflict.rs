@@ -1,5 +1,5 @@
 //! A server whose agent has a number already, which this laptop cannot use: what has it here, and
-//! how one of the two gets another.
+//! how one of the two gets another. And a server that is another than it was.
 
 use super::options::{self, Options};
 use crate::base::address_plan::network;
@@ -8,6 +8,7 @@ use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::store;
+use crate::text::fix::Fix;
 
 /// Completes the agent's refusal.
 pub fn explain(
@@ -16,7 +17,11 @@ pub fn explain(
     before: Option<&HostConfig>,
     failure: Failure,
 ) -> Failure {
-    let Fault::NumberTaken(number) = failure.fault else { return failure };
+    let number = match failure.fault {
+        Fault::NumberTaken(number) => number,
+        Fault::OtherServer => return Failure { next: anew(options), ..failure },
+        _ => return failure,
+    };
     let load = |name: String| store::load(paths, &name).ok().filter(|_| name != options.name);
     let others = store::names(paths).unwrap_or_default().into_iter().filter_map(load);
     match others.into_iter().find(|host| host.number == number) {
@@ -46,12 +51,14 @@ fn shared(options: &Options, other: &HostConfig, failure: Failure) -> Failure {
 fn alone(options: &Options, before: Option<&HostConfig>, number: u8, failure: Failure) -> Failure {
     let next = match before {
         // It was removed there and set up anew by another laptop.
-        Some(before) if before.number != number => {
-            fix!("hop host rm {} && {}", options.name, options.command())
-        }
+        Some(before) if before.number != number => anew(options),
         _ => fix!("ip route get 10.10.{}.2", number),
     };
     Failure { next, ..failure }
+}
+
+fn anew(options: &Options) -> Fix {
+    fix!("hop host rm {} && {}", options.name, options.command())
 }
 
 #[cfg(test)]
@@ -74,6 +81,8 @@ mod tests {
             let failure = |fault| Failure::new(fault, said, said, "hop host ls");
             let explained = |fault| explain(&paths, &options, None, failure(fault));
             assert_eq!(&*explained(Fault::NumberTaken(7)).next, "ip route get 10.10.7.2");
+            let next = "hop host rm mybox && hop setup mybox -a 203.0.113.7";
+            assert_eq!(&*explained(Fault::OtherServer).next, next);
             for other in [Fault::Busy, Fault::Held, Fault::Exists, Fault::Remote] {
                 assert_eq!(explained(other), failure(other));
             }

@@ -210,7 +210,8 @@ impl Remote {
         let mut part = |key: &str| error.string(key).unwrap_or_default();
         let what = format!("on {}: {}", self.name, part("what"));
         let (why, next) = (part("why"), advised(&self.target, &part("fix")));
-        let fault = match Fault::from_word(&part("code")) {
+        let (code, closer) = (part("code"), part("fault"));
+        let fault = match Fault::from_word(if closer.is_empty() { &code } else { &closer }) {
             Fault::Busy => {
                 error.opt_int("number", 0..=255).ok()?.map_or(Fault::Busy, Fault::NumberTaken)
             }
