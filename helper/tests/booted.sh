@@ -181,11 +181,15 @@ def drop_in(line):
 assert drop_in("PrivateNetwork=yes").returncode != 0
 sh("journalctl --sync")
 assert "must not set PrivateNetwork" in sh("journalctl -u hop-helper.service -o cat")
-drop_in("PrivateUsers=yes")
-connect()
-refused = raw("tun.create")
-assert refused["error"]["code"] == "kernel_error", refused
-assert "PrivateUsers" in refused["error"]["message"], refused
+# In a chroot the kernel makes no user namespaces.
+if subprocess.run(["unshare", "-U", "true"], capture_output=True).returncode == 0:
+    drop_in("PrivateUsers=yes")
+    connect()
+    refused = raw("tun.create")
+    assert refused["error"]["code"] == "kernel_error", refused
+    assert "PrivateUsers" in refused["error"]["message"], refused
+else:
+    print("SKIP PrivateUsers: no user namespace can be made here")
 sh(f"rm -r {DROP_IN}; systemctl daemon-reload")
 sh("systemctl stop hop-helper.service; systemctl reset-failed 'hop-helper*'")
 sh("systemctl start hop-helper.socket")

@@ -100,7 +100,7 @@ pub fn receive(stream: &UnixStream, buf: &mut [u8]) -> io::Result<Received> {
     }
     #[cfg(target_os = "macos")]
     for fd in &fds {
-        super::sock::close_on_exec(std::os::fd::AsFd::as_fd(fd))?;
+        super::fd::close_on_exec(std::os::fd::AsFd::as_fd(fd))?;
     }
     Ok(Received { bytes: bytes as usize, fds, truncated: flags & libc::MSG_CTRUNC != 0 })
 }

@@ -152,8 +152,8 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 #[cfg(target_os = "macos")]
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = nix::unistd::pipe()?;
-    super::sock::own(read.as_fd())?;
-    super::sock::own(write.as_fd())?;
+    super::fd::own(read.as_fd())?;
+    super::fd::own(write.as_fd())?;
     Ok((read, write))
 }
 
