@@ -130,7 +130,11 @@ fn what_a_dead_laptop_left_unverified_is_settled() {
         laptop.ok(&format!(
             "mkdir /opt/new && cp {MINE}/hop-* /opt/new && echo >>/opt/new/hop-agent"
         ));
+        // They would answer sooner than hop can be killed.
+        vps.ok("nft 'table inet cut { chain in { type filter hook input priority 0; \
+            udp dport 51820 drop; }; }'");
         killed(&site, "/opt/new");
+        vps.ok("nft delete table inet cut");
         let up = hop(&site, "upgrade --agent-dir /opt/new");
         assert!(up.code == 0 && up.err.contains("0 bytes"), "{up}");
         vps.ok(&format!("test ! -e {LIB}/unverified"));

@@ -72,7 +72,7 @@ fn what_others_take_away_comes_back() {
     });
 }
 
-/// As an editor, a package or a hosts manager puts a whole new file in place, at no request of ours.
+/// As an editor, a package or a hosts manager puts a whole new file in place, unasked by us.
 #[test]
 fn a_hosts_file_that_is_replaced_has_the_names_again() {
     in_namespace("repair::a_hosts_file_that_is_replaced_has_the_names_again", |m| {
