@@ -25,7 +25,7 @@ use crate::rpc::client::{self, CallError};
 use crate::rpc::method::Method;
 use crate::rpc::types::{Message, PublicKey};
 use crate::sys::poll::{self, Interest};
-use crate::sys::{cmsg, process};
+use crate::sys::{cmsg, line, process};
 
 /// In the state directory.
 pub const FILE: &str = "agent.work.sock";
@@ -67,11 +67,7 @@ impl Lines {
     pub fn next(&mut self, limit: Duration, enough: Option<&Sink>) -> io::Result<String> {
         let (end, mut seen) = (Instant::now() + limit, 0);
         loop {
-            let new = self.bytes.get(seen..).unwrap_or_default();
-            if let Some(at) = new.iter().position(|byte| *byte == b'\n') {
-                let rest = self.bytes.split_off(seen + at + 1);
-                let mut line = std::mem::replace(&mut self.bytes, rest);
-                line.pop();
+            if let Some(line) = line::take(&mut self.bytes, seen) {
                 return String::from_utf8(line).map_err(|_| ErrorKind::InvalidData.into());
             }
             seen = self.bytes.len();

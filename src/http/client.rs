@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::connection::BEAT;
 use super::head::{self, Headers};
 use super::{BODY_BYTES, HEAD_BYTES, LINE_BYTES};
+use crate::sys::line;
 
 /// Longest silence of a stream.
 pub const SILENCE: Duration = Duration::from_secs(3 * BEAT.as_secs());
@@ -191,11 +192,7 @@ impl Lines {
         let mut seen = 0;
         let mut end = Instant::now() + SILENCE;
         loop {
-            let new = self.bytes.get(seen..).unwrap_or_default();
-            if let Some(at) = new.iter().position(|byte| *byte == b'\n') {
-                let rest = self.bytes.split_off(seen + at + 1);
-                let mut line = std::mem::replace(&mut self.bytes, rest);
-                line.pop();
+            if let Some(line) = line::take(&mut self.bytes, seen) {
                 seen = 0;
                 if line.is_empty() {
                     continue;

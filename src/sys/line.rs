@@ -1,5 +1,5 @@
 //! One line from a local socket, within a time and a size: whoever sends it byte by byte gets no
-//! more time than others.
+//! more time than others. And one line off what was read of any stream.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
@@ -32,11 +32,33 @@ pub fn read(mut stream: &UnixStream, most: usize, limit: Duration) -> io::Result
     }
 }
 
+/// Takes the first line off `bytes`, without its end. None if there is none yet; the first `seen`
+/// bytes are known to hold no end of a line, and are not looked through again.
+pub fn take(bytes: &mut Vec<u8>, seen: usize) -> Option<Vec<u8>> {
+    let new = bytes.get(seen..).unwrap_or_default();
+    let at = new.iter().position(|byte| *byte == b'\n')?;
+    let rest = bytes.split_off(seen + at + 1);
+    let mut line = std::mem::replace(bytes, rest);
+    line.pop();
+    Some(line)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
     use std::thread;
+
+    #[test]
+    fn lines_are_taken_one_by_one_and_the_rest_stays() {
+        let mut bytes = b"one\n\ntw".to_vec();
+        assert_eq!(take(&mut bytes, 0), Some(b"one".to_vec()));
+        assert_eq!(take(&mut bytes, 0), Some(Vec::new()));
+        assert_eq!((take(&mut bytes, 0), &bytes[..]), (None, &b"tw"[..]));
+        bytes.extend(b"o\n");
+        assert_eq!((take(&mut bytes, 2), bytes.len()), (Some(b"two".to_vec()), 0));
+        assert_eq!(take(&mut bytes, 9), None, "more than there is was seen");
+    }
 
     #[test]
     fn a_line_that_drips_has_the_same_time_as_any_other() {
