@@ -21,6 +21,10 @@ pub mod proto;
 mod sys;
 
 pub use install::main as install_main;
-pub use net::main as helper_main;
 /// For the fuzzer.
 pub use net::{block, read_request};
+
+/// What people type to install is another program's; everything else is the daemon's.
+pub fn helper_main() -> std::process::ExitCode {
+    install::sibling::asked().unwrap_or_else(net::main)
+}

@@ -73,14 +73,6 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes))
 }
 
-/// Removes variables from the environment. Call before a second thread could exist.
-pub fn unset_env(names: &[&str]) {
-    for name in names {
-        // SAFETY: the helper has one thread, so nobody reads the environment meanwhile.
-        unsafe { std::env::remove_var(name) };
-    }
-}
-
 /// Sets the file mode creation mask and returns the old one.
 pub fn umask(mask: u32) -> u32 {
     // SAFETY: umask cannot fail and touches no memory of ours.
@@ -108,43 +100,25 @@ pub fn lock(file: &File) -> io::Result<()> {
     check(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }).map(|_| ())
 }
 
-/// One descriptor to wait for, and what came of it.
-pub struct Wait<'a> {
-    pub fd: BorrowedFd<'a>,
-    pub read: bool,
-    pub write: bool,
-    /// Readable, hung up or in error.
-    pub readable: bool,
-    pub writable: bool,
-}
-
-impl<'a> Wait<'a> {
-    pub fn new(fd: BorrowedFd<'a>, read: bool, write: bool) -> Wait<'a> {
-        Wait { fd, read, write, readable: false, writable: false }
-    }
-}
-
-/// poll(2), without end if no time is given; an interruption by a signal counts as "nothing ready".
-pub fn poll(waits: &mut [Wait], timeout: Option<Duration>) -> io::Result<()> {
-    let wanted = |wait: &Wait| {
-        let read = if wait.read { libc::POLLIN } else { 0 };
-        let write = if wait.write { libc::POLLOUT } else { 0 };
-        libc::pollfd { fd: wait.fd.as_raw_fd(), events: read | write, revents: 0 }
+/// poll(2) for these events of each descriptor, without end if no time is given. Which are ready,
+/// hung up or in error; an interruption by a signal counts as "none".
+pub fn poll(
+    waits: &[(BorrowedFd, libc::c_short)],
+    timeout: Option<Duration>,
+) -> io::Result<Vec<bool>> {
+    let wait = |(fd, events): &(BorrowedFd, libc::c_short)| libc::pollfd {
+        fd: fd.as_raw_fd(),
+        events: *events,
+        revents: 0,
     };
-    let mut fds: Vec<libc::pollfd> = waits.iter().map(wanted).collect();
+    let mut fds: Vec<libc::pollfd> = waits.iter().map(wait).collect();
     let timeout = timeout.map_or(-1, |t| t.as_millis().min(i32::MAX as u128) as libc::c_int);
     // SAFETY: fds is writable for its own length, and its descriptors are borrowed by waits.
     let result = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
     match check(result) {
-        Err(e) if e.kind() == io::ErrorKind::Interrupted => return Ok(()),
-        result => result?,
-    };
-    let hung = libc::POLLHUP | libc::POLLERR | libc::POLLNVAL;
-    for (wait, fd) in waits.iter_mut().zip(fds) {
-        wait.readable = fd.revents & (libc::POLLIN | hung) != 0;
-        wait.writable = fd.revents & (libc::POLLOUT | hung) != 0;
+        Err(e) if e.kind() == io::ErrorKind::Interrupted => Ok(vec![false; fds.len()]),
+        result => result.map(|_| fds.iter().map(|fd| fd.revents != 0).collect()),
     }
-    Ok(())
 }
 
 static SIGNAL_PIPE: AtomicI32 = AtomicI32::new(-1);

@@ -3,8 +3,7 @@
 //!
 //! Must not know: what the lines say, who may do what.
 
-use crate::core::audit::Who;
-use crate::core::peer_cred::Peer;
+use crate::core::peer_cred::{Caller, Peer};
 use crate::proto::{self, MAX_REQUEST, OpError};
 use crate::sys;
 use serde_json::Value;
@@ -48,12 +47,8 @@ pub struct Conn {
     pub rests_until: Option<Instant>,
 }
 
-/// Whether a connection goes on.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next {
-    Keep,
-    Close,
-}
+/// Whether a connection goes on: `None` closes it.
+pub type Going = Option<()>;
 
 impl Conn {
     pub fn new(id: u64, stream: UnixStream, peer: Peer) -> Conn {
@@ -81,7 +76,7 @@ impl Conn {
 
     /// Reads what there is, up to one byte more than the longest line. Plain reads, never
     /// recvmsg: the kernel then throws descriptors away that a caller may have sent along.
-    pub fn fill(&mut self) -> Next {
+    pub fn fill(&mut self) -> Going {
         let mut buf = [0; MAX_REQUEST + 1];
         while self.output.is_empty() && !self.ended && self.input.len() <= MAX_REQUEST {
             let room = buf.get_mut(self.input.len()..).unwrap_or_default();
@@ -95,10 +90,10 @@ impl Conn {
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return Next::Close,
+                Err(_) => return None,
             }
         }
-        Next::Keep
+        Some(())
     }
 
     /// The next whole line, without its newline; a line too long comes as far as it got, and
@@ -116,7 +111,7 @@ impl Conn {
         Some(line)
     }
 
-    pub fn who(&self) -> Who {
+    pub fn who(&self) -> Caller {
         self.peer.who(self.id)
     }
 
@@ -132,24 +127,24 @@ impl Conn {
 
     /// Sends what can be sent now. The descriptor rides on the first byte, and our copy is
     /// closed as soon as that byte has left.
-    pub fn flush(&mut self) -> Next {
+    pub fn flush(&mut self) -> Going {
         while !self.output.is_empty() {
             let sent = match &self.fd {
                 Some(fd) => sys::send_with_fd(&self.stream, &self.output, fd.as_fd()),
                 None => self.stream.write(&self.output),
             };
             match sent {
-                Ok(0) => return Next::Close,
+                Ok(0) => return None,
                 Ok(count) => {
                     self.fd = None;
                     self.output.drain(..count.min(self.output.len()));
                     self.since = Instant::now();
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Next::Keep,
-                Err(_) => return Next::Close,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Some(()),
+                Err(_) => return None,
             }
         }
-        Next::Keep
+        Some(())
     }
 }

@@ -10,11 +10,11 @@ use crate::core::{limit, lockdown};
 use crate::proto::{self, Args, Code, MAX_REQUEST, OpError, required};
 use serde_json::{Value, json};
 
-pub fn handshake<S: Service>(a: &Args) -> Result<Act<S>, OpError> {
+pub fn handshake<S>(a: &Args) -> Result<Act<S>, OpError> {
     required("client_version", a.text("client_version")?)?;
     let version = "client_protocol_version";
     let theirs = required(version, a.int(version, 0, u64::MAX)?)?;
-    Ok(Box::new(move |server, conn| {
+    Ok(Box::new(move |_, conn| {
         if conn.handshaken {
             return Err(malformed("the handshake is already done"));
         }
@@ -23,12 +23,7 @@ pub fn handshake<S: Service>(a: &Args) -> Result<Act<S>, OpError> {
             return Err(OpError::new(Code::ProtocolVersionMismatch, why));
         }
         conn.handshaken = true;
-        let own = json!({
-            "accepted": true,
-            "features": S::operations().iter().map(|row| row.name).collect::<Vec<&str>>(),
-            "limits": limits(&server.service),
-        });
-        Ok(merged(merged(about(), own), server.service.welcome()).into())
+        Ok(merged(about(), json!({"accepted": true})).into())
     }))
 }
 

@@ -8,6 +8,11 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+/// Root's, and nobody else can change it.
+fn is_roots(meta: &Metadata) -> bool {
+    meta.uid() == 0 && meta.mode() & 0o022 == 0
+}
+
 /// Makes a directory of root, or checks that only root can change what is in it.
 pub fn own_dir(dir: &Path, mode: u32) -> Result<(), String> {
     let failed = |e| format!("create {}: {e}", dir.display());
@@ -16,7 +21,7 @@ pub fn own_dir(dir: &Path, mode: u32) -> Result<(), String> {
     sys::umask(mask);
     made.map_err(failed)?;
     let meta = fs::symlink_metadata(dir).map_err(failed)?;
-    if meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
+    if meta.is_dir() && is_roots(&meta) {
         return Ok(());
     }
     Err(format!("{} must be a directory of root that nobody else can write", dir.display()))
@@ -25,7 +30,7 @@ pub fn own_dir(dir: &Path, mode: u32) -> Result<(), String> {
 /// Refuses what is no regular file of root, or can be written by others.
 pub fn check(file: &File) -> io::Result<Metadata> {
     let meta = file.metadata()?;
-    if meta.is_file() && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
+    if meta.is_file() && is_roots(&meta) {
         return Ok(meta);
     }
     Err(io::Error::other("must be a regular file of root that nobody else can write"))
@@ -34,8 +39,7 @@ pub fn check(file: &File) -> io::Result<Metadata> {
 /// A directory that root alone can change, held open: what is looked at in it is in this one.
 pub fn root_dir(dir: &Path) -> io::Result<File> {
     let held = sys::open_at(None, dir, sys::LOOK | libc::O_DIRECTORY | libc::O_NOFOLLOW);
-    let fine = |meta: Metadata| meta.uid() == 0 && meta.mode() & 0o022 == 0;
-    match held.and_then(|held| held.metadata().map(|meta| fine(meta).then_some(held))) {
+    match held.and_then(|held| held.metadata().map(|meta| is_roots(&meta).then_some(held))) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Err(e),
         Ok(Some(held)) => Ok(held),
         found => {
@@ -73,15 +77,15 @@ pub fn create(path: &Path, new: bool) -> io::Result<File> {
 }
 
 /// Puts a file in its place as a whole: it is always the old one or the new one. `prepare` gets it
-/// with mode 0600, under a name of `stem` and a random number.
+/// with mode 0600, under a name that nobody else knows or, in a directory of ours, the same always.
 pub fn replace(
     path: &Path,
-    stem: &str,
+    temporary: &str,
     bytes: &[u8],
     prepare: impl FnOnce(&File) -> io::Result<()>,
 ) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let temporary = dir.join(format!("{stem}{:016x}", sys::random()?));
+    let temporary = dir.join(temporary);
     let written = create(&temporary, true).and_then(|mut file| {
         file.write_all(bytes)?;
         prepare(&file)?;
@@ -104,7 +108,7 @@ pub fn check_parents(path: &Path) -> Result<(), String> {
     let real = fs::canonicalize(existing).map_err(|e| format!("{}: {e}", existing.display()))?;
     for dir in real.ancestors() {
         let meta = fs::symlink_metadata(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        if !meta.is_dir() || meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+        if !meta.is_dir() || !is_roots(&meta) {
             let why = "others than root could replace what is in it";
             return Err(format!("{}: {why}", dir.display()));
         }

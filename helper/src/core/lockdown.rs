@@ -20,23 +20,19 @@ pub struct Lockdown {
 pub fn look(config: &Path) -> Option<Lockdown> {
     let doubt = |why: String| Some(Lockdown { why, doubtful: true });
     let dir = config.parent().unwrap_or(Path::new("/"));
-    let held = match files::root_dir(dir) {
-        Ok(held) => held,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
-        Err(e) => return doubt(e.to_string()),
-    };
     let path = dir.join(NAME);
-    let found = sys::open_at(Some(&held), Path::new(NAME), sys::LOOK | libc::O_NOFOLLOW);
-    match found.and_then(|file| file.metadata()) {
+    let found = files::root_dir(dir).and_then(|held| {
+        let flags = sys::LOOK | libc::O_NOFOLLOW;
+        sys::open_at(Some(&held), Path::new(NAME), flags)?.metadata()
+    });
+    let path = path.display();
+    match found {
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => doubt(format!("{}: {e}", path.display())),
+        Err(e) => doubt(format!("{path}: {e}")),
         Ok(meta) if meta.is_file() && meta.uid() == 0 && meta.nlink() == 1 => {
-            let why = format!("root has locked the helper down ({})", path.display());
+            let why = format!("root has locked the helper down ({path})");
             Some(Lockdown { why, doubtful: false })
         }
-        Ok(_) => {
-            let path = path.display();
-            doubt(format!("{path} is no plain file of root with one name: sudo rm {path}"))
-        }
+        Ok(_) => doubt(format!("{path} is no plain file of root with one name: sudo rm {path}")),
     }
 }

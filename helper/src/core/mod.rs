@@ -4,6 +4,8 @@
 mod accept;
 pub mod access;
 pub mod audit;
+#[cfg(target_os = "linux")]
+pub mod bpf;
 pub mod conn;
 pub mod daemon;
 pub mod files;
@@ -19,7 +21,6 @@ pub mod say;
 pub mod serve;
 pub mod server;
 pub mod service;
-pub mod sibling;
 pub mod socket;
 
 #[cfg(target_os = "macos")]

@@ -3,7 +3,6 @@
 //! Nothing here is about process ids: they are reused. A lookup that fails means "not
 //! admitted". Must not know: the protocol, leases.
 
-use crate::core::audit::Who;
 use crate::sys;
 use std::os::fd::BorrowedFd;
 use std::sync::OnceLock;
@@ -32,11 +31,27 @@ pub struct Admission {
     pub group: Option<u32>,
 }
 
+/// Who asks for something on which connection, and then may hold it. Without any it is the helper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    pub conn: u64,
+    pub uid: u32,
+    pub gid: u32,
+    /// To be told, and nothing else: process numbers are used again.
+    pub pid: u32,
+}
+
+impl Caller {
+    /// Root may touch every object, others their own.
+    pub fn owns(self, uid: u32) -> bool {
+        self.uid == 0 || self.uid == uid
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     pub uid: u32,
     pub gid: u32,
-    /// For the audit log and nothing else: process numbers are used again.
     pub pid: u32,
     groups: Vec<u32>,
     /// The peer's network namespace, where the kernel tells.
@@ -53,8 +68,8 @@ impl Peer {
         Some(Peer { uid, gid, pid, groups, netns })
     }
 
-    pub fn who(&self, conn: u64) -> Who {
-        Who { conn, uid: self.uid, gid: self.gid, pid: self.pid }
+    pub fn who(&self, conn: u64) -> Caller {
+        Caller { conn, uid: self.uid, gid: self.gid, pid: self.pid }
     }
 
     /// May talk to this helper at all.

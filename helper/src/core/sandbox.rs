@@ -5,6 +5,9 @@
 //! What it does not know is left out and told by `daemon.health`. Must not know: requests.
 
 use crate::core::access::{Access, SandboxPaths};
+use crate::core::bpf::Step::{Do, If};
+use crate::core::bpf::{ANY_BIT, AT_LEAST, EQUAL, To, WORD, assemble};
+use crate::core::say::tell;
 use crate::sys;
 use libc::{c_long, sock_filter};
 use serde_json::{Value, json};
@@ -42,8 +45,7 @@ impl Layers {
 
 /// Takes effect for the rest of the process's life.
 pub fn enter(paths: &SandboxPaths, ioctls: &[u32], strictness: Strictness) -> Layers {
-    let said =
-        |layer: &str, e: &std::io::Error| crate::core::say::tell(&format!("no {layer}: {e}"));
+    let said = |layer: &str, e: &std::io::Error| tell(&format!("no {layer}: {e}"));
     if let Err(e) = sys::no_new_privileges() {
         said("lock on privileges", &e);
         return Layers::default();
@@ -52,12 +54,9 @@ pub fn enter(paths: &SandboxPaths, ioctls: &[u32], strictness: Strictness) -> La
         said("Landlock", &e);
         0
     });
-    let seccomp = match program(ioctls, strictness) {
-        None => false,
-        Some(program) => {
-            sys::seccomp(&program).inspect_err(|e| said("system call filter", e)).is_ok()
-        }
-    };
+    let seccomp = program(ioctls, strictness).is_some_and(|program| {
+        sys::seccomp(&program).inspect_err(|e| said("system call filter", e)).is_ok()
+    });
     Layers { seccomp, landlock }
 }
 
@@ -192,11 +191,6 @@ const FAMILIES: &[u32] = &[libc::AF_UNIX as u32];
 /// The calls that must not make memory executable; the place of `prot`.
 const MAPPING: &[(c_long, u32)] = &[(libc::SYS_mmap, 2), (libc::SYS_mprotect, 2)];
 
-const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
-const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
-const IF_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
-const IF_FROM: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
-const IF_BITS: u16 = (libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K) as u16;
 // struct seccomp_data: nr, arch, instruction pointer, six arguments of 64 bits each. Both
 // architectures are little-endian, so that the low half of an argument comes first.
 const NR: u32 = 0;
@@ -210,37 +204,35 @@ const X32: u32 = 0x4000_0000;
 
 /// The filter, or `None` on an architecture without a table.
 fn program(ioctls: &[u32], strictness: Strictness) -> Option<Vec<sock_filter>> {
+    const REFUSED: To = To::End(0);
+    const ALLOWED: To = To::End(1);
+    const KILLED: To = To::End(2);
     let refuse = match strictness {
         Strictness::Refuse => ERRNO | libc::EPERM as u32,
         Strictness::Kill => KILL,
     };
-    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
-    let ret = |k| step(RETURN, 0, 0, k);
-    let mut program = vec![
-        step(LOAD, 0, 0, ARCHITECTURE),
-        step(IF_EQUAL, 1, 0, ARCH?),
-        ret(KILL),
-        step(LOAD, 0, 0, NR),
-        step(IF_FROM, 0, 1, X32),
-        ret(KILL),
+    let mut steps = vec![
+        Do(WORD, ARCHITECTURE),
+        If(EQUAL, ARCH?, To::Next, KILLED),
+        Do(WORD, NR),
+        If(AT_LEAST, X32, KILLED, To::Next),
     ];
-    for call in CALLS.iter().chain(OLDER) {
-        program.extend([step(IF_EQUAL, 0, 1, *call as u32), ret(ALLOW)]);
-    }
+    let listed = CALLS.iter().chain(OLDER);
+    steps.extend(listed.map(|call| If(EQUAL, *call as u32, ALLOWED, To::Next)));
     for ((call, place), values) in CHOSEN.iter().zip([ioctls, FAMILIES]) {
-        let load = step(LOAD, 0, 0, ARGUMENTS + 8 * place);
-        let tests = values.iter().flat_map(|v| [step(IF_EQUAL, 0, 1, *v), ret(ALLOW)]);
-        let skip = (values.len() * 2 + 2) as u8;
-        program.extend([step(IF_EQUAL, 0, skip, *call as u32), load]);
-        program.extend(tests.chain([ret(refuse)]));
+        let skip = To::Skip(values.len() as u8 + 2);
+        steps.extend([If(EQUAL, *call as u32, To::Next, skip), Do(WORD, ARGUMENTS + 8 * place)]);
+        steps.extend(values.iter().map(|value| If(EQUAL, *value, ALLOWED, To::Next)));
+        steps.push(If(EQUAL, 0, REFUSED, REFUSED));
     }
     for (call, place) in MAPPING {
-        let load = step(LOAD, 0, 0, ARGUMENTS + 8 * place);
-        let exec = step(IF_BITS, 0, 1, libc::PROT_EXEC as u32);
-        program.extend([step(IF_EQUAL, 0, 4, *call as u32), load, exec, ret(refuse), ret(ALLOW)]);
+        steps.extend([
+            If(EQUAL, *call as u32, To::Next, To::Skip(2)),
+            Do(WORD, ARGUMENTS + 8 * place),
+            If(ANY_BIT, libc::PROT_EXEC as u32, REFUSED, ALLOWED),
+        ]);
     }
-    program.push(ret(refuse));
-    Some(program)
+    Some(assemble(&steps, &[refuse, ALLOW, KILL]))
 }
 
 #[cfg(test)]

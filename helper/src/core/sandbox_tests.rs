@@ -1,6 +1,7 @@
 //! The filter by an interpreter of its own, and the sandbox from inside.
 
 use super::*;
+use crate::core::bpf::RETURN;
 use crate::net::link::IOCTLS;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +15,7 @@ fn verdict(program: &[sock_filter], arch: u32, nr: u32, args: [u32; 6]) -> u32 {
         let step = program[at];
         at += 1;
         let taken = match step.code {
-            LOAD => {
+            WORD => {
                 word = match step.k {
                     NR => nr,
                     ARCHITECTURE => arch,
@@ -23,9 +24,9 @@ fn verdict(program: &[sock_filter], arch: u32, nr: u32, args: [u32; 6]) -> u32 {
                 continue;
             }
             RETURN => return step.k,
-            IF_EQUAL => word == step.k,
-            IF_FROM => word >= step.k,
-            IF_BITS => word & step.k != 0,
+            EQUAL => word == step.k,
+            AT_LEAST => word >= step.k,
+            ANY_BIT => word & step.k != 0,
             code => panic!("unknown instruction {code}"),
         };
         at += usize::from(if taken { step.jt } else { step.jf });

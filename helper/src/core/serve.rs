@@ -4,14 +4,15 @@
 //! its connection is looked at, so that at most one line per connection is ever queued. Must not
 //! know: what is offered (`Service`), how a line is read and answered (`request`).
 
-use crate::core::audit::{Audit, Who};
-use crate::core::conn::{Conn, Next};
+use crate::core::audit::Audit;
+use crate::core::conn::{Conn, Going};
 use crate::core::limit::{self, Rates};
+use crate::core::peer_cred::Caller;
 use crate::core::sandbox::Layers;
 use crate::core::server::Server;
 use crate::core::service::Service;
 use crate::proto::{Code, OpError};
-use crate::sys::{self, Wait};
+use crate::sys;
 use serde_json::json;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
@@ -92,7 +93,7 @@ impl<S: Service> Server<S> {
                 (self.look_after, self.look_at_latest) = (now + PAUSE, now + TICK);
             }
             self.service.tick(Instant::now());
-            self.tell("(lease lost)", Who::default());
+            self.tell("(lease lost)", Caller::default());
             // Not at once when nobody asked: a program that replaces the file again and again
             // would have us start too often for the service manager.
             let asked = ready.contains(&true) || self.started.elapsed() > SETTLED;
@@ -105,7 +106,7 @@ impl<S: Service> Server<S> {
         }
         // The connections end last: whoever sees the end finds everything undone.
         let result = self.service.end_all();
-        self.tell("(end)", Who::default());
+        self.tell("(end)", Caller::default());
         self.conns.clear();
         result.map_err(|e| io::Error::other(e.message)).map(|()| End::Undone)
     }
@@ -117,15 +118,14 @@ impl<S: Service> Server<S> {
         let listen = now >= self.accept_after;
         let idle = self.service.is_idle();
         let heard = now >= self.look_after && !idle;
-        let mut waits: Vec<Wait> = vec![
-            Wait::new(self.signals.as_fd(), true, false),
-            Wait::new(self.listener.as_fd(), listen, false),
-        ];
-        waits.extend(self.service.watches().into_iter().map(|fd| Wait::new(fd, heard, false)));
+        let read = |may: bool| if may { libc::POLLIN } else { 0 };
+        let mut waits =
+            vec![(self.signals.as_fd(), libc::POLLIN), (self.listener.as_fd(), read(listen))];
+        waits.extend(self.service.watches().into_iter().map(|fd| (fd, read(heard))));
         let watches = waits.len() - 2;
         waits.extend(self.conns.iter().map(|conn| {
-            let writes = !conn.output.is_empty();
-            Wait::new(conn.stream.as_fd(), !writes && !conn.rests(now), writes)
+            let silent = conn.output.is_empty();
+            (conn.stream.as_fd(), if silent { read(!conn.rests(now)) } else { libc::POLLOUT })
         }));
         let most = match idle {
             _ if self.conns.iter().any(|conn| conn.rests(now)) => Some(limit::INTERVAL),
@@ -134,9 +134,7 @@ impl<S: Service> Server<S> {
             true => Some(TICK),
             false => Some(if heard { TICK } else { PAUSE }),
         };
-        sys::poll(&mut waits, most)?;
-        let ready = waits.iter().map(|wait| wait.readable || wait.writable);
-        let mut ready = ready.collect::<Vec<bool>>().into_iter();
+        let mut ready = sys::poll(&waits, most)?.into_iter();
         let signalled = ready.next().unwrap_or(false);
         let accept = ready.next().unwrap_or(false) && listen;
         let news = ready.by_ref().take(watches).fold(false, |any, one| any | one) && heard;
@@ -188,11 +186,11 @@ impl<S: Service> Server<S> {
         let report = self.service.reconcile();
         let changes = self.service.take_changes();
         let rest = [("result", report), ("changes", json!(changes))];
-        self.audit.line("done", Who::default(), "(reconcile)", &rest, true);
+        self.audit.line("done", Caller::default(), "(reconcile)", &rest, true);
     }
 
     /// One line about what was done without anybody asking for it, if anything was.
-    fn tell(&mut self, why: &str, who: Who) {
+    fn tell(&mut self, why: &'static str, who: Caller) {
         let changes = self.service.take_changes();
         if !changes.is_empty() {
             self.audit.line("done", who, why, &[("changes", json!(changes))], true);
@@ -210,8 +208,8 @@ impl<S: Service> Server<S> {
                 conn.rests_until = None;
                 ready = true;
             }
-            let next = if ready { self.progress(&mut conn) } else { Next::Keep };
-            if next == Next::Keep && !self.overdue(&conn) {
+            let going = if ready { self.progress(&mut conn) } else { Some(()) };
+            if going.is_some() && !self.overdue(&conn) {
                 self.conns.push(conn);
             } else {
                 self.service.end_connection(conn.id);
@@ -227,24 +225,18 @@ impl<S: Service> Server<S> {
             || (conn.active.elapsed() > IDLE_MAX && !self.service.holds(conn.id))
     }
 
-    fn progress(&mut self, conn: &mut Conn) -> Next {
-        if conn.flush() == Next::Close || conn.fill() == Next::Close {
-            return Next::Close;
-        }
+    fn progress(&mut self, conn: &mut Conn) -> Going {
+        conn.flush()?;
+        conn.fill()?;
         // Bounded by the buffer: every turn takes a line out of it, and nothing is read here.
         while conn.output.is_empty() && !conn.closing && conn.rests_until.is_none() {
             let Some(line) = conn.take_line() else {
                 break;
             };
             self.serve_line(conn, &line);
-            if conn.flush() == Next::Close {
-                return Next::Close;
-            }
+            conn.flush()?;
         }
         let over = conn.closing || (conn.ended && conn.rests_until.is_none());
-        match conn.output.is_empty() && over {
-            true => Next::Close,
-            false => Next::Keep,
-        }
+        (!over || !conn.output.is_empty()).then_some(())
     }
 }

@@ -45,8 +45,7 @@ pub trait Service: Sized + 'static {
     /// What was done to the machine since the last call, for the audit log.
     fn take_changes(&mut self) -> Vec<String>;
 
-    /// What the handshake and `daemon.health` say of it besides, and what is the matter with it.
-    fn welcome(&self) -> Value;
+    /// What `daemon.health` says of it besides, and what is the matter with it.
     fn health(&self) -> Value;
     fn limits(&self) -> Value;
     fn troubles(&self) -> Vec<String>;

@@ -39,13 +39,12 @@ pub struct Notify {
     path: Option<OsString>,
 }
 
-/// Reads and removes the service manager's variables, so that nothing inherits them.
-pub fn take_environment() -> Notify {
+/// Reads the service manager's variables. They stay: there is nobody who could inherit them.
+pub fn environment() -> Notify {
     let text = |name| std::env::var(name).unwrap_or_default();
     let pid = std::process::id().to_string();
     let activated = text("LISTEN_PID") == pid && text("LISTEN_FDS") == "1";
     let path = std::env::var_os("NOTIFY_SOCKET");
-    sys::unset_env(&["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "NOTIFY_SOCKET"]);
     Notify { activated, path }
 }
 

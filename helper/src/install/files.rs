@@ -64,7 +64,8 @@ impl Installer {
             file.set_permissions(Permissions::from_mode(mode))?;
             old.as_ref().map_or(Ok(()), |_| sys::copy_attributes(path, file))
         };
-        files::replace(path, ".hopbox-", &bytes, prepare).map_err(failed)
+        let temporary = format!(".hopbox-{:016x}", sys::random().map_err(failed)?);
+        files::replace(path, &temporary, &bytes, prepare).map_err(failed)
     }
 
     pub fn remove(&self, path: &Path) -> Outcome<()> {

@@ -4,13 +4,14 @@
 //! but root can replace it. Runs no program. Must not know: requests, the sandbox.
 
 use super::files::{Installer, Outcome, say};
+use super::sibling::INSTALLER;
 use super::systemd;
+use super::take_back::take_back;
 use crate::core::files::{self, check_parents};
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
-use crate::core::sibling::INSTALLER;
 use crate::core::{lockdown, socket};
+use crate::net::config;
 use crate::net::link::IPV6_SETTINGS;
-use crate::net::{config, take_back};
 use crate::{proto, sys};
 use serde_json::{Value, json};
 use std::fs::{self, File, Permissions};

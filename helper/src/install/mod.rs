@@ -5,8 +5,10 @@
 mod files;
 #[cfg(target_os = "linux")]
 mod linux;
+pub mod sibling;
 #[cfg(target_os = "linux")]
 mod systemd;
+mod take_back;
 
 #[cfg(target_os = "macos")]
 use crate::macos::install as platform;
@@ -16,6 +18,8 @@ pub use files::Outcome;
 pub(crate) use files::say;
 #[cfg(target_os = "linux")]
 use linux as platform;
+#[cfg(target_os = "macos")]
+pub use take_back::take_back;
 
 use crate::core::say::tell;
 use crate::net::as_root;

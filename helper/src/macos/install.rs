@@ -9,8 +9,9 @@
 use crate::core::files::check_parents;
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
 use crate::core::socket;
-use crate::install::{Installer, Outcome, say};
-use crate::net::{config, take_back};
+use crate::install::{Installer, Outcome, say, take_back};
+use crate::macos::users;
+use crate::net::config;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -79,7 +80,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
         installer.remove_own(dir)?;
     }
     // What `--install` writes there goes; what root has added is root's.
-    if fs::read_to_string(CONFIG).is_ok_and(|text| config::only_users(&text)) {
+    if fs::read_to_string(CONFIG).is_ok_and(|text| users::only_users(&text)) {
         installer.remove(Path::new(CONFIG))?;
     }
     let config_dir = Path::new(CONFIG).parent();
@@ -99,7 +100,7 @@ fn allowed() -> Outcome<Option<String>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => config::DEFAULT.to_string(),
         Err(e) => return Err(format!("{CONFIG}: {e}")),
     };
-    config::with_user(&old, uid).map(Some).map_err(|why| format!("{CONFIG}: {why}"))
+    users::with_user(&old, uid).map(Some).map_err(|why| format!("{CONFIG}: {why}"))
 }
 
 fn launchctl(arguments: &[&str]) -> Outcome<()> {

@@ -7,7 +7,7 @@
 
 use crate::core::access::Access;
 use crate::macos::xnu::{self, Dump, Link};
-use crate::net::link::{Device, DeviceStatus, Layers, failed};
+use crate::net::link::{Device, DeviceStatus, Handle, Layers, failed};
 use crate::net::pool::{Endpoints, Net, View};
 use crate::proto::{Code, OpError};
 use crate::sys;
@@ -48,26 +48,10 @@ impl Links {
     /// Nothing here does that.
     pub fn confine(
         &mut self,
-        _: &str,
-        _: u32,
+        _: &Handle,
         _: Option<Endpoints>,
     ) -> Result<Vec<&'static str>, OpError> {
         Ok(Vec::new())
-    }
-
-    /// What is not as it was configured, as far as reading back tells.
-    pub fn lost(&mut self, name: &str, ifindex: u32, _: u16, ends: Endpoints) -> Vec<&'static str> {
-        if self.verify(name, ifindex, ends) { Vec::new() } else { vec!["address or route"] }
-    }
-
-    pub fn restore(
-        &mut self,
-        name: &str,
-        ifindex: u32,
-        _: u16,
-        ends: Endpoints,
-    ) -> Result<(), OpError> {
-        self.apply(name, ifindex, ends)
     }
 
     /// Nor that.
@@ -115,18 +99,27 @@ impl Links {
         if link.mtu != u32::from(mtu) {
             return Err(OpError::kernel("the device did not take the MTU"));
         }
-        Ok(Device { name, ifindex: link.ifindex, mtu, vnet_hdr: false, fd })
+        Ok(Device { handle: Handle { name, ifindex: link.ifindex }, vnet_hdr: false, fd })
     }
 
     /// Gives the device address and route, and brings it up.
-    pub fn apply(&mut self, name: &str, ifindex: u32, ends: Endpoints) -> Result<(), OpError> {
-        let there = dump()?.addresses.contains(&(ends.local, ifindex));
+    pub fn apply(
+        &mut self,
+        device: &Handle,
+        mtu: u16,
+        ends: Endpoints,
+        _replace: bool,
+    ) -> Result<(), OpError> {
+        let Handle { name, ifindex } = device;
+        let argument = &mut xnu::request_number(name, mtu.into());
+        sys::interface(xnu::SIOCSIFMTU, argument).map_err(failed("set the MTU"))?;
+        let there = dump()?.addresses.contains(&(ends.local, *ifindex));
         if !there {
             let argument = &mut xnu::alias(name, ends.local, ends.peer);
             sys::interface(xnu::SIOCAIFADDR, argument).map_err(failed("add the address"))?;
         }
         set_up(name, true).map_err(failed("bring up"))?;
-        match self.route(xnu::RTM_ADD, ends.route(), ifindex) {
+        match self.route(xnu::RTM_ADD, ends.route(), *ifindex) {
             // The kernel's own route to the other end, ours from before, or somebody else's:
             // reading back tells.
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
@@ -135,16 +128,13 @@ impl Links {
     }
 
     /// What became of the device of a lease.
-    pub fn status(&mut self, name: &str, ifindex: u32) -> Result<DeviceStatus, OpError> {
-        Ok(match self.link(name)? {
-            None => DeviceStatus::Gone,
-            Some(link) if link.ifindex != ifindex => DeviceStatus::Replaced,
-            Some(_) => DeviceStatus::Held,
-        })
+    pub fn status(&mut self, device: &Handle) -> Result<DeviceStatus, OpError> {
+        let there = self.there(device)?.is_some();
+        Ok(if there { DeviceStatus::Held } else { DeviceStatus::Gone })
     }
 
     /// A utun cannot be left behind.
-    pub fn orphans(&mut self, _known: &[u32]) -> Result<Vec<(String, u32)>, OpError> {
+    pub fn orphans(&mut self, _known: &[u32]) -> Result<Vec<Handle>, OpError> {
         Ok(Vec::new())
     }
 
@@ -155,15 +145,15 @@ impl Links {
 
     /// Takes back what `configure` did; whether there was something to take. The device goes when
     /// its holder does.
-    pub fn delete(&mut self, name: &str, ifindex: u32) -> Result<bool, OpError> {
-        if self.link(name)?.is_none_or(|link| link.ifindex != ifindex) {
+    pub fn delete(&mut self, device: &Handle) -> Result<bool, OpError> {
+        if self.there(device)?.is_none() {
             return Ok(false);
         }
         // Without an address of ours it may be a stranger's by now, with the old number: hands off.
-        if self.clear(name, ifindex) {
-            set_up(name, false).map_err(failed("take down"))?;
+        if self.clear(device) {
+            set_up(&device.name, false).map_err(failed("take down"))?;
         }
-        if !self.view()?.of(ifindex).1.is_empty() {
+        if !self.view()?.of(device.ifindex).1.is_empty() {
             return Err(OpError::kernel("the address is still there"));
         }
         Ok(true)
@@ -174,8 +164,8 @@ impl Links {
     }
 
     /// False where it was not there.
-    pub fn remove_address(&mut self, name: &str, _: u32, ip: Ipv4Addr) -> bool {
-        sys::interface(xnu::SIOCDIFADDR, &mut xnu::request_address(name, ip)).is_ok()
+    pub fn remove_address(&mut self, device: &Handle, ip: Ipv4Addr) -> bool {
+        sys::interface(xnu::SIOCDIFADDR, &mut xnu::request_address(&device.name, ip)).is_ok()
     }
 
     fn route(&mut self, kind: u8, net: Net, ifindex: u32) -> io::Result<()> {
@@ -183,7 +173,12 @@ impl Links {
         self.requests.write_all(&xnu::route(kind, net, ifindex, self.seq))
     }
 
-    pub fn link(&mut self, name: &str) -> Result<Option<Link>, OpError> {
+    /// What the kernel says of a device, if that is still there.
+    pub fn there(&mut self, device: &Handle) -> Result<Option<Link>, OpError> {
+        Ok(self.link(&device.name)?.filter(|link| link.ifindex == device.ifindex))
+    }
+
+    fn link(&mut self, name: &str) -> Result<Option<Link>, OpError> {
         Ok(dump()?.links.into_iter().find(|link| link.name == name))
     }
 

@@ -67,28 +67,8 @@ fn understood(path: &Path, read: io::Result<Vec<u8>>) -> Result<Config, String> 
     config.map_err(|why| format!("{}: {why}", path.display()))
 }
 
-/// The text of the file with one more user in it.
-#[cfg(any(test, target_os = "macos"))]
-pub fn with_user(text: &str, uid: u32) -> Result<String, String> {
-    let config = parse(text.as_bytes())?;
-    if config.admission.allow_uids.contains(&uid) {
-        return Ok(text.to_string());
-    }
-    let mut top: serde_json::Map<String, Value> =
-        serde_json::from_str(text).map_err(|e| e.to_string())?;
-    let uids: Vec<u32> = config.admission.allow_uids.into_iter().chain([uid]).collect();
-    top.insert("allow_uids".to_string(), uids.into());
-    Ok(format!("{}\n", Value::Object(top)))
-}
-
-/// Whether it says nothing but which users are admitted.
-#[cfg(any(test, target_os = "macos"))]
-pub fn only_users(text: &str) -> bool {
-    let top: Result<serde_json::Map<String, Value>, _> = serde_json::from_str(text);
-    top.is_ok_and(|top| top.keys().eq(["allow_uids"]))
-}
-
-fn parse(text: &[u8]) -> Result<Config, String> {
+/// The text of the file.
+pub fn parse(text: &[u8]) -> Result<Config, String> {
     // No key twice, at any depth: the last of twins would win.
     let top = proto::read_object(text).map_err(|why| format!("is not a JSON object: {why}"))?;
     let mut config = Config::default();
@@ -168,21 +148,6 @@ mod tests {
         ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_user_is_added_once_and_the_rest_stays() {
-        let once = with_user("{}", 501).unwrap();
-        assert_eq!(once, "{\"allow_uids\":[501]}\n");
-        assert_eq!(with_user(&once, 501).unwrap(), once);
-        assert!(only_users(&once) && only_users(&with_user(&once, 502).unwrap()));
-        let rich = r#"{"pools":["10.20.0.0/16"],"allow_uids":[502]}"#;
-        let config = parse(with_user(rich, 501).unwrap().as_bytes()).unwrap();
-        assert_eq!(config.admission.allow_uids, [502, 501]);
-        assert_eq!(config.pools.list(), ["10.20.0.0/16"]);
-        assert!(!only_users(rich) && !only_users("{}") && !only_users("x"));
-        // What cannot be read is never written over.
-        assert!(with_user("{\"allow_uid\":[1]}", 501).is_err() && with_user("", 501).is_err());
     }
 
     #[test]

@@ -10,9 +10,8 @@ use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
 use crate::core::say::tell;
 use crate::core::serve::End;
 use crate::core::server::Server;
-use crate::core::service::Service;
 use crate::core::socket::{self, Socket};
-use crate::core::{files, sandbox, sibling};
+use crate::core::{files, sandbox};
 use crate::net::config::Config;
 use crate::net::lease::Leases;
 use crate::net::link::{self, Links};
@@ -23,36 +22,14 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
-const HELP: &str = "\
-usage: hop-helper [--listen [PATH]] [--config PATH] [--state DIR] [--audit FILE]
-       hop-helper --install | --uninstall [--dry-run]
-       hop-helper --version | --help
-
-Makes TUN devices, addresses, routes and .hop names for users of hopbox.
-Started by the service manager it takes its socket as descriptor 3.
-
-  --listen [PATH]  bind the socket itself (default /run/hopbox/helper.sock)
-  --config PATH    what root allows (default /etc/hopbox/helper.json)
-  --state DIR      what outlives a restart (default /var/lib/hopbox, with --listen
-                   /run/hopbox-helper)
-  --audit FILE     who asked for what (default /var/log/hopbox/audit.log, with --listen
-                   audit.log beside the state)
-  --install        make it a service of this machine, telling every file
-  --uninstall      take back everything, the tunnels of all users included
-  --dry-run        only tell
-";
-/// How long a helper that was told to stop may take.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
+const HELP: &str = include_str!("usage.txt");
 /// The service manager shall start the helper again.
 const EXIT_AGAIN: u8 = 75;
 
 enum Command {
     Help,
     Version,
-    /// The words for hop-install.
-    Install(Vec<String>),
     Serve(Options),
 }
 
@@ -80,9 +57,6 @@ pub fn main() -> ExitCode {
             let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
             write_out(&format!("hop-helper {version} (protocol {protocol})\n"))
         }
-        Ok(Command::Install(words)) => {
-            as_root().and_then(|()| Err(sibling::become_installer(&words)))
-        }
         Ok(Command::Serve(options)) => match serve(options) {
             Ok(End::Again) => return ExitCode::from(EXIT_AGAIN),
             result => result.map(|_| ()),
@@ -100,18 +74,9 @@ pub fn main() -> ExitCode {
 fn parse(args: Vec<PathBuf>) -> Result<Command, String> {
     let config = PathBuf::from(CONFIG);
     let mut options = Options { listen: None, config, state: None, audit: None };
-    let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
-    if words.first() == Some(&"help") || words.iter().any(|w| matches!(*w, "--help" | "-h")) {
+    let is_help = |word: &PathBuf| matches!(word.to_str(), Some("--help" | "-h"));
+    if args.first().is_some_and(|word| word == Path::new("help")) || args.iter().any(is_help) {
         return Ok(Command::Help);
-    }
-    match words.as_slice() {
-        ["--install" | "--uninstall"] | ["--install" | "--uninstall", "--dry-run"] => {
-            return Ok(Command::Install(words.into_iter().map(str::to_string).collect()));
-        }
-        [word @ ("--install" | "--uninstall"), ..] => {
-            return Err(format!("{word} takes --dry-run and nothing else"));
-        }
-        _ => {}
     }
     let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
@@ -145,7 +110,7 @@ pub fn as_root() -> Result<(), String> {
 
 fn serve(options: Options) -> Result<End, String> {
     let Options { listen, config: config_path, state, audit } = options;
-    let notify = socket::take_environment();
+    let notify = socket::environment();
     as_root()?;
     sys::seal_inherited();
     // First of all, while descriptor 3 cannot be anything else.
@@ -214,23 +179,4 @@ fn paths(state: &Path, audit: &Audit, config: &Path, socket: &Socket) -> Sandbox
     paths.extend(resolved.chain([resolvers::DIR.into()]).map(|path| (path, Access::Read)));
     paths.extend(link::paths());
     paths
-}
-
-/// Ends what a helper left standing; waits for one that is just ending. Returns what was done.
-pub fn take_back(dir: &Path) -> Result<Vec<String>, String> {
-    let begun = Instant::now();
-    let store = loop {
-        match Store::open(dir) {
-            Err(_) if begun.elapsed() < STOP_WITHIN => {
-                std::thread::sleep(Duration::from_millis(50))
-            }
-            outcome => break outcome,
-        }
-    };
-    let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
-    let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
-    let mut leases =
-        Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?, Config::default())?;
-    leases.end_all().map_err(|e| e.message)?;
-    Ok(leases.take_changes())
 }

@@ -2,7 +2,7 @@
 //! and `macos`. What was set is read back before it is reported. Must not know: who asks,
 //! leases, the pools.
 
-use crate::net::pool::{Endpoints, Net};
+use crate::net::pool::Endpoints;
 use crate::proto::OpError;
 use serde_json::{Value, json};
 use std::io;
@@ -13,41 +13,20 @@ pub use crate::macos::link::{IOCTLS, Links, paths};
 #[cfg(target_os = "linux")]
 pub use crate::net::linux::{IOCTLS, IPV6_SETTINGS, Links, paths};
 
+/// A device: its name may be another's by now, its index never is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handle {
+    pub name: String,
+    pub ifindex: u32,
+}
+
 /// A device just made, with the one descriptor that keeps it alive.
 #[derive(Debug)]
 pub struct Device {
-    pub name: String,
-    pub ifindex: u32,
-    pub mtu: u16,
+    pub handle: Handle,
     /// Packets carry a virtio-net header of ten bytes.
     pub vnet_hdr: bool,
     pub fd: OwnedFd,
-}
-
-/// Why a layer is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
-pub enum Why {
-    NoSchIngress,
-    NoClsBpf,
-    NoNfTables,
-    NoArpTables,
-    NotWritable,
-    Refused,
-}
-
-impl Why {
-    /// The part of the system that is missing; the word for it in the protocol.
-    pub fn what(self) -> &'static str {
-        match self {
-            Why::NoSchIngress => "sch_ingress",
-            Why::NoClsBpf => "cls_bpf",
-            Why::NoNfTables => "nf_tables",
-            Why::NoArpTables => "nf_tables_arp",
-            Why::NotWritable => "proc_sys",
-            Why::Refused => "refused",
-        }
-    }
 }
 
 /// Whether one of the things that keep tunnels' packets in their place is there.
@@ -58,8 +37,9 @@ pub enum Layer {
     Idle,
     #[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
     On,
+    /// The part of the system that it would need, or `refused`: a word of the protocol.
     #[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
-    Missing(Why),
+    Missing(&'static str),
 }
 
 /// All of them, as the last look found them.
@@ -77,7 +57,7 @@ impl Layer {
         match self {
             Layer::Idle => json!({"state": "idle"}),
             Layer::On => json!({"state": "on"}),
-            Layer::Missing(why) => json!({"state": "missing", "reason": why.what()}),
+            Layer::Missing(reason) => json!({"state": "missing", "reason": reason}),
         }
     }
 }
@@ -98,9 +78,8 @@ pub enum DeviceStatus {
     /// Made persistent and let go: nobody will ever use it again.
     #[cfg_attr(target_os = "macos", expect(dead_code, reason = "a utun ends with its holder"))]
     Abandoned,
+    /// Another device may have its name.
     Gone,
-    /// Another device has its name.
-    Replaced,
 }
 
 /// `kernel_error` with the step and the system's words.
@@ -108,66 +87,74 @@ pub fn failed(step: &str) -> impl FnOnce(io::Error) -> OpError {
     move |e| OpError::kernel(format!("{step}: {e}"))
 }
 
+pub fn gone() -> OpError {
+    OpError::conflict("the device of this lease is gone")
+}
+
 impl Links {
     /// Brings the device up with its address and the route to its peer, in place of all that it
-    /// has. Returns the routes of the device as the kernel has them.
-    pub fn configure(
-        &mut self,
-        name: &str,
-        ifindex: u32,
-        ends: Endpoints,
-    ) -> Result<Vec<Net>, OpError> {
-        if self.link(name)?.is_none_or(|link| link.ifindex != ifindex) {
-            return Err(OpError::conflict("the device of this lease is gone"));
-        }
-        if self.view()?.of(ifindex) != (vec![ends.route()], vec![ends.local]) {
+    /// has.
+    pub fn configure(&mut self, device: &Handle, mtu: u16, ends: Endpoints) -> Result<(), OpError> {
+        self.there(device)?.ok_or_else(gone)?;
+        if self.view()?.of(device.ifindex) != (vec![ends.route()], vec![ends.local]) {
             // Nothing comes in while the ends change.
-            self.confine(name, ifindex, None)?;
-            self.clear(name, ifindex);
+            self.confine(device, None)?;
+            self.clear(device);
         }
-        let result = self.apply(name, ifindex, ends);
-        let result = result.and_then(|()| self.confine(name, ifindex, Some(ends)));
-        let result = result.and_then(|_| self.read_back(name, ifindex, ends));
+        let result = self.apply(device, mtu, ends, false);
+        let result = result.and_then(|()| self.confine(device, Some(ends)));
+        let result = result.and_then(|_| self.read_back(device, mtu, ends));
         if result.is_err() {
-            let _ = self.confine(name, ifindex, None);
-            self.clear(name, ifindex);
+            let _ = self.confine(device, None);
+            self.clear(device);
         }
         result
     }
 
-    /// Whether the device still is as it was configured.
-    pub fn verify(&mut self, name: &str, ifindex: u32, ends: Endpoints) -> bool {
-        self.read_back(name, ifindex, ends).is_ok()
+    /// Puts back what others have changed, also in place of a route that another program has put
+    /// in the place of ours.
+    pub fn restore(&mut self, device: &Handle, mtu: u16, ends: Endpoints) -> Result<(), OpError> {
+        self.apply(device, mtu, ends, true)?;
+        self.read_back(device, mtu, ends)
     }
 
-    fn read_back(
+    fn read_back(&mut self, device: &Handle, mtu: u16, ends: Endpoints) -> Result<(), OpError> {
+        match self.lost(device, mtu, ends)?.as_slice() {
+            [] => Ok(()),
+            ["route"] => {
+                let why = format!("another interface has the route to {}", ends.route());
+                Err(OpError::conflict(why))
+            }
+            lost => Err(OpError::kernel(format!("the device did not take: {}", lost.join(", ")))),
+        }
+    }
+
+    /// What is not as it was configured.
+    pub fn lost(
         &mut self,
-        name: &str,
-        ifindex: u32,
+        device: &Handle,
+        mtu: u16,
         ends: Endpoints,
-    ) -> Result<Vec<Net>, OpError> {
-        if !self.link(name)?.is_some_and(|link| link.ifindex == ifindex && link.up) {
-            return Err(OpError::kernel("the device did not come up"));
-        }
-        let (routes, addresses) = self.view()?.of(ifindex);
-        if !addresses.contains(&ends.local) {
-            return Err(OpError::kernel("the address is not on the device"));
-        }
-        if routes.contains(&ends.route()) {
-            return Ok(routes);
-        }
-        let why = format!("another interface has the route to {}", ends.route());
-        Err(OpError::conflict(why))
+    ) -> Result<Vec<&'static str>, OpError> {
+        let link = self.there(device)?.ok_or_else(gone)?;
+        let (routes, addresses) = self.view()?.of(device.ifindex);
+        let all = [
+            ("MTU", link.mtu == u32::from(mtu)),
+            ("up", link.up),
+            ("address", addresses.contains(&ends.local)),
+            ("route", routes.contains(&ends.route())),
+        ];
+        Ok(all.into_iter().filter(|(_, holds)| !holds).map(|(what, _)| what).collect())
     }
 
     /// Takes our routes and all addresses off the device; whether an address was there. What is
     /// already gone stays gone; errors have no remedy here, and the end of the lease ends the
     /// device in any case.
-    pub fn clear(&mut self, name: &str, ifindex: u32) -> bool {
-        let (routes, addresses) = self.view().unwrap_or_default().of(ifindex);
+    pub fn clear(&mut self, device: &Handle) -> bool {
+        let (routes, addresses) = self.view().unwrap_or_default().of(device.ifindex);
         for net in routes {
-            let _ = self.remove_route(ifindex, net);
+            let _ = self.remove_route(device.ifindex, net);
         }
-        addresses.into_iter().filter(|ip| self.remove_address(name, ifindex, *ip)).count() > 0
+        addresses.into_iter().filter(|ip| self.remove_address(device, *ip)).count() > 0
     }
 }

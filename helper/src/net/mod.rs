@@ -4,7 +4,7 @@ pub mod block;
 pub mod config;
 mod daemon;
 mod hosts;
-mod lease;
+pub mod lease;
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod linux;
@@ -12,11 +12,11 @@ mod ops;
 pub mod pool;
 mod reserve;
 mod resolvers;
-mod state;
+pub mod state;
 
 use crate::core::request::read_line;
 use crate::proto::{Rejection, Request};
-pub use daemon::{as_root, main, take_back};
+pub use daemon::{as_root, main};
 use lease::Leases;
 
 /// What a line asks for, if it can be asked. For the fuzzer and the tests.

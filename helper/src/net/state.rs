@@ -6,7 +6,9 @@
 //! connections, how devices and names are made.
 
 use crate::core::files;
+use crate::core::peer_cred::Caller;
 use crate::net::block::{Edit, Entry, Memory};
+use crate::net::link::Handle;
 use crate::net::pool::Endpoints;
 use crate::proto::{Code, OpError, valid_device};
 use crate::sys;
@@ -20,6 +22,7 @@ const VERSION: u64 = 1;
 const APPLIED: &str = "applied";
 const REMOVING: &str = "removing";
 const NAME: &str = "state.json";
+const TEMPORARY: &str = "state.json.new";
 /// Where a file goes that cannot be read.
 const ASIDE: &str = "state.json.damaged";
 /// Largest file that is read, in bytes: all rows, and an edit that moves a block of 1 MiB.
@@ -28,8 +31,7 @@ const SIZE_MAX: u64 = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub id: String,
-    pub name: String,
-    pub ifindex: u32,
+    pub device: Handle,
     pub mtu: u16,
     pub label: Option<String>,
     pub ends: Option<Endpoints>,
@@ -37,14 +39,7 @@ pub struct Lease {
     /// Its end has begun.
     pub removing: bool,
     /// None after a restart of the helper.
-    pub holder: Option<Holder>,
-}
-
-/// The connection that holds a lease, and the process at its other end: to be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
-    pub conn: u64,
-    pub pid: u32,
+    pub holder: Option<Caller>,
 }
 
 impl Lease {
@@ -82,15 +77,9 @@ pub struct Store {
 
 impl Store {
     pub fn open(dir: &Path) -> Result<Store, String> {
-        files::own_dir(dir, 0o700)?;
-        let lock =
-            files::create(&dir.join("lock"), false).map_err(|e| format!("{}: {e}", dir.display()));
-        let lock = lock?;
-        sys::lock(&lock).map_err(|_| format!("another helper uses {}", dir.display()))?;
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        for entry in entries.filter(|entry| is_temporary(&entry.file_name().to_string_lossy())) {
-            let _ = fs::remove_file(entry.path());
-        }
+        let lock = locked(dir, "lock", &format!("another helper uses {}", dir.display()))?;
+        // What a helper left that was killed while it wrote.
+        let _ = fs::remove_file(dir.join(TEMPORARY));
         Ok(Store { dir: dir.to_owned(), _lock: lock, trouble: None })
     }
 
@@ -118,12 +107,9 @@ impl Store {
 
     /// Returns when the file and its name are on the disk.
     pub fn save(&mut self, state: &State) -> Result<(), OpError> {
-        let result = files::replace(
-            &self.dir.join(NAME),
-            &format!("{NAME}."),
-            render(state).as_bytes(),
-            |_| Ok(()),
-        );
+        let text = render(state);
+        let path = self.dir.join(NAME);
+        let result = files::replace(&path, TEMPORARY, text.as_bytes(), |_| Ok(()));
         self.trouble = result.as_ref().err().map(|e| format!("write {NAME}: {e}"));
         result.map_err(|_| OpError::new(Code::InternalError, "the state cannot be written"))
     }
@@ -132,10 +118,14 @@ impl Store {
 /// There is one helper per machine, whatever its socket and state: a second one would take the
 /// names and routes of the first for left-overs. Lasts as long as the value.
 pub fn alone(dir: &Path) -> Result<File, String> {
+    locked(dir, "running", "another helper runs on this machine")
+}
+
+fn locked(dir: &Path, name: &str, why: &str) -> Result<File, String> {
     files::own_dir(dir, 0o700)?;
-    let path = dir.join("running");
+    let path = dir.join(name);
     let file = files::create(&path, false).map_err(|e| format!("{}: {e}", path.display()))?;
-    sys::lock(&file).map_err(|_| "another helper runs on this machine".to_string())?;
+    sys::lock(&file).map_err(|_| why.to_string())?;
     Ok(file)
 }
 
@@ -155,16 +145,11 @@ pub fn epoch(dir: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-fn is_temporary(name: &str) -> bool {
-    let random = name.strip_prefix(NAME).and_then(|rest| rest.strip_prefix('.'));
-    random.is_some_and(|random| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
 fn render(state: &State) -> String {
     let lease = |lease: &Lease| {
         json!({
-            "id": lease.id, "name": lease.name, "ifindex": lease.ifindex, "mtu": lease.mtu,
-            "label": lease.label, "uid": lease.uid,
+            "id": lease.id, "name": lease.device.name, "ifindex": lease.device.ifindex,
+            "mtu": lease.mtu, "label": lease.label, "uid": lease.uid,
             "status": if lease.removing { REMOVING } else { APPLIED },
             "local": lease.ends.map(|ends| ends.local),
             "peer": lease.ends.map(|ends| ends.peer),
@@ -229,8 +214,10 @@ fn lease(row: &Value) -> Option<Lease> {
     };
     Some(Lease {
         id: text(row, "id")?,
-        name: text(row, "name").filter(|name| valid_device(name))?,
-        ifindex: number(row, "ifindex")?,
+        device: Handle {
+            name: text(row, "name").filter(|name| valid_device(name))?,
+            ifindex: number(row, "ifindex")?,
+        },
         mtu: u16::try_from(number(row, "mtu")?).ok()?,
         label: text(row, "label"),
         ends,
@@ -267,8 +254,7 @@ mod tests {
         let ip = |n| std::net::Ipv4Addr::new(10, 10, 0, n);
         let lease = Lease {
             id: "L-0123456789abcdef".into(),
-            name: "hopbox0".into(),
-            ifindex: 7,
+            device: Handle { name: "hopbox0".into(), ifindex: 7 },
             mtu: 1420,
             label: Some("box".into()),
             ends: Some(Endpoints { local: ip(1), peer: ip(2), prefix: 32 }),
@@ -317,14 +303,5 @@ mod tests {
         }
         let newer = whole.replace("\"version\":1", "\"version\":2");
         assert!(matches!(parse(newer.as_bytes()), Err(Unread::Newer)));
-    }
-
-    #[test]
-    fn temporary_files_are_told_by_their_form() {
-        assert!(is_temporary("state.json.0123456789abcdef"));
-        for name in ["state.json", ASIDE, "state.json.0123", "lock", "state.json.0123456789abcdeg"]
-        {
-            assert!(!is_temporary(name), "{name}");
-        }
     }
 }

@@ -31,7 +31,7 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Rejection> {
         close,
     };
     let malformed = |id: &str, message: &str| reject(id, Code::MalformedRequest, message, false);
-    let top = read_object(line).map_err(|why| malformed("", &why))?;
+    let top = read_object(line).map_err(|why| malformed("", why))?;
     let id = match top.get("id").and_then(Value::as_str) {
         Some(id) if valid_id(id) => id,
         _ => return Err(malformed("", "id must be 1 to 64 of A-Z a-z 0-9 _ -")),

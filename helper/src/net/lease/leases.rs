@@ -6,16 +6,16 @@
 //! points into a tunnel that is gone. Must not know: bytes, sockets, JSON requests.
 
 use super::patience::Patience;
-use super::report::Report;
-use crate::core::conn::Conn;
+use crate::core::peer_cred::Caller;
 use crate::net::config::Config;
 use crate::net::hosts::Hosts;
-use crate::net::link::{Device, DeviceStatus, Links};
+use crate::net::link::{Device, DeviceStatus, Links, gone};
 use crate::net::pool::{self, Conflict, Endpoints, Held, View};
 use crate::net::resolvers::Resolvers;
-use crate::net::state::{Holder, HostEntry, Lease, State, Store};
+use crate::net::state::{HostEntry, Lease, State, Store};
 use crate::proto::{Code, OpError, Target};
 use crate::sys;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 pub const LEASES_MAX: usize = 16;
@@ -25,33 +25,8 @@ pub const HOSTS_PER_UID: usize = 32;
 /// How long leases outlive the helper that gave them.
 const ATTACH_WITHIN: Duration = Duration::from_secs(30);
 
-/// The caller of one operation.
-#[derive(Clone, Copy, Debug)]
-pub struct Caller {
-    pub conn: u64,
-    pub uid: u32,
-    /// To be told, and nothing else.
-    pub pid: u32,
-}
-
-impl From<&mut Conn> for Caller {
-    fn from(conn: &mut Conn) -> Caller {
-        Caller { conn: conn.id, uid: conn.peer.uid, pid: conn.peer.pid }
-    }
-}
-
-impl From<Caller> for Holder {
-    fn from(caller: Caller) -> Holder {
-        Holder { conn: caller.conn, pid: caller.pid }
-    }
-}
-
-impl Caller {
-    /// Root may touch every object, others their own.
-    pub fn owns(self, uid: u32) -> bool {
-        self.uid == 0 || self.uid == uid
-    }
-}
+/// How often a comparison of what is written with what is there has found what.
+pub type Report = BTreeMap<&'static str, usize>;
 
 /// All leases and names, with the two things of the machine that they are about.
 pub struct Leases {
@@ -164,14 +139,13 @@ impl Leases {
         let device = self.links.create(name, mtu)?;
         self.state.leases.push(Lease {
             id: id.clone(),
-            name: device.name.clone(),
-            ifindex: device.ifindex,
+            device: device.handle.clone(),
             mtu,
             label,
             ends: None,
             uid: caller.uid,
             removing: false,
-            holder: Some(caller.into()),
+            holder: Some(caller),
         });
         // Until the descriptor is handed out the device dies with us; from then on the row must
         // be there for a helper after this one.
@@ -179,18 +153,17 @@ impl Leases {
             self.state.leases.pop();
             return Err(e);
         }
-        self.changes.push(format!("device {} made", device.name));
+        self.changes.push(format!("device {} made", device.handle.name));
         Ok((id, device))
     }
 
-    /// Gives a device its two ends; a second call moves it to others. Returns the lease and its
-    /// routes as the kernel has them.
+    /// Gives a device its two ends; a second call moves it to others.
     pub fn configure(
         &mut self,
         caller: Caller,
         target: &Target,
         ends: Endpoints,
-    ) -> Result<(Lease, Vec<String>), OpError> {
+    ) -> Result<Lease, OpError> {
         let Some(lease) = self.find(caller, target)?.cloned() else {
             return Err(OpError::conflict("there is no such lease"));
         };
@@ -200,7 +173,7 @@ impl Leases {
         }
         let view = self.in_use()?;
         let given = self.config.reserve.gives_ends(caller.uid, ends);
-        let found = pool::conflict(ends, Some(lease.ifindex), &view, &self.held(), given);
+        let found = pool::conflict(ends, Some(lease.device.ifindex), &view, &self.held(), given);
         if let Some(found) = found {
             return Err(self.in_the_way(found, caller));
         }
@@ -211,18 +184,16 @@ impl Leases {
             return Err(e);
         }
         self.guard_addresses();
-        let routes = match self.links.configure(&lease.name, lease.ifindex, ends) {
-            Ok(routes) => routes.iter().map(ToString::to_string).collect(),
-            Err(e) => {
-                // The device has neither the old ends nor the new ones.
-                self.put(&lease.id, None);
-                self.guard_addresses();
-                let _ = self.save();
-                return Err(e);
-            }
-        };
-        self.changes.push(format!("{}: {} to {}", lease.name, ends.local, ends.route()));
-        Ok((lease, routes))
+        if let Err(e) = self.links.configure(&lease.device, lease.mtu, ends) {
+            // The device has neither the old ends nor the new ones.
+            self.put(&lease.id, None);
+            self.guard_addresses();
+            let _ = self.save();
+            return Err(e);
+        }
+        let name = &lease.device.name;
+        self.changes.push(format!("{name}: {} to {}", ends.local, ends.route()));
+        Ok(lease)
     }
 
     fn put(&mut self, id: &str, ends: Option<Endpoints>) {
@@ -242,10 +213,10 @@ impl Leases {
         if lease.holder.is_some_and(|holder| holder.conn != caller.conn) {
             return conflict("another connection holds the lease");
         }
-        if self.links.status(&lease.name, lease.ifindex)? != DeviceStatus::Held {
-            return conflict("the device of this lease is gone");
+        if self.links.status(&lease.device)? != DeviceStatus::Held {
+            return Err(gone());
         }
-        lease.holder = Some(caller.into());
+        lease.holder = Some(caller);
         let lease = lease.clone();
         let names = self.state.named.iter_mut().filter(|named| named.lease.as_deref() == Some(id));
         names.for_each(|named| named.conn = Some(caller.conn));
@@ -284,9 +255,9 @@ impl Leases {
             self.changes.extend(going.iter().map(|name| format!("name {name} removed")));
         }
         for lease in &ending {
-            let deleted = self.links.delete(&lease.name, lease.ifindex);
+            let deleted = self.links.delete(&lease.device);
             if deleted == Ok(true) {
-                self.changes.push(format!("device {} deleted", lease.name));
+                self.changes.push(format!("device {} deleted", lease.device.name));
             }
             result = result.and(deleted.map(|_| ()));
         }
@@ -325,7 +296,7 @@ impl Leases {
     pub(super) fn find(&self, caller: Caller, target: &Target) -> Result<Option<&Lease>, OpError> {
         let found = self.state.leases.iter().find(|lease| match target {
             Target::Lease(id) => lease.id == *id,
-            Target::Name(name) => lease.name == *name,
+            Target::Name(name) => lease.device.name == *name,
         });
         match found {
             Some(lease) if !caller.owns(lease.uid) => Err(denied()),
@@ -334,41 +305,32 @@ impl Leases {
     }
 
     pub(super) fn held(&self) -> Vec<Held> {
-        let held = |lease: &Lease| Held { ifindex: lease.ifindex, ends: lease.ends };
+        let held = |lease: &Lease| Held { ifindex: lease.device.ifindex, ends: lease.ends };
         self.state.leases.iter().map(held).collect()
     }
 
     fn in_the_way(&mut self, found: Conflict, caller: Caller) -> OpError {
+        let mut name = |of| self.links.name_of(of);
+        let mut of_another = false;
         let why = match found {
-            Conflict::Route(net, ifindex) => {
-                format!("{} already has the route {net}", self.links.name_of(ifindex))
-            }
-            Conflict::Address(ip, ifindex) => {
-                format!("{} already uses the address {ip}", self.links.name_of(ifindex))
-            }
-            Conflict::Neighbour(ip, ifindex) => {
-                format!("{} reaches somebody else at {ip}", self.links.name_of(ifindex))
-            }
+            Conflict::Route(net, of) => format!("{} already has the route {net}", name(of)),
+            Conflict::Address(ip, of) => format!("{} already uses the address {ip}", name(of)),
+            Conflict::Neighbour(ip, of) => format!("{} reaches somebody else at {ip}", name(of)),
             Conflict::NameServer(ip) => format!("{ip} is a name server of this machine"),
-            Conflict::Wider(net, ifindex) => {
-                let name = self.links.name_of(ifindex);
-                format!("{name} has the route {net}, of which a tunnel gets single addresses only")
+            Conflict::Wider(net, of) => {
+                let only = "of which a tunnel gets single addresses only";
+                format!("{} has the route {net}, {only}", name(of))
             }
-            Conflict::Lease(ifindex) => {
-                let name = self.links.name_of(ifindex);
-                let holder = self.state.leases.iter().find(|lease| lease.ifindex == ifindex);
-                match holder.map(|lease| lease.uid) {
-                    Some(uid) if caller.uid == 0 => {
-                        format!("the tunnel {name} of user {uid} already uses it")
-                    }
-                    Some(uid) if uid != caller.uid => {
-                        let why = format!("another user's tunnel {name} already uses it");
-                        return OpError::of_another(format!("the address range is taken: {why}"));
-                    }
-                    _ => format!("the tunnel {name} already uses it"),
-                }
+            Conflict::Lease(of) => {
+                let holder = self.state.leases.iter().find(|lease| lease.device.ifindex == of);
+                let uid = holder.map(|lease| lease.uid);
+                of_another = uid.is_some_and(|uid| !caller.owns(uid));
+                let whose = if of_another { "another user's" } else { "the" };
+                let told = uid.filter(|_| caller.uid == 0);
+                let told = told.map_or(String::new(), |uid| format!(" of user {uid}"));
+                format!("{whose} tunnel {}{told} already uses it", name(of))
             }
         };
-        OpError::conflict(format!("the address range is taken: {why}"))
+        OpError { of_another, ..OpError::conflict(format!("the address range is taken: {why}")) }
     }
 }

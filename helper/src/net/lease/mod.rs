@@ -4,8 +4,6 @@ mod leases;
 mod look;
 mod names;
 mod patience;
-mod reconcile;
-mod report;
 mod service;
 
-pub use leases::{Caller, Leases};
+pub use leases::Leases;

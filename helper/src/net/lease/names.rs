@@ -1,6 +1,7 @@
 //! The names that users give to addresses: in the rows, in the state file and in /etc/hosts.
 
-use super::leases::{Caller, HOSTS_MAX, HOSTS_PER_UID, Leases, denied, kept, limit};
+use super::leases::{HOSTS_MAX, HOSTS_PER_UID, Leases, denied, kept, limit};
+use crate::core::peer_cred::Caller;
 use crate::net::block::Entry;
 use crate::net::pool;
 use crate::net::state::{HostEntry, Lease};

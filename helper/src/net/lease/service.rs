@@ -28,7 +28,7 @@ impl Service for Leases {
 
     fn reconcile(&mut self) -> Value {
         self.report = self.compare();
-        self.report.to_json()
+        json!(self.report)
     }
 
     fn is_idle(&self) -> bool {
@@ -79,19 +79,13 @@ impl Service for Leases {
         std::mem::take(&mut self.changes)
     }
 
-    fn welcome(&self) -> Value {
-        json!({"role": "client", "pools": self.config.pools.list(), "suffix": ".hop"})
-    }
-
     fn health(&self) -> Value {
         json!({
             "leases": self.state.leases.len(),
             "hosts": self.state.named.len(),
-            "rules": 0,
-            "last_reconcile": self.report.to_json(),
+            "pools": self.config.pools.list(),
+            "last_reconcile": self.report,
             "layers": self.links.layers().to_json(),
-            "state_ok": self.store.trouble.is_none(),
-            "hosts_mode": "in-place",
         })
     }
 

@@ -8,7 +8,7 @@
 use super::links::{IPV6_SETTINGS, Links};
 use super::netlink::Netlink;
 use super::rtnetlink::{self, CREATE, EXCL, Link};
-use crate::net::link::{Layer, Layers, Why, failed};
+use crate::net::link::{Handle, Layer, Layers, gone};
 use crate::net::linux::ingress;
 use crate::net::linux::nft::{self, Family};
 use crate::net::linux::traffic;
@@ -20,51 +20,52 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+/// Why a layer is missing where no part of the kernel is: it said no, or /proc/sys is read-only.
+const REFUSED: &str = "refused";
+const NOT_WRITABLE: &str = "proc_sys";
+
 impl Links {
     /// Sees to it that nothing comes in by a device but what its ends say; without ends nothing.
     /// Returns what had to be put right.
     pub fn confine(
         &mut self,
-        name: &str,
-        ifindex: u32,
+        device: &Handle,
         ends: Option<Endpoints>,
     ) -> Result<Vec<&'static str>, OpError> {
-        let link = self.of_lease(name, ifindex)?;
+        let ifindex = device.ifindex;
+        let link = self.as_made(device)?;
         let mut put_right = Vec::new();
         if !link.strict {
             put_right.push("reverse path filter");
-            let set = self.netlink.request(libc::RTM_SETLINK, 0, rtnetlink::strict(ifindex));
-            set.map_err(failed("set the reverse path filter"))?;
+            let message = rtnetlink::strict(ifindex);
+            self.set("set the reverse path filter", 0, libc::RTM_SETLINK, 0, message)?;
         }
-        let off = if link.ipv6_off { Ok(()) } else { turn_off_ipv6(name) };
+        let off = if link.ipv6_off { Ok(()) } else { turn_off_ipv6(&device.name) };
         let filter = self.filter(ifindex, ends, &mut put_right);
-        let after = self.of_lease(name, ifindex)?;
+        let after = self.as_made(device)?;
         if after.ipv6_off && !link.ipv6_off {
             put_right.push("IPv6 off");
         }
         let state = |holds: bool, why| if holds { Layer::On } else { Layer::Missing(why) };
-        self.layers.rp_filter = state(after.strict, Why::Refused);
-        let why = off.err().map_or(Why::Refused, |_| Why::NotWritable);
+        self.layers.rp_filter = state(after.strict, REFUSED);
+        let why = off.err().map_or(REFUSED, |_| NOT_WRITABLE);
         self.layers.ipv6_off = state(after.ipv6_off, why);
         self.layers.ingress_filter = filter.map_or_else(Layer::Missing, |()| Layer::On);
         match self.layers.ingress_filter {
             Layer::Missing(missing) if !after.ipv6_off => Err(OpError::kernel(format!(
-                "nothing keeps the tunnel's packets in their place: {} is missing, and IPv6 \
-                 cannot be turned off for the device; as root: modprobe -a sch_ingress cls_bpf",
-                missing.what()
+                "nothing keeps the tunnel's packets in their place: {missing} is missing, and IPv6 \
+                 cannot be turned off for the device; as root: modprobe -a sch_ingress cls_bpf"
             ))),
             _ => Ok(put_right),
         }
     }
 
     /// The device of a lease, still what it was made as.
-    fn of_lease(&mut self, name: &str, ifindex: u32) -> Result<Link, OpError> {
-        match self.link(name)? {
-            Some(link) if link.ifindex == ifindex && link.hardware == libc::ARPHRD_NONE => Ok(link),
-            Some(link) if link.ifindex == ifindex => {
-                Err(OpError::conflict("the device's type was changed by its holder"))
-            }
-            _ => Err(OpError::conflict("the device of this lease is gone")),
+    fn as_made(&mut self, device: &Handle) -> Result<Link, OpError> {
+        match self.there(device)? {
+            None => Err(gone()),
+            Some(link) if link.hardware == libc::ARPHRD_NONE => Ok(link),
+            Some(_) => Err(OpError::conflict("the device's type was changed by its holder")),
         }
     }
 
@@ -73,7 +74,7 @@ impl Links {
         ifindex: u32,
         ends: Option<Endpoints>,
         put_right: &mut Vec<&'static str>,
-    ) -> Result<(), Why> {
+    ) -> Result<(), &'static str> {
         let program = ingress::program(ends);
         if self.filter_is(ifindex, &program) {
             return Ok(());
@@ -81,17 +82,17 @@ impl Links {
         let kind = |without| {
             move |e: io::Error| match e.raw_os_error() {
                 Some(libc::ENOENT | libc::EOPNOTSUPP) => without,
-                _ => Why::Refused,
+                _ => REFUSED,
             }
         };
         match self.netlink.request(libc::RTM_NEWQDISC, CREATE | EXCL, traffic::room(ifindex)) {
             Err(e) if e.raw_os_error() == Some(libc::EEXIST) => {}
-            result => result.map(|_| ()).map_err(kind(Why::NoSchIngress))?,
+            result => result.map(|_| ()).map_err(kind("sch_ingress"))?,
         }
         let filter = traffic::filter(ifindex, &program);
-        self.netlink.request(libc::RTM_NEWTFILTER, CREATE, filter).map_err(kind(Why::NoClsBpf))?;
+        self.netlink.request(libc::RTM_NEWTFILTER, CREATE, filter).map_err(kind("cls_bpf"))?;
         put_right.push("ingress filter");
-        if self.filter_is(ifindex, &program) { Ok(()) } else { Err(Why::Refused) }
+        if self.filter_is(ifindex, &program) { Ok(()) } else { Err(REFUSED) }
     }
 
     fn filter_is(&mut self, ifindex: u32, program: &[libc::sock_filter]) -> bool {
@@ -104,7 +105,7 @@ impl Links {
     pub fn guard_addresses(&mut self, guarded: &[(String, Ipv4Addr)]) -> bool {
         let mut put_right = false;
         self.layers.lan_guard = if guarded.is_empty() { Layer::Idle } else { Layer::On };
-        let families = [(Family::Ipv4, Why::NoNfTables), (Family::Arp, Why::NoArpTables)];
+        let families = [(Family::Ipv4, "nf_tables"), (Family::Arp, "nf_tables_arp")];
         for (family, without) in families {
             match self.nft.as_mut().map(|nft| guard(nft, family, guarded)) {
                 Some(Ok(made)) => put_right |= made,

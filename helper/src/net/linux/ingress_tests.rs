@@ -1,6 +1,7 @@
 //! The program by an interpreter of its own, against what is written down about it.
 
 use super::*;
+use crate::core::bpf::RETURN;
 use std::net::Ipv4Addr;
 
 /// The verdict on a packet. A load past its end, where the kernel would let it in, is a failure.

@@ -3,10 +3,10 @@
 //! What was set is read back before it is reported. Never runs another program, never opens an
 //! AF_INET socket. Must not know: who asks, leases, the pools.
 
-use super::netlink::{Netlink, Record};
+use super::netlink::{Message, Netlink, Record};
 use super::rtnetlink::{self, CREATE, EXCL, Link, REPLACE};
 use crate::core::access::Access;
-use crate::net::link::{Device, DeviceStatus, Layers, failed};
+use crate::net::link::{Device, DeviceStatus, Handle, Layers, failed};
 use crate::net::pool::{Endpoints, Net, View};
 use crate::proto::{OpError, valid_device};
 use crate::sys;
@@ -112,14 +112,14 @@ impl Links {
         let Some(link) = self.link(&name)?.filter(|link| link.kind == "tun") else {
             return Err(OpError::kernel("the new device is not there"));
         };
-        self.prepare(link.ifindex, mtu)?;
+        let handle = Handle { name, ifindex: link.ifindex };
+        self.prepare(handle.ifindex, mtu)?;
         // Before anybody can hold it.
-        self.confine(&name, link.ifindex, None)?;
-        let same = |after: &Link| after.ifindex == link.ifindex && after.mtu == u32::from(mtu);
-        if !self.link(&name)?.is_some_and(|after| same(&after)) {
+        self.confine(&handle, None)?;
+        if self.there(&handle)?.is_none_or(|link| link.mtu != u32::from(mtu)) {
             return Err(OpError::kernel("the device did not take the MTU"));
         }
-        Ok(Device { name, ifindex: link.ifindex, mtu, vnet_hdr, fd: tun.into() })
+        Ok(Device { handle, vnet_hdr, fd: tun.into() })
     }
 
     fn attach_lowest(&mut self, tun: &File, flags: i32) -> Result<Option<String>, OpError> {
@@ -154,38 +154,54 @@ impl Links {
 
     /// MTU, and no IPv6 link-local address.
     fn prepare(&mut self, ifindex: u32, mtu: u16) -> Result<(), OpError> {
-        self.netlink
-            .request(libc::RTM_SETLINK, 0, rtnetlink::mtu(ifindex, mtu))
-            .map_err(failed("set the MTU"))?;
+        self.set("set the MTU", 0, libc::RTM_SETLINK, 0, rtnetlink::mtu(ifindex, mtu))?;
+        // The kernel or this device (MTU below 1280) has no IPv6: nothing to turn off.
+        let none = libc::EAFNOSUPPORT;
         let message = rtnetlink::no_ipv6_addresses(ifindex);
-        match self.netlink.request(libc::RTM_SETLINK, 0, message) {
-            // The kernel or this device (MTU below 1280) has no IPv6: nothing to turn off.
-            Err(e) if e.raw_os_error() == Some(libc::EAFNOSUPPORT) => Ok(()),
-            result => result.map(|_| ()).map_err(failed("turn off IPv6 addresses")),
+        self.set("turn off IPv6 addresses", none, libc::RTM_SETLINK, 0, message).map(|_| ())
+    }
+
+    /// Brings the device up, with address and route, if so in the place of another's route.
+    pub fn apply(
+        &mut self,
+        device: &Handle,
+        mtu: u16,
+        ends: Endpoints,
+        replace: bool,
+    ) -> Result<(), OpError> {
+        let of = device.ifindex;
+        self.set("set the MTU", 0, libc::RTM_SETLINK, 0, rtnetlink::mtu(of, mtu))?;
+        self.set("bring up", 0, libc::RTM_NEWLINK, 0, rtnetlink::up(of))?;
+        let (address, route) = (rtnetlink::address(of, ends), rtnetlink::route_to_peer(of, ends));
+        self.set("add the address", 0, libc::RTM_NEWADDR, CREATE | REPLACE, address)?;
+        // Our own route from before, or somebody else's: reading back tells.
+        let (there, how) = (libc::EEXIST, if replace { REPLACE } else { EXCL });
+        self.set("add the route", there, libc::RTM_NEWROUTE, CREATE | how, route).map(|_| ())
+    }
+
+    /// Has the kernel do one step; false where it says `but`.
+    pub(super) fn set(
+        &mut self,
+        step: &str,
+        but: libc::c_int,
+        kind: u16,
+        flags: u16,
+        message: Message,
+    ) -> Result<bool, OpError> {
+        match self.netlink.request(kind, flags, message) {
+            Err(e) if e.raw_os_error() == Some(but) => Ok(false),
+            result => result.map(|_| true).map_err(failed(step)),
         }
     }
 
-    /// Brings the device up, with address and route.
-    pub fn apply(&mut self, _: &str, ifindex: u32, ends: Endpoints) -> Result<(), OpError> {
-        self.netlink
-            .request(libc::RTM_NEWLINK, 0, rtnetlink::up(ifindex))
-            .map_err(failed("bring up"))?;
-        self.netlink
-            .request(libc::RTM_NEWADDR, CREATE | REPLACE, rtnetlink::address(ifindex, ends))
-            .map_err(failed("add the address"))?;
-        let message = rtnetlink::route_to_peer(ifindex, ends);
-        match self.netlink.request(libc::RTM_NEWROUTE, CREATE | EXCL, message) {
-            // Our own route from before, or somebody else's: reading back tells.
-            Err(e) if e.raw_os_error() == Some(libc::EEXIST) => Ok(()),
-            result => result.map(|_| ()).map_err(failed("add the route")),
-        }
+    fn list(&mut self, what: &str, kind: u16, all: Message) -> Result<Vec<Record>, OpError> {
+        self.netlink.dump(kind, all).map_err(failed(what))
     }
 
     /// What became of the device of a lease.
-    pub fn status(&mut self, name: &str, ifindex: u32) -> Result<DeviceStatus, OpError> {
-        Ok(match self.link(name)? {
+    pub fn status(&mut self, device: &Handle) -> Result<DeviceStatus, OpError> {
+        Ok(match self.there(device)? {
             None => DeviceStatus::Gone,
-            Some(link) if link.ifindex != ifindex || link.kind != "tun" => DeviceStatus::Replaced,
             Some(link) if link.persists && !link.carrier => DeviceStatus::Abandoned,
             Some(_) => DeviceStatus::Held,
         })
@@ -193,18 +209,15 @@ impl Links {
 
     /// Devices with a name of ours that are none of `known`, persistent, and held by nobody: what
     /// a holder may leave behind while no helper runs.
-    pub fn orphans(&mut self, known: &[u32]) -> Result<Vec<(String, u32)>, OpError> {
-        let links = self
-            .netlink
-            .dump(libc::RTM_GETLINK, rtnetlink::link(0))
-            .map_err(failed("list devices"))?;
+    pub fn orphans(&mut self, known: &[u32]) -> Result<Vec<Handle>, OpError> {
+        let links = self.list("list devices", libc::RTM_GETLINK, rtnetlink::link(0))?;
         let orphan = |link: &Link| {
             let ours = link.name.starts_with("hopbox") && valid_device(&link.name);
             let alone = link.kind == "tun" && link.persists && !link.carrier;
             ours && alone && !known.contains(&link.ifindex)
         };
         let orphans = links.iter().filter_map(rtnetlink::read_link).filter(orphan);
-        Ok(orphans.map(|link| (link.name, link.ifindex)).collect())
+        Ok(orphans.map(|Link { name, ifindex, .. }| Handle { name, ifindex }).collect())
     }
 
     /// Deletes routes that carry our mark on devices that are none of `known`; how many.
@@ -221,27 +234,26 @@ impl Links {
     }
 
     /// Removes an address, whatever its prefix; false where it was not there.
-    pub fn remove_address(&mut self, _: &str, ifindex: u32, ip: Ipv4Addr) -> bool {
-        self.netlink.request(libc::RTM_DELADDR, 0, rtnetlink::any_address(ifindex, ip)).is_ok()
+    pub fn remove_address(&mut self, device: &Handle, ip: Ipv4Addr) -> bool {
+        let message = rtnetlink::any_address(device.ifindex, ip);
+        self.netlink.request(libc::RTM_DELADDR, 0, message).is_ok()
     }
 
     /// Deletes the device even if its holder made it persistent. False when it was already
     /// gone, or the index belongs to another device by now.
-    pub fn delete(&mut self, name: &str, ifindex: u32) -> Result<bool, OpError> {
-        if self.link(name)?.is_none_or(|link| link.ifindex != ifindex || link.kind != "tun") {
+    pub fn delete(&mut self, device: &Handle) -> Result<bool, OpError> {
+        if self.there(device)?.is_none() {
             return Ok(false);
         }
-        match self.netlink.request(libc::RTM_DELLINK, 0, rtnetlink::link(ifindex)) {
-            Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(false),
-            result => result.map(|_| true).map_err(failed("delete the device")),
-        }
+        let message = rtnetlink::link(device.ifindex);
+        self.set("delete the device", libc::ENODEV, libc::RTM_DELLINK, 0, message)
     }
 
     /// All unicast routes, local addresses and gateways.
     pub fn view(&mut self) -> Result<View, OpError> {
         let routes = self.routes()?;
-        let addresses = self.netlink.dump(libc::RTM_GETADDR, rtnetlink::all_addresses());
-        let addresses = addresses.map_err(failed("list addresses"))?;
+        let all = rtnetlink::all_addresses();
+        let addresses = self.list("list addresses", libc::RTM_GETADDR, all)?;
         Ok(View {
             routes: routes.iter().filter_map(rtnetlink::read_route).collect(),
             addresses: addresses
@@ -255,14 +267,13 @@ impl Links {
 
     /// Who else is known to be in the networks of this machine.
     pub fn neighbours(&mut self) -> Result<Vec<(Ipv4Addr, u32)>, OpError> {
-        let neighbours = self.netlink.dump(libc::RTM_GETNEIGH, rtnetlink::all_neighbours());
-        let neighbours = neighbours.map_err(failed("list neighbours"))?;
+        let all = rtnetlink::all_neighbours();
+        let neighbours = self.list("list neighbours", libc::RTM_GETNEIGH, all)?;
         Ok(neighbours.iter().filter_map(rtnetlink::read_neighbour).collect())
     }
 
-    pub(super) fn routes(&mut self) -> Result<Vec<Record>, OpError> {
-        let routes = self.netlink.dump(libc::RTM_GETROUTE, rtnetlink::all_routes());
-        routes.map_err(failed("list routes"))
+    fn routes(&mut self) -> Result<Vec<Record>, OpError> {
+        self.list("list routes", libc::RTM_GETROUTE, rtnetlink::all_routes())
     }
 
     /// The name of an interface, or its number where it has none any more.
@@ -272,7 +283,13 @@ impl Links {
         link.map_or_else(|| format!("number {ifindex}"), |link| link.name)
     }
 
-    pub fn link(&mut self, name: &str) -> Result<Option<Link>, OpError> {
+    /// What the kernel says of a device, if that is still there.
+    pub fn there(&mut self, device: &Handle) -> Result<Option<Link>, OpError> {
+        let found = self.link(&device.name)?;
+        Ok(found.filter(|link| link.ifindex == device.ifindex && link.kind == "tun"))
+    }
+
+    fn link(&mut self, name: &str) -> Result<Option<Link>, OpError> {
         match self.netlink.request(libc::RTM_GETLINK, 0, rtnetlink::link_named(name)) {
             Err(e) if e.raw_os_error() == Some(libc::ENODEV) => Ok(None),
             Err(e) => Err(failed("look up the device")(e)),

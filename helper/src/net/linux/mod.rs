@@ -1,14 +1,12 @@
-//! Devices on Linux: `links` makes and configures them, `guard` keeps their packets in their place,
-//! `restore` puts back what others change. The rest are bytes: `netlink` carries messages, of
-//! links, addresses and routes (`rtnetlink`), of filters (`traffic`, with the program of `ingress`)
-//! and of nf_tables (`nft`).
+//! Devices on Linux: `links` makes and configures them, `guard` keeps their packets in their place.
+//! The rest are bytes: `netlink` carries messages, of links, addresses and routes (`rtnetlink`), of
+//! filters (`traffic`, with the program of `ingress`) and of nf_tables (`nft`).
 
 mod guard;
 mod ingress;
 mod links;
 mod netlink;
 mod nft;
-mod restore;
 mod rtnetlink;
 mod traffic;
 

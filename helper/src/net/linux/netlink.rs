@@ -41,6 +41,11 @@ impl Message {
         Message(head.to_vec())
     }
 
+    /// The same from words of 32 bits; without any, a list of attributes alone.
+    pub fn of(words: &[u32]) -> Message {
+        Message(words.iter().flat_map(|word| word.to_ne_bytes()).collect())
+    }
+
     pub fn attr(mut self, kind: u16, value: &[u8]) -> Message {
         let len = (value.len() + 4) as u16;
         self.0.extend(len.to_ne_bytes());
@@ -50,17 +55,9 @@ impl Message {
         self
     }
 
-    /// An attribute that holds the attributes which `fill` adds.
-    pub fn nest(mut self, kind: u16, fill: impl FnOnce(Message) -> Message) -> Message {
-        let at = self.0.len();
-        self.0.extend([0, 0]);
-        self.0.extend((kind | NESTED).to_ne_bytes());
-        let mut filled = fill(self);
-        let len = (filled.0.len() - at) as u16;
-        for (to, from) in filled.0.iter_mut().skip(at).zip(len.to_ne_bytes()) {
-            *to = from;
-        }
-        filled
+    /// An attribute that holds attributes.
+    pub fn nest(self, kind: u16, inner: Message) -> Message {
+        self.attr(kind | NESTED, &inner.0)
     }
 
     fn finish(self, kind: u16, flags: u16, seq: u32) -> Vec<u8> {
@@ -295,7 +292,7 @@ mod tests {
     fn attributes_are_found_or_not() {
         let built = Message(Vec::new())
             .attr(1, b"abc")
-            .nest(2, |m| m.attr(5, &[9]).attr(6, &7_u32.to_ne_bytes()))
+            .nest(2, Message::of(&[]).attr(5, &[9]).attr(6, &7_u32.to_ne_bytes()))
             .attr(3, b"");
         let bytes = &built.0;
         assert_eq!(attr(bytes, 1), Some(&b"abc"[..]));

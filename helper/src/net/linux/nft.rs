@@ -26,8 +26,6 @@ const OF_TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
 const CHAIN_HOOK: u16 = 4;
 const CHAIN_TYPE: u16 = 7;
-const HOOK_NUMBER: u16 = 1;
-const HOOK_PRIORITY: u16 = 2;
 const RULE_CHAIN: u16 = 2;
 const RULE_EXPRESSIONS: u16 = 4;
 const RULE_USERDATA: u16 = 7;
@@ -71,27 +69,19 @@ struct Chain {
     address_at: u32,
 }
 
+const IPV4: &[Chain] =
+    &[Chain { name: b"in\0", hook: 0, priority: -300, meta: META_IIF_NAME, address_at: 16 }];
+/// Who is asked for on the way in, and in whose name we ask on the way out.
+const ARP: &[Chain] = &[
+    Chain { name: b"in\0", hook: 0, priority: 0, meta: META_IIF_NAME, address_at: 24 },
+    Chain { name: b"out\0", hook: 1, priority: 0, meta: META_OIF_NAME, address_at: 14 },
+];
+
 impl Family {
     fn chains(self) -> &'static [Chain] {
-        const fn arp(name: &'static [u8], hook: u32, meta: u32, address_at: u32) -> Chain {
-            Chain { name, hook, priority: 0, meta, address_at }
-        }
         match self {
-            Family::Ipv4 => {
-                const {
-                    &[Chain {
-                        name: b"in\0",
-                        hook: 0,
-                        priority: -300,
-                        meta: META_IIF_NAME,
-                        address_at: 16,
-                    }]
-                }
-            }
-            // Who is asked for on the way in, and in whose name we ask on the way out.
-            Family::Arp => {
-                const { &[arp(b"in\0", 0, META_IIF_NAME, 24), arp(b"out\0", 1, META_OIF_NAME, 14)] }
-            }
+            Family::Ipv4 => IPV4,
+            Family::Arp => ARP,
         }
     }
 
@@ -117,15 +107,14 @@ pub fn table(family: Family, guarded: &[Guarded]) -> Vec<(u16, u16, Message)> {
         batch.push((NEW_TABLE, CREATE, table()));
     }
     for chain in family.chains().iter().filter(|_| !guarded.is_empty()) {
-        let made = table().attr(CHAIN_NAME, chain.name).nest(CHAIN_HOOK, |m| {
-            m.attr(HOOK_NUMBER, &chain.hook.to_be_bytes())
-                .attr(HOOK_PRIORITY, &chain.priority.to_be_bytes())
-        });
+        // The number of the hook, and the priority.
+        let hook = numbers(&[chain.hook, chain.priority as u32]);
+        let made = table().attr(CHAIN_NAME, chain.name).nest(CHAIN_HOOK, hook);
         batch.push((NEW_CHAIN, CREATE, made.attr(CHAIN_TYPE, b"filter\0")));
         for one in guarded {
             let rule = table()
                 .attr(RULE_CHAIN, chain.name)
-                .nest(RULE_EXPRESSIONS, |m| drop_of(m, family, chain, one))
+                .nest(RULE_EXPRESSIONS, drop_of(family, chain, one))
                 .attr(RULE_USERDATA, &comment(one));
             batch.push((NEW_RULE, CREATE | APPEND, rule));
         }
@@ -157,18 +146,28 @@ fn comment(one: &Guarded) -> Vec<u8> {
 }
 
 /// On another interface than the device's and the loopback's: no packet with that address.
-fn drop_of(list: Message, family: Family, chain: &Chain, one: &Guarded) -> Message {
-    let list = meta(list, chain.meta);
-    let list = compare(list, DIFFERENT, &whole(&one.0));
-    let list = match family {
-        Family::Ipv4 => compare(list, DIFFERENT, &whole(LOOPBACK)),
-        // Hardware addresses as long as Ethernet's: the place of the others depends on it.
-        Family::Arp => compare(payload(list, 4, 1), EQUAL, &[6]),
+fn drop_of(family: Family, chain: &Chain, one: &Guarded) -> Message {
+    let compare = |how, with: &[u8]| {
+        let with = Message::of(&[]).attr(DATA_VALUE, with);
+        expression(b"cmp\0", numbers(&[REGISTER, how]).nest(3, with))
     };
-    let list = compare(payload(list, chain.address_at, 4), EQUAL, &one.1.octets());
-    expression(list, b"immediate\0", |m| {
-        m.attr(1, &[0; 4]).nest(2, |m| m.nest(DATA_VERDICT, |m| m.attr(1, &[0; 4])))
-    })
+    let payload = |at, len| expression(b"payload\0", numbers(&[REGISTER, NETWORK_HEADER, at, len]));
+    let verdict = Message::of(&[]).nest(DATA_VERDICT, numbers(&[0]));
+    let mut all = vec![
+        expression(b"meta\0", numbers(&[REGISTER, chain.meta])),
+        compare(DIFFERENT, &whole(&one.0)),
+    ];
+    match family {
+        Family::Ipv4 => all.push(compare(DIFFERENT, &whole(LOOPBACK))),
+        // Hardware addresses as long as Ethernet's: the place of the others depends on it.
+        Family::Arp => all.extend([payload(4, 1), compare(EQUAL, &[6])]),
+    }
+    all.extend([
+        payload(chain.address_at, 4),
+        compare(EQUAL, &one.1.octets()),
+        expression(b"immediate\0", numbers(&[0]).nest(2, verdict)),
+    ]);
+    all.into_iter().fold(Message::of(&[]), |list, one| list.nest(LIST_ELEMENT, one))
 }
 
 /// A name as the kernel compares it, with zeros behind it.
@@ -178,27 +177,12 @@ fn whole(name: &str) -> Vec<u8> {
     bytes
 }
 
-fn expression(list: Message, name: &[u8], fill: impl FnOnce(Message) -> Message) -> Message {
-    list.nest(LIST_ELEMENT, |m| m.attr(EXPRESSION_NAME, name).nest(EXPRESSION_DATA, fill))
+fn expression(name: &[u8], data: Message) -> Message {
+    Message::of(&[]).attr(EXPRESSION_NAME, name).nest(EXPRESSION_DATA, data)
 }
 
-fn meta(list: Message, key: u32) -> Message {
-    expression(list, b"meta\0", |m| m.attr(1, &REGISTER.to_be_bytes()).attr(2, &key.to_be_bytes()))
-}
-
-fn payload(list: Message, offset: u32, len: u32) -> Message {
-    expression(list, b"payload\0", |m| {
-        m.attr(1, &REGISTER.to_be_bytes())
-            .attr(2, &NETWORK_HEADER.to_be_bytes())
-            .attr(3, &offset.to_be_bytes())
-            .attr(4, &len.to_be_bytes())
-    })
-}
-
-fn compare(list: Message, how: u32, value: &[u8]) -> Message {
-    expression(list, b"cmp\0", |m| {
-        m.attr(1, &REGISTER.to_be_bytes())
-            .attr(2, &how.to_be_bytes())
-            .nest(3, |m| m.attr(DATA_VALUE, value))
-    })
+/// The attributes 1, 2 and so on of an expression.
+fn numbers(values: &[u32]) -> Message {
+    let one = |list: Message, (value, kind): (&u32, u16)| list.attr(kind, &value.to_be_bytes());
+    values.iter().zip(1..).fold(Message::of(&[]), one)
 }

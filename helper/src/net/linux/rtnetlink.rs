@@ -43,8 +43,6 @@ const RTA_TABLE: u16 = 15;
 
 /// Packets that may wait in a TUN's queue, instead of 500: as with any Ethernet device.
 const QUEUE_LEN: u32 = 1000;
-/// Older kernels than 4.13 answer with another form, which is none of ours.
-const RTM_F_FIB_MATCH: u32 = 0x2000;
 
 const IFINFO: usize = 16;
 const IFADDR: usize = 8;
@@ -78,17 +76,18 @@ pub struct Link {
     pub ipv6_off: bool,
 }
 
-/// An interface; 0 is all of them.
+/// struct ifinfomsg of an interface; 0 is all of them.
 pub fn link(ifindex: u32) -> Message {
-    Message::new(&ifinfo(ifindex, 0))
+    Message::of(&[0, ifindex, 0, 0])
 }
 
 pub fn link_named(name: &str) -> Message {
     link(0).attr(IFLA_IFNAME, &[name.as_bytes(), &[0]].concat())
 }
 
+/// The flags, and which of them are meant.
 pub fn up(ifindex: u32) -> Message {
-    Message::new(&ifinfo(ifindex, libc::IFF_UP as u32))
+    Message::of(&[0, ifindex, libc::IFF_UP as u32, libc::IFF_UP as u32])
 }
 
 /// MTU and queue.
@@ -101,70 +100,58 @@ pub fn mtu(ifindex: u32, mtu: u16) -> Message {
 /// Strict reverse path filter, no redirects.
 pub fn strict(ifindex: u32) -> Message {
     let (one, zero) = (1_u32.to_ne_bytes(), 0_u32.to_ne_bytes());
-    link(ifindex).nest(IFLA_AF_SPEC, |m| {
-        m.nest(libc::AF_INET as u16, |m| {
-            m.nest(IFLA_INET_CONF, |m| {
-                m.attr(INET_DEVCONF_RP_FILTER, &one)
-                    .attr(INET_DEVCONF_ACCEPT_REDIRECTS, &zero)
-                    .attr(INET_DEVCONF_SEND_REDIRECTS, &zero)
-            })
-        })
-    })
+    let settings = Message::of(&[])
+        .attr(INET_DEVCONF_RP_FILTER, &one)
+        .attr(INET_DEVCONF_ACCEPT_REDIRECTS, &zero)
+        .attr(INET_DEVCONF_SEND_REDIRECTS, &zero);
+    of_family(ifindex, libc::AF_INET, Message::of(&[]).nest(IFLA_INET_CONF, settings))
 }
 
 pub fn no_ipv6_addresses(ifindex: u32) -> Message {
-    link(ifindex).nest(IFLA_AF_SPEC, |m| {
-        m.nest(libc::AF_INET6 as u16, |m| {
-            m.attr(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])
-        })
-    })
+    let mode = Message::of(&[]).attr(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]);
+    of_family(ifindex, libc::AF_INET6, mode)
 }
 
-/// struct ifinfomsg that sets these flags.
-fn ifinfo(ifindex: u32, flags: u32) -> [u8; IFINFO] {
-    let mut head = [0; IFINFO];
-    head[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    head[8..12].copy_from_slice(&flags.to_ne_bytes());
-    head[12..16].copy_from_slice(&flags.to_ne_bytes());
+fn of_family(ifindex: u32, family: libc::c_int, settings: Message) -> Message {
+    link(ifindex).nest(IFLA_AF_SPEC, Message::of(&[]).nest(family as u16, settings))
+}
+
+/// struct ifaddrmsg, rtmsg or ndmsg of N bytes: each begins with the family, and the first two go
+/// on with the length of a prefix.
+fn head<const N: usize>(prefix: u8) -> [u8; N] {
+    let mut head = [0; N];
+    (head[0], head[1]) = (libc::AF_INET as u8, prefix);
     head
 }
 
-/// struct ifaddrmsg
-fn ifaddr(ifindex: u32, prefix: u8) -> [u8; IFADDR] {
-    let mut head = [0; IFADDR];
-    head[0] = libc::AF_INET as u8;
-    head[1] = prefix;
+fn address_of(ifindex: u32, prefix: u8, local: Ipv4Addr) -> Message {
+    let mut head = head::<IFADDR>(prefix);
     head[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    head
+    Message::new(&head).attr(IFA_LOCAL, &local.octets())
 }
 
 /// The local address, without the route that the kernel would add for its prefix.
 pub fn address(ifindex: u32, ends: Endpoints) -> Message {
-    Message::new(&ifaddr(ifindex, ends.prefix))
-        .attr(IFA_LOCAL, &ends.local.octets())
+    address_of(ifindex, ends.prefix, ends.local)
         .attr(IFA_ADDRESS, &ends.local.octets())
         .attr(IFA_FLAGS, &IFA_F_NOPREFIXROUTE.to_ne_bytes())
 }
 
 /// For the deletion of an address, whatever its prefix.
 pub fn any_address(ifindex: u32, ip: Ipv4Addr) -> Message {
-    Message::new(&ifaddr(ifindex, 32)).attr(IFA_LOCAL, &ip.octets())
+    address_of(ifindex, 32, ip)
 }
 
 pub fn all_addresses() -> Message {
-    Message::new(&ifaddr(0, 0))
+    Message::new(&head::<IFADDR>(0))
 }
 
 pub fn all_routes() -> Message {
-    let mut head = [0; RTMSG];
-    head[0] = libc::AF_INET as u8;
-    Message::new(&head)
+    Message::new(&head::<RTMSG>(0))
 }
 
 pub fn all_neighbours() -> Message {
-    let mut head = [0; NDMSG];
-    head[0] = libc::AF_INET as u8;
-    Message::new(&head)
+    Message::new(&head::<NDMSG>(0))
 }
 
 pub fn has_our_mark(route: &Record) -> bool {
@@ -175,24 +162,11 @@ pub fn route_to_peer(ifindex: u32, ends: Endpoints) -> Message {
     route(ifindex, ends.route()).attr(RTA_PREFSRC, &ends.local.octets())
 }
 
-/// For a request of RTM_GETROUTE: the entry of the tables that packets to this address follow.
-pub fn route_taken(to: Ipv4Addr) -> Message {
-    let mut head = [0; RTMSG];
-    head[0] = libc::AF_INET as u8;
-    head[1] = 32;
-    head[8..12].copy_from_slice(&RTM_F_FIB_MATCH.to_ne_bytes());
-    Message::new(&head).attr(RTA_DST, &to.octets())
-}
-
 /// A route with our mark.
 pub fn route(ifindex: u32, net: Net) -> Message {
-    let mut head = [0; RTMSG];
-    head[0] = libc::AF_INET as u8;
-    head[1] = net.prefix();
-    head[4] = libc::RT_TABLE_MAIN;
-    head[5] = RTPROTO_HOPBOX;
-    head[6] = libc::RT_SCOPE_LINK;
-    head[7] = libc::RTN_UNICAST;
+    let mut head = head::<RTMSG>(net.prefix());
+    let of = [libc::RT_TABLE_MAIN, RTPROTO_HOPBOX, libc::RT_SCOPE_LINK, libc::RTN_UNICAST];
+    head[4..8].copy_from_slice(&of);
     Message::new(&head).attr(RTA_DST, &net.base().octets()).attr(RTA_OIF, &ifindex.to_ne_bytes())
 }
 

@@ -24,12 +24,7 @@ const TCMSG: usize = 20;
 
 /// struct tcmsg
 fn head(ifindex: u32, handle: u32, parent: u32, info: u32) -> Message {
-    let mut head = [0; TCMSG];
-    head[4..8].copy_from_slice(&ifindex.to_ne_bytes());
-    head[8..12].copy_from_slice(&handle.to_ne_bytes());
-    head[12..16].copy_from_slice(&parent.to_ne_bytes());
-    head[16..20].copy_from_slice(&info.to_ne_bytes());
-    Message::new(&head)
+    Message::of(&[0, ifindex, handle, parent, info])
 }
 
 /// For RTM_NEWQDISC: makes room for filters.
@@ -40,11 +35,11 @@ pub fn room(ifindex: u32) -> Message {
 /// For RTM_NEWTFILTER: this program decides first, in place of the one before it.
 pub fn filter(ifindex: u32, program: &[sock_filter]) -> Message {
     let count = program.len() as u16;
-    head(ifindex, HANDLE, WAY_IN, FIRST).attr(TCA_KIND, b"bpf\0").nest(TCA_OPTIONS, |m| {
-        m.attr(TCA_BPF_OPS_LEN, &count.to_ne_bytes())
-            .attr(TCA_BPF_OPS, &bytes(program))
-            .attr(TCA_BPF_FLAGS, &DIRECT.to_ne_bytes())
-    })
+    let options = Message::of(&[])
+        .attr(TCA_BPF_OPS_LEN, &count.to_ne_bytes())
+        .attr(TCA_BPF_OPS, &bytes(program))
+        .attr(TCA_BPF_FLAGS, &DIRECT.to_ne_bytes());
+    head(ifindex, HANDLE, WAY_IN, FIRST).attr(TCA_KIND, b"bpf\0").nest(TCA_OPTIONS, options)
 }
 
 /// For a dump of RTM_GETTFILTER.

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::net::read_request as parse_request;
-use crate::proto::Args;
 use crate::proto::{Code, request_line};
-use serde_json::json;
 
 fn code_of(line: &str) -> (&'static str, String, Option<String>, bool) {
     match parse_request(line.as_bytes()) {

@@ -1,16 +1,38 @@
-//! Goes on as the program `hop-install`, which lies beside this one. Must not know: what it does.
+//! `hop-helper --install` and `--uninstall`: go on as the program `hop-install`, which lies beside
+//! it, before anything else. Must not know: what that does.
 
+use crate::core::say::tell;
+use crate::net::as_root;
+use crate::sys;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 pub const INSTALLER: &str = "hop-install";
 
+/// How that ended, if it was what hop-helper was asked for.
+pub fn asked() -> Option<ExitCode> {
+    let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words: Vec<String> = words.collect();
+    let (verb, rest) = words.split_first()?;
+    let help = words.iter().any(|word| matches!(word.as_str(), "--help" | "-h"));
+    if help || !matches!(verb.as_str(), "--install" | "--uninstall") {
+        return None;
+    }
+    if !matches!(rest, []) && rest != ["--dry-run"] {
+        tell(&format!("{verb} takes --dry-run and nothing else"));
+        return Some(ExitCode::from(2));
+    }
+    let done = sys::undumpable().map_err(|e| e.to_string()).and_then(|()| as_root());
+    tell(&done.err().unwrap_or_else(|| become_installer(&words)));
+    Some(ExitCode::FAILURE)
+}
+
 /// Returns only if that is not possible. It gets the running image of this program as its standard
 /// input, so that what is installed is what was started, and of our environment who called sudo.
-pub fn become_installer(arguments: &[String]) -> String {
+fn become_installer(arguments: &[String]) -> String {
     let own = match std::env::current_exe() {
         Ok(own) => own,
         Err(e) => return format!("the running program: {e}"),

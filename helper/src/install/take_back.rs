@@ -1,0 +1,32 @@
+//! Takes back what a helper held that runs no more. Must not know: files but the helper's own.
+
+use crate::core::paths::RUN_DIR;
+use crate::core::service::Service;
+use crate::net::config::Config;
+use crate::net::lease::Leases;
+use crate::net::link::Links;
+use crate::net::state::{self, Store};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a helper that was told to stop may take.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Ends what a helper left standing; waits for one that is just ending. Returns what was done.
+pub fn take_back(dir: &Path) -> Result<Vec<String>, String> {
+    let begun = Instant::now();
+    let store = loop {
+        match Store::open(dir) {
+            Err(_) if begun.elapsed() < STOP_WITHIN => {
+                std::thread::sleep(Duration::from_millis(50))
+            }
+            outcome => break outcome,
+        }
+    };
+    let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
+    let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
+    let mut leases =
+        Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?, Config::default())?;
+    leases.end_all().map_err(|e| e.message)?;
+    Ok(leases.take_changes())
+}
