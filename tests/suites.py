@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """suites.py CARGO FLAGS...: builds all tests, then runs every suite, whatever becomes of the others.
 
-Two suites run side by side, because most of them wait most of the time. What a suite says goes to a
+Two suites run side by side, because most of them wait most of the time, and beside these what does
+nothing else. What a suite says goes to a
 log; a failure is shown whole, and so is every line that begins with SKIP or NOTE. The last line
 counts the tests. Ends with 1 if a suite failed, or if none was found.
 """
@@ -18,6 +19,8 @@ import time
 # not named follow.
 ORDER = ["vps", "wg", "session", "e2e", "tunnel", "chaos", "root", "soak", "booted", "simd"]
 SIDE_BY_SIDE = 2
+# It waits for programs that do not answer, two minutes long.
+WAITS = "cli"
 # For one suite; tests/vps takes a third of it on two idle cores.
 LIMIT_S = 1500
 RESULT = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
@@ -96,10 +99,11 @@ def main():
     os.makedirs(logs, exist_ok=True)
     run = Run(os.path.abspath(logs))
     rank = {name: at for at, name in enumerate(ORDER)}
-    waiting = queue.SimpleQueue()
+    waiting, beside = queue.SimpleQueue(), queue.SimpleQueue()
     for suite in sorted(found, key=lambda suite: rank.get(suite[0], len(ORDER))):
-        waiting.put(suite)
-    workers = [threading.Thread(target=run.work, args=(waiting,)) for _ in range(SIDE_BY_SIDE)]
+        (beside if suite[0] == WAITS else waiting).put(suite)
+    lanes = [waiting] * SIDE_BY_SIDE + [beside]
+    workers = [threading.Thread(target=run.work, args=(lane,)) for lane in lanes]
     for worker in workers:
         worker.start()
     for worker in workers:

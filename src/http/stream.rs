@@ -54,11 +54,6 @@ impl Shared {
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
         self.moved.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn enter(&self, phase: Phase) {
-        self.state().phase = phase;
-        self.moved.notify_all();
-    }
 }
 
 /// The two ends of a stream; `filled` is woken when there is something to take.
@@ -124,7 +119,8 @@ pub struct Outlet(Arc<Shared>);
 impl Outlet {
     /// It is served.
     pub fn admit(&self) {
-        self.0.enter(Phase::Open);
+        self.0.state().phase = Phase::Open;
+        self.0.moved.notify_all();
     }
 
     /// All that waits to be sent. True if nothing will follow.
@@ -138,8 +134,12 @@ impl Outlet {
 
 impl Drop for Outlet {
     fn drop(&mut self) {
-        self.0.enter(Phase::Gone);
+        let mut state = self.0.state();
+        state.phase = Phase::Gone;
+        // Before the lock is open: whoever is told that this is gone finds the descriptor readable.
         self.0.gone.wake();
+        drop(state);
+        self.0.moved.notify_all();
     }
 }
 

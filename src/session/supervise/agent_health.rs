@@ -105,7 +105,7 @@ impl AgentHealth {
     /// of another machine with our key that was not known.
     pub fn note_strange(&mut self, healthy: bool, strange: u64, now: Duration) -> bool {
         if healthy {
-            self.rival.answered(strange);
+            self.rival.answered(now, strange);
         }
         !healthy && self.rival.missed(now, strange)
     }
@@ -116,7 +116,7 @@ impl AgentHealth {
     }
 
     pub fn has_rival(&self) -> bool {
-        self.rival.is_there(Moment::now().boot)
+        self.rival.is_there()
     }
 
     /// Whether what is known is as good as a new answer.
