@@ -1,7 +1,6 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
-//! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values) → `file` →
-//! `task`,
-//! `address_plan`, `time_text`. Knows no tunnel, host or agent.
+//! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values) → `file`,
+//! `line_socket` → `task`, `address_plan`, `time_text`. Knows no tunnel, host or agent.
 
 pub mod address_plan;
 pub mod exit;
@@ -10,5 +9,6 @@ pub mod field;
 pub mod file;
 pub mod json;
 pub mod key;
+pub mod line_socket;
 pub mod task;
 pub mod time_text;

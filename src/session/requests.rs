@@ -1,6 +1,5 @@
 //! Who may ask something of a session: its user by signals, programs at its control socket.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
@@ -22,14 +21,14 @@ pub struct Requests {
 impl Requests {
     /// The caller holds the session's lock.
     pub fn open(paths: &Paths, host: &str) -> Result<Requests, Failure> {
-        let fail = |what: &str, error: io::Error| {
+        let fail = |what: &str, why: String| {
             let [usual, other] = paths.session_places();
-            Failure::new(Fault::Failed, what, error.to_string(), fix!("ls -la {} {}", usual, other))
+            Failure::new(Fault::Failed, what, why, fix!("ls -la {} {}", usual, other))
         };
         let signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
-            .map_err(|error| fail("cannot listen for signals", error))?;
+            .map_err(|error| fail("cannot listen for signals", error.to_string()))?;
         let control = Control::open(paths, host)
-            .map_err(|error| fail("there is no place for the session's socket", error))?;
+            .map_err(|error| fail("there is no place for the session's socket", error.why))?;
         Ok(Requests { control, signals })
     }
 

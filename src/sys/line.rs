@@ -1,33 +1,70 @@
-//! One line from a local socket, within a time and a size: whoever sends it byte by byte gets no
+//! Lines from a local stream, each within a time and a size: whoever sends one byte by byte gets no
 //! more time than others. And one line off what was read of any stream.
 
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-/// The line with its end. What comes after it in the same moment is dropped.
-pub fn read(mut stream: &UnixStream, most: usize, limit: Duration) -> io::Result<String> {
-    let end = Instant::now() + limit;
-    let (mut line, mut piece) = (Vec::new(), [0; 4096]);
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut.into());
+use super::poll::{self, Interest};
+
+const PIECE: usize = 16 * 1024;
+
+/// Lines from one end.
+pub struct Lines<S> {
+    stream: S,
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl<S: Read + AsFd> Lines<S> {
+    /// None is longer than `most` bytes.
+    pub fn new(stream: S, most: usize) -> Lines<S> {
+        Lines { stream, bytes: Vec::new(), most }
+    }
+
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The next line, without its end. An error of the kind `Interrupted` says that `enough` is
+    /// readable: nobody wants the line any more.
+    pub fn next(&mut self, limit: Duration, enough: Option<BorrowedFd<'_>>) -> io::Result<String> {
+        let (end, mut seen) = (Instant::now() + limit, 0);
+        loop {
+            let line = take(&mut self.bytes, seen);
+            seen = self.bytes.len();
+            if line.as_ref().map_or(seen, Vec::len) > self.most {
+                return Err(ErrorKind::InvalidData.into());
+            }
+            if let Some(line) = line {
+                return String::from_utf8(line).map_err(|_| ErrorKind::InvalidData.into());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let fd = self.stream.as_fd();
+            let wanted = enough.map_or((fd, Interest::NONE), |enough| (enough, Interest::READ));
+            let [ready, gone] = poll::wait_each([(fd, Interest::READ), wanted], Some(left))?;
+            if enough.is_some() && gone.any() {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            if ready.any() {
+                self.more()?;
+            }
         }
-        stream.set_read_timeout(Some(left))?;
-        let read = match stream.read(&mut piece) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Err(error) if error.kind() == ErrorKind::Interrupted => 0,
-            other => other?,
-        };
-        let new = piece.get(..read).unwrap_or_default();
-        let ends = new.iter().position(|byte| *byte == b'\n');
-        line.extend_from_slice(new.get(..ends.map_or(read, |at| at + 1)).unwrap_or_default());
-        if line.len() > most {
-            return Err(ErrorKind::InvalidData.into());
-        }
-        if ends.is_some() {
-            return String::from_utf8(line).map_err(|_| ErrorKind::InvalidData.into());
+    }
+
+    fn more(&mut self) -> io::Result<()> {
+        let mut piece = [0; PIECE];
+        match self.stream.read(&mut piece) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.bytes.extend_from_slice(piece.get(..read).unwrap_or_default());
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }
@@ -47,6 +84,7 @@ pub fn take(bytes: &mut Vec<u8>, seen: usize) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::os::unix::net::UnixStream;
     use std::thread;
 
     #[test]
@@ -64,10 +102,14 @@ mod tests {
     fn a_line_that_drips_has_the_same_time_as_any_other() {
         let (mut one, other) = UnixStream::pair().unwrap();
         let soon = Duration::from_millis(300);
-        one.write_all(b"all\nmore").unwrap();
-        assert_eq!(read(&other, 100, soon).unwrap(), "all\n");
-        one.write_all(&[b'x'; 200]).unwrap();
-        assert_eq!(read(&other, 100, soon).unwrap_err().kind(), ErrorKind::InvalidData);
+        let mut lines = Lines::new(&other, 100);
+        one.write_all(b"all\nmore\n").unwrap();
+        assert_eq!(lines.next(soon, None).unwrap(), "all");
+        assert_eq!(lines.next(soon, None).unwrap(), "more");
+        for long in [&[b'x'; 101][..], b"\n"] {
+            one.write_all(long).unwrap();
+            assert_eq!(lines.next(soon, None).unwrap_err().kind(), ErrorKind::InvalidData);
+        }
         let (mut one, other) = UnixStream::pair().unwrap();
         let drip = thread::spawn(move || {
             while one.write_all(b"x").is_ok() {
@@ -75,9 +117,13 @@ mod tests {
             }
         });
         let began = Instant::now();
-        let kind = read(&other, 4096, soon).unwrap_err().kind();
-        assert!([ErrorKind::TimedOut, ErrorKind::WouldBlock].contains(&kind), "{kind}");
+        let kind = Lines::new(&other, 4096).next(soon, None).unwrap_err().kind();
+        assert_eq!(kind, ErrorKind::TimedOut);
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        let (done, enough) = UnixStream::pair().unwrap();
+        drop(done);
+        let wait = Lines::new(&other, 4096).next(Duration::from_secs(60), Some(enough.as_fd()));
+        assert_eq!(wait.unwrap_err().kind(), ErrorKind::Interrupted);
         drop(other);
         drip.join().unwrap();
     }

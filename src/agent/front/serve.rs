@@ -99,7 +99,9 @@ fn with_device(
         .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
     // Without the directory there is no local socket, and clocks are trusted.
     let control = Control::bind(&state_dir)
-        .map_err(|error| log(&format!("no control socket in {}: {error}", state_dir.display())))
+        .map_err(|error| {
+            log(&format!("no control socket in {}: {}", state_dir.display(), error.why))
+        })
         .ok();
     let port = tunnel.listen_port();
     log(&format!("hop-agent {VERSION}: {interface} {at}, WireGuard on UDP {port}"));

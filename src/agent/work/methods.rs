@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use crate::agent::joint::{BEAT, put};
+use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
+use crate::base::line_socket::put;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{AgentClock, Method, Stream, WorkVersion};

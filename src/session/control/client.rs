@@ -1,0 +1,137 @@
+//! What other programs ask a host's session. What is at a socket of its is believed after a look at
+//! it: the directory is this user's own and nobody else can enter it, and so is who listens. A
+//! directory of somebody else's, such as one that lay in wait in /tmp, is none of ours.
+//!
+//! Bounds: an answer of 64 KiB; a time for each question, of `limits`.
+
+use std::io::{self, ErrorKind};
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::base::json::Fields;
+use crate::base::line_socket;
+use crate::host::paths::{self, Paths};
+use crate::session::limits;
+use crate::session::report::Facts;
+
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// What the live session of a host finds when it looks at every layer, or `{"state":"starting"}`
+/// with host and pid; `None` when there is no session. The keys, which stay:
+///
+/// | key | value |
+/// |---|---|
+/// | `state` | `starting`, `up`, or `degraded` when a layer is broken |
+/// | `host`, `name`, `pid`, `up_s` | of the host and its session |
+/// | `interface`, `local_ip`, `peer_ip`, `listen_port` | of the tunnel on this machine |
+/// | `endpoint`, `endpoint_name` | the address in use, and what the host file calls it |
+/// | `agent_version`, `connected`, `last_healthy` | by `GET /health`; the moment is RFC 3339 |
+/// | `rtt_ms` | of the last question to the agent, null when it had no answer |
+/// | `handshake_age_s`, `handshake_rtt_ms` | of the last handshake, or null |
+/// | `rival` | whether another machine seems to use our key |
+/// | `rx_bytes`, `tx_bytes`, `drops` | traffic, and packets dropped by reason |
+/// | `layers` | `{layer, ok, detail}`: helper, interface, route, handshake, agent, name |
+/// | `broken` | the first broken layer, or null |
+/// | `events` | the newest 20, oldest first: `{at, at_unix, what}` |
+pub fn status(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
+    ask(paths, host, "status", limits::STATUS)
+}
+
+/// What programs decide on of a status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Live {
+    pub is_starting: bool,
+    pub interface: String,
+    pub handshake_age: Option<Duration>,
+    /// Another machine seems to use this machine's key.
+    pub rival: bool,
+    /// What the host file called the server when the session began.
+    pub endpoint_name: String,
+    pub local_ip: Option<Ipv4Addr>,
+    pub peer_ip: Option<Ipv4Addr>,
+    /// The first broken layer, and what is broken about it.
+    pub broken: Option<(String, String)>,
+}
+
+impl Live {
+    fn of(status: &Value) -> Live {
+        let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+        let ip = |key: &str| status[key].as_str()?.parse().ok();
+        let broken = || {
+            let layer = status["broken"].as_str()?;
+            let found = status["layers"].as_array()?.iter().find(|one| one["layer"] == layer)?;
+            Some((layer.to_owned(), found["detail"].as_str().unwrap_or("broken").to_owned()))
+        };
+        Live {
+            is_starting: status["state"] == "starting",
+            interface: text("interface"),
+            handshake_age: status["handshake_age_s"].as_u64().map(Duration::from_secs),
+            rival: status["rival"] == true,
+            endpoint_name: text("endpoint_name"),
+            local_ip: ip("local_ip"),
+            peer_ip: ip("peer_ip"),
+            broken: broken(),
+        }
+    }
+}
+
+/// The same as [`status`], for who decides on it.
+pub fn live(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
+    Ok(status(paths, host)?.as_ref().map(Live::of))
+}
+
+/// The same once no layer is broken, or as it is after 3 s: session and helper put right what
+/// others have changed of a tunnel.
+pub fn mended(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
+    match ask(paths, host, "mended", limits::MENDED_STATUS) {
+        Ok(status) => Ok(status.as_ref().map(Live::of)),
+        // A session of an older version does not know the question, and tells how it is.
+        Err(_) => live(paths, host),
+    }
+}
+
+/// What `hop up` said when it was done; nothing is looked at for it. `None` when there is no
+/// session, or it is not usable yet.
+pub fn facts(paths: &Paths, host: &str) -> Option<Facts> {
+    ask(paths, host, "facts", limits::FACTS).ok()?.and_then(Facts::from_json)
+}
+
+/// All events that the live session remembers.
+pub fn events(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
+    ask(paths, host, "events", limits::FACTS)
+}
+
+/// Has a session take the keys that are on the disk now; `None` when there is none.
+pub fn rekey(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
+    ask(paths, host, "rekey", limits::FACTS)
+}
+
+/// Asks a session to end and waits until it has. False when there is none.
+pub fn down(paths: &Paths, host: &str) -> io::Result<bool> {
+    Ok(ask(paths, host, "down", limits::DOWN)?.is_some())
+}
+
+fn ask(paths: &Paths, host: &str, what: &str, limit: Duration) -> io::Result<Option<Value>> {
+    use ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
+    let (user, request) = (paths.owner(), json!({"v": 1, "ask": what}).to_string());
+    for dir in paths.session_dirs() {
+        if paths::check_private(dir, user).is_err() {
+            continue;
+        }
+        let socket = paths::socket_in(dir, host);
+        match line_socket::ask(&socket, user, &request, ANSWER_BYTES, limit) {
+            // The last: longer than a socket's path can be, so that nobody could listen there.
+            Err(error) if matches!(error.kind(), ConnectionRefused | NotFound | InvalidInput) => {}
+            line => return data(&line?).map(Some),
+        }
+    }
+    Ok(None)
+}
+
+fn data(line: &str) -> io::Result<Value> {
+    let invalid = |why: String| io::Error::new(ErrorKind::InvalidData, why);
+    let mut fields = Fields::parse(line).map_err(|error| invalid(error.to_string()))?;
+    fields.take("data").ok_or_else(|| invalid("the session refused the request".to_owned()))
+}
