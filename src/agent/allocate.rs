@@ -8,37 +8,31 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 
-use super::config::LISTEN_PORT;
 use crate::base::address_plan::{self, Uses};
 use crate::sys::bounded;
 
-/// Ports that are tried.
-const PORTS: u16 = 80;
 const WIREGUARD: &str = "/etc/wireguard";
 const NETWORKD: &str = "/etc/systemd/network";
 const LINKS: &str = "/sys/class/net";
 /// Most configuration files that are looked into.
 const FILES: usize = 256;
 
-/// `wg0`, or the lowest free `hopboxN`.
-pub fn interface() -> String {
+/// A name that no interface has; `wg0` only where no other WireGuard is configured to have it.
+pub fn interface() -> Option<String> {
     let reserved = fs::symlink_metadata(format!("{WIREGUARD}/wg0.conf")).is_ok()
         || texts(NETWORKD, ".netdev").any(|text| names_wg0(&text));
-    let exists = |name: &str| Path::new(LINKS).join(name).exists();
-    if !reserved && !exists("wg0") {
-        return "wg0".to_owned();
-    }
-    let mut names = (0..1000).map(|n| format!("hopbox{n}"));
-    names.find(|name| !exists(name)).unwrap_or_else(|| "hopbox0".to_owned())
+    address_plan::interface(|name| {
+        name == "wg0" && reserved || Path::new(LINKS).join(name).exists()
+    })
 }
 
-/// The lowest free UDP port from 51820 on.
+/// A UDP port that nobody has, or is configured to have.
 pub fn port() -> Option<u16> {
     let reserved: BTreeSet<u16> = texts(WIREGUARD, ".conf")
         .chain(texts(NETWORKD, ".netdev"))
         .flat_map(|text| text.lines().filter_map(listen_port).collect::<Vec<_>>())
         .collect();
-    (LISTEN_PORT..LISTEN_PORT + PORTS).find(|port| !reserved.contains(port) && is_free(*port))
+    address_plan::port(|port| reserved.contains(&port) || !is_free(port))
 }
 
 /// A number for the address pair, if possible the first of `wanted`.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::names::{self, Names};
 use super::{location, read_checked};
+use crate::base::address_plan::{LISTEN_PORT, MTU};
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::{self, key, token, unicast};
 use crate::base::json::{Fields, ReadError};
@@ -21,7 +22,6 @@ use crate::sys::process;
 use crate::tunnel::{self, PeerConfig};
 
 const SCHEMA: u32 = 2;
-pub const LISTEN_PORT: u16 = 51820;
 pub const KEY_FILE: &str = "agent.key";
 /// The key before the last rotation, which laptops that were not there may still know.
 pub const OLD_KEY_FILE: &str = "agent.key.bak";
@@ -157,7 +157,7 @@ fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError>
         interface: fields.opt_meant("interface", interface)?,
         address: fields.meant("address", unicast)?,
         listen_port: fields.opt_int("listen_port", 1..=65535)?.unwrap_or(LISTEN_PORT),
-        mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(crate::base::address_plan::MTU),
+        mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(MTU),
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
         state_dir: location::DIR.into(),
         peers,

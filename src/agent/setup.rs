@@ -181,7 +181,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
         Failure::new(Fault::Busy, what, "everything that may be used is in use", next)
     };
     Ok(AgentConfig {
-        interface: Some(allocate::interface()),
+        interface: allocate::interface(),
         address: Ipv4Addr::new(
             10,
             10,

@@ -1,7 +1,9 @@
-//! Numbers N of address pairs (10.10.N.1 and 10.10.N.2): which of them a machine can use for a new
-//! host. The same reading of the kernel's tables on the laptop and on the VPS.
+//! What a tunnel takes of a machine: an interface's name, a UDP port, and a number N of an address
+//! pair (10.10.N.1 and 10.10.N.2). The same choice on the laptop and on the VPS, from what is known
+//! of the machine; reads the kernel's tables of this one.
 
 use std::collections::BTreeSet;
+use std::iter;
 use std::net::Ipv4Addr;
 
 use super::json::{Fields, ReadError};
@@ -9,6 +11,9 @@ use crate::sys::bounded;
 
 /// Largest packet inside the tunnel, where nothing else is said: 1500 less IPv6 and WireGuard.
 pub const MTU: u16 = 1420;
+/// WireGuard's usual port, and how many from there on are tried.
+pub const LISTEN_PORT: u16 = 51820;
+const PORTS: u16 = 80;
 
 /// The kernel's IPv4 routes and addresses, on Linux.
 const ROUTES: &str = "/proc/net/route";
@@ -20,6 +25,17 @@ const NETWORK: u32 = 24;
 /// A router's table of the whole Internet has half as much.
 const TABLE_BYTES: u64 = 256 * 1024 * 1024;
 const ADDRESS: u32 = 32;
+
+/// `wg0`, or the lowest free `hopboxN`.
+pub fn interface(is_taken: impl Fn(&str) -> bool) -> Option<String> {
+    let mut names = iter::once("wg0".to_owned()).chain((0..1000).map(|n| format!("hopbox{n}")));
+    names.find(|name| !is_taken(name))
+}
+
+/// The lowest free UDP port.
+pub fn port(is_taken: impl Fn(u16) -> bool) -> Option<u16> {
+    (LISTEN_PORT..LISTEN_PORT + PORTS).find(|port| !is_taken(*port))
+}
 
 /// What a laptop can say of the numbers for one host.
 pub struct Numbers {
@@ -80,6 +96,23 @@ pub fn check_pair(
     Ok(())
 }
 
+/// A route: base and prefix length of where it leads, and its gateway.
+pub struct Route {
+    to: (u32, u32),
+    gateway: Option<u32>,
+}
+
+impl Route {
+    /// From the words of /proc/net/route.
+    pub fn from_hex(to: &str, gateway: &str, mask: &str) -> Option<Route> {
+        let word =
+            |hex| u32::from_str_radix(hex, 16).map(|word| u32::from_be_bytes(word.to_ne_bytes()));
+        let (to, gateway, mask) = (word(to).ok()?, word(gateway).ok()?, word(mask).ok()?);
+        let gateway = Some(gateway).filter(|gateway| *gateway != 0);
+        Some(Route { to: (to, mask.leading_ones()), gateway })
+    }
+}
+
 /// What a machine uses: base and prefix length of networks that routes lead to, and of its own
 /// addresses and its gateways.
 pub struct Uses(Vec<(u32, u32)>);
@@ -88,11 +121,18 @@ impl Uses {
     pub fn here() -> Uses {
         let read = |file| bounded::read(file, TABLE_BYTES).unwrap_or_default();
         let text = |file| String::from_utf8_lossy(&read(file)).into_owned();
-        Uses::parse(&text(ROUTES), &text(ADDRESSES))
+        Uses::of(routes(&text(ROUTES)), own(&text(ADDRESSES)))
     }
 
-    pub fn parse(routes: &str, addresses: &str) -> Uses {
-        Uses(networks(routes).into_iter().chain(own(addresses)).collect())
+    pub fn of(
+        routes: impl IntoIterator<Item = Route>,
+        addresses: impl IntoIterator<Item = Ipv4Addr>,
+    ) -> Uses {
+        let routes = routes.into_iter().flat_map(|Route { to, gateway }| {
+            iter::once(to).chain(gateway.map(|gateway| (gateway, ADDRESS)))
+        });
+        let addresses = addresses.into_iter().map(|ip| (u32::from(ip), ADDRESS));
+        Uses(routes.chain(addresses).collect())
     }
 
     /// Whether something with a prefix of `least` bits or more shares addresses with 10.10.N.0/24.
@@ -118,31 +158,21 @@ fn mask(bits: u32) -> u32 {
     u32::MAX.checked_shl(32 - bits).unwrap_or(0)
 }
 
-/// The routes of /proc/net/route, with the gateways they name.
-fn networks(text: &str) -> Vec<(u32, u32)> {
-    let mut found = Vec::new();
-    for line in text.lines().skip(1) {
+/// The routes of /proc/net/route.
+fn routes(text: &str) -> impl Iterator<Item = Route> {
+    text.lines().skip(1).filter_map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let word = |at: usize| {
-            let hex = words.get(at).copied().unwrap_or_default();
-            u32::from_str_radix(hex, 16).ok().map(|word| u32::from_be_bytes(word.to_ne_bytes()))
-        };
-        let (Some(to), Some(gateway), Some(mask)) = (word(1), word(2), word(7)) else { continue };
-        found.push((to, mask.leading_ones()));
-        if gateway != 0 {
-            found.push((gateway, ADDRESS));
-        }
-    }
-    found
+        Route::from_hex(words.get(1)?, words.get(2)?, words.get(7)?)
+    })
 }
 
 /// The machine's own addresses, from /proc/net/fib_trie.
-fn own(text: &str) -> Vec<(u32, u32)> {
+fn own(text: &str) -> Vec<Ipv4Addr> {
     let lines: Vec<&str> = text.lines().collect();
     let local = |pair: &[&str]| {
         let [above, below] = pair else { return None };
-        let ip: Ipv4Addr = above.trim().strip_prefix("|-- ")?.parse().ok()?;
-        below.contains("host LOCAL").then_some((u32::from(ip), ADDRESS))
+        let ip = above.trim().strip_prefix("|-- ")?.parse().ok()?;
+        below.contains("host LOCAL").then_some(ip)
     };
     lines.windows(2).filter_map(local).collect()
 }
@@ -159,11 +189,15 @@ mod tests {
         format!("eth0\t{}\t{}\t0003\t0\t0\t0\t{mask}\t0\t0\t0\n", hex(to), hex(gateway))
     }
 
+    fn parse(table: &str, addresses: &str) -> Uses {
+        Uses::of(routes(table), own(addresses))
+    }
+
     fn uses(routes: &[(u8, u8, u32)]) -> Uses {
         let of = |(second, third, bits): &(u8, u8, u32)| {
             line([10, *second, *third, u8::from(*bits > 24)], *bits, [0; 4])
         };
-        Uses::parse(&format!("{HEAD}{}", routes.iter().map(of).collect::<String>()), "")
+        parse(&format!("{HEAD}{}", routes.iter().map(of).collect::<String>()), "")
     }
 
     fn free(uses: &Uses) -> Vec<u8> {
@@ -183,9 +217,9 @@ mod tests {
             assert_eq!(free(&uses(&[wide, (10, 0, 24)]))[0], 1);
         }
         assert!(free(&uses(&[(10, 1, 23)])).contains(&1));
-        let elsewhere = Uses::parse(&format!("{HEAD}{}", line([10, 10, 4, 77], 32, [0; 4])), "");
+        let elsewhere = parse(&format!("{HEAD}{}", line([10, 10, 4, 77], 32, [0; 4])), "");
         assert_eq!(free(&elsewhere)[4], 4);
-        assert_eq!(free(&Uses::parse("nonsense\nmore of it\n", "nonsense")).len(), 256);
+        assert_eq!(free(&parse("nonsense\nmore of it\n", "nonsense")).len(), 256);
     }
 
     #[test]
@@ -194,7 +228,7 @@ mod tests {
         let trie = "  +-- 10.10.0.0/24 2 0 2\n     |-- 10.10.3.2\n        /32 host LOCAL\n     \
                     |-- 10.10.4.0\n        /24 link UNICAST\n";
         let lan = line([10, 10, 0, 0], 24, [0; 4]) + &line([10, 10, 5, 2], 32, [0; 4]);
-        let uses = Uses::parse(&format!("{HEAD}{gateway}{lan}"), trie);
+        let uses = parse(&format!("{HEAD}{gateway}{lan}"), trie);
         let found = choose(BTreeSet::from([9]), Some(5), &uses);
         assert_eq!(found.taken, BTreeSet::from([3, 7, 9]), "a LAN of the same /24 keeps working");
         assert!(!found.free.contains(&0) && found.free.contains(&5));

@@ -1,17 +1,16 @@
 //! What setup would do to a server: what it would send, and what an agent would take there.
 
+use std::collections::BTreeSet;
+
 use super::numbers;
 use super::options::Options;
 use super::preflight::Survey;
 use super::versions::{self, Policy};
-use crate::base::address_plan::{self, Uses};
+use crate::base::address_plan::{self, Route, Uses};
 use crate::base::failure::{Failure, Fault};
 use crate::host::paths::Paths;
 use crate::ssh::right::Right;
 use crate::ssh::upload::Upload;
-
-/// As the agent tries them.
-const PORTS: std::ops::Range<u16> = 51820..51900;
 
 /// What an agent that is not there yet would take. It sees more as root, such as what another
 /// WireGuard that is not running is configured to have, and may choose something else.
@@ -23,18 +22,22 @@ pub struct Proposal {
 
 impl Proposal {
     fn of(survey: &Survey, wanted: &[u8]) -> Result<Proposal, &'static str> {
-        let words = |fact: &str| -> Vec<String> {
-            survey.get(fact).split_whitespace().map(str::to_owned).collect()
+        let words = |fact| survey.get(fact).split_whitespace();
+        let links: BTreeSet<&str> = words("links").collect();
+        let ports = words("udp").filter_map(|port| u16::from_str_radix(port, 16).ok());
+        let ports: BTreeSet<u16> = ports.collect();
+        let route = |words: &str| {
+            let mut words = words.split(',');
+            Route::from_hex(words.next()?, words.next()?, words.next()?)
         };
-        let (links, used) = (words("links"), words("udp"));
-        let mut names =
-            ["wg0".to_owned()].into_iter().chain((0..1000).map(|n| format!("hopbox{n}")));
-        let interface = names.find(|name| !links.contains(name));
-        let port = PORTS.clone().find(|port| !used.contains(&format!("{port:04X}")));
+        let own = words("own").filter_map(|ip| ip.parse().ok());
+        let uses = Uses::of(words("routes").filter_map(route), own);
         Ok(Proposal {
-            interface: interface.ok_or("no free name for an interface")?,
-            port: port.ok_or("no free UDP port from 51820 on")?,
-            number: address_plan::pick(wanted, &uses(survey))
+            interface: address_plan::interface(|name| links.contains(name))
+                .ok_or("no free name for an interface")?,
+            port: address_plan::port(|port| ports.contains(&port))
+                .ok_or("no free UDP port from 51820 on")?,
+            number: address_plan::pick(wanted, &uses)
                 .ok_or("no 10.10.N.0/24 that is free on both machines")?,
         })
     }
@@ -42,19 +45,6 @@ impl Proposal {
     pub fn in_short(&self) -> String {
         format!(", UDP {} and {} are free", self.port, address_plan::network(self.number))
     }
-}
-
-/// The survey has the columns of /proc/net/route that matter, and the addresses alone.
-fn uses(survey: &Survey) -> Uses {
-    let route = |words: &str| {
-        let mut words = words.split(',');
-        let mut word = || words.next().unwrap_or_default().to_owned();
-        format!("- {} {} - - - - {}\n", word(), word(), word())
-    };
-    let routes: String = survey.get("routes").split_whitespace().map(route).collect();
-    let address = |ip: &str| format!("|-- {ip}\nhost LOCAL\n");
-    let addresses: String = survey.get("own").split_whitespace().map(address).collect();
-    Uses::parse(&format!("head\n{routes}"), &addresses)
 }
 
 /// What a setup would do.
