@@ -3,15 +3,16 @@
 //! Copies its own running image, never a path from the command line. The program before stays
 //! beside it until the next install, for `rollback`.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::exec::{need_root, run, systemctl, warn};
 use crate::base::failure::{Failure, Fault};
+use crate::base::file;
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::sys::bounded;
@@ -114,27 +115,9 @@ fn others_could_replace(path: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Puts a file of root in its place as a whole; the same text again is not written.
+/// Puts a file of root's in its place as a whole.
 pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
-    let failed = |error: io::Error| super::io("write", path, &error);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(format!(".{name}.{}.tmp", std::process::id()));
-    let _ = fs::remove_file(&temporary);
-    let written = || {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        // A program that is open for writing cannot be run, under whatever name.
-        drop(file);
-        fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-    };
-    written().map_err(|error| {
-        let _ = fs::remove_file(&temporary);
-        failed(error)
-    })
+    file::replace_as(path, bytes, mode).map_err(|error| super::io("write", path, &error))
 }
 
 /// A login as systemd takes it: by its number where it refuses the name or reads more in it.
@@ -218,7 +201,8 @@ pub fn remove(path: &Path, removed: &mut Vec<String>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{chown, symlink};
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     #[test]
     fn a_login_that_systemd_would_not_take_goes_by_its_number() {

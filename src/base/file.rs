@@ -1,9 +1,9 @@
 //! One way to write a file that a crash cannot leave half written, one way to read a file that
 //! only its owner may read, and one way to be alone in a directory.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -29,27 +29,68 @@ static TURN: AtomicU32 = AtomicU32::new(0);
 /// Puts `bytes` in place of whatever `path` held, with mode 0600. After a crash at any moment the
 /// file is the old one or the new one.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    replace_for(path, bytes, None)
+    Beside::write(path, bytes, FILE_MODE, None)?.replace()
 }
 
 /// The same for a file that belongs to another user: user and group number.
 pub fn replace_for(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
-    let temp = write_beside(path, bytes, owner)?;
-    let renamed = fs::rename(&temp, path);
-    if renamed.is_err() {
-        let _ = fs::remove_file(&temp);
-    }
-    renamed?;
-    sync_dir(path)
+    Beside::write(path, bytes, FILE_MODE, owner)?.replace()
+}
+
+/// The same with another mode.
+pub fn replace_as(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    Beside::write(path, bytes, mode, None)?.replace()
 }
 
 /// The same, but fails with `AlreadyExists` instead of replacing anything.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temp = write_beside(path, bytes, None)?;
-    let linked = fs::hard_link(&temp, path);
-    let _ = fs::remove_file(&temp);
-    linked?;
+    let beside = Beside::write(path, bytes, FILE_MODE, None)?;
+    fs::hard_link(&beside.temp, path)?;
     sync_dir(path)
+}
+
+/// A whole file in the same directory as the one whose place it may take: only there is a rename
+/// atomic. Gone if it does not.
+pub struct Beside<'a> {
+    path: &'a Path,
+    temp: PathBuf,
+}
+
+impl Beside<'_> {
+    pub fn write<'a>(
+        path: &'a Path,
+        bytes: &[u8],
+        mode: u32,
+        owner: Option<(u32, u32)>,
+    ) -> io::Result<Beside<'a>> {
+        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let temp = path.with_file_name(format!(".{name}.{}-{turn}.tmp", std::process::id()));
+        sweep(path, &name);
+        // A leftover of a killed process that had our number.
+        let _ = fs::remove_file(&temp);
+        let mut new = OpenOptions::new();
+        let mut file = new.write(true).create_new(true).mode(FILE_MODE).open(&temp)?;
+        let beside = Beside { path, temp };
+        if let Some((uid, gid)) = owner {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+        file.write_all(bytes)?;
+        // Whole before others may read or run it.
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        Ok(beside)
+    }
+
+    pub fn replace(self) -> io::Result<()> {
+        rename(&self.temp, self.path)
+    }
+}
+
+impl Drop for Beside<'_> {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.temp);
+    }
 }
 
 /// Reads a file that holds secrets. Refused when anybody but its owner could read or change it.
@@ -76,7 +117,7 @@ pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, Failure
     let mut text = Zeroizing::new(String::with_capacity(4096));
     let look = fix!("ls -l {}", path);
     match file.take(FILE_BYTES + 1).read_to_string(&mut text) {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
             return Err(refuse("it is no text".to_owned(), look));
         }
         read => read.map_err(|error| fail(&error))?,
@@ -86,24 +127,6 @@ pub fn read_opened(file: File, path: &Path) -> Result<Zeroizing<String>, Failure
         return Err(refuse(why, look));
     }
     Ok(text)
-}
-
-/// Writes a new file in the same directory: only there is a rename atomic.
-fn write_beside(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<PathBuf> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy().into_owned();
-    let turn = TURN.fetch_add(1, Ordering::Relaxed);
-    let temp = path.with_file_name(format!(".{name}.{}-{turn}.tmp", std::process::id()));
-    sweep(path, &name);
-    // A leftover of a killed process that had our number.
-    let _ = fs::remove_file(&temp);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(&temp)?;
-    let given = owner.map_or(Ok(()), |(uid, gid)| fchown(&file, Some(uid), Some(gid)));
-    let written = given.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        let _ = fs::remove_file(&temp);
-        return Err(error);
-    }
-    Ok(temp)
 }
 
 /// Removes what processes that were killed on their way left of this file: it may hold a key.
@@ -163,7 +186,6 @@ impl DirLock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn what_a_killed_process_left_goes_with_the_next_write() {
@@ -201,7 +223,7 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
 
-        assert_eq!(create(&path, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(create(&path, b"x").unwrap_err().kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"two");
         create(&dir.join("other"), b"x").unwrap();
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 2, "no temporary file stays behind");
@@ -210,6 +232,13 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = read_private(&path).err().unwrap();
         assert_eq!(error.next, fix!("chmod 600 {}", path));
+        replace_as(&path, b"#!/bin/sh\n", 0o755).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o755);
+        assert!(std::process::Command::new(&path).status().unwrap().success(), "closed, and whole");
+        // One that could not take its place is not left.
+        fs::create_dir(dir.join("dir")).unwrap();
+        assert!(replace(&dir.join("dir"), b"x").is_err());
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 3);
         fs::remove_dir_all(&dir).unwrap();
     }
 }

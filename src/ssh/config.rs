@@ -4,14 +4,15 @@
 //! link stays: what it leads to is replaced. Mode and owner stay as they are. What somebody else
 //! writes between our reading and our rename is noticed and kept.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::config_block::{self, Damaged, Stanza};
 use super::{directives, quote};
 use crate::base::failure::{Failure, Fault};
+use crate::base::file::Beside;
 use crate::fix;
 
 /// Larger files are not configuration.
@@ -170,34 +171,14 @@ fn replace(path: &Path, old: Option<&[u8]>, new: Option<&[u8]>) -> io::Result<()
     let Some(new) = new else {
         return fs::remove_file(path);
     };
-    let temp = dir.join(format!(".config.hopbox-{}", std::process::id()));
-    let written = write_beside(path, &temp, new).and_then(|()| {
-        if read(path)?.as_deref() == old {
-            fs::rename(&temp, path)
-        } else {
-            Err(ErrorKind::ResourceBusy.into())
-        }
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&temp);
+    let like = fs::metadata(path).ok();
+    let mode = like.as_ref().map_or(0o600, |like| like.mode() & 0o7777);
+    let owner = like.map(|like| (like.uid(), like.gid()));
+    let beside = Beside::write(path, new, mode, owner)?;
+    match read(path)?.as_deref() == old {
+        true => beside.replace(),
+        false => Err(ErrorKind::ResourceBusy.into()),
     }
-    written?;
-    File::open(dir)?.sync_all()
-}
-
-fn write_beside(path: &Path, temp: &Path, bytes: &[u8]) -> io::Result<()> {
-    // A leftover of a killed process that had our number.
-    let _ = fs::remove_file(temp);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temp)?;
-    if let Ok(like) = fs::metadata(path) {
-        let ours = file.metadata()?;
-        if (ours.uid(), ours.gid()) != (like.uid(), like.gid()) {
-            fchown(&file, Some(like.uid()), Some(like.gid()))?;
-        }
-        file.set_permissions(Permissions::from_mode(like.mode() & 0o7777))?;
-    }
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

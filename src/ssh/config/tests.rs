@@ -1,6 +1,7 @@
 //! The file around the block: modes, links, directories, other writers.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::*;
 
