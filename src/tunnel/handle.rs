@@ -64,10 +64,11 @@ fn start_with(
     plain: bool,
     workers: CryptoWorkers,
 ) -> io::Result<Tunnel> {
-    let link = Link::new(tun.name.clone(), tun.mtu);
+    let (link, mtu) = (Link::new(tun.name.clone()), tun.mtu);
     let most = if plain { Offload::Nothing } else { Offload::Tunnels };
     let io = Io::new(Tun::new(tun, most)?, Udp::bind(config.listen_port, plain)?);
     let mut device = Device::new(Box::new(entropy::System::new()?));
+    device.set_mtu(mtu);
     let timestamps = config.timestamp_file.as_deref().map(TimestampFile::open);
     if let Some(mark) = timestamps.as_ref().and_then(TimestampFile::mark) {
         device.resume_timestamps(mark);

@@ -1,4 +1,4 @@
-//! The interface beside its packets: name, MTU, and whether we are told of its changes.
+//! The interface beside its packets: name, and whether we are told of its changes.
 
 use crate::sys::netlink::Monitor;
 use crate::sys::{iface, ioctl};
@@ -7,7 +7,6 @@ use crate::sys::{iface, ioctl};
 pub(super) struct Link {
     pub name: String,
     pub index: Option<u32>,
-    pub mtu: u16,
     /// None where netlink is closed to us.
     pub monitor: Option<Monitor>,
     /// It is in our network namespace, so that the monitor sees it.
@@ -18,12 +17,12 @@ pub(super) struct Link {
 
 impl Link {
     /// The interface of this name in the calling thread's network namespace.
-    pub fn new(name: String, mtu: u16) -> Link {
+    pub fn new(name: String) -> Link {
         let index = ioctl::index(&name);
         let monitor = Monitor::open().ok();
         let here = index.is_some() && monitor.is_some();
         let overflows = iface::queue_drops(&name).unwrap_or(0);
-        Link { name, index, mtu, monitor, here, overflows }
+        Link { name, index, monitor, here, overflows }
     }
 
     /// How many more packets its queue had no room for.

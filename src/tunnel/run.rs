@@ -94,7 +94,7 @@ impl Loop {
         inlet: Inlet,
         port: Arc<AtomicU16>,
     ) -> io::Result<Loop> {
-        let mut this = Loop {
+        let this = Loop {
             device,
             timestamps,
             clock: Clock::new()?,
@@ -112,7 +112,6 @@ impl Loop {
             overflows: 0,
             port,
         };
-        this.device.set_mtu(this.link.mtu);
         this.publish_port();
         Ok(this)
     }
@@ -317,7 +316,7 @@ impl Loop {
             interface: self.link.name.clone(),
             running: self.device.is_running(),
             listen_port: self.io.udp.sockets.port(),
-            mtu: self.link.mtu,
+            mtu: self.device.mtu(),
             peers: stats::peers(&self.device, now),
             drops: self.device.drops().collect(),
             clamped_deadlines: self.clamped,

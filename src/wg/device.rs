@@ -16,7 +16,7 @@ use super::consts::*;
 use super::deadlines::Deadlines;
 use super::drop::{Counters, Drop};
 use super::index::{Indices, Owner, PeerId};
-use super::limiter::{Bucket, Limiter};
+use super::limiter::{Bucket, Load};
 use super::local_identities::{LocalIdentities, Successors};
 use super::peer::{Env, Peer, Ready, Shared};
 use super::router::Router;
@@ -65,8 +65,7 @@ pub struct Device {
     router: Router,
     successors: Successors,
     deadlines: Deadlines,
-    limiter: Limiter,
-    loaded_until: Time,
+    load: Load,
     running: bool,
 }
 
@@ -81,7 +80,7 @@ impl Device {
                 indices: Indices::default(),
                 drops: Counters::default(),
                 icmp: Bucket::full(Time::ZERO, ICMP_PER_SECOND, ICMP_BURST),
-                mtu: usize::from(DEFAULT_MTU),
+                mtu: DEFAULT_MTU,
                 unprepared: BTreeSet::new(),
             },
             peers: BTreeMap::new(),
@@ -90,8 +89,7 @@ impl Device {
             router: Router::default(),
             successors: Successors::default(),
             deadlines: Deadlines::default(),
-            limiter: Limiter::default(),
-            loaded_until: Time::ZERO,
+            load: Load::default(),
             running: false,
         }
     }
@@ -333,8 +331,7 @@ impl Device {
             self.deadlines.forget(peer.id, &mut peer.queued);
         }
         self.shared.unprepared.clear();
-        self.limiter = Limiter::default();
-        self.loaded_until = Time::ZERO;
+        self.load = Load::default();
     }
 
     pub fn is_running(&self) -> bool {

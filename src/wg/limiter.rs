@@ -1,5 +1,5 @@
-//! Token buckets: one a source for handshakes under load (R39, R42), and one for the ICMP errors
-//! that we make ourselves.
+//! Load by handshakes, and token buckets: one a source for handshakes under it (R39, R42), and one
+//! for the ICMP errors that we make ourselves.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -44,16 +44,41 @@ fn cost(per_second: u64) -> Duration {
     Duration::from_nanos(1_000_000_000 / per_second.max(1))
 }
 
+/// Whether more handshakes wait than are served, and who may have theirs all the same.
+#[derive(Default)]
+pub struct Load {
+    until: Time,
+    limiter: Limiter,
+}
+
+impl Load {
+    /// So many wait now (R38).
+    pub fn note_queued(&mut self, now: Time, queued: usize) {
+        if queued >= LOADED_AT {
+            self.until = now.after(LOADED_FOR);
+        }
+    }
+
+    pub fn is_high(&self, now: Time) -> bool {
+        now < self.until
+    }
+
+    /// May this source have its handshake served?
+    pub fn allow(&mut self, now: Time, from: IpAddr) -> bool {
+        self.limiter.allow(now, from)
+    }
+}
+
 /// 20 handshakes a second and source, bursts of 5; a source is an IPv4 address or an IPv6 /64.
 #[derive(Default)]
-pub struct Limiter {
+struct Limiter {
     sources: BTreeMap<u128, Bucket>,
     swept: Time,
 }
 
 impl Limiter {
-    /// May this source have its handshake served? A full table refuses sources it does not know.
-    pub fn allow(&mut self, now: Time, from: IpAddr) -> bool {
+    /// A full table refuses sources it does not know.
+    fn allow(&mut self, now: Time, from: IpAddr) -> bool {
         if now.since(self.swept) >= FORGET_AFTER {
             self.sources.retain(|_, b| now.since(b.last) < FORGET_AFTER);
             self.swept = now;

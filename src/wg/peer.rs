@@ -35,7 +35,7 @@ pub struct Shared {
     pub indices: Indices,
     pub drops: Counters,
     pub icmp: Bucket,
-    pub mtu: usize,
+    pub mtu: u16,
     /// Those without an ephemeral key for their next handshake. Some may be gone.
     pub unprepared: BTreeSet<PeerId>,
 }
@@ -146,7 +146,7 @@ impl Peer {
         len: usize,
         ecn: u8,
     ) -> Option<Ready> {
-        let padded = padded_len(len, env.shared.mtu);
+        let padded = padded_len(len, env.shared.mtu.into());
         let sealing = match self.keys.current() {
             Some(session) => {
                 if let Some(gap) = buf.get_mut(HEAD + len..HEAD + padded) {

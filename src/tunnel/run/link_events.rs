@@ -44,7 +44,6 @@ impl Loop {
 
     fn note_mtu(&mut self, mtu: Option<u32>) {
         if let Some(mtu) = mtu.and_then(|m| u16::try_from(m).ok()) {
-            self.link.mtu = mtu;
             self.device.set_mtu(mtu);
         }
     }

@@ -98,7 +98,11 @@ impl Device {
 
     /// The inner MTU in bytes, which padding never exceeds (R87).
     pub fn set_mtu(&mut self, mtu: u16) {
-        self.shared.mtu = usize::from(mtu);
+        self.shared.mtu = mtu;
+    }
+
+    pub fn mtu(&self) -> u16 {
+        self.shared.mtu
     }
 
     pub fn remove_all_peers(&mut self) {

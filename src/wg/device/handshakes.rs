@@ -1,6 +1,6 @@
 //! Handshake messages from the wire: whether they may cost anything, and whose they are.
 
-use super::super::consts::{HANDSHAKE_TOS, LOADED_AT, LOADED_FOR};
+use super::super::consts::HANDSHAKE_TOS;
 use super::super::drop::Drop;
 use super::super::index::Owner;
 use super::super::msg::{Macs, Message};
@@ -68,7 +68,7 @@ impl Device {
         let macs = Macs::of(datagram).ok_or(Drop::Malformed)?;
         let own = self.shared.identities.addressed(&macs).ok_or(Drop::BadMac1)?;
         let (public, checker) = (own.identity.public, &mut own.checker);
-        if now.boot >= self.loaded_until {
+        if !self.load.is_high(now.boot) {
             return Ok(public);
         }
         let entropy = &mut *self.shared.entropy;
@@ -78,7 +78,7 @@ impl Device {
             sink.to_wire(&to, HANDSHAKE_TOS, &reply.write());
             return Err(Drop::CookieSent);
         }
-        match self.limiter.allow(now.boot, from.remote.ip()) {
+        match self.load.allow(now.boot, from.remote.ip()) {
             true => Ok(public),
             false => Err(Drop::RateLimited),
         }
@@ -86,8 +86,6 @@ impl Device {
 
     /// How many handshake datagrams wait in the shell's queue (R38). Call before each of them.
     pub fn set_queued(&mut self, now: Now, queued: usize) {
-        if queued >= LOADED_AT {
-            self.loaded_until = now.boot.after(LOADED_FOR);
-        }
+        self.load.note_queued(now.boot, queued);
     }
 }
