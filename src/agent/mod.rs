@@ -28,7 +28,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
@@ -78,18 +78,6 @@ fn io(act: &str, path: &Path, error: &std::io::Error) -> Failure {
     Failure { fault: Fault::Failed, ..Failure::io(act, path, error) }
 }
 
-fn error_json(failure: &Failure) -> Value {
-    let Failure { fault, what, why, next } = failure;
-    let mut error =
-        json!({"code": failure.code().word(), "what": what, "why": why, "fix": &**next});
-    match fault {
-        Fault::NumberTaken(number) => error["number"] = (*number).into(),
-        Fault::OtherServer => error["fault"] = fault.word().into(),
-        _ => {}
-    }
-    json!({"error": error})
-}
-
 /// Runs one command line (without the program's name) and returns the exit code.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
     // Before a key is read: a core dump or a debugger of the same user would reveal it (R99).
@@ -128,7 +116,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
     match answered {
         Ok(answer) => print(&format!("{}\n", json_text(&answer))),
         Err(failure) => {
-            print(&format!("{}\n", json_text(&error_json(&failure))));
+            print(&format!("{}\n", json_text(&json!({"error": failure.to_json()}))));
             tell(&failure)
         }
     }

@@ -6,7 +6,10 @@ use std::io::{self, ErrorKind};
 use std::mem::discriminant;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::exit::Code;
+use super::json::Fields;
 use crate::fix;
 use crate::text::fix::Fix;
 
@@ -116,10 +119,25 @@ impl Fault {
         FAULTS.iter().find(|(fault, ..)| discriminant(fault) == discriminant(&self))
     }
 
+    fn known(word: &str) -> Option<Fault> {
+        FAULTS.iter().find(|(_, known, _)| *known == word).map(|(fault, ..)| *fault)
+    }
+
     /// One that we do not know is a failure.
     pub fn from_word(word: &str) -> Fault {
-        let known = FAULTS.iter().find(|(_, known, _)| *known == word);
-        known.map_or(Fault::Failed, |(fault, ..)| *fault)
+        Fault::known(word).unwrap_or(Fault::Failed)
+    }
+
+    /// The fault of a [`Failure::to_json`]. An older program tells no more than how it ended, and
+    /// the number; of a later one's fault we may know no more.
+    pub fn told(error: &mut Fields) -> Fault {
+        let mut known = |key| error.string(key).ok().and_then(|word| Fault::known(&word));
+        let fault = known("fault").or_else(|| known("code")).unwrap_or(Fault::Failed);
+        let number = error.opt_int("number", 0..=255).ok().flatten();
+        match fault {
+            Fault::NumberTaken(_) | Fault::Busy => number.map_or(Fault::Busy, Fault::NumberTaken),
+            fault => fault,
+        }
     }
 }
 
@@ -161,6 +179,18 @@ impl Failure {
     pub fn code(&self) -> Code {
         self.fault.code()
     }
+
+    /// As one program of ours tells it to another: the fault, how a program ends by it, and words.
+    pub fn to_json(&self) -> Value {
+        let Failure { fault, what, why, next } = self;
+        let (fault_word, code) = (fault.word(), fault.code().word());
+        let mut error =
+            json!({"fault": fault_word, "code": code, "what": what, "why": why, "fix": &**next});
+        if let Fault::NumberTaken(number) = fault {
+            error["number"] = (*number).into();
+        }
+        error
+    }
 }
 
 impl fmt::Display for Failure {
@@ -182,5 +212,27 @@ mod tests {
         }
         assert_eq!(Fault::NumberTaken(7).word(), Fault::NumberTaken(0).word());
         assert_eq!(Fault::from_word("of a later version"), Fault::Failed);
+    }
+
+    #[test]
+    fn a_fault_crosses_to_another_program_whatever_the_sentences_are() {
+        let told = |error: Value| Fault::told(&mut Fields::of(error, "error").unwrap());
+        for (fault, _, code) in FAULTS {
+            let fault = if fault == Fault::NumberTaken(0) { Fault::NumberTaken(7) } else { fault };
+            for words in ["a", "fault: no_peer", "\"code\":\"busy\"", "10.10.3.0/24"] {
+                let error = Failure::new(fault, words, words, "hop status").to_json();
+                assert_eq!((told(error.clone()), &error["code"]), (fault, &json!(code.word())));
+            }
+        }
+        // As older programs tell it, and later ones may.
+        assert_eq!(told(json!({"code": "busy", "number": 0})), Fault::NumberTaken(0));
+        assert_eq!(told(json!({"code": "busy", "fault": "other_server"})), Fault::OtherServer);
+        assert_eq!(told(json!({"code": "not_found", "number": 3})), Fault::NotFound);
+        for number in [json!(256), json!("7"), json!(null)] {
+            assert_eq!(told(json!({"fault": "number_taken", "number": number})), Fault::Busy);
+        }
+        assert_eq!(told(json!({"fault": "of a later version", "code": "busy"})), Fault::Busy);
+        assert_eq!(told(json!({"fault": "of a later version"})), Fault::Failed);
+        assert_eq!(told(json!({"fault": 7})), Fault::Failed);
     }
 }

@@ -210,14 +210,7 @@ impl Remote {
         let mut part = |key: &str| error.string(key).unwrap_or_default();
         let what = format!("on {}: {}", self.name, part("what"));
         let (why, next) = (part("why"), advised(&self.target, &part("fix")));
-        let (code, closer) = (part("code"), part("fault"));
-        let fault = match Fault::from_word(if closer.is_empty() { &code } else { &closer }) {
-            Fault::Busy => {
-                error.opt_int("number", 0..=255).ok()?.map_or(Fault::Busy, Fault::NumberTaken)
-            }
-            fault => fault,
-        };
-        Some(Failure::new(fault, what, why, next))
+        Some(Failure::new(Fault::told(&mut error), what, why, next))
     }
 
     /// What the server did not explain.
@@ -234,7 +227,7 @@ impl Remote {
 /// One that only the agent could have, and not this laptop.
 fn of_agent(failure: Failure) -> Failure {
     match failure.fault {
-        Fault::NotFound => failure,
+        Fault::NotFound | Fault::NoPeer => failure,
         _ => Failure { fault: Fault::Remote, ..failure },
     }
 }

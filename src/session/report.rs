@@ -96,9 +96,7 @@ impl Event {
             Event::Step(text, took) => json!({"step": text, "took_us": micros(*took)}),
             Event::Note(text) => json!({"note": text}),
             Event::Ready(facts) => json!({"ready": facts.to_json()}),
-            Event::Failed(Failure { fault, what, why, next }) => json!({"failed": {
-                "fault": fault.word(), "what": what, "why": why, "next": &**next,
-            }}),
+            Event::Failed(failure) => json!({"failed": failure.to_json()}),
         };
         format!("{value}\n")
     }
@@ -117,10 +115,10 @@ impl Event {
         }
         let mut failed = fields.opt_object("failed").ok()??;
         Some(Event::Failed(Failure {
-            fault: Fault::from_word(&failed.string("fault").ok()?),
+            fault: Fault::told(&mut failed),
             what: failed.string("what").ok()?,
             why: failed.string("why").ok()?,
-            next: Fix::carried(&failed.string("next").ok()?).unwrap_or("hop doctor".into()),
+            next: Fix::carried(&failed.string("fix").ok()?).unwrap_or("hop doctor".into()),
         }))
     }
 }

@@ -211,7 +211,7 @@ fn what_is_taken_or_damaged_is_left_alone() {
         let refused = |request: &str, code: i32, word: &str| {
             let (seen, answer) = setup(&vps, request);
             assert_eq!(seen, code, "{request}: {answer}");
-            for key in ["code", "what", "why", "fix"] {
+            for key in ["fault", "code", "what", "why", "fix"] {
                 assert!(answer["error"][key].is_string(), "{answer}");
             }
             assert!(answer.to_string().contains(word), "{word}: {answer}");
