@@ -48,11 +48,14 @@ pub fn devices() -> Devices {
 /// Asked where no session answers at its socket. `None`: the host is down.
 pub fn look(paths: &Paths, host: &str, devices: &Devices) -> Option<Elsewhere> {
     let device = devices.iter().find(|(label, _)| label == host).map(|(_, name)| name.clone());
-    let holder = in_use::holder_of(paths, host).map(|pid| pid.filter(|pid| is_hop(*pid)));
+    let holder = in_use::holder_of(paths, host);
     if device.is_none() && holder.is_none() {
         return None;
     }
-    let pid = holder.flatten().or_else(|| session_of(paths, host));
+    let pid = holder
+        .and_then(|holder| holder.pid)
+        .filter(|pid| is_hop(*pid))
+        .or_else(|| session_of(paths, host));
     Some(Elsewhere { pid, interface: device })
 }
 

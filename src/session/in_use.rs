@@ -16,11 +16,16 @@ pub struct InUse {
     _locks: Vec<Lock>,
 }
 
+/// The process that has it, if it said its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub pid: Option<u32>,
+}
+
 /// Why it was not to be had.
 #[derive(Debug)]
 pub enum Refused {
-    /// By the process with this number, if it said so.
-    Held(Option<u32>),
+    Held(Holder),
     /// The place that was tried last, and why there is no lock to be had.
     Failed(PathBuf, String),
 }
@@ -47,9 +52,8 @@ pub fn take(paths: &Paths, host: &str) -> Result<InUse, Refused> {
     }
 }
 
-/// Whether somebody uses the key of `host`, and the number of the process if it is known. For a
-/// look; who wants to use it takes it.
-pub fn holder_of(paths: &Paths, host: &str) -> Option<Option<u32>> {
+/// Who uses the key of `host`. For a look; who wants to use it takes it.
+pub fn holder_of(paths: &Paths, host: &str) -> Option<Holder> {
     let mut files = paths.session_dirs().map(|dir| paths::lock_in(dir, host));
     let held = files.find(|file| Lock::is_held(file).is_ok_and(|held| held))?;
     Some(holder(&held))
@@ -59,9 +63,9 @@ fn lock(file: &Path) -> Result<Option<Lock>, String> {
     Lock::take(file).map_err(|error| error.to_string())
 }
 
-fn holder(file: &Path) -> Option<u32> {
-    let text = bounded::read(file, NOTE_BYTES).ok()?;
-    std::str::from_utf8(&text).ok()?.trim().parse().ok()
+fn holder(file: &Path) -> Holder {
+    let text = bounded::read(file, NOTE_BYTES).unwrap_or_default();
+    Holder { pid: std::str::from_utf8(&text).ok().and_then(|text| text.trim().parse().ok()) }
 }
 
 #[cfg(test)]
@@ -75,10 +79,10 @@ mod tests {
         let _ = fs::remove_dir_all(&root);
         let paths = Paths::below(&root);
         let first = take(&paths, "mybox").unwrap();
-        let held =
-            |outcome| matches!(outcome, Err(Refused::Held(Some(pid))) if pid == std::process::id());
+        let us = Holder { pid: Some(std::process::id()) };
+        let held = |outcome| matches!(outcome, Err(Refused::Held(holder)) if holder == us);
         assert!(held(take(&paths, "mybox")));
-        assert_eq!(holder_of(&paths, "mybox"), Some(Some(std::process::id())));
+        assert_eq!(holder_of(&paths, "mybox"), Some(us));
         assert_eq!(holder_of(&paths, "other"), None);
         assert!(take(&paths, "other").is_ok(), "another key");
         fs::remove_dir_all(root.join("run")).unwrap();

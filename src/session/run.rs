@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::in_use::{self, InUse, Refused};
+use super::in_use::{self, Holder, InUse, Refused};
 use super::report::Report;
 use super::requests::{Requests, WhileStarting};
 use super::state::Record;
@@ -54,7 +54,7 @@ fn live(
 /// One session per host. The lock ends with the process, however that ends.
 fn take_lock(paths: &Paths, name: &str) -> Result<InUse, Failure> {
     in_use::take(paths, name).map_err(|refused| match refused {
-        Refused::Held(pid) => {
+        Refused::Held(Holder { pid }) => {
             let what = format!("another session of {name} is running or ending");
             let who = pid.map_or("another process".to_owned(), |pid| format!("process {pid}"));
             let why = format!("{who} uses this laptop's key for it");

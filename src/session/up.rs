@@ -5,36 +5,32 @@
 //! undoes the earlier ones in reverse. Port mirror, bridges and workspace join after the name.
 
 mod failures;
+mod first_answer;
+mod resolve;
 
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::limits;
+use self::first_answer::{FirstAnswer, WaitingForAgent};
+use self::resolve::resolve;
 use super::log::log;
-use super::readiness::Readiness;
 use super::report::{Facts, Report};
 use super::requests::WhileStarting;
-use super::resolver::{Resolver, joined};
+use super::resolver::joined;
 use super::tunnel_config::tunnel_config;
 use super::undo::Undo;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::Secret;
-use crate::base::time_text::took;
 use crate::fix;
 use crate::helper::lease_keeper::LeaseKeeper;
 use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::host::config::HostConfig;
 use crate::tunnel::{self, TunDevice, Tunnel};
 
-/// How often the handshake is looked for while the agent has not answered.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// After this long without an answer, say what is being waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long an address may be in use by what is just being deleted.
+/// How long an address may be in use by what is just being deleted, and how often it is tried.
 const GOING_LIMIT: Duration = Duration::from_secs(1);
+const GOING_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the steps work on.
 pub struct Parts {
@@ -104,18 +100,6 @@ fn unwind(undo: &mut Undo<Parts>, parts: &mut Parts) {
 
 fn told(outcome: Result<(), HelperError>) -> Result<(), String> {
     outcome.map_err(|error| error.to_string())
-}
-
-/// That there was one, and how long it took if it was seen.
-struct Handshake {
-    round_trip: Option<Duration>,
-}
-
-/// What the agent said, the round trip of the handshake before, and the time to the answer.
-struct FirstAnswer {
-    version: String,
-    handshake: Option<Duration>,
-    took: Duration,
 }
 
 /// The way up, half done.
@@ -208,7 +192,7 @@ impl Startup<'_, '_> {
             if !is_taken || began.elapsed() > GOING_LIMIT {
                 return Err(failures::taken(&error, fix!("hop setup {}", self.host.name)));
             }
-            if self.requests.pause(None, LOOK_EVERY) {
+            if self.requests.pause(None, GOING_PAUSE) {
                 return Err(failures::stopped(self.host));
             }
         }
@@ -217,54 +201,15 @@ impl Startup<'_, '_> {
         Ok(())
     }
 
-    /// Waits until the agent answers through the tunnel.
     fn agent(&mut self) -> Result<FirstAnswer, Failure> {
-        let began = Instant::now();
-        let mut readiness = Readiness::start(self.host, self.ifindex).map_err(|error| {
-            let next = fix!("hop up {}", self.host.name);
-            Failure::new(Fault::Failed, "cannot ask the agent", error.to_string(), next)
-        })?;
-        let mut handshake = None;
-        let mut told = false;
-        loop {
-            let stop = self.requests.pause(Some(readiness.as_fd()), LOOK_EVERY);
-            handshake = handshake.or_else(|| self.handshake(began));
-            if stop {
-                return Err(failures::stopped(self.host));
-            }
-            match readiness.answer() {
-                Some(Ok(health)) => {
-                    let took = began.elapsed();
-                    self.report.step(&format!("agent {} answered", health.version), took);
-                    let round_trip = handshake.and_then(|handshake| handshake.round_trip);
-                    return Ok(FirstAnswer {
-                        version: health.version,
-                        handshake: round_trip,
-                        took,
-                    });
-                }
-                Some(Err(error)) => {
-                    let (host, tried) = (self.host, joined(&self.remotes));
-                    return Err(failures::silent(host, handshake.is_some(), &tried, &error));
-                }
-                None => {}
-            }
-            if !told && began.elapsed() > PATIENCE {
-                told = true;
-                let HostConfig { peer_ip, api_port, .. } = self.host;
-                self.report.note(&format!("waiting for the agent at {peer_ip}:{api_port}"));
-            }
-        }
-    }
-
-    /// Looks for the first handshake, and tells of it.
-    fn handshake(&mut self, began: Instant) -> Option<Handshake> {
-        let status = self.parts.tunnel.as_ref()?.status().ok()?;
-        let peer = status.peers.first()?;
-        peer.last_handshake?;
-        let time = peer.handshake_rtt.unwrap_or_else(|| began.elapsed());
-        self.report.step("handshake", time);
-        Some(Handshake { round_trip: peer.handshake_rtt })
+        let waiting = WaitingForAgent {
+            host: self.host,
+            tunnel: self.parts.tunnel.as_ref(),
+            remotes: &self.remotes,
+            report: self.report,
+            requests: self.requests,
+        };
+        waiting.wait(self.ifindex)
     }
 
     fn name(&mut self) -> Result<(), Failure> {
@@ -282,41 +227,6 @@ impl Startup<'_, '_> {
             Err(failures::stopped(self.host))
         } else {
             Ok(())
-        }
-    }
-}
-
-/// The VPS's addresses, which the protocol never looks up itself (R93).
-fn resolve(
-    host: &HostConfig,
-    requests: &mut WhileStarting<'_>,
-) -> Result<Vec<SocketAddr>, Failure> {
-    let fail = |why: String| {
-        let what = format!("cannot find the address of {}", host.endpoint.host);
-        let next = fix!("getent hosts {}", host.endpoint.host);
-        Failure::new(Fault::Unreachable, what, why, next)
-    };
-    let mut resolver = Resolver::new(&host.endpoint).map_err(|error| fail(error.to_string()))?;
-    if let Some(address) = resolver.literal() {
-        return Ok(vec![address]);
-    }
-    resolver.ask();
-    let end = Instant::now() + limits::RESOLVE;
-    loop {
-        match resolver.take() {
-            Some(Ok(found)) if found.is_empty() => {
-                return Err(fail("the name has no address".to_owned()));
-            }
-            Some(Ok(found)) => return Ok(found),
-            Some(Err(error)) => return Err(fail(error.to_string())),
-            None => {}
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(fail(format!("no answer from the resolver in {}", took(limits::RESOLVE))));
-        }
-        if requests.pause(Some(resolver.as_fd()), left) {
-            return Err(Failure { fault: Fault::Interrupted, ..fail("stopped".to_owned()) });
         }
     }
 }

@@ -1,0 +1,88 @@
+//! The wait for the agent's first answer through the tunnel, and for the handshake before it.
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::failures;
+use crate::base::failure::{Failure, Fault};
+use crate::fix;
+use crate::host::config::HostConfig;
+use crate::session::readiness::Readiness;
+use crate::session::report::Report;
+use crate::session::requests::WhileStarting;
+use crate::session::resolver::joined;
+use crate::tunnel::Tunnel;
+
+/// How often the handshake is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After this long without an answer, say what is being waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the agent said, the round trip of the handshake before, and the time to the answer.
+pub struct FirstAnswer {
+    pub version: String,
+    pub handshake: Option<Duration>,
+    pub took: Duration,
+}
+
+/// That there was one, and how long it took if it was seen.
+struct Handshake {
+    round_trip: Option<Duration>,
+}
+
+pub struct WaitingForAgent<'a, 'r> {
+    pub host: &'a HostConfig,
+    pub tunnel: Option<&'a Tunnel>,
+    /// Where the VPS is looked for.
+    pub remotes: &'a [SocketAddr],
+    pub report: &'a mut dyn Report,
+    pub requests: &'a mut WhileStarting<'r>,
+}
+
+impl WaitingForAgent<'_, '_> {
+    pub fn wait(mut self, ifindex: u32) -> Result<FirstAnswer, Failure> {
+        let (began, host) = (Instant::now(), self.host);
+        let mut readiness = Readiness::start(host, ifindex).map_err(|error| {
+            let next = fix!("hop up {}", host.name);
+            Failure::new(Fault::Failed, "cannot ask the agent", error.to_string(), next)
+        })?;
+        let mut handshake = None;
+        let mut told = false;
+        loop {
+            let stop = self.requests.pause(Some(readiness.as_fd()), LOOK_EVERY);
+            handshake = handshake.or_else(|| self.handshake(began));
+            if stop {
+                return Err(failures::stopped(host));
+            }
+            match readiness.answer() {
+                Some(Ok(health)) => {
+                    let took = began.elapsed();
+                    self.report.step(&format!("agent {} answered", health.version), took);
+                    let handshake = handshake.and_then(|handshake| handshake.round_trip);
+                    return Ok(FirstAnswer { version: health.version, handshake, took });
+                }
+                Some(Err(error)) => {
+                    let tried = joined(self.remotes);
+                    return Err(failures::silent(host, handshake.is_some(), &tried, &error));
+                }
+                None => {}
+            }
+            if !told && began.elapsed() > PATIENCE {
+                told = true;
+                let HostConfig { peer_ip, api_port, .. } = host;
+                self.report.note(&format!("waiting for the agent at {peer_ip}:{api_port}"));
+            }
+        }
+    }
+
+    /// Looks for the first handshake, and tells of it.
+    fn handshake(&mut self, began: Instant) -> Option<Handshake> {
+        let status = self.tunnel?.status().ok()?;
+        let peer = status.peers.first()?;
+        peer.last_handshake?;
+        let time = peer.handshake_rtt.unwrap_or_else(|| began.elapsed());
+        self.report.step("handshake", time);
+        Some(Handshake { round_trip: peer.handshake_rtt })
+    }
+}
