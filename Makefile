@@ -1,5 +1,5 @@
-# hopbox. `make demo` shows it at work, `make check` tests it; both need nothing but a Rust
-# toolchain. As root on Debian and Ubuntu they install what else is missing; otherwise they name it.
+# hopbox. `make demo` shows it at work, `make check` tests it, `make help` lists the rest. As root on
+# Debian and Ubuntu these two install what they miss, Rust too; otherwise they name it.
 
 PREFIX      ?= /usr/local
 DESTDIR     ?=
@@ -26,10 +26,13 @@ CARGO_FLAGS ?=
 INSTALL     ?= install
 PROFILE     ?= release
 TARGET      ?=
+# Programs are stripped, since servers get them too; DEBUGINFO=yes is for packages of symbols and perf.
+DEBUGINFO   ?= no
 CARGO_TARGET_DIR ?= target
 export CARGO_TARGET_DIR
 
-OUT    = $(CARGO_TARGET_DIR)$(if $(TARGET),/$(TARGET))/$(PROFILE)
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+OUT    = $(CARGO_TARGET_DIR)$(if $(TARGET),/$(TARGET))/$(patsubst dev,debug,$(PROFILE))
 DEBUG  = $(CARGO_TARGET_DIR)$(if $(TARGET),/$(TARGET))/debug
 # Vendored sources are used where they are present (release tarballs); no file is written for it.
 VENDOR = $(if $(wildcard vendor),--offline --config 'source.crates-io.replace-with="vendored"' \
@@ -41,23 +44,38 @@ FLAGS  = --config 'build.rustflags=["--cfg","curve25519_dalek_backend=\"serial\"
 # (and NEON), or off (the crates alone). Whatever is built in is chosen by the processor at run time.
 SIMD  ?= auto
 AVX512 = $(if $(filter auto,$(SIMD)),$(NEW_ENOUGH))
-NEW_ENOUGH := $(shell $(CARGO) --version | awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 89) print "yes" }')
+# Asked when something is built, not by `make install`, whose user may have no cargo.
+NEW_ENOUGH = $(shell $(firstword $(CARGO)) $(filter +%,$(CARGO)) --version 2>/dev/null | \
+	awk '{ split($$2, v, "."); if (v[1] > 1 || v[2] >= 89) print "yes" }')
 FEATURES = $(if $(filter off,$(SIMD)),--no-default-features) $(if $(AVX512),--features hopbox/avx512)
 ANY    = --locked $(VENDOR) $(FLAGS) $(CARGO_FLAGS)
 BASE   = $(if $(TARGET),--target $(TARGET)) $(ANY)
+SYMBOLS = $(if $(filter yes,$(DEBUGINFO)),--config 'profile.$(PROFILE).strip="none"' \
+	--config 'profile.$(PROFILE).debug=1')
 COMMON = --workspace $(BASE) $(FEATURES)
 
-all: build
+# Two lines where there is no toolchain, or an old one, before anything else is said or installed.
+RUST   = @sh toolchain.sh "$(CARGO)"
+
+all: build ## builds; needs Rust 1.85 or newer (the same as make build)
 
 build:
-	+$(CARGO) build --profile $(PROFILE) $(COMMON)
+	$(RUST)
+	+$(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) || { command -v cc >/dev/null || \
+		echo "fix: install a C compiler, whose linker Rust calls (Debian: gcc libc6-dev)" >&2; exit 1; }
 
-# hop-agent, hop-helper and hop-install for servers of other kinds than this machine: static, stripped programs,
-# which `make install` installs too once they were built. See agents.sh for what that takes.
+# What has two number signs in its line, and what may be set.
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@echo "Variables, as in make install PREFIX=/usr (and V=1 shows every command):"
+	@sed -n 's/^\([A-Z0-9_]*\) *?= */  \1 = /p' Makefile | cut -c1-78
+
+# hop-agent, hop-helper and hop-install for servers of other kinds than this machine: static, stripped
+# programs, which `make install` installs too once they were built. See agents.sh for what that takes.
 AGENT_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 AGENTS         = $(CARGO_TARGET_DIR)/agents
-VERSION       := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
-agents:
+agents: ## builds programs for servers of other kinds than this machine
+	$(RUST)
 	+@sh agents.sh "$(AGENT_TARGETS)" "$(PROFILE)" "$(CARGO)" $(ANY) $(FEATURES)
 
 # What building takes, and what the tests use as strangers and tools.
@@ -70,13 +88,15 @@ CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wire
 BENCH_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	unshare:util-linux python3:python3
 
-demo:
+demo: ## builds, and shows the program at work; leaves nothing behind
+	$(RUST) --install demo
 	@sh tests/needs.sh $(BUILD_NEEDS)
-	@$(MAKE) --no-print-directory build
-	$(OUT)/hop selftest
+	+@$(MAKE) --no-print-directory build
+	"$(OUT)/hop" selftest
 
 # Every part runs, whatever becomes of the others.
-check:
+check: ## runs all tests
+	$(RUST) --install check
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	+@$(MAKE) --no-print-directory -k check-lint check-suites check-ct check-bench check-vectors check-darwin
 
@@ -112,22 +132,25 @@ else
 endif
 
 # The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
-bare:
+bare: ## the README's two commands on a bare Debian 12, made by debootstrap
 	sh tests/bare.sh all
 
 # What a reviewer of the code that runs as root has to read.
-helper-review:
+helper-review: ## lists what a reviewer of the code that runs as root has to read
+	$(RUST)
 	@sh helper/review.sh "$(CARGO)"
 
 # Bad lines and outages at full length, about half an hour: see tests/chaos/main.rs.
-chaos:
+chaos: ## bad lines and outages, for half an hour
+	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	+HOP_CHAOS=full sh tests/enter.sh $(CARGO) test $(COMMON) --test chaos -- \
 		--nocapture --test-threads=4
 
 # Hours of mixed traffic with a record of every minute: SOAK_S seconds, see tests/soak/main.rs.
 SOAK_S ?= 3600
-soak:
+soak: ## mixed traffic, for SOAK_S seconds
+	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	+SOAK_S=$(SOAK_S) sh tests/enter.sh $(CARGO) test $(COMMON) --test soak -- --nocapture
 
@@ -137,9 +160,10 @@ BENCH_S      ?= 3
 BENCH_ROUNDS ?= 3
 BENCH_OUT    ?= $(CARGO_TARGET_DIR)/bench.json
 BENCH_RUN     = sh tests/enter.sh python3 tests/bench/tunnel.py
-bench:
+bench: ## measures the tunnel beside other implementations
+	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(BENCH_NEEDS)
-	+$(CARGO) build --profile $(PROFILE) $(COMMON) --bins --examples
+	+$(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) --bins --examples
 	$(BENCH_RUN) --hop $(OUT)/hop --load $(OUT)/examples/load \
 		--ceiling $(OUT)/examples/no_crypto --out $(BENCH_OUT) --rounds $(BENCH_ROUNDS) --seconds $(BENCH_S)
 	+$(CARGO) bench $(BASE) $(FEATURES) --bench micro
@@ -150,12 +174,26 @@ else
 		$(if $(AVX512),--features hopbox/avx512)
 endif
 
+# What is installed is what was built, by somebody else as a rule: nothing is compiled here, and one
+# line is said (V=1: every command). Programs of another version than the source's are refused.
+Q               = $(if $(V),,@)
+INSTALL_PROGRAM = $(INSTALL) -m 0755
+INSTALL_DATA    = $(INSTALL) -m 0644
+# For servers, beside what the helper needs here.
+SERVER_PROGRAMS  = hop-agent hop-helper hop-install
+LIBEXEC_PROGRAMS = $(SERVER_PROGRAMS)
 # The units are installed, not enabled: `hop-helper --install` does that, or the administrator.
 UNITS = $(filter yes,$(SYSTEMD))
 UNIT  = sed -e 's|/usr/libexec/hopbox|$(LIBEXECDIR)|g' \
 	-e 's|^Group=adm$$|Group=$(AUDIT_GROUP)|' -e 's|root adm$$|root $(AUDIT_GROUP)|'
 
-install:
+install: ## installs what was built; compiles nothing, so root needs no cargo
+	@for program in hop $(LIBEXEC_PROGRAMS); do \
+		[ -x "$(OUT)/$$program" ] && continue; \
+		echo "there is no $(OUT)/$$program to install" >&2; \
+		echo "fix: make && sudo make install" >&2; \
+		exit 1; \
+	done
 	@for dir in "$(AGENTS)"/*/; do \
 		[ -e "$$dir" ] || continue; \
 		is=$$(cat "$$dir/version" 2>/dev/null); \
@@ -164,59 +202,78 @@ install:
 		echo "fix: make agents && sudo make install" >&2; \
 		exit 1; \
 	done
-	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
+	$(Q)$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
 		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
-	$(INSTALL) -m 0755 "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
-	ln -sf hop "$(DESTDIR)$(BINDIR)/hop-wg"
-	$(INSTALL) -m 0755 "$(OUT)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-agent"
-	$(INSTALL) -m 0755 "$(OUT)/hop-helper" "$(OUT)/hop-install" "$(DESTDIR)$(LIBEXECDIR)"
-	ln -sf "$(LIBEXECDIR)/hop-helper" "$(DESTDIR)$(SBINDIR)/hop-helper"
-	set -e; for dir in "$(AGENTS)"/*/; do \
+	$(Q)$(INSTALL_PROGRAM) "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
+	$(Q)ln -sf hop "$(DESTDIR)$(BINDIR)/hop-wg"
+	$(Q)set -e; for program in $(LIBEXEC_PROGRAMS); do \
+		$(INSTALL_PROGRAM) "$(OUT)/$$program" "$(DESTDIR)$(LIBEXECDIR)"; \
+	done
+	$(Q)ln -sf "$(LIBEXECDIR)/hop-helper" "$(DESTDIR)$(SBINDIR)/hop-helper"
+	$(Q)set -e; for dir in "$(AGENTS)"/*/; do \
 		[ -e "$$dir" ] || continue; \
 		to="$(DESTDIR)$(LIBEXECDIR)/agents/$$(basename "$$dir")"; \
 		$(INSTALL) -d "$$to"; \
-		$(INSTALL) -m 0755 "$$dir"hop-agent "$$dir"hop-helper "$$dir"hop-install "$$to"; \
+		for program in $(SERVER_PROGRAMS); do \
+			$(INSTALL) -m 0755 "$$dir$$program" "$$to"; \
+		done; \
 	done
-	$(INSTALL) -m 0644 man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
-	$(INSTALL) -m 0644 man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
-	$(INSTALL) -m 0644 man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
-	$(INSTALL) -m 0644 LICENSE README.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
-	$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
-	$(INSTALL) -m 0644 completion/hop.bash "$(DESTDIR)$(BASHCOMPDIR)/hop"
-	$(INSTALL) -m 0644 completion/_hop "$(DESTDIR)$(ZSHCOMPDIR)/_hop"
-	$(INSTALL) -m 0644 completion/hop.fish "$(DESTDIR)$(FISHCOMPDIR)/hop.fish"
+	$(Q)$(INSTALL_DATA) man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
+	$(Q)$(INSTALL_DATA) man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
+	$(Q)$(INSTALL_DATA) man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
+	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
+	$(Q)$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
+	$(Q)$(INSTALL_DATA) completion/hop.bash "$(DESTDIR)$(BASHCOMPDIR)/hop"
+	$(Q)$(INSTALL_DATA) completion/_hop "$(DESTDIR)$(ZSHCOMPDIR)/_hop"
+	$(Q)$(INSTALL_DATA) completion/hop.fish "$(DESTDIR)$(FISHCOMPDIR)/hop.fish"
 ifneq ($(UNITS),)
-	$(INSTALL) -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSUSERSDIR)" \
+	$(Q)$(INSTALL) -d "$(DESTDIR)$(UNITDIR)" "$(DESTDIR)$(SYSUSERSDIR)" \
 		"$(DESTDIR)$(MODULESLOADDIR)" "$(DESTDIR)$(LOGROTATEDIR)"
-	$(INSTALL) -m 0644 helper/unit/hop-helper.socket "$(DESTDIR)$(UNITDIR)/hop-helper.socket"
-	$(UNIT) helper/unit/hop-helper.service >"$(DESTDIR)$(UNITDIR)/hop-helper.service"
-	$(UNIT) helper/unit/logrotate.conf >"$(DESTDIR)$(LOGROTATEDIR)/hopbox"
-	chmod 0644 "$(DESTDIR)$(UNITDIR)/hop-helper.service" "$(DESTDIR)$(LOGROTATEDIR)/hopbox"
-	$(INSTALL) -m 0644 helper/unit/sysusers.conf "$(DESTDIR)$(SYSUSERSDIR)/hopbox.conf"
-	$(INSTALL) -m 0644 helper/unit/modules-load.conf "$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
+	$(Q)$(INSTALL_DATA) helper/unit/hop-helper.socket "$(DESTDIR)$(UNITDIR)/hop-helper.socket"
+	$(Q)$(UNIT) helper/unit/hop-helper.service >"$(DESTDIR)$(UNITDIR)/hop-helper.service"
+	$(Q)$(UNIT) helper/unit/logrotate.conf >"$(DESTDIR)$(LOGROTATEDIR)/hopbox"
+	$(Q)chmod 0644 "$(DESTDIR)$(UNITDIR)/hop-helper.service" "$(DESTDIR)$(LOGROTATEDIR)/hopbox"
+	$(Q)$(INSTALL_DATA) helper/unit/sysusers.conf "$(DESTDIR)$(SYSUSERSDIR)/hopbox.conf"
+	$(Q)$(INSTALL_DATA) helper/unit/modules-load.conf "$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
 endif
+	@echo "hopbox $(VERSION) is in $(DESTDIR)$(PREFIX)$(if $(DESTDIR),,; next: sudo hop-helper --install)"
 
-uninstall:
-	rm -f "$(DESTDIR)$(BASHCOMPDIR)/hop" "$(DESTDIR)$(ZSHCOMPDIR)/_hop" \
-		"$(DESTDIR)$(FISHCOMPDIR)/hop.fish"
-	rm -f "$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
-		"$(DESTDIR)$(LIBEXECDIR)/hop-agent" "$(DESTDIR)$(LIBEXECDIR)/hop-helper" \
-		"$(DESTDIR)$(LIBEXECDIR)/hop-install" \
+# Of a build with symbols (STRIP=no): without them.
+install-strip: ## the same, without symbols (of a build with DEBUGINFO=yes)
+	@$(MAKE) --no-print-directory INSTALL_PROGRAM='$(INSTALL_PROGRAM) -s' install
+
+# `make build install` is one after the other, with -j too.
+install install-strip: | $(filter all build agents,$(MAKECMDGOALS))
+
+# Files, then the directories that nobody else has anything in, but those that every system has.
+uninstall: ## takes it back; first: sudo hop-helper --uninstall
+	$(Q)rm -f "$(DESTDIR)$(BASHCOMPDIR)/hop" "$(DESTDIR)$(ZSHCOMPDIR)/_hop" \
+		"$(DESTDIR)$(FISHCOMPDIR)/hop.fish" \
+		"$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
 		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md"
-	for target in $(AGENT_TARGETS) $$(ls "$(AGENTS)" 2>/dev/null); do \
+	$(Q)for program in $(LIBEXEC_PROGRAMS); do rm -f "$(DESTDIR)$(LIBEXECDIR)/$$program"; done
+	$(Q)for target in $(AGENT_TARGETS) $$(ls "$(AGENTS)" 2>/dev/null); do \
 		to="$(DESTDIR)$(LIBEXECDIR)/agents/$$target"; \
-		rm -f "$$to/hop-agent" "$$to/hop-helper" "$$to/hop-install"; \
-		[ ! -d "$$to" ] || rmdir "$$to" || :; \
+		for program in $(SERVER_PROGRAMS); do rm -f "$$to/$$program"; done; \
+		rmdir "$$to" 2>/dev/null || :; \
 	done
-	-[ ! -d "$(DESTDIR)$(LIBEXECDIR)/agents" ] || rmdir "$(DESTDIR)$(LIBEXECDIR)/agents"
-	-rmdir "$(DESTDIR)$(LIBEXECDIR)" "$(DESTDIR)$(DOCDIR)"
 ifneq ($(UNITS),)
-	rm -f "$(DESTDIR)$(UNITDIR)/hop-helper.socket" "$(DESTDIR)$(UNITDIR)/hop-helper.service" \
+	$(Q)rm -f "$(DESTDIR)$(UNITDIR)/hop-helper.socket" "$(DESTDIR)$(UNITDIR)/hop-helper.service" \
 		"$(DESTDIR)$(LOGROTATEDIR)/hopbox" "$(DESTDIR)$(SYSUSERSDIR)/hopbox.conf" \
 		"$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
 endif
+	$(Q)for dir in "$(LIBEXECDIR)/agents" "$(LIBEXECDIR)" "$(DOCDIR)" "$(MANDIR)/man1" \
+		"$(MANDIR)/man8" "$(BASHCOMPDIR)" "$(ZSHCOMPDIR)" "$(FISHCOMPDIR)" \
+		$(if $(UNITS),"$(UNITDIR)" "$(SYSUSERSDIR)" "$(MODULESLOADDIR)"); do \
+		while :; do \
+			case $$dir in */lib|*/share|*/man|"$(PREFIX)") break ;; "$(PREFIX)"/*) ;; *) break ;; esac; \
+			rmdir "$(DESTDIR)$$dir" 2>/dev/null || break; \
+			dir=$$(dirname "$$dir"); \
+		done; \
+	done
+	@echo "hopbox is gone from $(DESTDIR)$(PREFIX)"
 
 # Minutes with libFuzzer: each target for FUZZ_S seconds; what runs code that the committed corpus
 # does not is added to it, in as few files as do. Crashing inputs are left in $(FUZZ_OUT)/crashes.
@@ -226,7 +283,7 @@ FUZZ_OUT      = $(abspath $(CARGO_TARGET_DIR))/fuzz
 FUZZ_RUN      = $(CARGO) +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none --release \
 	--target-dir $(FUZZ_OUT)
 
-fuzz:
+fuzz: ## FUZZ_S seconds of libFuzzer for each target
 	@$(CARGO) +nightly --version >/dev/null 2>&1 || \
 		{ echo "make fuzz needs a nightly toolchain: rustup toolchain install nightly"; exit 1; }
 	@$(CARGO) +nightly fuzz --version >/dev/null 2>&1 || \
@@ -239,8 +296,9 @@ fuzz:
 			-set_cover_merge=1 -use_counters=0 -max_len=1600; \
 	done
 
-clean:
+clean: ## removes what was built
 	$(CARGO) clean
 
-.PHONY: all build agents demo check check-lint check-suites check-ct check-bench check-vectors \
-	check-darwin bare helper-review bench chaos soak install uninstall clean
+.PHONY: all help build agents demo check check-lint check-suites check-ct check-bench check-vectors \
+	check-darwin bare helper-review bench chaos soak install install-strip \
+	uninstall fuzz clean

@@ -1,8 +1,9 @@
 #!/bin/sh
 # bare.sh [demo|check|all] [CARGO]: the README's two commands on a bare machine: a Debian 12 made by
-# debootstrap, with make and a Rust toolchain and nothing else, once with nothing at /sys and once
-# with it. The sources are the last commit's. Needs root, debootstrap, and what reaches Debian's
-# packages and the crates here; twice as long as `make check`. BARE_SYS=no|yes does one of the two.
+# debootstrap, with make and nothing else, once with nothing at /sys and this machine's Rust
+# toolchain, and once with /sys and without one. The sources are the last commit's. Needs root,
+# debootstrap, and what reaches Debian's packages and the crates here; twice as long as `make check`.
+# BARE=no-sys|no-rust does one of the two.
 set -eu
 what=${1:-all} cargo=${2:-cargo}
 cd "$(dirname "$0")/.."
@@ -33,23 +34,25 @@ done
 cp -a "$toolchain/." "$root/opt/rust/"
 git clone -q --no-hardlinks . "$root/src"
 
-run() { # SYS COMMAND...
-    with=$1
+run() { # no-sys|no-rust COMMAND...
+    without=$1
     shift
-    echo "bare.sh: $* (/sys: $with)"
+    echo "bare.sh: $* ($without)"
     # As in a chroot made by hand: /proc and /dev, and /sys or nothing there.
     unshare --mount --propagation private --pid --fork --kill-child sh -euc '
-        root=$1 with=$2
+        root=$1 without=$2
         shift 2
         mount -t proc proc "$root/proc"
         mount --rbind /dev "$root/dev"
-        [ "$with" = no ] || mount --rbind /sys "$root/sys"
-        exec chroot "$root" env HOME=/root CARGO_TARGET_DIR=/src/target \
-            PATH=/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        [ "$without" = no-sys ] || mount --rbind /sys "$root/sys"
+        rust=/opt/rust/bin:
+        [ "$without" != no-rust ] || rust=
+        exec chroot "$root" env HOME=/root CARGO_TARGET_DIR="/src/target/$without" \
+            PATH="$rust"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
             sh -euc "cd /src && exec \"\$@\"" sh "$@"
-    ' sh "$root" "$with" "$@"
+    ' sh "$root" "$without" "$@"
 }
-for with in ${BARE_SYS:-no yes}; do
-    [ "$what" = check ] || run "$with" make demo CARGO="$cargo"
-    [ "$what" = demo ] || run "$with" make check CARGO="$cargo"
+for without in ${BARE:-no-rust no-sys}; do
+    [ "$what" = check ] || run "$without" make demo CARGO="$cargo"
+    [ "$what" = demo ] || run "$without" make check CARGO="$cargo"
 done
