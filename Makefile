@@ -54,6 +54,8 @@ SYMBOLS = $(if $(filter yes,$(DEBUGINFO)),--config 'profile.$(PROFILE).strip="no
 	--config 'profile.$(PROFILE).debug=1')
 COMMON = --workspace $(BASE) $(FEATURES)
 
+# V=1 shows every command.
+Q      = $(if $(V),,@)
 # Two lines where there is no toolchain, or an old one, before anything else is said or installed.
 RUST   = @sh toolchain.sh "$(CARGO)"
 
@@ -61,7 +63,7 @@ all: build ## builds; needs Rust 1.85 or newer (the same as make build)
 
 build:
 	$(RUST)
-	+$(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) || { command -v cc >/dev/null || \
+	+$(Q)$(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) || { command -v cc >/dev/null || \
 		echo "fix: install a C compiler, whose linker Rust calls (Debian: gcc libc6-dev)" >&2; exit 1; }
 
 # What has two number signs in its line, and what may be set.
@@ -104,6 +106,11 @@ check-lint:
 	@sh tests/lint.sh "$(CARGO)" $(COMMON)
 	@sh tests/lint.sh "$(CARGO)" $(BASE) --no-default-features
 
+# What needs nothing of the machine: for packages, whose builders are not root and have no network.
+check-unit:
+	$(RUST)
+	+$(CARGO) test $(COMMON) --lib --bins
+
 check-suites:
 	+sh tests/enter.sh python3 tests/suites.py "$(CARGO)" $(COMMON)
 
@@ -131,12 +138,22 @@ else
 	@sh tests/darwin.sh --workspace --lib --bins $(FLAGS)
 endif
 
+# The release, and that it is the same whoever makes it: see dist.sh, tests/dist.sh.
+DIST ?= .
+dist: ## the release: sources, crates and licences, into DIST
+	$(RUST)
+	@sh dist.sh "$(CARGO)" "$(DIST)"
+
+dist-check: ## makes it twice, compares; builds, tests, installs offline
+	$(RUST)
+	@sh tests/dist.sh "$(CARGO)"
+
 # The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
-bare: ## the README's two commands on a bare Debian 12, made by debootstrap
+bare: ## the README's two commands on a bare Debian 12
 	sh tests/bare.sh all
 
 # What a reviewer of the code that runs as root has to read.
-helper-review: ## lists what a reviewer of the code that runs as root has to read
+helper-review: ## lists what a reviewer of root's code has to read
 	$(RUST)
 	@sh helper/review.sh "$(CARGO)"
 
@@ -175,8 +192,7 @@ else
 endif
 
 # What is installed is what was built, by somebody else as a rule: nothing is compiled here, and one
-# line is said (V=1: every command). Programs of another version than the source's are refused.
-Q               = $(if $(V),,@)
+# line is said. Programs of another version than the source's are refused.
 INSTALL_PROGRAM = $(INSTALL) -m 0755
 INSTALL_DATA    = $(INSTALL) -m 0644
 # For servers, beside what the helper needs here.
@@ -187,11 +203,11 @@ UNITS = $(filter yes,$(SYSTEMD))
 UNIT  = sed -e 's|/usr/libexec/hopbox|$(LIBEXECDIR)|g' \
 	-e 's|^Group=adm$$|Group=$(AUDIT_GROUP)|' -e 's|root adm$$|root $(AUDIT_GROUP)|'
 
-install: ## installs what was built; compiles nothing, so root needs no cargo
+install: ## installs what was built; root needs no cargo for it
 	@for program in hop $(LIBEXEC_PROGRAMS); do \
 		[ -x "$(OUT)/$$program" ] && continue; \
 		echo "there is no $(OUT)/$$program to install" >&2; \
-		echo "fix: make && sudo make install" >&2; \
+		echo "fix: make && $${SUDO_USER:+sudo }make install" >&2; \
 		exit 1; \
 	done
 	@for dir in "$(AGENTS)"/*/; do \
@@ -199,7 +215,7 @@ install: ## installs what was built; compiles nothing, so root needs no cargo
 		is=$$(cat "$$dir/version" 2>/dev/null); \
 		[ "$$is" = "$(VERSION)" ] && continue; \
 		echo "$$dir has programs of version $${is:-unknown}, and this is $(VERSION)" >&2; \
-		echo "fix: make agents && sudo make install" >&2; \
+		echo "fix: make agents && $${SUDO_USER:+sudo }make install" >&2; \
 		exit 1; \
 	done
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
@@ -221,7 +237,7 @@ install: ## installs what was built; compiles nothing, so root needs no cargo
 	$(Q)$(INSTALL_DATA) man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
 	$(Q)$(INSTALL_DATA) man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
-	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md "$(DESTDIR)$(DOCDIR)"
+	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md $(wildcard THIRD-PARTY) "$(DESTDIR)$(DOCDIR)"
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
 	$(Q)$(INSTALL_DATA) completion/hop.bash "$(DESTDIR)$(BASHCOMPDIR)/hop"
 	$(Q)$(INSTALL_DATA) completion/_hop "$(DESTDIR)$(ZSHCOMPDIR)/_hop"
@@ -252,7 +268,8 @@ uninstall: ## takes it back; first: sudo hop-helper --uninstall
 		"$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
-		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md"
+		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md" \
+		"$(DESTDIR)$(DOCDIR)/THIRD-PARTY"
 	$(Q)for program in $(LIBEXEC_PROGRAMS); do rm -f "$(DESTDIR)$(LIBEXECDIR)/$$program"; done
 	$(Q)for target in $(AGENT_TARGETS) $$(ls "$(AGENTS)" 2>/dev/null); do \
 		to="$(DESTDIR)$(LIBEXECDIR)/agents/$$target"; \
@@ -299,6 +316,6 @@ fuzz: ## FUZZ_S seconds of libFuzzer for each target
 clean: ## removes what was built
 	$(CARGO) clean
 
-.PHONY: all help build agents demo check check-lint check-suites check-ct check-bench check-vectors \
+.PHONY: all help build agents dist dist-check demo check check-lint check-unit check-suites check-ct check-bench check-vectors \
 	check-darwin bare helper-review bench chaos soak install install-strip \
 	uninstall fuzz clean

@@ -11,8 +11,8 @@ least=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 
 # Of a program's version (1.63.0) or a package's (1.63.0+dfsg1-2).
 new_enough() {
-    echo "$1 $least" | awk '{ split($1, is, "."); split($2, least, ".")
-        exit !(is[1] > least[1] || is[1] == least[1] && is[2] + 0 >= least[2] + 0) }'
+    awk -v is="$1" -v least="$least" 'BEGIN { split(is, i, "."); split(least, l, ".")
+        exit !(i[1] + 0 > l[1] + 0 || i[1] == l[1] && i[2] + 0 >= l[2] + 0) }'
 }
 
 # The first of Debian's two pairs of packages that is new enough; before the lists of packages are
