@@ -39,7 +39,9 @@ VENDOR = $(if $(wildcard vendor),--offline --config 'source.crates-io.replace-wi
 	--config 'source.vendored.directory="vendor"')
 # X25519 uses the serial backend in any case; naming it keeps a proc macro out of the build. Only a
 # preference: RUSTFLAGS from outside replaces it, and everything still builds.
-FLAGS  = --config 'build.rustflags=["--cfg","curve25519_dalek_backend=\"serial\"","--remap-path-prefix=$(CURDIR)=."]'
+# The builder's directories are in no program.
+HOMES  = "--remap-path-prefix=$(CURDIR)=.","--remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo"
+FLAGS  = --config 'build.rustflags=["--cfg","curve25519_dalek_backend=\"serial\"",$(HOMES)]'
 # Vector code for data packets: auto (AVX-512 too where the compiler knows it, from 1.89 on), avx2
 # (and NEON), or off (the crates alone). Whatever is built in is chosen by the processor at run time.
 SIMD  ?= auto
@@ -218,6 +220,7 @@ install: ## installs what was built; root needs no cargo for it
 		echo "fix: make agents && $${SUDO_USER:+sudo }make install" >&2; \
 		exit 1; \
 	done
+	@mkdir -p "$(DESTDIR)$(LIBEXECDIR)" || { echo "fix: sudo make install" >&2; exit 1; }
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
 		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
 	$(Q)$(INSTALL_PROGRAM) "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
@@ -316,6 +319,6 @@ fuzz: ## FUZZ_S seconds of libFuzzer for each target
 clean: ## removes what was built
 	$(CARGO) clean
 
-.PHONY: all help build agents dist dist-check demo check check-lint check-unit check-suites check-ct check-bench check-vectors \
-	check-darwin bare helper-review bench chaos soak install install-strip \
+.PHONY: all help build agents dist dist-check demo check check-lint check-unit check-suites check-ct \
+	check-bench check-vectors check-darwin bare helper-review bench chaos soak install install-strip \
 	uninstall fuzz clean
