@@ -12,7 +12,8 @@ MANDIR      ?= $(DATADIR)/man
 DOCDIR      ?= $(DATADIR)/doc/hopbox
 BASHCOMPDIR ?= $(DATADIR)/bash-completion/completions
 ZSHCOMPDIR  ?= $(DATADIR)/zsh/site-functions
-FISHCOMPDIR ?= $(DATADIR)/fish/vendor_completions.d
+# A fish of the system's does not look below /usr/local, but where its administrator puts things.
+FISHCOMPDIR ?= $(if $(filter /usr/local,$(PREFIX)),$(SYSCONFDIR)/fish/completions,$(DATADIR)/fish/vendor_completions.d)
 # SYSTEMD=no leaves the units, and what belongs to them, out.
 SYSTEMD        ?= $(if $(filter Linux,$(shell uname -s)),yes,no)
 UNITDIR        ?= $(PREFIX)/lib/systemd/system
@@ -61,11 +62,16 @@ Q      = $(if $(V),,@)
 # Two lines where there is no toolchain, or an old one, before anything else is said or installed.
 RUST   = @sh toolchain.sh "$(CARGO)"
 
+# What hop version -v says it was built from: nothing in a tarball, also one inside another's
+# repository.
+HOPBOX_COMMIT = $(shell [ "$$(git rev-parse --show-toplevel 2>/dev/null)" = "$(CURDIR)" ] && \
+	git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+
 all: build ## builds; needs Rust 1.85 or newer (the same as make build)
 
 build:
 	$(RUST)
-	+$(Q)$(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) || { command -v cc >/dev/null || \
+	+$(Q)HOPBOX_COMMIT='$(HOPBOX_COMMIT)' $(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) || { command -v cc >/dev/null || \
 		echo "fix: install a C compiler, whose linker Rust calls (Debian: gcc libc6-dev)" >&2; exit 1; }
 
 # What has two number signs in its line, and what may be set.

@@ -4,8 +4,10 @@
 //! Everything that ends on a terminal or in a log goes through [`shown`] or [`json`], at the place
 //! where it is written. Knows nothing of who says what.
 
+pub mod ascii;
 pub mod aside;
 pub mod fix;
+pub mod wrap;
 
 use std::borrow::Cow;
 use std::fmt::Write;

@@ -262,6 +262,8 @@ const WRITERS: &[(&str, &[&str])] = &[
         "stdout()",
         &[
             "src/agent/mod.rs",
+            // Asks how wide it is.
+            "src/base/terminal.rs",
             "src/cli/out.rs",
             // The pipe to `hop up`.
             "src/session/daemon/child.rs",
@@ -273,6 +275,7 @@ const WRITERS: &[(&str, &[&str])] = &[
         "stderr()",
         &[
             "src/agent/mod.rs",
+            "src/base/terminal.rs",
             "src/cli/prompt.rs",
             // Children that speak for themselves: an editor, sudo.
             "src/cli/code.rs",

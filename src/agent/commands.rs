@@ -13,7 +13,7 @@ use super::exec::{bad, need_root, read_stdin, run, systemctl, warn};
 use super::front::control;
 use super::install::{self, PREVIOUS, PROGRAM, UNIT, WORK_UNIT};
 use super::store::Store;
-use super::{location, log, moved, print, reserve, uninstall};
+use super::{location, log, moved, print, print_json, reserve, uninstall};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
@@ -52,7 +52,11 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
     };
     answer["installed"] = json!(install::installed());
     answer["work"] = json!(known.and_then(work).map(|work| work.to_json()));
-    print(&if as_json { text::json(&answer) + "\n" } else { in_words(&found) });
+    if as_json {
+        print_json(&answer)
+    } else {
+        print(&in_words(&found))
+    };
     if found.is_ok() {
         return Code::Done as u8;
     }

@@ -28,12 +28,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use lexopt::{Arg, Parser};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::check_name;
 use crate::base::key::{self, KEY_BYTES};
+use crate::base::locale;
 use crate::rpc::VERSION;
 use crate::sys::process;
 use crate::text::{json as json_text, shown};
@@ -114,9 +115,9 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
         _ => commands::uninstall(&asked.config, asked.purge, asked.laptop),
     };
     match answered {
-        Ok(answer) => print(&format!("{}\n", json_text(&answer))),
+        Ok(answer) => print_json(&answer),
         Err(failure) => {
-            print(&format!("{}\n", json_text(&json!({"error": failure.to_json()}))));
+            print_json(&json!({"error": failure.to_json()}));
             tell(&failure)
         }
     }
@@ -239,8 +240,12 @@ fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Asked, Failure> {
 /// Lines of ours; what others said in them went through `text`.
 fn print(text: &str) -> u8 {
     // A reader that closed its end has seen what it wanted.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().write_all(locale::text(text).as_bytes());
     Code::Done as u8
+}
+
+fn print_json(answer: &Value) -> u8 {
+    print(&format!("{}\n", locale::json(&json_text(answer))))
 }
 
 fn tell(failure: &Failure) -> u8 {
@@ -253,5 +258,5 @@ fn tell(failure: &Failure) -> u8 {
 
 /// One line for whoever keeps the log; systemd adds the time.
 fn log(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", shown(text));
+    let _ = writeln!(std::io::stderr(), "{}", locale::text(&shown(text)));
 }

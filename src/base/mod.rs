@@ -1,6 +1,7 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
 //! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values) → `file`,
-//! `line_socket` → `task`, `address_plan`, `time_text`. Knows no tunnel, host or agent.
+//! `line_socket` → `task`, `address_plan`, `time_text`, `locale` and `terminal` (who reads us).
+//! Knows no tunnel, host or agent.
 
 pub mod address_plan;
 pub mod exit;
@@ -10,5 +11,7 @@ pub mod file;
 pub mod json;
 pub mod key;
 pub mod line_socket;
+pub mod locale;
 pub mod task;
+pub mod terminal;
 pub mod time_text;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::sys::local_time::{self, Local};
+
 /// A duration as a person reads it: `0.8 ms`, `14 ms`, `2.1 s`.
 pub fn took(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1000.0;
@@ -10,6 +12,39 @@ pub fn took(time: Duration) -> String {
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
         ms => format!("{:.1} s", ms / 1000.0),
     }
+}
+
+/// Seconds in their largest unit.
+pub fn span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Seconds since 1970 as `2026-01-31 23:59:59 +0100`, where the user is.
+pub fn local(secs: u64) -> String {
+    local_time::at(secs).map_or_else(|| utc(secs), |at| in_zone(&at))
+}
+
+fn in_zone(at: &Local) -> String {
+    let Local { year, month, day, hour, minute, second, east_s } = at;
+    let sign = if *east_s < 0 { '-' } else { '+' };
+    let (hours, minutes) = (east_s.abs() / 3600, east_s.abs() / 60 % 60);
+    format!(
+        "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} \
+         {sign}{hours:02}{minutes:02}"
+    )
+}
+
+/// The time of day there.
+pub fn hms(secs: u64) -> String {
+    let at = local_time::at(secs);
+    at.map_or_else(String::new, |Local { hour, minute, second, .. }| {
+        format!("{hour:02}:{minute:02}:{second:02}")
+    })
 }
 
 /// Seconds since 1970 as `2026-01-31T23:59:59Z`.
@@ -39,6 +74,12 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(utc(1_798_761_599), "2026-12-31T23:59:59Z");
+        let spans = [0, 119, 120, 7_200, 172_800].map(span);
+        assert_eq!(spans, ["0 s", "119 s", "2 min", "2 h", "2 days"]);
+        let at = Local { year: 2026, month: 1, day: 2, hour: 3, minute: 4, second: 5, east_s: 0 };
+        assert_eq!(in_zone(&at), "2026-01-02 03:04:05 +0000");
+        assert_eq!(in_zone(&Local { east_s: 20_700, ..at }), "2026-01-02 03:04:05 +0545");
+        assert_eq!(in_zone(&Local { east_s: -12_600, ..at }), "2026-01-02 03:04:05 -0330");
         assert_eq!(took(Duration::from_micros(830)), "0.8 ms");
         assert_eq!(took(Duration::from_millis(14)), "14 ms");
         assert_eq!(took(Duration::from_millis(2100)), "2.1 s");

@@ -4,7 +4,7 @@ use std::process::Command as Process;
 
 use serde_json::json;
 
-use super::command::{Call, Command, Takes};
+use super::command::{Call, Command, Group, Takes};
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
@@ -20,6 +20,8 @@ pub const ON: Command = Command {
     usage: "hop autostart on [host]",
     details: "Writes a unit for systemd's user manager (a launchd agent on macOS). Takes effect\n\
               with the next login, and on a machine with `loginctl enable-linger` when it starts.",
+    example: "hop autostart on mybox",
+    group: Group::Hosts,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,
@@ -32,6 +34,8 @@ pub const OFF: Command = Command {
     summary: "bring a host up by hand again",
     usage: "hop autostart off [host]",
     details: "A tunnel that is up stays up.",
+    example: "hop autostart off mybox",
+    group: Group::Hosts,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,
@@ -44,6 +48,8 @@ pub const STATUS: Command = Command {
     summary: "show whether a host is brought up at login",
     usage: "hop autostart status [host]",
     details: "Exits 0 when it is and 3 when it is not.",
+    example: "hop autostart status mybox",
+    group: Group::Hosts,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,

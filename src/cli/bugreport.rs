@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::command::{Call, Command, Flag, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
 use super::status;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -25,6 +25,8 @@ pub const COMMAND: Command = Command {
               hop doctor finds and the end of its log. Keys, tokens, the names of users and home\n\
               directories are left out, and so are the addresses and names of servers unless\n\
               --with-addresses is given. Nothing is sent anywhere. With --json one JSON object.",
+    example: "hop bugreport >report.json",
+    group: Group::Trouble,
     flags: &[Flag {
         short: None,
         long: "with-addresses",
@@ -48,10 +50,10 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let mut redactor = Redactor::new(&paths);
     let mut hosts = Vec::new();
     for name in names.iter().take(HOSTS) {
-        call.out.begin(&format!("looking at {name}"));
+        call.out.wait(&format!("looking at {name}"));
         hosts.push(host(&paths, name, &mut redactor, call.args.has("with-addresses")));
     }
-    call.out.done("ok");
+    call.out.done("");
     let report = json!({
         "version": VERSION,
         "system": system(),

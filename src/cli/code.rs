@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::command::{Call, Command, Flag, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
@@ -24,16 +24,19 @@ const STARTED_AFTER: Duration = Duration::from_secs(20);
 pub const COMMAND: Command = Command {
     name: "code",
     summary: "open an editor on a host",
-    usage: "hop code [path] [--editor NAME]",
+    usage: "hop code [path] [--editor EDITOR]",
     details: "Opens the directory on the host in Visual Studio Code, Cursor, VSCodium or Zed, over\n\
               SSH through the tunnel. The path is the argument, else editor.path of hopbox.yaml,\n\
               else your home there. Writes one block at the top of ~/.ssh/config, with the host\n\
               keys that setup recorded; nothing outside the block changes. Exits 3 when the host\n\
               is not up.",
+    example: "hop code ~/src/app\n\
+              hop code --editor zed",
+    group: Group::Daily,
     flags: &[Flag {
         short: Some('e'),
         long: "editor",
-        value: Some("NAME"),
+        value: Some("EDITOR"),
         help: "code, cursor, codium or zed (else editor.type of hopbox.yaml, else code)",
     }],
     operands: (0, 1),
@@ -124,11 +127,16 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
+/// What `--editor` takes.
+pub fn editors() -> impl Iterator<Item = &'static str> {
+    EDITORS.iter().map(|editor| editor.program)
+}
+
 fn editor(wanted: Option<&str>) -> Result<&'static Editor, Failure> {
     let wanted = wanted.unwrap_or("code");
     let known = |editor: &&Editor| editor.program == wanted || editor.others.contains(&wanted);
     EDITORS.iter().find(known).ok_or_else(|| {
-        let names: Vec<&str> = EDITORS.iter().map(|editor| editor.program).collect();
+        let names: Vec<&str> = editors().collect();
         let why = format!("hop code knows {}", names.join(", "));
         Failure::usage(format!("no editor {wanted:?}"), why, "hop code --editor code")
     })

@@ -7,7 +7,7 @@ use crate::base::failure::Failure;
 use crate::host::paths::Paths;
 
 /// A flag, its value's name in capitals if it takes one, and what it does. Values named `HOST`,
-/// `FILE` and `DIR` are completed as what they are.
+/// `KEY`, `EDITOR`, `FILE` and `DIR` are completed as what they are.
 pub struct Flag {
     pub short: Option<char>,
     pub long: &'static str,
@@ -21,8 +21,12 @@ pub struct Command {
     pub name: &'static str,
     pub summary: &'static str,
     pub usage: &'static str,
-    /// What the summary leaves out, in lines of at most 80 characters.
+    /// What the summary leaves out; where its lines end means nothing.
     pub details: &'static str,
+    /// How it is typed, a line for each.
+    pub example: &'static str,
+    /// Where lists show it.
+    pub group: Group,
     pub flags: &'static [Flag],
     /// Least and most operands.
     pub operands: (usize, usize),
@@ -31,6 +35,27 @@ pub struct Command {
     /// Not in any list.
     pub hidden: bool,
     pub run: fn(&mut Call) -> Result<Code, Failure>,
+}
+
+/// What commands are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Daily,
+    Hosts,
+    Trouble,
+    Upkeep,
+    Other,
+}
+
+impl Group {
+    /// In the order of the help.
+    pub const ALL: [(Group, &str); 5] = [
+        (Group::Daily, "every day"),
+        (Group::Hosts, "hosts"),
+        (Group::Trouble, "when something is wrong"),
+        (Group::Upkeep, "upkeep"),
+        (Group::Other, "besides"),
+    ];
 }
 
 /// A first word that needs a second, such as `host`. Its verbs are the commands that begin with it.
@@ -63,7 +88,7 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
         short: Some('H'),
         long: "host",
         value: Some("HOST"),
-        help: "the host to act on (else $HOPBOX_HOST, hopbox.yaml, the default, the only one)",
+        help: "the host to act on (else $HOPBOX_HOST, hopbox.yaml's, the default, the only one)",
     },
     Flag { short: None, long: "json", value: None, help: "answer with one JSON object" },
     Flag { short: None, long: "no-color", value: None, help: "no colour ($NO_COLOR works too)" },
@@ -88,6 +113,11 @@ impl Table {
     pub fn listed(&self) -> impl Iterator<Item = &'static Command> + Clone + use<> {
         self.commands.iter().filter(|command| !command.hidden)
     }
+
+    /// What can follow a noun.
+    pub fn verbs(&self, noun: &str) -> impl Iterator<Item = &'static str> {
+        self.listed().filter_map(move |command| command.name.strip_prefix(noun)?.strip_prefix(' '))
+    }
 }
 
 /// What a command is given.
@@ -98,11 +128,13 @@ pub struct Call {
     /// All commands, for those that speak of others.
     pub table: &'static Table,
     pub out: Out,
+    /// What this program was built from, if the build knew.
+    pub commit: Option<&'static str>,
 }
 
 impl Call {
     pub fn new(table: &'static Table, name: &'static str, args: Args) -> Call {
-        Call { name, out: out_for(&args), args, table }
+        Call { name, out: out_for(&args), args, table, commit: None }
     }
 
     pub fn paths(&self) -> Result<Paths, Failure> {

@@ -1,7 +1,10 @@
 //! `hop completions <shell>`, and the hidden command that the shells' scripts ask: what can follow
 //! on a command line, read from the command table and the hosts that are set up.
 
-use super::command::{Call, Command, Flag, GLOBAL_FLAGS, MANY, Table, Takes};
+use std::path::Path;
+
+use super::code;
+use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Group, MANY, Table, Takes};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::host::store;
@@ -12,6 +15,8 @@ pub const COMMAND: Command = Command {
     usage: "hop completions <shell>",
     details: "The shell is bash, zsh or fish. make install puts the scripts where the shells find\n\
               them; otherwise: source <(hop completions bash).",
+    example: "source <(hop completions bash)",
+    group: Group::Other,
     flags: &[],
     operands: (1, 1),
     takes: Takes::Word,
@@ -24,12 +29,17 @@ pub const COMMAND_COMPLETE: Command = Command {
     summary: "what can follow on a command line",
     usage: "asked by the shells' completion scripts",
     details: "",
+    example: "",
+    group: Group::Other,
     flags: &[],
     operands: (0, MANY),
     takes: Takes::Word,
     hidden: true,
     run: run_complete,
 };
+
+/// Most files in ~/.ssh that are looked at.
+const KEYS: usize = 1000;
 
 const SCRIPTS: [(&str, &str); 3] = [
     ("bash", include_str!("../../completion/hop.bash")),
@@ -49,20 +59,27 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 }
 
 fn run_complete(call: &mut Call) -> Result<Code, Failure> {
-    let names = call.paths().ok().and_then(|paths| store::names(&paths).ok()).unwrap_or_default();
-    let found = candidates(call.table, &call.args.operands, &names);
+    let hosts = call.paths().ok().and_then(|paths| store::names(&paths).ok()).unwrap_or_default();
+    let found = candidates(call.table, &call.args.operands, &Known { hosts, keys: ssh_keys });
     call.out.candidates(&found).map(|()| Code::Done)
 }
 
 type Candidates = Vec<(String, String)>;
 
+/// What can be completed that is no word of ours.
+struct Known {
+    hosts: Vec<String>,
+    /// The user's private keys; looked for only where one is wanted. `~` as it was typed.
+    keys: fn(&str) -> Vec<String>,
+}
+
 /// What the last word can become, with a word on each. `:files` and `:dirs` stand for what the
 /// shell knows itself.
-fn candidates(table: &Table, line: &[String], hosts: &[String]) -> Candidates {
+fn candidates(table: &Table, line: &[String], known: &Known) -> Candidates {
     // bash makes words of `--host=my` where the others do not.
     let line: Vec<&str> = line.iter().flat_map(|word| split(word)).filter(|w| *w != "=").collect();
     let Some((current, before)) = line.split_last() else { return Vec::new() };
-    let mut verb = String::new();
+    let (mut verb, mut operands) = (String::new(), Vec::new());
     let mut command: Option<&Command> = None;
     let mut expected: Option<&Flag> = None;
     for word in before {
@@ -75,13 +92,15 @@ fn candidates(table: &Table, line: &[String], hosts: &[String]) -> Candidates {
         } else if command.is_none() {
             verb = if verb.is_empty() { (*word).to_owned() } else { format!("{verb} {word}") };
             command = table.commands.iter().find(|command| command.name == verb);
+        } else {
+            operands.push(*word);
         }
     }
     let all = match (expected, command) {
-        (Some(flag), _) => values(flag, hosts),
+        (Some(flag), _) => values(flag, current, known),
         (None, _) if current.starts_with('-') => flags(command),
         (None, None) => verbs(table, &verb),
-        (None, Some(command)) => operands(table, command, hosts),
+        (None, Some(command)) => more_operands(table, command, &operands, known),
     };
     all.into_iter().filter(|(w, _)| w.starts_with(current) || w.starts_with(':')).collect()
 }
@@ -100,9 +119,18 @@ fn is(flag: &Flag, word: &str) -> bool {
     }
 }
 
-fn values(flag: &Flag, hosts: &[String]) -> Candidates {
+fn values(flag: &Flag, current: &str, known: &Known) -> Candidates {
+    let all = |words: Vec<String>, what: &str| {
+        words.into_iter().map(|word| (word, what.to_owned())).collect()
+    };
     match flag.value {
-        Some("HOST") => of_hosts(hosts),
+        Some("HOST") => all(known.hosts.clone(), "host"),
+        Some("EDITOR") => all(code::editors().map(str::to_owned).collect(), "editor"),
+        Some("KEY") => {
+            let keys = (known.keys)(current).into_iter().filter(|key| key.starts_with(current));
+            let keys: Candidates = all(keys.collect(), "ssh key");
+            if keys.is_empty() { one(":files") } else { keys }
+        }
         Some("FILE") => one(":files"),
         Some("DIR") => one(":dirs"),
         _ => Vec::new(),
@@ -113,8 +141,20 @@ fn one(word: &str) -> Candidates {
     vec![(word.to_owned(), String::new())]
 }
 
-fn of_hosts(hosts: &[String]) -> Candidates {
-    hosts.iter().map(|host| (host.clone(), "host".to_owned())).collect()
+/// Private keys where ssh(1) has them: beside a public one of the same name.
+fn ssh_keys(current: &str) -> Vec<String> {
+    let Some(home) = std::env::var_os("HOME") else { return Vec::new() };
+    let shown = if current.starts_with('~') { "~".into() } else { home.to_string_lossy() };
+    let entries = std::fs::read_dir(Path::new(&home).join(".ssh")).into_iter().flatten();
+    let names =
+        entries.flatten().take(KEYS).filter_map(|entry| entry.file_name().into_string().ok());
+    let names: Vec<String> =
+        names.filter(|name| name.bytes().all(|b| b.is_ascii_graphic())).collect();
+    let mut keys: Vec<String> =
+        names.iter().filter_map(|name| name.strip_suffix(".pub")).map(str::to_owned).collect();
+    keys.retain(|key| names.contains(key));
+    keys.sort();
+    keys.into_iter().map(|key| format!("{shown}/.ssh/{key}")).collect()
 }
 
 fn flags(command: Option<&Command>) -> Candidates {
@@ -137,10 +177,16 @@ fn verbs(table: &Table, verb: &str) -> Candidates {
     listed.map(own).filter_map(rest).collect()
 }
 
-fn operands(table: &Table, command: &Command, hosts: &[String]) -> Candidates {
+fn more_operands(table: &Table, command: &Command, typed: &[&str], known: &Known) -> Candidates {
+    if typed.len() >= command.operands.1 {
+        return Vec::new();
+    }
     match command.takes {
-        Takes::Host => of_hosts(hosts),
-        Takes::Command => verbs(table, ""),
+        Takes::Host => {
+            let left = known.hosts.iter().filter(|host| !typed.contains(&host.as_str()));
+            left.map(|host| (host.clone(), "host".to_owned())).collect()
+        }
+        Takes::Command => verbs(table, &typed.join(" ")),
         Takes::Path => one(":files"),
         Takes::Word if command.name == COMMAND.name => {
             SCRIPTS.iter().map(|(name, _)| ((*name).to_owned(), "shell".to_owned())).collect()
@@ -156,14 +202,21 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        let hosts = ["mybox".to_owned(), "other".to_owned()];
-        candidates(&TABLE, &line, &hosts).into_iter().map(|(word, _)| word).collect()
+        let hosts = vec!["mybox".to_owned(), "other".to_owned()];
+        let keys = |current: &str| {
+            let home = if current.starts_with('~') { "~" } else { "/home/me" };
+            vec![format!("{home}/.ssh/id_a"), format!("{home}/.ssh/id_b")]
+        };
+        let found = candidates(&TABLE, &line, &Known { hosts, keys });
+        found.into_iter().map(|(word, _)| word).collect()
     }
 
     #[test]
     fn commands_flags_and_hosts_complete() {
         assert_eq!(words("stat"), ["status"]);
         assert_eq!(words("up "), ["mybox", "other"]);
+        assert_eq!(words("up mybox "), ["other"], "each once");
+        assert!(words("status mybox ").is_empty(), "it takes one");
         assert_eq!(words("--json up my"), ["mybox"]);
         assert_eq!(words("-H o"), ["other"]);
         for line in ["up --host=my", "up --host = my", "up --host my"] {
@@ -172,8 +225,20 @@ mod tests {
         assert_eq!(words("up --fore"), ["--foreground"]);
         assert_eq!(words("completions "), ["bash", "zsh", "fish"]);
         assert!(words("host ").contains(&"ls".to_owned()));
+        assert_eq!(words("help host re"), ["revoke"]);
+        assert_eq!(words("help auto"), ["autostart"]);
         assert!(words("").contains(&"doctor".to_owned()));
         assert!(!words("").iter().any(|word| word == "complete" || word.contains("inside")));
         assert!(words("ping -c ").is_empty() && words("nonsense ").is_empty());
+    }
+
+    #[test]
+    fn files_keys_and_editors_complete() {
+        assert_eq!(words("setup x -k "), ["/home/me/.ssh/id_a", "/home/me/.ssh/id_b"]);
+        assert_eq!(words("setup x --key=~/.ssh/id_b"), ["~/.ssh/id_b"]);
+        assert_eq!(words("setup x -k ./k"), [":files"]);
+        assert_eq!(words("upgrade --agent-dir "), [":dirs"]);
+        assert_eq!(words("code -e "), ["code", "cursor", "codium", "zed"]);
+        assert_eq!(words("setup my"), ["mybox"], "it may be repeated");
     }
 }

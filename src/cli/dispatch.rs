@@ -6,7 +6,7 @@ use std::path::Path;
 use super::command::Call;
 use super::parse::{self, Asked};
 use super::table::TABLE;
-use super::{help, version};
+use super::{help, meant, version};
 use crate::base::exit::Code;
 use crate::session::daemon::{self, command_line};
 
@@ -14,8 +14,9 @@ use crate::session::daemon::{self, command_line};
 /// `WG_QUICK_USERSPACE_IMPLEMENTATION`.
 const WG_NAME: &str = "hop-wg";
 
-/// Runs one command line, the program's name first, and returns the exit code.
-pub fn main(line: Vec<OsString>) -> u8 {
+/// Runs one command line, the program's name first, and returns the exit code. `commit` is what the
+/// program was built from, if the build knew.
+pub fn main(line: Vec<OsString>, commit: Option<&'static str>) -> u8 {
     let mut words = line.into_iter();
     let program = words.next().unwrap_or_default();
     let mut words: Vec<OsString> = words.collect();
@@ -28,11 +29,13 @@ pub fn main(line: Vec<OsString>) -> u8 {
     }
     let (args, asked) = parse::parse(&TABLE, words);
     let name = if let Ok(Asked::Run(command)) = &asked { command.name } else { "help" };
-    let mut call = Call::new(&TABLE, name, args);
+    let mut call = Call { commit, ..Call::new(&TABLE, name, args) };
     let outcome = match asked {
+        Ok(Asked::Nothing) => help::first_look(&mut call),
         Ok(Asked::Help(command)) => help::show(&mut call, command),
         Ok(Asked::Noun(noun)) => help::noun(call.table, noun),
         Ok(Asked::NounHelp(noun)) => help::verbs(&mut call, noun),
+        Ok(Asked::Unknown(words)) => Err(meant::failure(&mut call, &words)),
         Ok(Asked::Version) => version::run(&mut call),
         Ok(Asked::Run(command)) => (command.run)(&mut call),
         Err(failure) => Err(failure),

@@ -3,12 +3,12 @@
 
 use serde_json::json;
 
-use super::command::{Call, Command, Takes};
+use super::command::{Call, Command, Group, Takes};
 use super::page::{Line, Page};
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
-use crate::session::diagnose::{self, Check};
+use crate::session::diagnose::{self, Check, Session};
 
 pub const COMMAND: Command = Command {
     name: "doctor",
@@ -18,7 +18,9 @@ pub const COMMAND: Command = Command {
               packet size, whether the host is up or not, and changes nothing. Each fault is\n\
               shown with its cause, the evidence, and one command that mends it; the first is\n\
               the one to begin with. With -v also what was found in order. Exits 0 when nothing\n\
-              is wrong, 3 otherwise.",
+              is wrong, 3 otherwise; that a host was taken down is no fault.",
+    example: "hop doctor mybox",
+    group: Group::Trouble,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,
@@ -29,13 +31,14 @@ pub const COMMAND: Command = Command {
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
-    let facts = diagnose::gather(&paths, &name, &mut |what| {
-        call.out.begin(&format!("looking at {what}"));
-    });
-    call.out.done("ok");
+    // What is found stands in the answer alone: that it was looked at is no result.
+    call.out.wait(&format!("looking at {name}"));
+    let facts = diagnose::gather(&paths, &name, &mut |what| call.out.detail(what));
+    call.out.done("");
     let checks = diagnose::judge(&facts);
     let faults: Vec<&Check> = checks.iter().filter(|check| check.fault.is_some()).collect();
-    let page = page(call, &name, &checks, faults.len());
+    let is_down = matches!(facts.session, Session::None { ended: None });
+    let page = page(call, &name, &checks, is_down);
     let data = json!({
         "host": name,
         "well": faults.is_empty(),
@@ -58,8 +61,9 @@ pub fn to_json(check: &Check) -> serde_json::Value {
     }
 }
 
-fn page(call: &Call, name: &str, checks: &[Check], faults: usize) -> Page {
+fn page(call: &Call, name: &str, checks: &[Check], is_down: bool) -> Page {
     let mut page = Page::default();
+    let faults = checks.iter().filter(|check| check.fault.is_some()).count();
     for check in checks {
         let well = check.fault.is_none();
         if well && !call.out.is_verbose() {
@@ -69,10 +73,11 @@ fn page(call: &Call, name: &str, checks: &[Check], faults: usize) -> Page {
         page.add(line.and(format!("  {}: ", check.what)).and(&check.cause));
         if !well {
             page.add(Line::from("      evidence: ").and(&check.evidence));
-            page.add(format!("      fix: {}", check.fix));
+            page.add(Line::from(format!("      fix: {}", check.fix)).whole());
         }
     }
     page.add(match faults {
+        0 if is_down => format!("{name} is down, and nothing is wrong with it: hop up {name}"),
         0 => format!("{name}: nothing is wrong, {} checks", checks.len()),
         1 => format!("{name}: 1 fault, {} checks", checks.len()),
         _ => format!("{name}: {faults} faults; begin with the first"),

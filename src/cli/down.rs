@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::command::{Call, Command, MANY, Takes};
+use super::command::{Call, Command, Group, MANY, Takes};
 use super::multi_host::MultiHost;
 use super::target_host;
 use super::up::ALL;
@@ -21,6 +21,9 @@ pub const COMMAND: Command = Command {
     summary: "take hosts down and undo what up did",
     usage: "hop down [host...] [-a]",
     details: "Returns when interface, route and name are gone. Exits 0 when it was not up.",
+    example: "hop down\n\
+              hop down --all",
+    group: Group::Daily,
     flags: &[ALL],
     operands: (0, MANY),
     takes: Takes::Host,
@@ -33,18 +36,22 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let names = target_host::hosts(call, &paths)?;
     if let [name] = names.as_slice() {
         let began = Instant::now();
+        call.out.wait(&format!("taking {name} down"));
         let outcome = daemon::down(&paths, name);
+        call.out.done("");
         let (text, data) = told(&paths, name, outcome, began.elapsed())?;
         call.out.answer("down", data, &text)?;
         return Ok(Code::Done);
     }
     let mut sum = MultiHost::default();
+    call.out.wait(&format!("taking {} hosts down", names.len()));
     daemon::stop_all(&paths, &names, |name, outcome, time| {
         match told(&paths, name, outcome, time) {
             Ok((text, data)) => sum.done(&mut call.out, &text, data),
             Err(failure) => sum.failed(&mut call.out, name, failure),
         }
     });
+    call.out.done("");
     sum.answer(call, "down")
 }
 

@@ -1,18 +1,20 @@
 //! `hop`, `hop help`, `hop <command> --help`: text made from the command table.
 
-use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Table, Takes};
+use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Group, Table, Takes};
+use super::meant;
 use super::page::Page;
-use super::typo::closest;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::fix;
-use crate::text::fix::Fix;
+use crate::text::wrap;
 
 pub const COMMAND: Command = Command {
     name: "help",
     summary: "show help for a command",
     usage: "hop help [command]",
     details: "The same as hop <command> --help.",
+    example: "hop help host revoke",
+    group: Group::Other,
     flags: &[],
     operands: (0, 2),
     takes: Takes::Command,
@@ -20,8 +22,28 @@ pub const COMMAND: Command = Command {
     run,
 };
 
+/// Widest that a page is laid out.
+const WIDTH: usize = 80;
+/// Where summaries stand: two columns right of the longest name, "autostart status".
+const SUMMARIES: usize = 20;
+/// Where the help of flags stands.
+const FLAGS: usize = 22;
+
 const INTRO: &str = "hop makes your own Linux server part of this laptop.\n";
-const OUTRO: &str = "\nhop help <command> says more about one command.\n";
+const OUTRO: &str =
+    "hop help <command> says more about one, with an example; man hop says it all.\n";
+/// What somebody needs who has never seen hop, in less than a screen.
+const FIRST_LOOK: &[(&str, &str)] = &[
+    ("hop setup mybox -a <address>", "once: make a server ready, over ssh"),
+    ("hop up", "mybox.hop is that server, for every program here"),
+    ("hop status", "what the tunnel is doing"),
+    ("hop code", "an editor here, its files there"),
+    ("hop down", "undo what up did"),
+    ("hop doctor", "what is wrong, and the command that mends it"),
+];
+/// Where it says what they do.
+const LOOKS: usize = 32;
+const MORE: &str = "hop help lists all commands, hop help <command> explains one.";
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let table = call.table;
@@ -32,21 +54,24 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if let Some(command) = table.listed().find(|command| command.name == name) {
         return show(call, Some(command));
     }
-    if table.listed().any(|command| command.name.starts_with(&format!("{name} "))) {
+    if table.nouns.iter().any(|noun| noun.name == name) {
         return verbs(call, &name);
     }
-    let (why, next) = match closest(&name, table.listed().map(|command| command.name)) {
-        Some(near) => (format!("did you mean \"{near}\"?"), fix!("hop help {}", Fix::from(near))),
-        None => ("hop help lists all commands".to_owned(), "hop help".into()),
-    };
-    Err(Failure::usage(format!("no command {name:?}"), why, next))
+    Err(meant::no_help(table, &call.args.operands))
+}
+
+/// `hop` alone.
+pub fn first_look(call: &mut Call) -> Result<Code, Failure> {
+    let text = of_nothing(width(call));
+    call.out.text(Page::of(&text)).map(|()| Code::Done)
 }
 
 /// Help for one command, or the list of all.
 pub fn show(call: &mut Call, command: Option<&Command>) -> Result<Code, Failure> {
+    let width = width(call);
     let text = match command {
-        Some(command) => of_command(command),
-        None => of_all(call.table),
+        Some(command) => of_command(command, width),
+        None => of_all(call.table, width),
     };
     call.out.text(Page::of(&text))?;
     Ok(Code::Done)
@@ -54,54 +79,135 @@ pub fn show(call: &mut Call, command: Option<&Command>) -> Result<Code, Failure>
 
 /// Help for the first of two words: its commands.
 pub fn verbs(call: &mut Call, noun: &str) -> Result<Code, Failure> {
-    call.out.text(Page::of(&of_noun(call.table, noun))).map(|()| Code::Done)
+    let text = of_noun(call.table, noun, width(call));
+    call.out.text(Page::of(&text)).map(|()| Code::Done)
 }
 
 /// A noun without its verb: what could follow.
 pub fn noun(table: &Table, noun: &str) -> Result<Code, Failure> {
-    let verbs: Vec<&str> = table
-        .listed()
-        .filter_map(|command| command.name.strip_prefix(noun)?.strip_prefix(' '))
-        .collect();
+    let verbs: Vec<&str> = table.verbs(noun).collect();
     let why = format!("one of: {}", verbs.join(", "));
-    let next = fix!("hop {} {}", noun, verbs.first().unwrap_or(&"--help"));
+    let next = fix!("hop help {}", noun);
     Err(Failure::usage(format!("hop {noun} needs a verb"), why, next))
 }
 
-fn of_all(table: &Table) -> String {
-    let mut text = format!("{INTRO}\nusage: hop <command> [flags]\n\n");
-    text += &commands(table.listed());
+fn width(call: &Call) -> usize {
+    call.out.room().map_or(WIDTH, |room| room.min(WIDTH))
+}
+
+fn of_nothing(width: usize) -> String {
+    let rows = FIRST_LOOK.iter().map(|(line, what)| row(line, LOOKS, what, width));
+    format!("{INTRO}\n{}\n{}", rows.collect::<String>(), folded(MORE, width, 0))
+}
+
+fn of_all(table: &Table, width: usize) -> String {
+    let mut text = format!("{INTRO}\nusage: hop <command> [flags]\n");
+    for (group, title) in Group::ALL {
+        text += &format!("\n{title}:\n");
+        text += &commands(table.listed().filter(|command| command.group == group), width);
+    }
     text += "\nflags of every command:\n";
-    text += &flags(GLOBAL_FLAGS);
-    text + OUTRO
+    text += &flags(GLOBAL_FLAGS, width);
+    text + "\n" + &folded(OUTRO.trim_end(), width, 0)
 }
 
-fn of_noun(table: &Table, noun: &str) -> String {
-    commands(table.listed().filter(|command| command.name.starts_with(&format!("{noun} "))))
+fn of_noun(table: &Table, noun: &str, width: usize) -> String {
+    let summary = table.nouns.iter().find(|known| known.name == noun);
+    let text = format!("hop {noun}: {}\n\n", summary.map_or("", |noun| noun.summary));
+    let start = format!("{noun} ");
+    text + &commands(table.listed().filter(|command| command.name.starts_with(&start)), width)
 }
 
-fn of_command(command: &Command) -> String {
-    let mut text = format!("{}: {}\n\nusage: {}\n", command.name, command.summary, command.usage);
-    if !command.details.is_empty() {
-        text += &format!("\n{}\n", command.details);
+fn of_command(command: &Command, width: usize) -> String {
+    let mut text = folded(&format!("hop {}: {}", command.name, command.summary), width, 2);
+    let hang = "usage: hop ".len() + command.name.len() + 1;
+    text += &format!("\n{}", folded(&format!("usage: {}", command.usage), width, hang));
+    for paragraph in command.details.split("\n\n").filter(|text| !text.is_empty()) {
+        text += &format!("\n{}", folded(&paragraph.replace('\n', " "), width, 0));
     }
+    text += "\nfor example:\n";
+    text.extend(command.example.lines().map(|line| format!("  {line}\n")));
     if !command.flags.is_empty() {
-        text += &format!("\nflags:\n{}", flags(command.flags));
+        text += &format!("\nflags:\n{}", flags(command.flags, width));
     }
-    text + "\nflags of every command:\n" + &flags(GLOBAL_FLAGS)
+    let every = GLOBAL_FLAGS.iter().map(|flag| match (flag.short, flag.value) {
+        (Some(letter), value) => format!("-{letter}{}", value.map_or("", |_| " HOST")),
+        (None, _) => format!("--{}", flag.long),
+    });
+    let every: Vec<String> = every.collect();
+    let every = format!("flags of every command, see hop help: {}", every.join(", "));
+    text + "\n" + &folded(&every, width, 2)
 }
 
-fn commands(all: impl Iterator<Item = &'static Command>) -> String {
-    // Wide enough for the longest name, "autostart status".
-    all.map(|command| format!("  {:16} {}\n", command.name, command.summary)).collect()
+fn commands(all: impl Iterator<Item = &'static Command>, width: usize) -> String {
+    all.map(|command| row(command.name, SUMMARIES, command.summary, width)).collect()
 }
 
-fn flags(all: &[Flag]) -> String {
-    let row = |flag: &Flag| {
+fn flags(all: &[Flag], width: usize) -> String {
+    let line = |flag: &Flag| {
         let short = flag.short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
         let value = flag.value.map(|value| format!(" {value}")).unwrap_or_default();
-        let name = format!("{short}--{}{value}", flag.long);
-        format!("  {name:18} {}\n", flag.help)
+        row(&format!("{short}--{}{value}", flag.long), FLAGS, flag.help, width)
     };
-    all.iter().map(row).collect()
+    all.iter().map(line).collect()
+}
+
+/// A name, and at a column what it is; below the name where that is too long.
+fn row(name: &str, at: usize, what: &str, width: usize) -> String {
+    let gap = at.saturating_sub(2);
+    match name.len() + 2 < at {
+        true => folded(&format!("  {name:gap$}{what}"), width, at),
+        false => format!("  {name}\n{}", folded(&format!("{:at$}{what}", ""), width, at)),
+    }
+}
+
+/// As lines of at most `width` columns, the second and all after it indented by `hang`.
+fn folded(text: &str, width: usize, hang: usize) -> String {
+    let mut lines = String::new();
+    for piece in wrap::pieces(text, width, hang) {
+        let indent = if piece.start == 0 { 0 } else { hang };
+        let piece = text.get(piece).unwrap_or_default();
+        lines += &format!("{:indent$}{piece}\n", "");
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::TABLE;
+    use super::*;
+
+    #[test]
+    fn every_page_fits_and_a_first_look_is_short() {
+        for width in [60, 80] {
+            let mut pages = vec![of_all(&TABLE, width)];
+            pages.extend(TABLE.listed().map(|command| of_command(command, width)));
+            pages.extend(TABLE.nouns.iter().map(|noun| of_noun(&TABLE, noun.name, width)));
+            for page in &pages {
+                let examples = page.split("for example:\n").nth(1).unwrap_or_default();
+                let examples: Vec<&str> = examples.lines().take_while(|l| !l.is_empty()).collect();
+                let long = page.lines().find(|l| l.len() > width && !examples.contains(l));
+                assert_eq!(long, None, "{width}: {page}");
+            }
+        }
+        for width in [60, 80] {
+            let look = of_nothing(width);
+            assert!(look.lines().count() <= 20, "{look}");
+            assert!(look.lines().all(|line| line.len() <= width), "{width}: {look}");
+        }
+        for (line, _) in FIRST_LOOK {
+            let verb = line.split(' ').nth(1).unwrap();
+            assert!(TABLE.listed().any(|command| command.name == verb), "{verb}");
+        }
+    }
+
+    #[test]
+    fn every_command_stands_in_the_list_once_with_an_example_in_its_own_page() {
+        let all = of_all(&TABLE, WIDTH);
+        for command in TABLE.listed() {
+            let line = format!("\n  {} ", command.name);
+            assert_eq!(all.matches(&line).count(), 1, "{}", command.name);
+            assert!(of_command(command, WIDTH).contains("for example:\n  "), "{}", command.name);
+        }
+    }
 }

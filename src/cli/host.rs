@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::command::{Call, Command, Takes};
+use super::command::{Call, Command, Group, Takes};
+use super::grid::Grid;
 use super::page::Page;
 use super::{setup, target_host};
 use crate::base::exit::Code;
@@ -20,6 +21,8 @@ pub const LS: Command = Command {
     summary: "list the hosts",
     usage: "hop host ls",
     details: "A star marks the default host.",
+    example: "hop host ls",
+    group: Group::Hosts,
     flags: &[],
     operands: (0, 0),
     takes: Takes::Nothing,
@@ -41,7 +44,8 @@ pub fn ls(call: &mut Call) -> Result<Code, Failure> {
         call.out.say("no hosts yet; hop setup <name> -a <address> makes one");
         call.out.answer("host.ls", data, "")?;
     } else {
-        call.out.answer("host.ls", data, table(&rows))?;
+        let page = table(&rows, call.out.room());
+        call.out.answer("host.ls", data, page)?;
     }
     Ok(Code::Done)
 }
@@ -49,9 +53,11 @@ pub fn ls(call: &mut Call) -> Result<Code, Failure> {
 pub const ADD: Command = Command {
     name: "host add",
     summary: "add a host; the same as hop setup",
-    usage: "hop host add <name> -a ADDRESS [-u USER] [-k FILE] [-p PORT] \
+    usage: "hop host add <name> -a ADDRESS [-u USER] [-k KEY] [-p PORT] \
             [--endpoint HOST[:PORT]] [--agent-dir DIR] [--dry-run]",
     details: "A host is a server that hop setup has made ready: see there.",
+    example: "hop host add lab -a lab.example.org",
+    group: Group::Hosts,
     flags: setup::COMMAND.flags,
     operands: (1, 1),
     takes: Takes::Word,
@@ -65,6 +71,8 @@ pub const DEFAULT: Command = Command {
     usage: "hop host default [host]",
     details: "The default host is what commands act on when none is named. Exits 3 when none is\n\
               chosen.",
+    example: "hop host default mybox",
+    group: Group::Hosts,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,
@@ -97,6 +105,8 @@ pub const RM: Command = Command {
     details: "Takes the host down and removes its file, key, log, pinned host keys and its part of\n\
               ~/.ssh/config. The server is not touched: it still admits this laptop. To remove\n\
               that too, use hop uninstall --remote -H <host> instead.",
+    example: "hop host rm mybox",
+    group: Group::Hosts,
     flags: &[],
     operands: (1, 1),
     takes: Takes::Host,
@@ -152,14 +162,12 @@ fn state(is_up: bool) -> &'static str {
     if is_up { "up" } else { "down" }
 }
 
-fn table(rows: &[Row]) -> Page {
-    let width = rows.iter().map(|(_, _, host)| host.name.len()).max().unwrap_or(0).max(4);
-    let mut page = Page::default();
-    page.add(format!("  {:width$}  STATE  {:15}  ENDPOINT", "HOST", "ADDRESS"));
+fn table(rows: &[Row], room: Option<usize>) -> Page {
+    let mut grid = Grid::new(["  HOST", "STATE", "ADDRESS", "ENDPOINT"]);
     for (is_default, is_up, host) in rows {
-        let star = if *is_default { '*' } else { ' ' };
-        let (name, address, state) = (&host.name, host.peer_ip.to_string(), state(*is_up));
-        page.add(format!("{star} {name:width$}  {state:5}  {address:15}  {}", host.endpoint));
+        let name = format!("{} {}", if *is_default { '*' } else { ' ' }, host.name);
+        let (address, endpoint) = (host.peer_ip.to_string(), host.endpoint.to_string());
+        grid.row([name, state(*is_up).to_owned(), address, endpoint]);
     }
-    page
+    grid.page(room)
 }

@@ -2,9 +2,9 @@
 //!
 //! Reading order: `dispatch` (one command line) → `table` (all commands, from which help, man page
 //! and completions come) → `command` (what each of them is) → `parse` (words → table entry and
-//! `args`) → `fail` (exit codes) → `out` (what is printed), `page` (its lines), `progress` and
-//! `prompt` → `target_host`, `multi_host` (on which hosts) → one file per command. A command parses
-//! nothing and owns no protocol.
+//! `args`), `meant` (words that are no command) → `out` (what is printed), `page` (its lines),
+//! `grid` (its tables), `progress` and `prompt` → `target_host`, `multi_host` (on which hosts) →
+//! one file per command. A command parses nothing and owns no protocol.
 
 pub mod args;
 mod autostart;
@@ -16,8 +16,10 @@ mod console;
 mod dispatch;
 mod doctor;
 mod down;
+mod grid;
 mod help;
 mod host;
+mod meant;
 mod multi_host;
 pub mod out;
 pub mod page;

@@ -1,8 +1,8 @@
 //! What a command prints: the answer on stdout, everything else on stderr, as text or as JSON.
 //!
 //! The one place, with `progress`, where commands write; whatever text they give, what comes out
-//! are our lines and our colours (`page`). A reader that closed its end is no error: the rest is
-//! dropped in silence.
+//! are our lines and our colours (`page`), in characters that are read there (`locale`). A reader
+//! that closed its end is no error: the rest is dropped in silence.
 
 use std::env;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::page::{Colour, Line, Page};
+use super::page::{Colour, Line, Page, looks_ours};
 use super::progress::Screen;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
+use crate::base::{locale, terminal};
 use crate::session::log::log;
 use crate::session::report::{Facts, Report};
 use crate::text;
@@ -77,7 +78,7 @@ impl Out {
         if self.json || !self.colour_out {
             return self.answer(what, data, page);
         }
-        let text = page.render(true).replace('\n', WIPE_LINE);
+        let text = page.render(true, self.room()).replace('\n', WIPE_LINE);
         self.write(&format!("{HOME}{text}{WIPE_BELOW}"))
     }
 
@@ -88,14 +89,19 @@ impl Out {
 
     /// Text that is the answer itself and has no JSON form, such as help.
     pub fn text(&mut self, text: impl Into<Page>) -> Result<(), Failure> {
-        self.write(&text.into().render(self.colour_out))
+        self.write(&text.into().render(self.colour_out, self.room()))
+    }
+
+    /// Columns for an answer, where they are bounded.
+    pub fn room(&self) -> Option<usize> {
+        terminal::of_stdout()
     }
 
     /// An answer that is JSON for people, too: over several lines, and none of them cut.
     pub fn document(&mut self, what: &str, data: Value) -> Result<(), Failure> {
         match self.json {
             true => self.answer(what, data, ""),
-            false => self.write(&(text::json_lines(&data) + "\n")),
+            false => self.write(&(locale::json(&text::json_lines(&data)) + "\n")),
         }
     }
 
@@ -104,21 +110,25 @@ impl Out {
         self.write(text)
     }
 
-    /// What can follow on a command line, as the script of a shell reads it: word, tab, meaning.
+    /// What can follow on a command line, as the script of a shell reads it: word, tab, meaning;
+    /// a word that means itself stands alone.
     pub fn candidates(&mut self, all: &[(String, String)]) -> Result<(), Failure> {
         let line = |(word, help): &(String, String)| {
-            format!("{}\t{}\n", text::shown(word), text::shown(help))
+            let tab = if help.is_empty() { "" } else { "\t" };
+            format!("{}{tab}{}\n", text::shown(word), text::shown(help))
         };
         self.write(&all.iter().map(line).collect::<String>())
     }
 
     fn json_line(&mut self, value: &Value) -> Result<(), Failure> {
-        self.write(&(text::json(value) + "\n"))
+        self.write(&(locale::json(&text::json(value)) + "\n"))
     }
 
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        let (text, mut stdout) = (locale::text(text), io::stdout().lock());
+        let written =
+            self.screen.around(|| stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        match written {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.closed = true;
@@ -158,7 +168,8 @@ impl Out {
         }
     }
 
-    /// Work under way that tells its steps itself. Silent with `--quiet`.
+    /// Work under way of which nothing stays: what it does is shown on a terminal while it does
+    /// it. Silent with `--quiet`.
     pub fn wait(&mut self, text: &str) {
         if self.volume > Volume::Quiet {
             self.screen.wait(text);
@@ -228,14 +239,23 @@ impl Out {
     fn told(&self, error: Line, failure: &Failure) {
         self.screen.line(error);
         self.screen.line(Line::from(indent(&failure.why)).and(&failure.why));
-        self.screen.line(Line::from(format!("fix: {}", failure.next)));
+        self.screen.line(Line::from(format!("fix: {}", failure.next)).whole());
     }
 }
 
 impl Report for Out {
     fn step(&mut self, text: &str, time: Duration) {
-        if self.volume > Volume::Quiet {
+        if self.volume < Volume::Verbose && self.screen.is_waiting() {
+            self.detail(text);
+        } else if self.volume > Volume::Quiet {
             self.screen.line(Line::from(text).and("  ").in_colour(Colour::Dim, took(time)));
+        }
+    }
+
+    fn waits(&mut self, text: &str) {
+        match self.volume < Volume::Verbose && self.screen.is_waiting() {
+            true => self.detail(text),
+            false => self.say(text),
         }
     }
 
@@ -244,6 +264,7 @@ impl Report for Out {
     }
 
     fn ready(&mut self, facts: &Facts) {
+        self.done("");
         log(&format!("usable after {}; Ctrl-C ends it", took(facts.total)));
     }
 }
@@ -251,9 +272,7 @@ impl Report for Out {
 /// Before the "why" of a failure. It may be another program's last line, which is marked where it
 /// could be taken for one of ours.
 fn indent(why: &str) -> &'static str {
-    let start = why.trim_start();
-    let ours = ["fix", "error", "warning"].iter().any(|word| start.starts_with(word));
-    if ours || start.starts_with(|c: char| c.is_ascii_digit()) { "  | " } else { "  " }
+    if looks_ours(why) { "  | " } else { "  " }
 }
 
 /// `NO_COLOR` with any text, and a terminal without abilities, mean no colour.

@@ -14,12 +14,16 @@ use crate::text::fix::Fix;
 
 /// What a command line asks for.
 pub enum Asked {
+    /// Nothing: a first look.
+    Nothing,
     /// General help, or that of one command.
     Help(Option<&'static Command>),
     /// The first of two words without the second.
     Noun(&'static str),
     /// What can follow that word.
     NounHelp(&'static str),
+    /// A command that is none, and what follows it.
+    Unknown(Vec<String>),
     Version,
     Run(&'static Command),
 }
@@ -46,7 +50,7 @@ fn read(table: &Table, parser: &mut Parser, args: &mut Args) -> Result<Asked, Fa
                 let word = word.into_string().map_err(|word| {
                     bad_line(&format!("{} is not valid UTF-8", word.to_string_lossy()), &verb)
                 })?;
-                verb = verb.next(table, word, args)?;
+                verb = verb.next(table, word, args);
                 continue;
             }
             Arg::Short(letter) => {
@@ -54,7 +58,14 @@ fn read(table: &Table, parser: &mut Parser, args: &mut Args) -> Result<Asked, Fa
             }
             Arg::Long(name) => (find_flag(&verb, |flag| flag.long == name), format!("--{name}")),
         };
-        let (Some(flag), _) = flag else { return Err(unknown_flag(&flag.1, &verb)) };
+        let (Some(flag), _) = flag else {
+            if let Verb::Unknown(_) = verb {
+                // Whatever it is, it is that command's.
+                let _ = parser.optional_value();
+                continue;
+            }
+            return Err(unknown_flag(&flag.1, &verb));
+        };
         match flag.long {
             "help" => help = true,
             "version" => version = true,
@@ -67,8 +78,10 @@ fn read(table: &Table, parser: &mut Parser, args: &mut Args) -> Result<Asked, Fa
         }
     }
     match verb {
+        Verb::Unknown(words) => Ok(Asked::Unknown(words)),
         _ if version => Ok(Asked::Version),
-        Verb::None => Ok(Asked::Help(None)),
+        Verb::None if help => Ok(Asked::Help(None)),
+        Verb::None => Ok(Asked::Nothing),
         Verb::Noun(noun) if help => Ok(Asked::NounHelp(noun)),
         Verb::Noun(noun) => Ok(Asked::Noun(noun)),
         Verb::Command(command) if help => Ok(Asked::Help(Some(command))),
@@ -82,25 +95,31 @@ enum Verb {
     /// The first of two words.
     Noun(&'static str),
     Command(&'static Command),
+    /// None that we have, with all words so far.
+    Unknown(Vec<String>),
 }
 
 impl Verb {
-    fn next(self, table: &Table, word: String, args: &mut Args) -> Result<Verb, Failure> {
-        let full = match self {
+    fn next(self, table: &Table, word: String, args: &mut Args) -> Verb {
+        let mut words = match self {
             Verb::Command(_) => {
                 args.operands.push(word);
-                return Ok(self);
+                return self;
             }
-            Verb::None => word,
-            Verb::Noun(noun) => format!("{noun} {word}"),
+            Verb::None => Vec::new(),
+            Verb::Noun(noun) => vec![noun.to_owned()],
+            Verb::Unknown(mut words) => {
+                words.push(word);
+                return Verb::Unknown(words);
+            }
         };
+        words.push(word);
+        let full = words.join(" ");
         if let Some(command) = table.commands.iter().find(|command| command.name == full) {
-            return Ok(Verb::Command(command));
+            return Verb::Command(command);
         }
-        match table.nouns.iter().find(|noun| noun.name == full) {
-            Some(noun) => Ok(Verb::Noun(noun.name)),
-            None => Err(unknown_command(table, &full)),
-        }
+        let noun = table.nouns.iter().find(|noun| noun.name == full);
+        noun.map_or(Verb::Unknown(words), |noun| Verb::Noun(noun.name))
     }
 
     fn command(&self) -> Option<&'static Command> {
@@ -154,19 +173,6 @@ fn unknown_flag(flag: &str, verb: &Verb) -> Failure {
     Failure { what: format!("no flag {flag}"), ..bad_line(&why, verb) }
 }
 
-fn unknown_command(table: &Table, word: &str) -> Failure {
-    let known = table.listed().map(|command| command.name);
-    let what = format!("no command {word:?}");
-    match closest(word, known) {
-        Some(near) => Failure::usage(
-            what,
-            format!("did you mean \"{near}\"?"),
-            fix!("hop {}", Fix::from(near)),
-        ),
-        None => Failure::usage(what, "hop help lists all commands", "hop help"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::table::TABLE;
@@ -200,7 +206,14 @@ mod tests {
         assert_eq!(run("up mybox").1.operands, ["mybox"]);
         assert!(matches!(line("host").1, Ok(Asked::Noun("host"))));
         assert!(matches!(line("host -h").1, Ok(Asked::NounHelp("host"))));
-        assert!(matches!(line("").1, Ok(Asked::Help(None))));
+        assert!(matches!(line("").1, Ok(Asked::Nothing)));
+        assert!(matches!(line("-h").1, Ok(Asked::Help(None))));
+        let unknown = |words: &str| match line(words).1 {
+            Ok(Asked::Unknown(words)) => words.join(" "),
+            _ => panic!("{words} is known"),
+        };
+        assert_eq!(unknown("ssh --foo=x -p22 mybox --json ls"), "ssh mybox ls");
+        assert_eq!(unknown("host foo bar -h -V"), "host foo bar");
         assert!(
             matches!(line("up --help").1, Ok(Asked::Help(Some(command))) if command.name == "up")
         );
@@ -209,7 +222,7 @@ mod tests {
 
     #[test]
     fn faults_are_usage_failures_and_keep_json() {
-        for words in ["pu", "--json up --colour", "status a b", "wg", "up -H", "-f up", "host rn"] {
+        for words in ["--json up --colour", "status a b", "wg", "up -H", "-f up"] {
             let (args, Err(failure)) = line(words) else { panic!("{words} accepted") };
             assert_eq!(failure.code(), crate::base::exit::Code::Usage, "{words}");
             assert_eq!(args.has("json"), words.contains("--json"));

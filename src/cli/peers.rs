@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::command::{Call, Command, Takes};
+use super::command::{Call, Command, Group, Takes};
+use super::grid::Grid;
 use super::page::Page;
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key;
+use crate::base::time_text::span;
 use crate::deploy::remote::Remote;
 use crate::fix;
 use crate::host::config::HostConfig;
@@ -19,7 +21,7 @@ use crate::host::store;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::{Method, PeersList, PeersRemove};
-use crate::rpc::types::{Message, Nothing, Peers, RemovePeer};
+use crate::rpc::types::{Message, Nothing, PeerView, Peers, RemovePeer};
 use crate::session::through;
 use crate::text::cell;
 
@@ -31,6 +33,8 @@ pub const LIST: Command = Command {
     usage: "hop host peers [host]",
     details: "Each laptop has its own key, address and token. A star marks this one. Asks the\n\
               agent through the tunnel, or over SSH when the tunnel is down.",
+    example: "hop host peers mybox",
+    group: Group::Hosts,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,
@@ -44,6 +48,8 @@ pub const REVOKE: Command = Command {
     usage: "hop host revoke <peer>",
     details: "The peer is named as hop host peers shows it, by name or public key. Its tunnel ends\n\
               at once; nothing on that laptop is changed. For this laptop there is hop uninstall.",
+    example: "hop host revoke old-laptop -H mybox",
+    group: Group::Hosts,
     flags: &[],
     operands: (1, 1),
     takes: Takes::Word,
@@ -55,33 +61,36 @@ fn list(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
     let host = store::load(&paths, &name)?;
-    let answer = ask(call, &paths, &host, PeersList, &Nothing, "peers list")?;
-    let page = table(&answer, &host);
+    let answer = Agent::of(&paths, &host).ask(call, PeersList, &Nothing, "peers list")?;
+    let page = table(&answer, &host, call.out.room());
     let listed = answer.to_json();
     let data = json!({"host": name, "peers": listed["peers"], "you": listed["you"]});
     call.out.answer("host.peers", data, page)?;
     Ok(Code::Done)
 }
 
-fn table(answer: &Peers, host: &HostConfig) -> Page {
-    let peers = &answer.peers;
-    let width = peers.iter().map(|peer| cell(&peer.name).chars().count()).max();
-    let width = width.unwrap_or(0).max(4);
-    let mut page = Page::default();
-    page.add(format!("  {:width$}  {:15}  {:11}  PUBLIC KEY", "PEER", "ADDRESS", "HANDSHAKE"));
-    for peer in peers {
-        let is_us = match answer.you {
-            Some(key) => peer.public_key == key,
-            None => peer.address == host.local_ip,
-        };
-        let star = if is_us { '*' } else { ' ' };
+fn table(answer: &Peers, host: &HostConfig, room: Option<usize>) -> Page {
+    let mut grid = Grid::new(["  PEER", "ADDRESS", "HANDSHAKE", "PUBLIC KEY"]);
+    for peer in &answer.peers {
+        let star = if is_us(answer, peer, host) { '*' } else { ' ' };
         let age = peer.seen.as_ref().and_then(|seen| seen.last_handshake_age_s);
-        let seen = age.map_or("-".to_owned(), |age| format!("{age} s ago"));
-        let (name, address) = (cell(&peer.name), peer.address);
-        let key = key::encode(&peer.public_key);
-        page.add(format!("{star} {name:width$}  {address:15}  {seen:11}  {}", key.as_str()));
+        let seen = age.map_or("-".to_owned(), |age| format!("{} ago", span(age)));
+        let (name, key) = (cell(&peer.name), key::encode(&peer.public_key));
+        grid.row([
+            format!("{star} {name}"),
+            peer.address.to_string(),
+            seen,
+            key.as_str().to_owned(),
+        ]);
     }
-    page
+    grid.page(room)
+}
+
+fn is_us(answer: &Peers, peer: &PeerView, host: &HostConfig) -> bool {
+    match answer.you {
+        Some(key) => peer.public_key == key,
+        None => peer.address == host.local_ip,
+    }
 }
 
 fn revoke(call: &mut Call) -> Result<Code, Failure> {
@@ -89,14 +98,30 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     let peer = call.args.operands.first().cloned().unwrap_or_default();
     let name = target_host::host_beside(call, &paths)?;
     let host = store::load(&paths, &name)?;
+    let unknown = |why: String| {
+        let what = format!("no laptop {peer:?} on {name}");
+        Failure::new(Fault::NoPeer, what, why, fix!("hop host peers {}", name))
+    };
     if !plain(&peer) {
-        let why = "a peer is named by its name or its public key";
-        return Err(Failure::usage(format!("no peer {peer:?}"), why, "hop host peers"));
+        return Err(unknown("one is named by its name or its public key".to_owned()));
+    }
+    let mut agent = Agent::of(&paths, &host);
+    if let Some(admitted) = agent.known_peers(call)? {
+        let is_meant = |it: &&PeerView| it.name == peer || *key::encode(&it.public_key) == peer;
+        let Some(found) = admitted.peers.iter().find(is_meant) else {
+            let names: Vec<_> = admitted.peers.iter().map(|peer| cell(&peer.name)).collect();
+            return Err(unknown(format!("{name} admits {}", names.join(", "))));
+        };
+        if is_us(&admitted, found, &host) {
+            let what = format!("{peer} is this laptop, which would lock itself out");
+            let why = "that is for hop uninstall, which takes the rest away, too";
+            let next = fix!("hop uninstall --remote -H {}", name);
+            return Err(Failure::new(Fault::Busy, what, why, next));
+        }
     }
     call.consent(&format!("Lock {peer} out of {name}?"), fix!("hop host peers {}", name))?;
     let words = format!("peers remove {peer}");
-    let params = RemovePeer { peer };
-    let gone = ask(call, &paths, &host, PeersRemove, &params, &words)?;
+    let gone = agent.ask(call, PeersRemove, &RemovePeer { peer }, &words)?;
     let said = &gone.name;
     let text = format!("the ssh key of {said}, if it has one there, still opens {name}");
     call.out.warn("ssh_key_stays", &text);
@@ -111,41 +136,87 @@ fn plain(word: &str) -> bool {
     !word.is_empty() && word.len() <= 63 && word.bytes().all(byte) && !word.starts_with('-')
 }
 
-/// The agent's answer through the tunnel, else over SSH.
-fn ask<M: Method>(
-    call: &mut Call,
-    paths: &Paths,
-    host: &HostConfig,
-    method: M,
-    params: &M::Params,
-    words: &str,
-) -> Result<M::Answer, Failure> {
-    let name = &host.name;
-    let client = through::with_token(paths, host);
-    let answer = match client.map(|client| client.call(method, params, LIMIT)) {
-        Some(Ok(answer)) => return Ok(answer),
-        Some(Err(error)) => Some(error),
-        None => None,
-    };
-    if let Some(CallError::Remote { code, message, .. }) = answer {
-        let (fault, next) = match code {
-            Refusal::NoSuchPeer => (Fault::NoPeer, fix!("hop host peers {}", name)),
-            Refusal::Conflict => (Fault::Busy, fix!("hop uninstall --remote -H {}", name)),
-            Refusal::UnknownMethod => (Fault::Remote, fix!("hop upgrade {}", name)),
-            _ => (Fault::Remote, fix!("hop doctor {}", name)),
+/// A host's agent, asked through the tunnel, else over SSH; then all that follows goes that way.
+struct Agent<'a> {
+    paths: &'a Paths,
+    host: &'a HostConfig,
+    remote: Option<Remote>,
+}
+
+impl<'a> Agent<'a> {
+    fn of(paths: &'a Paths, host: &'a HostConfig) -> Agent<'a> {
+        Agent { paths, host, remote: None }
+    }
+
+    fn ask<M: Method>(
+        &mut self,
+        call: &mut Call,
+        method: M,
+        params: &M::Params,
+        words: &str,
+    ) -> Result<M::Answer, Failure> {
+        let name = &self.host.name;
+        let remote = match self.remote.take() {
+            Some(remote) => remote,
+            None => match self.through_tunnel(method, params) {
+                Ok(answer) => return Ok(answer),
+                Err(Some(CallError::Remote { code, message, .. })) => {
+                    return Err(refused(name, code, message));
+                }
+                Err(why) => self.over_ssh(call, why)?,
+            },
         };
-        return Err(Failure::new(fault, format!("the agent on {name} refused"), message, next));
+        let said = self.remote.insert(remote).agent(call, words, b"")?;
+        M::Answer::of(said).map_err(|error| {
+            let what = format!("the agent on {name} gave an answer that is none");
+            Failure::new(Fault::Remote, what, error.to_string(), fix!("hop upgrade {}", name))
+        })
     }
-    if host.ssh.is_none() {
+
+    /// Its laptops; `None` where sudo might ask for a password just for that.
+    fn known_peers(&mut self, call: &mut Call) -> Result<Option<Peers>, Failure> {
+        let why = match self.through_tunnel(PeersList, &Nothing) {
+            Ok(peers) => return Ok(Some(peers)),
+            Err(Some(CallError::Remote { code, message, .. })) => {
+                return Err(refused(&self.host.name, code, message));
+            }
+            Err(why) => why,
+        };
+        let remote = self.over_ssh(call, why)?;
+        let is_free = remote.may_ask_agent()?;
+        self.remote = Some(remote);
+        if is_free { self.ask(call, PeersList, &Nothing, "peers list").map(Some) } else { Ok(None) }
+    }
+
+    /// No error: the host is not up.
+    fn through_tunnel<M: Method>(
+        &self,
+        method: M,
+        params: &M::Params,
+    ) -> Result<M::Answer, Option<CallError>> {
+        let client = through::with_token(self.paths, self.host).ok_or(None)?;
+        client.call(method, params, LIMIT).map_err(Some)
+    }
+
+    fn over_ssh(&self, call: &mut Call, why: Option<CallError>) -> Result<Remote, Failure> {
+        let name = &self.host.name;
+        if self.host.ssh.is_some() {
+            return Remote::open(call, self.paths, self.host);
+        }
         let what = format!("the agent on {name} cannot be reached");
-        let why = answer.map_or_else(|| format!("{name} is not up"), |error| error.to_string());
-        return Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)));
+        let why = why.map_or_else(|| format!("{name} is not up"), |error| error.to_string());
+        Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)))
     }
-    let said = Remote::open(call, paths, host)?.agent(call, words, b"")?;
-    M::Answer::of(said).map_err(|error| {
-        let what = format!("the agent on {name} gave an answer that is none");
-        Failure::new(Fault::Remote, what, error.to_string(), fix!("hop upgrade {}", name))
-    })
+}
+
+fn refused(name: &str, code: Refusal, message: String) -> Failure {
+    let (fault, next) = match code {
+        Refusal::NoSuchPeer => (Fault::NoPeer, fix!("hop host peers {}", name)),
+        Refusal::Conflict => (Fault::Busy, fix!("hop uninstall --remote -H {}", name)),
+        Refusal::UnknownMethod => (Fault::Remote, fix!("hop upgrade {}", name)),
+        _ => (Fault::Remote, fix!("hop doctor {}", name)),
+    };
+    Failure::new(fault, format!("the agent on {name} refused"), message, next)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::command::{Call, Command, Flag, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
 use super::target_host;
 use crate::base::exit::Code;
@@ -24,6 +24,8 @@ pub const COMMAND: Command = Command {
               send any, and says least, mean and largest round trip and how many were lost. Then\n\
               measures the largest packet inside the tunnel that passes whole. Exits 3 when the\n\
               host is not up and 6 when nothing came back.",
+    example: "hop ping mybox -c 20",
+    group: Group::Trouble,
     flags: &[Flag {
         short: Some('c'),
         long: "count",

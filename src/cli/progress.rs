@@ -2,7 +2,8 @@
 //!
 //! On a terminal an open step is one line that is drawn again, its time growing; everything else
 //! is printed above it. Elsewhere a step is a plain line at its start and at its end, and one every
-//! ten seconds between. One thread draws; it ends with the [`Screen`].
+//! ten seconds between. Of work that is only waited for nothing stays, and elsewhere nothing but
+//! those is said. One thread draws; it ends with the [`Screen`].
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::page::{Colour, Line, Page};
 use crate::base::time_text::took;
-use crate::text::shown;
+use crate::base::{locale, terminal};
+use crate::text::{shown, wrap};
 
 const REDRAW: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -19,6 +21,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const FLICKER: Duration = Duration::from_millis(80);
 
 const WIPE: &str = "\r\x1b[K";
+/// Of a terminal that does not say how wide it is.
+const COLUMNS: usize = 80;
 
 /// Standard error as far as we write to it.
 pub struct Screen {
@@ -37,8 +41,8 @@ struct State {
     total: usize,
     begun: usize,
     open: Option<Open>,
-    /// The live line stands on the screen.
-    drawn: bool,
+    /// Columns of the live line that stands on the screen; none while there is none.
+    drawn: usize,
     ended: bool,
 }
 
@@ -58,7 +62,7 @@ struct Open {
 
 impl Screen {
     pub fn new(live: bool) -> Screen {
-        let state = State { live, total: 0, begun: 0, open: None, drawn: false, ended: false };
+        let state = State { live, total: 0, begun: 0, open: None, drawn: 0, ended: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         Screen { shared, drawer: None }
     }
@@ -68,10 +72,17 @@ impl Screen {
         self.shared.lock().print(&line);
     }
 
+    /// While `act` writes to the same terminal elsewhere, nothing of ours is in its way.
+    pub fn around<T>(&self, act: impl FnOnce() -> T) -> T {
+        let mut state = self.shared.lock();
+        state.wipe();
+        act()
+    }
+
     /// Text without a newline after it: a question. The step under way is held.
     pub fn ask(&self, text: &Page) {
         self.hold();
-        write(text.render(false).trim_end_matches('\n'));
+        write(text.render(false, terminal::of_stderr()).trim_end_matches('\n'));
     }
 
     /// How many steps follow; they are numbered from 1.
@@ -96,9 +107,14 @@ impl Screen {
         self.open(text, false);
     }
 
-    /// Work that tells what it has done in lines of its own: only how long it takes is shown.
+    /// Work of which nothing stays on the screen.
     pub fn wait(&mut self, text: &str) {
         self.open(text.to_owned(), true);
+    }
+
+    /// Such work is under way.
+    pub fn is_waiting(&self) -> bool {
+        self.shared.lock().open.as_ref().is_some_and(|open| open.silent)
     }
 
     fn open(&mut self, text: String, silent: bool) {
@@ -202,28 +218,44 @@ impl State {
             let text = format!("{}{}: for {time} now", shown(&open.text), open.detail);
             return self.print(&text.into());
         }
-        // Without line wrap a line that is too long is cut, so that one return wipes all of it.
-        let line = Line::from(&open.text).and(&open.detail).and("  ");
-        let text = line.in_colour(Colour::Dim, time).render(true);
-        write(&format!("\r\x1b[?7l{text}\x1b[K\x1b[?7h"));
-        self.drawn = true;
+        let room = terminal::of_stderr().unwrap_or(COLUMNS).saturating_sub(1);
+        let text = locale::text(&shown(&format!("{}{}", open.text, open.detail))).into_owned();
+        let kept = wrap::start(&text, room.saturating_sub(time.len() + 2));
+        let line = Line::from(kept).and("  ").in_colour(Colour::Dim, &time);
+        let width = (wrap::columns(kept) + 2 + time.len()).min(room);
+        self.wipe_wrapped();
+        // Without line wrap what is wider than it seemed is cut: one return wipes all of it.
+        write(&format!("\r\x1b[?7l{}\x1b[K\x1b[?7h", line.render(true, None)));
+        self.drawn = width;
     }
 
     /// In colour where the terminal is one that lines can be drawn on again.
     fn print(&mut self, line: &Line) {
         self.wipe();
-        write(&(line.render(self.live) + "\n"));
+        write(&(line.render(self.live, terminal::of_stderr()) + "\n"));
     }
 
     fn wipe(&mut self) {
-        if std::mem::take(&mut self.drawn) {
+        if self.drawn > 0 {
+            self.wipe_wrapped();
             write(WIPE);
+            self.drawn = 0;
+        }
+    }
+
+    /// A terminal that became narrower since has made several lines of the live one, and the
+    /// cursor is on the last of them.
+    fn wipe_wrapped(&self) {
+        let Some(room) = terminal::of_stderr() else { return };
+        let rows = self.drawn.saturating_sub(1) / room.max(1);
+        if rows > 0 {
+            write(&format!("\r\x1b[{rows}A\x1b[J"));
         }
     }
 }
 
 fn write(text: &str) {
-    let mut stderr = io::stderr().lock();
+    let (text, mut stderr) = (locale::text(text), io::stderr().lock());
     // Nobody is left to hear of it if this fails.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

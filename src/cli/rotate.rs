@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::command::{Call, Command, Takes};
+use super::command::{Call, Command, Group, Takes};
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
@@ -23,6 +23,8 @@ pub const COMMAND: Command = Command {
               wait for one handshake. The agent accepts the old pair until it has heard the new\n\
               one, and keeps its old key in agent.key.bak. Interrupted anywhere, the two sides\n\
               still have a pair in common; run it again. Other laptops are not disturbed.",
+    example: "hop rotate mybox",
+    group: Group::Upkeep,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Host,

@@ -1,6 +1,6 @@
 //! `hop selftest` where there are no network namespaces: it says so.
 
-use super::command::{Call, Command, Takes};
+use super::command::{Call, Command, Group, Takes};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 
@@ -9,6 +9,8 @@ pub const COMMAND: Command = Command {
     summary: "prove on this machine that everything works together",
     usage: "hop selftest",
     details: "Plays laptop and VPS in two network namespaces. Only Linux has those.",
+    example: "hop selftest",
+    group: Group::Trouble,
     flags: &[],
     operands: (0, 0),
     takes: Takes::Nothing,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::command::{Call, Command, Flag, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -18,13 +18,15 @@ use crate::fix;
 pub const COMMAND: Command = Command {
     name: "setup",
     summary: "make a server ready, and prove the tunnel to it",
-    usage: "hop setup <name> [-a ADDRESS] [-u USER] [-k FILE] [-p PORT] \
+    usage: "hop setup <name> [-a ADDRESS] [-u USER] [-k KEY] [-p PORT] \
             [--endpoint HOST[:PORT]] [--agent-dir DIR] [--dry-run]",
     details: "Logs in with ssh, installs hop-helper and hop-agent there, exchanges keys and ends\n\
               when the agent has answered through the tunnel. Your ssh configuration, agent and\n\
               jump hosts are used; nothing is downloaded. May be repeated at any time: what is in\n\
               place stays, and an interrupted setup goes on. A second laptop is added beside the\n\
               first. ADDRESS may be an address, a name or an alias of your ssh configuration.",
+    example: "hop setup mybox -a 203.0.113.7 -u dev -k ~/.ssh/id_ed25519",
+    group: Group::Daily,
     flags: &[
         Flag {
             short: Some('a'),
@@ -41,8 +43,8 @@ pub const COMMAND: Command = Command {
         Flag {
             short: Some('k'),
             long: "key",
-            value: Some("FILE"),
-            help: "the ssh key to log in with",
+            value: Some("KEY"),
+            help: "the file of the ssh key to log in with",
         },
         Flag { short: Some('p'), long: "port", value: Some("PORT"), help: "the port of its sshd" },
         Flag {
@@ -65,7 +67,7 @@ pub const COMMAND: Command = Command {
         },
     ],
     operands: (1, 1),
-    takes: Takes::Word,
+    takes: Takes::Host,
     hidden: false,
     run,
 };

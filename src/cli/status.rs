@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::command::{Call, Command, Flag, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
 use super::{status_view, target_host};
 use crate::base::exit::Code;
@@ -29,8 +29,11 @@ pub const COMMAND: Command = Command {
               the last that is known is shown and marked so. Where no host is named and there\n\
               are several, or with --all, shows one line for each. Exits 0 when all is well and\n\
               3 otherwise; a host that was taken down on purpose is no trouble for --all as long\n\
-              as another one is up. Dropped packets are listed by reason; with -v also the\n\
-              reasons that never occurred, and all remembered events.",
+              as another one is up. With -v also what every layer says, dropped packets by\n\
+              reason, and all remembered events.",
+    example: "hop status\n\
+              hop status mybox -v",
+    group: Group::Daily,
     flags: &[
         Flag { short: Some('a'), long: "all", value: None, help: "all hosts, one line each" },
         Flag {
@@ -61,7 +64,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         let began = Instant::now();
         let (what, data, page, well) = match &one {
             Some(name) => of_one(call, &paths, name),
-            None => of_all(&paths, &store::names(&paths)?),
+            None => of_all(&paths, &store::names(&paths)?, call.out.room()),
         };
         if !watch {
             call.out.answer(what, data, page)?;
@@ -98,7 +101,7 @@ fn guards() -> Option<Value> {
     Tasks::one("guards", ask).ok()?.wait(HELPER_LIMIT)?.map(|health| guards::told(&health))
 }
 
-fn of_all(paths: &Paths, names: &[String]) -> Answer {
+fn of_all(paths: &Paths, names: &[String], room: Option<usize>) -> Answer {
     let (mut rows, devices) = (Vec::with_capacity(names.len()), OnceLock::new());
     // A session may take seconds to answer: ask all at once. There are 256 hosts at most.
     thread::scope(|scope| {
@@ -106,7 +109,7 @@ fn of_all(paths: &Paths, names: &[String]) -> Answer {
             names.iter().map(|name| scope.spawn(|| look(paths, name, &devices))).collect();
         rows.extend(asked.into_iter().filter_map(|asked| asked.join().ok()));
     });
-    let page = status_view::all(&rows);
+    let page = status_view::all(&rows, room);
     let well = rows.iter().any(|row| row["state"] == "up")
         && rows.iter().all(|row| row["state"] == "up" || row["state"] == "down");
     ("status.all", json!({"hosts": rows}), page, well)

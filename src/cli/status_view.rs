@@ -1,26 +1,44 @@
-//! A status as text: a table with one line for each host, and for one host its layers, drops and
-//! what happened last.
+//! A status as text: one line for each of several hosts; for one host what it is, where it is and
+//! what came through, each once. What every layer says and what happened is for `-v`, and what
+//! happened last also for a host that is not well.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use super::page::{Line, Page};
+use super::grid::Grid;
+use super::page::{Colour, Line, Page};
+use crate::base::time_text::{local, span};
 use crate::text::{cell, shown};
 
-const EVENTS: usize = 5;
-const HEAD: [&str; 8] =
-    ["HOST", "STATE", "CONNECTED", "LAST HEALTHY", "RTT", "ENDPOINT", "RECEIVED", "SENT"];
+/// Events of a host that is not well.
+const EVENTS: usize = 3;
+/// Where the values of a host stand.
+const VALUES: usize = 14;
 
 /// All hosts; what is wrong with one stands below the table.
-pub fn all(rows: &[Value]) -> Page {
+pub fn all(rows: &[Value], room: Option<usize>) -> Page {
     if rows.is_empty() {
         return "no hosts yet; hop setup <name> -a <address> makes one".into();
     }
-    let mut page = table(rows);
+    let mut grid = Grid::new(["HOST", "STATE", "SEEN", "RTT", "ENDPOINT", "RECEIVED", "SENT"]);
+    for row in rows {
+        let plain = |text: String| (Colour::None, text);
+        grid.coloured([
+            plain(cell(&word(&row["host"])).into_owned()),
+            (colour(row), cell(&word(&row["state"])).into_owned()),
+            plain(row["last_healthy_unix"].as_u64().map_or("-".to_owned(), ago)),
+            plain(round_trip(row).unwrap_or_else(|| "-".to_owned())),
+            plain(shown(&endpoint(row)).into_owned()),
+            plain(row["rx_bytes"].as_u64().map_or("-".to_owned(), bytes)),
+            plain(row["tx_bytes"].as_u64().map_or("-".to_owned(), bytes)),
+        ]);
+    }
+    let mut page = grid.page(room);
     for row in rows {
         if let Some(why) = trouble(row) {
-            page.add(format!("{}: {why}", word(&row["host"])));
+            let host = word(&row["host"]);
+            page.add(format!("{host}: {why}; hop doctor {host} says more"));
         }
     }
     page
@@ -28,102 +46,130 @@ pub fn all(rows: &[Value]) -> Page {
 
 /// One host.
 pub fn one(data: &Value, verbose: bool) -> Page {
+    let mut page = Page::default();
+    page.add(headline(data));
+    facts(&mut page, data);
+    guards(&mut page, data);
+    drops(&mut page, data, verbose);
+    if verbose {
+        layers(&mut page, data);
+    }
+    events(&mut page, data, verbose);
+    if trouble(data).is_some() {
+        page.add(format!("hop doctor {} says more", word(&data["host"])));
+    }
+    page
+}
+
+/// What it is.
+fn headline(data: &Value) -> Line {
     let host = word(&data["host"]);
-    let mut page = table(std::slice::from_ref(data));
-    if data["source"] == "last known" {
-        page.add("  (no session answers: this is the last that is known)");
+    let line = Line::from(format!("{host} is ")).in_colour(colour(data), word(&data["state"]));
+    match (trouble(data), data["state"] == "down") {
+        (Some(why), _) => line.and(format!(": {why}")),
+        (None, true) => line.and(format!("; hop up {host} brings it up")),
+        (None, false) => {
+            line.and(format!(": {} is {}", word(&data["name"]), word(&data["peer_ip"])))
+        }
     }
-    if let Some(why) = trouble(data) {
-        page.add(format!("{host}: {why}"));
+}
+
+/// Where it is, and what came through.
+fn facts(page: &mut Page, data: &Value) {
+    let mut row = |name: &str, value: String| page.add(Line::row(name, VALUES, value));
+    let away = round_trip(data).map(|time| format!(", {time} away")).unwrap_or_default();
+    let named = match (data["endpoint"].as_str(), data["endpoint_name"].as_str()) {
+        (Some(at), Some(name)) if at != name => format!(" ({name})"),
+        _ => String::new(),
+    };
+    row("server", format!("{}{named}{away}", endpoint(data)));
+    let seen = data["last_healthy_unix"].as_u64();
+    if data["source"] != "session" {
+        if let Some(at) = seen {
+            row("last known", format!("healthy {}, at {}", ago(at), local(at)));
+        }
+        return;
     }
-    let row = |what: &str, value: String| format!("  {what:15} {value}");
-    if data["source"] == "session" && data["layers"].is_array() {
-        page.add(row("name", format!("{} → {}", word(&data["name"]), word(&data["peer_ip"]))));
-        page.add(row("agent", word(&data["agent_version"])));
-        page.add(row("up for", data["up_s"].as_u64().map_or("-".to_owned(), span)));
-        page.add("layers:");
+    let seen = seen.map_or(String::new(), |at| format!(", answered {}", ago(at)));
+    row("agent", format!("{}{seen}", word(&data["agent_version"])));
+    let count = |key: &str| data[key].as_u64().map_or("-".to_owned(), bytes);
+    let since = data["up_s"].as_u64().map(|up| format!(" in {}", span(up))).unwrap_or_default();
+    row("traffic", format!("{} received, {} sent{since}", count("rx_bytes"), count("tx_bytes")));
+}
+
+/// What the helper works without, and what it left as it was.
+fn guards(page: &mut Page, data: &Value) {
+    for guard in list(&data["guards"]["missing"]) {
+        let what = format!("{} ({})", word(&guard["what"]), word(&guard["why"]));
+        page.add(Line::row("missing", VALUES, what));
     }
+    for left in list(&data["guards"]["left_alone"]) {
+        page.add(Line::row("helper", VALUES, word(left)));
+    }
+}
+
+fn drops(page: &mut Page, data: &Value, verbose: bool) {
+    let drops = || data["drops"].as_object().into_iter().flatten();
+    if verbose {
+        for (reason, count) in drops() {
+            page.add(Line::row("dropped", VALUES, format!("{} ({reason})", word(count))));
+        }
+        return;
+    }
+    let count = drops().filter_map(|(_, count)| count.as_u64()).fold(0, u64::saturating_add);
+    if count > 0 {
+        page.add(Line::row("dropped", VALUES, format!("{count} packets; -v says why")));
+    }
+}
+
+fn layers(page: &mut Page, data: &Value) {
     for layer in list(&data["layers"]) {
         let well = layer["ok"] == true;
         let line = Line::from("  ").mark(well, if well { "ok" } else { "no" });
-        let text = format!("  {:10} {}", word(&layer["layer"]), word(&layer["detail"]));
-        page.add(line.and(text));
+        page.add(line.and(format!("  {:10} {}", word(&layer["layer"]), word(&layer["detail"]))));
     }
-    for guard in list(&data["guards"]["missing"]) {
-        page.add(format!("  missing: {} ({})", word(&guard["what"]), word(&guard["why"])));
-    }
-    for left in list(&data["guards"]["left_alone"]) {
-        page.add(format!("  helper: {}", word(left)));
-    }
-    let drops = data["drops"].as_object().into_iter().flatten();
-    for (reason, count) in drops.filter(|(_, count)| verbose || count.as_u64() != Some(0)) {
-        page.add(row("dropped", format!("{} ({reason})", word(count))));
-    }
+}
+
+fn events(page: &mut Page, data: &Value, verbose: bool) {
     let events = list(&data["events"]);
-    let newest = if verbose { events.len() } else { EVENTS };
+    let newest = match (verbose, trouble(data)) {
+        (true, _) => events.len(),
+        (false, Some(_)) => EVENTS,
+        (false, None) => 0,
+    };
     for event in events.iter().skip(events.len().saturating_sub(newest)) {
-        page.add(row(&word(&event["at"]), word(&event["what"])));
+        let at = event["at_unix"].as_u64().map_or_else(|| word(&event["at"]), local);
+        page.add(format!("  {at}  {}", word(&event["what"])));
     }
-    page
 }
 
 /// Why a host is not well; `None` when it is, or when it is down on purpose.
 fn trouble(data: &Value) -> Option<String> {
     if let Some(detail) = data["detail"].as_str() {
-        return Some(format!("{detail}; hop doctor {} says more", word(&data["host"])));
+        return Some(detail.to_owned());
     }
     let broken = data["broken"].as_str()?;
-    let layers = list(&data["layers"]);
-    let layer = layers.iter().find(|layer| layer["layer"] == broken)?;
-    let host = word(&data["host"]);
-    Some(format!("{broken} is broken: {}; hop doctor {host} says more", word(&layer["detail"])))
+    let layer = list(&data["layers"]).iter().find(|layer| layer["layer"] == broken)?;
+    Some(format!("{broken}: {}", word(&layer["detail"])))
 }
 
-fn table(rows: &[Value]) -> Page {
-    let cells: Vec<[String; 8]> = rows.iter().map(cells).collect();
-    let width = |column: usize| {
-        let all = cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        all.max().unwrap_or(0).max(HEAD.get(column).map_or(0, |head| head.len()))
-    };
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    let line = |row: &[String], state: Option<bool>| {
-        let mut line = Line::default();
-        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-            let last = column + 1 == HEAD.len();
-            let padded = if last { cell.clone() } else { format!("{cell:width$}  ") };
-            line = match state {
-                Some(well) if column == 1 => line.mark(well, padded),
-                _ => line.and(padded),
-            };
-        }
-        line
-    };
-    let mut page = Page::default();
-    page.add(line(&HEAD.map(str::to_owned), None));
-    for row in &cells {
-        let well = matches!(row.get(1).map(String::as_str), Some("up"));
-        page.add(line(row, Some(well)));
+/// That a host was taken down is neither good nor bad.
+fn colour(data: &Value) -> Colour {
+    match data["state"].as_str() {
+        Some("up") => Colour::Green,
+        Some("down") => Colour::None,
+        _ => Colour::Red,
     }
-    page
 }
 
-fn cells(data: &Value) -> [String; 8] {
-    let bytes = |key: &str| data[key].as_u64().map_or("-".to_owned(), bytes);
-    let endpoint = match (data["endpoint"].as_str(), data["endpoint_name"].as_str()) {
-        (Some(at), Some(name)) if at != name => format!("{at} ({name})"),
-        (Some(at), _) => at.to_owned(),
-        (None, name) => name.unwrap_or("-").to_owned(),
-    };
-    [
-        cell(&word(&data["host"])).into_owned(),
-        cell(&word(&data["state"])).into_owned(),
-        if data["connected"] == true { "yes".to_owned() } else { "no".to_owned() },
-        data["last_healthy_unix"].as_u64().map_or("-".to_owned(), ago),
-        data["rtt_ms"].as_f64().map_or("-".to_owned(), |ms| format!("{ms:.1} ms")),
-        shown(&endpoint).into_owned(),
-        bytes("rx_bytes"),
-        bytes("tx_bytes"),
-    ]
+/// The address that answers, else the one that is to.
+fn endpoint(data: &Value) -> String {
+    let known = data["endpoint"].as_str().or(data["endpoint_name"].as_str());
+    known.unwrap_or("-").to_owned()
+}
+
+fn round_trip(data: &Value) -> Option<String> {
+    data["rtt_ms"].as_f64().map(|ms| format!("{ms:.1} ms"))
 }
 
 fn ago(at_s: u64) -> String {
@@ -131,16 +177,6 @@ fn ago(at_s: u64) -> String {
     match now.saturating_sub(at_s) {
         0 => "now".to_owned(),
         age => format!("{} ago", span(age)),
-    }
-}
-
-/// A time in its largest unit.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} min", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
     }
 }
 
@@ -170,11 +206,62 @@ fn word(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
-    fn times_and_sizes_are_short() {
-        let spans = [0, 119, 120, 7_200, 172_800].map(span);
-        assert_eq!(spans, ["0 s", "119 s", "2 min", "2 h", "2 days"]);
+    fn sizes_are_short() {
         assert_eq!([0, 1023, 1024, 5 << 20].map(bytes), ["0 B", "1023 B", "1.0 KiB", "5.0 MiB"]);
+    }
+
+    /// An ordinary host, up; and one whose agent is gone.
+    fn host(broken: bool) -> Value {
+        let layer =
+            |name: &str, ok: bool, detail: &str| json!({"layer": name, "ok": ok, "detail": detail});
+        let silent = "no answer from 10.10.0.2:4200 in 3 s";
+        json!({
+            "host": "mybox", "state": if broken { "degraded" } else { "up" }, "source": "session",
+            "name": "mybox.hop", "peer_ip": "10.10.0.2", "endpoint": "198.51.100.107:51820",
+            "endpoint_name": "vps.example.org:51820", "agent_version": "0.1.0", "up_s": 200,
+            "connected": !broken, "last_healthy_unix": u64::MAX, "rtt_ms": 14.23,
+            "rx_bytes": 734_003_200, "tx_bytes": 5_242_880, "drops": {"replayed": 2, "late": 0},
+            "broken": if broken { json!("agent") } else { Value::Null },
+            "layers": [layer("helper", true, "helper 0.1.0"), layer("agent", !broken, silent)],
+            "events": [{"at": "x", "at_unix": 0, "what": "up"}],
+        })
+    }
+
+    #[test]
+    fn each_fact_of_a_host_is_told_once_and_in_80_columns() {
+        let said = one(&host(false), false).render(false, None);
+        let expected = "mybox is up: mybox.hop is 10.10.0.2\n\
+            \x20 server      198.51.100.107:51820 (vps.example.org:51820), 14.2 ms away\n\
+            \x20 agent       0.1.0, answered now\n\
+            \x20 traffic     700.0 MiB received, 5.0 MiB sent in 3 min\n\
+            \x20 dropped     2 packets; -v says why\n";
+        assert_eq!(said, expected);
+        let said = one(&host(true), false).render(false, None);
+        let head = "mybox is degraded: agent: no answer from 10.10.0.2:4200 in 3 s\n";
+        assert!(
+            said.starts_with(head) && said.ends_with("\nhop doctor mybox says more\n"),
+            "{said}"
+        );
+        assert!(said.lines().all(|line| line.len() <= 80), "{said}");
+        let verbose = one(&host(false), true).render(false, None);
+        assert!(verbose.contains("  ok  agent      no answer") && verbose.contains("  up\n"));
+        assert!(verbose.contains("2 (replayed)") && verbose.contains("0 (late)"), "{verbose}");
+        for fact in ["mybox.hop", "10.10.0.2\n", "51820 (", "14.2 ms", "answered now"] {
+            assert_eq!(verbose.matches(fact).count(), 1, "{fact}: {verbose}");
+        }
+    }
+
+    #[test]
+    fn a_table_of_ordinary_hosts_fits() {
+        let rows = [host(false), host(true)];
+        for room in [60, 80, 100] {
+            let said = all(&rows, Some(room)).render(false, Some(room));
+            assert!(said.lines().all(|line| line.len() <= room), "{room}: {said}");
+            assert!(said.starts_with("HOST   STATE     SEEN"), "{said}");
+        }
+        assert!(all(&rows, Some(80)).render(false, Some(80)).contains("SENT"));
     }
 }

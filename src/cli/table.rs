@@ -18,15 +18,15 @@ pub const COMMANDS: &[Command] = &[
     doctor::COMMAND,
     bugreport::COMMAND,
     code::COMMAND,
-    autostart::ON,
-    autostart::OFF,
-    autostart::STATUS,
     host::LS,
     host::ADD,
     host::DEFAULT,
     host::RM,
     peers::LIST,
     peers::REVOKE,
+    autostart::ON,
+    autostart::OFF,
+    autostart::STATUS,
     rotate::COMMAND,
     upgrade::COMMAND,
     uninstall::COMMAND,
@@ -66,7 +66,9 @@ mod tests {
                 assert!(NOUNS.iter().any(|known| known.name == noun), "{noun} is no noun");
             }
             assert!(command.hidden || command.usage.starts_with(&format!("hop {}", command.name)));
-            assert!(command.details.lines().all(|line| line.len() <= 84), "{}", command.name);
+            let own = format!("hop {}", command.name);
+            let mut examples = command.example.lines();
+            assert!(command.hidden || examples.any(|line| line.contains(&own)), "{own}");
             for flag in command.flags {
                 let clash = GLOBAL_FLAGS.iter().any(|global| {
                     global.long == flag.long || (flag.short.is_some() && global.short == flag.short)

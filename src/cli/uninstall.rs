@@ -3,13 +3,15 @@
 
 use serde_json::{Value, json};
 
-use super::command::{Call, Command, Flag, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
 use super::{host, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
+use crate::deploy::remote::Remote;
 use crate::deploy::{self, local_helper, ssh_entry};
 use crate::fix;
 use crate::host::autostart;
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::session::daemon;
@@ -24,6 +26,9 @@ pub const COMMAND: Command = Command {
               configuration go, unless other laptops use the server; then only this laptop's\n\
               entry does. With -H that host alone is removed, here and with --remote there. The\n\
               hop program itself is the package manager's, or make uninstall's.",
+    example: "hop uninstall --remote -H mybox\n\
+              hop uninstall --purge",
+    group: Group::Upkeep,
     flags: &[
         Flag { short: None, long: "purge", value: None, help: "host files, keys and logs, too" },
         Flag { short: None, long: "remote", value: None, help: "clean the servers, too" },
@@ -45,8 +50,9 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
         None => store::names(&paths)?,
     };
     let (purge, remote) = (call.args.has("purge"), call.args.has("remote"));
+    let reached = if remote { reach_all(call, &paths, &names)? } else { Vec::new() };
     ask(call, only.as_deref(), &names, purge, remote)?;
-    let servers = if remote { clean_all(call, &paths, &names, purge)? } else { Vec::new() };
+    let servers = if remote { clean_all(call, &paths, reached, purge)? } else { Vec::new() };
     let removed = match &only {
         Some(name) => host::forget(&paths, name)?,
         None => everything(call, &paths, &names, purge)?,
@@ -77,19 +83,45 @@ fn ask(
     call.consent(&format!("Remove {what} from this laptop{keys}{there}?"), call.again("--yes"))
 }
 
+/// A server that was looked for, and the way to it.
+type Reached = (String, Result<(HostConfig, Remote), Failure>);
+
+/// Nobody is asked about servers of which none can be reached.
+fn reach_all(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Vec<Reached>, Failure> {
+    let mut all = Vec::new();
+    for name in names {
+        call.out.wait(&format!("reaching {name}"));
+        let host = store::load(paths, name);
+        let reached = host.and_then(|host| Ok((Remote::open(call, paths, &host)?, host)));
+        call.out.done("");
+        all.push((name.clone(), reached.map(|(remote, host)| (host, remote))));
+    }
+    match all.iter().position(|(_, reached)| reached.is_ok()) {
+        None if !all.is_empty() => {
+            Err(missed(all.into_iter().filter_map(failed).collect(), names.len()))
+        }
+        _ => Ok(all),
+    }
+}
+
+fn failed((name, reached): Reached) -> Option<(String, Failure)> {
+    reached.err().map(|failure| (name, failure))
+}
+
 /// The servers, one after the other. Where one cannot be cleaned the others are all the same, and
 /// what the laptop needs for another try stays.
 fn clean_all(
     call: &mut Call,
     paths: &Paths,
-    names: &[String],
+    reached: Vec<Reached>,
     purge: bool,
 ) -> Result<Vec<Value>, Failure> {
-    let (mut servers, mut failed) = (Vec::new(), Vec::new());
-    for name in names {
+    let (mut servers, mut failed, of) = (Vec::new(), Vec::new(), reached.len());
+    for (name, reached) in reached {
         call.out.begin(&format!("cleaning {name}"));
-        let host = store::load(paths, name);
-        match host.and_then(|host| deploy::uninstall::clean(call, paths, &host)) {
+        let done = reached
+            .and_then(|(host, remote)| deploy::uninstall::clean(call, paths, &host, &remote));
+        match done {
             Ok(done) => {
                 call.out.done(done);
                 servers.push(json!({"host": name, "done": done}));
@@ -100,18 +132,26 @@ fn clean_all(
             }
         }
     }
-    let Some((name, failure)) = failed.first() else { return Ok(servers) };
-    if let ([_], [_]) = (names, failed.as_slice()) {
-        return Err(failed.swap_remove(0).1);
+    if failed.is_empty() {
+        return Ok(servers);
     }
     let done = servers.iter().filter_map(|server| server["host"].as_str());
     for name in done.filter(|_| purge) {
         host::forget(paths, name)?;
     }
-    let missed: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
-    let what = format!("not cleaned: {}; this laptop is as it was for them", missed.join(", "));
+    Err(missed(failed, of))
+}
+
+/// Servers that could not be cleaned, some or all `of` them; of a single one, why.
+fn missed(mut failed: Vec<(String, Failure)>, of: usize) -> Failure {
+    let names: Vec<&str> = failed.iter().map(|(name, _)| name.as_str()).collect();
+    let what = format!("not cleaned: {}; this laptop is as it was for them", names.join(", "));
+    let (name, failure) = failed.swap_remove(0);
+    if of == 1 {
+        return failure;
+    }
     let why = format!("{}: {}", failure.what, failure.why);
-    Err(Failure::new(Fault::Partial, what, why, fix!("hop host rm {}", name)))
+    Failure::new(Fault::Partial, what, why, fix!("hop host rm {}", name))
 }
 
 fn everything(

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::command::{Call, Command, Flag, MANY, Takes};
+use super::command::{Call, Command, Flag, Group, MANY, Takes};
 use super::multi_host::MultiHost;
 use super::target_host;
 use crate::base::exit::Code;
@@ -37,6 +37,9 @@ pub const COMMAND: Command = Command {
               root: the helper makes the device. Says so and exits 0 when it is up already,\n\
               and 3 with the broken layer when it is up and degraded.\n\
               Several hosts are started side by side; exits 11 when only some came up.",
+    example: "hop up\n\
+              hop up mybox lab",
+    group: Group::Daily,
     flags: &[ALL, FOREGROUND],
     operands: (0, MANY),
     takes: Takes::Host,
@@ -51,13 +54,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if let Some(facts) = control::facts(&paths, name) {
         return tell(call, &facts, true);
     }
+    call.out.wait(&format!("bringing {name} up"));
     if call.args.has("foreground") {
         return foreground(call, &paths, name);
     }
     if call.out.is_verbose() {
         call.out.say(&format!("log: {}", paths.log_file(name).display()));
     }
-    call.out.wait(&format!("bringing {name} up"));
     let up = daemon::start(&paths, name, &mut call.out)?;
     call.out.done("");
     match up {
@@ -74,6 +77,7 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
         return Err(Failure::usage("one host at a time", why, next));
     }
     let mut sum = MultiHost::default();
+    call.out.wait(&format!("bringing {} hosts up", names.len()));
     daemon::start_all(paths, names, |name, outcome| match outcome {
         Ok(up) => {
             let (facts, already) = match &up {
@@ -90,6 +94,7 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
         }
         Err(trouble) => sum.failed(&mut call.out, name, trouble),
     })?;
+    call.out.done("");
     sum.answer(call, "up")
 }
 

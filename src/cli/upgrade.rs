@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::command::{Call, Command, Flag, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -21,6 +21,8 @@ pub const COMMAND: Command = Command {
               answer with the right version, the programs before are put back. This machine's\n\
               helper is brought along, with sudo. Nothing is downloaded: a newer hop comes from\n\
               the package manager or make install.",
+    example: "hop upgrade mybox",
+    group: Group::Upkeep,
     flags: &[Flag {
         short: None,
         long: "agent-dir",

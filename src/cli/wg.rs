@@ -1,6 +1,6 @@
 //! `hop wg`: one bare WireGuard interface, for wg(8) and wg-quick(8).
 
-use super::command::{Call, Command, Takes};
+use super::command::{Call, Command, Group, Takes};
 use super::up::FOREGROUND;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
@@ -9,10 +9,12 @@ use crate::tunnel::wg_command;
 
 pub const COMMAND: Command = Command {
     name: "wg",
-    summary: "run one interface as wireguard-go does, for wg(8) and wg-quick(8)",
+    summary: "run one bare interface, for wg(8) and wg-quick(8)",
     usage: "hop wg <interface> [-f]",
     details: "The interface is configured with wg(8). Installed as hop-wg, this is what\n\
               WG_QUICK_USERSPACE_IMPLEMENTATION may name. Needs root.",
+    example: "sudo hop wg wg0",
+    group: Group::Other,
     flags: &[FOREGROUND],
     operands: (1, 1),
     takes: Takes::Word,

@@ -57,6 +57,13 @@ fn dirs(
     dirs
 }
 
+/// Everywhere that programs lie which belong to the hop in `beside`.
+pub fn all_dirs(beside: &Path) -> Vec<PathBuf> {
+    let machines = ["x86_64", "aarch64"].map(|machine| dirs(None, None, beside, machine));
+    let libexec = beside.parent().unwrap_or(beside).join(LIBEXEC);
+    [libexec, beside.to_owned()].into_iter().chain(machines.into_iter().flatten()).collect()
+}
+
 fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Upload, Failure> {
     match dirs.iter().map(|dir| dir.join(name)).find(|path| path.is_file()) {
         Some(path) => fit(name, &path, machine),

@@ -1,7 +1,7 @@
 //! This machine's own helper, and the name by which a server knows this machine.
 
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitStatus};
 use std::time::Duration;
 
@@ -37,11 +37,12 @@ pub fn ensure(console: &mut dyn Console) -> Result<bool, Failure> {
     if !matches!(error, HelperError::Missing { .. } | HelperError::Refused { .. }) {
         return Err(failed(&error));
     }
+    let program = own_program()?;
     console.hold();
     let agreed = console.consent(QUESTION, install_command());
     agreed?;
     console.hold();
-    let installed = install(console);
+    let installed = install(console, &program);
     console.resume();
     installed?;
     match Helper::connect(&socket_path()) {
@@ -73,9 +74,10 @@ pub fn same_version(console: &mut dyn Console) -> Result<bool, Failure> {
         console.done(&format!("version {theirs} is there"));
         return Ok(false);
     }
+    let program = own_program()?;
     console.consent("Upgrade this machine's helper with sudo?", install_command())?;
     console.hold();
-    let installed = install(console);
+    let installed = install(console, &program);
     console.resume();
     installed?;
     console.done(&format!("version {} installed", crate::rpc::VERSION));
@@ -109,18 +111,22 @@ fn failed(error: &HelperError) -> Failure {
     Failure::new(Fault::Helper, what, error.to_string(), error.remedy())
 }
 
-/// `sudo hop-helper --install`; sudo asks at the terminal if it has to.
-fn install(console: &dyn Console) -> Result<(), Failure> {
+/// The helper that belongs to this hop. Looked for before anybody is asked whether it may be
+/// installed.
+fn own_program() -> Result<PathBuf, Failure> {
     let failed = |why: String| {
         Failure::new(Fault::Helper, "the helper could not be installed", why, install_command())
     };
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let beside = own.parent().unwrap_or(Path::new("/"));
     let places = [beside.join("hop-helper"), beside.join("../libexec/hopbox/hop-helper")];
-    let Some(program) = places.iter().find_map(|path| path.canonicalize().ok()) else {
-        return Err(failed("hop-helper is not beside hop, and not in libexec".to_owned()));
-    };
-    let mut process = root_command(program.as_path(), console.may_ask());
+    let found = places.iter().find_map(|path| path.canonicalize().ok());
+    found.ok_or_else(|| failed("hop-helper is not beside hop, and not in libexec".to_owned()))
+}
+
+/// `sudo hop-helper --install`; sudo asks at the terminal if it has to.
+fn install(console: &dyn Console, program: &Path) -> Result<(), Failure> {
+    let mut process = root_command(program, console.may_ask());
     process.arg("--install");
     let what = "the helper could not be installed";
     done_by_root(console, what, install_command(), by_root(&mut process, false))

@@ -6,7 +6,8 @@
 //! their way there), `versions` (which of them) → `setup` (the order of its steps), with `options`,
 //! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `address_conflict`, `host_file`,
 //! `verify` and `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity` (this laptop's
-//! own keys), `ssh_entry` (what its ssh(1) knows of a host).
+//! own keys), `ssh_entry` (what its ssh(1) knows of a host), `inventory` (the programs that lie
+//! here).
 //!
 //! Knows no command line: what it finds is told as values and failures.
 
@@ -17,6 +18,7 @@ pub mod console;
 mod host_file;
 mod identity;
 mod install;
+pub mod inventory;
 pub mod local_helper;
 mod numbers;
 mod obstacle;

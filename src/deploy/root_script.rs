@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::console::Console;
 use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
+use crate::base::locale;
 use crate::ssh::connection::Feed;
 use crate::ssh::own::Nonce;
 use crate::ssh::right::{FENCED, IS_ROOT, NOT_ROOT, Right};
@@ -101,7 +102,7 @@ impl Remote {
         if asks {
             console.hold();
         }
-        let mut stderr = Aside::new(io::stderr());
+        let mut stderr = Aside::new(io::stderr(), locale::is_utf8());
         let mut parser = MarkerParser::new(nonce, script.stages, asks.then_some(&mut stderr));
         let (mut begun, mut ended) = (false, Ended::default());
         let mut hear = |bytes: &[u8]| {

@@ -18,8 +18,8 @@ pub fn clean(
     console: &mut dyn Console,
     paths: &Paths,
     host: &HostConfig,
+    remote: &Remote,
 ) -> Result<&'static str, Failure> {
-    let remote = Remote::open(console, paths, host)?;
     let own = identity::public_key(paths, &host.name)?;
     let script = format!(
         "if [ -x {AGENT} ]; then {AGENT} uninstall --purge --laptop {} || return; fi\n\

@@ -7,7 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::base::time_text::utc;
+use crate::base::locale;
+use crate::base::time_text::{local, utc};
 use crate::host::paths::Paths;
 use crate::sys::{clock, process};
 use crate::text::shown;
@@ -23,10 +24,11 @@ struct Log {
     length: u64,
 }
 
-/// One line with its moment.
+/// One line with its moment; a terminal has it in its own time.
 pub fn log(text: &str) {
     let (secs, _) = clock::wall();
-    line(&format!("{} {text}", utc(secs)));
+    let kept = LOG.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    line(&format!("{} {text}", if kept { utc(secs) } else { local(secs) }));
 }
 
 /// A line for the user.
@@ -34,7 +36,7 @@ pub fn line(text: &str) {
     let text = format!("{}\n", shown(text));
     match &mut *LOG.lock().unwrap_or_else(PoisonError::into_inner) {
         Some(log) => log.write(text.as_bytes()),
-        None => drop(io::stderr().write_all(text.as_bytes())),
+        None => drop(io::stderr().write_all(locale::text(&text).as_bytes())),
     }
 }
 

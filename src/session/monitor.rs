@@ -43,8 +43,7 @@ pub enum Change {
 
 impl Change {
     /// What the user reads; `at` is the hour, minute and second there.
-    pub fn message(self, at: (u8, u8, u8)) -> String {
-        let at = hms(at);
+    pub fn message(self, at: &str) -> String {
         match self {
             Change::Down => format!("[{at}] Agent unreachable — waiting for reconnection..."),
             Change::Back { down_s } => {
@@ -52,10 +51,6 @@ impl Change {
             }
         }
     }
-}
-
-pub fn hms((hour, minute, second): (u8, u8, u8)) -> String {
-    format!("{hour:02}:{minute:02}:{second:02}")
 }
 
 /// Counts answers and silences.
@@ -210,12 +205,12 @@ mod tests {
         let mut monitor = Monitor::new(at(0.0));
         assert_eq!(monitor.heard(at(60.0), true, false), None);
         let down = monitor.heard(at(65.0), true, false).unwrap();
-        let text = down.message((14, 32, 5));
+        let text = down.message("14:32:05");
         assert_eq!(text, "[14:32:05] Agent unreachable — waiting for reconnection...");
         assert!(!monitor.is_connected());
         assert_eq!(monitor.heard(at(75.0), true, false), None, "said once");
         let back = monitor.heard(at(107.4), true, true).unwrap();
-        assert_eq!(back.message((14, 32, 47)), "[14:32:47] Agent reconnected (was down for 42s)");
+        assert_eq!(back.message("14:32:47"), "[14:32:47] Agent reconnected (was down for 42s)");
         assert_eq!((monitor.is_connected(), monitor.last_healthy()), (true, at(107.4)));
     }
 

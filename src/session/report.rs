@@ -16,6 +16,8 @@ use crate::text::fix::Fix;
 pub trait Report {
     /// A step is done and took this long.
     fn step(&mut self, text: &str, took: Duration);
+    /// What is waited for now.
+    fn waits(&mut self, text: &str);
     /// Something to know that is no step.
     fn note(&mut self, text: &str);
     /// The host is usable.
@@ -85,6 +87,7 @@ impl Facts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Step(String, Duration),
+    Waits(String),
     Note(String),
     Ready(Facts),
     Failed(Failure),
@@ -94,6 +97,7 @@ impl Event {
     pub fn to_line(&self) -> String {
         let value = match self {
             Event::Step(text, took) => json!({"step": text, "took_us": micros(*took)}),
+            Event::Waits(text) => json!({"waits": text}),
             Event::Note(text) => json!({"note": text}),
             Event::Ready(facts) => json!({"ready": facts.to_json()}),
             Event::Failed(failure) => json!({"failed": failure.to_json()}),
@@ -106,6 +110,9 @@ impl Event {
         if let Some(text) = fields.opt_string("step").ok()? {
             let took = fields.int("took_us", 0..=u64::MAX).ok()?;
             return Some(Event::Step(text, Duration::from_micros(took)));
+        }
+        if let Some(text) = fields.opt_string("waits").ok()? {
+            return Some(Event::Waits(text));
         }
         if let Some(text) = fields.opt_string("note").ok()? {
             return Some(Event::Note(text));
@@ -148,7 +155,8 @@ mod tests {
         };
         let events = [
             Event::Step("tunnel device \"hopbox0\"\n".to_owned(), Duration::from_micros(800)),
-            Event::Note("waiting".to_owned()),
+            Event::Waits("for the agent".to_owned()),
+            Event::Note("the log is elsewhere".to_owned()),
             Event::Ready(Facts { handshake: None, ifindex: None, ..facts.clone() }),
             Event::Ready(facts),
             Event::Failed(Failure::new(Fault::Helper, "a", "b", "c")),

@@ -20,6 +20,7 @@ use super::query::{CONNECT_S, ask_nothing};
 use super::quote;
 use super::target::Target;
 use crate::base::failure::{Failure, Fault};
+use crate::base::locale;
 use crate::sys::child::{self, Done, Input, Limits, Stream, Talk};
 use crate::text::aside::Aside;
 
@@ -117,7 +118,7 @@ impl Connection {
 
     /// What ssh says meanwhile is passed on where it may ask: "touch your key" is said there, too.
     fn wait_until_open(&self, aloud: bool) -> Result<(), Failure> {
-        let mut aside = Aside::new(io::stderr());
+        let mut aside = Aside::new(io::stderr(), locale::is_utf8());
         let mut hear = |stream, said: &[u8]| {
             if aloud && stream == Stream::Err {
                 let _ = aside.write_all(said);

@@ -19,6 +19,7 @@ pub mod inotify;
 #[cfg_attr(target_os = "macos", path = "darwin/ioctl.rs")]
 pub mod ioctl;
 pub mod line;
+pub mod local_time;
 pub mod lock;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
@@ -34,6 +35,7 @@ pub mod random;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
+pub mod terminal;
 pub mod through;
 #[cfg(target_os = "linux")]
 pub mod tun_node;

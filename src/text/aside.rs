@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 
-use super::{LINE_CHARS, push};
+use super::{LINE_CHARS, ascii, push};
 
 /// Begins a line of somebody else's.
 const MARK: &str = "| ";
@@ -20,11 +20,13 @@ pub struct Aside<W> {
     /// The last one was a carriage return.
     returned: bool,
     left: usize,
+    /// The terminal knows more than ASCII.
+    utf8: bool,
 }
 
 impl<W: Write> Aside<W> {
-    pub fn new(to: W) -> Aside<W> {
-        Aside { to, part: Vec::new(), length: 0, returned: false, left: ASIDE_BYTES }
+    pub fn new(to: W, utf8: bool) -> Aside<W> {
+        Aside { to, part: Vec::new(), length: 0, returned: false, left: ASIDE_BYTES, utf8 }
     }
 
     fn hear(&mut self, c: char, line: &mut String) {
@@ -66,6 +68,7 @@ impl<W: Write> Write for Aside<W> {
             }
         }
         self.left = self.left.saturating_sub(bytes.len());
+        let line = if self.utf8 { line.into() } else { ascii::text(&line) };
         self.to.write_all(line.as_bytes())?;
         Ok(bytes.len())
     }
@@ -85,7 +88,7 @@ mod tests {
         let said = [said, b"\x9b\xffa\xc3\n\xc3("].concat();
         for size in [1, 2, 3, 1000] {
             let mut seen = Vec::new();
-            let mut aside = Aside::new(&mut seen);
+            let mut aside = Aside::new(&mut seen, true);
             said.chunks(size).for_each(|piece| aside.write_all(piece).unwrap());
             assert_eq!(
                 String::from_utf8(seen).unwrap(),
@@ -96,13 +99,21 @@ mod tests {
     }
 
     #[test]
+    fn where_ascii_is_all_there_is_nothing_else_is_said() {
+        let mut seen = Vec::new();
+        Aside::new(&mut seen, false).write_all("Passwort für müller…\n".as_bytes()).unwrap();
+        let said = String::from_utf8(seen).unwrap();
+        assert_eq!(said, "| Passwort f\\u{fc}r m\\u{fc}ller...\n");
+    }
+
+    #[test]
     fn it_ends_somewhere() {
         let mut seen = Vec::new();
-        let mut aside = Aside::new(&mut seen);
+        let mut aside = Aside::new(&mut seen, true);
         (0..100).for_each(|_| aside.write_all(&[b'x'; 64 * 1024]).unwrap());
         assert!(seen.len() < LINE_CHARS + 10);
         let mut seen = Vec::new();
-        let mut aside = Aside::new(&mut seen);
+        let mut aside = Aside::new(&mut seen, true);
         (0..100).for_each(|_| aside.write_all(&[b'\n'; 64 * 1024]).unwrap());
         assert_eq!(seen.len(), ASIDE_BYTES);
     }

@@ -9,6 +9,7 @@ use super::handle::{self, Tunnel};
 use super::io::TunDevice;
 use super::run::Stopped;
 use super::uapi::{DIRECTORY, Listener};
+use crate::base::locale;
 use crate::sys::poll::{self, Interest};
 use crate::sys::process::{self, Side};
 use crate::sys::signal::{Kind, Signals};
@@ -202,7 +203,8 @@ impl Log {
 
 /// One line on standard error; that nobody listens ends no tunnel.
 fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "hop wg: {}", text.escape_debug());
+    let text = text.escape_debug().to_string();
+    let _ = writeln!(std::io::stderr(), "hop wg: {}", locale::text(&text));
 }
 
 #[cfg(test)]

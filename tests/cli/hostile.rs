@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hopbox::host::config::Ssh;
 use hopbox::host::store;
 use hopbox::text::fix::Fix;
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 use serde_json::{Value, json};
 
 use super::Home;
@@ -121,7 +121,8 @@ fn end(child: &mut std::process::Child) {
 
 /// Everything on a terminal, what it answers included.
 fn on_terminal(command: &mut Command) -> Vec<u8> {
-    let pty = openpty(None, None).unwrap();
+    let size = Winsize { ws_row: 24, ws_col: 60, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
     let slave = || Stdio::from(pty.slave.try_clone().unwrap());
     let child = command.stdin(slave()).stdout(slave()).stderr(slave()).spawn();
     let mut child = child.unwrap();
@@ -243,7 +244,8 @@ impl Stage {
         command
     }
 
-    /// As text, as JSON, and on a terminal. True when something of the worst was shown.
+    /// As text and as JSON, of which each character is ASCII where no locale is said, and on a
+    /// terminal that knows more. True when something of the worst was shown.
     fn hear(&self, mode: &str, words: &[&str], change: &dyn Fn(&mut Command)) -> bool {
         let mut seen = false;
         for json in [false, true] {
@@ -251,13 +253,14 @@ impl Stage {
             change(&mut command);
             let what = format!("{mode} {words:?} json {json}");
             let (out, err) = bounded(command.args(json.then_some("--json")));
+            assert!(out.is_ascii() && err.is_ascii(), "{what}: {out:?} {err:?}");
             seen |= is_clean(&out, false, &what) | is_clean(&err, false, &what);
             if json {
                 is_clean_json(&out, &what);
             }
         }
         let mut command = self.hop(mode, words);
-        change(&mut command);
+        change(command.env("LC_ALL", "C.UTF-8"));
         seen | is_clean(&on_terminal(&mut command), true, &format!("{mode} {words:?} terminal"))
     }
 }

@@ -163,3 +163,30 @@ fn every_goal_is_in_the_help() {
     }
     assert!(help.lines().all(|line| line.len() <= 80), "{help}");
 }
+
+#[test]
+fn fish_finds_its_completions_wherever_they_are_installed() {
+    let lab = Lab::new("fish");
+    lab.built(&lab.target().join("release"));
+    for prefix in ["PREFIX=/usr", "PREFIX=/usr/local"] {
+        let Some(out) = lab.make(&["install", prefix, "SYSTEMD=no"]) else { return };
+        assert!(out.status.success(), "{out:?}");
+        fish_finds_it(&lab.dest(), prefix);
+        fs::remove_dir_all(lab.dest()).unwrap();
+    }
+}
+
+/// A fish of the system's, in surroundings that say nothing of where to look.
+fn fish_finds_it(dest: &Path, prefix: &str) {
+    let mut fish = Command::new("fish");
+    fish.args(["-c", "string join \\n $fish_complete_path"]).env_clear();
+    let Ok(said) = fish.env("HOME", dest).env("PATH", "/usr/bin:/bin").output() else {
+        return println!("SKIP fish: not installed");
+    };
+    let dirs = String::from_utf8(said.stdout).unwrap();
+    let found = dirs.lines().any(|dir| {
+        let dir = Path::new(dir);
+        dest.join(dir.strip_prefix("/").unwrap_or(dir)).join("hop.fish").exists()
+    });
+    assert!(found, "{prefix}: none of {dirs}");
+}

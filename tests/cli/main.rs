@@ -8,6 +8,7 @@ mod completion;
 mod damage;
 mod hostile;
 mod install;
+mod keys;
 mod limits;
 mod terminal;
 

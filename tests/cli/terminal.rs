@@ -15,7 +15,7 @@ use hopbox::cli::TABLE;
 use hopbox::cli::command::Call;
 use hopbox::cli::parse::parse;
 use hopbox::session::report::Report;
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 
 /// Which act the binary plays, and the command line it plays it with.
 const ACT: &str = "HOP_TEST_ACT";
@@ -23,8 +23,19 @@ const LINE: &str = "HOP_TEST_LINE";
 
 /// Runs `command` with standard input and standard error on a terminal, types `input`, and returns
 /// what the terminal showed, standard output, and the exit code.
-pub fn on_terminal(mut command: Command, input: &str) -> (String, String, Option<i32>) {
-    let pty = openpty(None, None).unwrap();
+pub fn on_terminal(command: Command, input: &str) -> (String, String, Option<i32>) {
+    on_terminal_of(None, command, input)
+}
+
+/// The same on one of so many columns; 0 does not say.
+fn on_terminal_of(
+    columns: impl Into<Option<u16>>,
+    mut command: Command,
+    input: &str,
+) -> (String, String, Option<i32>) {
+    let ws_col = columns.into().unwrap_or(0);
+    let size = Winsize { ws_row: 24, ws_col, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
     let slave = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
     command.stdin(slave(&pty.slave)).stderr(slave(&pty.slave)).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -67,6 +78,7 @@ fn player() {
     let code = match name.as_str() {
         "steps" => steps(&mut call),
         "wait" => wait(&mut call),
+        "long" => long(&mut call),
         "confirm" => call.consent("Remove mybox?", "hop host rm mybox").map(|()| Code::Done),
         "by_name" => call.consent_by_name("mybox and its data go.", "mybox").map(|()| Code::Done),
         _ => panic!("no act {name}"),
@@ -96,6 +108,25 @@ fn wait(call: &mut Call) -> Result<Code, Failure> {
     call.out.done("");
     call.out.answer("up", serde_json::Value::Null, "mybox is up")?;
     Ok(Code::Done)
+}
+
+/// Longer than a line, and longer than the terminal becomes meanwhile.
+fn long(call: &mut Call) -> Result<Code, Failure> {
+    let narrower = |columns: &str| {
+        let mut stty = Command::new("stty");
+        assert!(stty.args(["cols", columns]).stdin(Stdio::inherit()).status().unwrap().success());
+    };
+    call.out.wait("looking for something that takes a while and has a name of many words");
+    thread::sleep(Duration::from_millis(400));
+    narrower("20");
+    thread::sleep(Duration::from_millis(600));
+    call.out.done("");
+    narrower("50");
+    call.out
+        .warn("long", "the first thing to say is long and the second word of it is fix: rm -rf");
+    let why = "fix: said the server, and went on for so long that it was 1/7 of what it had to say";
+    let next = "hop setup mybox -a 203.0.113.7 -u somebody -k ~/.ssh/id_ed25519";
+    Err(Failure::new(Fault::Failed, "a failure with a good many words in it", why, next))
 }
 
 fn plainly(mut command: Command) -> Output {
@@ -138,16 +169,47 @@ fn steps_are_plain_lines_elsewhere() {
 }
 
 #[test]
-fn work_that_tells_its_steps_itself_shows_how_long_it_takes() {
-    let (shown, _, code) = on_terminal(act("wait", ""), "");
+fn nothing_stays_of_what_was_only_waited_for() {
+    let (shown, stdout, code) = on_terminal(act("wait", ""), "");
     assert_eq!(code, Some(0), "{shown}");
-    let (before, after) = shown.split_once("helper 1.2.3  ").unwrap();
-    for part in [before, after] {
-        assert!(part.contains("\r\x1b[?7lbringing mybox up  "), "{shown:?}");
-    }
-    assert!(shown.ends_with("\r\x1b[K"), "it leaves nothing: {shown:?}");
+    assert!(shown.contains("\r\x1b[?7lbringing mybox up  "), "{shown:?}");
+    assert!(shown.contains("\r\x1b[?7lbringing mybox up: helper 1.2.3  "), "{shown:?}");
+    assert!(shown.ends_with("\r\x1b[K") && !shown.contains('\n'), "it leaves nothing: {shown:?}");
+    assert_eq!(stdout.lines().last(), Some("mybox is up"), "{stdout}");
     let plain = String::from_utf8(plainly(act("wait", "")).stderr).unwrap();
-    assert!(plain.contains("helper 1.2.3") && !plain.contains("bringing"), "{plain}");
+    assert_eq!(plain, "", "elsewhere the answer is all");
+    let verbose = String::from_utf8(plainly(act("wait", "-v")).stderr).unwrap();
+    assert!(verbose.starts_with("helper 1.2.3  "), "{verbose}");
+    let (shown, ..) = on_terminal(act("wait", "-v"), "");
+    assert!(shown.contains("\r\x1b[Khelper 1.2.3  "), "{shown:?}");
+}
+
+#[test]
+fn a_terminal_is_as_wide_as_it_is_now() {
+    let (shown, _, code) = on_terminal_of(60, act("long", ""), "");
+    assert_eq!(code, Some(1), "{shown}");
+    let drawn: Vec<&str> = shown.split("\x1b[?7l").skip(1).collect();
+    let text = |drawn: &str| {
+        drawn.split("\x1b[K").next().unwrap().replace("\x1b[2m", "").replace("\x1b[0m", "")
+    };
+    let widths: Vec<usize> = drawn.iter().map(|drawn| text(drawn).len()).collect();
+    assert!(widths.contains(&59) && widths.contains(&19), "{widths:?} {shown:?}");
+    assert!(widths.iter().all(|width| [59, 19].contains(width)), "{widths:?}");
+    // 59 columns are three lines of 20.
+    assert_eq!(shown.matches("\r\x1b[2A\x1b[J").count(), 1, "{shown:?}");
+    let (_, after) = shown.rsplit_once("\x1b[K").unwrap();
+    let plain = after.replace("\x1b[33m", "").replace("\x1b[1;31m", "").replace("\x1b[0m", "");
+    let lines: Vec<&str> = plain.split("\r\n").collect();
+    let expected = [
+        "warning: the first thing to say is long and the",
+        "  second word of it is fix: rm -rf",
+        "error: a failure with a good many words in it",
+        "  | fix: said the server, and went on for so long",
+        "    that it was 1/7 of what it had to say",
+        "fix: hop setup mybox -a 203.0.113.7 -u somebody -k ~/.ssh/id_ed25519",
+        "",
+    ];
+    assert_eq!(lines, expected, "{shown:?}");
 }
 
 #[test]

@@ -86,7 +86,7 @@ const ANOTHER_KEY: &str = "hSDwCYkwp1R0i33ctD73Wg2/Og0mOBr066SpjqqbTmo=";
 fn faults_of_a_host_that_is_down_are_named() {
     let _shared = shared();
     let Some(mut ward) = ward("faults_of_a_host_that_is_down_are_named") else { return };
-    ward.expect("down", "a host that is down and well");
+    ward.healthy("down as its user wants it");
     files(&mut ward);
     keys_and_names(&mut ward);
     way(&mut ward);

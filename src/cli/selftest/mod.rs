@@ -21,7 +21,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::command::{Call, Takes};
+use super::command::{Call, Group, Takes};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::sys::namespace::{self, Space};
@@ -36,6 +36,8 @@ pub const COMMAND: super::command::Command = super::command::Command {
     details: "Plays laptop and VPS in two network namespaces: helper, agent, tunnel, name,\n\
               ping, transfer, kill -9, clean-up. Takes a few seconds, touches nothing outside\n\
               its own namespaces and leaves nothing behind. Needs root or user namespaces.",
+    example: "hop selftest",
+    group: Group::Trouble,
     flags: &[],
     operands: (0, 0),
     takes: Takes::Nothing,
@@ -48,6 +50,8 @@ pub const COMMAND_INSIDE: super::command::Command = super::command::Command {
     summary: "the self test inside its own namespaces",
     usage: "started by hop selftest",
     details: "",
+    example: "",
+    group: Group::Other,
     flags: &[],
     operands: (0, 1),
     takes: Takes::Word,

@@ -73,6 +73,11 @@ impl Report for PipeReport {
         self.tell(&Event::Step(text.to_owned(), took));
     }
 
+    fn waits(&mut self, text: &str) {
+        log(text);
+        self.tell(&Event::Waits(text.to_owned()));
+    }
+
     fn note(&mut self, text: &str) {
         log(text);
         self.tell(&Event::Note(text.to_owned()));

@@ -163,6 +163,7 @@ fn listen(
     loop {
         match events.recv_timeout(LOOK_EVERY) {
             Ok(Event::Step(text, took)) => report.step(&text, took),
+            Ok(Event::Waits(text)) => report.waits(&text),
             Ok(Event::Note(text)) => report.note(&text),
             Ok(Event::Ready(facts)) => return Ok(facts),
             Ok(Event::Failed(trouble)) => {
@@ -181,7 +182,7 @@ fn listen(
         if !stopping && stop() {
             stopping = true;
             end = Instant::now() + limits::STOP;
-            report.note("stopping");
+            report.waits("stopping");
             let _ = signal::send(child.id(), Signal::Terminate);
         }
     }
@@ -214,6 +215,7 @@ struct Silent;
 
 impl Report for Silent {
     fn step(&mut self, _text: &str, _took: Duration) {}
+    fn waits(&mut self, _text: &str) {}
     fn note(&mut self, _text: &str) {}
     fn ready(&mut self, _facts: &Facts) {}
 }

@@ -24,7 +24,7 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         }
     });
     let session = session(facts);
-    // That a host is down is the consequence of whatever else is found, so it is told last.
+    // That a host went down is the consequence of whatever else is found, so it is told last.
     let is_down = matches!(facts.session, Session::None { .. } | Session::Lost);
     if !is_down {
         checks.push(session.clone());
@@ -122,9 +122,8 @@ fn session(facts: &Facts) -> Check {
     let up = fix!("hop up {}", host);
     match &facts.session {
         Session::Live { interface, .. } => fine("session", format!("up on {interface}")),
-        Session::None { ended: None } => {
-            fault("session", "down", format!("{host} is not up"), "it was taken down", up)
-        }
+        // As its user wants it.
+        Session::None { ended: None } => fine("session", format!("{host} is down")),
         Session::None { ended: Some(why) } => {
             let cause = format!("the last session of {host} ended by itself");
             fault("session", "ended", cause, why, up)

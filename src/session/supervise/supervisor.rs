@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use super::agent_health::{AgentHealth, Turn};
 use super::recover::VpsPath;
 use super::status::{Pending, View};
+use crate::base::time_text::hms;
 use crate::helper::lease_keeper;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::session::control::Ask;
 use crate::session::log::{self, log};
-use crate::session::monitor::{Change, Moment, Probed, hms};
+use crate::session::monitor::{Change, Moment, Probed};
 use crate::session::requests::Requests;
 use crate::session::rival::STRANGE;
 use crate::session::rotate;
@@ -228,11 +229,10 @@ impl<'a> Supervisor<'a> {
 
     /// The agent is gone, or back.
     fn tell(&mut self, turn: &Turn, now: Moment) {
-        let local = |at: Moment| clock::local_hms(at.wall_s);
-        log::line(&turn.change.message(local(now)));
+        log::line(&turn.change.message(&hms(now.wall_s)));
         let what = match (turn.change, turn.down_since) {
             (Change::Back { down_s }, Some(since)) => {
-                let (from, to) = (hms(local(since)), hms(local(now)));
+                let (from, to) = (hms(since.wall_s), hms(now.wall_s));
                 format!("agent reconnected: down {from}–{to} ({down_s} s)")
             }
             _ => "agent unreachable".to_owned(),

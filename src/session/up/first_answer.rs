@@ -71,7 +71,7 @@ impl WaitingForAgent<'_, '_> {
             if !told && began.elapsed() > PATIENCE {
                 told = true;
                 let HostConfig { peer_ip, api_port, .. } = host;
-                self.report.note(&format!("waiting for the agent at {peer_ip}:{api_port}"));
+                self.report.waits(&format!("waiting for the agent at {peer_ip}:{api_port}"));
             }
         }
     }

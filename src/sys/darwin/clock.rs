@@ -26,19 +26,6 @@ pub fn awake_nanos() -> u64 {
     nanos(libc::CLOCK_UPTIME_RAW)
 }
 
-/// Hour, minute and second of the user's time zone at a moment in seconds since the Unix epoch.
-pub fn local_hms(secs: u64) -> (u8, u8, u8) {
-    let Ok(at) = libc::time_t::try_from(secs) else { return (0, 0, 0) };
-    // SAFETY: a `tm` of zeros is valid: numbers, and a pointer that may be null.
-    let mut parts: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to live values of their types; the call keeps neither.
-    if unsafe { libc::localtime_r(&raw const at, &raw mut parts) }.is_null() {
-        return (0, 0, 0);
-    }
-    let small = |n: i32| u8::try_from(n).unwrap_or(0);
-    (small(parts.tm_hour), small(parts.tm_min), small(parts.tm_sec))
-}
-
 /// Seconds and nanoseconds since the Unix epoch; zero for times before it.
 pub fn wall() -> (u64, u32) {
     clock_gettime(ClockId::CLOCK_REALTIME).map_or((0, 0), |t| {

@@ -28,7 +28,11 @@ pub fn cli_args(data: &[u8]) {
         Ok(Asked::Noun(noun) | Asked::NounHelp(noun)) => {
             assert!(TABLE.commands.iter().any(|c| c.name.starts_with(noun)))
         }
-        Ok(Asked::Help(None) | Asked::Version) => {}
+        Ok(Asked::Unknown(unknown)) => {
+            assert!(!TABLE.commands.iter().any(|c| c.name == unknown[0]));
+            assert!(unknown.iter().all(|w| words.iter().any(|typed| typed == w.as_str())));
+        }
+        Ok(Asked::Help(None) | Asked::Nothing | Asked::Version) => {}
         Err(no) => {
             assert_eq!(no.code(), Code::Usage);
             assert!(!no.what.is_empty() && !no.why.is_empty() && no.next.starts_with("hop"));

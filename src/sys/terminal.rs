@@ -1,0 +1,27 @@
+//! What a terminal says of itself.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// Its columns now; `None` where it is no terminal, or its size was never set.
+pub fn columns(fd: BorrowedFd<'_>) -> Option<u16> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the descriptor is open as long as it is borrowed, and the call writes one `winsize`.
+    let asked = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    (asked == 0 && size.ws_col > 0).then_some(size.ws_col)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::pty::{Winsize, openpty};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_terminal_says_its_columns_and_nothing_else_does() {
+        let size = Winsize { ws_row: 24, ws_col: 97, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        assert_eq!(columns(pty.slave.as_fd()), Some(97));
+        assert_eq!(columns(openpty(None, None).unwrap().slave.as_fd()), None);
+        assert_eq!(columns(std::fs::File::open("/dev/null").unwrap().as_fd()), None);
+    }
+}
