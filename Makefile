@@ -108,7 +108,7 @@ demo: ## builds, and shows the program at work; leaves nothing behind
 check: ## runs all tests
 	$(RUST) --install check
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
-	+@$(MAKE) --no-print-directory -k check-lint check-suites check-ct check-bench check-vectors check-darwin
+	+@sh tests/check.sh "$(CARGO_TARGET_DIR)/beside" $(MAKE) --no-print-directory -k
 
 check-lint:
 	@sh tests/lint.sh "$(CARGO)" $(COMMON)

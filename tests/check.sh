@@ -1,0 +1,19 @@
+#!/bin/sh
+# check.sh DIRECTORY MAKE...: all parts of `make check`, whatever becomes of the others.
+# What only compiles runs beside the suites, which wait most of the time, with what they leave of
+# the processors, and builds in DIRECTORY, since cargo lets one build at a time into a directory.
+# What it says is shown at the end.
+set -u
+out=$1
+shift
+mkdir -p "$out" || exit
+CARGO_TARGET_DIR=$out nice -n 19 "$@" check-lint check-darwin >"$out/check.log" 2>&1 &
+beside=$!
+trap 'kill $beside 2>/dev/null' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+code=0
+"$@" check-suites check-ct check-bench check-vectors || code=$?
+wait $beside || code=$?
+cat "$out/check.log"
+exit $code
