@@ -2,9 +2,9 @@
 """suites.py CARGO FLAGS...: builds all tests, then runs every suite, whatever becomes of the others.
 
 Two suites run side by side, because most of them wait most of the time, and beside these what does
-nothing else. What a suite says goes to a
-log; a failure is shown whole, and so is every line that begins with SKIP or NOTE. The last line
-counts the tests. Ends with 1 if a suite failed, or if none was found.
+nothing else. What a suite says goes to a log; a failure is shown whole, and so is every line that
+begins with SKIP or NOTE. The last lines tell once more what failed and count the tests. Ends with
+1 if a suite failed, or if none was found.
 """
 import json
 import os
@@ -24,6 +24,9 @@ WAITS = "cli"
 # For one suite; tests/vps takes a third of it on two idle cores.
 LIMIT_S = 1500
 RESULT = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+# What the tests themselves said, in a trace that has more.
+PANIC = re.compile(r"^thread .* panicked at .*\n(?:(?!stack backtrace:|note: |thread ).*\n){1,12}",
+                   re.MULTILINE)
 TOLD = re.compile(r"^(?:test .* \.\.\. )?((?:SKIP|NOTE) .*)$")
 
 
@@ -75,7 +78,7 @@ class Run:
             for line in told:
                 print("    " + line)
             if not good:
-                self.red.append(name)
+                self.red.append((name, PANIC.findall(text)))
                 print(f"---- {name} ended with {code}\n{text}\n----")
             sys.stdout.flush()
 
@@ -108,8 +111,10 @@ def main():
         worker.start()
     for worker in workers:
         worker.join()
-    if run.red:
-        print(f"red: {' '.join(run.red)}; what they said is in {run.logs} too")
+    for name, panics in run.red:
+        print(f"red: {name}; all that it said is in {run.logs} too")
+        for panic in panics:
+            print(panic.rstrip())
     print(f"{run.passed} passed, {run.failed} failed, {run.skipped} skipped")
     return 1 if run.red or not suites else 0
 
