@@ -28,6 +28,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
         exit 1
     fi
 else
-    echo "missing; install these Debian packages (or their like) first:$missing" >&2
+    echo "missing here, by the names of Debian's packages:$missing" >&2
+    ! command -v apt-get >/dev/null 2>&1 || echo "fix: sudo apt-get install$missing" >&2
     exit 1
 fi
