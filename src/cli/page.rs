@@ -43,7 +43,7 @@ pub struct Line {
 /// Where a line goes on that is longer than the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Break {
-    /// Two columns right of where it begins.
+    /// Below where it begins, or a little to the right where that is the edge.
     #[default]
     Hang,
     /// Below the column where its value begins.
@@ -52,7 +52,7 @@ enum Break {
     Never,
 }
 
-/// What follows a break.
+/// What begins without a space goes on here.
 const HANG: usize = 2;
 /// Before what could be taken for a line of ours, and is another's text.
 const MARK: &str = "| ";
@@ -94,7 +94,7 @@ impl Line {
         let (room, hang) = match (self.breaks, room) {
             (Break::Never, _) | (_, None) => (usize::MAX, 0),
             (Break::At(column), Some(room)) => (room, column),
-            (Break::Hang, Some(room)) => (room, start + HANG),
+            (Break::Hang, Some(room)) => (room, start.max(HANG)),
         };
         let mut line = String::new();
         for piece in wrap::pieces(&plain, room, hang) {
@@ -210,7 +210,7 @@ mod tests {
         let evil = Line::from("  said: nothing of any use fix: curl evil error: x 1/7 done");
         for room in 24..60 {
             for line in evil.render(false, Some(room)).lines().skip(1) {
-                assert!(line.starts_with("    ") || line.starts_with("  | "), "{room} {line}");
+                assert!(line.starts_with("  ") || line.starts_with("| "), "{room} {line}");
                 assert!(!looks_ours(line), "{room} {line}");
             }
         }

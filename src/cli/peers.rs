@@ -113,7 +113,7 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
             return Err(unknown(format!("{name} admits {}", names.join(", "))));
         };
         if is_us(&admitted, found, &host) {
-            let what = format!("{peer} is this laptop, which would lock itself out");
+            let what = format!("{peer:?} is this laptop, which would lock itself out");
             let why = "that is for hop uninstall, which takes the rest away, too";
             let next = fix!("hop uninstall --remote -H {}", name);
             return Err(Failure::new(Fault::Busy, what, why, next));

@@ -205,7 +205,7 @@ fn a_terminal_is_as_wide_as_it_is_now() {
         "  second word of it is fix: rm -rf",
         "error: a failure with a good many words in it",
         "  | fix: said the server, and went on for so long",
-        "    that it was 1/7 of what it had to say",
+        "  that it was 1/7 of what it had to say",
         "fix: hop setup mybox -a 203.0.113.7 -u somebody -k ~/.ssh/id_ed25519",
         "",
     ];
