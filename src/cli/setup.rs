@@ -12,7 +12,6 @@ use crate::base::time_text::took;
 use crate::deploy::options::Options;
 use crate::deploy::proposal::{Plan, Proposal};
 use crate::deploy::setup::{self, Ready};
-use crate::deploy::verify::GROUP;
 use crate::fix;
 
 pub const COMMAND: Command = Command {
@@ -82,13 +81,9 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         let plan = setup::plan(call, &paths, &options)?;
         return tell_plan(call, &options.name, &plan);
     }
-    let Ready { host, verified, sent_bytes, by_group } = setup::run(call, &paths, &options)?;
+    let Ready { host, verified, sent_bytes } = setup::run(call, &paths, &options)?;
     let name = &host.name;
-    let mut next = fix!("hop up {}", name);
-    if by_group {
-        call.out.warn("log_in_again", "you are in the group hopbox from your next login on");
-        next = fix!("newgrp {}", GROUP);
-    }
+    let next = fix!("hop up {}", name);
     let data = json!({
         "host": name, "endpoint": host.endpoint.to_string(), "local_ip": host.local_ip.to_string(),
         "peer_ip": host.peer_ip.to_string(), "agent_version": verified.agent_version,

@@ -16,30 +16,29 @@ use crate::text::fix::Fix;
 /// With time for a password to be typed.
 const ROOT_LIMITS: Limits = Limits { time: Duration::from_secs(300), bytes: 1024 * 1024 };
 
-const QUESTION: &str = "Hopbox needs to install a system helper for tunnel networking. This \
-                        requires sudo. Proceed?";
+const INSTALL: &str = "Hopbox needs to install a system helper for tunnel networking. This \
+                       requires sudo. Proceed?";
+const ADMIT: &str = "This machine's helper does not admit you yet. To change that requires sudo. \
+                     Proceed?";
 
-/// Sees to it that a helper answers. True when this login lacks the helper's group, which the user
-/// has from the next login on.
-pub fn ensure(console: &mut dyn Console) -> Result<bool, Failure> {
+/// Sees to it that a helper answers this user.
+pub fn ensure(console: &mut dyn Console) -> Result<(), Failure> {
     console.begin("this machine's helper");
     let error = match Helper::connect(&socket_path()) {
         Ok(helper) => {
             console.done(&format!("version {} is there", helper.version()));
-            return Ok(false);
+            return Ok(());
         }
         Err(error) => error,
     };
-    if error.ends_with_next_login() {
-        console.done("is there, for the group hopbox");
-        return Ok(true);
-    }
-    if !matches!(error, HelperError::Missing { .. } | HelperError::Refused { .. }) {
-        return Err(failed(&error));
-    }
+    let question = match error {
+        HelperError::Missing { .. } => INSTALL,
+        HelperError::Refused { .. } => ADMIT,
+        _ => return Err(failed(&error)),
+    };
     let program = own_program()?;
     console.hold();
-    let agreed = console.consent(QUESTION, install_command());
+    let agreed = console.consent(question, install_command());
     agreed?;
     console.hold();
     let installed = install(console, &program);
@@ -48,11 +47,7 @@ pub fn ensure(console: &mut dyn Console) -> Result<bool, Failure> {
     match Helper::connect(&socket_path()) {
         Ok(helper) => {
             console.done(&format!("version {} installed", helper.version()));
-            Ok(false)
-        }
-        Err(error) if error.ends_with_next_login() => {
-            console.done("installed, for the group hopbox");
-            Ok(true)
+            Ok(())
         }
         Err(error) => Err(failed(&error)),
     }

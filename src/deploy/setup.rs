@@ -26,8 +26,6 @@ pub struct Ready {
     pub host: HostConfig,
     pub verified: Verified,
     pub sent_bytes: u64,
-    /// This login lacks the helper's group, which the user has from the next login on.
-    pub by_group: bool,
 }
 
 /// What would be done; nothing is changed there.
@@ -49,7 +47,7 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
         );
         console.warn("server_is_newer", &text);
     }
-    let by_group = local_helper::ensure(console)?;
+    local_helper::ensure(console)?;
     console.begin("installing on the server");
     let missing = versions::missing(survey, programs, Policy::KeepWorking);
     let sent = artifacts::send(console, remote, missing)?;
@@ -62,9 +60,9 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
     let (answer, before) = (&agreed.answer, agreed.before.as_ref());
     let host = host_file::keep(paths, options, &server, answer, before)?;
     drop(agreed.lock);
-    let proven = prove(console, paths, &server, &host, by_group);
+    let proven = prove(console, paths, &server, &host);
     let verified = settle(&server, &guard, proven)?;
-    Ok(Ready { host, verified, sent_bytes: sent.bytes, by_group })
+    Ok(Ready { host, verified, sent_bytes: sent.bytes })
 }
 
 /// Step 7. Where the tunnel does not work, the server is asked over SSH what it saw.
@@ -73,13 +71,12 @@ fn prove(
     paths: &Paths,
     server: &Server,
     host: &HostConfig,
-    by_group: bool,
 ) -> Result<Verified, Failure> {
     console.begin("trying the tunnel");
     let (remote, survey) = (&server.remote, server.remote.survey()?);
     let was_up = verify::clear(paths, host)?;
     let before = server_diagnosis::status(remote, survey);
-    let verified = verify::attempt(paths, host, was_up, by_group).map_err(|failure| {
+    let verified = verify::attempt(paths, host, was_up).map_err(|failure| {
         server_diagnosis::explain(remote, survey, host, before.as_ref(), failure)
     })?;
     let shake = verified.handshake_us.map(|us| took(Duration::from_micros(us)));

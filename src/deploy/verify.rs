@@ -2,7 +2,6 @@
 //! taken. The only file of this room that knows sessions; where the proof fails,
 //! `server_diagnosis` says why.
 
-use std::path::Path;
 use std::process::Command as Process;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,8 +26,6 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Longer than `hop up` waits for its session.
 const UP_LIMITS: Limits = Limits { time: Duration::from_secs(120), bytes: 1024 * 1024 };
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
-/// Where the helper's group is new to this user, the login does not have it yet; sg(1) does.
-pub const GROUP: &str = "hopbox";
 
 /// What a verified tunnel said of itself.
 pub struct Verified {
@@ -51,13 +48,8 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
 }
 
 /// Brings the host up, has the agent answer, and takes it down again if it was not up before.
-pub fn attempt(
-    paths: &Paths,
-    host: &HostConfig,
-    was_up: bool,
-    by_group: bool,
-) -> Result<Verified, Failure> {
-    let data = up(host, by_group)?;
+pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verified, Failure> {
+    let data = up(host)?;
     if data["already"] == true {
         // The agent may have been started anew, and know no session of ours.
         let _ = control::rekey(paths, &host.name);
@@ -122,7 +114,7 @@ fn asked(paths: &Paths, host: &HostConfig) -> Result<String, String> {
 }
 
 fn brought_up(paths: &Paths, host: &HostConfig) -> Result<String, String> {
-    let up = attempt(paths, host, false, false);
+    let up = attempt(paths, host, false);
     up.map(|verified| verified.agent_version).map_err(|failure| failure.why)
 }
 
@@ -158,13 +150,14 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
     }
 }
 
-fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
+fn up(host: &HostConfig) -> Result<Value, Failure> {
     let failed = |why: String| {
         let next = fix!("hop up {}", host.name);
         Failure::new(Fault::Failed, "the tunnel could not be tried", why, next)
     };
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    let mut process = command(&own, &host.name, by_group);
+    let mut process = Process::new(own);
+    process.args(["--json", "--no-input", "up", &host.name]);
     let out = child::run(&mut process, UP_LIMITS).map_err(|broken| failed(broken.to_string()))?;
     let envelope: Value = serde_json::from_slice(&out.stdout).map_err(|_| {
         let said = String::from_utf8_lossy(&out.stderr);
@@ -177,28 +170,4 @@ fn up(host: &HostConfig, by_group: bool) -> Result<Value, Failure> {
     let fault = Fault::from_word(&text("code"));
     let next = Fix::carried(&text("fix")).unwrap_or_else(|| fix!("hop doctor {}", host.name));
     Err(Failure::new(fault, "the tunnel does not work yet", text("message"), next))
-}
-
-fn command(own: &Path, host: &str, by_group: bool) -> Process {
-    if !by_group {
-        let mut process = Process::new(own);
-        process.args(["--json", "--no-input", "up", host]);
-        return process;
-    }
-    let path = own.display().to_string().replace('\'', r"'\''");
-    let mut process = Process::new("sg");
-    process.args([GROUP, "-c", &format!("exec '{path}' --json --no-input up {host}")]);
-    process
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_survives_the_group_shell() {
-        let process = command(Path::new("/opt/it's/hop"), "mybox", true);
-        let words: Vec<_> = process.get_args().map(|word| word.to_string_lossy()).collect();
-        assert_eq!(words[2], r"exec '/opt/it'\''s/hop' --json --no-input up mybox");
-    }
 }

@@ -1,7 +1,7 @@
 //! What can go wrong with the helper, and the command that mends it.
 
 use crate::fix;
-use crate::sys::{bounded, process};
+use crate::sys::process;
 use crate::text::fix::Fix;
 use hop_helper::proto::Code;
 use std::fmt;
@@ -17,8 +17,8 @@ const SUDO_PATH: [&str; 6] =
 /// Longest wait for connecting, and for each request from its first byte to its reply's last.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The command that makes the helper a service of this machine, or starts the one that is. It
-/// names the program by its path where sudo would not find it.
+/// The command that makes the helper a service of this machine, or starts the one that is, and has
+/// it admit this user. It names the program by its path where sudo would not find it.
 pub fn install_command() -> Fix {
     let name = "hop-helper";
     if SUDO_PATH.iter().any(|dir| Path::new(dir).join(name).exists()) {
@@ -30,26 +30,6 @@ pub fn install_command() -> Fix {
     let found = places.iter().find_map(|path| path.canonicalize().ok());
     let path = found.unwrap_or_else(|| PathBuf::from(name));
     fix!("sudo {} --install", path)
-}
-
-/// Whether the group database has this process's user in the group of the helper while the process
-/// itself, started before that, has not. Takes /proc/self/status, /etc/passwd and /etc/group.
-fn joined_since(status: &str, passwd: &str, groups: &str) -> bool {
-    let field = |key: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(key));
-        line.unwrap_or_default().split_whitespace().map(str::to_string).collect::<Vec<String>>()
-    };
-    let columns = |line: &str| line.split(':').map(str::to_string).collect::<Vec<String>>();
-    let uid = field("Uid:").into_iter().next();
-    let user = passwd.lines().map(columns).find(|user| user.get(2) == uid.as_ref());
-    let group = groups.lines().map(columns).find(|row| row.first().is_some_and(|n| n == "hopbox"));
-    let (Some(user), Some(group)) = (user, group) else {
-        return false;
-    };
-    let (id, members) = (group.get(2), group.get(3).map_or("", String::as_str));
-    let listed = user.first().is_some_and(|name| members.split(',').any(|member| member == name));
-    let own = [field("Gid:"), field("Groups:")].concat();
-    listed && !own.iter().any(|gid| Some(gid) == id)
 }
 
 /// `program` as root: with sudo, unless this is root. Without `ask` sudo asks nothing.
@@ -112,7 +92,8 @@ impl fmt::Display for HelperError {
                 write!(f, "user {uid} listens at {}, and not root", path.display())
             }
             HelperError::Refused { path } => {
-                write!(f, "the helper at {} does not admit this user", path.display())
+                let member = "a new member of the group hopbox: from the next login on";
+                write!(f, "the helper at {} does not admit this user ({member})", path.display())
             }
             HelperError::Incompatible { ours, theirs, message } => {
                 write!(f, "the helper speaks protocol {theirs}, hop speaks {ours}: {message}")
@@ -133,13 +114,6 @@ impl fmt::Display for HelperError {
 }
 
 impl HelperError {
-    /// Whether the user has joined the helper's group, and this login is from before that.
-    pub fn ends_with_next_login(&self) -> bool {
-        let text = |path| bounded::text(path).unwrap_or_default();
-        matches!(self, HelperError::Refused { .. })
-            && joined_since(&text("/proc/self/status"), &text("/etc/passwd"), &text("/etc/group"))
-    }
-
     /// Whether this is the helper's own answer, with this code.
     pub fn is(&self, asked: Code) -> bool {
         matches!(self, HelperError::Op { code, .. } if *code == asked.as_str())
@@ -148,7 +122,6 @@ impl HelperError {
     /// The one command that mends it.
     pub fn remedy(&self) -> Fix {
         match self {
-            _ if self.ends_with_next_login() => "newgrp hopbox".into(),
             HelperError::Missing { .. }
             | HelperError::Stranger { .. }
             | HelperError::Refused { .. } => install_command(),
@@ -207,22 +180,6 @@ impl From<io::Error> for HelperError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn who_joined_after_the_login_is_told_apart() {
-        let passwd = "root:x:0:0::/:\nsam:x:1000:1000::/:\n";
-        let status = |groups| {
-            format!(
-                "Name:\thop\nUid:\t1000\t1000\t1000\t1000\nGid:\t1000\t1000\nGroups:\t{groups}\n"
-            )
-        };
-        let groups = "users:x:100:sam\nhopbox:x:990:pip,sam\n";
-        assert!(joined_since(&status("100 1000"), passwd, groups));
-        assert!(!joined_since(&status("100 990"), passwd, groups), "is a member already");
-        assert!(!joined_since(&status("100"), passwd, "hopbox:x:990:samwise\n"));
-        assert!(!joined_since(&status("100"), passwd, "users:x:100:sam\n"));
-        assert!(!joined_since("", "", groups));
-    }
 
     #[test]
     fn the_helper_is_installed_by_root() {

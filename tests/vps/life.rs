@@ -55,7 +55,7 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
         laptop.ok_as("dev", &format!("ssh -o BatchMode=yes {VPS} true"));
         let before = (state(laptop), state(vps));
         site.hop_ok(&format!("--json -y setup mybox -a {VPS} -k .ssh/id_ed25519"));
-        let hop = |line: &str| laptop.sh_as("dev", &format!("sg hopbox -c 'hop {line}'"));
+        let hop = |line: &str| laptop.sh_as("dev", &format!("hop {line}"));
         let ok = |line: &str| {
             let said = hop(line);
             assert_eq!(said.code, 0, "hop {line}: {said}");
@@ -139,9 +139,7 @@ fn a_second_laptop_is_added_revoked_and_cleans_up_after_itself() {
         let [first, second, vps] = Machine::boot(["laptop", "second", "vps"]);
         first.cable("198.51.100.1/24", &vps, "198.51.100.2/24");
         second.cable("203.0.113.1/24", &vps, "203.0.113.2/24");
-        let hop = |machine: &Machine, line: &str| {
-            machine.sh_as("dev", &format!("sg hopbox -c 'hop {line}'"))
-        };
+        let hop = |machine: &Machine, line: &str| machine.sh_as("dev", &format!("hop {line}"));
         for (machine, address) in [(&first, VPS), (&second, "203.0.113.2")] {
             equip(machine);
             let line = format!("hop -y setup mybox -a {address} -k .ssh/id_ed25519");

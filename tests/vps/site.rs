@@ -5,7 +5,7 @@ use std::path::Path;
 use super::machine::{Machine, Said};
 
 /// Its known hosts are the user's affair: here a first key is accepted, as by somebody who looked.
-const FIRST: &str = "Host 198.51.100.* 203.0.113.*\n  StrictHostKeyChecking accept-new\n";
+pub const FIRST: &str = "Host 198.51.100.* 203.0.113.*\n  StrictHostKeyChecking accept-new\n";
 
 pub struct Site {
     pub laptop: Machine,
@@ -32,8 +32,7 @@ impl Site {
         said.out
     }
 
-    /// The laptop's helper is there: what a setup before this one left. Commands of the bench are
-    /// logins of their own, so dev is in the helper's group at once.
+    /// The laptop's helper is there, and admits dev: what a setup before this one left.
     pub fn with_helper(self) -> Site {
         admit(&self.laptop);
         self

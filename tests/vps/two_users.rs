@@ -69,5 +69,36 @@ fn each_gets_what_the_other_has_not() {
         laptop.ok("curl -s http://mybox-2.hop:4200/health && curl -s http://mybox.hop:4200/health");
         hop_ok(&laptop, "pat", "down");
         hop_ok(&laptop, "dev", "down");
+        numbers_of_users(&laptop, &uid);
     });
+}
+
+/// Admitted are those who called `--install`, and their numbers only as long as these are theirs;
+/// with the real unit, which starts the helper again.
+fn numbers_of_users(laptop: &Machine, dev: &str) {
+    let asked = |uid: &str| {
+        let ask = "import socket; s = socket.socket(socket.AF_UNIX); s.settimeout(20); \
+                   s.connect(\"/run/hopbox/helper.sock\"); \
+                   s.sendall(b\"{\\\"v\\\":1,\\\"id\\\":\\\"1\\\",\\\"op\\\":\\\"daemon.version\\\"}\\n\"); \
+                   print(len(s.recv(999)) > 0)";
+        let python = format!(
+            "setpriv --reuid {uid} --regid {uid} --clear-groups python3 -c '{ask}' 2>&1 | tail -n 1"
+        );
+        laptop.ok(&python) == "True\n"
+    };
+    let invited = "cat /etc/hopbox/invited";
+    assert_eq!(laptop.ok(invited), format!("dev:*:{dev}\n"));
+    assert!(asked(dev) && !asked("2002") && !asked("70001"), "dev alone called it");
+    assert!(!laptop.ok("id dev").contains("hopbox"));
+    // One of a directory service, whom no file of this machine names.
+    laptop.ok("SUDO_UID=70001 /usr/local/libexec/hopbox/hop-helper --install");
+    assert!(asked("70001") && asked(dev));
+    // dev is deleted, and the next one gets the number.
+    let held = "systemctl show -P MainPID hop-helper";
+    laptop.ok("sleep 6; sed -i 's/^dev:/new:/' /etc/passwd");
+    let before = laptop.ok(held);
+    assert!(!asked(dev) && asked("70001"));
+    assert_ne!(laptop.ok(held), before, "it started anew");
+    laptop.ok("sed -i 's/^new:/dev:/' /etc/passwd && systemctl restart hop-helper");
+    assert!(asked(dev));
 }

@@ -5,11 +5,11 @@
 use crate::core::files::own_dir;
 use crate::sys;
 use std::ffi::OsString;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, lchown};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 
@@ -98,8 +98,8 @@ impl Socket {
         Err(format!("the socket passed does not listen on {DEFAULT}"))
     }
 
-    /// Binds `path`. Until its group and mode are final nobody but root can connect.
-    pub fn bind(path: PathBuf, group: Option<u32>) -> Result<Socket, String> {
+    /// Binds `path`. Everybody may connect: whom we serve is looked at with each connection.
+    pub fn bind(path: PathBuf) -> Result<Socket, String> {
         let failed = |what: &str, e| format!("{what} {}: {e}", path.display());
         let dir = path.parent().filter(|dir| dir.is_absolute());
         let dir = dir.ok_or_else(|| format!("{}: give an absolute path", path.display()))?;
@@ -112,15 +112,10 @@ impl Socket {
             Ok(_) => return Err(format!("{} is there and is no socket", path.display())),
             Err(_) => {}
         }
-        let mask = sys::umask(0o177);
+        let mask = sys::umask(0o111);
         let listener = UnixListener::bind(&path);
         sys::umask(mask);
         let listener = listener.map_err(|e| failed("bind", e))?;
-        if group.is_some() {
-            lchown(&path, None, group).map_err(|e| failed("give to the group hopbox", e))?;
-        }
-        fs::set_permissions(&path, Permissions::from_mode(0o660))
-            .map_err(|e| failed("open to the group", e))?;
         Ok(Socket { listener, bound: Some(path) })
     }
 

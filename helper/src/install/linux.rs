@@ -5,8 +5,8 @@
 
 use super::files::{Installer, Outcome, say};
 use super::sibling::INSTALLER;
-use super::systemd;
 use super::take_back::take_back;
+use super::{invite, systemd};
 use crate::core::files::{self, check_parents};
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
 use crate::core::{lockdown, socket};
@@ -76,12 +76,13 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
     let beside = Path::new(PROGRAM).with_file_name(INSTALLER);
     installer.program(own, &beside, packaged.is_some())?;
     installer.program(helper, Path::new(PROGRAM), packaged.is_some())?;
-    installer.group(invited().as_deref())?;
+    installer.group()?;
     installer.close_config_dir()?;
     // One that is there is root's to change.
     if !Path::new(CONFIG).exists() {
         installer.file(Path::new(CONFIG), 0o644, &mut config::DEFAULT.as_bytes())?;
     }
+    installer.invite()?;
     let has_adm = groups.split(|b| *b == b'\n').any(|line| line.starts_with(b"adm:"));
     for (path, mode, text) in files {
         let text = match has_adm {
@@ -101,7 +102,9 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
             }
             // An older helper hands over to this one; its tunnels go on.
             systemd::call("TryRestartUnit", &[SERVICE_UNIT, "replace"])?;
-            systemd::call("StartUnit", &[SOCKET_UNIT, "replace"])
+            systemd::call("StartUnit", &[SOCKET_UNIT, "replace"])?;
+            // One that listens since before this release is for the group alone.
+            fs::set_permissions(socket::DEFAULT, Permissions::from_mode(0o666))
         };
         let begun = Instant::now();
         match installer.tell("start", Path::new(SOCKET_UNIT)).then(start) {
@@ -186,14 +189,12 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     if fs::read_to_string(CONFIG).is_ok_and(|text| text == config::DEFAULT) {
         installer.remove(Path::new(CONFIG))?;
     }
+    installer.remove(&invite::path())?;
     for dir in [CONFIG_DIR, "/run/hopbox", "/usr/libexec/hopbox"] {
         installer.remove_dir(Path::new(dir));
     }
-    for table in TABLES.into_iter().filter(|_| !packaged) {
-        installer.table(Path::new(table), |text| {
-            let lines = text.split_inclusive(|b| *b == b'\n');
-            lines.filter(|line| !line.starts_with(GROUP.as_bytes())).flatten().copied().collect()
-        })?;
+    if !packaged {
+        installer.remove_group()?;
     }
     if let Some(wants) = Path::new(WANTED).parent().filter(|_| !dry) {
         // Not every system has it; one that is in use is not empty.
@@ -210,49 +211,33 @@ fn packaged() -> Option<&'static Path> {
     PACKAGED.map(Path::new).into_iter().find(|dir| dir.join(SERVICE_UNIT).exists())
 }
 
-/// The user behind sudo, by number; a name from the environment would be anybody's claim.
-fn invited() -> Option<String> {
-    let uid: u32 = std::env::var("SUDO_UID").ok()?.parse().ok().filter(|uid| *uid != 0)?;
-    // As bytes: what else stands there may be of any encoding.
-    let users = fs::read("/etc/passwd").ok()?;
-    let name = users.split(|b| *b == b'\n').find_map(|line| {
-        let mut fields = line.split(|b| *b == b':').map(std::str::from_utf8);
-        let name = fields.next()?.ok()?;
-        (fields.nth(1)?.ok()?.parse() == Ok(uid)).then(|| name.to_string())
-    });
-    // What would be another member, or another line.
-    name.filter(|name| !name.is_empty() && !name.contains(|c: char| c == ',' || c.is_control()))
-}
-
-/// A table of groups with our group, and `user` in it. Bytes that are not ours stay as they are.
-fn with_group(text: &[u8], user: Option<&str>, shadow: bool) -> Vec<u8> {
-    let ends = |line: &[u8]| line.strip_suffix(b"\n").unwrap_or(line).len();
+/// A table of groups with our group. Bytes that are not ours stay as they are.
+fn with_group(text: &[u8], shadow: bool) -> Vec<u8> {
+    let lines = || text.split(|b| *b == b'\n');
+    if lines().any(|line| line.starts_with(GROUP.as_bytes())) {
+        return text.to_vec();
+    }
     let id_of = |line: &[u8]| {
-        let field = line.get(..ends(line))?.split(|b| *b == b':').nth(2)?;
+        let field = line.split(|b| *b == b':').nth(2)?;
         std::str::from_utf8(field).ok()?.parse::<u32>().ok()
     };
-    let mut lines: Vec<Vec<u8>> =
-        text.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
-    if !lines.iter().any(|line| line.starts_with(GROUP.as_bytes())) {
-        let taken = |id: &u32| lines.iter().any(|line| id_of(line) == Some(*id));
-        let id = GROUPS.rev().find(|id| !taken(id)).unwrap_or(*GROUPS.end());
-        if let Some(last) = lines.last_mut().filter(|line| !line.ends_with(b"\n")) {
-            last.push(b'\n');
-        }
-        let line = if shadow { format!("{GROUP}!::\n") } else { format!("{GROUP}x:{id}:\n") };
-        lines.push(line.into_bytes());
-    }
-    let line = lines.iter_mut().find(|line| line.starts_with(GROUP.as_bytes()));
-    if let (Some(line), Some(user)) = (line, user) {
-        let end = ends(line);
-        let whole = line.get(..end).unwrap_or_default();
-        let members = whole.rsplit(|b| *b == b':').next().unwrap_or_default();
-        if !members.split(|b| *b == b',').any(|member| member == user.as_bytes()) {
-            let comma = if members.is_empty() { "" } else { "," };
-            line.splice(end..end, format!("{comma}{user}").into_bytes());
-        }
-    }
-    lines.concat()
+    let taken = |id: &u32| lines().any(|line| id_of(line) == Some(*id));
+    let id = GROUPS.rev().find(|id| !taken(id)).unwrap_or(*GROUPS.end());
+    let line = if shadow { format!("{GROUP}!::\n") } else { format!("{GROUP}x:{id}:\n") };
+    let end: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
+    [text, end, line.as_bytes()].concat()
+}
+
+/// Whether a login or a service has the group. Its number would be another group's one day.
+fn has_members(id: u32) -> bool {
+    let number = id.to_string();
+    let is_member = |process: fs::DirEntry| {
+        let status = fs::read(process.path().join("status")).unwrap_or_default();
+        let status = String::from_utf8_lossy(&status);
+        let groups = status.lines().filter(|l| l.starts_with("Gid:") || l.starts_with("Groups:"));
+        groups.flat_map(str::split_whitespace).any(|word| word == number)
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(is_member)
 }
 
 /// A link would become a file, and what is not root's is not ours to make root's.
@@ -290,17 +275,24 @@ impl Installer {
         }
     }
 
-    fn group(&self, user: Option<&str>) -> Outcome<()> {
-        self.table(Path::new("/etc/group"), |text| with_group(text, user, false))?;
-        self.table(Path::new("/etc/gshadow"), |text| with_group(text, user, true))?;
-        match user {
-            Some(user) if !self.dry => {
-                say!("{user} is in the group hopbox: log in again, or use `newgrp hopbox`");
-            }
-            Some(_) => {}
-            None => say!("users of hopbox must be in the group hopbox"),
+    fn group(&self) -> Outcome<()> {
+        self.table(Path::new("/etc/group"), |text| with_group(text, false))?;
+        self.table(Path::new("/etc/gshadow"), |text| with_group(text, true))
+    }
+
+    fn remove_group(&self) -> Outcome<()> {
+        let groups = fs::read("/etc/group").map_err(|e| format!("/etc/group: {e}"))?;
+        if config::group(&groups).is_some_and(has_members) {
+            say!("the group hopbox stays, for logins that are in it: groupdel hopbox");
+            return Ok(());
         }
-        Ok(())
+        TABLES.map(Path::new).into_iter().try_for_each(|table| {
+            self.table(table, |text| {
+                let lines = text.split_inclusive(|b| *b == b'\n');
+                let others = lines.filter(|line| !line.starts_with(GROUP.as_bytes()));
+                others.flatten().copied().collect()
+            })
+        })
     }
 
     /// A release before this one let an agent's user add files beside the configuration.
@@ -354,26 +346,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_is_added_once_and_a_member_once() {
+    fn a_group_is_added_once() {
         let text = b"root:x:0:\nadm:x:999:\nusers:x:998:gandalf\n";
-        let made = |text: &[u8], user, shadow| with_group(text, user, shadow);
-        let once = made(text, Some("gandalf"), false);
-        assert_eq!(once, [&text[..], b"hopbox:x:997:gandalf\n"].concat());
-        assert_eq!(made(&once, Some("gandalf"), false), once);
-        assert_eq!(made(&once, None, false), once);
-        let two = made(&once, Some("frodo"), false);
-        assert_eq!(two, [&text[..], b"hopbox:x:997:gandalf,frodo\n"].concat());
-        assert_eq!(made(b"root:*::", Some("a"), true), b"root:*::\nhopbox:!::a\n");
+        let once = with_group(text, false);
+        assert_eq!(once, [&text[..], b"hopbox:x:997:\n"].concat());
+        assert_eq!(with_group(&once, false), once);
+        let member = [&text[..], b"hopbox:x:997:gandalf"].concat();
+        assert_eq!(with_group(&member, false), member);
+        assert_eq!(with_group(b"root:*::", true), b"root:*::\nhopbox:!::\n");
+        assert_eq!(with_group(b"", false), b"hopbox:x:999:\n");
     }
 
     #[test]
     fn bytes_of_others_in_a_table_stay() {
         for odd in [&b"r\xe9seau:x:7:\xff\n"[..], b"crlf:x:8:\r\n", b"\n\n", b"+:::\n", b"\0\n"] {
             let text = [b"root:x:0:\n", odd, b"hopbox:x:990:\n", odd].concat();
-            let expected = [b"root:x:0:\n", odd, b"hopbox:x:990:sam\n", odd].concat();
-            assert_eq!(with_group(&text, Some("sam"), false), expected);
-            let new = with_group(odd, None, false);
-            assert_eq!(new, [odd, b"hopbox:x:999:\n"].concat());
+            assert_eq!(with_group(&text, false), text);
+            assert_eq!(with_group(odd, false), [odd, b"hopbox:x:999:\n"].concat());
         }
+    }
+
+    #[test]
+    fn a_group_that_a_process_has_is_seen() {
+        let own = fs::metadata("/proc/self").unwrap().gid();
+        assert!(has_members(own) && !has_members(4_123_456_789));
     }
 }

@@ -3,6 +3,7 @@
 //! People type `hop-helper --install`, which becomes this program. Must not know: requests.
 
 mod files;
+mod invite;
 #[cfg(target_os = "linux")]
 mod linux;
 pub mod sibling;
@@ -16,6 +17,8 @@ use crate::macos::install as platform;
 pub use files::Installer;
 pub use files::Outcome;
 pub(crate) use files::say;
+#[cfg(target_os = "macos")]
+pub use invite::path as invited;
 #[cfg(target_os = "linux")]
 use linux as platform;
 #[cfg(target_os = "macos")]

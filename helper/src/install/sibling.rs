@@ -31,7 +31,7 @@ pub fn asked() -> Option<ExitCode> {
 }
 
 /// Returns only if that is not possible. It gets the running image of this program as its standard
-/// input, so that what is installed is what was started, and of our environment who called sudo.
+/// input, so that what is installed is what was started, and of our environment who called it.
 fn become_installer(arguments: &[String]) -> String {
     let own = match std::env::current_exe() {
         Ok(own) => own,
@@ -44,7 +44,8 @@ fn become_installer(arguments: &[String]) -> String {
         is_as_trusted(&program, &image)?;
         let mut command = Command::new(&program);
         command.args(arguments).stdin(image).env_clear();
-        command.envs(std::env::var_os("SUDO_UID").map(|uid| ("SUDO_UID", uid)));
+        let callers = ["SUDO_UID", "PKEXEC_UID", "DOAS_USER"];
+        command.envs(callers.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         Err::<(), String>(command.exec().to_string())
     });
     format!("{}: {}", program.display(), begun.err().unwrap_or_default())

@@ -9,11 +9,10 @@
 use crate::core::files::check_parents;
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
 use crate::core::socket;
-use crate::install::{Installer, Outcome, say, take_back};
-use crate::macos::users;
+use crate::install::{Installer, Outcome, invited, say, take_back};
 use crate::net::config;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -25,20 +24,14 @@ const ERRORS: &str = "/var/log/hopbox/helper.log";
 pub fn install(dry: bool, mut image: File) -> Outcome<()> {
     let installer = Installer { dry };
     // All of it is checked before any of it is written.
-    let allowed = allowed()?;
+    let refused = |why| format!("{why}; nothing was installed");
+    config::check(Path::new(CONFIG)).map_err(refused)?;
     let paths = [PROGRAM, PLIST, CONFIG, AUDIT_DIR];
-    paths
-        .map(Path::new)
-        .into_iter()
-        .try_for_each(check_parents)
-        .map_err(|why| format!("{why}; nothing was installed"))?;
+    paths.map(Path::new).into_iter().try_for_each(check_parents).map_err(refused)?;
     let same_job = fs::read(PLIST).is_ok_and(|old| old == PLIST_TEXT.as_bytes());
     installer.file(Path::new(PROGRAM), 0o755, &mut image)?;
     installer.dir(Path::new(AUDIT_DIR))?;
-    match &allowed {
-        Some(text) => installer.file(Path::new(CONFIG), 0o644, &mut text.as_bytes())?,
-        None => say!("users of hopbox must be in allow_uids of {CONFIG}"),
-    }
+    installer.invite()?;
     installer.file(Path::new(PLIST), 0o644, &mut PLIST_TEXT.as_bytes())?;
     if !installer.tell("start", Path::new(JOB)) {
         return Ok(());
@@ -79,28 +72,11 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR].map(Path::new) {
         installer.remove_own(dir)?;
     }
-    // What `--install` writes there goes; what root has added is root's.
-    if fs::read_to_string(CONFIG).is_ok_and(|text| users::only_users(&text)) {
-        installer.remove(Path::new(CONFIG))?;
-    }
+    // The configuration is root's.
+    installer.remove(&invited())?;
     let config_dir = Path::new(CONFIG).parent();
     config_dir.into_iter().for_each(|dir| installer.remove_dir(dir));
     Ok(())
-}
-
-/// The configuration with the user behind sudo in it, where there is one. By number: a name from
-/// the environment would be anybody's claim.
-fn allowed() -> Outcome<Option<String>> {
-    let uid = std::env::var("SUDO_UID").ok().and_then(|uid| uid.parse::<u32>().ok());
-    let Some(uid) = uid.filter(|uid| *uid != 0) else {
-        return Ok(None);
-    };
-    let old = match fs::read_to_string(CONFIG) {
-        Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => config::DEFAULT.to_string(),
-        Err(e) => return Err(format!("{CONFIG}: {e}")),
-    };
-    users::with_user(&old, uid).map(Some).map_err(|why| format!("{CONFIG}: {why}"))
 }
 
 fn launchctl(arguments: &[&str]) -> Outcome<()> {

@@ -6,5 +6,4 @@ pub mod install;
 pub mod link;
 #[cfg(target_os = "macos")]
 pub mod sandbox;
-pub mod users;
 pub mod xnu;

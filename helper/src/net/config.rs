@@ -7,14 +7,16 @@
 
 use crate::core::files;
 use crate::core::peer_cred::{Admission, is_nobody};
+use crate::net::invited::{self, Stamp};
 use crate::net::pool::{self, Net, Pools};
 use crate::net::reserve::Reserve;
 use crate::proto;
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-const SIZE_MAX: u64 = 65_536;
+pub const SIZE_MAX: u64 = 65_536;
 /// The start of our line in the group database.
 const GROUP: &[u8] = b"hopbox:";
 /// What `--install` writes where there is no file: it allows what no file allows.
@@ -26,13 +28,16 @@ pub struct Config {
     pub pools: Pools,
     /// What is for one user alone.
     pub reserve: Reserve,
+    /// The users that the invited were looked up in, where there are any.
+    users: Option<Stamp>,
 }
 
 impl Config {
-    /// Reads the file and the group database; the error is a sentence with the file's name.
-    /// Where the database cannot be read the group stays `before`: a program that adds a group
-    /// puts a new file in its place, which the sandbox of a running helper does not know.
-    pub fn load(path: &Path, before: Option<u32>) -> Result<Config, String> {
+    /// Reads the file, who was invited, and the databases of users and groups; the error is a
+    /// sentence with the file's name. Where a database cannot be read all stays as it was `before`:
+    /// a program that changes one puts a new file in its place, which the sandbox of a running
+    /// helper does not know.
+    pub fn load(path: &Path, before: &Admission) -> Result<Config, String> {
         // Asked now, while it can be: the sandbox of a running helper hides what root has chosen.
         let _ = is_nobody(0);
         let (Some(dir), Some(name)) =
@@ -40,22 +45,52 @@ impl Config {
         else {
             return Err(format!("{}: give an absolute path", path.display()));
         };
-        let read = files::root_dir(dir)
-            .and_then(|dir| files::read_at(Some(&dir), Path::new(name), SIZE_MAX));
-        let mut config = understood(path, read)?;
+        let read = |name: &OsStr| {
+            files::root_dir(dir)
+                .and_then(|dir| files::read_at(Some(&dir), Path::new(name), SIZE_MAX))
+        };
+        let mut config = understood(path, read(name))?;
+        // The stamp first: what changes meanwhile is seen later.
+        let (stamp, users) = (Stamp::of_users(), std::fs::read(invited::USERS));
+        let invited = invited_of(dir, read(invited::NAME.as_ref()), |uid, name| match &users {
+            Ok(users) => invited::is_same(users, uid, name),
+            Err(_) => before.allow_uids.contains(&uid),
+        })?;
+        let stamp = users.map_or(Some(Stamp::UNREAD), |_| stamp);
+        config.users = stamp.filter(|_| !invited.is_empty());
+        config.admission.allow_uids.extend(invited);
         config.admission.group = match std::fs::read("/etc/group") {
             // On macOS the file is not what counts, and users alone are admitted.
             Ok(text) => group(&text).filter(|_| cfg!(target_os = "linux")),
-            Err(_) => before,
+            Err(_) => before.group,
         };
         Ok(config)
     }
+
+    /// Who was invited may be somebody else by now.
+    pub fn is_outdated(&self) -> bool {
+        self.users.is_some() && self.users != Stamp::of_users()
+    }
+}
+
+fn invited_of(
+    dir: &Path,
+    read: io::Result<Vec<u8>>,
+    is: impl FnMut(u32, &[u8]) -> bool,
+) -> Result<Vec<u32>, String> {
+    let invited = match read {
+        Ok(text) => invited::still(&text, is),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(e) => Err(e.to_string()),
+    };
+    invited.map_err(|why| format!("{}: {why}", dir.join(invited::NAME).display()))
 }
 
 /// Whether the file can be used, wherever it stands.
-#[cfg(target_os = "linux")]
 pub fn check(path: &Path) -> Result<(), String> {
-    understood(path, files::read(path, SIZE_MAX)).map(|_| ())
+    understood(path, files::read(path, SIZE_MAX))?;
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    invited_of(dir, files::read(&dir.join(invited::NAME), SIZE_MAX), |_, _| false).map(|_| ())
 }
 
 fn understood(path: &Path, read: io::Result<Vec<u8>>) -> Result<Config, String> {
@@ -67,8 +102,7 @@ fn understood(path: &Path, read: io::Result<Vec<u8>>) -> Result<Config, String> 
     config.map_err(|why| format!("{}: {why}", path.display()))
 }
 
-/// The text of the file.
-pub fn parse(text: &[u8]) -> Result<Config, String> {
+fn parse(text: &[u8]) -> Result<Config, String> {
     // No key twice, at any depth: the last of twins would win.
     let top = proto::read_object(text).map_err(|why| format!("is not a JSON object: {why}"))?;
     let mut config = Config::default();
@@ -104,7 +138,7 @@ pub fn parse(text: &[u8]) -> Result<Config, String> {
 /// The number of our group in the text of /etc/group. Read by hand: the C library's lookup can
 /// load plug-ins and speak to the network, which a root process has no use for.
 /// As bytes: a name elsewhere in it may be of any encoding.
-fn group(text: &[u8]) -> Option<u32> {
+pub fn group(text: &[u8]) -> Option<u32> {
     let line = text.split(|b| *b == b'\n').find(|line| line.starts_with(GROUP))?;
     let number = std::str::from_utf8(line.split(|b| *b == b':').nth(2)?).ok()?;
     number.parse().ok().filter(|gid| !is_nobody(*gid))

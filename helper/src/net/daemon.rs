@@ -7,6 +7,7 @@
 use crate::core::access::{Access, SandboxPaths};
 use crate::core::audit::Audit;
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
+use crate::core::peer_cred::Admission;
 use crate::core::say::tell;
 use crate::core::serve::End;
 use crate::core::server::Server;
@@ -16,7 +17,7 @@ use crate::net::config::Config;
 use crate::net::lease::Leases;
 use crate::net::link::{self, Links};
 use crate::net::state::{self, Store};
-use crate::net::{block, resolvers};
+use crate::net::{block, invited, resolvers};
 use crate::{proto, sys};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -127,14 +128,14 @@ fn serve(options: Options) -> Result<End, String> {
     let own = std::env::current_exe().is_ok_and(|exe| exe == Path::new(PROGRAM));
     own.then(|| files::check_parents(Path::new(PROGRAM))).transpose()?;
     files::check_parents(&config_path)?;
-    let config = Config::load(&config_path, None)?;
+    let config = Config::load(&config_path, &Admission::default())?;
     let _alone = state::alone(Path::new(RUN_DIR))?;
     let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
     let failed = |e| format!("look up the network namespace: {e}");
     let netns = links.netns_cookie().map_err(failed)?;
     let socket = match (passed, listen) {
         (Some(socket), _) => socket,
-        (None, Some(path)) => Socket::bind(path, config.admission.group)?,
+        (None, Some(path)) => Socket::bind(path)?,
         (None, None) => return Err("no socket".to_string()),
     };
     let listening = sys::netns_cookie(socket.listener().as_fd()).map_err(failed)?;
@@ -172,6 +173,7 @@ fn paths(state: &Path, audit: &Audit, config: &Path, socket: &Socket) -> Sandbox
         (dir(audit.path()), Access::Own),
         (dir(config), Access::Read),
         (PathBuf::from("/etc/group"), Access::Read),
+        (PathBuf::from(invited::USERS), Access::Read),
         (PathBuf::from(block::PATH), Access::Edit),
     ];
     paths.extend(socket.path().map(|path| (dir(path), Access::Remove)));

@@ -4,6 +4,7 @@ pub mod block;
 pub mod config;
 mod daemon;
 mod hosts;
+pub mod invited;
 pub mod lease;
 pub mod link;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 
 const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper";
+const INVITED: &str = "/etc/hopbox/invited";
 const GROUPS: &str = "root:x:0:\nusers:x:100:gandalf";
 
 /// Scratch directories in the place of all that is written to.
@@ -69,7 +70,8 @@ fn what_is_installed_is_told_and_goes_again() {
         let image = |path: &str| std::fs::read(path).unwrap();
         assert!(image(PROGRAM) == image(env!("CARGO_BIN_EXE_hop-helper")));
         let groups = std::fs::read_to_string("/etc/group").unwrap();
-        assert_eq!(groups, format!("{GROUPS}\nhopbox:x:999:gandalf\n"));
+        assert_eq!(groups, format!("{GROUPS}\nhopbox:x:999:\n"));
+        assert_eq!(std::fs::read_to_string(INVITED).unwrap(), "gandalf:*:1000\n");
         assert!(!helper(&["--install"]).1.contains("write"), "there is nothing left to write");
         // What was installed serves, in the place where it is.
         let mut served = serve();
@@ -85,6 +87,125 @@ fn what_is_installed_is_told_and_goes_again() {
         assert_eq!(std::fs::read_to_string("/etc/group").unwrap(), format!("{GROUPS}\n"));
         assert_eq!(std::fs::read_to_string("/etc/hosts").unwrap(), "127.0.0.1 localhost\n");
         assert_eq!(helper(&["--uninstall"]), (true, String::new()));
+    });
+}
+
+/// What `--install` said, called with this in its environment, and who is invited then.
+fn invite(name: &str, value: &str) -> (String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hop-helper"));
+    for name in ["SUDO_UID", "PKEXEC_UID", "DOAS_USER"] {
+        command.env_remove(name);
+    }
+    let out = command.arg("--install").env(name, value).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(out.status.success(), "{name}={value}: {said}");
+    (said, std::fs::read_to_string(INVITED).unwrap_or_default())
+}
+
+#[test]
+fn who_calls_it_is_admitted_and_nobody_in_their_place() {
+    in_namespace("install::who_calls_it_is_admitted_and_nobody_in_their_place", |m| {
+        prepare(m);
+        let users = "root:x:0:0::/:\nbackup:x:34:34::/:\ngandalf:x:1000:1000::/:\n";
+        let know = |users: &str| {
+            std::fs::write("/etc/passwd.new", users).unwrap();
+            m.run("mv", &["/etc/passwd.new", "/etc/passwd"]);
+        };
+        know(users);
+        // With none of these it is who has logged in, by the kernel; in most labs nobody has.
+        let by_login = std::fs::read_to_string("/proc/self/loginuid").unwrap_or_default();
+        let by_login = by_login.trim().parse::<u32>().ok().filter(|uid| (1..65_534).contains(uid));
+        let nobody = by_login.map_or(String::new(), |uid| match uid {
+            1000 => "gandalf:*:1000\n".to_string(),
+            _ => format!(":*:{uid}\n"),
+        });
+        for (name, value, expected) in [
+            ("SUDO_UID", "1000", "gandalf:*:1000\n"),
+            ("PKEXEC_UID", "1000", "gandalf:*:1000\n"),
+            ("DOAS_USER", "gandalf", "gandalf:*:1000\n"),
+            ("SUDO_UID", "34", "backup:*:34\n"),
+            ("SUDO_UID", "70001", ":*:70001\n"),
+            ("SUDO_UID", "0", &nobody),
+            ("SUDO_UID", "65534", &nobody),
+            ("SUDO_UID", "4294967295", &nobody),
+            ("SUDO_UID", "4294968296", &nobody),
+            ("SUDO_UID", "1000\nevil:*:5", &nobody),
+            ("DOAS_USER", "sauron", &nobody),
+            ("DOAS_USER", "", &nobody),
+            ("SUDO_USER", "gandalf", &nobody),
+        ] {
+            let (said, found) = invite(name, value);
+            assert_eq!(found, expected, "{name}={value:?}: {said}");
+            let all = found.lines().all(|line| said.contains(line.rsplit(':').next().unwrap()));
+            assert!(all, "{name}={value:?} is not told: {said}");
+            let _ = std::fs::remove_file(INVITED);
+        }
+        // With su the kernel's record alone is left; whoever has none cannot show it.
+        let su = format!(
+            "echo 1000 >/proc/self/loginuid && unset SUDO_UID PKEXEC_UID DOAS_USER && exec {} --install",
+            env!("CARGO_BIN_EXE_hop-helper")
+        );
+        let out = Command::new("sh").args(["-c", &su]).output().unwrap();
+        match std::fs::read_to_string(INVITED) {
+            Ok(found) => assert_eq!(found, "gandalf:*:1000\n"),
+            Err(_) => eprintln!("NOTE no login can be recorded here: {out:?}"),
+        }
+        for uid in ["1000", "70001", "34"] {
+            invite("SUDO_UID", uid);
+        }
+        assert!(!invite("SUDO_UID", "70001").0.contains("write"), "once is enough");
+        let mut served = serve();
+        super::until("it serves", || m.socket.exists());
+        let admitted = |uid: u32, group| {
+            let told = m.client_process(uid, group).say("daemon.handshake", super::handshake());
+            told["ok"] == true
+        };
+        assert!(admitted(1000, None) && admitted(70001, None) && admitted(34, None));
+        assert!(!admitted(1001, None) && !admitted(1001, Some(1000)) && admitted(1001, Some(999)));
+        // They are gone, and others have their numbers: the helper that runs asks for a new start.
+        know("root:x:0:0::/:\nsam:x:1000:1000::/:\npip:x:70001:1::/:\nbackup:x:34:34::/:\n");
+        super::Client::ready(m);
+        assert_eq!(served.wait().unwrap().code(), Some(75));
+        let mut served = serve();
+        super::until("it serves again", || m.socket.exists());
+        assert!(!admitted(1000, None) && !admitted(70001, None) && admitted(34, None));
+        served.kill().unwrap();
+        served.wait().unwrap();
+        let (_, found) = invite("SUDO_UID", "1000");
+        assert!(found.ends_with("sam:*:1000\n") && !found.contains("gandalf"), "{found}");
+        // A line that nobody understands admits nobody, and is said.
+        std::fs::write(INVITED, "1000\n").unwrap();
+        assert_eq!(serve().wait().unwrap().code(), Some(1));
+        let (good, told) = helper(&["--install"]);
+        assert!(
+            !good && told.contains(INVITED) && told.contains("nothing was installed"),
+            "{told}"
+        );
+        assert!(helper(&["--uninstall"]).0 && !Path::new(INVITED).exists());
+    });
+}
+
+/// A shell in a group that is gone would be in whatever group gets its number next.
+#[test]
+fn a_group_goes_when_nobody_is_in_it() {
+    in_namespace("install::a_group_goes_when_nobody_is_in_it", |m| {
+        prepare(m);
+        assert!(helper(&["--install"]).0);
+        let mut shell = Command::new("setpriv").args(["--groups", "7,999", "sleep", "99"]).spawn();
+        let shell = shell.as_mut().unwrap();
+        let has = || {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", shell.id())).unwrap();
+            status.contains("Groups:\t7 999")
+        };
+        super::until("it is in the group", has);
+        let (good, told) = helper(&["--uninstall"]);
+        assert!(good && told.contains("the group hopbox stays"), "{told}");
+        assert!(std::fs::read_to_string("/etc/group").unwrap().contains("hopbox:x:999:"));
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        let (good, told) = helper(&["--uninstall"]);
+        assert!(good && told == "write /etc/group\n", "{told}");
+        assert_eq!(std::fs::read_to_string("/etc/group").unwrap(), format!("{GROUPS}\n"));
     });
 }
 
@@ -189,9 +310,9 @@ fn a_table_of_groups_keeps_what_it_has() {
         assert!(good, "{told}");
         let line = |text: &str| text.as_bytes().to_vec();
         let group = std::fs::read("/etc/group").unwrap();
-        assert_eq!(group, [odd.clone(), line("\nhopbox:x:999:gandalf\n")].concat());
+        assert_eq!(group, [odd.clone(), line("\nhopbox:x:999:\n")].concat());
         let shadow = std::fs::read("/etc/gshadow").unwrap();
-        assert_eq!(shadow, [b"r\xe9seau:!::\n".to_vec(), line("hopbox:!::gandalf\n")].concat());
+        assert_eq!(shadow, [b"r\xe9seau:!::\n".to_vec(), line("hopbox:!::\n")].concat());
         assert_eq!(python(get), before);
         let (good, told) = helper(&["--uninstall"]);
         assert!(good, "{told}");

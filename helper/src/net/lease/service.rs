@@ -22,7 +22,7 @@ impl Service for Leases {
     }
 
     fn reload(&mut self, config: &Path) -> Result<(), String> {
-        self.config = Config::load(config, self.config.admission.group)?;
+        self.config = Config::load(config, &self.config.admission)?;
         Ok(())
     }
 
@@ -52,7 +52,7 @@ impl Service for Leases {
     }
 
     fn is_detached(&self) -> bool {
-        self.hosts.detached || self.resolvers.detached
+        self.hosts.detached || self.resolvers.detached || self.config.is_outdated()
     }
 
     fn holds(&self, conn: u64) -> bool {
