@@ -277,18 +277,22 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/agent/mod.rs",
             "src/base/terminal.rs",
             "src/cli/prompt.rs",
-            // Children that speak for themselves: an editor, sudo.
+            // A child that speaks for itself: an editor.
             "src/cli/code.rs",
-            "src/deploy/local_helper.rs",
             "src/cli/out.rs",
-            "src/cli/progress.rs",
-            // Through `Aside`.
-            "src/deploy/root_script.rs",
-            "src/ssh/connection.rs",
             "src/session/log.rs",
             "src/tunnel/wg_command.rs",
             "helper/src/net/daemon.rs",
             "helper/src/core/say.rs",
+        ],
+    ),
+    (
+        "terminal::Stderr",
+        &[
+            // Through `Aside`.
+            "src/deploy/local_helper.rs",
+            "src/deploy/root_script.rs",
+            "src/ssh/connection.rs",
         ],
     ),
     // Our own words over several lines.

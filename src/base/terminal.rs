@@ -1,6 +1,6 @@
-//! How wide the terminal is that our words go to.
+//! The terminal that our words go to: how wide it is, and whose it is for the moment.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::sys::terminal;
@@ -17,4 +17,41 @@ pub fn of_stderr() -> Option<usize> {
 
 fn of(fd: BorrowedFd<'_>) -> Option<usize> {
     fd.is_terminal().then(|| terminal::columns(fd)).flatten().map(usize::from)
+}
+
+/// Standard error, whoever uses the terminal meanwhile: each line begins at the left.
+pub struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stderr = io::stderr().lock();
+        match terminal::is_raw(stderr.as_fd()) {
+            true => stderr.write_all(&returning(bytes))?,
+            false => stderr.write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+fn returning(bytes: &[u8]) -> Vec<u8> {
+    let mut all = Vec::with_capacity(bytes.len() + 8);
+    for byte in bytes {
+        if *byte == b'\n' && all.last() != Some(&b'\r') {
+            all.push(b'\r');
+        }
+        all.push(*byte);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_line_begins_at_the_left_once() {
+        assert_eq!(super::returning(b"a\nb\r\n\n"), b"a\r\nb\r\n\r\n");
+    }
 }

@@ -61,7 +61,9 @@ fn list(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
     let host = store::load(&paths, &name)?;
+    call.out.wait(&format!("asking {name}"));
     let answer = Agent::of(&paths, &host).ask(call, PeersList, &Nothing, "peers list")?;
+    call.out.done("");
     let page = table(&answer, &host, call.out.room());
     let listed = answer.to_json();
     let data = json!({"host": name, "peers": listed["peers"], "you": listed["you"]});
@@ -106,7 +108,10 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
         return Err(unknown("one is named by its name or its public key".to_owned()));
     }
     let mut agent = Agent::of(&paths, &host);
-    if let Some(admitted) = agent.known_peers(call)? {
+    call.out.wait(&format!("asking {name}"));
+    let admitted = agent.known_peers(call)?;
+    call.out.done("");
+    if let Some(admitted) = admitted {
         let is_meant = |it: &&PeerView| it.name == peer || *key::encode(&it.public_key) == peer;
         let Some(found) = admitted.peers.iter().find(is_meant) else {
             let names: Vec<_> = admitted.peers.iter().map(|peer| cell(&peer.name)).collect();
@@ -121,7 +126,9 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     }
     call.consent(&format!("Lock {peer} out of {name}?"), fix!("hop host peers {}", name))?;
     let words = format!("peers remove {peer}");
+    call.out.wait(&format!("asking {name}"));
     let gone = agent.ask(call, PeersRemove, &RemovePeer { peer }, &words)?;
+    call.out.done("");
     let said = &gone.name;
     let text = format!("the ssh key of {said}, if it has one there, still opens {name}");
     call.out.warn("ssh_key_stays", &text);

@@ -5,14 +5,15 @@
 //! ten seconds between. Of work that is only waited for nothing stays, and elsewhere nothing but
 //! those is said. One thread draws; it ends with the [`Screen`].
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::page::{Colour, Line, Page};
+use crate::base::locale;
+use crate::base::terminal::{self, Stderr};
 use crate::base::time_text::took;
-use crate::base::{locale, terminal};
 use crate::text::{shown, wrap};
 
 const REDRAW: Duration = Duration::from_millis(250);
@@ -56,6 +57,8 @@ struct Open {
     next: Instant,
     /// Nothing is drawn: somebody else writes to the terminal.
     held: bool,
+    /// A line that stays says that it has begun.
+    told: bool,
     /// Its start and end are no lines of their own.
     silent: bool,
 }
@@ -121,7 +124,15 @@ impl Screen {
         let mut state = self.shared.lock();
         let since = Instant::now();
         let next = since + if state.live { FLICKER } else { HEARTBEAT };
-        state.open = Some(Open { text, detail: String::new(), since, next, held: false, silent });
+        state.open = Some(Open {
+            text,
+            detail: String::new(),
+            since,
+            next,
+            held: false,
+            told: false,
+            silent,
+        });
         drop(state);
         self.shared.changed.notify_all();
         if self.drawer.is_none() {
@@ -152,12 +163,18 @@ impl Screen {
         }
     }
 
-    /// Draws nothing more for the open step: a child process is about to use the terminal.
+    /// Draws nothing more for the open step: a child process is about to use the terminal, below
+    /// a line that says for what.
     pub fn hold(&self) {
         let mut state = self.shared.lock();
         state.wipe();
-        if let Some(open) = &mut state.open {
-            open.held = true;
+        let live = state.live;
+        let Some(open) = &mut state.open else { return };
+        open.held = true;
+        let told = std::mem::replace(&mut open.told, true);
+        let text = open.text.clone();
+        if live && !told && !open.silent {
+            state.print(&text.into());
         }
     }
 
@@ -255,7 +272,7 @@ impl State {
 }
 
 fn write(text: &str) {
-    let (text, mut stderr) = (locale::text(text), io::stderr().lock());
+    let (text, mut stderr) = (locale::text(text), Stderr);
     // Nobody is left to hear of it if this fails.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

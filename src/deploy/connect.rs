@@ -32,13 +32,14 @@ pub fn connect(
     paths: &Paths,
     options: &Options,
 ) -> Result<Server, Failure> {
+    // Before ssh is asked for the first time: its configuration may run commands.
+    console.begin(&format!("reaching {}", options.target.address));
     let target = options.target.settled()?;
     let found = target.resolved()?;
     let login = field::login(&found.user).map_err(|why| {
         let what = format!("the login {:?} of your ssh configuration is not usable", found.user);
         Failure::usage(what, why, "${EDITOR:-vi} ~/.ssh/config")
     })?;
-    console.begin(&format!("reaching {}", target.address));
     let endpoint_host = match target.address.parse::<IpAddr>() {
         Ok(_) => target.address.clone(),
         Err(_) => found.host,

@@ -1,6 +1,6 @@
 //! This machine's own helper, and the name by which a server knows this machine.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitStatus};
 use std::time::Duration;
@@ -8,9 +8,12 @@ use std::time::Duration;
 use super::console::Console;
 use super::remote::{AGENT, HELPER};
 use crate::base::failure::{Failure, Fault};
+use crate::base::locale;
+use crate::base::terminal::Stderr;
 use crate::fix;
 use crate::helper::{Helper, HelperError, install_command, root_command, socket_path};
 use crate::sys::child::{self, Broken, Input, Limits, Stream};
+use crate::text::aside::Aside;
 use crate::text::fix::Fix;
 
 /// With time for a password to be typed.
@@ -130,9 +133,10 @@ fn install(console: &dyn Console, program: &Path) -> Result<(), Failure> {
 /// Runs a command of root's on this machine, where sudo may ask. Standard output is for our own
 /// answer: what it says there is shown beside that, or not at all.
 fn by_root(process: &mut Process, silent: bool) -> Result<ExitStatus, Broken> {
+    let mut aside = Aside::new(Stderr, locale::is_utf8());
     let mut show = |stream, said: &[u8]| {
         if !silent || stream == Stream::Err {
-            let _ = io::stderr().write_all(said);
+            let _ = aside.write_all(said);
         }
     };
     child::talk(process, Input::Terminal, &mut show, ROOT_LIMITS).map(|done| done.status)

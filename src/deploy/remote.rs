@@ -25,6 +25,7 @@ use crate::ssh::right::{FENCED, Right};
 use crate::ssh::scratch_dir::{NotDone, ScratchDir};
 use crate::ssh::script::WHOLE;
 use crate::ssh::target::Target;
+use crate::ssh::words::Asking;
 use crate::sys::child::Done;
 use crate::text::fix::Fix;
 
@@ -91,13 +92,7 @@ impl Remote {
         (again, by_root): (Fix, Fix),
     ) -> Result<Remote, Failure> {
         paths.ensure_runtime()?;
-        let ask = console.may_ask();
-        if ask {
-            console.hold();
-        }
-        let connection = Connection::open(&target, &paths.ssh_socket(), ask);
-        console.resume();
-        let (connection, name) = (connection?, name.to_owned());
+        let (connection, name) = (reached(console, paths, &target)?, name.to_owned());
         let (scratch_dir, survey) = (OnceCell::new(), OnceCell::new());
         Ok(Remote { scratch_dir, connection, target, name, again, by_root, survey })
     }
@@ -221,6 +216,32 @@ impl Remote {
     /// What helps then: it is looked at once more.
     pub fn helps(&self) -> Fix {
         obstacle::helps(&self.connection, &self.target, &self.by_root)
+    }
+}
+
+/// A connection. What is under way is seen until it is known that somebody has to be asked.
+fn reached(
+    console: &mut dyn Console,
+    paths: &Paths,
+    target: &Target,
+) -> Result<Connection, Failure> {
+    let socket = paths.ssh_socket();
+    if !console.may_ask() {
+        return Connection::open(target, &socket, Asking::Never);
+    }
+    let mut told = |line: &str| console.say(&format!("| {line}"));
+    let opened = Connection::open(target, &socket, Asking::NotYet(&mut told));
+    let helps = |failure: &Failure| {
+        matches!(failure.fault, Fault::Denied | Fault::HostKeyUnknown | Fault::KeyLocked)
+    };
+    match opened {
+        Err(failure) if helps(&failure) => {
+            console.hold();
+            let opened = Connection::open(target, &socket, Asking::AtTerminal);
+            console.resume();
+            opened
+        }
+        opened => opened,
     }
 }
 

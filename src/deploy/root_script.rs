@@ -4,7 +4,7 @@
 //! stages said is fetched from there afterwards. That it began, and how its stages ended, it tells
 //! on its standard output, on a terminal among other words. It reads nothing but its files.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use super::console::Console;
 use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
 use crate::base::locale;
+use crate::base::terminal::Stderr;
 use crate::ssh::connection::Feed;
 use crate::ssh::own::Nonce;
 use crate::ssh::right::{FENCED, IS_ROOT, NOT_ROOT, Right};
@@ -41,6 +42,9 @@ stage() {
 }
 say done begin
 "#;
+
+/// Most that is kept of what others say between two questions.
+const HELD_BYTES: usize = 64 * 1024;
 
 /// A script of root's, in stages.
 pub struct Script<'a> {
@@ -102,7 +106,7 @@ impl Remote {
         if asks {
             console.hold();
         }
-        let mut stderr = Aside::new(io::stderr(), locale::is_utf8());
+        let mut stderr = Aside::new(Stderr, locale::is_utf8());
         let mut parser = MarkerParser::new(nonce, script.stages, asks.then_some(&mut stderr));
         let (mut begun, mut ended) = (false, Ended::default());
         let mut hear = |bytes: &[u8]| {
@@ -209,13 +213,17 @@ enum Marker {
     Undone,
 }
 
-/// Tells the script's lines from everything else, which goes to `aside` as it comes.
+/// Tells the script's lines from everything else, which goes to `aside`: questions as they come,
+/// whole lines before the next question, or when sudo has let us. Those after the last question of
+/// a sudo that does not are the reason of a failure, which tells them.
 struct MarkerParser<'a> {
     mark: String,
     stages: &'static [&'static str],
     line: Vec<u8>,
     /// How much of `line` was passed on already.
     passed: usize,
+    /// Whole lines that were not.
+    held: Vec<u8>,
     aside: Option<&'a mut (dyn Write + Send)>,
 }
 
@@ -225,7 +233,14 @@ impl<'a> MarkerParser<'a> {
         stages: &'static [&'static str],
         aside: Option<&'a mut (dyn Write + Send)>,
     ) -> MarkerParser<'a> {
-        MarkerParser { mark: mark(nonce), stages, line: Vec::new(), passed: 0, aside }
+        MarkerParser {
+            mark: mark(nonce),
+            stages,
+            line: Vec::new(),
+            passed: 0,
+            held: Vec::new(),
+            aside,
+        }
     }
 
     fn hear(&mut self, bytes: &[u8], told: &mut dyn FnMut(Marker)) {
@@ -237,9 +252,14 @@ impl<'a> MarkerParser<'a> {
             if *byte == b'\n' {
                 let line = std::mem::take(&mut self.line);
                 match self.marker(&line) {
-                    Some(marker) => told(marker),
-                    None if line.trim_ascii().is_empty() && self.passed == 0 => {}
-                    None => self.pass(&line),
+                    Some(marker) => {
+                        self.release();
+                        told(marker);
+                    }
+                    None if self.passed > 0 => self.pass(&line),
+                    None if line.trim_ascii().is_empty() => {}
+                    None if self.held.len() < HELD_BYTES => self.held.extend_from_slice(&line),
+                    None => {}
                 }
                 self.passed = 0;
             }
@@ -247,10 +267,18 @@ impl<'a> MarkerParser<'a> {
         // A prompt has no end of line: what cannot become a line of ours is shown at once.
         let mark = self.mark.as_bytes();
         if !mark.starts_with(&self.line) && !self.line.starts_with(mark) {
+            self.release();
             let line = std::mem::take(&mut self.line);
             self.pass(&line);
             self.passed = line.len();
             self.line = line;
+        }
+    }
+
+    fn release(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        if let Some(aside) = &mut self.aside {
+            let _ = aside.write_all(&held);
         }
     }
 
@@ -260,6 +288,7 @@ impl<'a> MarkerParser<'a> {
             let _ = aside.write_all(new).and_then(|()| aside.flush());
         }
     }
+
     fn marker(&self, line: &[u8]) -> Option<Marker> {
         let text = std::str::from_utf8(line).ok()?.trim().strip_prefix(&self.mark)?;
         let mut words = text.split(' ');
@@ -305,6 +334,23 @@ mod tests {
             let aside = format!("[sudo] password for pat: \r\nSorry, try again.\r\n{stray}");
             assert_eq!(shown, aside, "{size}");
         }
+    }
+
+    #[test]
+    fn the_reason_of_a_failure_is_left_to_the_failure() {
+        let (mut shown, mut stages) = (Vec::new(), Vec::new());
+        let mut parser = MarkerParser::new(&Nonce::new().unwrap(), STAGES, Some(&mut shown));
+        for said in [
+            "[sudo] password: ",
+            "\r\nSorry, try again.\r\n[sudo] password: ",
+            "\r\n\
+            sudo: 2 incorrect password attempts\r\n",
+        ] {
+            parser.hear(said.as_bytes(), &mut |marker| stages.push(marker));
+        }
+        drop(parser);
+        let expected = "[sudo] password: \r\nSorry, try again.\r\n[sudo] password: \r\n";
+        assert_eq!((String::from_utf8(shown).unwrap().as_str(), stages), (expected, vec![]));
     }
 
     #[test]

@@ -32,15 +32,20 @@ pub fn install_command() -> Fix {
     fix!("sudo {} --install", path)
 }
 
+/// How sudo asks at this machine, where it may ask at another one, too.
+const PROMPT: &str = "[sudo on this machine] password for %p: ";
+
 /// `program` as root: with sudo, unless this is root. Without `ask` sudo asks nothing.
 pub fn root_command(program: &Path, ask: bool) -> Command {
     if process::is_root() {
         return Command::new(program);
     }
     let mut command = Command::new("sudo");
-    if !ask {
-        command.arg("-n");
-    }
+    if ask {
+        command.args(["-p", PROMPT])
+    } else {
+        command.arg("-n")
+    };
     command.arg(program);
     command
 }

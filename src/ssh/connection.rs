@@ -9,7 +9,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -19,8 +19,10 @@ use super::own::{Nonce, Own};
 use super::query::{CONNECT_S, ask_nothing};
 use super::quote;
 use super::target::Target;
+use super::words::{Asking, Words};
 use crate::base::failure::{Failure, Fault};
 use crate::base::locale;
+use crate::base::terminal::Stderr;
 use crate::sys::child::{self, Done, Input, Limits, Stream, Talk};
 use crate::text::aside::Aside;
 
@@ -57,8 +59,8 @@ pub enum Feed<'a> {
 }
 
 impl Connection {
-    /// Connects. With `ask`, ssh may ask at the terminal: passphrase, host key, password.
-    pub fn open(target: &Target, socket: &Path, ask: bool) -> Result<Connection, Failure> {
+    /// Connects.
+    pub fn open(target: &Target, socket: &Path, asking: Asking) -> Result<Connection, Failure> {
         let _ = std::fs::remove_file(socket);
         let target = &target.settled()?;
         let control = socket.to_str().and_then(quote::tokens).ok_or_else(|| {
@@ -73,12 +75,14 @@ impl Connection {
         target.arguments(&mut command);
         command.args(["-o", &format!("ConnectTimeout={CONNECT_S}")]);
         command.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
-        if !ask {
+        let at_terminal = matches!(asking, Asking::AtTerminal);
+        if !at_terminal {
             ask_nothing(&mut command);
         }
         command.arg("--").arg(&target.address);
-        let time = if ask { ASKING_LIMIT } else { SILENT_LIMIT };
-        let master = Talk::start(&mut command, ask, Limits { time, bytes: WORDS_BYTES })
+        let alone = matches!(asking, Asking::Never);
+        let time = if alone { SILENT_LIMIT } else { ASKING_LIMIT };
+        let master = Talk::start(&mut command, at_terminal, Limits { time, bytes: WORDS_BYTES })
             .map_err(|broken| error::broken(target, &broken))?;
         let connection = Connection {
             target: target.clone(),
@@ -87,8 +91,8 @@ impl Connection {
             master: RefCell::new(master),
             nonce,
         };
-        match connection.wait_until_open(ask) {
-            Err(error) if error.fault == Fault::Denied && !ask => {
+        match connection.wait_until_open(asking) {
+            Err(error) if error.fault == Fault::Denied && alone => {
                 let locked = target.locked_key();
                 Err(locked.map_or(error, |file| error::locked(&file)))
             }
@@ -116,16 +120,16 @@ impl Connection {
         }
     }
 
-    /// What ssh says meanwhile is passed on where it may ask: "touch your key" is said there, too.
-    fn wait_until_open(&self, aloud: bool) -> Result<(), Failure> {
-        let mut aside = Aside::new(io::stderr(), locale::is_utf8());
-        let mut hear = |stream, said: &[u8]| {
-            if aloud && stream == Stream::Err {
-                let _ = aside.write_all(said);
-            }
-        };
+    fn wait_until_open(&self, asking: Asking) -> Result<(), Failure> {
+        let mut words = Words::new(asking, Aside::new(Stderr, locale::is_utf8()));
         // ssh makes the socket when it has logged in.
         while !self.is_open() {
+            words.tick();
+            let mut hear = |stream, said: &[u8]| {
+                if stream == Stream::Err {
+                    words.hear(said);
+                }
+            };
             let stepped = self.master.borrow_mut().step(Some(&mut io::empty()), &mut hear);
             match stepped {
                 Ok(None) => {}

@@ -83,6 +83,16 @@ pub fn classify(target: &Target, said: &str) -> Failure {
     Failure { fault, what, why, next }
 }
 
+/// Whether ssh says this as it ends, and nothing after it.
+pub(super) fn is_last(line: &str) -> bool {
+    let starts = ["ssh: ", "kex_exchange_identification: ", "Connection "];
+    let line = line.trim();
+    starts.iter().any(|start| line.starts_with(start))
+        || line.starts_with("Host key verification failed")
+        || line.contains(": Permission denied (")
+        || line.contains("Too many authentication failures")
+}
+
 /// ssh names the file and line of the old key. ssh-keygen -R takes every line that matches, with
 /// the keys of all others that the line is for: such a line is its owner's to change.
 fn forget(target: &Target, said: &str) -> Fix {

@@ -2,13 +2,13 @@
 //! it.
 //!
 //! Reading order: `target` (where to, and with which key) → `query` (what the user's configuration
-//! says to that) → `error` (what ssh's words mean) → `connection` (one of them, and its commands) →
-//! `own` (their words among others) → `scratch_dir` (its directory over there) → `upload` (programs
-//! on their way) → `known_hosts` (the host keys that are pinned) → `config_block` (our lines in a
-//! text) → `config` (the text in ~/.ssh/config). Beside it: `right` (how a command there becomes
-//! root's), `script` (how one is read), `directives` (what becomes of every option of ssh's),
-//! `quote` (data in its lines). No SSH is spoken here: the user's agent, hardware keys, jump hosts
-//! and known hosts are ssh's business.
+//! says to that) → `error` (what ssh's words mean), `words` (who hears them) → `connection` (one of
+//! them, and its commands) → `own` (their words among others) → `scratch_dir` (its directory over
+//! there) → `upload` (programs on their way) → `known_hosts` (the host keys that are pinned) →
+//! `config_block` (our lines in a text) → `config` (the text in ~/.ssh/config). Beside it: `right`
+//! (how a command there becomes root's), `script` (how one is read), `directives` (what becomes of
+//! every option of ssh's), `quote` (data in its lines). No SSH is spoken here: the user's agent,
+//! hardware keys, jump hosts and known hosts are ssh's business.
 
 pub mod config;
 mod config_block;
@@ -24,3 +24,4 @@ pub mod scratch_dir;
 pub mod script;
 pub mod target;
 pub mod upload;
+pub mod words;

@@ -10,6 +10,17 @@ pub fn columns(fd: BorrowedFd<'_>) -> Option<u16> {
     (asked == 0 && size.ws_col > 0).then_some(size.ws_col)
 }
 
+/// Whether it is a terminal on which a newline leads down and no more to the line's start. A
+/// program that works at one of another machine, such as `ssh -t`, makes this one so.
+pub fn is_raw(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: a record of plain numbers, for which all zeros are valid.
+    let mut modes: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open as long as it is borrowed, and the call writes one `termios`.
+    let asked = unsafe { libc::tcgetattr(fd.as_raw_fd(), &raw mut modes) };
+    let returns = libc::OPOST | libc::ONLCR;
+    asked == 0 && modes.c_oflag & returns != returns
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -23,5 +34,16 @@ mod tests {
         assert_eq!(columns(pty.slave.as_fd()), Some(97));
         assert_eq!(columns(openpty(None, None).unwrap().slave.as_fd()), None);
         assert_eq!(columns(std::fs::File::open("/dev/null").unwrap().as_fd()), None);
+    }
+
+    #[test]
+    fn a_raw_terminal_is_known() {
+        let pty = openpty(None, None).unwrap();
+        let nothing = std::fs::File::open("/dev/null").unwrap();
+        assert!(!is_raw(pty.slave.as_fd()) && !is_raw(nothing.as_fd()));
+        let mut stty = std::process::Command::new("stty");
+        stty.arg("raw").stdin(pty.slave.try_clone().unwrap());
+        assert!(stty.status().unwrap().success());
+        assert!(is_raw(pty.slave.as_fd()));
     }
 }

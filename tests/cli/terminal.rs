@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -253,4 +254,41 @@ fn without_a_terminal_nobody_is_asked() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(13), "{said}");
     assert!(said.trim_end().ends_with("--confirm=mybox"), "{said}");
+}
+
+/// A server that takes the connection and then says nothing, as far as ssh(1) can tell. While it is
+/// waited for that is shown; when it is over the reason is said once.
+#[test]
+fn who_is_waited_for_is_shown_and_a_reason_is_said_once() {
+    for columns in [60, 80, 100] {
+        let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = mute.local_addr().unwrap().port().to_string();
+        let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let slave = || Stdio::from(pty.slave.try_clone().unwrap());
+        let home = super::Home::new();
+        let mut setup = home.hop();
+        setup.args(["setup", "mybox", "-a", "127.0.0.1", "-p", &port]);
+        setup.env("TERM", "xterm").env("PATH", std::env::var_os("PATH").unwrap());
+        let mut child = setup.stdin(slave()).stdout(slave()).stderr(slave()).spawn().unwrap();
+        drop((setup, pty.slave));
+        let mut master = File::from(pty.master);
+        let (mut shown, mut piece) = (String::new(), [0; 4096]);
+        // ssh gives up after fifteen seconds, and would say so.
+        while !shown.contains("reaching 127.0.0.1  ") {
+            let count = master.read(&mut piece).unwrap_or(0);
+            assert!(count > 0 && !shown.contains("failed"), "{shown:?}");
+            shown += &String::from_utf8_lossy(&piece[..count]);
+        }
+        drop(mute.accept().unwrap());
+        drop(mute);
+        while let Ok(count @ 1..) = master.read(&mut piece) {
+            shown += &String::from_utf8_lossy(&piece[..count]);
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(Code::Unreachable as i32), "{shown}");
+        let reason = ["closed by ", "reset by "];
+        let said: usize = reason.iter().map(|words| shown.matches(words).count()).sum();
+        assert_eq!(said, 1, "{shown:?}");
+        assert!(!shown.replace("\r\n", "").contains('\n'), "a staircase: {shown:?}");
+    }
 }
