@@ -1,5 +1,6 @@
 //! `hop code`: an editor on this machine, its files and programs on the host.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::Duration;
@@ -27,9 +28,9 @@ pub const COMMAND: Command = Command {
     usage: "hop code [path] [--editor EDITOR]",
     details: "Opens the directory on the host in Visual Studio Code, Cursor, VSCodium or Zed, over\n\
               SSH through the tunnel. The path is the argument, else editor.path of hopbox.yaml,\n\
-              else your home there. Writes one block at the top of ~/.ssh/config, with the host\n\
-              keys that setup recorded; nothing outside the block changes. Exits 3 when the host\n\
-              is not up.",
+              else your home there; a path is one of the host, and ~ your home there. Writes one\n\
+              block at the top of ~/.ssh/config, with the host keys that setup recorded; nothing\n\
+              outside the block changes. Exits 3 when the host is not up.",
     example: "hop code ~/src/app\n\
               hop code --editor zed",
     group: Group::Daily,
@@ -104,9 +105,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     }
     let host = store::load(&paths, &host)?;
     let program = find(editor)?;
-    let given = call.args.operands.first().or(workspace.editor_path.as_ref());
-    let path = path(given.map(String::as_str), &host)?;
+    let given = call.args.operands.first().or(workspace.editor_path.as_ref()).cloned();
+    let places = places(given.as_deref(), std::env::var_os("HOME"), &host)?;
     let written = ssh_entry::write(call, &paths, &host, &host.hop_name())?;
+    let path = match given {
+        Some(_) => Some(there(call, &places, &host)?),
+        None => places.into_iter().next(),
+    };
     let words = words(editor, &host.hop_name(), path.as_deref());
     // The answer on standard output is ours alone.
     let mut process = Process::new(&program);
@@ -168,28 +173,51 @@ fn installed(editor: &Editor) -> Option<PathBuf> {
     on_path.chain(editor.elsewhere.iter().map(PathBuf::from)).find(runs)
 }
 
-/// The directory on the host; `None` leaves it to the editor.
-fn path(given: Option<&str>, host: &HostConfig) -> Result<Option<String>, Failure> {
+/// Where on the host the directory may be, the likeliest first; nowhere leaves it to the editor.
+fn places(
+    given: Option<&str>,
+    own_home: Option<OsString>,
+    host: &HostConfig,
+) -> Result<Vec<String>, Failure> {
     let home = host.ssh.as_ref().and_then(|ssh| ssh.home.as_deref());
     let Some(given) = given else {
-        return Ok(home.map(str::to_owned));
+        return Ok(home.map(str::to_owned).into_iter().collect());
     };
     if given.contains(char::is_control) {
-        return Err(Failure::usage(
-            "the path is not valid",
-            "it has control characters",
-            "hop code",
-        ));
+        let why = "it has control characters";
+        return Err(Failure::usage("the path is not valid", why, "hop code"));
     }
-    let below_home = given.strip_prefix("~/").unwrap_or(if given == "~" { "" } else { given });
+    let below = |home: &str, rest: &Path| Path::new(home).join(rest).display().to_string();
+    // A shell has made this machine's home of a `~`.
+    let own_home = own_home.map(PathBuf::from).filter(|own| own.parent().is_some());
+    let own = own_home.as_ref().and_then(|own| Path::new(given).strip_prefix(own).ok());
+    let plain = given.strip_prefix("~/").unwrap_or(if given == "~" { "" } else { given });
     match home {
-        _ if given.starts_with('/') => Ok(Some(given.to_owned())),
-        Some(home) => Ok(Some(Path::new(home).join(below_home).display().to_string())),
+        Some(home) if own.is_some() && own_home.as_deref() != Some(Path::new(home)) => {
+            Ok(vec![below(home, own.unwrap_or(Path::new(""))), given.to_owned()])
+        }
+        _ if given.starts_with('/') => Ok(vec![given.to_owned()]),
+        Some(home) => Ok(vec![below(home, Path::new(plain))]),
         None => {
             let why = format!("your home on {} is not known", host.name);
             Err(Failure::usage("the path must be absolute", why, "hop code /home/you/project"))
         }
     }
+}
+
+/// The first of these that is on the host. What ssh cannot tell is left to the editor.
+fn there(call: &mut Call, places: &[String], host: &HostConfig) -> Result<String, Failure> {
+    let name = host.hop_name();
+    let first = places.first().map_or("", String::as_str);
+    call.out.wait(&format!("looking for {first}"));
+    let found = places.iter().find(|path| ssh_entry::has_path(&name, path) != Some(false));
+    call.out.done("");
+    found.cloned().ok_or_else(|| {
+        let what = format!("{first} is not on {}", host.name);
+        let why = "a path is one of the host, and ~ your home there";
+        let next = fix!("ssh {} {}", name, fix!("mkdir -p {}", first).over_there());
+        Failure::new(Fault::NotFound, what, why, next)
+    })
 }
 
 fn words(editor: &Editor, name: &str, path: Option<&str>) -> Vec<String> {
@@ -223,6 +251,38 @@ fn failed(editor: &Editor, why: String) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_one_of_the_host() {
+        let mut host = crate::host::config::tests::sample();
+        let ssh = |home: &str| {
+            let address = "203.0.113.7".to_owned();
+            let home = Some(home.to_owned());
+            crate::host::config::Ssh { address, port: None, listens: 22, home, hostname: None }
+        };
+        host.ssh = Some(ssh("/home/dev"));
+        let of =
+            |host: &HostConfig, given, own: &str| places(given, Some(own.into()), host).unwrap();
+        for (given, own, found) in [
+            (None, "/home/me", &["/home/dev"][..]),
+            (Some("src/app"), "/home/me", &["/home/dev/src/app"]),
+            (Some("~/src/app"), "/home/me", &["/home/dev/src/app"]),
+            (Some("~"), "/home/me", &["/home/dev/"]),
+            (Some("/home/me/src/app"), "/home/me", &["/home/dev/src/app", "/home/me/src/app"]),
+            (Some("/home/me"), "/home/me", &["/home/dev/", "/home/me"]),
+            (Some("/Users/me/a b"), "/Users/me/", &["/home/dev/a b", "/Users/me/a b"]),
+            (Some("/home/mere/x"), "/home/me", &["/home/mere/x"]),
+            (Some("/home/dev/x"), "/home/dev", &["/home/dev/x"]),
+            (Some("/home/dev/x"), "/home", &["/home/dev/dev/x", "/home/dev/x"]),
+            (Some("/srv/x"), "/", &["/srv/x"]),
+        ] {
+            assert_eq!(of(&host, given, own), found, "{given:?}");
+        }
+        host.ssh = None;
+        assert_eq!(of(&host, Some("/home/me/x"), "/home/me"), ["/home/me/x"]);
+        assert!(places(Some("x"), None, &host).is_err());
+        assert!(places(Some("a\nb"), None, &host).is_err());
+    }
 
     #[test]
     fn editors_get_what_they_understand() {

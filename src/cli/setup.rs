@@ -12,7 +12,10 @@ use crate::base::time_text::took;
 use crate::deploy::options::Options;
 use crate::deploy::proposal::{Plan, Proposal};
 use crate::deploy::setup::{self, Ready};
+use crate::deploy::ssh_entry;
 use crate::fix;
+use crate::host::config::HostConfig;
+use crate::host::paths::Paths;
 
 pub const COMMAND: Command = Command {
     name: "setup",
@@ -23,7 +26,9 @@ pub const COMMAND: Command = Command {
               when the agent has answered through the tunnel. Your ssh configuration, agent and\n\
               jump hosts are used; nothing is downloaded. May be repeated at any time: what is in\n\
               place stays, and an interrupted setup goes on. A second laptop is added beside the\n\
-              first. ADDRESS may be an address, a name or an alias of your ssh configuration.",
+              first. ADDRESS may be an address, a name or an alias of your ssh configuration. At\n\
+              the end it asks whether `ssh <name>.hop` shall know login, key and host key, which\n\
+              takes a block at the top of ~/.ssh/config.",
     example: "hop setup mybox -a 203.0.113.7 -u dev -k ~/.ssh/id_ed25519",
     group: Group::Daily,
     flags: &[
@@ -83,16 +88,44 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     }
     let Ready { host, verified, sent_bytes } = setup::run(call, &paths, &options)?;
     let name = &host.name;
+    let ssh = tell_ssh(call, &paths, &host)?;
     let next = fix!("hop up {}", name);
     let data = json!({
         "host": name, "endpoint": host.endpoint.to_string(), "local_ip": host.local_ip.to_string(),
         "peer_ip": host.peer_ip.to_string(), "agent_version": verified.agent_version,
         "handshake_us": verified.handshake_us, "sent_bytes": sent_bytes, "next": &*next,
+        "ssh_config": ssh,
         "took_us": u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
     });
     let text = format!("{name} is ready after {}; next: {next}", took(began.elapsed()));
     call.out.answer("setup", data, &text)?;
     Ok(Code::Done)
+}
+
+/// Has this laptop's ssh(1) use the login, key and host key of the host, if its user wants that.
+/// True where it does. The host is set up, whatever becomes of this.
+fn tell_ssh(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
+    let name = host.hop_name();
+    let question = format!("Let `ssh {name}` know login and key, by a block in ~/.ssh/config?");
+    let written = match ssh_entry::is_written(host) {
+        Ok(false) if !call.args.has("yes") && !call.may_ask() => Ok(false),
+        Ok(is_there) if !is_there && !call.confirm(&question)? => Ok(false),
+        Ok(_) => ssh_entry::write(call, paths, host, &name).map(|_| true),
+        Err(failure) => Err(failure),
+    };
+    match written {
+        Ok(false) => {
+            let next = fix!("hop setup {} --yes", host.name);
+            call.out.say(&format!("for `ssh {name}` to know login and key: {next}"));
+            Ok(false)
+        }
+        Ok(true) => Ok(true),
+        Err(Failure { what, why, next, .. }) => {
+            let text = format!("`ssh {name}` knows no login and key: {what}: {why}: {next}");
+            call.out.warn("ssh_config_not_written", &text);
+            Ok(false)
+        }
+    }
 }
 
 fn tell_plan(call: &mut Call, name: &str, plan: &Plan) -> Result<Code, Failure> {
@@ -121,6 +154,7 @@ fn tell_plan(call: &mut Call, name: &str, plan: &Plan) -> Result<Code, Failure> 
     if plan.asks_password {
         page.add("sudo there will ask for a password");
     }
+    page.add(format!("would offer a block for `ssh {name}.hop` at the top of ~/.ssh/config"));
     page.add("nothing has been changed");
     call.out.answer("setup", data, page)?;
     Ok(Code::Done)

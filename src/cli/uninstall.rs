@@ -170,7 +170,7 @@ fn everything(
     }
     call.out.done("");
     let mut removed = Vec::new();
-    removed.extend(ssh_entry::remove_block()?);
+    removed.extend(ssh_entry::remove_block(paths)?);
     removed.extend(local_helper::remove(call)?);
     if purge {
         call.out.begin("removing files");

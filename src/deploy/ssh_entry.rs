@@ -1,13 +1,18 @@
 //! What this laptop's own ssh(1) knows of a host: its part of ~/.ssh/config, and the host keys that
 //! setup pinned.
 
+use std::path::Path;
+use std::process::Command;
+
 use super::console::Console;
 use super::remote;
 use crate::base::failure::{Failure, Fault};
+use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::ssh::config::{self, Entry, Keys};
-use crate::ssh::known_hosts;
+use crate::ssh::{known_hosts, quote};
+use crate::sys::child::{self, Limits};
 
 /// Writes what this laptop's ssh(1) is told of a host, which has `name` in the tunnel. True where
 /// that is new.
@@ -41,24 +46,59 @@ pub fn write(
         port: host.ssh.as_ref().map_or(22, |ssh| ssh.listens),
         pinned: pinned.as_ref().map(|(alias, file)| (alias.as_str(), file.as_path())),
     };
-    let written = config::install(&file, &entry)?;
-    if written {
-        console.say(&format!("{} has {name} in the hopbox block", file.display()));
+    let written = config::install(&file, &entry);
+    match written {
+        Ok(true) => console.say(&format!("{} has {name} in the hopbox block", file.display())),
+        Err(failure) if failure.fault == Fault::Failed => {
+            return beside(paths, &file, &entry, failure);
+        }
+        _ => {}
     }
-    Ok(written)
+    written
+}
+
+/// Where ~/.ssh/config is not to be changed, as that of home-manager: a file that it can include.
+fn beside(paths: &Paths, file: &Path, entry: &Entry, failure: Failure) -> Result<bool, Failure> {
+    paths.ensure_config()?;
+    let own = paths.ssh_config();
+    let written = config::install(&own, entry)?;
+    if config::mentions(file, &own.to_string_lossy()) {
+        return Ok(written);
+    }
+    let why = format!("{}; have `Include {}` stand first in it", failure.why, own.display());
+    Err(Failure { why, next: fix!("ssh -F {} {}", own, entry.name), ..failure })
+}
+
+/// Whether ssh(1) is told of a host already.
+pub fn is_written(host: &HostConfig) -> Result<bool, Failure> {
+    config::default_path().map_or(Ok(false), |path| config::knows(&path, &host.hop_name()))
+}
+
+/// Whether a path is there on a host, seen as an editor comes to it; `None` where ssh would have to
+/// ask somebody, or does not get there.
+pub fn has_path(name: &str, path: &str) -> Option<bool> {
+    let mut ssh = Command::new("ssh");
+    ssh.args(["-T", "-oBatchMode=yes", "-oConnectTimeout=5", "--", name]);
+    ssh.arg(format!("test -e {}", quote::shell(path)));
+    match child::run(&mut ssh, Limits::brief(10)).ok()?.status.code()? {
+        0 => Some(true),
+        1 => Some(false),
+        _ => None,
+    }
 }
 
 /// Forgets one host.
 pub fn forget(paths: &Paths, name: &str) -> Result<(), Failure> {
-    if let Some(path) = config::default_path() {
-        config::remove(&path, Some(name))?;
+    for path in config::default_path().into_iter().chain([paths.ssh_config()]) {
+        config::remove(&path, Some(&format!("{name}.hop")))?;
     }
     known_hosts::forget(&paths.known_hosts(), &known_hosts::alias(name))?;
     Ok(())
 }
 
 /// Takes all hosts out of ~/.ssh/config; what was removed.
-pub fn remove_block() -> Result<Option<String>, Failure> {
+pub fn remove_block(paths: &Paths) -> Result<Option<String>, Failure> {
+    config::remove(&paths.ssh_config(), None)?;
     let Some(path) = config::default_path() else { return Ok(None) };
     let removed = config::remove(&path, None)?;
     Ok(removed.then(|| format!("the block in {}", path.display())))

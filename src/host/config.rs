@@ -242,4 +242,4 @@ fn is_dns_name(text: &str) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

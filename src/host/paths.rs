@@ -99,6 +99,11 @@ impl Paths {
         self.config.join("known_hosts")
     }
 
+    /// What ssh(1) is told of hosts where ~/.ssh/config cannot be changed.
+    pub fn ssh_config(&self) -> PathBuf {
+        self.config.join("ssh_config")
+    }
+
     /// Where this process's ssh connection is shared. Short: a socket's path has 107 bytes, and
     /// ssh appends 17 to it for a moment.
     pub fn ssh_socket(&self) -> PathBuf {

@@ -94,6 +94,18 @@ pub fn install(path: &Path, entry: &Entry<'_>) -> Result<bool, Failure> {
     edit(path, |text, made| config_block::with(text, &stanza, made).map(Some))
 }
 
+/// Whether a host is in the block.
+pub fn knows(path: &Path, name: &str) -> Result<bool, Failure> {
+    let text = read(path).map_err(|error| Failure::io("read", path, &error))?;
+    config_block::has(&text.unwrap_or_default(), name).map_err(|damage| damaged(path, &damage))
+}
+
+/// Whether these words stand in the file.
+pub fn mentions(path: &Path, words: &str) -> bool {
+    let text = read(path).ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&text).contains(words)
+}
+
 /// Takes one host, or all of them, out of the file. False when there was nothing.
 pub fn remove(path: &Path, name: Option<&str>) -> Result<bool, Failure> {
     match fs::symlink_metadata(path) {
@@ -117,7 +129,7 @@ fn edit(
             return Ok(false);
         }
         match replace(&target, old.as_deref(), new.as_deref()) {
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(Failure::io("change", path, &error)),
             Ok(()) => return Ok(true),
         }
@@ -162,7 +174,7 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
-/// `ResourceBusy` when the file is no longer `old`.
+/// `WouldBlock` when the file is no longer `old`.
 fn replace(path: &Path, old: Option<&[u8]>, new: Option<&[u8]>) -> io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     if old.is_none() {
@@ -177,7 +189,7 @@ fn replace(path: &Path, old: Option<&[u8]>, new: Option<&[u8]>) -> io::Result<()
     let beside = Beside::write(path, new, mode, owner)?;
     match read(path)?.as_deref() == old {
         true => beside.replace(),
-        false => Err(ErrorKind::ResourceBusy.into()),
+        false => Err(ErrorKind::WouldBlock.into()),
     }
 }
 

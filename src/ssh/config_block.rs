@@ -66,6 +66,11 @@ pub fn with(text: &[u8], stanza: &Stanza, made: bool) -> Result<Vec<u8>, Damaged
     Ok([render(&stanzas, made).as_bytes(), &text[..found.at.start], &text[found.at.end..]].concat())
 }
 
+/// Whether the block has a stanza of this name.
+pub fn has(text: &[u8], name: &str) -> Result<bool, Damaged> {
+    Ok(find(text)?.stanzas.iter().any(|stanza| stanza.name == name))
+}
+
 /// The text without the stanza `name`, or without any block. `None`: nothing is left of a file
 /// that was made for the block.
 pub fn without(text: &[u8], name: Option<&str>) -> Result<Option<Vec<u8>>, Damaged> {
@@ -139,10 +144,6 @@ fn stanzas(block: &str) -> Vec<Stanza> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn has(text: &[u8], name: &str) -> Result<bool, Damaged> {
-        Ok(find(text)?.stanzas.iter().any(|stanza| stanza.name == name))
-    }
 
     fn stanza(name: &str, user: &str) -> Stanza {
         Stanza { name: name.to_owned(), options: vec![format!("User {user}")] }

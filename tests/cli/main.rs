@@ -391,3 +391,22 @@ fn after_a_failed_up_nothing_runs_and_only_log_and_lock_are_there() {
     let mode = |path: &str| fs::metadata(home.0.join(path)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("run/hopbox"), mode("state/hopbox/mybox.log")), (0o700, 0o600));
 }
+
+#[test]
+fn a_host_that_is_forgotten_is_gone_from_ssh_too() {
+    let home = Home::new();
+    home.add_host("mybox", 0);
+    home.add_host("other", 1);
+    let block =
+        |hosts: &str| format!("# --- hopbox managed ---\n{hosts}Host *\n# --- end hopbox ---\n");
+    let host = |name: &str| format!("Host {name}.hop\n  HostName {name}.hop\n");
+    let mine = "Host *\r\n  User me\r\nMatch host x";
+    fs::create_dir(home.0.join(".ssh")).unwrap();
+    let config = home.0.join(".ssh/config");
+    fs::write(&config, block(&(host("mybox") + &host("other"))) + mine).unwrap();
+    let text = || fs::read_to_string(&config).unwrap();
+    assert!(home.run(&["-y", "host", "rm", "mybox"]).status.success());
+    assert_eq!(text(), block(&host("other")) + mine);
+    assert!(home.run(&["-y", "host", "rm", "other"]).status.success());
+    assert_eq!(text(), mine);
+}

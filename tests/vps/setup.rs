@@ -2,7 +2,7 @@
 
 use super::lab;
 use super::machine::{Machine, PASSWORD, Said};
-use super::site::{Site, admit, equip};
+use super::site::{FIRST, Site, admit, equip};
 
 #[test]
 fn a_fresh_server_is_ready_and_proven() {
@@ -49,6 +49,8 @@ fn a_fresh_server_is_ready_and_proven() {
         assert_eq!(site.hop("status").code, 0);
         editor(&site);
         site.hop_ok("down");
+        let down = site.hop("code");
+        assert!(down.code == 3 && down.err.contains("fix: hop up mybox"), "{down}");
         assert_eq!(site.vps.ok("ls -a /home/dev | grep -c hopbox || true"), "0\n");
     });
 }
@@ -165,7 +167,9 @@ fn editor(site: &Site) {
         std::fs::write(laptop.path(&path), record).unwrap();
         laptop.ok(&format!("chmod 755 {path}"));
     }
-    let before = laptop.ok("cat /home/dev/.ssh/config");
+    laptop_ssh(site);
+    site.vps.ok_as("dev", "mkdir -p src/app 'src/a b'");
+    site.vps.ok("mkdir -p /srv/x");
     site.hop_ok("code");
     assert_eq!(laptop.ok("cat /home/dev/recorded"), "--remote\nssh-remote+mybox.hop\n/home/dev\n");
     site.hop_ok("code src/app --editor zed");
@@ -173,9 +177,25 @@ fn editor(site: &Site) {
     laptop.ok_as("dev", "printf 'editor:\\n  path: /srv/x\\nname: x\\n' >hopbox.yaml && hop code");
     assert!(laptop.ok("cat /home/dev/recorded").ends_with("/srv/x\n"));
     laptop.ok("rm /home/dev/hopbox.yaml");
+    // The laptop's home, which its shell writes, is another directory than the server's.
+    let elsewhere = "export XDG_CONFIG_HOME=$HOME/.config XDG_STATE_HOME=$HOME/.local/state; \
+                     mkdir elsewhere && HOME=$HOME/elsewhere && export HOME && hop code ~/src/'a b'";
+    laptop.ok_as("dev", elsewhere);
+    assert!(laptop.ok("cat /home/dev/elsewhere/recorded").ends_with("/home/dev/src/a b\n"));
+    laptop.ok("rm -r /home/dev/elsewhere");
+    let nowhere = site.hop("code 'src/not there'");
+    assert!(nowhere.code == 4 && nowhere.err.contains("not on mybox"), "{nowhere}");
+    assert!(laptop.ok("cat /home/dev/recorded").ends_with("/srv/x\n"), "no editor was started");
+    let fix = nowhere.err.lines().last().unwrap().strip_prefix("fix: ").unwrap();
+    laptop.ok_as("dev", fix);
+    site.hop_ok("code 'src/not there'");
+}
 
+/// What setup has told ssh(1) on the laptop.
+fn laptop_ssh(site: &Site) {
+    let laptop = &site.laptop;
     let text = laptop.ok("cat /home/dev/.ssh/config");
-    assert!(text.starts_with("# --- hopbox managed ---\n") && text.ends_with(&before), "{text}");
+    assert!(text.starts_with("# --- hopbox managed ---\n") && text.ends_with(FIRST), "{text}");
     let means = laptop.ok_as("dev", "ssh -G mybox.hop");
     for line in [
         "hostname mybox.hop",
@@ -189,6 +209,38 @@ fn editor(site: &Site) {
         assert!(means.lines().any(|other| other == line), "{line}: {means}");
     }
     assert_eq!(laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop hostname"), "vps\n");
+    let again = site.hop("--json setup mybox");
+    assert!(again.out.contains("\"ssh_config\":true"), "{again}");
+    // Who has not said yes is told how, and asked at a terminal.
+    laptop.ok_as("dev", "cp .ssh/config kept && sed -i '/managed/,/end hopbox/d' .ssh/config");
+    let before = laptop.ok_as("dev", "cat .ssh/config");
+    let silent = site.hop("--no-input setup mybox");
+    let how = "for `ssh mybox.hop` to know login and key: hop setup mybox --yes";
+    assert!(silent.code == 0 && silent.err.contains(how), "{silent}");
+    for (answer, has) in [("n", false), ("y", true)] {
+        let asked =
+            laptop.dialogue("dev", "hop setup mybox", &[("Let `ssh mybox.hop` know", answer)]);
+        assert!(asked.code == 0 && asked.out.contains("mybox is ready"), "{asked}");
+        assert_eq!(laptop.ok_as("dev", "cat .ssh/config") != before, has, "{asked}");
+    }
+    assert_eq!(laptop.ok_as("dev", "cat .ssh/config"), laptop.ok_as("dev", "cat kept; rm kept"));
+    // One that is not to be changed, as that of home-manager: what to do is said, and works.
+    laptop
+        .ok("cd /home/dev/.ssh && sed -i '/managed/,/end hopbox/d' config && mkdir /etc/store && \
+         mv config /etc/store && chown -R 0:0 /etc/store && ln -s /etc/store/config config");
+    let fixed = site.hop("-y setup mybox");
+    let include = "`Include /home/dev/.config/hopbox/ssh_config`";
+    assert!(fixed.code == 0 && fixed.err.contains(include), "{fixed}");
+    assert_eq!(laptop.ok("cat /etc/store/config"), FIRST);
+    let direct = "ssh -F .config/hopbox/ssh_config -o BatchMode=yes mybox.hop hostname";
+    assert_eq!(laptop.ok_as("dev", direct), "vps\n");
+    laptop.ok("sed -i '1i Include /home/dev/.config/hopbox/ssh_config' /etc/store/config");
+    let included = site.hop("-y setup mybox");
+    assert!(included.code == 0 && !included.err.contains("Include"), "{included}");
+    assert_eq!(laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop hostname"), "vps\n");
+    laptop.ok("rm /home/dev/.ssh/config && sed 1d /etc/store/config >/home/dev/.ssh/config && \
+         chown dev:dev /home/dev/.ssh/config && rm -r /etc/store");
+    site.hop_ok("-y setup mybox");
     // Another key there, and ssh refuses.
     let key = "/etc/ssh/ssh_host_ed25519_key";
     site.vps.ok(&format!(
@@ -200,7 +252,4 @@ fn editor(site: &Site) {
     let refused = site.hop("setup mybox");
     assert!(refused.code == 8 && refused.err.contains("ssh-keygen -R hopbox-mybox"), "{refused}");
     site.vps.ok(&format!("mv /root/k {key} && systemctl restart sshd-here && sleep 0.3"));
-    site.hop_ok("down");
-    let down = site.hop("code");
-    assert!(down.code == 3 && down.err.contains("fix: hop up mybox"), "{down}");
 }

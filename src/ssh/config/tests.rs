@@ -101,6 +101,44 @@ fn what_cannot_be_edited_is_left_as_it_is() {
     assert!(install(&home.config(), &entry("mybox.hop")).is_err(), "a loop of links");
 }
 
+/// Whatever stands in the file means the same to ssh(1) for every other host, before and after.
+#[test]
+fn other_hosts_mean_what_they_meant() {
+    let home = Home::new("meaning");
+    fs::create_dir(home.0.join(".ssh")).unwrap();
+    fs::write(home.0.join("more"), "Host inner\n  User included\nMatch all\n  Port 2201\n")
+        .unwrap();
+    let include = format!("Include {}\nUser late\nHost a\n  User b", home.0.join("more").display());
+    let texts = [
+        "",
+        "User early\r\nHost a\r\n  User b\r\n",
+        "Host a\n  User b\nMatch host a,c exec true\n  User m",
+        "Port 2200\nMatch final all\n  User f\n",
+        "\n\n  Host=*.example !b.example\n\tUser\t\"q r\"\n# end",
+        "Host mybox.hop\n  User mine\n  Port 99\n",
+        &include,
+    ];
+    let means = |host: &str| {
+        let mut ssh = std::process::Command::new("ssh");
+        let out = ssh.arg("-F").arg(home.config()).args(["-G", host]).output().unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    for text in texts {
+        fs::write(home.config(), text).unwrap();
+        let hosts = ["a", "b.example", "c", "inner", "x"];
+        let before = hosts.map(means);
+        assert!(!knows(&home.config(), "mybox.hop").unwrap());
+        install(&home.config(), &entry("mybox.hop")).unwrap();
+        assert!(knows(&home.config(), "mybox.hop").unwrap());
+        assert_eq!(hosts.map(means), before, "{text:?}");
+        let own = means("mybox.hop");
+        assert!(own.contains("\nuser gandalf\n") && own.contains("\nport 22\n"), "{own}");
+        remove(&home.config(), Some("mybox.hop")).unwrap();
+        assert_eq!(fs::read_to_string(home.config()).unwrap(), text);
+    }
+}
+
 #[test]
 fn another_writer_is_noticed() {
     let home = Home::new("race");
