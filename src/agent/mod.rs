@@ -44,25 +44,30 @@ hop-agent is the VPS's end of a hopbox tunnel.
 
 usage: hop-agent <command>
 
-  serve [--config FILE]     run in the foreground (FILE: /var/lib/hopbox-agent/agent.json)
-  work [--config FILE]      the same for its part with the login's rights
-  status [--json]           what the running agent is doing; exit 3 if it does not run
-  install                   as root: put this program in its place
-  setup                     as root: keys, configuration and unit; request on standard input
+  serve [--config FILE]    run in the foreground
+                           (FILE: /var/lib/hopbox-agent/agent.json)
+  work [--config FILE]     the same for its part with the login's rights
+  status [--json]          what the running agent does; exit 3 if it does not run
+  install                  as root: put this program in its place
+  setup                    as root: keys, configuration and unit; request on
+                           standard input
   start [--restart] [--laptop KEY --name NAME]
-                            as root: enable and start the unit, wait until it serves; the laptop
-                            with that public key calls this server NAME.hop
-  rollback                  as root: the program before the last install, and restart
-  peers list                the laptops
-  peers remove <NAME|KEY>   lock a laptop out
-  rotate                    new keys for a laptop; request on standard input
+                           as root: enable and start the unit, wait until it
+                           serves; the laptop with that public key calls this
+                           server NAME.hop
+  rollback                 as root: the program before the last install, and
+                           restart
+  peers list               the laptops
+  peers remove <NAME|KEY>  lock a laptop out
+  rotate                   new keys for a laptop; request on standard input
   uninstall [--purge] [--laptop KEY]
-                            as root: stop and remove it; --purge: its keys and state, too;
-                            --laptop: where there are others, only the entry of that public key
-  version                   show the version
+                           as root: stop and remove it; --purge: its keys and
+                           state, too; --laptop: where there are others, only
+                           the entry of that public key
+  version                  show the version
 
-All but serve, work, version and status without --json answer with one JSON object on standard
-output.
+All but serve, work, version and status without --json answer with one JSON
+object on standard output.
 ";
 
 /// No laptop is called so, or has that key.

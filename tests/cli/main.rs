@@ -234,6 +234,31 @@ fn every_failure_ends_with_one_command() {
     }
 }
 
+/// Here nobody can be asked: whoever was asked first would get 13.
+#[test]
+fn nobody_is_asked_about_what_cannot_be_done() {
+    let home = Home::new();
+    home.add_host("mybox", 0);
+    let calls: [(&[&str], i32); 6] = [
+        (&["host", "rm", "nobox"], 4),
+        (&["uninstall", "-H", "nobox"], 4),
+        (&["host", "revoke", "other"], 6),
+        (&["host", "revoke", "not a name"], 4),
+        (&["uninstall", "--remote"], 1),
+        (&["uninstall", "--remote", "-H", "mybox", "--purge"], 1),
+    ];
+    for (words, code) in calls {
+        // Without an ssh no server can be reached.
+        let output = home.hop().env("PATH", &home.0).args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(home.paths().host_file("mybox").exists(), "{words:?}: {said}");
+    }
+    for words in [&["host", "rm", "mybox"][..], &["uninstall"]] {
+        assert_eq!(home.run(words).status.code(), Some(13), "{words:?}");
+    }
+}
+
 #[test]
 fn json_is_one_object_also_for_failures() {
     let home = Home::new();
@@ -277,8 +302,10 @@ fn whoever_asks_for_help_gets_it() {
         let out = String::from_utf8_lossy(&said.stdout).into_owned();
         assert_eq!(said.status.code(), Some(0), "{program} {words:?}: {said:?}");
         assert!(!out.is_empty() && said.stderr.is_empty(), "{program} {words:?}: {said:?}");
+        assert!(out.lines().all(|line| line.len() <= 80), "{program} {words:?}: {out}");
         out
     };
+    assert!(include_str!("../../helper/src/net/usage.txt").lines().all(|line| line.len() <= 80));
     let (hop, agent) = (env!("CARGO_BIN_EXE_hop"), env!("CARGO_BIN_EXE_hop-agent"));
     let names = TABLE.listed().map(|command| command.name);
     let nouns = TABLE.nouns.iter().map(|noun| noun.name);

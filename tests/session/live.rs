@@ -36,7 +36,36 @@ fn up_twice_at_once_is_one_session() {
     assert_eq!(world.traces(), 3);
     assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     assert_eq!(world.traces(), 0, "down returns when it is done");
-    world.up();
+    one_line_stays_on_a_terminal(&world);
+    // Nobody can be asked here: whether there is such a laptop is looked at before.
+    for (laptop, code) in [("ghost", 4), ("laptop", 8)] {
+        let refused = world.hop(&["host", "revoke", laptop]);
+        assert_eq!(refused.status.code(), Some(code), "{}", said(&refused));
+    }
+}
+
+/// Of `hop up` and `hop doctor`, whose agent takes its time, on a terminal of script(1)'s.
+fn one_line_stays_on_a_terminal(world: &World) {
+    let play = |line: &str| {
+        let line = format!("stty cols 60; {} {line}", world.programs.hop.display());
+        let mut command = world.command(Path::new("script"), &["-qec", &line, "/dev/null"]);
+        command.env("TERM", "xterm");
+        let start = move || command.spawn().map_err(|error| error.to_string());
+        finish(world.laptop.run(SOON, start).unwrap(), LIMIT)
+    };
+    let stays = |output: &Output| {
+        let shown = String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n");
+        let last = |line: &str| line.rsplit("\x1b[K").next().unwrap_or_default().to_owned();
+        shown.lines().map(last).collect::<Vec<String>>()
+    };
+    let up = play("up");
+    let line = "mybox is up: mybox.hop is 10.10.0.2, usable after ";
+    assert!(matches!(&stays(&up)[..], [only] if only.starts_with(line)), "{}", said(&up));
+    let doctor = play("doctor");
+    let line = "mybox: nothing is wrong, ";
+    assert!(matches!(&stays(&doctor)[..], [only] if only.starts_with(line)), "{}", said(&doctor));
+    let verbose = world.hop(&["down"]).status.success().then(|| play("up -v")).unwrap();
+    assert!(stays(&verbose).len() >= 7, "{}", said(&verbose));
 }
 
 #[test]
