@@ -47,7 +47,7 @@ usage: hop-agent <command>
   serve [--config FILE]    run in the foreground
                            (FILE: /var/lib/hopbox-agent/agent.json)
   work [--config FILE]     the same for its part with the login's rights
-  status [--json]          what the running agent does; exit 3 if it does not run
+  status [--json]          what the running agent does; exit 3 if none runs
   install                  as root: put this program in its place
   setup                    as root: keys, configuration and unit; request on
                            standard input
