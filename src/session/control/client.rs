@@ -82,7 +82,7 @@ pub fn live(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
     Ok(status(paths, host)?.as_ref().map(Live::of))
 }
 
-/// The same once no layer is broken, or as it is after 3 s: session and helper put right what
+/// The same once no layer is broken, or as it is after 6.5 s: session and helper put right what
 /// others have changed of a tunnel.
 pub fn mended(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
     match ask(paths, host, "mended", limits::MENDED_STATUS) {

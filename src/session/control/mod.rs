@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `facts` | the facts of `hop up` | at once |
 //! | `status` | every layer as it is now | when a fresh question to the agent is answered or late |
-//! | `mended` | the same | when no layer is broken, or not within 3 s |
+//! | `mended` | the same | when no layer is broken, or not within 6.5 s |
 //! | `events` | all that happened and is remembered | at once |
 //! | `rekey` | `{"rekeyed":true}` | when the tunnel has the keys that are on the disk |
 //! | `down` | `{"state":"down"}` | when everything has been undone |
