@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::exec::{need_root, run, systemctl, warn};
 use crate::base::failure::{Failure, Fault};
-use crate::base::file;
+use crate::base::file::Beside;
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::sys::bounded;
@@ -117,7 +117,8 @@ fn others_could_replace(path: &Path) -> io::Result<Option<PathBuf>> {
 
 /// Puts a file of root's in its place as a whole.
 pub fn put(path: &Path, mode: u32, bytes: &[u8]) -> Result<(), Failure> {
-    file::replace_as(path, bytes, mode).map_err(|error| super::io("write", path, &error))
+    let put = Beside::write(path, bytes, mode, None).and_then(Beside::replace);
+    put.map_err(|error| super::io("write", path, &error))
 }
 
 /// A login as systemd takes it: by its number where it refuses the name or reads more in it.

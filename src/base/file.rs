@@ -37,11 +37,6 @@ pub fn replace_for(path: &Path, bytes: &[u8], owner: Option<(u32, u32)>) -> io::
     Beside::write(path, bytes, FILE_MODE, owner)?.replace()
 }
 
-/// The same with another mode.
-pub fn replace_as(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    Beside::write(path, bytes, mode, None)?.replace()
-}
-
 /// The same, but fails with `AlreadyExists` instead of replacing anything.
 pub fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let beside = Beside::write(path, bytes, FILE_MODE, None)?;
@@ -57,6 +52,7 @@ pub struct Beside<'a> {
 }
 
 impl Beside<'_> {
+    /// With this mode, and of this user and group if they are not ours.
     pub fn write<'a>(
         path: &'a Path,
         bytes: &[u8],
@@ -232,7 +228,7 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = read_private(&path).err().unwrap();
         assert_eq!(error.next, fix!("chmod 600 {}", path));
-        replace_as(&path, b"#!/bin/sh\n", 0o755).unwrap();
+        Beside::write(&path, b"#!/bin/sh\n", 0o755, None).unwrap().replace().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o755);
         assert!(std::process::Command::new(&path).status().unwrap().success(), "closed, and whole");
         // One that could not take its place is not left.

@@ -6,18 +6,16 @@
 
 mod failures;
 mod first_answer;
-mod resolve;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use self::first_answer::{FirstAnswer, WaitingForAgent};
-use self::resolve::resolve;
 use super::log::log;
 use super::report::{Facts, Report};
 use super::requests::WhileStarting;
-use super::resolver::joined;
+use super::resolver::{self, joined};
 use super::tunnel_config::tunnel_config;
 use super::undo::Undo;
 use crate::base::failure::{Failure, Fault};
@@ -56,7 +54,7 @@ pub fn bring_up(
     requests: &mut WhileStarting<'_>,
 ) -> Result<Running, Failure> {
     let start = Instant::now();
-    let remotes = resolve(host, requests)?;
+    let remotes = resolver::first(host, requests)?;
     let socket = socket_path();
     let mut helper = Helper::connect(&socket).map_err(|error| failures::helper(&error))?;
     report.step(&format!("helper {}", helper.version()), start.elapsed());

@@ -1,6 +1,6 @@
 //! The network namespaces and mounts that a thread may have to itself.
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MsFlags, mount};
 use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use std::fs::File;
@@ -99,11 +99,6 @@ pub fn mount_tmpfs(path: &Path, mode: u32) -> io::Result<()> {
 pub fn mount_proc(path: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     Ok(mount(Some("proc"), path, Some("proc"), flags, None::<&Path>)?)
-}
-
-/// Detach a mount now; it ends when its last user does.
-pub fn unmount(path: &Path) -> io::Result<()> {
-    Ok(umount2(path, MntFlags::MNT_DETACH)?)
 }
 
 /// A character device node such as /dev/net/tun (10, 200).

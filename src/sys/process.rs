@@ -181,16 +181,6 @@ pub fn is_alive(pid: u32) -> bool {
     asked != Err(Errno::ESRCH)
 }
 
-/// Ask a process that this one started to end (SIGTERM); one that is not there has.
-pub fn ask_to_end(pid: u32) -> io::Result<()> {
-    let number =
-        i32::try_from(pid).ok().filter(|pid| *pid > 1).ok_or(io::ErrorKind::InvalidInput)?;
-    match kill(Pid::from_raw(number), Signal::SIGTERM) {
-        Err(Errno::ESRCH) => Ok(()),
-        other => Ok(other?),
-    }
-}
-
 /// Kill a process that this one started, or that became its child, and wait until it is gone.
 /// At most two seconds; a process that is not there is gone.
 pub fn kill_and_reap(pid: u32) -> io::Result<()> {

@@ -44,11 +44,13 @@ fn cost(per_second: u64) -> Duration {
     Duration::from_nanos(1_000_000_000 / per_second.max(1))
 }
 
-/// Whether more handshakes wait than are served, and who may have theirs all the same.
+/// Whether more handshakes wait than are served, and who may have theirs all the same: 20 a second
+/// and source, bursts of 5; a source is an IPv4 address or an IPv6 /64.
 #[derive(Default)]
 pub struct Load {
     until: Time,
-    limiter: Limiter,
+    sources: BTreeMap<u128, Bucket>,
+    swept: Time,
 }
 
 impl Load {
@@ -63,22 +65,8 @@ impl Load {
         now < self.until
     }
 
-    /// May this source have its handshake served?
+    /// May this source have its handshake served? A full table refuses sources it does not know.
     pub fn allow(&mut self, now: Time, from: IpAddr) -> bool {
-        self.limiter.allow(now, from)
-    }
-}
-
-/// 20 handshakes a second and source, bursts of 5; a source is an IPv4 address or an IPv6 /64.
-#[derive(Default)]
-struct Limiter {
-    sources: BTreeMap<u128, Bucket>,
-    swept: Time,
-}
-
-impl Limiter {
-    /// A full table refuses sources it does not know.
-    fn allow(&mut self, now: Time, from: IpAddr) -> bool {
         if now.since(self.swept) >= FORGET_AFTER {
             self.sources.retain(|_, b| now.since(b.last) < FORGET_AFTER);
             self.swept = now;
@@ -115,7 +103,7 @@ mod tests {
     #[test]
     fn five_at_once_then_one_every_50_ms() {
         // R39; the kernel's table of timed bursts, in our words.
-        let mut l = Limiter::default();
+        let mut l = Load::default();
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         for _ in 0..5 {
             assert!(l.allow(at(0), a));
@@ -134,7 +122,7 @@ mod tests {
 
     #[test]
     fn ipv6_neighbours_share_a_bucket_and_ipv4_does_not() {
-        let mut l = Limiter::default();
+        let mut l = Load::default();
         for i in 0..5 {
             assert!(l.allow(at(0), format!("2001:db8::{i}").parse().unwrap()));
         }
@@ -148,7 +136,7 @@ mod tests {
     #[test]
     fn a_full_table_refuses_strangers_and_empties_with_time() {
         // R42
-        let mut l = Limiter::default();
+        let mut l = Load::default();
         for i in 0..LIMITER_ENTRIES as u32 {
             assert!(l.allow(at(0), IpAddr::from(i.to_be_bytes())));
         }
@@ -161,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_goes_back_neither_panics_nor_refills() {
-        let mut l = Limiter::default();
+        let mut l = Load::default();
         let a: IpAddr = "192.0.2.1".parse().unwrap();
         while l.allow(at(5000), a) {}
         assert!(!l.allow(at(0), a));

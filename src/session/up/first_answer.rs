@@ -12,7 +12,7 @@ use crate::session::readiness::Readiness;
 use crate::session::report::Report;
 use crate::session::requests::WhileStarting;
 use crate::session::resolver::joined;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{PeerState, Tunnel};
 
 /// How often the handshake is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -24,11 +24,6 @@ pub struct FirstAnswer {
     pub version: String,
     pub handshake: Option<Duration>,
     pub took: Duration,
-}
-
-/// That there was one, and how long it took if it was seen.
-struct Handshake {
-    round_trip: Option<Duration>,
 }
 
 pub struct WaitingForAgent<'a, 'r> {
@@ -59,7 +54,7 @@ impl WaitingForAgent<'_, '_> {
                 Some(Ok(health)) => {
                     let took = began.elapsed();
                     self.report.step(&format!("agent {} answered", health.version), took);
-                    let handshake = handshake.and_then(|handshake| handshake.round_trip);
+                    let handshake = handshake.and_then(|peer| peer.handshake_rtt);
                     return Ok(FirstAnswer { version: health.version, handshake, took });
                 }
                 Some(Err(error)) => {
@@ -77,12 +72,10 @@ impl WaitingForAgent<'_, '_> {
     }
 
     /// Looks for the first handshake, and tells of it.
-    fn handshake(&mut self, began: Instant) -> Option<Handshake> {
-        let status = self.tunnel?.status().ok()?;
-        let peer = status.peers.first()?;
+    fn handshake(&mut self, began: Instant) -> Option<PeerState> {
+        let peer = self.tunnel?.status().ok()?.peers.into_iter().next()?;
         peer.last_handshake?;
-        let time = peer.handshake_rtt.unwrap_or_else(|| began.elapsed());
-        self.report.step("handshake", time);
-        Some(Handshake { round_trip: peer.handshake_rtt })
+        self.report.step("handshake", peer.handshake_rtt.unwrap_or_else(|| began.elapsed()));
+        Some(peer)
     }
 }
