@@ -29,7 +29,7 @@ fn a_key_with_a_passphrase_is_asked_for_once_or_named() {
         assert!(stranger.code == 6 && stranger.err.contains("does not let you in"), "{stranger}");
         assert_eq!(site.vps.ok("ls -A /home/dev"), ".ssh\n");
 
-        let set = laptop.dialogue("dev", &line, &[("Enter passphrase", PASSWORD)]);
+        let set = laptop.dialogue("dev", &format!("{line} -y"), &[("Enter passphrase", PASSWORD)]);
         assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
         assert_eq!(set.out.matches("Enter passphrase").count(), 1, "{set}");
         // The agent has it: nothing is asked.

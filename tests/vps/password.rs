@@ -38,7 +38,7 @@ fn every_command_that_needs_root_asks_for_it_once() {
         let before = vps.ok(PROGRAMS);
         // dev's agent, and a login that is not dev's from now on.
         site.hop_ok("setup mybox -a dev@198.51.100.2");
-        site.asked_once("setup mybox -u pat");
+        site.asked_once("-y setup mybox -u pat");
         assert_eq!(vps.ok("systemctl show -P User hop-agent"), "dev\n");
 
         let key = "cat .config/hopbox/keys/*";

@@ -62,11 +62,15 @@ fn sudo_with_a_password_asks_at_the_terminal_once() {
         let silent = site.hop("setup mybox -a pat@198.51.100.2");
         assert_eq!(silent.code, 13, "{silent}");
         assert!(silent.err.contains("fix: hop setup mybox -a 198.51.100.2 -u pat"), "{silent}");
-        let answers = [("password for pat", PASSWORD)];
-        let set = site.laptop.dialogue("dev", "hop setup mybox -a pat@198.51.100.2", &answers);
+        let answers = [("password for pat", PASSWORD), ("Let `ssh mybox.hop` know", "y")];
+        let line = "TERM=xterm hop setup mybox -a pat@198.51.100.2";
+        let set = site.laptop.dialogue("dev", line, &answers);
         assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
         assert_eq!(set.out.matches("password for pat").count(), 1, "{set}");
         assert!(!set.out.contains(PASSWORD), "{set}");
+        // While ssh has made the terminal raw, too, each line begins at the left.
+        assert!(!set.out.replace("\r\n", "").contains('\n'), "a staircase: {:?}", set.out);
+        eprintln!("NOTE {:?}", set.out);
         let kept = site.laptop.sh_as("dev", &format!("grep -r {PASSWORD} .config .local"));
         assert_eq!(kept.out, "", "a password is kept");
         assert_eq!(site.vps.ok("systemctl show -P User hop-agent"), "pat\n");

@@ -77,7 +77,7 @@ fn whatever_sudoers_says_root_is_become_or_the_reason_told() {
             }
             log_in_as(&site, "pat");
             if !setup || whom == Asks::Root {
-                asked(&site, "setup mybox", whom, defaults);
+                asked(&site, "-y setup mybox", whom, defaults);
             }
             let peers = asked(&site, "host peers", whom, defaults);
             assert!(peers.contains("10.10.0.1"), "{defaults}: {peers}");

@@ -50,7 +50,8 @@ fn a_login_that_fails_is_named() {
             &[("Are you sure you want to continue connecting", "no")],
         );
         assert_eq!(no.code, 10, "{no}");
-        let answers = [("Are you sure you want to continue connecting", "yes")];
+        let sure = "Are you sure you want to continue connecting";
+        let answers = [(sure, "yes"), ("Let `ssh mybox.hop` know", "n")];
         let yes = laptop.dialogue("dev", "hop setup mybox -a 198.51.100.2", &answers);
         assert!(yes.code == 0 && yes.out.contains("host keys recorded"), "{yes}");
     });

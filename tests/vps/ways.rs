@@ -51,7 +51,7 @@ fn a_jump_host_of_the_users_configuration_leads_to_the_server() {
 
         // Nobody has seen either machine: ssh asks for both keys, at the terminal.
         let asked = ("continue connecting", "yes");
-        let set = laptop.dialogue("dev", "hop setup mybox -a myvps", &[asked, asked]);
+        let set = laptop.dialogue("dev", "hop -y setup mybox -a myvps", &[asked, asked]);
         assert!(set.code == 0 && set.out.contains("host keys recorded"), "{set}");
         assert_eq!(set.out.matches("continue connecting").count(), 2, "{set}");
         let known = laptop.ok("cat /home/dev/.config/hopbox/known_hosts");
@@ -110,7 +110,7 @@ fn the_jump_hosts_key_has_a_passphrase(site: &Site) {
     assert!(silent.out.contains("fix: ssh-add /home/dev/.ssh/gate"), "{silent}");
     laptop.ok_as("dev", "rm .config/hopbox/known_hosts");
     let answers = [("passphrase for key", PASSWORD)];
-    let set = laptop.dialogue("dev", "hop setup mybox", &answers);
+    let set = laptop.dialogue("dev", "hop -y setup mybox", &answers);
     assert!(set.code == 0 && set.out.contains("host keys recorded"), "{set}");
     assert_eq!(set.out.matches("passphrase for key").count(), 1, "{set}");
     laptop.ok_as("dev", "ssh-keygen -q -p -P correct-horse -N '' -f .ssh/gate");
