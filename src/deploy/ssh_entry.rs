@@ -79,12 +79,19 @@ pub fn is_written(host: &HostConfig) -> Result<bool, Failure> {
 pub fn has_path(name: &str, path: &str) -> Option<bool> {
     let mut ssh = Command::new("ssh");
     ssh.args(["-T", "-oBatchMode=yes", "-oConnectTimeout=5", "--", name]);
-    ssh.arg(format!("test -e {}", quote::shell(path)));
+    ssh.arg(format!("test -e {}", any_shell(path)?));
     match child::run(&mut ssh, Limits::brief(10)).ok()?.status.code()? {
         0 => Some(true),
         1 => Some(false),
         _ => None,
     }
+}
+
+/// A word that every login shell reads as it stands. What fish or csh reads otherwise in quotes is
+/// no word here: a path may come from a file of somebody else's.
+fn any_shell(path: &str) -> Option<String> {
+    let plain = !path.contains(['\'', '\\', '!']) && !path.contains(char::is_control);
+    plain.then(|| quote::shell(path))
 }
 
 /// Forgets one host.
@@ -102,4 +109,17 @@ pub fn remove_block(paths: &Paths) -> Result<Option<String>, Failure> {
     let Some(path) = config::default_path() else { return Ok(None) };
     let removed = config::remove(&path, None)?;
     Ok(removed.then(|| format!("the block in {}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::any_shell;
+
+    #[test]
+    fn no_shell_reads_more_than_a_path() {
+        assert_eq!(any_shell("/a b;$(x)`y`\"&").as_deref(), Some("'/a b;$(x)`y`\"&'"));
+        for path in ["/a'b", "/a\\'; x; '", "/a!x", "/a\\", "/a\nb"] {
+            assert_eq!(any_shell(path), None, "{path:?}");
+        }
+    }
 }

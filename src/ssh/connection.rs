@@ -82,7 +82,8 @@ impl Connection {
         command.arg("--").arg(&target.address);
         let alone = matches!(asking, Asking::Never);
         let time = if alone { SILENT_LIMIT } else { ASKING_LIMIT };
-        let master = Talk::start(&mut command, at_terminal, Limits { time, bytes: WORDS_BYTES })
+        // The terminal of a command is read by the master, which has to be in the group that may.
+        let master = Talk::start(&mut command, !alone, Limits { time, bytes: WORDS_BYTES })
             .map_err(|broken| error::broken(target, &broken))?;
         let connection = Connection {
             target: target.clone(),
