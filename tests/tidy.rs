@@ -635,3 +635,18 @@ fn the_readme_and_ci_name_the_same_commands() {
     }
     assert!(read(".ci/run").contains("make check"));
 }
+
+#[test]
+fn every_recipe_is_of_this_version() {
+    let manifest = read("Cargo.toml");
+    let version = manifest.split("version = \"").nth(1).unwrap().split('"').next().unwrap();
+    for (recipe, line) in [
+        ("debian/changelog", format!("hopbox ({version}-1) ")),
+        ("rpm/hopbox.spec", format!("Version:        {version}\n")),
+        ("arch/PKGBUILD", format!("pkgver={version}\n")),
+        ("alpine/APKBUILD", format!("pkgver={version}\n")),
+        ("nix/package.nix", format!("version = \"{version}\";")),
+    ] {
+        assert!(read(Path::new("packaging").join(recipe)).contains(&line), "{recipe}: {line}");
+    }
+}
