@@ -240,6 +240,7 @@ sums() {
 }
 packaged=$(sums | sort)
 told=$(inside hop-helper --install)
+[ -z "$(grep "now start it" <<<"$told")" ] || fail "it is started, and said to be not: $told"
 # Whoever runs the tests may be invited.
 [ "$(grep write <<<"$told" | grep -v /invited)" = "write /etc/hopbox/helper.json" ] || fail "--install wrote over a package: $told"
 inside systemctl is-active --quiet hop-helper.socket || fail "the packaged socket is not active: $told $(inside systemctl status hop-helper.socket)"

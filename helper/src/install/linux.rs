@@ -103,8 +103,12 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
             // An older helper hands over to this one; its tunnels go on.
             systemd::call("TryRestartUnit", &[SERVICE_UNIT, "replace"])?;
             systemd::call("StartUnit", &[SOCKET_UNIT, "replace"])?;
-            // One that listens since before this release is for the group alone.
-            fs::set_permissions(socket::DEFAULT, Permissions::from_mode(0o666))
+            // One that listens since before this release is for the group alone; one that systemd
+            // has yet to make, as its queue has it, is made by the unit.
+            match fs::set_permissions(socket::DEFAULT, Permissions::from_mode(0o666)) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            }
         };
         let begun = Instant::now();
         match installer.tell("start", Path::new(SOCKET_UNIT)).then(start) {
