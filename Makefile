@@ -208,7 +208,7 @@ INSTALL_PROGRAM = $(INSTALL) -m 0755
 INSTALL_DATA    = $(INSTALL) -m 0644
 # For servers, beside what the helper needs here.
 SERVER_PROGRAMS  = hop-agent hop-helper hop-install
-LIBEXEC_PROGRAMS = $(SERVER_PROGRAMS)
+LIBEXEC_PROGRAMS = $(SERVER_PROGRAMS) hop-selftest
 # The units are installed, not enabled: `hop-helper --install` does that, or the administrator.
 UNITS = $(filter yes,$(SYSTEMD))
 UNIT  = sed -e 's|/usr/libexec/hopbox|$(LIBEXECDIR)|g' \

@@ -14,7 +14,7 @@ $cargo tree --workspace --locked --offline --target all -e normal --prefix none 
     --config 'source.vendored.directory="vendor"' |
     sed -n 's/^\([^ ]*\) v\([^ |]*\)[^|]*|\(.*[^ ]\).*/\1 \2 \3/p' | sort -u |
 while read -r crate version licence; do
-    case $crate in hopbox | hop-helper) continue ;; esac
+    case $crate in hopbox | hopbox-selftest | hop-helper) continue ;; esac
     printf '\n== %s %s: %s\n' "$crate" "$version" "$licence"
     dir=vendor/$crate-$version
     # Where MIT is one of a choice, that; else every text that the crate brings.

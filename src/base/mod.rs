@@ -1,9 +1,11 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
-//! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values) → `file`,
+//! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values),
+//! `command_line` (words → commands) → `file`, `own_program`,
 //! `line_socket` → `task`, `address_plan`, `time_text`, `locale` and `terminal` (who reads us).
 //! Knows no tunnel, host or agent.
 
 pub mod address_plan;
+pub mod command_line;
 pub mod exit;
 pub mod failure;
 pub mod field;
@@ -12,6 +14,7 @@ pub mod json;
 pub mod key;
 pub mod line_socket;
 pub mod locale;
+pub mod own_program;
 pub mod task;
 pub mod terminal;
 pub mod time_text;

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use super::command::Call;
-use super::parse::{self, Asked};
 use super::table::TABLE;
 use super::{help, meant, version};
+use crate::base::command_line::{Asked, parse};
 use crate::base::exit::Code;
 use crate::session::daemon::{self, command_line};
 
@@ -27,7 +27,7 @@ pub fn main(line: Vec<OsString>, commit: Option<&'static str>) -> u8 {
     if Path::new(&program).file_name().is_some_and(|name| name == WG_NAME) {
         words.insert(0, OsString::from("wg"));
     }
-    let (args, asked) = parse::parse(&TABLE, words);
+    let (args, asked) = parse(&TABLE, words);
     let name = if let Ok(Asked::Run(command)) = &asked { command.name } else { "help" };
     let mut call = Call { commit, ..Call::new(&TABLE, name, args) };
     let outcome = match asked {

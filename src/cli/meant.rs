@@ -3,7 +3,7 @@
 
 use super::command::{Call, Command, Table};
 use super::target_host;
-use super::typo::closest;
+use crate::base::command_line::closest;
 use crate::base::failure::Failure;
 use crate::fix;
 use crate::text::fix::Fix;

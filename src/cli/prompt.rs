@@ -95,8 +95,21 @@ impl Call {
         Err(Failure::new(Fault::Input, "the question was not answered", why, self.again(flag)))
     }
 
-    /// This command line once more, with `flag`.
-    pub fn again(&self, flag: impl Into<Fix>) -> Fix {
-        self.args.again(self.name, flag.into())
+    /// This command line once more, for people, with `more` at its end. Flags that say how it is
+    /// to be told are left out, and the one that forbade to ask.
+    pub fn again(&self, more: impl Into<Fix>) -> Fix {
+        const TELLING: [&str; 5] = ["json", "no-color", "no-input", "quiet", "verbose"];
+        let mut line = fix!("{} {}", Fix::from(self.table.program), Fix::from(self.name));
+        for operand in &self.args.operands {
+            line = fix!("{} {}", line, operand);
+        }
+        for (name, value) in self.args.flags().filter(|(name, _)| !TELLING.contains(name)) {
+            line = fix!("{} --{}", line, Fix::from(name));
+            if !value.is_empty() {
+                line = fix!("{} {}", line, value);
+            }
+        }
+        let more = more.into();
+        if more.is_empty() { line } else { fix!("{} {}", line, more) }
     }
 }

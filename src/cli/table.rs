@@ -1,13 +1,14 @@
 //! The commands of `hop`: one table, from which help, man page and completions come. Each command
 //! stands in the file that runs it.
 
-use super::command::{Command, Noun, Table};
+use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
     autostart, bugreport, code, completions, doctor, down, help, host, peers, ping, rotate,
     selftest, setup, status, uninstall, up, upgrade, version, wg,
 };
 
-pub static TABLE: Table = Table { commands: COMMANDS, nouns: NOUNS };
+pub static TABLE: Table =
+    Table { program: "hop", commands: COMMANDS, nouns: NOUNS, flags: GLOBAL_FLAGS };
 
 pub const COMMANDS: &[Command] = &[
     setup::COMMAND,
@@ -35,8 +36,6 @@ pub const COMMANDS: &[Command] = &[
     completions::COMMAND,
     version::COMMAND,
     help::COMMAND,
-    #[cfg(target_os = "linux")]
-    selftest::COMMAND_INSIDE,
     completions::COMMAND_COMPLETE,
 ];
 
@@ -47,7 +46,7 @@ const NOUNS: &[Noun] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::super::command::{GLOBAL_FLAGS, Takes};
+    use super::super::command::Takes;
     use super::*;
 
     #[test]

@@ -5,7 +5,7 @@ use std::env;
 use std::path::Path;
 
 use super::command::Call;
-use super::typo::closest;
+use crate::base::command_line::closest;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::paths::Paths;

@@ -9,6 +9,7 @@ use super::console::Console;
 use super::remote::{AGENT, HELPER};
 use crate::base::failure::{Failure, Fault};
 use crate::base::locale;
+use crate::base::own_program;
 use crate::base::terminal::Stderr;
 use crate::fix;
 use crate::helper::{Helper, HelperError, install_command, root_command, socket_path};
@@ -115,11 +116,7 @@ fn own_program() -> Result<PathBuf, Failure> {
     let failed = |why: String| {
         Failure::new(Fault::Helper, "the helper could not be installed", why, install_command())
     };
-    let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
-    let beside = own.parent().unwrap_or(Path::new("/"));
-    let places = [beside.join("hop-helper"), beside.join("../libexec/hopbox/hop-helper")];
-    let found = places.iter().find_map(|path| path.canonicalize().ok());
-    found.ok_or_else(|| failed("hop-helper is not beside hop, and not in libexec".to_owned()))
+    own_program::find("hop-helper").map_err(|lost| failed(lost.why))
 }
 
 /// `sudo hop-helper --install`; sudo asks at the terminal if it has to.

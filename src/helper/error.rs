@@ -1,5 +1,6 @@
 //! What can go wrong with the helper, and the command that mends it.
 
+use crate::base::own_program;
 use crate::fix;
 use crate::sys::process;
 use crate::text::fix::Fix;
@@ -24,11 +25,7 @@ pub fn install_command() -> Fix {
     if SUDO_PATH.iter().any(|dir| Path::new(dir).join(name).exists()) {
         return fix!("sudo {} --install", name);
     }
-    let own = std::env::current_exe().unwrap_or_default();
-    let dir = own.parent().unwrap_or(Path::new("/"));
-    let places = [dir.join(name), dir.join("../libexec/hopbox").join(name)];
-    let found = places.iter().find_map(|path| path.canonicalize().ok());
-    let path = found.unwrap_or_else(|| PathBuf::from(name));
+    let path = own_program::find(name).unwrap_or_else(|_| PathBuf::from(name));
     fix!("sudo {} --install", path)
 }
 

@@ -23,8 +23,6 @@ pub mod local_time;
 pub mod lock;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
-#[cfg(target_os = "linux")]
-pub mod namespace;
 #[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]
 pub mod netlink;
 mod open;
@@ -37,10 +35,6 @@ pub mod signal;
 pub mod sock;
 pub mod terminal;
 pub mod through;
-#[cfg(target_os = "linux")]
-pub mod tun_node;
-#[cfg(target_os = "linux")]
-pub mod veth;
 
 pub use error::{code, errno};
 pub use fd::set_nonblocking;

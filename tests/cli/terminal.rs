@@ -10,11 +10,11 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use hopbox::base::command_line::parse;
 use hopbox::base::exit::Code;
 use hopbox::base::failure::{Failure, Fault};
 use hopbox::cli::TABLE;
 use hopbox::cli::command::Call;
-use hopbox::cli::parse::parse;
 use hopbox::session::report::Report;
 use nix::pty::{Winsize, openpty};
 

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use hopbox::cli::selftest::files::{self, Secrets};
 use hopbox::host::paths::Paths;
+use hopbox_selftest::files::{self, Secrets};
 use serde_json::Value;
 
 use super::world::{said, scratch};

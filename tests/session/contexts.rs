@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use hopbox::cli::selftest::files::HOST;
-use hopbox::cli::selftest::machine::SOON;
+use hopbox_selftest::files::HOST;
+use hopbox_selftest::machine::SOON;
 use nix::unistd::chown;
 use serde_json::Value;
 

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::cli::selftest::files::HOST;
-use hopbox::cli::selftest::machine::SOON;
 use hopbox::host::store;
+use hopbox_selftest::files::HOST;
+use hopbox_selftest::machine::SOON;
 
 use super::kills::up;
 use super::world::*;

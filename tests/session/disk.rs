@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Duration;
 
-use hopbox::cli::selftest::files::HOST;
 use hopbox::host::paths::Paths;
 use hopbox::session::log;
+use hopbox_selftest::files::HOST;
 
 use super::shared;
 use super::world::*;

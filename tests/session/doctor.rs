@@ -7,8 +7,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::cli::selftest::files::{HOST, NAME};
 use hopbox::host::store;
+use hopbox_selftest::files::{HOST, NAME};
 use serde_json::Value;
 
 use crate::shared;

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use hopbox::cli::selftest::machine::SOON;
-use hopbox::cli::selftest::programs;
 use hopbox::session::daemon::command_line::SESSION_ARGUMENT;
+use hopbox_selftest::machine::SOON;
+use hopbox_selftest::programs;
 
 use super::shared;
 use super::world::*;
@@ -87,7 +87,7 @@ fn what_holds_keys_is_hidden_from_its_first_line() {
         return println!("SKIP {name}: strace is missing");
     }
     let (hop, agent) = (&world.programs.hop, &world.programs.agent);
-    let host = hopbox::cli::selftest::files::HOST;
+    let host = hopbox_selftest::files::HOST;
     let session = [hop.to_str().unwrap(), SESSION_ARGUMENT, host];
     hides_before(&world, 0, &session, &["config/hopbox", "mybox.json", ".sock"]);
     hides_before(

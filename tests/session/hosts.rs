@@ -3,11 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-use hopbox::cli::selftest::files::vps_ip;
-use hopbox::cli::selftest::machine::{self, Machine, SOON};
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
 use hopbox::session::control;
+use hopbox_selftest::files::vps_ip;
+use hopbox_selftest::machine::{self, Machine, SOON};
 use serde_json::Value;
 
 use super::shared;

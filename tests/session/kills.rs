@@ -6,8 +6,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::cli::selftest::files::HOST;
-use hopbox::cli::selftest::machine::{self, SOON};
+use hopbox_selftest::files::HOST;
+use hopbox_selftest::machine::{self, SOON};
 
 use super::world::*;
 use super::{full, shared};

@@ -9,14 +9,14 @@ use std::process::{Child, Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::cli::selftest::files;
-use hopbox::cli::selftest::machine::SOON;
 use hopbox::host::store;
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
 use hopbox::rpc::method::{AgentClock, AgentVersion};
 use hopbox::rpc::types::{Clock, Nothing};
 use hopbox::session::through;
+use hopbox_selftest::files;
+use hopbox_selftest::machine::SOON;
 use serde_json::Value;
 
 use super::shared;

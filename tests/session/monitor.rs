@@ -4,8 +4,8 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
-use hopbox::cli::selftest::files::HOST;
 use hopbox::session::{control, state};
+use hopbox_selftest::files::HOST;
 use serde_json::Value;
 
 use super::world::*;

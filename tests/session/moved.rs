@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use hopbox::base::key;
-use hopbox::cli::selftest::files::HOST;
-use hopbox::cli::selftest::machine::SOON;
-use hopbox::cli::selftest::programs;
 use hopbox::host::store;
 use hopbox::tunnel;
+use hopbox_selftest::files::HOST;
+use hopbox_selftest::machine::SOON;
+use hopbox_selftest::programs;
 use serde_json::{Value, json};
 
 use super::cuts::FILES;

@@ -6,10 +6,10 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::cli::selftest::files::{self, VPS_IP};
-use hopbox::cli::selftest::machine::SOON;
 use hopbox::rpc::API_PORT;
 use hopbox::rpc::client::Client;
+use hopbox_selftest::files::{self, VPS_IP};
+use hopbox_selftest::machine::SOON;
 use serde_json::Value;
 
 use super::world::*;

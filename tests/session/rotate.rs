@@ -10,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hopbox::base::key;
-use hopbox::cli::selftest::files::{HOST, VPS_IP};
-use hopbox::cli::selftest::machine::SOON;
-use hopbox::cli::selftest::programs;
 use hopbox::host::store;
+use hopbox_selftest::files::{HOST, VPS_IP};
+use hopbox_selftest::machine::SOON;
+use hopbox_selftest::programs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;

@@ -13,9 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hopbox::base::key;
-use hopbox::cli::selftest::files::{HOST, VPS_IP};
-use hopbox::cli::selftest::machine::{self, Machine, SOON};
-use hopbox::cli::selftest::programs;
 use hopbox::host::store;
 use hopbox::rpc::client::Client;
 use hopbox::rpc::method::PeersList;
@@ -23,6 +20,9 @@ use hopbox::rpc::types::Nothing;
 use hopbox::rpc::{API_PORT, VERSION};
 use hopbox::session::through;
 use hopbox::sys::through::Link;
+use hopbox_selftest::files::{HOST, VPS_IP};
+use hopbox_selftest::machine::{self, Machine, SOON};
+use hopbox_selftest::programs;
 use serde_json::{Value, json};
 
 use super::shared;

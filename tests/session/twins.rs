@@ -8,9 +8,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hopbox::cli::selftest::files::{self, HOST, VPS_WAN};
-use hopbox::cli::selftest::machine::{self, Machine};
 use hopbox::host::paths::Paths;
+use hopbox_selftest::files::{self, HOST, VPS_WAN};
+use hopbox_selftest::machine::{self, Machine};
 
 use super::shared;
 use super::world::*;

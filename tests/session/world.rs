@@ -11,13 +11,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::cli::selftest::files::{self, Secrets, vps_ip};
-use hopbox::cli::selftest::machine::{self, Machine, SOON};
-use hopbox::cli::selftest::programs::{self, Programs, Stash};
 use hopbox::helper::DEFAULT_SOCKET;
 use hopbox::host::paths::Paths;
 use hopbox::session::control;
 use hopbox::sys::{process, signal};
+use hopbox_selftest::files::{self, Secrets, vps_ip};
+use hopbox_selftest::machine::{self, Machine, SOON};
+use hopbox_selftest::programs::{self, Programs, Stash};
 use serde_json::Value;
 
 /// Who runs `hop` and the agent: nobody on this machine.

@@ -222,10 +222,10 @@ fn walk(
 #[test]
 fn no_files_import_each_other_in_a_loop() {
     let mut found = Vec::new();
-    for dir in ["helper/src/", "src/"] {
+    for (dir, least) in [("helper/src/", 20), ("selftest/src/", 10), ("src/", 100)] {
         let (modules, names) = modules(dir);
         let arrows = arrows(&modules);
-        assert!(modules.len() > 20 && arrows.len() > 10, "{dir}: nothing was read");
+        assert!(modules.len() > least && arrows.len() > least / 2, "{dir}: nothing was read");
         let mut done = BTreeSet::new();
         for start in modules.keys() {
             if let Some(circle) = walk(start, &arrows, &mut Vec::new(), &mut done) {

@@ -1,7 +1,7 @@
 //! Namespaces for one test, and the programs run in them.
 
-use hopbox::sys::namespace::{self, Space};
 use hopbox::sys::process;
+use hopbox_selftest::sys::namespace::{self, Space};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -3,9 +3,9 @@
 use crate::device::{config, open, start};
 use crate::lab::{Net, alone, eventually, ip};
 use hopbox::sys::poll::{Interest, wait_one};
-use hopbox::sys::veth::Rtnl;
 use hopbox::sys::{code, ioctl};
 use hopbox::tunnel::{self, Stopped, Tunnel};
+use hopbox_selftest::sys::veth::Rtnl;
 use nix::sched::CpuSet;
 use nix::unistd::Pid;
 use std::net::UdpSocket;

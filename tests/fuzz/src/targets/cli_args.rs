@@ -1,10 +1,10 @@
 //! Command lines: whatever the words are, they are a command with as many operands as it takes,
 //! help, or a mistake with a reason and a next step; and nothing is done yet.
 
+use hopbox::base::command_line::{Asked, parse};
 use hopbox::base::exit::Code;
 use hopbox::cli::TABLE;
 use hopbox::cli::command::GLOBAL_FLAGS;
-use hopbox::cli::parse::{Asked, parse};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 

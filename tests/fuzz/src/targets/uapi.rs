@@ -5,9 +5,9 @@
 //! thread lives in a network namespace without any interface, so that nothing ever leaves it. Only
 //! root can make that namespace; for others this target does nothing and says so once.
 
-use hopbox::sys::namespace::{self, Space};
 use hopbox::sys::process;
 use hopbox::tunnel::{self, Config, TunDevice, Tunnel};
+use hopbox_selftest::sys::namespace::{self, Space};
 use std::os::unix::net::UnixDatagram;
 
 const CLEAN: &str = "fwmark=0\nreplace_peers=true\n";

@@ -7,13 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::base::failure::{Failure, Fault};
-use crate::sys::child;
+use hopbox::base::failure::Failure;
+use hopbox::base::own_program;
+use hopbox::sys::child;
 
 /// Most that a program that stays may write to a file, its log included.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
-/// Below a directory of programs, where those are that nobody calls by hand.
-const LIBEXEC: &str = "../libexec/hopbox";
 
 /// Paths of the programs.
 #[derive(Clone, Debug)]
@@ -23,25 +22,19 @@ pub struct Programs {
     pub helper: PathBuf,
 }
 
-/// Finds the programs beside this one or in libexec.
-pub fn find() -> Result<Programs, Failure> {
-    let own = std::env::current_exe().map_err(|error| {
-        Failure::new(
-            Fault::Failed,
-            "cannot find this program's file",
-            error.to_string(),
-            "ls /proc",
-        )
-    })?;
-    let beside = own.parent().unwrap_or(Path::new("/")).to_owned();
-    let find = |name: &str| {
-        let places = [beside.join(name), beside.join(LIBEXEC).join(name)];
-        places.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-            let why = format!("it is neither in {} nor in {LIBEXEC} beside it", beside.display());
-            Failure::new(Fault::NotFound, format!("{name} is not installed"), why, "make install")
-        })
-    };
-    Ok(Programs { agent: find("hop-agent")?, helper: find("hop-helper")?, hop: own })
+const AGENT: &str = "hop-agent";
+const HELPER: &str = "hop-helper";
+
+/// That the programs which belong to this `hop` are there and may be run. Asked outside of a user
+/// namespace, in which owners have no names.
+pub fn check(hop: &Path) -> Result<(), Failure> {
+    [AGENT, HELPER].iter().try_for_each(|name| own_program::find_for(hop, name).map(|_| ()))
+}
+
+/// They were checked.
+pub fn find(hop: &Path) -> Result<Programs, Failure> {
+    let find = |name| own_program::locate(hop, name);
+    Ok(Programs { agent: find(AGENT)?, helper: find(HELPER)?, hop: hop.to_owned() })
 }
 
 /// The programs' files, open: they can be copied even when a mount has covered their paths.

@@ -10,9 +10,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crate::sys::bounded::{self, TEXT_BYTES};
 use crate::sys::namespace::{self, Space};
+use crate::sys::tun_node;
 use crate::sys::veth::Rtnl;
+use hopbox::sys::bounded::{self, TEXT_BYTES};
 
 /// Longest time for work that does not wait for anything.
 pub const SOON: Duration = Duration::from_secs(5);
@@ -109,6 +110,19 @@ fn address(link: &str, ip: Ipv4Addr, prefix: u8) -> io::Result<()> {
     let mut kernel = Rtnl::open()?;
     kernel.add_address(link, ip, prefix)?;
     kernel.set_up(link)
+}
+
+/// What every machine of the test shares: private mounts, our own /proc, a scratch directory,
+/// and a TUN node where this machine has none.
+pub fn prepare_mounts(scratch: &Path) -> Result<(), String> {
+    let step = |what: &str, done: io::Result<()>| done.map_err(|error| format!("{what}: {error}"));
+    step("make mounts private", namespace::make_private_recursive())?;
+    // Refused inside some containers; the old one still shows /proc/self rightly.
+    let _ = namespace::mount_proc(Path::new("/proc"));
+    step("mount a scratch directory", namespace::mount_tmpfs(scratch, 0o755))?;
+    let dev = scratch.join("dev");
+    step("make a directory", fs::create_dir(&dev))?;
+    step("make /dev/net/tun", tun_node::ensure(&dev))
 }
 
 /// Moves the calling thread into namespaces of its own, with its own /run and /etc.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::machine::Machine;
+use crate::machine::Machine;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const STALL_LIMIT: Duration = Duration::from_secs(3);
@@ -46,7 +46,7 @@ fn send(to: SocketAddr, time: Duration) -> std::io::Result<u64> {
 }
 
 fn receive(listener: &TcpListener) -> std::io::Result<(u64, Duration)> {
-    use crate::sys::poll::{Interest, wait_one};
+    use hopbox::sys::poll::{Interest, wait_one};
     use std::os::fd::AsFd;
     if !wait_one(listener.as_fd(), Interest::READ, Some(CONNECT_LIMIT))? {
         return Err(std::io::ErrorKind::TimedOut.into());

@@ -9,13 +9,13 @@ use std::path::Path;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::base::key::{self, Secret};
-use crate::base::{address_plan, file};
-use crate::host::config::{self, Endpoint, HostConfig};
-use crate::host::paths::Paths;
-use crate::host::store;
-use crate::sys::random;
-use crate::tunnel;
+use hopbox::base::key::{self, Secret};
+use hopbox::base::{address_plan, file};
+use hopbox::host::config::{self, Endpoint, HostConfig};
+use hopbox::host::paths::Paths;
+use hopbox::host::store;
+use hopbox::sys::random;
+use hopbox::tunnel;
 
 pub const HOST: &str = "mybox";
 pub const NAME: &str = "mybox.hop";
@@ -92,7 +92,7 @@ pub fn write_host(
         number,
         mtu: address_plan::MTU,
         keepalive_s: config::KEEPALIVE_S,
-        api_port: crate::rpc::API_PORT,
+        api_port: hopbox::rpc::API_PORT,
         token: secrets.token.clone(),
         user: None,
         identity: None,

@@ -6,18 +6,18 @@ use std::ffi::OsString;
 use lexopt::{Arg, Parser};
 
 use super::args::Args;
-use super::command::{Command, Flag, GLOBAL_FLAGS, Table};
+use super::table::{Command, Flag, Table};
 use super::typo::closest;
 use crate::base::failure::Failure;
 use crate::fix;
 use crate::text::fix::Fix;
 
 /// What a command line asks for.
-pub enum Asked {
+pub enum Asked<Run: 'static> {
     /// Nothing: a first look.
     Nothing,
     /// General help, or that of one command.
-    Help(Option<&'static Command>),
+    Help(Option<&'static Command<Run>>),
     /// The first of two words without the second.
     Noun(&'static str),
     /// What can follow that word.
@@ -25,38 +25,45 @@ pub enum Asked {
     /// A command that is none, and what follows it.
     Unknown(Vec<String>),
     Version,
-    Run(&'static Command),
+    Run(&'static Command<Run>),
 }
 
 /// Reads a command line, its program name already taken off. Global flags may stand before or
 /// after the verb, a command's own only after it. The flags read so far come back also with a
-/// failure, because `--json` decides how that is printed.
-pub fn parse(
-    table: &Table,
+/// failure, because they may say how that is printed.
+pub fn parse<Run>(
+    table: &Table<Run>,
     line: impl IntoIterator<Item = OsString>,
-) -> (Args, Result<Asked, Failure>) {
+) -> (Args, Result<Asked<Run>, Failure>) {
     let mut args = Args::default();
     let asked = read(table, &mut Parser::from_args(line), &mut args);
     (args, asked)
 }
 
-fn read(table: &Table, parser: &mut Parser, args: &mut Args) -> Result<Asked, Failure> {
+fn read<Run>(
+    table: &Table<Run>,
+    parser: &mut Parser,
+    args: &mut Args,
+) -> Result<Asked<Run>, Failure> {
+    let bad = |why: &str, verb: &Verb<Run>| bad_line(table, why, verb);
     let mut verb = Verb::None;
     let mut help = false;
     let mut version = false;
-    while let Some(arg) = parser.next().map_err(|error| bad_line(&error.to_string(), &verb))? {
+    while let Some(arg) = parser.next().map_err(|error| bad(&error.to_string(), &verb))? {
         let flag = match arg {
             Arg::Value(word) => {
                 let word = word.into_string().map_err(|word| {
-                    bad_line(&format!("{} is not valid UTF-8", word.to_string_lossy()), &verb)
+                    bad(&format!("{} is not valid UTF-8", word.to_string_lossy()), &verb)
                 })?;
                 verb = verb.next(table, word, args);
                 continue;
             }
             Arg::Short(letter) => {
-                (find_flag(&verb, |flag| flag.short == Some(letter)), format!("-{letter}"))
+                (find_flag(table, &verb, |flag| flag.short == Some(letter)), format!("-{letter}"))
             }
-            Arg::Long(name) => (find_flag(&verb, |flag| flag.long == name), format!("--{name}")),
+            Arg::Long(name) => {
+                (find_flag(table, &verb, |flag| flag.long == name), format!("--{name}"))
+            }
         };
         let (Some(flag), _) = flag else {
             if let Verb::Unknown(_) = verb {
@@ -64,7 +71,7 @@ fn read(table: &Table, parser: &mut Parser, args: &mut Args) -> Result<Asked, Fa
                 let _ = parser.optional_value();
                 continue;
             }
-            return Err(unknown_flag(&flag.1, &verb));
+            return Err(unknown_flag(table, &flag.1, &verb));
         };
         match flag.long {
             "help" => help = true,
@@ -72,7 +79,7 @@ fn read(table: &Table, parser: &mut Parser, args: &mut Args) -> Result<Asked, Fa
             name if flag.value.is_none() => args.flags.push((name, String::new())),
             name => {
                 let value = parser.value().and_then(|value| Ok(value.into_string()?));
-                let value = value.map_err(|error| bad_line(&error.to_string(), &verb))?;
+                let value = value.map_err(|error| bad(&error.to_string(), &verb))?;
                 args.flags.push((name, value));
             }
         }
@@ -85,22 +92,22 @@ fn read(table: &Table, parser: &mut Parser, args: &mut Args) -> Result<Asked, Fa
         Verb::Noun(noun) if help => Ok(Asked::NounHelp(noun)),
         Verb::Noun(noun) => Ok(Asked::Noun(noun)),
         Verb::Command(command) if help => Ok(Asked::Help(Some(command))),
-        Verb::Command(command) => check(command, args).map(|()| Asked::Run(command)),
+        Verb::Command(command) => check(table, command, args).map(|()| Asked::Run(command)),
     }
 }
 
 /// How much of the verb has been read.
-enum Verb {
+enum Verb<Run: 'static> {
     None,
     /// The first of two words.
     Noun(&'static str),
-    Command(&'static Command),
+    Command(&'static Command<Run>),
     /// None that we have, with all words so far.
     Unknown(Vec<String>),
 }
 
-impl Verb {
-    fn next(self, table: &Table, word: String, args: &mut Args) -> Verb {
+impl<Run> Verb<Run> {
+    fn next(self, table: &Table<Run>, word: String, args: &mut Args) -> Self {
         let mut words = match self {
             Verb::Command(_) => {
                 args.operands.push(word);
@@ -122,47 +129,59 @@ impl Verb {
         noun.map_or(Verb::Unknown(words), |noun| Verb::Noun(noun.name))
     }
 
-    fn command(&self) -> Option<&'static Command> {
+    fn command(&self) -> Option<&'static Command<Run>> {
         match self {
             Verb::Command(command) => Some(command),
             _ => None,
         }
     }
+
+    /// Its own flags, and those of every command.
+    fn flags(&self, table: &Table<Run>) -> impl Iterator<Item = &'static Flag> + use<Run> {
+        let own = self.command().map_or(&[] as &[Flag], |command| command.flags);
+        own.iter().chain(table.flags)
+    }
 }
 
-fn find_flag(verb: &Verb, fits: impl Fn(&Flag) -> bool) -> Option<&'static Flag> {
-    let own = verb.command().map_or(&[] as &[Flag], |command| command.flags);
-    own.iter().chain(GLOBAL_FLAGS).find(|flag| fits(flag))
+fn find_flag<Run>(
+    table: &Table<Run>,
+    verb: &Verb<Run>,
+    fits: impl Fn(&Flag) -> bool,
+) -> Option<&'static Flag> {
+    verb.flags(table).find(|flag| fits(flag))
 }
 
-fn check(command: &Command, args: &Args) -> Result<(), Failure> {
-    let next = fix!("hop {} --help", Fix::from(command.name));
+fn check<Run>(table: &Table<Run>, command: &Command<Run>, args: &Args) -> Result<(), Failure> {
+    let next = help_of(table, command);
+    let (program, name, usage) = (table.program, command.name, command.usage);
     let (least, most) = command.operands;
     if args.operands.len() < least {
-        let why = format!("usage: {}", command.usage);
-        return Err(Failure::usage(format!("hop {} needs more", command.name), why, next));
+        let what = format!("{program} {name} needs more");
+        return Err(Failure::usage(what, format!("usage: {usage}"), next));
     }
     match args.operands.get(most) {
         Some(extra) => {
-            let what = format!("hop {} cannot use {extra:?}", command.name);
-            Err(Failure::usage(what, format!("usage: {}", command.usage), next))
+            let what = format!("{program} {name} cannot use {extra:?}");
+            Err(Failure::usage(what, format!("usage: {usage}"), next))
         }
         None => Ok(()),
     }
 }
 
-fn bad_line(why: &str, verb: &Verb) -> Failure {
+fn help_of<Run>(table: &Table<Run>, command: &Command<Run>) -> Fix {
+    fix!("{} {} --help", Fix::from(table.program), Fix::from(command.name))
+}
+
+fn bad_line<Run>(table: &Table<Run>, why: &str, verb: &Verb<Run>) -> Failure {
     let next = match verb.command() {
-        Some(command) => fix!("hop {} --help", Fix::from(command.name)),
-        None => "hop help".into(),
+        Some(command) => help_of(table, command),
+        None => fix!("{} help", Fix::from(table.program)),
     };
     Failure::usage("the command line is not valid", why, next)
 }
 
-fn unknown_flag(flag: &str, verb: &Verb) -> Failure {
-    let own = verb.command().map_or(&[] as &[Flag], |command| command.flags);
-    let known: Vec<String> =
-        own.iter().chain(GLOBAL_FLAGS).map(|flag| format!("--{}", flag.long)).collect();
+fn unknown_flag<Run>(table: &Table<Run>, flag: &str, verb: &Verb<Run>) -> Failure {
+    let known: Vec<String> = verb.flags(table).map(|flag| format!("--{}", flag.long)).collect();
     let why = match closest(flag, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),
         None => match verb.command() {
@@ -170,15 +189,55 @@ fn unknown_flag(flag: &str, verb: &Verb) -> Failure {
             None => "a flag of a command stands after the command".to_owned(),
         },
     };
-    Failure { what: format!("no flag {flag}"), ..bad_line(&why, verb) }
+    Failure { what: format!("no flag {flag}"), ..bad_line(table, &why, verb) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::TABLE;
+    use super::super::table::{Group, Noun, Takes};
     use super::*;
+    use crate::base::exit::Code;
 
-    fn line(words: &str) -> (Args, Result<Asked, Failure>) {
+    const fn command(name: &'static str, flags: &'static [Flag], most: usize) -> Command<u8> {
+        Command {
+            name,
+            summary: "",
+            usage: "pip …",
+            details: "",
+            example: "",
+            group: Group::Other,
+            flags,
+            operands: (0, most),
+            takes: Takes::Word,
+            hidden: false,
+            run: 0,
+        }
+    }
+
+    const fn flag(short: Option<char>, long: &'static str, value: Option<&'static str>) -> Flag {
+        Flag { short, long, value, help: "" }
+    }
+
+    static TABLE: Table<u8> = Table {
+        program: "pip",
+        commands: &[
+            command("up", &[flag(Some('f'), "foreground", None)], 9),
+            command("status", &[], 1),
+            Command { operands: (1, 1), ..command("wg", &[], 0) },
+            command("host ls", &[], 0),
+            command("host rm", &[], 1),
+            Command { hidden: true, ..command("inside", &[], 0) },
+        ],
+        nouns: &[Noun { name: "host", summary: "" }],
+        flags: &[
+            flag(Some('H'), "host", Some("HOST")),
+            flag(None, "json", None),
+            flag(Some('h'), "help", None),
+            flag(Some('V'), "version", None),
+        ],
+    };
+
+    fn line(words: &str) -> (Args, Result<Asked<u8>, Failure>) {
         parse(&TABLE, words.split_whitespace().map(OsString::from))
     }
 
@@ -204,27 +263,42 @@ mod tests {
     fn verbs_of_two_words_and_operands() {
         assert_eq!(run("host ls").0, "host ls");
         assert_eq!(run("up mybox").1.operands, ["mybox"]);
-        assert!(matches!(line("host").1, Ok(Asked::Noun("host"))));
-        assert!(matches!(line("host -h").1, Ok(Asked::NounHelp("host"))));
+        assert_eq!(run("inside").0, "inside", "hidden, not gone");
+        assert!(matches!(line("up -V").1, Ok(Asked::Version)));
+    }
+
+    #[test]
+    fn help_halves_and_words_that_are_no_command() {
         assert!(matches!(line("").1, Ok(Asked::Nothing)));
         assert!(matches!(line("-h").1, Ok(Asked::Help(None))));
+        assert!(matches!(line("host").1, Ok(Asked::Noun("host"))));
+        assert!(matches!(line("host -h").1, Ok(Asked::NounHelp("host"))));
+        assert!(matches!(line("up --help").1, Ok(Asked::Help(Some(up))) if up.name == "up"));
+        assert_eq!(TABLE.verbs("host").collect::<Vec<_>>(), ["ls", "rm"]);
         let unknown = |words: &str| match line(words).1 {
             Ok(Asked::Unknown(words)) => words.join(" "),
             _ => panic!("{words} is known"),
         };
         assert_eq!(unknown("ssh --foo=x -p22 mybox --json ls"), "ssh mybox ls");
         assert_eq!(unknown("host foo bar -h -V"), "host foo bar");
-        assert!(
-            matches!(line("up --help").1, Ok(Asked::Help(Some(command))) if command.name == "up")
-        );
-        assert!(matches!(line("up -V").1, Ok(Asked::Version)));
     }
 
     #[test]
     fn faults_are_usage_failures_and_keep_json() {
-        for words in ["--json up --colour", "status a b", "wg", "up -H", "-f up"] {
+        let faults = [
+            ("--json up --jsno", "no flag --jsno", "did you mean --json?", "pip up --help"),
+            ("up --colour", "no flag --colour", "usage: pip …", "pip up --help"),
+            ("-f up", "no flag -f", "stands after the command", "pip help"),
+            ("up -H", "the command line is not valid", "", "pip up --help"),
+            ("up --json=x", "the command line is not valid", "", "pip up --help"),
+            ("status a b", "pip status cannot use \"b\"", "usage: pip …", "pip status --help"),
+            ("wg", "pip wg needs more", "usage: pip …", "pip wg --help"),
+        ];
+        for (words, what, why, next) in faults {
             let (args, Err(failure)) = line(words) else { panic!("{words} accepted") };
-            assert_eq!(failure.code(), crate::base::exit::Code::Usage, "{words}");
+            assert_eq!(failure.code(), Code::Usage, "{words}");
+            assert_eq!((&failure.what[..], &*failure.next), (what, next), "{words}");
+            assert!(failure.why.contains(why), "{words}: {}", failure.why);
             assert_eq!(args.has("json"), words.contains("--json"));
         }
     }

@@ -9,28 +9,29 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::super::out::Out;
-use super::super::page::Page;
-use super::files::{self, HOST, LAPTOP_IP, NAME, Secrets, VPS_IP};
-use super::machine::{self, Machine, SOON};
-use super::programs::{self, Programs, Stash};
-use super::{NEXT, load};
-use crate::base::exit::Code;
-use crate::base::failure::{Failure, Fault};
-use crate::base::time_text::took;
-use crate::helper::DEFAULT_SOCKET;
-use crate::host::paths::Paths;
-use crate::rpc::API_PORT;
-use crate::rpc::client::{CallError, Client};
-use crate::rpc::code::Code as Refusal;
-use crate::rpc::method::AgentVersion;
-use crate::rpc::types::Nothing;
-use crate::session::control;
-use crate::session::report::{Facts, Report};
-use crate::sys::child::{self, Done, Limits};
-use crate::sys::icmp::Echo;
-use crate::sys::through::Link;
-use crate::sys::{bounded, process, signal};
+use crate::broken::NEXT;
+use crate::files::{self, HOST, LAPTOP_IP, NAME, Secrets, VPS_IP};
+use crate::load;
+use crate::machine::{self, Machine, SOON};
+use crate::programs::{self, Programs, Stash};
+use hopbox::base::exit::Code;
+use hopbox::base::failure::{Failure, Fault};
+use hopbox::base::time_text::took;
+use hopbox::cli::out::Out;
+use hopbox::cli::page::Page;
+use hopbox::helper::DEFAULT_SOCKET;
+use hopbox::host::paths::Paths;
+use hopbox::rpc::API_PORT;
+use hopbox::rpc::client::{CallError, Client};
+use hopbox::rpc::code::Code as Refusal;
+use hopbox::rpc::method::AgentVersion;
+use hopbox::rpc::types::Nothing;
+use hopbox::session::control;
+use hopbox::session::report::{Facts, Report};
+use hopbox::sys::child::{self, Done, Limits};
+use hopbox::sys::icmp::Echo;
+use hopbox::sys::through::Link;
+use hopbox::sys::{bounded, process, signal};
 
 /// Where everything that both machines see is kept: a file system in memory, only ours.
 const SCRATCH: &str = "/tmp";
@@ -49,10 +50,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 const LOG_LINES: usize = 15;
 
 /// Runs the course and prints its outcome.
-pub fn run(out: &mut Out, mapped: bool) -> Result<Code, Failure> {
+pub fn run(out: &mut Out, hop: &Path, mapped: bool) -> Result<Code, Failure> {
     let began = Instant::now();
     let mut logs = Vec::new();
-    let outcome = Course::prepare(out, mapped, &mut logs).and_then(|mut course| course.run());
+    let outcome = Course::prepare(out, hop, mapped, &mut logs).and_then(|mut course| course.run());
     match outcome {
         Ok(figures) => {
             let total = began.elapsed();
@@ -143,17 +144,18 @@ impl<'a> Course<'a> {
     /// Two machines, their files and programs. `logs` gets every log file as it is begun.
     fn prepare(
         out: &'a mut Out,
+        hop: &Path,
         mapped: bool,
         logs: &mut Vec<PathBuf>,
     ) -> Result<Course<'a>, Broken> {
         let began = Instant::now();
         let user = (!mapped).then_some(USER);
         let said = |step| move |error: std::io::Error| (step, error.to_string());
-        let programs = programs::find().map_err(|failure| ("find the programs", failure.why))?;
+        let programs = programs::find(hop).map_err(|failure| ("find the programs", failure.why))?;
         let scratch = Path::new(SCRATCH);
         // Opened before the mount, in case the programs lie where it covers them.
         let stash = Stash::take(&programs).map_err(said("read the programs"))?;
-        super::prepare_mounts(scratch).map_err(|why| ("prepare mounts", why))?;
+        machine::prepare_mounts(scratch).map_err(|why| ("prepare mounts", why))?;
         let programs = stash.put(&scratch.join("bin")).map_err(said("copy the programs"))?;
 
         let machines = || -> Result<(Machine, Machine), String> {
@@ -254,8 +256,10 @@ impl<'a> Course<'a> {
     }
 
     fn up(&mut self, what: &str) -> Result<Facts, String> {
-        let output = self.hop(&["up", "--json"])?;
-        for line in String::from_utf8_lossy(&output.stderr).lines() {
+        let output = self.hop(&["up", "--json", "--verbose"])?;
+        // Its log goes with the machine.
+        let said = String::from_utf8_lossy(&output.stderr);
+        for line in said.lines().filter(|line| !line.starts_with("log: ")) {
             self.out.say(&format!("  {line}"));
         }
         let facts = facts_in(&output)?;

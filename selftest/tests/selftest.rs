@@ -1,5 +1,6 @@
 //! `hop selftest` as a user runs it: it passes, quickly, and leaves nothing behind, also when it
 //! is interrupted or killed at any moment.
+#![cfg(target_os = "linux")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,11 +31,19 @@ fn allowed(name: &str) -> bool {
     allowed
 }
 
+/// Built with the test, where the other programs of the workspace are.
+const SELFTEST: &str = env!("CARGO_BIN_EXE_hop-selftest");
+
+fn program(name: &str) -> PathBuf {
+    let path = Path::new(SELFTEST).with_file_name(name);
+    assert!(path.is_file(), "{} is missing: cargo build --workspace", path.display());
+    path
+}
+
 fn hop() -> Command {
-    let hop = Path::new(env!("CARGO_BIN_EXE_hop"));
-    let helper = hop.with_file_name("hop-helper");
-    assert!(helper.is_file(), "{} is missing: cargo build -p hop-helper", helper.display());
-    let mut command = Command::new(hop);
+    program("hop-agent");
+    program("hop-helper");
+    let mut command = Command::new(program("hop"));
     command.stdin(Stdio::null());
     command
 }
@@ -200,10 +209,29 @@ fn says_what_is_missing() {
     let dir = std::env::temp_dir().join(format!("hopbox-lonely-{}", std::process::id()));
     fs::create_dir_all(&dir).unwrap();
     let lonely = dir.join("hop");
-    fs::copy(env!("CARGO_BIN_EXE_hop"), &lonely).unwrap();
-    let output = Command::new(&lonely).arg("selftest").output().unwrap();
+    let said = |next: &str| {
+        let output = Command::new(&lonely).arg("selftest").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), said.ends_with(next)), (Some(4), true), "{said}");
+        said
+    };
+    fs::copy(program("hop"), &lonely).unwrap();
+    let first = said("fix: make install\n");
+    assert!(first.contains("hop-selftest is not installed"), "{first}");
+    fs::copy(SELFTEST, dir.join("hop-selftest")).unwrap();
+    let second = said("fix: make install\n");
+    assert!(second.contains("hop-agent is not installed"), "{second}");
     fs::remove_dir_all(&dir).unwrap();
-    assert_eq!(output.status.code(), Some(4));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("hop-agent is not installed") && said.ends_with("fix: make install\n"));
+}
+
+/// It says where it belongs, and its parts are no commands of hop's.
+#[test]
+fn is_started_by_hop_alone() {
+    for words in [&[][..], &["--json"], &["/usr/bin/hop"], &["/usr/bin/hop", "outsid"]] {
+        let output = Command::new(SELFTEST).args(words).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("hop selftest"), "{words:?}");
+    }
+    let output = hop().arg("selftest-inside").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
 }

@@ -1,0 +1,99 @@
+//! `hop-agent`'s command line: what was typed → who does it → what is said of it. Knows what is in
+//! `table`, and does nothing itself.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::say::{log, print, print_json, tell};
+use super::table::{self, TABLE, Verb};
+use super::{commands, front, install, location, setup, work};
+use crate::base::command_line::{Args, Asked, parse};
+use crate::base::exit::Code;
+use crate::base::failure::Failure;
+use crate::base::field::check_name;
+use crate::base::key::{self, KEY_BYTES};
+use crate::rpc::VERSION;
+use crate::sys::process;
+
+/// Runs one command line (without the program's name) and returns the exit code.
+pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
+    // Before a key is read: a core dump or a debugger of the same user would reveal it (R99).
+    if let Err(error) = process::keep_memory_private() {
+        log(&format!("memory is not private: {error}"));
+    }
+    let (args, asked) = parse(&TABLE, line);
+    match asked {
+        Ok(Asked::Nothing | Asked::Help(_) | Asked::NounHelp(_)) => print(&table::help()),
+        Ok(Asked::Noun(noun)) => tell(&with_help(table::half(noun))),
+        Ok(Asked::Unknown(words)) => tell(&with_help(table::unknown(&words))),
+        Ok(Asked::Version) => print(&format!("hop-agent {VERSION}\n")),
+        Ok(Asked::Run(command)) => run(command.run, &args),
+        Err(failure) => tell(&with_help(failure)),
+    }
+}
+
+/// One page tells everything that can be typed.
+fn with_help(failure: Failure) -> Failure {
+    Failure { next: "hop-agent --help".into(), ..failure }
+}
+
+fn run(verb: Verb, args: &Args) -> u8 {
+    let config = &args.value("config").map_or_else(location::located, PathBuf::from);
+    let answered = match verb {
+        Verb::Help if table::is_known(&args.operands) => return print(&table::help()),
+        Verb::Help => return tell(&with_help(table::unknown(&args.operands))),
+        Verb::Version => return print(&format!("hop-agent {VERSION}\n")),
+        Verb::Serve => return ended(front::serve::serve(config)),
+        Verb::Work => return ended(work::serve::serve(&location::state_of(config))),
+        Verb::Status => return commands::status(config, args.has("json")),
+        Verb::Install => install::install(),
+        Verb::Setup => setup::setup(config),
+        Verb::Start => {
+            called(args).and_then(|called| commands::start(config, args.has("restart"), called))
+        }
+        Verb::Rollback => commands::rollback(),
+        Verb::PeersList => commands::peers(config),
+        Verb::PeersRemove => {
+            commands::remove(config, args.operands.first().map_or("", String::as_str))
+        }
+        Verb::Rotate => commands::rotate(config),
+        Verb::Uninstall => {
+            laptop(args).and_then(|laptop| commands::uninstall(config, args.has("purge"), laptop))
+        }
+    };
+    match answered {
+        Ok(answer) => print_json(&answer),
+        Err(failure) => {
+            print_json(&json!({"error": failure.to_json()}));
+            tell(&failure)
+        }
+    }
+}
+
+/// Of what answers with no JSON.
+fn ended(outcome: Result<(), Failure>) -> u8 {
+    outcome.map_or_else(|failure| tell(&failure), |()| Code::Done as u8)
+}
+
+type PublicKey = [u8; KEY_BYTES];
+
+fn laptop(args: &Args) -> Result<Option<PublicKey>, Failure> {
+    let Some(text) = args.value("laptop") else { return Ok(None) };
+    let key = key::decode(text).ok_or_else(|| bad_value("--laptop is no public key".into()))?;
+    Ok(Some(*key))
+}
+
+/// A laptop, and its name for this server.
+fn called(args: &Args) -> Result<Option<(PublicKey, String)>, Failure> {
+    let name = args.value("name").map(str::to_owned);
+    if let Some(name) = &name {
+        check_name(name).map_err(|why| bad_value(format!("--name: {why}")))?;
+    }
+    Ok(laptop(args)?.zip(name))
+}
+
+fn bad_value(why: String) -> Failure {
+    with_help(Failure::usage("the command line is not valid", why, ""))
+}

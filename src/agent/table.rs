@@ -1,0 +1,281 @@
+//! What can be typed after `hop-agent`, and the help that is made of it. Does none of it.
+
+use crate::base::command_line::{Command, Flag, Group, Noun, Table, Takes, closest};
+use crate::base::failure::Failure;
+
+/// What a command line asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    Serve,
+    Work,
+    Status,
+    Install,
+    Setup,
+    Start,
+    Rollback,
+    PeersList,
+    PeersRemove,
+    Rotate,
+    Uninstall,
+    Version,
+    Help,
+}
+
+pub static TABLE: Table<Verb> = Table {
+    program: "hop-agent",
+    commands: COMMANDS,
+    nouns: &[Noun { name: "peers", summary: "the laptops" }],
+    flags: &[
+        Flag { short: Some('h'), ..flag("help", None) },
+        Flag { short: Some('V'), ..flag("version", None) },
+    ],
+};
+
+// What runs as root over SSH has no such flag: where its files are found is settled.
+const CONFIG: Flag = flag("config", Some("FILE"));
+const LAPTOP: Flag = flag("laptop", Some("KEY"));
+
+const COMMANDS: &[Command<Verb>] = &[
+    Command {
+        usage: "hop-agent serve [--config FILE]",
+        flags: &[CONFIG],
+        ..command(
+            Verb::Serve,
+            "serve",
+            "run in the foreground\n(FILE: /var/lib/hopbox-agent/agent.json)",
+        )
+    },
+    Command {
+        usage: "hop-agent work [--config FILE]",
+        flags: &[CONFIG],
+        ..command(Verb::Work, "work", "the same for its part with the login's rights")
+    },
+    Command {
+        usage: "hop-agent status [--json]",
+        flags: &[flag("json", None), CONFIG],
+        ..command(Verb::Status, "status", "what the running agent does; exit 3 if none runs")
+    },
+    Command {
+        usage: "hop-agent install",
+        ..command(Verb::Install, "install", "as root: put this program in its place")
+    },
+    Command {
+        usage: "hop-agent setup",
+        flags: &[CONFIG],
+        ..command(
+            Verb::Setup,
+            "setup",
+            "as root: keys, configuration and unit; request on\nstandard input",
+        )
+    },
+    Command {
+        usage: "hop-agent start [--restart] [--laptop KEY --name NAME]",
+        flags: &[flag("restart", None), LAPTOP, flag("name", Some("NAME"))],
+        ..command(
+            Verb::Start,
+            "start",
+            "as root: enable and start the unit, wait until it\n\
+             serves; the laptop with that public key calls this\n\
+             server NAME.hop",
+        )
+    },
+    Command {
+        usage: "hop-agent rollback",
+        ..command(
+            Verb::Rollback,
+            "rollback",
+            "as root: the program before the last install, and\nrestart",
+        )
+    },
+    Command {
+        usage: "hop-agent peers list",
+        flags: &[CONFIG],
+        ..command(Verb::PeersList, "peers list", "the laptops")
+    },
+    Command {
+        usage: "hop-agent peers remove <NAME|KEY>",
+        flags: &[CONFIG],
+        operands: (1, 1),
+        takes: Takes::Word,
+        ..command(Verb::PeersRemove, "peers remove", "lock a laptop out")
+    },
+    Command {
+        usage: "hop-agent rotate",
+        flags: &[CONFIG],
+        ..command(Verb::Rotate, "rotate", "new keys for a laptop; request on standard input")
+    },
+    Command {
+        usage: "hop-agent uninstall [--purge] [--laptop KEY]",
+        flags: &[flag("purge", None), LAPTOP],
+        ..command(
+            Verb::Uninstall,
+            "uninstall",
+            "as root: stop and remove it; --purge: its keys and\n\
+             state, too; --laptop: where there are others, only\n\
+             the entry of that public key",
+        )
+    },
+    Command { usage: "hop-agent version", ..command(Verb::Version, "version", "show the version") },
+    Command {
+        usage: "hop-agent help",
+        operands: (0, 2),
+        takes: Takes::Command,
+        ..command(Verb::Help, "help", "show this")
+    },
+];
+
+const fn command(run: Verb, name: &'static str, summary: &'static str) -> Command<Verb> {
+    Command {
+        name,
+        summary,
+        usage: "",
+        details: "",
+        example: "",
+        group: Group::Other,
+        flags: &[],
+        operands: (0, 0),
+        takes: Takes::Nothing,
+        hidden: false,
+        run,
+    }
+}
+
+const fn flag(long: &'static str, value: Option<&'static str>) -> Flag {
+    Flag { short: None, long, value, help: "" }
+}
+
+/// Whether help can be asked about it: nothing, a command, or the first of two words.
+pub fn is_known(words: &[String]) -> bool {
+    let name = words.join(" ");
+    let first = format!("{name} ");
+    let mut all = TABLE.listed();
+    name.is_empty() || all.any(|command| command.name == name || command.name.starts_with(&first))
+}
+
+/// The first of two words alone.
+pub fn half(noun: &str) -> Failure {
+    let verbs: Vec<&str> = TABLE.verbs(noun).collect();
+    let why = format!("one of: {}", verbs.join(", "));
+    Failure::usage(format!("hop-agent {noun} needs a verb"), why, "")
+}
+
+/// Words that are no command.
+pub fn unknown(words: &[String]) -> Failure {
+    let nouns = TABLE.nouns.iter().map(|noun| noun.name);
+    let first = words.first().map_or("", String::as_str);
+    let taken = if nouns.clone().any(|noun| noun == first) { 2 } else { 1 };
+    let typed = words.get(..taken).unwrap_or(words).join(" ");
+    let why = match closest(&typed, TABLE.listed().map(|command| command.name).chain(nouns)) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => "hop-agent help lists all commands".to_owned(),
+    };
+    Failure::usage(format!("no command {typed:?}"), why, "")
+}
+
+/// One page for all.
+pub fn help() -> String {
+    let mut text = "hop-agent is the VPS's end of a hopbox tunnel.\n\n\
+                    usage: hop-agent <command>\n\n"
+        .to_owned();
+    let indent = format!("\n{:1$}", "", WIDTH + 2);
+    for command in TABLE.listed() {
+        let usage = command.usage.trim_start_matches("hop-agent ");
+        // Below it where it does not fit beside it.
+        let gap = if usage.len() + 2 > WIDTH { indent.clone() } else { String::new() };
+        text += &format!("  {usage:WIDTH$}{gap}{}\n", command.summary.replace('\n', &indent));
+    }
+    text + "\nAll but serve, work, version and status without --json answer with one JSON\nobject on \
+            standard output.\n"
+}
+
+/// Of the first column.
+const WIDTH: usize = 25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::command_line::{Asked, parse};
+
+    fn told(failure: Failure) -> Result<Verb, String> {
+        Err(format!("{}: {}", failure.what, failure.why))
+    }
+
+    fn line(words: &str) -> Result<Verb, String> {
+        match parse(&TABLE, words.split_whitespace().map(Into::into)).1 {
+            Ok(Asked::Run(command)) => Ok(command.run),
+            Ok(Asked::Nothing | Asked::Help(_) | Asked::NounHelp(_)) => Ok(Verb::Help),
+            Ok(Asked::Version) => Ok(Verb::Version),
+            Ok(Asked::Noun(noun)) => told(half(noun)),
+            Ok(Asked::Unknown(words)) => told(unknown(&words)),
+            Err(failure) => told(failure),
+        }
+    }
+
+    #[test]
+    fn every_command_line_that_hop_and_the_units_use_is_known() {
+        let known = [
+            ("serve --config /x/agent.json", Verb::Serve),
+            ("work --config=/x/agent.json", Verb::Work),
+            ("status --json", Verb::Status),
+            ("install", Verb::Install),
+            ("setup", Verb::Setup),
+            ("start --restart --laptop k --name mybox", Verb::Start),
+            ("rollback", Verb::Rollback),
+            ("peers list", Verb::PeersList),
+            ("peers remove laptop-2", Verb::PeersRemove),
+            ("rotate", Verb::Rotate),
+            ("uninstall --purge --laptop k", Verb::Uninstall),
+            ("version", Verb::Version),
+            ("-V", Verb::Version),
+            ("", Verb::Help),
+            ("help peers list", Verb::Help),
+            ("peers --help", Verb::Help),
+        ];
+        for (words, verb) in known {
+            assert_eq!(line(words), Ok(verb), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_flag_of_another_command_is_none() {
+        for words in [
+            "install --config x",
+            "start --purge",
+            "uninstall --restart",
+            "serve --json",
+            "peers list --laptop k",
+            "rotate --name mybox",
+            "peers remove",
+            "peers remove a b",
+            "version x",
+        ] {
+            assert!(line(words).is_err(), "{words}");
+        }
+        let said = |words: &str| line(words).unwrap_err();
+        assert!(said("uninstall --prge").ends_with("did you mean --purge?"));
+        assert!(said("sreve --config x").ends_with("did you mean \"serve\"?"));
+        assert!(said("peers lst").ends_with("did you mean \"peers list\"?"));
+        assert!(said("nonsense").ends_with("hop-agent help lists all commands"));
+        assert!(said("peers").ends_with("one of: list, remove"));
+    }
+
+    #[test]
+    fn help_is_a_table_that_fits_a_terminal() {
+        let help = help();
+        for command in COMMANDS {
+            assert!(command.usage.starts_with(&format!("hop-agent {}", command.name)));
+            assert!(help.contains(command.usage.trim_start_matches("hop-agent ")), "{help}");
+        }
+        assert!(help.lines().all(|line| line.len() < 80), "{help}");
+    }
+
+    #[test]
+    fn help_is_asked_about_what_is_there() {
+        let known = |line: &str| {
+            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            is_known(&words)
+        };
+        assert!(known("") && known("serve") && known("peers") && known("peers list"));
+        assert!(!known("peer") && !known("serve now") && !known("nonsense"));
+    }
+}
