@@ -127,4 +127,31 @@ mod tests {
         }
         assert_eq!(&*Lack::Module("cls_bpf").fix(), "sudo modprobe cls_bpf");
     }
+
+    /// The part `guards` of `hop status --json`.
+    #[test]
+    fn a_status_tells_what_is_missing_and_why() {
+        let health = json!({
+            "degraded": ["hopbox0: another program keeps changing it"],
+            "layers": {
+                "ingress_filter": {"state": "on"},
+                "ipv6_off": {"state": "missing", "reason": "proc_sys"},
+                "lan_guard": {"state": "missing", "reason": "nf_tables"},
+            },
+        });
+        let missing = json!([
+            {
+                "fault": "ipv6_on",
+                "what": "IPv6 is on at the tunnel's interface, behind the filter alone",
+                "why": "the helper cannot write below /proc/sys/net",
+            },
+            {
+                "fault": "no_lan_guard",
+                "what": "the LAN can learn of the tunnel's address and send to it",
+                "why": "the kernel has no nf_tables",
+            },
+        ]);
+        assert_eq!(told(&health), json!({"missing": missing, "left_alone": health["degraded"]}));
+        assert_eq!(told(&json!({"layers": {}})), json!({"missing": [], "left_alone": []}));
+    }
 }

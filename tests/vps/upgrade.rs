@@ -28,8 +28,8 @@ fn site() -> Site {
     laptop.ok(&format!(
         "for to in {BLIND} {DEAF}; do cp {MINE}/hop-helper {MINE}/hop-install $to; done"
     ));
-    // Another unit comes with it.
-    laptop.ok(&format!("sed -i s/RestartSec=3s/RestartSec=4s/ {DEAF}/hop-agent"));
+    // Other units come with it, for both of its processes.
+    laptop.ok(&format!("sed -i s/RestartSec=3s/RestartSec=4s/g {DEAF}/hop-agent"));
     site.hop_ok("setup mybox -a 198.51.100.2");
     site.hop_ok("up");
     site
@@ -41,7 +41,7 @@ fn installed(site: &Site) -> String {
     assert_eq!(left, "", "left in the login's home");
     site.vps.ok(&format!(
         "cd {LIB} && ls -A | grep -v previous && b2sum hop-agent hop-helper hop-install \
-         /etc/systemd/system/hop-agent.service"
+         /etc/systemd/system/hop-agent.service /etc/systemd/system/hop-agent-work.service"
     ))
 }
 
