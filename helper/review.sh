@@ -11,6 +11,7 @@ blocks() { sed 's|//.*||' "$1" | grep -o 'unsafe {' | wc -l; }
 reasons() { grep -c 'SAFETY:' "$1" || true; }
 
 printf '%-28s %5s %7s %7s\n' file code unsafe SAFETY
+all=0
 part() {
     name=$1 sum=0
     shift
@@ -20,12 +21,50 @@ part() {
         sum=$((sum + lines))
         printf '%-28s %5d %7d %7d\n' "${file#src/}" "$lines" "$(blocks "$file")" "$(reasons "$file")"
     done
+    all=$((all + sum))
     printf '%-28s %5d\n\n' "= $name" "$sum"
 }
-files() { find "$@" -name '*.rs' ! -path src/sys/macos.rs ! -path src/sys/install.rs | LC_ALL=C sort; }
-part "what runs on Linux" src/lib.rs src/bin/hop-helper.rs $(files src/proto src/core src/net src/sys*)
-part "hop-install, which runs once" src/bin/hop-install.rs $(files src/install) src/sys/install.rs
-part "what is for macOS" $(files src/macos) src/sys/macos.rs
+total() {
+    printf '%-28s %5d\n\n' "== $1" "$all"
+    all=0
+}
+files() { find "$@" -name '*.rs' | LC_ALL=C sort; }
+in_core() { for file in "$@"; do echo "src/core/$file.rs"; done; }
+in_net() { for file in "$@"; do echo "src/net/$file.rs"; done; }
+sandbox="access bpf sandbox"
+own="files lockdown paths socket"
+names="block hosts lease/names"
+policy="config invited pool reserve resolvers"
+held="lease/leases lease/look lease/mod lease/patience lease/service state"
+rest() { # of a room, without these
+    room=$1
+    shift
+    for file in $(files "src/$room"); do
+        name=${file#src/"$room"/}
+        case " $* " in *" ${name%.rs} "*) ;; *) echo "$file" ;; esac
+    done
+}
+part "lines and codes" $(files src/proto)
+part "who asks, how often, the log" $(rest core $sandbox $own)
+part "files, socket, lockdown" $(in_core $own)
+part "sandbox" $(in_core $sandbox) src/sys/confine.rs
+part "what root allows" $(in_net $policy)
+part "devices, guards, netlink" src/net/link.rs $(files src/net/linux) src/sys/netlink.rs src/sys/tun.rs
+part "names in /etc/hosts" $(in_net $names)
+part "leases and the state" $(in_net $held)
+part "start, operations, sys" src/lib.rs src/bin/hop-helper.rs src/net/daemon.rs src/net/mod.rs \
+    src/net/ops.rs src/sys.rs src/sys/linux.rs
+whole=0
+for file in src/lib.rs src/bin/hop-helper.rs $(files src/proto src/core src/net src/sys*); do
+    case $file in *_tests.rs | src/sys/macos.rs | src/sys/install.rs) continue ;; esac
+    whole=$((whole + $(code "$file")))
+done
+[ "$whole" = "$all" ] || { echo "a file is in no part, or in two: $whole lines in all" >&2; exit 1; }
+total "what runs on Linux"
+part "hop-install" src/bin/hop-install.rs $(files src/install) src/sys/install.rs
+total "what runs once"
+part "macOS" $(files src/macos) src/sys/macos.rs
+total "what is for macOS"
 
 echo "crates:"
 "$cargo" tree --locked --offline --package hop-helper --edges normal --prefix none 2>/dev/null |

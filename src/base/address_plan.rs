@@ -18,6 +18,12 @@ const PORTS: u16 = 80;
 /// The kernel's IPv4 routes and addresses, on Linux.
 const ROUTES: &str = "/proc/net/route";
 const ADDRESSES: &str = "/proc/net/fib_trie";
+/// Who else is known to be in its networks, and whom it asks for names: a helper lets nobody take
+/// their addresses.
+const NEIGHBOURS: &str = "/proc/net/arp";
+const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
+/// In the flags of a neighbour: it has answered, or was said to be there.
+const COMPLETE: u32 = 2;
 /// A default route, also one in halves, is no use of an address.
 const NO_DEFAULT: u32 = 2;
 /// Wider routes give way to ours; those from here on would lose addresses of their own.
@@ -46,10 +52,10 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Leaves those that can be used by what somebody knows who sees more.
-    pub fn narrow(&mut self, usable: &BTreeSet<u8>) {
-        self.taken.extend((0..=255).filter(|number| !usable.contains(number)));
-        self.free.retain(|number| usable.contains(number));
+    /// For a reason that no table tells.
+    pub fn leave_out(&mut self, unusable: impl Fn(u8) -> bool) {
+        self.taken.extend((0..=255).filter(|number| unusable(*number)));
+        self.free.retain(|number| !unusable(*number));
     }
 }
 
@@ -121,7 +127,11 @@ impl Uses {
     pub fn here() -> Uses {
         let read = |file| bounded::read(file, TABLE_BYTES).unwrap_or_default();
         let text = |file| String::from_utf8_lossy(&read(file)).into_owned();
-        Uses::of(routes(&text(ROUTES)), own(&text(ADDRESSES)))
+        let mut here = Uses::of(routes(&text(ROUTES)), own(&text(ADDRESSES)));
+        let machines = neighbours(&text(NEIGHBOURS)).into_iter();
+        let machines = machines.chain(RESOLVERS.iter().flat_map(|file| name_servers(&text(file))));
+        here.0.extend(machines.map(|ip| (u32::from(ip), ADDRESS)));
+        here
     }
 
     pub fn of(
@@ -146,6 +156,11 @@ impl Uses {
         pair.into_iter().any(|ip| self.meets(ip, ADDRESS, least))
     }
 
+    /// Whether one of the two is somebody's, or a route leads to it alone.
+    pub fn has_one_of_pair(&self, number: u8) -> bool {
+        self.of_pair(number, ADDRESS)
+    }
+
     fn meets(&self, ip: Ipv4Addr, bits: u32, least: u32) -> bool {
         let meets = |(base, prefix): &(u32, u32)| {
             *prefix >= least && (u32::from(ip) ^ base) & mask((*prefix).min(bits)) == 0
@@ -154,8 +169,32 @@ impl Uses {
     }
 }
 
+/// Whether an address is one of those that have `bits` bits in common with `base`.
+pub fn is_within(ip: Ipv4Addr, base: Ipv4Addr, bits: u32) -> bool {
+    bits <= ADDRESS && (u32::from(ip) ^ u32::from(base)) & mask(bits) == 0
+}
+
 fn mask(bits: u32) -> u32 {
     u32::MAX.checked_shl(32 - bits).unwrap_or(0)
+}
+
+/// The machines of /proc/net/arp.
+fn neighbours(text: &str) -> Vec<Ipv4Addr> {
+    let there = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (ip, flags) = (words.next()?.parse().ok()?, words.nth(1)?.strip_prefix("0x")?);
+        (u32::from_str_radix(flags, 16).ok()? & COMPLETE != 0).then_some(ip)
+    };
+    text.lines().filter_map(there).collect()
+}
+
+/// The name servers of a resolv.conf.
+fn name_servers(text: &str) -> Vec<Ipv4Addr> {
+    let server = |line: &str| {
+        let mut words = line.split_whitespace();
+        (words.next()? == "nameserver").then(|| words.next()?.parse().ok())?
+    };
+    text.lines().filter_map(server).collect()
 }
 
 /// The routes of /proc/net/route.
@@ -233,9 +272,18 @@ mod tests {
         assert_eq!(found.taken, BTreeSet::from([3, 7, 9]), "a LAN of the same /24 keeps working");
         assert!(!found.free.contains(&0) && found.free.contains(&5));
         let mut narrowed = choose(BTreeSet::from([9]), Some(5), &uses);
-        narrowed.narrow(&BTreeSet::from([3, 5, 8]));
+        narrowed.leave_out(|number| ![3, 5, 8].contains(&number));
         assert_eq!(narrowed.free, [5, 8]);
         assert!([0, 3, 7, 9].iter().all(|number| narrowed.taken.contains(number)));
+        // Whoever has answered, or is asked for names, keeps its address.
+        let arp = "IP address       HW type     Flags       HW address            Mask     Device\n\
+                   10.10.11.2       0x1         0x2         52:54:00:00:00:01     *        eth0\n\
+                   10.10.12.2       0x1         0x0         00:00:00:00:00:00     *        eth0\n\
+                   10.10.13.2       0x1         0x6         52:54:00:00:00:02     *        eth0\n";
+        assert_eq!(neighbours(arp), [[10, 10, 11, 2], [10, 10, 13, 2]].map(Ipv4Addr::from));
+        let resolv = "# nameserver 10.10.1.1\nnameserver 10.10.14.1\nnameserver fe80::1%eth0\n\
+                      search hop\nnameserver\n";
+        assert_eq!(name_servers(resolv), [Ipv4Addr::new(10, 10, 14, 1)]);
         // The VPS routes the whole /24.
         let at = |number| uses.in_network(number, NETWORK);
         assert!(at(0) && at(3) && at(5) && at(7) && !at(1) && !at(4));

@@ -185,16 +185,6 @@ impl Helper {
         self.list("hosts.list", "entries")
     }
 
-    /// Pairs of addresses, ours first, that this user could have now: up to `count`, at most 256.
-    pub fn suggest(&mut self, count: u16) -> Result<Vec<(Ipv4Addr, Ipv4Addr)>, HelperError> {
-        let pairs = self.call("tun.suggest", json!({"count": count}))?.result.remove("pairs");
-        let ip = |pair: &Value, key: &str| pair.get(key)?.as_str()?.parse().ok();
-        let pair = |pair: &Value| Some((ip(pair, "local")?, ip(pair, "peer")?));
-        let pairs = pairs.as_ref().and_then(Value::as_array);
-        let pairs = pairs.and_then(|pairs| pairs.iter().map(pair).collect());
-        pairs.ok_or_else(|| broken("the reply has no usable pairs"))
-    }
-
     fn call(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
         self.connection.call(op, args)
     }

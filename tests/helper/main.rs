@@ -372,11 +372,6 @@ fn who_asks_too_often_asks_again() {
             5 => ok(stream, request, json!({"entries": [{"name": "a.hop"}]}), &[]),
             6 => ok(stream, request, json!({"leases": 7}), &[]),
             7 => {
-                let pair = json!({"local": "10.10.4.1", "peer": "10.10.4.2"});
-                ok(stream, request, json!({"pairs": [pair]}), &[])
-            }
-            8 => ok(stream, request, json!({"pairs": [{"local": "10.10.4.1"}]}), &[]),
-            9 => {
                 let error = json!({"code": "state_conflict", "message": "no", "of_another": true});
                 let reply = json!({"v": 1, "id": request["id"], "ok": false, "error": error});
                 send(stream, &format!("{reply}\n"), &[]);
@@ -394,9 +389,8 @@ fn who_asks_too_often_asks_again() {
     assert_eq!(helper.health().unwrap(), json!({"status": "ok"}));
     assert_eq!(helper.hosts().unwrap()[0]["name"], "a.hop");
     assert!(matches!(helper.tunnels(), Err(HelperError::Protocol(_))));
-    let pair = ([10, 10, 4, 1].into(), [10, 10, 4, 2].into());
-    assert_eq!(helper.suggest(256).unwrap(), [pair]);
-    assert!(matches!(helper.suggest(256), Err(HelperError::Protocol(_))));
-    assert!(matches!(helper.suggest(1), Err(HelperError::Op { of_another: true, .. })));
+    let (local, peer) = ([10, 10, 4, 1].into(), [10, 10, 4, 2].into());
+    let taken = helper.configure("L-0123456789abcdef", local, peer);
+    assert!(matches!(taken, Err(HelperError::Op { of_another: true, .. })));
     assert!(matches!(helper.health(), Err(HelperError::Op { retry: false, .. })));
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(target_os = "macos", expect(dead_code, reason = "files cannot be restricted there"))]
 pub enum Access {
     /// A file, or all below a directory.
     Read,

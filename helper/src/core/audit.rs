@@ -30,7 +30,7 @@ const DENIED_EVERY: Duration = Duration::from_secs(6);
 const JOURNAL: &str = "JOURNAL_STREAM";
 
 pub struct Audit {
-    path: PathBuf,
+    pub path: PathBuf,
     file: Option<File>,
     size: u64,
     /// Counts the lines of this run, from 1.
@@ -58,10 +58,6 @@ impl Audit {
         };
         audit.reopen();
         audit
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Opens the file again, after somebody has moved it away.

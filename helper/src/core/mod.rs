@@ -12,6 +12,7 @@ pub mod files;
 pub mod limit;
 pub mod lockdown;
 pub mod operation;
+#[cfg(target_os = "linux")]
 pub mod paths;
 pub mod peer_cred;
 pub mod request;
@@ -24,4 +25,4 @@ pub mod service;
 pub mod socket;
 
 #[cfg(target_os = "macos")]
-pub use crate::macos::sandbox;
+pub use crate::macos::{paths, sandbox};

@@ -8,8 +8,8 @@ use super::sibling::INSTALLER;
 use super::take_back::take_back;
 use super::{invite, systemd};
 use crate::core::files::{self, check_parents};
-use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
-use crate::core::{lockdown, socket};
+use crate::core::lockdown;
+use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
 use crate::net::config;
 use crate::net::link::IPV6_SETTINGS;
 use crate::{proto, sys};
@@ -105,7 +105,7 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
             systemd::call("StartUnit", &[SOCKET_UNIT, "replace"])?;
             // One that listens since before this release is for the group alone; one that systemd
             // has yet to make, as its queue has it, is made by the unit.
-            match fs::set_permissions(socket::DEFAULT, Permissions::from_mode(0o666)) {
+            match fs::set_permissions(SOCKET, Permissions::from_mode(0o666)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
                 done => done,
             }
@@ -132,7 +132,7 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
 /// `begun`. The one before answers until it has been stopped.
 fn answers(begun: Instant) -> Outcome<()> {
     let ask = || {
-        let mut stream = UnixStream::connect(socket::DEFAULT)?;
+        let mut stream = UnixStream::connect(SOCKET)?;
         stream.set_read_timeout(Some(WITHIN))?;
         stream.write_all(proto::request_line("1", "daemon.health", json!({})).as_bytes())?;
         let mut reply = String::new();
@@ -179,7 +179,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     let files = SYSTEMD_FILES.iter().chain([&OPENRC, &LOGROTATE]).map(|file| file.0);
     // What a package has put there goes with the package.
     let packaged = packaged().is_some();
-    let ours = [Path::new(WANTED), Path::new(socket::DEFAULT)];
+    let ours = [Path::new(WANTED), Path::new(SOCKET)];
     let beside = Path::new(PROGRAM).with_file_name(INSTALLER);
     let programs = [Path::new(PROGRAM), &beside];
     for file in files.map(Path::new).chain(programs).filter(|_| !packaged).chain(ours) {

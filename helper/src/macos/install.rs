@@ -7,8 +7,7 @@
 //! requests, the sandbox.
 
 use crate::core::files::check_parents;
-use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
-use crate::core::socket;
+use crate::core::paths::{AUDIT_DIR, CONFIG, OWN_SOCKET, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
 use crate::install::{Installer, Outcome, invited, say, take_back};
 use crate::net::config;
 use std::fs::{self, File};
@@ -65,10 +64,10 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
             take_back(dir)?.iter().for_each(|change| say!("{change}"));
         }
     }
-    for file in [PLIST, PROGRAM, ERRORS, socket::DEFAULT, socket::OWN] {
+    for file in [PLIST, PROGRAM, ERRORS, SOCKET, OWN_SOCKET] {
         installer.remove(Path::new(file))?;
     }
-    Path::new(socket::OWN).parent().into_iter().for_each(|dir| installer.remove_dir(dir));
+    Path::new(OWN_SOCKET).parent().into_iter().for_each(|dir| installer.remove_dir(dir));
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR].map(Path::new) {
         installer.remove_own(dir)?;
     }

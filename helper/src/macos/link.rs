@@ -7,14 +7,14 @@
 
 use crate::core::access::Access;
 use crate::macos::xnu::{self, Dump, Link};
-use crate::net::link::{Device, DeviceStatus, Handle, Layers, failed};
+use crate::net::link::{Device, DeviceStatus, Layers, failed};
 use crate::net::pool::{Endpoints, Net, View};
 use crate::proto::{Code, OpError};
 use crate::sys;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 const CONTROL: &str = "com.apple.net.utun_control";
@@ -48,7 +48,7 @@ impl Links {
     /// Nothing here does that.
     pub fn confine(
         &mut self,
-        _: &Handle,
+        _: &Device,
         _: Option<Endpoints>,
     ) -> Result<Vec<&'static str>, OpError> {
         Ok(Vec::new())
@@ -84,7 +84,7 @@ impl Links {
     }
 
     /// Makes a utun that lives as long as the returned descriptor. It is down and has no address.
-    pub fn create(&mut self, name: Option<&str>, mtu: u16) -> Result<Device, OpError> {
+    pub fn create(&mut self, name: Option<&str>, mtu: u16) -> Result<(Device, OwnedFd), OpError> {
         if name.is_some() {
             let why = "macOS names its tunnels itself; leave the name out";
             return Err(OpError::new(Code::NotSupported, why));
@@ -99,19 +99,18 @@ impl Links {
         if link.mtu != u32::from(mtu) {
             return Err(OpError::kernel("the device did not take the MTU"));
         }
-        Ok(Device { handle: Handle { name, ifindex: link.ifindex }, vnet_hdr: false, fd })
+        Ok((Device { name, ifindex: link.ifindex, mtu }, fd))
     }
 
     /// Gives the device address and route, and brings it up.
     pub fn apply(
         &mut self,
-        device: &Handle,
-        mtu: u16,
+        device: &Device,
         ends: Endpoints,
         _replace: bool,
     ) -> Result<(), OpError> {
-        let Handle { name, ifindex } = device;
-        let argument = &mut xnu::request_number(name, mtu.into());
+        let Device { name, ifindex, mtu } = device;
+        let argument = &mut xnu::request_number(name, (*mtu).into());
         sys::interface(xnu::SIOCSIFMTU, argument).map_err(failed("set the MTU"))?;
         let there = dump()?.addresses.contains(&(ends.local, *ifindex));
         if !there {
@@ -128,13 +127,13 @@ impl Links {
     }
 
     /// What became of the device of a lease.
-    pub fn status(&mut self, device: &Handle) -> Result<DeviceStatus, OpError> {
+    pub fn status(&mut self, device: &Device) -> Result<DeviceStatus, OpError> {
         let there = self.there(device)?.is_some();
         Ok(if there { DeviceStatus::Held } else { DeviceStatus::Gone })
     }
 
     /// A utun cannot be left behind.
-    pub fn orphans(&mut self, _known: &[u32]) -> Result<Vec<Handle>, OpError> {
+    pub fn orphans(&mut self, _known: &[u32]) -> Result<Vec<Device>, OpError> {
         Ok(Vec::new())
     }
 
@@ -145,7 +144,7 @@ impl Links {
 
     /// Takes back what `configure` did; whether there was something to take. The device goes when
     /// its holder does.
-    pub fn delete(&mut self, device: &Handle) -> Result<bool, OpError> {
+    pub fn delete(&mut self, device: &Device) -> Result<bool, OpError> {
         if self.there(device)?.is_none() {
             return Ok(false);
         }
@@ -164,7 +163,7 @@ impl Links {
     }
 
     /// False where it was not there.
-    pub fn remove_address(&mut self, device: &Handle, ip: Ipv4Addr) -> bool {
+    pub fn remove_address(&mut self, device: &Device, ip: Ipv4Addr) -> bool {
         sys::interface(xnu::SIOCDIFADDR, &mut xnu::request_address(&device.name, ip)).is_ok()
     }
 
@@ -174,7 +173,7 @@ impl Links {
     }
 
     /// What the kernel says of a device, if that is still there.
-    pub fn there(&mut self, device: &Handle) -> Result<Option<Link>, OpError> {
+    pub fn there(&mut self, device: &Device) -> Result<Option<Link>, OpError> {
         Ok(self.link(&device.name)?.filter(|link| link.ifindex == device.ifindex))
     }
 

@@ -5,5 +5,7 @@ pub mod install;
 #[cfg(target_os = "macos")]
 pub mod link;
 #[cfg(target_os = "macos")]
+pub mod paths;
+#[cfg(target_os = "macos")]
 pub mod sandbox;
 pub mod xnu;

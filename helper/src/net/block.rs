@@ -13,13 +13,12 @@
 //!
 //! Must not know: files, users, devices.
 
+use crate::core::paths::HOSTS;
 use crate::proto::OpError;
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::ops::Range;
 
-/// The one file that is edited.
-pub const PATH: &str = if cfg!(target_os = "macos") { "/private/etc/hosts" } else { "/etc/hosts" };
 const START: &str = "# --- hopbox managed start ---";
 const END: &str = "# --- hopbox managed end ---";
 /// Most runs of blank lines that are remembered.
@@ -188,30 +187,21 @@ fn place_of(value: &Value) -> Option<usize> {
 /// The block's bytes, from its start marker through the newline of its end marker. A marker
 /// counts with white space around it: an editor may have turned the file into CRLF lines.
 pub fn find_block(text: &[u8]) -> Result<Option<Range<usize>>, OpError> {
-    let (mut start, mut end, mut at) = (None, None, 0);
+    let (mut markers, mut end) = (Vec::new(), 0);
     for (number, line) in text.split_inclusive(|b| *b == b'\n').enumerate() {
-        let next = at + line.len();
-        let trimmed = line.trim_ascii();
-        if trimmed == START.as_bytes() && start.replace(at).is_some() {
-            return Err(damaged(number, "a second start marker"));
-        }
-        if trimmed == END.as_bytes() {
-            if start.is_none() {
-                return Err(damaged(number, "an end marker without a start"));
-            }
-            if end.replace(next).is_some() {
-                return Err(damaged(number, "a second end marker"));
-            }
-        }
-        at = next;
+        let start = end;
+        end += line.len();
+        let is = |marker: &&str| line.trim_ascii() == marker.as_bytes();
+        let found = [START, END].iter().position(is);
+        markers.extend(found.map(|which| (which, number + 1, start..end)));
     }
-    match (start, end) {
-        (Some(start), Some(end)) => Ok(Some(start..end)),
-        (Some(_), None) => {
-            let why = format!("{PATH} has a hopbox start marker without an end; remove it by hand");
-            Err(OpError::conflict(why))
-        }
-        _ => Ok(None),
+    match markers.as_slice() {
+        [] => Ok(None),
+        [(0, _, first), (1, _, last)] => Ok(Some(first.start..last.end)),
+        [.., (_, line, _)] => Err(OpError::conflict(format!(
+            "{HOSTS} line {line} has a marker of the hopbox block that is there twice, or without \
+             the other one before or behind it; repair it by hand"
+        ))),
     }
 }
 
@@ -228,12 +218,6 @@ pub fn named_outside(text: &[u8], name: &str) -> Option<usize> {
             !ours && words.skip(1).any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
         })
         .map(|line| line + 1)
-}
-
-fn damaged(number: usize, what: &str) -> OpError {
-    let line = number + 1;
-    let why = format!("{PATH} line {line} has {what} of the hopbox block; repair it by hand");
-    OpError::conflict(why)
 }
 
 /// The block for sorted `entries`; nothing for none.

@@ -6,7 +6,7 @@
 
 use crate::core::access::{Access, SandboxPaths};
 use crate::core::audit::Audit;
-use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, STATE_DIR};
+use crate::core::paths::{AUDIT_DIR, CONFIG, HOSTS, OWN_SOCKET, PROGRAM, RUN_DIR, STATE_DIR};
 use crate::core::peer_cred::Admission;
 use crate::core::say::tell;
 use crate::core::serve::End;
@@ -17,7 +17,7 @@ use crate::net::config::Config;
 use crate::net::lease::Leases;
 use crate::net::link::{self, Links};
 use crate::net::state::{self, Store};
-use crate::net::{block, invited, resolvers};
+use crate::net::{invited, resolvers};
 use crate::{proto, sys};
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -28,12 +28,6 @@ const HELP: &str = include_str!("usage.txt");
 /// The service manager shall start the helper again.
 const EXIT_AGAIN: u8 = 75;
 
-enum Command {
-    Help,
-    Version,
-    Serve(Options),
-}
-
 struct Options {
     /// The socket to bind, or `None` for the one that the service manager passed.
     listen: Option<PathBuf>,
@@ -43,50 +37,48 @@ struct Options {
 }
 
 pub fn main() -> ExitCode {
-    if let Err(e) = sys::undumpable() {
-        tell(&format!("keep others from looking inside: {e}"));
-        return ExitCode::FAILURE;
-    }
-    let result = match parse(std::env::args_os().skip(1).map(PathBuf::from).collect()) {
-        Err(why) => {
-            tell(&why);
-            let _ = std::io::stderr().write_all(HELP.as_bytes());
-            return ExitCode::from(2);
-        }
-        Ok(Command::Help) => write_out(HELP),
-        Ok(Command::Version) => {
-            let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
-            write_out(&format!("hop-helper {version} (protocol {protocol})\n"))
-        }
-        Ok(Command::Serve(options)) => match serve(options) {
-            Ok(End::Again) => return ExitCode::from(EXIT_AGAIN),
-            result => result.map(|_| ()),
-        },
+    let failed = |why: &str, code| {
+        tell(why);
+        ExitCode::from(code)
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            tell(&why);
-            ExitCode::FAILURE
-        }
+    if let Err(e) = sys::undumpable() {
+        return failed(&format!("keep others from looking inside: {e}"), 1);
+    }
+    let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if let Some(text) = about(&args) {
+        return match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => failed(&format!("write to stdout: {e}"), 1),
+        };
+    }
+    match parse(args).map(serve) {
+        Ok(Ok(End::Again)) => ExitCode::from(EXIT_AGAIN),
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        Ok(Err(why)) => failed(&why, 1),
+        Err(why) => failed(&format!("{why}; see hop-helper --help"), 2),
     }
 }
 
-fn parse(args: Vec<PathBuf>) -> Result<Command, String> {
+/// What it says of itself, if that was asked for.
+fn about(args: &[PathBuf]) -> Option<String> {
+    let asked = |word: &str| args.iter().any(|arg| arg.as_os_str() == word);
+    if asked("--help") || asked("-h") || args.first().is_some_and(|arg| arg.as_os_str() == "help") {
+        return Some(HELP.to_string());
+    }
+    let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
+    asked("--version").then(|| format!("hop-helper {version} (protocol {protocol})\n"))
+}
+
+fn parse(args: Vec<PathBuf>) -> Result<Options, String> {
     let config = PathBuf::from(CONFIG);
     let mut options = Options { listen: None, config, state: None, audit: None };
-    let is_help = |word: &PathBuf| matches!(word.to_str(), Some("--help" | "-h"));
-    if args.first().is_some_and(|word| word == Path::new("help")) || args.iter().any(is_help) {
-        return Ok(Command::Help);
-    }
     let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
         match arg.to_str() {
-            Some("--version") => return Ok(Command::Version),
             Some("--listen") => {
                 let path =
                     args.next_if(|next| !next.as_os_str().as_encoded_bytes().starts_with(b"-"));
-                options.listen = Some(path.unwrap_or_else(|| PathBuf::from(socket::OWN)));
+                options.listen = Some(path.unwrap_or_else(|| PathBuf::from(OWN_SOCKET)));
             }
             Some("--config") => options.config = args.next().ok_or("--config needs a path")?,
             Some("--state") => options.state = Some(args.next().ok_or("--state needs a path")?),
@@ -94,11 +86,7 @@ fn parse(args: Vec<PathBuf>) -> Result<Command, String> {
             _ => return Err(format!("unknown argument {arg:?}")),
         }
     }
-    Ok(Command::Serve(options))
-}
-
-fn write_out(text: &str) -> Result<(), String> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|e| format!("write to stdout: {e}"))
+    Ok(options)
 }
 
 pub fn as_root() -> Result<(), String> {
@@ -138,7 +126,7 @@ fn serve(options: Options) -> Result<End, String> {
         (None, Some(path)) => Socket::bind(path)?,
         (None, None) => return Err("no socket".to_string()),
     };
-    let listening = sys::netns_cookie(socket.listener().as_fd()).map_err(failed)?;
+    let listening = sys::netns_cookie(socket.listener.as_fd()).map_err(failed)?;
     if netns != listening {
         return Err("the socket is of another network namespace: \
                     the unit must not set PrivateNetwork"
@@ -152,8 +140,7 @@ fn serve(options: Options) -> Result<End, String> {
     let leases = Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?, config)?;
     let numbers = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
     let signals = sys::signals(&numbers).map_err(|e| format!("catch signals: {e}"))?;
-    let listener =
-        socket.listener().try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
+    let listener = socket.listener.try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
     let paths = paths(&state, &audit, &config_path, &socket);
     let mut server = Server::new(listener, signals, leases, netns, config_path, audit)
         .map_err(|e| format!("prepare the socket: {e}"))?;
@@ -161,7 +148,8 @@ fn serve(options: Options) -> Result<End, String> {
     notify.send("READY=1");
     let result = server.run().map_err(|e| format!("serve: {e}"));
     notify.send("STOPPING=1");
-    socket.remove();
+    // What we made there goes; a socket that was passed stays.
+    let _ = socket.bound.map(std::fs::remove_file);
     result
 }
 
@@ -170,13 +158,13 @@ fn paths(state: &Path, audit: &Audit, config: &Path, socket: &Socket) -> Sandbox
     let dir = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let mut paths = vec![
         (state.to_owned(), Access::Own),
-        (dir(audit.path()), Access::Own),
+        (dir(&audit.path), Access::Own),
         (dir(config), Access::Read),
         (PathBuf::from("/etc/group"), Access::Read),
         (PathBuf::from(invited::USERS), Access::Read),
-        (PathBuf::from(block::PATH), Access::Edit),
+        (PathBuf::from(HOSTS), Access::Edit),
     ];
-    paths.extend(socket.path().map(|path| (dir(path), Access::Remove)));
+    paths.extend(socket.bound.as_ref().map(|path| (dir(path), Access::Remove)));
     let resolved = resolvers::FILES.iter().filter_map(|path| std::fs::canonicalize(path).ok());
     paths.extend(resolved.chain([resolvers::DIR.into()]).map(|path| (path, Access::Read)));
     paths.extend(link::paths());

@@ -12,7 +12,8 @@
 //!
 //! Must not know: who asked for a name, leases of devices.
 
-use crate::net::block::{self, Edit, Entry, Memory, PATH};
+use crate::core::paths::HOSTS;
+use crate::net::block::{self, Edit, Entry, Memory};
 use crate::proto::{Code, OpError};
 use crate::sys;
 use std::fs::{File, OpenOptions};
@@ -37,8 +38,6 @@ pub struct Hosts {
     /// It cannot any more, for a reason that a new start of the helper mends: the sandbox lets us
     /// write one file, and somebody has put another one in its place.
     pub detached: bool,
-    /// That the file has another name was told.
-    warned: bool,
     /// How often it was written.
     pub edits: u64,
     /// What the file was at the last look.
@@ -51,7 +50,7 @@ type Stamp = (u64, u64, u64, [i64; 4]);
 
 impl Hosts {
     pub fn new(memory: Memory) -> Hosts {
-        Hosts { memory, worked: false, detached: false, warned: false, edits: 0, stamp: None }
+        Hosts { memory, worked: false, detached: false, edits: 0, stamp: None }
     }
 
     /// Makes the block hold exactly `entries`. Returns only after a fresh look at the file
@@ -85,14 +84,14 @@ impl Hosts {
                 self.memory.cut(now.len() as usize);
             }
         }
-        let why = format!("{PATH} keeps being changed by another program");
+        let why = format!("{HOSTS} keeps being changed by another program");
         Err(OpError::kernel(why))
     }
 
     /// Whether it may have changed since this was last asked. A look takes one call and also sees a
     /// file that was put in its place, where a watch would see the old one.
     pub fn is_stirred(&mut self) -> bool {
-        let stamp = std::fs::symlink_metadata(PATH).ok().map(|file| {
+        let stamp = std::fs::symlink_metadata(HOSTS).ok().map(|file| {
             let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
             (file.dev(), file.ino(), file.len(), times)
         });
@@ -105,7 +104,7 @@ impl Hosts {
         match block::named_outside(&read(&file)?, name) {
             None => Ok(()),
             Some(line) => {
-                let why = format!("{PATH} line {line} names {name} already");
+                let why = format!("{HOSTS} line {line} names {name} already");
                 Err(OpError::conflict(why))
             }
         }
@@ -124,42 +123,28 @@ impl Hosts {
 
     fn open(&mut self) -> Result<File, OpError> {
         let refused = |why: &str| {
-            Err(OpError::new(Code::NotSupported, format!("{PATH} is {why}; it is left alone")))
+            Err(OpError::new(Code::NotSupported, format!("{HOSTS} is {why}; it is left alone")))
         };
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(PATH);
+        let opened = OpenOptions::new().read(true).write(true).custom_flags(flags).open(HOSTS);
         let file = match opened {
             Ok(file) => file,
+            Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return refused("a symbolic link"),
+            Err(e) if e.raw_os_error() == Some(libc::EISDIR) => return refused("a directory"),
             Err(e) => {
-                let errno = e.raw_os_error();
-                return match errno {
-                    Some(libc::ELOOP) => refused("a symbolic link"),
-                    Some(libc::EISDIR) => refused("a directory"),
-                    // When it comes, the sandbox of a new start will have it.
-                    Some(libc::ENOENT) => {
-                        self.worked = true;
-                        Err(failed("open", &e))
-                    }
-                    Some(libc::EROFS | libc::EACCES) if self.worked => {
-                        self.detached = true;
-                        Err(OpError { retry: true, ..failed("open", &e) })
-                    }
-                    _ => Err(failed("open", &e)),
-                };
+                // When one comes that was missing, the sandbox of a new start will have it.
+                let kept_out = matches!(e.raw_os_error(), Some(libc::EROFS | libc::EACCES));
+                self.detached |= kept_out && self.worked;
+                self.worked |= e.kind() == io::ErrorKind::NotFound;
+                return Err(OpError { retry: self.detached, ..failed("open", &e) });
             }
         };
-        let meta = file.metadata().map_err(|e| failed("look at", &e))?;
-        match meta {
+        match file.metadata().map_err(|e| failed("look at", &e))? {
             meta if !meta.is_file() => refused("not a regular file"),
             meta if meta.uid() != 0 => refused("not owned by root"),
             meta if meta.mode() & 0o022 != 0 => refused("writable by others than root"),
             meta if meta.len() > SIZE_MAX => refused("larger than 1 MiB"),
-            meta => {
-                if meta.nlink() > 1 && !std::mem::replace(&mut self.warned, true) {
-                    crate::core::say::tell(&format!(
-                        "{PATH} is a hard link; the other name shows edits, too"
-                    ));
-                }
+            _ => {
                 self.worked = true;
                 Ok(file)
             }
@@ -204,7 +189,7 @@ fn write_beside_others(file: &File, len: usize, edit: &Edit) -> io::Result<()> {
 
 fn append_line(file: &File, bytes: &[u8]) -> io::Result<()> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let mut end = OpenOptions::new().append(true).custom_flags(flags).open(PATH)?;
+    let mut end = OpenOptions::new().append(true).custom_flags(flags).open(HOSTS)?;
     let (ours, theirs) = (file.metadata()?, end.metadata()?);
     if (ours.dev(), ours.ino()) != (theirs.dev(), theirs.ino()) || bytes.is_empty() {
         return Ok(());
@@ -213,7 +198,7 @@ fn append_line(file: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 fn failed(step: &str, e: &io::Error) -> OpError {
-    OpError::kernel(format!("{step} {PATH}: {e}"))
+    OpError::kernel(format!("{step} {HOSTS}: {e}"))
 }
 
 fn read_any(file: &File) -> Result<Vec<u8>, OpError> {
@@ -226,7 +211,7 @@ fn read_any(file: &File) -> Result<Vec<u8>, OpError> {
 fn read(file: &File) -> Result<Vec<u8>, OpError> {
     let text = read_any(file)?;
     if text.len() as u64 > SIZE_MAX || text.contains(&0) {
-        let why = format!("{PATH} is too large or not a text file; it is left alone");
+        let why = format!("{HOSTS} is too large or not a text file; it is left alone");
         return Err(OpError::new(Code::NotSupported, why));
     }
     Ok(text)
@@ -236,7 +221,7 @@ fn read(file: &File) -> Result<Vec<u8>, OpError> {
 /// between this look and the write is what the look afterwards is for.
 fn unchanged(file: &File, len: usize) -> Result<bool, OpError> {
     let ours = file.metadata().map_err(|e| failed("look at", &e))?;
-    let now = std::fs::symlink_metadata(PATH).map_err(|e| failed("look at", &e))?;
+    let now = std::fs::symlink_metadata(HOSTS).map_err(|e| failed("look at", &e))?;
     let same = (ours.dev(), ours.ino()) == (now.dev(), now.ino());
     Ok(same && now.len() == len as u64)
 }

@@ -6,28 +6,22 @@ use crate::net::pool::Endpoints;
 use crate::proto::OpError;
 use serde_json::{Value, json};
 use std::io;
-use std::os::fd::OwnedFd;
 
 #[cfg(target_os = "macos")]
 pub use crate::macos::link::{IOCTLS, Links, paths};
 #[cfg(target_os = "linux")]
 pub use crate::net::linux::{IOCTLS, IPV6_SETTINGS, Links, paths};
 
-/// A device: its name may be another's by now, its index never is.
+/// A device as it was made: its name may be another's by now, its index never is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Handle {
+pub struct Device {
     pub name: String,
     pub ifindex: u32,
+    pub mtu: u16,
 }
 
-/// A device just made, with the one descriptor that keeps it alive.
-#[derive(Debug)]
-pub struct Device {
-    pub handle: Handle,
-    /// Packets carry a virtio-net header of ten bytes.
-    pub vnet_hdr: bool,
-    pub fd: OwnedFd,
-}
+/// Packets carry a plain `virtio_net_hdr` of ten bytes in front.
+pub const VNET_HDR: bool = cfg!(target_os = "linux");
 
 /// Whether one of the things that keep tunnels' packets in their place is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,10 +29,8 @@ pub enum Layer {
     /// There was no tunnel yet that needed it.
     #[default]
     Idle,
-    #[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
     On,
     /// The part of the system that it would need, or `refused`: a word of the protocol.
-    #[cfg_attr(target_os = "macos", expect(dead_code, reason = "there are no such layers"))]
     Missing(&'static str),
 }
 
@@ -76,7 +68,6 @@ impl Layers {
 pub enum DeviceStatus {
     Held,
     /// Made persistent and let go: nobody will ever use it again.
-    #[cfg_attr(target_os = "macos", expect(dead_code, reason = "a utun ends with its holder"))]
     Abandoned,
     /// Another device may have its name.
     Gone,
@@ -94,16 +85,16 @@ pub fn gone() -> OpError {
 impl Links {
     /// Brings the device up with its address and the route to its peer, in place of all that it
     /// has.
-    pub fn configure(&mut self, device: &Handle, mtu: u16, ends: Endpoints) -> Result<(), OpError> {
+    pub fn configure(&mut self, device: &Device, ends: Endpoints) -> Result<(), OpError> {
         self.there(device)?.ok_or_else(gone)?;
         if self.view()?.of(device.ifindex) != (vec![ends.route()], vec![ends.local]) {
             // Nothing comes in while the ends change.
             self.confine(device, None)?;
             self.clear(device);
         }
-        let result = self.apply(device, mtu, ends, false);
+        let result = self.apply(device, ends, false);
         let result = result.and_then(|()| self.confine(device, Some(ends)));
-        let result = result.and_then(|_| self.read_back(device, mtu, ends));
+        let result = result.and_then(|_| self.read_back(device, ends));
         if result.is_err() {
             let _ = self.confine(device, None);
             self.clear(device);
@@ -113,13 +104,13 @@ impl Links {
 
     /// Puts back what others have changed, also in place of a route that another program has put
     /// in the place of ours.
-    pub fn restore(&mut self, device: &Handle, mtu: u16, ends: Endpoints) -> Result<(), OpError> {
-        self.apply(device, mtu, ends, true)?;
-        self.read_back(device, mtu, ends)
+    pub fn restore(&mut self, device: &Device, ends: Endpoints) -> Result<(), OpError> {
+        self.apply(device, ends, true)?;
+        self.read_back(device, ends)
     }
 
-    fn read_back(&mut self, device: &Handle, mtu: u16, ends: Endpoints) -> Result<(), OpError> {
-        match self.lost(device, mtu, ends)?.as_slice() {
+    fn read_back(&mut self, device: &Device, ends: Endpoints) -> Result<(), OpError> {
+        match self.lost(device, ends)?.as_slice() {
             [] => Ok(()),
             ["route"] => {
                 let why = format!("another interface has the route to {}", ends.route());
@@ -130,16 +121,11 @@ impl Links {
     }
 
     /// What is not as it was configured.
-    pub fn lost(
-        &mut self,
-        device: &Handle,
-        mtu: u16,
-        ends: Endpoints,
-    ) -> Result<Vec<&'static str>, OpError> {
+    pub fn lost(&mut self, device: &Device, ends: Endpoints) -> Result<Vec<&'static str>, OpError> {
         let link = self.there(device)?.ok_or_else(gone)?;
         let (routes, addresses) = self.view()?.of(device.ifindex);
         let all = [
-            ("MTU", link.mtu == u32::from(mtu)),
+            ("MTU", link.mtu == u32::from(device.mtu)),
             ("up", link.up),
             ("address", addresses.contains(&ends.local)),
             ("route", routes.contains(&ends.route())),
@@ -150,7 +136,7 @@ impl Links {
     /// Takes our routes and all addresses off the device; whether an address was there. What is
     /// already gone stays gone; errors have no remedy here, and the end of the lease ends the
     /// device in any case.
-    pub fn clear(&mut self, device: &Handle) -> bool {
+    pub fn clear(&mut self, device: &Device) -> bool {
         let (routes, addresses) = self.view().unwrap_or_default().of(device.ifindex);
         for net in routes {
             let _ = self.remove_route(device.ifindex, net);

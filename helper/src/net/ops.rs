@@ -8,6 +8,7 @@ use crate::core::peer_cred::Caller;
 use crate::core::request::malformed;
 use crate::net::block::Entry;
 use crate::net::lease::Leases;
+use crate::net::link::{Device, VNET_HDR};
 use crate::net::pool::Endpoints;
 use crate::net::state::{HostEntry, Lease};
 use crate::proto::{Args, OpError, required};
@@ -22,19 +23,17 @@ const MTU_MAX: u16 = 9200;
 
 const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
 const CREATE: &[&str] = &["name", "mtu", "label"];
-const CONFIGURE: &[&str] = &["lease_id", "name", "local_ip", "peer_ip", "prefix"];
-const CLEANUP: &[&str] = &["lease_id", "name"];
+const CONFIGURE: &[&str] = &["lease_id", "local_ip", "peer_ip", "prefix"];
 
 /// As told in the handshake.
-pub static OPERATIONS: [Operation<Leases>; 12] = [
+pub static OPERATIONS: [Operation<Leases>; 11] = [
     row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
     row("daemon.version", Reads, Anybody, &[], daemon::version),
     row("daemon.health", Reads, Anybody, &[], daemon::health),
-    row("tun.suggest", Reads, Neighbour, &["count"], suggest),
     row("tun.create", Makes, Neighbour, CREATE, create),
     row("tun.configure", Makes, Neighbour, CONFIGURE, configure),
     row("tun.attach", Makes, Neighbour, &["lease_id"], attach),
-    row("tun.cleanup", GivesBack, Neighbour, CLEANUP, cleanup),
+    row("tun.cleanup", GivesBack, Neighbour, &["lease_id"], cleanup),
     row("tun.list", Reads, Neighbour, &[], list),
     row("hosts.add", Makes, Neighbour, &["name", "ip", "lease_id"], add_host),
     row("hosts.remove", GivesBack, Neighbour, &["name"], remove_host),
@@ -48,14 +47,8 @@ fn done(act: impl FnOnce(&mut Leases, Caller) -> Result<Value, OpError> + 'stati
     Ok(Box::new(move |server, conn| Ok(act(&mut server.service, conn.who())?.into())))
 }
 
-/// Pairs of addresses that the caller could have now.
-fn suggest(a: &Args) -> Read {
-    let count = a.int("count", 1, 256)?.unwrap_or(1) as usize;
-    done(move |leases, caller| {
-        let pairs = leases.suggest(caller, count)?;
-        let pair = |ends: &Endpoints| json!({"local": ends.local, "peer": ends.peer});
-        Ok(json!({"pairs": pairs.iter().map(pair).collect::<Vec<Value>>()}))
-    })
+fn lease_id(a: &Args) -> Result<String, OpError> {
+    required("lease_id", a.lease_id()?)
 }
 
 /// A device, handed over with the reply as the one descriptor that keeps it.
@@ -67,22 +60,23 @@ fn create(a: &Args) -> Read {
         if !conn.input.is_empty() {
             return Err(malformed("send nothing behind tun.create before its reply"));
         }
-        let (id, device) = server.service.create(conn.who(), name.as_deref(), mtu, label)?;
+        let (lease, fd) = server.service.create(conn.who(), name.as_deref(), mtu, label)?;
+        let Device { name, ifindex, mtu } = &lease.device;
         let result = json!({
-            "lease_id": id, "name": device.handle.name, "ifindex": device.handle.ifindex,
-            "mtu": mtu, "fd": 0, "vnet_hdr": device.vnet_hdr,
+            "lease_id": lease.id, "name": name, "ifindex": ifindex, "mtu": mtu, "fd": 0,
+            "vnet_hdr": VNET_HDR,
         });
-        Ok(Done { result, fd: Some(device.fd) })
+        Ok(Done { result, fd: Some(fd) })
     }))
 }
 
 /// A device gets its address and the route to its peer, and comes up.
 fn configure(a: &Args) -> Read {
-    let (target, local, peer) = (a.target()?, a.ip("local_ip")?, a.ip("peer_ip")?);
+    let (id, local, peer) = (lease_id(a)?, a.ip("local_ip")?, a.ip("peer_ip")?);
     let prefix = a.int("prefix", 24, 32)?.unwrap_or(32) as u8;
     done(move |leases, caller| {
         let ends = Endpoints { local, peer, prefix };
-        let name = leases.configure(caller, &target, ends)?.device.name;
+        let name = leases.configure(caller, &id, ends)?.device.name;
         // It was read back.
         let routes = [ends.route().to_string()];
         Ok(json!({"name": name, "local": local, "peer": peer, "routes": routes}))
@@ -91,14 +85,14 @@ fn configure(a: &Args) -> Read {
 
 /// A lease of a helper before this one goes on with this connection.
 fn attach(a: &Args) -> Read {
-    let id = required("lease_id", a.lease_id()?)?;
+    let id = lease_id(a)?;
     done(move |leases, caller| leases.attach(caller, &id).map(|lease| lease_row(&lease)))
 }
 
 /// A lease ends, its names and its device with it.
 fn cleanup(a: &Args) -> Read {
-    let target = a.target()?;
-    done(move |leases, caller| Ok(json!({"removed": leases.cleanup(caller, &target)?})))
+    let id = lease_id(a)?;
+    done(move |leases, caller| Ok(json!({"removed": leases.cleanup(caller, &id)?})))
 }
 
 /// The caller's leases; all of them for root.
@@ -112,7 +106,7 @@ fn list(_: &Args) -> Read {
 fn lease_row(lease: &Lease) -> Value {
     json!({
         "lease_id": lease.id, "name": lease.device.name, "ifindex": lease.device.ifindex,
-        "mtu": lease.mtu, "label": lease.label, "uid": lease.uid,
+        "mtu": lease.device.mtu, "label": lease.label, "uid": lease.uid,
         "pid": lease.holder.map(|holder| holder.pid),
         "local": lease.ends.map(|ends| ends.local),
         "peer": lease.ends.map(|ends| ends.peer),

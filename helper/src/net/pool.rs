@@ -6,8 +6,6 @@ use crate::proto::{Code, OpError};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// Most /24 blocks of one pool that `suggest` looks at.
-const BLOCKS_MAX: u32 = 256;
 /// Routes this wide are default routes: a full-tunnel VPN halves 0.0.0.0/0 into two of /1.
 const DEFAULT_PREFIX: u8 = 1;
 
@@ -110,12 +108,6 @@ impl View {
         let addresses = self.addresses.iter().filter(|(_, of)| *of == ifindex);
         (routes.collect(), addresses.map(|(ip, _)| *ip).collect())
     }
-
-    /// Whether a route that is no default route covers one of two addresses.
-    fn leads_to(&self, a: Ipv4Addr, b: Ipv4Addr) -> bool {
-        let routes = self.routes.iter().filter(|(net, _)| net.prefix > DEFAULT_PREFIX);
-        routes.into_iter().any(|(net, _)| net.contains(a) || net.contains(b))
-    }
 }
 
 /// What another lease holds.
@@ -178,35 +170,6 @@ impl Pools {
     /// Whether the whole of a prefix is ours.
     pub fn cover(&self, net: Net) -> bool {
         self.0.iter().any(|pool| pool.covers(net))
-    }
-
-    /// Up to `count` pairs of hosts .1 and .2 of a /24 that collide with nothing and `may` be had,
-    /// lowest first: those that no route leads to, then those within a wider route.
-    pub fn suggest(
-        &self,
-        count: usize,
-        view: &View,
-        held: &[Held],
-        may: impl Fn(Endpoints) -> bool,
-    ) -> Vec<Endpoints> {
-        let pairs = self.0.iter().flat_map(|pool| {
-            let blocks = 1_u32.checked_shl(24_u32.saturating_sub(pool.prefix.into()));
-            (0..blocks.unwrap_or(BLOCKS_MAX).min(BLOCKS_MAX)).map(|n| {
-                let base = pool.base.saturating_add(n << 8);
-                Endpoints {
-                    local: Ipv4Addr::from(base | 1),
-                    peer: Ipv4Addr::from(base | 2),
-                    prefix: 32,
-                }
-            })
-        });
-        let free = |ends: &Endpoints| {
-            let taken = || conflict(*ends, None, view, held, false).is_some();
-            self.check_ends(*ends).is_ok() && may(*ends) && !taken()
-        };
-        let (quiet, others): (Vec<Endpoints>, Vec<Endpoints>) =
-            pairs.filter(free).partition(|ends| !view.leads_to(ends.local, ends.peer));
-        quiet.into_iter().chain(others).take(count).collect()
     }
 
     pub fn text(&self) -> String {

@@ -158,29 +158,6 @@ fn anything_that_uses_the_addresses_is_in_the_way() {
 }
 
 #[test]
-fn suggestions_are_the_lowest_free_pairs() {
-    let pools = Pools::default();
-    let any = |_: Endpoints| true;
-    let view = View { routes: vec![(net("10.10.0.0/23"), 2)], ..View::default() };
-    let held = [Held { ifindex: 9, ends: Some(ends("10.10.2.1", "10.10.2.2", 32)) }];
-    let found = pools.suggest(2, &view, &held, any);
-    assert_eq!(found, [ends("10.10.3.1", "10.10.3.2", 32), ends("10.10.4.1", "10.10.4.2", 32)]);
-    // Where a wide route covers everything, what is left in it; never a gateway of it.
-    let all = View {
-        routes: vec![(net("10.0.0.0/8"), 2)],
-        addresses: vec![(ip("10.10.0.1"), 2)],
-        neighbours: vec![(ip("10.10.1.2"), 2)],
-        name_servers: vec![ip("10.10.2.1")],
-    };
-    assert_eq!(pools.suggest(1, &all, &[], any), [ends("10.10.3.1", "10.10.3.2", 32)]);
-    let may = |ends: Endpoints| ends.peer != ip("10.10.3.2");
-    assert_eq!(pools.suggest(1, &all, &[], may), [ends("10.10.4.1", "10.10.4.2", 32)]);
-    let taken = View { addresses: vec![(ip("10.10.0.1"), 2)], ..View::default() };
-    assert_eq!(Pools(vec![net("10.10.0.0/24")]).suggest(8, &taken, &[], any), []);
-    assert_eq!(Pools(vec![net("10.0.0.0/8")]).suggest(300, &View::default(), &[], any).len(), 256);
-}
-
-#[test]
 fn only_private_ranges_can_be_pools() {
     for good in ["10.10.0.0/16", "192.168.7.0/24", "100.64.0.0/10", "172.31.0.0/16"] {
         assert!(check_pool(net(good)).is_ok(), "{good}");

@@ -8,7 +8,7 @@
 use crate::core::files;
 use crate::core::peer_cred::Caller;
 use crate::net::block::{Edit, Entry, Memory};
-use crate::net::link::Handle;
+use crate::net::link::Device;
 use crate::net::pool::Endpoints;
 use crate::proto::{Code, OpError, valid_device};
 use crate::sys;
@@ -31,8 +31,7 @@ const SIZE_MAX: u64 = 8 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub id: String,
-    pub device: Handle,
-    pub mtu: u16,
+    pub device: Device,
     pub label: Option<String>,
     pub ends: Option<Endpoints>,
     pub uid: u32,
@@ -149,7 +148,7 @@ fn render(state: &State) -> String {
     let lease = |lease: &Lease| {
         json!({
             "id": lease.id, "name": lease.device.name, "ifindex": lease.device.ifindex,
-            "mtu": lease.mtu, "label": lease.label, "uid": lease.uid,
+            "mtu": lease.device.mtu, "label": lease.label, "uid": lease.uid,
             "status": if lease.removing { REMOVING } else { APPLIED },
             "local": lease.ends.map(|ends| ends.local),
             "peer": lease.ends.map(|ends| ends.peer),
@@ -214,11 +213,11 @@ fn lease(row: &Value) -> Option<Lease> {
     };
     Some(Lease {
         id: text(row, "id")?,
-        device: Handle {
+        device: Device {
             name: text(row, "name").filter(|name| valid_device(name))?,
             ifindex: number(row, "ifindex")?,
+            mtu: u16::try_from(number(row, "mtu")?).ok()?,
         },
-        mtu: u16::try_from(number(row, "mtu")?).ok()?,
         label: text(row, "label"),
         ends,
         uid: number(row, "uid")?,
@@ -254,8 +253,7 @@ mod tests {
         let ip = |n| std::net::Ipv4Addr::new(10, 10, 0, n);
         let lease = Lease {
             id: "L-0123456789abcdef".into(),
-            device: Handle { name: "hopbox0".into(), ifindex: 7 },
-            mtu: 1420,
+            device: Device { name: "hopbox0".into(), ifindex: 7, mtu: 1420 },
             label: Some("box".into()),
             ends: Some(Endpoints { local: ip(1), peer: ip(2), prefix: 32 }),
             uid: 1000,

@@ -5,13 +5,6 @@ use super::OpError;
 use serde_json::{Map, Value};
 use std::net::Ipv4Addr;
 
-/// A lease named by its id or by its device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    Lease(String),
-    Name(String),
-}
-
 pub fn required<T>(field: &str, value: Option<T>) -> Result<T, OpError> {
     value.ok_or_else(|| OpError::field(field, format!("{field} is required")))
 }
@@ -71,14 +64,6 @@ impl Args<'_> {
                 Err(OpError::field("lease_id", "lease_id is L- and 16 hexadecimal digits"))
             }
             id => Ok(id),
-        }
-    }
-
-    pub fn target(&self) -> Result<Target, OpError> {
-        match (self.lease_id()?, self.device("name")?) {
-            (Some(id), None) => Ok(Target::Lease(id)),
-            (None, Some(name)) => Ok(Target::Name(name)),
-            _ => Err(OpError::field("lease_id", "give either lease_id or name")),
         }
     }
 }

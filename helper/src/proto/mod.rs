@@ -9,7 +9,7 @@ mod error;
 mod json;
 mod line;
 
-pub use args::{Args, Target, required, valid_device};
+pub use args::{Args, required, valid_device};
 pub use error::{Code, OpError};
 pub use json::read_object;
 pub use line::{Rejection, Request, mismatch, parse_request, reply_line, request_line};

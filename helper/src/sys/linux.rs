@@ -71,10 +71,13 @@ pub fn seal_inherited() {
     };
 }
 
-/// Takes descriptor 3 as the listening socket that the service manager passed, after checking
-/// that it is one. Call at most once, before any other descriptor is opened.
-pub fn activated_listener() -> io::Result<UnixListener> {
+/// Takes descriptor 3 as the listening socket that the service manager passed, if it said so, after
+/// checking that it is one. Call at most once, before any other descriptor is opened.
+pub fn activated_listener(passed: bool) -> io::Result<Option<UnixListener>> {
     const FIRST: RawFd = 3;
+    if !passed {
+        return Ok(None);
+    }
     // SAFETY: fcntl on a number has no memory effects; a closed one answers EBADF.
     check(unsafe { libc::fcntl(FIRST, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: the descriptor is open (checked above) and belongs to this process by the
@@ -86,7 +89,7 @@ pub fn activated_listener() -> io::Result<UnixListener> {
     };
     let unix = is(libc::SO_DOMAIN, libc::AF_UNIX)? && is(libc::SO_TYPE, libc::SOCK_STREAM)?;
     if unix && is(libc::SO_ACCEPTCONN, 1)? {
-        return Ok(listener);
+        return Ok(Some(listener));
     }
     Err(io::Error::other("descriptor 3 is not a listening Unix stream socket"))
 }

@@ -71,13 +71,15 @@ pub fn netns_cookie(_: BorrowedFd) -> io::Result<Option<u64>> {
 /// Not known here: the read(2) of the connection leaves descriptors behind.
 pub fn refuse_rights(_: BorrowedFd) {}
 
-/// The one socket that launchd made for this job under `name` in its property list.
-pub fn activated_listener(name: &str) -> io::Result<UnixListener> {
-    let name = CString::new(name)?;
+/// The one socket that launchd made for this job under the name `helper` in its property list, if
+/// it started us: it says nothing in the environment.
+pub fn activated_listener(_: bool) -> io::Result<Option<UnixListener>> {
+    let name = c"helper";
     let (mut fds, mut count) = (std::ptr::null_mut(), 0);
     // SAFETY: the name ends in NUL, and the two places are writable.
     match unsafe { launch_activate_socket(name.as_ptr(), &mut fds, &mut count) } {
         0 => {}
+        libc::ESRCH => return Ok(None),
         errno => return Err(io::Error::from_raw_os_error(errno)),
     }
     // SAFETY: launchd fills an array of count descriptors, which are ours from here on.
@@ -94,7 +96,7 @@ pub fn activated_listener(name: &str) -> io::Result<UnixListener> {
         Ok::<_, io::Error>(option_u32(fd.as_fd(), name)? == value as u32)
     };
     if is(libc::SO_TYPE, libc::SOCK_STREAM)? && option_u32(fd.as_fd(), libc::SO_ACCEPTCONN)? != 0 {
-        return Ok(UnixListener::from(fd));
+        return Ok(Some(UnixListener::from(fd)));
     }
     Err(io::Error::other("launchd passed something that is no listening stream socket"))
 }

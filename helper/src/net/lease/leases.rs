@@ -9,13 +9,14 @@ use super::patience::Patience;
 use crate::core::peer_cred::Caller;
 use crate::net::config::Config;
 use crate::net::hosts::Hosts;
-use crate::net::link::{Device, DeviceStatus, Links, gone};
+use crate::net::link::{DeviceStatus, Links, gone};
 use crate::net::pool::{self, Conflict, Endpoints, Held, View};
 use crate::net::resolvers::Resolvers;
 use crate::net::state::{HostEntry, Lease, State, Store};
-use crate::proto::{Code, OpError, Target};
+use crate::proto::{Code, OpError};
 use crate::sys;
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 pub const LEASES_MAX: usize = 16;
@@ -127,7 +128,7 @@ impl Leases {
         name: Option<&str>,
         mtu: u16,
         label: Option<String>,
-    ) -> Result<(String, Device), OpError> {
+    ) -> Result<(Lease, OwnedFd), OpError> {
         name.map_or(Ok(()), |name| may_name(caller, name, &self.config))?;
         let own = self.state.leases.iter().filter(|lease| lease.uid == caller.uid).count();
         if own >= LEASES_PER_UID || self.state.leases.len() >= LEASES_MAX {
@@ -135,36 +136,29 @@ impl Leases {
         }
         let random = sys::random();
         let random = random.map_err(|_| OpError::new(Code::InternalError, "no random number"))?;
-        let id = format!("L-{random:016x}");
-        let device = self.links.create(name, mtu)?;
-        self.state.leases.push(Lease {
-            id: id.clone(),
-            device: device.handle.clone(),
-            mtu,
-            label,
-            ends: None,
-            uid: caller.uid,
-            removing: false,
-            holder: Some(caller),
-        });
+        let (device, fd) = self.links.create(name, mtu)?;
+        let (id, uid) = (format!("L-{random:016x}"), caller.uid);
+        let holder = Some(caller);
+        let lease = Lease { id, device, label, ends: None, uid, removing: false, holder };
+        self.state.leases.push(lease.clone());
         // Until the descriptor is handed out the device dies with us; from then on the row must
         // be there for a helper after this one.
         if let Err(e) = self.save() {
             self.state.leases.pop();
             return Err(e);
         }
-        self.changes.push(format!("device {} made", device.handle.name));
-        Ok((id, device))
+        self.changes.push(format!("device {} made", lease.device.name));
+        Ok((lease, fd))
     }
 
     /// Gives a device its two ends; a second call moves it to others.
     pub fn configure(
         &mut self,
         caller: Caller,
-        target: &Target,
+        id: &str,
         ends: Endpoints,
     ) -> Result<Lease, OpError> {
-        let Some(lease) = self.find(caller, target)?.cloned() else {
+        let Some(lease) = self.find(caller, id)?.cloned() else {
             return Err(OpError::conflict("there is no such lease"));
         };
         self.config.pools.check_ends(ends)?;
@@ -184,7 +178,7 @@ impl Leases {
             return Err(e);
         }
         self.guard_addresses();
-        if let Err(e) = self.links.configure(&lease.device, lease.mtu, ends) {
+        if let Err(e) = self.links.configure(&lease.device, ends) {
             // The device has neither the old ends nor the new ones.
             self.put(&lease.id, None);
             self.guard_addresses();
@@ -224,12 +218,10 @@ impl Leases {
     }
 
     /// Ends one lease; false when there was none.
-    pub fn cleanup(&mut self, caller: Caller, target: &Target) -> Result<bool, OpError> {
-        let Some(lease) = self.find(caller, target)?.cloned() else {
-            return Ok(false);
-        };
-        self.end(|other| other.id == lease.id, |_| false)?;
-        Ok(true)
+    pub fn cleanup(&mut self, caller: Caller, id: &str) -> Result<bool, OpError> {
+        let known = self.find(caller, id)?.is_some();
+        self.end(|lease| lease.id == id, |_| false)?;
+        Ok(known)
     }
 
     /// The names of the leases that end and those that `goes` first, then devices; every step is
@@ -274,13 +266,6 @@ impl Leases {
         self.store.save(&self.state)
     }
 
-    pub fn suggest(&mut self, caller: Caller, count: usize) -> Result<Vec<Endpoints>, OpError> {
-        let view = self.in_use()?;
-        let config = &self.config;
-        let may = |ends| !config.reserve.keeps_ends(caller.uid, ends);
-        Ok(config.pools.suggest(count, &view, &self.held(), may))
-    }
-
     /// What the machine uses already, and whom it knows.
     fn in_use(&mut self) -> Result<View, OpError> {
         let neighbours = self.links.neighbours()?;
@@ -293,11 +278,8 @@ impl Leases {
         self.state.leases.iter().filter(move |lease| caller.owns(lease.uid))
     }
 
-    pub(super) fn find(&self, caller: Caller, target: &Target) -> Result<Option<&Lease>, OpError> {
-        let found = self.state.leases.iter().find(|lease| match target {
-            Target::Lease(id) => lease.id == *id,
-            Target::Name(name) => lease.device.name == *name,
-        });
+    pub(super) fn find(&self, caller: Caller, id: &str) -> Result<Option<&Lease>, OpError> {
+        let found = self.state.leases.iter().find(|lease| lease.id == id);
         match found {
             Some(lease) if !caller.owns(lease.uid) => Err(denied()),
             found => Ok(found),

@@ -100,7 +100,7 @@ impl Leases {
 
     /// An error is a device that cannot be kept in its place.
     fn look_at(&mut self, lease: &Lease, now: Instant, anew: bool) -> Result<(), OpError> {
-        let Lease { device, mtu, ends, id, .. } = lease;
+        let Lease { device, ends, id, .. } = lease;
         for what in self.links.confine(device, *ends)? {
             self.put_back(&format!("{}: {what}", device.name), &format!("{id} confined"), now);
         }
@@ -108,14 +108,14 @@ impl Leases {
             return Ok(());
         };
         // What cannot be looked at is not lost.
-        let lost = self.links.lost(device, *mtu, ends).unwrap_or_default();
+        let lost = self.links.lost(device, ends).unwrap_or_default();
         if lost.is_empty() || !self.patience.lasts(id, now) {
             return Ok(());
         }
         let what = format!("{}: {}", device.name, lost.join(", "));
         let mended = match anew {
-            true => self.links.configure(device, *mtu, ends),
-            false => self.links.restore(device, *mtu, ends),
+            true => self.links.configure(device, ends),
+            false => self.links.restore(device, ends),
         };
         match mended {
             Ok(()) => self.put_back(&what, id, now),

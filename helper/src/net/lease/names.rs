@@ -5,7 +5,7 @@ use crate::core::peer_cred::Caller;
 use crate::net::block::Entry;
 use crate::net::pool;
 use crate::net::state::{HostEntry, Lease};
-use crate::proto::{OpError, Target};
+use crate::proto::OpError;
 use std::net::Ipv4Addr;
 
 impl Leases {
@@ -19,7 +19,7 @@ impl Leases {
         pool::check_name(&entry.name)?;
         self.config.pools.check_ip("ip", entry.ip)?;
         if let Some(id) = &lease {
-            if self.find(caller, &Target::Lease(id.clone()))?.is_none() {
+            if self.find(caller, id)?.is_none() {
                 return Err(OpError::conflict("there is no such lease"));
             }
         }

@@ -1,6 +1,7 @@
 //! How often something is put back that another program takes away again. Pure. Must not know:
 //! what it is.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Most repairs of one thing within `WHILE`; then it is left alone for `REST`.
@@ -8,16 +9,10 @@ pub const REPAIRS_MAX: usize = 10;
 pub const WHILE: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(300);
 
-/// What is known of one thing.
-#[derive(Clone, Copy, Debug)]
-struct Fight {
-    since: Instant,
-    repairs: usize,
-}
-
-/// Of everything that was put back of late; there is at most one of each lease, and of the names.
+/// Of everything that was put back of late since when, and how often; there is at most one of each
+/// lease, and of the names.
 #[derive(Debug, Default)]
-pub struct Patience(Vec<(String, Fight)>);
+pub struct Patience(BTreeMap<String, (Instant, usize)>);
 
 impl Patience {
     /// Whether it may be put back once more.
@@ -28,23 +23,19 @@ impl Patience {
 
     /// What is over and rested.
     pub fn forget(&mut self, now: Instant) {
-        self.0.retain(|(_, fight)| {
-            let rest = if fight.repairs < REPAIRS_MAX { WHILE } else { REST };
-            now.duration_since(fight.since) < rest
+        self.0.retain(|_, (since, repairs)| {
+            now.duration_since(*since) < if *repairs < REPAIRS_MAX { WHILE } else { REST }
         });
     }
 
     /// It was put back.
     pub fn spend(&mut self, what: &str, now: Instant) {
-        match self.0.iter_mut().find(|(of, _)| of == what) {
-            Some((_, fight)) => fight.repairs += 1,
-            None => self.0.push((what.to_string(), Fight { since: now, repairs: 1 })),
-        }
+        self.0.entry(what.to_string()).or_insert((now, 0)).1 += 1;
     }
 
     /// Whether it is left alone.
     pub fn is_over(&self, what: &str) -> bool {
-        self.0.iter().any(|(of, fight)| of == what && fight.repairs >= REPAIRS_MAX)
+        self.0.get(what).is_some_and(|(_, repairs)| *repairs >= REPAIRS_MAX)
     }
 }
 

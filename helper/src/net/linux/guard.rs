@@ -8,7 +8,7 @@
 use super::links::{IPV6_SETTINGS, Links};
 use super::netlink::Netlink;
 use super::rtnetlink::{self, CREATE, EXCL, Link};
-use crate::net::link::{Handle, Layer, Layers, gone};
+use crate::net::link::{Device, Layer, Layers, gone};
 use crate::net::linux::ingress;
 use crate::net::linux::nft::{self, Family};
 use crate::net::linux::traffic;
@@ -29,7 +29,7 @@ impl Links {
     /// Returns what had to be put right.
     pub fn confine(
         &mut self,
-        device: &Handle,
+        device: &Device,
         ends: Option<Endpoints>,
     ) -> Result<Vec<&'static str>, OpError> {
         let ifindex = device.ifindex;
@@ -61,7 +61,7 @@ impl Links {
     }
 
     /// The device of a lease, still what it was made as.
-    fn as_made(&mut self, device: &Handle) -> Result<Link, OpError> {
+    fn as_made(&mut self, device: &Device) -> Result<Link, OpError> {
         match self.there(device)? {
             None => Err(gone()),
             Some(link) if link.hardware == libc::ARPHRD_NONE => Ok(link),

@@ -6,7 +6,7 @@
 use super::netlink::{Message, Netlink, Record};
 use super::rtnetlink::{self, CREATE, EXCL, Link, REPLACE};
 use crate::core::access::Access;
-use crate::net::link::{Device, DeviceStatus, Handle, Layers, failed};
+use crate::net::link::{Device, DeviceStatus, Layers, failed};
 use crate::net::pool::{Endpoints, Net, View};
 use crate::proto::{OpError, valid_device};
 use crate::sys;
@@ -25,17 +25,8 @@ const NEWS_PER_TURN: usize = 256;
 /// and settings of IPv4. IPv6 settings and redirects change without news.
 const NEWS: u32 = group(1) | group(4) | group(5) | group(7) | group(24);
 const NEWS_OF_NF_TABLES: u32 = group(7);
-/// Plain struct virtio_net_hdr. TUN's default since forever, set all the same: a device that
-/// another program left behind could say otherwise.
-const VNET_HEADER_BYTES: libc::c_int = 10;
-
 /// What is asked of devices: of TUN's, and that no socket makes us wait.
-pub const IOCTLS: &[u32] = &[
-    libc::FIONBIO as u32,
-    libc::TUNSETIFF as u32,
-    libc::TUNGETFEATURES as u32,
-    libc::TUNSETVNETHDRSZ as u32,
-];
+pub const IOCTLS: &[u32] = &[libc::FIONBIO as u32, libc::TUNSETIFF as u32];
 
 /// The IPv6 settings of every interface: where our unit shows them, and the usual place.
 pub const IPV6_SETTINGS: [&str; 2] = ["/run/hopbox-helper/ipv6", "/proc/sys/net/ipv6/conf"];
@@ -91,13 +82,10 @@ impl Links {
 
     /// Makes a TUN device that lives as long as the returned descriptor. Without a name it
     /// gets the lowest free hopboxN. It is down and has no address.
-    pub fn create(&mut self, name: Option<&str>, mtu: u16) -> Result<Device, OpError> {
+    pub fn create(&mut self, name: Option<&str>, mtu: u16) -> Result<(Device, OwnedFd), OpError> {
         let tun = open_node()?;
-        // A kernel without TUNGETFEATURES has no virtio header either.
-        let features = sys::tun_features(&tun).unwrap_or(0);
-        let vnet_hdr = features & libc::IFF_VNET_HDR != 0;
-        let header = if vnet_hdr { libc::IFF_VNET_HDR } else { 0 };
-        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | header;
+        // A new one: the header before its packets is the plain one of ten bytes.
+        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_TUN_EXCL | libc::IFF_VNET_HDR;
         let name = match name {
             Some(name) => self.attach(&tun, name, flags)?.then(|| name.to_string()),
             None => self.attach_lowest(&tun, flags)?,
@@ -105,21 +93,18 @@ impl Links {
         let Some(name) = name else {
             return Err(OpError::conflict("the device name is in use"));
         };
-        if vnet_hdr {
-            sys::tun_set_header(&tun, VNET_HEADER_BYTES).map_err(failed("set header length"))?;
-        }
         // From here on an error drops `tun`, and the device with it.
         let Some(link) = self.link(&name)?.filter(|link| link.kind == "tun") else {
             return Err(OpError::kernel("the new device is not there"));
         };
-        let handle = Handle { name, ifindex: link.ifindex };
-        self.prepare(handle.ifindex, mtu)?;
+        let device = Device { name, ifindex: link.ifindex, mtu };
+        self.prepare(&device)?;
         // Before anybody can hold it.
-        self.confine(&handle, None)?;
-        if self.there(&handle)?.is_none_or(|link| link.mtu != u32::from(mtu)) {
+        self.confine(&device, None)?;
+        if self.there(&device)?.is_none_or(|link| link.mtu != u32::from(mtu)) {
             return Err(OpError::kernel("the device did not take the MTU"));
         }
-        Ok(Device { handle, vnet_hdr, fd: tun.into() })
+        Ok((device, tun.into()))
     }
 
     fn attach_lowest(&mut self, tun: &File, flags: i32) -> Result<Option<String>, OpError> {
@@ -153,24 +138,24 @@ impl Links {
     }
 
     /// MTU, and no IPv6 link-local address.
-    fn prepare(&mut self, ifindex: u32, mtu: u16) -> Result<(), OpError> {
-        self.set("set the MTU", 0, libc::RTM_SETLINK, 0, rtnetlink::mtu(ifindex, mtu))?;
+    fn prepare(&mut self, device: &Device) -> Result<(), OpError> {
+        let of = device.ifindex;
+        self.set("set the MTU", 0, libc::RTM_SETLINK, 0, rtnetlink::mtu(of, device.mtu))?;
         // The kernel or this device (MTU below 1280) has no IPv6: nothing to turn off.
         let none = libc::EAFNOSUPPORT;
-        let message = rtnetlink::no_ipv6_addresses(ifindex);
+        let message = rtnetlink::no_ipv6_addresses(of);
         self.set("turn off IPv6 addresses", none, libc::RTM_SETLINK, 0, message).map(|_| ())
     }
 
     /// Brings the device up, with address and route, if so in the place of another's route.
     pub fn apply(
         &mut self,
-        device: &Handle,
-        mtu: u16,
+        device: &Device,
         ends: Endpoints,
         replace: bool,
     ) -> Result<(), OpError> {
         let of = device.ifindex;
-        self.set("set the MTU", 0, libc::RTM_SETLINK, 0, rtnetlink::mtu(of, mtu))?;
+        self.set("set the MTU", 0, libc::RTM_SETLINK, 0, rtnetlink::mtu(of, device.mtu))?;
         self.set("bring up", 0, libc::RTM_NEWLINK, 0, rtnetlink::up(of))?;
         let (address, route) = (rtnetlink::address(of, ends), rtnetlink::route_to_peer(of, ends));
         self.set("add the address", 0, libc::RTM_NEWADDR, CREATE | REPLACE, address)?;
@@ -199,7 +184,7 @@ impl Links {
     }
 
     /// What became of the device of a lease.
-    pub fn status(&mut self, device: &Handle) -> Result<DeviceStatus, OpError> {
+    pub fn status(&mut self, device: &Device) -> Result<DeviceStatus, OpError> {
         Ok(match self.there(device)? {
             None => DeviceStatus::Gone,
             Some(link) if link.persists && !link.carrier => DeviceStatus::Abandoned,
@@ -209,7 +194,7 @@ impl Links {
 
     /// Devices with a name of ours that are none of `known`, persistent, and held by nobody: what
     /// a holder may leave behind while no helper runs.
-    pub fn orphans(&mut self, known: &[u32]) -> Result<Vec<Handle>, OpError> {
+    pub fn orphans(&mut self, known: &[u32]) -> Result<Vec<Device>, OpError> {
         let links = self.list("list devices", libc::RTM_GETLINK, rtnetlink::link(0))?;
         let orphan = |link: &Link| {
             let ours = link.name.starts_with("hopbox") && valid_device(&link.name);
@@ -217,7 +202,8 @@ impl Links {
             ours && alone && !known.contains(&link.ifindex)
         };
         let orphans = links.iter().filter_map(rtnetlink::read_link).filter(orphan);
-        Ok(orphans.map(|Link { name, ifindex, .. }| Handle { name, ifindex }).collect())
+        let device = |link: Link| Device { name: link.name, ifindex: link.ifindex, mtu: 0 };
+        Ok(orphans.map(device).collect())
     }
 
     /// Deletes routes that carry our mark on devices that are none of `known`; how many.
@@ -234,14 +220,14 @@ impl Links {
     }
 
     /// Removes an address, whatever its prefix; false where it was not there.
-    pub fn remove_address(&mut self, device: &Handle, ip: Ipv4Addr) -> bool {
+    pub fn remove_address(&mut self, device: &Device, ip: Ipv4Addr) -> bool {
         let message = rtnetlink::any_address(device.ifindex, ip);
         self.netlink.request(libc::RTM_DELADDR, 0, message).is_ok()
     }
 
     /// Deletes the device even if its holder made it persistent. False when it was already
     /// gone, or the index belongs to another device by now.
-    pub fn delete(&mut self, device: &Handle) -> Result<bool, OpError> {
+    pub fn delete(&mut self, device: &Device) -> Result<bool, OpError> {
         if self.there(device)?.is_none() {
             return Ok(false);
         }
@@ -284,7 +270,7 @@ impl Links {
     }
 
     /// What the kernel says of a device, if that is still there.
-    pub fn there(&mut self, device: &Handle) -> Result<Option<Link>, OpError> {
+    pub fn there(&mut self, device: &Device) -> Result<Option<Link>, OpError> {
         let found = self.link(&device.name)?;
         Ok(found.filter(|link| link.ifindex == device.ifindex && link.kind == "tun"))
     }
