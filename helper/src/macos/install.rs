@@ -11,7 +11,7 @@ use crate::core::paths::{AUDIT_DIR, CONFIG, OWN_SOCKET, PROGRAM, RUN_DIR, SOCKET
 use crate::install::{Installer, Outcome, invited, say, take_back};
 use crate::net::config;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
