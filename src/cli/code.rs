@@ -41,7 +41,7 @@ pub const COMMAND: Command = Command {
         help: "code, cursor, codium or zed (else editor.type of hopbox.yaml, else code)",
     }],
     operands: (0, 1),
-    takes: Takes::Word,
+    takes: Takes::Path,
     hidden: false,
     run,
 };

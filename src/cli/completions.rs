@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(words("setup x -k "), ["/home/me/.ssh/id_a", "/home/me/.ssh/id_b"]);
         assert_eq!(words("setup x --key=~/.ssh/id_b"), ["~/.ssh/id_b"]);
         assert_eq!(words("setup x -k ./k"), [":files"]);
+        assert_eq!(words("code ~/src/"), [":files"], "the home here is the one there");
         assert_eq!(words("upgrade --agent-dir "), [":dirs"]);
         assert_eq!(words("code -e "), ["code", "cursor", "codium", "zed"]);
         assert_eq!(words("setup my"), ["mybox"], "it may be repeated");

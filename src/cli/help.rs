@@ -27,7 +27,7 @@ const WIDTH: usize = 80;
 /// Where summaries stand: two columns right of the longest name, "autostart status".
 const SUMMARIES: usize = 20;
 /// Where the help of flags stands.
-const FLAGS: usize = 22;
+const FLAGS: usize = 23;
 
 const INTRO: &str = "hop makes your own Linux server part of this laptop.\n";
 const OUTRO: &str =
@@ -121,7 +121,8 @@ fn of_noun(table: &Table, noun: &str, width: usize) -> String {
 fn of_command(command: &Command, width: usize) -> String {
     let mut text = folded(&format!("hop {}: {}", command.name, command.summary), width, 2);
     let hang = "usage: hop ".len() + command.name.len() + 1;
-    text += &format!("\n{}", folded(&format!("usage: {}", command.usage), width, hang));
+    text +=
+        &format!("\n{}", folded(&format!("usage: {}", whole_words(command.usage)), width, hang));
     for paragraph in command.details.split("\n\n").filter(|text| !text.is_empty()) {
         text += &format!("\n{}", folded(&paragraph.replace('\n', " "), width, 0));
     }
@@ -136,7 +137,24 @@ fn of_command(command: &Command, width: usize) -> String {
     });
     let every: Vec<String> = every.collect();
     let every = format!("flags of every command, see hop help: {}", every.join(", "));
-    text + "\n" + &folded(&every, width, 2)
+    (text + "\n" + &folded(&every, width, 2)).replace(GLUE, " ")
+}
+
+/// Stands for a space at which no line ends.
+const GLUE: char = '\u{a0}';
+
+/// A flag and its value stay together.
+fn whole_words(usage: &str) -> String {
+    let mut depth = 0_u32;
+    let glued = usage.chars().map(|c| {
+        match c {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if c == ' ' && depth > 0 { GLUE } else { c }
+    });
+    glued.collect()
 }
 
 fn commands(all: impl Iterator<Item = &'static Command>, width: usize) -> String {
@@ -155,7 +173,7 @@ fn flags(all: &[Flag], width: usize) -> String {
 /// A name, and at a column what it is; below the name where that is too long.
 fn row(name: &str, at: usize, what: &str, width: usize) -> String {
     let gap = at.saturating_sub(2);
-    match name.len() + 2 < at {
+    match name.len() + 4 <= at {
         true => folded(&format!("  {name:gap$}{what}"), width, at),
         false => format!("  {name}\n{}", folded(&format!("{:at$}{what}", ""), width, at)),
     }
@@ -209,5 +227,9 @@ mod tests {
             assert_eq!(all.matches(&line).count(), 1, "{}", command.name);
             assert!(of_command(command, WIDTH).contains("for example:\n  "), "{}", command.name);
         }
+        let setup = TABLE.listed().find(|command| command.name == "setup").unwrap();
+        let usage =
+            "usage: hop setup <name> [-a ADDRESS] [-u USER] [-k KEY]\n                 [-p PORT] ";
+        assert!(of_command(setup, 60).contains(usage), "{}", of_command(setup, 60));
     }
 }

@@ -172,7 +172,8 @@ fn a_second_laptop_is_added_revoked_and_cleans_up_after_itself() {
         assert_eq!(hop(&first, "status").code, 0);
         // And comes back, to be revoked.
         let line = "hop -y setup mybox -a 203.0.113.2 -k .ssh/id_ed25519";
-        assert_eq!(second.sh_as("dev", line).code, 0);
+        let back = second.sh_as("dev", line);
+        assert_eq!(back.code, 0, "{back}");
         assert_eq!(hop(&second, "up").code, 0);
         let revoked = hop(&first, "-y host revoke second");
         assert_eq!(revoked.code, 0, "{revoked}");
