@@ -190,7 +190,7 @@ fn someone_fights(world: &World) {
         thread::sleep(Duration::from_millis(200));
     }
     let text = said(&world.hop(&["status"]));
-    assert!(text.contains("helper: hopbox0: another program keeps changing it"), "{text}");
+    assert!(text.contains("hopbox0: another program keeps changing it"), "{text}");
 }
 
 #[test]
