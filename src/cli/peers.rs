@@ -173,11 +173,7 @@ impl<'a> Agent<'a> {
                 Err(why) => self.over_ssh(call, why)?,
             },
         };
-        let said = self.remote.insert(remote).agent(call, words, b"")?;
-        M::Answer::of(said).map_err(|error| {
-            let what = format!("the agent on {name} gave an answer that is none");
-            Failure::new(Fault::Remote, what, error.to_string(), fix!("hop upgrade {}", name))
-        })
+        self.remote.insert(remote).agent(call, words, b"", M::Answer::of)
     }
 
     /// Its laptops; `None` where sudo might ask for a password just for that.

@@ -104,10 +104,6 @@ fn ask(
     }
     let remote = Remote::open(call, paths, &rotation.host)?;
     let request = rotation.request().to_string();
-    let said = remote.agent(call, "rotate", request.as_bytes())?;
-    let pair = Pair::of(said).map_err(|error| {
-        let what = format!("the agent on {name} gave an answer that is none");
-        Failure::new(Fault::Failed, what, error.to_string(), fix!("hop upgrade {}", name))
-    })?;
+    let pair = remote.agent(call, "rotate", request.as_bytes(), Pair::of)?;
     Ok((pair, "SSH"))
 }

@@ -14,10 +14,11 @@ use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::base::task::Tasks;
 use crate::base::time_text::utc;
-use crate::helper::{Helper, guards, socket_path};
+use crate::helper::guards::Guards;
+use crate::helper::{Device, Helper, socket_path};
 use crate::host::paths::Paths;
 use crate::host::store;
-use crate::session::elsewhere::{self, Devices};
+use crate::session::elsewhere;
 use crate::session::{control, state};
 
 pub const COMMAND: Command = Command {
@@ -88,7 +89,7 @@ type Answer = (&'static str, Value, Page, bool);
 fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
     let mut data = look(paths, name, &OnceLock::new());
     if data["source"] == "session" {
-        data["guards"] = guards().unwrap_or_default();
+        data["guards"] = guards().map(|guards| guards.to_json()).unwrap_or_default();
     }
     let page = status_view::one(&data, call.out.is_verbose());
     let well = data["state"] == "up";
@@ -96,9 +97,9 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
 }
 
 /// What the helper says of its own part; `None` from one that does not answer at once.
-fn guards() -> Option<Value> {
-    let ask = || Helper::connect(&socket_path()).and_then(|mut helper| helper.health()).ok();
-    Tasks::one("guards", ask).ok()?.wait(HELPER_LIMIT)?.map(|health| guards::told(&health))
+fn guards() -> Option<Guards> {
+    let ask = || Helper::connect(&socket_path()).and_then(|mut helper| helper.guards()).ok();
+    Tasks::one("guards", ask).ok()?.wait(HELPER_LIMIT)?
 }
 
 fn of_all(paths: &Paths, names: &[String], room: Option<usize>) -> Answer {
@@ -118,7 +119,7 @@ fn of_all(paths: &Paths, names: &[String], room: Option<usize>) -> Answer {
 /// One host's state: of its session, or the last that is known. States besides the session's own:
 /// `down`, `lost` (it should be up, and its session is gone), `silent` (its session hangs).
 /// The helper is asked at most once for all of them.
-pub fn look(paths: &Paths, name: &str, devices: &OnceLock<Devices>) -> Value {
+pub fn look(paths: &Paths, name: &str, devices: &OnceLock<Vec<Device>>) -> Value {
     let (state, detail) = match control::status(paths, name) {
         Ok(Some(mut live)) => {
             live["source"] = "session".into();

@@ -4,7 +4,6 @@
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::address_conflict;
 use super::artifacts::Sent;
 use super::console::Console;
 use super::host_file::Answer;
@@ -12,6 +11,7 @@ use super::options::Options;
 use super::remote::{Remote, called};
 use super::rollback_guard::Guard;
 use super::root_script::{NotRun, ROOT_LIMIT, Script};
+use super::setup_conflict;
 use super::{identity, local_helper, numbers};
 use crate::base::address_plan::Numbers;
 use crate::base::failure::{Failure, Fault};
@@ -91,7 +91,7 @@ pub fn install(
     if let Some((stage, _)) = ended.failed {
         let failure = remote.stage_failed(stage);
         let failure = if ended.undone { is_back(failure) } else { failure };
-        return Err(address_conflict::explain(paths, options, before.as_ref(), failure));
+        return Err(setup_conflict::explain(paths, options, before.as_ref(), failure));
     }
     sent.forget(remote);
     let is_new = remote.survey()?.get("agent").is_empty();

@@ -4,14 +4,14 @@
 //! `obstacle` (what is in the way) → `remote` (one server, its words and failures) → `root_script`
 //! (what root does there), `rollback_guard` (and what puts it back) → `artifacts` (the programs and
 //! their way there), `versions` (which of them) → `setup` (the order of its steps), with `options`,
-//! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `address_conflict`, `host_file`,
-//! `verify` and `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity` (this laptop's
-//! own keys), `ssh_entry` (what its ssh(1) knows of a host), `inventory` (the programs that lie
-//! here).
+//! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `setup_conflict`, `host_file`,
+//! `verify`, `agent_status` and `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity`
+//! (this laptop's own keys), `ssh_entry` (what its ssh(1) knows of a host),
+//! `inventory` (the programs that lie here).
 //!
 //! Knows no command line: what it finds is told as values and failures.
 
-mod address_conflict;
+mod agent_status;
 mod artifacts;
 mod connect;
 pub mod console;
@@ -30,6 +30,7 @@ mod rollback_guard;
 mod root_script;
 mod server_diagnosis;
 pub mod setup;
+mod setup_conflict;
 pub mod ssh_entry;
 pub mod uninstall;
 pub mod upgrade;

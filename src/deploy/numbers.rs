@@ -36,8 +36,7 @@ pub fn of(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
 fn own_tunnels() -> Option<BTreeSet<u8>> {
     let mut helper = Helper::connect(&socket_path()).ok()?;
     let own = helper.tunnels().ok()?;
-    let peer = |lease: &Value| lease["peer"].as_str()?.parse().ok();
-    Some(own.as_array()?.iter().filter_map(peer).filter_map(number_of).collect())
+    Some(own.into_iter().filter_map(|device| device.peer).filter_map(number_of).collect())
 }
 
 fn number_of(peer: Ipv4Addr) -> Option<u8> {

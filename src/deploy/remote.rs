@@ -14,7 +14,7 @@ use super::identity;
 use super::obstacle;
 use super::preflight::{self, Survey};
 use crate::base::failure::{Failure, Fault};
-use crate::base::json::Fields;
+use crate::base::json::{Fields, ReadError};
 use crate::base::key;
 use crate::fix;
 use crate::host::config::HostConfig;
@@ -169,13 +169,14 @@ impl Remote {
         Err(Failure::new(Fault::Failed, what, never, self.by_root.clone()))
     }
 
-    /// `hop-agent` there, by whoever may ask it: its JSON answer, or the failure it tells.
-    pub fn agent(
+    /// `hop-agent` there, by whoever may ask it: its answer, or the failure it tells.
+    pub fn agent<T>(
         &self,
         console: &mut dyn Console,
         words: &str,
         input: &[u8],
-    ) -> Result<Value, Failure> {
+        read: impl FnOnce(Value) -> Result<T, ReadError>,
+    ) -> Result<T, Failure> {
         let done = match self.may_ask_agent()? {
             true => self.run(&format!("{AGENT} {words}"), input)?,
             false => self.root_command(console, &format!("{AGENT} {words} <root.in"), input)?,
@@ -185,10 +186,12 @@ impl Remote {
         }
         let complaint = done.complaint();
         let text = Zeroizing::new(done.stdout);
-        serde_json::from_slice(&text).map_err(|_| {
-            let what = format!("the agent on {} gave no answer", self.name);
-            Failure::new(Fault::Remote, what, complaint, fix!("hop upgrade {}", self.name))
-        })
+        let none = |why: String| {
+            let what = format!("the agent on {} gave an answer that is none", self.name);
+            Failure::new(Fault::Remote, what, why, fix!("hop upgrade {}", self.name))
+        };
+        let answer = serde_json::from_slice(&text).map_err(|_| none(complaint))?;
+        read(answer).map_err(|error| none(error.to_string()))
     }
 
     /// Whether the login is the agent's own user, or root.

@@ -15,9 +15,9 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::locale;
 use crate::base::terminal::Stderr;
 use crate::ssh::connection::Feed;
-use crate::ssh::own::Nonce;
 use crate::ssh::right::{FENCED, IS_ROOT, NOT_ROOT, Right};
 use crate::ssh::script::READS_NOTHING;
+use crate::ssh::sentinel::Nonce;
 use crate::sys::child::Done;
 use crate::text::aside::Aside;
 

@@ -1,10 +1,10 @@
 //! Which side saw packets, when the tunnel did not come up: the server is asked over SSH, before
 //! the try and after it. What its counters say of earlier days is nothing to go by.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use serde_json::Value;
-
+use super::agent_status::{AgentState, AgentStatus, Counters};
 use super::preflight::Survey;
 use super::remote::{AGENT, AGENT_FILES, Remote};
 use crate::base::exit::Code;
@@ -17,7 +17,7 @@ use crate::text::fix::Fix;
 const STATUS_LIMIT: Duration = Duration::from_secs(20);
 
 /// The agent's status; `None` where this login may not ask.
-pub fn status(remote: &Remote, survey: &Survey) -> Option<Value> {
+pub fn status(remote: &Remote, survey: &Survey) -> Option<AgentStatus> {
     // Where sudo would ask, the login may still be the agent's own, but lack the group that may
     // read its files. Exit 3 is an answer, too.
     let [new, old] = AGENT_FILES;
@@ -28,7 +28,7 @@ pub fn status(remote: &Remote, survey: &Survey) -> Option<Value> {
     );
     let feed = survey.sudo.silence();
     let asked = remote.connection.stream(&script, feed, &mut |_| {}, STATUS_LIMIT).ok()?;
-    serde_json::from_slice(&asked.stdout).ok()
+    AgentStatus::read(serde_json::from_slice(&asked.stdout).ok()?).ok()
 }
 
 /// What the server saw of a try that failed.
@@ -36,7 +36,7 @@ pub fn explain(
     remote: &Remote,
     survey: &Survey,
     host: &HostConfig,
-    before: Option<&Value>,
+    before: Option<&AgentStatus>,
     failure: Failure,
 ) -> Failure {
     // The laptop's own trouble, and an answer that came, need no word of the server.
@@ -52,13 +52,19 @@ pub fn explain(
         );
         return Failure { why, next: target.by_hand(fix!("sudo {} status", AGENT)), ..failure };
     };
-    if after["running"] == false {
-        let why = after["why"].as_str().unwrap_or("it ended");
-        let why = format!("the agent on {} is not running: {why}", host.endpoint.host);
-        let next = target.by_hand("sudo journalctl -n 50 -u hop-agent");
-        return Failure { why, next, ..failure };
-    }
-    let seen = Seen::between(before, &after, &host.local_ip.to_string());
+    let after = match after.state {
+        AgentState::Running(counters) => counters,
+        AgentState::Stopped(why) => {
+            let why = format!("the agent on {} is not running: {why}", host.endpoint.host);
+            let next = target.by_hand("sudo journalctl -n 50 -u hop-agent");
+            return Failure { why, next, ..failure };
+        }
+    };
+    let before = before.and_then(|status| match &status.state {
+        AgentState::Running(counters) => Some(counters),
+        AgentState::Stopped(_) => None,
+    });
+    let seen = Seen::between(before, &after, host.local_ip);
     let (why, next) = judge(seen, (target, survey.get("firewall")), host, &after, &failure.why);
     Failure { why, next, ..failure }
 }
@@ -76,23 +82,16 @@ enum Seen {
 }
 
 impl Seen {
-    fn between(before: Option<&Value>, after: &Value, ours: &str) -> Seen {
+    fn between(before: Option<&Counters>, after: &Counters, ours: Ipv4Addr) -> Seen {
         // An agent that was started anew has counted from nothing.
-        let before = before.filter(|before| before["pid"] == after["pid"]);
-        let grown = |count: &dyn Fn(&Value) -> u64| count(after) > before.map_or(0, count);
-        let strange = |status: &Value| status["refused_datagrams"].as_u64().unwrap_or(0);
-        let received = |status: &Value| {
-            peers(status, ours).filter_map(|peer| peer["rx_bytes"].as_u64()).sum::<u64>()
-        };
-        let handshake = |status: &Value| {
-            peers(status, ours).filter_map(|peer| peer["last_handshake_unix_us"].as_u64()).max()
-        };
-        let shaken = handshake(after);
-        if shaken.is_some() && shaken != before.and_then(handshake) {
+        let nothing = Counters::default();
+        let before = before.filter(|before| before.pid == after.pid).unwrap_or(&nothing);
+        let shaken = after.handshake(ours);
+        if shaken.is_some() && shaken != before.handshake(ours) {
             Seen::Handshake
-        } else if grown(&received) {
+        } else if after.received(ours) > before.received(ours) {
             Seen::Ours
-        } else if grown(&strange) {
+        } else if after.refused_datagrams > before.refused_datagrams {
             Seen::Strange
         } else {
             Seen::Nothing
@@ -100,24 +99,19 @@ impl Seen {
     }
 }
 
-fn peers<'a>(status: &'a Value, ours: &'a str) -> impl Iterator<Item = &'a Value> {
-    let peers = status["peers"].as_array().map(Vec::as_slice).unwrap_or_default();
-    peers.iter().filter(move |peer| peer["address"] == ours)
-}
-
 /// Why, and what to do.
 fn judge(
     seen: Seen,
     (target, firewall): (&Target, &str),
     host: &HostConfig,
-    status: &Value,
+    agent: &Counters,
     before: &str,
 ) -> (String, Fix) {
     let by_hand = |command: Fix| target.by_hand(command);
     let (address, port) = (&host.endpoint.host, host.endpoint.port);
     let look = by_hand(fix!("sudo {} status", AGENT));
     // What the agent listens on; the endpoint's port may be a router's.
-    let listens = status["listen_port"].as_u64().unwrap_or_else(|| port.into());
+    let listens = agent.listen_port.unwrap_or(port);
     match seen {
         Seen::Nothing => {
             let why = format!(
@@ -145,7 +139,7 @@ fn judge(
             (why, look)
         }
         Seen::Handshake => {
-            let interface = status["interface"].as_str().unwrap_or("wg0");
+            let interface = agent.interface.as_deref().unwrap_or("wg0");
             let why = format!(
                 "{before}; there was a handshake and the agent runs, so it is the server's own \
                  firewall that must let TCP {} in on {interface}",
@@ -176,11 +170,16 @@ mod tests {
     #[test]
     fn only_what_came_since_the_try_began_counts() {
         let status = |pid: u32, rx: u64, strange: u64, at: Option<u64>| {
-            json!({"running": true, "pid": pid, "refused_datagrams": strange, "peers": [
+            let status = AgentStatus::read(json!({"running": true, "pid": pid,
+                "refused_datagrams": strange, "peers": [
                 {"address": "10.10.0.3", "rx_bytes": rx * 3 + 7, "last_handshake_unix_us": 9999},
-                {"address": "10.10.0.1", "rx_bytes": rx, "last_handshake_unix_us": at}]})
+                {"address": "10.10.0.1", "rx_bytes": rx, "last_handshake_unix_us": at}]}));
+            match status.unwrap().state {
+                AgentState::Running(counters) => counters,
+                AgentState::Stopped(why) => panic!("{why}"),
+            }
         };
-        let before = status(7, 500, 3, Some(1000));
+        let (before, ours) = (status(7, 500, 3, Some(1000)), Ipv4Addr::new(10, 10, 0, 1));
         for (after, seen) in [
             (status(7, 500, 3, Some(1000)), Seen::Nothing),
             (status(7, 500, 4, Some(1000)), Seen::Strange),
@@ -190,8 +189,9 @@ mod tests {
             (status(8, 148, 0, None), Seen::Ours),
             (status(8, 148, 0, Some(1001)), Seen::Handshake),
         ] {
-            assert_eq!(Seen::between(Some(&before), &after, "10.10.0.1"), seen, "{after}");
+            assert_eq!(Seen::between(Some(&before), &after, ours), seen, "{after:?}");
         }
-        assert_eq!(Seen::between(None, &before, "10.10.0.9"), Seen::Strange);
+        let stranger = Ipv4Addr::new(10, 10, 0, 9);
+        assert_eq!(Seen::between(None, &before, stranger), Seen::Strange);
     }
 }

@@ -1,11 +1,10 @@
 //! What setup put on a server, gone again.
 
-use serde_json::Value;
-
 use super::console::Console;
 use super::identity;
 use super::remote::{AGENT, HELPER, Remote};
 use crate::base::failure::Failure;
+use crate::base::json::Fields;
 use crate::base::key;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
@@ -30,8 +29,8 @@ pub fn clean(
     );
     let done = remote.root_command(console, &script, b"")?;
     let said = remote.succeeded(done)?.text();
-    let told: Value =
-        said.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    let told = said.lines().next().and_then(|line| Fields::parse(line).ok());
+    let knew_us = told.is_some_and(|mut told| matches!(told.opt_object("laptop"), Ok(Some(_))));
     let is_there = |path: &str| -> Result<bool, Failure> {
         Ok(remote.run(&format!("test -x {path}"), b"")?.status.success())
     };
@@ -39,7 +38,7 @@ pub fn clean(
     // What an interrupted setup sent.
     remote.run(&format!("rm -rf {STORE}"), b"")?;
     Ok(match (others, helper) {
-        (true, _) if told["laptop"].is_null() => {
+        (true, _) if !knew_us => {
             "other laptops use it, and it did not know this one: nothing was removed"
         }
         (true, _) => "other laptops use it: only this one's entry was removed",

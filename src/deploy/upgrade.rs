@@ -1,5 +1,6 @@
 //! Helper and agent of a host become those of this hop, or stay what they were.
 
+use super::agent_status::AgentStatus;
 use super::artifacts;
 use super::console::Console;
 use super::remote::{Remote, called};
@@ -140,9 +141,9 @@ fn state(
 ) -> Result<(Option<String>, bool), Failure> {
     let free = [Right::Root, Right::Free, Right::FreeAtTerminal];
     if remote.may_ask_agent()? || free.contains(&remote.survey()?.sudo) {
-        let there = remote.agent(console, "status --json", b"").unwrap_or_default();
-        let version = there["hop_version"].as_str().or(there["installed"].as_str());
-        return Ok((version.map(str::to_owned), there["running"] == true));
+        let there = remote.agent(console, "status --json", b"", AgentStatus::read).ok();
+        let runs = there.as_ref().is_some_and(AgentStatus::is_running);
+        return Ok((there.and_then(|there| there.version), runs));
     }
     let version = verify::version(paths, host).ok();
     Ok((version.clone(), version.is_some()))

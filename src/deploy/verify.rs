@@ -6,9 +6,8 @@ use std::process::Command as Process;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::base::failure::{Failure, Fault};
+use crate::base::json::{Fields, ReadError};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
@@ -49,8 +48,8 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
 
 /// Brings the host up, has the agent answer, and takes it down again if it was not up before.
 pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verified, Failure> {
-    let data = up(host)?;
-    if data["already"] == true {
+    let CameUp { already, handshake_us } = up(host)?;
+    if already {
         // The agent may have been started anew, and know no session of ours.
         let _ = control::rekey(paths, &host.name);
     }
@@ -59,7 +58,7 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
         let _ = daemon::down(paths, &host.name);
     }
     let agent_version = health?.version;
-    Ok(Verified { agent_version, handshake_us: data["handshake_us"].as_u64() })
+    Ok(Verified { agent_version, handshake_us })
 }
 
 /// Whether an upgrade can be proven through the session that is up, if one is.
@@ -150,7 +149,20 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
     }
 }
 
-fn up(host: &HostConfig) -> Result<Value, Failure> {
+/// What `hop --json up` says of a host that is up.
+struct CameUp {
+    already: bool,
+    handshake_us: Option<u64>,
+}
+
+impl CameUp {
+    fn read(mut data: Fields) -> Result<CameUp, ReadError> {
+        let handshake_us = data.take("handshake_us").and_then(|time| time.as_u64());
+        Ok(CameUp { already: data.bool("already")?, handshake_us })
+    }
+}
+
+fn up(host: &HostConfig) -> Result<CameUp, Failure> {
     let failed = |why: String| {
         let next = fix!("hop up {}", host.name);
         Failure::new(Fault::Failed, "the tunnel could not be tried", why, next)
@@ -159,15 +171,18 @@ fn up(host: &HostConfig) -> Result<Value, Failure> {
     let mut process = Process::new(own);
     process.args(["--json", "--no-input", "up", &host.name]);
     let out = child::run(&mut process, UP_LIMITS).map_err(|broken| failed(broken.to_string()))?;
-    let envelope: Value = serde_json::from_slice(&out.stdout).map_err(|_| {
+    let answer = Fields::parse(&out.text()).and_then(|mut envelope| {
+        if let Some(data) = envelope.opt_object("data")? {
+            return CameUp::read(data).map(Ok);
+        }
+        let mut error = envelope.opt_object("error")?.ok_or_else(|| envelope.error("error", ""))?;
+        let mut text = |key: &str| error.string(key).unwrap_or_default();
+        let next = Fix::carried(&text("fix")).unwrap_or_else(|| fix!("hop doctor {}", host.name));
+        let (fault, message) = (Fault::from_word(&text("code")), text("message"));
+        Ok(Err(Failure::new(fault, "the tunnel does not work yet", message, next)))
+    });
+    answer.unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&out.stderr);
-        failed(said.lines().last().unwrap_or("it said nothing").to_owned())
-    })?;
-    if envelope["ok"] == true {
-        return Ok(envelope["data"].clone());
-    }
-    let text = |key: &str| envelope["error"][key].as_str().unwrap_or_default().to_owned();
-    let fault = Fault::from_word(&text("code"));
-    let next = Fix::carried(&text("fix")).unwrap_or_else(|| fix!("hop doctor {}", host.name));
-    Err(Failure::new(fault, "the tunnel does not work yet", text("message"), next))
+        Err(failed(said.lines().last().unwrap_or("it said nothing").to_owned()))
+    })
 }

@@ -5,6 +5,7 @@
 
 use super::connection::{Answer, Connection, broken, hung_up};
 use super::error::HelperError;
+use super::guards::Guards;
 use crate::sys::ioctl::tun_state;
 use hop_helper::proto;
 use serde_json::{Map, Value, json};
@@ -20,6 +21,27 @@ pub const RESUME_WITHIN: Duration = Duration::from_secs(30);
 /// Pauses between attempts to find it again.
 const RESUME_FIRST: Duration = Duration::from_millis(20);
 const RESUME_LAST: Duration = Duration::from_secs(1);
+
+/// A device in the helper's list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Device {
+    pub name: String,
+    /// The host that it was made for.
+    pub label: String,
+    /// The other end's address, once it has one.
+    pub peer: Option<Ipv4Addr>,
+}
+
+impl Device {
+    fn read(row: &Value) -> Device {
+        let text = |key: &str| row.get(key).and_then(Value::as_str).unwrap_or_default();
+        Device {
+            name: text("name").to_owned(),
+            label: text("label").to_owned(),
+            peer: text("peer").parse().ok(),
+        }
+    }
+}
 
 /// One connection to the helper, and with it everything that was asked for on it.
 pub struct Helper {
@@ -173,10 +195,15 @@ impl Helper {
         self.call("daemon.health", json!({})).map(|answer| Value::Object(answer.result))
     }
 
-    /// The devices of this user, or of all for root: an array of objects with `lease_id`, `name`,
-    /// `ifindex`, `mtu`, `label`, `local` and `peer`.
-    pub fn tunnels(&mut self) -> Result<Value, HelperError> {
-        self.list("tun.list", "leases")
+    /// What of that keeps packets in their place.
+    pub fn guards(&mut self) -> Result<Guards, HelperError> {
+        self.health().map(|health| Guards::read(&health))
+    }
+
+    /// The devices of this user, or of all for root.
+    pub fn tunnels(&mut self) -> Result<Vec<Device>, HelperError> {
+        let listed = self.list("tun.list", "leases")?;
+        Ok(listed.as_array().into_iter().flatten().map(Device::read).collect())
     }
 
     /// The names of this user, or of all for root: an array of objects with `name`, `ip` and

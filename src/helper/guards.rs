@@ -34,13 +34,34 @@ const GUARDS: [(&str, Guard); 4] = [
     ("lan_guard", Guard::LanGuard),
 ];
 
-/// The layers that `health` calls missing.
-pub fn missing(health: &Value) -> Vec<(Guard, Lack)> {
-    let of = |(name, guard): (&str, Guard)| {
-        let layer = &health["layers"][name];
-        (layer["state"] == "missing").then(|| (guard, lack(layer["reason"].as_str())))
-    };
-    GUARDS.into_iter().filter_map(of).collect()
+/// What the helper says of its own part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guards {
+    pub missing: Vec<(Guard, Lack)>,
+    /// What it has given up to put right, because another program keeps changing it. For people.
+    pub left_alone: Vec<String>,
+}
+
+impl Guards {
+    /// Out of an answer to `daemon.health`; a newer helper may say more.
+    pub fn read(health: &Value) -> Guards {
+        let of = |(name, guard): (&str, Guard)| {
+            let layer = health.get("layers")?.get(name)?;
+            (layer["state"] == "missing").then(|| (guard, lack(layer["reason"].as_str())))
+        };
+        let left = health.get("degraded").and_then(Value::as_array).into_iter().flatten();
+        Guards {
+            missing: GUARDS.into_iter().filter_map(of).collect(),
+            left_alone: left.filter_map(Value::as_str).map(str::to_owned).collect(),
+        }
+    }
+
+    pub fn to_json(&self) -> Value {
+        let missing = self.missing.iter().map(|(guard, lack)| {
+            json!({"fault": guard.fault(), "what": guard.without(), "why": lack.why()})
+        });
+        json!({"missing": missing.collect::<Value>(), "left_alone": self.left_alone})
+    }
 }
 
 fn lack(reason: Option<&str>) -> Lack {
@@ -51,16 +72,6 @@ fn lack(reason: Option<&str>) -> Lack {
         Some("proc_sys") => Lack::ReadOnly,
         _ => Lack::Other,
     }
-}
-
-/// What a status says of it: the layers that are missing, and what the helper has given up to put
-/// right because another program keeps changing it.
-pub fn told(health: &Value) -> Value {
-    let missing = missing(health).into_iter().map(
-        |(guard, lack)| json!({"fault": guard.fault(), "what": guard.without(), "why": lack.why()}),
-    );
-    let left = health["degraded"].as_array().map(Vec::as_slice).unwrap_or_default();
-    json!({"missing": missing.collect::<Value>(), "left_alone": left})
 }
 
 impl Guard {
@@ -115,15 +126,18 @@ mod tests {
             "rp_filter": {"state": "missing", "reason": "of later"},
             "lan_guard": {"state": "missing", "reason": "nf_tables_arp"},
             "of_later": {"state": "missing", "reason": "x"},
-        }});
+        }, "degraded": ["rp_filter of hopbox0", 7], "of_later": true});
         let expected = [
             (Guard::IngressFilter, Lack::Module("cls_bpf")),
             (Guard::RpFilter, Lack::Other),
             (Guard::LanGuard, Lack::Module("nf_tables")),
         ];
-        assert_eq!(missing(&health), expected);
-        for other in [json!({}), json!({"layers": 7}), json!({"layers": {"lan_guard": "x"}})] {
-            assert_eq!(missing(&other), []);
+        let guards = Guards::read(&health);
+        assert_eq!(guards.missing, expected);
+        assert_eq!(guards.left_alone, ["rp_filter of hopbox0"]);
+        let others = [json!({}), json!(null), json!({"layers": 7}), json!({"degraded": "x"})];
+        for other in others.into_iter().chain([json!({"layers": {"lan_guard": "x"}})]) {
+            assert_eq!(Guards::read(&other), Guards::default());
         }
         assert_eq!(&*Lack::Module("cls_bpf").fix(), "sudo modprobe cls_bpf");
     }
@@ -151,6 +165,7 @@ mod tests {
                 "why": "the kernel has no nf_tables",
             },
         ]);
+        let told = |health: &Value| Guards::read(health).to_json();
         assert_eq!(told(&health), json!({"missing": missing, "left_alone": health["degraded"]}));
         assert_eq!(told(&json!({"layers": {}})), json!({"missing": [], "left_alone": []}));
     }

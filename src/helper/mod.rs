@@ -11,7 +11,7 @@ pub mod guards;
 pub mod lease_keeper;
 pub mod reply;
 
-pub use client::{Helper, Lease};
+pub use client::{Device, Helper, Lease};
 pub use connection::{DEFAULT_SOCKET, socket_path};
 pub use error::{HelperError, TIMEOUT, install_command, root_command};
 pub use hop_helper::proto::Code;

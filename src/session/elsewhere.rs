@@ -7,13 +7,11 @@ use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::daemon::command_line::is_session_of;
 use super::{in_use, limits};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::helper::{Helper, socket_path};
+use crate::helper::{Device, Helper, socket_path};
 use crate::host::paths::Paths;
 use crate::sys::signal::{self, Kind as Signal};
 use crate::sys::{bounded, process};
@@ -30,24 +28,18 @@ pub struct Elsewhere {
     pub interface: Option<String>,
 }
 
-/// Devices that the helper made for this user: label and name.
-pub type Devices = Vec<(String, String)>;
-
-/// One question to the helper; none where it does not answer.
-pub fn devices() -> Devices {
+/// Devices that the helper made for this user: one question to it; none where it does not answer.
+pub fn devices() -> Vec<Device> {
     // Root is told of everybody's.
-    let listed = match process::is_root() {
-        true => None,
-        false => Helper::connect(&socket_path()).and_then(|mut it| it.tunnels()).ok(),
-    };
-    let rows = listed.and_then(|rows| rows.as_array().cloned()).unwrap_or_default();
-    let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
-    rows.iter().map(|row| (text(row, "label"), text(row, "name"))).collect()
+    if process::is_root() {
+        return Vec::new();
+    }
+    Helper::connect(&socket_path()).and_then(|mut it| it.tunnels()).unwrap_or_default()
 }
 
 /// Asked where no session answers at its socket. `None`: the host is down.
-pub fn look(paths: &Paths, host: &str, devices: &Devices) -> Option<Elsewhere> {
-    let device = devices.iter().find(|(label, _)| label == host).map(|(_, name)| name.clone());
+pub fn look(paths: &Paths, host: &str, devices: &[Device]) -> Option<Elsewhere> {
+    let device = devices.iter().find(|one| one.label == host).map(|one| one.name.clone());
     let holder = in_use::holder_of(paths, host);
     if device.is_none() && holder.is_none() {
         return None;
@@ -133,7 +125,8 @@ mod tests {
         let root = std::env::temp_dir().join(format!("hopbox-elsewhere-{}", std::process::id()));
         let _ = fs::remove_dir_all(&root);
         let paths = Paths::below(&root);
-        let devices = vec![("other".to_owned(), "hopbox7".to_owned())];
+        let (name, label) = ("hopbox7".to_owned(), "other".to_owned());
+        let devices = [Device { name, label, peer: None }];
         assert_eq!(look(&paths, "mybox", &devices), None);
         let found = look(&paths, "other", &devices).unwrap();
         assert_eq!((found.pid, found.interface.as_deref()), (None, Some("hopbox7")));

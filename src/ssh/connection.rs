@@ -15,9 +15,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::error::{self, classify};
-use super::own::{Nonce, Own};
 use super::query::{CONNECT_S, ask_nothing};
 use super::quote;
+use super::sentinel::{Nonce, Sentinel};
 use super::target::Target;
 use super::words::{Asking, Words};
 use crate::base::failure::{Failure, Fault};
@@ -165,10 +165,10 @@ impl Connection {
     ) -> Result<Done, Failure> {
         let terminal = matches!(feed, Feed::Terminal | Feed::TerminalThere);
         let mut command = self.command(script, terminal);
-        let mut own = Own::new(&self.nonce);
+        let mut sentinel = Sentinel::new(&self.nonce);
         let mut hear = |stream, said: &[u8]| {
             if stream == Stream::Out {
-                hear(own.hear(said));
+                hear(sentinel.hear(said));
             }
         };
         let limits = Limits { time: limit, bytes: STRAY_BYTES + OUTPUT_BYTES };
@@ -184,8 +184,8 @@ impl Connection {
             }
         };
         let done = done.map_err(|broken| error::broken(&self.target, &broken))?;
-        let begun = own.begun();
-        self.judge(own.words_of(done), begun)
+        let begun = sentinel.begun();
+        self.judge(sentinel.words_of(done), begun)
     }
 
     /// An ssh(1) that runs a command of the user's shell on the other side.

@@ -3,8 +3,8 @@
 //!
 //! Reading order: `target` (where to, and with which key) → `query` (what the user's configuration
 //! says to that) → `error` (what ssh's words mean), `words` (who hears them) → `connection` (one of
-//! them, and its commands) → `own` (their words among others) → `scratch_dir` (its directory over
-//! there) → `upload` (programs on their way) → `known_hosts` (the host keys that are pinned) →
+//! them, and its commands) → `sentinel` (their words among others) → `scratch_dir` (its directory
+//! over there) → `upload` (programs on their way) → `known_hosts` (the host keys that are pinned) →
 //! `config_block` (our lines in a text) → `config` (the text in ~/.ssh/config). Beside it: `right`
 //! (how a command there becomes root's), `script` (how one is read), `directives` (what becomes of
 //! every option of ssh's), `quote` (data in its lines). No SSH is spoken here: the user's agent,
@@ -16,12 +16,12 @@ pub mod connection;
 pub mod directives;
 mod error;
 pub mod known_hosts;
-pub mod own;
 mod query;
 pub mod quote;
 pub mod right;
 pub mod scratch_dir;
 pub mod script;
+pub mod sentinel;
 pub mod target;
 pub mod upload;
 pub mod words;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::connection::{Connection, STRAY_BYTES};
 use super::error;
-use super::own::Own;
+use super::sentinel::Sentinel;
 use crate::base::failure::Failure;
 use crate::sys::child::{Done, Limits, Stream, Talk};
 
@@ -51,11 +51,11 @@ impl ScratchDir {
         let limits = Limits { time: LIMIT, bytes: STRAY_BYTES };
         let started = Talk::start(&mut connection.command(HOLD, false), false, limits);
         let mut holder = started.map_err(broken)?;
-        let (mut own, mut said) = (Own::new(&connection.nonce), Vec::new());
+        let (mut sentinel, mut said) = (Sentinel::new(&connection.nonce), Vec::new());
         loop {
             let mut hear = |stream, piece: &[u8]| {
                 if stream == Stream::Out {
-                    said.extend_from_slice(own.hear(piece));
+                    said.extend_from_slice(sentinel.hear(piece));
                 }
             };
             let ended = holder.step(None, &mut hear).map_err(broken)?;
@@ -64,8 +64,8 @@ impl ScratchDir {
             }
             if let Some(status) = ended {
                 let (stdout, stderr) = (holder.said().to_vec(), holder.complained().to_vec());
-                let begun = own.begun();
-                let done = own.words_of(Done { status, stdout, stderr });
+                let begun = sentinel.begun();
+                let done = sentinel.words_of(Done { status, stdout, stderr });
                 return Err(NotDone::There(connection.judge(done, begun)?));
             }
         }

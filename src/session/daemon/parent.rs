@@ -13,8 +13,9 @@ use super::command_line;
 use super::side_by_side::{self, side_by_side};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
+use crate::helper::Device;
 use crate::host::paths::Paths;
-use crate::session::elsewhere::{self, Devices};
+use crate::session::elsewhere;
 use crate::session::report::{Event, Facts, Report};
 use crate::session::{control, limits, log};
 use crate::sys::signal::{Kind as Signal, Signals};
@@ -86,7 +87,7 @@ pub fn down(paths: &Paths, name: &str) -> io::Result<bool> {
 }
 
 /// The helper is asked at most once for all hosts.
-fn stop(paths: &Paths, name: &str, devices: &OnceLock<Devices>) -> io::Result<bool> {
+fn stop(paths: &Paths, name: &str, devices: &OnceLock<Vec<Device>>) -> io::Result<bool> {
     if control::down(paths, name)? {
         return Ok(true);
     }

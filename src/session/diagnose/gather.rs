@@ -12,7 +12,7 @@ use super::{Agent, Facts, Files, Handshake, HelperFault, Net, Reply, Serving, Se
 use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
 use crate::base::task::Tasks;
-use crate::helper::{Helper, HelperError, guards, socket_path};
+use crate::helper::{Helper, HelperError, socket_path};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::store;
@@ -93,7 +93,7 @@ fn helper() -> Result<Serving, HelperFault> {
         };
         HelperFault { fault, why: error.to_string(), fix: error.remedy() }
     })?;
-    let missing = helper.health().map(|health| guards::missing(&health)).unwrap_or_default();
+    let missing = helper.guards().unwrap_or_default().missing;
     Ok(Serving { version: helper.version().to_owned(), missing })
 }
 

@@ -1,5 +1,5 @@
-//! A server whose agent has a number already, which this laptop cannot use: what has it here, and
-//! how one of the two gets another. And a server that is another than it was.
+//! Why an agent refuses a laptop's setup, and what helps: it has a number that this laptop cannot
+//! use, or it is another than the one that was set up, because the server was made anew.
 
 use super::options::{self, Options};
 use crate::base::address_plan::network;

@@ -2,7 +2,8 @@
 //! the command: a greeting, a stray `echo` of its start-up files, a megabyte of either, also one
 //! that looks like an answer of ours.
 //!
-//! The command's own words begin after a line with a word that was made for this connection alone.
+//! The command's own words begin after a sentinel: a line with a word that was made for this
+//! connection alone.
 
 use super::error;
 use crate::base::failure::Failure;
@@ -36,8 +37,8 @@ impl Nonce {
     }
 }
 
-/// Hears a command.
-pub struct Own {
+/// Waits for a command's sentinel, and hears what comes after it.
+pub struct Sentinel {
     mark: Vec<u8>,
     /// The end of what came before the mark.
     stray: Vec<u8>,
@@ -46,9 +47,9 @@ pub struct Own {
     before: usize,
 }
 
-impl Own {
-    pub fn new(nonce: &Nonce) -> Own {
-        Own {
+impl Sentinel {
+    pub fn new(nonce: &Nonce) -> Sentinel {
+        Sentinel {
             mark: format!("hopbox-{}", nonce.0).into(),
             stray: Vec::new(),
             begun: false,
@@ -111,11 +112,11 @@ mod tests {
     use super::*;
 
     fn heard(said: &[u8], size: usize) -> (Vec<u8>, Vec<u8>) {
-        let mut own = Own::new(&Nonce("abc".to_owned()));
+        let mut sentinel = Sentinel::new(&Nonce("abc".to_owned()));
         let mut kept = Vec::new();
-        said.chunks(size).for_each(|piece| kept.extend_from_slice(own.hear(piece)));
+        said.chunks(size).for_each(|piece| kept.extend_from_slice(sentinel.hear(piece)));
         let (status, stderr) = (std::process::ExitStatus::default(), Vec::new());
-        let done = own.words_of(Done { status, stdout: said.to_vec(), stderr });
+        let done = sentinel.words_of(Done { status, stdout: said.to_vec(), stderr });
         assert_eq!(done.stdout, kept);
         (kept, done.stderr)
     }
