@@ -3,8 +3,7 @@
 use std::net::Ipv4Addr;
 
 use hopbox::agent::config::Peer;
-use hopbox::agent::front::dispatch::Backend;
-use hopbox::agent::front::state::Caller;
+use hopbox::agent::front::backend::{Backend, Caller};
 use hopbox::agent::joint::Work;
 use hopbox::base::failure::Failure;
 use hopbox::base::key;

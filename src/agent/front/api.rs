@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::dispatch::{self, Asked, Backend};
-use super::state::Caller;
+use super::backend::{Backend, Caller};
+use super::dispatch::{self, Asked};
 use super::{auth, health};
 use crate::http::request::{Head, Refusal};
 use crate::http::service::{Next, Reply, Service};

@@ -3,8 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use super::dispatch::Backend;
-use super::state::Caller;
+use super::backend::{Backend, Caller};
 use crate::http;
 use crate::http::request::{Head, Refusal};
 use crate::rpc::code::Code;

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::dispatch::{self, Asked, Backend};
-use super::state::Caller;
+use super::backend::{Backend, Caller};
+use super::dispatch::{self, Asked};
 use crate::agent::joint::{lost, refusal_line};
 use crate::base::failure::Failure;
 use crate::base::line_socket::{self, LineSocket};

@@ -1,15 +1,10 @@
 //! The method table of `POST /rpc` and of the local socket: name → function. No logic of its own.
 
-use std::net::Ipv4Addr;
-
 use serde_json::{Map, Value};
 
-use super::state::Caller;
-use crate::agent::config::Peer;
-use crate::agent::joint::Work;
+use super::backend::{Backend, Caller};
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
-use crate::base::key::KEY_BYTES;
 use crate::http;
 use crate::http::request::Refusal;
 use crate::rpc::VERSION;
@@ -19,28 +14,8 @@ use crate::rpc::method::{
     PeersRemove, Stream, WorkVersion,
 };
 use crate::rpc::types::{
-    AddPeer, Added, Gone, Message, Nothing, Pair, PeerView, Peers, RemovePeer, Rotate, Status,
-    Version,
+    AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
 };
-
-/// What the methods act on.
-pub trait Backend: Send + Sync {
-    /// The laptop that has this token and may use it from this address.
-    fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller>;
-    /// Whether a laptop has this address. This, [`Backend::is_called`] and [`Backend::caller`]
-    /// answer at once, whatever else is being done.
-    fn is_laptop(&self, from: Ipv4Addr) -> bool;
-    /// Whether a laptop calls this server `<name>.hop`.
-    fn is_called(&self, name: &str) -> bool;
-    /// The process with the login's rights.
-    fn work(&self) -> &Work;
-    fn status(&self) -> Status;
-    fn peers(&self) -> Vec<PeerView>;
-    fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure>;
-    fn remove(&self, which: &str) -> Result<Peer, Failure>;
-    fn rotate(&self, old: &[u8; KEY_BYTES], new: [u8; KEY_BYTES]) -> Result<Peer, Failure>;
-    fn reload(&self) -> Result<(), Failure>;
-}
 
 /// Takes a method's parameters, all of which must be read, and gives its answer.
 type Run = Box<dyn Fn(&dyn Backend, Caller, Fields) -> Result<Value, Refusal>>;

@@ -1,26 +1,23 @@
 //! The agent as a service: start-up order, waiting, and everything undone at the end.
 
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::net::{SocketAddrV4, TcpListener};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::api::Api;
+use super::backend::Backend;
 use super::control::Control;
-use super::dispatch::Backend;
 use super::endpoints::Endpoints;
-use super::state::{AgentState, Caller};
-use crate::agent::config::{self, AgentConfig, PREFIX, Peer};
-use crate::agent::joint::Work;
+use super::state::AgentState;
+use crate::agent::config::{self, AgentConfig, PREFIX};
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
-use crate::base::key::KEY_BYTES;
 use crate::helper::lease_keeper::{Change, LeaseKeeper};
 use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::http::server::Server;
 use crate::rpc::VERSION;
-use crate::rpc::types::{PeerView, Status};
 use crate::sys::poll::{self, Interest};
 use crate::sys::process;
 use crate::sys::signal::{Kind as Signal, Signals};
@@ -179,48 +176,6 @@ impl Serving<'_> {
         if let Err(Failure { what: error, why, .. }) = outcome {
             log(&format!("{what}: {error}: {why}"));
         }
-    }
-}
-
-impl Backend for AgentState {
-    fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
-        AgentState::caller(self, token, from)
-    }
-
-    fn is_laptop(&self, from: Ipv4Addr) -> bool {
-        AgentState::is_laptop(self, from)
-    }
-
-    fn is_called(&self, name: &str) -> bool {
-        AgentState::is_called(self, name)
-    }
-
-    fn work(&self) -> &Work {
-        AgentState::work(self)
-    }
-
-    fn status(&self) -> Status {
-        AgentState::status(self)
-    }
-
-    fn peers(&self) -> Vec<PeerView> {
-        AgentState::peers(self)
-    }
-
-    fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure> {
-        self.change(|store| store.add(&mut store.load()?, public_key, name))
-    }
-
-    fn remove(&self, which: &str) -> Result<Peer, Failure> {
-        self.change(|store| store.remove(which))
-    }
-
-    fn rotate(&self, old: &[u8; KEY_BYTES], new: [u8; KEY_BYTES]) -> Result<Peer, Failure> {
-        self.change(|store| store.begin(old, new))
-    }
-
-    fn reload(&self) -> Result<(), Failure> {
-        AgentState::reload(self)
     }
 }
 

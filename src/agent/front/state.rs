@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use subtle::ConstantTimeEq;
 
+use super::backend::{Backend, Caller};
 use crate::agent::config::{AgentConfig, Peer};
 use crate::agent::joint::Work;
 use crate::agent::names::Names;
@@ -28,24 +29,6 @@ const WATCH_EVERY: Duration = Duration::from_millis(20);
 /// After this long it is looked after less often.
 const WATCH_CLOSELY: Duration = Duration::from_secs(30);
 const WATCH_LATER: Duration = Duration::from_secs(1);
-
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// Root or the agent's own user, on this machine.
-    Local,
-    /// The laptop with this public key.
-    Laptop([u8; KEY_BYTES]),
-}
-
-impl Caller {
-    pub fn laptop(self) -> Option<[u8; KEY_BYTES]> {
-        match self {
-            Caller::Local => None,
-            Caller::Laptop(key) => Some(key),
-        }
-    }
-}
 
 /// Shared by the main thread and those of the connections.
 pub struct AgentState {
@@ -91,43 +74,12 @@ impl AgentState {
         Ok(AgentState { file, interface, tunnel, work, state, begun: Wake::new()?, door })
     }
 
-    pub fn work(&self) -> &Work {
-        &self.work
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn door(&self) -> Arc<Door> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn is_laptop(&self, from: Ipv4Addr) -> bool {
-        self.door().peers.iter().any(|peer| peer.address == from)
-    }
-
-    pub fn is_called(&self, name: &str) -> bool {
-        self.door().names.values().any(|known| known == name)
-    }
-
-    /// The laptop that has this token. It is not told apart by time how much of a token is right,
-    /// nor whose; and one laptop's token is of no use to another.
-    pub fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
-        let door = self.door();
-        let mut found = None;
-        for peer in &door.peers {
-            if bool::from(peer.token.as_bytes().ct_eq(token.as_bytes())) {
-                found = Some(peer);
-            }
-        }
-        let other = |peer: &Peer| peer.address != from;
-        let foreign = door.peers.iter().any(|peer| peer.address == from);
-        match found {
-            Some(peer) if foreign && other(peer) => None,
-            Some(peer) => Some(Caller::Laptop(peer.public_key)),
-            None => None,
-        }
     }
 
     /// Makes a change of the files, and takes it over.
@@ -140,11 +92,6 @@ impl AgentState {
         let done = change(&store)?;
         self.take_over(&mut state, store.load()?)?;
         Ok(done)
-    }
-
-    /// Reads the files again.
-    pub fn reload(&self) -> Result<(), Failure> {
-        self.change(|_| Ok(()))
     }
 
     /// Tells the tunnel what is different. Sessions of peers that stay are not touched.
@@ -205,21 +152,41 @@ impl AgentState {
         state.waiting = Instant::now().checked_sub(WATCH_CLOSELY);
         self.take_over(&mut state, ended?)
     }
+}
 
-    /// The laptops: during a rotation a laptop is still one.
-    pub fn peers(&self) -> Vec<PeerView> {
-        let state = self.state();
-        let status = self.tunnel.status().ok();
-        let seen = status.as_ref().map(|status| status.peers.as_slice()).unwrap_or_default();
-        let one = |(peer, next): (&Peer, Option<&Peer>)| {
-            let both = [Some(peer), next].into_iter().flatten();
-            let both = both.filter_map(|p| seen.iter().find(|s| s.public_key == p.public_key));
-            PeerView { seen: Some(seen_of(&both.collect::<Vec<_>>())), ..peer.view(next) }
-        };
-        state.config.laptops().map(one).collect()
+impl Backend for AgentState {
+    /// The laptop that has this token. It is not told apart by time how much of a token is right,
+    /// nor whose; and one laptop's token is of no use to another.
+    fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
+        let door = self.door();
+        let mut found = None;
+        for peer in &door.peers {
+            if bool::from(peer.token.as_bytes().ct_eq(token.as_bytes())) {
+                found = Some(peer);
+            }
+        }
+        let other = |peer: &Peer| peer.address != from;
+        let foreign = door.peers.iter().any(|peer| peer.address == from);
+        match found {
+            Some(peer) if foreign && other(peer) => None,
+            Some(peer) => Some(Caller::Laptop(peer.public_key)),
+            None => None,
+        }
     }
 
-    pub fn status(&self) -> Status {
+    fn is_laptop(&self, from: Ipv4Addr) -> bool {
+        self.door().peers.iter().any(|peer| peer.address == from)
+    }
+
+    fn is_called(&self, name: &str) -> bool {
+        self.door().names.values().any(|known| known == name)
+    }
+
+    fn work(&self) -> &Work {
+        &self.work
+    }
+
+    fn status(&self) -> Status {
         let peers = self.peers();
         let status = self.tunnel.status().ok();
         let drops = status.as_ref().map(|status| status.drops.as_slice()).unwrap_or_default();
@@ -241,6 +208,36 @@ impl AgentState {
             drops: counted.map(|(why, count)| ((*why).to_owned(), *count)).collect(),
             peers,
         }
+    }
+
+    /// The laptops: during a rotation a laptop is still one.
+    fn peers(&self) -> Vec<PeerView> {
+        let state = self.state();
+        let status = self.tunnel.status().ok();
+        let seen = status.as_ref().map(|status| status.peers.as_slice()).unwrap_or_default();
+        let one = |(peer, next): (&Peer, Option<&Peer>)| {
+            let both = [Some(peer), next].into_iter().flatten();
+            let both = both.filter_map(|p| seen.iter().find(|s| s.public_key == p.public_key));
+            PeerView { seen: Some(seen_of(&both.collect::<Vec<_>>())), ..peer.view(next) }
+        };
+        state.config.laptops().map(one).collect()
+    }
+
+    fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure> {
+        self.change(|store| store.add(&mut store.load()?, public_key, name))
+    }
+
+    fn remove(&self, which: &str) -> Result<Peer, Failure> {
+        self.change(|store| store.remove(which))
+    }
+
+    fn rotate(&self, old: &[u8; KEY_BYTES], new: [u8; KEY_BYTES]) -> Result<Peer, Failure> {
+        self.change(|store| store.begin(old, new))
+    }
+
+    /// Reads the files again.
+    fn reload(&self) -> Result<(), Failure> {
+        self.change(|_| Ok(()))
     }
 }
 

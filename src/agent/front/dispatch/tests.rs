@@ -1,7 +1,12 @@
 //! A laptop in the middle of a rotation asks.
 
+use std::net::Ipv4Addr;
+
 use super::*;
-use crate::base::key;
+use crate::agent::config::Peer;
+use crate::agent::joint::Work;
+use crate::base::key::{self, KEY_BYTES};
+use crate::rpc::types::{PeerView, Status};
 use serde_json::json;
 
 const OLD: [u8; KEY_BYTES] = [10; KEY_BYTES];

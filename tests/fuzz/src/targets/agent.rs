@@ -4,7 +4,7 @@ pub use hopbox::agent::front::{auth, dispatch};
 pub use hopbox::http::request;
 
 use hopbox::agent::config::Peer;
-use hopbox::agent::front::state::Caller;
+use hopbox::agent::front::backend::{Backend, Caller};
 use hopbox::agent::joint::Work;
 use hopbox::base::failure::Failure;
 use hopbox::base::field::label;
@@ -32,7 +32,7 @@ fn peer(public_key: [u8; 32], name: &str) -> Peer {
     }
 }
 
-impl dispatch::Backend for OneLaptop {
+impl Backend for OneLaptop {
     fn caller(&self, token: &str, _: Ipv4Addr) -> Option<Caller> {
         (token == TOKEN).then_some(LAPTOP)
     }
