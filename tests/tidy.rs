@@ -38,7 +38,7 @@ fn files(dir: &str, ending: &str) -> Vec<PathBuf> {
 /// Of hop, its agent and its self test.
 fn of_hop() -> Vec<PathBuf> {
     let mut all = files("src", ".rs");
-    all.extend(files("selftest", ".rs"));
+    all.extend(files("tests/selftest", ".rs"));
     all
 }
 
@@ -50,8 +50,9 @@ fn sources() -> Vec<PathBuf> {
 
 fn is_test(path: &Path) -> bool {
     let p = path.to_string_lossy();
-    let rooms = ["tests/", "helper/tests/", "selftest/tests/"];
-    rooms.iter().any(|room| p.starts_with(room)) || p.ends_with("tests.rs")
+    let rooms = ["tests/", "helper/tests/"];
+    let is_program = p.starts_with("tests/selftest/src/");
+    !is_program && rooms.iter().any(|room| p.starts_with(room)) || p.ends_with("tests.rs")
 }
 
 /// Lines of code, without comments; string contents stay.
@@ -134,7 +135,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     // Who makes namespaces and mounts is the self test, and no program that is there every day.
     ("src/", &[], &["nix::sched", "nix::mount", "hopbox_selftest"]),
     (
-        "selftest/src/",
+        "tests/selftest/src/",
         &[],
         &["hopbox::wg", "hopbox::ssh", "hopbox::deploy", "hopbox::agent", "hop_helper"],
     ),
@@ -310,7 +311,7 @@ const WRITERS: &[(&str, &[&str])] = &[
         ],
     ),
     // Our own words over several lines.
-    ("Page::of(", &["src/cli/help.rs", "selftest/src/course.rs"]),
+    ("Page::of(", &["src/cli/help.rs", "tests/selftest/src/course.rs"]),
     // From another process of ours, of the same user.
     ("Fix::carried(", &["src/session/report.rs", "src/deploy/verify.rs"]),
 ];
@@ -413,8 +414,8 @@ const STARTERS: &[(&str, &str)] = &[
         "src/session/daemon/parent.rs",
         "a session stays; until it is ready it is watched and has a limit",
     ),
-    ("selftest/src/outside.rs", "the inner process, watched, with a limit, and our own terminal"),
-    ("selftest/src/programs.rs", "helper and agent of the self test, with a limit to files"),
+    ("tests/selftest/src/outside.rs", "the inner process, watched, with a limit, and our own terminal"),
+    ("tests/selftest/src/programs.rs", "helper and agent of the self test, with a limit to files"),
     ("src/cli/selftest.rs", "becomes the self test, which has a limit of its own"),
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
