@@ -70,10 +70,19 @@ fn sudo_with_a_password_asks_at_the_terminal_once() {
         assert!(!set.out.contains(PASSWORD), "{set}");
         // While ssh has made the terminal raw, too, each line begins at the left.
         assert!(!set.out.replace("\r\n", "").contains('\n'), "a staircase: {:?}", set.out);
-        eprintln!("NOTE {:?}", set.out);
         let kept = site.laptop.sh_as("dev", &format!("grep -r {PASSWORD} .config .local"));
         assert_eq!(kept.out, "", "a password is kept");
         assert_eq!(site.vps.ok("systemctl show -P User hop-agent"), "pat\n");
+        // Another user of the laptop, whom its helper does not admit: in the same terminal it does.
+        let answers = [
+            ("does not admit you yet", "y"),
+            ("[sudo on this machine] password for pat", PASSWORD),
+            ("Let `ssh mine.hop` know", "n"),
+        ];
+        let set = site.laptop.dialogue("pat", "hop setup mine -a dev@198.51.100.2", &answers);
+        assert!(set.code == 0 && set.out.contains("mine is ready"), "{set}");
+        assert!(!site.laptop.ok("id pat").contains("hopbox"), "{set}");
+        site.laptop.ok_as("pat", "hop up mine && hop down mine");
     });
 }
 
