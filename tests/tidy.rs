@@ -414,7 +414,10 @@ const STARTERS: &[(&str, &str)] = &[
         "src/session/daemon/parent.rs",
         "a session stays; until it is ready it is watched and has a limit",
     ),
-    ("tests/selftest/src/outside.rs", "the inner process, watched, with a limit, and our own terminal"),
+    (
+        "tests/selftest/src/outside.rs",
+        "the inner process, watched, with a limit, and our own terminal",
+    ),
     ("tests/selftest/src/programs.rs", "helper and agent of the self test, with a limit to files"),
     ("src/cli/selftest.rs", "becomes the self test, which has a limit of its own"),
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),

@@ -2,6 +2,7 @@
 //!
 //! Links are never followed, and a pipe cannot make us wait. Must not know: what is in a file.
 
+use super::peer_cred::is_nobody;
 use crate::sys;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -101,6 +102,24 @@ pub fn replace(
     File::open(dir)?.sync_all()
 }
 
+/// In a user namespace whoever is outside of it is shown as one and the same number, which nobody
+/// in it has: they cannot be told apart, but nobody who could be served here is among them.
+fn is_of_nobody_here(meta: &Metadata) -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map");
+    is_nobody(meta.uid())
+        && meta.mode() & 0o022 == 0
+        && map.is_ok_and(|map| !is_mapped(&map, meta.uid()))
+}
+
+/// Whether a user of this number may be in the namespace: first in it, first outside, how many.
+fn is_mapped(map: &str, uid: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().flat_map(str::parse).collect();
+        let [first, _, count] = numbers[..] else { return true };
+        (first..first.saturating_add(count)).contains(&uid.into())
+    })
+}
+
 /// Every directory above `path` that exists must be root's and writable by nobody else: whoever
 /// can rename a directory can replace what is in it.
 pub fn check_parents(path: &Path) -> Result<(), String> {
@@ -108,7 +127,7 @@ pub fn check_parents(path: &Path) -> Result<(), String> {
     let real = fs::canonicalize(existing).map_err(|e| format!("{}: {e}", existing.display()))?;
     for dir in real.ancestors() {
         let meta = fs::symlink_metadata(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-        if !meta.is_dir() || !is_roots(&meta) {
+        if !meta.is_dir() || !is_roots(&meta) && !is_of_nobody_here(&meta) {
             let why = "others than root could replace what is in it";
             return Err(format!("{}: {why}", dir.display()));
         }
@@ -123,5 +142,19 @@ mod tests {
     #[test]
     fn a_place_that_others_can_write_is_refused() {
         assert!(check_parents(Path::new("/tmp/x/y")).is_err());
+    }
+
+    #[test]
+    fn who_is_outside_of_a_user_namespace_is_told_by_its_map() {
+        let all = "         0          0 4294967295\n";
+        assert!(is_mapped(all, 65_534) && is_mapped(all, 0));
+        let one = "         0       1000          1\n";
+        assert!(is_mapped(one, 0) && !is_mapped(one, 65_534) && !is_mapped(one, 1));
+        let container = "0 100000 65536\n70000 7 1\n";
+        assert!(is_mapped(container, 65_534) && is_mapped(container, 70_000));
+        assert!(!is_mapped(container, 65_536));
+        for odd in ["0 0", "a b c", "0 0 1 1", "-1 0 1"] {
+            assert!(is_mapped(odd, 65_534), "{odd}");
+        }
     }
 }

@@ -203,6 +203,38 @@ fn leaves_nothing_when_stopped_at_any_moment() {
     }
 }
 
+/// Becomes another user, who finds /dev/net/tun as distributions have it: open to all.
+const AS_USER: &str = "mknod -m 666 $0/tun c 10 200 && mount --bind $0/tun /dev/net/tun && \
+                       exec setpriv --reuid 4242 --regid 4242 --clear-groups env HOME=$0 $@";
+
+/// Nobody needs root for it where users may make user namespaces.
+#[test]
+fn passes_for_a_user_without_root() {
+    if !allowed("passes_for_a_user_without_root") {
+        return;
+    }
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
+    // Where every user can read them.
+    let dir = std::env::temp_dir().join(format!("hopbox-user-{}", std::process::id()));
+    let run = |words: &[&str]| {
+        fs::create_dir_all(&dir).unwrap();
+        for name in ["hop", "hop-agent", "hop-helper", "hop-selftest"] {
+            fs::copy(program(name), dir.join(name)).unwrap();
+        }
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", AS_USER]).arg(&dir).args(words).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        output
+    };
+    if !run(&["unshare", "-Urn", "true"]).status.success() {
+        return println!("SKIP passes_for_a_user_without_root: users may not make user namespaces");
+    }
+    let output = run(&[dir.join("hop").to_str().unwrap(), "selftest", "--json"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
 #[test]
 fn says_what_is_missing() {
     let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
