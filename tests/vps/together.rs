@@ -67,7 +67,10 @@ fn a_lost_connection_and_a_server_made_anew_are_named() {
             until ls /home/dev/.hopbox-setup/run.*/hop-* >/dev/null 2>&1; do sleep 0.01; done\n\
             pkill -9 -f 'sshd: dev'\nEND\n\
             systemd-run -q sh /root/cut");
+        // Slow enough that it is seen before all has arrived.
+        site.laptop.ok("tc qdisc add dev to-vps root tbf rate 8mbit burst 32kb latency 1s");
         let said = site.hop("setup mybox -a 198.51.100.2");
+        site.laptop.ok("tc qdisc del dev to-vps root");
         assert_eq!(said.code, 6, "{said}");
         assert!(said.err.lines().last().unwrap_or_default().starts_with("fix: "), "{said}");
         site.hop_ok("setup mybox -a 198.51.100.2");
