@@ -223,7 +223,7 @@ inside sed -i '/192.0.2.1 new/d; /^$/d' /etc/hosts
 
 # As a package brings it: disabled; --install starts it and leaves its files alone, as --uninstall does.
 mkdir -p "$lab/target/release"
-for program in hop hop-agent hop-helper; do
+for program in hop hop-agent hop-helper hop-selftest; do
     cp "$helper" "$lab/target/release/$program"
 done
 cp "$(dirname "$helper")/hop-install" "$lab/target/release"
