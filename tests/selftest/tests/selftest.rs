@@ -259,6 +259,7 @@ fn says_what_is_missing() {
 /// It says where it belongs, and its parts are no commands of hop's.
 #[test]
 fn is_started_by_hop_alone() {
+    let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
     for words in [&[][..], &["--json"], &["/usr/bin/hop"], &["/usr/bin/hop", "outsid"]] {
         let output = Command::new(SELFTEST).args(words).stdin(Stdio::null()).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{words:?}");
