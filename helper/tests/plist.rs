@@ -22,14 +22,15 @@ fn launchd_gets_what_the_helper_expects() {
     // Where `--install` puts program and job, and where the helper expects its socket.
     let install = source("macos/install.rs");
     let program = format!("const PROGRAM: &str = {};", job["ProgramArguments"][0]);
-    assert!(source("core/paths.rs").contains(&program));
+    let paths = source("macos/paths.rs");
+    assert!(paths.contains(&program));
     assert_eq!(job["ProgramArguments"].as_array().map(Vec::len), Some(1));
     let label = job["Label"].as_str().unwrap();
     assert!(install.contains(&format!("const JOB: &str = \"system/{label}\";")));
     assert!(install.contains(&format!("\"/Library/LaunchDaemons/{label}.plist\"")));
     assert!(install.contains(&format!("const ERRORS: &str = {};", job["StandardErrorPath"])));
     let socket = &job["Sockets"]["helper"];
-    assert!(source("core/socket.rs").contains(&format!("true => {},", socket["SockPathName"])));
+    assert!(paths.contains(&format!("const SOCKET: &str = {};", socket["SockPathName"])));
     // 0666: who it is decides, see peer_cred.rs.
     assert_eq!(socket["SockPathMode"], json!(0o666));
     assert_eq!(socket["SockType"], json!("stream"));

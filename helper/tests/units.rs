@@ -96,7 +96,7 @@ fn built(at: &Path) -> PathBuf {
             std::fs::copy(env!("CARGO_BIN_EXE_hop-helper"), out.join(program)).unwrap();
         }
     };
-    copy("release", &["hop", "hop-agent", "hop-helper", "hop-install"]);
+    copy("release", &["hop", "hop-agent", "hop-helper", "hop-install", "hop-selftest"]);
     let agents = format!("agents/{TARGET}");
     copy(&agents, &["hop-agent", "hop-helper", "hop-install"]);
     // All programs have one version.

@@ -12,7 +12,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::error::{self, classify};
 use super::query::{CONNECT_S, ask_nothing};
@@ -34,6 +35,9 @@ const WORDS_BYTES: usize = 64 * 1024;
 const ASKING_LIMIT: Duration = Duration::from_secs(600);
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+/// For a master whose connection broke to end, and how often that is looked at.
+const MASTER_ENDS: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Most that a login's shell may print by itself, before it comes to our command.
 pub(super) const STRAY_BYTES: usize = 8 * 1024 * 1024;
 
@@ -214,7 +218,7 @@ impl Connection {
     /// Status 255 is ssh's own: the connection broke.
     pub(super) fn judge(&self, done: Done, begun: bool) -> Result<Done, Failure> {
         match done.status.code() {
-            Some(255) if !self.is_open() => {
+            Some(255) if self.has_ended() => {
                 Err(classify(&self.target, &format!("{}\n{}", self.words(), done.complaint())))
             }
             // The command did not begin: its first word did not come.
@@ -225,6 +229,16 @@ impl Connection {
 
     fn is_open(&self) -> bool {
         self.socket.exists()
+    }
+
+    /// Whether the connection broke. Who works through the master hears of that before it has
+    /// taken its socket away.
+    fn has_ended(&self) -> bool {
+        let end = Instant::now() + MASTER_ENDS;
+        while self.is_open() && Instant::now() < end {
+            thread::sleep(LOOK_EVERY);
+        }
+        !self.is_open()
     }
 }
 
