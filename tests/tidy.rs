@@ -2,6 +2,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/promises.rs"]
+mod promises;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -245,6 +247,8 @@ fn lines_are_short_and_nothing_is_left_to_do() {
     let mut found = Vec::new();
     let mut all = sources();
     all.extend(files("tests", ".rs"));
+    all.sort();
+    all.dedup();
     for path in all {
         let p = path.to_string_lossy().into_owned();
         for (i, line) in read(&path).lines().enumerate() {
@@ -297,7 +301,6 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/cli/out.rs",
             "src/session/log.rs",
             "src/tunnel/wg_command.rs",
-            "helper/src/net/daemon.rs",
             "helper/src/core/say.rs",
         ],
     ),
