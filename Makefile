@@ -62,16 +62,16 @@ Q      = $(if $(V),,@)
 # Two lines where there is no toolchain, or an old one, before anything else is said or installed.
 RUST   = @sh toolchain.sh "$(CARGO)"
 
-# What hop version -v says it was built from: nothing in a tarball, also one inside another's
-# repository.
-HOPBOX_COMMIT = $(shell [ "$$(git rev-parse --show-toplevel 2>/dev/null)" = "$(CURDIR)" ] && \
-	git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
-
 all: build ## builds; needs Rust 1.85 or newer (the same as make build)
+
+# What hop version -v says it was built from: nothing in a tarball, also one inside another's
+# repository. Of all goals that build the programs that are installed.
+build bench: export HOPBOX_COMMIT = $(shell [ "$$(git rev-parse --show-toplevel 2>/dev/null)" = "$(CURDIR)" ] && \
+	git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 
 build:
 	$(RUST)
-	+$(Q)HOPBOX_COMMIT='$(HOPBOX_COMMIT)' $(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) || { command -v cc >/dev/null || \
+	+$(Q)$(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) || { command -v cc >/dev/null || \
 		echo "fix: install a C compiler, whose linker Rust calls (Debian: gcc libc6-dev)" >&2; exit 1; }
 
 # What has two number signs in its line, and what may be set.
@@ -266,7 +266,6 @@ ifneq ($(UNITS),)
 endif
 	@echo "hopbox $(VERSION) is in $(DESTDIR)$(PREFIX)$(if $(DESTDIR),,; next: sudo hop-helper --install)"
 
-# Of a build with symbols (STRIP=no): without them.
 install-strip: ## the same, without symbols (of a build with DEBUGINFO=yes)
 	@$(MAKE) --no-print-directory INSTALL_PROGRAM='$(INSTALL_PROGRAM) -s' install
 

@@ -7,7 +7,7 @@ set -u
 out=$1
 shift
 mkdir -p "$out" || exit
-CARGO_TARGET_DIR=$out nice -n 19 "$@" check-lint check-darwin >"$out/check.log" 2>&1 &
+nice -n 19 "$@" CARGO_TARGET_DIR="$out" check-lint check-darwin >"$out/check.log" 2>&1 &
 beside=$!
 trap 'kill $beside 2>/dev/null' EXIT
 trap 'exit 130' INT
