@@ -48,10 +48,7 @@ cmp "$lab/one/hopbox-$version.tar.xz" "$lab/the other/hopbox-$version.tar.xz"
 echo "ok: two tarballs, the same bytes: $(wc -c <"$lab/one/hopbox-$version.tar.xz")"
 programs one 0 022 1
 programs 'the other' 65534 077 8
-for file in $(cd "$lab/one/root" && find . -type f); do
-    cmp "$lab/one/root/$file" "$lab/the other/root/$file"
-done
-[ "$(cd "$lab/one/root" && find . | sort)" = "$(cd "$lab/the other/root" && find . | sort)" ]
+diff -r --no-dereference "$lab/one/root" "$lab/the other/root"
 echo "ok: two builds without a network, the same programs:"
 (cd "$lab/one/root/usr" && ls -l bin/hop libexec/hopbox/* | awk '{ print $5, $9 }')
 if strings -a "$lab/one/root/usr/bin/hop" "$lab"/one/root/usr/libexec/hopbox/* | grep -F "$lab"; then

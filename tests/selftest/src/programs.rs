@@ -44,8 +44,8 @@ impl Stash {
     pub fn take(programs: &Programs) -> io::Result<Stash> {
         Ok(Stash([
             ("hop", File::open(&programs.hop)?),
-            ("hop-agent", File::open(&programs.agent)?),
-            ("hop-helper", File::open(&programs.helper)?),
+            (AGENT, File::open(&programs.agent)?),
+            (HELPER, File::open(&programs.helper)?),
         ]))
     }
 
@@ -58,7 +58,7 @@ impl Stash {
             fs::set_permissions(&to, fs::Permissions::from_mode(0o755))?;
         }
         let path = |name| dir.join(name);
-        Ok(Programs { hop: path("hop"), agent: path("hop-agent"), helper: path("hop-helper") })
+        Ok(Programs { hop: path("hop"), agent: path(AGENT), helper: path(HELPER) })
     }
 }
 

@@ -15,8 +15,6 @@ pub enum Space {
     Mount,
     User,
     Pid,
-    Uts,
-    Ipc,
 }
 
 impl Space {
@@ -26,8 +24,6 @@ impl Space {
             Space::Mount => CloneFlags::CLONE_NEWNS,
             Space::User => CloneFlags::CLONE_NEWUSER,
             Space::Pid => CloneFlags::CLONE_NEWPID,
-            Space::Uts => CloneFlags::CLONE_NEWUTS,
-            Space::Ipc => CloneFlags::CLONE_NEWIPC,
         }
     }
 }
@@ -50,8 +46,6 @@ pub fn current_space(kind: Space) -> io::Result<OwnedFd> {
         Space::Mount => "mnt",
         Space::User => "user",
         Space::Pid => "pid",
-        Space::Uts => "uts",
-        Space::Ipc => "ipc",
     };
     Ok(File::open(format!("/proc/thread-self/ns/{name}"))?.into())
 }
