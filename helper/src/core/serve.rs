@@ -30,7 +30,7 @@ pub const IDLE_MAX: Duration = Duration::from_secs(60);
 pub const PAUSE: Duration = Duration::from_millis(100);
 /// Deadlines are looked at this often at least; so are settings that change without news.
 const TICK: Duration = Duration::from_millis(500);
-/// Time before a new start that nobody asked for.
+/// Time before a new start that nobody asked for, or that anybody can bring about.
 const SETTLED: Duration = Duration::from_secs(5);
 
 /// Why serving has ended.
@@ -94,10 +94,7 @@ impl<S: Service> Server<S> {
             }
             self.service.tick(Instant::now());
             self.tell("(lease lost)", Caller::default());
-            // Not at once when nobody asked: a program that replaces the file again and again
-            // would have us start too often for the service manager.
-            let asked = ready.contains(&true) || self.started.elapsed() > SETTLED;
-            if self.service.is_detached() && asked {
+            if self.must_start_anew(ready.contains(&true)) {
                 return Ok(End::Again);
             }
             if accept {
@@ -109,6 +106,15 @@ impl<S: Service> Server<S> {
         self.tell("(end)", Caller::default());
         self.conns.clear();
         result.map_err(|e| io::Error::other(e.message)).map(|()| End::Undone)
+    }
+
+    /// Not at once when nobody asked: a program that replaces a file again and again would have us
+    /// start too often for the service manager. What any user can have changed, by chsh(1), waits
+    /// whoever asks.
+    fn must_start_anew(&self, asked: bool) -> bool {
+        let settled = self.started.elapsed() > SETTLED;
+        ((settled || asked) && self.service.is_detached())
+            || (settled && self.service.is_outdated())
     }
 
     /// Waits for something to do: which connections are ready, then listener, signals and news

@@ -35,6 +35,9 @@ pub trait Service: Sized + 'static {
     /// A new start is needed to go on.
     fn is_detached(&self) -> bool;
 
+    /// A new start is needed to know who may connect.
+    fn is_outdated(&self) -> bool;
+
     /// Whether the end of a connection would leave something to undo, and the undoing of it.
     fn holds(&self, conn: u64) -> bool;
     fn end_connection(&mut self, conn: u64);

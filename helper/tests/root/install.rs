@@ -1,10 +1,13 @@
 //! `--install` and `--uninstall` where no service manager runs; with one, see booted.rs.
 
 use super::machine::{Machine, in_namespace};
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper";
 const INVITED: &str = "/etc/hopbox/invited";
@@ -182,6 +185,45 @@ fn who_calls_it_is_admitted_and_nobody_in_their_place() {
             "{told}"
         );
         assert!(helper(&["--uninstall"]).0 && !Path::new(INVITED).exists());
+    });
+}
+
+/// As whoever calls chsh(1) again and again can have it: that is no way to have the service manager
+/// give the helper up, nor to end somebody's tunnel.
+#[test]
+fn users_that_change_all_the_time_leave_the_helper_at_work() {
+    in_namespace("install::users_that_change_all_the_time_leave_the_helper_at_work", |m| {
+        prepare(m);
+        assert!(helper(&["--install"]).0);
+        let begun = Instant::now();
+        let mut served = serve();
+        super::until("it serves", || m.socket.exists());
+        let mut user = m.client_process(1000, None);
+        assert_eq!(user.say("daemon.handshake", super::handshake())["ok"], true);
+        let made = user.say("tun.create", json!({}));
+        let lease = json!({"lease_id": made["result"]["lease_id"]});
+        for n in 0.. {
+            let users = format!("root:x:0:0::/:\ngandalf:x:1000:1000::/:/bin/{n}\n");
+            std::fs::write("/etc/passwd.new", users).unwrap();
+            std::fs::rename("/etc/passwd.new", "/etc/passwd").unwrap();
+            // One that is connected, and one that has just come.
+            user.say("daemon.version", json!({}));
+            let _ = UnixStream::connect(&m.socket);
+            if served.try_wait().unwrap().is_some() {
+                break;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "it does not look again");
+            super::pause(100);
+        }
+        assert_eq!(served.wait().unwrap().code(), Some(75));
+        assert!(begun.elapsed() > Duration::from_secs(5), "{:?}", begun.elapsed());
+        assert!(m.device_exists("hopbox0"));
+        let mut served = serve();
+        super::until("it serves again", || m.socket.exists());
+        user.reconnect();
+        assert_eq!(user.say("tun.attach", lease)["ok"], true);
+        served.kill().unwrap();
+        served.wait().unwrap();
     });
 }
 

@@ -32,7 +32,8 @@ impl Service for Leases {
     }
 
     fn is_idle(&self) -> bool {
-        self.state.leases.is_empty() && self.state.named.is_empty() && !self.is_detached()
+        let holds = !self.state.leases.is_empty() || !self.state.named.is_empty();
+        !holds && !self.is_detached() && !self.is_outdated()
     }
 
     fn watches(&self) -> Vec<BorrowedFd<'_>> {
@@ -52,7 +53,11 @@ impl Service for Leases {
     }
 
     fn is_detached(&self) -> bool {
-        self.hosts.detached || self.resolvers.detached || self.config.is_outdated()
+        self.hosts.detached || self.resolvers.detached
+    }
+
+    fn is_outdated(&self) -> bool {
+        self.config.is_outdated()
     }
 
     fn holds(&self, conn: u64) -> bool {
