@@ -2,9 +2,10 @@
 //! ASCII only, keys always in the same order.
 //!
 //! A change is announced ("begin") before it is made: where that line cannot be written, nothing
-//! new is made. Of a user who is not admitted ten refusals are told, and then ten per minute. No
-//! secret passes through the helper, so none can get in here. Under systemd the journal gets a copy
-//! of every line, as long as it takes it at once. Must not know: how changes are made.
+//! new is made. Of a user who is not admitted ten refusals are told, and then ten per minute; of
+//! all of them together a hundred, since one may have many numbers. No secret passes through the
+//! helper, so none can get in here. Under systemd the journal gets a copy of every line, as long
+//! as it takes it at once. Must not know: how changes are made.
 
 use crate::core::files;
 use crate::core::limit::Rates;
@@ -22,9 +23,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const SIZE_MAX: u64 = 64 << 20;
 /// Longest line in bytes. Whatever is longer loses its arguments and changes.
 const LINE_MAX: usize = 4096;
-/// Refused connections that are told: so many at once, and one per interval in the long run.
+/// Refused connections of a user that are told: so many at once, and one per interval in the long
+/// run.
 const DENIED_AT_ONCE: u32 = 10;
 const DENIED_EVERY: Duration = Duration::from_secs(6);
+/// The same of all users together: with a user namespace one of them is 65,536.
+const ALL_DENIED_AT_ONCE: u32 = 100;
+const ALL_DENIED_EVERY: Duration = Duration::from_millis(600);
+/// Under which they are counted together: no user's number.
+const ALL: u32 = u32::MAX;
 
 /// What systemd sets where standard error is the journal.
 const JOURNAL: &str = "JOURNAL_STREAM";
@@ -36,6 +43,7 @@ pub struct Audit {
     /// Counts the lines of this run, from 1.
     seq: u64,
     denied: Rates,
+    all_denied: Rates,
     journal: bool,
     /// Why the last line could not be written.
     pub trouble: Option<String>,
@@ -52,6 +60,7 @@ impl Audit {
             size: 0,
             seq: 0,
             denied: Rates::new(DENIED_AT_ONCE, DENIED_EVERY),
+            all_denied: Rates::new(ALL_DENIED_AT_ONCE, ALL_DENIED_EVERY),
             journal: std::env::var_os(JOURNAL).is_some(),
             trouble: None,
             lost: 0,
@@ -114,7 +123,7 @@ impl Audit {
 
     /// A connection was closed without a byte.
     pub fn denied(&mut self, who: Caller, now: Instant) {
-        if self.denied.take(who.uid, now) {
+        if self.denied.take(who.uid, now) && self.all_denied.take(ALL, now) {
             self.line("deny", who, "(connect)", &[], false);
         }
     }
@@ -175,5 +184,25 @@ mod tests {
         assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
         assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    /// Whoever has many numbers cannot wash out what is written, of themselves or of others.
+    #[test]
+    fn strangers_are_told_of_within_bounds_however_many_they_are() {
+        // There is no such directory: the lines are counted all the same.
+        let (mut audit, start) = (Audit::open(Path::new("/nonexistent/audit.log")), Instant::now());
+        let mut told = |uids: std::ops::Range<u32>, after_s| {
+            let (before, now) = (audit.seq, start + Duration::from_secs(after_s));
+            for uid in uids.flat_map(|uid| [uid; 15]) {
+                audit.denied(Caller { uid, ..Caller::default() }, now);
+            }
+            audit.seq - before
+        };
+        assert_eq!(told(1000..1001, 0), 10, "one cannot use up the others' share");
+        assert_eq!(told(100_000..100_500, 0), 90);
+        assert_eq!(told(100_500..100_501, 0), 0);
+        assert_eq!(told(200_000..200_500, 6), 10);
+        assert_eq!(told(100_000..100_500, 3600), 100);
+        assert_eq!(told(1000..1001, 3606), 10);
     }
 }
