@@ -2,7 +2,7 @@
 //! and `macos`. What was set is read back before it is reported. Must not know: who asks,
 //! leases, the pools.
 
-use crate::net::pool::Endpoints;
+use crate::net::pool::{Endpoints, View};
 use crate::proto::OpError;
 use serde_json::{Value, json};
 use std::io;
@@ -110,7 +110,8 @@ impl Links {
     }
 
     fn read_back(&mut self, device: &Device, ends: Endpoints) -> Result<(), OpError> {
-        match self.lost(device, ends)?.as_slice() {
+        let view = self.view()?;
+        match self.lost(device, ends, &view)?.as_slice() {
             [] => Ok(()),
             ["route"] => {
                 let why = format!("another interface has the route to {}", ends.route());
@@ -120,10 +121,15 @@ impl Links {
         }
     }
 
-    /// What is not as it was configured.
-    pub fn lost(&mut self, device: &Device, ends: Endpoints) -> Result<Vec<&'static str>, OpError> {
+    /// What is not as it was configured, with routes and addresses as they were found in `view`.
+    pub fn lost(
+        &mut self,
+        device: &Device,
+        ends: Endpoints,
+        view: &View,
+    ) -> Result<Vec<&'static str>, OpError> {
         let link = self.there(device)?.ok_or_else(gone)?;
-        let (routes, addresses) = self.view()?.of(device.ifindex);
+        let (routes, addresses) = view.of(device.ifindex);
         let all = [
             ("MTU", link.mtu == u32::from(device.mtu)),
             ("up", link.up),

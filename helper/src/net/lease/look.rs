@@ -6,7 +6,7 @@ use super::leases::{Leases, Report, tell};
 use super::patience::{Patience, REPAIRS_MAX, WHILE};
 use crate::net::block::Entry;
 use crate::net::link::DeviceStatus;
-use crate::net::pool;
+use crate::net::pool::{self, View};
 use crate::net::state::Lease;
 use crate::proto::OpError;
 use std::net::Ipv4Addr;
@@ -68,13 +68,16 @@ impl Leases {
     /// whose end had begun, whose holder is gone for good, or that root does not allow now.
     fn look_at_devices(&mut self, now: Instant, anew: bool) -> Vec<&'static str> {
         let (mut found, mut ending) = (Vec::new(), Vec::new());
+        // One for all of them: it is every route of the machine.
+        let needed = self.state.leases.iter().any(|lease| lease.ends.is_some());
+        let view = needed.then(|| self.links.view().ok()).flatten();
         for lease in self.state.leases.clone() {
             let told = self.changes.len();
             let over = match self.links.status(&lease.device).unwrap_or(DeviceStatus::Held) {
                 DeviceStatus::Gone => Some(DROPPED),
                 DeviceStatus::Abandoned if anew => Some(REMOVED),
                 _ if anew && (lease.removing || !self.may_stay(&lease)) => Some(REMOVED),
-                _ => self.look_at(&lease, now, anew).err().map(|e| {
+                _ => self.look_at(&lease, view.as_ref(), now, anew).err().map(|e| {
                     self.changes.push(format!("{}: {}", lease.device.name, e.message));
                     REMOVED
                 }),
@@ -99,16 +102,22 @@ impl Leases {
     }
 
     /// An error is a device that cannot be kept in its place.
-    fn look_at(&mut self, lease: &Lease, now: Instant, anew: bool) -> Result<(), OpError> {
+    fn look_at(
+        &mut self,
+        lease: &Lease,
+        view: Option<&View>,
+        now: Instant,
+        anew: bool,
+    ) -> Result<(), OpError> {
         let Lease { device, ends, id, .. } = lease;
         for what in self.links.confine(device, *ends)? {
             self.put_back(&format!("{}: {what}", device.name), &format!("{id} confined"), now);
         }
-        let Some(ends) = *ends else {
+        // What cannot be looked at is not lost.
+        let (Some(ends), Some(view)) = (*ends, view) else {
             return Ok(());
         };
-        // What cannot be looked at is not lost.
-        let lost = self.links.lost(device, ends).unwrap_or_default();
+        let lost = self.links.lost(device, ends, view).unwrap_or_default();
         if lost.is_empty() || !self.patience.lasts(id, now) {
             return Ok(());
         }
