@@ -30,7 +30,9 @@ impl Installer {
         let is_there = invited::users(&old).any(|user| user == (uid, name));
         if !is_there {
             self.file(&path(), 0o644, &mut &*invited::with(&old, uid, name))?;
-            say!("user {uid} ({}) may use it from now on", String::from_utf8_lossy(name));
+            if !self.dry {
+                say!("user {uid} ({}) may use it from now on", String::from_utf8_lossy(name));
+            }
         }
         Ok(())
     }

@@ -5,7 +5,6 @@
 
 use super::files::{Installer, Outcome, say};
 use super::sibling::INSTALLER;
-use super::take_back::take_back;
 use super::{invite, systemd};
 use crate::core::files::{self, check_parents};
 use crate::core::lockdown;
@@ -124,7 +123,9 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
     } else {
         format!("{PROGRAM} --listen --state {STATE_DIR} --audit {AUDIT_DIR}/audit.log")
     };
-    say!("now start it, as root:\n  {by_hand}");
+    if !dry {
+        say!("now start it, as root:\n  {by_hand}");
+    }
     Ok(())
 }
 
@@ -169,13 +170,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
             }
         }
     }
-    for dir in [STATE_DIR, RUN_DIR] {
-        if Path::new(dir).join("state.json").exists()
-            && installer.tell("take back all of", Path::new(dir))
-        {
-            take_back(Path::new(dir))?.iter().for_each(|change| say!("{change}"));
-        }
-    }
+    installer.take_back()?;
     let files = SYSTEMD_FILES.iter().chain([&OPENRC, &LOGROTATE]).map(|file| file.0);
     // What a package has put there goes with the package.
     let packaged = packaged().is_some();

@@ -21,8 +21,6 @@ pub(crate) use files::say;
 pub use invite::path as invited;
 #[cfg(target_os = "linux")]
 use linux as platform;
-#[cfg(target_os = "macos")]
-pub use take_back::take_back;
 
 use crate::core::say::tell;
 use crate::net::as_root;

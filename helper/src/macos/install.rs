@@ -8,7 +8,7 @@
 
 use crate::core::files::check_parents;
 use crate::core::paths::{AUDIT_DIR, CONFIG, OWN_SOCKET, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
-use crate::install::{Installer, Outcome, invited, say, take_back};
+use crate::install::{Installer, Outcome, invited, say};
 use crate::net::config;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -59,11 +59,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     if Path::new(PLIST).exists() && installer.tell("stop", Path::new(JOB)) {
         let _ = launchctl(&["bootout", JOB]);
     }
-    for dir in [STATE_DIR, RUN_DIR].map(Path::new) {
-        if dir.join("state.json").exists() && installer.tell("take back all of", dir) {
-            take_back(dir)?.iter().for_each(|change| say!("{change}"));
-        }
-    }
+    installer.take_back()?;
     for file in [PLIST, PROGRAM, ERRORS, SOCKET, OWN_SOCKET] {
         installer.remove(Path::new(file))?;
     }

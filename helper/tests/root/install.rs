@@ -62,8 +62,10 @@ fn what_is_installed_is_told_and_goes_again() {
         let (good, said) = helper(&["--install", "--dry-run"]);
         assert!(good && said.lines().count() > 4, "{said}");
         assert_eq!(all(), before, "a dry run touches nothing");
+        let done = ["from now on", "now start it"];
+        assert!(!done.iter().any(|words| said.contains(words)), "nothing was done: {said}");
         let (good, told) = helper(&["--install"]);
-        assert!(good, "{told}");
+        assert!(good && done.iter().all(|words| told.contains(words)), "{told}");
         assert!(told.contains("now start it") && told.contains("--listen --state"), "{told}");
         for new in all().difference(&before).filter(|path| *path != "/etc/.pwd.lock") {
             assert!(told.contains(new.as_str()), "{new} was not told:\n{told}");
