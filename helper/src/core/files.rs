@@ -102,6 +102,21 @@ pub fn replace(
     File::open(dir)?.sync_all()
 }
 
+/// Tells one state of a file from another: device, inode, length, and the times of the last write
+/// and the last change, in seconds and their parts. The default is that of no file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp([u64; 3], [i64; 4]);
+
+impl Stamp {
+    /// A look takes one call and also sees a file that was put in the place of another, where a
+    /// watch would see the old one.
+    pub fn of(path: &Path) -> Option<Stamp> {
+        let file = fs::metadata(path).ok()?;
+        let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+        Some(Stamp([file.dev(), file.ino(), file.len()], times))
+    }
+}
+
 /// In a user namespace whoever is outside of it is shown as one and the same number, which nobody
 /// in it has: they cannot be told apart, but nobody who could be served here is among them.
 fn is_of_nobody_here(meta: &Metadata) -> bool {

@@ -9,8 +9,8 @@ use super::{invite, systemd};
 use crate::core::files::{self, check_parents};
 use crate::core::lockdown;
 use crate::core::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
-use crate::net::config;
 use crate::net::link::IPV6_SETTINGS;
+use crate::net::{config, invited};
 use crate::{proto, sys};
 use serde_json::{Value, json};
 use std::fs::{self, File, Permissions};
@@ -216,11 +216,7 @@ fn with_group(text: &[u8], shadow: bool) -> Vec<u8> {
     if lines().any(|line| line.starts_with(GROUP.as_bytes())) {
         return text.to_vec();
     }
-    let id_of = |line: &[u8]| {
-        let field = line.split(|b| *b == b':').nth(2)?;
-        std::str::from_utf8(field).ok()?.parse::<u32>().ok()
-    };
-    let taken = |id: &u32| lines().any(|line| id_of(line) == Some(*id));
+    let taken = |id: &u32| lines().any(|line| invited::number(line) == Some(*id));
     let id = GROUPS.rev().find(|id| !taken(id)).unwrap_or(*GROUPS.end());
     let line = if shadow { format!("{GROUP}!::\n") } else { format!("{GROUP}x:{id}:\n") };
     let end: &[u8] = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };

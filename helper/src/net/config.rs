@@ -5,9 +5,9 @@
 //! Anything doubtful about the file or its contents is an error, so that a typing mistake never
 //! quietly means something else. Must not know: connections, leases.
 
-use crate::core::files;
+use crate::core::files::{self, Stamp};
 use crate::core::peer_cred::{Admission, is_nobody};
-use crate::net::invited::{self, Stamp};
+use crate::net::invited;
 use crate::net::pool::{self, Net, Pools};
 use crate::net::reserve::Reserve;
 use crate::proto;
@@ -28,7 +28,7 @@ pub struct Config {
     pub pools: Pools,
     /// What is for one user alone.
     pub reserve: Reserve,
-    /// The users that the invited were looked up in, where there are any.
+    /// Of the file that the invited were looked up in, where there are any.
     users: Option<Stamp>,
 }
 
@@ -51,13 +51,13 @@ impl Config {
         };
         let mut config = understood(path, read(name))?;
         // The stamp first: what changes meanwhile is seen later.
-        let (stamp, users) = (Stamp::of_users(), std::fs::read(invited::USERS));
+        let (stamp, users) = (Stamp::of(Path::new(invited::USERS)), std::fs::read(invited::USERS));
         let invited = invited_of(dir, read(invited::NAME.as_ref()), |uid, name| match &users {
             Ok(users) => invited::is_same(users, uid, name),
             Err(_) => before.allow_uids.contains(&uid),
         })?;
-        let stamp = users.map_or(Some(Stamp::UNREAD), |_| stamp);
-        config.users = stamp.filter(|_| !invited.is_empty());
+        let stamp = stamp.filter(|_| users.is_ok()).unwrap_or_default();
+        config.users = (!invited.is_empty()).then_some(stamp);
         config.admission.allow_uids.extend(invited);
         config.admission.group = match std::fs::read("/etc/group") {
             // On macOS the file is not what counts, and users alone are admitted.
@@ -69,7 +69,7 @@ impl Config {
 
     /// Who was invited may be somebody else by now.
     pub fn is_outdated(&self) -> bool {
-        self.users.is_some() && self.users != Stamp::of_users()
+        self.users.is_some() && self.users != Stamp::of(Path::new(invited::USERS))
     }
 }
 
@@ -140,8 +140,7 @@ fn parse(text: &[u8]) -> Result<Config, String> {
 /// As bytes: a name elsewhere in it may be of any encoding.
 pub fn group(text: &[u8]) -> Option<u32> {
     let line = text.split(|b| *b == b'\n').find(|line| line.starts_with(GROUP))?;
-    let number = std::str::from_utf8(line.split(|b| *b == b':').nth(2)?).ok()?;
-    number.parse().ok().filter(|gid| !is_nobody(*gid))
+    invited::number(line).filter(|gid| !is_nobody(*gid))
 }
 
 #[cfg(test)]

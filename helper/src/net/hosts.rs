@@ -12,6 +12,7 @@
 //!
 //! Must not know: who asked for a name, leases of devices.
 
+use crate::core::files::Stamp;
 use crate::core::paths::HOSTS;
 use crate::net::block::{self, Edit, Entry, Memory};
 use crate::proto::{Code, OpError};
@@ -19,6 +20,7 @@ use crate::sys;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 /// Largest file that is edited, in bytes.
@@ -43,10 +45,6 @@ pub struct Hosts {
     /// What the file was at the last look.
     stamp: Option<Stamp>,
 }
-
-/// Device, inode, length, and the times of the last write and the last change, in seconds and their
-/// parts.
-type Stamp = (u64, u64, u64, [i64; 4]);
 
 impl Hosts {
     pub fn new(memory: Memory) -> Hosts {
@@ -88,13 +86,9 @@ impl Hosts {
         Err(OpError::kernel(why))
     }
 
-    /// Whether it may have changed since this was last asked. A look takes one call and also sees a
-    /// file that was put in its place, where a watch would see the old one.
+    /// Whether it may have changed since this was last asked.
     pub fn is_stirred(&mut self) -> bool {
-        let stamp = std::fs::symlink_metadata(HOSTS).ok().map(|file| {
-            let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
-            (file.dev(), file.ino(), file.len(), times)
-        });
+        let stamp = Stamp::of(Path::new(HOSTS));
         stamp != std::mem::replace(&mut self.stamp, stamp)
     }
 

@@ -6,24 +6,9 @@
 //! know: how it gets there.
 
 use crate::core::peer_cred::is_nobody;
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 
 pub const NAME: &str = "invited";
 pub const USERS: &str = "/etc/passwd";
-
-/// Tells one state of [`USERS`] from another: who changes users puts a new file in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp([i64; 4]);
-
-impl Stamp {
-    pub const UNREAD: Stamp = Stamp([-1; 4]);
-
-    pub fn of_users() -> Option<Stamp> {
-        let meta = fs::metadata(USERS).ok()?;
-        Some(Stamp([meta.dev() as i64, meta.ino() as i64, meta.ctime(), meta.ctime_nsec()]))
-    }
-}
 
 /// Number and name of each user. As bytes: what else stands there may be of any encoding.
 pub fn users(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
@@ -31,9 +16,13 @@ pub fn users(text: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
 }
 
 fn user(line: &[u8]) -> Option<(u32, &[u8])> {
-    let mut fields = line.split(|b| *b == b':');
-    let name = fields.next()?;
-    Some((std::str::from_utf8(fields.nth(1)?).ok()?.parse().ok()?, name))
+    Some((number(line)?, line.split(|b| *b == b':').next()?))
+}
+
+/// The number in a line about a user or a group.
+pub fn number(line: &[u8]) -> Option<u32> {
+    let field = line.split(|b| *b == b':').nth(2)?;
+    std::str::from_utf8(field).ok()?.parse().ok()
 }
 
 /// The numbers that still are whose they were, of a file that every line of is understood.
