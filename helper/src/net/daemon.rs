@@ -121,12 +121,12 @@ fn serve(options: Options) -> Result<End, String> {
     let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
     let failed = |e| format!("look up the network namespace: {e}");
     let netns = links.netns_cookie().map_err(failed)?;
-    let socket = match (passed, listen) {
+    let Socket { listener, bound } = match (passed, listen) {
         (Some(socket), _) => socket,
         (None, Some(path)) => Socket::bind(path)?,
         (None, None) => return Err("no socket".to_string()),
     };
-    let listening = sys::netns_cookie(socket.listener.as_fd()).map_err(failed)?;
+    let listening = sys::netns_cookie(listener.as_fd()).map_err(failed)?;
     if netns != listening {
         return Err("the socket is of another network namespace: \
                     the unit must not set PrivateNetwork"
@@ -140,8 +140,7 @@ fn serve(options: Options) -> Result<End, String> {
     let leases = Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?, config)?;
     let numbers = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGUSR1];
     let signals = sys::signals(&numbers).map_err(|e| format!("catch signals: {e}"))?;
-    let listener = socket.listener.try_clone().map_err(|e| format!("duplicate the socket: {e}"))?;
-    let paths = paths(&state, &audit, &config_path, &socket);
+    let paths = paths(&state, &audit, &config_path, bound.as_deref());
     let mut server = Server::new(listener, signals, leases, netns, config_path, audit)
         .map_err(|e| format!("prepare the socket: {e}"))?;
     server.layers = sandbox::enter(&paths, link::IOCTLS, sandbox::STRICTNESS);
@@ -149,12 +148,12 @@ fn serve(options: Options) -> Result<End, String> {
     let result = server.run().map_err(|e| format!("serve: {e}"));
     notify.send("STOPPING=1");
     // What we made there goes; a socket that was passed stays.
-    let _ = socket.bound.map(std::fs::remove_file);
+    let _ = bound.map(std::fs::remove_file);
     result
 }
 
 /// What must be in reach while it serves.
-fn paths(state: &Path, audit: &Audit, config: &Path, socket: &Socket) -> SandboxPaths {
+fn paths(state: &Path, audit: &Audit, config: &Path, socket: Option<&Path>) -> SandboxPaths {
     let dir = |path: &Path| path.parent().unwrap_or(path).to_owned();
     let mut paths = vec![
         (state.to_owned(), Access::Own),
@@ -164,7 +163,7 @@ fn paths(state: &Path, audit: &Audit, config: &Path, socket: &Socket) -> Sandbox
         (PathBuf::from(invited::USERS), Access::Read),
         (PathBuf::from(HOSTS), Access::Edit),
     ];
-    paths.extend(socket.bound.as_ref().map(|path| (dir(path), Access::Remove)));
+    paths.extend(socket.map(|path| (dir(path), Access::Remove)));
     let resolved = resolvers::FILES.iter().filter_map(|path| std::fs::canonicalize(path).ok());
     paths.extend(resolved.chain([resolvers::DIR.into()]).map(|path| (path, Access::Read)));
     paths.extend(link::paths());
