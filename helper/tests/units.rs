@@ -223,6 +223,28 @@ fn programs_of_others_stay(root: &Path, lab: &Path, dest: &str, variables: &[Str
     std::fs::remove_dir_all(&agents).unwrap();
 }
 
+/// Of the table in CONTRIBUTING.md: what, and how many lines.
+fn parts_told() -> Vec<(String, String)> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../CONTRIBUTING.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let table = page.lines().skip_while(|line| !line.starts_with("| what root runs on Linux"));
+    let rows = table.skip(2).take_while(|line| line.starts_with('|'));
+    let part = |row: &str| {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        (cells[1].replace('`', ""), cells[2].replace(',', ""))
+    };
+    rows.map(part).collect()
+}
+
+fn parts_counted(text: &str) -> Vec<(String, String)> {
+    let parts = text.split("\n== ").next().unwrap().lines().filter_map(|l| l.strip_prefix("= "));
+    let part = |line: &str| {
+        let (name, lines) = line.rsplit_once(' ').unwrap();
+        (name.trim().to_string(), lines.to_string())
+    };
+    parts.map(part).collect()
+}
+
 /// I7: what is compiled into the program that runs as root, by name. A new crate is a decision.
 #[test]
 fn a_reviewer_is_told_what_there_is_to_read() {
@@ -240,6 +262,7 @@ fn a_reviewer_is_told_what_there_is_to_read() {
         assert_eq!(numbers[2], numbers[3], "a block without a reason: {line}");
         assert!(numbers[2] == "0" || numbers[0].starts_with("sys"), "{line}");
     }
+    assert_eq!(parts_told(), parts_counted(&text), "the table in CONTRIBUTING.md is another");
     assert!(text.contains("= what runs on Linux ") && text.contains("net/daemon.rs "), "{text}");
     assert!(text.contains("any arguments: accept4 ") && !text.contains("recvmsg"), "{text}");
 }

@@ -150,8 +150,8 @@ impl HelperError {
             if *code == Code::LimitExceeded.as_str())
     }
 
-    /// Whether the same may succeed a moment later, with a helper that is just starting. Its
-    /// socket is closed to users for an instant, which looks like a refusal.
+    /// Whether the same may succeed a moment later, with a helper that is just starting. One that
+    /// is just ending closes without a word, which looks like a refusal.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             HelperError::Missing { .. } | HelperError::Refused { .. } | HelperError::Io(_) => true,

@@ -1,4 +1,4 @@
-//! The listening socket: passed by the service manager, or bound here, tight before loose.
+//! The listening socket: passed by the service manager, or bound here.
 //!
 //! Must not know: what is said on it.
 

@@ -25,7 +25,7 @@ const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
 const CREATE: &[&str] = &["name", "mtu", "label"];
 const CONFIGURE: &[&str] = &["lease_id", "local_ip", "peer_ip", "prefix"];
 
-/// As told in the handshake.
+/// By name: what it does, who may ask, with which arguments, and what reads these.
 pub static OPERATIONS: [Operation<Leases>; 11] = [
     row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
     row("daemon.version", Reads, Anybody, &[], daemon::version),
