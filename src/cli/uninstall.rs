@@ -91,21 +91,18 @@ fn reach_all(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Vec<Rea
     let mut all = Vec::new();
     for name in names {
         call.out.wait(&format!("reaching {name}"));
-        let host = store::load(paths, name);
-        let reached = host.and_then(|host| Ok((Remote::open(call, paths, &host)?, host)));
+        let reached = store::load(paths, name).and_then(|host| {
+            let remote = Remote::open(call, paths, &host)?;
+            Ok((host, remote))
+        });
         call.out.done("");
-        all.push((name.clone(), reached.map(|(remote, host)| (host, remote))));
+        all.push((name.clone(), reached));
     }
-    match all.iter().position(|(_, reached)| reached.is_ok()) {
-        None if !all.is_empty() => {
-            Err(missed(all.into_iter().filter_map(failed).collect(), names.len()))
-        }
-        _ => Ok(all),
+    if !all.is_empty() && all.iter().all(|(_, reached)| reached.is_err()) {
+        let failed = all.into_iter().filter_map(|(name, reached)| Some((name, reached.err()?)));
+        return Err(missed(failed.collect(), names.len()));
     }
-}
-
-fn failed((name, reached): Reached) -> Option<(String, Failure)> {
-    reached.err().map(|failure| (name, failure))
+    Ok(all)
 }
 
 /// The servers, one after the other. Where one cannot be cleaned the others are all the same, and

@@ -228,19 +228,19 @@ fn reached(
     paths: &Paths,
     target: &Target,
 ) -> Result<Connection, Failure> {
-    let socket = paths.ssh_socket();
+    let open = |asking: Asking<'_>| Connection::open(target, paths.ssh_socket(), asking);
     if !console.may_ask() {
-        return Connection::open(target, &socket, Asking::Never);
+        return open(Asking::Never);
     }
     let mut told = |line: &str| console.say(&format!("| {line}"));
-    let opened = Connection::open(target, &socket, Asking::NotYet(&mut told));
+    let opened = open(Asking::NotYet(&mut told));
     let helps = |failure: &Failure| {
         matches!(failure.fault, Fault::Denied | Fault::HostKeyUnknown | Fault::KeyLocked)
     };
     match opened {
         Err(failure) if helps(&failure) => {
             console.hold();
-            let opened = Connection::open(target, &socket, Asking::AtTerminal);
+            let opened = open(Asking::AtTerminal);
             console.resume();
             opened
         }

@@ -12,6 +12,7 @@ use std::env;
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
@@ -104,10 +105,13 @@ impl Paths {
         self.config.join("ssh_config")
     }
 
-    /// Where this process's ssh connection is shared. Short: a socket's path has 107 bytes, and
-    /// ssh appends 17 to it for a moment.
+    /// Where an ssh connection of this process is shared: another place each time, because several
+    /// may be open at once. Short: a socket's path has 107 bytes, and ssh appends 17 to it for a
+    /// moment.
     pub fn ssh_socket(&self) -> PathBuf {
-        self.runtime.join(format!("ssh-{}", std::process::id()))
+        static ASKED: AtomicU32 = AtomicU32::new(0);
+        let count = ASKED.fetch_add(1, Ordering::Relaxed);
+        self.runtime.join(format!("ssh-{}-{count}", std::process::id()))
     }
 
     pub fn log_file(&self, name: &str) -> PathBuf {
@@ -261,5 +265,13 @@ mod tests {
         symlink(root.join("config"), root.join("run/hopbox")).unwrap();
         assert_eq!(paths.ensure_runtime().unwrap_err().fault, Fault::Config);
         fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn no_two_connections_have_one_socket() {
+        let paths = Paths::below(Path::new("/"));
+        let [one, two] = [paths.ssh_socket(), paths.clone().ssh_socket()];
+        assert_ne!(one, two);
+        assert_eq!(one.parent(), two.parent());
     }
 }

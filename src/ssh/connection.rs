@@ -63,9 +63,9 @@ pub enum Feed<'a> {
 }
 
 impl Connection {
-    /// Connects.
-    pub fn open(target: &Target, socket: &Path, asking: Asking) -> Result<Connection, Failure> {
-        let _ = std::fs::remove_file(socket);
+    /// Connects. The socket is this connection's alone: what is there is removed.
+    pub fn open(target: &Target, socket: PathBuf, asking: Asking) -> Result<Connection, Failure> {
+        let _ = std::fs::remove_file(&socket);
         let target = &target.settled()?;
         let control = socket.to_str().and_then(quote::tokens).ok_or_else(|| {
             error::unsayable(
@@ -91,7 +91,7 @@ impl Connection {
             .map_err(|broken| error::broken(target, &broken))?;
         let connection = Connection {
             target: target.clone(),
-            socket: socket.to_owned(),
+            socket,
             control,
             master: RefCell::new(master),
             nonce,

@@ -58,6 +58,19 @@ fn wide_routes_give_way_and_a_number_is_never_shared() {
         laptop.ok("curl -s http://mybox.hop:4200/health | grep -q 10.10.2.2");
         let peers = site.hop_ok("host peers theirs");
         assert!(peers.contains("10.10.1.1") && peers.contains("10.10.1.3"), "{peers}");
-        site.hop_ok("down -a");
+        // Both are reached before the one question, and each is cleaned by its own connection.
+        let gone = site.hop("--json -y uninstall --remote --purge");
+        assert_eq!(gone.code, 0, "{gone}");
+        let gone: serde_json::Value = serde_json::from_str(&gone.out).unwrap();
+        let done = |name: &str, done: &str| json!({"host": name, "done": done});
+        let servers = json!([
+            done("mybox", "agent and helper are gone"),
+            done("theirs", "other laptops use it: only this one's entry was removed"),
+        ]);
+        assert_eq!(gone["data"]["servers"], servers, "{gone}");
+        assert_eq!(vps.ok("ls /usr/libexec /var/lib | grep hopbox; true"), "");
+        let left = other.ok("grep public_key /var/lib/hopbox-agent/agent.json");
+        let key = key::encode(&tunnel::public_key(&[7; 32])).to_string();
+        assert!(left.contains(&key) && left.lines().count() == 1, "{left}");
     });
 }
