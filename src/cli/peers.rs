@@ -100,29 +100,16 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     let peer = call.args.operands.first().cloned().unwrap_or_default();
     let name = target_host::host_beside(call, &paths)?;
     let host = store::load(&paths, &name)?;
-    let unknown = |why: String| {
-        let what = format!("no laptop {peer:?} on {name}");
-        Failure::new(Fault::NoPeer, what, why, fix!("hop host peers {}", name))
-    };
     if !plain(&peer) {
-        return Err(unknown("one is named by its name or its public key".to_owned()));
+        let why = "one is named by its name or its public key";
+        return Err(unknown(&name, &peer, why.to_owned()));
     }
     let mut agent = Agent::of(&paths, &host);
     call.out.wait(&format!("asking {name}"));
     let admitted = agent.known_peers(call)?;
     call.out.done("");
     if let Some(admitted) = admitted {
-        let is_meant = |it: &&PeerView| it.name == peer || *key::encode(&it.public_key) == peer;
-        let Some(found) = admitted.peers.iter().find(is_meant) else {
-            let names: Vec<_> = admitted.peers.iter().map(|peer| cell(&peer.name)).collect();
-            return Err(unknown(format!("{name} admits {}", names.join(", "))));
-        };
-        if is_us(&admitted, found, &host) {
-            let what = format!("{peer:?} is this laptop, which would lock itself out");
-            let why = "that is for hop uninstall, which takes the rest away, too";
-            let next = fix!("hop uninstall --remote -H {}", name);
-            return Err(Failure::new(Fault::Busy, what, why, next));
-        }
+        check(&admitted, &host, &peer)?;
     }
     call.consent(&format!("Lock {peer} out of {name}?"), fix!("hop host peers {}", name))?;
     let words = format!("peers remove {peer}");
@@ -135,6 +122,27 @@ fn revoke(call: &mut Call) -> Result<Code, Failure> {
     let data = json!({"host": name, "peer": gone.to_json()});
     call.out.answer("host.revoke", data, format!("{said} is locked out of {name}"))?;
     Ok(Code::Done)
+}
+
+/// An error where the host admits no such laptop, or it is this one.
+fn check(admitted: &Peers, host: &HostConfig, peer: &str) -> Result<(), Failure> {
+    let name = &host.name;
+    let Some(found) = admitted.peers.iter().find(|it| it.is_called(peer)) else {
+        let names: Vec<_> = admitted.peers.iter().map(|peer| cell(&peer.name)).collect();
+        return Err(unknown(name, peer, format!("{name} admits {}", names.join(", "))));
+    };
+    if is_us(admitted, found, host) {
+        let what = format!("{peer:?} is this laptop, which would lock itself out");
+        let why = "that is for hop uninstall, which takes the rest away, too";
+        let next = fix!("hop uninstall --remote -H {}", name);
+        return Err(Failure::new(Fault::Busy, what, why, next));
+    }
+    Ok(())
+}
+
+fn unknown(name: &str, peer: &str, why: String) -> Failure {
+    let what = format!("no laptop {peer:?} on {name}");
+    Failure::new(Fault::NoPeer, what, why, fix!("hop host peers {}", name))
 }
 
 /// What goes into a command line on the other side.
@@ -224,7 +232,38 @@ fn refused(name: &str, code: Refusal, message: String) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::*;
+    use crate::host::config::tests::sample;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_laptop_is_known_by_name_key_and_the_key_that_a_rotation_gives_it() {
+        let host = sample();
+        let laptop = |name: &str, key: u8, address: Ipv4Addr| PeerView {
+            name: name.to_owned(),
+            public_key: [key; 32],
+            next_key: Some([key + 1; 32]),
+            address,
+            agent_key: None,
+            seen: None,
+        };
+        let other = laptop("old-laptop", 3, Ipv4Addr::new(10, 10, 0, 9));
+        let us = laptop("us", 5, host.local_ip);
+        for you in [None, Some([5; 32])] {
+            let admitted = Peers { peers: vec![other.clone(), us.clone()], you };
+            let fault = |peer: &str| check(&admitted, &host, peer).err().map(|error| error.fault);
+            let key = |byte: u8| key::encode(&[byte; 32]);
+            for known in ["old-laptop", &key(3), &key(4)] {
+                assert_eq!(fault(known), None, "{known}");
+            }
+            for own in ["us", &key(5), &key(6)] {
+                assert_eq!(fault(own), Some(Fault::Busy), "{own}");
+            }
+            for none in ["older", &key(7), ""] {
+                assert_eq!(fault(none), Some(Fault::NoPeer), "{none}");
+            }
+        }
+    }
 
     #[test]
     fn nothing_but_a_word_goes_to_the_other_side() {
