@@ -158,6 +158,14 @@ struct Agent<'a> {
     remote: Option<Remote>,
 }
 
+/// How far a question came.
+enum Reached<T> {
+    /// Through the tunnel.
+    Answer(T),
+    /// Over SSH, where it is still to be asked.
+    Server(Box<Remote>),
+}
+
 impl<'a> Agent<'a> {
     fn of(paths: &'a Paths, host: &'a HostConfig) -> Agent<'a> {
         Agent { paths, host, remote: None }
@@ -170,15 +178,11 @@ impl<'a> Agent<'a> {
         params: &M::Params,
         words: &str,
     ) -> Result<M::Answer, Failure> {
-        let name = &self.host.name;
         let remote = match self.remote.take() {
             Some(remote) => remote,
-            None => match self.through_tunnel(method, params) {
-                Ok(answer) => return Ok(answer),
-                Err(Some(CallError::Remote { code, message, .. })) => {
-                    return Err(refused(name, code, message));
-                }
-                Err(why) => self.over_ssh(call, why)?,
+            None => match self.reach(call, method, params)? {
+                Reached::Answer(answer) => return Ok(answer),
+                Reached::Server(remote) => *remote,
             },
         };
         self.remote.insert(remote).agent(call, words, b"", M::Answer::of)
@@ -186,36 +190,38 @@ impl<'a> Agent<'a> {
 
     /// Its laptops; `None` where sudo might ask for a password just for that.
     fn known_peers(&mut self, call: &mut Call) -> Result<Option<Peers>, Failure> {
-        let why = match self.through_tunnel(PeersList, &Nothing) {
-            Ok(peers) => return Ok(Some(peers)),
-            Err(Some(CallError::Remote { code, message, .. })) => {
-                return Err(refused(&self.host.name, code, message));
-            }
-            Err(why) => why,
+        let remote = match self.reach(call, PeersList, &Nothing)? {
+            Reached::Answer(peers) => return Ok(Some(peers)),
+            Reached::Server(remote) => self.remote.insert(*remote),
         };
-        let remote = self.over_ssh(call, why)?;
-        let is_free = remote.may_ask_agent()?;
-        self.remote = Some(remote);
-        if is_free { self.ask(call, PeersList, &Nothing, "peers list").map(Some) } else { Ok(None) }
+        match remote.may_ask_agent()? {
+            true => remote.agent(call, "peers list", b"", Peers::of).map(Some),
+            false => Ok(None),
+        }
     }
 
-    /// No error: the host is not up.
-    fn through_tunnel<M: Method>(
+    fn reach<M: Method>(
         &self,
+        call: &mut Call,
         method: M,
         params: &M::Params,
-    ) -> Result<M::Answer, Option<CallError>> {
-        let client = through::with_token(self.paths, self.host).ok_or(None)?;
-        client.call(method, params, LIMIT).map_err(Some)
-    }
-
-    fn over_ssh(&self, call: &mut Call, why: Option<CallError>) -> Result<Remote, Failure> {
+    ) -> Result<Reached<M::Answer>, Failure> {
         let name = &self.host.name;
+        let asked = through::with_token(self.paths, self.host)
+            .map(|client| client.call(method, params, LIMIT));
+        let why = match asked {
+            Some(Ok(answer)) => return Ok(Reached::Answer(answer)),
+            Some(Err(CallError::Remote { code, message, .. })) => {
+                return Err(refused(name, code, message));
+            }
+            Some(Err(error)) => error.to_string(),
+            None => format!("{name} is not up"),
+        };
         if self.host.ssh.is_some() {
-            return Remote::open(call, self.paths, self.host);
+            let remote = Remote::open(call, self.paths, self.host)?;
+            return Ok(Reached::Server(Box::new(remote)));
         }
         let what = format!("the agent on {name} cannot be reached");
-        let why = why.map_or_else(|| format!("{name} is not up"), |error| error.to_string());
         Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)))
     }
 }
