@@ -107,7 +107,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let program = find(editor)?;
     let given = call.args.operands.first().or(workspace.editor_path.as_ref()).cloned();
     let places = places(given.as_deref(), std::env::var_os("HOME"), &host)?;
-    let written = ssh_entry::write(call, &paths, &host, &host.hop_name())?;
+    let written = ssh_entry::write(call, &paths, &host)?;
     let path = match given {
         Some(_) => Some(there(call, &places, &host)?),
         None => places.into_iter().next(),

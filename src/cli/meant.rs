@@ -6,6 +6,7 @@ use super::target_host;
 use crate::base::command_line::closest;
 use crate::base::failure::Failure;
 use crate::fix;
+use crate::host::config::hop_name;
 use crate::text::fix::Fix;
 
 /// What other programs do themselves, once they have the host's name.
@@ -185,7 +186,7 @@ fn by_name(call: &mut Call, what: String, program: &'static str, rest: &[String]
         let why = format!("{program} itself goes there, once there is a host");
         return Failure::usage(what, why, "hop setup mybox -a <address>");
     };
-    let line = fix!("{} {}", Fix::from(program), format!("{host}.hop"));
+    let line = fix!("{} {}", Fix::from(program), hop_name(&host));
     let words = if program == SSH { words } else { &[] };
     let next = words.iter().fold(line, |line, word| fix!("{} {}", line, word));
     Failure::usage(what, reaches(program), next)

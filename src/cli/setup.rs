@@ -14,7 +14,7 @@ use crate::deploy::proposal::{Plan, Proposal};
 use crate::deploy::setup::{self, Ready};
 use crate::deploy::ssh_entry;
 use crate::fix;
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
 
 pub const COMMAND: Command = Command {
@@ -84,7 +84,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     call.out.plan(if options.dry { 2 } else { 7 });
     if options.dry {
         let plan = setup::plan(call, &paths, &options)?;
-        return tell_plan(call, &options.name, &plan);
+        let told = ssh_entry::is_written(&paths, &options.name).unwrap_or(false);
+        return tell_plan(call, &options.name, &plan, told);
     }
     let Ready { host, verified, sent_bytes } = setup::run(call, &paths, &options)?;
     let name = &host.name;
@@ -107,10 +108,10 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 fn tell_ssh(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     let name = host.hop_name();
     let question = format!("Let `ssh {name}` know login and key, by a block in ~/.ssh/config?");
-    let written = match ssh_entry::is_written(host) {
+    let written = match ssh_entry::is_written(paths, &host.name) {
         Ok(false) if !call.args.has("yes") && !call.may_ask() => Ok(false),
         Ok(is_there) if !is_there && !call.confirm(&question)? => Ok(false),
-        Ok(_) => ssh_entry::write(call, paths, host, &name).map(|_| true),
+        Ok(_) => ssh_entry::write(call, paths, host).map(|_| true),
         Err(failure) => Err(failure),
     };
     match written {
@@ -128,7 +129,7 @@ fn tell_ssh(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, F
     }
 }
 
-fn tell_plan(call: &mut Call, name: &str, plan: &Plan) -> Result<Code, Failure> {
+fn tell_plan(call: &mut Call, name: &str, plan: &Plan, ssh_told: bool) -> Result<Code, Failure> {
     let take = plan.take.as_ref().map(|Proposal { interface, port, number }| {
         json!({
             "interface": interface, "listen_port": port, "number": number,
@@ -154,7 +155,10 @@ fn tell_plan(call: &mut Call, name: &str, plan: &Plan) -> Result<Code, Failure> 
     if plan.asks_password {
         page.add("sudo there will ask for a password");
     }
-    page.add(format!("would offer a block for `ssh {name}.hop` at the top of ~/.ssh/config"));
+    if !ssh_told {
+        let name = hop_name(name);
+        page.add(format!("would offer a block for `ssh {name}` at the top of ~/.ssh/config"));
+    }
     page.add("nothing has been changed");
     call.out.answer("setup", data, page)?;
     Ok(Code::Done)

@@ -1,31 +1,27 @@
 //! What this laptop's own ssh(1) knows of a host: its part of ~/.ssh/config, and the host keys that
 //! setup pinned.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::console::Console;
 use super::remote;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
 use crate::ssh::config::{self, Entry, Keys};
 use crate::ssh::{known_hosts, quote};
 use crate::sys::child::{self, Limits};
 
-/// Writes what this laptop's ssh(1) is told of a host, which has `name` in the tunnel. True where
-/// that is new.
-pub fn write(
-    console: &mut dyn Console,
-    paths: &Paths,
-    host: &HostConfig,
-    name: &str,
-) -> Result<bool, Failure> {
-    let file = config::default_path().ok_or_else(|| {
+/// Writes what this laptop's ssh(1) is told of a host. True where that is new.
+pub fn write(console: &mut dyn Console, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
+    let default = config::default_path().ok_or_else(|| {
         let why = "HOME holds no absolute path";
         Failure::new(Fault::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
     })?;
+    // What keeps one from being read keeps it from being written, too.
+    let file = told_in(paths, &host.name).ok().flatten().unwrap_or(default);
     let pinned = known_hosts::pinned(&paths.known_hosts(), &host.name)?;
     if pinned.is_none() {
         let text = format!(
@@ -39,8 +35,9 @@ pub fn write(
         Some(file) => Keys::File(file.clone()),
         None => Keys::Listed(remote::target(paths, host)?.settled()?.identities()?),
     };
+    let name = host.hop_name();
     let entry = Entry {
-        name,
+        name: &name,
         user: host.user.as_deref(),
         keys: own,
         port: host.ssh.as_ref().map_or(22, |ssh| ssh.listens),
@@ -62,16 +59,31 @@ fn beside(paths: &Paths, file: &Path, entry: &Entry, failure: Failure) -> Result
     paths.ensure_config()?;
     let own = paths.ssh_config();
     let written = config::install(&own, entry)?;
-    if config::mentions(file, &own.to_string_lossy()) {
+    if is_included(&own, file) {
         return Ok(written);
     }
     let why = format!("{}; have `Include {}` stand first in it", failure.why, own.display());
     Err(Failure { why, next: fix!("ssh -F {} {}", own, entry.name), ..failure })
 }
 
+fn is_included(own: &Path, file: &Path) -> bool {
+    config::mentions(file, &own.to_string_lossy())
+}
+
 /// Whether ssh(1) is told of a host already.
-pub fn is_written(host: &HostConfig) -> Result<bool, Failure> {
-    config::default_path().map_or(Ok(false), |path| config::knows(&path, &host.hop_name()))
+pub fn is_written(paths: &Paths, host: &str) -> Result<bool, Failure> {
+    told_in(paths, host).map(|file| file.is_some())
+}
+
+/// The file in which ssh(1) is told of a host already.
+fn told_in(paths: &Paths, host: &str) -> Result<Option<PathBuf>, Failure> {
+    let Some(file) = config::default_path() else { return Ok(None) };
+    let (own, name) = (paths.ssh_config(), hop_name(host));
+    if config::knows(&file, &name)? {
+        return Ok(Some(file));
+    }
+    let told = is_included(&own, &file) && config::knows(&own, &name)?;
+    Ok(told.then_some(own))
 }
 
 /// Whether a path is there on a host, seen as an editor comes to it; `None` where ssh would have to
@@ -97,7 +109,7 @@ fn any_shell(path: &str) -> Option<String> {
 /// Forgets one host.
 pub fn forget(paths: &Paths, name: &str) -> Result<(), Failure> {
     for path in config::default_path().into_iter().chain([paths.ssh_config()]) {
-        config::remove(&path, Some(&format!("{name}.hop")))?;
+        config::remove(&path, Some(&hop_name(name)))?;
     }
     known_hosts::forget(&paths.known_hosts(), &known_hosts::alias(name))?;
     Ok(())

@@ -56,8 +56,12 @@ pub struct HostConfig {
 impl HostConfig {
     /// The name that it answers to while it is up.
     pub fn hop_name(&self) -> String {
-        format!("{}.hop", self.name)
+        hop_name(&self.name)
     }
+}
+
+pub fn hop_name(host: &str) -> String {
+    format!("{host}.hop")
 }
 
 /// What setup was told, and learned, about SSH.

@@ -227,6 +227,8 @@ fn laptop_ssh(site: &Site) {
     // Who has not said yes is told how, and asked at a terminal.
     laptop.ok_as("dev", "cp .ssh/config kept && sed -i '/managed/,/end hopbox/d' .ssh/config");
     let before = laptop.ok_as("dev", "cat .ssh/config");
+    let offer = "would offer a block for `ssh mybox.hop`";
+    assert!(site.hop_ok("setup mybox --dry-run").contains(offer));
     let silent = site.hop("--no-input setup mybox");
     let how = "for `ssh mybox.hop` to know login and key: hop setup mybox --yes";
     assert!(silent.code == 0 && silent.err.contains(how), "{silent}");
@@ -250,6 +252,9 @@ fn laptop_ssh(site: &Site) {
     laptop.ok("sed -i '1i Include /home/dev/.config/hopbox/ssh_config' /etc/store/config");
     let included = site.hop("-y setup mybox");
     assert!(included.code == 0 && !included.err.contains("Include"), "{included}");
+    let again = site.hop("--json --no-input setup mybox");
+    assert!(again.code == 0 && again.out.contains("\"ssh_config\":true"), "{again}");
+    assert!(!site.hop_ok("setup mybox --dry-run").contains("would offer"));
     assert_eq!(laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop hostname"), "vps\n");
     laptop.ok("rm /home/dev/.ssh/config && sed 1d /etc/store/config >/home/dev/.ssh/config && \
          chown dev:dev /home/dev/.ssh/config && rm -r /etc/store");
