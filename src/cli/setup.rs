@@ -108,11 +108,14 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 fn tell_ssh(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     let name = host.hop_name();
     let question = format!("Let `ssh {name}` know login and key, by a block in ~/.ssh/config?");
-    let written = match ssh_entry::is_written(paths, &host.name) {
+    let agreed = match ssh_entry::is_written(paths, &host.name) {
         Ok(false) if !call.args.has("yes") && !call.may_ask() => Ok(false),
-        Ok(is_there) if !is_there && !call.confirm(&question)? => Ok(false),
-        Ok(_) => ssh_entry::write(call, paths, host).map(|_| true),
-        Err(failure) => Err(failure),
+        Ok(false) => call.confirm(&question),
+        is_there => is_there,
+    };
+    let written = match agreed {
+        Ok(true) => ssh_entry::write(call, paths, host).map(|_| true),
+        no => no,
     };
     match written {
         Ok(false) => {

@@ -232,10 +232,12 @@ fn laptop_ssh(site: &Site) {
     let silent = site.hop("--no-input setup mybox");
     let how = "for `ssh mybox.hop` to know login and key: hop setup mybox --yes";
     assert!(silent.code == 0 && silent.err.contains(how), "{silent}");
-    for (answer, has) in [("n", false), ("y", true)] {
+    // A Ctrl-D is no answer, and the host is set up all the same.
+    for (answer, has) in [("\u{4}", false), ("n", false), ("y", true)] {
         let asked =
             laptop.dialogue("dev", "hop setup mybox", &[("Let `ssh mybox.hop` know", answer)]);
         assert!(asked.code == 0 && asked.out.contains("mybox is ready"), "{asked}");
+        assert_eq!(asked.out.contains("was not answered"), answer == "\u{4}", "{asked}");
         assert_eq!(laptop.ok_as("dev", "cat .ssh/config") != before, has, "{asked}");
     }
     assert_eq!(laptop.ok_as("dev", "cat .ssh/config"), laptop.ok_as("dev", "cat kept; rm kept"));
