@@ -6,11 +6,11 @@ use zeroize::Zeroizing;
 
 use super::connect::Server;
 use super::options::{self, EndpointOverride, Options};
+use super::setup_conflict;
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key as wg_keys;
 use crate::base::{address_plan, field};
-use crate::fix;
 use crate::host::config::{self, Endpoint, HostConfig, Ssh};
 use crate::host::paths::Paths;
 use crate::host::store;
@@ -74,7 +74,8 @@ pub fn keep(
         if before.public_key != answer.public_key {
             let what = format!("{} is another server than {name} was", target.address);
             let why = "its agent has another key than the one in the host file";
-            return Err(Failure::new(Fault::Busy, what, why, fix!("hop host rm {}", name)));
+            let next = setup_conflict::anew(options);
+            return Err(Failure::new(Fault::OtherServer, what, why, next));
         }
     }
     let first = store::names(paths)?.is_empty();

@@ -57,7 +57,8 @@ fn alone(options: &Options, before: Option<&HostConfig>, number: u8, failure: Fa
     Failure { next, ..failure }
 }
 
-fn anew(options: &Options) -> Fix {
+/// What helps where it is another server than the one that was set up.
+pub fn anew(options: &Options) -> Fix {
     fix!("hop host rm {} && {}", options.name, options.command())
 }
 
