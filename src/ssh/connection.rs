@@ -12,8 +12,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::{self, classify};
 use super::query::{CONNECT_S, ask_nothing};
@@ -35,9 +34,8 @@ const WORDS_BYTES: usize = 64 * 1024;
 const ASKING_LIMIT: Duration = Duration::from_secs(600);
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-/// For a master whose connection broke to end, and how often that is looked at.
+/// For a master whose connection broke to end.
 const MASTER_ENDS: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Most that a login's shell may print by itself, before it comes to our command.
 pub(super) const STRAY_BYTES: usize = 8 * 1024 * 1024;
 
@@ -232,13 +230,10 @@ impl Connection {
     }
 
     /// Whether the connection broke. Who works through the master hears of that before it has
-    /// taken its socket away.
+    /// taken its socket away, and its proxy may keep it a while after that.
     fn has_ended(&self) -> bool {
-        let end = Instant::now() + MASTER_ENDS;
-        while self.is_open() && Instant::now() < end {
-            thread::sleep(LOOK_EVERY);
-        }
-        !self.is_open()
+        let ended = !self.is_open() || self.master.borrow().ends_within(MASTER_ENDS);
+        ended || !self.is_open()
     }
 }
 

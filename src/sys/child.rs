@@ -296,6 +296,17 @@ impl Talk {
         self.end = Instant::now() + time;
     }
 
+    /// Whether it ends in this time.
+    pub fn ends_within(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        loop {
+            match self.has_ended() {
+                Ok(false) if Instant::now() < end => thread::sleep(LOOK_EVERY),
+                ended => return !matches!(ended, Ok(false)),
+            }
+        }
+    }
+
     /// Its process stays until it is reaped, so that its number, which is its group's, means no
     /// other.
     fn has_ended(&self) -> io::Result<bool> {
@@ -344,10 +355,7 @@ impl Talk {
             return;
         }
         self.signal(Signal::SIGTERM);
-        let end = Instant::now() + END_LIMIT;
-        while matches!(self.has_ended(), Ok(false)) && Instant::now() < end {
-            thread::sleep(LOOK_EVERY);
-        }
+        self.ends_within(END_LIMIT);
         let _ = self.reap();
     }
 }
