@@ -18,11 +18,14 @@ const CONFIG: &str = "/etc/hopbox/helper.json";
 const CONFIG_BYTES: u64 = 65_536;
 
 pub fn of(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
-    let mut numbers = store::numbers(paths, host)?;
+    let (taken, own) = store::numbers(paths, host)?;
+    let uses = Uses::here();
+    let mut numbers = address_plan::choose(taken, own, &uses);
     // The host's own number is no obstacle to it, unless another user's tunnel has it.
-    if let Some(own) = own_tunnels() {
-        let uses = Uses::here();
-        numbers.leave_out(|number| uses.has_one_of_pair(number) && !own.contains(&number));
+    if let Some(own) = own.filter(|own| uses.has_one_of_pair(*own)) {
+        if own_tunnels().is_some_and(|tunnels| !tunnels.contains(&own)) {
+            numbers.leave_out(|number| number == own);
+        }
     }
     let config = bounded::read(CONFIG, CONFIG_BYTES).unwrap_or_default();
     // Where there is none everything is allowed, and a wrong one is the helper's to complain of.

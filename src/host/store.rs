@@ -15,7 +15,6 @@ use zeroize::Zeroizing;
 
 use super::config::{self, HostConfig};
 use super::paths::Paths;
-use crate::base::address_plan::{self, Numbers, Uses};
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::check_name;
 use crate::base::file;
@@ -53,8 +52,8 @@ pub fn names(paths: &Paths) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-/// What this laptop can use for `host`, with what belongs to it already.
-pub fn numbers(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
+/// The numbers of the other hosts, and that of `host` where it has one.
+pub fn numbers(paths: &Paths, host: &str) -> Result<(BTreeSet<u8>, Option<u8>), Failure> {
     let (mut taken, mut own) = (BTreeSet::new(), None);
     for name in names(paths)? {
         let number = load(paths, &name)?.number;
@@ -64,7 +63,7 @@ pub fn numbers(paths: &Paths, host: &str) -> Result<Numbers, Failure> {
             taken.insert(number);
         }
     }
-    Ok(address_plan::choose(taken, own, &Uses::here()))
+    Ok((taken, own))
 }
 
 /// Reads one host file; its name must be the name inside it.
