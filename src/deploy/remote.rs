@@ -51,6 +51,7 @@ pub struct Remote {
     pub again: Fix,
     pub by_root: Fix,
     survey: OnceCell<Survey>,
+    may_ask_agent: OnceCell<bool>,
 }
 
 /// Words that tell an agent what this laptop calls it: `hop-agent start` takes them.
@@ -93,8 +94,8 @@ impl Remote {
     ) -> Result<Remote, Failure> {
         paths.ensure_runtime()?;
         let (connection, name) = (reached(console, paths, &target)?, name.to_owned());
-        let (scratch_dir, survey) = (OnceCell::new(), OnceCell::new());
-        Ok(Remote { scratch_dir, connection, target, name, again, by_root, survey })
+        let (scratch_dir, survey, may_ask_agent) = Default::default();
+        Ok(Remote { scratch_dir, connection, target, name, again, by_root, survey, may_ask_agent })
     }
 
     /// Any command of the login's shell; its status is the caller's to judge.
@@ -194,11 +195,16 @@ impl Remote {
         read(answer).map_err(|error| none(error.to_string()))
     }
 
-    /// Whether the login is the agent's own user, or root.
+    /// Whether the login is the agent's own user, or root. Asked once: nobody wants to know it
+    /// both before and after an agent is installed.
     pub fn may_ask_agent(&self) -> Result<bool, Failure> {
+        if let Some(may) = self.may_ask_agent.get() {
+            return Ok(*may);
+        }
         let [new, old] = AGENT_FILES;
         let look = format!("sh -c 'test -r {new} || test -r {old}'");
-        Ok(self.run(&look, b"")?.status.success())
+        let may = self.run(&look, b"")?.status.success();
+        Ok(*self.may_ask_agent.get_or_init(|| may))
     }
 
     /// The failure that our program there tells in the last line of its output.
