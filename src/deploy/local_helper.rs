@@ -42,12 +42,8 @@ pub fn ensure(console: &mut dyn Console) -> Result<(), Failure> {
     };
     let program = own_program()?;
     console.hold();
-    let agreed = console.consent(question, install_command());
-    agreed?;
-    console.hold();
-    let installed = install(console, &program);
-    console.resume();
-    installed?;
+    console.consent(question, install_command())?;
+    install(console, &program)?;
     match Helper::connect(&socket_path()) {
         Ok(helper) => {
             console.done(&format!("version {} installed", helper.version()));
@@ -75,10 +71,7 @@ pub fn same_version(console: &mut dyn Console) -> Result<bool, Failure> {
     }
     let program = own_program()?;
     console.consent("Upgrade this machine's helper with sudo?", install_command())?;
-    console.hold();
-    let installed = install(console, &program);
-    console.resume();
-    installed?;
+    install(console, &program)?;
     console.done(&format!("version {} installed", crate::rpc::VERSION));
     Ok(true)
 }
@@ -97,9 +90,7 @@ pub fn remove(console: &mut dyn Console) -> Result<Option<String>, Failure> {
     let next = fix!("sudo {} --uninstall", HELPER);
     let mut command = root_command(Path::new(HELPER), console.may_ask());
     command.arg("--uninstall");
-    console.hold();
-    let ended = by_root(&mut command, true);
-    console.resume();
+    let ended = by_root(console, &mut command, true);
     done_by_root(console, "the helper is still there", next, ended)?;
     console.done("");
     Ok(Some(HELPER.to_owned()))
@@ -120,23 +111,31 @@ fn own_program() -> Result<PathBuf, Failure> {
 }
 
 /// `sudo hop-helper --install`; sudo asks at the terminal if it has to.
-fn install(console: &dyn Console, program: &Path) -> Result<(), Failure> {
+fn install(console: &mut dyn Console, program: &Path) -> Result<(), Failure> {
     let mut process = root_command(program, console.may_ask());
     process.arg("--install");
-    let what = "the helper could not be installed";
-    done_by_root(console, what, install_command(), by_root(&mut process, false))
+    let ended = by_root(console, &mut process, false);
+    done_by_root(console, "the helper could not be installed", install_command(), ended)
 }
 
 /// Runs a command of root's on this machine, where sudo may ask. Standard output is for our own
 /// answer: what it says there is shown beside that, or not at all.
-fn by_root(process: &mut Process, silent: bool) -> Result<ExitStatus, Broken> {
+fn by_root(
+    console: &mut dyn Console,
+    process: &mut Process,
+    silent: bool,
+) -> Result<ExitStatus, Broken> {
+    console.hold();
     let mut aside = Aside::new(Stderr, locale::is_utf8());
     let mut show = |stream, said: &[u8]| {
         if !silent || stream == Stream::Err {
             let _ = aside.write_all(said);
         }
     };
-    child::talk(process, Input::Terminal, &mut show, ROOT_LIMITS).map(|done| done.status)
+    let done = child::talk(process, Input::Terminal, &mut show, ROOT_LIMITS);
+    drop(aside);
+    console.resume();
+    done.map(|done| done.status)
 }
 
 /// What became of a command of root's on this machine.

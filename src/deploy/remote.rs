@@ -240,9 +240,8 @@ fn reached(
     }
     let mut told = |line: &str| console.say(&format!("| {line}"));
     let opened = open(Asking::NotYet(&mut told));
-    let helps = |failure: &Failure| {
-        matches!(failure.fault, Fault::Denied | Fault::HostKeyUnknown | Fault::KeyLocked)
-    };
+    // A locked key is one that was denied: which it is is asked where nobody can be.
+    let helps = |failure: &Failure| matches!(failure.fault, Fault::Denied | Fault::HostKeyUnknown);
     match opened {
         Err(failure) if helps(&failure) => {
             console.hold();
