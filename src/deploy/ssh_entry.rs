@@ -2,7 +2,6 @@
 //! setup pinned.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::console::Console;
 use super::remote;
@@ -11,8 +10,8 @@ use crate::fix;
 use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
 use crate::ssh::config::{self, Entry, Keys};
-use crate::ssh::{known_hosts, quote};
-use crate::sys::child::{self, Limits};
+use crate::ssh::known_hosts;
+pub use crate::ssh::query::has_path;
 
 /// Writes what this laptop's ssh(1) is told of a host. True where that is new.
 pub fn write(console: &mut dyn Console, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
@@ -86,26 +85,6 @@ fn told_in(paths: &Paths, host: &str) -> Result<Option<PathBuf>, Failure> {
     Ok(told.then_some(own))
 }
 
-/// Whether a path is there on a host, seen as an editor comes to it; `None` where ssh would have to
-/// ask somebody, or does not get there.
-pub fn has_path(name: &str, path: &str) -> Option<bool> {
-    let mut ssh = Command::new("ssh");
-    ssh.args(["-T", "-oBatchMode=yes", "-oConnectTimeout=5", "--", name]);
-    ssh.arg(format!("test -e {}", any_shell(path)?));
-    match child::run(&mut ssh, Limits::brief(10)).ok()?.status.code()? {
-        0 => Some(true),
-        1 => Some(false),
-        _ => None,
-    }
-}
-
-/// A word that every login shell reads as it stands. What fish or csh reads otherwise in quotes is
-/// no word here: a path may come from a file of somebody else's.
-fn any_shell(path: &str) -> Option<String> {
-    let plain = !path.contains(['\'', '\\', '!']) && !path.contains(char::is_control);
-    plain.then(|| quote::shell(path))
-}
-
 /// Forgets one host.
 pub fn forget(paths: &Paths, name: &str) -> Result<(), Failure> {
     for path in config::default_path().into_iter().chain([paths.ssh_config()]) {
@@ -121,17 +100,4 @@ pub fn remove_block(paths: &Paths) -> Result<Option<String>, Failure> {
     let Some(path) = config::default_path() else { return Ok(None) };
     let removed = config::remove(&path, None)?;
     Ok(removed.then(|| format!("the block in {}", path.display())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::any_shell;
-
-    #[test]
-    fn no_shell_reads_more_than_a_path() {
-        assert_eq!(any_shell("/a b;$(x)`y`\"&").as_deref(), Some("'/a b;$(x)`y`\"&'"));
-        for path in ["/a'b", "/a\\'; x; '", "/a!x", "/a\\", "/a\nb"] {
-            assert_eq!(any_shell(path), None, "{path:?}");
-        }
-    }
 }

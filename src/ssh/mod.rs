@@ -16,7 +16,7 @@ pub mod connection;
 pub mod directives;
 mod error;
 pub mod known_hosts;
-mod query;
+pub mod query;
 pub mod quote;
 pub mod right;
 pub mod scratch_dir;

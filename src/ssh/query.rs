@@ -1,5 +1,6 @@
 //! What the user's own configuration says to a target, and whether the server behind it shows a
-//! pinned key, or accepts a locked one: asked of ssh(1), which logs in nowhere for that.
+//! pinned key, or accepts a locked one: asked of ssh(1), which logs in nowhere for that. Only
+//! to see whether a path is there it does.
 
 use std::process::Command;
 use std::time::Duration;
@@ -122,6 +123,20 @@ impl Target {
         let out = child::run(command, LOOK_LIMITS);
         let out = out.map_err(|broken| error::broken(self, &broken))?;
         Ok((String::from_utf8_lossy(&out.stderr).into_owned(), out.status.success()))
+    }
+}
+
+/// Whether a path is there on the host of this name, seen as an editor comes to it; `None` where
+/// ssh would have to ask somebody, or does not get there.
+pub fn has_path(name: &str, path: &str) -> Option<bool> {
+    let mut ssh = Command::new("ssh");
+    ask_nothing(&mut ssh);
+    ssh.args(["-T", "-oConnectTimeout=5", "--", name]);
+    ssh.arg(format!("test -e {}", quote::any_shell(path)?));
+    match child::run(&mut ssh, Limits::brief(10)).ok()?.status.code()? {
+        0 => Some(true),
+        1 => Some(false),
+        _ => None,
     }
 }
 

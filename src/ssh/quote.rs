@@ -42,5 +42,12 @@ pub fn shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
+/// A word that every login shell reads as it stands. What fish or csh reads otherwise in quotes is
+/// no word here: a path may come from a file of somebody else's.
+pub(super) fn any_shell(path: &str) -> Option<String> {
+    let plain = !path.contains(['\'', '\\', '!']) && !path.contains(char::is_control);
+    plain.then(|| shell(path))
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::any_shell;
 use crate::base::field::{login, ssh_address};
 use crate::ssh::config::{Entry, Keys, install};
 use crate::ssh::target::Target;
@@ -208,4 +209,12 @@ fn what_an_argument_says_is_what_ssh_reads_or_it_is_refused() {
         accepted[2] += 1;
     }
     assert!(accepted[0] > 10 && accepted[1] > 80 && accepted[2] > 150, "{accepted:?}");
+}
+
+#[test]
+fn no_shell_reads_more_than_a_path() {
+    assert_eq!(any_shell("/a b;$(x)`y`\"&").as_deref(), Some("'/a b;$(x)`y`\"&'"));
+    for path in ["/a'b", "/a\\'; x; '", "/a!x", "/a\\", "/a\nb"] {
+        assert_eq!(any_shell(path), None, "{path:?}");
+    }
 }
