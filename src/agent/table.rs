@@ -1,6 +1,6 @@
 //! What can be typed after `hop-agent`, and the help that is made of it. Does none of it.
 
-use crate::base::command_line::{Command, Flag, Group, Noun, Table, Takes, closest};
+use crate::base::command_line::{Command, Flag, Noun, Table, Takes, closest};
 use crate::base::failure::Failure;
 
 /// What a command line asks for.
@@ -39,7 +39,7 @@ const COMMANDS: &[Command<Verb>] = &[
     Command {
         usage: "hop-agent serve [--config FILE]",
         flags: &[CONFIG],
-        ..command(
+        ..Command::new(
             Verb::Serve,
             "serve",
             "run in the foreground\n(FILE: /var/lib/hopbox-agent/agent.json)",
@@ -48,21 +48,21 @@ const COMMANDS: &[Command<Verb>] = &[
     Command {
         usage: "hop-agent work [--config FILE]",
         flags: &[CONFIG],
-        ..command(Verb::Work, "work", "the same for its part with the login's rights")
+        ..Command::new(Verb::Work, "work", "the same for its part with the login's rights")
     },
     Command {
         usage: "hop-agent status [--json]",
         flags: &[flag("json", None), CONFIG],
-        ..command(Verb::Status, "status", "what the running agent does; exit 3 if none runs")
+        ..Command::new(Verb::Status, "status", "what the running agent does; exit 3 if none runs")
     },
     Command {
         usage: "hop-agent install",
-        ..command(Verb::Install, "install", "as root: put this program in its place")
+        ..Command::new(Verb::Install, "install", "as root: put this program in its place")
     },
     Command {
         usage: "hop-agent setup",
         flags: &[CONFIG],
-        ..command(
+        ..Command::new(
             Verb::Setup,
             "setup",
             "as root: keys, configuration and unit; request on\nstandard input",
@@ -71,7 +71,7 @@ const COMMANDS: &[Command<Verb>] = &[
     Command {
         usage: "hop-agent start [--restart] [--laptop KEY --name NAME]",
         flags: &[flag("restart", None), LAPTOP, flag("name", Some("NAME"))],
-        ..command(
+        ..Command::new(
             Verb::Start,
             "start",
             "as root: enable and start the unit, wait until it\n\
@@ -81,7 +81,7 @@ const COMMANDS: &[Command<Verb>] = &[
     },
     Command {
         usage: "hop-agent rollback",
-        ..command(
+        ..Command::new(
             Verb::Rollback,
             "rollback",
             "as root: the program before the last install, and\nrestart",
@@ -90,24 +90,24 @@ const COMMANDS: &[Command<Verb>] = &[
     Command {
         usage: "hop-agent peers list",
         flags: &[CONFIG],
-        ..command(Verb::PeersList, "peers list", "the laptops")
+        ..Command::new(Verb::PeersList, "peers list", "the laptops")
     },
     Command {
         usage: "hop-agent peers remove <NAME|KEY>",
         flags: &[CONFIG],
         operands: (1, 1),
         takes: Takes::Word,
-        ..command(Verb::PeersRemove, "peers remove", "lock a laptop out")
+        ..Command::new(Verb::PeersRemove, "peers remove", "lock a laptop out")
     },
     Command {
         usage: "hop-agent rotate",
         flags: &[CONFIG],
-        ..command(Verb::Rotate, "rotate", "new keys for a laptop; request on standard input")
+        ..Command::new(Verb::Rotate, "rotate", "new keys for a laptop; request on standard input")
     },
     Command {
         usage: "hop-agent uninstall [--purge] [--laptop KEY]",
         flags: &[flag("purge", None), LAPTOP],
-        ..command(
+        ..Command::new(
             Verb::Uninstall,
             "uninstall",
             "as root: stop and remove it; --purge: its keys and\n\
@@ -115,30 +115,17 @@ const COMMANDS: &[Command<Verb>] = &[
              the entry of that public key",
         )
     },
-    Command { usage: "hop-agent version", ..command(Verb::Version, "version", "show the version") },
+    Command {
+        usage: "hop-agent version",
+        ..Command::new(Verb::Version, "version", "show the version")
+    },
     Command {
         usage: "hop-agent help",
         operands: (0, 2),
         takes: Takes::Command,
-        ..command(Verb::Help, "help", "show this")
+        ..Command::new(Verb::Help, "help", "show this")
     },
 ];
-
-const fn command(run: Verb, name: &'static str, summary: &'static str) -> Command<Verb> {
-    Command {
-        name,
-        summary,
-        usage: "",
-        details: "",
-        example: "",
-        group: Group::Other,
-        flags: &[],
-        operands: (0, 0),
-        takes: Takes::Nothing,
-        hidden: false,
-        run,
-    }
-}
 
 const fn flag(long: &'static str, value: Option<&'static str>) -> Flag {
     Flag { short: None, long, value, help: "" }
@@ -147,14 +134,13 @@ const fn flag(long: &'static str, value: Option<&'static str>) -> Flag {
 /// Whether help can be asked about it: nothing, a command, or the first of two words.
 pub fn is_known(words: &[String]) -> bool {
     let name = words.join(" ");
-    let first = format!("{name} ");
-    let mut all = TABLE.listed();
-    name.is_empty() || all.any(|command| command.name == name || command.name.starts_with(&first))
+    let is_noun = || TABLE.nouns.iter().any(|noun| noun.name == name);
+    name.is_empty() || TABLE.find(&name).is_some() || is_noun()
 }
 
 /// The first of two words alone.
 pub fn half(noun: &str) -> Failure {
-    let verbs: Vec<&str> = TABLE.verbs(noun).collect();
+    let verbs: Vec<&str> = TABLE.verbs(noun).map(|(verb, _)| verb).collect();
     let why = format!("one of: {}", verbs.join(", "));
     Failure::usage(format!("hop-agent {noun} needs a verb"), why, "")
 }

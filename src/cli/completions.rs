@@ -165,16 +165,14 @@ fn flags(command: Option<&Command>) -> Candidates {
 
 /// First words where `verb` is empty, else what can follow that noun.
 fn verbs(table: &Table, verb: &str) -> Candidates {
-    let listed = table.listed();
-    let own = |command: &Command| (command.name.to_owned(), command.summary.to_owned());
+    let own = |(word, help): (&str, &str)| (word.to_owned(), help.to_owned());
     if verb.is_empty() {
-        let nouns = table.nouns.iter().map(|noun| (noun.name.to_owned(), noun.summary.to_owned()));
-        return listed.filter(|c| !c.name.contains(' ')).map(own).chain(nouns).collect();
+        let single = table.listed().filter(|command| !command.name.contains(' '));
+        let single = single.map(|command| (command.name, command.summary));
+        let nouns = table.nouns.iter().map(|noun| (noun.name, noun.summary));
+        return single.chain(nouns).map(own).collect();
     }
-    let prefix = format!("{verb} ");
-    let rest =
-        |(name, help): (String, String)| Some((name.strip_prefix(&prefix)?.to_owned(), help));
-    listed.map(own).filter_map(rest).collect()
+    table.verbs(verb).map(|(word, command)| own((word, command.summary))).collect()
 }
 
 fn more_operands(table: &Table, command: &Command, typed: &[&str], known: &Known) -> Candidates {

@@ -51,7 +51,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if name.is_empty() {
         return show(call, None);
     }
-    if let Some(command) = table.listed().find(|command| command.name == name) {
+    if let Some(command) = table.find(&name) {
         return show(call, Some(command));
     }
     if table.nouns.iter().any(|noun| noun.name == name) {
@@ -85,7 +85,7 @@ pub fn verbs(call: &mut Call, noun: &str) -> Result<Code, Failure> {
 
 /// A noun without its verb: what could follow.
 pub fn noun(table: &Table, noun: &str) -> Result<Code, Failure> {
-    let verbs: Vec<&str> = table.verbs(noun).collect();
+    let verbs: Vec<&str> = table.verbs(noun).map(|(verb, _)| verb).collect();
     let why = format!("one of: {}", verbs.join(", "));
     let next = fix!("hop help {}", noun);
     Err(Failure::usage(format!("hop {noun} needs a verb"), why, next))
@@ -114,8 +114,7 @@ fn of_all(table: &Table, width: usize) -> String {
 fn of_noun(table: &Table, noun: &str, width: usize) -> String {
     let summary = table.nouns.iter().find(|known| known.name == noun);
     let text = format!("hop {noun}: {}\n\n", summary.map_or("", |noun| noun.summary));
-    let start = format!("{noun} ");
-    text + &commands(table.listed().filter(|command| command.name.starts_with(&start)), width)
+    text + &commands(table.verbs(noun).map(|(_, command)| command), width)
 }
 
 fn of_command(command: &Command, width: usize) -> String {
@@ -215,7 +214,7 @@ mod tests {
         }
         for (line, _) in FIRST_LOOK {
             let verb = line.split(' ').nth(1).unwrap();
-            assert!(TABLE.listed().any(|command| command.name == verb), "{verb}");
+            assert!(TABLE.find(verb).is_some(), "{verb}");
         }
     }
 
@@ -227,7 +226,7 @@ mod tests {
             assert_eq!(all.matches(&line).count(), 1, "{}", command.name);
             assert!(of_command(command, WIDTH).contains("for example:\n  "), "{}", command.name);
         }
-        let setup = TABLE.listed().find(|command| command.name == "setup").unwrap();
+        let setup = TABLE.find("setup").unwrap();
         let usage =
             "usage: hop setup <name> [-a ADDRESS] [-u USER] [-k KEY]\n                 [-p PORT] ";
         assert!(of_command(setup, 60).contains(usage), "{}", of_command(setup, 60));

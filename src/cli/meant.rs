@@ -65,46 +65,40 @@ enum Meant {
 /// Why `words` are no command. What follows the verb in them goes along into the command that
 /// helps.
 pub fn failure(call: &mut Call, words: &[String]) -> Failure {
-    let (meant, taken) = find(call.table, words);
+    let table = call.table;
+    let (meant, taken) = find(table, words);
     let rest = words.get(taken..).unwrap_or_default();
-    let what = format!("no command {:?}", words.get(..taken).unwrap_or_default().join(" "));
+    let what = no_command(words.get(..taken).unwrap_or_default());
     match meant {
-        Meant::Other(command) => {
-            let why = format!("hop {}: {}", command.name, command.summary);
-            Failure::usage(what, why, typed(command, rest))
-        }
-        Meant::Near(near) => {
-            let next = fix!("hop {}", Fix::from(near));
-            let near_command = call.table.listed().find(|command| command.name == near);
-            let next = near_command.map_or(next, |command| typed(command, rest));
-            Failure::usage(what, format!("did you mean \"{near}\"?"), next)
-        }
         Meant::Program(program) => by_name(call, what, program, rest),
         Meant::Again => {
             let hosts = rest.iter().fold(Fix::from(""), |line, word| fix!("{} {}", line, word));
             let next = fix!("hop down{} && hop up{}", hosts, hosts);
             Failure::usage(what, "hop down ends it, hop up begins it anew", next)
         }
-        Meant::Verbs(noun, verbs) => {
-            let why = format!("hop {noun} takes: {}", verbs.join(", "));
-            Failure::usage(what, why, fix!("hop help {}", noun))
-        }
-        Meant::Unknown => Failure::usage(what, "hop help lists all commands", "hop help"),
+        meant => told(what, meant, |name| match table.find(name) {
+            Some(command) => typed(command, rest),
+            None => fix!("hop {}", Fix::from(name)),
+        }),
     }
 }
 
 /// The same for `hop help`, which explains and runs nothing.
 pub fn no_help(table: &Table, words: &[String]) -> Failure {
-    let what = format!("no command {:?}", words.join(" "));
-    match find(table, words).0 {
+    told(no_command(words), find(table, words).0, |name| fix!("hop help {}", Fix::from(name)))
+}
+
+fn no_command(words: &[String]) -> String {
+    format!("no command {:?}", words.join(" "))
+}
+
+/// `next` is what helps with a command, or the first of two words.
+fn told(what: String, meant: Meant, next: impl Fn(&'static str) -> Fix) -> Failure {
+    match meant {
         Meant::Other(Command { name, summary, .. }) => {
-            let why = format!("hop {name}: {summary}");
-            Failure::usage(what, why, fix!("hop help {}", Fix::from(*name)))
+            Failure::usage(what, format!("hop {name}: {summary}"), next(name))
         }
-        Meant::Near(near) => {
-            let next = fix!("hop help {}", Fix::from(near));
-            Failure::usage(what, format!("did you mean \"{near}\"?"), next)
-        }
+        Meant::Near(near) => Failure::usage(what, format!("did you mean \"{near}\"?"), next(near)),
         Meant::Program(program) => Failure::usage(what, reaches(program), fix!("man {}", program)),
         Meant::Again => {
             Failure::usage(what, "hop up begins anew what hop down ended", "hop help up")
@@ -126,14 +120,12 @@ fn find(table: &Table, words: &[String]) -> (Meant, usize) {
     let second = word(1);
     let whole = elsewhere(&format!("{}-{second}", noun.name));
     let name = whole.or_else(|| elsewhere(second)).unwrap_or(second);
-    if let Some(command) = table.listed().find(|command| command.name == name) {
+    if let Some(command) = table.find(name) {
         return (Meant::Other(command), 2);
     }
-    let verbs: Vec<&str> = table.verbs(noun.name).collect();
-    let near = closest(second, verbs.iter().copied()).and_then(|near| {
-        let name = format!("{} {near}", noun.name);
-        table.listed().find(|command| command.name == name)
-    });
+    let verbs: Vec<&str> = table.verbs(noun.name).map(|(verb, _)| verb).collect();
+    let near = closest(second, verbs.iter().copied());
+    let near = near.and_then(|near| table.find(&format!("{} {near}", noun.name)));
     (near.map_or(Meant::Verbs(noun.name, verbs), |command| Meant::Near(command.name)), 2)
 }
 
@@ -144,16 +136,14 @@ fn first(table: &Table, word: &str, second: &str) -> Meant {
         Some(AGAIN) => return Meant::Again,
         _ => {}
     }
-    let known = elsewhere(word).and_then(|name| table.listed().find(|other| other.name == name));
-    if let Some(command) = known {
+    if let Some(command) = elsewhere(word).and_then(|name| table.find(name)) {
         return Meant::Other(command);
     }
     // "hots ls" is "host ls"; "hots" alone is "host".
     let nouns = table.nouns.iter().map(|noun| noun.name);
     let names = table.listed().map(|command| command.name).filter(|name| !name.contains(' '));
     let Some(near) = closest(word, names.chain(nouns)) else { return Meant::Unknown };
-    let two = format!("{near} {second}");
-    let two = table.listed().find(|command| command.name == two);
+    let two = table.find(&format!("{near} {second}"));
     Meant::Near(two.map_or(near, |command| command.name))
 }
 
@@ -213,11 +203,11 @@ mod tests {
     fn what_is_said_elsewhere_leads_to_commands_that_are_there() {
         let mut seen: Vec<&str> = Vec::new();
         for (words, here) in ELSEWHERE {
-            let there = TABLE.listed().any(|command| command.name == *here);
+            let there = TABLE.find(here).is_some();
             assert!(there || [SSH, COPY, AGAIN].contains(here), "{here}");
             for word in words.split(' ') {
                 assert!(!seen.contains(&word), "{word} twice");
-                assert!(!TABLE.listed().any(|command| command.name == word), "{word} is ours");
+                assert!(TABLE.find(word).is_none(), "{word} is ours");
                 assert!(!TABLE.nouns.iter().any(|noun| noun.name == word), "{word} is ours");
                 seen.push(word);
             }

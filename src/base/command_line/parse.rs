@@ -46,11 +46,12 @@ fn read<Run>(
     args: &mut Args,
 ) -> Result<Asked<Run>, Failure> {
     let bad = |why: &str, verb: &Verb<Run>| bad_line(table, why, verb);
+    let flags = |verb: &Verb<Run>| verb.flags(table);
     let mut verb = Verb::None;
     let mut help = false;
     let mut version = false;
     while let Some(arg) = parser.next().map_err(|error| bad(&error.to_string(), &verb))? {
-        let flag = match arg {
+        let (flag, typed) = match arg {
             Arg::Value(word) => {
                 let word = word.into_string().map_err(|word| {
                     bad(&format!("{} is not valid UTF-8", word.to_string_lossy()), &verb)
@@ -59,19 +60,17 @@ fn read<Run>(
                 continue;
             }
             Arg::Short(letter) => {
-                (find_flag(table, &verb, |flag| flag.short == Some(letter)), format!("-{letter}"))
+                (flags(&verb).find(|flag| flag.short == Some(letter)), format!("-{letter}"))
             }
-            Arg::Long(name) => {
-                (find_flag(table, &verb, |flag| flag.long == name), format!("--{name}"))
-            }
+            Arg::Long(name) => (flags(&verb).find(|flag| flag.long == name), format!("--{name}")),
         };
-        let (Some(flag), _) = flag else {
+        let Some(flag) = flag else {
             if let Verb::Unknown(_) = verb {
                 // Whatever it is, it is that command's.
                 let _ = parser.optional_value();
                 continue;
             }
-            return Err(unknown_flag(table, &flag.1, &verb));
+            return Err(unknown_flag(table, &typed, &verb));
         };
         match flag.long {
             "help" => help = true,
@@ -143,14 +142,6 @@ impl<Run> Verb<Run> {
     }
 }
 
-fn find_flag<Run>(
-    table: &Table<Run>,
-    verb: &Verb<Run>,
-    fits: impl Fn(&Flag) -> bool,
-) -> Option<&'static Flag> {
-    verb.flags(table).find(|flag| fits(flag))
-}
-
 fn check<Run>(table: &Table<Run>, command: &Command<Run>, args: &Args) -> Result<(), Failure> {
     let next = help_of(table, command);
     let (program, name, usage) = (table.program, command.name, command.usage);
@@ -194,24 +185,12 @@ fn unknown_flag<Run>(table: &Table<Run>, flag: &str, verb: &Verb<Run>) -> Failur
 
 #[cfg(test)]
 mod tests {
-    use super::super::table::{Group, Noun, Takes};
+    use super::super::table::Noun;
     use super::*;
     use crate::base::exit::Code;
 
     const fn command(name: &'static str, flags: &'static [Flag], most: usize) -> Command<u8> {
-        Command {
-            name,
-            summary: "",
-            usage: "pip …",
-            details: "",
-            example: "",
-            group: Group::Other,
-            flags,
-            operands: (0, most),
-            takes: Takes::Word,
-            hidden: false,
-            run: 0,
-        }
+        Command { usage: "pip …", flags, operands: (0, most), ..Command::new(0, name, "") }
     }
 
     const fn flag(short: Option<char>, long: &'static str, value: Option<&'static str>) -> Flag {
@@ -274,7 +253,7 @@ mod tests {
         assert!(matches!(line("host").1, Ok(Asked::Noun("host"))));
         assert!(matches!(line("host -h").1, Ok(Asked::NounHelp("host"))));
         assert!(matches!(line("up --help").1, Ok(Asked::Help(Some(up))) if up.name == "up"));
-        assert_eq!(TABLE.verbs("host").collect::<Vec<_>>(), ["ls", "rm"]);
+        assert_eq!(TABLE.verbs("host").map(|(verb, _)| verb).collect::<Vec<_>>(), ["ls", "rm"]);
         let unknown = |words: &str| match line(words).1 {
             Ok(Asked::Unknown(words)) => words.join(" "),
             _ => panic!("{words} is known"),

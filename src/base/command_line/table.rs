@@ -32,6 +32,25 @@ pub struct Command<Run> {
     pub run: Run,
 }
 
+impl<Run> Command<Run> {
+    /// One without flags and operands, of which no more is said.
+    pub const fn new(run: Run, name: &'static str, summary: &'static str) -> Self {
+        Command {
+            name,
+            summary,
+            usage: "",
+            details: "",
+            example: "",
+            group: Group::Other,
+            flags: &[],
+            operands: (0, 0),
+            takes: Takes::Nothing,
+            hidden: false,
+            run,
+        }
+    }
+}
+
 /// What commands are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
@@ -95,8 +114,15 @@ impl<Run> Table<Run> {
         self.commands.iter().filter(|command| !command.hidden)
     }
 
-    /// What can follow a noun.
-    pub fn verbs(&self, noun: &str) -> impl Iterator<Item = &'static str> {
-        self.listed().filter_map(move |command| command.name.strip_prefix(noun)?.strip_prefix(' '))
+    /// The one of this name, if lists show it.
+    pub fn find(&self, name: &str) -> Option<&'static Command<Run>> {
+        self.listed().find(|command| command.name == name)
+    }
+
+    /// What can follow a noun, and the commands that it makes with it.
+    pub fn verbs(&self, noun: &str) -> impl Iterator<Item = (&'static str, &'static Command<Run>)> {
+        self.listed().filter_map(move |command| {
+            Some((command.name.strip_prefix(noun)?.strip_prefix(' ')?, command))
+        })
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
-use hopbox::base::command_line::{self, Args, Asked, Group, Takes, parse};
+use hopbox::base::command_line::{self, Args, Asked, parse};
 use hopbox::base::exit::Code;
 use hopbox::base::failure::Failure;
 use hopbox::base::own_program;
@@ -36,19 +36,7 @@ static TABLE: command_line::Table<Part> = command_line::Table {
 };
 
 const fn part(name: &'static str, run: Part) -> Command {
-    Command {
-        name,
-        summary: "",
-        usage: "started by hop selftest",
-        details: "",
-        example: "",
-        group: Group::Other,
-        flags: &[],
-        operands: (0, 0),
-        takes: Takes::Nothing,
-        hidden: true,
-        run,
-    }
+    Command { usage: "started by hop selftest", hidden: true, ..Command::new(run, name, "") }
 }
 
 /// Runs one command line (without the program's name) and returns the exit code.
