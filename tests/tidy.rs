@@ -314,7 +314,7 @@ const WRITERS: &[(&str, &[&str])] = &[
         ],
     ),
     // Our own words over several lines.
-    ("Page::of(", &["src/cli/help.rs", "tests/selftest/src/course.rs"]),
+    ("Page::of(", &["src/cli/help.rs"]),
     // From another process of ours, of the same user.
     ("Fix::carried(", &["src/session/report.rs", "src/deploy/verify.rs"]),
 ];

@@ -28,10 +28,11 @@ const WIDTH: usize = 80;
 const SUMMARIES: usize = 20;
 /// Where the help of flags stands.
 const FLAGS: usize = 23;
+/// Where all of these stand on a narrow terminal.
+const NARROWED: usize = 8;
 
-const INTRO: &str = "hop makes your own Linux server part of this laptop.\n";
-const OUTRO: &str =
-    "hop help <command> says more about one, with an example; man hop says it all.\n";
+const INTRO: &str = "hop makes your own Linux server part of this laptop.";
+const OUTRO: &str = "hop help <command> says more about one, with an example; man hop says it all.";
 /// What somebody needs who has never seen hop, in less than a screen.
 const FIRST_LOOK: &[(&str, &str)] = &[
     ("hop setup mybox -a <address>", "once: make a server ready, over ssh"),
@@ -97,24 +98,26 @@ fn width(call: &Call) -> usize {
 
 fn of_nothing(width: usize) -> String {
     let rows = FIRST_LOOK.iter().map(|(line, what)| row(line, LOOKS, what, width));
-    format!("{INTRO}\n{}\n{}", rows.collect::<String>(), folded(MORE, width, 0))
+    let (intro, more) = (folded(INTRO, width, 0), folded(MORE, width, 0));
+    format!("{intro}\n{}\n{more}", rows.collect::<String>())
 }
 
 fn of_all(table: &Table, width: usize) -> String {
-    let mut text = format!("{INTRO}\nusage: hop <command> [flags]\n");
+    let mut text = format!("{}\nusage: hop <command> [flags]\n", folded(INTRO, width, 0));
     for (group, title) in Group::ALL {
         text += &format!("\n{title}:\n");
         text += &commands(table.listed().filter(|command| command.group == group), width);
     }
     text += "\nflags of every command:\n";
     text += &flags(GLOBAL_FLAGS, width);
-    text + "\n" + &folded(OUTRO.trim_end(), width, 0)
+    text + "\n" + &folded(OUTRO, width, 0)
 }
 
 fn of_noun(table: &Table, noun: &str, width: usize) -> String {
     let summary = table.nouns.iter().find(|known| known.name == noun);
-    let text = format!("hop {noun}: {}\n\n", summary.map_or("", |noun| noun.summary));
-    text + &commands(table.verbs(noun).map(|(_, command)| command), width)
+    let text = format!("hop {noun}: {}", summary.map_or("", |noun| noun.summary));
+    let all = table.verbs(noun).map(|(_, command)| command);
+    folded(&text, width, 2) + "\n" + &commands(all, width)
 }
 
 fn of_command(command: &Command, width: usize) -> String {
@@ -171,6 +174,7 @@ fn flags(all: &[Flag], width: usize) -> String {
 
 /// A name, and at a column what it is; below the name where that is too long.
 fn row(name: &str, at: usize, what: &str, width: usize) -> String {
+    let at = narrowed(at, what, width);
     let gap = at.saturating_sub(2);
     match name.len() + 4 <= at {
         true => folded(&format!("  {name:gap$}{what}"), width, at),
@@ -178,8 +182,15 @@ fn row(name: &str, at: usize, what: &str, width: usize) -> String {
     }
 }
 
+/// The column `at`, or one further left where `what` would have no room right of it.
+fn narrowed(at: usize, what: &str, width: usize) -> usize {
+    let widest = what.split(' ').map(wrap::columns).max().unwrap_or_default();
+    if width < at + widest.max(wrap::NARROW) { at.min(NARROWED) } else { at }
+}
+
 /// As lines of at most `width` columns, the second and all after it indented by `hang`.
 fn folded(text: &str, width: usize, hang: usize) -> String {
+    let hang = narrowed(hang, text, width);
     let mut lines = String::new();
     for piece in wrap::pieces(text, width, hang) {
         let indent = if piece.start == 0 { 0 } else { hang };
@@ -196,7 +207,7 @@ mod tests {
 
     #[test]
     fn every_page_fits_and_a_first_look_is_short() {
-        for width in [60, 80] {
+        for width in [40, 50, 60, 80] {
             let mut pages = vec![of_all(&TABLE, width)];
             pages.extend(TABLE.listed().map(|command| of_command(command, width)));
             pages.extend(TABLE.nouns.iter().map(|noun| of_noun(&TABLE, noun.name, width)));
@@ -205,11 +216,13 @@ mod tests {
                 let examples: Vec<&str> = examples.lines().take_while(|l| !l.is_empty()).collect();
                 let long = page.lines().find(|l| l.len() > width && !examples.contains(l));
                 assert_eq!(long, None, "{width}: {page}");
+                // Examples are copied: not even the terminal's width cuts one.
+                assert_eq!(Page::of(page).render(false, Some(width)), *page);
             }
         }
-        for width in [60, 80] {
+        for width in [40, 50, 60, 80] {
             let look = of_nothing(width);
-            assert!(look.lines().count() <= 20, "{look}");
+            assert!(width < 60 || look.lines().count() <= 20, "{look}");
             assert!(look.lines().all(|line| line.len() <= width), "{width}: {look}");
         }
         for (line, _) in FIRST_LOOK {

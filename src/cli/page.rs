@@ -143,9 +143,9 @@ impl<T: Into<String>> From<T> for Line {
 pub struct Page(Vec<Line>);
 
 impl Page {
-    /// Our own text, such as help, in lines.
+    /// Help: lines that were folded already, or are commands to be copied.
     pub fn of(text: &str) -> Page {
-        Page(text.lines().map(Line::from).collect())
+        Page(text.lines().map(|line| Line::from(line).whole()).collect())
     }
 
     pub fn add(&mut self, line: impl Into<Line>) {

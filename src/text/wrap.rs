@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 /// Below this a terminal breaks lines better than we do.
-const NARROW: usize = 20;
+pub const NARROW: usize = 20;
 
 /// Columns that a terminal gives to `text`.
 pub fn columns(text: &str) -> usize {

@@ -18,7 +18,7 @@ use hopbox::base::exit::Code;
 use hopbox::base::failure::{Failure, Fault};
 use hopbox::base::time_text::took;
 use hopbox::cli::out::Out;
-use hopbox::cli::page::Page;
+use hopbox::cli::page::{Line, Page};
 use hopbox::helper::DEFAULT_SOCKET;
 use hopbox::host::paths::Paths;
 use hopbox::rpc::API_PORT;
@@ -48,6 +48,8 @@ const HOP_BYTES: usize = 1024 * 1024;
 const SHORTLY: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 const LOG_LINES: usize = 15;
+/// Where the figures stand.
+const FIGURES: usize = 19;
 
 /// Runs the course and prints its outcome.
 pub fn run(out: &mut Out, hop: &Path, mapped: bool) -> Result<Code, Failure> {
@@ -57,8 +59,7 @@ pub fn run(out: &mut Out, hop: &Path, mapped: bool) -> Result<Code, Failure> {
     match outcome {
         Ok(figures) => {
             let total = began.elapsed();
-            let page = Page::of(&figures.text(total));
-            out.answer("selftest", figures.to_json(total), page)?;
+            out.answer("selftest", figures.to_json(total), figures.page(total))?;
             Ok(Code::Done)
         }
         Err((step, why)) => {
@@ -86,7 +87,7 @@ struct Figures {
 }
 
 impl Figures {
-    fn text(&self, total: Duration) -> String {
+    fn page(&self, total: Duration) -> Page {
         let mbit = |rate: u64| format!("{:.0} Mbit/s", rate as f64 * 8.0 / 1e6);
         let handshake = self.handshake.map_or_else(|| "not measured".to_owned(), took);
         let rows = [
@@ -99,8 +100,9 @@ impl Figures {
             ("usable again", took(self.usable_again)),
             ("down after", took(self.down)),
         ];
-        let rows = rows.map(|(name, value)| format!("  {name:16} {value}\n")).concat();
-        format!("self test passed in {}\n{rows}", took(total))
+        let mut page = Page::from(format!("self test passed in {}", took(total)));
+        page.extend(rows.map(|(name, value)| Line::row(name, FIGURES, value)));
+        page
     }
 
     fn to_json(&self, total: Duration) -> Value {
