@@ -14,10 +14,6 @@ use crate::rpc::client::CallError;
 use crate::rpc::types::{Message, Pair};
 use crate::session::rotate::{self, Rotation};
 
-/// How often the agent is asked, 5 s each time, where there is no other way to it. Another machine
-/// that has our key has the tunnel for some seconds at a time, and new keys are what parts the two.
-const TIMES: usize = 4;
-
 pub const COMMAND: Command = Command {
     name: "rotate",
     summary: "give a host and this laptop new keys",
@@ -79,15 +75,7 @@ fn ask(
     rotation: &Rotation,
 ) -> Result<(Pair, &'static str), Failure> {
     let name = rotation.host.name.clone();
-    let has_ssh = rotation.host.ssh.is_some();
-    let mut asked = rotation.ask_agent(paths);
-    for _ in 1..TIMES {
-        let silent = matches!(asked, Some(Err(CallError::Unreachable(_) | CallError::Timeout(_))));
-        if silent && !has_ssh {
-            asked = rotation.ask_agent(paths);
-        }
-    }
-    let why = match asked {
+    let why = match rotation.ask_agent(paths) {
         None => format!("{name} is not up"),
         Some(Ok(answer)) => return Ok((answer, "the tunnel")),
         Some(Err(CallError::Remote { word, message, .. })) => {

@@ -32,6 +32,9 @@ use crate::tunnel::{self, Tunnel};
 
 /// How long the agent may take to answer through the tunnel, and after the change.
 const ASK_LIMIT: Duration = Duration::from_secs(5);
+/// How often it is asked, once in that time, where there is no other way to it. Another machine
+/// that has our key has the tunnel for some seconds at a time, and new keys are what parts the two.
+const TIMES: usize = 4;
 const CONFIRM_WITHIN: Duration = Duration::from_secs(15);
 const CONFIRM_PAUSE: Duration = Duration::from_millis(100);
 
@@ -58,8 +61,23 @@ pub fn offer(paths: &Paths, name: &str) -> Result<Rotation, Failure> {
 }
 
 impl Rotation {
-    /// Asks the agent through the tunnel; `None` when the host is not up.
+    /// Asks the agent through the tunnel, again where it is silent and there is no other way to
+    /// it; `None` when the host is not up.
     pub fn ask_agent(&self, paths: &Paths) -> Option<Result<Pair, CallError>> {
+        let more = if self.host.ssh.is_some() { 0 } else { TIMES - 1 };
+        for _ in 0..more {
+            let began = Instant::now();
+            match self.ask_once(paths) {
+                Some(Err(CallError::Unreachable(_) | CallError::Timeout(_))) => {}
+                asked => return asked,
+            }
+            // A refusal comes at once, and may be of the time in which the tunnel was another's.
+            thread::sleep(ASK_LIMIT.saturating_sub(began.elapsed()));
+        }
+        self.ask_once(paths)
+    }
+
+    fn ask_once(&self, paths: &Paths) -> Option<Result<Pair, CallError>> {
         let client = through::with_token(paths, &self.host)?;
         let params = Rotate { public_key: self.new_public, old: None };
         Some(client.call(KeysRotate, &params, ASK_LIMIT))

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hopbox::base::key;
 use hopbox::host::store;
+use hopbox::rpc::API_PORT;
 use hopbox_selftest::files::{HOST, VPS_IP};
 use hopbox_selftest::machine::SOON;
 use hopbox_selftest::programs;
@@ -114,11 +115,29 @@ fn both_sides_get_new_keys_and_connections_stay() {
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     }
     assert_eq!(world.agent_drops()["wrong_source"], Value::Null, "packets under the new keys");
+    asks_again(&world);
     // What is on the disks is what runs.
     world.stop_agent(0);
     world.start_agent(0);
     assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     world.up();
+}
+
+/// Where it cannot go over SSH, and is refused, which comes at once, it asks for a while.
+fn asks_again(world: &World) {
+    let vps = &world.vps[0].machine;
+    let refuse = format!(
+        "nft add table inet t && \
+         nft 'add chain inet t c {{ type filter hook input priority 0 ; }}' && \
+         nft add rule inet t c tcp dport {API_PORT} reject with tcp reset"
+    );
+    sh(vps, &refuse);
+    let mut child = world.spawn(&["rotate"]);
+    thread::sleep(Duration::from_secs(2));
+    let ended = child.try_wait().unwrap();
+    sh(vps, "nft delete table inet t");
+    let output = finish(child, LIMIT);
+    assert_eq!((ended, output.status.code()), (None, Some(0)), "{}", said(&output));
 }
 
 #[test]
