@@ -1,5 +1,5 @@
-//! The programs of this version that lie on this machine: hop itself, and what it would install
-//! here or send to servers.
+//! The programs of this version that lie on this machine: hop itself, what it would install here
+//! or send to servers, and its self test.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub struct Program {
 pub fn programs() -> Vec<Program> {
     let own = std::env::current_exe().ok();
     let dirs = own.as_deref().and_then(Path::parent).map(artifacts::all_dirs).unwrap_or_default();
-    let names = ["hop-helper", "hop-agent", "hop-install"];
+    let names = ["hop-helper", "hop-agent", "hop-install", "hop-selftest"];
     let beside = dirs.iter().flat_map(|dir| names.map(|name| (name, dir.join(name))));
     let mut found: Vec<Program> = Vec::new();
     for (name, path) in own.iter().map(|own| ("hop", own.clone())).chain(beside) {

@@ -26,7 +26,7 @@ use hopbox::cli::command::GLOBAL_FLAGS;
 use hopbox::host::config::{Endpoint, HostConfig};
 use hopbox::host::paths::Paths;
 use hopbox::host::store;
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 /// A home directory that is gone at the end.
@@ -291,6 +291,47 @@ fn json_is_one_object_also_for_failures() {
         }
     }
 }
+
+/// Here, as an installation lays them out, all programs but the one that runs are three letters.
+#[test]
+fn version_tells_of_every_program_that_lies_here() {
+    let home = Home::new();
+    home.add_host("mybox", 0);
+    let prefix = home.0.canonicalize().unwrap();
+    let (hop, libexec) = (prefix.join("bin/hop"), prefix.join("libexec/hopbox"));
+    fs::create_dir_all(hop.parent().unwrap()).unwrap();
+    fs::create_dir_all(&libexec).unwrap();
+    // By another process: what is open for writing here while a test forks cannot be run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_hop")).arg(&hop).status().unwrap();
+    assert!(copied.success());
+    let others = ["hop-helper", "hop-agent", "hop-install", "hop-selftest"];
+    others.iter().for_each(|name| fs::write(libexec.join(name), "abc").unwrap());
+    let output = home.hop_env(hop.to_str().unwrap()).args(["version", "-v", "--json"]).output();
+    let output = output.unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["schema"], "hopbox.version/1");
+    let data = &answer["data"];
+    assert_eq!(data["version"], env!("CARGO_PKG_VERSION"));
+    assert!(data["commit"].is_null() || data["commit"].is_string(), "{data}");
+    assert!(data["features"].is_array() && data["helper"]["version"].is_null(), "{data}");
+    assert!(data["helper"]["error"].is_string(), "{data}");
+    assert_eq!(data["agents"], json!([{"host": "mybox", "version": null}]));
+    let programs = data["programs"].as_array().unwrap();
+    assert_eq!((&programs[0]["name"], &programs[0]["path"]), (&json!("hop"), &json!(hop)));
+    assert_eq!(programs[0]["b2sum"].as_str().unwrap().len(), ABC.concat().len());
+    let abc = |name| {
+        let path = libexec.join(name);
+        json!({"name": name, "path": path, "b2sum": ABC.concat(), "error": null})
+    };
+    assert_eq!(programs[1..], others.map(abc));
+}
+
+/// Its BLAKE2b, from RFC 7693.
+const ABC: [&str; 2] = [
+    "ba80a53f981c4d0d6a2797b69f12f6e94c212f14685ac4b74b12bb6fdbffa2d1",
+    "7d87c5392aab792dc252d5de4533cc9518d38aa8dbf1925ab92386edd4009923",
+];
 
 /// Every command, every first word of two, and every verb of the agent say what they can do, on
 /// standard output and with exit 0, however they are asked.
