@@ -304,10 +304,12 @@ const WRITERS: &[(&str, &[&str])] = &[
             "helper/src/core/say.rs",
         ],
     ),
+    // Not escaped: what `cli::page` made, and what goes through `Aside`.
+    ("Stderr", &["src/base/terminal.rs", "src/cli/progress.rs"]),
     (
-        "terminal::Stderr",
+        "terminal::aside",
         &[
-            // Through `Aside`.
+            // What a program says that is talked to.
             "src/deploy/local_helper.rs",
             "src/deploy/root_script.rs",
             "src/ssh/connection.rs",

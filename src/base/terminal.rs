@@ -3,7 +3,9 @@
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::locale;
 use crate::sys::terminal;
+use crate::text::aside::Aside;
 
 /// Columns of standard output; `None` where it is no terminal, or one that does not say.
 pub fn of_stdout() -> Option<usize> {
@@ -17,6 +19,11 @@ pub fn of_stderr() -> Option<usize> {
 
 fn of(fd: BorrowedFd<'_>) -> Option<usize> {
     fd.is_terminal().then(|| terminal::columns(fd)).flatten().map(usize::from)
+}
+
+/// Where another program's words are shown while it is talked to.
+pub fn aside() -> Aside<impl Write> {
+    Aside::new(Stderr, locale::is_utf8())
 }
 
 /// Standard error, whoever uses the terminal meanwhile: each line begins at the left.

@@ -8,13 +8,11 @@ use std::time::Duration;
 use super::console::Console;
 use super::remote::{AGENT, HELPER};
 use crate::base::failure::{Failure, Fault};
-use crate::base::locale;
 use crate::base::own_program;
-use crate::base::terminal::Stderr;
+use crate::base::terminal;
 use crate::fix;
 use crate::helper::{Helper, HelperError, install_command, root_command, socket_path};
 use crate::sys::child::{self, Broken, Input, Limits, Stream};
-use crate::text::aside::Aside;
 use crate::text::fix::Fix;
 
 /// With time for a password to be typed.
@@ -126,7 +124,7 @@ fn by_root(
     silent: bool,
 ) -> Result<ExitStatus, Broken> {
     console.hold();
-    let mut aside = Aside::new(Stderr, locale::is_utf8());
+    let mut aside = terminal::aside();
     let mut show = |stream, said: &[u8]| {
         if !silent || stream == Stream::Err {
             let _ = aside.write_all(said);

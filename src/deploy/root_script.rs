@@ -12,14 +12,12 @@ use std::time::Duration;
 use super::console::Console;
 use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
-use crate::base::locale;
-use crate::base::terminal::Stderr;
+use crate::base::terminal;
 use crate::ssh::connection::Feed;
 use crate::ssh::right::{FENCED, IS_ROOT, NOT_ROOT, Right};
 use crate::ssh::script::READS_NOTHING;
 use crate::ssh::sentinel::Nonce;
 use crate::sys::child::Done;
-use crate::text::aside::Aside;
 
 /// Longest that root's part may take, with time for a password to be typed.
 pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
@@ -106,7 +104,7 @@ impl Remote {
         if asks {
             console.hold();
         }
-        let mut stderr = Aside::new(Stderr, locale::is_utf8());
+        let mut stderr = terminal::aside();
         let mut parser = MarkerParser::new(nonce, script.stages, asks.then_some(&mut stderr));
         let (mut begun, mut ended) = (false, Ended::default());
         let mut hear = |bytes: &[u8]| {

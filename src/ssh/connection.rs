@@ -21,10 +21,8 @@ use super::sentinel::{Nonce, Sentinel};
 use super::target::Target;
 use super::words::{Asking, Words};
 use crate::base::failure::{Failure, Fault};
-use crate::base::locale;
-use crate::base::terminal::Stderr;
+use crate::base::terminal;
 use crate::sys::child::{self, Done, Input, Limits, Stream, Talk};
-use crate::text::aside::Aside;
 
 /// Most that a command there may print.
 pub const OUTPUT_BYTES: usize = 1024 * 1024;
@@ -124,7 +122,7 @@ impl Connection {
     }
 
     fn wait_until_open(&self, asking: Asking) -> Result<(), Failure> {
-        let mut words = Words::new(asking, Aside::new(Stderr, locale::is_utf8()));
+        let mut words = Words::new(asking, terminal::aside());
         // ssh makes the socket when it has logged in.
         while !self.is_open() {
             words.tick();
