@@ -50,8 +50,8 @@ struct Door {
 }
 
 impl Door {
-    fn of(config: &AgentConfig) -> Mutex<Arc<Door>> {
-        Mutex::new(Arc::new(Door { peers: config.peers.clone(), names: config.names.clone() }))
+    fn of(config: &AgentConfig) -> Arc<Door> {
+        Arc::new(Door { peers: config.peers.clone(), names: config.names.clone() })
     }
 }
 
@@ -69,7 +69,7 @@ impl AgentState {
         tunnel: Arc<Tunnel>,
     ) -> io::Result<AgentState> {
         let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
-        let (door, work) = (Door::of(&config), Work::at(&config.state_dir));
+        let (door, work) = (Mutex::new(Door::of(&config)), Work::at(&config.state_dir));
         let state = Mutex::new(State { config, waiting });
         Ok(AgentState { file, interface, tunnel, work, state, begun: Wake::new()?, door })
     }
@@ -78,15 +78,12 @@ impl AgentState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn door(&self) -> Arc<Door> {
-        self.door.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn door(&self) -> MutexGuard<'_, Arc<Door>> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a change of the files, and takes it over.
-    pub fn change<T>(
-        &self,
-        change: impl FnOnce(&Store) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+    fn change<T>(&self, change: impl FnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
         let mut state = self.state();
         let store = Store::open(&self.file)?;
         let done = change(&store)?;
@@ -117,9 +114,18 @@ impl AgentState {
             interface: interface.clone(),
             ..new
         };
-        let door = Door::of(&state.config).into_inner().unwrap_or_else(PoisonError::into_inner);
-        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = door;
+        *self.door() = Door::of(&state.config);
         Ok(())
+    }
+
+    /// The laptops, as the tunnel has `seen` them: during a rotation a laptop is still one.
+    fn views(&self, seen: &[PeerState]) -> Vec<PeerView> {
+        let one = |(peer, next): (&Peer, Option<&Peer>)| {
+            let both = [Some(peer), next].into_iter().flatten();
+            let both = both.filter_map(|p| seen.iter().find(|s| s.public_key == p.public_key));
+            PeerView { seen: Some(seen_of(&both.collect::<Vec<_>>())), ..peer.view(next) }
+        };
+        self.state().config.laptops().map(one).collect()
     }
 
     /// How soon [`AgentState::watch`] wants to be called again; besides when this is readable.
@@ -158,7 +164,7 @@ impl Backend for AgentState {
     /// The laptop that has this token. It is not told apart by time how much of a token is right,
     /// nor whose; and one laptop's token is of no use to another.
     fn caller(&self, token: &str, from: Ipv4Addr) -> Option<Caller> {
-        let door = self.door();
+        let door = self.door().clone();
         let mut found = None;
         for peer in &door.peers {
             if bool::from(peer.token.as_bytes().ct_eq(token.as_bytes())) {
@@ -187,9 +193,9 @@ impl Backend for AgentState {
     }
 
     fn status(&self) -> Status {
-        let peers = self.peers();
-        let status = self.tunnel.status().ok();
-        let drops = status.as_ref().map(|status| status.drops.as_slice()).unwrap_or_default();
+        let seen = self.tunnel.status().ok();
+        let (seen, drops) = seen.map(|seen| (seen.peers, seen.drops)).unwrap_or_default();
+        let peers = self.views(&seen);
         let from_wire = drops.iter().filter(|(why, _)| FROM_WIRE.contains(why));
         let refused_datagrams: u64 = from_wire.map(|(_, count)| *count).sum();
         let counted = drops.iter().filter(|(_, count)| *count > 0);
@@ -210,17 +216,8 @@ impl Backend for AgentState {
         }
     }
 
-    /// The laptops: during a rotation a laptop is still one.
     fn peers(&self) -> Vec<PeerView> {
-        let state = self.state();
-        let status = self.tunnel.status().ok();
-        let seen = status.as_ref().map(|status| status.peers.as_slice()).unwrap_or_default();
-        let one = |(peer, next): (&Peer, Option<&Peer>)| {
-            let both = [Some(peer), next].into_iter().flatten();
-            let both = both.filter_map(|p| seen.iter().find(|s| s.public_key == p.public_key));
-            PeerView { seen: Some(seen_of(&both.collect::<Vec<_>>())), ..peer.view(next) }
-        };
-        state.config.laptops().map(one).collect()
+        self.views(&self.tunnel.status().map(|status| status.peers).unwrap_or_default())
     }
 
     fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure> {
