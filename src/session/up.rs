@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use self::first_answer::{FirstAnswer, WaitingForAgent};
 use super::log::log;
 use super::report::{Facts, Report};
 use super::requests::WhileStarting;
@@ -124,7 +123,7 @@ impl Startup<'_, '_> {
         self.check_stop()?;
         self.address()?;
         self.check_stop()?;
-        let answer = self.agent()?;
+        let answer = self.first_answer()?;
         self.name()?;
         Ok(Facts {
             host: self.host.name.clone(),
@@ -197,17 +196,6 @@ impl Startup<'_, '_> {
         let text = format!("address {local_ip}, route to {peer_ip} over {}", self.interface);
         self.report.step(&text, began.elapsed());
         Ok(())
-    }
-
-    fn agent(&mut self) -> Result<FirstAnswer, Failure> {
-        let waiting = WaitingForAgent {
-            host: self.host,
-            tunnel: self.parts.tunnel.as_ref(),
-            remotes: &self.remotes,
-            report: self.report,
-            requests: self.requests,
-        };
-        waiting.wait(self.ifindex)
     }
 
     fn name(&mut self) -> Result<(), Failure> {

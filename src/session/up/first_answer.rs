@@ -1,18 +1,15 @@
 //! The wait for the agent's first answer through the tunnel, and for the handshake before it.
 
-use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::failures;
+use super::{Startup, failures};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::session::readiness::Readiness;
-use crate::session::report::Report;
-use crate::session::requests::WhileStarting;
 use crate::session::resolver::joined;
-use crate::tunnel::{PeerState, Tunnel};
+use crate::tunnel::PeerState;
 
 /// How often the handshake is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -26,19 +23,10 @@ pub struct FirstAnswer {
     pub took: Duration,
 }
 
-pub struct WaitingForAgent<'a, 'r> {
-    pub host: &'a HostConfig,
-    pub tunnel: Option<&'a Tunnel>,
-    /// Where the VPS is looked for.
-    pub remotes: &'a [SocketAddr],
-    pub report: &'a mut dyn Report,
-    pub requests: &'a mut WhileStarting<'r>,
-}
-
-impl WaitingForAgent<'_, '_> {
-    pub fn wait(mut self, ifindex: u32) -> Result<FirstAnswer, Failure> {
+impl Startup<'_, '_> {
+    pub fn first_answer(&mut self) -> Result<FirstAnswer, Failure> {
         let (began, host) = (Instant::now(), self.host);
-        let mut readiness = Readiness::start(host, ifindex).map_err(|error| {
+        let mut readiness = Readiness::start(host, self.ifindex).map_err(|error| {
             let next = fix!("hop up {}", host.name);
             Failure::new(Fault::Failed, "cannot ask the agent", error.to_string(), next)
         })?;
@@ -58,7 +46,7 @@ impl WaitingForAgent<'_, '_> {
                     return Ok(FirstAnswer { version: health.version, handshake, took });
                 }
                 Some(Err(error)) => {
-                    let tried = joined(self.remotes);
+                    let tried = joined(&self.remotes);
                     return Err(failures::silent(host, handshake.is_some(), &tried, &error));
                 }
                 None => {}
@@ -73,7 +61,7 @@ impl WaitingForAgent<'_, '_> {
 
     /// Looks for the first handshake, and tells of it.
     fn handshake(&mut self, began: Instant) -> Option<PeerState> {
-        let peer = self.tunnel?.status().ok()?.peers.into_iter().next()?;
+        let peer = self.parts.tunnel.as_ref()?.status().ok()?.peers.into_iter().next()?;
         peer.last_handshake?;
         self.report.step("handshake", peer.handshake_rtt.unwrap_or_else(|| began.elapsed()));
         Some(peer)
