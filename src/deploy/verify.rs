@@ -176,10 +176,10 @@ fn up(host: &HostConfig) -> Result<CameUp, Failure> {
             return CameUp::read(data).map(Ok);
         }
         let mut error = envelope.opt_object("error")?.ok_or_else(|| envelope.error("error", ""))?;
+        let fault = Fault::told(&mut error);
         let mut text = |key: &str| error.string(key).unwrap_or_default();
         let next = Fix::carried(&text("fix")).unwrap_or_else(|| fix!("hop doctor {}", host.name));
-        let (fault, message) = (Fault::from_word(&text("code")), text("message"));
-        Ok(Err(Failure::new(fault, "the tunnel does not work yet", message, next)))
+        Ok(Err(Failure::new(fault, "the tunnel does not work yet", text("message"), next)))
     });
     answer.unwrap_or_else(|_| {
         let said = String::from_utf8_lossy(&out.stderr);
