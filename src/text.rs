@@ -74,15 +74,16 @@ pub fn json_lines(value: &Value) -> String {
 fn escaped(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
-        if c == '\n' || is_visible(c) {
-            text.push(c);
-            continue;
-        }
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            let _ = write!(text, "\\u{unit:04x}");
-        }
+        if c == '\n' || is_visible(c) { text.push(c) } else { json_escape(&mut text, c) }
     }
     text
+}
+
+/// `c` as a string in JSON may have it instead.
+fn json_escape(line: &mut String, c: char) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        let _ = write!(line, "\\u{unit:04x}");
+    }
 }
 
 /// Whether a terminal shows `c` as what it is, at its place. Not: C0, DEL, C1, format characters

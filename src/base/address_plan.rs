@@ -163,7 +163,7 @@ impl Uses {
 
     fn meets(&self, ip: Ipv4Addr, bits: u32, least: u32) -> bool {
         let meets = |(base, prefix): &(u32, u32)| {
-            *prefix >= least && (u32::from(ip) ^ base) & mask((*prefix).min(bits)) == 0
+            *prefix >= least && is_within(ip, Ipv4Addr::from(*base), bits.min(*prefix))
         };
         self.0.iter().any(meets)
     }

@@ -9,8 +9,8 @@ use super::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys::process;
 
-/// From the directory of `hop`.
-const LIBEXEC: &str = "../libexec/hopbox";
+/// Beside the directory of `hop`.
+const LIBEXEC: &str = "libexec/hopbox";
 
 /// The file of the program that runs.
 pub fn own() -> Result<PathBuf, Failure> {
@@ -18,6 +18,11 @@ pub fn own() -> Result<PathBuf, Failure> {
         let what = "cannot find this program's file";
         Failure::new(Fault::Failed, what, error.to_string(), "ls /proc")
     })
+}
+
+/// Where `make install` puts programs beside the directory of `hop`.
+pub fn libexec(beside: &Path) -> PathBuf {
+    beside.parent().unwrap_or(beside).join(LIBEXEC)
 }
 
 /// The program of this name that belongs to the one that runs.
@@ -40,8 +45,8 @@ pub fn find_for(own: &Path, name: &str) -> Result<PathBuf, Failure> {
 /// The same for who knows already that it may be run.
 pub fn locate(own: &Path, name: &str) -> Result<PathBuf, Failure> {
     let beside = own.parent().unwrap_or(Path::new("/"));
-    let places = [beside.join(name), beside.join(LIBEXEC).join(name)];
-    let mut found = places.iter().filter_map(|path| path.canonicalize().ok());
+    let dirs = [beside.to_owned(), libexec(beside)];
+    let mut found = dirs.iter().filter_map(|dir| dir.join(name).canonicalize().ok());
     found.find(|path| path.is_file()).ok_or_else(|| {
         let why = format!("it is neither in {} nor in {LIBEXEC} beside it", beside.display());
         Failure::new(Fault::NotFound, format!("{name} is not installed"), why, "make install")

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::command::{Call, Command, Group, Takes};
 use super::target_host;
 use crate::base::exit::Code;
-use crate::base::failure::{Failure, Fault};
+use crate::base::failure::Failure;
+use crate::base::own_program;
 use crate::host::autostart;
 use crate::sys::child::{self, Limits};
 
@@ -60,15 +61,7 @@ pub const STATUS: Command = Command {
 fn on(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let name = target_host::host(call, &paths)?;
-    let program = std::env::current_exe().map_err(|error| {
-        Failure::new(
-            Fault::Failed,
-            "cannot find this program's file",
-            error.to_string(),
-            "ls /proc",
-        )
-    })?;
-    let changed = autostart::on(&paths, &name, &program)?;
+    let changed = autostart::on(&paths, &name, &own_program::own()?)?;
     if changed {
         tell_manager(call);
     }

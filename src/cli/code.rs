@@ -190,15 +190,14 @@ fn places(
     let below = |home: &str, rest: &Path| Path::new(home).join(rest).display().to_string();
     // A shell has made this machine's home of a `~`.
     let own_home = own_home.map(PathBuf::from).filter(|own| own.parent().is_some());
+    let own_home = own_home.filter(|own| home.map(Path::new) != Some(own));
     let own = own_home.as_ref().and_then(|own| Path::new(given).strip_prefix(own).ok());
     let plain = given.strip_prefix("~/").unwrap_or(if given == "~" { "" } else { given });
-    match home {
-        Some(home) if own.is_some() && own_home.as_deref() != Some(Path::new(home)) => {
-            Ok(vec![below(home, own.unwrap_or(Path::new(""))), given.to_owned()])
-        }
+    match (home, own) {
+        (Some(home), Some(rest)) => Ok(vec![below(home, rest), given.to_owned()]),
         _ if given.starts_with('/') => Ok(vec![given.to_owned()]),
-        Some(home) => Ok(vec![below(home, Path::new(plain))]),
-        None => {
+        (Some(home), None) => Ok(vec![below(home, Path::new(plain))]),
+        (None, _) => {
             let why = format!("your home on {} is not known", host.name);
             Err(Failure::usage("the path must be absolute", why, "hop code /home/you/project"))
         }

@@ -32,6 +32,9 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag { short: Some('V'), long: "version", value: None, help: "show the version" },
 ];
 
+/// Those among them that say how it is told, and whether anybody is asked.
+pub const TELLING: [&str; 5] = ["json", "no-color", "no-input", "quiet", "verbose"];
+
 /// What a command is given.
 pub struct Call {
     /// The command's name, as the user would type it.

@@ -236,6 +236,11 @@ impl Out {
         }
     }
 
+    /// What goes on is told where the step stands that was begun, and nothing of it stays.
+    fn is_in_one_line(&self) -> bool {
+        self.volume < Volume::Verbose && self.screen.is_waiting()
+    }
+
     fn told(&self, error: Line, failure: &Failure) {
         self.screen.line(error);
         self.screen.line(Line::from(indent(&failure.why)).and(&failure.why));
@@ -245,7 +250,7 @@ impl Out {
 
 impl Report for Out {
     fn step(&mut self, text: &str, time: Duration) {
-        if self.volume < Volume::Verbose && self.screen.is_waiting() {
+        if self.is_in_one_line() {
             self.detail(text);
         } else if self.volume > Volume::Quiet {
             self.screen.line(Line::from(text).and("  ").in_colour(Colour::Dim, took(time)));
@@ -253,7 +258,7 @@ impl Report for Out {
     }
 
     fn waits(&mut self, text: &str) {
-        match self.volume < Volume::Verbose && self.screen.is_waiting() {
+        match self.is_in_one_line() {
             true => self.detail(text),
             false => self.say(text),
         }

@@ -52,6 +52,8 @@ enum Break {
     Never,
 }
 
+/// Where the values of an answer's rows stand.
+pub const VALUES: usize = 14;
 /// What begins without a space goes on here.
 const HANG: usize = 2;
 /// Before what could be taken for a line of ours, and is another's text.

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
-use super::command::Call;
+use super::command::{Call, TELLING};
 use super::page::Page;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
@@ -98,7 +98,6 @@ impl Call {
     /// This command line once more, for people, with `more` at its end. Flags that say how it is
     /// to be told are left out, and the one that forbade to ask.
     pub fn again(&self, more: impl Into<Fix>) -> Fix {
-        const TELLING: [&str; 5] = ["json", "no-color", "no-input", "quiet", "verbose"];
         let mut line = fix!("{} {}", Fix::from(self.table.program), Fix::from(self.name));
         for operand in &self.args.operands {
             line = fix!("{} {}", line, operand);

@@ -4,7 +4,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::Command as Process;
 
-use super::command::{Call, Command, Group, Takes};
+use super::command::{Call, Command, Group, TELLING, Takes};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::own_program;
@@ -30,9 +30,6 @@ const DETAILS: &str = "Plays laptop and VPS in two network namespaces: helper, a
     its own namespaces and leaves nothing behind. Needs root or user namespaces.";
 #[cfg(not(target_os = "linux"))]
 const DETAILS: &str = "Plays laptop and VPS in two network namespaces. Only Linux has those.";
-
-/// What decides how things are told.
-const TELLING: [&str; 4] = ["json", "quiet", "verbose", "no-color"];
 
 fn run(call: &mut Call) -> Result<Code, Failure> {
     if cfg!(target_os = "macos") {

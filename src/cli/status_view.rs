@@ -7,14 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::grid::Grid;
-use super::page::{Colour, Line, Page};
+use super::page::{Colour, Line, Page, VALUES};
 use crate::base::time_text::{local, span};
 use crate::text::{cell, shown};
 
 /// Events of a host that is not well.
 const EVENTS: usize = 3;
-/// Where the values of a host stand.
-const VALUES: usize = 14;
 
 /// All hosts; what is wrong with one stands below the table.
 pub fn all(rows: &[Value], room: Option<usize>) -> Page {

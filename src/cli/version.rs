@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Group, Takes};
-use super::page::{Line, Page};
+use super::page::{Line, Page, VALUES};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::deploy::inventory::{self, Program};
@@ -30,8 +30,6 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-/// Where values stand.
-const VALUES: usize = 14;
 /// Of a digest's 128 digits; JSON has them all.
 const DIGITS: usize = 16;
 

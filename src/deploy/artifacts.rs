@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::console::Console;
 use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
+use crate::base::own_program;
 use crate::fix;
 use crate::rpc::VERSION;
 use crate::ssh::scratch_dir::NotDone;
@@ -14,8 +15,6 @@ use crate::text::fix::Fix;
 
 /// Names the agent's program for tests and packagers; the helper is looked for beside it too.
 const VARIABLE: &str = "HOP_AGENT_BINARY";
-/// Beside the directory of `hop`, where `make install` puts programs.
-const LIBEXEC: &str = "libexec/hopbox";
 const AGENTS: &str = "agents";
 /// Statically linked first: it runs on every distribution.
 const SYSTEMS: [&str; 2] = ["unknown-linux-musl", "unknown-linux-gnu"];
@@ -46,7 +45,7 @@ fn dirs(
         let below = targets.iter().map(|target| given.join(target));
         return below.chain([given.to_owned()]).collect();
     }
-    let libexec = beside.parent().unwrap_or(beside).join(LIBEXEC);
+    let libexec = own_program::libexec(beside);
     let mut dirs: Vec<PathBuf> =
         variable.and_then(Path::parent).map(PathBuf::from).into_iter().collect();
     dirs.extend(targets.iter().map(|target| libexec.join(AGENTS).join(target)));
@@ -60,8 +59,10 @@ fn dirs(
 /// Everywhere that programs lie which belong to the hop in `beside`.
 pub fn all_dirs(beside: &Path) -> Vec<PathBuf> {
     let machines = ["x86_64", "aarch64"].map(|machine| dirs(None, None, beside, machine));
-    let libexec = beside.parent().unwrap_or(beside).join(LIBEXEC);
-    [libexec, beside.to_owned()].into_iter().chain(machines.into_iter().flatten()).collect()
+    [own_program::libexec(beside), beside.to_owned()]
+        .into_iter()
+        .chain(machines.into_iter().flatten())
+        .collect()
 }
 
 fn search(name: &'static str, dirs: &[PathBuf], machine: &str) -> Result<Upload, Failure> {

@@ -2,7 +2,6 @@
 //! whatever others write is escaped.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 /// Lines of text.
 pub fn text(text: &str) -> Cow<'_, str> {
@@ -16,11 +15,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
 
 /// JSON, which means the same afterwards: nothing but what is in strings is not ASCII.
 pub fn json(json: &str) -> Cow<'_, str> {
-    spelled(json, |line, c| {
-        for unit in c.encode_utf16(&mut [0; 2]) {
-            let _ = write!(line, "\\u{unit:04x}");
-        }
-    })
+    spelled(json, super::json_escape)
 }
 
 fn spelled(text: &str, spell: impl Fn(&mut String, char)) -> Cow<'_, str> {
