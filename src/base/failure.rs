@@ -37,6 +37,10 @@ pub enum Fault {
     /// The helper is missing, refuses, or does not fit.
     Helper,
     Unreachable,
+    /// A server answers no handshake.
+    NoHandshake,
+    /// It does, and its agent does not answer.
+    AgentSilent,
     Timeout,
     /// Something else is in the way.
     Busy,
@@ -58,6 +62,8 @@ pub enum Fault {
     /// Some of it was done.
     Partial,
     Interrupted,
+    /// Somebody stopped a command that goes on where it was.
+    Stopped,
     /// There is no ssh(1), or it cannot be started.
     NoSsh,
     /// A login or a file that ssh cannot be given.
@@ -73,7 +79,7 @@ pub enum Fault {
 }
 
 /// Every fault, its word between programs of ours, and how a program ends by it.
-const FAULTS: [(Fault, &str, Code); 29] = [
+const FAULTS: [(Fault, &str, Code); 32] = [
     (Fault::Failed, "failed", Code::Failed),
     (Fault::Usage, "usage", Code::Usage),
     (Fault::Config, "config", Code::Usage),
@@ -85,6 +91,8 @@ const FAULTS: [(Fault, &str, Code); 29] = [
     (Fault::Exists, "exists", Code::Busy),
     (Fault::Helper, "helper", Code::Helper),
     (Fault::Unreachable, "unreachable", Code::Unreachable),
+    (Fault::NoHandshake, "no_handshake", Code::Unreachable),
+    (Fault::AgentSilent, "agent_silent", Code::Unreachable),
     (Fault::Timeout, "timeout", Code::Timeout),
     (Fault::Busy, "busy", Code::Busy),
     (Fault::NumberTaken(0), "number_taken", Code::Busy),
@@ -97,6 +105,7 @@ const FAULTS: [(Fault, &str, Code); 29] = [
     (Fault::NotStarted, "not_started", Code::NotStarted),
     (Fault::Partial, "partial", Code::Partial),
     (Fault::Interrupted, "interrupted", Code::Interrupted),
+    (Fault::Stopped, "stopped", Code::Interrupted),
     (Fault::NoSsh, "no_ssh", Code::Failed),
     (Fault::Unsayable, "unsayable", Code::Usage),
     (Fault::HostKeyUnknown, "host_key_unknown", Code::Input),
@@ -158,6 +167,13 @@ impl Failure {
     /// A command line that cannot be understood.
     pub fn usage(what: impl Into<String>, why: impl Into<String>, next: impl Into<Fix>) -> Failure {
         Failure::new(Fault::Usage, what, why, next)
+    }
+
+    /// Somebody stopped it here; `again` goes on where it was.
+    pub fn stopped(again: impl Into<Fix>) -> Failure {
+        let again = again.into();
+        let why = format!("`{again}` goes on where it was");
+        Failure::new(Fault::Stopped, "stopped", why, again)
     }
 
     /// The operating system's refusal to do `act` to `path`.

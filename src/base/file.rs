@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::failure::{Failure, Fault};
 use crate::fix;
+use crate::sys::interrupt;
 use crate::sys::lock::Lock;
 use crate::sys::process;
 use crate::text::fix::Fix;
@@ -167,6 +168,7 @@ impl DirLock {
         loop {
             match Lock::take_dir(dir) {
                 Ok(Some(lock)) => return Ok(DirLock { _held: lock }),
+                Ok(None) if interrupt::is_due() => return Err(Failure::stopped("hop status")),
                 Ok(None) if Instant::now() < end => thread::sleep(LOCK_PAUSE),
                 Ok(None) => {
                     let what = format!("{} is in use", dir.display());

@@ -8,7 +8,9 @@ use super::table::TABLE;
 use super::{help, meant, version};
 use crate::base::command_line::{Asked, parse};
 use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
 use crate::session::daemon::{self, command_line};
+use crate::sys::interrupt;
 
 /// The name under which `hop` is `hop wg`: wg-quick(8) takes only one word in
 /// `WG_QUICK_USERSPACE_IMPLEMENTATION`.
@@ -41,6 +43,10 @@ pub fn main(line: Vec<OsString>, commit: Option<&'static str>) -> u8 {
         Err(failure) => Err(failure),
     };
     match outcome {
+        Err(failure) if failure.fault == Fault::Stopped || interrupt::came() => {
+            let stopped = Failure::stopped(call.again(""));
+            call.out.fail(&stopped) as u8
+        }
         Ok(code) => code as u8,
         Err(failure) => call.out.fail(&failure) as u8,
     }

@@ -215,7 +215,12 @@ impl Out {
 
     /// Says why a command failed and returns its exit code.
     pub fn fail(&mut self, failure: &Failure) -> Code {
-        self.screen.end("failed");
+        let (ended, label, colour) = match failure.fault {
+            Fault::Stopped => ("stopped", "stopped;", Colour::Yellow),
+            Fault::Declined => ("declined", "declined:", Colour::Yellow),
+            _ => ("failed", "error:", Colour::Alarm),
+        };
+        self.screen.end(ended);
         let code = failure.code();
         if self.json {
             let envelope = json!({
@@ -224,8 +229,11 @@ impl Out {
             });
             let _ = self.json_line(&envelope);
         }
-        let error = Line::default().in_colour(Colour::Alarm, "error:").and(" ").and(&failure.what);
-        self.told(error, failure);
+        let line = Line::default().in_colour(colour, label).and(" ");
+        match failure.fault {
+            Fault::Stopped => self.screen.line(line.and(&failure.why)),
+            _ => self.told(line.and(&failure.what), failure),
+        }
         code
     }
 

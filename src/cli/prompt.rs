@@ -3,11 +3,13 @@
 //! flag that answers. `-y` answers ordinary questions, never the one that asks for a name.
 
 use std::io::{self, BufRead, IsTerminal, Read};
+use std::os::fd::AsFd;
 
 use super::command::{Call, TELLING};
 use super::page::Page;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
+use crate::sys::interrupt;
 use crate::text::fix::Fix;
 
 /// Longest answer that is read.
@@ -29,8 +31,7 @@ impl Call {
         if self.confirm(question)? {
             return Ok(());
         }
-        let what = format!("{} was declined", self.name);
-        Err(Failure::new(Fault::Declined, what, "nothing has been changed", next))
+        Err(Failure::new(Fault::Declined, "nothing has been changed", question, next))
     }
 
     /// Something that cannot be undone: the user types `name`. `--confirm=<name>` answers it, in a
@@ -48,9 +49,8 @@ impl Call {
         if answer == name {
             return Ok(());
         }
-        let what = format!("{} was declined", self.name);
-        let why = format!("{answer:?} is not {name:?}; nothing has been changed");
-        Err(Failure::new(Fault::Declined, what, why, self.again(flag)))
+        let why = format!("{answer:?} is not {name:?}");
+        Err(Failure::new(Fault::Declined, "nothing has been changed", why, self.again(flag)))
     }
 
     /// Whether somebody can be asked; then other programs may ask at the terminal, too.
@@ -80,7 +80,12 @@ impl Call {
     }
 
     fn read_line(&mut self, prompt: Page, flag: Fix) -> Result<String, Failure> {
+        let _ = interrupt::heed();
         self.out.prompt(prompt);
+        if matches!(interrupt::wait_for(io::stdin().as_fd()), Ok(false)) {
+            self.out.unanswered();
+            return Err(Failure::stopped(self.again("")));
+        }
         let mut text = String::new();
         let read = io::stdin().lock().take(ANSWER_BYTES).read_line(&mut text);
         self.out.resume();
@@ -98,11 +103,16 @@ impl Call {
     /// This command line once more, for people, with `more` at its end. Flags that say how it is
     /// to be told are left out, and the one that forbade to ask.
     pub fn again(&self, more: impl Into<Fix>) -> Fix {
+        self.again_with(&self.args, more)
+    }
+
+    /// The same with other words.
+    pub fn again_with(&self, args: &Args, more: impl Into<Fix>) -> Fix {
         let mut line = fix!("{} {}", Fix::from(self.table.program), Fix::from(self.name));
-        for operand in &self.args.operands {
+        for operand in &args.operands {
             line = fix!("{} {}", line, operand);
         }
-        for (name, value) in self.args.flags().filter(|(name, _)| !TELLING.contains(name)) {
+        for (name, value) in args.flags().filter(|(name, _)| !TELLING.contains(name)) {
             line = fix!("{} --{}", line, Fix::from(name));
             if !value.is_empty() {
                 line = fix!("{} {}", line, value);

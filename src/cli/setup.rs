@@ -7,7 +7,7 @@ use serde_json::json;
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
 use crate::base::exit::Code;
-use crate::base::failure::Failure;
+use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::deploy::options::Options;
 use crate::deploy::proposal::{Plan, Proposal};
@@ -16,6 +16,7 @@ use crate::deploy::ssh_entry;
 use crate::fix;
 use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
+use crate::sys::interrupt;
 
 pub const COMMAND: Command = Command {
     name: "setup",
@@ -80,6 +81,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let began = Instant::now();
     let paths = call.paths()?;
     let name = call.args.operands.first().map_or("", String::as_str);
+    let _ = interrupt::heed();
     let options = Options::read(&paths, name, |flag| call.args.value(flag))?;
     call.out.plan(if options.dry { 2 } else { 7 });
     if options.dry {
@@ -104,7 +106,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 }
 
 /// Has this laptop's ssh(1) use the login, key and host key of the host, if its user wants that.
-/// True where it does. The host is set up, whatever becomes of this.
+/// True where it does. The host is set up, whatever becomes of this; who stops it here is asked
+/// once more by the next setup.
 fn tell_ssh(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     let name = host.hop_name();
     let question = format!("Let `ssh {name}` know login and key, by a block in ~/.ssh/config?");
@@ -124,6 +127,7 @@ fn tell_ssh(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, F
             Ok(false)
         }
         Ok(true) => Ok(true),
+        Err(failure) if failure.fault == Fault::Stopped => Err(failure),
         Err(Failure { what, why, next, .. }) => {
             let text = format!("`ssh {name}` knows no login and key: {what}: {why}: {next}");
             call.out.warn("ssh_config_not_written", &text);
@@ -150,7 +154,7 @@ fn tell_plan(call: &mut Call, name: &str, plan: &Plan, ssh_told: bool) -> Result
     page.add(format!("would run the agent as {} under systemd", plan.user));
     page.add(match &plan.take {
         Some(Proposal { interface, port, number }) => format!(
-            "would take UDP {port}, the addresses 10.10.{number}.1 and 10.10.{number}.2, and the \
+            "would take UDP {port}, which must be open at your provider, the addresses 10.10.{number}.1 and 10.10.{number}.2, and the \
              interface {interface} there"
         ),
         None => "the agent there keeps its UDP port, addresses and interface".to_owned(),

@@ -32,7 +32,7 @@ fn chosen(call: &mut Call, paths: &Paths, operand: Option<String>) -> Result<Str
         Some(name) => name,
         None => implied(call, paths, &names)?,
     };
-    if names.contains(&name) { Ok(name) } else { Err(unknown(&name, &names)) }
+    if names.contains(&name) { Ok(name) } else { Err(unknown(call, &name, &names)) }
 }
 
 /// The host that the user or the workspace names, if any.
@@ -62,7 +62,7 @@ pub fn hosts(call: &mut Call, paths: &Paths) -> Result<Vec<String>, Failure> {
     let mut chosen: Vec<String> = Vec::new();
     for name in operands {
         if !names.contains(&name) {
-            return Err(unknown(&name, &names));
+            return Err(unknown(call, &name, &names));
         }
         if !chosen.contains(&name) {
             chosen.push(name);
@@ -92,16 +92,19 @@ fn implied(call: &Call, paths: &Paths, names: &[String]) -> Result<String, Failu
 }
 
 fn none() -> Failure {
-    Failure::usage("there is no host yet", "no host file was found", "hop setup mybox -a <address>")
+    Failure::usage("there is no host yet", "no host file was found", "hop setup mybox -a ADDRESS")
 }
 
-fn unknown(name: &str, names: &[String]) -> Failure {
+fn unknown(call: &Call, name: &str, names: &[String]) -> Failure {
     if names.is_empty() {
         return Failure { what: format!("no host {name:?}"), fault: Fault::NotFound, ..none() };
     }
-    let why = match closest(name, names.iter().map(String::as_str)) {
+    let near = closest(name, names.iter().map(String::as_str));
+    let why = match near {
         Some(near) => format!("did you mean {near}?"),
         None => format!("known hosts: {}", names.join(", ")),
     };
-    Failure::new(Fault::NotFound, format!("no host {name:?}"), why, "hop host ls")
+    let again = |near: &str| call.again_with(&call.args.with_host(name, near), "");
+    let next = near.map_or_else(|| "hop host ls".into(), again);
+    Failure::new(Fault::NotFound, format!("no host {name:?}"), why, next)
 }

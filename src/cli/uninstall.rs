@@ -123,6 +123,7 @@ fn clean_all(
                 call.out.done(done);
                 servers.push(json!({"host": name, "done": done}));
             }
+            Err(failure) if failure.fault == Fault::Stopped => return Err(failure),
             Err(failure) => {
                 call.out.done("failed");
                 failed.push((name, failure));

@@ -8,8 +8,11 @@ use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
+use crate::deploy::server_diagnosis;
+use crate::deploy::verify::BY_SETUP;
 use crate::fix;
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::session::control;
 use crate::session::daemon::{self, Up};
 use crate::session::log::log;
@@ -61,11 +64,25 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if call.out.is_verbose() {
         call.out.say(&format!("log: {}", paths.log_file(name).display()));
     }
-    let up = daemon::start(&paths, name, &mut call.out)?;
+    let up = daemon::start(&paths, name, &mut call.out);
+    let up = up.map_err(|failure| seen_from_there(call, &paths, name, failure))?;
     call.out.done("");
     match up {
         Up::Now(facts) => tell(call, &facts, false),
         Up::Already(facts) => tell(call, &facts, true),
+    }
+}
+
+/// A failure as the server sees it, where it can be asked over SSH. A setup that tries the tunnel
+/// asks by itself.
+fn seen_from_there(call: &mut Call, paths: &Paths, name: &str, failure: Failure) -> Failure {
+    let Ok(host) = store::load(paths, name) else { return failure };
+    match failure.fault {
+        Fault::NoHandshake | Fault::AgentSilent if std::env::var_os(BY_SETUP).is_none() => {
+            call.out.wait("asking the server over SSH what it saw");
+            server_diagnosis::ask(paths, &host, failure)
+        }
+        _ => failure,
     }
 }
 

@@ -30,8 +30,9 @@ pub struct Counters {
     pub pid: u64,
     pub interface: Option<String>,
     pub listen_port: Option<u16>,
-    /// Datagrams of nobody it knows.
+    /// Datagrams that it refused, and those of them that were handshakes from before the last one.
     pub refused_datagrams: u64,
+    pub old_timestamps: u64,
     peers: Vec<Peer>,
 }
 
@@ -61,7 +62,10 @@ impl AgentStatus {
 
 impl Counters {
     fn read(fields: &mut Fields) -> Result<Counters, ReadError> {
+        let mut drops = fields.opt_object("drops").ok().flatten();
+        let old = drops.as_mut().and_then(|drops| number(drops, "old_timestamp"));
         Ok(Counters {
+            old_timestamps: old.unwrap_or_default(),
             pid: number(fields, "pid").unwrap_or_default(),
             interface: text(fields, "interface"),
             listen_port: number(fields, "listen_port").and_then(|port| port.try_into().ok()),

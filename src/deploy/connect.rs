@@ -5,11 +5,12 @@ use std::net::IpAddr;
 
 use super::artifacts;
 use super::console::Console;
-use super::obstacle;
+use super::obstacle::{self, Obstacle};
 use super::options::Options;
 use super::preflight::Survey;
 use super::proposal;
 use super::remote::Remote;
+use super::setup_conflict;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field;
 use crate::base::file::DirLock;
@@ -46,7 +47,9 @@ pub fn connect(
     };
     let lines = (options.command(), options.by_root());
     let remote = Remote::connect(console, paths, target, "the server", lines);
-    let remote = remote.map_err(|failure| declined(failure, console.may_ask()))?;
+    let remote = remote.map_err(|failure| {
+        setup_conflict::other_key(paths, options, declined(failure, console.may_ask()))
+    })?;
     Ok(Server { remote, endpoint_host, login })
 }
 
@@ -61,7 +64,10 @@ pub fn look(
     let pinned = if options.dry { "" } else { pin(console, paths, options, remote, survey)? };
     console.done(&format!("logged in as {}{pinned}", survey.get("user")));
     console.begin("looking at the server");
-    obstacle::check(survey, &remote.target, &remote.by_root)?;
+    if let Some(Obstacle { why, next }) = remote.obstacle(survey) {
+        let what = format!("{} cannot be set up", remote.target.address);
+        return Err(Failure::new(Fault::Failed, what, why, next));
+    }
     if let Some(text) = obstacle::clock(survey, &remote.target) {
         console.warn("server_clock", &text);
     }

@@ -12,6 +12,7 @@ use super::remote::{Remote, called};
 use super::rollback_guard::Guard;
 use super::root_script::{NotRun, ROOT_LIMIT, Script};
 use super::setup_conflict;
+use super::traces::Traces;
 use super::{identity, local_helper, numbers};
 use crate::base::address_plan::Numbers;
 use crate::base::failure::{Failure, Fault};
@@ -75,7 +76,7 @@ pub fn install(
     paths: &Paths,
     options: &Options,
     remote: &Remote,
-    guard: &Guard,
+    (guard, traces): (&Guard, &Traces),
     sent: &Sent,
 ) -> Result<Agreed, Failure> {
     let lock = DirLock::take_within(&paths.hosts_dir(), ROOT_LIMIT)?;
@@ -86,12 +87,21 @@ pub fn install(
     let request = request(paths, name, before.as_ref(), &numbers, &login(remote)?)?;
     let text = guard.script() + &SCRIPT.replace("@CALLED@", &called(paths, name)?);
     let files: &[(&str, &[u8])] = &[("request.json", request.as_bytes())];
-    let ended = remote.as_root(console, &Script { text: &text, stages: STAGES, files }, &mut tell);
+    let mut told = |console: &mut dyn Console, stage: &str| {
+        // What comes next is that the agent admits this laptop; it may not come to say so.
+        if stage == "install" {
+            traces.stay(true);
+        }
+        tell(console, stage);
+    };
+    let ended = remote.as_root(console, &Script { text: &text, stages: STAGES, files }, &mut told);
     let ended = ended.map_err(|not| not_root(remote, sent, not))?;
     if let Some((stage, _)) = ended.failed {
+        traces.stay(stage == "start");
         let failure = remote.stage_failed(stage);
         let failure = if ended.undone { is_back(failure) } else { failure };
-        return Err(setup_conflict::explain(paths, options, before.as_ref(), failure));
+        let keys = &remote.survey()?.keys;
+        return Err(setup_conflict::explain(paths, options, before.as_ref(), keys, failure));
     }
     sent.forget(remote);
     let is_new = remote.survey()?.get("agent").is_empty();

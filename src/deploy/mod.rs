@@ -5,8 +5,8 @@
 //! (what root does there), `rollback_guard` (and what puts it back) → `artifacts` (the programs and
 //! their way there), `versions` (which of them) → `setup` (the order of its steps), with `options`,
 //! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `setup_conflict`, `host_file`,
-//! `verify`, `agent_status` and `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity`
-//! (this laptop's own keys), `ssh_entry` (what its ssh(1) knows of a host),
+//! `traces`, `verify`, `agent_status` and `server_diagnosis` → `upgrade` → `uninstall`. Beside it:
+//! `identity` (this laptop's own keys), `ssh_entry` (what its ssh(1) knows of a host),
 //! `inventory` (the programs that lie here).
 //!
 //! Knows no command line: what it finds is told as values and failures.
@@ -28,10 +28,11 @@ pub mod proposal;
 pub mod remote;
 mod rollback_guard;
 mod root_script;
-mod server_diagnosis;
+pub mod server_diagnosis;
 pub mod setup;
 mod setup_conflict;
 pub mod ssh_entry;
+mod traces;
 pub mod uninstall;
 pub mod upgrade;
 pub mod verify;

@@ -102,18 +102,23 @@ impl Options {
 
     /// The same as a command line.
     pub fn command(&self) -> Fix {
-        self.command_of(self.target.user.as_deref())
+        self.command_of(&self.name, self.target.user.as_deref())
+    }
+
+    /// The same for a host that is called so.
+    pub fn command_as(&self, name: &str) -> Fix {
+        self.command_of(name, self.target.user.as_deref())
     }
 
     /// The same for a login that needs no sudo.
     pub fn by_root(&self) -> Fix {
-        self.command_of(Some("root"))
+        self.command_of(&self.name, Some("root"))
     }
 
-    fn command_of(&self, user: Option<&str>) -> Fix {
+    fn command_of(&self, name: &str, user: Option<&str>) -> Fix {
         let Target { address, identity, port, .. } = &self.target;
         let identity = identity.as_ref().map(|file| file.display().to_string());
-        let line = line(&self.name, address, user, *port, identity.as_deref());
+        let line = line(name, address, user, *port, identity.as_deref());
         match &self.endpoint {
             Some(at) => fix!("{} --endpoint {}", line, at.to_string()),
             None => line,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::fix;
 use crate::ssh::known_hosts;
 use crate::ssh::right::{LOOK, Right};
+use crate::text::fix::Fix;
 
 /// Facts as `name=value` lines. Run by sh, so that it does not matter which shell the login has;
 /// what that shell prints by itself comes before the first line.
@@ -48,6 +50,9 @@ else
 fi
 [ -e /run/ostree-booted ] && fact image yes
 fact sudo "$(@LOOK@)"
+case " $(id -nG) " in *" sudo "* | *" wheel "* | *" admin "*) fact admin yes ;; esac
+for group in wheel sudo; do grep -q "^$group:" /etc/group && fact admins $group; done
+for tool in pacman zypper dnf apt-get; do command -v $tool >/dev/null && fact package $tool; done
 sum() { [ -f "$2" ] && fact "$1" "$(b2sum <"$2" | cut -c1-128)"; }
 said() { [ -x "$2" ] && fact "$1" "$(timeout 5 "$2" --version 2>/dev/null | head -c 200 | head -n 1)"; }
 if systemctl is-enabled hop-helper.socket >/dev/null 2>&1; then
@@ -68,7 +73,8 @@ fact udp "$(cat /proc/net/udp /proc/net/udp6 2>/dev/null |
     awk '$2 ~ /:/ { n = split($2, at, ":"); print at[n] }' | list)"
 fact links "$(ls /sys/class/net | list)"
 fact sshd_port "${SSH_CONNECTION##* }"
-for tool in ufw firewall-cmd; do command -v $tool >/dev/null && fact firewall $tool; done
+grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && fact firewall ufw
+systemctl is-active firewalld >/dev/null 2>&1 && fact firewall firewalld
 for key in /etc/ssh/ssh_host_*_key.pub; do [ -r "$key" ] && fact "key $key" "$(head -c 8192 "$key")"; done
 fact end yes
 "#;
@@ -118,6 +124,16 @@ impl Survey {
         }
     }
 
+    /// Root's command there that installs a package.
+    pub fn installs(&self, package: &str) -> Fix {
+        match self.get("package") {
+            "dnf" => fix!("dnf install -y {}", package),
+            "zypper" => fix!("zypper -n install {}", package),
+            "pacman" => fix!("pacman -S --noconfirm {}", package),
+            _ => fix!("apt-get install -y {}", package),
+        }
+    }
+
     pub fn sshd_port(&self) -> u16 {
         self.get("sshd_port").parse().unwrap_or(22)
     }
@@ -144,7 +160,6 @@ mod tests {
         );
         assert_eq!(survey.keys, ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA=="]);
         assert_eq!(survey.get("welcome"), "");
-        assert_eq!(crate::deploy::obstacle::find(&survey), None);
         assert!(Survey::parse("").is_none());
         assert!(Survey::parse(GOOD.trim_end_matches("end=yes\n")).is_none(), "cut off");
     }

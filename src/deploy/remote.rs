@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::console::Console;
 use super::identity;
-use super::obstacle;
+use super::obstacle::{self, Obstacle};
+use super::options;
 use super::preflight::{self, Survey};
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
@@ -27,6 +28,7 @@ use crate::ssh::script::WHOLE;
 use crate::ssh::target::Target;
 use crate::ssh::words::Asking;
 use crate::sys::child::Done;
+use crate::sys::interrupt;
 use crate::text::fix::Fix;
 
 pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
@@ -82,7 +84,26 @@ impl Remote {
     ) -> Result<Remote, Failure> {
         let by_root = fix!("hop setup {} -u root", host.name);
         let (target, again) = (target(paths, host)?, console.repeat());
-        Remote::connect(console, paths, target, &host.name, (again, by_root))
+        let remote = Remote::connect(console, paths, target, &host.name, (again, by_root));
+        remote.map_err(|failure| match failure.fault {
+            // Whoever knows that the server was made anew sets it up anew.
+            Fault::HostKeyChanged => {
+                let next = fix!("hop host rm {} && {}", host.name, options::command_for(host));
+                Failure { next, ..failure }
+            }
+            _ => failure,
+        })
+    }
+
+    /// The same on the side: nobody is asked, and little is waited for.
+    pub fn glance(paths: &Paths, host: &HostConfig) -> Result<Remote, Failure> {
+        let (target, again) = (target(paths, host)?, fix!("hop setup {}", host.name));
+        paths.ensure_runtime()?;
+        heed(&again)?;
+        let connection = Connection::open(&target, paths.ssh_socket(), Asking::Briefly)?;
+        let (name, by_root) = (host.name.clone(), again.clone());
+        let (scratch_dir, survey, may_ask_agent) = Default::default();
+        Ok(Remote { scratch_dir, connection, target, name, again, by_root, survey, may_ask_agent })
     }
 
     pub fn connect(
@@ -93,6 +114,7 @@ impl Remote {
         (again, by_root): (Fix, Fix),
     ) -> Result<Remote, Failure> {
         paths.ensure_runtime()?;
+        heed(&again)?;
         let (connection, name) = (reached(console, paths, &target)?, name.to_owned());
         let (scratch_dir, survey, may_ask_agent) = Default::default();
         Ok(Remote { scratch_dir, connection, target, name, again, by_root, survey, may_ask_agent })
@@ -167,7 +189,7 @@ impl Remote {
             right => return Ok(right),
         };
         let what = format!("{user} may not do this on {}", self.name);
-        Err(Failure::new(Fault::Failed, what, never, self.by_root.clone()))
+        Err(Failure::new(Fault::Failed, what, never, self.becomes_root(survey, survey.sudo)))
     }
 
     /// `hop-agent` there, by whoever may ask it: its answer, or the failure it tells.
@@ -217,6 +239,11 @@ impl Remote {
         Some(Failure::new(Fault::told(&mut error), what, why, next))
     }
 
+    /// What keeps the server from what is wanted of it, as far as its answers show.
+    pub fn obstacle(&self, survey: &Survey) -> Option<Obstacle> {
+        obstacle::find(survey, &self.target, &|| self.becomes_root(survey, survey.sudo))
+    }
+
     /// What the server did not explain.
     pub fn refused(&self, what: &str, done: &Done) -> Failure {
         Failure::new(Fault::Remote, what, done.complaint(), self.helps())
@@ -224,8 +251,46 @@ impl Remote {
 
     /// What helps then: it is looked at once more.
     pub fn helps(&self) -> Fix {
-        obstacle::helps(&self.connection, &self.target, &self.by_root)
+        let asked = self.connection.run(WHOLE, preflight::script().as_bytes(), SURVEY_LIMIT);
+        let survey = asked.ok().and_then(|done| Survey::parse(&done.text()));
+        let obstacle = survey.as_ref().and_then(|survey| self.obstacle(survey));
+        match (obstacle, survey) {
+            (Some(obstacle), _) => obstacle.next,
+            (None, Some(survey)) if !survey.get("selinux").is_empty() => {
+                self.target.by_hand("sudo ausearch -m avc -ts recent")
+            }
+            _ => self.target.by_hand("sudo journalctl -n 50"),
+        }
     }
+
+    /// For a login that may not become root: root's own login, where this user is let in there;
+    /// else what root's password gives this one.
+    pub fn becomes_root(&self, survey: &Survey, right: Right) -> Fix {
+        let root = Target { user: Some("root".to_owned()), ..self.target.clone() };
+        if root.lets_in() {
+            return self.by_root.clone();
+        }
+        let (user, group) = (survey.get("user"), survey.get("admins"));
+        let join = fix!("/usr/sbin/usermod -aG {} {}", group, user);
+        // Quoted twice, a name that has to be quoted itself would be read by nobody.
+        let plain =
+            |name: &str| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+        let script = match right {
+            Right::Fenced => "/usr/sbin/visudo".into(),
+            _ if group.is_empty() || !plain(user) || !plain(group) => "/usr/sbin/visudo".into(),
+            Right::None => fix!("{} && {}", survey.installs("sudo"), join),
+            _ => join,
+        };
+        self.target.by_hand(fix!("su -c {}", &*script))
+    }
+}
+
+/// Ctrl-C ends waits from now on, and what was begun is cleaned up.
+fn heed(again: &Fix) -> Result<(), Failure> {
+    interrupt::heed().map_err(|error| {
+        let what = "cannot hear signals";
+        Failure::new(Fault::Failed, what, error.to_string(), again.clone())
+    })
 }
 
 /// A connection. What is under way is seen until it is known that somebody has to be asked.

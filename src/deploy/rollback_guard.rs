@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::base::failure::Failure;
 use crate::ssh::connection::Connection;
+use crate::sys::interrupt::Shield;
 
 /// There as long as nobody has said that the programs beside it work.
 const MARK: &str = "/usr/libexec/hopbox/unverified";
@@ -80,6 +81,7 @@ impl Guard {
 
     /// Ends it, and waits until the server has done what that takes.
     pub fn end(&self, connection: &Connection, good: bool) -> Result<Ended, Failure> {
+        let _shield = Shield::raise();
         let (word, said) = (&self.word, if good { "good" } else { "bad" });
         // One line: csh(1) ends a quotation with the line.
         let script = format!(

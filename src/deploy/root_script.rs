@@ -14,10 +14,11 @@ use super::remote::Remote;
 use crate::base::failure::{Failure, Fault};
 use crate::base::terminal;
 use crate::ssh::connection::Feed;
-use crate::ssh::right::{FENCED, IS_ROOT, NOT_ROOT, Right};
+use crate::ssh::right::{FENCED, IS_ROOT, NOT_ROOT, PROMPT, Right, STOPPED};
 use crate::ssh::script::READS_NOTHING;
 use crate::ssh::sentinel::Nonce;
 use crate::sys::child::Done;
+use crate::sys::interrupt::Shield;
 
 /// Longest that root's part may take, with time for a password to be typed.
 pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
@@ -26,6 +27,7 @@ pub const ROOT_LIMIT: Duration = Duration::from_secs(300);
 const BEGIN: &str = r#"umask 077
 @IS_ROOT@cd "$(dirname "$0")" || exit 1
 @READS_NOTHING@login=$(stat -c %u .)
+stopped=; trap stopped=yes INT
 say() { printf '\n@TOLD@%s\n' "$*"; }
 gone_wrong() { false; }
 stage() {
@@ -33,8 +35,9 @@ stage() {
     "$@" >$name.out 2>$name.err
     status=$?
     chown -h "$login" $name.out $name.err
-    if [ $status = 0 ]; then say done $name; return; fi
+    if [ $status = 0 ]; then say done $name; [ "$stopped" ] || return 0; fi
     if gone_wrong $name >gone_wrong.out 2>&1; then say undone all; fi
+    [ -z "$stopped" ] || exit @STOPPED@
     say failed $name $status
     exit 1
 }
@@ -119,11 +122,18 @@ impl Remote {
             });
         };
         let feed = if asks { Feed::Terminal } else { right.silence() };
-        let command =
-            format!("{}sh \"$HOME\"/{}/root.sh", right.words(true), self.scratch_dir()?.path());
+        let script = format!("\"$HOME\"/{}/root.sh", self.scratch_dir()?.path());
+        let command = right.runs(&script, &self.target.address);
+        // At a terminal Ctrl-C is heard over there. Elsewhere what root has begun there comes to
+        // its end, which takes seconds.
+        let shield = (!asks).then(Shield::raise);
         let done = self.connection.stream(&command, feed, &mut hear, ROOT_LIMIT);
+        drop(shield);
         console.resume();
         let done = done?;
+        if done.status.code() == Some(STOPPED) {
+            return Err(Failure::stopped(self.again.clone()).into());
+        }
         match ended.failed {
             None if !begun => Err(self.sudo_refused(&done)?),
             None if !done.status.success() => {
@@ -172,15 +182,20 @@ impl Remote {
 
     /// On a terminal sudo's words are among the output.
     fn sudo_refused(&self, done: &Done) -> Result<NotRun, Failure> {
-        let user = self.survey()?.get("user");
+        let survey = self.survey()?;
+        let user = survey.get("user");
         let (text, complaint) = (done.text(), done.complaint());
         let theirs = |line: &&str| line.contains("sudo") || line.contains(user);
         let said = text.lines().rfind(theirs).map_or(complaint, |line| line.trim().to_owned());
-        let why = if done.status.code() == Some(NOT_ROOT) { FENCED.to_owned() } else { said };
-        let mistyped = why.contains("incorrect password");
-        let next = if mistyped { &self.again } else { &self.by_root };
+        let is_fenced = done.status.code() == Some(NOT_ROOT);
+        let why = if is_fenced { FENCED.to_owned() } else { said };
+        let right = if is_fenced { Right::Fenced } else { survey.sudo };
+        // sudo asks once more only after a mistake; who administers the server may do what this is.
+        let asked = text.matches(PROMPT).count();
+        let mistyped = !is_fenced && (asked > 1 || survey.get("admin") == "yes");
+        let next = if mistyped { self.again.clone() } else { self.becomes_root(survey, right) };
         let what = format!("sudo on {} did not let {user} become root", self.target.address);
-        let failure = Failure::new(Fault::Failed, what, why, next.clone());
+        let failure = Failure::new(Fault::Failed, what, why, next);
         Ok(NotRun::Refused { failure, mistyped })
     }
 }
@@ -191,6 +206,7 @@ fn last_line(text: &str) -> Option<&str> {
 
 fn begin(nonce: &Nonce) -> String {
     let script = BEGIN.replace("@TOLD@", &mark(nonce)).replace("@IS_ROOT@", IS_ROOT);
+    let script = script.replace("@STOPPED@", &STOPPED.to_string());
     script.replace("@READS_NOTHING@", READS_NOTHING)
 }
 

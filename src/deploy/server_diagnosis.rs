@@ -7,10 +7,12 @@ use std::time::Duration;
 use super::agent_status::{AgentState, AgentStatus, Counters};
 use super::preflight::Survey;
 use super::remote::{AGENT, AGENT_FILES, Remote};
+use super::verify;
 use crate::base::exit::Code;
-use crate::base::failure::Failure;
+use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
+use crate::host::paths::Paths;
 use crate::ssh::target::Target;
 use crate::text::fix::Fix;
 
@@ -24,14 +26,14 @@ pub fn status(remote: &Remote, survey: &Survey) -> Option<AgentStatus> {
     let script = format!(
         "sh -c 'if [ -r {new} ] || [ -r {old} ]; then {AGENT} status --json; \
          else {}{AGENT} status --json; fi 2>/dev/null'",
-        survey.sudo.words(false)
+        survey.sudo.words()
     );
     let feed = survey.sudo.silence();
     let asked = remote.connection.stream(&script, feed, &mut |_| {}, STATUS_LIMIT).ok()?;
     AgentStatus::read(serde_json::from_slice(&asked.stdout).ok()?).ok()
 }
 
-/// What the server saw of a try that failed.
+/// What the server saw of a setup's try that failed, since `before`.
 pub fn explain(
     remote: &Remote,
     survey: &Survey,
@@ -52,21 +54,50 @@ pub fn explain(
         );
         return Failure { why, next: target.by_hand(fix!("sudo {} status", AGENT)), ..failure };
     };
-    let after = match after.state {
-        AgentState::Running(counters) => counters,
+    match after.state {
+        AgentState::Running(after) => {
+            let seen = Seen::between(before, &after, host.local_ip);
+            Case { target, survey, host, agent: &after, is_new: true }.judge(seen, failure)
+        }
         AgentState::Stopped(why) => {
             let why = format!("the agent on {} is not running: {why}", host.endpoint.host);
             let next = target.by_hand("sudo journalctl -n 50 -u hop-agent");
-            return Failure { why, next, ..failure };
+            Failure { why, next, ..failure }
         }
+    }
+}
+
+/// What the server says of a `hop up` that failed, with one more handshake for it to see. Where it
+/// cannot be asked without a question to the user, the failure is what it was.
+pub fn ask(paths: &Paths, host: &HostConfig, failure: Failure) -> Failure {
+    asked(paths, host, &failure).unwrap_or(failure)
+}
+
+fn asked(paths: &Paths, host: &HostConfig, failure: &Failure) -> Option<Failure> {
+    let silent = match failure.fault {
+        Fault::NoHandshake => true,
+        Fault::AgentSilent => false,
+        _ => return None,
     };
-    let before = before.and_then(|status| match &status.state {
-        AgentState::Running(counters) => Some(counters),
-        AgentState::Stopped(_) => None,
-    });
-    let seen = Seen::between(before, &after, host.local_ip);
-    let (why, next) = judge(seen, (target, survey.get("firewall")), host, &after, &failure.why);
-    Failure { why, next, ..failure }
+    host.ssh.as_ref()?;
+    let remote = Remote::glance(paths, host).ok()?;
+    let survey = remote.survey().ok()?;
+    let before = status(&remote, survey)?;
+    if !before.is_running() {
+        // Setup starts it, or says why it does not start.
+        let why = format!("the agent on {} is not running", host.endpoint.host);
+        return Some(Failure { why, next: fix!("hop setup {}", host.name), ..failure.clone() });
+    }
+    if silent {
+        verify::knock(paths, host);
+    }
+    let AgentState::Running(after) = status(&remote, survey)?.state else { return None };
+    let seen = match silent {
+        true => Seen::between(Some(&before), &after, host.local_ip),
+        false => Seen::Handshake,
+    };
+    let case = Case { target: &remote.target, survey, host, agent: &after, is_new: false };
+    Some(case.judge(seen, failure.clone()))
 }
 
 /// How far this laptop's packets came.
@@ -75,6 +106,8 @@ enum Seen {
     Nothing,
     /// Datagrams, but none with a key that the agent knows.
     Strange,
+    /// Handshakes from before one that it has heard.
+    Late,
     /// Ours, but no answer came back.
     Ours,
     /// Both sides have a session.
@@ -82,13 +115,19 @@ enum Seen {
 }
 
 impl Seen {
-    fn between(before: Option<&Counters>, after: &Counters, ours: Ipv4Addr) -> Seen {
-        // An agent that was started anew has counted from nothing.
+    fn between(before: Option<&AgentStatus>, after: &Counters, ours: Ipv4Addr) -> Seen {
         let nothing = Counters::default();
+        let before = match before.map(|status| &status.state) {
+            Some(AgentState::Running(before)) => Some(before),
+            _ => None,
+        };
+        // An agent that was started anew has counted from nothing.
         let before = before.filter(|before| before.pid == after.pid).unwrap_or(&nothing);
         let shaken = after.handshake(ours);
         if shaken.is_some() && shaken != before.handshake(ours) {
             Seen::Handshake
+        } else if after.old_timestamps > before.old_timestamps {
+            Seen::Late
         } else if after.received(ours) > before.received(ours) {
             Seen::Ours
         } else if after.refused_datagrams > before.refused_datagrams {
@@ -99,60 +138,82 @@ impl Seen {
     }
 }
 
-/// Why, and what to do.
-fn judge(
-    seen: Seen,
-    (target, firewall): (&Target, &str),
-    host: &HostConfig,
-    agent: &Counters,
-    before: &str,
-) -> (String, Fix) {
-    let by_hand = |command: Fix| target.by_hand(command);
-    let (address, port) = (&host.endpoint.host, host.endpoint.port);
-    let look = by_hand(fix!("sudo {} status", AGENT));
-    // What the agent listens on; the endpoint's port may be a router's.
-    let listens = agent.listen_port.unwrap_or(port);
-    match seen {
-        Seen::Nothing => {
-            let why = format!(
-                "not one UDP packet reached {address}: let UDP {port} in, in the provider's \
-                 firewall and in the server's own, and out of the network you are in; where UDP \
-                 goes another way than ssh, name it with --endpoint"
-            );
-            let next = match firewall {
-                "ufw" => by_hand(fix!("sudo ufw allow {}/udp", listens)),
-                "firewall-cmd" => by_hand(firewalld(&fix!("--add-port={}/udp", listens))),
-                _ => fix!("hop setup {}", host.name),
-            };
-            (why, next)
+/// What the verdict depends on.
+struct Case<'a> {
+    target: &'a Target,
+    survey: &'a Survey,
+    host: &'a HostConfig,
+    agent: &'a Counters,
+    /// Both sides have just agreed on their keys.
+    is_new: bool,
+}
+
+impl Case<'_> {
+    /// Why, and what to do.
+    fn judge(&self, seen: Seen, failure: Failure) -> Failure {
+        let Case { host, agent, .. } = self;
+        let (name, at, port) = (&host.name, &host.endpoint.host, host.endpoint.port);
+        let look = || self.target.by_hand(fix!("sudo {} status", AGENT));
+        let (why, next) = match seen {
+            Seen::Nothing => (
+                format!(
+                    "not one UDP packet reached {at}: UDP {port} must be open at your provider, \
+                     in the server's own firewall, and out of the network you are in; where UDP \
+                     goes another way than ssh, name it with --endpoint"
+                ),
+                self.let_udp_in(),
+            ),
+            Seen::Strange => (
+                format!("UDP packets reach {at}, but none that this laptop's key has made"),
+                if self.is_new { look() } else { fix!("hop setup {}", name) },
+            ),
+            Seen::Late => (
+                format!(
+                    "{at} has heard of a later time from this key (this home directory was \
+                     restored or copied, or its clock was ahead): hop rotate {name} gives it a \
+                     new one"
+                ),
+                fix!("hop rotate {}", name),
+            ),
+            Seen::Ours => (
+                format!(
+                    "{at} sees this laptop's packets on UDP {port}, but its answers do not arrive \
+                     here: let UDP in from that port"
+                ),
+                look(),
+            ),
+            Seen::Handshake => {
+                let interface = agent.interface.as_deref().unwrap_or("wg0");
+                let why = format!(
+                    "{}; there was a handshake and the agent runs, so it is the server's own \
+                     firewall that must let TCP {} in on {interface}",
+                    failure.why, host.api_port
+                );
+                (why, self.let_in_on(interface))
+            }
+        };
+        Failure { why, next, ..failure }
+    }
+
+    /// By the firewall that is in force there; a provider's knows no command of ours.
+    fn let_udp_in(&self) -> Fix {
+        // What the agent listens on; the endpoint's port may be a router's.
+        let port = self.agent.listen_port.unwrap_or(self.host.endpoint.port);
+        match self.survey.get("firewall") {
+            "ufw" => self.target.by_hand(fix!("sudo ufw allow {}/udp", port)),
+            "firewalld" => self.target.by_hand(firewalld(&fix!("--add-port={}/udp", port))),
+            _ => fix!("hop setup {}", self.host.name),
         }
-        Seen::Strange => {
-            let why =
-                format!("UDP packets reach {address}, but none that this laptop's key has made");
-            (why, look)
-        }
-        Seen::Ours => {
-            let why = format!(
-                "{address} sees this laptop's packets on UDP {port}, but its answers do not \
-                 arrive here: let UDP in from that port"
-            );
-            (why, look)
-        }
-        Seen::Handshake => {
-            let interface = agent.interface.as_deref().unwrap_or("wg0");
-            let why = format!(
-                "{before}; there was a handshake and the agent runs, so it is the server's own \
-                 firewall that must let TCP {} in on {interface}",
-                host.api_port
-            );
-            let next = match firewall {
-                "ufw" => by_hand(fix!("sudo ufw allow in on {}", interface)),
-                "firewall-cmd" => {
-                    by_hand(firewalld(&fix!("--zone=trusted --add-interface={}", interface)))
-                }
-                _ => by_hand("sudo nft list ruleset".into()),
-            };
-            (why, next)
+    }
+
+    fn let_in_on(&self, interface: &str) -> Fix {
+        match self.survey.get("firewall") {
+            "ufw" => self.target.by_hand(fix!("sudo ufw allow in on {}", interface)),
+            "firewalld" => {
+                let trusted = fix!("--zone=trusted --add-interface={}", interface);
+                self.target.by_hand(firewalld(&trusted))
+            }
+            _ => self.target.by_hand("sudo nft list ruleset"),
         }
     }
 }
@@ -171,26 +232,26 @@ mod tests {
     fn only_what_came_since_the_try_began_counts() {
         let status = |pid: u32, rx: u64, strange: u64, at: Option<u64>| {
             let status = AgentStatus::read(json!({"running": true, "pid": pid,
-                "refused_datagrams": strange, "peers": [
+                "refused_datagrams": strange, "drops": {"old_timestamp": strange / 100}, "peers": [
                 {"address": "10.10.0.3", "rx_bytes": rx * 3 + 7, "last_handshake_unix_us": 9999},
                 {"address": "10.10.0.1", "rx_bytes": rx, "last_handshake_unix_us": at}]}));
-            match status.unwrap().state {
-                AgentState::Running(counters) => counters,
-                AgentState::Stopped(why) => panic!("{why}"),
-            }
+            status.unwrap()
         };
         let (before, ours) = (status(7, 500, 3, Some(1000)), Ipv4Addr::new(10, 10, 0, 1));
         for (after, seen) in [
             (status(7, 500, 3, Some(1000)), Seen::Nothing),
             (status(7, 500, 4, Some(1000)), Seen::Strange),
+            (status(7, 500, 104, Some(1000)), Seen::Late),
             (status(7, 648, 3, Some(1000)), Seen::Ours),
             (status(7, 900, 9, Some(1001)), Seen::Handshake),
             (status(8, 0, 0, None), Seen::Nothing),
             (status(8, 148, 0, None), Seen::Ours),
             (status(8, 148, 0, Some(1001)), Seen::Handshake),
         ] {
+            let AgentState::Running(after) = after.state else { panic!("{seen:?}") };
             assert_eq!(Seen::between(Some(&before), &after, ours), seen, "{after:?}");
         }
+        let AgentState::Running(before) = before.state else { panic!() };
         let stranger = Ipv4Addr::new(10, 10, 0, 9);
         assert_eq!(Seen::between(None, &before, stranger), Seen::Strange);
     }

@@ -13,6 +13,7 @@ use super::options::Options;
 use super::proposal::{self, Plan};
 use super::rollback_guard::{self, Ended, Guard};
 use super::server_diagnosis;
+use super::traces::Traces;
 use super::verify::{self, Verified};
 use super::versions::{self, Policy};
 use crate::base::failure::{Failure, Fault};
@@ -36,6 +37,7 @@ pub fn plan(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resu
 }
 
 pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Result<Ready, Failure> {
+    let traces = Traces::before(paths, &options.name)?;
     let server = connect::connect(console, paths, options)?;
     let remote = &server.remote;
     let programs = connect::look(console, paths, options, remote)?;
@@ -52,7 +54,7 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
     let missing = versions::missing(survey, programs, Policy::KeepWorking);
     let sent = artifacts::send(console, remote, missing)?;
     let guard = Guard::new();
-    let agreed = install::install(console, paths, options, remote, &guard, &sent)?;
+    let agreed = install::install(console, paths, options, remote, (&guard, &traces), &sent)?;
     if agreed.answer.by_root {
         let text = "the agent runs as root there; with another login (-u) it may do less";
         console.warn("agent_runs_as_root", text);
@@ -72,8 +74,13 @@ fn prove(
     server: &Server,
     host: &HostConfig,
 ) -> Result<Verified, Failure> {
-    console.begin("trying the tunnel");
     let (remote, survey) = (&server.remote, server.remote.survey()?);
+    if survey.get("agent").is_empty() {
+        let port = host.endpoint.port;
+        console
+            .say(&format!("UDP {port} must be open at your provider, on the way to {}", host.name));
+    }
+    console.begin("trying the tunnel");
     let was_up = verify::clear(paths, host)?;
     let before = server_diagnosis::status(remote, survey);
     let verified = verify::attempt(paths, host, was_up).map_err(|failure| {

@@ -14,8 +14,9 @@ use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Health};
 use crate::rpc::method::AgentVersion;
 use crate::rpc::types::Nothing;
-use crate::session::{control, daemon, through};
+use crate::session::{control, daemon, diagnose, through};
 use crate::sys::child::{self, Limits};
+use crate::sys::interrupt;
 use crate::text::fix::Fix;
 
 /// How long a new agent may take to answer through the tunnel.
@@ -25,6 +26,9 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Longer than `hop up` waits for its session.
 const UP_LIMITS: Limits = Limits { time: Duration::from_secs(120), bytes: 1024 * 1024 };
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
+
+/// Tells a `hop up` that a setup has begun it.
+pub const BY_SETUP: &str = "HOPBOX_UP_BY_SETUP";
 
 /// What a verified tunnel said of itself.
 pub struct Verified {
@@ -48,7 +52,11 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
 
 /// Brings the host up, has the agent answer, and takes it down again if it was not up before.
 pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verified, Failure> {
-    let CameUp { already, handshake_us } = up(host)?;
+    let came_up = up(host);
+    if interrupt::is_due() && !was_up {
+        let _ = daemon::down(paths, &host.name);
+    }
+    let CameUp { already, handshake_us } = came_up?;
     if already {
         // The agent may have been started anew, and know no session of ours.
         let _ = control::rekey(paths, &host.name);
@@ -59,6 +67,11 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
     }
     let agent_version = health?.version;
     Ok(Verified { agent_version, handshake_us })
+}
+
+/// Lets a server that counts what it sees see something of a host that is down.
+pub fn knock(paths: &Paths, host: &HostConfig) {
+    diagnose::knock(paths, host);
 }
 
 /// Whether an upgrade can be proven through the session that is up, if one is.
@@ -92,7 +105,7 @@ pub fn answering(paths: &Paths, host: &HostConfig) -> Result<String, String> {
     loop {
         match asked(paths, host) {
             Ok(version) => return Ok(version),
-            Err(error) if Instant::now() >= end => return Err(error),
+            Err(error) if Instant::now() >= end || interrupt::is_due() => return Err(error),
             Err(_) => thread::sleep(PAUSE),
         }
     }
@@ -169,7 +182,7 @@ fn up(host: &HostConfig) -> Result<CameUp, Failure> {
     };
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut process = Process::new(own);
-    process.args(["--json", "--no-input", "up", &host.name]);
+    process.args(["--json", "--no-input", "up", &host.name]).env(BY_SETUP, "1");
     let out = child::run(&mut process, UP_LIMITS).map_err(|broken| failed(broken.to_string()))?;
     let answer = Fields::parse(&out.text()).and_then(|mut envelope| {
         if let Some(data) = envelope.opt_object("data")? {

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::error::{self, classify};
-use super::query::{CONNECT_S, ask_nothing};
+use super::query::{BRIEF_CONNECT_S, CONNECT_S, ask_nothing};
 use super::quote;
 use super::sentinel::{Nonce, Sentinel};
 use super::target::Target;
@@ -23,6 +23,7 @@ use super::words::{Asking, Words};
 use crate::base::failure::{Failure, Fault};
 use crate::base::terminal;
 use crate::sys::child::{self, Done, Input, Limits, Stream, Talk};
+use crate::sys::interrupt::Shield;
 
 /// Most that a command there may print.
 pub const OUTPUT_BYTES: usize = 1024 * 1024;
@@ -31,6 +32,7 @@ const WORDS_BYTES: usize = 64 * 1024;
 /// How long a connection may take to stand: somebody may have to be asked, or nobody can be.
 const ASKING_LIMIT: Duration = Duration::from_secs(600);
 const SILENT_LIMIT: Duration = Duration::from_secs(60);
+const BRIEF_LIMIT: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// For a master whose connection broke to end.
 const MASTER_ENDS: Duration = Duration::from_secs(1);
@@ -73,15 +75,23 @@ impl Connection {
         let mut command = Command::new("ssh");
         command.args(["-M", "-N", "-T", "-C", "-S", &control]);
         target.arguments(&mut command);
-        command.args(["-o", &format!("ConnectTimeout={CONNECT_S}")]);
+        let connect_s = match asking {
+            Asking::Briefly => BRIEF_CONNECT_S,
+            _ => CONNECT_S,
+        };
+        command.args(["-o", &format!("ConnectTimeout={connect_s}")]);
         command.args(["-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
         let at_terminal = matches!(asking, Asking::AtTerminal);
         if !at_terminal {
             ask_nothing(&mut command);
         }
         command.arg("--").arg(&target.address);
-        let alone = matches!(asking, Asking::Never);
-        let time = if alone { SILENT_LIMIT } else { ASKING_LIMIT };
+        let alone = matches!(asking, Asking::Never | Asking::Briefly);
+        let time = match asking {
+            Asking::Briefly => BRIEF_LIMIT,
+            Asking::Never => SILENT_LIMIT,
+            Asking::NotYet(_) | Asking::AtTerminal => ASKING_LIMIT,
+        };
         // The terminal of a command is read by the master, which has to be in the group that may.
         let master = Talk::start(&mut command, !alone, Limits { time, bytes: WORDS_BYTES })
             .map_err(|broken| error::broken(target, &broken))?;
@@ -237,6 +247,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        let _shield = Shield::raise();
         let mut exit = Command::new("ssh");
         self.slave(&mut exit);
         exit.args(["-O", "exit", "--", &self.target.address]);

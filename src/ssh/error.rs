@@ -45,6 +45,7 @@ pub(super) fn no_session(target: &Target, said: &[u8]) -> Failure {
 pub(super) fn broken(target: &Target, broken: &Broken) -> Failure {
     let (fault, what) = match broken {
         Broken::Start(error) | Broken::Lost(error) => return program(error),
+        Broken::Stopped => return Failure::stopped(target.command()),
         Broken::Slow(_) => (Fault::Timeout, format!("{} does not answer", target.address)),
         Broken::Loud(_) => (Fault::Loud, format!("{} does not stop talking", target.address)),
     };

@@ -35,6 +35,13 @@ pub fn pinned(file: &Path, host: &str) -> Result<Option<(String, PathBuf)>, Fail
     Ok(has.then(|| (alias, file.to_owned())))
 }
 
+/// Whether one of these keys is pinned for a host.
+pub fn knows(file: &Path, host: &str, keys: &[String]) -> Result<bool, Failure> {
+    let (text, alias) = (read(file)?, alias(host));
+    let key = |line: &str| parse(line.strip_prefix(&alias)?.trim_start());
+    Ok(text.lines().filter_map(key).any(|key| keys.contains(&key)))
+}
+
 /// Pins exactly these keys under the alias, instead of those before. False if nothing changed.
 pub fn pin(file: &Path, alias: &str, keys: &[String]) -> Result<bool, Failure> {
     let old = read(file)?;
@@ -94,6 +101,9 @@ mod tests {
         assert!(pin(&file, &a, std::slice::from_ref(&key)).unwrap());
         assert!(!pin(&file, &a, std::slice::from_ref(&key)).unwrap());
         assert!(pin(&file, &b, &[key.clone(), key.replace("AAAA", "BBBB")]).unwrap());
+        assert!(knows(&file, "a", std::slice::from_ref(&key)).unwrap());
+        assert!(!knows(&file, "c", std::slice::from_ref(&key)).unwrap());
+        assert!(!knows(&file, "a", &[key.replace("AAAA", "CCCC")]).unwrap());
         assert!(forget(&file, &a).unwrap() && pinned(&file, "a").unwrap().is_none());
         assert_eq!(read(&file).unwrap().lines().count(), 2);
         assert!(forget(&file, &b).unwrap() && !file.exists());

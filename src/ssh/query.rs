@@ -13,6 +13,7 @@ use crate::sys::child::{self, Limits};
 
 /// Seconds until a server that does not answer is given up.
 pub(super) const CONNECT_S: u32 = 15;
+pub(super) const BRIEF_CONNECT_S: u32 = 4;
 /// For an ssh that asks nothing and does nothing on the other side: it looks something up there,
 /// or in its configuration, which may run commands for that.
 const LOOK_LIMITS: Limits = Limits { time: Duration::from_secs(30), bytes: 256 * 1024 };
@@ -105,6 +106,11 @@ impl Target {
     /// After a login without questions was denied: the key that the server would have accepted.
     pub(super) fn locked_key(&self) -> Option<String> {
         accepted(&self.complaint(self.silent().arg("-v")).ok()?.0).map(str::to_owned)
+    }
+
+    /// Whether one gets in without a question.
+    pub fn lets_in(&self) -> bool {
+        self.complaint(&mut self.silent()).is_ok_and(|(_, ended_well)| ended_well)
     }
 
     /// A connection of its own that asks nothing.

@@ -19,6 +19,10 @@ pub const IS_ROOT: &str = "PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/
     export PATH\n[ \"$(id -u 2>/dev/null)\" = 0 ] || exit 97\n";
 /// The status of a script that began, and was not root's.
 pub const NOT_ROOT: i32 = 97;
+/// The status of one that was stopped at the terminal.
+pub const STOPPED: i32 = 130;
+/// How sudo begins to ask: in our words, so that its questions can be counted.
+pub const PROMPT: &str = "[sudo on ";
 /// And why that is so.
 pub const FENCED: &str = "its sudoers lets sudo run commands as another user, or forbids them to run \
     others (runas_default, noexec)";
@@ -65,13 +69,25 @@ impl Right {
         })
     }
 
-    /// The words before a command of root's. Without `ask`, of one that asks nothing.
-    pub fn words(self, ask: bool) -> &'static str {
-        match self {
-            Right::Root => "",
-            Right::Asks if ask => "sudo ",
-            _ => "sudo -n ",
+    /// The words before a command of root's that asks nothing.
+    pub fn words(self) -> &'static str {
+        if self == Right::Root { "" } else { "sudo -n " }
+    }
+
+    /// The command that runs a script as root on the server of this address, asking if it has to.
+    /// sudo ends alike for who mistypes and for who presses Ctrl-C: a shell before it, at the same
+    /// terminal, tells them apart.
+    pub fn runs(self, script: &str, address: &str) -> String {
+        if self != Right::Asks {
+            return format!("{}sh {script}", self.words());
         }
+        // As the user calls it: its own name may be anything, and is often localhost.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+        let server = if address.chars().all(plain) { address } else { "the server" };
+        format!(
+            "sh -c 'trap stopped=yes INT; sudo -p \"{PROMPT}{server}] password for %p: \" sh \
+             {script}; status=$?; [ -z \"$stopped\" ] || exit {STOPPED}; exit $status'"
+        )
     }
 
     /// What such a command reads that asks nothing and has no input.

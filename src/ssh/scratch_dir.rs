@@ -13,6 +13,7 @@ use super::error;
 use super::sentinel::Sentinel;
 use crate::base::failure::Failure;
 use crate::sys::child::{Done, Limits, Stream, Talk};
+use crate::sys::interrupt::Shield;
 
 /// Below the login's home directory.
 pub const STORE: &str = ".hopbox-setup";
@@ -80,6 +81,7 @@ impl ScratchDir {
 /// Has the directory removed; the one above it, too, if nothing else is in it.
 impl Drop for ScratchDir {
     fn drop(&mut self) {
+        let _shield = Shield::raise();
         self.holder.allow(LEAVE_LIMIT);
         while let Ok(None) = self.holder.step(Some(&mut io::empty()), &mut |_, _| {}) {}
     }

@@ -60,10 +60,10 @@ impl Target {
         words.fold(fix!("{}", login), |after, before| fix!("{} {}", before, after))
     }
 
-    /// A command there, by hand; sudo may have to ask at a terminal.
+    /// A command there, by hand; sudo and su may have to ask at a terminal.
     pub fn by_hand(&self, command: impl Into<Fix>) -> Fix {
         let command = command.into();
-        match command.starts_with("sudo ") {
+        match command.starts_with("sudo ") || command.starts_with("su ") {
             true => fix!("ssh -t {} {}", self.words(), command.over_there()),
             false => fix!("ssh {} {}", self.words(), command.over_there()),
         }

@@ -14,6 +14,8 @@ const WAITS: Duration = Duration::from_millis(500);
 pub enum Asking<'a> {
     /// Nobody is there.
     Never,
+    /// Nor is the server waited for: it is asked on the side.
+    Briefly,
     /// It is tried without; what it says is heard line by line if it has to wait for something.
     NotYet(&'a mut dyn FnMut(&str)),
     /// At the terminal: passphrase, host key, password.
@@ -39,7 +41,7 @@ impl<'a, W: Write> Words<'a, W> {
             self.since = Instant::now();
         }
         match &self.asking {
-            Asking::Never => {}
+            Asking::Never | Asking::Briefly => {}
             Asking::NotYet(_) => self.held.extend_from_slice(said),
             Asking::AtTerminal => {
                 self.held.extend_from_slice(said);

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::poll::{self, Interest};
-use super::process;
+use super::{interrupt, process};
 
 /// How long a program has to end when it is asked to, and then again when it is killed: one of
 /// root's cannot be.
@@ -50,6 +50,8 @@ pub enum Broken {
     Loud(usize),
     /// It, or what it was to read, was lost.
     Lost(io::Error),
+    /// Somebody wants this program to end, which was waiting for it.
+    Stopped,
 }
 
 impl fmt::Display for Broken {
@@ -58,6 +60,7 @@ impl fmt::Display for Broken {
             Broken::Start(error) | Broken::Lost(error) => error.fmt(out),
             Broken::Slow(limit) => write!(out, "it took longer than {} s", limit.as_secs()),
             Broken::Loud(limit) => write!(out, "it said more than {limit} bytes"),
+            Broken::Stopped => out.write_str("it was stopped"),
         }
     }
 }
@@ -231,6 +234,9 @@ impl Talk {
     ) -> Result<Option<ExitStatus>, Broken> {
         let ended = self.has_ended().map_err(Broken::Lost)?;
         if !ended {
+            if interrupt::is_due() {
+                return Err(Broken::Stopped);
+            }
             if Instant::now() >= self.end {
                 return Err(Broken::Slow(self.limits.time));
             }

@@ -16,6 +16,7 @@ pub mod icmp;
 pub mod iface;
 #[cfg_attr(target_os = "macos", path = "darwin/inotify.rs")]
 pub mod inotify;
+pub mod interrupt;
 #[cfg_attr(target_os = "macos", path = "darwin/ioctl.rs")]
 pub mod ioctl;
 pub mod line;

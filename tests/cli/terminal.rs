@@ -243,6 +243,34 @@ fn questions_are_asked_on_a_terminal_alone() {
     assert_eq!(ask("by_name", "--no-input -y", "").1, Some(13));
 }
 
+/// Ctrl-C is no answer: a command that is stopped says how it goes on.
+#[test]
+fn a_question_can_be_stopped() {
+    for (name, question) in [("confirm", "[y/N] "), ("by_name", "to go on: ")] {
+        let (inner, pty) = (act(name, ""), openpty(None, None).unwrap());
+        let on = || Stdio::from(pty.slave.try_clone().unwrap());
+        // The terminal is its own, so that keys become signals.
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
+        command.env(ACT, name).env(LINE, "").env("TERM", "xterm").env_remove("NO_COLOR");
+        let mut child = command.stdin(on()).stdout(on()).stderr(on()).spawn().unwrap();
+        drop(command);
+        let mut master = File::from(pty.master.try_clone().unwrap());
+        drop(pty);
+        let (mut shown, mut buf, mut typed) = (String::new(), [0; 4096], false);
+        while let Ok(count @ 1..) = master.read(&mut buf) {
+            shown.push_str(&String::from_utf8_lossy(&buf[..count]));
+            if !typed && shown.ends_with(question) {
+                master.write_all(b"\x03").unwrap();
+                typed = true;
+            }
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{name}: {shown}");
+        let said = "stopped;\x1b[0m `hop host rm` goes on where it was\r\n";
+        assert!(shown.ends_with(said) && !shown.contains("error:"), "{name}: {shown:?}");
+    }
+}
+
 #[test]
 fn without_a_terminal_nobody_is_asked() {
     let output = plainly(act("confirm", ""));

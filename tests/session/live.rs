@@ -264,7 +264,7 @@ fn an_agent_that_is_not_there_is_exit_6_and_nothing_is_left() {
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     let text = said(&output);
     assert!(
-        text.contains("does not answer on UDP 51820") && text.contains("\nfix: ssh "),
+        text.contains("does not answer on UDP 51820") && text.contains("\nfix: hop setup "),
         "{text}"
     );
     world.assert_gone("an agent that is not there");

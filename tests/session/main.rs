@@ -1,6 +1,7 @@
 //! Sessions that live, between machines in namespaces: started, disturbed, killed, and several at
 //! once. Needs root. `HOP_SESSION=full` runs what takes minutes at its full length.
 
+mod advice;
 mod autostart;
 mod contexts;
 mod cuts;

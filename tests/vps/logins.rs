@@ -312,26 +312,32 @@ fn who_may_not_become_root_is_told_and_nothing_is_installed() {
     lab::inside("logins::who_may_not_become_root_is_told_and_nothing_is_installed", || {
         let site = Site::boot().with_helper();
         let (laptop, vps) = (&site.laptop, &site.vps);
-        vps.ok("usermod -p \"$(getent shadow pat | cut -d: -f2)\" guest");
+        for user in ["guest", "root"] {
+            vps.ok(&format!("usermod -p \"$(getent shadow pat | cut -d: -f2)\" {user}"));
+        }
         let line = |user: &str| format!("hop setup mybox -a {VPS} -u {user} -p 22");
         let untouched = || {
             let found = vps.ok("ls -d /etc/hopbox /usr/libexec/hopbox /etc/systemd/system/hop* \
                  /usr/lib/systemd/system/hop* /run/hopbox 2>/dev/null; grep hopbox /etc/group || true");
             assert_eq!(found, "", "on the server");
-            assert_eq!(laptop.ok_as("dev", "ls .config/hopbox/hosts"), "", "on the laptop");
+            let left = laptop.ok_as("dev", "find .config/hopbox 2>/dev/null || true");
+            assert_eq!(left, "", "on the laptop");
         };
         // (login, what is typed, why, the command that helps)
         let question = |user| format!("password for {user}");
+        let grant =
+            r"ssh -t -p 22 guest@198.51.100.2 'su -c '\''/usr/sbin/usermod -aG sudo guest'\'''";
+        let (wrong, again) = (["wrong", "worse", "worst"], line("pat"));
         for (user, typed, why, next) in [
-            ("pat", ["wrong", "worse", "worst"].as_slice(), "3 incorrect password attempts", "pat"),
-            ("guest", &[PASSWORD], "guest is not in the sudoers file", "root"),
+            ("pat", wrong.as_slice(), "3 incorrect password attempts", again.as_str()),
+            ("guest", &[PASSWORD], "guest is not in the sudoers file", grant),
         ] {
             let question = question(user);
             let answers: Vec<_> = typed.iter().map(|word| (question.as_str(), *word)).collect();
             let said = laptop.dialogue("dev", &line(user), &answers);
             assert_eq!(said.code, 1, "{said}");
             let what = format!("sudo on {VPS} did not let {user} become root");
-            let fix = format!("fix: {}\r\n", line(next));
+            let fix = format!("fix: {next}\r\n");
             assert!(said.out.contains(&what) && said.out.ends_with(&fix), "{said}");
             let told = said.out.rsplit_once(&what).unwrap().1;
             assert!(told.contains(why), "{said}");
@@ -341,10 +347,22 @@ fn who_may_not_become_root_is_told_and_nothing_is_installed() {
         vps.ok("mv /usr/bin/sudo /root/sudo");
         let none = site.hop(line("guest").strip_prefix("hop ").unwrap());
         assert!(none.code == 1 && none.err.contains("there is no sudo"), "{none}");
+        let install = ["su -c", "apt-get install -y sudo && /usr/sbin/usermod -aG sudo guest"];
+        assert!(install.iter().all(|word| none.err.contains(word)), "{none}");
+        // Root's own login, where this key opens it.
+        open_to_root(vps);
+        let none = site.hop(line("guest").strip_prefix("hop ").unwrap());
         assert!(none.err.ends_with(&format!("fix: {}\n", line("root"))), "{none}");
         untouched();
         assert_eq!(vps.ok("ls -A /home/guest"), ".ssh\n");
         let kept = vps.ok("stat -c '%a %U' /home/pat/.hopbox-setup");
         assert_eq!(kept, "700 pat\n", "for the next try");
+        // What was advised to guest, done with root's password, is the cure.
+        vps.ok("mv /root/sudo /usr/bin/sudo");
+        let done = laptop.dialogue("dev", grant, &[("Password:", PASSWORD)]);
+        assert_eq!(done.code, 0, "{done}");
+        let answers = [("password for guest", PASSWORD), ("Let `ssh mybox.hop` know", "n")];
+        let set = laptop.dialogue("dev", &line("guest"), &answers);
+        assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
     });
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use super::lab::{self, LAB};
 
 pub const PASSWORD: &str = "correct-horse";
+/// An answer that is a key alone.
+pub const CTRL_C: &str = "\x03";
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// No single command takes longer, whatever the machine is busy with.
@@ -164,7 +166,14 @@ impl Machine {
             shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
             while let Some((_, answer)) = next.filter(|(text, _)| shown[seen..].contains(text)) {
                 seen = shown.len();
-                terminal.write_all(format!("{answer}\n").as_bytes()).unwrap();
+                match *answer {
+                    // A signal before a program waits is none to it.
+                    CTRL_C => {
+                        std::thread::sleep(Duration::from_millis(500));
+                        terminal.write_all(CTRL_C.as_bytes()).unwrap();
+                    }
+                    answer => terminal.write_all(format!("{answer}\n").as_bytes()).unwrap(),
+                }
                 next = answers.next();
             }
         }
@@ -187,6 +196,15 @@ fn said(output: Output) -> Said {
         code: output.status.code().unwrap_or(-1),
         out: String::from_utf8_lossy(&output.stdout).into_owned(),
         err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+impl Said {
+    /// The command that a failure ends with.
+    pub fn fix(&self) -> &str {
+        let said = if self.err.is_empty() { &self.out } else { &self.err };
+        let fix = said.trim_end().lines().last().and_then(|last| last.strip_prefix("fix: "));
+        fix.unwrap_or_else(|| panic!("no advice: {self}"))
     }
 }
 

@@ -18,6 +18,7 @@ mod proof;
 mod secrets;
 mod setup;
 mod site;
+mod stopped;
 mod sudoers;
 mod together;
 mod trouble;

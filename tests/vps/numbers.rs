@@ -45,12 +45,21 @@ fn wide_routes_give_way_and_a_number_is_never_shared() {
         }
         assert!(vps.ok("ip route get 10.10.0.7").contains("dev to-laptop"));
 
+        // A name that is another server's: another one is free.
+        let taken = site.hop("--no-input setup mybox -a 203.0.113.2");
+        let words = "another server here, 198.51.100.2";
+        assert!(taken.code == 8 && taken.err.contains(words), "{taken}");
+        let fix = taken.fix().strip_prefix("hop ").unwrap();
+        assert!(fix.starts_with("setup mybox-2 -a 203.0.113.2"), "{taken}");
+        site.hop_ok(fix);
+        site.hop_ok("-y uninstall --remote --purge -H mybox-2");
+
         // A server that another laptop uses has the same number: one of the two must make way.
         somebody_elses(&other, 1);
         let clash = site.hop("--no-input setup theirs -a 203.0.113.2");
         assert_eq!(clash.code, 8, "{clash}");
         assert!(clash.err.contains("10.10.1.0/24") && clash.err.contains("host mybox"), "{clash}");
-        let fix = clash.err.lines().last().and_then(|line| line.strip_prefix("fix: ")).unwrap();
+        let fix = clash.fix();
         assert!(fix.starts_with("hop uninstall --remote -H mybox && hop setup theirs"), "{clash}");
         laptop.ok_as("dev", &fix.replace("hop ", "hop -y --no-input "));
         site.hop_ok("up mybox theirs");

@@ -26,14 +26,19 @@ fn a_tunnel_that_fails_is_blamed_on_the_right_side() {
         // The agent runs on throughout: what it heard before is no sign of anything.
         let pid = vps.ok("systemctl show -P MainPID hop-agent");
         site.drops("input", "udp dport 51820");
-        site.fails(AGAIN, 6, &["not one UDP packet reached 198.51.100.2"]);
+        let closed = ["not one UDP packet reached 198.51.100.2", "open at your provider"];
+        site.fails(AGAIN, 6, &closed);
+        // `hop up` knows as much, and asks nobody for it.
+        site.fails("up", 6, &closed);
         site.drops("output", "udp sport 51820");
         site.fails(AGAIN, 6, &["its answers do not arrive"]);
+        site.fails("up", 6, &["its answers do not arrive"]);
         // A firewall with a default to deny, after UDP was let in.
         site.drops("input", "iifname wg0 tcp dport 4200");
         let own = ["there was a handshake", "own firewall", "TCP 4200 in on wg0"];
         site.fails(AGAIN, 6, &own);
-        vps.ok("printf '#!/bin/sh\\n' >/usr/bin/ufw && chmod 755 /usr/bin/ufw");
+        site.fails("up", 6, &own);
+        vps.ok("mkdir -p /etc/ufw && echo ENABLED=yes >/etc/ufw/ufw.conf");
         let fix = "fix: ssh -t dev@198.51.100.2 sudo ufw allow in on wg0";
         site.fails(AGAIN, 6, &[&own[..], &[fix]].concat());
         assert_eq!(vps.ok("systemctl show -P MainPID hop-agent"), pid);
@@ -107,5 +112,16 @@ fn what_is_proven_is_what_was_asked_for() {
         vps.ok("nft flush ruleset");
         site.hop_ok("setup mybox");
         site.hop_ok("down");
+        // An agent that does not run is started by what `hop up` advises.
+        vps.ok("systemctl stop hop-agent");
+        site.fails("up", 6, &["is not running", "fix: hop setup mybox"]);
+        site.hop_ok("setup mybox");
+        site.hop_ok("up");
+        site.hop_ok("down");
+        // The same server under another name.
+        let same = ["is your host mybox already", "same host key", "fix: hop up mybox"];
+        site.fails("--no-input setup other -a 198.51.100.3", 8, &same);
+        let left = laptop.ok_as("dev", "cat .config/hopbox/known_hosts; ls .config/hopbox/keys");
+        assert!(!left.contains("other"), "{left}");
     });
 }

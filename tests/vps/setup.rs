@@ -67,6 +67,7 @@ fn sudo_with_a_password_asks_at_the_terminal_once() {
         let set = site.laptop.dialogue("dev", line, &answers);
         assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
         assert_eq!(set.out.matches("password for pat").count(), 1, "{set}");
+        assert!(set.out.contains("[sudo on 198.51.100.2] password for pat: "), "{set}");
         assert!(!set.out.contains(PASSWORD), "{set}");
         // While ssh has made the terminal raw, too, each line begins at the left.
         assert!(!set.out.replace("\r\n", "").contains('\n'), "a staircase: {:?}", set.out);
@@ -199,8 +200,7 @@ fn editor(site: &Site) {
     let nowhere = site.hop("code 'src/not there'");
     assert!(nowhere.code == 4 && nowhere.err.contains("not on mybox"), "{nowhere}");
     assert!(laptop.ok("cat /home/dev/recorded").ends_with("/srv/x\n"), "no editor was started");
-    let fix = nowhere.err.lines().last().unwrap().strip_prefix("fix: ").unwrap();
-    laptop.ok_as("dev", fix);
+    laptop.ok_as("dev", nowhere.fix());
     site.hop_ok("code 'src/not there'");
 }
 
@@ -269,7 +269,18 @@ fn laptop_ssh(site: &Site) {
     ));
     let refused = laptop.sh_as("dev", "ssh -o BatchMode=yes mybox.hop hostname");
     assert!(refused.code == 255 && refused.err.contains("verification failed"), "{refused}");
+    // Whoever knows that the server was made anew has it set up anew, here and for their own ssh.
     let refused = site.hop("setup mybox");
-    assert!(refused.code == 8 && refused.err.contains("ssh-keygen -R hopbox-mybox"), "{refused}");
-    site.vps.ok(&format!("mv /root/k {key} && systemctl restart sshd-here && sleep 0.3"));
+    assert_eq!(refused.code, 8, "{refused}");
+    let anew = refused.fix();
+    let setup = anew.strip_prefix("hop host rm mybox && ").unwrap();
+    let known = laptop.dialogue("dev", anew, &[("Forget mybox", "y")]);
+    assert_eq!(known.code, 8, "{known}");
+    let forget = "ssh-keygen -R 198.51.100.2 -f /home/dev/.ssh/known_hosts";
+    assert_eq!(known.fix(), forget, "{known}");
+    laptop.ok_as("dev", forget);
+    let set = laptop.dialogue("dev", setup, &[("Let `ssh mybox.hop` know", "y")]);
+    assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
+    site.hop_ok("up");
+    assert_eq!(laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop hostname"), "vps\n");
 }

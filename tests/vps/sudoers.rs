@@ -102,17 +102,17 @@ fn whatever_sudoers_says_root_is_become_or_the_reason_told() {
 fn fenced(site: &Site) {
     let vps = &site.vps;
     let setup = |user: &str| format!("setup mybox -a 198.51.100.2 -u {user}");
-    let helps = format!("fix: hop {}", setup("root"));
+    let helps = |user: &str| format!("fix: ssh -t {user}@198.51.100.2 su -c /usr/sbin/visudo");
     for defaults in ["runas_default=nobody", "noexec", "requiretty, noexec"] {
         rule(vps, defaults);
-        site.fails(&format!("--no-input {}", setup("dev")), 1, &["runas_default", &helps]);
+        site.fails(&format!("--no-input {}", setup("dev")), 1, &["runas_default", &helps("dev")]);
         assert_eq!(vps.ok("ls -A /home/dev"), ".ssh\n", "{defaults}");
     }
     rule(vps, "noexec");
     let line = format!("hop {}", setup("pat"));
     let said = site.laptop.dialogue("dev", &line, &[("password for pat", PASSWORD)]);
     assert!(said.code == 1 && said.out.contains("noexec"), "{said}");
-    assert!(said.out.contains(&helps), "{said}");
+    assert!(said.out.contains(&helps("pat")), "{said}");
     vps.ok(&format!("rm {RULES}"));
     assert_eq!(vps.ok("ls -d /etc/hopbox /usr/libexec/hopbox 2>/dev/null || true"), "");
 }

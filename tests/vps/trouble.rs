@@ -36,7 +36,7 @@ fn a_login_that_fails_is_named() {
 
         // The key of a server that is known to the user changes before hop ever saw it.
         let key = "/etc/ssh/ssh_host_ed25519_key";
-        laptop.ok_as("dev", "rm -r .config/hopbox && ssh 198.51.100.2 true");
+        laptop.ok_as("dev", "rm -rf .config/hopbox && ssh 198.51.100.2 true");
         vps.ok(&format!("mv {key} /root/k && ssh-keygen -q -t ed25519 -N '' -f {key}"));
         restart_sshd(vps);
         let fix = "fix: ssh-keygen -R 198.51.100.2 -f /home/dev/.ssh/known_hosts";

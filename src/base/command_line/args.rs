@@ -12,6 +12,20 @@ impl Args {
         self.flags.iter().any(|(name, _)| *name == flag)
     }
 
+    /// The same for the host that was meant: in its place, or as a flag where a variable or a file
+    /// named another.
+    pub fn with_host(&self, typed: &str, meant: &str) -> Args {
+        let mut args = self.clone();
+        let flags = args.flags.iter_mut().filter(|(name, _)| *name == "host").map(|(_, it)| it);
+        let mut places: Vec<_> =
+            args.operands.iter_mut().chain(flags).filter(|word| **word == typed).collect();
+        match places.is_empty() {
+            true => args.flags.push(("host", meant.to_owned())),
+            false => places.iter_mut().for_each(|word| meant.clone_into(word)),
+        }
+        args
+    }
+
     /// The value of a flag; of several the last.
     pub fn value(&self, flag: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(name, _)| *name == flag).map(|(_, value)| value.as_str())

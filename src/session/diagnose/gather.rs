@@ -145,14 +145,7 @@ fn net(
     let may_pass = outer.as_ref().is_some_and(|outer| outer.port == Reply::Silent);
     let may_try = may_pass && matches!(session, Session::None { .. } | Session::Lost);
     let handshake = match (endpoint, key) {
-        (Some(to), Ok(key)) if may_try => {
-            // Whoever uses the key keeps it: a handshake beside it would end a live session.
-            Some(match in_use::take(paths, &host.name) {
-                Ok(_held) => path::handshake(host, key, to, paths.stamp_file(&host.name)),
-                Err(Refused::Held(_)) => Handshake::NotTried("the key is in use".to_owned()),
-                Err(Refused::Failed(_, why)) => Handshake::NotTried(why),
-            })
-        }
+        (Some(to), Ok(key)) if may_try => Some(handshake(paths, host, key, to, path::TWO_TRIES)),
         _ => None,
     };
     let agent = interface.map(|_| agent(paths, host));
@@ -175,6 +168,31 @@ fn net(
             .filter(|_| healthy)
             .and_then(|link| ping::path_mtu(host, link, SIZE_LIMIT)),
         agent,
+    }
+}
+
+/// One more handshake with a host that is down, for a server that counts what it sees.
+pub fn knock(paths: &Paths, host: &HostConfig) {
+    let Ok(key) = key::load(&store::key_file(paths, &host.name)) else { return };
+    let endpoint = resolve(&host.endpoint.host).ok().and_then(|all| all.first().copied());
+    if let Some(ip) = endpoint {
+        let to = SocketAddr::new(ip, host.endpoint.port);
+        handshake(paths, host, &key, to, path::ONE_TRY);
+    }
+}
+
+/// Whoever uses the key keeps it: a handshake beside it would end a live session.
+fn handshake(
+    paths: &Paths,
+    host: &HostConfig,
+    key: &Secret,
+    to: SocketAddr,
+    wait: Duration,
+) -> Handshake {
+    match in_use::take(paths, &host.name) {
+        Ok(_held) => path::handshake(host, key, to, paths.stamp_file(&host.name), wait),
+        Err(Refused::Held(_)) => Handshake::NotTried("the key is in use".to_owned()),
+        Err(Refused::Failed(_, why)) => Handshake::NotTried(why),
     }
 }
 

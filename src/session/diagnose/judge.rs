@@ -212,7 +212,6 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     if answers {
         return fine("UDP", format!("{} takes part in the protocol", outer.to));
     }
-    let on_vps = |command: Fix| fix!("{} {}", login(host), command);
     if let Reply::Refused(why) = &outer.port {
         let cause = format!("a firewall on this machine forbids UDP to port {port}");
         return fault("UDP", "udp_forbidden_here", cause, why, "sudo nft list ruleset");
@@ -220,8 +219,7 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     if outer.port == Reply::Closed {
         let cause = format!("hop-agent is not running on {}", host.name);
         let evidence = format!("{} says that nobody listens on UDP {port}", outer.to.ip());
-        let next = on_vps("sudo systemctl restart hop-agent".into());
-        return fault("UDP", "agent_stopped", cause, evidence, next);
+        return fault("UDP", "agent_stopped", cause, evidence, setup(facts));
     }
     if let Some(Handshake::Rejected(reason)) = &net.handshake {
         let cause = "the preshared keys or the agent's key do not belong together";
@@ -245,12 +243,16 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
         let evidence = "neither UDP nor ping comes back".to_owned();
         return fault("UDP", "unreachable", cause, evidence, fix!("ping {}", outer.to.ip()));
     }
-    let cause = format!("a firewall drops UDP {port} between here and {}", host.name);
+    let cause = format!(
+        "a firewall drops UDP {port}: at the provider of {}, on the server, or on the way",
+        host.name
+    );
     let evidence = match outer.ping {
         Some(_) => format!("{} answers ping, and no UDP comes back", outer.to.ip()),
         None => format!("no UDP comes back from {}", outer.to.ip()),
     };
-    fault("UDP", "udp_blocked", cause, evidence, on_vps(fix!("sudo ufw allow {}/udp", port)))
+    // Which of them it is the server can tell, over SSH.
+    fault("UDP", "udp_blocked", cause, evidence, setup(facts))
 }
 
 /// What only a session has: interface, route, agent, name, size.
@@ -326,8 +328,7 @@ fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {
     let (version, token) = match agent {
         Agent::Silent(why) => {
             let cause = format!("the agent on {} does not answer through the tunnel", host.name);
-            let next = fix!("{} sudo systemctl restart hop-agent", login(host));
-            return vec![fault("agent", "agent_silent", cause, why, next)];
+            return vec![fault("agent", "agent_silent", cause, why, setup(facts))];
         }
         Agent::Healthy { version, token } => (version, token),
     };
@@ -366,15 +367,11 @@ fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &Fi
     }
 }
 
-fn login(host: &HostConfig) -> Fix {
-    let user = host.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    fix!("ssh {}", format!("{user}{}", host.endpoint.host))
-}
-
+/// What a host file says need not be given once more.
 fn setup(facts: &Facts) -> Fix {
     match &facts.config {
-        Ok(host) => fix!("hop setup {} -a {}", facts.host, host.endpoint.host),
-        Err(_) => fix!("hop setup {} -a <address>", facts.host),
+        Ok(_) => fix!("hop setup {}", facts.host),
+        Err(_) => fix!("hop setup {} -a ADDRESS", facts.host),
     }
 }
 

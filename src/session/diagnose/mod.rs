@@ -12,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use gather::gather;
+pub use gather::{gather, knock};
 pub use judge::judge;
 
 use super::elsewhere::Elsewhere;

@@ -17,7 +17,9 @@ use crate::tunnel::{self, TunDevice};
 
 const WAIT: Duration = Duration::from_millis(700);
 /// Two tries of the protocol, which are five seconds apart.
-const HANDSHAKE_WAIT: Duration = Duration::from_millis(6500);
+pub const TWO_TRIES: Duration = Duration::from_millis(6500);
+/// For the first of them to arrive, and an answer to come back.
+pub const ONE_TRY: Duration = Duration::from_millis(2000);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// No datagram of the protocol begins like this, so whoever speaks it drops it.
 const PROBE: [u8; 16] = [0xff; 16];
@@ -66,8 +68,9 @@ pub fn handshake(
     key: &Secret,
     to: SocketAddr,
     timestamp_file: PathBuf,
+    wait: Duration,
 ) -> Handshake {
-    match try_handshake(host, key, to, timestamp_file) {
+    match try_handshake(host, key, to, timestamp_file, wait) {
         Ok(outcome) => outcome,
         Err(error) => Handshake::NotTried(error.to_string()),
     }
@@ -78,6 +81,7 @@ fn try_handshake(
     key: &Secret,
     to: SocketAddr,
     timestamp_file: PathBuf,
+    wait: Duration,
 ) -> std::io::Result<Handshake> {
     let (ours, theirs) = UnixDatagram::pair()?;
     theirs.set_nonblocking(true)?;
@@ -93,7 +97,7 @@ fn try_handshake(
         vnet_hdr: false,
     };
     let mut tunnel = tunnel::start(device, &config)?;
-    let end = Instant::now() + HANDSHAKE_WAIT;
+    let end = Instant::now() + wait;
     let mut outcome = Handshake::Silent;
     while outcome == Handshake::Silent && Instant::now() < end {
         thread::sleep(LOOK_EVERY);

@@ -15,27 +15,26 @@ pub fn stopped(host: &HostConfig) -> Failure {
     Failure::new(Fault::Interrupted, what, why, fix!("hop up {}", name))
 }
 
-/// The agent gave no answer in time: tell a closed UDP path from a sick agent.
+/// The agent gave no answer in time: tell a closed UDP path from a sick agent. Setup starts an
+/// agent that does not run, and asks a server over SSH what it saw.
 pub fn silent(host: &HostConfig, handshake: bool, tried: &str, last: &CallError) -> Failure {
-    let HostConfig { name, peer_ip, api_port, endpoint, user, .. } = host;
+    let HostConfig { name, peer_ip, api_port, endpoint, .. } = host;
     let limit_s = limits::FIRST_ANSWER.as_secs();
-    let login = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    let login = format!("{login}{}", endpoint.host);
-    let next = fix!("ssh {} sudo systemctl restart hop-agent", login);
+    let next = fix!("hop setup {}", name);
     if handshake {
         let what = format!("the agent on {name} does not answer");
         let why = format!("the tunnel works, but {peer_ip}:{api_port} gave {last} in {limit_s} s");
-        return Failure::new(Fault::Unreachable, what, why, next);
+        return Failure::new(Fault::AgentSilent, what, why, next);
     }
     let what = format!("{name} does not answer on UDP {}", endpoint.port);
     let why = format!(
-        "no handshake with {} within {limit_s} s: the agent is not running, a firewall drops \
-         UDP {}, the keys do not belong together, or it has heard of a later time from this \
-         key (this home directory was restored or copied, or its clock was ahead): then hop \
-         rotate {name} gives it a new one",
-        tried, endpoint.port
+        "no handshake with {tried} within {limit_s} s: UDP {} is closed at your provider or in the \
+         server's own firewall, the agent is not running, the keys do not belong together, or it \
+         has heard of a later time from this key (this home directory was restored or copied, or \
+         its clock was ahead): then hop rotate {name} gives it a new one",
+        endpoint.port
     );
-    Failure::new(Fault::Unreachable, what, why, next)
+    Failure::new(Fault::NoHandshake, what, why, next)
 }
 
 /// What the helper refuses because it is another user's, this one has in another form: `next`.
