@@ -4,6 +4,7 @@
 //! Everything that ends on a terminal or in a log goes through [`shown`] or [`json`], at the place
 //! where it is written. Knows nothing of who says what.
 
+pub mod advice;
 pub mod ascii;
 pub mod aside;
 pub mod fix;

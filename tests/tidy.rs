@@ -1,5 +1,7 @@
 //! The rules of CONTRIBUTING.md that a program can check.
 
+#[path = "tidy/advice.rs"]
+mod advice;
 #[path = "tidy/circles.rs"]
 mod circles;
 #[path = "tidy/promises.rs"]

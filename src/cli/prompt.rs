@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 
 use super::command::{Call, TELLING};
 use super::page::Page;
+use crate::base::command_line::Args;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys::interrupt;

@@ -154,11 +154,14 @@ fn tell_plan(call: &mut Call, name: &str, plan: &Plan, ssh_told: bool) -> Result
     page.add(format!("would run the agent as {} under systemd", plan.user));
     page.add(match &plan.take {
         Some(Proposal { interface, port, number }) => format!(
-            "would take UDP {port}, which must be open at your provider, the addresses 10.10.{number}.1 and 10.10.{number}.2, and the \
+            "would take UDP {port}, the addresses 10.10.{number}.1 and 10.10.{number}.2, and the \
              interface {interface} there"
         ),
         None => "the agent there keeps its UDP port, addresses and interface".to_owned(),
     });
+    if let Some(Proposal { port, .. }) = &plan.take {
+        page.add(format!("UDP {port} must be open at your provider"));
+    }
     if plan.asks_password {
         page.add("sudo there will ask for a password");
     }

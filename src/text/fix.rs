@@ -17,9 +17,14 @@ pub struct Fix(Cow<'static, str>);
 /// `fix!("hop up {}", name)`: each `{}` becomes one word, a [`Fix`] its words.
 #[macro_export]
 macro_rules! fix {
-    ($form:literal $(, $part:expr)* $(,)?) => {
+    ($form:literal $(, $part:expr)* $(,)?) => {{
+        #[cfg(not(test))]
+        const _: () = assert!(
+            $crate::text::advice::is_listed($form),
+            "a command that src/text/advice.rs does not list"
+        );
         $crate::text::fix::Fix::of($form, &[$(&$part as &dyn $crate::text::fix::Part),*])
-    };
+    }};
 }
 
 /// What may stand for a `{}`.

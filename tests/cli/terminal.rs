@@ -246,7 +246,7 @@ fn questions_are_asked_on_a_terminal_alone() {
 /// Ctrl-C is no answer: a command that is stopped says how it goes on.
 #[test]
 fn a_question_can_be_stopped() {
-    for (name, question) in [("confirm", "[y/N] "), ("by_name", "to go on: ")] {
+    for (name, question) in [("confirm", "[y/N]"), ("by_name", "to go on:")] {
         let (inner, pty) = (act(name, ""), openpty(None, None).unwrap());
         let on = || Stdio::from(pty.slave.try_clone().unwrap());
         // The terminal is its own, so that keys become signals.
@@ -260,7 +260,7 @@ fn a_question_can_be_stopped() {
         let (mut shown, mut buf, mut typed) = (String::new(), [0; 4096], false);
         while let Ok(count @ 1..) = master.read(&mut buf) {
             shown.push_str(&String::from_utf8_lossy(&buf[..count]));
-            if !typed && shown.ends_with(question) {
+            if !typed && shown.contains(question) {
                 master.write_all(b"\x03").unwrap();
                 typed = true;
             }

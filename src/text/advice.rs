@@ -1,0 +1,216 @@
+//! Every command that this program advises, in one table: its form as it stands in the source, and
+//! what it does to the state that it is shown in.
+//!
+//! `fix!` compiles for these forms alone, and tests/tidy finds what is written without it, so that
+//! nothing is advised that is not here. That a `hop` line is one of ours is checked in tests/cli.
+
+/// What a command does to the state that it is advised in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Ends it: what was asked for works then, or the next thing in the way is told. The file below
+    /// tests/ and the test that runs it there.
+    Cures(&'static str),
+    /// Is to end it; no test runs it in that state yet.
+    Untried,
+    /// Shows what decides, where no one command can: somebody has to choose, or to look.
+    Shows,
+    /// A part of other lines.
+    Part,
+}
+
+use Effect::{Cures, Part, Shows, Untried};
+
+const ADVICE: &str = "session/advice.rs::what_is_advised_ends_the_state_that_it_is_advised_in";
+const LOGINS: &str = "vps/logins.rs::who_may_not_become_root_is_told_and_nothing_is_installed";
+const NUMBERS: &str = "vps/numbers.rs::wide_routes_give_way_and_a_number_is_never_shared";
+const PREFLIGHT: &str = "vps/preflight.rs::what_stops_a_setup_is_found_before_anything_is_sent";
+const PROOF: &str = "vps/proof.rs::what_is_proven_is_what_was_asked_for";
+const TWINS: &str =
+    "session/twins.rs::two_laptops_with_one_key_both_say_so_and_a_new_key_parts_them";
+const TWO_USERS: &str = "vps/two_users.rs::each_gets_what_the_other_has_not";
+
+pub const TABLE: &[(&str, Effect)] = &[
+    (" -k {}", Part),
+    (" -p {}", Part),
+    (" -u {}", Part),
+    ("$EDITOR {}", Untried),
+    ("${EDITOR:-vi} ~/.ssh/config", Untried),
+    ("${EDITOR:-vi} +{} {}", Untried),
+    ("--add-port={}/udp", Part),
+    ("--confirm={}", Part),
+    ("--zone=trusted --add-interface={}", Part),
+    ("-i {}", Part),
+    ("-o {}", Part),
+    ("-p {}", Part),
+    ("/usr/sbin/usermod -aG {} {}", Part),
+    ("/usr/sbin/visudo", Part),
+    ("apt-get install -y {}", Part),
+    ("cat /etc/os-release", Shows),
+    ("cat {}", Shows),
+    ("chmod 600 {}", Cures(ADVICE)),
+    ("command -v {}", Shows),
+    ("df -h {}", Shows),
+    ("df -h {} && df -i {}", Shows),
+    ("df -i {}", Shows),
+    ("dnf install -y {}", Part),
+    ("env -u XDG_RUNTIME_DIR hop status", Untried),
+    ("export HOME=~", Untried),
+    ("file {}", Shows),
+    ("findmnt -T {}", Shows),
+    ("getent hosts {}", Shows),
+    ("getent passwd", Shows),
+    ("grep -ri MaxSessions /etc/ssh", Shows),
+    ("hop code", Untried),
+    ("hop code --editor code", Untried),
+    ("hop code --editor {}", Untried),
+    ("hop code /home/you/project", Untried),
+    ("hop completions bash", Untried),
+    ("hop doctor", Shows),
+    ("hop doctor {}", Shows),
+    ("hop down {}", Cures(ADVICE)),
+    ("hop down {} && hop up {}", Untried),
+    ("hop down{} && hop up{}", Untried),
+    ("hop help", Untried),
+    ("hop help up", Untried),
+    ("hop help {}", Untried),
+    ("hop host ls", Untried),
+    ("hop host peers", Untried),
+    ("hop host peers {}", Untried),
+    ("hop host rm {}", Untried),
+    ("hop host rm {} && hop setup {} -a {}", Cures(TWO_USERS)),
+    ("hop host rm {} && {}", Untried),
+    ("hop ping --help", Untried),
+    ("hop rotate", Untried),
+    ("hop rotate {}", Cures(TWINS)),
+    ("hop selftest -v", Shows),
+    ("hop setup", Untried),
+    ("hop setup --help", Untried),
+    ("hop setup mybox -a <address>", Untried),
+    ("hop setup mybox -a ADDRESS", Untried),
+    ("hop setup {}", Cures(PROOF)),
+    ("hop setup {} --yes", Untried),
+    ("hop setup {} -a ADDRESS", Untried),
+    ("hop setup {} -a {}", Cures(NUMBERS)),
+    ("hop setup {} -u root", Untried),
+    ("hop status", Shows),
+    ("hop status {}", Shows),
+    ("hop uninstall --remote -H {}", Untried),
+    ("hop uninstall --remote -H {} && {} && {}", Cures(NUMBERS)),
+    ("hop up --foreground {}", Untried),
+    ("hop up {}", Cures(ADVICE)),
+    ("hop upgrade", Untried),
+    ("hop upgrade {}", Untried),
+    ("hop version", Shows),
+    ("hop {}", Cures(ADVICE)),
+    ("hop {} --all", Cures(ADVICE)),
+    ("hop {} --help", Cures(ADVICE)),
+    ("hop {} -H {}", Untried),
+    ("hop-agent --help", Shows),
+    ("hop-agent status", Shows),
+    ("ip address", Shows),
+    ("ip route", Shows),
+    ("ip route get 10.10.{}.2", Shows),
+    ("ip route get {}", Shows),
+    ("journalctl -u hop-helper", Shows),
+    ("ls -l /dev/urandom", Shows),
+    ("ls -l /var/lib/hopbox-agent", Shows),
+    ("ls -l {}", Shows),
+    ("ls -l ~/.ssh", Shows),
+    ("ls -la {}", Shows),
+    ("ls -la {} {}", Shows),
+    ("ls -ld {}", Shows),
+    ("ls /proc", Shows),
+    ("make agents && sudo make install", Untried),
+    ("make agents {} && sudo make install", Untried),
+    ("make install", Untried),
+    ("man hop-agent", Shows),
+    ("man {}", Shows),
+    ("mkdir -p {}", Untried),
+    ("pacman -S --noconfirm {}", Part),
+    ("ping {}", Shows),
+    ("ps -p 1", Shows),
+    ("ssh -F {} {}", Shows),
+    ("ssh -V", Shows),
+    ("ssh -t {} {}", Part),
+    ("ssh {}", Untried),
+    ("ssh {} {}", Part),
+    ("ssh-add {}", Untried),
+    ("ssh-keygen -F {}", Shows),
+    ("ssh-keygen -F {} -f {}", Shows),
+    ("ssh-keygen -R {} -f {}", Untried),
+    ("su -c {}", Cures(LOGINS)),
+    ("sudo $EDITOR /etc/hosts", Untried),
+    ("sudo -u <login> /usr/libexec/hopbox/hop-agent serve", Shows),
+    ("sudo ausearch -m avc -ts recent", Shows),
+    ("sudo chown {} .", Untried),
+    ("sudo chown {} {}", Untried),
+    ("sudo firewall-cmd --permanent {} && sudo firewall-cmd --reload", Untried),
+    ("sudo hop selftest", Untried),
+    ("sudo hop wg -f {}", Untried),
+    ("sudo hop-agent --help", Shows),
+    ("sudo hop-agent peers remove <name>", Untried),
+    ("sudo hop-agent peers remove {}", Untried),
+    ("sudo hop-helper --install", Untried),
+    ("sudo journalctl -n 50", Shows),
+    ("sudo journalctl -n 50 -u hop-agent", Shows),
+    ("sudo journalctl -u hop-agent", Shows),
+    ("sudo launchctl print system/dev.hopbox.helper", Shows),
+    ("sudo mkhomedir_helper {}", Untried),
+    ("sudo modprobe tun", Untried),
+    ("sudo modprobe {}", Untried),
+    ("sudo mount -o remount,rw {}", Cures(PREFLIGHT)),
+    ("sudo nft list ruleset", Shows),
+    ("sudo ostree admin unlock --hotfix", Untried),
+    ("sudo restorecon -RF /usr/libexec", Untried),
+    ("sudo rm /etc/hopbox/lockdown", Untried),
+    ("sudo systemctl restart hop-agent", Untried),
+    ("sudo timedatectl set-ntp true", Untried),
+    ("sudo ufw allow in on {}", Untried),
+    ("sudo ufw allow {}/udp", Untried),
+    ("sudo {}", Part),
+    ("sudo {} --install", Untried),
+    ("sudo {} --uninstall", Untried),
+    ("sudo {} status", Shows),
+    ("sudoedit {}", Untried),
+    ("systemctl restart hop-agent", Untried),
+    ("systemctl status hop-helper", Shows),
+    ("tail {}", Shows),
+    ("timedatectl set-ntp true", Untried),
+    ("uname -a", Shows),
+    ("zypper -n install {}", Part),
+    ("{}", Part),
+    ("{} && {}", Part),
+    ("{} --endpoint {}", Part),
+    ("{} --version", Shows),
+    ("{} --{}", Part),
+    ("{} -v", Shows),
+    ("{} {}", Part),
+    ("{}{}", Part),
+    ("{} help", Part),
+    ("{} {} --help", Part),
+];
+
+/// Whether a form is in the table; asked while compiling.
+pub const fn is_listed(form: &str) -> bool {
+    let mut rows = TABLE;
+    while let [(listed, _), rest @ ..] = rows {
+        if same(listed.as_bytes(), form.as_bytes()) {
+            return true;
+        }
+        rows = rest;
+    }
+    false
+}
+
+const fn same(mut a: &[u8], mut b: &[u8]) -> bool {
+    loop {
+        match (a, b) {
+            ([], []) => return true,
+            ([x, more @ ..], [y, others @ ..]) if *x == *y => {
+                a = more;
+                b = others;
+            }
+            _ => return false,
+        }
+    }
+}
