@@ -143,7 +143,28 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &[],
         &["hopbox::wg", "hopbox::ssh", "hopbox::deploy", "hopbox::agent", "hop_helper"],
     ),
-    ("src/tunnel/", &["helper", "host", "http", "rpc", "session", "agent", "cli"], &["serde_json"]),
+    (
+        "src/workspace/",
+        &[
+            "wg", "simd", "sys", "tunnel", "helper", "host", "http", "rpc", "ssh", "session",
+            "agent", "cli",
+        ],
+        &[
+            "libc",
+            "nix",
+            "std::fs",
+            "std::env",
+            "std::net",
+            "std::thread",
+            "std::process",
+            "Instant",
+        ],
+    ),
+    (
+        "src/tunnel/",
+        &["workspace", "helper", "host", "http", "rpc", "session", "agent", "cli"],
+        &["serde_json"],
+    ),
     ("src/helper/", &["wg", "tunnel", "host", "http", "rpc", "session", "agent", "cli"], &[]),
     (
         "src/base/",
@@ -563,14 +584,16 @@ fn what_holds_secrets_cannot_be_printed() {
         "PeerUpdate",
         "PeerStatus",
         "Config",
+        "Env",
         "PeerConfig",
         "HostConfig",
         "AgentConfig",
     ];
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
-    for path in
-        ["src/wg", "src/tunnel", "src/host", "src/agent"].iter().flat_map(|d| files(d, ".rs"))
+    for path in ["src/wg", "src/tunnel", "src/host", "src/agent", "src/workspace"]
+        .iter()
+        .flat_map(|d| files(d, ".rs"))
     {
         let text = read(&path);
         let mut derived = String::new();

@@ -151,6 +151,8 @@ pub struct Failure {
     pub fault: Fault,
     pub what: String,
     pub why: String,
+    /// More of the same kind, each with its own line.
+    pub also: Vec<String>,
     pub next: Fix,
 }
 
@@ -161,7 +163,7 @@ impl Failure {
         why: impl Into<String>,
         next: impl Into<Fix>,
     ) -> Failure {
-        Failure { fault, what: what.into(), why: why.into(), next: next.into() }
+        Failure { fault, what: what.into(), why: why.into(), also: Vec::new(), next: next.into() }
     }
 
     /// A command line that cannot be understood.
@@ -193,7 +195,7 @@ impl Failure {
 
     /// As one program of ours tells it to another: the fault, how a program ends by it, and words.
     pub fn to_json(&self) -> Value {
-        let Failure { fault, what, why, next } = self;
+        let Failure { fault, what, why, also: _, next } = self;
         let (fault_word, code) = (fault.word(), fault.code().word());
         let mut error =
             json!({"fault": fault_word, "code": code, "what": what, "why": why, "fix": &**next});

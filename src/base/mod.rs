@@ -1,5 +1,5 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
-//! written. Reading order: `failure`, `exit` → `json`, `field`, `key` (texts → values),
+//! written. Reading order: `failure`, `exit` → `json`, `yaml`, `field`, `key` (texts → values),
 //! `command_line` (words → commands) → `file`, `own_program`,
 //! `line_socket` → `task`, `address_plan`, `time_text`, `locale` and `terminal` (who reads us).
 //! Knows no tunnel, host or agent.
@@ -18,3 +18,4 @@ pub mod own_program;
 pub mod task;
 pub mod terminal;
 pub mod time_text;
+pub mod yaml;

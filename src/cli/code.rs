@@ -92,8 +92,8 @@ const EDITORS: [Editor; 4] = [
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let host = target_host::host_beside(call, &paths)?;
-    let workspace = workspace::load(Path::new("."))?.unwrap_or_default();
-    let editor = editor(call.args.value("editor").or(workspace.editor_type.as_deref()))?;
+    let workspace = workspace::load(Path::new("."))?.map(|found| found.editor).unwrap_or_default();
+    let editor = editor(call.args.value("editor").or(workspace.kind.as_deref()))?;
     if control::facts(&paths, &host).is_none() {
         let why = "the editor reaches it through the tunnel";
         return Err(Failure::new(
@@ -105,7 +105,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     }
     let host = store::load(&paths, &host)?;
     let program = find(editor)?;
-    let given = call.args.operands.first().or(workspace.editor_path.as_ref()).cloned();
+    let given = call.args.operands.first().or(workspace.path.as_ref()).cloned();
     let places = places(given.as_deref(), std::env::var_os("HOME"), &host)?;
     let written = ssh_entry::write(call, &paths, &host)?;
     let path = match given {

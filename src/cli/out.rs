@@ -251,7 +251,9 @@ impl Out {
 
     fn told(&self, error: Line, failure: &Failure) {
         self.screen.line(error);
-        self.screen.line(Line::from(indent(&failure.why)).and(&failure.why));
+        for why in std::iter::once(&failure.why).chain(&failure.also) {
+            self.screen.line(Line::from(indent(why)).and(why));
+        }
         self.screen.line(Line::from(format!("fix: {}", failure.next)).whole());
     }
 }
@@ -299,6 +301,10 @@ fn warning_json((code, message): &(&'static str, String)) -> Value {
 }
 /// A failure in JSON.
 pub fn failure_json(failure: &Failure) -> Value {
-    let message = format!("{}: {}", text::shown(&failure.what), text::shown(&failure.why));
+    let mut message = format!("{}: {}", text::shown(&failure.what), text::shown(&failure.why));
+    for also in &failure.also {
+        message += "\n";
+        message += &text::shown(also);
+    }
     json!({"code": failure.code().word(), "message": message, "fix": &*failure.next})
 }

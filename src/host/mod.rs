@@ -1,7 +1,7 @@
 //! What the laptop keeps about its hosts: where the files are and what they say.
 //!
 //! Reading order: `paths` (where) → `config` (what a host file says) → `store` (its files) →
-//! `autostart`; `yaml` → `workspace` (what a project's hopbox.yaml says).
+//! `autostart`; `workspace` (finds and reads a project's hopbox.yaml).
 //! Knows nothing of tunnels, sessions or the agent's API.
 
 pub mod autostart;
@@ -9,4 +9,3 @@ pub mod config;
 pub mod paths;
 pub mod store;
 pub mod workspace;
-pub mod yaml;

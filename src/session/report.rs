@@ -125,6 +125,7 @@ impl Event {
             fault: Fault::told(&mut failed),
             what: failed.string("what").ok()?,
             why: failed.string("why").ok()?,
+            also: Vec::new(),
             next: Fix::carried(&failed.string("fix").ok()?).unwrap_or("hop doctor".into()),
         }))
     }

@@ -10,8 +10,8 @@ use crate::sys::child::{self, Broken, Limits};
 use crate::text::fix::Fix;
 
 pub(super) fn program(error: &std::io::Error) -> Failure {
-    let (what, next) = ("cannot run ssh".to_owned(), "ssh -V".into());
-    Failure { fault: Fault::NoSsh, what, why: error.to_string(), next }
+    let (what, next) = ("cannot run ssh", "ssh -V");
+    Failure::new(Fault::NoSsh, what, error.to_string(), next)
 }
 
 pub(super) fn unsayable(thing: &str, next: Fix) -> Failure {
@@ -19,7 +19,7 @@ pub(super) fn unsayable(thing: &str, next: Fix) -> Failure {
     let why = "it refuses some characters in arguments, and ${ has a meaning in paths; what \
                stands in ~/.ssh/config for the address need not be given"
         .to_owned();
-    Failure { fault: Fault::Unsayable, what, why, next }
+    Failure::new(Fault::Unsayable, what, why, next)
 }
 
 pub(super) fn locked(file: &str) -> Failure {
@@ -27,7 +27,7 @@ pub(super) fn locked(file: &str) -> Failure {
     let why = "it would be accepted, but nobody can be asked: this is no terminal, or \
                --no-input forbids it";
     let next = fix!("ssh-add {}", file);
-    Failure { fault: Fault::KeyLocked, what, why: why.to_owned(), next }
+    Failure::new(Fault::KeyLocked, what, why, next)
 }
 
 /// Logged in, but no command runs.
@@ -38,7 +38,7 @@ pub(super) fn no_session(target: &Target, said: &[u8]) -> Failure {
     let what = format!("{} opens no session more", target.address);
     let why = format!("{said}; two at a time are needed (MaxSessions in its sshd_config)");
     let next = target.by_hand("grep -ri MaxSessions /etc/ssh");
-    Failure { fault: Fault::Unreachable, what, why, next }
+    Failure::new(Fault::Unreachable, what, why, next)
 }
 
 /// One of our own ssh(1) did not come to its end.
@@ -49,7 +49,7 @@ pub(super) fn broken(target: &Target, broken: &Broken) -> Failure {
         Broken::Slow(_) => (Fault::Timeout, format!("{} does not answer", target.address)),
         Broken::Loud(_) => (Fault::Loud, format!("{} does not stop talking", target.address)),
     };
-    Failure { fault, what, why: broken.to_string(), next: target.command() }
+    Failure::new(fault, what, broken.to_string(), target.command())
 }
 
 /// What ssh's last words mean.
@@ -81,7 +81,7 @@ pub fn classify(target: &Target, said: &str) -> Failure {
             (last_line(denied.unwrap_or(said)), fix!("{} -v", target.command()))
         }
     };
-    Failure { fault, what, why, next }
+    Failure::new(fault, what, why, next)
 }
 
 /// Whether ssh says this as it ends, and nothing after it.

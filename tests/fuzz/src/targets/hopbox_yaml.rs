@@ -1,8 +1,9 @@
 //! Workspace files: whatever the bytes are, they are a tree whose places lie inside the text, or
 //! an error that names one; no key occurs twice, nothing is deeper than it may be.
 
-use hopbox::host::workspace;
-use hopbox::host::yaml::{self, Node, Place, Value};
+use hopbox::base::yaml::{self, Node, Place, Value};
+use hopbox::workspace::manifest::Desired;
+use hopbox::workspace::{dotenv, read};
 use std::collections::BTreeSet;
 
 const DEPTH: usize = 32;
@@ -16,11 +17,23 @@ pub fn hopbox_yaml(data: &[u8]) {
         Err(error) => {
             check(error.at);
             assert!(!error.why.is_empty());
-            assert_eq!(workspace::parse(&text), Err(error), "the whole file must parse");
+            assert!(read::manifest(&text).is_err(), "the whole file must parse");
         }
     }
-    if let Ok(found) = workspace::parse(&text) {
-        assert!(found.host.is_none_or(|host| hopbox::base::field::check_name(&host).is_ok()));
+    match read::manifest(&text) {
+        Ok(found) => {
+            assert!(found.host.is_none_or(|host| hopbox::base::field::check_name(&host).is_ok()));
+            let crossed = Desired::read(&found.desired.to_json());
+            assert_eq!(crossed, Ok(found.desired), "a server reads the same");
+        }
+        Err(wrongs) => {
+            assert!((1..=33).contains(&wrongs.len()));
+            wrongs.iter().for_each(|wrong| check(wrong.at));
+        }
+    }
+    if let Err(wrongs) = dotenv::parse(&text) {
+        assert!((1..=33).contains(&wrongs.len()));
+        wrongs.iter().for_each(|wrong| check(wrong.at));
     }
 }
 
