@@ -301,10 +301,11 @@ fn warning_json((code, message): &(&'static str, String)) -> Value {
 }
 /// A failure in JSON.
 pub fn failure_json(failure: &Failure) -> Value {
-    let mut message = format!("{}: {}", text::shown(&failure.what), text::shown(&failure.why));
-    for also in &failure.also {
-        message += "\n";
-        message += &text::shown(also);
+    let message = format!("{}: {}", text::shown(&failure.what), text::shown(&failure.why));
+    let code = failure.code().word();
+    let mut error = json!({"code": code, "message": message, "fix": &*failure.next});
+    if !failure.also.is_empty() {
+        error["also"] = failure.also.iter().map(|why| text::shown(why)).collect();
     }
-    json!({"code": failure.code().word(), "message": message, "fix": &*failure.next})
+    error
 }

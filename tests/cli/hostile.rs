@@ -89,6 +89,10 @@ fn is_clean_json(bytes: &[u8], what: &str) {
         }
         let message = value["error"]["message"].as_str().unwrap_or_default();
         assert!(!message.chars().any(moves), "{what}: {message:?}");
+        let also = value["error"]["also"].as_array().into_iter().flatten();
+        for why in also.filter_map(Value::as_str) {
+            assert!(!why.chars().any(moves), "{what}: {why:?}");
+        }
         assert!(message.chars().count() < 2100, "{what}: {}", message.len());
     }
 }
