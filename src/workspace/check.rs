@@ -31,7 +31,8 @@ pub fn name(text: &str) -> Checked<()> {
 }
 
 pub fn host(text: &str) -> Checked<()> {
-    field::check_name(text).map_err(|why| Refusal::new(why, "hop host ls lists them"))
+    field::check_name(text)
+        .map_err(|why| Refusal::new(why, "write the name of a host that is set up"))
 }
 
 /// A service: part of the names of units and containers, too.

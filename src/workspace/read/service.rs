@@ -204,7 +204,7 @@ fn health(reader: &mut Reader, at: &At<'_>) -> Option<Health> {
     };
     if health.interval > health.timeout {
         let why = "timeout is shorter than interval";
-        reader.refuse(at, Refusal::new(why, "make it the time until the first success"));
+        reader.refuse(at, Refusal::new(why, "it is the time until the first success"));
     }
     Some(health)
 }
