@@ -5,7 +5,7 @@
 //! Reading order: `wrong` (what is said of a mistake) → `env`, `dotenv` → `manifest` (what can be
 //! wanted) → `check` (single texts), `words` → `read` (YAML or JSON → values, every mistake with
 //! its place), `verify` (what spans several keys) → `order` → `digest`, `write`, `desired` (what
-//! crosses to the server).
+//! crosses to the server) → `plan` (what is to be done there).
 //! Knows no file, process, socket, host or service manager.
 
 pub mod check;
@@ -15,6 +15,7 @@ pub mod dotenv;
 pub mod env;
 pub mod manifest;
 pub mod order;
+pub mod plan;
 pub mod read;
 mod verify;
 pub mod words;
