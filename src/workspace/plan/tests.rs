@@ -2,9 +2,12 @@ use super::*;
 use crate::base::json::Fields;
 use crate::workspace::read;
 
-const TEXT: &str = "name: a\nservices:\n  db: {type: container, image: x, ports: [5432], data: \
-    [{host: /d, container: /d}]}\n  job: {type: native, command: y, depends_on: [db]}\n  web: {type: \
-    native, command: z, ports: [80], depends_on: [db, job]}\n";
+const TEXT: &str = "name: a
+services:
+  db: {type: container, image: x, ports: [5432], data: [{host: /d, container: /d}]}
+  job: {type: native, command: y, depends_on: [db]}
+  web: {type: native, command: z, ports: [80], depends_on: [db, job]}
+";
 
 fn desired(text: &str) -> Desired {
     read::manifest(text).unwrap_or_else(|wrongs| panic!("{text}{wrongs:#?}")).desired
