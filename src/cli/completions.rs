@@ -8,6 +8,7 @@ use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Group, MANY, Table, Take
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::host::store;
+use crate::sys::bounded;
 
 pub const COMMAND: Command = Command {
     name: "completions",
@@ -40,6 +41,8 @@ pub const COMMAND_COMPLETE: Command = Command {
 
 /// Most files in ~/.ssh that are looked at.
 const KEYS: usize = 1000;
+/// Most names of ~/.ssh/config that are offered.
+const NAMES: usize = 1000;
 
 const SCRIPTS: [(&str, &str); 3] = [
     ("bash", include_str!("../../completion/hop.bash")),
@@ -60,7 +63,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 
 fn run_complete(call: &mut Call) -> Result<Code, Failure> {
     let hosts = call.paths().ok().and_then(|paths| store::names(&paths).ok()).unwrap_or_default();
-    let found = candidates(call.table, &call.args.operands, &Known { hosts, keys: ssh_keys });
+    let known = Known { hosts, keys: ssh_keys, addresses: ssh_names };
+    let found = candidates(call.table, &call.args.operands, &known);
     call.out.candidates(&found).map(|()| Code::Done)
 }
 
@@ -71,6 +75,8 @@ struct Known {
     hosts: Vec<String>,
     /// The user's private keys; looked for only where one is wanted. `~` as it was typed.
     keys: fn(&str) -> Vec<String>,
+    /// What the user calls servers with ssh(1), in the same way.
+    addresses: fn() -> Vec<String>,
 }
 
 /// What the last word can become, with a word on each. `:files` and `:dirs` stand for what the
@@ -131,6 +137,7 @@ fn values(flag: &Flag, current: &str, known: &Known) -> Candidates {
             let keys: Candidates = all(keys.collect(), "ssh key");
             if keys.is_empty() { one(":files") } else { keys }
         }
+        Some("ADDRESS") => all((known.addresses)(), "of ssh"),
         Some("FILE") => one(":files"),
         Some("DIR") => one(":dirs"),
         _ => Vec::new(),
@@ -155,6 +162,31 @@ fn ssh_keys(current: &str) -> Vec<String> {
     keys.retain(|key| names.contains(key));
     keys.sort();
     keys.into_iter().map(|key| format!("{shown}/.ssh/{key}")).collect()
+}
+
+/// Names after `Host` in ~/.ssh/config, without patterns; files that it includes are not read.
+fn ssh_names() -> Vec<String> {
+    let config = std::env::var_os("HOME").map(|home| Path::new(&home).join(".ssh/config"));
+    let text = config.and_then(|path| bounded::text(path).ok()).unwrap_or_default();
+    names_in(&text)
+}
+
+fn names_in(ssh_config: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in ssh_config.lines() {
+        // `Host a b`, `Host=a`, `Host "a"`.
+        let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());
+        if words.next().is_some_and(|word| word.eq_ignore_ascii_case("host")) {
+            names.extend(
+                words.map(|word| word.trim_matches('"')).take_while(|w| !w.starts_with('#')),
+            );
+        }
+    }
+    names.retain(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@".contains(&b)));
+    names.retain(|name| !name.starts_with('-') && !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().take(NAMES).map(str::to_owned).collect()
 }
 
 fn flags(command: Option<&Command>) -> Candidates {
@@ -205,7 +237,8 @@ mod tests {
             let home = if current.starts_with('~') { "~" } else { "/home/me" };
             vec![format!("{home}/.ssh/id_a"), format!("{home}/.ssh/id_b")]
         };
-        let found = candidates(&TABLE, &line, &Known { hosts, keys });
+        let addresses = || vec!["vps.example".to_owned(), "work".to_owned()];
+        let found = candidates(&TABLE, &line, &Known { hosts, keys, addresses });
         found.into_iter().map(|(word, _)| word).collect()
     }
 
@@ -239,5 +272,14 @@ mod tests {
         assert_eq!(words("upgrade --agent-dir "), [":dirs"]);
         assert_eq!(words("code -e "), ["code", "cursor", "codium", "zed"]);
         assert_eq!(words("setup my"), ["mybox"], "it may be repeated");
+        assert_eq!(words("setup x -a "), ["vps.example", "work"]);
+        assert_eq!(words("setup x --address=w"), ["work"]);
+    }
+
+    #[test]
+    fn servers_of_ssh_complete_without_patterns() {
+        let config = "Host *\n  User me\nhost work \"vps.example\" # mine\n\tHost=b ?c !d\n\
+                      Match host e\nHostName f\n#Host g\nHost -x h$(i) work 2001:db8::1\nHost\n";
+        assert_eq!(names_in(config), ["2001:db8::1", "b", "vps.example", "work"]);
     }
 }
