@@ -175,6 +175,11 @@ chaos: ## bad lines and outages, for half an hour
 	+HOP_CHAOS=full sh tests/enter.sh $(CARGO) test $(COMMON) --test chaos -- \
 		--nocapture --test-threads=4
 
+# Keepers of services killed at random moments, and logs of a gigabyte: see tests/keeper/main.rs.
+kills: ## kills the keepers of services 300 times
+	$(RUST)
+	+HOP_KEEPER=full $(CARGO) test $(COMMON) --test keeper -- --nocapture
+
 # Hours of mixed traffic with a record of every minute: SOAK_S seconds, see tests/soak/main.rs.
 SOAK_S ?= 3600
 soak: ## mixed traffic, for SOAK_S seconds
@@ -328,5 +333,5 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo check check-lint check-unit check-suites check-ct \
-	check-bench check-vectors check-darwin bare helper-review bench chaos soak install install-strip \
+	check-bench check-vectors check-darwin bare helper-review bench chaos kills soak install install-strip \
 	uninstall fuzz clean

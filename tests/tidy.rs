@@ -198,6 +198,20 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["TcpListener"],
     ),
     ("src/agent/front/", &["agent::work"], &["Command::new"]),
+    (
+        "src/agent/keeper/",
+        &[
+            "agent::front",
+            "agent::work",
+            "agent::joint",
+            "http",
+            "rpc",
+            "tunnel",
+            "helper",
+            "workspace",
+        ],
+        &[],
+    ),
     ("src/deploy/", &["wg", "http", "agent", "cli"], &[]),
     ("src/cli/", &["wg", "ssh"], &[]),
     ("helper/src/", &[], &["hopbox::", " nix::", "tokio::"]),
@@ -450,6 +464,7 @@ const STARTERS: &[(&str, &str)] = &[
     ("src/cli/selftest.rs", "becomes the self test, which has a limit of its own"),
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
+    ("src/sys/children.rs", "services, which run as long as they like"),
 ];
 
 #[test]

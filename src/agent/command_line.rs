@@ -2,13 +2,13 @@
 //! `table`, and does nothing itself.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
 use super::say::{log, print, print_json, tell};
 use super::table::{self, TABLE, Verb};
-use super::{commands, front, install, location, setup, work};
+use super::{commands, front, install, keeper, location, setup, work};
 use crate::base::command_line::{Args, Asked, parse};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -19,11 +19,14 @@ use crate::sys::process;
 
 /// Runs one command line (without the program's name) and returns the exit code.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
-    // Before a key is read: a core dump or a debugger of the same user would reveal it (R99).
-    if let Err(error) = process::keep_memory_private() {
+    let (args, asked) = parse(&TABLE, line);
+    // Before a key is read: a core dump or a debugger of the same user would reveal it (R99). What
+    // a keeper starts may dump as it likes.
+    let keeps = matches!(&asked, Ok(Asked::Run(command)) if command.run == Verb::Keep);
+    let private = if keeps { process::deny_debuggers() } else { process::keep_memory_private() };
+    if let Err(error) = private {
         log(&format!("memory is not private: {error}"));
     }
-    let (args, asked) = parse(&TABLE, line);
     match asked {
         Ok(Asked::Nothing | Asked::Help(_) | Asked::NounHelp(_)) => print(&table::help()),
         Ok(Asked::Noun(noun)) => tell(&with_help(table::half(noun))),
@@ -47,6 +50,10 @@ fn run(verb: Verb, args: &Args) -> u8 {
         Verb::Version => return print(&format!("hop-agent {VERSION}\n")),
         Verb::Serve => return ended(front::serve::serve(config)),
         Verb::Work => return ended(work::serve::serve(&location::state_of(config))),
+        Verb::Keep => {
+            let dir = args.operands.first().map_or("", String::as_str);
+            return ended(keeper::keep(Path::new(dir)));
+        }
         Verb::Status => return commands::status(config, args.has("json")),
         Verb::Install => install::install(),
         Verb::Setup => setup::setup(config),

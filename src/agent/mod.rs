@@ -3,9 +3,9 @@
 //!
 //! Reading order: `table` (what can be typed), `command_line` (who does it), `say` → `location`
 //! (where files are), `read_checked` (how they are read), `config` (what they say), `names`,
-//! `store` (changes) → `front` → `joint` (where both meet) → `work` → `exec`, `install`,
-//! `allocate`, `reserve`, `moved`, `setup`, `uninstall`, `commands` (what root and the user run by
-//! hand or over SSH).
+//! `store` (changes) → `front` → `joint` (where both meet) → `work` → `keeper` (a process for each
+//! service) → `exec`, `install`, `allocate`, `reserve`, `moved`, `setup`, `uninstall`, `commands`
+//! (what root and the user run by hand or over SSH).
 
 mod allocate;
 mod command_line;
@@ -15,6 +15,7 @@ mod exec;
 pub mod front;
 mod install;
 pub mod joint;
+pub mod keeper;
 mod location;
 mod moved;
 mod names;

@@ -8,6 +8,7 @@ use crate::base::failure::Failure;
 pub enum Verb {
     Serve,
     Work,
+    Keep,
     Status,
     Install,
     Setup,
@@ -49,6 +50,13 @@ const COMMANDS: &[Command<Verb>] = &[
         usage: "hop-agent work [--config FILE]",
         flags: &[CONFIG],
         ..Command::new(Verb::Work, "work", "the same for its part with the login's rights")
+    },
+    Command {
+        usage: "hop-agent keep DIR",
+        operands: (1, 1),
+        takes: Takes::Word,
+        hidden: true,
+        ..Command::new(Verb::Keep, "keep", "keep the service of a directory")
     },
     Command {
         usage: "hop-agent status [--json]",
@@ -248,7 +256,7 @@ mod tests {
     #[test]
     fn help_is_a_table_that_fits_a_terminal() {
         let help = help();
-        for command in COMMANDS {
+        for command in TABLE.listed() {
             assert!(command.usage.starts_with(&format!("hop-agent {}", command.name)));
             assert!(help.contains(command.usage.trim_start_matches("hop-agent ")), "{help}");
         }

@@ -7,6 +7,7 @@
 
 pub mod bounded;
 pub mod child;
+pub mod children;
 #[cfg_attr(target_os = "macos", path = "darwin/clock.rs")]
 pub mod clock;
 pub mod cmsg;

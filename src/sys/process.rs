@@ -96,13 +96,14 @@ pub fn keep_memory_private() -> io::Result<()> {
     deny_debuggers()
 }
 
+/// The debuggers alone, for what starts others that may dump.
 #[cfg(target_os = "linux")]
-fn deny_debuggers() -> io::Result<()> {
+pub fn deny_debuggers() -> io::Result<()> {
     Ok(nix::sys::prctl::set_dumpable(false)?)
 }
 
 #[cfg(target_os = "macos")]
-fn deny_debuggers() -> io::Result<()> {
+pub fn deny_debuggers() -> io::Result<()> {
     // SAFETY: this request takes no memory.
     let denied = unsafe { libc::ptrace(libc::PT_DENY_ATTACH, 0, std::ptr::null_mut(), 0) };
     if denied < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
