@@ -323,6 +323,10 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/cli/out.rs",
             // The pipe to `hop up`.
             "src/session/daemon/child.rs",
+            // Takes a socket away from there.
+            "src/sys/process.rs",
+            // What a command on a host says, byte for byte.
+            "src/session/remote.rs",
             "helper/src/net/daemon.rs",
             "helper/src/install/files.rs",
         ],
@@ -337,6 +341,7 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/cli/code.rs",
             "src/cli/out.rs",
             "src/session/log.rs",
+            "src/session/remote.rs",
             "src/tunnel/wg_command.rs",
             "helper/src/core/say.rs",
         ],
@@ -452,6 +457,7 @@ fn every_rule_has_its_place_in_the_source_and_a_test() {
 /// Files that start programs by themselves, and why they may.
 const STARTERS: &[(&str, &str)] = &[
     ("src/sys/child.rs", "the one way"),
+    ("src/sys/started.rs", "runs as long as a laptop wants it, and is attended to until its end"),
     (
         "src/session/daemon/parent.rs",
         "a session stays; until it is ready it is watched and has a limit",

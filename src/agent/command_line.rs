@@ -54,6 +54,7 @@ fn run(verb: Verb, args: &Args) -> u8 {
             let dir = args.operands.first().map_or("", String::as_str);
             return ended(keeper::keep(Path::new(dir)));
         }
+        Verb::Attend => return work::run::attend::main(),
         Verb::Status => return commands::status(config, args.has("json")),
         Verb::Install => install::install(),
         Verb::Setup => setup::setup(config),

@@ -4,6 +4,9 @@
 //! `{"error":{"code":…,"message":…}}`, before which a method that streams sends lines `{"event":…}`.
 //! A side that has gone has closed its end: whoever asked goes, and what was asked for ends.
 //!
+//! A request with `"frames":true` asks for a connection both ways: the answer is the line
+//! [`FRAMES_FOLLOW`] and then frames, or an error.
+//!
 //! Both sides look at who the other is (SO_PEERCRED) before the first byte: the agent's own user,
 //! and nobody else, not even root.
 //!
@@ -36,6 +39,9 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How often a stream that has nothing to say says that.
 pub const BEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
+
+/// The first line of an answer after which frames follow, both ways (`rpc::frames`).
+pub const FRAMES_FOLLOW: &str = "{\"frames\":1}";
 
 pub fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
@@ -70,14 +76,32 @@ impl Work {
         client::answer_in::<M>(&line)
     }
 
+    /// A connection both ways for a method, and what came on it already; or the line that refuses
+    /// it, or says that `work` is not there.
+    pub fn frames(
+        &self,
+        caller: Option<&PublicKey>,
+        method: &str,
+        params: Value,
+    ) -> Result<(UnixStream, Vec<u8>), String> {
+        let mut request = Work::request(caller, method, params);
+        request["frames"] = json!(true);
+        let mut lines = self.ask(&request).map_err(|error| absent(&error))?;
+        let first = lines.next(ANSWER_LIMIT, None).map_err(|error| absent(&lost(&error)))?;
+        if first == FRAMES_FOLLOW { Ok(lines.into_parts()) } else { Err(first) }
+    }
+
+    fn request(caller: Option<&PublicKey>, method: &str, params: Value) -> Value {
+        let caller = caller.map(|key| crate::base::key::encode(key).to_string());
+        json!({"caller": caller, "method": method, "params": params})
+    }
+
     /// What a method that streams sends, for `caller`, until it ends or nobody takes it any more.
     /// The last line says how it ended, whatever became of the other process.
     pub fn relay(&self, caller: Option<&PublicKey>, method: &str, params: Value, to: &Sink) {
-        let caller = caller.map(|key| crate::base::key::encode(key).to_string());
-        let request = json!({"caller": caller, "method": method, "params": params});
+        let request = Work::request(caller, method, params);
         let failed = |error: &CallError| {
-            let why = format!("the agent's work does not answer: {error}");
-            let _ = to.send(&refusal_line("work_absent", &why));
+            let _ = to.send(&absent(error));
         };
         let mut lines = match self.ask(&request) {
             Ok(lines) => lines,
@@ -105,6 +129,10 @@ pub fn lost(error: &io::Error) -> CallError {
         ErrorKind::InvalidData => CallError::Protocol(error.to_string()),
         _ => CallError::Unreachable(error.to_string()),
     }
+}
+
+fn absent(error: &CallError) -> String {
+    refusal_line("work_absent", &format!("the agent's work does not answer: {error}"))
 }
 
 fn is_event(line: &str) -> bool {

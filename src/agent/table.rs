@@ -9,6 +9,7 @@ pub enum Verb {
     Serve,
     Work,
     Keep,
+    Attend,
     Status,
     Install,
     Setup,
@@ -51,6 +52,7 @@ const COMMANDS: &[Command<Verb>] = &[
         flags: &[CONFIG],
         ..Command::new(Verb::Work, "work", "the same for its part with the login's rights")
     },
+    Command { hidden: true, ..Command::new(Verb::Attend, "attend", "") },
     Command {
         usage: "hop-agent keep DIR",
         operands: (1, 1),

@@ -45,11 +45,13 @@ pub struct Call {
     pub out: Out,
     /// What this program was built from, if the build knew.
     pub commit: Option<&'static str>,
+    /// How the program ends if that is another program's to say.
+    pub status: Option<u8>,
 }
 
 impl Call {
     pub fn new(table: &'static Table, name: &'static str, args: Args) -> Call {
-        Call { name, out: out_for(&args), args, table, commit: None }
+        Call { name, out: out_for(&args), args, table, commit: None, status: None }
     }
 
     pub fn paths(&self) -> Result<Paths, Failure> {

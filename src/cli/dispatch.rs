@@ -47,7 +47,7 @@ pub fn main(line: Vec<OsString>, commit: Option<&'static str>) -> u8 {
             let stopped = Failure::stopped(call.again(""));
             call.out.fail(&stopped) as u8
         }
-        Ok(code) => code as u8,
+        Ok(code) => call.status.unwrap_or(code as u8),
         Err(failure) => call.out.fail(&failure) as u8,
     }
 }

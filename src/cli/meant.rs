@@ -17,7 +17,7 @@ const AGAIN: &str = "again";
 
 /// What it is called elsewhere, and what does it here: a command, or one of the programs above.
 const ELSEWHERE: &[(&str, &str)] = &[
-    ("ssh shell sh bash exec run cmd console terminal login attach enter", SSH),
+    ("ssh shell sh bash exec cmd console terminal login attach enter", SSH),
     ("cp scp copy rsync sftp put get push pull sync upload download mount", COPY),
     ("ls list hosts machines nodes devices servers all", "host ls"),
     ("peers laptops clients members users", "host peers"),

@@ -27,6 +27,7 @@ mod ping;
 pub mod progress;
 pub mod prompt;
 mod rotate;
+mod run;
 mod selftest;
 mod setup;
 mod status;

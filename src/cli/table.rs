@@ -3,7 +3,7 @@
 
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
-    autostart, bugreport, code, completions, doctor, down, help, host, peers, ping, rotate,
+    autostart, bugreport, code, completions, doctor, down, help, host, peers, ping, rotate, run,
     selftest, setup, status, uninstall, up, upgrade, version, wg,
 };
 
@@ -19,6 +19,7 @@ pub const COMMANDS: &[Command] = &[
     doctor::COMMAND,
     bugreport::COMMAND,
     code::COMMAND,
+    run::COMMAND,
     host::LS,
     host::ADD,
     host::DEFAULT,

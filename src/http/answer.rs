@@ -6,10 +6,16 @@ use super::request::Refusal;
 
 /// A whole answer.
 pub fn whole(status: u16, fields: &[(&str, &str)], value: &Value) -> Vec<u8> {
-    let body = value.to_string();
-    let mut head = head(status, fields, "application/json");
-    head += &format!("Content-Length: {}\r\n\r\n", body.len());
-    (head + &body).into_bytes()
+    with_length(head(status, fields, "application/json"), &value.to_string())
+}
+
+/// The same of JSON that is text already.
+pub fn line(body: &str) -> Vec<u8> {
+    with_length(head(200, &[], "application/json"), body)
+}
+
+fn with_length(head: String, body: &str) -> Vec<u8> {
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
 pub fn refused(refusal: &Refusal) -> Vec<u8> {
@@ -20,6 +26,12 @@ pub fn refused(refusal: &Refusal) -> Vec<u8> {
 /// What a stream begins with: lines follow, and the end of the connection is theirs.
 pub fn stream_head() -> Vec<u8> {
     (head(200, &[], "application/x-ndjson") + "\r\n").into_bytes()
+}
+
+/// What a connection begins with that is no HTTP from there on.
+pub fn switched(protocol: &str) -> Vec<u8> {
+    format!("HTTP/1.1 101 {}\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n\r\n", reason(101))
+        .into_bytes()
 }
 
 fn head(status: u16, fields: &[(&str, &str)], kind: &str) -> String {
@@ -33,6 +45,7 @@ fn head(status: u16, fields: &[(&str, &str)], kind: &str) -> String {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        101 => "Switching Protocols",
         200 => "OK",
         400 => "Bad Request",
         401 => "Unauthorized",

@@ -20,6 +20,7 @@ use crate::sys::line;
 /// Longest silence of a stream.
 pub const SILENCE: Duration = Duration::from_secs(3 * BEAT.as_secs());
 const PIECE: usize = 16 * 1024;
+const SWITCHED: u16 = 101;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -51,12 +52,14 @@ pub struct Request<'a> {
     pub path: &'static str,
     pub host: &'a str,
     pub bearer: Option<&'a str>,
+    /// The protocol that is to be spoken from the answer on.
+    pub upgrade: Option<&'static str>,
     pub body: Option<&'a str>,
 }
 
 impl Request<'_> {
     fn to_text(&self) -> Zeroizing<String> {
-        let Request { method, path, host, bearer, body } = self;
+        let Request { method, path, host, bearer, upgrade, body } = self;
         let agent = concat!("hop/", env!("CARGO_PKG_VERSION"));
         let mut text = Zeroizing::new(String::with_capacity(HEAD_BYTES));
         *text += &format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {agent}\r\n");
@@ -67,7 +70,10 @@ impl Request<'_> {
             let length = body.len();
             *text += &format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
         }
-        *text += "Connection: close\r\n\r\n";
+        match upgrade {
+            Some(to) => *text += &format!("Connection: Upgrade\r\nUpgrade: {to}\r\n\r\n"),
+            None => *text += "Connection: close\r\n\r\n",
+        }
         *text += body.unwrap_or_default();
         text
     }
@@ -113,7 +119,11 @@ fn parse(bytes: &[u8]) -> Result<(u16, Headers), Failed> {
     let (version, status) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let digits = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
     match status.parse::<u16>() {
-        Ok(status) if digits && status >= 200 && version.starts_with("HTTP/1.") => {
+        Ok(status)
+            if digits
+                && (status >= 200 || status == SWITCHED)
+                && version.starts_with("HTTP/1.") =>
+        {
             Ok((status, headers))
         }
         _ => Err(not_http("its first line is not valid")),
@@ -143,6 +153,14 @@ fn more(mut stream: &TcpStream, bytes: &mut Vec<u8>, end: Instant) -> Result<usi
 }
 
 impl Response {
+    /// The connection, and what came on it already, if it is the other protocol's from now on.
+    pub fn switched(self, to: &str) -> Result<(TcpStream, Vec<u8>), Response> {
+        match self.status == SWITCHED && self.headers.only("upgrade") == Ok(Some(to)) {
+            true => Ok((self.stream, self.bytes)),
+            false => Err(self),
+        }
+    }
+
     pub fn is_stream(&self) -> bool {
         self.headers.only("content-type") == Ok(Some("application/x-ndjson"))
     }
@@ -248,6 +266,7 @@ mod tests {
             path: "/x",
             host: "h:1",
             bearer: Some("t"),
+            upgrade: None,
             body: Some("{}"),
         };
         let end = Instant::now() + Duration::from_secs(5);

@@ -52,6 +52,8 @@ enum Stage<C> {
         /// None will follow what is in `bytes`.
         ended: bool,
     },
+    /// Somebody else reads and writes it.
+    Lent,
     Rest {
         dropped: usize,
     },
@@ -96,8 +98,13 @@ impl<C> Connection<C> {
         matches!(self.stage, Stage::Work)
     }
 
+    pub fn is_lent(&self) -> bool {
+        matches!(self.stage, Stage::Lent)
+    }
+
+    /// In lines or any other way.
     pub fn is_stream(&self) -> bool {
-        matches!(self.stage, Stage::Stream { .. })
+        matches!(self.stage, Stage::Stream { .. } | Stage::Lent)
     }
 
     pub fn is_past_head(&self) -> bool {
@@ -116,7 +123,7 @@ impl<C> Connection<C> {
             Stage::Stream { bytes, .. } if bytes.is_empty() => Interest::READ,
             Stage::Stream { .. } => Interest::BOTH,
             // That its client has gone is found out later.
-            Stage::Work => Interest::NONE,
+            Stage::Work | Stage::Lent => Interest::NONE,
         }
     }
 
@@ -141,6 +148,14 @@ impl<C> Connection<C> {
         self.lines()
     }
 
+    /// Whoever was called has the connection from now on.
+    pub fn lend(&mut self) -> io::Result<TcpStream> {
+        let stream = self.stream.try_clone()?;
+        self.bytes = Vec::new();
+        self.enter(Stage::Lent, None);
+        Ok(stream)
+    }
+
     pub fn refuse(&mut self, refusal: &Refusal) -> Step<C> {
         self.answer(answer::refused(refusal))
     }
@@ -153,7 +168,7 @@ impl<C> Connection<C> {
                 let why = "the request did not arrive in time";
                 self.refuse(&Refusal::of(408, code::TIMEOUT, why))
             }
-            Stage::Work => Step::Wait,
+            Stage::Work | Stage::Lent => Step::Wait,
             Stage::Stream { bytes, .. } if bytes.is_empty() => {
                 bytes.push(b'\n');
                 self.end = Some(Instant::now() + STALL_LIMIT);
@@ -168,7 +183,7 @@ impl<C> Connection<C> {
         match self.stage {
             Stage::Head => self.head(service),
             Stage::Body { .. } => self.body(),
-            Stage::Work => Step::Wait,
+            Stage::Work | Stage::Lent => Step::Wait,
             Stage::Answer { .. } => self.go_on(),
             Stage::Stream { .. } => self.stream_turn(),
             Stage::Rest { dropped } => self.rest(dropped),
@@ -335,6 +350,15 @@ impl<C> Connection<C> {
                 Step::Wait
             }
             Some(_) => Step::Over,
+        }
+    }
+}
+
+impl<C> Drop for Connection<C> {
+    /// Whoever has it is told.
+    fn drop(&mut self) {
+        if self.is_lent() {
+            let _ = self.stream.shutdown(Shutdown::Both);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP/1.1 as this project speaks it: one request for each connection, bodies by `Content-Length`
-//! alone, streams of lines that end with the connection. Anything unusual is refused, not guessed.
+//! alone, streams of lines that end with the connection, and connections that become another
+//! protocol's. Anything unusual is refused, not guessed.
 //!
 //! Reading order: `head` (request line, fields) → `request` (what is refused) → `answer` (bytes) →
 //! `slots` (who may have how many connections) → `stream` (lines, as fast as they are read) →

@@ -1,9 +1,9 @@
 //! A listening socket and its connections: one thread waits for all of them, so that one that says
 //! nothing costs a slot and no thread. Calls, which may wait for the disk, are made by threads of
-//! their own: 4 at a time for each source, 32 in all; one that answers with a stream is none of
-//! these any more, but one of 16 streams of its source, 64 in all. What a head alone answers, and
-//! every refusal, is answered by the first thread, at once: no call, no stream and nobody's silence
-//! can keep it back.
+//! their own: 4 at a time for each source, 32 in all; one that answers with a stream, or has the
+//! connection for itself, is none of these any more, but one of 16 streams of its source, 64 in
+//! all. What a head alone answers, and every refusal, is answered by the first thread, at once: no
+//! call, no stream and nobody's silence can keep it back.
 //!
 //! Must not know: what is asked and answered.
 
@@ -105,7 +105,7 @@ impl<S: Service> Turns<S> {
         // One that is at work waits for nobody; that its client has gone is found out later.
         let mut ids = Vec::with_capacity(self.open.len());
         for Open { id, connection, .. } in self.open.iter() {
-            if !connection.is_at_work() {
+            if !connection.is_at_work() && !connection.is_lent() {
                 fds.push((connection.stream.as_fd(), connection.interest()));
                 ids.push((*id, connection.is_stream()));
             }
@@ -227,17 +227,26 @@ impl<S: Service> Turns<S> {
     }
 
     fn done(&mut self, id: u64, done: Done) {
-        let lines = match done {
-            Done::Answer(bytes) => return self.step(id, |open, _| open.answer(bytes)),
-            Done::Nothing => return self.step(id, |_, _| Step::Over),
-            Done::Stream(lines) => lines,
-        };
+        match done {
+            Done::Answer(bytes) => self.step(id, |open, _| open.answer(bytes)),
+            Done::Nothing => self.step(id, |_, _| Step::Over),
+            Done::Stream(lines) => self.if_room(id, |open| open.stream(lines)),
+            Done::Lend(to) => self.if_room(id, |open| {
+                // Who asked waits for this, or has gone.
+                let lent = open.lend().is_ok_and(|stream| to.send(stream).is_ok());
+                if lent { Step::Wait } else { Step::Over }
+            }),
+        }
+    }
+
+    /// One stream more, of whatever kind, where there may be one.
+    fn if_room(&mut self, id: u64, begin: impl FnOnce(&mut Connection<S::Call>) -> Step<S::Call>) {
         let newest = self.source(id);
         let mut streams = self.those(Connection::is_stream);
         streams.extend(newest);
         let is_free = STREAMS.allows(&streams, newest);
         self.step(id, |open, _| match is_free {
-            true => open.stream(lines),
+            true => begin(open),
             false => open.refuse(&Refusal::busy()),
         });
     }

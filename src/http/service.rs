@@ -2,9 +2,9 @@
 //!
 //! Must not know: connections, sockets.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Sender};
 
 use serde_json::Value;
 
@@ -46,6 +46,8 @@ pub struct Reply {
 pub enum Done {
     Answer(Vec<u8>),
     Stream(Outlet),
+    /// Whoever answers wants the connection itself.
+    Lend(Sender<TcpStream>),
     Nothing,
 }
 
@@ -67,11 +69,31 @@ impl Reply {
         sink.admitted()
     }
 
+    /// The connection itself, for a protocol other than HTTP; `None` as above. It counts as a
+    /// stream as long as this lives, does not wait, and nothing has been sent on it.
+    pub fn lend(mut self) -> Option<Lent> {
+        let (send, receive) = mpsc::channel();
+        let id = self.id;
+        let back = self.done.clone()?;
+        let wake = self.wake.clone();
+        self.tell(Done::Lend(send));
+        let stream = receive.recv().ok()?;
+        Some(Lent { stream, _back: Reply::new(id, back, wake) })
+    }
+
     fn tell(&mut self, done: Done) {
         // Who asked may have gone, and the server with it.
         let _ = self.done.take().map(|send| send.send((self.id, done)));
         self.wake.wake();
     }
+}
+
+/// A connection that is somebody's for as long as they keep it. The server ends it when it ends
+/// itself.
+pub struct Lent {
+    pub stream: TcpStream,
+    /// Dropped, it frees the slot.
+    _back: Reply,
 }
 
 impl Drop for Reply {

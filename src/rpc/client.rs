@@ -15,8 +15,10 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::code::Code;
-use super::method::{Method, Stream};
+use super::frames::PROTOCOL;
+use super::method::{Method, RUN_START, Stream};
 use super::types::Message;
+use super::types::run::Run;
 use crate::base::json::{Fields, ReadError};
 use crate::http::client::{self, Canceller, Failed, Lines, Request, Response};
 use crate::sys::through::{self, Link};
@@ -125,6 +127,20 @@ impl Client {
         Err(error_in(status, &body))
     }
 
+    /// A connection on which frames cross (`frames`), and what has come on it already; `limit` is
+    /// for its beginning.
+    pub fn run(&self, run: &Run, limit: Duration) -> Result<(TcpStream, Vec<u8>), CallError> {
+        let request = json!({"method": RUN_START, "params": run.to_json()}).to_string();
+        let asked = self.ask_for("POST", "/rpc", Some(&request), Some(PROTOCOL), limit)?;
+        match asked.0.switched(PROTOCOL) {
+            Ok(connection) => Ok(connection),
+            Err(response) => {
+                let (status, body) = text((response, limit))?;
+                Err(error_in(status, &body))
+            }
+        }
+    }
+
     fn ask(
         &self,
         method: &'static str,
@@ -132,11 +148,22 @@ impl Client {
         body: Option<&str>,
         limit: Duration,
     ) -> Result<(Response, Duration), CallError> {
+        self.ask_for(method, path, body, None, limit)
+    }
+
+    fn ask_for(
+        &self,
+        method: &'static str,
+        path: &'static str,
+        body: Option<&str>,
+        upgrade: Option<&'static str>,
+        limit: Duration,
+    ) -> Result<(Response, Duration), CallError> {
         let end = Instant::now() + limit;
         let failed = |failed: Failed| reason(failed, limit);
         let stream = self.connect(limit).map_err(|error| failed(error.into()))?;
         let bearer = self.token.as_ref().map(|token| token.as_str());
-        let request = Request { method, path, host: &self.host, bearer, body };
+        let request = Request { method, path, host: &self.host, bearer, upgrade, body };
         let response = client::ask(stream, &request, end).map_err(failed)?;
         Ok((response, limit))
     }

@@ -44,6 +44,10 @@ methods! {
     WorkVersion, "work.version": Nothing => WorkProcess;
 }
 
+/// A command of the login's (`types::run::Run`). With `Upgrade: hopbox-run` frames follow, both
+/// ways (`frames`); without, lines: `{"event":types::run::Said}`, `{"result":types::run::Ended}`.
+pub const RUN_START: &str = "run.start";
+
 /// The time of the server, every so often: how far its clock is off, and whether streams get here.
 pub struct AgentClock;
 

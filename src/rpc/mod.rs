@@ -2,11 +2,13 @@
 //! answer, error codes, and the client.
 //!
 //! Reading order: `code` → `types` (structs to and from JSON) → `method` (names and their types) →
-//! `client` (asks the agent). Nothing here knows how either side does its work; the agent's side is
-//! `agent/rpc.rs`, and how it crosses the wire is `http`.
+//! `frames` (a run's bytes, both ways) → `client` (asks the agent). Nothing here knows how either
+//! side does its work; the agent's side is `agent/front/dispatch.rs`, and how it crosses the wire
+//! is `http`.
 
 pub mod client;
 pub mod code;
+pub mod frames;
 pub mod method;
 pub mod types;
 

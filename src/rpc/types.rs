@@ -11,6 +11,8 @@ use crate::base::field;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
+pub mod run;
+
 pub type PublicKey = [u8; KEY_BYTES];
 
 /// More laptops than any agent has.

@@ -6,8 +6,8 @@
 //! `rival`, `state` (whether the agent answers, what is broken, whether another machine has our
 //! key, what is remembered) → `recovery`, `sleep`, `source_addrs` (when to look for the VPS
 //! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
-//! → `elsewhere`, `in_use` (sessions that cannot be asked) → `through`, `ping`, `rotate` (over
-//! a host that is up) → `diagnose` → `log`.
+//! → `elsewhere`, `in_use` (sessions that cannot be asked) → `through`, `ping`, `rotate`, `remote`
+//! (over a host that is up) → `diagnose` → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod control;
@@ -22,6 +22,7 @@ mod monitor;
 pub mod ping;
 mod readiness;
 mod recovery;
+pub mod remote;
 pub mod report;
 mod requests;
 mod resolver;

@@ -18,7 +18,6 @@ pub(super) fn own(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_nonblocking(fd)
 }
 
-#[cfg(target_os = "macos")]
 pub(super) fn close_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes numbers; the descriptor is open for the duration of the call.
     let r = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, libc::FD_CLOEXEC) };

@@ -26,6 +26,11 @@ impl<S: Read + AsFd> Lines<S> {
         &self.stream
     }
 
+    /// The stream, and what was read of it that is no line yet.
+    pub fn into_parts(self) -> (S, Vec<u8>) {
+        (self.stream, self.bytes)
+    }
+
     /// The next line, without its end. An error of the kind `Interrupted` says that `enough` is
     /// readable: nobody wants the line any more.
     pub fn next(&mut self, limit: Duration, enough: Option<BorrowedFd<'_>>) -> io::Result<String> {

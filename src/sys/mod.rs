@@ -11,6 +11,7 @@ pub mod children;
 #[cfg_attr(target_os = "macos", path = "darwin/clock.rs")]
 pub mod clock;
 pub mod cmsg;
+pub mod descendants;
 mod error;
 mod fd;
 pub mod icmp;
@@ -30,11 +31,13 @@ pub mod netlink;
 mod open;
 pub mod poll;
 pub mod process;
+pub mod pty;
 #[cfg_attr(target_os = "macos", path = "darwin/random.rs")]
 pub mod random;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
+pub mod started;
 pub mod terminal;
 pub mod through;
 

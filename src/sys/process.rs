@@ -7,9 +7,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
@@ -117,6 +118,20 @@ pub fn uid() -> u32 {
     Uid::effective().as_raw()
 }
 
+/// What the system's list of users says of a login.
+pub struct Login {
+    pub name: OsString,
+    pub home: OsString,
+    pub shell: OsString,
+}
+
+/// This process's user, where the list has it.
+pub fn login() -> Option<Login> {
+    let user = nix::unistd::User::from_uid(Uid::effective()).ok()??;
+    let (home, shell) = (user.dir.into_os_string(), user.shell.into_os_string());
+    Some(Login { name: user.name.into(), home, shell })
+}
+
 /// The group this process acts as.
 pub fn gid() -> u32 {
     Gid::effective().as_raw()
@@ -157,6 +172,14 @@ pub fn stdout_to_null() -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     Ok(())
+}
+
+/// Whoever started us gave us a socket as standard output: the socket. What is written there from
+/// now on goes nowhere.
+pub fn take_stdout() -> io::Result<OwnedFd> {
+    let taken = io::stdout().as_fd().try_clone_to_owned()?;
+    stdout_to_null()?;
+    Ok(taken)
 }
 
 /// Point standard error at a file; the caller keeps its own descriptor of it.

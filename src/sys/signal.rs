@@ -2,6 +2,7 @@
 
 use super::poll;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd};
@@ -17,15 +18,39 @@ pub enum Kind {
     Terminate,
     Interrupt,
     Hangup,
+    Quit,
+    User1,
+    User2,
     Child,
+    /// A terminal's Ctrl-Z.
+    Suspend,
+    Continue,
+    /// The terminal has another size.
+    Resized,
+    /// Cannot be caught.
+    Kill,
 }
 
-const ALL: [(Kind, Signal); 4] = [
+const ALL: [(Kind, Signal); 11] = [
     (Kind::Terminate, Signal::SIGTERM),
     (Kind::Interrupt, Signal::SIGINT),
     (Kind::Hangup, Signal::SIGHUP),
+    (Kind::Quit, Signal::SIGQUIT),
+    (Kind::User1, Signal::SIGUSR1),
+    (Kind::User2, Signal::SIGUSR2),
     (Kind::Child, Signal::SIGCHLD),
+    (Kind::Suspend, Signal::SIGTSTP),
+    (Kind::Continue, Signal::SIGCONT),
+    (Kind::Resized, Signal::SIGWINCH),
+    (Kind::Kill, Signal::SIGKILL),
 ];
+
+impl Kind {
+    pub(super) fn signal(self) -> Signal {
+        let found = ALL.iter().find(|(kind, _)| *kind == self);
+        found.map_or(Signal::SIGKILL, |(_, signal)| *signal)
+    }
+}
 
 /// Readable when one of the chosen signals came. At most one in a process.
 pub struct Signals(File);
@@ -49,6 +74,13 @@ impl Signals {
         Ok(Signals(File::from(read)))
     }
 
+    /// The same without those that whoever started us has us ignore, as nohup(1) and a shell's `&`
+    /// do.
+    pub fn catch_heeded(kinds: &[Kind]) -> io::Result<Signals> {
+        let heeded: Vec<Kind> = kinds.iter().filter(|kind| !is_ignored(**kind)).copied().collect();
+        Signals::catch(&heeded)
+    }
+
     /// The next signal that came, if any.
     pub fn take(&mut self) -> Option<Kind> {
         let mut byte = [0u8; 1];
@@ -65,6 +97,14 @@ impl AsFd for Signals {
     }
 }
 
+fn is_ignored(kind: Kind) -> bool {
+    // SAFETY: a record for which all zeros are valid.
+    let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: the record is writable for the call, and nothing is set.
+    let asked = unsafe { libc::sigaction(kind.signal() as i32, std::ptr::null(), &raw mut now) };
+    asked == 0 && now.sa_sigaction == libc::SIG_IGN
+}
+
 extern "C" fn note(signal: i32) {
     let saved = nix::errno::Errno::last_raw();
     let byte = signal as u8;
@@ -74,11 +114,24 @@ extern "C" fn note(signal: i32) {
     nix::errno::Errno::set_raw(saved);
 }
 
+fn number(pid: u32) -> io::Result<Pid> {
+    let pid = i32::try_from(pid).ok().filter(|p| *p > 1).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(Pid::from_raw(pid))
+}
+
 /// Send a signal to a process that the caller started.
 pub fn send(pid: u32, kind: Kind) -> io::Result<()> {
-    let signal = ALL.iter().find(|(k, _)| *k == kind).map(|(_, s)| *s);
-    let pid = i32::try_from(pid).ok().filter(|p| *p > 1).ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal)?)
+    Ok(nix::sys::signal::kill(number(pid)?, kind.signal())?)
+}
+
+/// The same to all of its process group, which it leads.
+pub fn send_group(leader: u32, kind: Kind) -> io::Result<()> {
+    Ok(nix::sys::signal::killpg(number(leader)?, kind.signal())?)
+}
+
+/// Stop this process as Ctrl-Z would, until somebody continues it.
+pub fn stop_here() {
+    let _ = nix::sys::signal::raise(Signal::SIGSTOP);
 }
 
 #[cfg(test)]

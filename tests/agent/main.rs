@@ -23,6 +23,7 @@ use serde_json::{Value, json};
 
 mod crowd;
 mod desk;
+mod run;
 mod streams;
 mod work;
 
@@ -70,6 +71,16 @@ impl Served {
             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}"),
         }
         String::from_utf8(answer).expect("an answer is UTF-8")
+    }
+
+    /// The same, but what may come later is waited for: whoever says that no more comes has gone
+    /// where a stream is concerned.
+    fn send_and_wait(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Status and JSON body of the answer to a request.

@@ -75,8 +75,14 @@ impl Made {
     }
 
     fn open(&self, what: &str) -> Result<(u16, Lines), Failed> {
-        let request =
-            Request { method: "POST", path: "/x", host: "x", bearer: None, body: Some(what) };
+        let request = Request {
+            method: "POST",
+            path: "/x",
+            host: "x",
+            bearer: None,
+            upgrade: None,
+            body: Some(what),
+        };
         let stream = TcpStream::connect(self.at).unwrap();
         let answer = ask(stream, &request, Instant::now() + SOON)?;
         let status = answer.status;

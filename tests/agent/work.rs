@@ -22,10 +22,10 @@ use super::{Served, TOKEN};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A state directory, and `hop-agent work` in it.
-struct Worker {
+pub struct Worker {
     dir: PathBuf,
     process: Option<Child>,
-    served: Served,
+    pub served: Served,
 }
 
 impl Worker {
@@ -39,6 +39,18 @@ impl Worker {
         Worker { dir, process: None, served }
     }
 
+    pub fn running(name: &str) -> Worker {
+        let mut worker = Worker::alone(name);
+        worker.start();
+        worker
+    }
+
+    pub fn kill(&mut self) {
+        let mut killed = self.process.take().unwrap();
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+    }
+
     fn command(dir: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hop-agent"));
         command.arg("work").arg("--config").arg(dir.join("agent.json"));
@@ -50,7 +62,7 @@ impl Worker {
         self.dir.join("agent.work.sock")
     }
 
-    fn start(&mut self) {
+    pub fn start(&mut self) {
         self.process = Some(Worker::command(&self.dir).spawn().unwrap());
         let end = Instant::now() + SOON;
         while UnixStream::connect(self.socket()).is_err() {
@@ -59,7 +71,7 @@ impl Worker {
         }
     }
 
-    fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         let ifindex = nix::net::if_::if_nametoindex("lo").unwrap();
         let link = Link { ifindex, local: Ipv4Addr::LOCALHOST };
         Client::with_token(link, Ipv4Addr::LOCALHOST, self.served.at.port(), TOKEN)
@@ -106,9 +118,7 @@ fn a_version_is_of_both_and_one_of_them_may_be_gone() {
     assert_eq!(work.version, env!("CARGO_PKG_VERSION"));
     assert_eq!(Some(work.pid), worker.process.as_ref().map(Child::id));
     // Killed, and another in its place: nothing is in the way.
-    let mut killed = worker.process.take().unwrap();
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    worker.kill();
     assert_eq!(ask(&worker).work, None);
     worker.start();
     assert_ne!(ask(&worker).work.unwrap().pid, work.pid);

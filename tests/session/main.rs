@@ -16,6 +16,7 @@ mod monitor;
 mod moved;
 mod network;
 mod rotate;
+mod run;
 mod stranger;
 mod twins;
 mod world;

@@ -5,15 +5,17 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::backend::{Backend, Caller};
 use super::dispatch::{self, Asked};
-use super::{auth, health};
+use super::{auth, health, pump};
 use crate::http::request::{Head, Refusal};
 use crate::http::service::{Next, Reply, Service};
 use crate::http::slots::Source;
 use crate::http::{answer, code};
+use crate::rpc::frames::PROTOCOL;
+use crate::rpc::method::RUN_START;
 
 /// What requests are answered from.
 pub struct Api {
@@ -28,39 +30,65 @@ impl Api {
     }
 }
 
+/// Who asks, and whether they speak frames.
+pub struct Call {
+    caller: Caller,
+    frames: bool,
+}
+
 impl Service for Api {
-    type Call = Caller;
+    type Call = Call;
 
     fn source(&self, from: Ipv4Addr) -> Option<Source> {
         Source::of(from, *self.own.ip(), self.backend.is_laptop(from))
     }
 
-    fn begin(&self, head: &Head, from: Ipv4Addr) -> Result<Next<Caller>, Refusal> {
+    fn begin(&self, head: &Head, from: Ipv4Addr) -> Result<Next<Call>, Refusal> {
         auth::not_a_page(head, self.own, &*self.backend)?;
         match (head.path.as_str(), head.method.as_str()) {
             ("/health", "GET") => Ok(Next::Answer(health::health(*self.own.ip()))),
             ("/health", _) => Err(Refusal::wrong_method("GET")),
             ("/rpc", "POST") => {
                 let caller = auth::caller(head, &*self.backend, from)?;
-                Ok(Next::Call(caller, head.body()?))
+                // Other protocols that a client would like are none of ours (RFC 9110 §7.8).
+                let frames = head.only("upgrade")?.is_some_and(|to| to == PROTOCOL);
+                Ok(Next::Call(Call { caller, frames }, head.body()?))
             }
             ("/rpc", _) => Err(Refusal::wrong_method("POST")),
             _ => Err(Refusal::of(404, code::NOT_FOUND, "there is /health and /rpc")),
         }
     }
 
-    fn call(&self, caller: Caller, body: &str, reply: Reply) {
+    fn call(&self, Call { caller, frames }: Call, body: &str, reply: Reply) {
         match dispatch::call(&*self.backend, caller, body) {
             Asked::Once(Ok(result)) => {
                 reply.answer(answer::whole(200, &[], &json!({"result": result})));
             }
             Asked::Once(Err(refusal)) => reply.answer(answer::refused(&refusal)),
+            Asked::Stream(method, params) if frames && method == RUN_START => {
+                self.both_ways(caller, &method, params, reply);
+            }
             Asked::Stream(method, params) => {
                 if let Some(lines) = reply.stream() {
                     let caller = caller.laptop();
                     self.backend.work().relay(caller.as_ref(), &method, params, &lines);
                 }
             }
+        }
+    }
+}
+
+impl Api {
+    /// Once `work` has agreed there is no HTTP any more.
+    fn both_ways(&self, caller: Caller, method: &str, params: Value, reply: Reply) {
+        let caller = caller.laptop();
+        match self.backend.work().frames(caller.as_ref(), method, params) {
+            Ok((work, first)) => {
+                if let Some(lent) = reply.lend() {
+                    pump::both_ways(&lent.stream, &work, &[&answer::switched(PROTOCOL), &first]);
+                }
+            }
+            Err(line) => reply.answer(answer::line(&line)),
         }
     }
 }

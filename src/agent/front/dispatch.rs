@@ -11,7 +11,7 @@ use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList,
-    PeersRemove, Stream, WorkVersion,
+    PeersRemove, RUN_START, Stream, WorkVersion,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -44,7 +44,7 @@ fn methods() -> [(&'static str, Run); 7] {
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 1] = [AgentClock::NAME];
+const STREAMS: [&str; 2] = [AgentClock::NAME, RUN_START];
 
 /// What a request's body asks for.
 pub enum Asked {

@@ -2,9 +2,10 @@
 //!
 //! Reading order: `serve` (start, waiting, end), `endpoints` (kept over restarts) → `state` (tunnel
 //! and laptops) → `api` (what is served over HTTP), `auth` (who may ask), `health` → `dispatch`
-//! (method table), `backend` (what methods act on), `control` (the local socket). Without
-//! privileges: its TUN device comes from the server's own helper, as on the laptop. What needs a
-//! login's rights is `work`'s, another process, which is asked over a local socket (`joint`).
+//! (method table), `pump` (a run's bytes), `backend` (what methods act on), `control` (the local
+//! socket). Without privileges: its TUN device comes from the server's own helper, as on the
+//! laptop. What needs a login's rights is `work`'s, another process, which is asked over a local
+//! socket (`joint`).
 
 pub mod api;
 pub mod auth;
@@ -13,5 +14,6 @@ pub mod control;
 pub mod dispatch;
 pub mod endpoints;
 mod health;
+mod pump;
 pub mod serve;
 pub mod state;

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::run;
 use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::put;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
-use crate::rpc::method::{AgentClock, Method, Stream, WorkVersion};
+use crate::rpc::method::{AgentClock, Method, RUN_START, Stream, WorkVersion};
+use crate::rpc::types::run::Run;
 use crate::rpc::types::{Clock, Message, Nothing, Tick, WorkProcess};
 use crate::sys::poll::{self, Interest};
 
@@ -25,13 +27,15 @@ fn refused(code: Code) -> impl Fn(ReadError) -> Refused {
     move |error| Refused { code, why: error.to_string() }
 }
 
-/// Does what a request's line asks for. The last line of the answer; events go to `stream`.
-pub fn call(request: &str, stream: &UnixStream) -> Result<String, Refused> {
+/// Does what a request's line asks for. The last line of the answer, if it is not given by another
+/// process; events go to `stream`.
+pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refused> {
     let bad = refused(Code::BadParams);
     let mut fields = Fields::parse(request).map_err(&bad)?;
     let name = fields.string("method").map_err(&bad)?;
     // Who asks `front`; no method needs it yet.
     fields.take("caller");
+    let frames = matches!(fields.take("frames"), Some(Value::Bool(true)));
     let params = fields.take("params").unwrap_or(Value::Object(Map::new()));
     fields.finish().map_err(&bad)?;
     let params = Fields::of(params, "params").map_err(&bad)?;
@@ -44,12 +48,26 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<String, Refused> {
             clock(&Clock::read_strictly(params).map_err(&bad)?, stream);
             json!({})
         }
+        RUN_START => {
+            let asked = Run::read_strictly(params).map_err(&bad)?;
+            return start(&asked, frames, stream).map(|()| None);
+        }
         _ => {
             let why = format!("no method {name:?}");
             return Err(Refused { code: Code::UnknownMethod, why });
         }
     };
-    Ok(json!({"result": result}).to_string())
+    Ok(Some(json!({"result": result}).to_string()))
+}
+
+/// Until it has ended.
+fn start(asked: &Run, frames: bool, stream: &UnixStream) -> Result<(), Refused> {
+    if !frames && asked.terminal.is_some() {
+        let why = "a terminal needs a connection both ways (Upgrade: hopbox-run)".to_owned();
+        return Err(Refused { code: Code::BadParams, why });
+    }
+    let started = stream.try_clone().and_then(|stream| run::run(asked, frames, stream));
+    started.map_err(|error| Refused { code: Code::Failed, why: error.to_string() })
 }
 
 /// The time of this machine, every so often.

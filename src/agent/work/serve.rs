@@ -1,4 +1,4 @@
-//! The socket at which `front` asks: one thread for each connection, at most 64 at a time.
+//! The socket at which `front` asks: one thread for each connection, at most 128 at a time.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -21,7 +21,8 @@ use crate::sys::poll::{self, Interest};
 use crate::sys::process;
 use crate::sys::signal::{Kind as Signal, Signals};
 
-const CONNECTIONS: usize = 64;
+/// More than `front` has streams and calls.
+const CONNECTIONS: usize = 128;
 /// After an accept that failed for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -90,6 +91,6 @@ fn attend(stream: UnixStream) -> io::Result<()> {
     let request = lines.next(joint::REQUEST_LIMIT, None)?;
     let stream = lines.stream();
     let last = methods::call(&request, stream)
-        .unwrap_or_else(|refused| joint::refusal_line(refused.code.word(), &refused.why));
-    line_socket::put(stream, &last)
+        .unwrap_or_else(|refused| Some(joint::refusal_line(refused.code.word(), &refused.why)));
+    last.map_or(Ok(()), |last| line_socket::put(stream, &last))
 }

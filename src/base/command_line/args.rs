@@ -5,6 +5,8 @@
 pub struct Args {
     pub(super) flags: Vec<(&'static str, String)>,
     pub operands: Vec<String>,
+    /// How many of them stand before `--`, where there is one.
+    pub before_dashes: Option<usize>,
 }
 
 impl Args {

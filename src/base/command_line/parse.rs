@@ -50,7 +50,10 @@ fn read<Run>(
     let mut verb = Verb::None;
     let mut help = false;
     let mut version = false;
-    while let Some(arg) = parser.next().map_err(|error| bad(&error.to_string(), &verb))? {
+    loop {
+        note_dashes(parser, args);
+        let next = parser.next().map_err(|error| bad(&error.to_string(), &verb))?;
+        let Some(arg) = next else { break };
         let (flag, typed) = match arg {
             Arg::Value(word) => {
                 let word = word.into_string().map_err(|word| {
@@ -92,6 +95,14 @@ fn read<Run>(
         Verb::Noun(noun) => Ok(Asked::Noun(noun)),
         Verb::Command(command) if help => Ok(Asked::Help(Some(command))),
         Verb::Command(command) => check(table, command, args).map(|()| Asked::Run(command)),
+    }
+}
+
+/// Whether `--` comes next: from there on all words are operands.
+fn note_dashes(parser: &mut Parser, args: &mut Args) {
+    let comes = parser.try_raw_args().is_some_and(|raw| raw.peek().is_some_and(|w| w == "--"));
+    if comes && args.before_dashes.is_none() {
+        args.before_dashes = Some(args.operands.len());
     }
 }
 
@@ -244,6 +255,16 @@ mod tests {
         assert_eq!(run("up mybox").1.operands, ["mybox"]);
         assert_eq!(run("inside").0, "inside", "hidden, not gone");
         assert!(matches!(line("up -V").1, Ok(Asked::Version)));
+        for (words, before, operands) in [
+            ("up a b", None, &["a", "b"][..]),
+            ("up -f -- a -f --", Some(0), &["a", "-f", "--"]),
+            ("up a -- -x", Some(1), &["a", "-x"]),
+            ("up -H -- a", None, &["a"]),
+        ] {
+            let (_, args) = run(words);
+            assert_eq!(args.operands, operands, "{words}");
+            assert_eq!(args.before_dashes, before, "{words}");
+        }
     }
 
     #[test]

@@ -1,0 +1,133 @@
+//! `hop run` through a tunnel, as it is typed: pipes, a terminal, signals, and whoever goes.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hopbox::sys::signal::{Kind, send};
+use hopbox_selftest::machine::SOON;
+
+use super::shared;
+use super::world::*;
+
+fn start(world: &World, mut command: Command) -> Child {
+    world.laptop.run(SOON, move || command.spawn().map_err(|error| error.to_string())).unwrap()
+}
+
+fn piped(world: &World, words: &[&str]) -> Child {
+    let mut command = world.command(&world.programs.hop, words);
+    command.stdin(Stdio::piped());
+    start(world, command)
+}
+
+/// What a terminal of script(1)'s shows after these lines of a shell.
+fn at_a_terminal(world: &World, lines: &str) -> String {
+    let mut command = world.command(Path::new("script"), &["-qec", lines, "/dev/null"]);
+    // What script(1) types at the end of what it reads would be typed into the command.
+    command.env("TERM", "vt220").env("hop", &world.programs.hop).stdin(Stdio::piped());
+    let output = finish(start(world, command), LIMIT);
+    String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n")
+}
+
+/// Whether some process here has this word among what it was given.
+fn is_alive(mark: &str) -> bool {
+    Command::new("pgrep").args(["-f", mark]).stdout(Stdio::null()).status().unwrap().success()
+}
+
+fn wait_until(what: &str, so: impl Fn() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !so() {
+        assert!(Instant::now() < end, "never {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_command_there_is_as_one_here() {
+    let _machine = shared();
+    let Some(world) = World::start("a_command_there_is_as_one_here") else { return };
+    let code = |words: &[&str]| world.hop(words).status.code();
+    assert_eq!(code(&["run", "--", "true"]), Some(125), "not up");
+    world.up();
+    assert_eq!(code(&["run", "--", "true"]), Some(125), "nobody there who could");
+    let mut work = world.start_work(0);
+    wait_until("there", || code(&["run", "--", "true"]) == Some(0));
+
+    let script = "printf out; printf err >&2; exit 7";
+    let output = world.hop(&["run", "--", "sh", "-c", script]);
+    assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out"[..], &b"err"[..]));
+    assert_eq!(output.status.code(), Some(7));
+    assert_eq!(code(&["run", "--", "sh", "-c", "kill -USR1 $$"]), Some(138));
+    assert_eq!(code(&["run", "--", "no-such-program"]), Some(127));
+    assert_eq!(code(&["run", "--", "/etc/hosts"]), Some(126));
+    assert_eq!(code(&["run", "--dir", "no/where", "--", "true"]), Some(125));
+    assert_eq!(code(&["run", "true"]), Some(2), "a word that no -- stands before");
+
+    // Megabytes both ways, of any bytes.
+    let bytes: Vec<u8> = (0..4_000_000u32).map(|n| (n.wrapping_mul(n) >> 9) as u8).collect();
+    let mut cat = piped(&world, &["run", "--", "cat"]);
+    let (mut stdin, sent) = (cat.stdin.take().unwrap(), bytes.clone());
+    let writes = thread::spawn(move || stdin.write_all(&sent).unwrap());
+    let mut back = Vec::new();
+    cat.stdout.take().unwrap().read_to_end(&mut back).unwrap();
+    writes.join().unwrap();
+    assert!(back == bytes, "{} of {} bytes", back.len(), bytes.len());
+    assert_eq!(cat.wait().unwrap().code(), Some(0));
+
+    // A reader that has enough ends who writes, as here.
+    let mut yes = piped(&world, &["run", "--", "yes"]);
+    let mut some = [0; 1000];
+    yes.stdout.take().unwrap().read_exact(&mut some).unwrap();
+    assert_eq!(finish(yes, LIMIT).status.code(), Some(141));
+
+    signals_and_whoever_goes(&world);
+    a_terminal(&world);
+    let _ = work.kill();
+    let _ = work.wait();
+}
+
+fn signals_and_whoever_goes(world: &World) {
+    for (kind, status) in [(Kind::Interrupt, 3), (Kind::Terminate, 4), (Kind::Quit, 5)] {
+        let script = "trap 'exit 3' INT; trap 'exit 4' TERM; trap 'exit 5' QUIT; echo up
+                      while :; do sleep 0.1; done";
+        let mut run = piped(world, &["run", "--", "sh", "-c", script]);
+        run.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+        send(run.id(), kind).unwrap();
+        assert_eq!(finish(run, LIMIT).status.code(), Some(status), "{kind:?}");
+    }
+    let mark = format!("{}.77", 50_000 + std::process::id());
+    let script = format!("setsid sleep {mark} & echo up; sleep {mark}");
+    let mut run = piped(world, &["run", "--", "sh", "-c", &script]);
+    run.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    assert!(is_alive(&mark));
+    end(Some(run));
+    wait_until("gone", || !is_alive(&mark));
+}
+
+fn a_terminal(world: &World) {
+    let said = at_a_terminal(
+        world,
+        "stty cols 77 rows 33; before=$(stty -g)
+         $hop run -- sh -c 'tty; stty size; echo $TERM' </dev/tty
+         $hop run -- sh -c 'kill -9 $$'; echo status $?
+         $hop run -T -- tty; echo status $?
+         [ \"$before\" = \"$(stty -g)\" ] && echo as it was",
+    );
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("/dev/pts/"), "{said}");
+    assert_eq!(lines[1..], ["33 77", "vt220", "status 137", "not a tty", "status 1", "as it was"]);
+    // Its size is followed, and what it was is restored after a signal, too.
+    let said = at_a_terminal(
+        world,
+        "before=$(stty -g)
+         (sleep 2; stty cols 91 rows 17 </dev/tty) &
+         $hop run -- sh -c 'trap \"stty size; exit 9\" WINCH; while :; do sleep 0.1; done'
+         echo status $?
+         (sleep 2; kill -TERM $(cat ~/pid)) &
+         sh -c 'echo $$ > ~/pid; exec $hop run -- sleep 77'; echo status $?
+         [ \"$before\" = \"$(stty -g)\" ] && echo as it was",
+    );
+    assert_eq!(said, "17 91\nstatus 9\nstatus 143\nas it was\n");
+}
