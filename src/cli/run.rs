@@ -55,7 +55,7 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let (status, failure) = match outcome {
         Outcome::Ended(Ended::NotStarted(status, why)) => {
             let what = format!("{what:?} could not be started on {name}");
-            let next = fix!("hop run -H {} -- ls", name);
+            let next = fix!("hop run -H {} -- env", name);
             (status, Some(Failure::new(Fault::NotStarted, what, why, next)))
         }
         Outcome::Ended(ended) => (ended.status(), None),

@@ -26,7 +26,7 @@ const PROSE: [&str; 21] = [
     "ssh ended without a word",
     "ssh has no way to quote control characters and ${ in it",
     "ssh key",
-    "ssh shell sh bash exec run cmd console terminal login attach enter",
+    "ssh shell sh bash exec cmd console terminal login attach enter",
     "ssh would rewrite the file of pinned keys",
     "su ",
     "sudo ",
