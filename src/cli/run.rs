@@ -76,8 +76,9 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
 
 fn wanted(call: &Call) -> Result<Wanted, Failure> {
     if call.args.before_dashes != Some(0) {
-        let words = call.args.operands.iter();
-        let next = words.fold(fix!("hop run --"), |line, word| fix!("{} {}", line, word));
+        let mut words = call.args.operands.iter();
+        let first = fix!("hop run -- {}", words.next().map_or("", String::as_str));
+        let next = words.fold(first, |line, word| fix!("{} {}", line, word));
         let why = "the command stands behind --, which no flag of hop's can";
         return Err(Failure::usage("what is to be run?", why, next));
     }
