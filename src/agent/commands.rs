@@ -19,6 +19,7 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
 use crate::base::json::Fields;
 use crate::base::key::{self, KEY_BYTES};
+use crate::fix;
 use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refused;
@@ -26,6 +27,7 @@ use crate::rpc::method::{
     AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersList, PeersRemove,
 };
 use crate::rpc::types::{Message, Nothing, Peers, RemovePeer, Rotate, Status, WorkProcess};
+use crate::text::fix::Fix;
 use crate::text::{self, shown};
 
 /// How long a service may take until it serves.
@@ -41,14 +43,19 @@ pub fn running(config: Option<&AgentConfig>) -> Option<Status> {
 pub fn status(file: &Path, as_json: bool) -> u8 {
     let loaded = config::load(file);
     let known = loaded.as_ref().ok();
-    let found = match (running(known), &loaded) {
+    let found: Found = match (running(known), &loaded) {
         (Some(status), _) => Ok(status),
-        (None, Err(failure)) => Err(format!("{}: {}", failure.what, failure.why)),
-        (None, Ok(_)) => Err("no agent answers on its socket".to_owned()),
+        (None, Err(failure)) => {
+            Err((format!("{}: {}", failure.what, failure.why), failure.next.clone()))
+        }
+        (None, Ok(_)) => {
+            let next = fix!("sudo systemctl start {}", UNIT);
+            Err(("no agent answers on its socket".to_owned(), next))
+        }
     };
     let mut answer = match &found {
         Ok(status) => status.to_json(),
-        Err(why) => json!({"version": 1, "running": false, "why": why}),
+        Err((why, _)) => json!({"version": 1, "running": false, "why": why}),
     };
     answer["installed"] = json!(install::installed());
     answer["work"] = json!(known.and_then(work).map(|work| work.to_json()));
@@ -57,17 +64,18 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
     } else {
         print(&in_words(&found))
     };
-    if found.is_ok() {
-        return Code::Done as u8;
-    }
-    log("fix: sudo systemctl start hop-agent");
+    let Err((_, next)) = found else { return Code::Done as u8 };
+    log(&format!("fix: {next}"));
     Code::No as u8
 }
 
-fn in_words(found: &Result<Status, String>) -> String {
+/// Its status, or why there is none and what helps.
+type Found = Result<Status, (String, Fix)>;
+
+fn in_words(found: &Found) -> String {
     let status = match found {
         Ok(status) => status,
-        Err(why) => return format!("hop-agent does not run: {}\n", shown(why)),
+        Err((why, _)) => return format!("hop-agent does not run: {}\n", shown(why)),
     };
     let mut text = format!(
         "hop-agent {} on {}: {} port {}, WireGuard on UDP {}\n",
@@ -130,7 +138,7 @@ fn works(config: &AgentConfig) -> Value {
         }
         if Instant::now() >= end {
             log("the part of the agent with its user's rights does not run");
-            log("fix: sudo systemctl start hop-agent-work");
+            log(&format!("fix: {}", fix!("sudo systemctl start {}", WORK_UNIT)));
             return Value::Null;
         }
         thread::sleep(PAUSE);
@@ -226,7 +234,12 @@ pub fn rotate(file: &Path) -> Result<Value, Failure> {
     };
     let (old, new) = read(&read_stdin()?).map_err(|error| bad(error.to_string()))?;
     let params = Rotate { public_key: new, old: Some(old) };
-    ask_or(&config, KeysRotate, &params, || Ok(Store::open(file)?.begin(&old, new)?.pair()))
+    let pair =
+        ask_or(&config, KeysRotate, &params, || Ok(Store::open(file)?.begin(&old, new)?.pair()));
+    pair.map_err(|failure| match failure.fault {
+        Fault::NoPeer => Failure { next: "hop setup".into(), ..failure },
+        _ => failure,
+    })
 }
 
 /// The running agent's answer, or `alone` where none runs.
@@ -245,9 +258,11 @@ fn ask_or<M: Method>(
             Ok(done.to_json())
         }
         Err(CallError::Remote { code, message, .. }) => {
-            let known = code == Refused::NoSuchPeer;
-            let exit = if known { Fault::NoPeer } else { Fault::Failed };
-            Err(Failure::new(exit, "the agent refused", message, "hop-agent status"))
+            let (fault, next) = match code == Refused::NoSuchPeer {
+                true => (Fault::NoPeer, "hop host peers"),
+                false => (Fault::Failed, "/usr/libexec/hopbox/hop-agent status"),
+            };
+            Err(Failure::new(fault, "the agent refused", message, next))
         }
         Err(error) => {
             let next = "sudo systemctl restart hop-agent";
@@ -285,7 +300,7 @@ mod tests {
             peers: vec![peer],
             drops: Default::default(),
         };
-        for (found, lines) in [(Ok(status), 2), (Err(evil), 1)] {
+        for (found, lines) in [(Ok(status), 2), (Err((evil, "hop help".into())), 1)] {
             let text = in_words(&found);
             assert_eq!(text.lines().count(), lines, "{text}");
             assert!(text.contains("u{1b}") && !text.contains("\nfix"), "{text}");

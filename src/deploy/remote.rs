@@ -235,7 +235,7 @@ impl Remote {
         let mut error = Fields::parse(text.lines().last()?).ok()?.opt_object("error").ok()??;
         let mut part = |key: &str| error.string(key).unwrap_or_default();
         let what = format!("on {}: {}", self.name, part("what"));
-        let (why, next) = (part("why"), advised(&self.target, &part("fix")));
+        let (why, next) = (part("why"), advised(&self.target, &self.name, &part("fix")));
         Some(Failure::new(Fault::told(&mut error), what, why, next))
     }
 
@@ -327,9 +327,11 @@ fn of_agent(failure: Failure) -> Failure {
 }
 
 /// What our program on a server says that helps. What is to be typed there cannot be typed here.
-fn advised(target: &Target, fix: &str) -> Fix {
+fn advised(target: &Target, host: &str, fix: &str) -> Fix {
     match Fix::of_agent(fix) {
-        Some(fix) if fix.starts_with("hop ") => fix,
+        // It knows itself by no name of ours.
+        Some(fix) if &*fix == "hop host ls" => fix,
+        Some(fix) if fix.starts_with("hop ") => fix!("{} {}", fix, host),
         Some(fix) => target.by_hand(fix),
         None => target.by_hand(fix!("sudo {} status", AGENT)),
     }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::failure::{Failure, Fault};
-use crate::base::json::{Fields, ReadError};
+use crate::base::json::Fields;
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
@@ -52,15 +52,15 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
 
 /// Brings the host up, has the agent answer, and takes it down again if it was not up before.
 pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verified, Failure> {
+    if was_up {
+        // It may have keys that the agent knows no more, and the agent no session of it.
+        let _ = control::rekey(paths, &host.name);
+    }
     let came_up = up(host);
     if interrupt::is_due() && !was_up {
         let _ = daemon::down(paths, &host.name);
     }
-    let CameUp { already, handshake_us } = came_up?;
-    if already {
-        // The agent may have been started anew, and know no session of ours.
-        let _ = control::rekey(paths, &host.name);
-    }
+    let handshake_us = came_up?;
     let health = answers(paths, host);
     if !was_up {
         let _ = daemon::down(paths, &host.name);
@@ -162,20 +162,8 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
     }
 }
 
-/// What `hop --json up` says of a host that is up.
-struct CameUp {
-    already: bool,
-    handshake_us: Option<u64>,
-}
-
-impl CameUp {
-    fn read(mut data: Fields) -> Result<CameUp, ReadError> {
-        let handshake_us = data.take("handshake_us").and_then(|time| time.as_u64());
-        Ok(CameUp { already: data.bool("already")?, handshake_us })
-    }
-}
-
-fn up(host: &HostConfig) -> Result<CameUp, Failure> {
+/// The time that the handshake took, as `hop --json up` tells it.
+fn up(host: &HostConfig) -> Result<Option<u64>, Failure> {
     let failed = |why: String| {
         let next = fix!("hop up {}", host.name);
         Failure::new(Fault::Failed, "the tunnel could not be tried", why, next)
@@ -185,8 +173,8 @@ fn up(host: &HostConfig) -> Result<CameUp, Failure> {
     process.args(["--json", "--no-input", "up", &host.name]).env(BY_SETUP, "1");
     let out = child::run(&mut process, UP_LIMITS).map_err(|broken| failed(broken.to_string()))?;
     let answer = Fields::parse(&out.text()).and_then(|mut envelope| {
-        if let Some(data) = envelope.opt_object("data")? {
-            return CameUp::read(data).map(Ok);
+        if let Some(mut data) = envelope.opt_object("data")? {
+            return Ok(Ok(data.take("handshake_us").and_then(|time| time.as_u64())));
         }
         let mut error = envelope.opt_object("error")?.ok_or_else(|| envelope.error("error", ""))?;
         let fault = Fault::told(&mut error);

@@ -116,7 +116,9 @@ fn upgrade(site: &Site, hop: &dyn Fn(&str) -> machine::Said) {
     vps.ok(&format!("chmod 755 /root/old-agent && /root/old-agent install && {AGENT} start"));
     let told = hop("up");
     assert!(told.code == 0, "{told}");
-    let up = hop("--json upgrade");
+    let fault = hop("--json doctor");
+    assert!(fault.out.contains("\"fix\":\"hop upgrade mybox\""), "{fault}");
+    let up = hop("--json upgrade mybox");
     assert_eq!(up.code, 0, "{up}");
     let data = json(&up.out)["data"].clone();
     assert_eq!((&data["before"], &data["version"]), (&"0.0.0".into(), &"0.1.0".into()), "{data}");
@@ -167,7 +169,9 @@ fn a_second_laptop_is_added_revoked_and_cleans_up_after_itself() {
         assert_eq!(hop(&second, "rotate").code, 0);
 
         // The second leaves; the server stays the first's.
-        let gone = hop(&second, "-y uninstall --purge --remote");
+        let own = hop(&second, "-y host revoke second");
+        assert_eq!((own.code, own.fix()), (8, "hop uninstall --remote -H mybox"), "{own}");
+        let gone = second.sh_as("dev", &format!("{} -y --purge", own.fix()));
         assert!(gone.code == 0 && gone.err.contains("other laptops use it"), "{gone}");
         assert_eq!(hop(&first, "status").code, 0);
         // And comes back, to be revoked.
@@ -179,5 +183,11 @@ fn a_second_laptop_is_added_revoked_and_cleans_up_after_itself() {
         assert_eq!(revoked.code, 0, "{revoked}");
         assert!(!hop(&first, "host peers").out.contains("10.10.0.3"));
         assert_ne!(second.sh_as("dev", "curl -s -m 3 http://10.10.0.2:4200/health").code, 0);
+        // The server's word, as the laptop that it knows no more can type it.
+        let unknown = hop(&second, "rotate");
+        assert_eq!((unknown.code, unknown.fix()), (4, "hop setup mybox"), "{unknown}");
+        second.ok_as("dev", unknown.fix());
+        assert_eq!(hop(&second, "rotate").code, 0);
+        assert_eq!(hop(&second, "up").code, 0);
     });
 }
