@@ -39,7 +39,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
 
 /// One page tells everything that can be typed.
 fn with_help(failure: Failure) -> Failure {
-    Failure { next: "hop-agent --help".into(), ..failure }
+    Failure { next: "/usr/libexec/hopbox/hop-agent --help".into(), ..failure }
 }
 
 fn run(verb: Verb, args: &Args) -> u8 {

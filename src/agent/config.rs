@@ -100,7 +100,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
     let key = |name: &str| read_checked::key(&path.with_file_name(name), own.unwrap_or(owner));
     let invalid = |error: ReadError| {
         let what = format!("{} is not valid", path.display());
-        Failure::new(Fault::Usage, &what, error.to_string(), fix!("sudoedit {}", path))
+        Failure::new(Fault::Usage, &what, error.to_string(), fix!("sudo ${EDITOR:-vi} {}", path))
     };
     let mut keys = Keys::new(key(KEY_FILE).map_err(refuse)?);
     let (current, mut others) = (keys.current(), Vec::new());
@@ -124,7 +124,7 @@ pub fn load(path: &Path) -> Result<AgentConfig, Failure> {
             None => {
                 let what = format!("no key file has the key that {} knows", lost.name);
                 let why = format!("{} names a key that is gone", path.display());
-                let next = fix!("sudo hop-agent peers remove {}", lost.name);
+                let next = fix!("sudo ${EDITOR:-vi} {}", path);
                 Failure::new(Fault::Usage, &what, why, next)
             }
         });

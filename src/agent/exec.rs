@@ -37,7 +37,7 @@ pub fn need_root() -> Result<(), Failure> {
         Fault::Usage,
         "this needs root",
         "it changes the system",
-        "sudo hop-agent --help",
+        "sudo /usr/libexec/hopbox/hop-agent --help",
     ))
 }
 

@@ -205,12 +205,7 @@ fn helper_is_there() -> Result<(), Failure> {
         return Ok(());
     }
     let why = format!("there is no group {GROUP}");
-    Err(Failure::new(
-        Fault::Helper,
-        "the helper is not installed",
-        why,
-        "sudo hop-helper --install",
-    ))
+    Err(Failure::new(Fault::Helper, "the helper is not installed", why, "man hop-agent"))
 }
 
 /// Refuses a server that is not the one the laptop was set up for, such as one that was installed

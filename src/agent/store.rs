@@ -97,7 +97,7 @@ impl Store {
                 Fault::Failed,
                 "the change is not valid",
                 error.to_string(),
-                "hop-agent status",
+                "/usr/libexec/hopbox/hop-agent status",
             )
         })?;
         self.put(&self.path, text.as_bytes())
@@ -137,8 +137,8 @@ impl Store {
             return Ok((known.clone(), false));
         }
         let full = || {
-            let why = format!("there are {PEERS} already");
-            let next = "sudo hop-agent peers remove <name>";
+            let why = format!("there are {PEERS} already: peers remove takes one's place");
+            let next = "sudo /usr/libexec/hopbox/hop-agent peers list";
             Failure::new(Fault::Busy, "no room for another laptop", why, next)
         };
         if config.peers.len() >= PEERS {

@@ -18,6 +18,7 @@ use crate::host::store;
 use crate::host::workspace;
 use crate::session::control;
 use crate::sys::child;
+use crate::text::fix::Fix;
 
 /// Its command ends when the editor has been told, or is the editor, which stays.
 const STARTED_AFTER: Duration = Duration::from_secs(20);
@@ -104,7 +105,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         ));
     }
     let host = store::load(&paths, &host)?;
-    let program = find(editor)?;
+    let program = find(editor, &host)?;
     let given = call.args.operands.first().or(workspace.path.as_ref()).cloned();
     let places = places(given.as_deref(), std::env::var_os("HOME"), &host)?;
     let written = ssh_entry::write(call, &paths, &host)?;
@@ -143,21 +144,24 @@ fn editor(wanted: Option<&str>) -> Result<&'static Editor, Failure> {
     EDITORS.iter().find(known).ok_or_else(|| {
         let names: Vec<&str> = editors().collect();
         let why = format!("hop code knows {}", names.join(", "));
-        Failure::usage(format!("no editor {wanted:?}"), why, "hop code --editor code")
+        let here = EDITORS.iter().find(|other| installed(other).is_some()).unwrap_or(&EDITORS[0]);
+        Failure::usage(format!("no editor {wanted:?}"), why, with(here))
     })
 }
 
-/// The editor's command.
-fn find(editor: &Editor) -> Result<PathBuf, Failure> {
+fn with(editor: &Editor) -> Fix {
+    fix!("hop code --editor {}", editor.program)
+}
+
+/// The editor's command. Where there is none at all, the host has some of its own.
+fn find(editor: &Editor, host: &HostConfig) -> Result<PathBuf, Failure> {
     if let Some(found) = installed(editor) {
         return Ok(found);
     }
     let what = format!("{} is not installed on this machine", editor.name);
     let why = format!("its command, {}, is not on PATH", editor.program);
-    let next = match EDITORS.iter().find(|other| installed(other).is_some()) {
-        Some(other) => fix!("hop code --editor {}", other.program),
-        None => fix!("command -v {}", editor.program),
-    };
+    let other = EDITORS.iter().find(|other| installed(other).is_some());
+    let next = other.map_or_else(|| fix!("ssh {}", host.hop_name()), with);
     Err(Failure::new(Fault::NotFound, what, why, next))
 }
 
@@ -199,7 +203,7 @@ fn places(
         (Some(home), None) => Ok(vec![below(home, Path::new(plain))]),
         (None, _) => {
             let why = format!("your home on {} is not known", host.name);
-            Err(Failure::usage("the path must be absolute", why, "hop code /home/you/project"))
+            Err(Failure::usage("the path must be absolute", why, "hop code"))
         }
     }
 }

@@ -174,7 +174,7 @@ fn by_name(call: &mut Call, what: String, program: &'static str, rest: &[String]
     };
     let Some(host) = named else {
         let why = format!("{program} itself goes there, once there is a host");
-        return Failure::usage(what, why, "hop setup mybox -a <address>");
+        return Failure::usage(what, why, "hop setup mybox -a ADDRESS");
     };
     let line = fix!("{} {}", Fix::from(program), hop_name(&host));
     let words = if program == SSH { words } else { &[] };

@@ -85,7 +85,7 @@ fn implied(call: &Call, paths: &Paths, names: &[String]) -> Result<String, Failu
         [] => Err(none()),
         [first, ..] => {
             let why = format!("there are {}: {}", names.len(), names.join(", "));
-            let next = fix!("hop {} -H {}", Fix::from(call.name), first);
+            let next = call.again(fix!("-H {}", first));
             Err(Failure::usage("which host?", why, next))
         }
     }

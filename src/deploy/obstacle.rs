@@ -80,7 +80,8 @@ pub fn find(survey: &Survey, ssh: &Target, root: &dyn Fn() -> Fix) -> Option<Obs
     }
     if yes("home_closed") {
         let why = format!("you may not write in {home}, your home there");
-        return there(why, fix!("sudo chown {} .", user));
+        // Whoever may not enter it is somewhere else there.
+        return there(why, fix!("sudo chown {} {}", user, home));
     }
     None
 }
@@ -181,7 +182,7 @@ mod tests {
             ("sudo=free", "sudo=none", "no sudo", "become root"),
             ("sudo=free", "sudo=fenced", "runas_default", "become root"),
             ("tun=yes", "tun=yes\nno_home=yes", "missing", "mkhomedir_helper dev"),
-            ("tun=yes", "tun=yes\nhome_closed=yes", "not write", "chown dev ."),
+            ("tun=yes", "tun=yes\nhome_closed=yes", "not write", "chown dev /home/dev"),
             ("tun=yes", "tun=yes\ndisk_ro=/usr", "/usr/libexec is on", "remount,rw /usr"),
             ("tun=yes", "tun=yes\nos=nixos", "another server", "os-release"),
             ("tun=yes", "tun=yes\nselinux=usr_t", "would be usr_t", "restorecon -RF"),

@@ -8,7 +8,7 @@ use super::remote;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::{HostConfig, hop_name};
-use crate::host::paths::Paths;
+use crate::host::paths::{self, Paths};
 use crate::ssh::config::{self, Entry, Keys};
 use crate::ssh::known_hosts;
 pub use crate::ssh::query::has_path;
@@ -17,7 +17,7 @@ pub use crate::ssh::query::has_path;
 pub fn write(console: &mut dyn Console, paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     let default = config::default_path().ok_or_else(|| {
         let why = "HOME holds no absolute path";
-        Failure::new(Fault::Usage, "cannot find ~/.ssh/config", why, "export HOME=~")
+        Failure::new(Fault::Usage, "cannot find ~/.ssh/config", why, paths::say_home())
     })?;
     // What keeps one from being read keeps it from being written, too.
     let file = told_in(paths, &host.name).ok().flatten().unwrap_or(default);

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys;
+use crate::text::fix::Fix;
 
 const DIR_MODE: u32 = 0o700;
 
@@ -192,13 +193,19 @@ impl Paths {
     }
 }
 
+/// What helps where `HOME` says nothing: a shell makes no home of a `~` then.
+pub fn say_home() -> Fix {
+    let home = sys::process::login().map(|login| PathBuf::from(login.home));
+    home.map_or_else(|| "getent passwd".into(), |home| fix!("export HOME={}", home))
+}
+
 fn under(variable: &str, fallback: &str) -> Result<PathBuf, Failure> {
     if let Some(dir) = absolute(variable) {
         return Ok(dir);
     }
     let home = absolute("HOME").ok_or_else(|| {
         let why = format!("neither HOME nor {variable} holds an absolute path");
-        Failure::new(Fault::Config, "no place for configuration", why, "export HOME=~")
+        Failure::new(Fault::Config, "no place for configuration", why, say_home())
     })?;
     Ok(home.join(fallback))
 }

@@ -229,7 +229,7 @@ pub fn set_default_host(paths: &Paths, name: Option<&str>) -> Result<(), Failure
 
 fn fault(path: &Path, error: &ReadError) -> Failure {
     let what = format!("{} is not valid", path.display());
-    Failure::new(Fault::Config, what, error.to_string(), fix!("$EDITOR {}", path))
+    Failure::new(Fault::Config, what, error.to_string(), fix!("${EDITOR:-vi} {}", path))
 }
 
 #[cfg(test)]

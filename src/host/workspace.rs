@@ -70,5 +70,5 @@ fn fault(path: &Path, wrongs: &[Wrong]) -> Failure {
 fn broken(path: &Path, why: String) -> Failure {
     let shown: PathBuf = path.strip_prefix(".").unwrap_or(path).to_owned();
     let what = format!("{} is not valid", shown.display());
-    Failure::new(Fault::Config, what, why, fix!("$EDITOR {}", shown))
+    Failure::new(Fault::Config, what, why, fix!("${EDITOR:-vi} {}", shown))
 }

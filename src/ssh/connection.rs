@@ -66,10 +66,7 @@ impl Connection {
         let _ = std::fs::remove_file(&socket);
         let target = &target.settled()?;
         let control = socket.to_str().and_then(quote::tokens).ok_or_else(|| {
-            error::unsayable(
-                &format!("the file {socket:?}"),
-                "env -u XDG_RUNTIME_DIR hop status".into(),
-            )
+            error::unsayable(&format!("the file {socket:?}"), "unset XDG_RUNTIME_DIR".into())
         })?;
         let nonce = Nonce::new()?;
         let mut command = Command::new("ssh");

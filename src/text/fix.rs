@@ -87,29 +87,27 @@ impl Fix {
 
 /// What hop-agent and hop-helper advise; a `{}` at the end is one plain word.
 const AGENTS: &[&str] = &[
+    "/usr/libexec/hopbox/hop-agent --help",
+    "/usr/libexec/hopbox/hop-agent status",
     "getent group",
     "getent passwd",
     "hop host ls",
     "hop host peers",
     "hop rotate",
     "hop setup",
-    "hop-agent --help",
-    "hop-agent status",
     "ip address",
     "ls -l /dev/urandom",
     "ls -l /var/lib/hopbox-agent",
     "ls -la {}",
     "ls -ld {}",
     "man hop-agent",
-    "sudo hop-agent --help",
-    "sudo hop-agent peers remove {}",
-    "sudo hop-helper --install",
+    "sudo ${EDITOR:-vi} {}",
+    "sudo /usr/libexec/hopbox/hop-agent --help",
+    "sudo /usr/libexec/hopbox/hop-agent peers list",
     "sudo journalctl -n 50",
     "sudo journalctl -u hop-agent",
     "sudo rm /etc/hopbox/lockdown",
     "sudo systemctl restart hop-agent",
-    "sudoedit {}",
-    "systemctl restart hop-agent",
     "systemctl status hop-helper",
 ];
 
@@ -131,7 +129,7 @@ fn is_plain(text: &str) -> bool {
 /// Whether a shell reads nothing but words, quoted or plain, and `&&`.
 fn are_words(line: &str) -> bool {
     // What our own forms have besides.
-    let line = line.replace("${EDITOR:-vi}", "vi").replace("$EDITOR", "vi");
+    let line = line.replace("${EDITOR:-vi}", "vi");
     let mut quoted = false;
     let mut rest = line.chars();
     while let Some(c) = rest.next() {

@@ -399,7 +399,7 @@ fn the_program_explains_itself() {
     for words in [&["sreve"][..], &["serve", "--colour"], &["version", "x"], &["--config", "x"]] {
         let (code, _, stderr) = run(words);
         assert_eq!(code, Some(2), "{words:?}");
-        assert!(stderr.ends_with("fix: hop-agent --help\n"), "{stderr}");
+        assert!(stderr.ends_with("fix: /usr/libexec/hopbox/hop-agent --help\n"), "{stderr}");
     }
     let (code, _, stderr) = run(&["serve", "--config", "/nowhere/agent.json"]);
     assert_eq!(code, Some(2));

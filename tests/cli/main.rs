@@ -4,6 +4,7 @@
 //! `env:`, `file:`), and then holds `exit`, `-- stdout` and `-- stderr`. `BLESS=1` writes them
 //! anew. No call needs root, a network or a helper.
 
+mod advice;
 mod completion;
 mod damage;
 mod hostile;
@@ -28,32 +29,6 @@ use hopbox::host::paths::Paths;
 use hopbox::host::store;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
-
-/// Every `hop` line that is advised is one that our own parser takes.
-#[test]
-fn what_is_advised_can_be_typed() {
-    let known: Vec<&str> = TABLE.commands.iter().map(|command| command.name).collect();
-    let mut lines = 0;
-    for (form, _) in hopbox::text::advice::TABLE {
-        for line in form.split(" && ").filter(|line| line.starts_with("hop ")) {
-            // Whole words; a command that is put in has its own row.
-            let line = line.replace("{}", " mybox").replace("  ", " ");
-            let words: Vec<&str> =
-                line.split(' ').skip(1).filter(|word| !word.is_empty()).collect();
-            if words.first() == Some(&"mybox") || words.is_empty() {
-                continue;
-            }
-            let (_, asked) =
-                hopbox::base::command_line::parse(&TABLE, words.iter().map(|w| w.into()));
-            let is_known = known.iter().any(|name| line.contains(&format!("hop {name}")));
-            // One may be cut off before its host, which hop asks for.
-            let whole = asked.is_ok() || ["hop setup", "hop help up"].contains(&line.trim());
-            assert!(is_known && whole, "{form}: {:?}", asked.err().map(|failure| failure.why));
-            lines += 1;
-        }
-    }
-    assert!(lines > 30, "{lines}");
-}
 
 /// A home directory that is gone at the end.
 struct Home(PathBuf);

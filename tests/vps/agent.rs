@@ -8,7 +8,7 @@ use hopbox::tunnel;
 use serde_json::{Value, json};
 
 use crate::lab;
-use crate::machine::Machine;
+use crate::machine::{Machine, Said};
 
 mod guard;
 
@@ -29,6 +29,12 @@ fn installed() -> Machine {
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+/// What is said to help, to people or to the laptop.
+fn fix_of(said: &Said) -> String {
+    let error = serde_json::from_str::<Value>(&said.out).unwrap_or_default();
+    error["error"]["fix"].as_str().map_or_else(|| said.fix().to_owned(), str::to_owned)
 }
 
 fn public(n: u8) -> String {
@@ -231,6 +237,25 @@ fn what_is_taken_or_damaged_is_left_alone() {
         refused(&request(2, "dev"), 2, "/var/lib/hopbox-agent/agent.key");
         assert_eq!(vps.ok("cat /var/lib/hopbox-agent/agent.key"), "damaged\n");
         vps.ok("cp -p /root/key /var/lib/hopbox-agent/agent.key; cp -p /var/lib/hopbox-agent/agent.json /root/json");
+        let edit = "sudo ${EDITOR:-vi} /var/lib/hopbox-agent/agent.json";
+        vps.ok("echo damage >>/var/lib/hopbox-agent/agent.json");
+        let damaged = vps.sh_as("dev", &format!("{AGENT} peers list"));
+        assert_eq!(fix_of(&damaged), edit, "{damaged}");
+        vps.ok_as("dev", &format!("EDITOR='sed -i /^damage/d'; {edit} && {AGENT} peers list"));
+        // Somebody else's; and then whatever is wrong with it besides.
+        vps.ok("cd /var/lib/hopbox-agent && chown pat agent.json && chmod 644 agent.json");
+        for begins in ["sudo chown 2001 ", "chmod 600 "] {
+            let foreign = vps.sh_as("dev", &format!("{AGENT} status"));
+            let fix = fix_of(&foreign);
+            assert!(fix.starts_with(begins), "{begins}: {foreign}");
+            vps.ok_as("dev", &fix);
+        }
+        vps.ok_as("dev", &format!("{AGENT} status"));
+        // An agent that was stopped.
+        vps.ok("systemctl stop hop-agent");
+        let stopped = vps.sh_as("dev", &format!("{AGENT} status"));
+        assert_eq!((stopped.code, stopped.fix()), (3, "sudo systemctl start hop-agent.service"));
+        vps.ok_as("dev", &format!("{} && sleep 1 && {AGENT} status", stopped.fix()));
         vps.ok("echo '{' >/var/lib/hopbox-agent/agent.json");
         refused(&request(2, "dev"), 2, "/var/lib/hopbox-agent/agent.json");
         vps.ok("cp -p /root/json /var/lib/hopbox-agent/agent.json");

@@ -34,7 +34,8 @@ fn a_key_with_a_passphrase_is_asked_for_once_or_named() {
         assert_eq!(set.out.matches("Enter passphrase").count(), 1, "{set}");
         // The agent has it: nothing is asked.
         std::fs::write(laptop.path("/opt/pass"), format!("#!/bin/sh\necho {PASSWORD}\n")).unwrap();
-        let agent = "eval $(ssh-agent) >&2; SSH_ASKPASS=/opt/pass SSH_ASKPASS_REQUIRE=force ssh-add; \
+        let agent = "eval $(ssh-agent) >&2; export SSH_ASKPASS=/opt/pass SSH_ASKPASS_REQUIRE=force; \
+             ssh-add /home/dev/.ssh/id_ed25519; \
              hop --no-input --json setup mybox; code=$?; ssh-agent -k >&2; exit $code";
         laptop.ok("chmod 755 /opt/pass");
         let set = laptop.sh_as("dev", agent);
@@ -364,5 +365,11 @@ fn who_may_not_become_root_is_told_and_nothing_is_installed() {
         let answers = [("password for guest", PASSWORD), ("Let `ssh mybox.hop` know", "n")];
         let set = laptop.dialogue("dev", &line("guest"), &answers);
         assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
+        // A login that lost it, of a host that is set up, where root's own is open.
+        vps.ok("mv /usr/bin/sudo /root/sudo");
+        let lost = site.hop("-y uninstall --remote");
+        assert_eq!((lost.code, lost.fix()), (1, "hop setup mybox -u root"), "{lost}");
+        laptop.ok_as("dev", lost.fix());
+        site.hop_ok("-y uninstall --remote");
     });
 }

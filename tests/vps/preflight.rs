@@ -108,8 +108,11 @@ fn what_stops_a_setup_is_found_before_anything_is_sent() {
                     echo 'AuthorizedKeysFile /etc/ssh/keys/%u .ssh/authorized_keys' \
                     >>/etc/ssh/sshd_config && mv /home/dev /home/away && \
                     systemctl restart sshd-here && sleep 1";
-        with(vps, keys, "mv /home/away /home/dev", || {
-            fails(&["is missing", "mkhomedir_helper dev"])
+        with(vps, keys, "rm -r /home/dev; mv /home/away /home/dev", || {
+            advised(&site, &["is missing", "mkhomedir_helper dev"]);
+        });
+        with(vps, "chown root /home/dev", "chown dev /home/dev", || {
+            advised(&site, &["you may not write in /home/dev", "sudo chown dev /home/dev"]);
         });
         // Two sessions at a time are needed.
         let sessions = "cp /etc/ssh/sshd_config /root/before && \

@@ -8,6 +8,9 @@ use super::site::{FIRST, Site, admit, equip};
 fn a_fresh_server_is_ready_and_proven() {
     lab::inside("setup::a_fresh_server_is_ready_and_proven", || {
         let site = Site::boot();
+        let first = site.hop("status").fix().replace("ADDRESS", "198.51.100.2");
+        let plan = site.laptop.ok_as("dev", &format!("{first} --dry-run"));
+        assert!(plan.contains("nothing has been changed"), "{plan}");
         let refused = site.hop("--no-input setup mybox -a 198.51.100.2 -k .ssh/id_ed25519");
         assert_eq!(refused.code, 13, "{refused}");
         assert!(refused.err.contains("--yes"), "{refused}");
@@ -51,6 +54,7 @@ fn a_fresh_server_is_ready_and_proven() {
         site.hop_ok("down");
         let down = site.hop("code");
         assert!(down.code == 3 && down.err.contains("fix: hop up mybox"), "{down}");
+        this_machine(&site);
         assert_eq!(site.vps.ok("ls -a /home/dev | grep -c hopbox || true"), "0\n");
     });
 }
@@ -175,6 +179,7 @@ fn editor(site: &Site) {
     let laptop = &site.laptop;
     let none = site.hop("code");
     assert!(none.code == 4 && none.err.contains("not installed"), "{none}");
+    laptop.ok_as("dev", none.fix());
     let record = "#!/bin/sh\nprintf '%s\\n' \"$@\" >$HOME/recorded\n";
     for name in ["code", "zed"] {
         let path = format!("/usr/local/bin/{name}");
@@ -184,6 +189,16 @@ fn editor(site: &Site) {
     laptop_ssh(site);
     site.vps.ok_as("dev", "mkdir -p src/app 'src/a b'");
     site.vps.ok("mkdir -p /srv/x");
+    for (line, fix) in [
+        ("code \"$(printf 'a\\tb')\"", "hop code"),
+        ("code -e emacs", "hop code --editor code"),
+        ("code -e cursor", "hop code --editor code"),
+    ] {
+        laptop.ok("rm -f /home/dev/recorded");
+        assert_eq!(site.hop(line).fix(), fix, "{line}");
+        laptop.ok_as("dev", fix);
+        laptop.ok("cat /home/dev/recorded");
+    }
     site.hop_ok("code");
     assert_eq!(laptop.ok("cat /home/dev/recorded"), "--remote\nssh-remote+mybox.hop\n/home/dev\n");
     site.hop_ok("code src/app --editor zed");
@@ -232,6 +247,8 @@ fn laptop_ssh(site: &Site) {
     let silent = site.hop("--no-input setup mybox");
     let how = "for `ssh mybox.hop` to know login and key: hop setup mybox --yes";
     assert!(silent.code == 0 && silent.err.contains(how), "{silent}");
+    laptop.ok_as("dev", "cp .ssh/config without && hop setup mybox --yes");
+    assert_ne!(laptop.ok_as("dev", "cat .ssh/config; mv without .ssh/config"), before);
     // A Ctrl-D is no answer, and the host is set up all the same.
     for (answer, has) in [("\u{4}", false), ("n", false), ("y", true)] {
         let asked =
@@ -241,6 +258,14 @@ fn laptop_ssh(site: &Site) {
         assert_eq!(laptop.ok_as("dev", "cat .ssh/config") != before, has, "{asked}");
     }
     assert_eq!(laptop.ok_as("dev", "cat .ssh/config"), laptop.ok_as("dev", "cat kept; rm kept"));
+    // A block that lost its end.
+    laptop.ok_as("dev", "sed -i '/end hopbox/d' .ssh/config");
+    let damaged = site.hop("-y setup mybox");
+    let fix = "${EDITOR:-vi} +1 /home/dev/.ssh/config";
+    assert!(damaged.code == 0 && damaged.err.contains(fix), "{damaged}");
+    let edit = r#"edit() { sed -i '/^Host 198/,$!d' "$2"; }; EDITOR=edit; "#;
+    laptop.ok_as("dev", &format!("{edit}{fix} && hop -y setup mybox"));
+    assert_eq!(laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop hostname"), "vps\n");
     // One that is not to be changed, as that of home-manager: what to do is said, and works.
     laptop
         .ok("cd /home/dev/.ssh && sed -i '/managed/,/end hopbox/d' config && mkdir /etc/store && \
@@ -283,4 +308,28 @@ fn laptop_ssh(site: &Site) {
     assert!(set.code == 0 && set.out.contains("mybox is ready"), "{set}");
     site.hop_ok("up");
     assert_eq!(laptop.ok_as("dev", "ssh -o BatchMode=yes mybox.hop hostname"), "vps\n");
+}
+
+/// What is missing or wrong on the laptop, and what is said to help.
+fn this_machine(site: &Site) {
+    let laptop = &site.laptop;
+    let cured = |code: i32, fix: &str| {
+        let refused = site.hop("up");
+        assert_eq!((refused.code, refused.fix()), (code, fix), "{refused}");
+        laptop.ok_as("dev", fix);
+        site.hop_ok("up");
+        site.hop_ok("down");
+    };
+    laptop.ok("systemctl disable --now hop-helper.socket hop-helper.service");
+    cured(5, "sudo /usr/local/libexec/hopbox/hop-helper --install");
+    laptop.ok("touch /etc/hopbox/lockdown");
+    cured(5, "sudo rm /etc/hopbox/lockdown");
+    // Another machine has the name.
+    site.hop_ok("up");
+    laptop.ok("sed -i '1i 198.51.100.77 mybox.hop' /etc/hosts");
+    let fault = site.hop("doctor");
+    let fix = "sudo ${EDITOR:-vi} /etc/hosts";
+    assert!(fault.code == 3 && format!("{}{}", fault.out, fault.err).contains(fix), "{fault}");
+    laptop.ok_as("dev", &format!("EDITOR='sed -i 1d'; {fix} && hop doctor"));
+    site.hop_ok("down");
 }

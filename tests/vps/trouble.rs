@@ -41,16 +41,24 @@ fn a_login_that_fails_is_named() {
         restart_sshd(vps);
         let fix = "fix: ssh-keygen -R 198.51.100.2 -f /home/dev/.ssh/known_hosts";
         site.fails(SETUP, 8, &["has changed", fix]);
+        laptop.ok_as("dev", site.hop(SETUP).fix());
+        site.hop_ok(&format!("{SETUP} --dry-run"));
+        // A login that nobody can have.
+        laptop.ok_as("dev", "echo 'User a;b' >>.ssh/config");
+        let login = site.hop(SETUP);
+        assert_eq!((login.code, login.fix()), (2, "${EDITOR:-vi} ~/.ssh/config"), "{login}");
+        laptop.ok_as("dev", &format!("EDITOR='sed -i /^User/d'; {}", login.fix()));
+        site.hop_ok(&format!("{SETUP} --dry-run"));
         // And one that nobody has confirmed.
         laptop.ok_as("dev", "rm .ssh/known_hosts .ssh/config");
         site.fails(SETUP, 13, &["is not known", "fix: ssh 198.51.100.2"]);
-        let no = laptop.dialogue(
-            "dev",
-            "hop setup mybox -a 198.51.100.2",
-            &[("Are you sure you want to continue connecting", "no")],
-        );
-        assert_eq!(no.code, 10, "{no}");
         let sure = "Are you sure you want to continue connecting";
+        let seen = laptop.dialogue("dev", "ssh 198.51.100.2", &[(sure, "yes"), ("$ ", "exit")]);
+        assert_eq!(seen.code, 0, "{seen}");
+        site.hop_ok(&format!("{SETUP} --dry-run"));
+        laptop.ok_as("dev", "rm .ssh/known_hosts");
+        let no = laptop.dialogue("dev", "hop setup mybox -a 198.51.100.2", &[(sure, "no")]);
+        assert_eq!(no.code, 10, "{no}");
         let answers = [(sure, "yes"), ("Let `ssh mybox.hop` know", "n")];
         let yes = laptop.dialogue("dev", "hop setup mybox -a 198.51.100.2", &answers);
         assert!(yes.code == 0 && yes.out.contains("host keys recorded"), "{yes}");

@@ -201,11 +201,11 @@ fn lost(stopped: &Stopped) -> Failure {
         Stopped::DeviceGone => "its interface was removed".to_owned(),
         Stopped::Failed(why) => why.clone(),
     };
-    Failure::new(Fault::Failed, "the tunnel ended", why, "systemctl restart hop-agent")
+    Failure::new(Fault::Failed, "the tunnel ended", why, "sudo systemctl restart hop-agent")
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(Fault::Failed, what, error.to_string(), "systemctl restart hop-agent")
+    Failure::new(Fault::Failed, what, error.to_string(), "sudo systemctl restart hop-agent")
 }
 
 fn refused(error: &HelperError) -> Failure {

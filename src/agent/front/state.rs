@@ -96,7 +96,7 @@ impl AgentState {
         let request = difference(&state.config, &new);
         self.tunnel.apply(request).map_err(|errno| {
             let why = std::io::Error::from_raw_os_error(errno).to_string();
-            let next = "systemctl restart hop-agent";
+            let next = "sudo systemctl restart hop-agent";
             Failure::new(Fault::Failed, "the tunnel did not take the change", why, next)
         })?;
         let waits = new.peers.iter().any(|peer| peer.replaces.is_some());

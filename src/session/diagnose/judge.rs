@@ -112,7 +112,7 @@ fn clock(files: &Files) -> Check {
             "clock",
             "the clock of this machine was set back; the VPS refuses handshakes from the past",
             format!("{} was written {} h from now", path.display(), by.as_secs().div_ceil(3600)),
-            "timedatectl set-ntp true",
+            "sudo timedatectl set-ntp true",
         ),
     }
 }
@@ -285,7 +285,7 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
                 "mtu",
                 format!("packets over {passes} bytes are lost on the way"),
                 format!("the tunnel's MTU is {}, and pings of that size do not return", host.mtu),
-                fix!("$EDITOR {}", facts.paths.host),
+                fix!("${EDITOR:-vi} {}", facts.paths.host),
             ),
         });
     }
@@ -358,7 +358,13 @@ fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &Fi
         Ok(all) => {
             let cause = format!("{name} means another machine");
             let evidence = format!("it is {}, and should be {}", list(all), host.peer_ip);
-            fault("name", "name_elsewhere", cause, evidence, "sudo $EDITOR /etc/hosts")
+            fault(
+                "name",
+                "name_elsewhere",
+                cause,
+                evidence,
+                fix!("sudo ${EDITOR:-vi} {}", "/etc/hosts"),
+            )
         }
         Err(why) => {
             let cause = format!("this machine does not know {name}");
@@ -367,12 +373,9 @@ fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &Fi
     }
 }
 
-/// What a host file says need not be given once more.
+/// What a host file says need not be given once more; one that is damaged is the first fault.
 fn setup(facts: &Facts) -> Fix {
-    match &facts.config {
-        Ok(_) => fix!("hop setup {}", facts.host),
-        Err(_) => fix!("hop setup {} -a ADDRESS", facts.host),
-    }
+    fix!("hop setup {}", facts.host)
 }
 
 fn list(all: &[IpAddr]) -> String {
