@@ -118,7 +118,7 @@ fn play(text: &str) -> String {
                 let (name, text) = value.split_once(' ').unwrap();
                 let path = home.0.join(name);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
-                fs::write(&path, text).unwrap();
+                fs::write(&path, text.replace("\\n", "\n")).unwrap();
                 fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             }
             "mode:" => {
