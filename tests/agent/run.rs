@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -352,6 +353,7 @@ fn lines_are_for_whoever_has_no_more_than_http() {
     let terminal = json!({"name": "vt100", "columns": 80, "rows": 24});
     let told = ask(json!({"command": ["tty"], "terminal": terminal}));
     assert_eq!(told[0]["error"]["code"], "bad_params");
+    with_curl(&worker);
     // Who goes ends it.
     let body = json!({"method": "run.start", "params": {"command": ["sleep", mark(7)]}});
     let mut stream = worker.served.connect();
@@ -363,6 +365,21 @@ fn lines_are_for_whoever_has_no_more_than_http() {
     }
     drop(stream);
     gone(&mark(7));
+}
+
+/// Also where it would like another protocol, as curl --http2 does.
+fn with_curl(worker: &Worker) {
+    let url = format!("http://{}/rpc", worker.served.at);
+    let body = r#"{"method":"run.start","params":{"command":["echo","hi"]}}"#;
+    for more in ["--http1.1", "--http2"] {
+        let token = format!("Authorization: Bearer {TOKEN}");
+        let mut curl = Command::new("curl");
+        curl.args(["-sN", more, "--noproxy", "*", &url, "-H", &token, "-d", body]);
+        let Ok(output) = curl.output() else { return println!("SKIP with_curl: no curl") };
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines = "{\"event\":{\"out\":\"hi\\n\"}}\n{\"result\":{\"code\":0}}\n";
+        assert_eq!(told, lines, "{more}: {:?}", output.status);
+    }
 }
 
 fn with_token(body: &str) -> String {
