@@ -49,7 +49,8 @@ pub fn locate(own: &Path, name: &str) -> Result<PathBuf, Failure> {
     let mut found = dirs.iter().filter_map(|dir| dir.join(name).canonicalize().ok());
     found.find(|path| path.is_file()).ok_or_else(|| {
         let why = format!("it is neither in {} nor in {LIBEXEC} beside it", beside.display());
-        Failure::new(Fault::NotFound, format!("{name} is not installed"), why, "make install")
+        let next = "make && sudo make install";
+        Failure::new(Fault::NotFound, format!("{name} is not installed"), why, next)
     })
 }
 
@@ -79,7 +80,7 @@ mod tests {
         fs::create_dir_all(libexec.join("hop-folder")).unwrap();
         let find = |name| find_for(&bin.join("hop"), name);
         let lost = find("hop-x").err().unwrap();
-        assert_eq!((lost.fault, &*lost.next), (Fault::NotFound, "make install"));
+        assert_eq!((lost.fault, &*lost.next), (Fault::NotFound, "make && sudo make install"));
         assert!(lost.what.contains("hop-x") && lost.why.contains(&*bin.to_string_lossy()));
         assert!(find("hop-folder").is_err(), "a directory is no program");
         fs::write(libexec.join("hop-x"), "").unwrap();

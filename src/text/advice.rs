@@ -22,6 +22,8 @@ use Effect::{Cures, Part, Shows, Untried};
 
 const ADVICE: &str = "session/advice.rs::what_is_advised_ends_the_state_that_it_is_advised_in";
 const AGENT: &str = "vps/agent.rs::what_is_taken_or_damaged_is_left_alone";
+const FIREWALL: &str = "vps/proof.rs::a_firewall_of_the_servers_own_is_opened_by_what_is_advised";
+const INSTALL: &str = "cli/install.rs::a_program_that_is_missing_is_installed_again";
 const LIFE: &str = "vps/life.rs::keys_are_renewed_programs_replaced_and_everything_removed";
 const LOGINS: &str = "vps/logins.rs::who_may_not_become_root_is_told_and_nothing_is_installed";
 const NUMBERS: &str = "vps/numbers.rs::wide_routes_give_way_and_a_number_is_never_shared";
@@ -124,9 +126,9 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("ls -la {} {}", Shows),
     ("ls -ld {}", Shows),
     ("ls /proc", Shows),
+    ("make && sudo make install", Cures(INSTALL)),
     ("make agents && sudo make install", Untried),
     ("make agents {} && sudo make install", Untried),
-    ("make install", Untried),
     ("man hop-agent", Shows),
     ("man {}", Shows),
     ("mkdir -p {}", Cures(SETUP)),
@@ -166,11 +168,11 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("sudo systemctl restart hop-agent", Untried),
     ("sudo systemctl start {}", Cures(AGENT)),
     ("sudo timedatectl set-ntp true", Untried),
-    ("sudo ufw allow in on {}", Untried),
-    ("sudo ufw allow {}/udp", Untried),
+    ("sudo ufw allow in on {}", Cures(FIREWALL)),
+    ("sudo ufw allow {}/udp", Cures(FIREWALL)),
     ("sudo {}", Part),
     ("sudo {} --install", Cures(SETUP)),
-    ("sudo {} --uninstall", Untried),
+    ("sudo {} --uninstall", Cures(SETUP)),
     ("sudo {} status", Shows),
     ("systemctl status hop-helper", Shows),
     ("tail {}", Shows),

@@ -87,6 +87,28 @@ fn programs_of_another_version_are_not_installed() {
     assert!(there(&format!("{TARGET}/hop-agent")) && !there(&format!("{TARGET}/version")));
 }
 
+/// One that was taken away; hop says which, and how it comes back.
+#[test]
+fn a_program_that_is_missing_is_installed_again() {
+    let lab = Lab::new("missing");
+    let built = lab.target().join("release");
+    lab.built(&built);
+    fs::copy(env!("CARGO_BIN_EXE_hop"), built.join("hop")).unwrap();
+    let Some(out) = lab.make(&["install"]) else { return };
+    assert!(out.status.success(), "{out:?}");
+    let there = lab.dest().join("usr/local");
+    let selftest = || {
+        let out = Command::new(there.join("bin/hop")).arg("selftest").output().unwrap();
+        said(&out)
+    };
+    fs::remove_file(there.join("libexec/hopbox/hop-selftest")).unwrap();
+    let lost = selftest();
+    assert!(lost.contains("hop-selftest is not installed"), "{lost}");
+    assert!(lost.ends_with("fix: make && sudo make install\n"), "{lost}");
+    assert!(lab.make(&["install"]).unwrap().status.success());
+    assert!(!selftest().contains("is not installed"));
+}
+
 /// A cargo that is missing, and one that says a version and fails at all else.
 #[test]
 fn who_lacks_a_toolchain_is_told_which_and_root_installs_without() {

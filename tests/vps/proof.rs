@@ -125,3 +125,25 @@ fn what_is_proven_is_what_was_asked_for() {
         assert!(!left.contains("other"), "{left}");
     });
 }
+
+#[test]
+fn a_firewall_of_the_servers_own_is_opened_by_what_is_advised() {
+    lab::inside("proof::a_firewall_of_the_servers_own_is_opened_by_what_is_advised", || {
+        let site = Site::boot().with_helper();
+        let (laptop, vps) = (&site.laptop, &site.vps);
+        if vps.sh("command -v ufw && command -v iptables").code != 0 {
+            return eprintln!("NOTE ufw: not installed here, its advice is not tried");
+        }
+        vps.ok("ufw allow 22/tcp && ufw --force enable");
+        let setup = "--no-input setup mybox -a 198.51.100.2";
+        // First the port of the tunnel, then what comes out of it.
+        for opens in ["sudo ufw allow 51820/udp", "sudo ufw allow in on wg0"] {
+            let closed = site.hop(setup);
+            assert!(closed.code == 6 && closed.fix().ends_with(opens), "{closed}");
+            laptop.ok_as("dev", &closed.fix().replacen("ssh -t", "ssh", 1));
+        }
+        site.hop_ok(setup);
+        site.hop_ok("up");
+        site.hop_ok("status");
+    });
+}

@@ -332,4 +332,11 @@ fn this_machine(site: &Site) {
     assert!(fault.code == 3 && format!("{}{}", fault.out, fault.err).contains(fix), "{fault}");
     laptop.ok_as("dev", &format!("EDITOR='sed -i 1d'; {fix} && hop doctor"));
     site.hop_ok("down");
+    // Whoever has to tell sudo a password, where nobody can be asked.
+    let stays = laptop.sh_as("pat", "hop -y --no-input uninstall");
+    assert_ne!(stays.code, 0, "{stays}");
+    let gone = laptop.dialogue("pat", stays.fix(), &[("password for pat", PASSWORD)]);
+    assert_eq!(gone.code, 0, "{} {gone}", stays.fix());
+    let again = laptop.sh_as("pat", "hop -y --no-input uninstall");
+    assert_eq!(again.code, 0, "{again}");
 }
