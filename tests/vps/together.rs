@@ -53,8 +53,13 @@ fn two_setups_at_once_do_not_meet() {
         let mut codes = [said[0].code, said[1].code];
         codes.sort_unstable();
         assert_eq!(codes, [0, 8], "{} {}", said[0], said[1]);
+        // Of what was refused nothing is left, and of the other nothing is lost.
+        let name = if said[0].code == 0 { "one" } else { "two" };
         let known = site.laptop.ok("cat /home/dev/.config/hopbox/known_hosts");
-        assert_eq!(known.lines().count(), 2, "no line was lost: {known}");
+        let of_it = known.lines().filter(|line| line.starts_with(&format!("hopbox-{name} ")));
+        assert!(of_it.count() == 1 && known.lines().count() == 1, "{name}: {known}");
+        let keys = site.laptop.ok("ls /home/dev/.config/hopbox/keys");
+        assert_eq!(keys, format!("{name}.key\n"));
     });
 }
 
