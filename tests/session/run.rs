@@ -131,3 +131,40 @@ fn a_terminal(world: &World) {
     );
     assert_eq!(said, "17 91\nstatus 9\nstatus 143\nas it was\n");
 }
+
+/// Takes a minute, and more where the machine has other things to do.
+#[test]
+fn what_loses_its_tunnel_ends_on_both_sides() {
+    if !super::full() {
+        return println!("SKIP what_loses_its_tunnel: takes minutes, HOP_SESSION=full");
+    }
+    let _machine = shared();
+    let Some(world) = World::start("what_loses_its_tunnel") else { return };
+    world.up();
+    let mut work = world.start_work(0);
+    wait_until("there", || world.hop(&["run", "--", "true"]).status.success());
+    let mark = format!("{}.78", 50_000 + std::process::id());
+    let mut runs = Vec::new();
+    for way in ["sleep", "yes"] {
+        let script = format!("{way} {mark}");
+        let mut run = piped(&world, &["run", "--", "sh", "-c", &format!("echo up; {script}")]);
+        run.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+        runs.push(run);
+    }
+    assert!(is_alive(&mark));
+    let began = Instant::now();
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    for mut run in runs {
+        drop(run.stdout.take());
+        let output = finish(run, Duration::from_secs(150));
+        assert_eq!(output.status.code(), Some(255), "{}", said(&output));
+        println!("{:?}: {}", began.elapsed(), said(&output));
+    }
+    while is_alive(&mark) {
+        assert!(began.elapsed() < Duration::from_secs(150));
+        thread::sleep(Duration::from_millis(100));
+    }
+    println!("{:?}: gone", began.elapsed());
+    let _ = work.kill();
+    let _ = work.wait();
+}

@@ -72,13 +72,16 @@ fn work_is_beside(vps: &Machine, status: &Value, token: &str) {
     let front = vps.ok("systemctl show -P MainPID hop-agent").trim().to_owned();
     assert_eq!(of(&front), "NoNewPrivs:\t1\nSeccomp:\t2\n");
 
-    let body = r#"{"method":"agent.clock","params":{"interval_ms":10,"count":2}}"#;
-    let said = vps.ok(&format!(
-        "bash <<'END'\nexec 3<>/dev/tcp/10.10.0.2/4200\nprintf 'POST /rpc HTTP/1.1\\r\\nHost: \
-         10.10.0.2\\r\\nAuthorization: Bearer {token}\\r\\nContent-Length: {}\\r\\n\\r\\n%s' \
-         '{body}' >&3\ncat <&3\nEND",
-        body.len()
-    ));
+    let ask = |body: &str, meanwhile: &str| {
+        vps.ok(&format!(
+            "bash <<'END'\nexec 3<>/dev/tcp/10.10.0.2/4200\nprintf 'POST /rpc HTTP/1.1\\r\\nHost: \
+             10.10.0.2\\r\\nAuthorization: Bearer {token}\\r\\nContent-Length: {}\\r\\n\\r\\n%s' \
+             '{body}' >&3\n{meanwhile}\ncat <&3\nEND",
+            body.len()
+        ))
+    };
+    a_run_is_the_logins(&ask);
+    let said = ask(r#"{"method":"agent.clock","params":{"interval_ms":10,"count":2}}"#, ":");
     assert!(said.contains("application/x-ndjson"), "{said}");
     assert_eq!((said.matches("{\"event\":").count(), said.matches("{\"result\":").count()), (2, 1));
 
@@ -95,6 +98,28 @@ fn work_is_beside(vps: &Machine, status: &Value, token: &str) {
     let status = json(&vps.ok(&format!("{AGENT} status --json")));
     assert_eq!((&status["running"], &status["work"]), (&json!(true), &Value::Null), "{status}");
     assert!(json(&vps.ok(&format!("{AGENT} start")))["work"]["pid"].is_u64());
+}
+
+/// It has what a shell of the login's has, and goes on while what started it is replaced.
+fn a_run_is_the_logins(ask: &dyn Fn(&str, &str) -> String) {
+    let run = |script: &str, meanwhile: &str| {
+        let params = json!({"command": ["sh", "-c", script]});
+        let said = ask(&json!({"method": "run.start", "params": params}).to_string(), meanwhile);
+        let (_, lines) = said.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{said}"));
+        let lines = lines.lines().filter(|line| !line.is_empty()).map(json);
+        let told: Vec<Value> = lines.collect();
+        let texts = told.iter().filter_map(|line| line["event"]["out"].as_str());
+        (texts.collect::<String>(), told.last().unwrap()["result"].clone())
+    };
+    let script = "id -un; pwd; echo $HOME $USER $SHELL; grep NoNewPrivs /proc/self/status; \
+                  ls /root 2>&1 | grep -c denied; systemctl --version >/dev/null && echo systemd; \
+                  env | grep -c -e INVOCATION_ID -e JOURNAL_STREAM; cat /proc/self/oom_score_adj";
+    let (said, ended) = run(script, ":");
+    let expected = "dev\n/home/dev\n/home/dev dev /bin/sh\nNoNewPrivs:\t0\n1\nsystemd\n0\n0\n";
+    assert_eq!((said.as_str(), &ended), (expected, &json!({"code": 0})));
+    let (said, ended) =
+        run("echo a; sleep 3; echo b; exit 4", "sleep 1; systemctl restart hop-agent-work");
+    assert_eq!((said.as_str(), &ended), ("a\nb\n", &json!({"code": 4})));
 }
 
 #[test]
