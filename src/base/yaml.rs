@@ -3,15 +3,19 @@
 //!
 //! Strict where YAML is treacherous: one document, no anchors and aliases (they can grow without
 //! end), no tags, no key twice. `yes`, `no` and `1.10` are text; a number with a leading zero is
-//! text. Bounds: 256 KiB, 32 levels.
+//! text. Bounds: 256 KiB, 32 levels. Files of other programs may have anchors, within a bound.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use granit_parser::{Event, Parser, ScalarStyle};
 
 pub const TEXT_BYTES: usize = 256 * 1024;
 const DEPTH: usize = 32;
+/// The key that brings in the keys of other maps.
+const MERGE: &str = "<<";
+/// Most values of a file of another program's, with all that its aliases stand for.
+pub const FOREIGN_NODES: usize = 50_000;
 /// More than anybody mends at once.
 pub const ERRORS: usize = 32;
 
@@ -75,6 +79,17 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
     }
 }
 
+/// A file of another program's, in which anchors, aliases, merge keys (`<<`) and tags are usual: they
+/// are resolved, within [`FOREIGN_NODES`] values. Tags are passed over.
+pub fn parse_foreign(text: &str) -> Result<Node, YamlError> {
+    let mut tree = Tree { foreign: Some(Foreign::default()), ..Tree::default() };
+    tree.read(text)?;
+    match tree.wrong.into_iter().next() {
+        Some(first) => Err(first),
+        None => Ok(tree.root.unwrap_or(Node { at: START, value: Value::Map(Vec::new()) })),
+    }
+}
+
 /// The tree and everything that is wrong with it, at most [`ERRORS`]. Without a tree nothing more
 /// can be said about the text; with one, what is wrong has been left out of it.
 pub fn read(text: &str) -> (Option<Node>, Vec<YamlError>) {
@@ -134,12 +149,27 @@ struct Tree {
     open: Vec<Frame>,
     root: Option<Node>,
     wrong: Vec<YamlError>,
+    /// Where anchors are allowed.
+    foreign: Option<Foreign>,
 }
 
-/// A list or map whose end has not come yet.
-enum Frame {
-    List(Place, Vec<Node>),
-    Map(Place, Vec<Entry>, BTreeSet<String>, Option<Key>),
+/// What anchors name.
+#[derive(Default)]
+struct Foreign {
+    named: BTreeMap<usize, Node>,
+    taken: usize,
+}
+
+/// A list or map whose end has not come yet, and its anchor.
+struct Frame {
+    at: Place,
+    anchor: usize,
+    open: Open,
+}
+
+enum Open {
+    List(Vec<Node>),
+    Map(Vec<Entry>, BTreeSet<String>, Option<Key>),
 }
 
 /// A key that waits for its value.
@@ -173,7 +203,7 @@ impl Tree {
     }
 
     fn take(&mut self, event: Event<'_>, at: Place) -> Result<(), YamlError> {
-        self.refuse_marks(&event, at);
+        let anchor = self.marks(&event, at);
         let node = match event {
             Event::DocumentStart(..) if self.root.is_some() => {
                 return Err(error(at, "a second document begins: only one is read"));
@@ -182,15 +212,21 @@ impl Tree {
                 let plain = matches!(style, ScalarStyle::Plain);
                 Node { at, value: Value::Scalar { text: text.into_owned(), plain } }
             }
-            Event::SequenceStart(..) => return self.open(at, Frame::List(at, Vec::new())),
+            Event::SequenceStart(..) => return self.open(at, anchor, Open::List(Vec::new())),
             Event::MappingStart(..) => {
-                return self.open(at, Frame::Map(at, Vec::new(), BTreeSet::new(), None));
+                return self.open(at, anchor, Open::Map(Vec::new(), BTreeSet::new(), None));
             }
-            Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
-                Some(Frame::List(at, list)) => Node { at, value: Value::List(list) },
-                Some(Frame::Map(at, map, ..)) => Node { at, value: Value::Map(map) },
-                None => return Err(error(at, "an end without a beginning")),
-            },
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(frame) = self.open.pop() else {
+                    return Err(error(at, "an end without a beginning"));
+                };
+                let value = match frame.open {
+                    Open::List(list) => Value::List(list),
+                    Open::Map(map, ..) => Value::Map(self.merged(map)?),
+                };
+                return self.named(Node { at: frame.at, value }, frame.anchor);
+            }
+            Event::Alias(anchor) if self.foreign.is_some() => self.alias(anchor, at)?,
             Event::StreamStart
             | Event::StreamEnd
             | Event::DocumentStart(..)
@@ -200,46 +236,106 @@ impl Tree {
             // Aliases of every kind; what a later parser adds is not known to be harmless.
             _ => return Err(error(at, "aliases are not allowed: write it out")),
         };
+        self.named(node, anchor)
+    }
+
+    /// Puts it in its place, and keeps it for aliases.
+    fn named(&mut self, node: Node, anchor: usize) -> Result<(), YamlError> {
+        if let (Some(foreign), true) = (&mut self.foreign, anchor != 0) {
+            foreign.take(&node)?;
+            foreign.named.insert(anchor, node.clone());
+        }
         self.place(node)
     }
 
-    fn refuse_marks(&mut self, event: &Event<'_>, at: Place) {
+    fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, YamlError> {
+        let Some(foreign) = &mut self.foreign else {
+            return Err(error(at, "aliases are not allowed"));
+        };
+        let Some(node) = foreign.named.get(&anchor).cloned() else {
+            return Err(error(at, "an alias within what it stands for"));
+        };
+        foreign.take(&node)?;
+        if depth(&node) + self.open.len() > DEPTH {
+            return Err(error(at, format!("nested deeper than {DEPTH} levels")));
+        }
+        Ok(node)
+    }
+
+    /// With what its `<<` bring in; its own keys win, and of those the first.
+    fn merged(&mut self, map: Vec<Entry>) -> Result<Vec<Entry>, YamlError> {
+        let Some(foreign) = &mut self.foreign else { return Ok(map) };
+        let (merges, mut own): (Vec<Entry>, Vec<Entry>) =
+            map.into_iter().partition(|entry| entry.key == MERGE);
+        let mut known: BTreeSet<String> = own.iter().map(|entry| entry.key.clone()).collect();
+        for merge in merges {
+            let sources = match merge.node.value {
+                Value::List(list) => list,
+                _ => vec![merge.node],
+            };
+            for source in sources {
+                let null = source.is_null();
+                match source.value {
+                    Value::Map(entries) => {
+                        for entry in entries {
+                            if known.insert(entry.key.clone()) {
+                                foreign.take(&entry.node)?;
+                                own.push(entry);
+                            }
+                        }
+                    }
+                    _ if null => {}
+                    _ => return Err(error(source.at, "<< takes a map")),
+                }
+            }
+        }
+        Ok(own)
+    }
+
+    /// The anchor of a value. In a file of ours neither it nor a tag is allowed.
+    fn marks(&mut self, event: &Event<'_>, at: Place) -> usize {
         let (anchor, tag) = match event {
             Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
             Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) => {
                 (*anchor, tag.is_some())
             }
-            _ => return,
+            _ => return 0,
         };
+        if self.foreign.is_some() {
+            return anchor;
+        }
         if anchor != 0 {
             self.wrong.push(error(at, "anchors are not allowed: write it out where it is used"));
         }
         if tag {
             self.wrong.push(error(at, "tags are not allowed"));
         }
+        0
     }
 
-    fn open(&mut self, at: Place, frame: Frame) -> Result<(), YamlError> {
+    fn open(&mut self, at: Place, anchor: usize, open: Open) -> Result<(), YamlError> {
         if self.open.len() >= DEPTH {
             return Err(error(at, format!("nested deeper than {DEPTH} levels")));
         }
-        self.open.push(frame);
+        self.open.push(Frame { at, anchor, open });
         Ok(())
     }
 
     /// Puts a value where it belongs: into the list, after its key, or as the next key.
     fn place(&mut self, node: Node) -> Result<(), YamlError> {
-        match self.open.last_mut() {
+        match self.open.last_mut().map(|frame| &mut frame.open) {
             None => self.root = Some(node),
-            Some(Frame::List(_, list)) => list.push(node),
-            Some(Frame::Map(_, map, seen, waiting)) => match waiting.take() {
+            Some(Open::List(list)) => list.push(node),
+            Some(Open::Map(map, seen, waiting)) => match waiting.take() {
                 Some(Key { again: true, .. }) => {}
                 Some(Key { text: key, at, .. }) => map.push(Entry { key, at, node }),
                 None => {
                     let Value::Scalar { text, .. } = node.value else {
                         return Err(error(node.at, "a key must be text"));
                     };
-                    let again = !seen.insert(text.clone());
+                    // Two of them are usual in files of others.
+                    let merge = self.foreign.is_some() && text == MERGE;
+                    let again = !seen.insert(text.clone()) && !merge;
                     if again {
                         let why = format!("the key {text:?} occurs twice");
                         self.wrong.push(error(node.at, why));
@@ -250,6 +346,35 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+impl Foreign {
+    fn take(&mut self, node: &Node) -> Result<(), YamlError> {
+        self.taken = self.taken.saturating_add(size(node));
+        match self.taken <= FOREIGN_NODES {
+            true => Ok(()),
+            false => Err(error(node.at, "aliases make it larger than can be read")),
+        }
+    }
+}
+
+fn depth(node: &Node) -> usize {
+    let inner = match &node.value {
+        Value::Scalar { .. } => return 0,
+        Value::List(list) => list.iter().map(depth).max(),
+        Value::Map(map) => map.iter().map(|entry| depth(&entry.node)).max(),
+    };
+    inner.unwrap_or(0).saturating_add(1)
+}
+
+/// How many values it is.
+fn size(node: &Node) -> usize {
+    let inner: usize = match &node.value {
+        Value::Scalar { .. } => 0,
+        Value::List(list) => list.iter().map(size).sum(),
+        Value::Map(map) => map.iter().map(|entry| size(&entry.node)).sum(),
+    };
+    inner.saturating_add(1)
 }
 
 impl Node {

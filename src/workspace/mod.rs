@@ -5,7 +5,8 @@
 //! Reading order: `wrong` (what is said of a mistake) → `env`, `dotenv` → `manifest` (what can be
 //! wanted) → `check` (single texts), `words` → `read` (YAML or JSON → values, every mistake with
 //! its place), `verify` (what spans several keys) → `order` → `digest`, `write`, `desired` (what
-//! crosses to the server) → `plan` (what is to be done there).
+//! crosses to the server) → `plan` (what is to be done there);
+//! `import` (files of other tools).
 //! Knows no file, process, socket, host or service manager.
 
 pub mod check;
@@ -13,6 +14,7 @@ pub mod desired;
 pub mod digest;
 pub mod dotenv;
 pub mod env;
+pub mod import;
 pub mod manifest;
 pub mod order;
 pub mod plan;

@@ -54,3 +54,48 @@ fn crlf_a_mark_and_nothing_at_all_are_fine() {
         assert_eq!(root.get("host"), Ok(None), "{text:?}");
     }
 }
+
+#[test]
+fn files_of_others_have_anchors_merges_and_tags() {
+    let text = "x: &a {k: 1, l: [2]}\ny: &b {k: 3, m: 4}\nz:\n  <<: [*a, *b]\n  l: 5\n\
+                w:\n  <<: *b\n  <<: *a\nv: *a\nu: !reset [&s t, *s]\nn: {<<: }\n";
+    let root = parse_foreign(text).unwrap();
+    let int = |map: &str, key: &str| {
+        let map = root.get(map).unwrap().unwrap();
+        map.get(key).unwrap().and_then(Node::int)
+    };
+    let z = (int("z", "k"), int("z", "l"), int("z", "m"), int("z", "<<"));
+    assert_eq!(z, (Some(1), Some(5), Some(4), None));
+    assert_eq!((int("w", "k"), int("w", "m"), int("v", "k")), (Some(3), Some(4), Some(1)));
+    let Value::List(list) = &root.get("u").unwrap().unwrap().value else { panic!("no list") };
+    assert_eq!((list[0].text(), list[1].text()), (Ok("t"), Ok("t")));
+    assert!(wrong(text).contains("not allowed"));
+    let said = |text: &str| parse_foreign(text).map_err(|error| error.to_string());
+    for bad in ["a: &a [*a]\n", "a: &a {b: *a}\n", "a: *b\n", "a: {<<: 7}\n", "a: 1\na: 2\n"] {
+        assert!(said(bad).unwrap_err().starts_with("line "), "{bad}");
+    }
+}
+
+/// Ten levels of ten aliases each are ten thousand million values.
+#[test]
+fn aliases_do_not_grow_without_end() {
+    let item = |n: usize| format!("*l{}", n - 1);
+    let level = |n: usize| match n {
+        0 => "l0: &l0 [x]\n".to_owned(),
+        n => format!("l{n}: &l{n} [{}]\n", vec![item(n); 10].join(", ")),
+    };
+    let bomb: String = (0..10).map(level).collect();
+    let said = parse_foreign(&bomb).unwrap_err().to_string();
+    assert!(said.contains("larger than can be read"), "{said}");
+    let merges: String =
+        (1..10).map(|n| format!("m{n}: &m{n} {{<<: *m{}, k{n}: *m{}}}\n", n - 1, n - 1)).collect();
+    let said = parse_foreign(&format!(
+        "m0: &m0 {{a: {bomb_list}}}\n{merges}",
+        bomb_list = format!("[{}]", vec!["x"; 1000].join(", "))
+    ));
+    assert!(said.unwrap_err().to_string().contains("larger than can be read"));
+    let deep: String = (1..40).map(|n| format!("d{n}: &d{n} [*d{}]\n", n - 1)).collect();
+    // Each is one level deeper than the last.
+    let said = parse_foreign(&format!("d0: &d0 x\n{deep}")).unwrap_err().to_string();
+    assert!(said.contains("nested deeper"), "{said}");
+}

@@ -1,0 +1,378 @@
+use super::super::Note;
+use super::*;
+use crate::workspace::manifest::{Condition, Kind, Manifest, Port, Probe, Restart};
+use crate::workspace::read;
+
+fn import(text: &str) -> (Manifest, Vec<Note>) {
+    let made = compose(text, "compose.yaml", "project").unwrap_or_else(|e| panic!("{text}\n{e}"));
+    assert!(made.wrong.is_empty(), "{text}\n{}\n{:#?}", made.text, made.wrong);
+    (read::manifest(&made.text).unwrap(), made.notes)
+}
+
+/// What is said of each line.
+fn notes(text: &str) -> String {
+    let told = import(text).1;
+    told.iter().map(|note| format!("{note}\n")).collect()
+}
+
+/// In the shape of what most small projects have.
+const BASIC: &str = r#"
+version: "3.9"
+services:
+  web:
+    image: ghcr.io/example/web:1.2
+    command: npm run start -- --port "3000"
+    ports:
+      - 80:3000
+      - "127.0.0.1:8443:443"
+      - 9000-9002:9000-9002/tcp
+      - "5000:5000/udp"
+      - target: 7000
+        published: "7001"
+        protocol: tcp
+        mode: host
+    environment:
+      - NODE_ENV=production
+      - DATABASE_URL=postgres://app:${DB_PASSWORD}@db/app
+      - DB_PASSWORD
+      - LEVEL=${LEVEL:-info}
+      - PRICE=5$$
+    depends_on:
+      - db
+      - cache
+    restart: unless-stopped
+    networks: [front]
+  db:
+    image: postgres:${PG_VERSION:-16}
+    environment:
+      POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:?set it}
+      POSTGRES_USER: app
+      DEBUG: false
+      TIMEOUT: 30
+    volumes:
+      - pgdata:/var/lib/postgresql/data
+      - ./init.sql:/docker-entrypoint-initdb.d/init.sql:ro
+    healthcheck:
+      test: ["CMD-SHELL", "pg_isready -U $$POSTGRES_USER"]
+      interval: 10s
+      timeout: 5s
+      retries: 5
+      start_period: 30s
+    deploy:
+      resources:
+        limits: {cpus: "0.50", memory: 512M}
+        reservations: {memory: 128M}
+  cache:
+    image: redis:alpine
+    command: ["redis-server", "--save", "60", "1"]
+    mem_limit: 64m
+    pids_limit: 100
+    healthcheck: {test: redis-cli ping}
+volumes:
+  pgdata:
+    driver: local
+networks:
+  front: {}
+"#;
+
+#[test]
+fn what_most_projects_have_is_carried_over() {
+    let (manifest, _) = import(BASIC);
+    let desired = manifest.desired;
+    assert_eq!(desired.workspace, "project");
+    let web = &desired.services["web"];
+    let Kind::Container(container) = &web.kind else { panic!("{web:?}") };
+    assert_eq!(container.command, ["npm", "run", "start", "--", "--port", "3000"]);
+    let ports: Vec<_> = web.ports.iter().map(|port| (port.published, port.target)).collect();
+    let nine = [(9000, 9000), (9001, 9001), (9002, 9002)];
+    assert_eq!(ports, [&[(80, 3000), (8443, 443)][..], &nine, &[(7001, 7000)]].concat());
+    let env: Vec<_> = web.env.iter().collect();
+    assert_eq!(env, [("LEVEL", "info"), ("NODE_ENV", "production"), ("PRICE", "5$")]);
+    assert_eq!(web.restart, Restart::Always);
+    assert_eq!(web.depends_on["db"], Condition::Started, "as docker compose reads a list");
+    assert!(!web.public, "nothing is opened to the world by itself");
+
+    let db = &desired.services["db"];
+    let Kind::Container(container) = &db.kind else { panic!("{db:?}") };
+    assert_eq!(container.image, "postgres:16");
+    let env: Vec<_> = db.env.iter().collect();
+    assert_eq!(env, [("DEBUG", "false"), ("POSTGRES_USER", "app"), ("TIMEOUT", "30")]);
+    assert_eq!(db.data[0].host, "~/project/volumes/pgdata");
+    assert_eq!((db.data[1].host.as_str(), db.data[1].read_only), ("~/project/init.sql", true));
+    let health = db.health.as_ref().unwrap();
+    assert_eq!((health.timeout.as_secs(), health.retries), (80, 5));
+    assert!(
+        matches!(&health.probe, Probe::Exec(line) if format!("{line:?}").contains("$POSTGRES_USER"))
+    );
+    assert_eq!((db.limits.cpu_percent, db.limits.memory_bytes), (Some(50), Some(512 << 20)));
+    let cache = &desired.services["cache"];
+    assert_eq!((cache.limits.memory_bytes, cache.limits.pids), (Some(64 << 20), Some(100)));
+}
+
+#[test]
+fn what_is_not_carried_over_is_told_with_its_line() {
+    let told = notes(BASIC);
+    for line in [
+        "line 9, column 9: services.web.ports: is on the tunnel's address, not on 127.0.0.1",
+        "line 11, column 9: services.web.ports: left out: udp is not published, TCP is",
+        "line 18, column 9: services.web.environment.DATABASE_URL: left out: set it in .env.local \
+         (it needs DB_PASSWORD)",
+        "line 19, column 9: services.web.environment.DB_PASSWORD: comes from .env",
+        "line 20, column 9: services.web.environment.LEVEL: has the default of LEVEL",
+        "line 26, column 15: services.web.networks: networks are not carried over",
+        "line 28, column 12: services.db.image: has the default of PG_VERSION",
+        "line 30, column 26: services.db.environment.POSTGRES_PASSWORD: comes from .env",
+        "line 35, column 9: services.db.volumes: is the directory ~/project/volumes/pgdata",
+        "line 36, column 9: services.db.volumes: is ~/project/init.sql on the server: bring",
+        "line 40, column 16: services.db.healthcheck.timeout: not carried over",
+        "services.db.deploy.resources.reservations: not carried over",
+        "line 55, column 5: volumes.pgdata: not carried over: it is a plain directory here",
+        "line 57, column 3: networks: networks are not carried over",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    assert_eq!(told.lines().count(), 14, "{told}");
+}
+
+/// In the shape of large files: anchors, merge keys, extends, profiles.
+const ANCHORS: &str = r#"
+name: Big_App
+x-restart: &restart
+  restart: unless-stopped
+x-healthy: &healthy {condition: service_healthy}
+x-check: &check
+  interval: "$CHECK_INTERVAL"
+  timeout: 5s
+  start_period: 10s
+x-app: &app
+  <<: *restart
+  image: ${APP_IMAGE}
+  build: {context: ./app, args: [A]}
+  environment: &env
+    CA: &ca /etc/ssl/ca.crt
+    CA2: *ca
+    RETENTION:
+  depends_on: &on
+    redis: {<<: *healthy}
+    kafka: {<<: *healthy, restart: true}
+  volumes: [app-data:/data, /var/run/docker.sock:/var/run/docker.sock, /anonymous, ./a:/a:z]
+services:
+  Redis.Cache:
+    image: redis:7
+  redis:
+    <<: *restart
+    image: redis:7
+    healthcheck: {<<: *check, test: redis-cli ping}
+    ulimits: {nofile: {soft: 10032, hard: 10032}}
+  kafka:
+    image: example/kafka:7.6.1
+    healthcheck: {disable: true}
+  web:
+    <<: *app
+    command: [run, web]
+    depends_on:
+      <<: *on
+      migrate: {condition: service_completed_successfully}
+      worker: {condition: service_started}
+      optional: {condition: service_started, required: false}
+  migrate:
+    extends: {service: base}
+    command: run migrate
+    restart: "no"
+    environment: [EXTRA=1]
+  base:
+    image: example/base
+    entrypoint: /entry.sh
+    environment: {SHARED: "1", EXTRA: "0"}
+    ports: ["8000"]
+  other:
+    extends: {file: common.yml, service: x}
+    image: example/other
+    ports: ["8000:80", "4200:80", "80:70000", 8001-8003:80]
+  optional:
+    image: example/optional
+    profiles: [debug]
+  worker:
+    <<: *app
+    command: '"55 23 * * *  cleanup"'
+    user: ${UID:-1000}:${GID:-1000}
+    stop_grace_period: 1m30s
+    deploy: {replicas: 2, restart_policy: {condition: any}}
+    secrets: [token]
+secrets: {token: {file: ./token}}
+include: [other.yaml]
+"#;
+
+#[test]
+fn anchors_merges_extends_and_profiles_are_followed() {
+    let (manifest, _) = import(ANCHORS);
+    let desired = manifest.desired;
+    assert_eq!(desired.workspace, "big-app");
+    let names: Vec<_> = desired.services.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["base", "kafka", "migrate", "other", "redis", "redis-cache", "web", "worker"]
+    );
+    let web = &desired.services["web"];
+    assert_eq!(web.restart, Restart::Always);
+    assert_eq!(
+        web.env.iter().collect::<Vec<_>>(),
+        [("CA", "/etc/ssl/ca.crt"), ("CA2", "/etc/ssl/ca.crt")]
+    );
+    let wanted = |on: &str| web.depends_on.get(on).copied();
+    assert_eq!(wanted("redis"), Some(Condition::Healthy));
+    assert_eq!(wanted("kafka"), Some(Condition::Started), "it has no check");
+    assert_eq!(wanted("migrate"), Some(Condition::Completed));
+    assert_eq!(wanted("optional"), None);
+    assert_eq!(web.data.len(), 2);
+    let migrate = &desired.services["migrate"];
+    let Kind::Container(container) = &migrate.kind else { panic!("{migrate:?}") };
+    assert_eq!(
+        (container.image.as_str(), container.entrypoint.as_slice()),
+        ("example/base", &["/entry.sh".to_owned()][..])
+    );
+    assert_eq!(migrate.env.iter().collect::<Vec<_>>(), [("EXTRA", "1"), ("SHARED", "1")]);
+    assert_eq!(migrate.restart, Restart::Never);
+    let other = &desired.services["other"];
+    assert_eq!(other.ports, [Port { published: 8001, target: 80 }]);
+    let worker = &desired.services["worker"];
+    let Kind::Container(container) = &worker.kind else { panic!("{worker:?}") };
+    assert_eq!(container.command, ["55 23 * * *  cleanup"]);
+    assert_eq!(container.user.as_deref(), Some("1000:1000"));
+    assert_eq!(worker.stop_timeout.as_secs(), 90);
+    let told = notes(ANCHORS);
+    for line in [
+        "services.Redis.Cache: is called redis-cache here",
+        "left out: it needs APP_IMAGE, which has no default here",
+        "let hooks.setup build the image localhost/big-app-web",
+        "left out: it needs CHECK_INTERVAL",
+        "RETENTION: comes from .env",
+        "services.redis.ulimits: not carried over",
+        "services.optional: left out: it is started only with one of its profiles",
+        "depends_on.optional: left out: \"optional\" is not there",
+        "depends_on.kafka: waits until kafka is started: it has no check",
+        "depends_on.kafka.restart: not carried over",
+        "left out: it is the system's own",
+        "left out: a volume without a name",
+        "z is not carried over",
+        "services.other.extends: other files are not read",
+        "left out: port 8000 is published already",
+        "left out: 4200 is the port of hopbox's agent",
+        "left out: it is no port",
+        "is published on 8001, the first of its range",
+        "services.worker.deploy.replicas: not carried over",
+        "services.worker.secrets: not carried over: put them into .env.local",
+        "secrets: put them into .env.local",
+        "include: other files are not read",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    assert!(!told.contains("CMD"), "{told}");
+}
+
+/// Every key that docker compose knows for a service, with a value of its kind.
+const KEYS: &str = "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command \
+    configs container_name cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime \
+    cpu_shares cpus cpuset credential_spec depends_on deploy develop device_cgroup_rules devices dns \
+    dns_opt dns_search domainname driver_opts entrypoint env_file environment expose extends \
+    external_links extra_hosts gpus group_add healthcheck hostname init ipc isolation labels label_file \
+    links logging mac_address mem_limit mem_reservation mem_swappiness memswap_limit models \
+    network_mode networks oom_kill_disable oom_score_adj pid pids_limit platform ports post_start \
+    pre_stop privileged profiles provider pull_policy read_only restart runtime scale secrets \
+    security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits \
+    use_api_socket user userns_mode uts volumes volumes_from working_dir of_a_later_version";
+
+/// Whatever a key is and whatever stands there: it is in the manifest, or there is a note of it.
+#[test]
+fn nothing_is_dropped_in_silence() {
+    let base = compose("services:\n  a:\n    image: x\n", "f", "n").unwrap().text;
+    let values = [
+        "x",
+        "7",
+        "true",
+        "\"\"",
+        "[x]",
+        "[7, y]",
+        "{x: y}",
+        "[{x: y}]",
+        "{x: {y: z}}",
+        "/x",
+        "10s",
+        "${A:-1}",
+        "$A",
+        "[x:/y:ro]",
+        "[\"1:2\"]",
+        "[A=b]",
+        "[[x]]",
+        "{x: [y]}",
+        "-1",
+    ];
+    let mut silent = Vec::new();
+    for key in KEYS.split_whitespace() {
+        for value in values {
+            let text = format!("services:\n  a:\n    image: x\n    {key}: {value}\n");
+            let made = compose(&text, "f", "n").unwrap_or_else(|e| panic!("{text}\n{e}"));
+            assert!(made.wrong.is_empty(), "{text}{}\n{:?}", made.text, made.wrong);
+            let is_noted = made.notes.iter().any(|note| note.at.line == 4);
+            // An empty list is what is there without the key.
+            let is_nothing = value == "\"\"" && ["command", "entrypoint"].contains(&key);
+            if !is_noted && made.text == base && !is_nothing {
+                silent.push(format!("{key}: {value}"));
+            }
+        }
+    }
+    assert!(silent.is_empty(), "{silent:#?}");
+    for key in ["configs", "include", "models", "networks", "secrets", "later"] {
+        let text = format!("services: {{a: {{image: x}}}}\n{key}: {{x: {{y: z}}}}\n");
+        assert!(notes(&text).contains("line 2"), "{text}");
+    }
+}
+
+#[test]
+fn what_is_no_compose_file_is_an_error_and_never_a_panic() {
+    let bomb = (1..20).map(|n| format!("x-{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1));
+    let bomb =
+        format!("x-0: &a0 [x, x]\n{}services: {{a: {{image: x}}}}\n", bomb.collect::<String>());
+    let many = (0..65).map(|n| format!("  a{n}: {{image: x}}\n")).collect::<String>();
+    for text in [
+        "",
+        "x",
+        "[]",
+        "services:\n",
+        "services: []\n",
+        "services: x\n",
+        "a: *b\n",
+        "a: &a [*a]\n",
+        "\0",
+        "\t",
+        "services: {a: {image: x}}\nservices: {}\n",
+        &bomb,
+        &format!("services:\n{many}"),
+        &"[".repeat(10_000),
+        &"x".repeat(300_000),
+    ] {
+        let wrong = compose(text, "f", "n").expect_err("an error");
+        assert!(wrong.at.line >= 1 && !wrong.why.is_empty(), "{wrong}");
+    }
+    for text in [
+        "services:\n  a:\n",
+        "services:\n  a: x\n",
+        "services:\n  a: {extends: {service: a}}\n",
+        "services:\n  a: {extends: b}\n  b: {extends: a}\n",
+        "services:\n  a: {extends: nobody, image: x}\n",
+        "services:\n  \"a\\nhost: evil\": {image: x}\n",
+        "services:\n  a: {image: \"x\\nhost: evil\", command: \"a\\n# b\"}\n",
+        "services:\n  a: {image: x}\n  A: {image: x}\n  a-2: {image: x}\n",
+        "name: \"\\n#\"\nservices: {\"\": {image: x}}\n",
+        "services: {a: {image: x, environment: {\"A B\": c, C: \"\\0\"}, volumes: [\"../../x:/y\", \".:/z\"]}}\n",
+        "services: {a: {image: x, depends_on: [a]}}\n",
+    ] {
+        let made = compose(text, "a\nb", "../../X y").unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let only_a_cycle = text.contains("depends_on: [a]");
+        assert_eq!(made.wrong.is_empty(), !only_a_cycle, "{text}{}\n{:?}", made.text, made.wrong);
+        if !only_a_cycle {
+            let manifest = read::manifest(&made.text).unwrap();
+            assert_eq!(manifest.host, None, "{}", made.text);
+        }
+    }
+}

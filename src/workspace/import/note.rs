@@ -1,0 +1,58 @@
+//! What is said of a value that was not carried over, or not as it was.
+
+use std::fmt;
+
+use crate::base::yaml::{NOWHERE, Node, Place};
+use crate::workspace::wrong::cut;
+
+/// More than anybody reads.
+const NOTES: usize = 500;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// In the file that was read.
+    pub at: Place,
+    pub path: String,
+    pub what: String,
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.at != NOWHERE {
+            write!(out, "line {}, column {}: ", self.at.line, self.at.column)?;
+        }
+        if !self.path.is_empty() {
+            write!(out, "{}: ", self.path)?;
+        }
+        out.write_str(&self.what)
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Notes(Vec<Note>);
+
+impl Notes {
+    pub fn add(&mut self, node: &Node, path: &str, what: impl Into<String>) {
+        let note = Note { at: node.at, path: path.to_owned(), what: what.into() };
+        match self.0.len() {
+            // Anchors bring the same place in again and again.
+            _ if self.0.iter().any(|known| known.at == note.at && known.what == note.what) => {}
+            0..NOTES => self.0.push(note),
+            NOTES => {
+                let what = "and more that is not carried over".to_owned();
+                self.0.push(Note { what, path: String::new(), ..note });
+            }
+            _ => {}
+        }
+    }
+
+    /// In the order of the file's lines.
+    pub fn told(mut self) -> Vec<Note> {
+        self.0.sort_by_key(|note| note.at);
+        self.0
+    }
+}
+
+pub fn below(path: &str, key: &str) -> String {
+    if path.is_empty() { cut(key) } else { format!("{path}.{}", cut(key)) }
+}
