@@ -236,7 +236,8 @@ install: ## installs what was built; root needs no cargo for it
 	done
 	@mkdir -p "$(DESTDIR)$(LIBEXECDIR)" || { echo "fix: sudo make install" >&2; exit 1; }
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
-		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)"
+		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man5" "$(DESTDIR)$(MANDIR)/man8" \
+		"$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(DATADIR)/hopbox"
 	$(Q)$(INSTALL_PROGRAM) "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
 	$(Q)ln -sf hop "$(DESTDIR)$(BINDIR)/hop-wg"
 	$(Q)set -e; for program in $(LIBEXEC_PROGRAMS); do \
@@ -252,8 +253,10 @@ install: ## installs what was built; root needs no cargo for it
 		done; \
 	done
 	$(Q)$(INSTALL_DATA) man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
+	$(Q)$(INSTALL_DATA) man/hopbox.yaml.5 "$(DESTDIR)$(MANDIR)/man5/hopbox.yaml.5"
 	$(Q)$(INSTALL_DATA) man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
+	$(Q)$(INSTALL_DATA) src/workspace/read/hopbox.schema.json "$(DESTDIR)$(DATADIR)/hopbox"
 	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md $(wildcard THIRD-PARTY) "$(DESTDIR)$(DOCDIR)"
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
 	$(Q)$(INSTALL_DATA) completion/hop.bash "$(DESTDIR)$(BASHCOMPDIR)/hop"
@@ -283,6 +286,7 @@ uninstall: ## takes it back; first: sudo hop-helper --uninstall
 		"$(DESTDIR)$(FISHCOMPDIR)/hop.fish" \
 		"$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
+		"$(DESTDIR)$(MANDIR)/man5/hopbox.yaml.5" "$(DESTDIR)$(DATADIR)/hopbox/hopbox.schema.json" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
 		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md" \
 		"$(DESTDIR)$(DOCDIR)/THIRD-PARTY"
@@ -298,6 +302,7 @@ ifneq ($(UNITS),)
 		"$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
 endif
 	$(Q)for dir in "$(LIBEXECDIR)/agents" "$(LIBEXECDIR)" "$(DOCDIR)" "$(MANDIR)/man1" \
+		"$(MANDIR)/man5" "$(DATADIR)/hopbox" \
 		"$(MANDIR)/man8" "$(BASHCOMPDIR)" "$(ZSHCOMPDIR)" "$(FISHCOMPDIR)" \
 		$(if $(UNITS),"$(UNITDIR)" "$(SYSUSERSDIR)" "$(MODULESLOADDIR)"); do \
 		while :; do \

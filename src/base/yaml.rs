@@ -79,8 +79,8 @@ pub fn parse(text: &str) -> Result<Node, YamlError> {
     }
 }
 
-/// A file of another program's, in which anchors, aliases, merge keys (`<<`) and tags are usual: they
-/// are resolved, within [`FOREIGN_NODES`] values. Tags are passed over.
+/// A file of another program's, in which anchors, aliases, merge keys (`<<`) and tags are usual:
+/// they are resolved, within [`FOREIGN_NODES`] values. Tags are passed over.
 pub fn parse_foreign(text: &str) -> Result<Node, YamlError> {
     let mut tree = Tree { foreign: Some(Foreign::default()), ..Tree::default() };
     tree.read(text)?;

@@ -93,7 +93,7 @@ const EDITORS: [Editor; 4] = [
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let host = target_host::host_beside(call, &paths)?;
-    let workspace = workspace::load(Path::new("."))?.map(|found| found.editor).unwrap_or_default();
+    let workspace = workspace::local(Path::new("."))?.map(|found| found.editor).unwrap_or_default();
     let editor = editor(call.args.value("editor").or(workspace.kind.as_deref()))?;
     if control::facts(&paths, &host).is_none() {
         let why = "the editor reaches it through the tunnel";

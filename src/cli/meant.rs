@@ -21,7 +21,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("cp scp copy rsync sftp put get push pull sync upload download mount", COPY),
     ("ls list hosts machines nodes devices servers all", "host ls"),
     ("peers laptops clients members users", "host peers"),
-    ("add create new install init register enroll provision bootstrap auth", "setup"),
+    ("add create new install register enroll provision bootstrap auth", "setup"),
     ("rm remove delete del forget destroy", "host rm"),
     ("connect start on join link tunnel vpn", "up"),
     ("disconnect stop off leave quit exit close kill logout", "down"),

@@ -18,6 +18,7 @@ mod down;
 mod grid;
 mod help;
 mod host;
+mod init;
 mod meant;
 mod multi_host;
 pub mod out;

@@ -3,8 +3,8 @@
 
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
-    autostart, bugreport, code, completions, doctor, down, help, host, peers, ping, rotate, run,
-    selftest, setup, status, uninstall, up, upgrade, version, wg,
+    autostart, bugreport, code, completions, doctor, down, help, host, init, peers, ping, rotate,
+    run, selftest, setup, status, uninstall, up, upgrade, version, wg,
 };
 
 pub static TABLE: Table =
@@ -20,6 +20,7 @@ pub const COMMANDS: &[Command] = &[
     bugreport::COMMAND,
     code::COMMAND,
     run::COMMAND,
+    init::COMMAND,
     host::LS,
     host::ADD,
     host::DEFAULT,

@@ -40,7 +40,7 @@ pub fn named(call: &Call, operand: Option<String>) -> Result<Option<String>, Fai
     let given = operand.or_else(|| call.args.value("host").map(str::to_owned)).or_else(variable);
     match given {
         Some(name) => Ok(Some(name)),
-        None => Ok(workspace::load(Path::new("."))?.and_then(|workspace| workspace.host)),
+        None => Ok(workspace::local(Path::new("."))?.and_then(|workspace| workspace.host)),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::fix;
 use crate::sys::bounded;
 use crate::workspace::dotenv;
 use crate::workspace::env::Env;
-use crate::workspace::manifest::{Desired, Manifest};
+use crate::workspace::manifest::{Desired, Editor, Manifest};
 use crate::workspace::read;
 use crate::workspace::wrong::Wrong;
 
@@ -18,12 +18,33 @@ pub const FILE: &str = "hopbox.yaml";
 /// The later wins.
 const ENV_FILES: [&str; 2] = [".env", ".env.local"];
 
-/// Reads `hopbox.yaml` in `dir`; `None` when there is none. A file that cannot be read or does
-/// not parse is an error: to skip it would choose another host in silence.
+/// What the laptop keeps to itself.
+#[derive(Debug, Default)]
+pub struct Local {
+    pub host: Option<String>,
+    pub editor: Editor,
+}
+
+/// Reads `hopbox.yaml` in `dir` for which host and which editor; `None` when there is none. A file
+/// that cannot be read or does not parse is an error: to skip it would choose another host in
+/// silence.
+pub fn local(dir: &Path) -> Result<Option<Local>, Failure> {
+    let found = whole(dir, read::local)?;
+    Ok(found.map(|(host, editor)| Local { host, editor }))
+}
+
+/// The whole of it, for a server.
 pub fn load(dir: &Path) -> Result<Option<Manifest>, Failure> {
+    whole(dir, read::manifest)
+}
+
+fn whole<T>(
+    dir: &Path,
+    read: impl Fn(&str) -> Result<T, Vec<Wrong>>,
+) -> Result<Option<T>, Failure> {
     let path = dir.join(FILE);
     let Some(text) = text(&path, yaml::TEXT_BYTES)? else { return Ok(None) };
-    read::manifest(&text).map(Some).map_err(|wrongs| fault(&path, &wrongs))
+    read(&text).map(Some).map_err(|wrongs| fault(&path, &wrongs))
 }
 
 /// What a server is asked for: the manifest over the variables of the files.
@@ -71,4 +92,45 @@ fn broken(path: &Path, why: String) -> Failure {
     let shown: PathBuf = path.strip_prefix(".").unwrap_or(path).to_owned();
     let what = format!("{} is not valid", shown.display());
     Failure::new(Fault::Config, what, why, fix!("${EDITOR:-vi} {}", shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workspace::desired::TEXT_BYTES;
+
+    #[test]
+    fn files_beside_the_manifest_are_read_and_every_mistake_is_told() {
+        let dir = std::env::temp_dir().join(format!("hopbox-workspace-{}", std::process::id()));
+        fs::create_dir(&dir).unwrap();
+        let write = |name: &str, text: &[u8]| fs::write(dir.join(name), text).unwrap();
+        assert!(load(&dir).unwrap().is_none() && local(&dir).unwrap().is_none());
+        write(FILE, b"host: mybox\neditor: {path: /x}\n");
+        let here = local(&dir).unwrap().unwrap();
+        assert_eq!(
+            (here.host.as_deref(), here.editor.path.as_deref()),
+            (Some("mybox"), Some("/x"))
+        );
+        assert!(load(&dir).unwrap_err().why.contains("name: is missing"));
+        write(FILE, b"name: a\nenv: {B: yaml}\n");
+        write(".env", b"A=env\nB=env\nC=env\n");
+        write(".env.local", b"C=local\n");
+        let manifest = load(&dir).unwrap().unwrap();
+        let all = desired(&dir, &manifest).unwrap();
+        let env: Vec<_> = all.env.iter().collect();
+        assert_eq!(env, [("A", "env"), ("B", "yaml"), ("C", "local")]);
+        assert!(all.text().len() < TEXT_BYTES);
+        write(".env", b"A\nB=secret\nC='\n");
+        let failure = desired(&dir, &manifest).unwrap_err();
+        assert_eq!((failure.fault, failure.also.len()), (Fault::Config, 1));
+        assert!(failure.why.starts_with("line 1") && failure.also[0].starts_with("line 3"));
+        for bad in [b"name: a\xff\n".to_vec(), vec![b'a'; yaml::TEXT_BYTES + 1]] {
+            write(FILE, &bad);
+            assert_eq!(local(&dir).unwrap_err().fault, Fault::Config);
+        }
+        fs::remove_file(dir.join(FILE)).unwrap();
+        fs::create_dir(dir.join(FILE)).unwrap();
+        assert_eq!(local(&dir).unwrap_err().fault, Fault::Config);
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

@@ -1,8 +1,8 @@
 //! Files of other tools become a `hopbox.yaml`. What cannot be carried over is told with its place:
 //! nothing is left out in silence.
 //!
-//! Reading order: `note` → `draft` (the text that is made), `variables` (`${X:-y}`) → `names`, `compose`;
-//! `jsonc` → `devcontainer`.
+//! Reading order: `note` → `draft` (the text that is made), `scaffold` → `variables` (`${X:-y}`),
+//! `names`, `compose`; `jsonc` → `devcontainer`.
 
 mod compose;
 mod devcontainer;
@@ -10,9 +10,11 @@ mod draft;
 mod jsonc;
 mod names;
 mod note;
+mod scaffold;
 mod variables;
 
 pub use compose::compose;
 pub use devcontainer::devcontainer;
 pub use draft::Imported;
 pub use note::Note;
+pub use scaffold::scaffold;

@@ -8,7 +8,7 @@ mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::draft::{self, Draft, Imported, Keys};
+use super::draft::{self, Draft, Fields, Imported};
 use super::names::{label, service_name};
 use super::note::below;
 use crate::base::yaml::{self, Entry, Node, Value};
@@ -34,7 +34,7 @@ pub fn compose(text: &str, from: &str, name: &str) -> Result<Imported, Wrong> {
     };
     let mut ctx = From::new(name);
     others(&mut ctx, top);
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     keys.put("name", Draft::text(ctx.workspace.as_str()));
     let services = services(&mut ctx, &root)?;
     keys.put("services", services);
@@ -86,7 +86,7 @@ fn services(ctx: &mut From, root: &Node) -> Result<Draft, Wrong> {
         .iter()
         .map(|(name, one)| (name.clone(), (one.is_checked, one.is_restarted)))
         .collect();
-    let mut all = Keys::default();
+    let mut all = Fields::default();
     for (name, one) in built {
         all.put(&name, one.finish(ctx, &known));
     }

@@ -1,7 +1,7 @@
-//! `devcontainer.json`. There the environment is a container; here it is the server itself, and what
-//! made the container is what `hooks.setup` has to do.
+//! `devcontainer.json`. There the environment is a container; here it is the server itself, and
+//! what made the container is what `hooks.setup` has to do.
 
-use super::draft::{self, Draft, Imported, Keys};
+use super::draft::{self, Draft, Fields, Imported};
 use super::jsonc;
 use super::names::label;
 use super::note::{Notes, below};
@@ -21,9 +21,9 @@ const OTHERS: &[(&str, &str)] = &[
     ),
     ("build", "the server itself is the environment: let hooks.setup do what the Dockerfile does"),
     ("dockerFile", "the server itself is the environment: let hooks.setup do what it does"),
-    ("dockerComposeFile", "hop init --from-compose FILE reads it"),
-    ("service", "hop init --from-compose FILE reads its file"),
-    ("runServices", "hop init --from-compose FILE reads its file"),
+    ("dockerComposeFile", "it is read by hop init --from-compose FILE"),
+    ("service", "its file is read by hop init --from-compose FILE"),
+    ("runServices", "its file is read by hop init --from-compose FILE"),
     ("forwardPorts", "nothing is needed: what listens on the server appears on the laptop"),
     ("appPort", "nothing is needed: what listens on the server appears on the laptop"),
     ("portsAttributes", "not carried over"),
@@ -53,10 +53,10 @@ pub fn devcontainer(text: &str, from: &str, name: &str) -> Result<Imported, Wron
         }
         named
     });
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     keys.put("name", Draft::Text(named.unwrap_or_else(|| label(name))));
     keys.put("env", env(&mut notes, &ENV.map(get)));
-    let mut hooks = Keys::default();
+    let mut hooks = Fields::default();
     hooks.opt("setup", commands(&mut notes, &SETUP.map(|key| (key, get(key)))));
     let start = [("postStartCommand", get("postStartCommand"))];
     hooks.opt("start", commands(&mut notes, &start));
@@ -222,7 +222,7 @@ fn editor(notes: &mut Notes, root: &Node) -> Draft {
             }
         }
     }
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     if !extensions.is_empty() {
         keys.put("type", Draft::text("vscode-remote"));
     }

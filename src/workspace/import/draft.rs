@@ -46,9 +46,9 @@ impl Draft {
 
 /// A map that is filled key by key; what is empty is left out.
 #[derive(Debug, Default)]
-pub struct Keys(Vec<(String, Draft)>);
+pub struct Fields(Vec<(String, Draft)>);
 
-impl Keys {
+impl Fields {
     pub fn put(&mut self, key: &str, value: Draft) {
         if !value.is_empty() {
             self.0.push((key.to_owned(), value));
@@ -65,7 +65,7 @@ impl Keys {
 }
 
 /// The whole text, checked by the reader of all manifests.
-pub fn finish(from: &str, keys: Keys, notes: Vec<Note>) -> Imported {
+pub fn finish(from: &str, keys: Fields, notes: Vec<Note>) -> Imported {
     let from = one_line(from);
     let mut text = format!("# Made by hop init from {from}. hopbox.yaml(5) explains every key.\n");
     if !notes.is_empty() {
@@ -231,7 +231,7 @@ mod tests {
             path: "x\nhost: evil".to_owned(),
             what: "\u{85}host: evil\r\nhost: evil\u{2028}host: evil".to_owned(),
         };
-        let mut keys = Keys::default();
+        let mut keys = Fields::default();
         keys.put("name", Draft::text("a"));
         let made = finish("a\nhost: evil", keys, vec![note]);
         assert!(made.wrong.is_empty(), "{made:?}");

@@ -19,7 +19,7 @@ pub fn parse(text: &str) -> Result<Node, Wrong> {
     // JSON is YAML, but for pairs of surrogates and keys that occur twice; there the last wins, and
     // nothing has a place.
     let tree = yaml::parse(&plain).ok().or_else(|| yaml::of_json(&json));
-    tree.ok_or_else(|| Refusal::new("nested too deeply", "make it flatter").at(start, ""))
+    tree.ok_or_else(|| Refusal::new("nested too deeply", "flatten it").at(start, ""))
 }
 
 /// The same text without comments and trailing commas, line by line as long as it was.

@@ -1,5 +1,5 @@
-//! Variables in a file of docker compose: `$X`, `${X}`, `${X:-y}`, `${X-y}`, `${X:?y}`, `${X:+y}`, and
-//! `$$` for a dollar. In a `hopbox.yaml` nothing is replaced, so that it is done here once.
+//! Variables in a file of docker compose: `$X`, `${X}`, `${X:-y}`, `${X-y}`, `${X:?y}`, `${X:+y}`,
+//! and `$$` for a dollar. In a `hopbox.yaml` nothing is replaced, so that it is done here once.
 
 /// Defaults within defaults.
 const DEPTH: usize = 8;

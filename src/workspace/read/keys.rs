@@ -73,3 +73,133 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("start_period", "write timeout"),
     ("test", "write exec"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::base::yaml;
+    use crate::workspace::manifest::Condition;
+    use crate::workspace::read::{service, top};
+
+    const SCHEMA: &str = include_str!("hopbox.schema.json");
+
+    fn schema() -> Value {
+        serde_json::from_str(SCHEMA).unwrap()
+    }
+
+    /// Of an object in the schema: its keys, and that it takes no others.
+    fn keys(schema: &Value, name: &str) -> BTreeSet<String> {
+        let object = match name {
+            "" => schema,
+            name => &schema["definitions"][name],
+        };
+        assert_eq!(object["additionalProperties"], false, "{name}");
+        object["properties"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_schema_for_editors_has_the_readers_keys_and_no_others() {
+        let schema = schema();
+        let all = [
+            ("", MANIFEST),
+            ("native", NATIVE),
+            ("container", CONTAINER),
+            ("health", HEALTH),
+            ("limits", LIMITS),
+            ("native_data", NATIVE_DATA),
+            ("data", DATA),
+            ("bridge", BRIDGE),
+            ("hooks", HOOKS),
+            ("backup", BACKUP),
+            ("keep", KEEP),
+            ("editor", EDITOR),
+            ("ports", PORTS),
+        ];
+        for (name, known) in all {
+            let known: BTreeSet<String> = known.iter().map(|key| (*key).to_owned()).collect();
+            assert_eq!(keys(&schema, name), known, "{name}");
+        }
+        let named: BTreeSet<&str> =
+            all.iter().map(|(name, _)| *name).filter(|n| *n != "").collect();
+        let defined = schema["definitions"].as_object().unwrap();
+        assert_eq!(defined.keys().map(String::as_str).collect::<BTreeSet<_>>(), named);
+    }
+
+    #[test]
+    fn the_schemas_words_are_the_readers() {
+        let schema = schema();
+        let words = |pointer: &str| -> BTreeSet<String> {
+            let list = schema.pointer(pointer).and_then(Value::as_array).unwrap();
+            list.iter().map(|word| word.as_str().unwrap().to_owned()).collect()
+        };
+        fn known<T>(all: &[(&str, T)]) -> BTreeSet<String> {
+            all.iter().map(|(word, _)| (*word).to_owned()).collect()
+        }
+        let of = |name: &str, key: &str| format!("/definitions/{name}/properties/{key}/enum");
+        assert_eq!(words(&of("native", "restart")), known(&service::RESTARTS));
+        assert_eq!(words(&of("container", "restart")), known(&service::RESTARTS));
+        assert_eq!(words(&of("bridge", "type")), known(&top::BRIDGE_TYPES));
+        assert_eq!(words(&of("backup", "schedule")), known(&top::SCHEDULES));
+        let needs = "/definitions/native/properties/depends_on/oneOf/1/additionalProperties/enum";
+        assert_eq!(words(needs), known::<Condition>(&service::CONDITIONS));
+    }
+
+    fn json(node: &yaml::Node) -> Value {
+        match &node.value {
+            yaml::Value::Map(map) => {
+                map.iter().map(|entry| (entry.key.clone(), json(&entry.node))).collect()
+            }
+            yaml::Value::List(list) => list.iter().map(json).collect(),
+            yaml::Value::Scalar { text, .. } => match (node.int(), node.boolean()) {
+                (Some(number), _) => number.into(),
+                (_, Some(value)) => value.into(),
+                _ => text.as_str().into(),
+            },
+        }
+    }
+
+    /// The ways to every key.
+    fn ways(value: &Value, way: &str, found: &mut Vec<String>) {
+        if let Value::Object(map) = value {
+            for (key, value) in map {
+                let way = format!("{way}/{key}");
+                ways(value, &way, found);
+                found.push(way);
+            }
+        }
+        if let Value::Array(list) = value {
+            for (number, value) in list.iter().enumerate() {
+                ways(value, &format!("{way}/{number}"), found);
+            }
+        }
+    }
+
+    /// The example has every known key, and without any one of them it means something else.
+    #[test]
+    fn every_known_key_is_read() {
+        let text = include_str!("full.yaml");
+        let whole = super::super::manifest(text).unwrap();
+        let root = json(&yaml::parse(text).unwrap());
+        assert_eq!(super::super::manifest(&root.to_string()).as_ref(), Ok(&whole), "JSON is YAML");
+        let mut found = Vec::new();
+        ways(&root, "", &mut found);
+        let used: BTreeSet<&str> = found.iter().filter_map(|way| way.rsplit('/').next()).collect();
+        for known in [
+            MANIFEST, NATIVE, CONTAINER, HEALTH, LIMITS, DATA, BRIDGE, HOOKS, BACKUP, KEEP, EDITOR,
+            PORTS,
+        ] {
+            known.iter().for_each(|key| assert!(used.contains(key), "{key}"));
+        }
+        for way in &found {
+            let mut other = root.clone();
+            let (parent, key) = way.rsplit_once('/').unwrap();
+            other.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
+            let other = super::super::manifest(&other.to_string()).ok();
+            assert_ne!(other.as_ref(), Some(&whole), "{way}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ mod reader;
 mod service;
 mod top;
 
-pub use top::{desired, manifest};
+pub use top::{desired, local, manifest};
 
 #[cfg(test)]
 mod tests;

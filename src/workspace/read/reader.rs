@@ -18,10 +18,16 @@ pub struct At<'n> {
 /// A map whose keys are all known.
 pub struct Map<'n>(At<'n>);
 
-#[derive(Default)]
 pub struct Reader {
-    wrongs: Wrongs,
-    places: BTreeMap<String, Place>,
+    pub needs_name: bool,
+    pub(super) wrongs: Wrongs,
+    pub(super) places: BTreeMap<String, Place>,
+}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader { needs_name: true, wrongs: Wrongs::default(), places: BTreeMap::new() }
+    }
 }
 
 impl<'n> Map<'n> {

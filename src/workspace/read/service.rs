@@ -20,7 +20,7 @@ pub const SERVICES: usize = 64;
 const PIDS: std::ops::RangeInclusive<u32> = 1..=4_194_304;
 const RETRIES: std::ops::RangeInclusive<u32> = 1..=100;
 
-const CONDITIONS: [(&str, Condition); 3] = [
+pub const CONDITIONS: [(&str, Condition); 3] = [
     ("started", Condition::Started),
     ("healthy", Condition::Healthy),
     ("completed", Condition::Completed),

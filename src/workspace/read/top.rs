@@ -17,18 +17,27 @@ const EXTENSIONS: usize = 256;
 const BRIDGES: usize = 16;
 const KEPT: std::ops::RangeInclusive<u32> = 1..=100_000;
 
-const BRIDGE_TYPES: [(&str, Bridge); 4] = [
+pub const BRIDGE_TYPES: [(&str, Bridge); 4] = [
     ("clipboard", Bridge::Clipboard),
     ("xdg-open", Bridge::XdgOpen),
     ("notifications", Bridge::Notifications),
     ("cdp", Bridge::Cdp),
 ];
-const SCHEDULES: [(&str, Schedule); 3] =
+pub const SCHEDULES: [(&str, Schedule); 3] =
     [("hourly", Schedule::Hourly), ("daily", Schedule::Daily), ("weekly", Schedule::Weekly)];
 
 /// Reads a `hopbox.yaml`. All that is wrong is told, as far as the text can be read at all.
 pub fn manifest(text: &str) -> Result<Manifest, Vec<Wrong>> {
-    let mut reader = Reader::default();
+    whole(text, Reader::default())
+}
+
+/// The same for what the laptop keeps to itself: which host, which editor. That needs no name yet.
+pub fn local(text: &str) -> Result<(Option<String>, Editor), Vec<Wrong>> {
+    let reader = Reader { needs_name: false, ..Reader::default() };
+    whole(text, reader).map(|manifest| (manifest.host, manifest.editor))
+}
+
+fn whole(text: &str, mut reader: Reader) -> Result<Manifest, Vec<Wrong>> {
     let (root, wrong) = yaml::read(text.strip_prefix('\u{feff}').unwrap_or(text));
     wrong.into_iter().for_each(|wrong| reader.refuse_text(wrong));
     let Some(root) = root else { return reader.finish(None) };
@@ -52,7 +61,10 @@ pub fn desired(json: &serde_json::Value) -> Result<Desired, Vec<Wrong>> {
 }
 
 fn common(reader: &mut Reader, map: &Map<'_>) -> Option<Desired> {
-    let workspace = reader.need(map, "name", "write what the workspace is called: name: my-app");
+    let workspace = match reader.needs_name {
+        true => reader.need(map, "name", "write what the workspace is called: name: my-app"),
+        false => map.get("name"),
+    };
     let workspace = workspace.and_then(|at| name(reader, &at, check::name));
     let services = map.get("services").map(|at| services(reader, &at)).unwrap_or_default();
     let desired = Desired {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::from::From;
 use crate::base::yaml::{Node, Value};
 use crate::workspace::check;
-use crate::workspace::import::draft::{Draft, Keys};
+use crate::workspace::import::draft::{Draft, Fields};
 use crate::workspace::import::note::below;
 
 /// Until the first success, where a manifest says nothing.
@@ -20,7 +20,7 @@ pub fn health(ctx: &mut From, node: &Node, path: &str) -> Option<Draft> {
         ctx.note(node, path, "left out: the image's own check is not known here");
         return None;
     };
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     keys.put("exec", exec(ctx, test, &below(path, "test"))?);
     let known = ["test", "interval", "retries", "start_period", "start_interval", "disable"];
     if let Value::Map(entries) = &node.value {

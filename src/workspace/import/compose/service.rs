@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::from::{From, all, last, word};
 use super::{health, ports, volumes};
 use crate::base::yaml::{Node, Value};
-use crate::workspace::import::draft::{Draft, Keys};
+use crate::workspace::import::draft::{Draft, Fields};
 use crate::workspace::import::note::below;
 use crate::workspace::import::variables;
 use crate::workspace::manifest::Condition;
@@ -50,7 +50,7 @@ const UNREAD: &[(&str, &str)] = &[
 ];
 
 pub struct Built {
-    keys: Keys,
+    keys: Fields,
     pub is_checked: bool,
     pub is_restarted: bool,
     depends_on: Vec<(String, Condition, Node, String)>,
@@ -62,7 +62,7 @@ pub fn service(ctx: &mut From, name: &str, layers: &[&Node], path: &str) -> Opti
         return None;
     }
     unread(ctx, layers, path);
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     keys.put("type", Draft::text("container"));
     keys.put("image", image(ctx, name, layers, path));
     for key in ["command", "entrypoint"] {
@@ -99,7 +99,7 @@ pub fn service(ctx: &mut From, name: &str, layers: &[&Node], path: &str) -> Opti
 impl Built {
     /// With whom it waits for, as far as those are there: each with a check and always restarted?
     pub fn finish(mut self, ctx: &mut From, known: &BTreeMap<String, (bool, bool)>) -> Draft {
-        let mut all = Keys::default();
+        let mut all = Fields::default();
         for (on, wanted, node, path) in self.depends_on {
             let name = ctx.names.get(&on).cloned().unwrap_or_default();
             let Some((is_checked, is_restarted)) = known.get(&name) else {
@@ -221,7 +221,7 @@ fn environment(ctx: &mut From, layers: &[&Node], path: &str) -> Draft {
             _ => ctx.note(node, &path, "left out: it should be a map"),
         }
     }
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     values.into_iter().for_each(|(key, value)| keys.put(&key, Draft::Text(value)));
     keys.map()
 }
@@ -296,7 +296,7 @@ fn limits(ctx: &mut From, layers: &[&Node], path: &str) -> Draft {
             }
         }
     }
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     for key in ["memory", "cpu", "pids"] {
         keys.opt(key, found.remove(key));
     }

@@ -1,10 +1,10 @@
-//! Volumes become directories of the server: those with a name below `~/WORKSPACE/volumes`, relative
-//! ones below `~/WORKSPACE`.
+//! Volumes become directories of the server: those with a name below `~/WORKSPACE/volumes`,
+//! relative ones below `~/WORKSPACE`.
 
 use super::from::{From, all, word};
 use crate::base::yaml::{Node, Value};
 use crate::workspace::check;
-use crate::workspace::import::draft::{Draft, Keys};
+use crate::workspace::import::draft::{Draft, Fields};
 use crate::workspace::import::names::service_name;
 use crate::workspace::import::note::below;
 
@@ -126,7 +126,7 @@ fn mount(ctx: &mut From, item: &Node, path: &str, mount: &Mount<'_>) -> Option<(
             return None;
         }
     };
-    let mut keys = Keys::default();
+    let mut keys = Fields::default();
     keys.put("host", Draft::text(host));
     keys.put("container", Draft::text(target.as_str()));
     if *read_only {

@@ -73,13 +73,14 @@ fn what_has_a_meaning_on_a_server_is_carried_over_and_the_rest_is_told() {
     }
 }
 
-const KEYS: &str = "image build dockerFile context dockerComposeFile service runServices name \
-    forwardPorts portsAttributes otherPortsAttributes updateRemoteUserUID containerEnv remoteEnv \
-    containerUser remoteUser userEnvProbe overrideCommand shutdownAction init privileged capAdd \
-    securityOpt mounts features overrideFeatureInstallOrder customizations extensions settings devPort \
-    appPort workspaceMount workspaceFolder runArgs initializeCommand onCreateCommand \
-    updateContentCommand postCreateCommand postStartCommand postAttachCommand waitFor hostRequirements \
-    secrets of_a_later_version";
+const KEYS: &str = "\
+    image build dockerFile context dockerComposeFile service runServices name forwardPorts \
+    portsAttributes otherPortsAttributes updateRemoteUserUID containerEnv remoteEnv \
+    containerUser remoteUser userEnvProbe overrideCommand shutdownAction init privileged \
+    capAdd securityOpt mounts features overrideFeatureInstallOrder customizations extensions \
+    settings devPort appPort workspaceMount workspaceFolder runArgs initializeCommand \
+    onCreateCommand updateContentCommand postCreateCommand postStartCommand \
+    postAttachCommand waitFor hostRequirements secrets of_a_later_version";
 
 #[test]
 fn nothing_is_dropped_in_silence() {
