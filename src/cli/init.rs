@@ -79,7 +79,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 
 fn exists() -> Failure {
     let what = format!("{FILE} is there already");
-    Failure::new(Fault::Exists, what, "it is never overwritten", fix!("$EDITOR {}", FILE))
+    Failure::new(Fault::Exists, what, "it is never overwritten", fix!("${EDITOR:-vi} {}", FILE))
 }
 
 fn directory_name() -> String {
@@ -91,7 +91,7 @@ fn read(file: &str, import: Import, name: &str) -> Result<Imported, Failure> {
     let path = Path::new(file);
     let failed = |why: String| {
         let what = format!("{file} cannot be carried over");
-        Failure::new(Fault::Config, what, why, fix!("$EDITOR {}", path))
+        Failure::new(Fault::Config, what, why, fix!("${EDITOR:-vi} {}", path))
     };
     let bytes =
         bounded::read(path, yaml::TEXT_BYTES as u64).map_err(|error| match error.kind() {

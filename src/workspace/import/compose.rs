@@ -97,6 +97,10 @@ fn is_wanted(ctx: &mut From, entry: &Entry) -> bool {
     let path = below("services", &entry.key);
     let profiles = entry.node.get("profiles").ok().flatten();
     match profiles.map(|node| (node, &node.value)) {
+        // An empty name is that of what is started without one.
+        Some((node, Value::List(list))) if list.iter().any(|name| name.text() == Ok("")) => {
+            ctx.note(node, &below(&path, "profiles"), "not carried over: it is always started");
+        }
         Some((node, Value::List(list))) if !list.is_empty() => {
             ctx.note(node, &path, "left out: it is started only with one of its profiles");
             return false;

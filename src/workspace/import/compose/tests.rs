@@ -155,7 +155,7 @@ x-app: &app
   depends_on: &on
     redis: {<<: *healthy}
     kafka: {<<: *healthy, restart: true}
-  volumes: [app-data:/data, /var/run/docker.sock:/var/run/docker.sock, /anonymous, ./a:/a:z]
+  volumes: [app-data:/data, /var/run/docker.sock:/var/run/docker.sock, /anonymous, ./a:/a:z, "${PWD}/b:/b"]
 services:
   Redis.Cache:
     image: redis:7
@@ -192,6 +192,9 @@ services:
   optional:
     image: example/optional
     profiles: [debug]
+  usual:
+    image: example/usual
+    profiles: ["", postgresql]
   worker:
     <<: *app
     command: '"55 23 * * *  cleanup"'
@@ -211,7 +214,7 @@ fn anchors_merges_extends_and_profiles_are_followed() {
     let names: Vec<_> = desired.services.keys().map(String::as_str).collect();
     assert_eq!(
         names,
-        ["base", "kafka", "migrate", "other", "redis", "redis-cache", "web", "worker"]
+        ["base", "kafka", "migrate", "other", "redis", "redis-cache", "usual", "web", "worker"]
     );
     let web = &desired.services["web"];
     assert_eq!(web.restart, Restart::Always);
@@ -224,7 +227,8 @@ fn anchors_merges_extends_and_profiles_are_followed() {
     assert_eq!(wanted("kafka"), Some(Condition::Started), "it has no check");
     assert_eq!(wanted("migrate"), Some(Condition::Completed));
     assert_eq!(wanted("optional"), None);
-    assert_eq!(web.data.len(), 2);
+    assert_eq!(web.data.len(), 3);
+    assert_eq!(web.data[2].host, "~/big-app/b");
     let migrate = &desired.services["migrate"];
     let Kind::Container(container) = &migrate.kind else { panic!("{migrate:?}") };
     assert_eq!(

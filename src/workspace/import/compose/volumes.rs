@@ -58,7 +58,7 @@ pub fn data(ctx: &mut From, layers: &[&Node], path: &str) -> Draft {
 
 /// `name:/x`, `./x:/y:ro`, `/x:/y`, `/y`
 fn short(ctx: &mut From, item: &Node, path: &str) -> Option<(String, Draft)> {
-    let text = ctx.value(item, path)?;
+    let text = value(ctx, item, path)?;
     let mut parts = text.split(':');
     let (first, second) = (parts.next().unwrap_or_default(), parts.next());
     let options: Vec<&str> = parts.flat_map(|part| part.split(',')).collect();
@@ -92,10 +92,23 @@ fn long(ctx: &mut From, item: &Node, path: &str) -> Option<(String, Draft)> {
         ctx.note(item, path, "left out: a volume without a name is the image's own business");
         return None;
     };
-    let source = ctx.value(source, path)?;
+    let source = value(ctx, source, path)?;
     let target = ctx.value(get("target")?, path)?;
     let read_only = get("read_only").and_then(Node::boolean).unwrap_or(false);
     mount(ctx, item, path, &Mount { source: &source, target: &target, read_only })
+}
+
+/// The directory of the file is what `PWD` is for docker compose, as a rule.
+fn value(ctx: &mut From, node: &Node, path: &str) -> Option<String> {
+    let text = word(node).unwrap_or_default();
+    let here = text.strip_prefix("${PWD}").or_else(|| text.strip_prefix("$PWD"));
+    match here.filter(|rest| rest.is_empty() || rest.starts_with(['/', ':'])) {
+        Some(rest) => {
+            let text = Value::Scalar { text: format!(".{rest}"), plain: false };
+            ctx.value(&Node { at: node.at, value: text }, path)
+        }
+        None => ctx.value(node, path),
+    }
 }
 
 fn mount(ctx: &mut From, item: &Node, path: &str, mount: &Mount<'_>) -> Option<(String, Draft)> {
