@@ -89,10 +89,8 @@ fn aliases_do_not_grow_without_end() {
     assert!(said.contains("larger than can be read"), "{said}");
     let merges: String =
         (1..10).map(|n| format!("m{n}: &m{n} {{<<: *m{}, k{n}: *m{}}}\n", n - 1, n - 1)).collect();
-    let said = parse_foreign(&format!(
-        "m0: &m0 {{a: {bomb_list}}}\n{merges}",
-        bomb_list = format!("[{}]", vec!["x"; 1000].join(", "))
-    ));
+    let list = vec!["x"; 1000].join(", ");
+    let said = parse_foreign(&format!("m0: &m0 {{a: [{list}]}}\n{merges}"));
     assert!(said.unwrap_err().to_string().contains("larger than can be read"));
     let deep: String = (1..40).map(|n| format!("d{n}: &d{n} [*d{}]\n", n - 1)).collect();
     // Each is one level deeper than the last.

@@ -124,7 +124,7 @@ mod tests {
             assert_eq!(keys(&schema, name), known, "{name}");
         }
         let named: BTreeSet<&str> =
-            all.iter().map(|(name, _)| *name).filter(|n| *n != "").collect();
+            all.iter().map(|(name, _)| *name).filter(|n| !n.is_empty()).collect();
         let defined = schema["definitions"].as_object().unwrap();
         assert_eq!(defined.keys().map(String::as_str).collect::<BTreeSet<_>>(), named);
     }

@@ -116,7 +116,7 @@ fn mount(ctx: &mut From, item: &Node, path: &str, mount: &Mount<'_>) -> Option<(
     let below_system = |dir: &&str| {
         source.strip_prefix(*dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    if SYSTEM.iter().any(|dir| below_system(&dir)) || source.ends_with(".sock") {
+    if SYSTEM.iter().any(below_system) || source.ends_with(".sock") {
         ctx.note(item, path, "left out: it is the system's own");
         return None;
     }
