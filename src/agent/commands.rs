@@ -13,7 +13,7 @@ use super::exec::{bad, need_root, read_stdin, run, systemctl, warn};
 use super::front::control;
 use super::install::{self, PREVIOUS, PROGRAM, UNIT, WORK_UNIT};
 use super::store::Store;
-use super::{location, log, moved, print, print_json, reserve, uninstall};
+use super::{linger, location, log, moved, print, print_json, reserve, uninstall};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::field::key;
@@ -111,6 +111,9 @@ pub fn start(
     let config = config::load(file)?;
     install::renew_units()?;
     reserve::keep(&config)?;
+    if let Some(user) = install::unit_user() {
+        linger::give(&user);
+    }
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
     let known = running(Some(&config)).filter(|_| !restart);

@@ -4,8 +4,8 @@
 //! Reading order: `table` (what can be typed), `command_line` (who does it), `say` → `location`
 //! (where files are), `read_checked` (how they are read), `config` (what they say), `names`,
 //! `store` (changes) → `front` → `joint` (where both meet) → `work` → `keeper` (a process for each
-//! service) → `exec`, `install`, `allocate`, `reserve`, `moved`, `setup`, `uninstall`, `commands`
-//! (what root and the user run by hand or over SSH).
+//! service) → `exec`, `install`, `allocate`, `reserve`, `linger`, `moved`, `setup`, `uninstall`,
+//! `commands` (what root and the user run by hand or over SSH).
 
 mod allocate;
 mod command_line;
@@ -16,6 +16,7 @@ pub mod front;
 mod install;
 pub mod joint;
 pub mod keeper;
+mod linger;
 mod location;
 mod moved;
 mod names;

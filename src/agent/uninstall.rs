@@ -13,7 +13,7 @@ use super::install::{
     WORK_UNIT_FILE, leftovers, need_systemd, remove,
 };
 use super::location::{self, FILE};
-use super::{joint, moved, names, reserve};
+use super::{joint, linger, moved, names, reserve};
 use crate::base::failure::Failure;
 
 /// Everything that install and start put on the machine; with `purge` also keys, configuration and
@@ -31,6 +31,7 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
         warn(&failure);
     }
     let mut removed = Vec::new();
+    linger::take_back(&mut removed)?;
     for path in [WANTED, UNIT_FILE, WORK_UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
         remove(Path::new(path), &mut removed)?;
     }

@@ -11,6 +11,7 @@ pub enum Code {
     UnknownMethod,
     BadParams,
     NoSuchPeer,
+    NotFound,
     Conflict,
     Failed,
     /// The process with the login's rights does not answer.
@@ -20,13 +21,14 @@ pub enum Code {
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 9] = [
+const WORDS: [(Code, &str); 10] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
     (Code::UnknownMethod, "unknown_method"),
     (Code::BadParams, "bad_params"),
     (Code::NoSuchPeer, "no_such_peer"),
+    (Code::NotFound, "not_found"),
     (Code::Conflict, "conflict"),
     (Code::Failed, "failed"),
     (Code::WorkAbsent, "work_absent"),

@@ -1,5 +1,6 @@
 //! The methods of `POST /rpc`. One that is not here does not exist.
 
+use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use super::types::{
     AddPeer, Added, Clock, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Status, Tick,
     Version, WorkProcess,
@@ -38,6 +39,7 @@ methods! {
     PeersAdd, "peers.add": AddPeer => Added;
     PeersRemove, "peers.remove": RemovePeer => Gone;
     KeysRotate, "keys.rotate": Rotate => Pair;
+    ServicesList, "services.list": OfWorkspace => Services;
     // On the local socket alone: the files have changed.
     AgentReload, "agent.reload": Nothing => Nothing;
     // Between the agent's two processes alone.
@@ -48,11 +50,25 @@ methods! {
 /// ways (`frames`); without, lines: `{"event":types::run::Said}`, `{"result":types::run::Ended}`.
 pub const RUN_START: &str = "run.start";
 
-/// The time of the server, every so often: how far its clock is off, and whether streams get here.
-pub struct AgentClock;
+macro_rules! streams {
+    ($($(#[$doc:meta])* $stream:ident, $name:literal: $params:ty => $event:ty;)*) => {$(
+        $(#[$doc])*
+        pub struct $stream;
 
-impl Stream for AgentClock {
-    const NAME: &'static str = "agent.clock";
-    type Params = Clock;
-    type Event = Tick;
+        impl Stream for $stream {
+            const NAME: &'static str = $name;
+            type Params = $params;
+            type Event = $event;
+        }
+    )*};
+}
+
+streams! {
+    /// The time of the server, every so often: how far its clock is off, and whether streams get
+    /// here.
+    AgentClock, "agent.clock": Clock => Tick;
+    // Each state on the way, and where it is at its end.
+    ServicesStart, "services.start": ServiceName => ServiceView;
+    ServicesStop, "services.stop": ServiceName => ServiceView;
+    ServicesRestart, "services.restart": ServiceName => ServiceView;
 }

@@ -12,6 +12,7 @@ use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
 pub mod run;
+pub mod services;
 
 pub type PublicKey = [u8; KEY_BYTES];
 

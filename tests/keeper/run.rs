@@ -137,6 +137,7 @@ fn a_stranger_with_the_number_of_the_old_process_is_not_signalled() {
         let mut state = kept.until_running();
         let ours = kept.told("pid");
         kept.kill_keeper();
+        state.boot = named.boot.clone();
         state.process = Some(named);
         state.save(&kept.dir).unwrap();
         kept.again();

@@ -41,7 +41,7 @@ fn public(n: u8) -> String {
     key::encode(&tunnel::public_key(&[n; 32])).to_string()
 }
 
-fn request(n: u8, user: &str) -> String {
+pub fn request(n: u8, user: &str) -> String {
     json!({"version": 1, "public_key": public(n), "name": "laptop", "user": user}).to_string()
 }
 

@@ -34,22 +34,32 @@ pub struct Said {
 impl Machine {
     /// Boots machines side by side and waits until sshd answers on all of them.
     pub fn boot<const N: usize>(names: [&'static str; N]) -> [Machine; N] {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vps/boot.sh");
-        let start = |name| {
-            let nspawn = Command::new("sh").args([script, LAB, name]).stdin(Stdio::null()).spawn();
-            Machine { name, leader: 0, nspawn: nspawn.unwrap() }
-        };
+        let start = |name| Machine { name, leader: 0, nspawn: nspawn(name) };
         let mut machines = names.map(start);
         let end = Instant::now() + BOOT_LIMIT;
-        for machine in &mut machines {
-            while !machine.is_ready() {
-                assert!(Instant::now() < end, "{} does not boot: {}", machine.name, machine.log());
-                let ended = machine.nspawn.try_wait().unwrap();
-                assert!(ended.is_none(), "{} ended: {}", machine.name, machine.log());
-                std::thread::sleep(LOOK_EVERY);
-            }
-        }
+        machines.iter_mut().for_each(|machine| machine.until_ready(end));
         machines
+    }
+
+    fn until_ready(&mut self, end: Instant) {
+        while !self.is_ready() {
+            assert!(Instant::now() < end, "{} does not boot: {}", self.name, self.log());
+            let ended = self.nspawn.try_wait().unwrap();
+            assert!(ended.is_none(), "{} ended: {}", self.name, self.log());
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// Its next life, over the same files.
+    pub fn reboot(&mut self) {
+        self.sh("systemctl reboot --no-block");
+        let end = Instant::now() + BOOT_LIMIT;
+        while self.nspawn.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "{} does not go down: {}", self.name, self.log());
+            std::thread::sleep(LOOK_EVERY);
+        }
+        self.nspawn = nspawn(self.name);
+        self.until_ready(Instant::now() + BOOT_LIMIT);
     }
 
     fn is_ready(&mut self) -> bool {
@@ -189,6 +199,11 @@ impl Drop for Machine {
         let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
     }
+}
+
+fn nspawn(name: &str) -> Child {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vps/boot.sh");
+    Command::new("sh").args([script, LAB, name]).stdin(Stdio::null()).spawn().unwrap()
 }
 
 fn said(output: Output) -> Said {

@@ -16,6 +16,7 @@ mod password;
 mod preflight;
 mod proof;
 mod secrets;
+mod services;
 mod setup;
 mod site;
 mod stopped;

@@ -8,10 +8,12 @@ use crate::base::json::{Fields, ReadError};
 use crate::http;
 use crate::http::request::Refusal;
 use crate::rpc::VERSION;
+use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList,
-    PeersRemove, RUN_START, Stream, WorkVersion,
+    PeersRemove, RUN_START, ServicesList, ServicesRestart, ServicesStart, ServicesStop, Stream,
+    WorkVersion,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -31,7 +33,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 7] {
+fn methods() -> [(&'static str, Run); 8] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -39,12 +41,14 @@ fn methods() -> [(&'static str, Run); 7] {
         row(PeersAdd, peers_add),
         row(PeersRemove, peers_remove),
         row(KeysRotate, keys_rotate),
+        row(ServicesList, |backend, _, params| of_work(backend, ServicesList, &params)),
         row(AgentReload, reload),
     ]
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 2] = [AgentClock::NAME, RUN_START];
+const STREAMS: [&str; 5] =
+    [AgentClock::NAME, RUN_START, ServicesStart::NAME, ServicesStop::NAME, ServicesRestart::NAME];
 
 /// What a request's body asks for.
 pub enum Asked {
@@ -154,6 +158,18 @@ fn keys_rotate(backend: &dyn Backend, caller: Caller, params: Rotate) -> Result<
         }
     };
     backend.rotate(&old, params.public_key).map(|peer| peer.pair()).map_err(failed)
+}
+
+/// What the process with the login's rights answers.
+fn of_work<M: Method>(
+    backend: &dyn Backend,
+    method: M,
+    params: &M::Params,
+) -> Result<M::Answer, Refusal> {
+    backend.work().call(method, params).map_err(|error| match error {
+        CallError::Remote { code, message, .. } => refusal(code, message),
+        error => refusal(Code::WorkAbsent, format!("the agent's work does not answer: {error}")),
+    })
 }
 
 /// This process's version, and that of the one with the login's rights where it answers.

@@ -136,9 +136,12 @@ impl Keeper {
             self.log.note("the unit's group is not this process's: found by descent and mark");
         }
         let Some(before) = before else { return self.clear(Then::Again) };
-        self.state = State { keeper: std::process::id(), ..before };
+        let loss = if before.boot == boot() { Loss::Keeper } else { Loss::Reboot };
+        self.state = State { keeper: std::process::id(), boot: boot(), ..before };
         match (self.state.phase, &self.state.process) {
-            (Phase::Starting | Phase::Running, _) | (Phase::Ending, Some(_)) => self.lost(),
+            (Phase::Starting | Phase::Running, _) | (Phase::Ending, Some(_)) => {
+                self.ended(Exit::Lost(loss));
+            }
             // It may not have been told before.
             (Phase::Ending, None) => self.tell_end(),
             _ => {}
@@ -158,13 +161,6 @@ impl Keeper {
             _ => Then::Again,
         };
         self.clear(then);
-    }
-
-    /// The run before ended with its keeper, or with the machine.
-    fn lost(&mut self) {
-        let same_life = self.state.process.as_ref().is_none_or(|process| process.boot == boot());
-        let loss = if same_life { Loss::Keeper } else { Loss::Reboot };
-        self.ended(Exit::Lost(loss));
     }
 
     fn follow(&mut self, exit: &Exit, ran: Duration) -> Then {

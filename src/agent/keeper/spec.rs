@@ -1,6 +1,7 @@
 //! What a keeper is told of its service: `spec.json`, written as a whole by whoever starts the
 //! keeper, never by the keeper. It may hold secrets of the workspace: 0600.
 
+use std::fmt;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -14,7 +15,7 @@ const WORDS: usize = 1024;
 const DAY_MS: u32 = 86_400_000;
 const HOUR_MS: u32 = 3_600_000;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Spec {
     /// Which start this is. A keeper that finds another number in its state begins anew.
     pub start: u64,
@@ -31,6 +32,15 @@ pub struct Spec {
     /// From the first signal to the one that cannot be ignored.
     pub stop_ms: u32,
     pub log: LogBounds,
+}
+
+/// Of its variables the names alone.
+impl fmt::Debug for Spec {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.env.iter().map(|(name, _)| name);
+        write!(out, "start {} of {:?} with ", self.start, self.argv)?;
+        out.debug_set().entries(names).finish()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::process::Process;
+use super::process::{Process, boot};
 use super::{STATE, spec::Spec};
 use crate::base::json::{Fields, ReadError};
 use crate::sys::bounded;
@@ -155,6 +155,8 @@ pub struct State {
     /// Bytes that could not be written to the log.
     pub log_lost: u64,
     pub keeper: u32,
+    /// The life of the machine in which this was told.
+    pub boot: String,
 }
 
 impl State {
@@ -173,6 +175,7 @@ impl State {
             last_exit_ms: 0,
             log_lost: 0,
             keeper: std::process::id(),
+            boot: boot(),
         }
     }
 
@@ -191,6 +194,7 @@ impl State {
             "last_exit_ms": self.last_exit_ms,
             "log_lost": self.log_lost,
             "keeper": self.keeper,
+            "boot": self.boot,
         })
     }
 
@@ -213,6 +217,7 @@ impl State {
             last_exit_ms: fields.int("last_exit_ms", 0..=u64::MAX)?,
             log_lost: fields.int("log_lost", 0..=u64::MAX)?,
             keeper: fields.int("keeper", 0..=u32::MAX)?,
+            boot: fields.string("boot")?,
         })
     }
 
@@ -273,6 +278,7 @@ mod tests {
                     last_exit_ms: 5,
                     log_lost: 6,
                     keeper: 77,
+                    boot: "a life".to_owned(),
                 };
                 state.save(&dir).unwrap();
                 assert_eq!(State::load(&dir).as_ref(), Some(&state));

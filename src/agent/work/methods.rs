@@ -2,20 +2,29 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
 use super::run;
+use super::services::{self, Unable};
 use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::put;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
-use crate::rpc::method::{AgentClock, Method, RUN_START, Stream, WorkVersion};
+use crate::rpc::method::{
+    AgentClock, Method, RUN_START, ServicesList, ServicesRestart, ServicesStart, ServicesStop,
+    Stream, WorkVersion,
+};
 use crate::rpc::types::run::Run;
+use crate::rpc::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use crate::rpc::types::{Clock, Message, Nothing, Tick, WorkProcess};
 use crate::sys::poll::{self, Interest};
+
+const TAKE_WITHIN: Duration = Duration::from_secs(2);
 
 /// A call that is not done.
 pub struct Refused {
@@ -52,6 +61,14 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
             let asked = Run::read_strictly(params).map_err(&bad)?;
             return start(&asked, frames, stream).map(|()| None);
         }
+        ServicesList::NAME => {
+            let asked = OfWorkspace::read_strictly(params).map_err(&bad)?;
+            let services = services::list(asked.workspace.as_deref()).map_err(Refused::from)?;
+            Services { services }.to_json()
+        }
+        ServicesStart::NAME => change(services::start, params, stream)?,
+        ServicesStop::NAME => change(services::stop, params, stream)?,
+        ServicesRestart::NAME => change(services::restart, params, stream)?,
         _ => {
             let why = format!("no method {name:?}");
             return Err(Refused { code: Code::UnknownMethod, why });
@@ -68,6 +85,30 @@ fn start(asked: &Run, frames: bool, stream: &UnixStream) -> Result<(), Refused> 
     }
     let started = stream.try_clone().and_then(|stream| run::run(asked, frames, stream));
     started.map_err(|error| Refused { code: Code::Failed, why: error.to_string() })
+}
+
+impl From<Unable> for Refused {
+    fn from(Unable { code, why }: Unable) -> Refused {
+        Refused { code, why }
+    }
+}
+
+/// Each state of a service on the way is told; whoever has gone has nothing to be told, and what
+/// was begun is done.
+fn change(
+    act: fn(&ServiceName, services::Hear) -> Result<ServiceView, Unable>,
+    params: Fields,
+    stream: &UnixStream,
+) -> Result<Value, Refused> {
+    let name = ServiceName::read_strictly(params).map_err(refused(Code::BadParams))?;
+    // One that takes nothing holds nothing up.
+    let _ = stream.set_write_timeout(Some(TAKE_WITHIN));
+    let tell = |view: &ServiceView| {
+        let _ = put(stream, &json!({"event": view.to_json()}).to_string());
+    };
+    let done = beating(stream, || act(&name, &mut |view| tell(view)))?;
+    tell(&done);
+    Ok(json!({}))
 }
 
 /// The time of this machine, every so often.
@@ -103,4 +144,19 @@ fn wait_until(moment: Instant, stream: &UnixStream) -> bool {
             return false;
         }
     }
+}
+
+/// Does what may take long, and says now and then that it is being done.
+fn beating<T: Send>(stream: &UnixStream, act: impl FnOnce() -> T + Send) -> T {
+    let (over, is_over) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while is_over.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                let _ = put(stream, "");
+            }
+        });
+        let done = act();
+        drop(over);
+        done
+    })
 }

@@ -2,10 +2,17 @@
 //! of `front`, and in nobody's reach but `front`'s. Services, scripts, logs and packages of a
 //! workspace belong here.
 //!
-//! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked) → `run` (commands).
+//! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked) → `run` (commands)
+//! → `services` → `state` (files), `spec` (for keepers), `manager` (systemd), `limits` (the
+//! kernel's).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
+mod limits;
+mod manager;
 mod methods;
 pub mod run;
 pub mod serve;
+mod services;
+mod spec;
+pub mod state;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::methods;
+use super::{methods, services};
 use crate::agent::joint;
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
@@ -37,6 +37,8 @@ pub fn serve(state_dir: &Path) -> Result<(), Failure> {
     // One that is there is of a process that was killed, or that ends: systemd runs one.
     let socket = LineSocket::bind(&path)?;
     log(&format!("hop-agent {VERSION}: work, at {}", path.display()));
+    // What is to run and does not, while others are heard.
+    let _ = thread::Builder::new().name("resume".to_owned()).spawn(services::resume);
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let fds = [(signals.as_fd(), Interest::READ), (socket.as_fd(), Interest::READ)];

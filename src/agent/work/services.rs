@@ -1,0 +1,354 @@
+//! The services of this login's workspaces: started, stopped and told of. What is there is looked
+//! at each time, in the files of the keepers and of the kernel: nothing is remembered, so that this
+//! process may end at any moment.
+//!
+//! Must not know: who asks, and how. Containers are not here yet.
+
+use std::io::{self, ErrorKind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::limits;
+use super::manager::{Activity, Manager, Unit};
+use super::spec;
+use super::state::{Room, ServiceDir, Workspace};
+use crate::agent::keeper::state::{Exit, Loss, Phase, State};
+use crate::agent::keeper::{LOCK, Order, SPEC, Watch};
+use crate::agent::log;
+use crate::base::file;
+use crate::rpc::code::Code;
+use crate::rpc::types::services::{LastExit, ServiceName, ServiceState, ServiceView};
+use crate::sys::lock::Lock;
+use crate::workspace::manifest::{Kind, Service};
+use crate::workspace::order;
+
+/// Until the keeper that was started has told something.
+const START_WITHIN: Duration = Duration::from_secs(20);
+/// Beside what the service itself has for its end.
+const STOP_MORE: Duration = Duration::from_secs(25);
+/// Until the login's manager is there, after a boot.
+const MANAGER_WITHIN: Duration = Duration::from_secs(120);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// What is not done, and a sentence for whoever asked.
+pub struct Unable {
+    pub code: Code,
+    pub why: String,
+}
+
+fn unable(code: Code, why: impl Into<String>) -> Unable {
+    Unable { code, why: why.into() }
+}
+
+fn failed(what: &str) -> impl Fn(io::Error) -> Unable {
+    move |error| unable(Code::Failed, format!("{what}: {error}"))
+}
+
+type Done<T> = Result<T, Unable>;
+
+/// Who wants to hear of each state; one that has gone changes nothing.
+pub type Hear<'a> = &'a mut dyn FnMut(&ServiceView);
+
+/// One service that was asked for.
+struct Known {
+    name: ServiceName,
+    workspace: Workspace,
+    service: Service,
+    dir: ServiceDir,
+}
+
+fn room() -> Done<Room> {
+    Room::own().map_err(failed("this login has no directory for its state"))
+}
+
+impl Known {
+    fn find(name: &ServiceName) -> Done<Known> {
+        let workspace = room()?.workspace(&name.workspace).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                unable(Code::NotFound, format!("no workspace {:?}", name.workspace))
+            }
+            _ => failed("the workspace cannot be read")(error),
+        })?;
+        Known::of(workspace, &name.service)
+    }
+
+    fn of(workspace: Workspace, service: &str) -> Done<Known> {
+        let name = ServiceName {
+            workspace: workspace.desired.workspace.clone(),
+            service: service.to_owned(),
+        };
+        let found = workspace.desired.services.get(service).cloned();
+        let none =
+            || unable(Code::NotFound, format!("no service {service:?} in {}", name.workspace));
+        let service = found.ok_or_else(none)?;
+        let dir = workspace.service(&name.service);
+        Ok(Known { name, workspace, service, dir })
+    }
+
+    fn unit_name(&self) -> String {
+        self.workspace.desired.unit_name(&self.name.service)
+    }
+
+    /// A keeper is there, with the lock that it has as long as it lives.
+    fn is_kept(&self) -> bool {
+        Lock::is_held(&self.dir.path().join(LOCK)).unwrap_or(false)
+    }
+
+    fn view(&self) -> ServiceView {
+        let state = State::load(self.dir.path());
+        let is_wanted = self.dir.is_wanted();
+        let (kept, name) = (self.is_kept(), self.name.clone());
+        let Some(state) = state else {
+            let now = if is_wanted { ServiceState::Lost } else { ServiceState::New };
+            return ServiceView {
+                name,
+                state: now,
+                is_wanted,
+                pid: None,
+                since_ms: 0,
+                generation: 0,
+                restarts: 0,
+                last_exit: None,
+                last_exit_ms: 0,
+                degraded: Vec::new(),
+            };
+        };
+        let pid = state.process.as_ref().filter(|process| kept && process.is_there());
+        let degraded = pid.map(|process| limits::missing(process.pid, &self.service.limits));
+        ServiceView {
+            name,
+            state: match (kept || state.phase.is_final(), is_wanted) {
+                (true, _) => phase(state.phase),
+                (false, true) => ServiceState::Lost,
+                (false, false) => ServiceState::Stopped,
+            },
+            is_wanted,
+            pid: pid.map(|process| process.pid),
+            since_ms: state.since_ms,
+            generation: state.generation,
+            restarts: state.restarts,
+            last_exit: state.last_exit.as_ref().map(exit),
+            last_exit_ms: state.last_exit_ms,
+            degraded: degraded.unwrap_or_default(),
+        }
+    }
+
+    /// Another specification than this one's would be another process.
+    fn spec(&self, start: u64) -> Done<String> {
+        let unit = self.unit_name();
+        let env = self.workspace.desired.env_of(&self.service);
+        let spec = spec::of(&self.service, &env, start, &format!("{unit}.service"));
+        spec.map(|spec| spec.to_json().to_string()).map_err(|why| unable(Code::Failed, why))
+    }
+
+    /// Nothing of it runs. Starts its keeper, and waits until that has told what became of it.
+    fn launch(&self, within: Duration) -> Done<ServiceView> {
+        let before = State::load(self.dir.path());
+        let start = before.map_or(0, |state| state.start).saturating_add(1);
+        let spec = self.spec(start)?;
+        let path = self.dir.path();
+        file::replace(&path.join(SPEC), spec.as_bytes()).map_err(failed("cannot write"))?;
+        let unit = Unit {
+            name: &self.unit_name(),
+            dir: path,
+            stop_ms: spec::stop_ms(&self.service),
+            limits: self.service.limits,
+        };
+        match Manager::find_within(within) {
+            Ok(manager) => manager.start(&unit).map_err(|why| unable(Code::Failed, why))?,
+            Err(absent) => spec::alone(&unit, absent).map_err(|why| unable(Code::Failed, why))?,
+        }
+        self.told(START_WITHIN, |state| state.start == start && state.phase != Phase::Starting)
+    }
+
+    fn told(&self, limit: Duration, is_it: impl Fn(&State) -> bool) -> Done<ServiceView> {
+        let end = Instant::now() + limit;
+        while !State::load(self.dir.path()).is_some_and(|state| is_it(&state)) {
+            if Instant::now() >= end {
+                let why = format!("its keeper has told nothing within {} s", limit.as_secs());
+                return Err(unable(Code::Failed, why));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(self.view())
+    }
+
+    /// Asks its keeper, if one is there, and follows what it tells until `is_it`, or it ends.
+    fn ask(&self, order: Order, is_it: impl Fn(&State) -> bool, hear: Hear) -> Done<()> {
+        let stop = Duration::from_millis(spec::stop_ms(&self.service).into());
+        let end = Instant::now() + stop + STOP_MORE;
+        let mut watch = match Watch::ask(self.dir.path(), order) {
+            Ok(watch) => watch,
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(failed("its keeper does not answer")(error)),
+        };
+        loop {
+            match watch.next(end.saturating_duration_since(Instant::now())) {
+                Ok(state) => {
+                    hear(&self.view());
+                    if is_it(&state) {
+                        return Ok(());
+                    }
+                }
+                Err(error) if is_gone(&error) => return Ok(()),
+                Err(error) => return Err(failed("its keeper does not answer")(error)),
+            }
+        }
+    }
+
+    /// Whatever its keeper does, and also where none is.
+    fn halt(&self, hear: Hear) -> Done<()> {
+        if self.is_kept() {
+            let asked = self.ask(Order::Stop, |state| state.phase.is_final(), hear);
+            if let (Err(unable), Err(_)) = (asked, Manager::find()) {
+                return Err(unable);
+            }
+        }
+        // One that is just being started again by the manager has not heard it.
+        if let Ok(manager) = Manager::find() {
+            manager.stop(&self.unit_name()).map_err(|why| unable(Code::Failed, why))?;
+        }
+        let end = Instant::now() + STOP_MORE;
+        while self.is_kept() {
+            if Instant::now() >= end {
+                return Err(unable(Code::Failed, "its keeper does not end"));
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    fn alone(&self) -> Done<Lock> {
+        if !matches!(self.service.kind, Kind::Native { .. }) {
+            return Err(unable(Code::Failed, "containers are not run by this version"));
+        }
+        let lock = self.dir.change().map_err(failed("its directory cannot be used"))?;
+        lock.ok_or_else(|| unable(Code::Conflict, "it is being started or stopped already"))
+    }
+
+    /// Whether somebody sees to it: a keeper, or a manager that is about to start one again.
+    fn is_attended(&self) -> bool {
+        let busy = |manager: Manager| manager.activity(&self.unit_name()) == Ok(Activity::Busy);
+        self.is_kept() || Manager::find().is_ok_and(busy)
+    }
+}
+
+/// The keeper is not there, or has ended.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::NotFound
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::BrokenPipe
+            | ErrorKind::UnexpectedEof
+    )
+}
+
+/// One that runs already stays as it is.
+pub fn start(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
+    let known = Known::find(name)?;
+    let _alone = known.alone()?;
+    known.dir.want(true).map_err(failed("cannot write"))?;
+    let is_over = State::load(known.dir.path()).is_none_or(|state| state.phase.is_final());
+    if known.is_attended() && !is_over {
+        return Ok(known.view());
+    }
+    known.halt(hear)?;
+    known.launch(Duration::ZERO)
+}
+
+pub fn stop(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
+    let known = Known::find(name)?;
+    let _alone = known.alone()?;
+    known.dir.want(false).map_err(failed("cannot write"))?;
+    known.halt(hear)?;
+    Ok(known.view())
+}
+
+/// With what is asked for now. One that does not run is started.
+pub fn restart(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
+    let known = Known::find(name)?;
+    let _alone = known.alone()?;
+    known.dir.want(true).map_err(failed("cannot write"))?;
+    known.halt(hear)?;
+    known.launch(Duration::ZERO)
+}
+
+/// Of one workspace, or of all.
+pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
+    let all = match workspace {
+        None => room()?.workspaces(),
+        Some(name) => match room()?.workspace(name) {
+            Ok(found) => vec![found],
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(unable(Code::NotFound, format!("no workspace {name:?}")));
+            }
+            Err(error) => return Err(failed("the workspace cannot be read")(error)),
+        },
+    };
+    let mut views = Vec::new();
+    for workspace in all {
+        let names: Vec<String> = workspace.desired.services.keys().cloned().collect();
+        for service in names {
+            let known = Known::of(workspace.clone(), &service);
+            views.extend(known.ok().map(|known| known.view()));
+        }
+    }
+    Ok(views)
+}
+
+/// What is to run and does not, as after a boot: each after those that it depends on.
+pub fn resume() {
+    let Ok(room) = Room::own() else { return };
+    for workspace in room.workspaces() {
+        let name = workspace.desired.workspace.clone();
+        let ordered = order::start(&workspace.desired.services)
+            .map(|names| names.into_iter().map(str::to_owned).collect::<Vec<String>>());
+        for service in ordered.unwrap_or_default() {
+            let name = ServiceName { workspace: name.clone(), service };
+            if let Err(Unable { why, .. }) = go_on(&name) {
+                log(&format!("{} of {} does not run: {why}", name.service, name.workspace));
+            }
+        }
+    }
+}
+
+fn go_on(name: &ServiceName) -> Done<()> {
+    let known = Known::find(name)?;
+    if !known.dir.is_wanted() {
+        return Ok(());
+    }
+    let _ = Manager::find_within(MANAGER_WITHIN);
+    let _alone = known.alone()?;
+    let state = State::load(known.dir.path());
+    let has_ended = state.is_some_and(|state| spec::has_ended_here(&state));
+    if has_ended || known.is_attended() {
+        return Ok(());
+    }
+    known.launch(MANAGER_WITHIN).map(drop)
+}
+
+fn phase(phase: Phase) -> ServiceState {
+    match phase {
+        Phase::Starting => ServiceState::Starting,
+        Phase::Running => ServiceState::Running,
+        Phase::Ending => ServiceState::Ending,
+        Phase::Waiting => ServiceState::Waiting,
+        Phase::Stopped => ServiceState::Stopped,
+        Phase::Done => ServiceState::Done,
+        Phase::Failed => ServiceState::Failed,
+        Phase::GaveUp => ServiceState::GaveUp,
+    }
+}
+
+fn exit(exit: &Exit) -> LastExit {
+    let small = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    match exit {
+        Exit::Code(code) => LastExit::Code(small(*code)),
+        Exit::Signal(signal) => LastExit::Signal(small(*signal)),
+        Exit::NotStarted(why) => LastExit::NotStarted(why.clone()),
+        Exit::Lost(Loss::Keeper) => LastExit::Lost("keeper".to_owned()),
+        Exit::Lost(Loss::Reboot) => LastExit::Lost("reboot".to_owned()),
+    }
+}

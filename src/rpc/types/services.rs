@@ -1,0 +1,271 @@
+//! Services of workspaces, as they are asked for and told of.
+
+use serde_json::{Value, json};
+
+use super::Message;
+use crate::base::json::{Fields, ReadError};
+use crate::workspace::check;
+
+/// More services than any server has.
+const SERVICES: usize = 4096;
+const REASONS: usize = 16;
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceName {
+    pub workspace: String,
+    pub service: String,
+}
+
+fn workspace(text: &str) -> Result<String, String> {
+    check::name(text).map(|()| text.to_owned()).map_err(|refusal| refusal.why.to_string())
+}
+
+fn service(text: &str) -> Result<String, String> {
+    check::service(text).map(|()| text.to_owned()).map_err(|refusal| refusal.why.to_string())
+}
+
+impl Message for ServiceName {
+    fn to_json(&self) -> Value {
+        json!({"workspace": self.workspace, "service": self.service})
+    }
+
+    fn read(fields: &mut Fields) -> Result<ServiceName, ReadError> {
+        Ok(ServiceName {
+            workspace: fields.meant("workspace", workspace)?,
+            service: fields.meant("service", service)?,
+        })
+    }
+}
+
+/// Of one workspace, or of all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfWorkspace {
+    pub workspace: Option<String>,
+}
+
+impl Message for OfWorkspace {
+    fn to_json(&self) -> Value {
+        match &self.workspace {
+            Some(workspace) => json!({"workspace": workspace}),
+            None => json!({}),
+        }
+    }
+
+    fn read(fields: &mut Fields) -> Result<OfWorkspace, ReadError> {
+        Ok(OfWorkspace { workspace: fields.opt_meant("workspace", workspace)? })
+    }
+}
+
+/// What becomes of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServiceState {
+    /// It was never started.
+    New,
+    Starting,
+    Running,
+    /// What it started is asked to end, or made to.
+    Ending,
+    /// For its next start.
+    Waiting,
+    Stopped,
+    /// It ended by itself, as it should.
+    Done,
+    Failed,
+    GaveUp,
+    /// It is to run, and nobody keeps it at this moment.
+    Lost,
+    /// One of a later agent's.
+    Other,
+}
+
+const STATES: [(ServiceState, &str); 10] = [
+    (ServiceState::New, "new"),
+    (ServiceState::Starting, "starting"),
+    (ServiceState::Running, "running"),
+    (ServiceState::Ending, "ending"),
+    (ServiceState::Waiting, "waiting"),
+    (ServiceState::Stopped, "stopped"),
+    (ServiceState::Done, "done"),
+    (ServiceState::Failed, "failed"),
+    (ServiceState::GaveUp, "gave_up"),
+    (ServiceState::Lost, "lost"),
+];
+
+impl ServiceState {
+    pub fn word(self) -> &'static str {
+        STATES.iter().find(|(state, _)| *state == self).map_or("other", |(_, word)| word)
+    }
+
+    pub fn of(word: &str) -> ServiceState {
+        let found = STATES.iter().find(|(_, known)| *known == word);
+        found.map_or(ServiceState::Other, |(state, _)| *state)
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LastExit {
+    Code(u8),
+    Signal(u8),
+    NotStarted(String),
+    /// Nobody was there to hear how; by what: `keeper`, `reboot`.
+    Lost(String),
+}
+
+impl LastExit {
+    pub fn to_json(&self) -> Value {
+        match self {
+            LastExit::Code(code) => json!({"code": code}),
+            LastExit::Signal(signal) => json!({"signal": signal}),
+            LastExit::NotStarted(why) => json!({"not_started": why}),
+            LastExit::Lost(by) => json!({"lost": by}),
+        }
+    }
+
+    pub fn read(mut fields: Fields) -> Result<LastExit, ReadError> {
+        if let Some(why) = fields.opt_string("not_started")? {
+            return Ok(LastExit::NotStarted(why));
+        }
+        if let Some(by) = fields.opt_string("lost")? {
+            return Ok(LastExit::Lost(by));
+        }
+        if let Some(signal) = fields.opt_int("signal", 1..=u8::MAX)? {
+            return Ok(LastExit::Signal(signal));
+        }
+        Ok(LastExit::Code(fields.int("code", 0..=u8::MAX)?))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceView {
+    pub name: ServiceName,
+    pub state: ServiceState,
+    /// It is to run, also after a reboot.
+    pub is_wanted: bool,
+    pub pid: Option<u32>,
+    /// In this state.
+    pub since_ms: u64,
+    /// Counts its runs.
+    pub generation: u64,
+    /// Runs that followed by themselves, since somebody started it.
+    pub restarts: u32,
+    pub last_exit: Option<LastExit>,
+    pub last_exit_ms: u64,
+    /// What was asked for and is not so, such as a limit.
+    pub degraded: Vec<String>,
+}
+
+impl Message for ServiceView {
+    fn to_json(&self) -> Value {
+        json!({
+            "workspace": self.name.workspace,
+            "service": self.name.service,
+            "state": self.state.word(),
+            "wanted": self.is_wanted,
+            "pid": self.pid,
+            "since_ms": self.since_ms,
+            "generation": self.generation,
+            "restarts": self.restarts,
+            "last_exit": self.last_exit.as_ref().map(LastExit::to_json),
+            "last_exit_ms": self.last_exit_ms,
+            "degraded": self.degraded,
+        })
+    }
+
+    fn read(fields: &mut Fields) -> Result<ServiceView, ReadError> {
+        let last_exit = match fields.take("last_exit") {
+            None | Some(Value::Null) => None,
+            Some(exit) => Some(LastExit::read(Fields::of(exit, "last_exit")?)?),
+        };
+        let pid = match fields.take("pid") {
+            None | Some(Value::Null) => None,
+            Some(pid) => pid.as_u64().and_then(|pid| u32::try_from(pid).ok()),
+        };
+        Ok(ServiceView {
+            name: ServiceName::read(fields)?,
+            state: fields.meant("state", |word| Ok(ServiceState::of(word)))?,
+            is_wanted: fields.bool("wanted")?,
+            pid,
+            since_ms: fields.int("since_ms", 0..=u64::MAX)?,
+            generation: fields.int("generation", 0..=u64::MAX)?,
+            restarts: fields.int("restarts", 0..=u32::MAX)?,
+            last_exit,
+            last_exit_ms: fields.int("last_exit_ms", 0..=u64::MAX)?,
+            degraded: reasons(fields)?,
+        })
+    }
+}
+
+fn reasons(fields: &mut Fields) -> Result<Vec<String>, ReadError> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let read = match fields.take("degraded") {
+        None => Some(Vec::new()),
+        Some(Value::Array(list)) if list.len() <= REASONS => list.iter().map(text).collect(),
+        Some(_) => None,
+    };
+    read.ok_or_else(|| fields.error("degraded", format!("must be at most {REASONS} strings")))
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services {
+    pub services: Vec<ServiceView>,
+}
+
+impl Message for Services {
+    fn to_json(&self) -> Value {
+        let services: Vec<Value> = self.services.iter().map(ServiceView::to_json).collect();
+        json!({"services": services})
+    }
+
+    fn read(fields: &mut Fields) -> Result<Services, ReadError> {
+        let services = fields.objects("services", SERVICES)?;
+        let read = services.into_iter().map(|mut service| ServiceView::read(&mut service));
+        Ok(Services { services: read.collect::<Result<_, _>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_read_again() {
+        let exits = [
+            None,
+            Some(LastExit::Code(7)),
+            Some(LastExit::Signal(9)),
+            Some(LastExit::NotStarted("why".to_owned())),
+            Some(LastExit::Lost("keeper".to_owned())),
+        ];
+        for last_exit in exits {
+            for (state, _) in STATES {
+                let name = ServiceName { workspace: "app".to_owned(), service: "web".to_owned() };
+                let view = ServiceView {
+                    name,
+                    state,
+                    is_wanted: true,
+                    pid: Some(7),
+                    since_ms: 1,
+                    generation: 2,
+                    restarts: 3,
+                    last_exit: last_exit.clone(),
+                    last_exit_ms: 4,
+                    degraded: vec!["cpu: no".to_owned()],
+                };
+                let services = Services { services: vec![view] };
+                assert_eq!(Services::of(services.to_json()).unwrap(), services);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_is_no_way_to_another_directory() {
+        for bad in ["", "..", "a/b", ".", "-x", "A B", "a\u{0}"] {
+            for (workspace, service) in [(bad, "web"), ("app", bad)] {
+                let json = json!({"workspace": workspace, "service": service});
+                assert!(ServiceName::of(json).is_err(), "{bad:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Services of a workspace on a booted machine: in units of the login's own manager, kept while the
+//! agent is killed, ended as a whole, and there again after a reboot.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::lab;
+use crate::machine::Machine;
+
+const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
+const ROOM: &str = ".local/state/hopbox-agent";
+const SOON: Duration = Duration::from_secs(60);
+
+/// One that counts aloud, one that forks as `npm run` does, one that is done at once.
+const MANIFEST: &str = r#"
+name: app
+env: {GREETING: "hello  world"}
+services:
+  count:
+    type: native
+    command: 'i=0; while :; do i=$((i+1)); echo "$i"; sleep 0.02; done'
+    limits: {memory: 64M, cpu: 0.5, pids: 40}
+  tree:
+    type: native
+    command: 'echo "$GREETING $HOME"; sleep 1000 & setsid sleep 1000 & wait'
+    stop_timeout: 5s
+    depends_on: [count]
+  once:
+    type: native
+    command: 'exit 3'
+    restart: never
+"#;
+
+struct Server {
+    vps: Machine,
+    token: String,
+}
+
+impl Server {
+    fn set_up(user: &str) -> Server {
+        let [vps] = Machine::boot(["vps"]);
+        vps.install(Path::new(env!("CARGO_BIN_EXE_hop-agent")), "/root/hop-agent");
+        super::site::install_helper(&vps, "/root");
+        vps.ok("/root/hop-helper --install && /root/hop-agent install");
+        let answer = vps.ok(&format!("echo '{}' | {AGENT} setup", super::agent::request(1, user)));
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        vps.ok(&format!("{AGENT} start"));
+        Server { vps, token: answer["token"].as_str().unwrap().to_owned() }
+    }
+
+    /// What is asked for, where `workspace.apply` puts it.
+    fn wants(&self, user: &str) {
+        let desired = hopbox::workspace::read::manifest(MANIFEST).unwrap().desired;
+        let home = if user == "root" { "/root".to_owned() } else { format!("/home/{user}") };
+        let dir = format!("{home}/{ROOM}/app");
+        self.vps.ok_as(user, &format!("umask 077; mkdir -p {dir}"));
+        fs::write(self.vps.path(&format!("{dir}/desired.json")), desired.text()).unwrap();
+        self.vps.ok(&format!("chown {user}: {dir}/desired.json"));
+    }
+
+    /// As curl asks: every line of the answer.
+    fn rpc(&self, method: &str, params: Value) -> Vec<Value> {
+        let body = json!({"method": method, "params": params});
+        let said = self.vps.ok(&format!(
+            "curl -sS -m 60 -H 'Authorization: Bearer {}' -d '{body}' http://10.10.0.2:4200/rpc",
+            self.token
+        ));
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The last state that is told.
+    fn act(&self, what: &str, service: &str) -> Value {
+        let name = json!({"workspace": "app", "service": service});
+        let lines = self.rpc(&format!("services.{what}"), name);
+        let [.., view, result] = &lines[..] else { panic!("{what} {service}: {lines:?}") };
+        assert_eq!(result, &json!({"result": {}}), "{what} {service}: {lines:?}");
+        view["event"].clone()
+    }
+
+    fn view(&self, service: &str) -> Value {
+        let lines = self.rpc("services.list", json!({"workspace": "app"}));
+        let all = lines[0]["result"]["services"].as_array().unwrap();
+        all.iter().find(|view| view["service"] == service).unwrap().clone()
+    }
+
+    fn until(&self, service: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + SOON;
+        loop {
+            let view = self.view(service);
+            if is_so(&view) {
+                return view;
+            }
+            assert!(Instant::now() < end, "{view}\n{}", self.vps.ok("journalctl -n 30 --no-pager"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// What a service said, line by line.
+    fn said(&self, user: &str, service: &str) -> String {
+        let dir = format!("{ROOM}/app/services/{service}");
+        self.vps.ok_as(user, &format!("cd {dir}; cat $(ls -r log*) | sed -n 's/^[0-9]* o //p'"))
+    }
+
+    fn user_unit(&self, service: &str, property: &str) -> String {
+        let show = format!("systemctl --user show -P {property} hopbox-app.{service}");
+        let said = self.vps.ok_as("dev", &format!("XDG_RUNTIME_DIR=/run/user/2001 {show}"));
+        said.trim().to_owned()
+    }
+}
+
+/// Whether this machine's systemd has the controllers of limits to give.
+fn has_controllers(vps: &Machine) -> bool {
+    let all = vps.sh("cat /sys/fs/cgroup/cgroup.controllers").out;
+    ["cpu", "memory", "pids"].iter().all(|one| all.split_whitespace().any(|word| word == *one))
+}
+
+#[test]
+fn services_live_beside_the_agent_and_through_a_reboot() {
+    lab::inside("services::services_live_beside_the_agent_and_through_a_reboot", || {
+        let mut server = Server::set_up("dev");
+        assert_eq!(server.vps.ok("loginctl show-user -P Linger dev").trim(), "yes");
+        server.wants("dev");
+        let states = |server: &Server| {
+            ["count", "once", "tree"].map(|name| server.view(name)["state"].clone())
+        };
+        assert_eq!(states(&server), ["new", "new", "new"]);
+
+        let view = server.act("start", "count");
+        assert_eq!((&view["state"], &view["wanted"]), (&json!("running"), &json!(true)), "{view}");
+        let vps = &server.vps;
+        let pid = view["pid"].to_string();
+        assert_eq!(vps.ok(&format!("stat -c %U /proc/{pid}")).trim(), "dev");
+        let group = vps.ok(&format!("cat /proc/{pid}/cgroup"));
+        assert!(group.contains("user@2001.service/app.slice/hopbox-app.count.service"), "{group}");
+        assert_eq!(server.user_unit("count", "ActiveState"), "active");
+        // A limit is what the kernel has; where it has none, that is said.
+        let degraded = view["degraded"].as_array().unwrap().len();
+        assert_eq!(degraded, if has_controllers(vps) { 0 } else { 3 }, "{view}");
+        // Again: it is there.
+        assert_eq!(server.act("start", "count")["pid"], view["pid"]);
+
+        let tree = server.act("start", "tree");
+        assert_eq!(tree["state"], "running");
+        assert_eq!(server.said("dev", "tree"), "hello  world /home/dev\n");
+        server.act("start", "once");
+        let once = server.until("once", |view| view["state"] == "failed");
+        assert_eq!((&once["last_exit"], &once["restarts"]), (&json!({"code": 3}), &json!(0)));
+
+        killed_agents(&server, &pid);
+        killed_keeper(&server);
+
+        // As a whole, whoever only waits, and whoever has a session of their own.
+        let view = server.act("stop", "tree");
+        assert_eq!((&view["state"], &view["wanted"]), (&json!("stopped"), &json!(false)), "{view}");
+        assert_ne!(vps.sh("pgrep -u dev -x sleep -a | grep 'sleep 1000'").code, 0, "orphans");
+        assert_eq!(server.user_unit("tree", "ActiveState"), "inactive");
+        let restarted = server.act("restart", "count");
+        assert_ne!(restarted["pid"].to_string(), pid);
+        assert_eq!(restarted["state"], "running");
+
+        // The machine's next life: what was to run runs, and nothing else.
+        server.vps.reboot();
+        let again = server.until("count", |view| view["state"] == "running");
+        assert!(again["last_exit"].is_object(), "{again}");
+        assert!(again["generation"].as_u64() > restarted["generation"].as_u64(), "{again}");
+        assert_eq!(server.view("tree")["state"], "stopped");
+
+        server.vps.ok(&format!("{AGENT} uninstall --purge"));
+        let left = "ls /var/lib/systemd/linger; ls -d /etc/systemd/system/user@*; \
+                    pgrep -u dev -a -f 'hop-agent keep'";
+        let end = Instant::now() + SOON;
+        loop {
+            let left = server.vps.sh(left).out;
+            if left.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < end, "{left}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
+}
+
+/// The agent is killed and replaced: the same processes, and every line that was said.
+fn killed_agents(server: &Server, pid: &str) {
+    for unit in ["hop-agent-work", "hop-agent"] {
+        server.vps.ok(&format!(
+            "for i in $(seq 10); do kill -9 $(systemctl show -P MainPID {unit}); \
+             systemctl restart {unit}; done"
+        ));
+    }
+    server.vps.ok(&format!("{AGENT} start --restart"));
+    let view = server.until("count", |view| view["state"] == "running");
+    assert_eq!(view["pid"].to_string(), pid);
+    assert_eq!((&view["generation"], &view["restarts"]), (&json!(1), &json!(0)));
+    let said = server.said("dev", "count");
+    let numbers: Vec<u64> = said.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.len() > 20 && numbers.iter().copied().eq(1..=numbers.len() as u64), "{said}");
+
+    // One that ends while nobody looks: how it ended is known.
+    server.vps.ok("systemctl stop hop-agent-work");
+    let keeper = server.user_unit("count", "MainPID");
+    server.vps.ok(&format!("pkill -9 -P {keeper}; sleep 1; systemctl start hop-agent-work"));
+    let view = server.until("count", |view| view["state"] == "running");
+    assert_eq!(
+        (&view["last_exit"], &view["restarts"]),
+        (&json!({"signal": 9}), &json!(1)),
+        "{view}"
+    );
+}
+
+/// What was started goes with it, and the next keeper goes on.
+fn killed_keeper(server: &Server) {
+    let before = server.view("tree");
+    let old = before["pid"].to_string();
+    let keeper = server.user_unit("tree", "MainPID");
+    server.vps.ok(&format!("kill -9 {keeper}"));
+    let view = server.until("tree", |view| {
+        view["state"] == "running" && view["generation"].as_u64() > before["generation"].as_u64()
+    });
+    assert_eq!(view["last_exit"], json!({"lost": "keeper"}), "{view}");
+    let sleeping = server.vps.ok("pgrep -u dev -x sleep -a | grep -c 'sleep 1000'");
+    assert_eq!(sleeping.trim(), "2", "orphans, or two at a time");
+    assert_eq!(server.vps.sh(&format!("kill -0 {old}")).code, 1);
+}
