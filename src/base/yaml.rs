@@ -12,6 +12,8 @@ use granit_parser::{Event, Parser, ScalarStyle};
 
 pub const TEXT_BYTES: usize = 256 * 1024;
 const DEPTH: usize = 32;
+const SYNTAX: &str = "indent with spaces, and quote text that has : # or brackets in it";
+const WRITE_OUT: &str = "write it out where it is used";
 /// The key that brings in the keys of other maps.
 const MERGE: &str = "<<";
 /// Most values of a file of another program's, with all that its aliases stand for.
@@ -61,6 +63,8 @@ pub struct Entry {
 pub struct YamlError {
     pub at: Place,
     pub why: String,
+    /// What to write.
+    pub fix: &'static str,
 }
 
 impl fmt::Display for YamlError {
@@ -140,8 +144,8 @@ fn place(line: usize, column_from_0: usize) -> Place {
     Place { line, column: column_from_0 + 1 }
 }
 
-fn error(at: Place, why: impl Into<String>) -> YamlError {
-    YamlError { at, why: why.into() }
+fn error(at: Place, why: impl Into<String>, fix: &'static str) -> YamlError {
+    YamlError { at, why: why.into(), fix }
 }
 
 #[derive(Default)]
@@ -183,7 +187,7 @@ struct Key {
 impl Tree {
     fn read(&mut self, text: &str) -> Result<(), YamlError> {
         if text.len() > TEXT_BYTES {
-            return Err(error(START, format!("longer than {TEXT_BYTES} bytes")));
+            return Err(error(START, format!("longer than {TEXT_BYTES} bytes"), "shorten it"));
         }
         for event in Parser::new_from_str(text) {
             match event {
@@ -192,11 +196,12 @@ impl Tree {
                 }
                 Err(wrong) => {
                     let marker = wrong.marker();
-                    return Err(error(place(marker.line(), marker.col()), wrong.info().to_owned()));
+                    let at = place(marker.line(), marker.col());
+                    return Err(error(at, wrong.info(), SYNTAX));
                 }
             }
             if self.wrong.len() >= ERRORS {
-                return Err(error(START, "and more that is wrong"));
+                return Err(error(START, "and more is wrong", "mend these first"));
             }
         }
         Ok(())
@@ -206,7 +211,7 @@ impl Tree {
         let anchor = self.marks(&event, at);
         let node = match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                return Err(error(at, "a second document begins: only one is read"));
+                return Err(error(at, "a second document begins: only one is read", "remove it"));
             }
             Event::Scalar(text, style, ..) => {
                 let plain = matches!(style, ScalarStyle::Plain);
@@ -218,7 +223,7 @@ impl Tree {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(frame) = self.open.pop() else {
-                    return Err(error(at, "an end without a beginning"));
+                    return Err(error(at, "an end without a beginning", SYNTAX));
                 };
                 let value = match frame.open {
                     Open::List(list) => Value::List(list),
@@ -234,7 +239,7 @@ impl Tree {
             // Version 1 has an event for comments; version 2 has no name for it in this build.
             other if format!("{other:?}").starts_with("Comment(") => return Ok(()),
             // Aliases of every kind; what a later parser adds is not known to be harmless.
-            _ => return Err(error(at, "aliases are not allowed: write it out")),
+            _ => return Err(error(at, "aliases are not allowed", WRITE_OUT)),
         };
         self.named(node, anchor)
     }
@@ -250,14 +255,14 @@ impl Tree {
 
     fn alias(&mut self, anchor: usize, at: Place) -> Result<Node, YamlError> {
         let Some(foreign) = &mut self.foreign else {
-            return Err(error(at, "aliases are not allowed"));
+            return Err(error(at, "aliases are not allowed", WRITE_OUT));
         };
         let Some(node) = foreign.named.get(&anchor).cloned() else {
-            return Err(error(at, "an alias within what it stands for"));
+            return Err(error(at, "an alias within what it stands for", WRITE_OUT));
         };
         foreign.take(&node)?;
         if depth(&node) + self.open.len() > DEPTH {
-            return Err(error(at, format!("nested deeper than {DEPTH} levels")));
+            return Err(error(at, format!("nested deeper than {DEPTH} levels"), "flatten it"));
         }
         Ok(node)
     }
@@ -285,7 +290,7 @@ impl Tree {
                         }
                     }
                     _ if null => {}
-                    _ => return Err(error(source.at, "<< takes a map")),
+                    _ => return Err(error(source.at, "<< takes a map", WRITE_OUT)),
                 }
             }
         }
@@ -305,17 +310,17 @@ impl Tree {
             return anchor;
         }
         if anchor != 0 {
-            self.wrong.push(error(at, "anchors are not allowed: write it out where it is used"));
+            self.wrong.push(error(at, "anchors are not allowed", WRITE_OUT));
         }
         if tag {
-            self.wrong.push(error(at, "tags are not allowed"));
+            self.wrong.push(error(at, "tags are not allowed", "remove it"));
         }
         0
     }
 
     fn open(&mut self, at: Place, anchor: usize, open: Open) -> Result<(), YamlError> {
         if self.open.len() >= DEPTH {
-            return Err(error(at, format!("nested deeper than {DEPTH} levels")));
+            return Err(error(at, format!("nested deeper than {DEPTH} levels"), "flatten it"));
         }
         self.open.push(Frame { at, anchor, open });
         Ok(())
@@ -331,14 +336,14 @@ impl Tree {
                 Some(Key { text: key, at, .. }) => map.push(Entry { key, at, node }),
                 None => {
                     let Value::Scalar { text, .. } = node.value else {
-                        return Err(error(node.at, "a key must be text"));
+                        return Err(error(node.at, "a key must be text", "write key: value"));
                     };
                     // Two of them are usual in files of others.
                     let merge = self.foreign.is_some() && text == MERGE;
                     let again = !seen.insert(text.clone()) && !merge;
                     if again {
                         let why = format!("the key {text:?} occurs twice");
-                        self.wrong.push(error(node.at, why));
+                        self.wrong.push(error(node.at, why, "remove one of them"));
                     }
                     *waiting = Some(Key { text, at: node.at, again });
                 }
@@ -353,7 +358,7 @@ impl Foreign {
         self.taken = self.taken.saturating_add(size(node));
         match self.taken <= FOREIGN_NODES {
             true => Ok(()),
-            false => Err(error(node.at, "aliases make it larger than can be read")),
+            false => Err(error(node.at, "aliases make it larger than can be read", WRITE_OUT)),
         }
     }
 }
@@ -386,7 +391,7 @@ impl Node {
                 Ok(found.filter(|node| !node.is_null()))
             }
             _ if self.is_null() => Ok(None),
-            _ => Err(error(self.at, "must be a map (key: value)")),
+            _ => Err(error(self.at, "must be a map (key: value)", "")),
         }
     }
 
@@ -398,10 +403,10 @@ impl Node {
     pub fn text(&self) -> Result<&str, YamlError> {
         match &self.value {
             Value::Scalar { plain: true, text } if self.is_special() => {
-                Err(error(self.at, format!("must be text: write \"{text}\" with quotes")))
+                Err(error(self.at, format!("must be text: write \"{text}\" with quotes"), ""))
             }
             Value::Scalar { text, .. } => Ok(text),
-            _ => Err(error(self.at, "must be text")),
+            _ => Err(error(self.at, "must be text", "")),
         }
     }
 

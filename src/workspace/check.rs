@@ -117,11 +117,12 @@ pub fn port(text: &str) -> Checked<Port> {
     if plain.contains('/') {
         return refuse(format!("{}: only TCP ports are published", quoted(text)), form);
     }
-    if plain.matches(':').count() > 1 || plain.contains(['.', '[']) {
+    let address = plain.contains('[') || plain.matches('.').count() == 3;
+    if plain.matches(':').count() > 1 || address {
         let why = format!("{}: a port is published on the tunnel's address alone", quoted(text));
         return refuse(why, format!("{form}; public: true opens it to the internet"));
     }
-    if plain.contains('-') {
+    if plain.trim_start_matches('-').contains('-') {
         return refuse(format!("{}: a range is not read", quoted(text)), "list each port");
     }
     let (published, target) = plain.split_once(':').unwrap_or((plain, plain));

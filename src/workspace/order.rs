@@ -32,6 +32,18 @@ pub fn start(all: &BTreeMap<String, Service>) -> Result<Vec<&str>, Vec<String>> 
     waves(all).map(|waves| waves.concat())
 }
 
+/// Circles that have no service in common, each as in [`waves`].
+pub fn circles(all: &BTreeMap<String, Service>) -> Vec<Vec<String>> {
+    let mut rest = all.clone();
+    let mut circles = Vec::new();
+    // Each takes one out at least.
+    while let Err(circle) = waves(&rest) {
+        rest.retain(|name, _| !circle.contains(name));
+        circles.push(circle);
+    }
+    circles
+}
+
 /// One circle among those that are not done, of which each waits for another that is not.
 fn circle(all: &BTreeMap<String, Service>, done: &BTreeSet<&str>) -> Vec<String> {
     let mut way: Vec<&str> = Vec::new();

@@ -20,10 +20,10 @@ pub fn services(at: &str, all: &Services, broken: &BTreeSet<String>) -> Found {
         probe(&at, name, service, &mut found);
     }
     ports(at, all, &mut found);
-    if let Err(cycle) = order::start(all) {
-        let first = cycle.first().cloned().unwrap_or_default();
-        let way = cycle.join(" → ");
-        let why = format!("waits for itself: {way} → {first}");
+    // One that depends on itself was told of.
+    for circle in order::circles(all).iter().filter(|circle| circle.len() > 1) {
+        let first = circle.first().cloned().unwrap_or_default();
+        let why = format!("waits for itself: {} → {first}", circle.join(" → "));
         found.push((format!("{at}.{first}.depends_on"), Refusal::new(why, "remove one of them")));
     }
     found

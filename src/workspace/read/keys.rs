@@ -74,6 +74,19 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("test", "write exec"),
 ];
 
+/// Words of docker compose's for words of ours.
+pub const SAME: &[(&str, &str)] = &[
+    ("no", "never"),
+    ("unless-stopped", "always"),
+    ("service_started", "started"),
+    ("service_healthy", "healthy"),
+    ("service_completed_successfully", "completed"),
+    ("docker", "container"),
+    ("podman", "container"),
+    ("command", "native"),
+    ("process", "native"),
+];
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::keys::ELSEWHERE;
+use super::keys::{ELSEWHERE, SAME};
 use crate::base::command_line::closest;
 use crate::base::yaml::{Node, Place, Value, YamlError};
 use crate::workspace::wrong::{Refusal, Wrong, Wrongs, cut, quoted};
@@ -72,27 +72,30 @@ impl Reader {
     }
 
     pub fn refuse_text(&mut self, wrong: YamlError) {
-        let fix = "indent with spaces, and quote text that has : # or brackets in it";
-        self.wrongs.push(Refusal::new(wrong.why, fix).at(wrong.at, ""));
+        self.wrongs.push(Refusal::new(wrong.why, wrong.fix).at(wrong.at, ""));
     }
 
-    fn wanted(&mut self, at: &At<'_>, wanted: &str) {
-        let (found, fix) = match &at.node.value {
-            Value::List(_) => ("a list".to_owned(), String::new()),
-            Value::Map(_) => ("a map".to_owned(), String::new()),
-            Value::Scalar { text, plain: true } if wanted == "text" => {
-                (text.clone(), format!("write \"{text}\" with quotes"))
+    fn wanted(&mut self, at: &At<'_>, wanted: &str, fix: &str) {
+        let why = match &at.node.value {
+            _ if at.node.is_null() => format!("is empty, and must be {wanted}"),
+            Value::List(_) => format!("must be {wanted}, not a list"),
+            Value::Map(_) => format!("must be {wanted}, not a map"),
+            Value::Scalar { text, .. } if at.node.int().is_some() => {
+                format!("must be {wanted}, not {}", cut(text))
+            }
+            Value::Scalar { text, .. } if at.node.boolean().is_some() => {
+                format!("must be {wanted}, not {text}")
             }
             // It may be a secret at the wrong place.
-            Value::Scalar { .. } => ("text".to_owned(), String::new()),
+            Value::Scalar { .. } => format!("must be {wanted}, not a text"),
         };
-        self.refuse(at, Refusal::new(format!("must be {wanted}, not {}", cut(&found)), fix));
+        self.refuse(at, Refusal::new(why, fix));
     }
 
     /// A map with these keys and no others.
     pub fn map<'n>(&mut self, at: &At<'n>, known: &[&'static str]) -> Option<Map<'n>> {
         let Value::Map(entries) = &at.node.value else {
-            self.wanted(at, "a map (key: value)");
+            self.wanted(at, "a map (key: value)", "write its keys below it, indented");
             return None;
         };
         for entry in entries {
@@ -114,7 +117,7 @@ impl Reader {
         check: impl Fn(&str) -> Result<(), Refusal>,
     ) -> Vec<(&'n str, At<'n>)> {
         let Value::Map(entries) = &at.node.value else {
-            self.wanted(at, "a map (name: value)");
+            self.wanted(at, "a map (name: value)", "write its names below it, indented");
             return Vec::new();
         };
         if entries.len() > most {
@@ -135,7 +138,7 @@ impl Reader {
 
     pub fn list<'n>(&mut self, at: &At<'n>, most: usize) -> Vec<At<'n>> {
         let Value::List(items) = &at.node.value else {
-            self.wanted(at, "a list");
+            self.wanted(at, "a list", "write it as [a, b], or each behind a -");
             return Vec::new();
         };
         if items.len() > most {
@@ -163,7 +166,12 @@ impl Reader {
     pub fn text<'n>(&mut self, at: &At<'n>) -> Option<&'n str> {
         let text = at.node.text().ok();
         if text.is_none() {
-            self.wanted(at, "text");
+            let special = at.node.int().is_some() || at.node.boolean().is_some();
+            let fix = match &at.node.value {
+                Value::Scalar { text, .. } if special => format!("write \"{text}\" with quotes"),
+                _ => "write a text here".to_owned(),
+            };
+            self.wanted(at, "text", &fix);
         }
         text
     }
@@ -173,7 +181,7 @@ impl Reader {
         match &at.node.value {
             Value::Scalar { text, .. } if !at.node.is_null() => Some(text),
             _ => {
-                self.wanted(at, "text");
+                self.wanted(at, "text", "write a text here");
                 None
             }
         }
@@ -207,20 +215,29 @@ impl Reader {
         let pick = |text: &str| match all.iter().find(|(word, _)| *word == text) {
             Some((_, value)) => Ok(*value),
             None => {
-                let near = closest(text, words.iter().copied());
+                let same = SAME.iter().find(|(other, _)| *other == text).map(|(_, word)| *word);
+                let same = same.filter(|word| words.contains(word));
+                let near = same.or_else(|| closest(text, words.iter().copied()));
                 let near = near.map_or(String::new(), |near| format!(" (did you mean {near}?)"));
                 let why = format!("{} is not known here{near}", quoted(text));
                 Err(Refusal::new(why, format!("write {}", words.join(", "))))
             }
         };
-        self.meant_word(at, pick)
+        match &at.node.value {
+            Value::Scalar { .. } if !at.node.is_null() => self.meant_word(at, pick),
+            _ => {
+                self.wanted(at, "one word", &format!("write {}", words.join(", ")));
+                None
+            }
+        }
     }
 
     pub fn number(&mut self, at: &At<'_>, range: RangeInclusive<u32>) -> Option<u32> {
         let number = at.node.int().and_then(|number| u32::try_from(number).ok());
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
-            self.wanted(at, &format!("a whole number from {} to {}", range.start(), range.end()));
+            let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+            self.wanted(at, &wanted, "write one, without quotes");
         }
         number
     }
@@ -228,7 +245,7 @@ impl Reader {
     pub fn boolean(&mut self, at: &At<'_>) -> Option<bool> {
         let value = at.node.boolean();
         if value.is_none() {
-            self.wanted(at, "true or false");
+            self.wanted(at, "true or false", "write one of them, without quotes");
         }
         value
     }

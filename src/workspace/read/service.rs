@@ -80,11 +80,6 @@ fn kind(reader: &mut Reader, at: &At<'_>) -> Option<Of> {
         return None;
     };
     let at = At { node: &entry.node, path: below(&at.path, "type") };
-    if matches!(&entry.node.value, Value::Scalar { text, .. } if text == "docker" || text == "podman")
-    {
-        reader.refuse(&at, Refusal::new("docker and podman are both type: container", form));
-        return None;
-    }
     reader.one_of(&at, &[("native", Of::Native), ("container", Of::Container)])
 }
 
@@ -194,6 +189,15 @@ fn health(reader: &mut Reader, at: &At<'_>) -> Option<Health> {
     }
     if let Some(at) = map.get("exec") {
         probe = command_line(reader, &at).map(Probe::Exec);
+        let docker = |words: &[String]| {
+            words
+                .first()
+                .is_some_and(|first| ["CMD", "CMD-SHELL", "NONE"].contains(&first.as_str()))
+        };
+        if matches!(&probe, Some(Probe::Exec(Command::Words(words))) if docker(words)) {
+            let fix = "write the command alone: a text for a shell, a list without one";
+            reader.refuse(&at, Refusal::new("begins with a word of docker compose's", fix));
+        }
     }
     let health = Health {
         interval: time(reader, &map, "interval", Duration::from_secs(2)),

@@ -82,10 +82,13 @@ fn every_mistake_has_its_place_and_its_fix() {
             "name: a\nservices:\n  web: {command: x}\n",
             "line 3, column 8: services.web.type: is missing; write type: native",
         ),
-        ("name: a\nservices:\n  web:\n", "line 3, column 6: services.web: must be a map"),
+        (
+            "name: a\nservices:\n  web:\n",
+            "line 3, column 6: services.web: is empty, and must be a map",
+        ),
         (
             "name: a\nservices:\n  web: {type: docker, image: x}\n",
-            "line 3, column 15: services.web.type: docker and podman are both type: container",
+            "line 3, column 15: services.web.type: \"docker\" is not known here (did you mean container?)",
         ),
         (
             "name: a\nservices:\n  web: {type: natve, command: x}\n",
@@ -117,7 +120,7 @@ fn every_mistake_has_its_place_and_its_fix() {
         ),
         (
             "name: a\nservices:\n  w: {type: native, command: x, public: yes}\n",
-            "line 3, column 41: services.w.public: must be true or false, not text",
+            "line 3, column 41: services.w.public: must be true or false, not a text",
         ),
         (
             "name: a\nservices:\n  w: {type: native, command: x, health: {tcp: \"1\", exec: x}}\n",
@@ -137,7 +140,7 @@ fn every_mistake_has_its_place_and_its_fix() {
         ),
         (
             "name: a\nservices:\n  w: {type: native, command: x, limits: {pids: 0}}\n",
-            "line 3, column 48: services.w.limits.pids: must be a whole number from 1 to 4194304, not text",
+            "line 3, column 48: services.w.limits.pids: must be a whole number from 1 to 4194304, not 0",
         ),
         (
             "name: a\nservices:\n  w: {type: native, command: x, depends_on: [wx]}\n",
@@ -215,11 +218,62 @@ fn every_mistake_has_its_place_and_its_fix() {
         ("name: a\n\tx: 1\n", "line 1, column 7: "),
     ] {
         let said = wrong(text);
-        if !said[0].starts_with(expected) {
+        // What, and what to write.
+        let whole = said.iter().all(|said| said.contains("; "));
+        if !said[0].starts_with(expected) || !whole {
             failed.push(format!("{text}{said:#?}\n{expected}"));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+#[test]
+fn what_is_usual_elsewhere_is_understood_and_said_in_our_words() {
+    let service = |rest: &str| {
+        let db = "db: {type: container, image: x}";
+        format!("name: a\nservices:\n  {db}\n  w: {{type: native, command: x, {rest}}}\n")
+    };
+    for (rest, expected) in [
+        ("restart: no", "(did you mean never?); write always, on-failure, never"),
+        ("restart: unless-stopped", "(did you mean always?)"),
+        ("depends_on: db", "must be a map (name: value), not a text"),
+        ("depends_on: {db: service_healthy}", "(did you mean healthy?)"),
+        (
+            "depends_on: {db: {condition: service_healthy}}",
+            "must be one word, not a map; write started",
+        ),
+        ("depends_on: {db: }", "is empty, and must be one word; write started"),
+        ("health: {exec: [CMD, x]}", "begins with a word of docker compose's"),
+        ("health: {exec: [CMD-SHELL, x]}", "begins with a word of docker compose's"),
+        ("ports: [80.5]", "\"80.5\" is no port"),
+        ("ports: [-80]", "\"-80\" is no port"),
+        ("ports: [8000-8010]", "a range is not read; list each port"),
+        ("ports: [\"0.0.0.0:80:80\"]", "public: true opens it to the internet"),
+        ("ports: 80", "must be a list, not 80; write it as [a, b]"),
+        ("ports: [~]", "is empty, and must be text"),
+        ("healthcheck: {test: x}", "write health"),
+        ("env_file: .env", "variables come from .env and .env.local"),
+        ("environment: {A: b}", "write env"),
+        ("volumes: [/a:/b]", "write data:"),
+        ("mem_limit: 1g", "write limits: {memory: 512M}"),
+    ] {
+        let said = wrong(&service(rest));
+        assert!(said.len() == 1 && said[0].contains(expected), "{rest}\n{said:#?}");
+    }
+}
+
+#[test]
+fn each_circle_is_told() {
+    let of = |name: &str, on: &str| {
+        format!("  {name}: {{type: native, command: x, depends_on: [{on}]}}\n")
+    };
+    let pairs = [("a", "b"), ("b", "a"), ("c", "d"), ("d", "c"), ("e", "e"), ("f", "a")];
+    let text: String = pairs.iter().map(|(name, on)| of(name, on)).collect();
+    let said = wrong(&format!("name: a\nservices:\n{text}"));
+    assert_eq!(said.len(), 3, "{said:#?}");
+    for (said, part) in said.iter().zip(["a → b → a", "c → d → c", "e depends on itself"]) {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 #[test]
