@@ -12,6 +12,8 @@ use super::lab::{self, LAB};
 pub const PASSWORD: &str = "correct-horse";
 /// An answer that is a key alone.
 pub const CTRL_C: &str = "\x03";
+/// No key: the signal of one, to hop alone.
+pub const HOP_ALONE: &str = "\x1b";
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// No single command takes longer, whatever the machine is busy with.
@@ -182,6 +184,7 @@ impl Machine {
                         std::thread::sleep(Duration::from_millis(500));
                         terminal.write_all(CTRL_C.as_bytes()).unwrap();
                     }
+                    HOP_ALONE => drop(self.ok("kill -INT $(pgrep -o -x hop)")),
                     answer => terminal.write_all(format!("{answer}\n").as_bytes()).unwrap(),
                 }
                 next = answers.next();

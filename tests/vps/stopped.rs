@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::lab;
-use super::machine::{CTRL_C, PASSWORD, Said};
+use super::machine::{CTRL_C, HOP_ALONE, PASSWORD, Said};
 use super::site::Site;
 
 const SETUP: &str = "hop setup mybox -a 198.51.100.2";
@@ -51,9 +51,8 @@ fn at_questions(site: &Site) {
     let laptop = &site.laptop;
     // ssh's own, about a key that nobody has seen yet. A key would end the bench's programs, too.
     laptop.ok_as("dev", "mv .ssh/config away");
-    let line = format!("(sleep 2; kill -INT $(pgrep -o -x hop)) & {SETUP}");
-    let said = laptop.dialogue("dev", &line, &[]);
-    assert!(said.out.contains("Are you sure you want to continue connecting"), "{said}");
+    let asked = [("Are you sure you want to continue connecting", HOP_ALONE)];
+    let said = laptop.dialogue("dev", SETUP, &asked);
     assert_stopped(&said, "ssh's question");
     assert_nothing_is_left(site, "ssh's question");
     laptop.ok_as("dev", "mv away .ssh/config");
