@@ -25,6 +25,7 @@ mod browser;
 mod crowd;
 mod desk;
 mod run;
+mod services;
 mod streams;
 mod work;
 

@@ -183,6 +183,63 @@ fn services_live_beside_the_agent_and_through_a_reboot() {
     });
 }
 
+/// Root has no manager but the system's; and a machine whose manager was replaced has its services.
+#[test]
+fn a_root_login_has_units_of_the_systems() {
+    lab::inside("services::a_root_login_has_units_of_the_systems", || {
+        let server = Server::set_up("root");
+        server.wants("root");
+        let view = server.act("start", "count");
+        assert_eq!(view["state"], "running", "{view}");
+        let group = server.vps.ok(&format!("cat /proc/{}/cgroup", view["pid"]));
+        assert!(group.contains("/system.slice/hopbox-app.count.service"), "{group}");
+        // Somebody else's word to the manager is no wish of ours: it is there again.
+        server.vps.ok("systemctl stop hopbox-app.count; systemctl restart hop-agent-work");
+        let again = server.until("count", |view| view["state"] == "running");
+        assert_ne!(again["pid"], view["pid"]);
+        // Sixteen at once on one service: one of them does it, nobody's answer is another's.
+        let ask = |n: usize| {
+            let what = if n % 2 == 0 { "restart" } else { "start" };
+            let service = if n % 4 < 2 { "count" } else { "tree" };
+            format!(
+                "curl -sS -m 60 -H 'Authorization: Bearer {}' -d '{{\"method\":\"services.{what}\",\
+                 \"params\":{{\"workspace\":\"app\",\"service\":\"{service}\"}}}}' \
+                 http://10.10.0.2:4200/rpc >/tmp/answer.{service}.{n} & ",
+                server.token
+            )
+        };
+        server.vps.ok(&((0..16).map(ask).collect::<String>() + "wait"));
+        for service in ["count", "tree"] {
+            let said = server.vps.ok(&format!("cat /tmp/answer.{service}.*"));
+            let other =
+                if service == "tree" { "\"service\":\"count\"" } else { "\"service\":\"tree\"" };
+            assert!(!said.contains(other), "{said}");
+            let view = server.until(service, |view| view["state"] == "running");
+            let alive = server.vps.ok(&format!(
+                "cat /sys/fs/cgroup/systemd/system.slice/hopbox-app.{service}.service/cgroup.procs \
+                 /sys/fs/cgroup/system.slice/hopbox-app.{service}.service/cgroup.procs 2>/dev/null || :"
+            ));
+            let pid = view["pid"].to_string();
+            assert!(alive.lines().any(|line| line == pid), "{alive} {view}");
+        }
+        // Who is not there, and what cannot be a name.
+        for (params, code) in [
+            (json!({"workspace": "app", "service": "nothing"}), "not_found"),
+            (json!({"workspace": "other", "service": "count"}), "not_found"),
+            (json!({"workspace": "../app", "service": "count"}), "bad_params"),
+            (json!({"workspace": "app", "service": "../count"}), "bad_params"),
+            (json!({"workspace": "app"}), "bad_params"),
+        ] {
+            let lines = server.rpc("services.start", params);
+            assert_eq!(lines[0]["error"]["code"], code, "{lines:?}");
+        }
+        assert_eq!(
+            server.rpc("services.list", json!({"workspace": "no"}))[0]["error"]["code"],
+            "not_found"
+        );
+    });
+}
+
 /// The agent is killed and replaced: the same processes, and every line that was said.
 fn killed_agents(server: &Server, pid: &str) {
     for unit in ["hop-agent-work", "hop-agent"] {
