@@ -57,9 +57,14 @@ pub struct Wrongs(Vec<Wrong>);
 impl Wrongs {
     pub fn push(&mut self, wrong: Wrong) {
         // One more than is told, so that it is known that there are more.
-        if self.0.len() <= MOST {
+        if !self.is_full() {
             self.0.push(wrong);
         }
+    }
+
+    /// No more of them is told.
+    pub fn is_full(&self) -> bool {
+        self.0.len() > MOST
     }
 
     pub fn is_empty(&self) -> bool {

@@ -1,12 +1,15 @@
 //! `devcontainer.json`. There the environment is a container; here it is the server itself, and
 //! what made the container is what `hooks.setup` has to do.
 
+use std::collections::BTreeMap;
+
 use super::draft::{self, Draft, Fields, Imported};
 use super::jsonc;
 use super::names::label;
 use super::note::{Notes, below};
 use crate::base::yaml::{Entry, Node, Value};
 use crate::workspace::check;
+use crate::workspace::env::VARIABLES;
 use crate::workspace::wrong::{Refusal, Wrong, cut};
 
 /// What is run once, in this order.
@@ -88,7 +91,7 @@ fn other(notes: &mut Notes, entry: &Entry) {
 }
 
 fn env(notes: &mut Notes, all: &[Option<&Node>]) -> Draft {
-    let mut keys: Vec<(String, Draft)> = Vec::new();
+    let mut values: BTreeMap<String, Draft> = BTreeMap::new();
     for (name, node) in ENV.iter().zip(all) {
         let Some(node) = node else { continue };
         let Value::Map(entries) = &node.value else {
@@ -106,15 +109,16 @@ fn env(notes: &mut Notes, all: &[Option<&Node>]) -> Draft {
             } else if text.contains("${") {
                 let what = "left out: nothing is replaced here; set it in .env.local";
                 notes.add(node, &path, what);
+            } else if values.len() >= VARIABLES && !values.contains_key(key) {
+                notes.add(node, &path, format!("left out: more than {VARIABLES} variables"));
             } else if let Err(refusal) = check::env_key(key).and_then(|()| check::env_value(text)) {
                 notes.add(node, &path, format!("left out: {}", refusal.why));
             } else {
-                keys.retain(|(known, _)| known != key);
-                keys.push((key.clone(), Draft::text(text.as_str())));
+                values.insert(key.clone(), Draft::text(text.as_str()));
             }
         }
     }
-    Draft::Map(keys)
+    Draft::Map(values.into_iter().collect())
 }
 
 /// One script of all of them, each a text, a list of words, or several with names.

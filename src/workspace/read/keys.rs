@@ -161,6 +161,27 @@ mod tests {
         assert_eq!(words(needs), known::<Condition>(&service::CONDITIONS));
     }
 
+    #[test]
+    fn the_manual_explains_every_key() {
+        let manual = include_str!("../../../man/hopbox.yaml.5");
+        let marked = |line: &str| {
+            let line = line.strip_prefix(".It ").unwrap_or(line).to_owned();
+            line.strip_prefix(".Ic ").or(line.strip_prefix("Ic ")).map(str::to_owned)
+        };
+        let mut told: BTreeSet<String> = BTreeSet::new();
+        for line in manual.lines() {
+            let words =
+                |line: String| line.split([' ', ',']).map(str::to_owned).collect::<Vec<_>>();
+            told.extend(marked(line).map(words).unwrap_or_default());
+        }
+        for known in [MANIFEST, NATIVE, CONTAINER, HEALTH, LIMITS, HOOKS, BACKUP, KEEP, EDITOR] {
+            known.iter().for_each(|key| assert!(told.contains(*key), "{key}: {told:?}"));
+        }
+        for key in DATA.iter().chain(PORTS) {
+            assert!(manual.contains(&format!("{key}:")), "{key}");
+        }
+    }
+
     fn json(node: &yaml::Node) -> Value {
         match &node.value {
             yaml::Value::Map(map) => {

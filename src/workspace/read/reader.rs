@@ -100,7 +100,8 @@ impl Reader {
         };
         for entry in entries {
             let path = below(&at.path, &entry.key);
-            if !known.contains(&entry.key.as_str()) {
+            // What it is near to takes a while to be found.
+            if !known.contains(&entry.key.as_str()) && !self.wrongs.is_full() {
                 let refusal = unknown(&entry.key, known);
                 self.wrongs.push(refusal.at(entry.at, &path));
             }

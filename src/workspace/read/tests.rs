@@ -341,6 +341,7 @@ fn hostile_texts_end_soon() {
         ),
         format!("name: a\nscripts:\n  x: |\n{}", "    y\n".repeat(40_000)),
         "name: a\n".repeat(30_000),
+        (0..30_000).map(|n| format!("k{n}: 1\n")).collect(),
         "\0".to_owned(),
         "name: \"\\ud800\"".to_owned(),
         format!(

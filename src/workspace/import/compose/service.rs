@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use super::from::{From, all, last, word};
 use super::{health, ports, volumes};
 use crate::base::yaml::{Node, Value};
+use crate::workspace::check;
+use crate::workspace::env::VARIABLES;
 use crate::workspace::import::draft::{Draft, Fields};
 use crate::workspace::import::note::below;
 use crate::workspace::import::variables;
 use crate::workspace::manifest::Condition;
+use crate::workspace::words::{self, WORDS};
 use crate::workspace::wrong::{Refusal, quoted};
-use crate::workspace::{check, words};
 
 /// What has its own place here.
 const READ: &[&str] = &[
@@ -185,6 +187,10 @@ pub fn command(ctx: &mut From, node: &Node, path: &str) -> Option<Draft> {
     for item in list {
         words.push(ctx.meant(item, path, check::word)?);
     }
+    if words.len() > WORDS {
+        ctx.note(node, path, format!("left out: more than {WORDS} words"));
+        return None;
+    }
     match words.first() {
         Some(first) if first.is_empty() => {
             ctx.note(node, path, "left out: it names no program");
@@ -246,6 +252,9 @@ fn variable(
         values.remove(key);
         return ctx.note(node, &path, "comes from .env or .env.local, where it is set");
     };
+    if values.len() >= VARIABLES && !values.contains_key(key) {
+        return ctx.note(node, &path, format!("left out: more than {VARIABLES} variables"));
+    }
     let Some(replaced) = ctx.replaced(node, &path, text) else { return };
     if !replaced.missing.is_empty() {
         values.remove(key);
@@ -349,7 +358,7 @@ fn restart(ctx: &mut From, layers: &[&Node], path: &str) -> Option<&'static str>
 
 fn depends(ctx: &mut From, layers: &[&Node], path: &str) -> Vec<(String, Condition, Node, String)> {
     let path = below(path, "depends_on");
-    let mut all_on: Vec<(String, Condition, Node, String)> = Vec::new();
+    let mut all_on: BTreeMap<String, (Condition, Node)> = BTreeMap::new();
     for node in all(layers, "depends_on") {
         let mut found = Vec::new();
         match &node.value {
@@ -370,12 +379,14 @@ fn depends(ctx: &mut From, layers: &[&Node], path: &str) -> Vec<(String, Conditi
             _ => ctx.note(node, &path, "left out: it should be a list"),
         }
         for (on, condition, node) in found {
-            all_on.retain(|(known, ..)| *known != on);
-            let path = below(&path, &on);
-            all_on.push((on, condition, node.clone(), path));
+            all_on.insert(on, (condition, node.clone()));
         }
     }
-    all_on
+    let told = |(on, (condition, node)): (String, (Condition, Node))| {
+        let path = below(&path, &on);
+        (on, condition, node, path)
+    };
+    all_on.into_iter().map(told).collect()
 }
 
 fn condition(ctx: &mut From, node: &Node, path: &str) -> Condition {

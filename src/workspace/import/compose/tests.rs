@@ -361,7 +361,15 @@ fn what_is_no_compose_file_is_an_error_and_never_a_panic() {
         let wrong = compose(text, "f", "n").expect_err("an error");
         assert!(wrong.at.line >= 1 && !wrong.why.is_empty(), "{wrong}");
     }
+    let names = (0..10_000).map(|n| format!("n{n},")).collect::<String>();
     for text in [
+        &format!("services: {{a: {{image: x, depends_on: [{names}]}}}}\n"),
+        &format!("services: {{a: {{image: x, volumes: [{names}], ports: [{names}]}}}}\n"),
+        &format!(
+            "services: {{a: {{image: x, environment: {{{}}}}}}}\n",
+            names.replace(',', ": 1,")
+        ),
+        &format!("services: {{a: {{image: x, environment: [{names}], command: [{names}]}}}}\n"),
         "services:\n  a:\n",
         "services:\n  a: x\n",
         "services:\n  a: {extends: {service: a}}\n",

@@ -1,9 +1,10 @@
 //! Workspace files: whatever the bytes are, they are a tree whose places lie inside the text, or
-//! an error that names one; no key occurs twice, nothing is deeper than it may be.
+//! an error that names one; no key occurs twice, nothing is deeper than it may be. What is wanted
+//! crosses to a server as it is; what is made of another tool's file chooses nothing by itself.
 
 use hopbox::base::yaml::{self, Node, Place, Value};
 use hopbox::workspace::manifest::Desired;
-use hopbox::workspace::{dotenv, read};
+use hopbox::workspace::{dotenv, import, read};
 use std::collections::BTreeSet;
 
 const DEPTH: usize = 32;
@@ -29,6 +30,16 @@ pub fn hopbox_yaml(data: &[u8]) {
         Err(wrongs) => {
             assert!((1..=33).contains(&wrongs.len()));
             wrongs.iter().for_each(|wrong| check(wrong.at));
+        }
+    }
+    for made in [import::compose(&text, "f", "n"), import::devcontainer(&text, "f", "n")] {
+        match made {
+            // What is made of a file of somebody else's chooses no host.
+            Ok(made) => match read::manifest(&made.text) {
+                Ok(manifest) => assert_eq!(manifest.host, None),
+                Err(wrongs) => assert_eq!(made.wrong, wrongs),
+            },
+            Err(wrong) => check(wrong.at),
         }
     }
     if let Err(wrongs) = dotenv::parse(&text) {
