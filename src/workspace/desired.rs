@@ -75,6 +75,13 @@ impl Desired {
         }
     }
 
+    /// What somebody says yes to: the whole text of the manifest, with what the laptop keeps to
+    /// itself, and all that is sent because of it.
+    pub fn consent(&self, manifest: &str) -> Digest {
+        let whole = json!([manifest, self.digest().to_string()]);
+        Digest::of("hopbox.consent/1", &whole.to_string())
+    }
+
     /// What a unit or container of a service is called. A point stands in neither name, so that no
     /// two pairs share one.
     pub fn unit_name(&self, service: &str) -> String {
@@ -188,6 +195,22 @@ mod tests {
         ] {
             assert_ne!(of(&before.replacen(from, to, 1)).run, of(before).run, "{to}");
         }
+    }
+
+    #[test]
+    fn a_yes_is_to_every_byte_and_every_variable() {
+        let text = "name: a\nhost: b\nhooks: {setup: x}\n";
+        let of = |text: &str, file: &str| {
+            let file = dotenv::parse(file).unwrap();
+            desired(text).over(&[file]).unwrap().consent(text)
+        };
+        let yes = of(text, "A=b\n");
+        assert_eq!(of(text, "# the same\nA='b'\n"), yes);
+        for other in ["host: c", "host: b # c", "host: b\nbridges: [{type: clipboard}]"] {
+            assert_ne!(of(&text.replace("host: b", other), "A=b\n"), yes, "{other}");
+        }
+        assert_ne!(of(text, "A=c\n"), yes);
+        assert_ne!(of(text, "A=b\nLD_PRELOAD=x\n"), yes);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! A plan is known by its digest, which covers the steps, everything that is wanted and the
 //! generation of the server's state: a plan that was shown is the one that is applied, or none.
 
+pub mod offers;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
