@@ -157,6 +157,9 @@ fn services_live_beside_the_agent_and_through_a_reboot() {
         assert_eq!((&view["state"], &view["wanted"]), (&json!("stopped"), &json!(false)), "{view}");
         assert_ne!(vps.sh("pgrep -u dev -x sleep -a | grep 'sleep 1000'").code, 0, "orphans");
         assert_eq!(server.user_unit("tree", "ActiveState"), "inactive");
+        // Another program in the place of the one that runs, as in an upgrade.
+        let program = "/usr/libexec/hopbox/hop-agent";
+        vps.ok(&format!("cp {program} {program}.new && mv {program}.new {program}"));
         let restarted = server.act("restart", "count");
         assert_ne!(restarted["pid"].to_string(), pid);
         assert_eq!(restarted["state"], "running");

@@ -104,7 +104,7 @@ impl Manager {
 
     /// Starts it; that its keeper runs is for the caller to see.
     pub fn start(&self, unit: &Unit) -> Result<(), String> {
-        let program = own_program::own().map_err(|failure| failure.why)?;
+        let program = program()?;
         let mut words: Vec<String> =
             ["--quiet", "--collect", "--description=a hopbox service"].map(str::to_owned).into();
         words.push(format!("--unit={}.service", unit.name));
@@ -143,6 +143,19 @@ impl Manager {
     }
 }
 
+/// This program; after an upgrade, which leaves the one that runs without a file, the one that has
+/// taken its place.
+pub fn program() -> Result<PathBuf, String> {
+    own_program::own().map(in_its_place).map_err(|failure| failure.why)
+}
+
+fn in_its_place(program: PathBuf) -> PathBuf {
+    match program.to_str().and_then(|text| text.strip_suffix(" (deleted)")) {
+        Some(place) if !program.exists() => PathBuf::from(place),
+        _ => program,
+    }
+}
+
 fn properties(unit: &Unit) -> Vec<String> {
     let stop_s = (u64::from(unit.stop_ms) + STOP_MORE_MS).div_ceil(1000);
     let mut all = [
@@ -172,6 +185,18 @@ fn properties(unit: &Unit) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_was_replaced_is_started_where_it_was() {
+        let dir = std::env::temp_dir().join(format!("hopbox-place-{}", std::process::id()));
+        let named = dir.join("agent (deleted)");
+        assert_eq!(in_its_place(named.clone()), dir.join("agent"));
+        assert_eq!(in_its_place(dir.join("agent")), dir.join("agent"));
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(&named, "").unwrap();
+        assert_eq!(in_its_place(named.clone()), named, "a name that somebody chose");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
 
     #[test]
     fn a_units_limits_are_what_was_asked_for_and_no_more() {

@@ -103,10 +103,14 @@ fn change(
     let name = ServiceName::read_strictly(params).map_err(refused(Code::BadParams))?;
     // One that takes nothing holds nothing up.
     let _ = stream.set_write_timeout(Some(TAKE_WITHIN));
-    let tell = |view: &ServiceView| {
-        let _ = put(stream, &json!({"event": view.to_json()}).to_string());
+    let mut told = None;
+    let mut tell = |view: &ServiceView| {
+        if told.as_ref() != Some(view) {
+            let _ = put(stream, &json!({"event": view.to_json()}).to_string());
+            told = Some(view.clone());
+        }
     };
-    let done = beating(stream, || act(&name, &mut |view| tell(view)))?;
+    let done = beating(stream, || act(&name, &mut tell))?;
     tell(&done);
     Ok(json!({}))
 }

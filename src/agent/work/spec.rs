@@ -4,11 +4,10 @@ use std::path::Path;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
-use super::manager::{Absent, Unit};
+use super::manager::{self, Absent, Unit};
 use crate::agent::keeper::process::boot;
 use crate::agent::keeper::spec::{Backoff, LogBounds, Restart as Policy, Spec};
 use crate::agent::keeper::state::{Phase, State};
-use crate::base::own_program;
 use crate::sys::child;
 use crate::workspace::env::Env;
 use crate::workspace::manifest::{Command, Kind, Limits, Restart, Service};
@@ -79,7 +78,7 @@ pub fn alone(unit: &Unit, absent: Absent) -> Result<(), String> {
     if unit.limits != Limits::default() {
         return Err(format!("it has limits, which need systemd: {absent}"));
     }
-    let program = own_program::own().map_err(|failure| failure.why)?;
+    let program = manager::program()?;
     let mut shell = Program::new("/bin/sh");
     shell.args(["-c", "\"$0\" keep \"$1\" >/dev/null 2>&1 &"]).arg(program).arg(unit.dir);
     let ended = child::launch(shell.stdout(Stdio::null()).stderr(Stdio::null()), START_WITHIN);
