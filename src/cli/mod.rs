@@ -12,6 +12,7 @@ mod code;
 pub mod command;
 mod completions;
 mod console;
+mod detached_runs;
 mod dispatch;
 mod doctor;
 mod down;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
-use super::{status_view, target_host};
+use super::{detached_runs, status_view, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::base::task::Tasks;
@@ -19,7 +19,7 @@ use crate::helper::{Device, Helper, socket_path};
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::session::elsewhere;
-use crate::session::{control, state};
+use crate::session::{control, state, through};
 
 pub const COMMAND: Command = Command {
     name: "status",
@@ -72,10 +72,21 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         } else {
             call.out.refresh(what, data, page)?;
         }
+        if let (Some(name), false, true) = (&one, watch, well) {
+            notice(call, &paths, name);
+        }
         if !watch || call.out.is_closed() {
             return Ok(if well { Code::Done } else { Code::No });
         }
         thread::sleep(EVERY.saturating_sub(began.elapsed()));
+    }
+}
+
+/// What has ended there that nobody waited for.
+fn notice(call: &mut Call, paths: &Paths, name: &str) {
+    let host = store::load(paths, name).ok();
+    if let Some(client) = host.and_then(|host| through::with_token(paths, &host)) {
+        detached_runs::notice(call, &client);
     }
 }
 

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::code::Code;
@@ -121,7 +121,12 @@ impl Client {
         let request = json!({"method": S::NAME, "params": params.to_json()}).to_string();
         let (response, limit) = self.ask("POST", "/rpc", Some(&request), limit)?;
         if response.is_stream() {
-            return Ok(Events { lines: response.lines(), ended: false, of: PhantomData });
+            return Ok(Events {
+                lines: response.lines(),
+                ended: false,
+                result: None,
+                of: PhantomData,
+            });
         }
         let (status, body) = text((response, limit))?;
         Err(error_in(status, &body))
@@ -187,6 +192,7 @@ impl Client {
 pub struct Events<S> {
     lines: Lines,
     ended: bool,
+    result: Option<Value>,
     of: PhantomData<S>,
 }
 
@@ -207,7 +213,13 @@ impl<S: Stream> Events<S> {
             return S::Event::of(event).map(Some).map_err(protocol);
         }
         self.ended = true;
-        if fields.take("result").is_some() { Ok(None) } else { Err(error_in(200, &line)) }
+        self.result = fields.take("result");
+        if self.result.is_some() { Ok(None) } else { Err(error_in(200, &line)) }
+    }
+
+    /// What it ended with, after the last event.
+    pub fn result(&mut self) -> Option<Value> {
+        self.result.take()
     }
 
     /// Ends it from another thread.

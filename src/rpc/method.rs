@@ -1,5 +1,6 @@
 //! The methods of `POST /rpc`. One that is not here does not exist.
 
+use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use super::types::{
     AddPeer, Added, Clock, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Status, Tick,
@@ -42,6 +43,9 @@ methods! {
     ServicesList, "services.list": OfWorkspace => Services;
     // On the local socket alone: the files have changed.
     AgentReload, "agent.reload": Nothing => Nothing;
+    RunDetach, "run.detach": Run => RunNumber;
+    RunList, "run.list": ListRuns => Runs;
+    RunStop, "run.stop": RunNumber => Nothing;
     // Between the agent's two processes alone.
     WorkVersion, "work.version": Nothing => WorkProcess;
 }
@@ -67,6 +71,8 @@ streams! {
     /// The time of the server, every so often: how far its clock is off, and whether streams get
     /// here.
     AgentClock, "agent.clock": Clock => Tick;
+    /// What a run that goes on without a laptop said and says; its end is the result.
+    RunFollow, "run.follow": RunNumber => Said;
     // Each state on the way, and where it is at its end.
     ServicesStart, "services.start": ServiceName => ServiceView;
     ServicesStop, "services.stop": ServiceName => ServiceView;

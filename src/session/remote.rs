@@ -17,8 +17,9 @@ use self::writer::Writer;
 use crate::base::json::Fields;
 use crate::rpc::client::{CallError, Client, refusal_in};
 use crate::rpc::frames::{BEAT, Channel, Frame, IN_ROOM, Inbox, PIECE, SILENCE, Signal, put_data};
+use crate::rpc::method::RunFollow;
 use crate::rpc::types::Message;
-use crate::rpc::types::run::{Ended, Run, Terminal};
+use crate::rpc::types::run::{Ended, Run, RunNumber, Said, Terminal};
 use crate::sys::poll::{self, Interest, Wake};
 use crate::sys::signal::{self, Kind, Signals};
 use crate::sys::terminal::{self, Raw};
@@ -77,6 +78,31 @@ pub fn run(client: &Client, wanted: Wanted) -> Result<Outcome, CallError> {
     // What has come is written before anything is said of it.
     remote.outputs.into_iter().for_each(Writer::finish);
     Ok(outcome)
+}
+
+/// Shows what a run that goes on without us has said and says, until it ends.
+pub fn follow(client: &Client, number: u32) -> Result<Outcome, CallError> {
+    let mut events = client.open(RunFollow, &RunNumber { number }, START_LIMIT)?;
+    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
+    let here = |error: io::Error| CallError::Unreachable(error.to_string());
+    let mut out = own(io::stdout().as_fd()).map_err(here)?;
+    let mut err = own(io::stderr().as_fd()).map_err(here)?;
+    loop {
+        let written = match events.next_event() {
+            Ok(Some(Said::Out(bytes))) => out.write_all(&bytes),
+            Ok(Some(Said::Err(bytes))) => err.write_all(&bytes),
+            Ok(None) => break,
+            Err(error @ CallError::Remote { .. }) => return Ok(Outcome::Refused(error)),
+            Err(error) => return Ok(Outcome::Lost(error.to_string())),
+        };
+        // Who had enough of it ends the view, and not the run.
+        if written.is_err() {
+            return Ok(Outcome::Ended(Ended::Code(0)));
+        }
+    }
+    let ended = events.result().and_then(|result| Ended::of(result).ok());
+    let lost = || Outcome::Lost("its end cannot be read".to_owned());
+    Ok(ended.map_or_else(lost, Outcome::Ended))
 }
 
 fn size() -> Option<(u16, u16)> {

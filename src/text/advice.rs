@@ -92,6 +92,8 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop rotate {}", Cures(TWINS)),
     ("hop run -- {}", Untried),
     ("hop run --help", Shows),
+    ("hop run --list", Shows),
+    ("hop run --list -H {}", Shows),
     ("hop run -H {} -- env", Shows),
     ("hop selftest -v", Shows),
     ("hop setup", Part),

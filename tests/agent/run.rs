@@ -13,8 +13,9 @@ use hopbox::base::json::Fields;
 use hopbox::rpc::client::CallError;
 use hopbox::rpc::code::Code;
 use hopbox::rpc::frames::{Channel, Frame, Inbox, OUT_ROOM, PIECE, Signal, put_data};
+use hopbox::rpc::method::{RunDetach, RunFollow, RunList, RunStop};
 use hopbox::rpc::types::Message;
-use hopbox::rpc::types::run::{Ended, Run, Terminal};
+use hopbox::rpc::types::run::{Ended, ListRuns, Run, RunNumber, RunState, Said, Terminal};
 use serde_json::{Value, json};
 
 use super::work::Worker;
@@ -384,6 +385,89 @@ fn with_curl(worker: &Worker) {
 
 fn with_token(body: &str) -> String {
     rpc(body, &format!("Authorization: Bearer {TOKEN}\r\n"))
+}
+
+#[test]
+fn one_that_nobody_waits_for_is_kept_and_told_of_once() {
+    let mut worker = Worker::running("detached");
+    let client = worker.client();
+    let detach = |run: &Run| client.call(RunDetach, run, SOON).unwrap().number;
+    let list = |untold| client.call(RunList, &ListRuns { untold }, SOON).unwrap().runs;
+    let state = |number| {
+        let runs = list(false);
+        runs.into_iter().find(|run| run.number == number).map(|run| run.state)
+    };
+    let until = |number, so: RunState| {
+        let end = Instant::now() + SOON;
+        while state(number).as_ref() != Some(&so) {
+            assert!(Instant::now() < end, "{number}: {:?}", state(number));
+            thread::sleep(Duration::from_millis(20));
+        }
+    };
+    let follow = |number| -> (Vec<Said>, Option<Value>) {
+        let mut events = client.open(RunFollow, &RunNumber { number }, SOON).unwrap();
+        let mut said = Vec::new();
+        while let Some(event) = events.next_event().unwrap() {
+            said.push(event);
+        }
+        (said, events.result())
+    };
+    // It reads nothing, and its end is told whether somebody looks or not.
+    let first = detach(&sh("cat; printf 'a\\377'; sleep 0.3; echo b >&2; exit 6"));
+    let (said, result) = follow(first);
+    assert_eq!(said, [Said::Out(b"a\xff".to_vec()), Said::Err(b"b\n".to_vec())]);
+    assert_eq!(result, Some(json!({"code": 6})));
+    until(first, RunState::Ended(Ended::Code(6)));
+    assert_eq!(follow(first).0, said, "again, as often as somebody wants");
+    // Told once.
+    let told: Vec<u32> = list(true).iter().map(|run| run.number).collect();
+    assert_eq!((told, list(true)), (vec![first], Vec::new()));
+    // It goes on while the work process is killed, and is ended by hand, with all of it.
+    let mark = mark(9);
+    let second = detach(&sh(&format!("echo up; setsid sleep {mark} & sleep {mark}")));
+    assert_eq!(second, first + 1);
+    until(second, RunState::Running);
+    let end = Instant::now() + SOON;
+    while alive(&mark).len() < 3 {
+        assert!(Instant::now() < end, "{:?}", alive(&mark));
+        thread::sleep(Duration::from_millis(20));
+    }
+    worker.kill();
+    worker.start();
+    assert_eq!(alive(&mark).len(), 3);
+    assert_eq!(state(second), Some(RunState::Running));
+    client.call(RunStop, &RunNumber { number: second }, SOON).unwrap();
+    until(second, RunState::Ended(Ended::Signal(1)));
+    gone(&mark);
+    client.call(RunStop, &RunNumber { number: second }, SOON).unwrap();
+    // Much is said: the last of it is kept, whole lines of it.
+    let many = detach(&sh("head -c 20000000 /dev/zero | tr '\\0' x; echo end"));
+    let (said, _) = follow(many);
+    until(many, RunState::Ended(Ended::Code(0)));
+    let bytes = |said: &[Said]| said.iter().map(|it| it.to_json().to_string().len()).sum::<usize>();
+    let (kept, _) = follow(many);
+    assert!(bytes(&kept) > 4_000_000 && bytes(&kept) < 9_000_000, "{}", bytes(&kept));
+    assert!(matches!(kept.last(), Some(Said::Out(last)) if last.ends_with(b"end\n")));
+    drop(said);
+    // Whoever cannot be started has an end, too; and there are bounds.
+    let none = detach(&words(&["no-such-program"]));
+    let why = "no-such-program: No such file or directory (os error 2)".to_owned();
+    until(none, RunState::Ended(Ended::NotStarted(127, why)));
+    match client.call(RunStop, &RunNumber { number: 999 }, SOON) {
+        Err(CallError::Remote { code, .. }) => assert_eq!(code, Code::NotFound),
+        other => panic!("{other:?}"),
+    }
+    let mode = fs::metadata(worker.dir.join("hopbox-agent/.runs")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o700);
+    let many: Vec<u32> = (0..16).map(|_| detach(&words(&["sleep", &mark]))).collect();
+    match client.call(RunDetach, &words(&["true"]), SOON) {
+        Err(CallError::Remote { code, .. }) => assert_eq!(code, Code::Conflict),
+        _ => panic!("one more than the most"),
+    }
+    for number in many {
+        client.call(RunStop, &RunNumber { number }, SOON).unwrap();
+    }
+    gone(&mark);
 }
 
 #[test]

@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// A state directory, and `hop-agent work` in it.
 pub struct Worker {
-    dir: PathBuf,
+    pub dir: PathBuf,
     process: Option<Child>,
     pub served: Served,
 }
@@ -54,6 +54,7 @@ impl Worker {
     fn command(dir: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hop-agent"));
         command.arg("work").arg("--config").arg(dir.join("agent.json"));
+        command.env("XDG_STATE_HOME", dir);
         command.stdin(Stdio::null()).stderr(Stdio::null());
         command
     }

@@ -84,6 +84,7 @@ fn a_command_there_is_as_one_here() {
 
     signals_and_whoever_goes(&world);
     a_terminal(&world);
+    without_a_laptop(&world);
     let _ = work.kill();
     let _ = work.wait();
 }
@@ -130,6 +131,29 @@ fn a_terminal(world: &World) {
          [ \"$before\" = \"$(stty -g)\" ] && echo as it was",
     );
     assert_eq!(said, "17 91\nstatus 9\nstatus 143\nas it was\n");
+}
+
+fn without_a_laptop(world: &World) {
+    let said_by = |words: &[&str]| {
+        let output = world.hop(words);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let detach = ["run", "--detach", "--json", "--", "sh", "-c", "echo a; sleep 1; exit 9"];
+    let (code, out, _) = said_by(&detach);
+    let answer: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &answer["data"]["number"]), (Some(0), &1.into()), "{out}");
+    assert_eq!(said_by(&["run", "--follow", "1"]), (Some(9), "a\n".into(), String::new()));
+    let (_, out, _) = said_by(&["run", "--list"]);
+    assert!(out.contains("ended with 9"), "{out}");
+    let (_, _, err) = said_by(&["status"]);
+    assert!(err.starts_with("run 1 (") && err.ends_with(") ended with 9\n"), "{err}");
+    assert!(!said_by(&["status"]).2.contains("run 1"), "once");
+    assert_eq!(said_by(&["run", "--detach", "--", "sleep", "1000"]).0, Some(0));
+    assert_eq!(said_by(&["run", "--stop", "2"]).0, Some(0));
+    assert_eq!(said_by(&["run", "--follow", "2"]).0, Some(129));
+    assert_eq!(said_by(&["run", "--follow", "7"]).0, Some(4));
+    assert_eq!(said_by(&["run", "--detach", "--list"]).0, Some(2));
 }
 
 /// Takes a minute, and more where the machine has other things to do.

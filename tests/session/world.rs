@@ -165,7 +165,7 @@ impl World {
     /// The agent's process with its user's rights.
     pub fn start_work(&self, n: usize) -> Child {
         let mut command = programs::command(&self.programs.agent, USER);
-        command.arg("work");
+        command.arg("work").env("XDG_STATE_HOME", self.home.join("laptop/there"));
         let log = self.home.join(format!("work-{n}.log"));
         let start = move || programs::start(command, &log).map_err(|error| error.to_string());
         self.vps[n].machine.run(SOON, start).unwrap()

@@ -12,8 +12,8 @@ use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList,
-    PeersRemove, RUN_START, ServicesList, ServicesRestart, ServicesStart, ServicesStop, Stream,
-    WorkVersion,
+    PeersRemove, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
+    ServicesStart, ServicesStop, Stream, WorkVersion,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -33,7 +33,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 8] {
+fn methods() -> [(&'static str, Run); 11] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -43,12 +43,21 @@ fn methods() -> [(&'static str, Run); 8] {
         row(KeysRotate, keys_rotate),
         row(ServicesList, |backend, _, params| of_work(backend, ServicesList, &params)),
         row(AgentReload, reload),
+        row(RunDetach, |backend, _, run| of_work(backend, RunDetach, &run)),
+        row(RunList, |backend, _, which| of_work(backend, RunList, &which)),
+        row(RunStop, |backend, _, which| of_work(backend, RunStop, &which)),
     ]
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 5] =
-    [AgentClock::NAME, RUN_START, ServicesStart::NAME, ServicesStop::NAME, ServicesRestart::NAME];
+const STREAMS: [&str; 6] = [
+    AgentClock::NAME,
+    RUN_START,
+    RunFollow::NAME,
+    ServicesStart::NAME,
+    ServicesStop::NAME,
+    ServicesRestart::NAME,
+];
 
 /// What a request's body asks for.
 pub enum Asked {

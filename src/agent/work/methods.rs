@@ -1,5 +1,7 @@
 //! What `front` may ask for: name → function.
 
+use std::cell::Cell;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
-use super::run;
+use super::run::{self, detached};
 use super::services::{self, Unable};
 use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
@@ -16,15 +18,17 @@ use crate::base::line_socket::put;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, Method, RUN_START, ServicesList, ServicesRestart, ServicesStart, ServicesStop,
-    Stream, WorkVersion,
+    AgentClock, Method, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList,
+    ServicesRestart, ServicesStart, ServicesStop, Stream, WorkVersion,
 };
-use crate::rpc::types::run::Run;
+use crate::rpc::types::run::{ListRuns, Run, RunNumber, Runs};
 use crate::rpc::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use crate::rpc::types::{Clock, Message, Nothing, Tick, WorkProcess};
 use crate::sys::poll::{self, Interest};
 
 const TAKE_WITHIN: Duration = Duration::from_secs(2);
+/// How often it is looked whether a file has become longer.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A call that is not done.
 pub struct Refused {
@@ -57,6 +61,27 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
             clock(&Clock::read_strictly(params).map_err(&bad)?, stream);
             json!({})
         }
+        RunDetach::NAME => {
+            let asked = Run::read_strictly(params).map_err(&bad)?;
+            if asked.terminal.is_some() {
+                let why = "a run without a laptop has no terminal".to_owned();
+                return Err(Refused { code: Code::BadParams, why });
+            }
+            RunNumber { number: run::detach(&asked).map_err(failed)? }.to_json()
+        }
+        RunList::NAME => {
+            let ListRuns { untold } = ListRuns::read_strictly(params).map_err(&bad)?;
+            Runs { runs: detached::list(untold).map_err(failed)? }.to_json()
+        }
+        RunStop::NAME => {
+            let RunNumber { number } = RunNumber::read_strictly(params).map_err(&bad)?;
+            detached::stop(number).map_err(failed)?;
+            json!({})
+        }
+        RunFollow::NAME => {
+            let RunNumber { number } = RunNumber::read_strictly(params).map_err(&bad)?;
+            return follow(number, stream).map(|()| None);
+        }
         RUN_START => {
             let asked = Run::read_strictly(params).map_err(&bad)?;
             return start(&asked, frames, stream).map(|()| None);
@@ -77,6 +102,33 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
     Ok(Some(json!({"result": result}).to_string()))
 }
 
+fn failed(error: std::io::Error) -> Refused {
+    let code = match error.kind() {
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::QuotaExceeded => Code::Conflict,
+        _ => Code::Failed,
+    };
+    Refused { code, why: error.to_string() }
+}
+
+/// All that it says, and how it ends, which is the last line.
+fn follow(number: u32, stream: &UnixStream) -> Result<(), Refused> {
+    let said = Cell::new(Instant::now());
+    let mut tell = |line: &str| {
+        said.set(Instant::now());
+        put(stream, line)
+    };
+    let mut rest = || {
+        if said.get().elapsed() > BEAT {
+            said.set(Instant::now());
+            put(stream, "")?;
+        }
+        let gone = !wait_until(Instant::now() + LOOK_EVERY, stream);
+        if gone { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    };
+    detached::follow(number, &mut tell, &mut rest).map_err(failed)
+}
+
 /// Until it has ended.
 fn start(asked: &Run, frames: bool, stream: &UnixStream) -> Result<(), Refused> {
     if !frames && asked.terminal.is_some() {
@@ -84,7 +136,7 @@ fn start(asked: &Run, frames: bool, stream: &UnixStream) -> Result<(), Refused> 
         return Err(Refused { code: Code::BadParams, why });
     }
     let started = stream.try_clone().and_then(|stream| run::run(asked, frames, stream));
-    started.map_err(|error| Refused { code: Code::Failed, why: error.to_string() })
+    started.map_err(failed)
 }
 
 impl From<Unable> for Refused {

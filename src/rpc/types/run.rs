@@ -113,9 +113,9 @@ pub enum Said {
     Err(Vec<u8>),
 }
 
-impl Said {
+impl Message for Said {
     /// As text where all of it is, else in base64, whole: `{"out":"…"}` or `{"out64":"…"}`.
-    pub fn to_json(&self) -> Value {
+    fn to_json(&self) -> Value {
         let (text, coded, bytes) = match self {
             Said::Out(bytes) => ("out", "out64", bytes),
             Said::Err(bytes) => ("err", "err64", bytes),
@@ -124,6 +124,20 @@ impl Said {
             Ok(said) => json!({text: said}),
             Err(_) => json!({coded: base64::encode(bytes)}),
         }
+    }
+
+    fn read(fields: &mut Fields) -> Result<Said, ReadError> {
+        let mut bytes = |text: &str, coded: &str| match fields.opt_string(text)? {
+            Some(said) => Ok(Some(said.into_bytes())),
+            None => fields.opt_meant(coded, |said| {
+                base64::decode(said).ok_or_else(|| "must be base64".to_owned())
+            }),
+        };
+        if let Some(out) = bytes("out", "out64")? {
+            return Ok(Said::Out(out));
+        }
+        let err = bytes("err", "err64")?;
+        err.map(Said::Err).ok_or_else(|| fields.error("err", "is missing"))
     }
 }
 
@@ -162,6 +176,111 @@ impl Message for Ended {
         }
         let (code, why) = (fields.int("code", 0..=u8::MAX)?, fields.opt_string("why")?);
         Ok(why.map_or(Ended::Code(code), |why| Ended::NotStarted(code, why)))
+    }
+}
+
+/// A run that goes on without a laptop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunNumber {
+    pub number: u32,
+}
+
+impl Message for RunNumber {
+    fn to_json(&self) -> Value {
+        json!({"number": self.number})
+    }
+
+    fn read(fields: &mut Fields) -> Result<RunNumber, ReadError> {
+        Ok(RunNumber { number: fields.int("number", 1..=u32::MAX)? })
+    }
+}
+
+/// Which of them are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListRuns {
+    /// Those alone that have ended and were never listed so, which they are then.
+    pub untold: bool,
+}
+
+impl Message for ListRuns {
+    fn to_json(&self) -> Value {
+        json!({"untold": self.untold})
+    }
+
+    fn read(fields: &mut Fields) -> Result<ListRuns, ReadError> {
+        Ok(ListRuns { untold: fields.bool("untold")? })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunState {
+    Running,
+    Ended(Ended),
+    /// Nobody attends to it any more, and its end is not known.
+    Lost,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunView {
+    pub number: u32,
+    /// Its words, cut short.
+    pub command: String,
+    pub began_unix_ms: u64,
+    pub state: RunState,
+}
+
+impl Message for RunView {
+    fn to_json(&self) -> Value {
+        let (state, ended) = match &self.state {
+            RunState::Running => ("running", None),
+            RunState::Ended(ended) => ("ended", Some(ended.to_json())),
+            RunState::Lost => ("lost", None),
+        };
+        json!({
+            "number": self.number,
+            "command": self.command,
+            "began_unix_ms": self.began_unix_ms,
+            "state": state,
+            "ended": ended,
+        })
+    }
+
+    fn read(fields: &mut Fields) -> Result<RunView, ReadError> {
+        let ended = match fields.take("ended") {
+            None | Some(Value::Null) => None,
+            Some(ended) => Some(Ended::of(ended)?),
+        };
+        let state = match (fields.string("state")?.as_str(), ended) {
+            ("running", _) => RunState::Running,
+            ("ended", Some(ended)) => RunState::Ended(ended),
+            _ => RunState::Lost,
+        };
+        Ok(RunView {
+            number: fields.int("number", 1..=u32::MAX)?,
+            command: fields.string("command")?,
+            began_unix_ms: fields.int("began_unix_ms", 0..=u64::MAX)?,
+            state,
+        })
+    }
+}
+
+/// More than are kept.
+const RUNS: usize = 1024;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Runs {
+    pub runs: Vec<RunView>,
+}
+
+impl Message for Runs {
+    fn to_json(&self) -> Value {
+        json!({"runs": self.runs.iter().map(RunView::to_json).collect::<Vec<_>>()})
+    }
+
+    fn read(fields: &mut Fields) -> Result<Runs, ReadError> {
+        let runs = fields.objects("runs", RUNS)?;
+        let runs = runs.into_iter().map(|mut run| RunView::read(&mut run));
+        Ok(Runs { runs: runs.collect::<Result<_, _>>()? })
     }
 }
 
@@ -209,5 +328,13 @@ mod tests {
         }
         assert_eq!(Said::Out(b"a\xc3\xa4\n".to_vec()).to_json(), json!({"out": "a\u{e4}\n"}));
         assert_eq!(Said::Err(b"\xff\0".to_vec()).to_json(), json!({"err64": "/wA="}));
+        for said in [Said::Out(b"a".to_vec()), Said::Err(vec![0xff, 1, 2, 3]), Said::Out(vec![])] {
+            assert_eq!(Said::of(said.to_json()), Ok(said));
+        }
+        let states = [RunState::Running, RunState::Ended(Ended::Signal(9)), RunState::Lost];
+        for state in states {
+            let view = RunView { number: 1, command: "a b".into(), began_unix_ms: 7, state };
+            assert_eq!(RunView::of(view.to_json()), Ok(view));
+        }
     }
 }

@@ -11,9 +11,12 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::command::{self, Unstarted};
+use super::detached::Kept;
 use super::login::login;
 use super::wire::{Wire, later};
 use crate::agent::log;
@@ -54,23 +57,35 @@ pub fn main() -> u8 {
 fn attend() -> io::Result<()> {
     let mut told = String::new();
     io::stdin().lock().take(REQUEST_BYTES).read_to_string(&mut told)?;
-    let (run, frames) = request(&told).map_err(io::Error::other)?;
-    let mut wire = Wire::new(UnixStream::from(process::take_stdout()?), frames)?;
+    let (run, frames, dir) = request(&told).map_err(io::Error::other)?;
+    let stream = UnixStream::from(process::take_stdout()?);
+    let Some(dir) = dir else { return attend_to(&run, Wire::new(stream, frames)?) };
+    let kept = Kept::begin(Path::new(&dir))?;
+    let (ours, its) = UnixStream::pair()?;
+    let keeps = thread::Builder::new().name("keep".to_owned()).spawn(move || kept.keep(its))?;
+    let done = attend_to(&run, Wire::new(ours, frames)?);
+    let kept = keeps.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+    done.and(kept)
+}
+
+fn attend_to(run: &Run, mut wire: Wire) -> io::Result<()> {
     wire.begin();
     descendants::adopt_orphans()?;
     let signals = Signals::catch(&[Kind::Child, Kind::Terminate, Kind::Interrupt, Kind::Hangup])?;
-    match command::start(&run, &login(), frames) {
-        Ok(started) => Attended::new(wire, signals, started, &run).until_the_end(),
+    match command::start(run, &login(), wire.frames) {
+        Ok(started) => Attended::new(wire, signals, started, run).until_the_end(),
         Err(Unstarted::Program(ended)) => tell_end(wire, &Ok(ended)),
         Err(Unstarted::Here(why)) => tell_end(wire, &Err(why)),
     }
 }
 
-fn request(told: &str) -> Result<(Run, bool), String> {
+/// What is to be run, how it is told of, and where it is kept.
+fn request(told: &str) -> Result<(Run, bool, Option<String>), String> {
     let read = || {
         let mut fields = Fields::parse(told)?;
         let run = fields.opt_object("run")?.map(Run::read_strictly).transpose()?;
-        Ok((run.ok_or_else(|| fields.error("run", "is missing"))?, fields.bool("frames")?))
+        let run = run.ok_or_else(|| fields.error("run", "is missing"))?;
+        Ok((run, fields.bool("frames")?, fields.opt_string("dir")?))
     };
     read().map_err(|error: crate::base::json::ReadError| error.to_string())
 }

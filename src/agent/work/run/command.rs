@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::login::Login;
 use crate::rpc::types::run::{Ended, Run};
+use crate::sys::process;
 use crate::sys::started::{self, Started};
 
 /// Why there is no process.
@@ -27,6 +28,8 @@ pub fn start(run: &Run, login: &Login, sends: bool) -> Result<Started, Unstarted
     }
     let mut command = Command::new(program);
     command.args(words).env_clear().envs(login.variables.iter().cloned()).current_dir(dir);
+    // Where it cannot be attended to any more, it is ended.
+    process::dying_with_parent(&mut command);
     let started = match &run.terminal {
         Some(terminal) => {
             command.env("TERM", &terminal.name);

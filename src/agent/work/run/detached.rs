@@ -1,0 +1,272 @@
+//! Runs that go on without a laptop: what each said and how it ended is kept, in a directory of its
+//! own below the login's state. Whoever attends to one holds the lock there.
+//!
+//! | file | what |
+//! |---|---|
+//! | `run.json` | what was asked for, and when |
+//! | `output`, `output.old` | lines as a stream has them, the last of them the end |
+//! | `lock` | held, with the number of the process, as long as it runs |
+//! | `told` | its end has been told |
+//!
+//! Bounds: 16 at a time; 64 are kept; of each the last 4 MiB and the 4 before.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::base::file;
+use crate::base::json::Fields;
+use crate::http::LINE_BYTES;
+use crate::rpc::types::Message;
+use crate::rpc::types::run::{Ended, Run, RunState, RunView};
+use crate::sys::bounded;
+use crate::sys::line;
+use crate::sys::lock::Lock;
+use crate::sys::process;
+use crate::sys::signal::{self, Kind};
+
+const AT_ONCE: usize = 16;
+const KEPT: usize = 64;
+const OUTPUT_BYTES: u64 = 4 * 1024 * 1024;
+const RECORD_BYTES: u64 = 2 * 1024 * 1024;
+/// What is not attended to yet may still be about to be.
+const START_MS: u64 = 5_000;
+const COMMAND_CHARS: usize = 200;
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Below the login's own directory of state, and nobody else's to read.
+fn root() -> io::Result<PathBuf> {
+    let given = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let home = || given("HOME").or_else(|| process::login().map(|login| login.home.into()));
+    let state = given("XDG_STATE_HOME").or_else(|| home().map(|home| home.join(".local/state")));
+    // No workspace, which have theirs beside it, is called so.
+    let root = state.ok_or(ErrorKind::NotFound)?.join("hopbox-agent/.runs");
+    DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
+    Ok(root)
+}
+
+fn numbers(root: &Path) -> io::Result<Vec<u32>> {
+    let names = fs::read_dir(root)?.flatten().map(|entry| entry.file_name());
+    let mut all: Vec<u32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
+    all.sort_unstable();
+    Ok(all)
+}
+
+fn is_running(dir: &Path) -> bool {
+    Lock::is_held(&dir.join("lock")).unwrap_or(false)
+}
+
+/// A directory for one run more, with its number.
+pub fn create(run: &Run) -> io::Result<(u32, PathBuf)> {
+    let root = root()?;
+    let mut all = numbers(&root)?;
+    if all.iter().filter(|number| is_running(&root.join(number.to_string()))).count() >= AT_ONCE {
+        let why = format!("{AT_ONCE} go on already, which is the most");
+        return Err(io::Error::new(ErrorKind::QuotaExceeded, why));
+    }
+    all.retain(|number| !is_running(&root.join(number.to_string())));
+    for number in all.iter().take((all.len() + 1).saturating_sub(KEPT)) {
+        fs::remove_dir_all(root.join(number.to_string()))?;
+    }
+    let mut number = numbers(&root)?.last().map_or(1, |last| last.saturating_add(1));
+    loop {
+        let dir = root.join(number.to_string());
+        match DirBuilder::new().mode(0o700).create(&dir) {
+            // Another call took it a moment ago.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+            Ok(()) => {
+                let record = json!({"run": run.to_json(), "began_unix_ms": now_ms()});
+                file::create(&dir.join("run.json"), record.to_string().as_bytes())?;
+                return Ok((number, dir));
+            }
+        }
+    }
+}
+
+fn dir_of(number: u32) -> io::Result<PathBuf> {
+    let dir = root()?.join(number.to_string());
+    match dir.is_dir() {
+        true => Ok(dir),
+        false => Err(io::Error::new(ErrorKind::NotFound, format!("there is no run {number}"))),
+    }
+}
+
+/// All of them, or those of which the end has not been told; from then on it has.
+pub fn list(untold: bool) -> io::Result<Vec<RunView>> {
+    let root = root()?;
+    let mut all = Vec::new();
+    for number in numbers(&root)? {
+        let dir = root.join(number.to_string());
+        let Some(view) = view(number, &dir) else { continue };
+        let told = dir.join("told");
+        if untold && (view.state == RunState::Running || told.exists()) {
+            continue;
+        }
+        if untold {
+            File::create(told)?;
+        }
+        all.push(view);
+    }
+    Ok(all)
+}
+
+fn view(number: u32, dir: &Path) -> Option<RunView> {
+    let record = bounded::read(dir.join("run.json"), RECORD_BYTES).ok()?;
+    let mut record = Fields::parse(std::str::from_utf8(&record).ok()?).ok()?;
+    let run = Run::read(&mut record.opt_object("run").ok()??).ok()?;
+    let began_unix_ms = record.int("began_unix_ms", 0..=u64::MAX).ok()?;
+    let running = is_running(dir);
+    let state = match end(dir) {
+        Some(ended) => RunState::Ended(ended),
+        None if running || now_ms().saturating_sub(began_unix_ms) < START_MS => RunState::Running,
+        None => RunState::Lost,
+    };
+    let command = run.words.join(" ").chars().take(COMMAND_CHARS).collect();
+    Some(RunView { number, command, began_unix_ms, state })
+}
+
+/// The end of a run that has ended, which is the last line of what it said.
+fn end(dir: &Path) -> Option<Ended> {
+    let tail = bounded::tail(dir.join("output"), 2 * 4096).ok()?;
+    let mut last = Fields::parse(tail.lines().last()?).ok()?;
+    if let Some(mut result) = last.opt_object("result").ok()? {
+        return Ended::read(&mut result).ok();
+    }
+    let why = last.opt_object("error").ok()??.string("message").ok()?;
+    Some(Ended::NotStarted(125, why))
+}
+
+/// Asks whoever attends to it to end it. Nothing where it has ended.
+pub fn stop(number: u32) -> io::Result<()> {
+    let lock = dir_of(number)?.join("lock");
+    if !Lock::is_held(&lock)? {
+        return Ok(());
+    }
+    let pid = bounded::text(&lock)?.trim().parse().map_err(|_| ErrorKind::InvalidData)?;
+    signal::send(pid, Kind::Terminate)
+}
+
+/// What is said from its beginning on, as far as it is kept, until it ends: each line goes to `put`;
+/// `rest` waits a moment, and is an error once nobody wants it any more.
+pub fn follow(
+    number: u32,
+    put: &mut dyn FnMut(&str) -> io::Result<()>,
+    rest: &mut dyn FnMut() -> io::Result<()>,
+) -> io::Result<()> {
+    let dir = dir_of(number)?;
+    let mut whole = match File::open(dir.join("output.old")) {
+        Ok(old) => lines(old, put)?,
+        Err(_) => false,
+    };
+    let mut file: Option<(u64, BufReader<File>)> = None;
+    while !whole {
+        let was_running = is_running(&dir);
+        if let Some((_, from)) = &mut file {
+            whole = more(from, put)?;
+        }
+        let is_another = |inode| file.as_ref().is_none_or(|(known, _)| *known != inode);
+        match fs::metadata(dir.join("output")) {
+            Ok(now) if !whole && is_another(now.ino()) => {
+                file = Some((now.ino(), BufReader::new(File::open(dir.join("output"))?)));
+                continue;
+            }
+            _ => {}
+        }
+        if !whole
+            && !was_running
+            && view(number, &dir).is_none_or(|it| it.state != RunState::Running)
+        {
+            return Err(io::Error::other("it was killed, or the machine went down"));
+        }
+        if !whole {
+            rest()?;
+        }
+    }
+    Ok(())
+}
+
+fn lines(from: File, put: &mut dyn FnMut(&str) -> io::Result<()>) -> io::Result<bool> {
+    more(&mut BufReader::new(from), put)
+}
+
+/// The lines that are there. True after the last one of all.
+fn more(
+    from: &mut BufReader<File>,
+    put: &mut dyn FnMut(&str) -> io::Result<()>,
+) -> io::Result<bool> {
+    loop {
+        let mut text = String::new();
+        // Whole lines alone are written, each at once.
+        if from.by_ref().take(LINE_BYTES as u64).read_line(&mut text)? == 0 {
+            return Ok(false);
+        }
+        let text = text.trim_end_matches('\n');
+        put(text)?;
+        if !text.starts_with("{\"event\":") {
+            return Ok(true);
+        }
+    }
+}
+
+/// Keeps what comes at a stream, until its end.
+pub struct Kept {
+    dir: PathBuf,
+    file: File,
+    bytes: u64,
+    _lock: Lock,
+}
+
+impl Kept {
+    /// Only one can attend to a run.
+    pub fn begin(dir: &Path) -> io::Result<Kept> {
+        let lock = Lock::take(&dir.join("lock"))?.ok_or(ErrorKind::AlreadyExists)?;
+        lock.note(&std::process::id().to_string());
+        Ok(Kept { dir: dir.to_owned(), file: output(dir)?, bytes: 0, _lock: lock })
+    }
+
+    pub fn keep(mut self, mut from: UnixStream) -> io::Result<()> {
+        let (mut bytes, mut piece) = (Vec::new(), vec![0; 64 * 1024]);
+        loop {
+            let seen = bytes.len();
+            match from.read(&mut piece) {
+                Ok(0) => return Ok(()),
+                Ok(read) => bytes.extend_from_slice(piece.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            let mut seen = seen;
+            while let Some(mut line) = line::take(&mut bytes, seen) {
+                seen = 0;
+                // An empty one says that the run lives, which the lock does, too.
+                if !line.is_empty() {
+                    line.push(b'\n');
+                    // What there is no room for is not kept; the run goes on.
+                    let _ = self.add(&line);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.bytes > OUTPUT_BYTES {
+            fs::rename(self.dir.join("output"), self.dir.join("output.old"))?;
+            (self.file, self.bytes) = (output(&self.dir)?, 0);
+        }
+        self.bytes += line.len() as u64;
+        self.file.write_all(line)
+    }
+}
+
+fn output(dir: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join("output"))
+}
