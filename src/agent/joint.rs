@@ -11,7 +11,7 @@
 //! and nobody else, not even root.
 //!
 //! Bounds: a request of 1 MiB and its frame within 2 s, a line of an answer of 1 MiB, 2 s for one
-//! that is no stream; of a stream 15 s of silence, in which `work` has sent an empty line.
+//! that is no stream, 8 s for the beginning of one both ways; of a stream 15 s of silence, in which `work` has sent an empty line.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -36,6 +36,8 @@ pub const FILE: &str = "agent.work.sock";
 pub const REQUEST_BYTES: usize = BODY_BYTES + 4096;
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+/// For a process that is started, on a machine that has other things to do.
+const START_LIMIT: Duration = Duration::from_secs(8);
 /// How often a stream that has nothing to say says that.
 pub const BEAT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(15);
@@ -87,7 +89,7 @@ impl Work {
         let mut request = Work::request(caller, method, params);
         request["frames"] = json!(true);
         let mut lines = self.ask(&request).map_err(|error| absent(&error))?;
-        let first = lines.next(ANSWER_LIMIT, None).map_err(|error| absent(&lost(&error)))?;
+        let first = lines.next(START_LIMIT, None).map_err(|error| absent(&lost(&error)))?;
         if first == FRAMES_FOLLOW { Ok(lines.into_parts()) } else { Err(first) }
     }
 
