@@ -11,7 +11,8 @@
 //! and nobody else, not even root.
 //!
 //! Bounds: a request of 1 MiB and its frame within 2 s, a line of an answer of 1 MiB, 2 s for one
-//! that is no stream, 8 s for the beginning of one both ways; of a stream 15 s of silence, in which `work` has sent an empty line.
+//! that is no stream, 8 s for the beginning of one both ways; of a stream 15 s of silence, in which
+//! `work` has sent an empty line.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::command::Call;
 use super::grid::Grid;
 use super::page::Page;
-use super::run::{client, failed, told, wanted};
+use super::run_outcome::{client, failed, told, wanted};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::local;

@@ -30,6 +30,7 @@ pub mod progress;
 pub mod prompt;
 mod rotate;
 mod run;
+mod run_outcome;
 mod selftest;
 mod setup;
 mod status;

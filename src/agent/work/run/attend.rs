@@ -59,19 +59,19 @@ fn attend() -> io::Result<()> {
     io::stdin().lock().take(REQUEST_BYTES).read_to_string(&mut told)?;
     let (run, frames, dir) = request(&told).map_err(io::Error::other)?;
     let stream = UnixStream::from(process::take_stdout()?);
-    let Some(dir) = dir else { return attend_to(&run, Wire::new(stream, frames)?) };
+    let signals = Signals::catch(&[Kind::Child, Kind::Terminate, Kind::Interrupt, Kind::Hangup])?;
+    let Some(dir) = dir else { return attend_to(&run, Wire::new(stream, frames)?, signals) };
     let kept = Kept::begin(Path::new(&dir))?;
     let (ours, its) = UnixStream::pair()?;
     let keeps = thread::Builder::new().name("keep".to_owned()).spawn(move || kept.keep(its))?;
-    let done = attend_to(&run, Wire::new(ours, frames)?);
+    let done = attend_to(&run, Wire::new(ours, frames)?, signals);
     let kept = keeps.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
     done.and(kept)
 }
 
-fn attend_to(run: &Run, mut wire: Wire) -> io::Result<()> {
+fn attend_to(run: &Run, mut wire: Wire, signals: Signals) -> io::Result<()> {
     wire.begin();
     descendants::adopt_orphans()?;
-    let signals = Signals::catch(&[Kind::Child, Kind::Terminate, Kind::Interrupt, Kind::Hangup])?;
     match command::start(run, &login(), wire.frames) {
         Ok(started) => Attended::new(wire, signals, started, run).until_the_end(),
         Err(Unstarted::Program(ended)) => tell_end(wire, &Ok(ended)),

@@ -15,7 +15,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -37,6 +38,8 @@ const RECORD_BYTES: u64 = 2 * 1024 * 1024;
 /// What is not attended to yet may still be about to be.
 const START_MS: u64 = 5_000;
 const COMMAND_CHARS: usize = 200;
+const STOP_LOOKS: usize = 30;
+const STOP_EVERY: Duration = Duration::from_millis(50);
 
 fn now_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -69,11 +72,16 @@ fn is_running(dir: &Path) -> bool {
 pub fn create(run: &Run) -> io::Result<(u32, PathBuf)> {
     let root = root()?;
     let mut all = numbers(&root)?;
-    if all.iter().filter(|number| is_running(&root.join(number.to_string()))).count() >= AT_ONCE {
+    let runs = |number: u32| {
+        let view = view(number, &root.join(number.to_string()));
+        view.is_some_and(|view| view.state == RunState::Running)
+    };
+    let before = all.len();
+    all.retain(|number| !runs(*number));
+    if before - all.len() >= AT_ONCE {
         let why = format!("{AT_ONCE} go on already, which is the most");
         return Err(io::Error::new(ErrorKind::QuotaExceeded, why));
     }
-    all.retain(|number| !is_running(&root.join(number.to_string())));
     for number in all.iter().take((all.len() + 1).saturating_sub(KEPT)) {
         fs::remove_dir_all(root.join(number.to_string()))?;
     }
@@ -148,16 +156,24 @@ fn end(dir: &Path) -> Option<Ended> {
 
 /// Asks whoever attends to it to end it. Nothing where it has ended.
 pub fn stop(number: u32) -> io::Result<()> {
-    let lock = dir_of(number)?.join("lock");
-    if !Lock::is_held(&lock)? {
-        return Ok(());
+    let dir = dir_of(number)?;
+    let lock = dir.join("lock");
+    for _ in 0..STOP_LOOKS {
+        if Lock::is_held(&lock)? {
+            if let Ok(pid) = bounded::text(&lock)?.trim().parse() {
+                return signal::send(pid, Kind::Terminate);
+            }
+        } else if view(number, &dir).is_none_or(|it| it.state != RunState::Running) {
+            return Ok(());
+        }
+        // It is about to begin.
+        thread::sleep(STOP_EVERY);
     }
-    let pid = bounded::text(&lock)?.trim().parse().map_err(|_| ErrorKind::InvalidData)?;
-    signal::send(pid, Kind::Terminate)
+    Err(ErrorKind::TimedOut.into())
 }
 
-/// What is said from its beginning on, as far as it is kept, until it ends: each line goes to `put`;
-/// `rest` waits a moment, and is an error once nobody wants it any more.
+/// What is said from its beginning on, as far as it is kept, until it ends: each line goes to
+/// `put`; `rest` waits a moment, and is an error once nobody wants it any more.
 pub fn follow(
     number: u32,
     put: &mut dyn FnMut(&str) -> io::Result<()>,
@@ -182,10 +198,8 @@ pub fn follow(
             }
             _ => {}
         }
-        if !whole
-            && !was_running
-            && view(number, &dir).is_none_or(|it| it.state != RunState::Running)
-        {
+        let runs = || view(number, &dir).is_some_and(|it| it.state == RunState::Running);
+        if !whole && !was_running && !runs() {
             return Err(io::Error::other("it was killed, or the machine went down"));
         }
         if !whole {
