@@ -64,9 +64,14 @@ fn mended(world: &World, line: &str, code: i32, begins: &str) {
     assert!(again.status.success() || meant, "{line}: after {fix}: {}", said(&again));
 }
 
-fn until_gone(world: &World) {
+/// Until the session's process is no more, and not only its socket.
+fn until_gone(world: &World, pid: u32) {
     let end = Instant::now() + Duration::from_secs(20);
-    while world.session().is_some() {
+    let lives = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && !line.contains("Z (zombie)"))
+    };
+    while world.session().is_some() || lives() {
         assert!(Instant::now() < end, "the session stays");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -81,11 +86,13 @@ fn what_is_advised_ends_the_state_that_it_is_advised_in() {
     let laptop = |line: &str| sh(&world.laptop, line);
 
     world.up();
-    laptop(&format!("kill -KILL {}", world.session().unwrap()));
-    until_gone(&world);
+    let pid = world.session().unwrap();
+    laptop(&format!("kill -KILL {pid}"));
+    until_gone(&world, pid);
     cured(&world, "killed", "hop up ");
+    let pid = world.session().unwrap();
     laptop("ip link del hopbox0");
-    until_gone(&world);
+    until_gone(&world, pid);
     cured(&world, "ended", "hop up ");
     let pid = world.session().unwrap();
     laptop(&format!("kill -STOP {pid}"));
