@@ -1,7 +1,10 @@
 //! docker compose's files. Read leniently, with anchors; each service becomes a container.
 
+mod depends;
+mod environment;
 mod from;
 mod health;
+mod limits;
 mod ports;
 mod service;
 mod volumes;
