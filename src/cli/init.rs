@@ -20,7 +20,7 @@ use crate::workspace::wrong::Wrong;
 pub const COMMAND: Command = Command {
     name: "init",
     summary: "write a hopbox.yaml for the project here",
-    usage: "hop init [--from FILE | --from-compose FILE]",
+    usage: "hop init [--from FILE] [--from-compose FILE]",
     details: "Writes hopbox.yaml into this directory, with an example of every key, or made of a\n\
               devcontainer.json or of a file of docker compose. What is not carried over, or not\n\
               as it was, is listed with its place, here and at the head of the file. A file that\n\
