@@ -74,7 +74,7 @@ impl Manager {
             return Ok(Manager::System);
         }
         let runtime = PathBuf::from(format!("/run/user/{}", process::uid()));
-        match runtime.join("systemd/private").exists() {
+        match ["systemd/private", "bus"].iter().any(|socket| runtime.join(socket).exists()) {
             true => Ok(Manager::Login(runtime)),
             false => Err(Absent::NoLogin),
         }

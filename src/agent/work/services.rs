@@ -142,7 +142,7 @@ impl Known {
     }
 
     /// Nothing of it runs. Starts its keeper, and waits until that has told what became of it.
-    fn launch(&self, within: Duration) -> Done<ServiceView> {
+    fn launch(&self) -> Done<ServiceView> {
         let before = State::load(self.dir.path());
         let start = before.map_or(0, |state| state.start).saturating_add(1);
         let spec = self.spec(start)?;
@@ -154,7 +154,7 @@ impl Known {
             stop_ms: spec::stop_ms(&self.service),
             limits: self.service.limits,
         };
-        match Manager::find_within(within) {
+        match Manager::find() {
             Ok(manager) => manager.start(&unit).map_err(|why| unable(Code::Failed, why))?,
             Err(absent) => spec::alone(&unit, absent).map_err(|why| unable(Code::Failed, why))?,
         }
@@ -255,7 +255,7 @@ pub fn start(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
         return Ok(known.view());
     }
     known.halt(hear)?;
-    known.launch(Duration::ZERO)
+    known.launch()
 }
 
 pub fn stop(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
@@ -272,7 +272,7 @@ pub fn restart(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
     let _alone = known.alone()?;
     known.dir.want(true).map_err(failed("cannot write"))?;
     known.halt(hear)?;
-    known.launch(Duration::ZERO)
+    known.launch()
 }
 
 /// Of one workspace, or of all.
@@ -301,6 +301,8 @@ pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
 /// What is to run and does not, as after a boot: each after those that it depends on.
 pub fn resume() {
     let Ok(room) = Room::own() else { return };
+    // Once for all of them; where none comes each says so.
+    let _ = Manager::find_within(MANAGER_WITHIN);
     for workspace in room.workspaces() {
         let name = workspace.desired.workspace.clone();
         let ordered = order::start(&workspace.desired.services)
@@ -319,14 +321,13 @@ fn go_on(name: &ServiceName) -> Done<()> {
     if !known.dir.is_wanted() {
         return Ok(());
     }
-    let _ = Manager::find_within(MANAGER_WITHIN);
     let _alone = known.alone()?;
     let state = State::load(known.dir.path());
     let has_ended = state.is_some_and(|state| spec::has_ended_here(&state));
     if has_ended || known.is_attended() {
         return Ok(());
     }
-    known.launch(MANAGER_WITHIN).map(drop)
+    known.launch().map(drop)
 }
 
 fn phase(phase: Phase) -> ServiceState {
