@@ -248,10 +248,10 @@ fn says_what_is_missing() {
         said
     };
     fs::copy(program("hop"), &lonely).unwrap();
-    let first = said("fix: make install\n");
+    let first = said("fix: make && sudo make install\n");
     assert!(first.contains("hop-selftest is not installed"), "{first}");
     fs::copy(SELFTEST, dir.join("hop-selftest")).unwrap();
-    let second = said("fix: make install\n");
+    let second = said("fix: make && sudo make install\n");
     assert!(second.contains("hop-agent is not installed"), "{second}");
     fs::remove_dir_all(&dir).unwrap();
 }
