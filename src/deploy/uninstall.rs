@@ -37,6 +37,11 @@ pub fn clean(
     let (others, helper) = (is_there(AGENT)?, is_there(HELPER)?);
     // What an interrupted setup sent.
     remote.run(&format!("rm -rf {STORE}"), b"")?;
+    if !others {
+        // What the agent kept for this login, in its own home: nothing of root's goes there.
+        let gone = "cd && rm -rf .local/state/hopbox-agent && rmdir .local/state .local";
+        remote.run(&format!("sh -c '{gone} 2>/dev/null'"), b"")?;
+    }
     Ok(match (others, helper) {
         (true, _) if !knew_us => {
             "other laptops use it, and it did not know this one: nothing was removed"

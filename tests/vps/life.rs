@@ -95,6 +95,11 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
         assert_eq!(refused.code, 8, "a laptop cannot lock itself out: {refused}");
         assert_eq!(ok("host default mybox"), "mybox is the default host\n");
         assert_eq!(ok("host default"), "mybox\n");
+        ok("run --detach -- sh -c 'echo kept >of-a-run; sleep 300'");
+        laptop.ok_as(
+            "dev",
+            &format!("until ssh -o BatchMode=yes {VPS} rm of-a-run; do sleep 0.1; done"),
+        );
 
         let asked = hop("--no-input uninstall --purge --remote");
         assert_eq!(asked.code, 13, "{asked}");

@@ -52,13 +52,16 @@ fn root() -> io::Result<PathBuf> {
     let home = || given("HOME").or_else(|| process::login().map(|login| login.home.into()));
     let state = given("XDG_STATE_HOME").or_else(|| home().map(|home| home.join(".local/state")));
     // No workspace, which have theirs beside it, is called so.
-    let root = state.ok_or(ErrorKind::NotFound)?.join("hopbox-agent/.runs");
-    DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
-    Ok(root)
+    Ok(state.ok_or(ErrorKind::NotFound)?.join("hopbox-agent/.runs"))
 }
 
+/// None where nothing was ever run without a laptop.
 fn numbers(root: &Path) -> io::Result<Vec<u32>> {
-    let names = fs::read_dir(root)?.flatten().map(|entry| entry.file_name());
+    let entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
     let mut all: Vec<u32> = names.filter_map(|name| name.to_str()?.parse().ok()).collect();
     all.sort_unstable();
     Ok(all)
@@ -71,6 +74,7 @@ fn is_running(dir: &Path) -> bool {
 /// A directory for one run more, with its number.
 pub fn create(run: &Run) -> io::Result<(u32, PathBuf)> {
     let root = root()?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
     let mut all = numbers(&root)?;
     let runs = |number: u32| {
         let view = view(number, &root.join(number.to_string()));
