@@ -4,7 +4,7 @@
 # Seen: without /etc/skel it ends with 6 (PAM_PERM_DENIED) and has made the directory, of the right
 #       owner and mode, empty. So a login is refused once and let in the next time, and whoever made
 #       homes by hand and looked at the status believes that there is none.
-# Versions: libpam-modules-bin 1.5.2-6+deb12u1 (Debian 12)
+# Versions: libpam-modules-bin 1.5.2-6+deb12u2 (Debian 12)
 # Date: 2026-11-29
 set -u
 work=$(mktemp -d) || exit 77
@@ -18,7 +18,7 @@ get() {
 }
 
 [ "$(id -u)" = 0 ] || skip "needs root, to have an /etc of its own"
-get libpam-modules-bin=1.5.2-6+deb12u1
+get libpam-modules-bin=1.5.2-6+deb12u2
 chmod 0755 "$work"
 # Everything below happens in a mount namespace that ends with it.
 unshare --mount sh -euc '

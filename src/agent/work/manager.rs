@@ -20,6 +20,10 @@ const BOUNDS: Bounds = Bounds::brief(30);
 /// After the last moment of the keeper's own.
 const STOP_MORE_MS: u64 = 25_000;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Names of logins that have a manager without a session.
+const LINGER: &str = "/var/lib/systemd/linger";
+/// `enable-linger` is done before the manager is there.
+const SOON: Duration = Duration::from_secs(20);
 
 pub enum Manager {
     System,
@@ -77,6 +81,15 @@ impl Manager {
         match ["systemd/private", "bus"].iter().any(|socket| runtime.join(socket).exists()) {
             true => Ok(Manager::Login(runtime)),
             false => Err(Absent::NoLogin),
+        }
+    }
+
+    /// The same, where one that lingers may only just be starting.
+    pub fn find_soon() -> Result<Manager, Absent> {
+        let lingers = |login: process::Login| Path::new(LINGER).join(login.name).exists();
+        match process::login().is_some_and(lingers) {
+            true => Manager::find_within(SOON),
+            false => Manager::find(),
         }
     }
 

@@ -154,7 +154,7 @@ impl Known {
             stop_ms: spec::stop_ms(&self.service),
             limits: self.service.limits,
         };
-        match Manager::find() {
+        match Manager::find_soon() {
             Ok(manager) => manager.start(&unit).map_err(|why| unable(Code::Failed, why))?,
             Err(absent) => spec::alone(&unit, absent).map_err(|why| unable(Code::Failed, why))?,
         }
