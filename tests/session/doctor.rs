@@ -77,6 +77,7 @@ fn ward(test: &str) -> Option<Ward> {
     let world = World::start(test)?;
     // Whoever may send no ICMP gets no packet size measured.
     sh(&world.laptop, "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range");
+    sh(&world.vps[0].machine, "until ss -lun | grep -q ':51820 '; do sleep 0.05; done");
     Some(Ward { world, right: 0, wrong: Vec::new() })
 }
 
