@@ -97,6 +97,19 @@ impl AsFd for Signals {
     }
 }
 
+/// What whoever started us has us ignore does what it does by default again, here and in what is
+/// started from here: it was not meant for that.
+pub fn heed_all() -> io::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for (kind, signal) in &ALL {
+        if is_ignored(*kind) {
+            // SAFETY: no handler is given.
+            unsafe { sigaction(*signal, &default) }?;
+        }
+    }
+    Ok(())
+}
+
 fn is_ignored(kind: Kind) -> bool {
     // SAFETY: a record for which all zeros are valid.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -17,7 +17,9 @@ fn start(world: &World, mut command: Command) -> Child {
 }
 
 fn piped(world: &World, words: &[&str]) -> Child {
-    let mut command = world.command(&world.programs.hop, words);
+    // Whoever runs the tests in the background may have signals ignored, which hop respects.
+    let mut command = world.command(Path::new("env"), &["--default-signal"]);
+    command.arg(&world.programs.hop).args(words);
     command.stdin(Stdio::piped());
     start(world, command)
 }

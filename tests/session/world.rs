@@ -162,10 +162,12 @@ impl World {
         self.vps[n].agent = Some(self.vps[n].machine.run(SOON, start).unwrap());
     }
 
-    /// The agent's process with its user's rights.
+    /// The agent's process with its user's rights, started by a shell in the background: what is
+    /// ignored there is nothing to commands that are run.
     pub fn start_work(&self, n: usize) -> Child {
-        let mut command = programs::command(&self.programs.agent, USER);
-        command.arg("work").env("XDG_STATE_HOME", self.home.join("laptop/there"));
+        let mut command = programs::command(Path::new("sh"), USER);
+        command.args(["-c", "trap '' INT QUIT HUP; exec \"$0\" work"]).arg(&self.programs.agent);
+        command.env("XDG_STATE_HOME", self.home.join("laptop/there"));
         let log = self.home.join(format!("work-{n}.log"));
         let start = move || programs::start(command, &log).map_err(|error| error.to_string());
         self.vps[n].machine.run(SOON, start).unwrap()

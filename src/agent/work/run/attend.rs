@@ -59,6 +59,7 @@ fn attend() -> io::Result<()> {
     io::stdin().lock().take(REQUEST_BYTES).read_to_string(&mut told)?;
     let (run, frames, dir) = request(&told).map_err(io::Error::other)?;
     let stream = UnixStream::from(process::take_stdout()?);
+    signal::heed_all()?;
     let signals = Signals::catch(&[Kind::Child, Kind::Terminate, Kind::Interrupt, Kind::Hangup])?;
     let Some(dir) = dir else { return attend_to(&run, Wire::new(stream, frames)?, signals) };
     let kept = Kept::begin(Path::new(&dir))?;
