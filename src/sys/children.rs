@@ -1,5 +1,5 @@
 //! Children of a process that keeps others: their start, how each ended, told before it is reaped,
-//! orphans that become its own, and a signal that reaches who is meant or nobody.
+//! and a signal that reaches who is meant or nobody.
 
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -59,18 +59,6 @@ pub fn reap(pid: u32) {
     }
 }
 
-/// Whoever loses a parent below this process becomes its child.
-#[cfg(target_os = "linux")]
-pub fn adopt_orphans() -> io::Result<()> {
-    Ok(nix::sys::prctl::set_child_subreaper(true)?)
-}
-
-/// This system has no such thing: orphans are found by what they were started with.
-#[cfg(target_os = "macos")]
-pub fn adopt_orphans() -> io::Result<()> {
-    Ok(())
-}
-
 fn number(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().filter(|pid| *pid > 1).map(Pid::from_raw)
 }
@@ -95,8 +83,9 @@ pub fn end(pid: u32, ending: Ending, is_meant: impl FnOnce() -> bool) -> io::Res
     Ok(is_meant() && kill(pid, signal(ending)).is_ok())
 }
 
+/// A descriptor of a process (pidfd): it means that one, whoever gets its number.
 #[cfg(target_os = "linux")]
-fn hold(pid: Pid) -> io::Result<std::os::fd::OwnedFd> {
+pub(super) fn hold(pid: Pid) -> io::Result<std::os::fd::OwnedFd> {
     use std::os::fd::{FromRawFd, OwnedFd};
     // SAFETY: takes numbers only.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
@@ -107,8 +96,9 @@ fn hold(pid: Pid) -> io::Result<std::os::fd::OwnedFd> {
     }
 }
 
+/// False if it has gone.
 #[cfg(target_os = "linux")]
-fn send(held: &std::os::fd::OwnedFd, signal: Signal) -> io::Result<bool> {
+pub(super) fn send(held: &std::os::fd::OwnedFd, signal: Signal) -> io::Result<bool> {
     use std::os::fd::AsRawFd;
     let nothing = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: takes an open descriptor, numbers and no record.

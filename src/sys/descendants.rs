@@ -11,11 +11,10 @@ use nix::errno::Errno;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use super::bounded;
+#[cfg(target_os = "linux")]
+use super::children;
+use super::process_stat::Stat;
 use super::signal::Kind;
-
-/// More than a line of /proc/PID/stat has.
-const STAT_BYTES: u64 = 4096;
 
 /// One of them: number, parent, and when it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,15 +84,9 @@ fn numbers() -> impl Iterator<Item = i32> {
 }
 
 fn look(pid: i32) -> Option<Process> {
-    let bytes = bounded::read(format!("/proc/{pid}/stat"), STAT_BYTES).ok()?;
-    let text = String::from_utf8_lossy(&bytes);
-    // A name may hold spaces and parentheses.
-    let (_, rest) = text.rsplit_once(')')?;
-    let mut words = rest.split_ascii_whitespace();
-    let is_zombie = matches!(words.next()?, "Z" | "X");
-    let parent = words.next()?.parse().ok()?;
-    let began = words.nth(17)?.parse().ok()?;
-    Some(Process { pid, parent, began, is_zombie })
+    let stat = Stat::of(u32::try_from(pid).ok()?)?;
+    let parent = i32::try_from(stat.parent).ok()?;
+    Some(Process { pid, parent, began: stat.start, is_zombie: stat.is_over })
 }
 
 impl Process {
@@ -107,22 +100,11 @@ impl Process {
 
     #[cfg(target_os = "linux")]
     fn try_send(self, kind: Kind) -> io::Result<()> {
-        use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-        // SAFETY: takes numbers.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, self.pid, 0u32) };
-        let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0);
-        let Some(fd) = fd else { return Err(io::Error::last_os_error()) };
-        // SAFETY: the kernel has just given us this descriptor.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        if look(self.pid).is_none_or(|now| now.began != self.began) {
-            return Ok(());
+        let held = children::hold(Pid::from_raw(self.pid))?;
+        if look(self.pid).is_some_and(|now| now.began == self.began) {
+            children::send(&held, kind.signal())?;
         }
-        let (signal, none) = (kind.signal() as i32, std::ptr::null::<libc::siginfo_t>());
-        // SAFETY: takes numbers, and a pointer that may be null.
-        let sent = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, fd.as_raw_fd(), signal, none, 0u32)
-        };
-        if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        Ok(())
     }
 
     #[cfg(not(target_os = "linux"))]

@@ -31,6 +31,7 @@ pub mod netlink;
 mod open;
 pub mod poll;
 pub mod process;
+pub mod process_stat;
 pub mod pty;
 #[cfg_attr(target_os = "macos", path = "darwin/random.rs")]
 pub mod random;

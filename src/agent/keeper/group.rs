@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::process::{Process, Stat, boot};
+use super::process::{Process, boot};
 use crate::sys::bounded;
 use crate::sys::children::Ending;
+use crate::sys::process_stat::Stat;
 
 /// In the environment of what is started.
 pub const MARK: &str = "HOPBOX_SERVICE_DIR";

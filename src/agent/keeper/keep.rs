@@ -19,6 +19,7 @@ use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys::children::{self, Ended, Ending};
+use crate::sys::descendants;
 use crate::sys::lock::Lock;
 use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{Kind as Signal, Signals};
@@ -88,7 +89,7 @@ pub fn keep(dir: &Path) -> Result<(), Failure> {
         fault: Fault::Config,
         ..fail("cannot read the specification in", why)
     })?;
-    let _ = children::adopt_orphans();
+    let _ = descendants::adopt_orphans();
     let before = State::load(&dir);
     let lost = before.as_ref().map_or(0, |state| state.log_lost);
     let log =

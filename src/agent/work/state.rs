@@ -22,17 +22,21 @@ const CHANGE: &str = "change.lock";
 /// More than anybody has.
 const WORKSPACES: usize = 256;
 
+/// Below the login's own directory of state, for nobody else to read.
+pub fn own_dir() -> io::Result<PathBuf> {
+    let given = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let home = || given("HOME").or_else(|| process::login().map(|login| login.home.into()));
+    let state = given("XDG_STATE_HOME").or_else(|| home().map(|home| home.join(".local/state")));
+    Ok(state.ok_or(ErrorKind::NotFound)?.join(ROOM))
+}
+
 /// Where all workspaces are.
 pub struct Room(PathBuf);
 
 impl Room {
     /// Of this login.
     pub fn own() -> io::Result<Room> {
-        let var =
-            |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = || var("HOME").map(|home| home.join(".local/state"));
-        let state = var("XDG_STATE_HOME").or_else(home).ok_or(ErrorKind::NotFound)?;
-        Ok(Room(state.join(ROOM)))
+        own_dir().map(Room)
     }
 
     /// Every workspace that was asked for.

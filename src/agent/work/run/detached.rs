@@ -20,6 +20,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
+use crate::agent::work::state;
 use crate::base::file;
 use crate::base::json::Fields;
 use crate::http::LINE_BYTES;
@@ -28,7 +29,6 @@ use crate::rpc::types::run::{Ended, Run, RunState, RunView};
 use crate::sys::bounded;
 use crate::sys::line;
 use crate::sys::lock::Lock;
-use crate::sys::process;
 use crate::sys::signal::{self, Kind};
 
 const AT_ONCE: usize = 16;
@@ -46,13 +46,9 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Below the login's own directory of state, and nobody else's to read.
+/// Where runs are. No workspace, which have theirs beside it, is called so.
 fn root() -> io::Result<PathBuf> {
-    let given = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || given("HOME").or_else(|| process::login().map(|login| login.home.into()));
-    let state = given("XDG_STATE_HOME").or_else(|| home().map(|home| home.join(".local/state")));
-    // No workspace, which have theirs beside it, is called so.
-    Ok(state.ok_or(ErrorKind::NotFound)?.join("hopbox-agent/.runs"))
+    Ok(state::own_dir()?.join(".runs"))
 }
 
 /// None where nothing was ever run without a laptop.
