@@ -11,6 +11,7 @@ use crate::base::field;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
+pub mod health;
 pub mod run;
 pub mod services;
 

@@ -23,6 +23,8 @@ use super::{interrupt, process};
 const END_LIMIT: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PIECE: usize = 64 * 1024;
+/// Of what is read and not kept.
+const FORGOTTEN: usize = 16 * 1024 * 1024;
 
 /// What a program may take.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +123,14 @@ pub fn talk(
     Talk::start(command, terminal, limits)?.finish(input, hear)
 }
 
+/// The same, of which no more than `limits.bytes` of each output is kept; what it says beyond that
+/// is read and forgotten, up to a bound that only a flood comes to.
+pub fn run_wordy(command: &mut Command, limits: Limits) -> Result<Done, Broken> {
+    let mut talk = Talk::start(command, false, limits)?;
+    talk.forgets = FORGOTTEN;
+    talk.finish(&mut io::empty(), &mut |_, _| {})
+}
+
 /// Starts a program that may stay, such as an editor, with the outputs that the command has. Its
 /// status if it ends within `time`; else it is left alone, also by the end of this process.
 pub fn launch(command: &mut Command, time: Duration) -> io::Result<Option<ExitStatus>> {
@@ -163,6 +173,8 @@ pub struct Talk {
     owed: Vec<u8>,
     done: (Vec<u8>, Vec<u8>),
     limits: Limits,
+    /// Bytes beyond the limit that may be said, and are not kept.
+    forgets: usize,
     end: Instant,
     reaped: bool,
 }
@@ -181,8 +193,9 @@ impl Talk {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let end = Instant::now() + limits.time;
         let (owed, done) = (Vec::new(), (Vec::new(), Vec::new()));
+        let (forgets, reaped) = (0, false);
         let talk =
-            Talk { child, apart, stdin, stdout, stderr, owed, done, limits, end, reaped: false };
+            Talk { child, apart, stdin, stdout, stderr, owed, done, limits, forgets, end, reaped };
         let ours = [
             talk.stdin.as_ref().map(AsFd::as_fd),
             talk.stdout.as_ref().map(AsFd::as_fd),
@@ -278,9 +291,10 @@ impl Talk {
 
     /// A piece of each output; true if there was one.
     fn hear(&mut self, hear: &mut dyn FnMut(Stream, &[u8])) -> Result<bool, Broken> {
-        let most = self.limits.bytes;
+        let most = (self.limits.bytes, &mut self.forgets);
         let out =
             drain(&mut self.stdout, &mut self.done.0, most, &mut |said| hear(Stream::Out, said));
+        let most = (self.limits.bytes, &mut self.forgets);
         let err =
             drain(&mut self.stderr, &mut self.done.1, most, &mut |said| hear(Stream::Err, said));
         Ok(out? | err?)
@@ -375,7 +389,7 @@ impl Drop for Talk {
 fn drain(
     from: &mut Option<impl Read>,
     kept: &mut Vec<u8>,
-    most: usize,
+    (most, forgets): (usize, &mut usize),
     hear: &mut dyn FnMut(&[u8]),
 ) -> Result<bool, Broken> {
     let Some(pipe) = from else { return Ok(false) };
@@ -384,9 +398,9 @@ fn drain(
         Err(error) if later(&error) => Ok(false),
         Ok(count @ 1..) => {
             let said = piece.get(..count).unwrap_or_default();
-            if said.len() > most.saturating_sub(kept.len()) {
-                return Err(Broken::Loud(most));
-            }
+            let room = said.len().min(most.saturating_sub(kept.len()));
+            let (said, more) = said.split_at_checked(room).unwrap_or_default();
+            *forgets = forgets.checked_sub(more.len()).ok_or(Broken::Loud(most))?;
             hear(said);
             kept.extend_from_slice(said);
             Ok(true)

@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 mod browser;
 mod crowd;
 mod desk;
+mod health;
+mod probe;
 mod run;
 mod services;
 mod streams;

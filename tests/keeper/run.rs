@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hopbox::agent::keeper::log::Voice;
 use hopbox::agent::keeper::process::Process;
 use hopbox::agent::keeper::spec::{Backoff, Restart};
 use hopbox::agent::keeper::state::{Exit, Loss, Phase};
@@ -89,6 +90,51 @@ fn what_fails_is_tried_again_later_and_later_and_then_given_up() {
         Some(Exit::NotStarted(why)) => assert!(why.contains("/nonexistent"), "{why}"),
         other => panic!("{other:?}"),
     }
+}
+
+/// Whoever looks at it says so: that is followed like an end, however the process ends then.
+#[test]
+fn one_that_works_no_more_is_followed_like_one_that_failed() {
+    let mut kept = Kept::new("unwell", "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done");
+    kept.spec.backoff = Backoff { first_ms: 10, most_ms: 50, tries: 3, settled_ms: 60_000 };
+    kept.start();
+    let told = |kept: &Kept, generation: u64, well_ms: u64| {
+        drop(kept.ask(Order::Failed { generation, well_ms }));
+    };
+    // Once it has said so, it knows what to do when it is asked to end.
+    let running = |kept: &Kept, generation: u64| {
+        kept.until("running again", |state| {
+            let runs = state.generation == generation && state.phase == Phase::Running;
+            runs && kept.text(Voice::Out).lines().count() as u64 == generation
+        })
+    };
+    let first = running(&kept, 1);
+    // What is said of another run is not of this one.
+    for other in [0, 2, u64::MAX] {
+        told(&kept, other, 0);
+    }
+    told(&kept, 1, 0);
+    let second = running(&kept, 2);
+    assert_ne!(second.process, first.process);
+    assert_eq!((&second.last_exit, second.restarts, second.soon), (&Some(Exit::Code(0)), 1, 1));
+    told(&kept, 1, 0);
+    // After a good while it begins anew; and three in a row are enough.
+    told(&kept, 2, 60_000);
+    assert_eq!(running(&kept, 3).soon, 1);
+    told(&kept, 3, 0);
+    running(&kept, 4);
+    told(&kept, 4, 59_999);
+    let state = kept.over();
+    assert_eq!((state.phase, state.last_exit), (Phase::GaveUp, Some(Exit::Code(0))));
+    assert!(kept.shown().contains("its check fails"), "{}", kept.shown());
+
+    let mut kept = Kept::new("unwell-never", "exec sleep 1000");
+    kept.spec.restart = Restart::Never;
+    kept.start();
+    let running = kept.until_running();
+    told(&kept, 1, 0);
+    let mut watch = kept.ask(Order::Watch);
+    assert_eq!(watch.next(SOON).unwrap().process, running.process);
 }
 
 /// A late end of the one before is none of the next one's.

@@ -23,6 +23,7 @@ services:
     type: native
     command: 'i=0; while :; do i=$((i+1)); echo "$i"; sleep 0.02; done'
     limits: {memory: 64M, cpu: 0.5, pids: 40}
+    health: {exec: 'test "$GREETING $HOME" = "hello  world $HOME" && pwd | grep -q "$USER"'}
   tree:
     type: native
     command: 'echo "$GREETING $HOME"; sleep 1000 & setsid sleep 1000 & wait'
@@ -139,6 +140,7 @@ fn services_live_beside_the_agent_and_through_a_reboot() {
         // A limit is what the kernel has; where it has none, that is said.
         let degraded = view["degraded"].as_array().unwrap().len();
         assert_eq!(degraded, if has_controllers(vps) { 0 } else { 3 }, "{view}");
+        server.until("count", |view| view["health"]["state"] == "healthy");
         // Again: it is there.
         assert_eq!(server.act("start", "count")["pid"], view["pid"]);
 
@@ -255,6 +257,7 @@ fn killed_agents(server: &Server, pid: &str) {
     let view = server.until("count", |view| view["state"] == "running");
     assert_eq!(view["pid"].to_string(), pid);
     assert_eq!((&view["generation"], &view["restarts"]), (&json!(1), &json!(0)));
+    assert_eq!(view["health"]["state"], "healthy", "{view}");
     let said = server.said("dev", "count");
     let numbers: Vec<u64> = said.lines().map(|line| line.parse().unwrap()).collect();
     assert!(numbers.len() > 20 && numbers.iter().copied().eq(1..=numbers.len() as u64), "{said}");

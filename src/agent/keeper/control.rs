@@ -29,14 +29,42 @@ pub enum Order {
     Watch,
     Stop,
     Restart,
+    /// The run of this generation works no more, whatever its process does: it is ended, and
+    /// followed like one that failed after it was well for so long.
+    Failed {
+        generation: u64,
+        well_ms: u64,
+    },
 }
 
-const ORDERS: [(Order, &str); 3] =
-    [(Order::Watch, "watch"), (Order::Stop, "stop"), (Order::Restart, "restart")];
+impl Order {
+    fn line(self) -> String {
+        let word = |word: &str| json!({"do": word});
+        let line = match self {
+            Order::Watch => word("watch"),
+            Order::Stop => word("stop"),
+            Order::Restart => word("restart"),
+            Order::Failed { generation, well_ms } => {
+                json!({"do": "failed", "generation": generation, "well_ms": well_ms})
+            }
+        };
+        line.to_string()
+    }
 
-fn read(line: &str) -> Option<Order> {
-    let word = Fields::parse(line).ok()?.string("do").ok()?;
-    ORDERS.iter().find(|(_, known)| *known == word).map(|(order, _)| *order)
+    fn read(line: &str) -> Option<Order> {
+        let mut fields = Fields::parse(line).ok()?;
+        let number = |fields: &mut Fields, name| fields.int(name, 0..=u64::MAX).ok();
+        match fields.string("do").ok()?.as_str() {
+            "watch" => Some(Order::Watch),
+            "stop" => Some(Order::Stop),
+            "restart" => Some(Order::Restart),
+            "failed" => Some(Order::Failed {
+                generation: number(&mut fields, "generation")?,
+                well_ms: number(&mut fields, "well_ms")?,
+            }),
+            _ => None,
+        }
+    }
 }
 
 /// The keeper's side.
@@ -57,7 +85,7 @@ impl Control {
         let mut orders = Vec::new();
         for (stream, line) in self.socket.asked() {
             let ours = line_socket::check_peer(&stream, process::uid()).is_ok();
-            let Some(order) = line.ok().filter(|_| ours).and_then(|line| read(&line)) else {
+            let Some(order) = line.ok().filter(|_| ours).and_then(|line| Order::read(&line)) else {
                 continue;
             };
             if self.watchers.len() < WATCHERS && set_nonblocking(stream.as_fd()).is_ok() {
@@ -91,8 +119,7 @@ impl Watch {
         let held = File::open(dir)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", held.as_raw_fd()));
         let stream = line_socket::connect(&path, process::uid(), ASK_WITHIN)?;
-        let word = ORDERS.iter().find(|(known, _)| *known == order).map_or("watch", |row| row.1);
-        line_socket::put(&stream, &json!({"do": word}).to_string())?;
+        line_socket::put(&stream, &order.line())?;
         Ok(Watch(Lines::new(stream, LINE_BYTES)))
     }
 

@@ -12,7 +12,7 @@ use super::log::{Log, now_ms};
 use super::policy::{self, Next};
 use super::process::boot;
 use super::service::Service;
-use super::spec::Spec;
+use super::spec::{Restart, Spec};
 use super::state::{Exit, Loss, Phase, State, Wish};
 use super::{LOCK, SPEC, STATE};
 use crate::agent::log;
@@ -353,6 +353,7 @@ impl Keeper {
             Order::Stop => Then::Stop,
             Order::Restart if self.state.wish == Wish::Stop => return,
             Order::Restart => Then::Again,
+            Order::Failed { generation, well_ms } => return self.failed(generation, well_ms),
         };
         self.state.wish = if then == Then::Stop { Wish::Stop } else { Wish::Again };
         self.state.soon = 0;
@@ -370,6 +371,22 @@ impl Keeper {
                 self.clear(then);
             }
         }
+    }
+
+    /// One of another run, or that came too late, changes nothing; nor where nothing is to follow.
+    fn failed(&mut self, generation: u64, well_ms: u64) {
+        let is_meant = generation == self.state.generation && matches!(self.now, Now::Run);
+        if !is_meant || self.spec.restart == Restart::Never {
+            return;
+        }
+        self.log.note("its check fails: to be ended");
+        // However it ends when it is asked to.
+        let then = self.follow(&Exit::Code(1), Duration::from_millis(well_ms));
+        if matches!(then, Then::Follow(Next::Start(_))) {
+            self.state.wish = Wish::Again;
+        }
+        self.phase(Phase::Ending);
+        self.clear(then);
     }
 
     /// The next state, written and told.

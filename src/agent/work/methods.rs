@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::run::{self, detached};
 use super::services::{self, Unable};
+use super::starts;
 use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::put;
@@ -91,7 +92,10 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
             let services = services::list(asked.workspace.as_deref()).map_err(Refused::from)?;
             Services { services }.to_json()
         }
-        ServicesStart::NAME => change(services::start, params, stream)?,
+        ServicesStart::NAME => {
+            let is_wanted = || !has_gone(stream);
+            change(|name, hear| starts::start(name, hear, &is_wanted), params, stream)?
+        }
         ServicesStop::NAME => change(services::stop, params, stream)?,
         ServicesRestart::NAME => change(services::restart, params, stream)?,
         _ => {
@@ -148,7 +152,7 @@ impl From<Unable> for Refused {
 /// Each state of a service on the way is told; whoever has gone has nothing to be told, and what
 /// was begun is done.
 fn change(
-    act: fn(&ServiceName, services::Hear) -> Result<ServiceView, Unable>,
+    act: impl FnOnce(&ServiceName, services::Hear) -> Result<ServiceView, Unable> + Send,
     params: Fields,
     stream: &UnixStream,
 ) -> Result<Value, Refused> {
@@ -200,6 +204,10 @@ fn wait_until(moment: Instant, stream: &UnixStream) -> bool {
             return false;
         }
     }
+}
+
+fn has_gone(stream: &UnixStream) -> bool {
+    !matches!(poll::wait_one(stream.as_fd(), Interest::READ, Some(Duration::ZERO)), Ok(false))
 }
 
 /// Does what may take long, and says now and then that it is being done.

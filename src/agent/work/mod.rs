@@ -4,15 +4,21 @@
 //!
 //! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked) → `run` (commands)
 //! → `services` → `state` (files), `spec` (for keepers), `manager` (systemd), `limits` (the
-//! kernel's).
+//! kernel's) → `probe` (one look at a service), `health` (what many tell), `checks` (who looks)
+//! → `startup` (several, in order), `starts` (for whom).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
+mod checks;
+mod health;
 mod limits;
 mod manager;
 mod methods;
+pub mod probe;
 pub mod run;
 pub mod serve;
 mod services;
 mod spec;
+mod starts;
+mod startup;
 pub mod state;

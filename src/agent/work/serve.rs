@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{methods, services};
+use super::{methods, starts};
 use crate::agent::joint;
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
@@ -38,7 +38,7 @@ pub fn serve(state_dir: &Path) -> Result<(), Failure> {
     let socket = LineSocket::bind(&path)?;
     log(&format!("hop-agent {VERSION}: work, at {}", path.display()));
     // What is to run and does not, while others are heard.
-    let _ = thread::Builder::new().name("resume".to_owned()).spawn(services::resume);
+    let _ = thread::Builder::new().name("resume".to_owned()).spawn(starts::resume);
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let fds = [(signals.as_fd(), Interest::READ), (socket.as_fd(), Interest::READ)];

@@ -8,46 +8,45 @@ use std::io::{self, ErrorKind};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::checks::{self, Checked};
+use super::health;
 use super::limits;
 use super::manager::{Activity, Manager, Unit};
 use super::spec;
 use super::state::{Room, ServiceDir, Workspace};
 use crate::agent::keeper::state::{Exit, Loss, Phase, State};
 use crate::agent::keeper::{LOCK, Order, SPEC, Watch};
-use crate::agent::log;
 use crate::base::file;
 use crate::rpc::code::Code;
 use crate::rpc::types::services::{LastExit, ServiceName, ServiceState, ServiceView};
 use crate::sys::lock::Lock;
 use crate::workspace::manifest::{Kind, Service};
-use crate::workspace::order;
 
 /// Until the keeper that was started has told something.
 const START_WITHIN: Duration = Duration::from_secs(20);
 /// Beside what the service itself has for its end.
 const STOP_MORE: Duration = Duration::from_secs(25);
-/// Until the login's manager is there, after a boot.
-const MANAGER_WITHIN: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What is not done, and a sentence for whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unable {
     pub code: Code,
     pub why: String,
 }
 
-fn unable(code: Code, why: impl Into<String>) -> Unable {
+pub fn unable(code: Code, why: impl Into<String>) -> Unable {
     Unable { code, why: why.into() }
 }
 
-fn failed(what: &str) -> impl Fn(io::Error) -> Unable {
+pub fn failed(what: &str) -> impl Fn(io::Error) -> Unable {
     move |error| unable(Code::Failed, format!("{what}: {error}"))
 }
 
-type Done<T> = Result<T, Unable>;
+pub type Done<T> = Result<T, Unable>;
 
 /// Who wants to hear of each state; one that has gone changes nothing.
-pub type Hear<'a> = &'a mut dyn FnMut(&ServiceView);
+pub type Hear<'a> = &'a mut (dyn FnMut(&ServiceView) + Send);
 
 /// One service that was asked for.
 struct Known {
@@ -57,7 +56,7 @@ struct Known {
     dir: ServiceDir,
 }
 
-fn room() -> Done<Room> {
+pub fn room() -> Done<Room> {
     Room::own().map_err(failed("this login has no directory for its state"))
 }
 
@@ -111,13 +110,15 @@ impl Known {
                 last_exit: None,
                 last_exit_ms: 0,
                 degraded: Vec::new(),
+                health: None,
             };
         };
+        let is_told = kept || state.phase.is_final();
         let pid = state.process.as_ref().filter(|process| kept && process.is_there());
         let degraded = pid.map(|process| limits::missing(process.pid, &self.service.limits));
         ServiceView {
             name,
-            state: match (kept || state.phase.is_final(), is_wanted) {
+            state: match (is_told, is_wanted) {
                 (true, _) => phase(state.phase),
                 (false, true) => ServiceState::Lost,
                 (false, false) => ServiceState::Stopped,
@@ -130,7 +131,17 @@ impl Known {
             last_exit: state.last_exit.as_ref().map(exit),
             last_exit_ms: state.last_exit_ms,
             degraded: degraded.unwrap_or_default(),
+            health: is_told.then(|| health::view(self.dir.path(), &self.service, &state)).flatten(),
         }
+    }
+
+    fn checked(&self) -> Option<Checked> {
+        let env = self.workspace.desired.env_of(&self.service);
+        Checked::of(self.dir.path(), &self.service, env)
+    }
+
+    fn look(&self) {
+        checks::begin(&self.name, self.service.health.is_some(), checked);
     }
 
     /// Another specification than this one's would be another process.
@@ -158,7 +169,10 @@ impl Known {
             Ok(manager) => manager.start(&unit).map_err(|why| unable(Code::Failed, why))?,
             Err(absent) => spec::alone(&unit, absent).map_err(|why| unable(Code::Failed, why))?,
         }
-        self.told(START_WITHIN, |state| state.start == start && state.phase != Phase::Starting)
+        let view =
+            self.told(START_WITHIN, |state| state.start == start && state.phase != Phase::Starting);
+        self.look();
+        view
     }
 
     fn told(&self, limit: Duration, is_it: impl Fn(&State) -> bool) -> Done<ServiceView> {
@@ -252,6 +266,7 @@ pub fn start(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
     known.dir.want(true).map_err(failed("cannot write"))?;
     let is_over = State::load(known.dir.path()).is_none_or(|state| state.phase.is_final());
     if known.is_attended() && !is_over {
+        known.look();
         return Ok(known.view());
     }
     known.halt(hear)?;
@@ -273,6 +288,10 @@ pub fn restart(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
     known.dir.want(true).map_err(failed("cannot write"))?;
     known.halt(hear)?;
     known.launch()
+}
+
+fn checked(name: &ServiceName) -> Option<Checked> {
+    Known::find(name).ok()?.checked()
 }
 
 /// Of one workspace, or of all.
@@ -298,36 +317,30 @@ pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
     Ok(views)
 }
 
-/// What is to run and does not, as after a boot: each after those that it depends on.
-pub fn resume() {
-    let Ok(room) = Room::own() else { return };
-    // Once for all of them; where none comes each says so.
-    let _ = Manager::find_within(MANAGER_WITHIN);
-    for workspace in room.workspaces() {
-        let name = workspace.desired.workspace.clone();
-        let ordered = order::start(&workspace.desired.services)
-            .map(|names| names.into_iter().map(str::to_owned).collect::<Vec<String>>());
-        for service in ordered.unwrap_or_default() {
-            let name = ServiceName { workspace: name.clone(), service };
-            if let Err(Unable { why, .. }) = go_on(&name) {
-                log(&format!("{} of {} does not run: {why}", name.service, name.workspace));
-            }
-        }
-    }
-}
-
-fn go_on(name: &ServiceName) -> Done<()> {
-    let known = Known::find(name)?;
+/// It is to run, and nobody sees to that. Those that are seen to are looked at.
+pub fn is_missing(name: &ServiceName) -> bool {
+    let Ok(known) = Known::find(name) else { return false };
     if !known.dir.is_wanted() {
-        return Ok(());
+        return false;
     }
-    let _alone = known.alone()?;
     let state = State::load(known.dir.path());
     let has_ended = state.is_some_and(|state| spec::has_ended_here(&state));
-    if has_ended || known.is_attended() {
-        return Ok(());
+    let is_seen_to = has_ended || known.is_attended();
+    if is_seen_to {
+        known.look();
     }
-    known.launch().map(drop)
+    !is_seen_to
+}
+
+/// One that is to run still, and does not.
+pub fn go_on(name: &ServiceName) -> Done<ServiceView> {
+    let known = Known::find(name)?;
+    let _alone = known.alone()?;
+    if known.dir.is_wanted() && !known.is_attended() { known.launch() } else { Ok(known.view()) }
+}
+
+pub fn view(name: &ServiceName) -> Done<ServiceView> {
+    Known::find(name).map(|known| known.view())
 }
 
 fn phase(phase: Phase) -> ServiceState {

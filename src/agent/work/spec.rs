@@ -56,6 +56,20 @@ pub fn of(service: &Service, env: &Env, start: u64, unit: &str) -> Result<Spec, 
     })
 }
 
+/// A check, run as the service's own command would be.
+pub fn check(service: &Service, env: &Env, line: &Command) -> Result<Program, String> {
+    let workdir = match &service.kind {
+        Kind::Native { workdir, .. } => workdir.clone(),
+        Kind::Container(_) => None,
+    };
+    let kind = Kind::Native { command: line.clone(), workdir };
+    let spec = of(&Service { kind, ..service.clone() }, env, 0, "")?;
+    let (program, words) = spec.argv.split_first().ok_or("it names no program")?;
+    let mut command = Program::new(program);
+    command.args(words).env_clear().envs(spec.env).current_dir(spec.cwd);
+    Ok(command)
+}
+
 /// `~` is the login's home, and so is what every other path begins at.
 fn below(home: &str, dir: &str) -> String {
     match dir.strip_prefix("~/") {

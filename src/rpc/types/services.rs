@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Message;
+use super::health::Health;
 use crate::base::json::{Fields, ReadError};
 use crate::workspace::check;
 
@@ -11,7 +12,7 @@ const SERVICES: usize = 4096;
 const REASONS: usize = 16;
 
 /// One service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServiceName {
     pub workspace: String,
     pub service: String,
@@ -154,6 +155,8 @@ pub struct ServiceView {
     pub last_exit_ms: u64,
     /// What was asked for and is not so, such as a limit.
     pub degraded: Vec<String>,
+    /// Of one that has a check, while it runs; of one that ended because of it, too.
+    pub health: Option<Health>,
 }
 
 impl Message for ServiceView {
@@ -170,6 +173,7 @@ impl Message for ServiceView {
             "last_exit": self.last_exit.as_ref().map(LastExit::to_json),
             "last_exit_ms": self.last_exit_ms,
             "degraded": self.degraded,
+            "health": self.health.as_ref().map(Health::to_json),
         })
     }
 
@@ -193,6 +197,7 @@ impl Message for ServiceView {
             last_exit,
             last_exit_ms: fields.int("last_exit_ms", 0..=u64::MAX)?,
             degraded: reasons(fields)?,
+            health: Health::read_in(fields)?,
         })
     }
 }
@@ -227,6 +232,7 @@ impl Message for Services {
 
 #[cfg(test)]
 mod tests {
+    use super::super::health::HealthState;
     use super::*;
 
     #[test]
@@ -238,7 +244,11 @@ mod tests {
             Some(LastExit::NotStarted("why".to_owned())),
             Some(LastExit::Lost("keeper".to_owned())),
         ];
-        for last_exit in exits {
+        let (unhealthy, why) = (HealthState::Unhealthy, Some("HTTP status 500".to_owned()));
+        let health = Health { state: unhealthy, since_ms: 5, failures: 3, why, will_restart: true };
+        let starting = Health { state: HealthState::Starting, why: None, ..health.clone() };
+        let healths = [None, Some(health), Some(starting)].into_iter().cycle();
+        for (last_exit, health) in exits.into_iter().zip(healths) {
             for (state, _) in STATES {
                 let name = ServiceName { workspace: "app".to_owned(), service: "web".to_owned() };
                 let view = ServiceView {
@@ -252,6 +262,7 @@ mod tests {
                     last_exit: last_exit.clone(),
                     last_exit_ms: 4,
                     degraded: vec!["cpu: no".to_owned()],
+                    health: health.clone(),
                 };
                 let services = Services { services: vec![view] };
                 assert_eq!(Services::of(services.to_json()).unwrap(), services);

@@ -57,6 +57,18 @@ fn who_says_too_much_is_ended() {
 }
 
 #[test]
+fn a_wordy_one_is_judged_by_its_status_and_a_flood_ended() {
+    let limits = Limits { time: LONG.time, bytes: 1000 };
+    for script in ["head -c 9M /dev/zero; echo no >&2; exit 3", "head -c 9M /dev/zero >&2; exit 3"]
+    {
+        let done = run_wordy(&mut sh(script), limits).unwrap();
+        let kept = done.stdout.len() + done.stderr.len();
+        assert!(done.status.code() == Some(3) && kept <= 1003, "{script}: {kept}");
+    }
+    assert!(matches!(run_wordy(&mut sh("yes & yes >&2; wait"), limits), Err(Broken::Loud(1000))));
+}
+
+#[test]
 fn who_takes_too_long_is_ended_with_all_its_children() {
     let dir = std::env::temp_dir().join(format!("hopbox-child-{}", std::process::id()));
     std::fs::create_dir(&dir).unwrap();

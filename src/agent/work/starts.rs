@@ -1,0 +1,141 @@
+//! For whom services are started in order: for somebody who wants one of them, and after a boot.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::manager::Manager;
+use super::services::{self, Done, Hear, Unable, room, unable};
+use super::startup::{self, Broken, Hands, Moment};
+use super::state::{Room, Workspace};
+use crate::agent::log;
+use crate::rpc::code::Code;
+use crate::rpc::types::services::{ServiceName, ServiceState, ServiceView};
+
+/// Until the login's manager is there, after a boot.
+const MANAGER_WITHIN: Duration = Duration::from_secs(120);
+/// Until whoever else starts a service has done so.
+const TURN_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Services of one workspace, each by `start`.
+pub struct Starts<'a> {
+    pub workspace: &'a str,
+    pub start: &'a (dyn Fn(&ServiceName) -> Done<ServiceView> + Sync),
+    pub tell: &'a (dyn Fn(&str, Moment<'_>) + Sync),
+    pub is_wanted: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl Starts<'_> {
+    fn name(&self, service: &str) -> ServiceName {
+        ServiceName { workspace: self.workspace.to_owned(), service: service.to_owned() }
+    }
+}
+
+impl Hands for Starts<'_> {
+    fn start(&self, service: &str) -> Done<ServiceView> {
+        (self.start)(&self.name(service))
+    }
+
+    fn look(&self, service: &str) -> Done<ServiceView> {
+        services::view(&self.name(service))
+    }
+
+    fn tell(&self, service: &str, moment: Moment<'_>) {
+        (self.tell)(service, moment);
+    }
+
+    fn is_wanted(&self) -> bool {
+        (self.is_wanted)()
+    }
+}
+
+/// With what it depends on, as far as that does not run, and once that is as it has to be.
+pub fn start(
+    name: &ServiceName,
+    hear: Hear,
+    is_wanted: &(dyn Fn() -> bool + Sync),
+) -> Done<ServiceView> {
+    // One that is not there has its own reason.
+    services::view(name)?;
+    let workspace = room()?.workspace(&name.workspace);
+    let desired = workspace.map_err(services::failed("the workspace cannot be read"))?.desired;
+    let mut jobs = startup::with_needs(&desired, &name.service);
+    jobs.retain(|job| *job == name.service || is_down(name, job));
+    let hear = Mutex::new(hear);
+    let start = |of: &ServiceName| match of == name {
+        true => services::start(of, &mut **hear.lock().unwrap_or_else(PoisonError::into_inner)),
+        false => in_turn(of, is_wanted),
+    };
+    let workspace = &name.workspace;
+    let starts = Starts { workspace, start: &start, tell: &|_, _| {}, is_wanted };
+    match startup::all(&desired, &jobs, &starts).remove(&name.service) {
+        Some(Ok(view)) => Ok(view),
+        Some(Err(Broken::Ended(view))) => Ok(*view),
+        Some(Err(Broken::Unable(unable))) => Err(unable),
+        Some(Err(broken)) => Err(unable(Code::Failed, broken.to_string())),
+        None => services::view(name),
+    }
+}
+
+/// Another one may be starting it for somebody else.
+fn in_turn(name: &ServiceName, is_wanted: &(dyn Fn() -> bool + Sync)) -> Done<ServiceView> {
+    let end = Instant::now() + TURN_WITHIN;
+    loop {
+        match services::start(name, &mut |_| {}) {
+            Err(Unable { code: Code::Conflict, .. }) if Instant::now() < end && is_wanted() => {
+                thread::sleep(LOOK_EVERY);
+            }
+            started => return started,
+        }
+    }
+}
+
+/// What is on its way, and what has come to its end as it should, is left alone.
+fn is_down(beside: &ServiceName, service: &str) -> bool {
+    let name = ServiceName { service: service.to_owned(), ..beside.clone() };
+    let down = [
+        ServiceState::New,
+        ServiceState::Stopped,
+        ServiceState::Failed,
+        ServiceState::GaveUp,
+        ServiceState::Lost,
+    ];
+    services::view(&name).is_ok_and(|view| down.contains(&view.state))
+}
+
+/// What is to run and does not, as after a boot.
+pub fn resume() {
+    let Ok(room) = Room::own() else { return };
+    // Once for all of them; where none comes each says so.
+    let _ = Manager::find_within(MANAGER_WITHIN);
+    // One workspace does not wait for what another has to complete.
+    thread::scope(|scope| {
+        for workspace in room.workspaces() {
+            scope.spawn(move || resume_one(&workspace));
+        }
+    });
+}
+
+fn resume_one(Workspace { desired, .. }: &Workspace) {
+    let workspace = desired.workspace.as_str();
+    let is_missing = |service: &&String| {
+        services::is_missing(&ServiceName {
+            workspace: workspace.to_owned(),
+            service: (*service).clone(),
+        })
+    };
+    let jobs: BTreeSet<String> = desired.services.keys().filter(is_missing).cloned().collect();
+    let tell = |service: &str, moment: Moment<'_>| {
+        if let Moment::Ends(Err(broken)) = moment {
+            log(&format!("{service} of {workspace} does not run: {broken}"));
+        }
+    };
+    let start = |name: &ServiceName| services::go_on(name);
+    startup::all(
+        desired,
+        &jobs,
+        &Starts { workspace, start: &start, tell: &tell, is_wanted: &|| true },
+    );
+}
