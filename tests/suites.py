@@ -21,6 +21,8 @@ ORDER = ["vps", "wg", "session", "e2e", "tunnel", "chaos", "root", "soak", "boot
 SIDE_BY_SIDE = 2
 # It waits for programs that do not answer, two minutes long.
 WAITS = "cli"
+# Of these, which wait most of the time, so many tests at a time; of others, one for each processor.
+THREADS = {"vps": 2, "session": 4, "chaos": 4}
 # For one suite; tests/vps takes a third of it on two idle cores.
 LIMIT_S = 1500
 RESULT = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
@@ -94,7 +96,10 @@ class Run:
 def main():
     cargo, flags = sys.argv[1].split(), sys.argv[2:]
     suites = build(cargo[0], [*cargo[1:], *flags])
-    found = [(name, [program, "--show-output"], folder) for name, program, folder in suites]
+    found = []
+    for name, program, folder in suites:
+        threads = [f"--test-threads={THREADS[name]}"] if name in THREADS else []
+        found.append((name, [program, "--show-output", *threads], folder))
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # Examples in the documentation are compiled by their own runner.
     found.append(("documentation", [*cargo, "test", *flags, "--doc"], root))

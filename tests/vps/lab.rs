@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Names the test that is to run inside; its presence says that this is inside.
 const INSIDE: &str = "HOPBOX_LAB";
@@ -31,8 +31,33 @@ const TOOLS: [&str; 12] = [
     "wireguard-go",
 ];
 
-/// Booting takes every core there is: one lab at a time.
-static ALONE: Mutex<()> = Mutex::new(());
+/// Booting takes every core there is, and most of what follows waits.
+const AT_A_TIME: usize = 2;
+static SEATS: Seats = Seats { taken: Mutex::new(0), given_back: Condvar::new() };
+
+struct Seats {
+    taken: Mutex<usize>,
+    given_back: Condvar,
+}
+
+/// A lab that may be there.
+struct Seat;
+
+impl Seat {
+    fn take() -> Seat {
+        let taken = SEATS.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = SEATS.given_back.wait_while(taken, |taken| *taken >= AT_A_TIME);
+        *free.unwrap_or_else(PoisonError::into_inner) += 1;
+        Seat
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        *SEATS.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        SEATS.given_back.notify_one();
+    }
+}
 
 /// Runs `body` inside; outside, runs the test `name` again inside or says why it cannot.
 pub fn inside(name: &str, body: fn()) {
@@ -45,7 +70,7 @@ pub fn inside(name: &str, body: fn()) {
         assert!(!strict, "in CI nothing that root can run is skipped: {name}: {why}");
         return eprintln!("SKIP {name}: {why}");
     }
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _seat = Seat::take();
     remove_abandoned();
     let cgroup = format!("hopbox-lab-{}-{}", std::process::id(), name.replace(':', "-"));
     let out = Command::new("timeout")
