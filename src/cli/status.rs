@@ -136,10 +136,12 @@ pub fn look(paths: &Paths, name: &str, devices: &OnceLock<Vec<Device>>) -> Value
             live["source"] = "session".into();
             return live;
         }
-        Ok(None) => match elsewhere::look(paths, name, devices.get_or_init(elsewhere::devices)) {
-            Some(found) => ("silent", Some(found.told(name))),
-            None => ("down", None),
-        },
+        Ok(None) => {
+            match elsewhere::look_twice(paths, name, devices.get_or_init(elsewhere::devices)) {
+                Some(found) => ("silent", Some(found.told(name))),
+                None => ("down", None),
+            }
+        }
         Err(error) => ("silent", Some(format!("its session does not answer: {error}"))),
     };
     let known = state::last_known(paths, name);

@@ -17,6 +17,8 @@ use crate::sys::signal::{self, Kind as Signal};
 use crate::sys::{bounded, process};
 
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Until the helper has removed what a session that has just ended had, in a machine that is busy.
+const REMOVED_WITHIN: Duration = Duration::from_secs(1);
 /// Most processes that are looked at, and most of a command line.
 const PROCESSES: usize = 100_000;
 const WORDS_BYTES: u64 = 64 * 1024;
@@ -49,6 +51,18 @@ pub fn look(paths: &Paths, host: &str, devices: &[Device]) -> Option<Elsewhere> 
         .filter(|pid| is_hop(*pid))
         .or_else(|| session_of(paths, host));
     Some(Elsewhere { pid, interface: device })
+}
+
+/// As [`look`]; what a session that has just ended still has, the lock of a process that is no
+/// more or a device that the helper is about to remove, shows nothing.
+pub fn look_twice(paths: &Paths, host: &str, known: &[Device]) -> Option<Elsewhere> {
+    let mut found = look(paths, host, known)?;
+    let end = Instant::now() + REMOVED_WITHIN;
+    while found.pid.is_none() && Instant::now() < end {
+        thread::sleep(LOOK_EVERY);
+        found = look(paths, host, &devices())?;
+    }
+    Some(found)
 }
 
 impl Elsewhere {

@@ -40,6 +40,26 @@ fn own_dir(path: PathBuf) -> PathBuf {
     path
 }
 
+/// The helper needs a moment to see that a session is gone, and has its device until then.
+#[test]
+fn a_session_that_has_just_ended_is_not_elsewhere() {
+    let _machine = shared();
+    let Some(world) = World::start("a_session_that_has_just_ended") else { return };
+    for round in 0..12 {
+        world.up();
+        let pid = world.session().unwrap();
+        world.sh(&format!("kill -KILL {pid}"));
+        let status = data(&world.hop(&["status", "--json"]));
+        let (state, detail) = (&status["state"], &status["detail"]);
+        assert_eq!(state, "lost", "round {round}: {detail}");
+        world.up();
+        let pid = world.session().unwrap();
+        world.sh(&format!("kill -KILL {pid}"));
+        let down = world.hop(&["down"]);
+        assert_eq!(down.status.code(), Some(0), "round {round}: {}", said(&down));
+    }
+}
+
 #[test]
 fn what_is_true_does_not_depend_on_the_runtime_directory() {
     let _machine = shared();

@@ -113,7 +113,18 @@ pub fn down(paths: &Paths, host: &str) -> io::Result<bool> {
     Ok(ask(paths, host, "down", limits::DOWN)?.is_some())
 }
 
+/// A session that ends while it is asked is none: nobody is at its socket when it is asked again.
 fn ask(paths: &Paths, host: &str, what: &str, limit: Duration) -> io::Result<Option<Value>> {
+    use ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match ask_once(paths, host, what, limit) {
+        Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof) => {
+            ask_once(paths, host, what, limit)
+        }
+        answer => answer,
+    }
+}
+
+fn ask_once(paths: &Paths, host: &str, what: &str, limit: Duration) -> io::Result<Option<Value>> {
     use ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
     let (user, request) = (paths.owner(), json!({"v": 1, "ask": what}).to_string());
     for dir in paths.session_dirs() {

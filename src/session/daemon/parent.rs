@@ -91,7 +91,7 @@ fn stop(paths: &Paths, name: &str, devices: &OnceLock<Vec<Device>>) -> io::Resul
     if control::down(paths, name)? {
         return Ok(true);
     }
-    let found = elsewhere::look(paths, name, devices.get_or_init(elsewhere::devices));
+    let found = elsewhere::look_twice(paths, name, devices.get_or_init(elsewhere::devices));
     found.map_or(Ok(false), |found| found.end(paths, name).map(|()| true))
 }
 

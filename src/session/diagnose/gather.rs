@@ -2,7 +2,7 @@
 //! at most about twelve seconds in all when nothing answers.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -98,18 +98,13 @@ fn helper() -> Result<Serving, HelperFault> {
 }
 
 fn session(paths: &Paths, name: &str) -> Session {
-    // A session that ends while it is asked is none.
-    let asked = control::live(paths, name).or_else(|error| match error.kind() {
-        ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof => control::live(paths, name),
-        _ => Err(error),
-    });
-    match asked {
+    match control::live(paths, name) {
         Ok(Some(live)) if live.is_starting => Session::Starting,
         Ok(Some(Live { interface, handshake_age, rival, .. })) => {
             Session::Live { interface, handshake_age, rival }
         }
         Err(error) => Session::Hung(error.to_string()),
-        Ok(None) => match elsewhere::look(paths, name, &elsewhere::devices()) {
+        Ok(None) => match elsewhere::look_twice(paths, name, &elsewhere::devices()) {
             Some(found) => Session::Elsewhere(found),
             None => gone(paths, name),
         },
