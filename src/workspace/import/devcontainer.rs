@@ -126,6 +126,7 @@ fn commands(notes: &mut Notes, all: &[(&str, Option<&Node>)]) -> Option<Draft> {
     let mut lines: Vec<String> = Vec::new();
     for (key, node) in all {
         let Some(node) = node else { continue };
+        let before = lines.len();
         match &node.value {
             Value::Map(entries) => {
                 for entry in entries {
@@ -140,7 +141,9 @@ fn commands(notes: &mut Notes, all: &[(&str, Option<&Node>)]) -> Option<Draft> {
         if lines.iter().any(|line| line.contains("${")) {
             notes.add(node, key, "holds ${…}, which only a shell replaces here");
         }
-        notes.add(node, key, "runs in the home directory of the server: begin with cd");
+        if lines.len() > before {
+            notes.add(node, key, "runs in the home directory of the server: begin with cd");
+        }
     }
     let script = match lines.as_slice() {
         [] => return None,

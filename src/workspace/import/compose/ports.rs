@@ -74,8 +74,13 @@ fn short(ctx: &mut From, item: &Node, path: &str) -> Vec<(u16, u16)> {
     if !host.is_empty() {
         ctx.note(item, path, format!("is on the tunnel's address, not on {host:.40}"));
     }
-    // Docker would choose one.
-    let published = if published.is_empty() { target } else { published };
+    let published = match published {
+        "" => {
+            ctx.note(item, path, format!("is port {target:.11}, and not one that docker chooses"));
+            target
+        }
+        published => published,
+    };
     pairs(ctx, item, path, published, target)
 }
 

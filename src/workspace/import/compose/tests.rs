@@ -246,6 +246,7 @@ fn anchors_merges_extends_and_profiles_are_followed() {
     assert_eq!(worker.stop_timeout.as_secs(), 90);
     let told = notes(ANCHORS);
     for line in [
+        "services.migrate.ports: is port 8000, and not one that docker chooses",
         "services.Redis.Cache: is called redis-cache here",
         "left out: it needs APP_IMAGE, which has no default here",
         "let hooks.setup build the image localhost/big-app-web",

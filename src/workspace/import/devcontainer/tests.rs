@@ -119,6 +119,8 @@ fn what_is_none_is_an_error() {
     }
     let (manifest, notes) = import("{}");
     assert_eq!((manifest.desired.workspace.as_str(), notes.len()), ("project", 0));
+    let (_, notes) = import("{\"postCreateCommand\": \"\"}");
+    assert_eq!(notes.len(), 1, "a command that is none runs nowhere: {notes:?}");
     let evil = "{\"name\": \"x\\nhost: evil\", \"postCreateCommand\": \"a\\nhost: evil\", \"x\\nhost: evil\": 1}";
     assert_eq!(import(evil).0.host, None);
 }
