@@ -55,6 +55,7 @@ fn run(verb: Verb, args: &Args) -> u8 {
             return ended(keeper::keep(Path::new(dir)));
         }
         Verb::Attend => return work::run::attend::main(),
+        Verb::Guard => return work::guard::main(&args.operands),
         Verb::Status => return commands::status(config, args.has("json")),
         Verb::Install => install::install(),
         Verb::Setup => setup::setup(config),

@@ -1,6 +1,6 @@
 //! What can be typed after `hop-agent`, and the help that is made of it. Does none of it.
 
-use crate::base::command_line::{Command, Flag, Noun, Table, Takes, closest};
+use crate::base::command_line::{Command, Flag, MANY, Noun, Table, Takes, closest};
 use crate::base::failure::Failure;
 
 /// What a command line asks for.
@@ -10,6 +10,7 @@ pub enum Verb {
     Work,
     Keep,
     Attend,
+    Guard,
     Status,
     Install,
     Setup,
@@ -53,6 +54,12 @@ const COMMANDS: &[Command<Verb>] = &[
         ..Command::new(Verb::Work, "work", "the same for its part with the login's rights")
     },
     Command { hidden: true, ..Command::new(Verb::Attend, "attend", "") },
+    Command {
+        operands: (1, MANY),
+        takes: Takes::Word,
+        hidden: true,
+        ..Command::new(Verb::Guard, "guard", "")
+    },
     Command {
         usage: "hop-agent keep DIR",
         operands: (1, 1),

@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
 use super::fd::set_nonblocking;
-use super::pty;
+use super::{process, pty};
 
 /// A command that runs. Whoever has it waits for children (`descendants::reap`).
 pub struct Started {
@@ -43,6 +43,11 @@ pub fn start_at_terminal(command: &mut Command, size: (u16, u16)) -> io::Result<
     *command = Command::new("");
     let input = ours(Some(master.try_clone()?))?;
     Ok(Started { pid: child.id(), input, outputs: [ours(Some(master))?, None] })
+}
+
+/// With the outputs and the group that this process has, and asked to end when it ends: its number.
+pub fn start_in_place(command: &mut Command) -> io::Result<u32> {
+    Ok(process::dying_with_parent(command).spawn()?.id())
 }
 
 /// A process of ours that is told what to do on its standard input and has `stream` as its standard

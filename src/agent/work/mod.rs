@@ -4,12 +4,13 @@
 //!
 //! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked) → `run` (commands)
 //! → `services` → `state` (files), `spec` (for keepers), `manager` (systemd), `limits` (the
-//! kernel's) → `probe` (one look at a service), `health` (what many tell), `checks` (who looks)
-//! → `startup` (several, in order), `starts` (for whom).
+//! kernel's) → `probe` (one look at a service; a command is under a `guard`), `health` (what many
+//! tell), `checks` (who looks) → `startup` (several, in order), `starts` (for whom).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
 mod checks;
+pub mod guard;
 mod health;
 mod limits;
 mod manager;

@@ -1,5 +1,6 @@
 //! What a service is to its keeper: the manifest's words with what a login's shell would have.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::workspace::manifest::{Command, Kind, Limits, Restart, Service};
 
 /// What a shell of the login has, as this process was told it by its unit.
 const OF_THE_LOGIN: [&str; 6] = ["HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG"];
+/// The file of the program that runs, also where another has taken its place.
+const OWN: &str = "/proc/self/exe";
 /// Whoever puts a program into the background is done at once.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
@@ -56,7 +59,7 @@ pub fn of(service: &Service, env: &Env, start: u64, unit: &str) -> Result<Spec, 
     })
 }
 
-/// A check, run as the service's own command would be.
+/// A check, run as the service's own command would be, by one who ends all that it leaves.
 pub fn check(service: &Service, env: &Env, line: &Command) -> Result<Program, String> {
     let workdir = match &service.kind {
         Kind::Native { workdir, .. } => workdir.clone(),
@@ -64,9 +67,9 @@ pub fn check(service: &Service, env: &Env, line: &Command) -> Result<Program, St
     };
     let kind = Kind::Native { command: line.clone(), workdir };
     let spec = of(&Service { kind, ..service.clone() }, env, 0, "")?;
-    let (program, words) = spec.argv.split_first().ok_or("it names no program")?;
-    let mut command = Program::new(program);
-    command.args(words).env_clear().envs(spec.env).current_dir(spec.cwd);
+    let mut command = Program::new(OWN);
+    command.arg0("hop-agent").args(["guard", "--"]).args(spec.argv);
+    command.env_clear().envs(spec.env).current_dir(spec.cwd);
     Ok(command)
 }
 
