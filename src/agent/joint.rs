@@ -69,9 +69,14 @@ impl Work {
         asked.map_err(|error| lost(&error))
     }
 
-    /// A method that answers once.
-    pub fn call<M: Method>(&self, _: M, params: &M::Params) -> Result<M::Answer, CallError> {
-        let request = json!({"caller": null, "method": M::NAME, "params": params.to_json()});
+    /// A method that answers once, for `caller`.
+    pub fn call<M: Method>(
+        &self,
+        caller: Option<&PublicKey>,
+        _: M,
+        params: &M::Params,
+    ) -> Result<M::Answer, CallError> {
+        let request = Work::request(caller, M::NAME, params.to_json());
         let line = self.ask(&request)?.next(ANSWER_LIMIT, None).map_err(|error| {
             let late = error.kind() == ErrorKind::TimedOut;
             if late { CallError::Timeout(ANSWER_LIMIT) } else { lost(&error) }

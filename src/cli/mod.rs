@@ -4,7 +4,8 @@
 //! and completions come; `base::command_line` reads it) → `command` (what each of them is given),
 //! `meant` (words that are no command) → `out` (what is printed), `page` (its lines), `grid` (its
 //! tables), `progress` and `prompt` → `target_host`, `multi_host` (on which hosts) → one file per
-//! command. A command parses nothing and owns no protocol.
+//! command, `workspace` and `plan_view` for what `up` does of a project. A command parses nothing
+//! and owns no protocol.
 
 mod autostart;
 mod bugreport;
@@ -26,6 +27,7 @@ pub mod out;
 pub mod page;
 mod peers;
 mod ping;
+mod plan_view;
 pub mod progress;
 pub mod prompt;
 mod rotate;
@@ -42,6 +44,7 @@ mod up;
 mod upgrade;
 mod version;
 mod wg;
+mod workspace;
 
 pub use dispatch::main;
 pub use table::TABLE;

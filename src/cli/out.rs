@@ -156,6 +156,13 @@ impl Out {
         }
     }
 
+    /// Several such lines.
+    pub fn show(&mut self, page: &Page) {
+        if self.volume > Volume::Quiet {
+            page.lines().for_each(|line| self.screen.line(line.clone()));
+        }
+    }
+
     /// How many steps the work has that begins now.
     pub fn plan(&mut self, total: usize) {
         self.screen.plan(total);

@@ -154,6 +154,10 @@ impl Page {
         self.0.push(line.into());
     }
 
+    pub fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.0.iter()
+    }
+
     pub fn render(&self, colour: bool, room: Option<usize>) -> String {
         self.0.iter().map(|line| line.render(colour, room) + "\n").collect()
     }

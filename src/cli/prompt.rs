@@ -13,6 +13,10 @@ use crate::fix;
 use crate::sys::interrupt;
 use crate::text::fix::Fix;
 
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
 /// Longest answer that is read.
 const ANSWER_BYTES: u64 = 1024;
 
@@ -24,7 +28,19 @@ impl Call {
             return Ok(true);
         }
         let answer = self.line(format!("{question} [y/N] ").into(), question, "--yes".into())?;
-        Ok(matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+        Ok(is_yes(&answer))
+    }
+
+    /// The same for what `shown` says, which whoever is not asked is shown, too.
+    pub fn confirm_shown(&mut self, shown: Page, question: &str) -> Result<bool, Failure> {
+        if self.args.has("yes") || !self.may_ask() {
+            self.out.show(&shown);
+            return self.confirm(question);
+        }
+        let mut page = shown;
+        page.add(format!("{question} [y/N] "));
+        let answer = self.line(page, question, "--yes".into())?;
+        Ok(is_yes(&answer))
     }
 
     /// As [`Call::confirm`]; a no ends the command with exit 10. `next` is what to type later.

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::command::{Call, Command, Flag, Group, MANY, Takes};
 use super::multi_host::MultiHost;
 use super::target_host;
+use super::workspace;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
@@ -13,6 +14,7 @@ use crate::deploy::verify::BY_SETUP;
 use crate::fix;
 use crate::host::paths::Paths;
 use crate::host::store;
+use crate::host::workspace::Project;
 use crate::session::control;
 use crate::session::daemon::{self, Up};
 use crate::session::log::log;
@@ -39,7 +41,10 @@ pub const COMMAND: Command = Command {
     details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
               root: the helper makes the device. Says so and exits 0 when it is up already,\n\
               and 3 with the broken layer when it is up and degraded.\n\
-              Several hosts are started side by side; exits 11 when only some came up.",
+              Several hosts are started side by side; exits 11 when only some came up.\n\
+              One host, in a directory with a hopbox.yaml for it, then gets what that says:\n\
+              the plan is shown, and done after a yes, which the same content is not asked\n\
+              for again. Exits 13 when nobody can be asked, 10 after a no; nothing has run.",
     example: "hop up\n\
               hop up mybox lab",
     group: Group::Daily,
@@ -54,8 +59,13 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let names = target_host::hosts(call, &paths)?;
     let [name] = names.as_slice() else { return several(call, &paths, &names) };
+    // At login it begins in whatever directory.
+    let project = match call.args.has("foreground") {
+        true => None,
+        false => workspace::here(name)?,
+    };
     if let Some(facts) = control::facts(&paths, name) {
-        return tell(call, &facts, true);
+        return tell(call, &facts, true, project);
     }
     call.out.wait(&format!("bringing {name} up"));
     if call.args.has("foreground") {
@@ -68,8 +78,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let up = up.map_err(|failure| seen_from_there(call, &paths, name, failure))?;
     call.out.done("");
     match up {
-        Up::Now(facts) => tell(call, &facts, false),
-        Up::Already(facts) => tell(call, &facts, true),
+        Up::Now(facts) => tell(call, &facts, false, project),
+        Up::Already(facts) => tell(call, &facts, true, project),
     }
 }
 
@@ -115,8 +125,14 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
     sum.answer(call, "up")
 }
 
-fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> {
-    if let Some(failure) = degraded(&call.paths()?, facts, already) {
+fn tell(
+    call: &mut Call,
+    facts: &Facts,
+    already: bool,
+    project: Option<Project>,
+) -> Result<Code, Failure> {
+    let paths = call.paths()?;
+    if let Some(failure) = degraded(&paths, facts, already) {
         return Err(failure);
     }
     if facts.agent_version != crate::rpc::VERSION {
@@ -124,7 +140,17 @@ fn tell(call: &mut Call, facts: &Facts, already: bool) -> Result<Code, Failure> 
         let text = format!("the agent is {agent}, this hop {hop}: hop upgrade {}", facts.host);
         call.out.warn("agent_version", &text);
     }
-    call.out.answer("up", with_already(facts, already), line(facts, already))?;
+    let (mut data, mut text) = (with_already(facts, already), line(facts, already));
+    if let Some(project) = project {
+        if !call.out.is_json() {
+            call.out.text(std::mem::take(&mut text))?;
+        }
+        if let Some(brought) = workspace::bring_up(call, &paths, &facts.host, project)? {
+            data["workspace"] = brought.data;
+            text = brought.text;
+        }
+    }
+    call.out.answer("up", data, text)?;
     Ok(Code::Done)
 }
 

@@ -115,6 +115,11 @@ impl Paths {
         self.runtime.join(format!("ssh-{}-{count}", std::process::id()))
     }
 
+    /// What the user has said yes to for a host.
+    pub fn consent_file(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.consent.json"))
+    }
+
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.log"))
     }

@@ -8,9 +8,10 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::yaml;
 use crate::fix;
 use crate::sys::bounded;
+use crate::workspace::digest::Digest;
 use crate::workspace::dotenv;
 use crate::workspace::env::Env;
-use crate::workspace::manifest::{Desired, Editor, Manifest};
+use crate::workspace::manifest::{Desired, Editor, Hooks, Manifest};
 use crate::workspace::read;
 use crate::workspace::wrong::Wrong;
 
@@ -33,8 +34,9 @@ pub fn local(dir: &Path) -> Result<Option<Local>, Failure> {
     Ok(found.map(|(host, editor)| Local { host, editor }))
 }
 
-/// The whole of it, for a server.
-pub fn load(dir: &Path) -> Result<Option<Manifest>, Failure> {
+/// The whole of it.
+#[cfg(test)]
+fn load(dir: &Path) -> Result<Option<Manifest>, Failure> {
     whole(dir, read::manifest)
 }
 
@@ -47,8 +49,34 @@ fn whole<T>(
     read(&text).map(Some).map_err(|wrongs| fault(&path, &wrongs))
 }
 
+/// All that a server is asked for by a directory.
+pub struct Project {
+    /// Where it is wanted.
+    pub host: Option<String>,
+    pub desired: Desired,
+    /// By which a yes to this content is known.
+    pub consent: Digest,
+}
+
+impl Project {
+    /// It only says which host, and which editor.
+    pub fn is_bare(&self) -> bool {
+        let Desired { env, services, scripts, hooks, .. } = &self.desired;
+        let nothing_runs = services.is_empty() && scripts.is_empty();
+        nothing_runs && *hooks == Hooks::default() && env.is_empty()
+    }
+}
+
+pub fn project(dir: &Path) -> Result<Option<Project>, Failure> {
+    let read = |text: &str| read::manifest(text).map(|manifest| (manifest, text.to_owned()));
+    let Some((manifest, text)) = whole(dir, read)? else { return Ok(None) };
+    let desired = desired(dir, &manifest)?;
+    let consent = desired.consent(&text);
+    Ok(Some(Project { host: manifest.host, desired, consent }))
+}
+
 /// What a server is asked for: the manifest over the variables of the files.
-pub fn desired(dir: &Path, manifest: &Manifest) -> Result<Desired, Failure> {
+fn desired(dir: &Path, manifest: &Manifest) -> Result<Desired, Failure> {
     let mut files: Vec<Env> = Vec::new();
     for name in ENV_FILES {
         let path = dir.join(name);
@@ -120,6 +148,17 @@ mod tests {
         let env: Vec<_> = all.env.iter().collect();
         assert_eq!(env, [("A", "env"), ("B", "yaml"), ("C", "local")]);
         assert!(all.text().len() < TEXT_BYTES);
+        let before = project(&dir).unwrap().unwrap();
+        assert!(!before.is_bare() && before.desired == all && before.host.is_none());
+        let consent = || project(&dir).unwrap().unwrap().consent;
+        assert_eq!(consent(), before.consent);
+        write(".env.local", b"C=other\n");
+        assert_ne!(consent(), before.consent, "a variable");
+        write(".env.local", b"C=local\n");
+        write(FILE, b"name: a\nenv: {B: yaml} # b\n");
+        assert_ne!(consent(), before.consent, "a byte");
+        write(FILE, b"name: a\nhooks: {start: x}\n");
+        assert!(!project(&dir).unwrap().unwrap().is_bare());
         write(".env", b"A\nB=secret\nC='\n");
         let failure = desired(&dir, &manifest).unwrap_err();
         assert_eq!((failure.fault, failure.also.len()), (Fault::Config, 1));

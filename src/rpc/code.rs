@@ -14,6 +14,10 @@ pub enum Code {
     NotFound,
     Conflict,
     Failed,
+    /// A plan that has to be shown again: it is not known, too old, or of another state.
+    PlanChanged,
+    /// What is asked for has something that this version does not do.
+    Unsupported,
     /// The process with the login's rights does not answer.
     WorkAbsent,
     /// One of HTTP's, or one of a later agent's.
@@ -21,7 +25,7 @@ pub enum Code {
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 10] = [
+const WORDS: [(Code, &str); 12] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -31,6 +35,8 @@ const WORDS: [(Code, &str); 10] = [
     (Code::NotFound, "not_found"),
     (Code::Conflict, "conflict"),
     (Code::Failed, "failed"),
+    (Code::PlanChanged, "plan_changed"),
+    (Code::Unsupported, "unsupported"),
     (Code::WorkAbsent, "work_absent"),
 ];
 

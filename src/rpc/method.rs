@@ -2,6 +2,7 @@
 
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
+use super::types::workspace::{Apply, Progress, Proposal, Wanted};
 use super::types::{
     AddPeer, Added, Clock, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Status, Tick,
     Version, WorkProcess,
@@ -41,6 +42,7 @@ methods! {
     PeersRemove, "peers.remove": RemovePeer => Gone;
     KeysRotate, "keys.rotate": Rotate => Pair;
     ServicesList, "services.list": OfWorkspace => Services;
+    WorkspacePlan, "workspace.plan": Wanted => Proposal;
     // On the local socket alone: the files have changed.
     AgentReload, "agent.reload": Nothing => Nothing;
     RunDetach, "run.detach": Run => RunNumber;
@@ -77,4 +79,6 @@ streams! {
     ServicesStart, "services.start": ServiceName => ServiceView;
     ServicesStop, "services.stop": ServiceName => ServiceView;
     ServicesRestart, "services.restart": ServiceName => ServiceView;
+    /// The plan that this laptop was shown last, once and within a minute.
+    WorkspaceApply, "workspace.apply": Apply => Progress;
 }

@@ -14,6 +14,7 @@ use crate::base::key::{self, KEY_BYTES, Secret};
 pub mod health;
 pub mod run;
 pub mod services;
+pub mod workspace;
 
 pub type PublicKey = [u8; KEY_BYTES];
 

@@ -232,7 +232,7 @@ fn publish(wanted: &BTreeMap<u16, String>, present: &Present, steps: &mut Vec<St
 }
 
 fn digest(steps: &[Step], desired: &Desired, generation: u64) -> Digest {
-    let steps: Vec<_> = steps.iter().map(wire::step_json).collect();
+    let steps: Vec<_> = steps.iter().map(Step::to_json).collect();
     let whole = json!([steps, desired.digest().to_string(), generation]);
     Digest::of("hopbox.plan/1", &whole.to_string())
 }

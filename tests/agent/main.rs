@@ -30,6 +30,7 @@ mod run;
 mod services;
 mod streams;
 mod work;
+mod workspace;
 
 const TOKEN: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFG=";
 

@@ -55,7 +55,8 @@ impl Worker {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hop-agent"));
         command.arg("work").arg("--config").arg(dir.join("agent.json"));
         command.env("XDG_STATE_HOME", dir);
-        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let log = fs::File::options().append(true).create(true).open(dir.join("work.log")).unwrap();
+        command.stdin(Stdio::null()).stderr(log);
         command
     }
 

@@ -19,6 +19,7 @@ mod rotate;
 mod run;
 mod stranger;
 mod twins;
+mod workspace;
 mod world;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

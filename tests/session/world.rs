@@ -168,6 +168,7 @@ impl World {
         let mut command = programs::command(Path::new("sh"), USER);
         command.args(["-c", "trap '' INT QUIT HUP; exec \"$0\" work"]).arg(&self.programs.agent);
         command.env("XDG_STATE_HOME", self.home.join("laptop/there"));
+        command.env("HOME", "/");
         let log = self.home.join(format!("work-{n}.log"));
         let start = move || programs::start(command, &log).map_err(|error| error.to_string());
         self.vps[n].machine.run(SOON, start).unwrap()

@@ -13,7 +13,7 @@ use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList,
     PeersRemove, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, Stream, WorkVersion,
+    ServicesStart, ServicesStop, Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -33,7 +33,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 11] {
+fn methods() -> [(&'static str, Run); 12] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -41,22 +41,24 @@ fn methods() -> [(&'static str, Run); 11] {
         row(PeersAdd, peers_add),
         row(PeersRemove, peers_remove),
         row(KeysRotate, keys_rotate),
-        row(ServicesList, |backend, _, params| of_work(backend, ServicesList, &params)),
+        row(ServicesList, |backend, from, params| of_work(backend, from, ServicesList, &params)),
+        row(WorkspacePlan, |backend, from, params| of_work(backend, from, WorkspacePlan, &params)),
         row(AgentReload, reload),
-        row(RunDetach, |backend, _, run| of_work(backend, RunDetach, &run)),
-        row(RunList, |backend, _, which| of_work(backend, RunList, &which)),
-        row(RunStop, |backend, _, which| of_work(backend, RunStop, &which)),
+        row(RunDetach, |backend, from, run| of_work(backend, from, RunDetach, &run)),
+        row(RunList, |backend, from, which| of_work(backend, from, RunList, &which)),
+        row(RunStop, |backend, from, which| of_work(backend, from, RunStop, &which)),
     ]
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 6] = [
+const STREAMS: [&str; 7] = [
     AgentClock::NAME,
     RUN_START,
     RunFollow::NAME,
     ServicesStart::NAME,
     ServicesStop::NAME,
     ServicesRestart::NAME,
+    WorkspaceApply::NAME,
 ];
 
 /// What a request's body asks for.
@@ -172,18 +174,19 @@ fn keys_rotate(backend: &dyn Backend, caller: Caller, params: Rotate) -> Result<
 /// What the process with the login's rights answers.
 fn of_work<M: Method>(
     backend: &dyn Backend,
+    from: Caller,
     method: M,
     params: &M::Params,
 ) -> Result<M::Answer, Refusal> {
-    backend.work().call(method, params).map_err(|error| match error {
+    backend.work().call(from.laptop().as_ref(), method, params).map_err(|error| match error {
         CallError::Remote { code, message, .. } => refusal(code, message),
         error => refusal(Code::WorkAbsent, format!("the agent's work does not answer: {error}")),
     })
 }
 
 /// This process's version, and that of the one with the login's rights where it answers.
-fn version(backend: &dyn Backend, _: Caller, _: Nothing) -> Result<Version, Refusal> {
-    let work = backend.work().call(WorkVersion, &Nothing).ok();
+fn version(backend: &dyn Backend, from: Caller, _: Nothing) -> Result<Version, Refusal> {
+    let work = backend.work().call(from.laptop().as_ref(), WorkVersion, &Nothing).ok();
     Ok(Version { version: VERSION.to_owned(), work })
 }
 

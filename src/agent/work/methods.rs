@@ -2,14 +2,13 @@
 
 use std::cell::Cell;
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
 
+use super::apply;
+use super::beat::{beating, has_gone, wait_until};
 use super::run::{self, detached};
 use super::services::{self, Unable};
 use super::starts;
@@ -20,12 +19,13 @@ use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, Method, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList,
-    ServicesRestart, ServicesStart, ServicesStop, Stream, WorkVersion,
+    ServicesRestart, ServicesStart, ServicesStop, Stream, WorkVersion, WorkspaceApply,
+    WorkspacePlan,
 };
 use crate::rpc::types::run::{ListRuns, Run, RunNumber, Runs};
 use crate::rpc::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
+use crate::rpc::types::workspace::{Apply, Wanted};
 use crate::rpc::types::{Clock, Message, Nothing, Tick, WorkProcess};
-use crate::sys::poll::{self, Interest};
 
 const TAKE_WITHIN: Duration = Duration::from_secs(2);
 /// How often it is looked whether a file has become longer.
@@ -47,8 +47,11 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
     let bad = refused(Code::BadParams);
     let mut fields = Fields::parse(request).map_err(&bad)?;
     let name = fields.string("method").map_err(&bad)?;
-    // Who asks `front`; no method needs it yet.
-    fields.take("caller");
+    // Who asks `front`: a laptop's key, or nobody's on this machine.
+    let caller = match fields.take("caller") {
+        Some(Value::String(key)) => key,
+        _ => String::new(),
+    };
     let frames = matches!(fields.take("frames"), Some(Value::Bool(true)));
     let params = fields.take("params").unwrap_or(Value::Object(Map::new()));
     fields.finish().map_err(&bad)?;
@@ -91,6 +94,15 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
             let asked = OfWorkspace::read_strictly(params).map_err(&bad)?;
             let services = services::list(asked.workspace.as_deref()).map_err(Refused::from)?;
             Services { services }.to_json()
+        }
+        WorkspacePlan::NAME => {
+            let Wanted { desired } = Wanted::read_strictly(params).map_err(&bad)?;
+            apply::plan(&caller, &desired).map_err(Refused::from)?.to_json()
+        }
+        WorkspaceApply::NAME => {
+            let Apply { digest } = Apply::read_strictly(params).map_err(&bad)?;
+            apply::apply(&caller, digest, stream).map_err(Refused::from)?;
+            json!({})
         }
         ServicesStart::NAME => {
             let is_wanted = || !has_gone(stream);
@@ -152,7 +164,7 @@ impl From<Unable> for Refused {
 /// Each state of a service on the way is told; whoever has gone has nothing to be told, and what
 /// was begun is done.
 fn change(
-    act: impl FnOnce(&ServiceName, services::Hear) -> Result<ServiceView, Unable> + Send,
+    act: impl FnOnce(&ServiceName, services::Hear) -> Result<ServiceView, Unable>,
     params: Fields,
     stream: &UnixStream,
 ) -> Result<Value, Refused> {
@@ -187,40 +199,4 @@ fn clock(asked: &Clock, stream: &UnixStream) {
         }
         next += every;
     }
-}
-
-/// False when the other side has gone: it has nothing more to say.
-fn wait_until(moment: Instant, stream: &UnixStream) -> bool {
-    loop {
-        let left = moment.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return true;
-        }
-        match poll::wait_one(stream.as_fd(), Interest::READ, Some(left.min(BEAT))) {
-            Ok(false) => {}
-            _ => return false,
-        }
-        if left > BEAT && put(stream, "").is_err() {
-            return false;
-        }
-    }
-}
-
-fn has_gone(stream: &UnixStream) -> bool {
-    !matches!(poll::wait_one(stream.as_fd(), Interest::READ, Some(Duration::ZERO)), Ok(false))
-}
-
-/// Does what may take long, and says now and then that it is being done.
-fn beating<T: Send>(stream: &UnixStream, act: impl FnOnce() -> T + Send) -> T {
-    let (over, is_over) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            while is_over.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
-                let _ = put(stream, "");
-            }
-        });
-        let done = act();
-        drop(over);
-        done
-    })
 }

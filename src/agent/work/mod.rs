@@ -2,19 +2,24 @@
 //! of `front`, and in nobody's reach but `front`'s. Services, scripts, logs and packages of a
 //! workspace belong here.
 //!
-//! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked) → `run` (commands)
-//! → `services` → `state` (files), `spec` (for keepers), `manager` (systemd), `limits` (the
-//! kernel's) → `probe` (one look at a service; a command is under a `guard`), `health` (what many
-//! tell), `checks` (who looks) → `startup` (several, in order), `starts` (for whom).
+//! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked), `beat` (whoever
+//! waits for it) → `run` (commands) → `services` → `state` (files), `spec` (for keepers), `manager`
+//! (systemd), `limits` (the kernel's) → `probe` (one look at a service; a command is under a
+//! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
+//! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
+//! wanted).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
+mod apply;
+mod beat;
 mod checks;
 pub mod guard;
 mod health;
 mod limits;
 mod manager;
 mod methods;
+mod present;
 pub mod probe;
 pub mod run;
 pub mod serve;

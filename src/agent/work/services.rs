@@ -13,7 +13,7 @@ use super::health;
 use super::limits;
 use super::manager::{Activity, Manager, Unit};
 use super::spec;
-use super::state::{Room, ServiceDir, Workspace};
+use super::state::{Made, Room, ServiceDir, Workspace};
 use crate::agent::keeper::state::{Exit, Loss, Phase, State};
 use crate::agent::keeper::{LOCK, Order, SPEC, Watch};
 use crate::base::file;
@@ -49,7 +49,7 @@ pub type Done<T> = Result<T, Unable>;
 pub type Hear<'a> = &'a mut (dyn FnMut(&ServiceView) + Send);
 
 /// One service that was asked for.
-struct Known {
+pub struct Known {
     name: ServiceName,
     workspace: Workspace,
     service: Service,
@@ -71,7 +71,7 @@ impl Known {
         Known::of(workspace, &name.service)
     }
 
-    fn of(workspace: Workspace, service: &str) -> Done<Known> {
+    pub fn of(workspace: Workspace, service: &str) -> Done<Known> {
         let name = ServiceName {
             workspace: workspace.desired.workspace.clone(),
             service: service.to_owned(),
@@ -93,7 +93,7 @@ impl Known {
         Lock::is_held(&self.dir.path().join(LOCK)).unwrap_or(false)
     }
 
-    fn view(&self) -> ServiceView {
+    pub fn view(&self) -> ServiceView {
         let state = State::load(self.dir.path());
         let is_wanted = self.dir.is_wanted();
         let (kept, name) = (self.is_kept(), self.name.clone());
@@ -152,12 +152,23 @@ impl Known {
         spec.map(|spec| spec.to_json().to_string()).map_err(|why| unable(Code::Failed, why))
     }
 
+    fn made(&self) -> Done<()> {
+        let made = Made::of(&self.workspace.desired, &self.name.service, &self.service);
+        self.dir.put_made(&made).map_err(failed("cannot write"))
+    }
+
+    /// So that a plan that was shown before is one of another state.
+    fn changed(&self) -> Done<()> {
+        room()?.changed(&self.name.workspace).map_err(failed("cannot write"))
+    }
+
     /// Nothing of it runs. Starts its keeper, and waits until that has told what became of it.
     fn launch(&self) -> Done<ServiceView> {
         let before = State::load(self.dir.path());
         let start = before.map_or(0, |state| state.start).saturating_add(1);
         let spec = self.spec(start)?;
         let path = self.dir.path();
+        self.made()?;
         file::replace(&path.join(SPEC), spec.as_bytes()).map_err(failed("cannot write"))?;
         let unit = Unit {
             name: &self.unit_name(),
@@ -263,6 +274,7 @@ fn is_gone(error: &io::Error) -> bool {
 pub fn start(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
     let known = Known::find(name)?;
     let _alone = known.alone()?;
+    known.changed()?;
     known.dir.want(true).map_err(failed("cannot write"))?;
     let is_over = State::load(known.dir.path()).is_none_or(|state| state.phase.is_final());
     if known.is_attended() && !is_over {
@@ -276,6 +288,7 @@ pub fn start(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
 pub fn stop(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
     let known = Known::find(name)?;
     let _alone = known.alone()?;
+    known.changed()?;
     known.dir.want(false).map_err(failed("cannot write"))?;
     known.halt(hear)?;
     Ok(known.view())
@@ -285,9 +298,19 @@ pub fn stop(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
 pub fn restart(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
     let known = Known::find(name)?;
     let _alone = known.alone()?;
+    known.changed()?;
     known.dir.want(true).map_err(failed("cannot write"))?;
     known.halt(hear)?;
     known.launch()
+}
+
+/// What is asked for now is what it was made of, but for what needs no other process.
+pub fn adjust(name: &ServiceName) -> Done<()> {
+    let known = Known::find(name)?;
+    let _alone = known.alone()?;
+    known.changed()?;
+    known.look();
+    known.made()
 }
 
 fn checked(name: &ServiceName) -> Option<Checked> {

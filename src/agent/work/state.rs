@@ -1,24 +1,35 @@
 //! What the agent keeps of workspaces: `$XDG_STATE_HOME/hopbox-agent/WORKSPACE/` of the login, for
-//! nobody else to read. `desired.json` says what was asked for last; in a directory for each
-//! service are its keeper's files, and `wanted` while it is to run, also after a reboot.
+//! nobody else to read. `desired.json` says what was asked for last, `generation` counts the
+//! changes that were made, `setup` is the digest of the hook that has run. In a directory for each
+//! service are its keeper's files, `made.json` (of what it was started), and `wanted` while it is
+//! to run, also after a reboot.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::base::file;
+use crate::base::json::Fields;
 use crate::sys::lock::Lock;
 use crate::sys::{bounded, process};
-use crate::workspace::desired::TEXT_BYTES;
-use crate::workspace::manifest::Desired;
+use crate::workspace::desired::{ServiceDigest, TEXT_BYTES};
+use crate::workspace::digest::Digest;
+use crate::workspace::manifest::{Desired, Service};
 
 const ROOM: &str = "hopbox-agent";
 const DESIRED: &str = "desired.json";
 const WANTED: &str = "wanted";
 const CHANGE: &str = "change.lock";
+const GENERATION: &str = "generation";
+const SETUP: &str = "setup";
+const SERVICES: &str = "services";
+const MADE: &str = "made.json";
+const SMALL_BYTES: u64 = 64 * 1024;
 /// More than anybody has.
 const WORKSPACES: usize = 256;
 
@@ -66,6 +77,72 @@ impl Room {
         private_dir(&dir)?;
         file::replace(&dir.join(DESIRED), desired.text().as_bytes())
     }
+
+    fn small(&self, name: &str, file: &str) -> Option<String> {
+        let bytes = bounded::read(self.0.join(name).join(file), SMALL_BYTES).ok()?;
+        Some(String::from_utf8(bytes).ok()?.trim().to_owned())
+    }
+
+    /// How often something was changed in a workspace.
+    pub fn generation(&self, name: &str) -> u64 {
+        self.small(name, GENERATION).and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// Somebody has changed something.
+    pub fn changed(&self, name: &str) -> io::Result<()> {
+        // One process at a time counts.
+        static COUNTING: Mutex<()> = Mutex::new(());
+        let _alone = COUNTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = self.generation(name).saturating_add(1);
+        file::replace(&self.0.join(name).join(GENERATION), next.to_string().as_bytes())
+    }
+
+    /// Of the setup hook that has run.
+    pub fn setup(&self, name: &str) -> Option<Digest> {
+        self.small(name, SETUP)?.parse().ok()
+    }
+
+    pub fn put_setup(&self, name: &str, digest: Digest) -> io::Result<()> {
+        file::replace(&self.0.join(name).join(SETUP), digest.to_string().as_bytes())
+    }
+
+    /// Whoever changes the workspace as a whole is alone; nothing if another is at it.
+    pub fn change(&self, name: &str) -> io::Result<Option<Lock>> {
+        let dir = self.0.join(name);
+        private_dir(&dir)?;
+        Lock::take(&dir.join(CHANGE))
+    }
+
+    /// All that is kept of a service, which has ended.
+    pub fn remove_service(&self, name: &str, service: &str) -> io::Result<()> {
+        match fs::remove_dir_all(self.0.join(name).join(SERVICES).join(service)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Of what a service was started.
+pub struct Made {
+    pub digest: ServiceDigest,
+    pub ports: BTreeSet<u16>,
+}
+
+impl Made {
+    pub fn of(desired: &Desired, name: &str, service: &Service) -> Made {
+        let ports = service.ports.iter().map(|port| port.published).collect();
+        Made { digest: desired.digest_of(name, service), ports }
+    }
+
+    fn read(text: &str) -> Option<Made> {
+        let mut fields = Fields::parse(text).ok()?;
+        let run = fields.meant("run", str::parse).ok()?;
+        let all = fields.meant("all", str::parse).ok()?;
+        let Some(Value::Array(ports)) = fields.take("ports") else { return None };
+        let port = |port: &Value| u16::try_from(port.as_u64()?).ok();
+        let ports = ports.iter().map(port).collect::<Option<_>>()?;
+        Some(Made { digest: ServiceDigest { run, all }, ports })
+    }
 }
 
 #[derive(Clone)]
@@ -77,7 +154,7 @@ pub struct Workspace {
 impl Workspace {
     /// The directory of one of its services; it may not be there yet.
     pub fn service(&self, name: &str) -> ServiceDir {
-        ServiceDir(self.dir.join("services").join(name))
+        ServiceDir(self.dir.join(SERVICES).join(name))
     }
 }
 
@@ -96,6 +173,18 @@ impl ServiceDir {
     pub fn change(&self) -> io::Result<Option<Lock>> {
         self.make()?;
         Lock::take(&self.0.join(CHANGE))
+    }
+
+    pub fn made(&self) -> Option<Made> {
+        let bytes = bounded::read(self.0.join(MADE), SMALL_BYTES).ok()?;
+        Made::read(&String::from_utf8(bytes).ok()?)
+    }
+
+    pub fn put_made(&self, made: &Made) -> io::Result<()> {
+        let ServiceDigest { run, all } = made.digest;
+        let (run, all) = (run.to_string(), all.to_string());
+        let json = json!({"run": run, "all": all, "ports": made.ports});
+        file::replace(&self.0.join(MADE), json.to_string().as_bytes())
     }
 
     pub fn is_wanted(&self) -> bool {

@@ -46,12 +46,12 @@ impl Offers {
         });
     }
 
-    /// What is to be done, given out once. `generation` is that of the state now.
+    /// What is to be done, given out once. `generation` is that of the workspace's state now.
     pub fn take(
         &mut self,
         laptop: &str,
         digest: Digest,
-        generation: u64,
+        generation: impl FnOnce(&Desired) -> u64,
         now_ms: u64,
     ) -> Result<(Plan, Desired), Refused> {
         let known = |offer: &Offer| offer.laptop == laptop && offer.plan.digest == digest;
@@ -60,7 +60,7 @@ impl Offers {
         if now_ms.checked_sub(offer.shown_ms).is_none_or(|age_ms| age_ms > LIFE_MS) {
             return Err(Refused::Late);
         }
-        match offer.plan.generation == generation {
+        match offer.plan.generation == generation(&offer.desired) {
             true => Ok((offer.plan, offer.desired)),
             false => Err(Refused::OtherState),
         }
@@ -88,7 +88,7 @@ mod tests {
             offers
         };
         let take = |offers: &mut Offers, laptop: &str, generation, now_ms| {
-            offers.take(laptop, plan.digest, generation, now_ms).map(|(plan, _)| plan.digest)
+            offers.take(laptop, plan.digest, |_| generation, now_ms).map(|(plan, _)| plan.digest)
         };
         let mut offers = shown();
         assert_eq!(take(&mut offers, "mine", 7, 61_000), Ok(plan.digest));
@@ -99,7 +99,10 @@ mod tests {
         let mut offers = shown();
         assert_eq!(take(&mut offers, "other", 7, 1000), Err(Refused::Unknown));
         assert!(take(&mut offers, "mine", 7, 1000).is_ok(), "another one takes nothing away");
-        assert_eq!(Offers::default().take("mine", plan.digest, 7, 0).err(), Some(Refused::Unknown));
+        assert_eq!(
+            Offers::default().take("mine", plan.digest, |_| 7, 0).err(),
+            Some(Refused::Unknown)
+        );
     }
 
     #[test]
@@ -107,16 +110,16 @@ mod tests {
         let ((old, was), (new, desired)) = (made("a"), made("b"));
         let mut offers = Offers::default();
         offers.show("mine", &old, &was, 0);
-        assert!(offers.take("mine", old.digest, 8, 0).is_err());
-        assert_eq!(offers.take("mine", old.digest, 7, 0).err(), Some(Refused::Unknown));
+        assert!(offers.take("mine", old.digest, |_| 8, 0).is_err());
+        assert_eq!(offers.take("mine", old.digest, |_| 7, 0).err(), Some(Refused::Unknown));
         offers.show("mine", &old, &was, 0);
         offers.show("mine", &new, &desired, 0);
-        assert_eq!(offers.take("mine", old.digest, 7, 0).err(), Some(Refused::Unknown));
+        assert_eq!(offers.take("mine", old.digest, |_| 7, 0).err(), Some(Refused::Unknown));
         for laptop in ["1", "2", "3", "4"] {
             offers.show(laptop, &new, &desired, 0);
         }
         assert_eq!(offers.0.len(), OFFERS);
-        assert_eq!(offers.take("mine", new.digest, 7, 0).err(), Some(Refused::Unknown));
-        assert!(offers.take("1", new.digest, 7, 0).is_ok());
+        assert_eq!(offers.take("mine", new.digest, |_| 7, 0).err(), Some(Refused::Unknown));
+        assert!(offers.take("1", new.digest, |_| 7, 0).is_ok());
     }
 }

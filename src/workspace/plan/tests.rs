@@ -32,7 +32,7 @@ fn applied(desired: &Desired) -> Present {
 fn steps(text: &str, present: &Present) -> Vec<String> {
     let plan = plan(&desired(text), present);
     let told = |step: &Step| {
-        let json = wire::step_json(step);
+        let json = step.to_json();
         let rest = |key: &str| match &json[key] {
             serde_json::Value::Null => String::new(),
             value => format!(" {value}"),

@@ -12,60 +12,62 @@ use crate::workspace::check;
 const STEPS: usize = 512;
 const LISTED: usize = 4096;
 
-pub fn step_json(step: &Step) -> Value {
-    match step {
-        Step::Close { ports } => json!({"do": "close", "ports": ports}),
-        Step::Setup => json!({"do": "setup"}),
-        Step::Stop { service } => json!({"do": "stop", "service": service}),
-        Step::Remove { service, volumes } => {
-            json!({"do": "remove", "service": service, "volumes": volumes})
+impl Step {
+    pub fn to_json(&self) -> Value {
+        match self {
+            Step::Close { ports } => json!({"do": "close", "ports": ports}),
+            Step::Setup => json!({"do": "setup"}),
+            Step::Stop { service } => json!({"do": "stop", "service": service}),
+            Step::Remove { service, volumes } => {
+                json!({"do": "remove", "service": service, "volumes": volumes})
+            }
+            Step::Replace { service, volumes } => {
+                json!({"do": "replace", "service": service, "volumes": volumes})
+            }
+            Step::Start { service } => json!({"do": "start", "service": service}),
+            Step::Adjust { service } => json!({"do": "adjust", "service": service}),
+            Step::Publish { service, ports } => {
+                json!({"do": "publish", "service": service, "ports": ports})
+            }
+            Step::Keep => json!({"do": "keep"}),
+            Step::Hook => json!({"do": "hook"}),
         }
-        Step::Replace { service, volumes } => {
-            json!({"do": "replace", "service": service, "volumes": volumes})
-        }
-        Step::Start { service } => json!({"do": "start", "service": service}),
-        Step::Adjust { service } => json!({"do": "adjust", "service": service}),
-        Step::Publish { service, ports } => {
-            json!({"do": "publish", "service": service, "ports": ports})
-        }
-        Step::Keep => json!({"do": "keep"}),
-        Step::Hook => json!({"do": "hook"}),
+    }
+
+    /// A kind that is not known is refused: what cannot be shown cannot be agreed to.
+    pub fn read(fields: &mut Fields) -> Result<Step, ReadError> {
+        let what = fields.string("do")?;
+        Ok(match what.as_str() {
+            "close" => Step::Close { ports: ports(fields)? },
+            "setup" => Step::Setup,
+            "stop" => Step::Stop { service: service(fields)? },
+            "remove" => Step::Remove { service: service(fields)?, volumes: volumes(fields)? },
+            "replace" => Step::Replace { service: service(fields)?, volumes: volumes(fields)? },
+            "start" => Step::Start { service: service(fields)? },
+            "adjust" => Step::Adjust { service: service(fields)? },
+            "publish" => Step::Publish { service: service(fields)?, ports: ports(fields)? },
+            "keep" => Step::Keep,
+            "hook" => Step::Hook,
+            _ => return Err(fields.error("do", "is no step that this version knows")),
+        })
     }
 }
 
 impl Plan {
     pub fn to_json(&self) -> Value {
-        let steps: Vec<Value> = self.steps.iter().map(step_json).collect();
+        let steps: Vec<Value> = self.steps.iter().map(Step::to_json).collect();
         json!({"steps": steps, "generation": self.generation, "digest": self.digest.to_string()})
     }
 
     pub fn read(fields: &mut Fields) -> Result<Plan, ReadError> {
         let steps = fields.objects("steps", STEPS)?;
-        let steps = steps.into_iter().map(|mut step| read_step(&mut step));
+        let steps = steps.into_iter().map(|mut step| Step::read(&mut step));
         Ok(Plan {
             steps: steps.collect::<Result<_, _>>()?,
             generation: fields.int("generation", 0..=u64::MAX)?,
             digest: fields.meant("digest", str::parse)?,
         })
     }
-}
-
-/// A kind that is not known is refused: what cannot be shown cannot be agreed to.
-fn read_step(fields: &mut Fields) -> Result<Step, ReadError> {
-    let what = fields.string("do")?;
-    Ok(match what.as_str() {
-        "close" => Step::Close { ports: ports(fields)? },
-        "setup" => Step::Setup,
-        "stop" => Step::Stop { service: service(fields)? },
-        "remove" => Step::Remove { service: service(fields)?, volumes: volumes(fields)? },
-        "replace" => Step::Replace { service: service(fields)?, volumes: volumes(fields)? },
-        "start" => Step::Start { service: service(fields)? },
-        "adjust" => Step::Adjust { service: service(fields)? },
-        "publish" => Step::Publish { service: service(fields)?, ports: ports(fields)? },
-        "keep" => Step::Keep,
-        "hook" => Step::Hook,
-        _ => return Err(fields.error("do", "is no step that this version knows")),
-    })
 }
 
 fn service(fields: &mut Fields) -> Result<String, ReadError> {

@@ -15,13 +15,15 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::command::{self, Unstarted};
 use super::detached::Kept;
-use super::login::login;
+use super::login::{Variables, login};
 use super::wire::{Wire, later};
 use crate::agent::log;
 use crate::base::exit::Code;
-use crate::base::json::Fields;
+use crate::base::json::{Fields, ReadError};
 use crate::http::BODY_BYTES;
 use crate::rpc::frames::{Channel, Frame, IN_ROOM, OUT_ROOM, PIECE, Signal};
 use crate::rpc::types::Message;
@@ -57,38 +59,55 @@ pub fn main() -> u8 {
 fn attend() -> io::Result<()> {
     let mut told = String::new();
     io::stdin().lock().take(REQUEST_BYTES).read_to_string(&mut told)?;
-    let (run, frames, dir) = request(&told).map_err(io::Error::other)?;
+    let Told { run, frames, dir, env } = request(&told).map_err(io::Error::other)?;
     let stream = UnixStream::from(process::take_stdout()?);
     signal::heed_all()?;
     let signals = Signals::catch(&[Kind::Child, Kind::Terminate, Kind::Interrupt, Kind::Hangup])?;
-    let Some(dir) = dir else { return attend_to(&run, Wire::new(stream, frames)?, signals) };
+    let Some(dir) = dir else { return attend_to(&run, env, Wire::new(stream, frames)?, signals) };
     let kept = Kept::begin(Path::new(&dir))?;
     let (ours, its) = UnixStream::pair()?;
     let keeps = thread::Builder::new().name("keep".to_owned()).spawn(move || kept.keep(its))?;
-    let done = attend_to(&run, Wire::new(ours, frames)?, signals);
+    let done = attend_to(&run, env, Wire::new(ours, frames)?, signals);
     let kept = keeps.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
     done.and(kept)
 }
 
-fn attend_to(run: &Run, mut wire: Wire, signals: Signals) -> io::Result<()> {
+fn attend_to(run: &Run, env: Variables, mut wire: Wire, signals: Signals) -> io::Result<()> {
     wire.begin();
     descendants::adopt_orphans()?;
-    match command::start(run, &login(), wire.frames) {
+    let mut login = login();
+    login.variables.extend(env);
+    match command::start(run, &login, wire.frames) {
         Ok(started) => Attended::new(wire, signals, started, run).until_the_end(),
         Err(Unstarted::Program(ended)) => tell_end(wire, &Ok(ended)),
         Err(Unstarted::Here(why)) => tell_end(wire, &Err(why)),
     }
 }
 
-/// What is to be run, how it is told of, and where it is kept.
-fn request(told: &str) -> Result<(Run, bool, Option<String>), String> {
+/// What is to be run, how it is told of, where it is kept, and with which variables over the
+/// login's.
+struct Told {
+    run: Run,
+    frames: bool,
+    dir: Option<String>,
+    env: Variables,
+}
+
+fn request(told: &str) -> Result<Told, String> {
     let read = || {
         let mut fields = Fields::parse(told)?;
         let run = fields.opt_object("run")?.map(Run::read_strictly).transpose()?;
         let run = run.ok_or_else(|| fields.error("run", "is missing"))?;
-        Ok((run, fields.bool("frames")?, fields.opt_string("dir")?))
+        let env = variables(fields.take("env"));
+        Ok(Told { run, frames: fields.bool("frames")?, dir: fields.opt_string("dir")?, env })
     };
-    read().map_err(|error: crate::base::json::ReadError| error.to_string())
+    read().map_err(|error: ReadError| error.to_string())
+}
+
+fn variables(given: Option<Value>) -> Variables {
+    let Some(Value::Object(all)) = given else { return Variables::new() };
+    let pair = |(name, value): (String, Value)| Some((name.into(), value.as_str()?.into()));
+    all.into_iter().filter_map(pair).collect()
 }
 
 /// Says how it ended, and waits until that is said.

@@ -13,16 +13,26 @@ pub mod detached;
 mod login;
 mod wire;
 
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::thread;
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::base::json::{Fields, ReadError};
+use crate::http::LINE_BYTES;
 use crate::rpc::types::Message;
-use crate::rpc::types::run::Run;
+use crate::rpc::types::run::{Ended, Run};
+use crate::sys::line::Lines;
 use crate::sys::started;
+use crate::workspace::env::Env;
+
+/// One that attends to a run says more often that it lives.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// The file of the program that runs, also where another has taken its place.
 const OWN: &str = "/proc/self/exe";
@@ -42,6 +52,60 @@ pub fn detach(run: &Run) -> std::io::Result<u32> {
     let mut child = attendant(&told, stream)?;
     thread::Builder::new().name("detached".to_owned()).spawn(move || child.wait())?;
     Ok(number)
+}
+
+/// A text for `sh -c`, with these variables over the login's. Each line of what is said of it, and
+/// now and then an empty one, goes to `tell`. It ends with whoever wants it, who has gone as soon
+/// as `wants` is readable; that is an error of the kind `Interrupted`.
+pub fn hook(
+    text: &str,
+    env: &Env,
+    wants: BorrowedFd<'_>,
+    tell: &mut dyn FnMut(&str) -> io::Result<()>,
+) -> io::Result<Ended> {
+    let words = ["/bin/sh", "-c", text].map(str::to_owned).to_vec();
+    let run = Run { words, dir: None, terminal: None, input: None };
+    let env: Map<String, Value> =
+        env.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let told = json!({"frames": false, "run": run.to_json(), "env": env});
+    let (ours, its) = UnixStream::pair()?;
+    let mut child = attendant(&told, its)?;
+    let ended = until_its_end(Lines::new(ours, LINE_BYTES), wants, tell);
+    // Our end is closed: what is left of it is ended.
+    child.wait()?;
+    ended
+}
+
+fn until_its_end(
+    mut lines: Lines<UnixStream>,
+    wants: BorrowedFd<'_>,
+    tell: &mut dyn FnMut(&str) -> io::Result<()>,
+) -> io::Result<Ended> {
+    loop {
+        let line = lines.next(SILENCE, Some(wants))?;
+        if line.is_empty() {
+            tell(&line)?;
+            continue;
+        }
+        let mut fields = Fields::parse(&line).map_err(garbled)?;
+        if fields.take("event").is_some() {
+            tell(&line)?;
+            continue;
+        }
+        return match fields.take("result") {
+            Some(ended) => Ended::of(ended).map_err(garbled),
+            None => {
+                let why = fields.opt_object("error").ok().flatten();
+                let why = why.and_then(|mut error| error.string("message").ok());
+                let why = why.unwrap_or_else(|| "its end cannot be read".to_owned());
+                Err(io::Error::other(why))
+            }
+        };
+    }
+}
+
+fn garbled(error: ReadError) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 fn attendant(told: &Value, stream: UnixStream) -> std::io::Result<Child> {

@@ -1,0 +1,258 @@
+//! A workspace becomes what is wanted: a plan is shown, and the same plan is carried out for
+//! whoever was shown it, once, within a minute, if nothing has changed since. Before that is proven
+//! nothing is done, and what is as it should be is not touched.
+//!
+//! Bounds: one at a time for a workspace. A hook and a service that has to complete have as long as
+//! somebody waits for them; who goes ends the hook, and no further step is taken.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::beat::{beating, has_gone};
+use super::present::present;
+use super::run;
+use super::services::{self, Done, Unable, failed, room, unable};
+use super::starts::Starts;
+use super::startup::{self, Moment, Outcome};
+use super::state::Room;
+use crate::base::line_socket::put;
+use crate::rpc::code::Code;
+use crate::rpc::types::Message;
+use crate::rpc::types::run::Ended;
+use crate::rpc::types::services::ServiceName;
+use crate::rpc::types::workspace::{At, Progress, Proposal};
+use crate::sys::clock;
+use crate::workspace::digest::Digest;
+use crate::workspace::manifest::{Desired, Kind};
+use crate::workspace::plan::offers::{LIFE_MS, Offers, Refused};
+use crate::workspace::plan::{self, Step};
+
+/// Who takes no event holds a service's start up no longer than this.
+const TAKE_WITHIN: Duration = Duration::from_secs(2);
+
+/// What was shown and not applied. With this process they are gone, and have to be shown again.
+static OFFERS: LazyLock<Mutex<Offers>> = LazyLock::new(Mutex::default);
+
+fn offers() -> MutexGuard<'static, Offers> {
+    OFFERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now_ms() -> u64 {
+    clock::boot_nanos() / 1_000_000
+}
+
+/// What would be done for this workspace. Nothing is.
+pub fn plan(caller: &str, desired: &Desired) -> Done<Proposal> {
+    let notes = notes(desired)?;
+    let plan = plan::plan(desired, &present(&room()?, &desired.workspace)?);
+    offers().show(caller, &plan, desired, now_ms());
+    Ok(Proposal { plan, notes })
+}
+
+/// What this version does not do of it: all of it is refused, or it is only said.
+fn notes(desired: &Desired) -> Done<Vec<String>> {
+    let mut notes = Vec::new();
+    for (name, service) in &desired.services {
+        if matches!(service.kind, Kind::Container(_)) {
+            let why = format!("{name} is a container, and this version runs none yet");
+            return Err(unable(Code::Unsupported, why));
+        }
+        if service.public {
+            let why = format!("{name} is public, and this version opens nothing to the internet");
+            return Err(unable(Code::Unsupported, why));
+        }
+    }
+    if !desired.bridges.is_empty() {
+        notes.push("bridges: this version makes none".to_owned());
+    }
+    if desired.backup.is_some() {
+        notes.push("backup: this version makes none".to_owned());
+    }
+    Ok(notes)
+}
+
+fn refused(why: Refused) -> Unable {
+    let why = match why {
+        Refused::Unknown => "this plan was not shown to this laptop, or was applied".to_owned(),
+        Refused::Late => format!("this plan was shown more than {} s ago", LIFE_MS / 1000),
+        Refused::OtherState => "something has changed there since this plan was shown".to_owned(),
+    };
+    unable(Code::PlanChanged, why)
+}
+
+pub fn apply(caller: &str, digest: Digest, stream: &UnixStream) -> Done<()> {
+    let room = room()?;
+    let generation = |desired: &Desired| room.generation(&desired.workspace);
+    let taken = offers().take(caller, digest, generation, now_ms());
+    let (plan, desired) = taken.map_err(refused)?;
+    let workspace = &desired.workspace;
+    let alone = room.change(workspace).map_err(failed("its directory cannot be used"))?;
+    let busy = || unable(Code::Conflict, format!("{workspace} is being changed already"));
+    let _alone = alone.ok_or_else(busy)?;
+    // Also what nobody has asked for may have changed, such as a service that has ended.
+    if plan::plan(&desired, &present(&room, workspace)?) != plan {
+        return Err(refused(Refused::OtherState));
+    }
+    let applying = Applying { room: &room, desired: &desired, stream };
+    let outcome = applying.all(&plan.steps);
+    room.changed(workspace).map_err(failed("cannot write"))?;
+    outcome
+}
+
+struct Applying<'a> {
+    room: &'a Room,
+    desired: &'a Desired,
+    stream: &'a UnixStream,
+}
+
+/// When it is done: before what is wanted is kept; before services that may wait for it; with all
+/// others; last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Before,
+    Adjust,
+    Start,
+    After,
+}
+
+fn turn(step: &Step) -> Turn {
+    match step {
+        Step::Close { .. } | Step::Remove { .. } | Step::Stop { .. } | Step::Setup => Turn::Before,
+        Step::Adjust { .. } => Turn::Adjust,
+        Step::Start { .. } | Step::Replace { .. } => Turn::Start,
+        Step::Publish { .. } | Step::Keep | Step::Hook => Turn::After,
+    }
+}
+
+impl Applying<'_> {
+    /// Services start side by side.
+    fn all(&self, steps: &[Step]) -> Done<()> {
+        let numbered: Vec<(u32, &Step)> = (1..).zip(steps).collect();
+        let starts = numbered.iter().filter(|(_, step)| turn(step) == Turn::Start);
+        let starts: BTreeMap<&str, (u32, &Step)> =
+            starts.filter_map(|(number, step)| Some((step.service()?, (*number, *step)))).collect();
+        let mut broken = BTreeMap::new();
+        for turn_now in [Turn::Before, Turn::Adjust, Turn::Start, Turn::After] {
+            if turn_now == Turn::Adjust {
+                // From now on this is what the workspace is said to be.
+                self.room.put(self.desired).map_err(failed("cannot write"))?;
+            }
+            if turn_now == Turn::Start {
+                broken = self.start(&starts);
+                continue;
+            }
+            for (number, step) in numbered.iter().filter(|(_, step)| turn(step) == turn_now) {
+                // It may need what does not run.
+                if **step == Step::Hook && !broken.is_empty() {
+                    continue;
+                }
+                self.tell(*number, step, At::Begin)?;
+                self.take(step)?;
+                self.tell(*number, step, At::Done)?;
+            }
+        }
+        match broken.iter().next() {
+            None => Ok(()),
+            Some((name, why)) => {
+                let more = match broken.len() {
+                    1 => String::new(),
+                    all => format!("; and {} more do not", all - 1),
+                };
+                Err(unable(Code::Failed, format!("{name} does not run: {why}{more}")))
+            }
+        }
+    }
+
+    fn tell(&self, number: u32, step: &Step, at: At) -> Done<()> {
+        let told = Progress::Step { number, step: step.clone(), at };
+        let _ = self.stream.set_write_timeout(Some(TAKE_WITHIN));
+        match put(self.stream, &json!({"event": told.to_json()}).to_string()) {
+            Ok(()) if !has_gone(self.stream) => Ok(()),
+            _ => Err(unable(Code::Failed, "whoever wanted it has gone")),
+        }
+    }
+
+    /// An error ends the rest, too.
+    fn take(&self, step: &Step) -> Done<()> {
+        match step {
+            Step::Setup => self.setup(),
+            Step::Hook => self.hook("start", self.desired.hooks.start.as_deref()),
+            Step::Stop { service } => self.stop(service),
+            Step::Remove { service, .. } => self.remove(service),
+            Step::Adjust { service } => services::adjust(&self.name(service)),
+            Step::Keep | Step::Replace { .. } | Step::Start { .. } => Ok(()),
+            Step::Close { .. } | Step::Publish { .. } => {
+                Err(unable(Code::Unsupported, "this version opens and closes no ports"))
+            }
+        }
+    }
+
+    /// Those that do not run, and why. One of them keeps no other from it but those that need it.
+    fn start(&self, services: &BTreeMap<&str, (u32, &Step)>) -> BTreeMap<String, String> {
+        let start = |name: &ServiceName| match services.get(name.service.as_str()) {
+            Some((_, Step::Replace { .. })) => services::restart(name, &mut |_| {}),
+            _ => services::start(name, &mut |_| {}),
+        };
+        let tell = |service: &str, moment: Moment<'_>| {
+            let Some((number, step)) = services.get(service) else { return };
+            let at = match moment {
+                Moment::Begins => At::Begin,
+                Moment::Ends(Ok(_)) => At::Done,
+                Moment::Ends(Err(broken)) => At::Failed(broken.to_string()),
+            };
+            // Whether somebody is there is looked at before each start.
+            let _ = self.tell(*number, step, at);
+        };
+        let is_wanted = || !has_gone(self.stream);
+        let workspace = &self.desired.workspace;
+        let hands = Starts { workspace, start: &start, tell: &tell, is_wanted: &is_wanted };
+        let jobs = services.keys().map(|name| (*name).to_owned()).collect();
+        let ends = beating(self.stream, || startup::all(self.desired, &jobs, &hands));
+        let broken = |(name, end): (String, Outcome)| Some((name, end.err()?.to_string()));
+        ends.into_iter().filter_map(broken).collect()
+    }
+
+    fn name(&self, service: &str) -> ServiceName {
+        ServiceName { workspace: self.desired.workspace.clone(), service: service.to_owned() }
+    }
+
+    fn setup(&self) -> Done<()> {
+        self.hook("setup", self.desired.hooks.setup.as_deref())?;
+        let done = plan::setup_digest(self.desired);
+        let written =
+            done.map_or(Ok(()), |done| self.room.put_setup(&self.desired.workspace, done));
+        written.map_err(failed("cannot write"))
+    }
+
+    fn hook(&self, which: &str, text: Option<&str>) -> Done<()> {
+        let Some(text) = text else { return Ok(()) };
+        // Who reads slowly slows it down.
+        let _ = self.stream.set_write_timeout(None);
+        let mut tell = |line: &str| put(self.stream, line);
+        let ended = run::hook(text, &self.desired.env, self.stream.as_fd(), &mut tell);
+        let ended = ended.map_err(failed(&format!("hooks.{which}")))?;
+        let how = match ended {
+            Ended::Code(0) => return Ok(()),
+            Ended::Code(code) => format!("ended with {code}"),
+            Ended::Signal(signal) => format!("was ended by signal {signal}"),
+            Ended::NotStarted(_, why) => why,
+        };
+        Err(unable(Code::Failed, format!("hooks.{which} {how}")))
+    }
+
+    fn stop(&self, service: &str) -> Done<()> {
+        let name = self.name(service);
+        beating(self.stream, || services::stop(&name, &mut |_| {})).map(drop)
+    }
+
+    fn remove(&self, service: &str) -> Done<()> {
+        self.stop(service)?;
+        let removed = self.room.remove_service(&self.desired.workspace, service);
+        removed.map_err(failed("its directory cannot be removed"))
+    }
+}

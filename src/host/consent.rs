@@ -1,0 +1,113 @@
+//! What this user has said yes to, for each host and workspace: digests of manifests with all that
+//! is sent because of them. Another byte or variable is another digest, and is asked for anew. A
+//! file that cannot be read says yes to nothing.
+//!
+//! Bounds: the last 8 of a workspace, 64 workspaces of a host.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::paths::Paths;
+use crate::base::failure::{Failure, Fault};
+use crate::base::file;
+use crate::base::json::Fields;
+use crate::workspace::digest::Digest;
+
+const VERSION: u32 = 1;
+const KEPT: usize = 8;
+const WORKSPACES: usize = 64;
+
+/// The newest of each workspace last.
+type Given = BTreeMap<String, Vec<Digest>>;
+
+pub fn is_given(
+    paths: &Paths,
+    host: &str,
+    workspace: &str,
+    digest: Digest,
+) -> Result<bool, Failure> {
+    let given = load(paths, host)?;
+    Ok(given.get(workspace).is_some_and(|digests| digests.contains(&digest)))
+}
+
+/// From now on it is not asked for any more.
+pub fn give(paths: &Paths, host: &str, workspace: &str, digest: Digest) -> Result<(), Failure> {
+    let mut given = load(paths, host)?;
+    if given.len() >= WORKSPACES && !given.contains_key(workspace) {
+        given.pop_first();
+    }
+    let digests = given.entry(workspace.to_owned()).or_default();
+    digests.retain(|known| *known != digest);
+    digests.push(digest);
+    digests.drain(..digests.len().saturating_sub(KEPT));
+    paths.ensure_state()?;
+    let words = |digests: &Vec<Digest>| digests.iter().map(Digest::to_string).collect::<Value>();
+    let all = given.iter().map(|(name, digests)| (name.clone(), words(digests)));
+    let json = json!({"version": VERSION, "workspaces": all.collect::<serde_json::Map<_, _>>()});
+    let path = paths.consent_file(host);
+    let written = file::replace(&path, json.to_string().as_bytes());
+    written.map_err(|error| Failure::io("write", &path, &error))
+}
+
+fn load(paths: &Paths, host: &str) -> Result<Given, Failure> {
+    match file::read_private(&paths.consent_file(host)) {
+        Ok(text) => Ok(read(&text).unwrap_or_default()),
+        Err(failure) if failure.fault == Fault::NotFound => Ok(Given::new()),
+        Err(failure) => Err(failure),
+    }
+}
+
+fn read(text: &str) -> Option<Given> {
+    let mut fields = Fields::parse(text).ok()?;
+    fields.int("version", VERSION..=VERSION).ok()?;
+    let Some(Value::Object(all)) = fields.take("workspaces") else { return None };
+    let digests = |value: Value| {
+        let all = value.as_array()?.iter();
+        all.map(|digest| digest.as_str()?.parse().ok()).collect::<Option<Vec<Digest>>>()
+    };
+    all.into_iter().map(|(name, value)| Some((name, digests(value)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_yes_is_for_one_host_one_workspace_and_one_content() {
+        let root = std::env::temp_dir().join(format!("hopbox-consent-{}", std::process::id()));
+        let paths = Paths::below(&root);
+        let digest = |n: usize| Digest::of("test", &n.to_string());
+        let is_given =
+            |host: &str, workspace: &str, n| is_given(&paths, host, workspace, digest(n)).unwrap();
+        assert!(!is_given("mybox", "app", 1));
+        give(&paths, "mybox", "app", digest(1)).unwrap();
+        assert!(is_given("mybox", "app", 1));
+        for (host, workspace, n) in [("mybox", "app", 2), ("mybox", "b", 1), ("other", "app", 1)] {
+            assert!(!is_given(host, workspace, n), "{host} {workspace} {n}");
+        }
+        // The oldest go.
+        (2..=9).for_each(|n| give(&paths, "mybox", "app", digest(n)).unwrap());
+        assert!(!is_given("mybox", "app", 1) && is_given("mybox", "app", 2));
+        for n in 0..200 {
+            give(&paths, "mybox", &format!("app{n}"), digest(n)).unwrap();
+        }
+        let file = paths.consent_file("mybox");
+        assert!(fs::metadata(&file).unwrap().len() < 64 * 1024);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // What is damaged says yes to nothing; what others may have written is not used.
+        let text = fs::read_to_string(&file).unwrap();
+        for bad in ["", "{", "[]", &text.replace("\"version\":1", "\"version\":2")] {
+            fs::write(&file, bad).unwrap();
+            assert!(!is_given("mybox", "app199", 199), "{bad}");
+        }
+        fs::write(&file, &text).unwrap();
+        assert!(is_given("mybox", "app199", 199));
+        fs::set_permissions(&file, Permissions::from_mode(0o660)).unwrap();
+        let refused = super::is_given(&paths, "mybox", "app199", digest(199));
+        assert_eq!(refused.unwrap_err().fault, Fault::Open);
+        fs::remove_dir_all(&root).unwrap();
+    }
+}
