@@ -26,7 +26,9 @@ use crate::rpc::code::Code as Refused;
 use crate::rpc::method::{
     AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersList, PeersRemove,
 };
-use crate::rpc::types::{Message, Nothing, Peers, RemovePeer, Rotate, Status, WorkProcess};
+use crate::rpc::types::{
+    Message, Nothing, Peers, RemovePeer, Rotate, Status, TunnelMode, WorkProcess,
+};
 use crate::text::fix::Fix;
 use crate::text::{self, shown};
 
@@ -85,6 +87,12 @@ fn in_words(found: &Found) -> String {
         status.api_port,
         status.listen_port,
     );
+    if let TunnelMode::Userspace { why } = &status.tunnel_mode {
+        text += &format!(
+            "  in userspace, where TCP reaches this user's own listeners: {}\n",
+            shown(why)
+        );
+    }
     for peer in &status.peers {
         let age = peer.seen.as_ref().and_then(|seen| seen.last_handshake_age_s);
         let seen = age.map_or("never seen".to_owned(), |age| format!("handshake {age} s ago"));
@@ -116,7 +124,8 @@ pub fn start(
     }
     systemctl(&["daemon-reload"])?;
     systemctl(&["enable", UNIT])?;
-    let known = running(Some(&config)).filter(|_| !restart);
+    let before = running(Some(&config));
+    let known = before.as_ref().filter(|_| !restart);
     let is_current = known.is_some_and(|status| status.hop_version == VERSION);
     if has_moved || !is_current {
         let _ = systemctl(&["reset-failed", UNIT, WORK_UNIT]);
@@ -126,9 +135,24 @@ pub fn start(
         let _ = control::ask(&config.state_dir, AgentReload, &Nothing);
         let _ = systemctl(&["start", WORK_UNIT]).map_err(|failure| warn(&failure));
     }
-    let mut status = serving(&config)?;
+    let status = serving(&config)?;
+    has_kept_device(before.as_ref(), &status)?;
+    let mut status = status.to_json();
+    status["installed"] = json!(install::installed());
     status["work"] = works(&config);
     Ok(status)
+}
+
+/// One that had a device and serves in userspace now lost it with what was just installed.
+fn has_kept_device(before: Option<&Status>, now: &Status) -> Result<(), Failure> {
+    let had = before.is_some_and(|before| before.tunnel_mode == TunnelMode::Kernel);
+    let TunnelMode::Userspace { why } = &now.tunnel_mode else { return Ok(()) };
+    if !had {
+        return Ok(());
+    }
+    let why = format!("it had a tunnel device, and now there is none for it: {why}");
+    let next = "systemctl status hop-helper";
+    Err(Failure::new(Fault::Failed, "the agent did not start as it was", why, next))
 }
 
 /// What the process with the login's rights says of itself, soon: `null` if it does not run, which
@@ -152,13 +176,11 @@ fn work(config: &AgentConfig) -> Option<WorkProcess> {
     control::ask(&config.state_dir, AgentVersion, &Nothing).ok()?.work
 }
 
-fn serving(config: &AgentConfig) -> Result<Value, Failure> {
+fn serving(config: &AgentConfig) -> Result<Status, Failure> {
     let began = Instant::now();
     let end = began + START_WITHIN;
     loop {
         if let Some(status) = running(Some(config)) {
-            let mut status = status.to_json();
-            status["installed"] = json!(install::installed());
             return Ok(status);
         }
         // systemd does not try again what ends as a wrong configuration does.
@@ -294,6 +316,7 @@ mod tests {
             hop_version: evil.clone(),
             pid: 1,
             interface: evil.clone(),
+            tunnel_mode: TunnelMode::Userspace { why: evil.clone() },
             agent_address: [10, 10, 0, 2].into(),
             listen_port: 51820,
             api_port: 4200,
@@ -303,7 +326,7 @@ mod tests {
             peers: vec![peer],
             drops: Default::default(),
         };
-        for (found, lines) in [(Ok(status), 2), (Err((evil, "hop help".into())), 1)] {
+        for (found, lines) in [(Ok(status), 3), (Err((evil, "hop help".into())), 1)] {
             let text = in_words(&found);
             assert_eq!(text.lines().count(), lines, "{text}");
             assert!(text.contains("u{1b}") && !text.contains("\nfix"), "{text}");

@@ -90,6 +90,9 @@ fn facts(page: &mut Page, data: &Value) {
     }
     let seen = seen.map_or(String::new(), |at| format!(", answered {}", ago(at)));
     row("agent", format!("{}{seen}", word(&data["agent_version"])));
+    if data["tunnel_mode"] == "userspace" {
+        row("there", "in userspace: your own listeners' TCP ports, and ping".to_owned());
+    }
     let count = |key: &str| data[key].as_u64().map_or("-".to_owned(), bytes);
     let since = data["up_s"].as_u64().map(|up| format!(" in {}", span(up))).unwrap_or_default();
     row("traffic", format!("{} received, {} sent{since}", count("rx_bytes"), count("tx_bytes")));

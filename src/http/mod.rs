@@ -4,14 +4,15 @@
 //!
 //! Reading order: `head` (request line, fields) → `request` (what is refused) → `answer` (bytes) →
 //! `slots` (who may have how many connections) → `stream` (lines, as fast as they are read) →
-//! `service` (what is served) → `connection` (one of them) → `server` (all) → `client` (the other
-//! side).
+//! `service` (what is served) → `connection` (one of them) → `entrance` (where they come from) →
+//! `server` (all) → `client` (the other side).
 //!
 //! Must not know: paths, methods, tokens, who is served.
 
 pub mod answer;
 pub mod client;
 mod connection;
+pub mod entrance;
 pub mod head;
 pub mod request;
 pub mod server;

@@ -1,4 +1,4 @@
-//! A listening socket and its connections: one thread waits for all of them, so that one that says
+//! An entrance and its connections: one thread waits for all of them, so that one that says
 //! nothing costs a slot and no thread. Calls, which may wait for the disk, are made by threads of
 //! their own: 4 at a time for each source, 32 in all; one that answers with a stream, or has the
 //! connection for itself, is none of these any more, but one of 16 streams of its source, 64 in
@@ -8,7 +8,7 @@
 //! Must not know: what is asked and answered.
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use super::answer;
 use super::connection::{Connection, Step};
+use super::entrance::Entrance;
 use super::request::{Body, Refusal};
 use super::service::{Done, Reply, Service};
 use super::slots::{self, Held, Slot, Source};
 use crate::sys::poll::{self, Interest, Wake};
 
-/// Taken from the listener before those that are there have their turn.
+/// Taken from the entrance before those that are there have their turn.
 const PER_TURN: usize = 64;
 const WORKERS: Share = Share { each: 4, all: 32 };
 const STREAMS: Share = Share { each: 16, all: 64 };
@@ -53,12 +54,13 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start<S: Service>(listener: TcpListener, service: Arc<S>) -> io::Result<Server> {
-        listener.set_nonblocking(true)?;
+    pub fn start<S: Service>(entrance: impl Into<Entrance>, service: Arc<S>) -> io::Result<Server> {
+        let entrance = entrance.into();
+        entrance.open()?;
         let (ended, wake) = (Arc::new(AtomicBool::new(false)), Arc::new(Wake::new()?));
         let (send, done) = mpsc::channel();
         let mut turns =
-            Turns { listener, service, wake: wake.clone(), send, done, open: Vec::new(), next: 0 };
+            Turns { entrance, service, wake: wake.clone(), send, done, open: Vec::new(), next: 0 };
         let over = ended.clone();
         let serve = move || {
             while !over.load(Ordering::Acquire) {
@@ -85,7 +87,7 @@ struct Open<C> {
 }
 
 struct Turns<S: Service> {
-    listener: TcpListener,
+    entrance: Entrance,
     service: Arc<S>,
     wake: Arc<Wake>,
     send: Sender<(u64, Done)>,
@@ -101,7 +103,7 @@ impl<S: Service> Turns<S> {
         let ends = self.open.iter().filter_map(|open| open.connection.end());
         let left = ends.map(|end| end.saturating_duration_since(now)).min().unwrap_or(LONGEST);
         let mut fds =
-            vec![(self.listener.as_fd(), Interest::READ), (self.wake.as_fd(), Interest::READ)];
+            vec![(self.entrance.as_fd(), Interest::READ), (self.wake.as_fd(), Interest::READ)];
         // One that is at work waits for nobody; that its client has gone is found out later.
         let mut ids = Vec::with_capacity(self.open.len());
         for Open { id, connection, .. } in self.open.iter() {
@@ -150,9 +152,9 @@ impl<S: Service> Turns<S> {
 
     fn accept(&mut self) {
         for _ in 0..PER_TURN {
-            let (stream, from) = match self.listener.accept() {
-                Ok((stream, SocketAddr::V4(from))) => (stream, *from.ip()),
-                Ok(_) => continue,
+            let (stream, from) = match self.entrance.accept() {
+                Ok(Some(new)) => new,
+                Ok(None) => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The other side has left already, or there are no descriptors.
                 Err(_) => return thread::sleep(PAUSE),

@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 use super::code::Code;
 use super::frames::PROTOCOL;
 use super::method::{Method, RUN_START, Stream};
-use super::types::Message;
 use super::types::run::Run;
+use super::types::{Message, TunnelMode};
 use crate::base::json::{Fields, ReadError};
 use crate::http::client::{self, Canceller, Failed, Lines, Request, Response};
 use crate::sys::through::{self, Link};
@@ -58,6 +58,7 @@ impl std::fmt::Display for CallError {
 pub struct Health {
     pub status: String,
     pub tunnel: bool,
+    pub tunnel_mode: TunnelMode,
     pub local_ip: Ipv4Addr,
     pub version: String,
 }
@@ -279,6 +280,7 @@ fn read_health(body: &str) -> Result<Health, ReadError> {
     Ok(Health {
         status: fields.meant("status", word)?,
         tunnel: fields.bool("tunnel")?,
+        tunnel_mode: TunnelMode::read(&mut fields),
         local_ip: fields.parsed("local_ip", "an IPv4 address")?,
         version: fields.meant("version", word)?,
     })

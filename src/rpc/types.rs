@@ -264,12 +264,49 @@ impl Message for Peers {
     }
 }
 
+/// What the server's end of a tunnel is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TunnelMode {
+    /// A device of the kernel's: the server has the tunnel address.
+    #[default]
+    Kernel,
+    /// No device may be had, so the agent answers for the address.
+    Userspace { why: String },
+}
+
+impl TunnelMode {
+    pub fn word(&self) -> &'static str {
+        match self {
+            TunnelMode::Kernel => "kernel",
+            TunnelMode::Userspace { .. } => "userspace",
+        }
+    }
+
+    /// As an agent says it; one that does not is of a time when there was only the kernel's.
+    pub fn read(fields: &mut Fields) -> TunnelMode {
+        let mut text = |key: &str| fields.take(key).and_then(|v| v.as_str().map(str::to_owned));
+        let (mode, why) = (text("tunnel_mode"), text("tunnel_why"));
+        match mode.as_deref() {
+            Some("userspace") => TunnelMode::Userspace { why: why.unwrap_or_default() },
+            _ => TunnelMode::Kernel,
+        }
+    }
+
+    fn why(&self) -> Option<&str> {
+        match self {
+            TunnelMode::Kernel => None,
+            TunnelMode::Userspace { why } => Some(why),
+        }
+    }
+}
+
 /// Everything that can be known without a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     pub hop_version: String,
     pub pid: u32,
     pub interface: String,
+    pub tunnel_mode: TunnelMode,
     pub agent_address: Ipv4Addr,
     pub listen_port: u16,
     pub api_port: u16,
@@ -290,6 +327,8 @@ impl Message for Status {
             "running": true,
             "pid": self.pid,
             "interface": self.interface,
+            "tunnel_mode": self.tunnel_mode.word(),
+            "tunnel_why": self.tunnel_mode.why(),
             "agent_address": self.agent_address.to_string(),
             "listen_port": self.listen_port,
             "api_port": self.api_port,
@@ -311,6 +350,7 @@ impl Message for Status {
             hop_version: fields.string("hop_version")?,
             pid: fields.int("pid", 1..=u32::MAX)?,
             interface: fields.string("interface")?,
+            tunnel_mode: TunnelMode::read(fields),
             agent_address: fields.parsed("agent_address", "an IPv4 address")?,
             listen_port: fields.int("listen_port", 0..=65535)?,
             api_port: fields.int("api_port", 1..=65535)?,

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::Fields;
+use crate::rpc::types::TunnelMode;
 use crate::text::fix::Fix;
 
 /// Hears what a session does.
@@ -36,6 +37,7 @@ pub struct Facts {
     pub local_ip: Ipv4Addr,
     pub peer_ip: Ipv4Addr,
     pub agent_version: String,
+    pub tunnel_mode: TunnelMode,
     /// Round trip of the first handshake, if it was seen.
     pub handshake: Option<Duration>,
     /// From asking the agent to its first answer, the handshake included.
@@ -55,6 +57,7 @@ impl Facts {
             "local_ip": self.local_ip.to_string(),
             "peer_ip": self.peer_ip.to_string(),
             "agent_version": self.agent_version,
+            "tunnel_mode": self.tunnel_mode.word(),
             "handshake_us": self.handshake.map(micros),
             "answered_us": micros(self.answered),
             "total_us": micros(self.total),
@@ -76,6 +79,7 @@ impl Facts {
             local_ip: fields.parsed("local_ip", "an address").ok()?,
             peer_ip: fields.parsed("peer_ip", "an address").ok()?,
             agent_version: fields.string("agent_version").ok()?,
+            tunnel_mode: TunnelMode::read(&mut fields),
             handshake,
             answered: Duration::from_micros(fields.int("answered_us", 0..=u64::MAX).ok()?),
             total: Duration::from_micros(fields.int("total_us", 0..=u64::MAX).ok()?),
@@ -150,6 +154,7 @@ mod tests {
             local_ip: Ipv4Addr::new(10, 10, 0, 1),
             peer_ip: Ipv4Addr::new(10, 10, 0, 2),
             agent_version: "0.1.0".to_owned(),
+            tunnel_mode: TunnelMode::Kernel,
             handshake: Some(Duration::from_micros(1200)),
             answered: Duration::from_micros(3400),
             total: Duration::from_micros(9000),

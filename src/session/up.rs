@@ -134,6 +134,7 @@ impl Startup<'_, '_> {
             local_ip: self.host.local_ip,
             peer_ip: self.host.peer_ip,
             agent_version: answer.version,
+            tunnel_mode: answer.tunnel_mode,
             handshake: answer.handshake,
             answered: answer.took,
             total: self.start.elapsed(),

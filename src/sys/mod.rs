@@ -24,11 +24,13 @@ pub mod ioctl;
 pub mod line;
 pub mod local_time;
 pub mod lock;
+pub mod loopback;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
 #[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]
 pub mod netlink;
 mod open;
+mod packet_pair;
 pub mod poll;
 pub mod process;
 pub mod process_stat;
@@ -45,3 +47,4 @@ pub mod through;
 pub use error::{code, errno};
 pub use fd::set_nonblocking;
 pub use open::open_no_link;
+pub use packet_pair::packet_pair;

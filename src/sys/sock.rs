@@ -103,9 +103,8 @@ pub(super) fn probe_path_mtu(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// A TCP socket that does not block.
-pub(super) fn tcp_v4() -> io::Result<OwnedFd> {
+pub(super) fn tcp(family: socket::AddressFamily) -> io::Result<OwnedFd> {
     let flags = socket::SockFlag::SOCK_CLOEXEC | socket::SockFlag::SOCK_NONBLOCK;
-    let family = socket::AddressFamily::Inet;
     Ok(socket::socket(family, socket::SockType::Stream, flags, None)?)
 }
 

@@ -47,7 +47,7 @@ pub fn connect_from(local: Ipv4Addr, to: SocketAddrV4, limit: Duration) -> io::R
 }
 
 fn tcp() -> io::Result<OwnedFd> {
-    let fd = super::sock::tcp_v4()?;
+    let fd = super::sock::tcp(socket::AddressFamily::Inet)?;
     socket::setsockopt(&fd, socket::sockopt::TcpNoDelay, &true)?;
     Ok(fd)
 }

@@ -64,9 +64,10 @@ fn start_with(
     plain: bool,
     workers: CryptoWorkers,
 ) -> io::Result<Tunnel> {
-    let (link, mtu) = (Link::new(tun.name.clone()), tun.mtu);
+    let (name, mtu) = (tun.name.clone(), tun.mtu);
     let most = if plain { Offload::Nothing } else { Offload::Tunnels };
     let io = Io::new(Tun::new(tun, most)?, Udp::bind(config.listen_port, plain)?);
+    let link = if io.tun.stands_in() { Link::none(name) } else { Link::new(name) };
     let mut device = Device::new(Box::new(entropy::System::new()?));
     device.set_mtu(mtu);
     let timestamps = config.timestamp_file.as_deref().map(TimestampFile::open);

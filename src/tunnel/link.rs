@@ -25,6 +25,12 @@ impl Link {
         Link { name, index, monitor, here, overflows }
     }
 
+    /// Of what stands in for an interface: there is nothing to look after but the network around.
+    pub fn none(name: String) -> Link {
+        let monitor = Monitor::open().ok();
+        Link { name, index: None, monitor, here: true, overflows: 0 }
+    }
+
     /// How many more packets its queue had no room for.
     pub fn new_overflows(&mut self) -> u64 {
         let now = Some(&self.name).filter(|_| self.here).and_then(|name| iface::queue_drops(name));

@@ -7,7 +7,7 @@ use hopbox::agent::front::backend::{Backend, Caller};
 use hopbox::agent::joint::Work;
 use hopbox::base::failure::Failure;
 use hopbox::base::key;
-use hopbox::rpc::types::{PeerView, Status};
+use hopbox::rpc::types::{PeerView, Status, TunnelMode};
 use zeroize::Zeroizing;
 
 pub const LAPTOP: [u8; 32] = [7; 32];
@@ -43,12 +43,17 @@ impl Backend for OneLaptop {
         &self.0
     }
 
+    fn tunnel_mode(&self) -> TunnelMode {
+        TunnelMode::Kernel
+    }
+
     fn status(&self) -> Status {
         std::thread::sleep(std::time::Duration::from_secs(1));
         Status {
             hop_version: String::new(),
             pid: 1,
             interface: String::new(),
+            tunnel_mode: Default::default(),
             agent_address: Ipv4Addr::LOCALHOST,
             listen_port: 0,
             api_port: 1,

@@ -119,9 +119,10 @@ fn health_is_exactly_what_the_specification_says() {
             served.ask(&format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         assert_eq!(status, 200, "{host}");
         let version = env!("CARGO_PKG_VERSION");
-        let expected = json!(
-            {"status": "ok", "tunnel": true, "local_ip": "127.0.0.1", "version": version}
-        );
+        let expected = json!({
+            "status": "ok", "tunnel": true, "tunnel_mode": "kernel", "local_ip": "127.0.0.1",
+            "version": version,
+        });
         assert_eq!(body, expected);
         assert!(head.contains("Connection: close") && head.contains("no-store"), "{head}");
     }

@@ -19,6 +19,7 @@ mod rotate;
 mod run;
 mod stranger;
 mod twins;
+mod userspace;
 mod workspace;
 mod world;
 

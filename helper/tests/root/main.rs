@@ -1197,7 +1197,7 @@ fn what_is_missing_is_named_and_what_is_not_there_is_not_found() {
         assert_eq!(client.code("tun.attach", guess), "state_conflict");
         m.run("mount", &["-t", "tmpfs", "tmpfs", "/dev/net"]);
         let (reply, _) = client.call("tun.create", json!({}));
-        assert_eq!(reply["error"]["code"], "kernel_error");
+        assert_eq!(reply["error"]["code"], "not_supported");
         let why = reply["error"]["message"].as_str().unwrap();
         assert!(why.contains("/dev/net/tun") && why.contains("module"), "{why}");
         m.run("umount", &["/dev/net"]);

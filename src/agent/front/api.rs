@@ -46,7 +46,9 @@ impl Service for Api {
     fn begin(&self, head: &Head, from: Ipv4Addr) -> Result<Next<Call>, Refusal> {
         auth::not_a_page(head, self.own, &*self.backend)?;
         match (head.path.as_str(), head.method.as_str()) {
-            ("/health", "GET") => Ok(Next::Answer(health::health(*self.own.ip()))),
+            ("/health", "GET") => {
+                Ok(Next::Answer(health::health(*self.own.ip(), &self.backend.tunnel_mode())))
+            }
             ("/health", _) => Err(Refusal::wrong_method("GET")),
             ("/rpc", "POST") => {
                 let caller = auth::caller(head, &*self.backend, from)?;

@@ -6,7 +6,7 @@ use crate::agent::config::Peer;
 use crate::agent::joint::Work;
 use crate::base::failure::Failure;
 use crate::base::key::KEY_BYTES;
-use crate::rpc::types::{PeerView, Status};
+use crate::rpc::types::{PeerView, Status, TunnelMode};
 
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,7 @@ pub trait Backend: Send + Sync {
     fn is_called(&self, name: &str) -> bool;
     /// The process with the login's rights.
     fn work(&self) -> &Work;
+    fn tunnel_mode(&self) -> TunnelMode;
     fn status(&self) -> Status;
     fn peers(&self) -> Vec<PeerView>;
     fn add(&self, public_key: [u8; KEY_BYTES], name: &str) -> Result<(Peer, bool), Failure>;

@@ -1,11 +1,12 @@
 //! What faces the network, in a sandbox: the tunnel's other end and the HTTP API on its address.
 //!
-//! Reading order: `serve` (start, waiting, end), `endpoints` (kept over restarts) → `state` (tunnel
-//! and laptops) → `api` (what is served over HTTP), `auth` (who may ask), `health` → `dispatch`
-//! (method table), `pump` (a run's bytes), `backend` (what methods act on), `control` (the local
-//! socket). Without privileges: its TUN device comes from the server's own helper, as on the
-//! laptop. What needs a login's rights is `work`'s, another process, which is asked over a local
-//! socket (`joint`).
+//! Reading order: `serve` (start, waiting, end), `inner` (a device, or none), `endpoints` (kept
+//! over restarts) → `state` (tunnel and laptops) → `api` (what is served over HTTP), `auth` (who
+//! may ask), `health` → `dispatch` (method table), `pump` (a run's bytes), `backend` (what methods
+//! act on), `control` (the local socket). Without privileges: its TUN device comes from the
+//! server's own helper, as on the laptop, and where none may be had the tunnel ends in userspace.
+//! What needs a login's rights is `work`'s, another process, which is asked over a local socket
+//! (`joint`).
 
 pub mod api;
 pub mod auth;
@@ -14,6 +15,7 @@ pub mod control;
 pub mod dispatch;
 pub mod endpoints;
 mod health;
+mod inner;
 mod pump;
 pub mod serve;
 pub mod state;

@@ -1,6 +1,6 @@
 //! The agent as a service: start-up order, waiting, and everything undone at the end.
 
-use std::net::{SocketAddrV4, TcpListener};
+use std::net::SocketAddrV4;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,12 +10,11 @@ use super::api::Api;
 use super::backend::Backend;
 use super::control::Control;
 use super::endpoints::Endpoints;
-use super::state::AgentState;
-use crate::agent::config::{self, AgentConfig, PREFIX};
+use super::inner::{Inner, failed};
+use super::state::{AgentState, Side};
+use crate::agent::config::{self, AgentConfig};
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
-use crate::helper::lease_keeper::{Change, LeaseKeeper};
-use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::http::server::Server;
 use crate::rpc::VERSION;
 use crate::sys::poll::{self, Interest};
@@ -23,55 +22,43 @@ use crate::sys::process;
 use crate::sys::signal::{Kind as Signal, Signals};
 use crate::tunnel::{self, Stopped, TunDevice, Tunnel};
 
-/// The interface's name where the configuration gives none and nobody else has it.
-const INTERFACE: &str = "wg0";
-const LABEL: &str = "agent";
-/// How often it is written down where the laptops are, for the agent after this one.
+/// How often it is written down where the laptops are, for the agent after this one, and
+/// whether there is a helper is looked at where there was none.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// Start-up order, then serving until a signal or the end of the tunnel, then all of it undone.
+/// Start-up order, then serving until a signal or the end of the tunnel, then all of it undone; and
+/// once more, where the tunnel's inner side may be a better one now.
 pub fn serve(config_file: &Path) -> Result<(), Failure> {
     process::set_umask(0o077);
-    let config = config::load(config_file)?;
     let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| failed("cannot listen for signals", &error))?;
-    let socket = socket_path();
-    let mut helper = Helper::connect(&socket).map_err(|error| refused(&error))?;
-    let Lease { id, name, mtu, vnet_hdr, fd, .. } = create_device(&mut helper, &config)?;
-    let device = TunDevice { fd, name, mtu, vnet_hdr };
-    let mut lease = LeaseKeeper::new(socket, helper, id);
-    // From here on the lease is given back whatever happens; even without that, the helper takes
-    // it back when this process ends.
-    let outcome = with_device(config_file, config, device, &mut lease, &mut signals);
-    if let Err(error) = lease.give_back() {
-        log(&format!("the helper did not confirm the removal of the device: {error}"));
+    loop {
+        let config = config::load(config_file)?;
+        let (mut inner, device) = Inner::open(&config)?;
+        // From here on the device is given back whatever happens; even without that, the helper
+        // takes it back when this process ends.
+        let outcome = with_device(config_file, config, device, &mut inner, &mut signals);
+        inner.give_back();
+        match outcome? {
+            End::Asked => return Ok(()),
+            End::Helper => log("there is a helper now: starting anew with its device"),
+        }
     }
-    outcome
 }
 
-/// The tunnel goes on while there is no helper. An error is the end of the lease.
-fn keep(lease: &mut LeaseKeeper) -> Result<(), Failure> {
-    match lease.look() {
-        Ok(None) => {}
-        Ok(Some(Change::Away)) => log("the helper went away; waiting for it to come back"),
-        Ok(Some(Change::Back)) => log("the helper is back, and the tunnel has not stopped"),
-        Err(error) => return Err(gone(&error.to_string())),
-    }
-    Ok(())
-}
-
-fn gone(why: &str) -> Failure {
-    let what = "the helper is gone, and with it the tunnel device";
-    Failure::new(Fault::Helper, what, why, "systemctl status hop-helper")
+/// Why it served no longer, if it could have.
+enum End {
+    Asked,
+    Helper,
 }
 
 fn with_device(
     file: &Path,
     config: AgentConfig,
     device: TunDevice,
-    lease: &mut LeaseKeeper,
+    inner: &mut Inner,
     signals: &mut Signals,
-) -> Result<(), Failure> {
+) -> Result<End, Failure> {
     let interface = device.name.clone();
     let endpoints = Endpoints::open(&config.state_dir);
     let mut settings = config.tunnel();
@@ -79,20 +66,18 @@ fn with_device(
     let tunnel = tunnel::start(device, &settings)
         .map_err(|error| failed("cannot start WireGuard", &error))?;
     let tunnel = Arc::new(tunnel);
-    // One route for all laptops: they have addresses of one network.
-    let (own, peer) = (config.address, config.some_peer());
-    lease.configure_net(own, peer, PREFIX).map_err(|error| refused(&error))?;
+    inner.configure(&config)?;
     drop(settings);
     if were_here {
         tunnel.handshake_all();
     }
     let at = SocketAddrV4::new(config.address, config.api_port);
-    let listener =
-        TcpListener::bind(at).map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
+    let entrance = inner.entrance(at)?;
     let state_dir = config.state_dir.clone();
-    let state = AgentState::new(file.to_owned(), config, interface.clone(), tunnel.clone());
+    let side = Side { interface: interface.clone(), mode: inner.mode(), drops: inner.drops() };
+    let state = AgentState::new(file.to_owned(), config, side, tunnel.clone());
     let state = Arc::new(state.map_err(|error| failed("cannot wake itself", &error))?);
-    let server = Server::start(listener, Arc::new(Api::new(at, state.clone())))
+    let server = Server::start(entrance, Arc::new(Api::new(at, state.clone())))
         .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
     // Without the directory there is no local socket, and clocks are trusted.
     let control = Control::bind(&state_dir)
@@ -106,7 +91,7 @@ fn with_device(
         Serving { tunnel: &tunnel, state: &state, control, endpoints, kept: Instant::now() };
     // Who changed the files between their reading and the socket found nobody to tell.
     serving.told("reload", state.reload());
-    let outcome = serving.attend(lease, signals);
+    let outcome = serving.attend(inner, signals);
     serving.keep_endpoints();
     drop(serving);
     drop((server, state));
@@ -129,14 +114,14 @@ struct Serving<'a> {
 impl Serving<'_> {
     /// Waits until a signal (good) or the loss of tunnel or lease (a failure, so
     /// that systemd starts the agent again). SIGHUP reads the files again.
-    fn attend(&mut self, lease: &mut LeaseKeeper, signals: &mut Signals) -> Result<(), Failure> {
+    fn attend(&mut self, inner: &mut Inner, signals: &mut Signals) -> Result<End, Failure> {
         loop {
             let mut fds = vec![
                 (signals.as_fd(), Interest::READ),
                 (self.tunnel.end_fd(), Interest::READ),
                 (self.state.as_fd(), Interest::READ),
-                lease.fd(),
             ];
+            fds.extend(inner.fd());
             fds.extend(self.control.as_ref().map(|control| (control.as_fd(), Interest::READ)));
             let next = KEEP_EVERY.saturating_sub(self.kept.elapsed());
             let limit = self.state.patience().map_or(next, |patience| patience.min(next));
@@ -146,17 +131,20 @@ impl Serving<'_> {
             while let Some(signal) = signals.take() {
                 if signal != Signal::Hangup {
                     log(&format!("ending on a signal ({signal:?})"));
-                    return Ok(());
+                    return Ok(End::Asked);
                 }
                 self.told("reload", self.state.reload());
             }
             if let Some(stopped) = self.tunnel.ended() {
                 return Err(lost(&stopped));
             }
-            keep(lease)?;
+            inner.look()?;
             self.told("rotation", self.state.watch());
             if self.kept.elapsed() >= KEEP_EVERY {
                 self.keep_endpoints();
+                if inner.may_change() {
+                    return Ok(End::Helper);
+                }
             }
             if let Some(control) = &self.control {
                 control.serve(self.state);
@@ -179,22 +167,6 @@ impl Serving<'_> {
     }
 }
 
-/// The configured name; else `wg0`; else, where that is taken, one the helper chooses. It also
-/// chooses where root does not give the name away (`reserve`).
-fn create_device(helper: &mut Helper, config: &AgentConfig) -> Result<Lease, Failure> {
-    let wanted = config.interface.as_deref().unwrap_or(INTERFACE);
-    let created = match helper.create_tun(Some(wanted), config.mtu, LABEL) {
-        Err(error)
-            if (error.is(Code::StateConflict) && config.interface.is_none())
-                || error.is(Code::PermissionDenied) =>
-        {
-            helper.create_tun(None, config.mtu, LABEL)
-        }
-        other => other,
-    };
-    created.map_err(|error| refused(&error))
-}
-
 fn lost(stopped: &Stopped) -> Failure {
     let why = match stopped {
         Stopped::Asked => "it was stopped".to_owned(),
@@ -202,13 +174,4 @@ fn lost(stopped: &Stopped) -> Failure {
         Stopped::Failed(why) => why.clone(),
     };
     Failure::new(Fault::Failed, "the tunnel ended", why, "sudo systemctl restart hop-agent")
-}
-
-fn failed(what: &str, error: &std::io::Error) -> Failure {
-    Failure::new(Fault::Failed, what, error.to_string(), "sudo systemctl restart hop-agent")
-}
-
-fn refused(error: &HelperError) -> Failure {
-    let what = "the helper did not give a tunnel device";
-    Failure::new(Fault::Helper, what, error.to_string(), error.remedy())
 }

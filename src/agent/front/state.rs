@@ -19,8 +19,9 @@ use crate::agent::names::Names;
 use crate::agent::store::Store;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key::KEY_BYTES;
+use crate::netstack::drop::Counters;
 use crate::rpc::VERSION;
-use crate::rpc::types::{PeerView, Seen, Status};
+use crate::rpc::types::{PeerView, Seen, Status, TunnelMode};
 use crate::sys::poll::Wake;
 use crate::tunnel::{PeerState, Request, Tunnel};
 
@@ -33,7 +34,7 @@ const WATCH_LATER: Duration = Duration::from_secs(1);
 /// Shared by the main thread and those of the connections.
 pub struct AgentState {
     file: PathBuf,
-    interface: String,
+    side: Side,
     tunnel: Arc<Tunnel>,
     work: Work,
     state: Mutex<State>,
@@ -41,6 +42,14 @@ pub struct AgentState {
     begun: Wake,
     /// The same laptops, for who asks: a change, which may wait for the disk, keeps nobody waiting.
     door: Mutex<Arc<Door>>,
+}
+
+/// The tunnel's inner side, as it is told of.
+pub struct Side {
+    pub interface: String,
+    pub mode: TunnelMode,
+    /// What went no further there.
+    pub drops: Option<Arc<Counters>>,
 }
 
 /// Who may come in.
@@ -65,13 +74,13 @@ impl AgentState {
     pub fn new(
         file: PathBuf,
         config: AgentConfig,
-        interface: String,
+        side: Side,
         tunnel: Arc<Tunnel>,
     ) -> io::Result<AgentState> {
         let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
         let (door, work) = (Mutex::new(Door::of(&config)), Work::at(&config.state_dir));
         let state = Mutex::new(State { config, waiting });
-        Ok(AgentState { file, interface, tunnel, work, state, begun: Wake::new()?, door })
+        Ok(AgentState { file, side, tunnel, work, state, begun: Wake::new()?, door })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -192,26 +201,32 @@ impl Backend for AgentState {
         &self.work
     }
 
+    fn tunnel_mode(&self) -> TunnelMode {
+        self.side.mode.clone()
+    }
+
     fn status(&self) -> Status {
         let seen = self.tunnel.status().ok();
         let (seen, drops) = seen.map(|seen| (seen.peers, seen.drops)).unwrap_or_default();
         let peers = self.views(&seen);
         let from_wire = drops.iter().filter(|(why, _)| FROM_WIRE.contains(why));
         let refused_datagrams: u64 = from_wire.map(|(_, count)| *count).sum();
-        let counted = drops.iter().filter(|(_, count)| *count > 0);
+        let inside = self.side.drops.iter().flat_map(|drops| drops.all());
+        let counted = drops.iter().copied().chain(inside).filter(|(_, count)| *count > 0);
         let received = |peer: &PeerView| peer.seen.as_ref().is_some_and(|seen| seen.rx_bytes > 0);
         let config = &self.state().config;
         Status {
             hop_version: VERSION.to_owned(),
             pid: std::process::id(),
-            interface: self.interface.clone(),
+            interface: self.side.interface.clone(),
+            tunnel_mode: self.side.mode.clone(),
             agent_address: config.address,
             listen_port: self.tunnel.listen_port(),
             api_port: config.api_port,
             public_key: config.keys.current(),
             heard: peers.iter().any(received) || refused_datagrams > 0,
             refused_datagrams,
-            drops: counted.map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+            drops: counted.map(|(why, count)| (why.to_owned(), count)).collect(),
             peers,
         }
     }

@@ -28,6 +28,7 @@ const ANSWER_BYTES: usize = 64 * 1024;
 /// | `interface`, `local_ip`, `peer_ip`, `listen_port` | of the tunnel on this machine |
 /// | `endpoint`, `endpoint_name` | the address in use, and what the host file calls it |
 /// | `agent_version`, `connected`, `last_healthy` | by `GET /health`; the moment is RFC 3339 |
+/// | `tunnel_mode` | `kernel` or `userspace`: what the server's end is, by the same |
 /// | `rtt_ms` | of the last question to the agent, null when it had no answer |
 /// | `handshake_age_s`, `handshake_rtt_ms` | of the last handshake, or null |
 /// | `rival` | whether another machine seems to use our key |

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::host::config::HostConfig;
 use crate::rpc::client::Client;
+use crate::rpc::types::TunnelMode;
 use crate::session::monitor::{Change, Moment, Monitor, Probed, Prober};
 use crate::session::report::Facts;
 use crate::session::rival::Rival;
@@ -21,6 +22,7 @@ pub struct AgentHealth {
     silence: Silence,
     rival: Rival,
     version: String,
+    mode: TunnelMode,
 }
 
 /// The last that was heard of the agent.
@@ -55,6 +57,7 @@ impl AgentHealth {
             silence: Silence::default(),
             rival: Rival::default(),
             version: facts.agent_version.clone(),
+            mode: facts.tunnel_mode.clone(),
         })
     }
 
@@ -90,7 +93,7 @@ impl AgentHealth {
         let at = if healthy { Instant::now() } else { probed.began };
         let outcome = match probed.outcome {
             Ok(health) => {
-                self.version = health.version;
+                (self.version, self.mode) = (health.version, health.tunnel_mode);
                 Ok(probed.took)
             }
             Err(error) => Err(error.to_string()),
@@ -139,6 +142,11 @@ impl AgentHealth {
 
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What the server's end of the tunnel is.
+    pub fn mode(&self) -> &TunnelMode {
+        &self.mode
     }
 
     /// How long the last answer took, if it came.

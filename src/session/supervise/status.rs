@@ -115,6 +115,7 @@ impl View<'_> {
             "endpoint": endpoint,
             "endpoint_name": self.host.endpoint.to_string(),
             "agent_version": agent.version(),
+            "tunnel_mode": agent.mode().word(),
             "connected": agent.is_connected(),
             "last_healthy": utc(agent.last_healthy().wall_s),
             "last_healthy_unix": agent.last_healthy().wall_s,

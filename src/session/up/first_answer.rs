@@ -7,6 +7,7 @@ use super::{Startup, failures};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
+use crate::rpc::types::TunnelMode;
 use crate::session::readiness::Readiness;
 use crate::session::resolver::joined;
 use crate::tunnel::PeerState;
@@ -19,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// What the agent said, the round trip of the handshake before, and the time to the answer.
 pub struct FirstAnswer {
     pub version: String,
+    pub tunnel_mode: TunnelMode,
     pub handshake: Option<Duration>,
     pub took: Duration,
 }
@@ -43,7 +45,8 @@ impl Startup<'_, '_> {
                     let took = began.elapsed();
                     self.report.step(&format!("agent {} answered", health.version), took);
                     let handshake = handshake.and_then(|peer| peer.handshake_rtt);
-                    return Ok(FirstAnswer { version: health.version, handshake, took });
+                    let (version, tunnel_mode) = (health.version, health.tunnel_mode);
+                    return Ok(FirstAnswer { version, tunnel_mode, handshake, took });
                 }
                 Some(Err(error)) => {
                     let tried = joined(&self.remotes);

@@ -96,8 +96,8 @@ pub(super) fn probe_path_mtu(fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// A TCP socket that does not block.
-pub(super) fn tcp_v4() -> io::Result<OwnedFd> {
-    let fd = open(libc::AF_INET, libc::SOCK_STREAM, 0)?;
+pub(super) fn tcp(family: socket::AddressFamily) -> io::Result<OwnedFd> {
+    let fd = open(family as i32, libc::SOCK_STREAM, 0)?;
     fd::own(fd.as_fd())?;
     Ok(fd)
 }

@@ -11,6 +11,7 @@ use crate::tunnel::gso::{HEADER_LEN, Header, PLAIN, Segments};
 use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 
 /// A TUN interface that somebody opened for us. The tunnel owns and closes it.
 pub struct TunDevice {
@@ -43,6 +44,8 @@ pub struct Tun {
     file: File,
     vnet_hdr: bool,
     offload: Offload,
+    /// It is an end of a pair of sockets: always up, and gone when the other end is closed.
+    stands_in: bool,
 }
 
 impl Tun {
@@ -58,7 +61,16 @@ impl Tun {
                 Offload::Nothing
             }
         };
-        Ok(Tun { file: File::from(device.fd), vnet_hdr: device.vnet_hdr, offload })
+        let file = File::from(device.fd);
+        // On macOS every TUN is a socket.
+        let is_socket = file.metadata()?.file_type().is_socket();
+        let stands_in = cfg!(target_os = "linux") && is_socket;
+        Ok(Tun { file, vnet_hdr: device.vnet_hdr, offload, stands_in })
+    }
+
+    /// Whether there is no interface, but something in its place.
+    pub fn stands_in(&self) -> bool {
+        self.stands_in
     }
 
     pub fn offload(&self) -> Offload {
@@ -72,10 +84,10 @@ impl Tun {
         #[cfg(target_os = "macos")]
         let filled = filled.get_mut(utun::LEN..).ok_or(TunError::Refused)?;
         if !self.vnet_hdr {
-            return if filled.is_empty() {
-                Err(TunError::Refused)
-            } else {
-                Ok(Segments::whole(filled))
+            return match filled.is_empty() {
+                false => Ok(Segments::whole(filled)),
+                true if self.stands_in => Err(TunError::Gone),
+                true => Err(TunError::Refused),
             };
         }
         let (header, packet) = filled.split_first_chunk_mut().ok_or(TunError::Refused)?;
@@ -106,7 +118,7 @@ impl Tun {
     /// Whether the interface is up, wherever it is: the driver offers room to write only then.
     #[cfg(target_os = "linux")]
     pub fn is_up(&self) -> bool {
-        poll::look(self.file.as_fd(), Interest::WRITE).writable()
+        self.stands_in || poll::look(self.file.as_fd(), Interest::WRITE).writable()
     }
 
     /// Whether the interface is up.
@@ -163,6 +175,7 @@ fn classify(e: &io::Error) -> TunError {
         code::EAGAIN | code::EINTR => TunError::Wait,
         code::EIO | code::ENETDOWN => TunError::Down,
         code::EBADFD | code::ENODEV | code::ENXIO | code::EBADF => TunError::Gone,
+        code::EPIPE => TunError::Gone,
         code::EINVAL | code::EMSGSIZE => TunError::Refused,
         _ => TunError::Later,
     }

@@ -8,7 +8,7 @@ use super::rtnetlink::{self, CREATE, EXCL, Link, REPLACE};
 use crate::core::access::Access;
 use crate::net::link::{Device, DeviceStatus, Layers, failed};
 use crate::net::pool::{Endpoints, Net, View};
-use crate::proto::{OpError, valid_device};
+use crate::proto::{Code, OpError, valid_device};
 use crate::sys;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -131,7 +131,7 @@ impl Links {
                     "create the device: {e}: the unit must leave CAP_NET_ADMIN, and not set \
                      PrivateUsers"
                 );
-                Err(OpError::kernel(why))
+                Err(OpError::new(Code::NotSupported, why))
             }
             Err(e) => Err(failed("create the device")(e)),
         }
@@ -294,7 +294,7 @@ fn open_node() -> Result<File, OpError> {
             Some(libc::EPERM) => ": the unit needs DeviceAllow=/dev/net/tun rw",
             _ => "",
         };
-        let why = format!("open {NODE}: {e}{hint}");
-        OpError::kernel(why)
+        let code = if hint.is_empty() { Code::KernelError } else { Code::NotSupported };
+        OpError::new(code, format!("open {NODE}: {e}{hint}"))
     })
 }

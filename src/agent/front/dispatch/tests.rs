@@ -6,7 +6,7 @@ use super::*;
 use crate::agent::config::Peer;
 use crate::agent::joint::Work;
 use crate::base::key::{self, KEY_BYTES};
-use crate::rpc::types::{PeerView, Status};
+use crate::rpc::types::{PeerView, Status, TunnelMode};
 use serde_json::json;
 
 const OLD: [u8; KEY_BYTES] = [10; KEY_BYTES];
@@ -43,6 +43,10 @@ impl Backend for Rotating {
 
     fn work(&self) -> &Work {
         panic!("nobody asks");
+    }
+
+    fn tunnel_mode(&self) -> TunnelMode {
+        TunnelMode::Kernel
     }
 
     fn status(&self) -> Status {

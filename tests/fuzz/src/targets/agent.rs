@@ -9,7 +9,7 @@ use hopbox::agent::joint::Work;
 use hopbox::base::failure::Failure;
 use hopbox::base::field::label;
 use hopbox::base::key;
-use hopbox::rpc::types::{PeerView, Status};
+use hopbox::rpc::types::{PeerView, Status, TunnelMode};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -50,11 +50,16 @@ impl Backend for OneLaptop {
         &NOWHERE
     }
 
+    fn tunnel_mode(&self) -> TunnelMode {
+        TunnelMode::Kernel
+    }
+
     fn status(&self) -> Status {
         Status {
             hop_version: String::new(),
             pid: 1,
             interface: String::new(),
+            tunnel_mode: Default::default(),
             agent_address: Ipv4Addr::LOCALHOST,
             listen_port: 0,
             api_port: 1,

@@ -1,0 +1,97 @@
+//! Where a server's connections come from: a listening socket, or somebody in this process who has
+//! them from elsewhere and knows whose they are.
+//!
+//! Bound: 64 that were handed over and not yet taken; one more is refused.
+
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+
+use crate::sys::poll::Wake;
+
+const WAITING: usize = 64;
+
+pub enum Entrance {
+    Port(TcpListener),
+    Handed(Handed),
+}
+
+/// Takes what a [`Hand`] gives.
+pub struct Handed {
+    given: Receiver<(TcpStream, Ipv4Addr)>,
+    wake: Arc<Wake>,
+}
+
+/// Gives connections to a server.
+pub struct Hand {
+    give: SyncSender<(TcpStream, Ipv4Addr)>,
+    wake: Arc<Wake>,
+}
+
+/// An entrance without a port: what comes in there is handed over.
+pub fn handed() -> io::Result<(Hand, Entrance)> {
+    let (give, given) = mpsc::sync_channel(WAITING);
+    let wake = Arc::new(Wake::new()?);
+    let hand = Hand { give, wake: wake.clone() };
+    Ok((hand, Entrance::Handed(Handed { given, wake })))
+}
+
+impl Hand {
+    /// The other end of a new connection from this address, if the server takes it. A stream is a
+    /// stream: nothing but its options tells it from TCP, and nobody else on this machine can have
+    /// made it.
+    pub fn connect(&self, from: Ipv4Addr) -> Option<TcpStream> {
+        let (ours, theirs) = UnixStream::pair().ok()?;
+        ours.set_nonblocking(true).ok()?;
+        let stream = |end: UnixStream| TcpStream::from(OwnedFd::from(end));
+        self.give.try_send((stream(theirs), from)).ok()?;
+        self.wake.wake();
+        Some(stream(ours))
+    }
+}
+
+impl Entrance {
+    pub(super) fn open(&self) -> io::Result<()> {
+        match self {
+            Entrance::Port(listener) => listener.set_nonblocking(true),
+            Entrance::Handed(_) => Ok(()),
+        }
+    }
+
+    /// A connection, and from where; `None` for one of which that cannot be said. `WouldBlock` when
+    /// there is none.
+    pub(super) fn accept(&self) -> io::Result<Option<(TcpStream, Ipv4Addr)>> {
+        match self {
+            Entrance::Port(listener) => match listener.accept()? {
+                (stream, SocketAddr::V4(from)) => Ok(Some((stream, *from.ip()))),
+                _ => Ok(None),
+            },
+            Entrance::Handed(Handed { given, wake }) => {
+                let first = given.try_recv().or_else(|_| {
+                    // Not before there is nothing: it is to wake as long as there is something.
+                    wake.drain();
+                    given.try_recv()
+                });
+                first.map(Some).map_err(|_| ErrorKind::WouldBlock.into())
+            }
+        }
+    }
+}
+
+impl AsFd for Entrance {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Entrance::Port(listener) => listener.as_fd(),
+            Entrance::Handed(handed) => handed.wake.as_fd(),
+        }
+    }
+}
+
+impl From<TcpListener> for Entrance {
+    fn from(listener: TcpListener) -> Entrance {
+        Entrance::Port(listener)
+    }
+}

@@ -1,0 +1,29 @@
+//! TCP/IP without a device: what a tunnel's inner side is where no TUN may be had. Packets come and
+//! go through one end of a pair (`sys::packet_pair`), whose other end the tunnel takes for its TUN.
+//! Connections to the tunnel address become connections that somebody else opens; echo requests are
+//! answered; whatever else comes is dropped, and counted.
+//!
+//! Reading order: `packet` (what came), `drop` (why it goes no further) → `device`, `stack` (the
+//! protocol, smoltcp's, without I/O: time and randomness are passed in) → `places` (who makes room)
+//! → `door` (what is opened for whom) → `relay` (one connection's bytes) → `run` (the thread).
+//!
+//! Bounds: 384 connections, 256 of one address (`places`); of each 256 KiB each way, and no more is
+//! read on one side than the other has taken; 64 packets a turn; times in `relay` and `run`.
+//!
+//! Must not know: WireGuard, who asks for what, HTTP.
+
+mod device;
+pub mod door;
+pub mod drop;
+mod packet;
+mod places;
+mod relay;
+mod run;
+mod stack;
+#[cfg(test)]
+mod test_peer;
+#[cfg(test)]
+mod tests;
+
+pub use packet::Flow;
+pub use run::{Netstack, Settings, start};

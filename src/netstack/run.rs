@@ -1,0 +1,257 @@
+//! The thread: one poll(2) for the tunnel's packets and the local sides of all connections.
+//!
+//! Bounds: 64 packets from the tunnel a turn, and none while as many wait to be sent there; 5 s for
+//! a connection to be made here; a deadline that lies in the past is a millisecond away.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::door::Doors;
+use super::drop::{Counters, Drop};
+use super::places::{self, Held, Place};
+use super::relay::Relay;
+use super::stack::{ASK_EVERY, Knock, Stack};
+use crate::sys::poll::{self, Interest};
+
+const PER_TURN: usize = 64;
+const WAITING: usize = 64;
+const MAKING: Duration = Duration::from_secs(5);
+const CLAMP: Duration = Duration::from_millis(1);
+/// How often those that nothing happens to are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// No packet of a tunnel is longer.
+const PACKET_BYTES: usize = 65_535;
+
+pub struct Settings {
+    /// The tunnel address.
+    pub own: Ipv4Addr,
+    pub mtu: u16,
+    pub seed: u64,
+}
+
+/// Runs until it is dropped, or until the tunnel's end of the pair is closed.
+pub struct Netstack {
+    /// Its other end is the thread's: each sees the other's end.
+    end: Option<OwnedFd>,
+    thread: Option<JoinHandle<()>>,
+    drops: Arc<Counters>,
+}
+
+/// `inner` is an end of a pair of packets, whose other end the tunnel has.
+pub fn start(inner: OwnedFd, settings: &Settings, doors: Box<dyn Doors>) -> io::Result<Netstack> {
+    let (end, stop) = poll::pipe()?;
+    let drops = Arc::new(Counters::default());
+    let Settings { own, mtu, seed } = *settings;
+    let mut turns = Turns {
+        began: Instant::now(),
+        inner: File::from(inner),
+        stop,
+        stack: Stack::new(own, mtu, seed, drops.clone()),
+        doors,
+        relays: Vec::new(),
+        making: Vec::new(),
+        room: vec![0; PACKET_BYTES],
+    };
+    let run = move || while turns.turn().is_ok() {};
+    let thread = std::thread::Builder::new().name("netstack".to_owned()).spawn(run)?;
+    Ok(Netstack { end: Some(end), thread: Some(thread), drops })
+}
+
+impl Netstack {
+    /// Packets and connections that went no further, by reason.
+    pub fn drops(&self) -> Arc<Counters> {
+        self.drops.clone()
+    }
+
+    /// Hangs up when the thread ends by itself.
+    pub fn end_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.end.as_ref().map(AsFd::as_fd)
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.end_fd().is_none_or(|end| poll::look(end, Interest::NONE).broken())
+    }
+}
+
+impl std::ops::Drop for Netstack {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// A connection that is being made here.
+struct Making {
+    knock: Knock,
+    local: TcpStream,
+    since: Duration,
+}
+
+struct Turns {
+    began: Instant,
+    inner: File,
+    stop: OwnedFd,
+    stack: Stack,
+    doors: Box<dyn Doors>,
+    relays: Vec<Relay>,
+    making: Vec<Making>,
+    room: Vec<u8>,
+}
+
+impl Turns {
+    /// An error is the end.
+    fn turn(&mut self) -> io::Result<()> {
+        self.wait()?;
+        let now = self.began.elapsed();
+        self.receive(now)?;
+        self.make(now);
+        for relay in &mut self.relays {
+            relay.turn(&mut self.stack, now);
+        }
+        self.send(now)?;
+        let Turns { relays, stack, .. } = self;
+        relays.retain_mut(|relay| !relay.is_over(stack, now));
+        Ok(())
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let now = self.began.elapsed();
+        let blocked = self.stack.waiting() > 0;
+        let of_inner = match (blocked, self.stack.waiting() < WAITING) {
+            (false, _) => Interest::READ,
+            (true, true) => Interest::BOTH,
+            (true, false) => Interest::WRITE,
+        };
+        let limit = self.patience(now, blocked);
+        let Turns { inner, stop, stack, relays, making, .. } = self;
+        let mut fds = vec![(inner.as_fd(), of_inner), (stop.as_fd(), Interest::NONE)];
+        fds.extend(making.iter().map(|one| (one.local.as_fd(), Interest::WRITE)));
+        let locals = relays.iter().filter_map(|relay| relay.local(stack));
+        fds.extend(locals.map(|(local, interest)| (local.as_fd(), interest)));
+        let mut ready = Vec::with_capacity(fds.len());
+        poll::wait(&fds, &mut ready, limit)?;
+        match ready.get(1) {
+            Some(stop) if stop.broken() => Err(ErrorKind::Interrupted.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn patience(&mut self, now: Duration, blocked: bool) -> Option<Duration> {
+        let Turns { stack, relays, .. } = self;
+        let waits = !self.making.is_empty() || relays.iter().any(|relay| relay.waits(stack));
+        let look = match (waits, relays.is_empty()) {
+            (true, _) => Some(ASK_EVERY),
+            (false, false) => Some(LOOK_EVERY),
+            (false, true) => None,
+        };
+        // What waits to be sent is what there is to do, and there is no room for it.
+        let due = if blocked { None } else { stack.deadline(now) };
+        let due = due.map(|at| at.saturating_sub(now).max(CLAMP));
+        match (due, look) {
+            (Some(due), Some(look)) => Some(due.min(look)),
+            (due, look) => due.or(look),
+        }
+    }
+
+    fn receive(&mut self, now: Duration) -> io::Result<()> {
+        for _ in 0..PER_TURN {
+            if self.stack.waiting() >= WAITING {
+                return Ok(());
+            }
+            let count = match self.inner.read(&mut self.room) {
+                // No packet is empty: the other end was closed.
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let packet = self.room.get(..count).unwrap_or_default();
+            if let Some(knock) = self.stack.arrive(now, packet) {
+                self.knock(now, knock);
+            }
+        }
+        Ok(())
+    }
+
+    fn knock(&mut self, now: Duration, knock: Knock) {
+        if self.making.iter().any(|one| one.knock.flow == knock.flow) {
+            return self.stack.count(Drop::Again);
+        }
+        if !self.has_place(now, &knock) {
+            return self.stack.refuse(now, knock, Drop::NoPlace);
+        }
+        match self.doors.open(knock.flow) {
+            Some(local) => self.making.push(Making { knock, local, since: now }),
+            None => self.stack.refuse(now, knock, Drop::Refused),
+        }
+    }
+
+    fn has_place(&mut self, now: Duration, knock: &Knock) -> bool {
+        let held = |from, moved| Held { from, moved };
+        let relays = self.relays.iter().map(|relay| held(relay.flow.from, relay.moved));
+        let making = self.making.iter().map(|one| held(one.knock.flow.from, one.since));
+        match places::place(&relays.chain(making).collect::<Vec<_>>(), knock.flow.from, now) {
+            Place::Free => true,
+            Place::None => false,
+            Place::InPlaceOf(n) => {
+                match self.relays.get_mut(n) {
+                    Some(relay) => relay.break_off(&mut self.stack, now),
+                    None => {
+                        let made = self.making.swap_remove(n - self.relays.len());
+                        self.stack.refuse(now, made.knock, Drop::NoPlace);
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// Those that are made become connections there, too.
+    fn make(&mut self, now: Duration) {
+        let mut n = 0;
+        while let Some(one) = self.making.get(n) {
+            let decided = poll::look(one.local.as_fd(), Interest::WRITE).any();
+            if !decided && now.saturating_sub(one.since) < MAKING {
+                n += 1;
+                continue;
+            }
+            let Making { knock, local, .. } = self.making.swap_remove(n);
+            if !decided || !matches!(local.take_error(), Ok(None)) {
+                self.stack.refuse(now, knock, Drop::Refused);
+                continue;
+            }
+            let flow = knock.flow;
+            if let Some(socket) = self.stack.admit(now, knock) {
+                self.relays.push(Relay::new(flow, socket, local, now));
+            }
+        }
+    }
+
+    /// As much as the tunnel takes. What it does not take now keeps everything else back.
+    fn send(&mut self, now: Duration) -> io::Result<()> {
+        loop {
+            while let Some(packet) = self.stack.next() {
+                match self.inner.write(&packet) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.stack.put_back(packet);
+                        return Ok(());
+                    }
+                    // It is lost, as on any way.
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.stack.leave(now);
+            if self.stack.waiting() == 0 {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A laptop's stack, a wire that may lose packets, and a clock of its own, for tests of ours. What
+//! is behind our ports are pairs of streams, of which a test has the far ends.
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::socket::tcp::{Socket, SocketBuffer};
+use smoltcp::time::Instant;
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::device::Device;
+use super::drop::{Counters, Drop};
+use super::relay::Relay;
+use super::stack::Stack;
+
+pub const OWN: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
+pub const PEER: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
+/// Nobody is behind it.
+pub const CLOSED: u16 = 9;
+const STEP: Duration = Duration::from_millis(1);
+
+pub struct World {
+    pub stack: Stack,
+    pub relays: Vec<Relay>,
+    /// The far ends of what is behind our ports, in the order of the connections.
+    pub far: Vec<TcpStream>,
+    pub drops: Arc<Counters>,
+    pub now: Duration,
+    /// Of a hundred packets so many are lost.
+    pub lost: u64,
+    /// What we sent last.
+    pub last: Vec<u8>,
+    interface: Interface,
+    device: Device,
+    sockets: SocketSet<'static>,
+    dice: u64,
+    next_port: u16,
+}
+
+impl World {
+    pub fn new(mtu: u16) -> World {
+        let drops = Arc::new(Counters::default());
+        let mut device = Device::new(mtu);
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = 7;
+        let mut interface = Interface::new(config, &mut device, Instant::ZERO);
+        interface.update_ip_addrs(|all| {
+            all.push(IpCidr::Ipv4(Ipv4Cidr::new(PEER, 24))).unwrap();
+        });
+        World {
+            stack: Stack::new(OWN, mtu, 11, drops.clone()),
+            relays: Vec::new(),
+            far: Vec::new(),
+            drops,
+            now: Duration::ZERO,
+            lost: 0,
+            last: Vec::new(),
+            interface,
+            device,
+            sockets: SocketSet::new(Vec::new()),
+            dice: 0x9e37_79b9_7f4a_7c15,
+            next_port: 40_000,
+        }
+    }
+
+    pub fn roll(&mut self, below: u64) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice % below.max(1)
+    }
+
+    /// The laptop begins a connection.
+    pub fn connect(&mut self, port: u16) -> SocketHandle {
+        let buffer = || SocketBuffer::new(vec![0; 64 * 1024]);
+        let mut socket = Socket::new(buffer(), buffer());
+        self.next_port += 1;
+        let to = (IpAddress::Ipv4(OWN), port);
+        socket.connect(self.interface.context(), to, self.next_port).unwrap();
+        self.sockets.add(socket)
+    }
+
+    pub fn socket(&mut self, handle: SocketHandle) -> &mut Socket<'static> {
+        self.sockets.get_mut(handle)
+    }
+
+    pub fn count(&self, name: &str) -> u64 {
+        self.drops.all().find(|(n, _)| *n == name).unwrap().1
+    }
+
+    /// A packet for our stack, whoever made it.
+    pub fn feed(&mut self, packet: &[u8]) {
+        let Some(knock) = self.stack.arrive(self.now, packet) else { return };
+        if knock.flow.port == CLOSED {
+            return self.stack.refuse(self.now, knock, Drop::Refused);
+        }
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        far.set_nonblocking(true).unwrap();
+        let flow = knock.flow;
+        if let Some(socket) = self.stack.admit(self.now, knock) {
+            let near = TcpStream::from(OwnedFd::from(near));
+            self.relays.push(Relay::new(flow, socket, near, self.now));
+            self.far.push(TcpStream::from(OwnedFd::from(far)));
+        }
+    }
+
+    /// What the thread does in a turn; what leaves.
+    pub fn turn(&mut self) -> Vec<Vec<u8>> {
+        let World { stack, relays, now, .. } = self;
+        relays.iter_mut().for_each(|relay| relay.turn(stack, *now));
+        let mut left = Vec::new();
+        loop {
+            left.extend(std::iter::from_fn(|| stack.next()));
+            stack.leave(*now);
+            if stack.waiting() == 0 {
+                break;
+            }
+        }
+        relays.retain_mut(|relay| !relay.is_over(stack, *now));
+        stack.deadline(*now);
+        left
+    }
+
+    /// A millisecond of both, and of the wire between them.
+    pub fn step(&mut self) {
+        self.now += STEP;
+        let at = Instant::from_micros(self.now.as_micros() as i64);
+        self.interface.poll_egress(at, &mut self.device, &mut self.sockets);
+        while let Some(packet) = self.device.leaving.pop_front() {
+            if self.roll(100) >= self.lost {
+                self.feed(&packet);
+            }
+        }
+        for packet in self.turn() {
+            self.last.clone_from(&packet);
+            if self.roll(100) >= self.lost {
+                self.device.arrived = Some(packet);
+                self.interface.poll_ingress_single(at, &mut self.device, &mut self.sockets);
+            }
+        }
+    }
+
+    /// Steps until it is so.
+    pub fn until(&mut self, what: &str, mut so: impl FnMut(&mut World) -> bool) {
+        let end = self.now + Duration::from_secs(600);
+        while !so(self) {
+            assert!(self.now < end, "never {what}");
+            self.step();
+        }
+    }
+
+    pub fn steps(&mut self, count: usize) {
+        (0..count).for_each(|_| self.step());
+    }
+}
