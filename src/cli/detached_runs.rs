@@ -7,7 +7,8 @@ use serde_json::json;
 use super::command::Call;
 use super::grid::Grid;
 use super::page::Page;
-use super::run_outcome::{client, failed, told, wanted};
+use super::run_outcome::{client, failed, told};
+use super::run_wanted::{self, wanted};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::local;
@@ -16,7 +17,7 @@ use crate::rpc::client::{CallError, Client};
 use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::{RunDetach, RunList, RunStop};
 use crate::rpc::types::Message;
-use crate::rpc::types::run::{Ended, ListRuns, Run, RunNumber, RunState, RunView};
+use crate::rpc::types::run::{Ended, ListRuns, RunNumber, RunState, RunView};
 use crate::session::remote::{self, Outcome};
 use crate::text::cell;
 
@@ -46,7 +47,7 @@ fn detach(call: &mut Call) -> Result<Code, Failure> {
         return Err(Failure::usage("with a terminal, or detached?", why, "hop run --help"));
     }
     let (name, client) = client(call)?;
-    let run = Run { words: wanted.words, dir: wanted.dir, terminal: None, input: None };
+    let run = run_wanted::on(&name, wanted)?.run;
     let started = client.call(RunDetach, &run, LIMIT).map_err(|error| failed(&name, error))?;
     let number = started.number;
     let text = format!("{number} goes on there: hop run --follow {number} shows what it says");

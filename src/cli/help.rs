@@ -123,8 +123,11 @@ fn of_noun(table: &Table, noun: &str, width: usize) -> String {
 fn of_command(command: &Command, width: usize) -> String {
     let mut text = folded(&format!("hop {}: {}", command.name, command.summary), width, 2);
     let hang = "usage: hop ".len() + command.name.len() + 1;
-    text +=
-        &format!("\n{}", folded(&format!("usage: {}", whole_words(command.usage)), width, hang));
+    text += "\n";
+    for (number, usage) in command.usage.lines().enumerate() {
+        let before = if number == 0 { "usage: " } else { "       " };
+        text += &folded(&format!("{before}{}", whole_words(usage)), width, hang);
+    }
     for paragraph in command.details.split("\n\n").filter(|text| !text.is_empty()) {
         text += &format!("\n{}", folded(&paragraph.replace('\n', " "), width, 0));
     }

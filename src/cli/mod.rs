@@ -33,6 +33,7 @@ pub mod prompt;
 mod rotate;
 mod run;
 mod run_outcome;
+mod run_wanted;
 mod selftest;
 mod setup;
 mod status;

@@ -2,15 +2,17 @@
 
 use super::command::{Call, Command, Flag, Group, MANY, Takes};
 use super::detached_runs;
-use super::run_outcome::{client, failed, not_started, told, wanted};
+use super::run_outcome::{client, failed, not_started, told};
+use super::run_wanted::{self, wanted};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::session::remote;
 
 pub const COMMAND: Command = Command {
     name: "run",
-    summary: "run a command on a host",
+    summary: "run a command or a script on a host",
     usage: "hop run [-t | -T | --detach] [--dir DIR] -- <command> [argument]...\n\
+            hop run [flag]... <script> [-- <argument>...]\n\
             hop run --list | --follow NUMBER | --stop NUMBER",
     details: "Runs it with the environment of your login there, in its home directory. What it\n\
               says is written as it comes, standard output and standard error each to its own;\n\
@@ -20,10 +22,13 @@ pub const COMMAND: Command = Command {
               started, 255 when the connection was lost. It has a terminal where standard input\n\
               and output are one. When it ends, or hop does, or the host hears nothing of hop for\n\
               a minute, all that it has started there is ended. With --detach it goes on without\n\
-              hop: the answer is its number, and hop status says once how it ended.",
+              hop: the answer is its number, and hop status says once how it ended.\n\
+              In a directory with a hopbox.yaml it has the variables of that workspace, too, as\n\
+              hop up has brought them there, and so have its scripts.",
     example: "hop run -- uname -a\n\
               hop run -- sh -c 'cd src && make' > log\n\
               hop run -H mybox -t -- htop\n\
+              hop run migrate -- --dry-run\n\
               hop run --detach -- make && hop run --list",
     group: Group::Daily,
     flags: &[
@@ -59,8 +64,9 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
         return detached_runs::run(call);
     }
     let wanted = wanted(call)?;
-    let what = wanted.words.first().cloned().unwrap_or_default();
     let (name, client) = client(call).map_err(not_started)?;
+    let wanted = run_wanted::on(&name, wanted)?;
+    let what = wanted.run.name().to_owned();
     let outcome = remote::run(&client, wanted);
     let outcome = outcome.map_err(|error| not_started(failed(&name, error)))?;
     told(call, &name, &what, outcome)

@@ -1,5 +1,5 @@
-//! What `hop run` and what is said later of its runs have in common: what is to be run, the agent
-//! that is asked, and how hop ends by what became of it.
+//! What `hop run` and what is said later of its runs have in common: the agent that is asked, and
+//! how hop ends by what became of it.
 
 use super::command::Call;
 use super::target_host;
@@ -10,7 +10,7 @@ use crate::host::store;
 use crate::rpc::client::{CallError, Client};
 use crate::rpc::code::Code as Refusal;
 use crate::rpc::types::run::Ended;
-use crate::session::remote::{Outcome, Wanted};
+use crate::session::remote::Outcome;
 use crate::session::through;
 
 /// As ssh(1) says that it was lost.
@@ -41,32 +41,6 @@ pub fn told(call: &mut Call, name: &str, what: &str, outcome: Outcome) -> Result
     Ok(Code::Done)
 }
 
-pub fn wanted(call: &Call) -> Result<Wanted, Failure> {
-    if call.args.operands.is_empty() {
-        let why = "no command was given";
-        return Err(Failure::usage("what is to be run?", why, "hop run --help"));
-    }
-    if call.args.before_dashes != Some(0) {
-        let mut words = call.args.operands.iter();
-        let first = fix!("hop run -- {}", words.next().map_or("", String::as_str));
-        let next = words.fold(first, |line, word| fix!("{} {}", line, word));
-        let why = "the command stands behind --, which no flag of hop's can";
-        return Err(Failure::usage("what is to be run?", why, next));
-    }
-    let terminal = match (call.args.has("tty"), call.args.has("no-tty")) {
-        (true, true) => {
-            let why = "-t and -T contradict each other";
-            let next = "hop run --help";
-            return Err(Failure::usage("with a terminal, or without?", why, next));
-        }
-        (true, false) => Some(true),
-        (false, true) => Some(false),
-        (false, false) => None,
-    };
-    let dir = call.args.value("dir").map(str::to_owned);
-    Ok(Wanted { words: call.args.operands.clone(), dir, terminal })
-}
-
 /// The agent of the host that is meant, through its tunnel.
 pub fn client(call: &mut Call) -> Result<(String, Client), Failure> {
     let paths = call.paths()?;
@@ -89,6 +63,10 @@ pub fn not_started(failure: Failure) -> Failure {
 pub fn failed(name: &str, error: CallError) -> Failure {
     let next = match &error {
         CallError::Remote { code: Refusal::UnknownMethod, .. } => fix!("hop upgrade {}", name),
+        // The workspace here is not what was carried out there.
+        CallError::Remote { code: Refusal::PlanChanged | Refusal::NotFound, .. } => {
+            fix!("hop up {}", name)
+        }
         _ => fix!("hop doctor {}", name),
     };
     let what = format!("{name} does not run it");

@@ -35,8 +35,7 @@ pub fn local(dir: &Path) -> Result<Option<Local>, Failure> {
 }
 
 /// The whole of it.
-#[cfg(test)]
-fn load(dir: &Path) -> Result<Option<Manifest>, Failure> {
+pub fn manifest(dir: &Path) -> Result<Option<Manifest>, Failure> {
     whole(dir, read::manifest)
 }
 
@@ -132,19 +131,19 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("hopbox-workspace-{}", std::process::id()));
         fs::create_dir(&dir).unwrap();
         let write = |name: &str, text: &[u8]| fs::write(dir.join(name), text).unwrap();
-        assert!(load(&dir).unwrap().is_none() && local(&dir).unwrap().is_none());
+        assert!(manifest(&dir).unwrap().is_none() && local(&dir).unwrap().is_none());
         write(FILE, b"host: mybox\neditor: {path: /x}\n");
         let here = local(&dir).unwrap().unwrap();
         assert_eq!(
             (here.host.as_deref(), here.editor.path.as_deref()),
             (Some("mybox"), Some("/x"))
         );
-        assert!(load(&dir).unwrap_err().why.contains("name: is missing"));
+        assert!(manifest(&dir).unwrap_err().why.contains("name: is missing"));
         write(FILE, b"name: a\nenv: {B: yaml}\n");
         write(".env", b"A=env\nB=env\nC=env\n");
         write(".env.local", b"C=local\n");
-        let manifest = load(&dir).unwrap().unwrap();
-        let all = desired(&dir, &manifest).unwrap();
+        let given = manifest(&dir).unwrap().unwrap();
+        let all = desired(&dir, &given).unwrap();
         let env: Vec<_> = all.env.iter().collect();
         assert_eq!(env, [("A", "env"), ("B", "yaml"), ("C", "local")]);
         assert!(all.text().len() < TEXT_BYTES);
@@ -160,7 +159,7 @@ mod tests {
         write(FILE, b"name: a\nhooks: {start: x}\n");
         assert!(!project(&dir).unwrap().unwrap().is_bare());
         write(".env", b"A\nB=secret\nC='\n");
-        let failure = desired(&dir, &manifest).unwrap_err();
+        let failure = desired(&dir, &given).unwrap_err();
         assert_eq!((failure.fault, failure.also.len()), (Fault::Config, 1));
         assert!(failure.why.starts_with("line 1") && failure.also[0].starts_with("line 3"));
         for bad in [b"name: a\xff\n".to_vec(), vec![b'a'; yaml::TEXT_BYTES + 1]] {

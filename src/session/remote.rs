@@ -43,10 +43,12 @@ const SIGNALS: [(Kind, Signal); 6] = [
 
 /// What is to be run.
 pub struct Wanted {
-    pub words: Vec<String>,
-    pub dir: Option<String>,
+    /// All but its terminal.
+    pub run: Run,
     /// Whether it gets a terminal; else it does where there is one here.
     pub terminal: Option<bool>,
+    /// The only host that it is for.
+    pub host: Option<String>,
 }
 
 /// What became of it.
@@ -67,7 +69,7 @@ pub fn run(client: &Client, wanted: Wanted) -> Result<Outcome, CallError> {
     let has_terminal = wanted.terminal.unwrap_or(both);
     let name = std::env::var("TERM").unwrap_or_default();
     let terminal = has_terminal.then(|| Terminal::new(&name, size().unwrap_or(NO_SIZE)));
-    let run = Run { words: wanted.words, dir: wanted.dir, terminal, input: None };
+    let run = Run { terminal, ..wanted.run };
     let mut kinds: Vec<Kind> = SIGNALS.iter().map(|(kind, _)| *kind).collect();
     kinds.extend([Kind::Suspend, Kind::Continue, Kind::Resized]);
     let signals = Signals::catch_heeded(&kinds).map_err(here)?;

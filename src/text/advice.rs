@@ -95,6 +95,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop run --list", Shows),
     ("hop run --list -H {}", Shows),
     ("hop run -H {} -- env", Shows),
+    ("hop run {}", Untried),
     ("hop selftest -v", Shows),
     ("hop setup", Part),
     ("hop setup --help", Shows),

@@ -5,7 +5,7 @@
 //! Reading order: `wrong` (what is said of a mistake) → `env`, `dotenv` → `manifest` (what can be
 //! wanted) → `check` (single texts), `words` → `read` (YAML or JSON → values, every mistake with
 //! its place), `verify` (what spans several keys) → `order` → `digest`, `write`, `desired` (what
-//! crosses to the server) → `plan` (what is to be done there);
+//! crosses to the server) → `plan` (what is to be done there), `script` (what is run of it);
 //! `import` (files of other tools).
 //! Knows no file, process, socket, host or service manager.
 
@@ -19,6 +19,7 @@ pub mod manifest;
 pub mod order;
 pub mod plan;
 pub mod read;
+pub mod script;
 mod verify;
 pub mod words;
 mod write;

@@ -27,6 +27,7 @@ mod desk;
 mod health;
 mod probe;
 mod run;
+mod scripts;
 mod services;
 mod streams;
 mod work;

@@ -37,9 +37,9 @@ struct Laptop {
     end: Option<Value>,
 }
 
-fn words(all: &[&str]) -> Run {
+pub fn words(all: &[&str]) -> Run {
     let words = all.iter().map(|word| (*word).to_owned()).collect();
-    Run { words, dir: None, terminal: None, input: None }
+    Run { words, ..Run::default() }
 }
 
 fn sh(script: &str) -> Run {
@@ -115,7 +115,7 @@ impl Laptop {
     }
 }
 
-fn run(worker: &Worker, run: &Run) -> (String, String, Ended) {
+pub fn run(worker: &Worker, run: &Run) -> (String, String, Ended) {
     let mut laptop = Laptop::start(worker, run);
     laptop.send(Frame::Data(Channel::In, Vec::new()));
     let (out, err, ended) = laptop.ended();

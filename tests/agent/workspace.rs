@@ -25,13 +25,13 @@ use super::work::Worker;
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn plan(worker: &Worker, manifest: &str) -> Result<Proposal, CallError> {
+pub fn plan(worker: &Worker, manifest: &str) -> Result<Proposal, CallError> {
     let desired = read::manifest(manifest).unwrap().desired;
     worker.client().call(WorkspacePlan, &Wanted { desired }, SOON)
 }
 
 /// What was told, and how it ended.
-fn apply(worker: &Worker, digest: Digest) -> (Vec<Progress>, Result<(), Code>) {
+pub fn apply(worker: &Worker, digest: Digest) -> (Vec<Progress>, Result<(), Code>) {
     let mut events = worker.client().open(WorkspaceApply, &Apply { digest }, SOON).unwrap();
     let mut told = Vec::new();
     loop {
@@ -200,7 +200,7 @@ fn holding(dir: &Path, text: &str, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn in_arguments(text: &str) -> Vec<String> {
+pub fn in_arguments(text: &str) -> Vec<String> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let said = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).ok();
     let said = entries.filter_map(said).map(|said| String::from_utf8_lossy(&said).into_owned());

@@ -23,6 +23,7 @@ hooks:
     echo bad >&2
     echo x >> MARKS/setup
   start: echo x >> MARKS/start
+scripts: {show: "echo $WHO $ALSO $1; exit 7"}
 services:
   one: {type: native, command: "echo $$ >> MARKS/one; exec sleep 1000"}
   two: {type: native, command: "echo $$ >> MARKS/two; exec sleep TWO"}
@@ -48,6 +49,13 @@ impl Project<'_> {
     fn write(&self, two: &str) {
         let text = MANIFEST.replace("MARKS", self.marks.to_str().unwrap()).replace("TWO", two);
         fs::write(self.dir.join("hopbox.yaml"), text).unwrap();
+    }
+
+    /// The same with another script.
+    fn write_script(&self, text: &str) {
+        let path = self.dir.join("hopbox.yaml");
+        let now = fs::read_to_string(&path).unwrap();
+        fs::write(&path, now.replace("echo $WHO $ALSO $1; exit 7", text)).unwrap();
     }
 
     fn spawn(&self, words: &[&str]) -> Child {
@@ -184,6 +192,22 @@ fn a_project_is_brought_up_after_a_yes_to_its_content() {
         |pid: &str| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     assert_eq!(cmdline(&project.lines("two")[2]), "sleep\u{0}1003\u{0}");
     assert_eq!(cmdline(&project.lines("one")[0]), "sleep\u{0}1000\u{0}");
+
+    // Scripts, as they were agreed to, and commands with the workspace's variables.
+    let run = |words: &[&str], code: i32| {
+        let output = project.hop(&[&["run"], words].concat());
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", said(&output));
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(run(&["--", "sh", "-c", "echo $WHO $ALSO"], 0).0, "yaml env\n");
+    assert_eq!(run(&["show"], 7).0, "yaml env\n");
+    assert_eq!(run(&["show", "--", "a b"], 7).0, "yaml env a b\n");
+    let (out, err) = run(&["shwo"], 125);
+    assert!(out.is_empty() && err.contains("has: show") && err.contains("hop run show"), "{err}");
+    project.write_script("echo other");
+    assert!(run(&["show"], 125).1.contains("hop up mybox"), "another text");
+    let elsewhere = project.world.hop(&["run", "show"]);
+    assert_eq!(elsewhere.status.code(), Some(2), "{}", said(&elsewhere));
 
     // Nothing is left to do, which is one line; and what is not wanted any more ends.
     fs::write(project.dir.join("hopbox.yaml"), "name: app\nscripts: {a: b}\n").unwrap();

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::apply;
 use super::beat::{beating, has_gone, wait_until};
 use super::run::{self, detached};
+use super::scripts;
 use super::services::{self, Unable};
 use super::starts;
 use crate::agent::joint::BEAT;
@@ -71,7 +72,8 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
                 let why = "a run without a laptop has no terminal".to_owned();
                 return Err(Refused { code: Code::BadParams, why });
             }
-            RunNumber { number: run::detach(&asked).map_err(failed)? }.to_json()
+            let (run, env) = scripts::resolve(&asked).map_err(Refused::from)?;
+            RunNumber { number: run::detach(&asked, &run, &env).map_err(failed)? }.to_json()
         }
         RunList::NAME => {
             let ListRuns { untold } = ListRuns::read_strictly(params).map_err(&bad)?;
@@ -151,7 +153,8 @@ fn start(asked: &Run, frames: bool, stream: &UnixStream) -> Result<(), Refused> 
         let why = "a terminal needs a connection both ways (Upgrade: hopbox-run)".to_owned();
         return Err(Refused { code: Code::BadParams, why });
     }
-    let started = stream.try_clone().and_then(|stream| run::run(asked, frames, stream));
+    let (run, env) = scripts::resolve(asked).map_err(Refused::from)?;
+    let started = stream.try_clone().and_then(|stream| run::run(&run, &env, frames, stream));
     started.map_err(failed)
 }
 

@@ -7,7 +7,7 @@
 //! (systemd), `limits` (the kernel's) → `probe` (one look at a service; a command is under a
 //! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
 //! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
-//! wanted).
+//! wanted), `scripts` (what is run of it).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
@@ -22,6 +22,7 @@ mod methods;
 mod present;
 pub mod probe;
 pub mod run;
+mod scripts;
 pub mod serve;
 mod services;
 mod spec;

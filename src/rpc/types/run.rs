@@ -2,9 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Message, opt_meant};
+use super::{Message, opt_meant, services};
 use crate::base::base64;
 use crate::base::json::{Fields, ReadError};
+use crate::workspace::check;
+use crate::workspace::digest::Digest;
 
 /// Words of a command line, and bytes of all of them; the body of a request bounds them, too.
 const WORDS: usize = 65_536;
@@ -21,9 +23,17 @@ pub struct Terminal {
     pub rows: u16,
 }
 
+/// A script of a workspace, as the laptop knows it: another text is not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptName {
+    pub name: String,
+    /// Of its text (`workspace::script`).
+    pub digest: Digest,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
-    /// The program and what it is given.
+    /// The program and what it is given; what a script is given.
     pub words: Vec<String>,
     /// Where it begins, if that is not the login's home; from there, if it is not absolute.
     pub dir: Option<String>,
@@ -31,20 +41,41 @@ pub struct Run {
     pub terminal: Option<Terminal>,
     /// What it reads, for who cannot send while it runs.
     pub input: Option<String>,
+    /// It has this one's variables, if that is there.
+    pub workspace: Option<String>,
+    /// Of the workspace.
+    pub script: Option<ScriptName>,
 }
 
-fn words(fields: &mut Fields) -> Result<Vec<String>, ReadError> {
+impl Run {
+    /// Of the program, or of the script.
+    pub fn name(&self) -> &str {
+        let script = self.script.as_ref().map(|script| script.name.as_str());
+        script.or(self.words.first().map(String::as_str)).unwrap_or_default()
+    }
+
+    /// As it was typed, more or less.
+    pub fn line(&self) -> String {
+        let script = self.script.iter().map(|script| script.name.as_str());
+        let words = self.words.iter().map(String::as_str);
+        script.chain(words).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Of a program, or of what a script is given.
+fn words(fields: &mut Fields, is_program: bool) -> Result<Vec<String>, ReadError> {
     let text = |value: Value| match value {
         Value::String(text) if !text.contains('\0') => Some(text),
         _ => None,
     };
     let read = match fields.take("command") {
-        Some(Value::Array(all)) if (1..=WORDS).contains(&all.len()) => {
+        Some(Value::Array(all)) if all.len() <= WORDS => {
             all.into_iter().map(text).collect::<Option<Vec<_>>>()
         }
         _ => None,
     };
-    let read = read.filter(|words| words.first().is_some_and(|program| !program.is_empty()));
+    let is_one = |words: &Vec<String>| words.first().is_some_and(|program| !program.is_empty());
+    let read = read.filter(|words| !is_program || is_one(words));
     read.ok_or_else(|| fields.error("command", "must be a list of strings, first a program"))
 }
 
@@ -80,6 +111,21 @@ impl Terminal {
     }
 }
 
+impl Message for ScriptName {
+    fn to_json(&self) -> Value {
+        json!({"name": self.name, "digest": self.digest.to_string()})
+    }
+
+    fn read(fields: &mut Fields) -> Result<ScriptName, ReadError> {
+        let name = |text: &str| check::script(text).map(|()| text.to_owned());
+        let name = |text: &str| name(text).map_err(|refusal| refusal.why.to_string());
+        Ok(ScriptName {
+            name: fields.meant("name", name)?,
+            digest: fields.meant("digest", str::parse)?,
+        })
+    }
+}
+
 impl Message for Run {
     fn to_json(&self) -> Value {
         let mut value = Map::from_iter([("command".to_owned(), json!(self.words))]);
@@ -89,6 +135,8 @@ impl Message for Run {
         add("dir", self.dir.as_ref().map(|dir| json!(dir)));
         add("terminal", self.terminal.as_ref().map(Message::to_json));
         add("input", self.input.as_ref().map(|input| json!(input)));
+        add("workspace", self.workspace.as_ref().map(|name| json!(name)));
+        add("script", self.script.as_ref().map(Message::to_json));
         Value::Object(value)
     }
 
@@ -97,11 +145,21 @@ impl Message for Run {
             Some(terminal) => Some(Terminal::read_strictly(terminal)?),
             None => None,
         };
+        let script = match fields.opt_object("script")? {
+            Some(script) => Some(ScriptName::read_strictly(script)?),
+            None => None,
+        };
+        let workspace = opt_meant(fields, "workspace", services::workspace)?;
+        if script.is_some() && workspace.is_none() {
+            return Err(fields.error("workspace", "is missing: a script is of one"));
+        }
         Ok(Run {
-            words: words(fields)?,
+            words: words(fields, script.is_none())?,
             dir: opt_meant(fields, "dir", dir)?,
             terminal,
             input: fields.opt_string("input")?,
+            workspace,
+            script,
         })
     }
 }
@@ -296,8 +354,14 @@ mod tests {
             dir: Some("src".into()),
             terminal: Some(terminal),
             input: Some("a\n".into()),
+            ..Run::default()
         };
         assert_eq!(Run::of(run.to_json()), Ok(run));
+        let script = ScriptName { name: "migrate".into(), digest: Digest::of("a", "b") };
+        let run =
+            Run { workspace: Some("app".into()), script: Some(script.clone()), ..Run::default() };
+        assert_eq!(Run::of(run.to_json()), Ok(run));
+        let script = script.to_json();
         assert_eq!(Terminal::new("a\nb", (1, 2)).name, "dumb");
         for bad in [
             json!({}),
@@ -308,6 +372,11 @@ mod tests {
             json!({"command": ["ls", "a\0b"]}),
             json!({"command": ["ls"], "dir": ""}),
             json!({"command": ["ls"], "more": 1}),
+            json!({"command": [], "workspace": "app"}),
+            json!({"command": ["ls"], "workspace": "../app"}),
+            json!({"command": [], "script": script}),
+            json!({"command": [], "workspace": "app", "script": "migrate"}),
+            json!({"command": [], "workspace": "app", "script": {"name": "migrate"}}),
             json!({"command": ["ls"], "terminal": {"name": "a b", "columns": 1, "rows": 1}}),
             json!({"command": ["ls"], "terminal": {"name": "a", "columns": 65536, "rows": 1}}),
         ] {

@@ -18,7 +18,7 @@ pub struct ServiceName {
     pub service: String,
 }
 
-fn workspace(text: &str) -> Result<String, String> {
+pub fn workspace(text: &str) -> Result<String, String> {
     check::name(text).map(|()| text.to_owned()).map_err(|refusal| refusal.why.to_string())
 }
 

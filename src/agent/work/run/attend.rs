@@ -33,6 +33,7 @@ use crate::sys::poll::{self, Interest};
 use crate::sys::signal::{self, Kind, Signals};
 use crate::sys::started::Started;
 use crate::sys::{process, pty};
+use crate::workspace::desired::TEXT_BYTES;
 
 /// How long who was asked to end has for it.
 const GRACE: Duration = Duration::from_secs(2);
@@ -41,7 +42,8 @@ const END_LIMIT: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Room is given back in pieces of this.
 const ROOM_STEP: usize = PIECE;
-const REQUEST_BYTES: u64 = BODY_BYTES as u64 + 4096;
+/// What was asked for, and the variables of a workspace.
+const REQUEST_BYTES: u64 = (BODY_BYTES + TEXT_BYTES + 4096) as u64;
 /// What a terminal takes for the end of what is typed.
 const END_OF_INPUT: u8 = 4;
 

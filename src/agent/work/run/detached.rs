@@ -139,7 +139,7 @@ fn view(number: u32, dir: &Path) -> Option<RunView> {
         None if running || now_ms().saturating_sub(began_unix_ms) < START_MS => RunState::Running,
         None => RunState::Lost,
     };
-    let command = run.words.join(" ").chars().take(COMMAND_CHARS).collect();
+    let command = run.line().chars().take(COMMAND_CHARS).collect();
     Some(RunView { number, command, began_unix_ms, state })
 }
 

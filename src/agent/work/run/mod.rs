@@ -37,16 +37,18 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// The file of the program that runs, also where another has taken its place.
 const OWN: &str = "/proc/self/exe";
 
-/// Has a command run and attended to; waits for the end of that. `frames`: both ways, else lines.
-pub fn run(run: &Run, frames: bool, stream: UnixStream) -> std::io::Result<()> {
-    let told = json!({"frames": frames, "run": run.to_json()});
+/// Has a command run and attended to, with these variables over the login's; waits for the end of
+/// that. `frames`: both ways, else lines.
+pub fn run(run: &Run, env: &Env, frames: bool, stream: UnixStream) -> std::io::Result<()> {
+    let told = json!({"frames": frames, "run": run.to_json(), "env": object(env)});
     attendant(&told, stream)?.wait().map(drop)
 }
 
-/// The same for one that goes on without a laptop: its number.
-pub fn detach(run: &Run) -> std::io::Result<u32> {
-    let (number, dir) = detached::create(run)?;
-    let told = json!({"frames": false, "run": run.to_json(), "dir": dir});
+/// The same for one that goes on without a laptop, and is kept as it was `asked` for: its number.
+pub fn detach(asked: &Run, run: &Run, env: &Env) -> std::io::Result<u32> {
+    let (number, dir) = detached::create(asked)?;
+    let env = object(env);
+    let told = json!({"frames": false, "run": run.to_json(), "env": env, "dir": dir});
     // Nobody reads there.
     let (stream, _) = UnixStream::pair()?;
     let mut child = attendant(&told, stream)?;
@@ -64,16 +66,18 @@ pub fn hook(
     tell: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> io::Result<Ended> {
     let words = ["/bin/sh", "-c", text].map(str::to_owned).to_vec();
-    let run = Run { words, dir: None, terminal: None, input: None };
-    let env: Map<String, Value> =
-        env.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-    let told = json!({"frames": false, "run": run.to_json(), "env": env});
+    let run = Run { words, ..Run::default() };
+    let told = json!({"frames": false, "run": run.to_json(), "env": object(env)});
     let (ours, its) = UnixStream::pair()?;
     let mut child = attendant(&told, its)?;
     let ended = until_its_end(Lines::new(ours, LINE_BYTES), wants, tell);
     // Our end is closed: what is left of it is ended.
     child.wait()?;
     ended
+}
+
+fn object(env: &Env) -> Map<String, Value> {
+    env.iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
 fn until_its_end(
