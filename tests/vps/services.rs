@@ -64,12 +64,24 @@ impl Server {
 
     /// As curl asks: every line of the answer.
     fn rpc(&self, method: &str, params: Value) -> Vec<Value> {
-        let body = json!({"method": method, "params": params});
+        let body = json!({"method": method, "params": params}).to_string();
+        fs::write(self.vps.path("/root/body"), body).unwrap();
         let said = self.vps.ok(&format!(
-            "curl -sS -m 60 -H 'Authorization: Bearer {}' -d '{body}' http://10.10.0.2:4200/rpc",
+            "curl -sS -m 60 -H 'Authorization: Bearer {}' -d @/root/body http://10.10.0.2:4200/rpc",
             self.token
         ));
-        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let said = said.lines().filter(|line| !line.is_empty());
+        said.map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// What is told while this is carried out, which is all done.
+    fn apply(&self, manifest: &str) -> Vec<Value> {
+        let desired = hopbox::workspace::read::manifest(manifest).unwrap().desired.to_json();
+        let shown = self.rpc("workspace.plan", json!({"desired": desired}));
+        let digest = &shown[0]["result"]["digest"];
+        let mut told = self.rpc("workspace.apply", json!({"digest": digest}));
+        assert_eq!(told.pop(), Some(json!({"result": {}})), "{shown:?} {told:?}");
+        told.into_iter().map(|line| line["event"].clone()).collect()
     }
 
     /// The last state that is told.
@@ -173,6 +185,8 @@ fn services_live_beside_the_agent_and_through_a_reboot() {
         assert!(again["generation"].as_u64() > restarted["generation"].as_u64(), "{again}");
         assert_eq!(server.view("tree")["state"], "stopped");
 
+        only_what_differs(&server);
+
         server.vps.ok(&format!("{AGENT} uninstall --purge"));
         let left = "ls /var/lib/systemd/linger; ls -d /etc/systemd/system/user@*; \
                     pgrep -u dev -a -f 'hop-agent keep'";
@@ -186,6 +200,34 @@ fn services_live_beside_the_agent_and_through_a_reboot() {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
+}
+
+/// What is as it should be is not touched, and a hook has what a login has.
+fn only_what_differs(server: &Server) {
+    let count = server.view("count");
+    let hooks = "hooks: {setup: 'id -un; pwd; echo $GREETING'}\nservices:";
+    let manifest = MANIFEST.replace("exit 3", "exit 0").replace("services:", hooks);
+    let told = server.apply(&manifest);
+    let said: String = told.iter().filter_map(|event| event["out"].as_str()).collect();
+    assert_eq!(said, "dev\n/home/dev\nhello world\n");
+    let done = told.iter().filter(|event| event["done"] == true);
+    let mut done: Vec<String> = done.map(|event| event["step"].to_string()).collect();
+    done.sort();
+    let steps = [
+        json!({"do": "keep"}),
+        json!({"do": "replace", "service": "once", "volumes": []}),
+        json!({"do": "setup"}),
+        json!({"do": "start", "service": "tree"}),
+    ];
+    assert_eq!(done, steps.map(|step| step.to_string()));
+    server.until("once", |view| view["state"] == "done");
+    assert_eq!(server.view("tree")["state"], "running");
+    assert_eq!(server.view("count")["pid"], count["pid"]);
+    assert!(server.apply(&manifest).is_empty(), "nothing is left to do");
+    server.apply("name: app\n");
+    assert_eq!(server.rpc("services.list", json!({}))[0]["result"]["services"], json!([]));
+    let left = server.vps.sh("systemctl --user -M dev@ list-units 'hopbox-app*' --no-legend").out;
+    assert_eq!(left, "", "units");
 }
 
 /// Root has no manager but the system's; and a machine whose manager was replaced has its services.
