@@ -20,6 +20,7 @@ fact user "$(id -un)"
 fact home "$HOME"
 [ -d /run/systemd/system ] && fact systemd yes
 [ -c /dev/net/tun ] && fact tun yes
+systemd-detect-virt --container --quiet 2>/dev/null && fact container yes
 command -v b2sum >/dev/null && fact b2sum yes
 # What is there already of a path.
 there() { at=$1; while [ ! -d "$at" ]; do at=$(dirname "$at"); done; printf '%s' "$at"; }

@@ -21,6 +21,7 @@ use crate::base::time_text::took;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::VERSION;
+use crate::rpc::types::TunnelMode;
 
 /// A host that is set up.
 pub struct Ready {
@@ -64,6 +65,11 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
     drop(agreed.lock);
     let proven = prove(console, paths, &server, &host);
     let verified = settle(&server, &guard, proven)?;
+    if verified.tunnel_mode != TunnelMode::Kernel {
+        let text = "the server has no TUN device to give, so the tunnel ends in userspace there: \
+                    it reaches TCP ports at which your own user listens, and no other";
+        console.warn("in_userspace", text);
+    }
     Ok(Ready { host, verified, sent_bytes: sent.bytes })
 }
 

@@ -13,7 +13,7 @@ use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Health};
 use crate::rpc::method::AgentVersion;
-use crate::rpc::types::Nothing;
+use crate::rpc::types::{Nothing, TunnelMode};
 use crate::session::{control, daemon, diagnose, through};
 use crate::sys::child::{self, Limits};
 use crate::sys::interrupt;
@@ -33,6 +33,7 @@ pub const BY_SETUP: &str = "HOPBOX_UP_BY_SETUP";
 /// What a verified tunnel said of itself.
 pub struct Verified {
     pub agent_version: String,
+    pub tunnel_mode: TunnelMode,
     pub handshake_us: Option<u64>,
 }
 
@@ -65,8 +66,8 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
     if !was_up {
         let _ = daemon::down(paths, &host.name);
     }
-    let agent_version = health?.version;
-    Ok(Verified { agent_version, handshake_us })
+    let Health { version: agent_version, tunnel_mode, .. } = health?;
+    Ok(Verified { agent_version, tunnel_mode, handshake_us })
 }
 
 /// Lets a server that counts what it sees see something of a host that is down.

@@ -49,7 +49,22 @@ fn wait_until(what: &str, so: impl Fn() -> bool) {
 #[test]
 fn a_command_there_is_as_one_here() {
     let _machine = shared();
-    let Some(world) = World::start("a_command_there_is_as_one_here") else { return };
+    if let Some(world) = World::start("a_command_there_is_as_one_here") {
+        as_one_here(&world);
+    }
+}
+
+#[test]
+fn a_command_there_is_as_one_here_also_in_userspace() {
+    let _machine = shared();
+    let name = "a_command_there_is_as_one_here_also_in_userspace";
+    if let Some(world) = World::start_in_userspace(name) {
+        as_one_here(&world);
+        assert_eq!(world.status()["tunnel_mode"], "userspace");
+    }
+}
+
+fn as_one_here(world: &World) {
     let code = |words: &[&str]| world.hop(words).status.code();
     assert_eq!(code(&["run", "--", "true"]), Some(125), "not up");
     world.up();
@@ -69,7 +84,7 @@ fn a_command_there_is_as_one_here() {
 
     // Megabytes both ways, of any bytes.
     let bytes: Vec<u8> = (0..4_000_000u32).map(|n| (n.wrapping_mul(n) >> 9) as u8).collect();
-    let mut cat = piped(&world, &["run", "--", "cat"]);
+    let mut cat = piped(world, &["run", "--", "cat"]);
     let (mut stdin, sent) = (cat.stdin.take().unwrap(), bytes.clone());
     let writes = thread::spawn(move || stdin.write_all(&sent).unwrap());
     let mut back = Vec::new();
@@ -79,14 +94,14 @@ fn a_command_there_is_as_one_here() {
     assert_eq!(cat.wait().unwrap().code(), Some(0));
 
     // A reader that has enough ends who writes, as here.
-    let mut yes = piped(&world, &["run", "--", "yes"]);
+    let mut yes = piped(world, &["run", "--", "yes"]);
     let mut some = [0; 1000];
     yes.stdout.take().unwrap().read_exact(&mut some).unwrap();
     assert_eq!(finish(yes, LIMIT).status.code(), Some(141));
 
-    signals_and_whoever_goes(&world);
-    a_terminal(&world);
-    without_a_laptop(&world);
+    signals_and_whoever_goes(world);
+    a_terminal(world);
+    without_a_laptop(world);
     let _ = work.kill();
     let _ = work.wait();
 }

@@ -129,14 +129,27 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn a_project_is_brought_up_after_a_yes_to_its_content() {
     let _machine = shared();
-    let Some(world) = World::start("a_project_is_brought_up_after_a_yes_to_its_content") else {
-        return;
-    };
+    if let Some(world) = World::start("a_project_is_brought_up_after_a_yes_to_its_content") {
+        brought_up(&world);
+    }
+}
+
+#[test]
+fn a_project_is_brought_up_also_in_userspace() {
+    let _machine = shared();
+    let world = World::start_in_userspace("a_project_is_brought_up_also_in_userspace");
+    if let Some(world) = world {
+        brought_up(&world);
+        assert_eq!(world.status()["tunnel_mode"], "userspace");
+    }
+}
+
+fn brought_up(world: &World) {
     // A keeper needs no manager where there is none.
     sh(&world.vps[0].machine, "[ ! -d /run/systemd ] || mount -t tmpfs none /run/systemd");
     world.up();
     let work = world.start_work(0);
-    let project = Project::new(&world);
+    let project = Project::new(world);
     let room = world.home.join("laptop/there/hopbox-agent/app");
     until("the agent's work answers", || {
         project.hop(&["run", "--", "true"]).status.code() == Some(0)

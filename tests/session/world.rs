@@ -79,6 +79,15 @@ impl World {
         World::start_named(test, 1, &files::VPS_WAN.to_string())
     }
 
+    /// The same, and the server has no device to give: its agent serves in userspace.
+    pub fn start_in_userspace(test: &str) -> Option<World> {
+        let mut world = World::start(test)?;
+        world.stop_agent(0);
+        end(world.vps[0].helper.take());
+        world.start_agent(0);
+        Some(world)
+    }
+
     /// The same with several servers, and with what the host file calls the first.
     pub fn start_named(test: &str, servers: usize, endpoint: &str) -> Option<World> {
         if !process::is_root() {

@@ -25,4 +25,5 @@ mod together;
 mod trouble;
 mod two_users;
 mod upgrade;
+mod userspace;
 mod ways;
