@@ -44,12 +44,17 @@ pub fn apply(worker: &Worker, digest: Digest) -> (Vec<Progress>, Result<(), Code
     }
 }
 
-/// The same as another laptop: the last line of the answer.
-fn as_another(worker: &Worker, method: &str, params: Value) -> Value {
+fn asking(worker: &Worker, method: &str, params: Value) -> UnixStream {
     let mut stream = UnixStream::connect(worker.dir.join("agent.work.sock")).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let request = json!({"caller": "another", "method": method, "params": params});
     writeln!(stream, "{request}").unwrap();
+    stream
+}
+
+/// The same as another laptop: the last line of the answer.
+fn as_another(worker: &Worker, method: &str, params: Value) -> Value {
+    let mut stream = asking(worker, method, params);
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
@@ -285,4 +290,56 @@ fn a_plan_is_not_carried_out_after_a_service_has_ended_by_itself() {
     let none = plan(&worker, "name: app\n").unwrap().plan.digest;
     assert_eq!(apply(&worker, none).1, Ok(()));
     assert!(!Path::new(&format!("/proc/{running}")).exists(), "it runs on");
+}
+
+/// Killed at whatever moment while a plan is carried out, the next one goes on from there: each
+/// service runs once, as it is wanted now.
+#[test]
+fn a_work_process_that_is_killed_leaves_nothing_half_done_and_nothing_twice() {
+    if has_systemd() {
+        return println!("SKIP a_work_process_that_is_killed_leaves_nothing_half_done: systemd");
+    }
+    let mut worker = Worker::running("killed");
+    let mark = 70_000 + std::process::id();
+    let text = |round: u64| {
+        let service = |n: u64| {
+            let after = if n > 0 { format!(", depends_on: [s{}]", n - 1) } else { String::new() };
+            let restart = "restart: always, stop_timeout: 1s";
+            // One of them is never another one.
+            let version = if n == 2 { 0 } else { round };
+            let command = format!("exec sleep {mark}.{version}0{n}");
+            format!("  s{n}: {{type: native, command: {command}, {restart}{after}}}\n")
+        };
+        let services: String = (0..4).map(service).collect();
+        format!("name: app\nhooks: {{setup: echo {round}}}\nservices:\n{services}")
+    };
+    for round in 1..=6 {
+        let desired = read::manifest(&text(round)).unwrap().desired.to_json();
+        let shown = as_another(&worker, "workspace.plan", json!({"desired": desired}));
+        let digest = json!({"digest": shown["result"]["digest"]});
+        let stream = asking(&worker, "workspace.apply", digest);
+        thread::sleep(Duration::from_millis(round * 31));
+        worker.kill();
+        drop(stream);
+        worker.start();
+        let end = Instant::now() + SOON;
+        loop {
+            let shown = plan(&worker, &text(round)).unwrap().plan;
+            if shown.steps.is_empty() {
+                break;
+            }
+            assert!(Instant::now() < end, "{round}: {:?}", shown.steps);
+            let _ = apply(&worker, shown.digest);
+        }
+        let mut alive = in_arguments(&format!("sleep\0{mark}."));
+        alive.sort();
+        let mut wanted: Vec<String> = [(round, 0), (round, 1), (0, 2), (round, 3)]
+            .map(|(version, n)| format!("sleep\0{mark}.{version}0{n}\0"))
+            .into();
+        wanted.sort();
+        assert_eq!(alive, wanted, "{round}");
+    }
+    let none = plan(&worker, "name: app\n").unwrap().plan.digest;
+    assert_eq!(apply(&worker, none).1, Ok(()));
+    assert_eq!(in_arguments(&format!("sleep\0{mark}.")), Vec::<String>::new());
 }

@@ -17,7 +17,7 @@ use super::beat::{beating, has_gone};
 use super::present::present;
 use super::run;
 use super::services::{self, Done, Unable, failed, room, unable};
-use super::starts::Starts;
+use super::starts::{Starts, in_turn};
 use super::startup::{self, Moment, Outcome};
 use super::state::Room;
 use crate::base::line_socket::put;
@@ -194,9 +194,10 @@ impl Applying<'_> {
 
     /// Those that do not run, and why. One of them keeps no other from it but those that need it.
     fn start(&self, services: &BTreeMap<&str, (u32, &Step)>) -> BTreeMap<String, String> {
+        let is_wanted = || !has_gone(self.stream);
         let start = |name: &ServiceName| match services.get(name.service.as_str()) {
-            Some((_, Step::Replace { .. })) => services::restart(name, &mut |_| {}),
-            _ => services::start(name, &mut |_| {}),
+            Some((_, Step::Replace { .. })) => in_turn(services::restart, name, &is_wanted),
+            _ => in_turn(services::start, name, &is_wanted),
         };
         let tell = |service: &str, moment: Moment<'_>| {
             let Some((number, step)) = services.get(service) else { return };
@@ -208,7 +209,6 @@ impl Applying<'_> {
             // Whether somebody is there is looked at before each start.
             let _ = self.tell(*number, step, at);
         };
-        let is_wanted = || !has_gone(self.stream);
         let workspace = &self.desired.workspace;
         let hands = Starts { workspace, start: &start, tell: &tell, is_wanted: &is_wanted };
         let jobs = services.keys().map(|name| (*name).to_owned()).collect();
@@ -247,7 +247,8 @@ impl Applying<'_> {
 
     fn stop(&self, service: &str) -> Done<()> {
         let name = self.name(service);
-        beating(self.stream, || services::stop(&name, &mut |_| {})).map(drop)
+        let is_wanted = || !has_gone(self.stream);
+        beating(self.stream, || in_turn(services::stop, &name, &is_wanted)).map(drop)
     }
 
     fn remove(&self, service: &str) -> Done<()> {

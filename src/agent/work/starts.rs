@@ -66,7 +66,7 @@ pub fn start(
     let hear = Mutex::new(hear);
     let start = |of: &ServiceName| match of == name {
         true => services::start(of, &mut **hear.lock().unwrap_or_else(PoisonError::into_inner)),
-        false => in_turn(of, is_wanted),
+        false => in_turn(services::start, of, is_wanted),
     };
     let workspace = &name.workspace;
     let starts = Starts { workspace, start: &start, tell: &|_, _| {}, is_wanted };
@@ -79,11 +79,15 @@ pub fn start(
     }
 }
 
-/// Another one may be starting it for somebody else.
-fn in_turn(name: &ServiceName, is_wanted: &(dyn Fn() -> bool + Sync)) -> Done<ServiceView> {
+/// Another one may be starting or ending it for somebody else.
+pub fn in_turn(
+    act: fn(&ServiceName, Hear) -> Done<ServiceView>,
+    name: &ServiceName,
+    is_wanted: &(dyn Fn() -> bool + Sync),
+) -> Done<ServiceView> {
     let end = Instant::now() + TURN_WITHIN;
     loop {
-        match services::start(name, &mut |_| {}) {
+        match act(name, &mut |_| {}) {
             Err(Unable { code: Code::Conflict, .. }) if Instant::now() < end && is_wanted() => {
                 thread::sleep(LOOK_EVERY);
             }
