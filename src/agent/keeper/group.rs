@@ -70,6 +70,16 @@ impl Group {
     }
 }
 
+/// The processes of a unit's group and of those below; `named` is what the kernel tells of the
+/// groups of one that is in the unit's own.
+pub fn of_unit(named: &str, unit: &str) -> Vec<u32> {
+    let mut pids = Vec::new();
+    if let Some(dir) = own_groups(named, unit).iter().find(|dir| dir.is_dir()) {
+        list(dir, &mut pids);
+    }
+    pids
+}
+
 /// Where this process's group may be found, if it is the unit's own. systemd of the second kind has
 /// one tree, one of both kinds has its processes in two, the old kind in one of another name.
 fn own_groups(named: &str, unit: &str) -> Vec<PathBuf> {

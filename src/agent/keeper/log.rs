@@ -38,6 +38,11 @@ impl Voice {
             Voice::Keeper => 'k',
         }
     }
+
+    pub fn of(letter: u8) -> Option<Voice> {
+        let all = [Voice::Out, Voice::Err, Voice::Keeper];
+        all.into_iter().find(|voice| voice.letter() as u8 == letter)
+    }
 }
 
 /// The half of a line that a stream has said so far.

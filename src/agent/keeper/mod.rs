@@ -8,16 +8,18 @@
 //!
 //! Reading order: `spec` (what it is told) → `process` (which process is meant) → `state` (what it
 //! tells) → `policy` (what follows an end) → `group` (everything that was started) → `log` →
-//! `control` (who asks) → `service` (one run) → `keep` (the loop).
+//! `reader` (for who wants to see it) → `control` (who asks) → `service` (one run) → `keep` (the
+//! loop).
 //!
 //! Must not know: `work`, `front`, systemd, containers, what a workspace is.
 
 mod control;
-mod group;
+pub mod group;
 mod keep;
 pub mod log;
 mod policy;
 pub mod process;
+pub mod reader;
 mod service;
 pub mod spec;
 pub mod state;
