@@ -21,9 +21,10 @@ use crate::sys::process;
 pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
     let (args, asked) = parse(&TABLE, line);
     // Before a key is read: a core dump or a debugger of the same user would reveal it (R99). What
-    // a keeper starts may dump as it likes.
-    let keeps = matches!(&asked, Ok(Asked::Run(command)) if command.run == Verb::Keep);
-    let private = if keeps { process::deny_debuggers() } else { process::keep_memory_private() };
+    // holds none and starts the login's programs leaves them the limits that a login has.
+    let starts = |verb| matches!(verb, Verb::Work | Verb::Keep | Verb::Attend);
+    let starts = matches!(&asked, Ok(Asked::Run(command)) if starts(command.run));
+    let private = if starts { process::deny_debuggers() } else { process::keep_memory_private() };
     if let Err(error) = private {
         log(&format!("memory is not private: {error}"));
     }

@@ -29,6 +29,12 @@ pub fn local(secs: u64) -> String {
     local_time::at(secs).map_or_else(|| utc(secs), |at| in_zone(&at))
 }
 
+/// The same without the zone.
+pub fn date_time(secs: u64) -> String {
+    let whole = local(secs);
+    whole.rsplit_once(' ').map_or(whole.clone(), |(date_time, _)| date_time.to_owned())
+}
+
 fn in_zone(at: &Local) -> String {
     let Local { year, month, day, hour, minute, second, east_s } = at;
     let sign = if *east_s < 0 { '-' } else { '+' };

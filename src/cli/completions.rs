@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::code;
 use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Group, MANY, Table, Takes};
+use super::service_names;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::host::store;
@@ -63,7 +64,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 
 fn run_complete(call: &mut Call) -> Result<Code, Failure> {
     let hosts = call.paths().ok().and_then(|paths| store::names(&paths).ok()).unwrap_or_default();
-    let known = Known { hosts, keys: ssh_keys, addresses: ssh_names };
+    let services = service_names::here_all;
+    let known = Known { hosts, keys: ssh_keys, addresses: ssh_names, services };
     let found = candidates(call.table, &call.args.operands, &known);
     call.out.candidates(&found).map(|()| Code::Done)
 }
@@ -77,6 +79,8 @@ struct Known {
     keys: fn(&str) -> Vec<String>,
     /// What the user calls servers with ssh(1), in the same way.
     addresses: fn() -> Vec<String>,
+    /// Services of the project here.
+    services: fn() -> Vec<String>,
 }
 
 /// What the last word can become, with a word on each. `:files` and `:dirs` stand for what the
@@ -216,6 +220,10 @@ fn more_operands(table: &Table, command: &Command, typed: &[&str], known: &Known
             let left = known.hosts.iter().filter(|host| !typed.contains(&host.as_str()));
             left.map(|host| (host.clone(), "host".to_owned())).collect()
         }
+        Takes::Service => {
+            let left = (known.services)().into_iter().filter(|s| !typed.contains(&s.as_str()));
+            left.map(|service| (service, "service".to_owned())).collect()
+        }
         Takes::Command => verbs(table, &typed.join(" ")),
         Takes::Path => one(":files"),
         Takes::Word if command.name == COMMAND.name => {
@@ -238,7 +246,8 @@ mod tests {
             vec![format!("{home}/.ssh/id_a"), format!("{home}/.ssh/id_b")]
         };
         let addresses = || vec!["vps.example".to_owned(), "work".to_owned()];
-        let found = candidates(&TABLE, &line, &Known { hosts, keys, addresses });
+        let services = || vec!["db".to_owned(), "web".to_owned()];
+        let found = candidates(&TABLE, &line, &Known { hosts, keys, addresses, services });
         found.into_iter().map(|(word, _)| word).collect()
     }
 
@@ -256,6 +265,8 @@ mod tests {
         assert_eq!(words("up --fore"), ["--foreground"]);
         assert_eq!(words("completions "), ["bash", "zsh", "fish"]);
         assert!(words("host ").contains(&"ls".to_owned()));
+        assert_eq!(words("logs "), ["db", "web"]);
+        assert_eq!(words("services stop db "), ["web"]);
         assert_eq!(words("help host re"), ["revoke"]);
         assert_eq!(words("help auto"), ["autostart"]);
         assert!(words("").contains(&"doctor".to_owned()));

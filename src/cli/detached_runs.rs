@@ -19,6 +19,7 @@ use crate::rpc::method::{RunDetach, RunList, RunStop};
 use crate::rpc::types::Message;
 use crate::rpc::types::run::{Ended, ListRuns, RunNumber, RunState, RunView};
 use crate::session::remote::{self, Outcome};
+use crate::session::through::Watch;
 use crate::text::cell;
 
 const LIMIT: Duration = Duration::from_secs(5);
@@ -46,7 +47,7 @@ fn detach(call: &mut Call) -> Result<Code, Failure> {
         let why = "what nobody waits for has no terminal";
         return Err(Failure::usage("with a terminal, or detached?", why, "hop run --help"));
     }
-    let (name, client) = client(call)?;
+    let (name, client, _) = client(call)?;
     let run = run_wanted::on(&name, wanted)?.run;
     let started = client.call(RunDetach, &run, LIMIT).map_err(|error| failed(&name, error))?;
     let number = started.number;
@@ -66,9 +67,15 @@ fn number(call: &Call, flag: &str) -> Result<RunNumber, Failure> {
 
 fn follow(call: &mut Call) -> Result<Code, Failure> {
     let which = number(call, "follow")?;
-    let (name, client) = client(call)?;
+    let (name, client, host) = client(call)?;
     let what = which.number.to_string();
-    match remote::follow(&client, which.number) {
+    let watch = Watch::begin(&call.paths()?, &host);
+    match remote::follow(&client, &watch, which.number) {
+        Ok(Outcome::Down) => {
+            let what = format!("{name} goes down; what runs there goes on");
+            let why = "its session here was ended";
+            Err(Failure::new(Fault::Unreachable, what, why, fix!("hop up {}", name)))
+        }
         Ok(Outcome::Lost(why)) => {
             let what = format!("{name} was lost; what runs there goes on");
             Err(Failure::new(Fault::Unreachable, what, why, fix!("hop doctor {}", name)))
@@ -81,7 +88,7 @@ fn follow(call: &mut Call) -> Result<Code, Failure> {
 
 fn stop(call: &mut Call) -> Result<Code, Failure> {
     let which = number(call, "stop")?;
-    let (name, client) = client(call)?;
+    let (name, client, _) = client(call)?;
     client.call(RunStop, &which, LIMIT).map_err(|error| unknown(&name, error))?;
     let text = format!("{} is ended", which.number);
     call.out.answer("run.stop", json!({"host": name, "number": which.number}), text)?;
@@ -99,7 +106,7 @@ fn unknown(name: &str, error: CallError) -> Failure {
 }
 
 fn list(call: &mut Call) -> Result<Code, Failure> {
-    let (name, client) = client(call)?;
+    let (name, client, _) = client(call)?;
     let asked = client.call(RunList, &ListRuns { untold: false }, LIMIT);
     let runs = asked.map_err(|error| failed(&name, error))?.runs;
     let mut grid = Grid::new(["NUMBER", "STATE", "COMMAND", "SINCE"]);

@@ -3,9 +3,10 @@
 //! Reading order: `dispatch` (one command line) → `table` (all commands, from which help, man page
 //! and completions come; `base::command_line` reads it) → `command` (what each of them is given),
 //! `meant` (words that are no command) → `out` (what is printed), `page` (its lines), `grid` (its
-//! tables), `progress` and `prompt` → `target_host`, `multi_host` (on which hosts) → one file per
-//! command, `workspace` and `plan_view` for what `up` does of a project. A command parses nothing
-//! and owns no protocol.
+//! tables), `progress` and `prompt` → `target_host`, `multi_host` (on which hosts), `service_names`
+//! (which services), `long_view` (what is shown until the user has enough) → one file per command,
+//! `workspace` and `plan_view` for what `up` does of a project. A command parses nothing and owns
+//! no protocol.
 
 mod autostart;
 mod bugreport;
@@ -21,6 +22,8 @@ mod grid;
 mod help;
 mod host;
 mod init;
+mod logs;
+mod long_view;
 mod meant;
 mod multi_host;
 pub mod out;
@@ -35,6 +38,9 @@ mod run;
 mod run_outcome;
 mod run_wanted;
 mod selftest;
+mod service_names;
+mod services;
+mod services_view;
 mod setup;
 mod status;
 mod status_view;

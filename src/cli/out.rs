@@ -21,6 +21,7 @@ use crate::session::log::log;
 use crate::session::report::{Facts, Report};
 use crate::text;
 use crate::text::fix::Fix;
+use crate::text::said::said;
 
 /// To the upper left; and from there on wipe what was there.
 const HOME: &str = "\x1b[H";
@@ -124,10 +125,25 @@ impl Out {
         self.write(&(locale::json(&text::json(value)) + "\n"))
     }
 
+    /// What another program said, after a head of ours: as it may be seen where somebody sees it,
+    /// else its bytes. `end`: the line does, too.
+    pub fn said(&mut self, head: &Line, bytes: &[u8], end: bool) -> Result<(), Failure> {
+        let mut line = locale::text(&head.render(self.colour_out, None)).into_owned().into_bytes();
+        match io::stdout().is_terminal() {
+            true => line.extend(locale::text(&said(bytes)).as_bytes()),
+            false => line.extend(bytes),
+        }
+        line.extend(end.then_some(b'\n'));
+        self.bytes(&line)
+    }
+
     fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let (text, mut stdout) = (locale::text(text), io::stdout().lock());
-        let written =
-            self.screen.around(|| stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()));
+        self.bytes(locale::text(text).as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = io::stdout().lock();
+        let written = self.screen.around(|| stdout.write_all(bytes).and_then(|()| stdout.flush()));
         match written {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {

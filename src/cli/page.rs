@@ -16,6 +16,9 @@ pub enum Colour {
     Yellow,
     Green,
     Red,
+    Blue,
+    Magenta,
+    Cyan,
 }
 
 impl Colour {
@@ -27,6 +30,9 @@ impl Colour {
             Colour::Yellow => "\x1b[33m",
             Colour::Green => "\x1b[32m",
             Colour::Red => "\x1b[31m",
+            Colour::Blue => "\x1b[34m",
+            Colour::Magenta => "\x1b[35m",
+            Colour::Cyan => "\x1b[36m",
         }
     }
 }
@@ -148,6 +154,11 @@ impl Page {
     /// Help: lines that were folded already, or are commands to be copied.
     pub fn of(text: &str) -> Page {
         Page(text.lines().map(|line| Line::from(line).whole()).collect())
+    }
+
+    /// That line alone.
+    pub fn of_line(line: Line) -> Page {
+        Page(vec![line])
     }
 
     pub fn add(&mut self, line: impl Into<Line>) {

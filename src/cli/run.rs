@@ -6,7 +6,7 @@ use super::run_outcome::{client, failed, not_started, told};
 use super::run_wanted::{self, wanted};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
-use crate::session::remote;
+use crate::session::{remote, through};
 
 pub const COMMAND: Command = Command {
     name: "run",
@@ -64,10 +64,11 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
         return detached_runs::run(call);
     }
     let wanted = wanted(call)?;
-    let (name, client) = client(call).map_err(not_started)?;
+    let (name, client, host) = client(call).map_err(not_started)?;
     let wanted = run_wanted::on(&name, wanted)?;
     let what = wanted.run.name().to_owned();
-    let outcome = remote::run(&client, wanted);
+    let session = through::end(&call.paths().map_err(not_started)?, &host);
+    let outcome = remote::run(&client, session, wanted);
     let outcome = outcome.map_err(|error| not_started(failed(&name, error)))?;
     told(call, &name, &what, outcome)
 }

@@ -6,6 +6,7 @@ use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
+use crate::host::config::HostConfig;
 use crate::host::store;
 use crate::rpc::client::{CallError, Client};
 use crate::rpc::code::Code as Refusal;
@@ -32,6 +33,11 @@ pub fn told(call: &mut Call, name: &str, what: &str, outcome: Outcome) -> Result
             let next = fix!("hop doctor {}", name);
             (LOST, Some(Failure::new(Fault::Unreachable, what, why, next)))
         }
+        Outcome::Down => {
+            let what = format!("{name} goes down, which ends {what:?} there");
+            let (why, next) = ("its session here was ended", fix!("hop up {}", name));
+            (LOST, Some(Failure::new(Fault::Unreachable, what, why, next)))
+        }
         Outcome::GivenUp => (INTERRUPTED, None),
     };
     if let Some(failure) = failure {
@@ -42,12 +48,12 @@ pub fn told(call: &mut Call, name: &str, what: &str, outcome: Outcome) -> Result
 }
 
 /// The agent of the host that is meant, through its tunnel.
-pub fn client(call: &mut Call) -> Result<(String, Client), Failure> {
+pub fn client(call: &mut Call) -> Result<(String, Client, HostConfig), Failure> {
     let paths = call.paths()?;
     let name = target_host::host_beside(call, &paths)?;
     let host = store::load(&paths, &name)?;
     match through::with_token(&paths, &host) {
-        Some(client) => Ok((name, client)),
+        Some(client) => Ok((name, client, host)),
         None => {
             let next = fix!("hop up {}", name);
             Err(Failure::new(Fault::No, "cannot run", format!("{name} is not up"), next))

@@ -3,8 +3,8 @@
 
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
-    autostart, bugreport, code, completions, doctor, down, help, host, init, peers, ping, rotate,
-    run, selftest, setup, status, uninstall, up, upgrade, version, wg,
+    autostart, bugreport, code, completions, doctor, down, help, host, init, logs, peers, ping,
+    rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version, wg,
 };
 
 pub static TABLE: Table =
@@ -20,6 +20,12 @@ pub const COMMANDS: &[Command] = &[
     bugreport::COMMAND,
     code::COMMAND,
     run::COMMAND,
+    logs::COMMAND,
+    services::LS,
+    services::START,
+    services::STOP,
+    services::RESTART,
+    services::WATCH,
     init::COMMAND,
     host::LS,
     host::ADD,
@@ -44,6 +50,7 @@ pub const COMMANDS: &[Command] = &[
 const NOUNS: &[Noun] = &[
     Noun { name: "autostart", summary: "whether a host is brought up at login" },
     Noun { name: "host", summary: "the hosts that are set up" },
+    Noun { name: "services", summary: "the services of workspaces on a host" },
 ];
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! Nothing here waits: it takes what is there and says what it waits for next.
 //!
 //! Bounds: a head of 8 KiB within 1 s, a body of 1 MiB within 10 s more, an answer within 2 s; of a
-//! stream 30 s may pass in which the other side takes nothing, and an empty line is sent when there
-//! was none for 5 s, so that either side notices that the other is gone. Whatever bytes arrive, the
-//! other side gets an HTTP answer or a closed connection, and nothing else changes.
+//! stream 30 s may pass in which the other side takes nothing, or acknowledges nothing of what was
+//! sent, and an empty line is sent when there was none for 5 s, so that either side notices that
+//! the other is gone. Whatever bytes arrive, the other side gets an HTTP answer or a closed
+//! connection, and nothing else changes.
 //!
 //! Must not know: other connections, what a call does.
 
@@ -17,6 +18,7 @@ use super::service::{Next, Service};
 use super::stream::Outlet;
 use super::{HEAD_BYTES, answer, code, head};
 use crate::sys::poll::Interest;
+use crate::sys::tcp;
 
 const HEAD_LIMIT: Duration = Duration::from_secs(1);
 const BODY_LIMIT: Duration = Duration::from_secs(10);
@@ -144,6 +146,9 @@ impl<C> Connection<C> {
     /// What was called answers with lines.
     pub fn stream(&mut self, lines: Outlet) -> Step<C> {
         lines.admit();
+        // A laptop that has vanished takes the beats of an idle stream for as long as the kernel
+        // has room for them. Where the limit cannot be set the kernel has one of its own.
+        let _ = tcp::end_unacknowledged(&self.stream, STALL_LIMIT);
         let bytes = answer::stream_head();
         self.enter(Stage::Stream { lines, bytes, sent: 0, ended: false }, Some(STALL_LIMIT));
         self.lines()
@@ -361,5 +366,25 @@ impl<C> Drop for Connection<C> {
         if self.is_lent() {
             let _ = self.stream.shutdown(Shutdown::Both);
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::super::stream;
+    use super::*;
+    use crate::sys::poll::Wake;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_stream_of_which_nothing_is_acknowledged_ends_by_the_kernel() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _laptop = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        let mut connection = Connection::<()>::new(served, Ipv4Addr::LOCALHOST).unwrap();
+        let (_sink, outlet) = stream::pair(Arc::new(Wake::new().unwrap())).unwrap();
+        assert!(matches!(connection.stream(outlet), Step::Wait));
+        assert_eq!(tcp::unacknowledged_limit(&connection.stream).unwrap(), STALL_LIMIT);
     }
 }

@@ -20,7 +20,8 @@ use super::method::{Method, RUN_START, Stream};
 use super::types::run::Run;
 use super::types::{Message, TunnelMode};
 use crate::base::json::{Fields, ReadError};
-use crate::http::client::{self, Canceller, Failed, Lines, Request, Response};
+pub use crate::http::client::Canceller;
+use crate::http::client::{self, Failed, Lines, Request, Response};
 use crate::sys::through::{self, Link};
 
 /// Longest word and longest sentence of an agent's that is kept.

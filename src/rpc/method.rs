@@ -1,5 +1,6 @@
 //! The methods of `POST /rpc`. One that is not here does not exist.
 
+use super::types::logs::{LogEvent, ReadLogs};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use super::types::workspace::{Apply, Progress, Proposal, Wanted};
@@ -59,6 +60,7 @@ pub const RUN_START: &str = "run.start";
 macro_rules! streams {
     ($($(#[$doc:meta])* $stream:ident, $name:literal: $params:ty => $event:ty;)*) => {$(
         $(#[$doc])*
+        #[derive(Default)]
         pub struct $stream;
 
         impl Stream for $stream {
@@ -81,4 +83,8 @@ streams! {
     ServicesRestart, "services.restart": ServiceName => ServiceView;
     /// The plan that this laptop was shown last, once and within a minute.
     WorkspaceApply, "workspace.apply": Apply => Progress;
+    /// Where each service is, then each time that one is elsewhere.
+    ServicesWatch, "services.watch": OfWorkspace => ServiceView;
+    /// What services have said, in the order of their times, and say.
+    LogsStream, "logs.stream": ReadLogs => LogEvent;
 }

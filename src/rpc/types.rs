@@ -11,7 +11,9 @@ use crate::base::field;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
+pub mod details;
 pub mod health;
+pub mod logs;
 pub mod run;
 pub mod services;
 pub mod workspace;

@@ -8,12 +8,14 @@ mod writer;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, IsTerminal, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::writer::Writer;
+use super::through::Watch;
 use crate::base::json::Fields;
 use crate::rpc::client::{CallError, Client, refusal_in};
 use crate::rpc::frames::{BEAT, Channel, Frame, IN_ROOM, Inbox, PIECE, SILENCE, Signal, put_data};
@@ -58,12 +60,19 @@ pub enum Outcome {
     Refused(CallError),
     /// The connection broke, which has ended it.
     Lost(String),
+    /// The session ends (`hop down`), which has ended it.
+    Down,
     /// Somebody here had enough of a host that says nothing.
     GivenUp,
 }
 
-/// Runs it, until it has ended. An error says that it was not started.
-pub fn run(client: &Client, wanted: Wanted) -> Result<Outcome, CallError> {
+/// Runs it, until it has ended, or `session` is readable, which begins to end then. An error says
+/// that it was not started.
+pub fn run(
+    client: &Client,
+    session: Option<UnixStream>,
+    wanted: Wanted,
+) -> Result<Outcome, CallError> {
     let here = |error: io::Error| CallError::Unreachable(error.to_string());
     let both = io::stdin().is_terminal() && io::stdout().is_terminal();
     let has_terminal = wanted.terminal.unwrap_or(both);
@@ -74,7 +83,7 @@ pub fn run(client: &Client, wanted: Wanted) -> Result<Outcome, CallError> {
     kinds.extend([Kind::Suspend, Kind::Continue, Kind::Resized]);
     let signals = Signals::catch_heeded(&kinds).map_err(here)?;
     let (stream, first) = client.run(&run, START_LIMIT)?;
-    let mut remote = Remote::new(stream, signals, has_terminal).map_err(here)?;
+    let mut remote = Remote::new(stream, session, signals, has_terminal).map_err(here)?;
     remote.inbox.add(&first);
     let outcome = remote.until_the_end();
     // What has come is written before anything is said of it.
@@ -83,10 +92,11 @@ pub fn run(client: &Client, wanted: Wanted) -> Result<Outcome, CallError> {
 }
 
 /// Shows what a run that goes on without us has said and says, until it ends.
-pub fn follow(client: &Client, number: u32) -> Result<Outcome, CallError> {
+pub fn follow(client: &Client, watch: &Watch, number: u32) -> Result<Outcome, CallError> {
     let mut events = client.open(RunFollow, &RunNumber { number }, START_LIMIT)?;
-    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
     let here = |error: io::Error| CallError::Unreachable(error.to_string());
+    watch.attend(events.canceller().map_err(here)?);
+    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
     let mut out = own(io::stdout().as_fd()).map_err(here)?;
     let mut err = own(io::stderr().as_fd()).map_err(here)?;
     loop {
@@ -94,6 +104,7 @@ pub fn follow(client: &Client, number: u32) -> Result<Outcome, CallError> {
             Ok(Some(Said::Out(bytes))) => out.write_all(&bytes),
             Ok(Some(Said::Err(bytes))) => err.write_all(&bytes),
             Ok(None) => break,
+            Err(_) if watch.is_over() => return Ok(Outcome::Down),
             Err(error @ CallError::Remote { .. }) => return Ok(Outcome::Refused(error)),
             Err(error) => return Ok(Outcome::Lost(error.to_string())),
         };
@@ -116,6 +127,8 @@ fn size() -> Option<(u16, u16)> {
 /// A command that runs there, from here.
 struct Remote {
     stream: TcpStream,
+    session: Option<UnixStream>,
+    is_down: bool,
     signals: Signals,
     inbox: Inbox,
     outbox: Vec<u8>,
@@ -131,7 +144,12 @@ struct Remote {
 }
 
 impl Remote {
-    fn new(stream: TcpStream, signals: Signals, has_terminal: bool) -> io::Result<Remote> {
+    fn new(
+        stream: TcpStream,
+        session: Option<UnixStream>,
+        signals: Signals,
+        has_terminal: bool,
+    ) -> io::Result<Remote> {
         stream.set_nonblocking(true)?;
         let written = Arc::new(Wake::new()?);
         let writer = |fd: BorrowedFd<'_>, channel| {
@@ -148,6 +166,8 @@ impl Remote {
         let stdin = Some(File::from(stdin.as_fd().try_clone_to_owned()?));
         Ok(Remote {
             stream,
+            session,
+            is_down: false,
             signals,
             inbox: Inbox::default(),
             outbox: Vec::new(),
@@ -176,6 +196,12 @@ impl Remote {
             if let Err(error) = self.turn() {
                 return Outcome::Lost(error.to_string());
             }
+            if self.is_down {
+                // The last that goes through the tunnel; then the session waits no more.
+                let _ = self.stream.shutdown(Shutdown::Both);
+                self.session = None;
+                return Outcome::Down;
+            }
         }
     }
 
@@ -191,6 +217,9 @@ impl Remote {
             (self.signals.as_fd(), Interest::READ),
             (self.written.as_fd(), Interest::READ),
         ];
+        let at_session = fds.len();
+        fds.extend(self.session.as_ref().map(|session| (session.as_fd(), Interest::READ)));
+        let at_stdin = fds.len();
         let reads = self.room > 0 && self.outbox.len() < QUEUE_BYTES;
         let stdin = self.stdin.as_ref().filter(|_| reads);
         fds.extend(stdin.map(|stdin| (stdin.as_fd(), Interest::READ)));
@@ -206,9 +235,10 @@ impl Remote {
         if is_ready(2) {
             self.give_room();
         }
-        if is_ready(3) {
+        if is_ready(at_stdin) {
             self.read_input();
         }
+        self.is_down = at_session < at_stdin && is_ready(at_session);
         if self.heard.elapsed() > SILENCE {
             let why = format!("it said nothing for {} s", SILENCE.as_secs());
             return Err(io::Error::new(ErrorKind::TimedOut, why));

@@ -47,6 +47,7 @@ fn live(
         Ok(mut supervisor) => supervisor.run(),
         Err(error) => End::Lost(format!("cannot watch over the tunnel: {error}")),
     };
+    requests.control.begin_end();
     running.take_down();
     Ok(end)
 }

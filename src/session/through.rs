@@ -3,13 +3,20 @@
 //! 10.10.N.2 is the agent's while a session is up and a stranger's otherwise. So what is secret,
 //! and what is to be believed, goes through the interface of that session, which has said at its
 //! own socket that it is up; should it end meanwhile, its interface's index leads nowhere. Where no
-//! session says so there is no client: ask over SSH.
+//! session says so there is no client: ask over SSH. Whoever asks for long looks at the session's
+//! [`end`], too: through a tunnel that is no more nothing would be heard, not even that.
+
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::control;
 use super::report::Facts;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::rpc::client::Client;
+use crate::rpc::client::{Canceller, Client};
+use crate::sys::poll::{self, Interest};
 use crate::sys::through::Link;
 
 /// For questions with this laptop's token. `None` when the host is not up.
@@ -29,4 +36,53 @@ pub fn link(paths: &Paths, host: &HostConfig) -> Option<Link> {
     // A session that began with another host file goes elsewhere.
     let same = local_ip == host.local_ip && peer_ip == host.peer_ip;
     ifindex.filter(|_| same).map(|ifindex| Link { ifindex, local: local_ip })
+}
+
+/// Readable when the end of the host's live session begins. `None` of one that does not tell.
+pub fn end(paths: &Paths, host: &HostConfig) -> Option<UnixStream> {
+    control::stay(paths, &host.name)
+}
+
+/// Ends a stream when its session begins to end, from a thread that stays until then.
+#[derive(Clone, Default)]
+pub struct Watch(Arc<Mutex<Watched>>);
+
+#[derive(Default)]
+struct Watched {
+    is_over: bool,
+    stream: Option<Canceller>,
+}
+
+impl Watch {
+    pub fn begin(paths: &Paths, host: &HostConfig) -> Watch {
+        let watch = Watch::default();
+        if let (Some(session), its) = (end(paths, host), watch.clone()) {
+            thread::spawn(move || {
+                let _ = poll::wait_one(session.as_fd(), Interest::READ, None);
+                let mut watched = its.watched();
+                watched.is_over = true;
+                watched.stream.iter().for_each(Canceller::cancel);
+                // Kept until here: the session waits for it.
+                drop(session);
+            });
+        }
+        watch
+    }
+
+    /// The stream that is read from now on.
+    pub fn attend(&self, stream: Canceller) {
+        let mut watched = self.watched();
+        if watched.is_over {
+            stream.cancel();
+        }
+        watched.stream = Some(stream);
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.watched().is_over
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

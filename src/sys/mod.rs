@@ -41,6 +41,7 @@ pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
 pub mod started;
+pub mod tcp;
 pub mod terminal;
 pub mod through;
 

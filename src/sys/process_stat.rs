@@ -5,10 +5,15 @@ use super::bounded;
 
 /// More than a line of it has.
 const STAT_BYTES: u64 = 4096;
+/// What the kernel counts a process's time in, for everybody outside of it.
+const TICK_MS: u64 = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat {
     pub parent: u32,
+    pub session: u32,
+    /// Processor time that it took itself.
+    pub cpu_ms: u64,
     /// Clock ticks since the machine started.
     pub start: u64,
     /// It has ended, and waits to be reaped.
@@ -28,8 +33,11 @@ impl Stat {
         let mut words = after.split_ascii_whitespace();
         let is_over = matches!(words.next()?, "Z" | "X");
         let parent = words.next()?.parse().ok()?;
-        let start = words.nth(17)?.parse().ok()?;
-        Some(Stat { parent, start, is_over })
+        let session = words.nth(1)?.parse().ok()?;
+        let (user, system): (u64, u64) = (words.nth(7)?.parse().ok()?, words.next()?.parse().ok()?);
+        let cpu_ms = user.saturating_add(system).saturating_mul(TICK_MS);
+        let start = words.nth(6)?.parse().ok()?;
+        Some(Stat { parent, session, cpu_ms, start, is_over })
     }
 }
 
@@ -39,10 +47,11 @@ mod tests {
 
     #[test]
     fn a_name_with_brackets_moves_no_field() {
-        let rest = "S 7 1 1 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
+        let rest = "S 7 1 3 0 -1 4 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
         for name in ["x", "a) R 1 2", ") Z", "a b"] {
             let read = Stat::read(&format!("12 ({name}) {rest}")).unwrap();
-            assert_eq!(read, Stat { parent: 7, start: 4711, is_over: false }, "{name}");
+            let stat = Stat { parent: 7, session: 3, cpu_ms: 110, start: 4711, is_over: false };
+            assert_eq!(read, stat, "{name}");
         }
         assert_eq!(Stat::read("12 (x"), None);
         assert_eq!(Stat::read("12 (x) S 1 2"), None);

@@ -168,6 +168,11 @@ fn a_command_says_what_it_says_and_ends_as_it_ends() {
     let has = |name: &str| env.lines().any(|line| line.starts_with(&format!("{name}=")));
     assert!(has("HOME") && has("PATH") && has("USER") && has("SHELL"), "{env}");
     assert!(!has("CARGO_MANIFEST_DIR") && !has("INVOCATION_ID"), "{env}");
+    let core = |limits: &str| {
+        limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned()
+    };
+    let here = fs::read_to_string("/proc/self/limits").unwrap();
+    assert_eq!(core(&run(&worker, &words(&["cat", "/proc/self/limits"])).0), core(&here));
     let home = std::env::var("HOME").unwrap();
     let at = |dir: &str| run(&worker, &Run { dir: Some(dir.into()), ..sh("pwd -P") });
     assert_eq!(run(&worker, &sh("pwd")).0.trim_end(), home);

@@ -1,7 +1,7 @@
 //! Services where no systemd is: a keeper in the background each, and no limits.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -18,24 +18,39 @@ services:
   plain: {type: native, command: "echo up; exec sleep 1000"}
   limited: {type: native, command: "exec sleep 1000", limits: {pids: 20}}
 "#;
+/// `flood` goes on as soon as all that it says is taken.
+const TALKERS: &str = r#"
+name: app
+services:
+  talk: {type: native, command: "printf 'a\\033[2Jb\\n'; echo err >&2; exec sleep 1000"}
+  flood:
+    type: native
+    command: "seq -f %0300.0f 40000; touch \"$OVER\"; exec sleep 1000"
+    env: {OVER: OVER_PATH}
+  broken: {type: native, command: "echo why >&2; exit 3", restart: never}
+"#;
 
 struct Login {
     dir: PathBuf,
     work: Option<Child>,
+    services: &'static [&'static str],
 }
 
 impl Login {
-    fn new() -> Login {
-        let dir = std::env::temp_dir().join(format!("hopbox-services-{}", std::process::id()));
+    fn new(name: &str, manifest: &str, services: &'static [&'static str]) -> Login {
+        let name = format!("hopbox-services-{name}-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&dir);
         let app = dir.join("hopbox-agent/app");
         fs::create_dir_all(&app).unwrap();
         for dir in [&dir, &dir.join("hopbox-agent"), &app] {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
         }
-        let desired = hopbox::workspace::read::manifest(MANIFEST).unwrap().desired;
+        let over = dir.join("over").display().to_string();
+        let manifest = manifest.replace("OVER_PATH", &over);
+        let desired = hopbox::workspace::read::manifest(&manifest).unwrap().desired;
         fs::write(app.join("desired.json"), desired.text()).unwrap();
-        Login { dir, work: None }
+        Login { dir, work: None, services }
     }
 
     fn start_work(&mut self) {
@@ -52,8 +67,8 @@ impl Login {
         }
     }
 
-    /// The lines of an answer.
-    fn ask(&self, method: &str, params: Value) -> Vec<Value> {
+    /// Where the answer will come.
+    fn open(&self, method: &str, params: Value) -> UnixStream {
         let end = Instant::now() + SOON;
         let mut stream = loop {
             match UnixStream::connect(self.dir.join("agent.work.sock")) {
@@ -64,6 +79,12 @@ impl Login {
         };
         stream.set_read_timeout(Some(SOON)).unwrap();
         writeln!(stream, "{}", json!({"method": method, "params": params})).unwrap();
+        stream
+    }
+
+    /// The lines of an answer.
+    fn ask(&self, method: &str, params: Value) -> Vec<Value> {
+        let mut stream = self.open(method, params);
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let lines = text.lines().filter(|line| !line.is_empty());
@@ -78,7 +99,7 @@ impl Login {
 
 impl Drop for Login {
     fn drop(&mut self) {
-        for service in ["plain", "limited"] {
+        for service in self.services {
             if Path::new(&self.dir).join("agent.work.sock").exists() && self.work.is_some() {
                 self.act("stop", service);
             }
@@ -93,7 +114,7 @@ fn without_systemd_a_service_is_kept_in_the_background() {
     if Path::new("/run/systemd/system").exists() {
         return eprintln!("SKIP without_systemd_a_service_is_kept: this machine has systemd");
     }
-    let mut login = Login::new();
+    let mut login = Login::new("alone", MANIFEST, &["plain", "limited"]);
     login.start_work();
     let lines = login.act("start", "plain");
     let view = &lines[lines.len() - 2]["event"];
@@ -118,4 +139,95 @@ fn without_systemd_a_service_is_kept_in_the_background() {
     assert_eq!((&stopped["state"], &stopped["wanted"]), (&json!("stopped"), &json!(false)));
     let pid = view["pid"].as_u64().unwrap();
     assert!(!Path::new(&format!("/proc/{pid}/exe")).exists(), "it runs on");
+}
+
+/// The next event of a stream.
+fn event(from: &mut BufReader<UnixStream>) -> Value {
+    loop {
+        let mut line = String::new();
+        assert!(from.read_line(&mut line).unwrap() > 0, "it ended");
+        if line != "\n" {
+            return serde_json::from_str::<Value>(&line).unwrap()["event"].take();
+        }
+    }
+}
+
+fn name(service: &str) -> Value {
+    json!({"workspace": "app", "service": service})
+}
+
+#[test]
+fn what_services_say_is_seen_and_nobody_waits_for_who_looks() {
+    if Path::new("/run/systemd/system").exists() {
+        return eprintln!("SKIP what_services_say_is_seen: this machine has systemd");
+    }
+    let mut login = Login::new("logs", TALKERS, &["talk", "flood", "broken"]);
+    login.start_work();
+    // Two that look before there is anything; one of them reads nothing.
+    let params = json!({"services": [name("flood")], "follow": true});
+    let slow = login.open("logs.stream", params.clone());
+    let mut watch = BufReader::new(login.open("services.watch", json!({})));
+    for _ in 0..3 {
+        assert_eq!(event(&mut watch)["state"], "new");
+    }
+    login.act("start", "flood");
+    let end = Instant::now() + 2 * SOON;
+    while !login.dir.join("over").exists() {
+        assert!(Instant::now() < end, "it waits for who does not read");
+        thread::sleep(Duration::from_millis(20));
+    }
+    while event(&mut watch)["state"] != "running" {}
+    // Each line once and none missing, through a rotation and then as they come.
+    let mut slow = BufReader::new(slow);
+    let mut expected = 1;
+    while expected <= 40_000 {
+        let line = event(&mut slow);
+        if line["stream"] == "out" {
+            let number: u32 = line["text"].as_str().unwrap().parse().unwrap();
+            assert_eq!(number, expected, "{line}");
+            expected += 1;
+        }
+    }
+    assert!(login.dir.join("hopbox-agent/app/services/flood/log.1").exists(), "no rotation");
+    drop(slow);
+
+    login.act("start", "talk");
+    let both = [name("talk"), name("flood")];
+    let end = Instant::now() + SOON;
+    let lines = loop {
+        let asked = json!({"services": both, "last": 3, "follow": false});
+        let lines = login.ask("logs.stream", asked);
+        if lines.len() == 8 {
+            break lines;
+        }
+        assert!(Instant::now() < end, "{lines:?}");
+    };
+    assert_eq!(lines.last().unwrap(), &json!({"result": {}}));
+    let said = |stream: &str, text: &str| {
+        lines.iter().map(|line| &line["event"]).any(|event| {
+            event["service"] == "talk" && event["stream"] == stream && event["text"] == text
+        })
+    };
+    assert!(said("out", "a\u{1b}[2Jb") && said("err", "err"), "{lines:?}");
+
+    login.act("start", "broken");
+    let end = Instant::now() + SOON;
+    let views = loop {
+        let views = login.ask("services.list", json!({}))[0]["result"]["services"].take();
+        if views.as_array().unwrap().iter().any(|view| view["state"] == "failed") {
+            break views;
+        }
+        assert!(Instant::now() < end, "{views}");
+    };
+    let view = |service: &str| {
+        views.as_array().unwrap().iter().find(|view| view["service"] == service).unwrap().clone()
+    };
+    let broken = view("broken");
+    let told = (&broken["last_lines"], &broken["last_exit"]);
+    assert_eq!(told, (&json!(["why"]), &json!({"code": 3})), "{broken}");
+    let talk = view("talk");
+    assert!(talk["memory_bytes"].as_u64().unwrap() > 0 && talk["cpu_ms"].is_u64(), "{talk}");
+    assert_eq!((&talk["ports"], &talk["last_lines"]), (&json!([]), &json!([])));
+    let refused = login.ask("logs.stream", json!({"services": [name("none")], "follow": true}));
+    assert_eq!(refused[0]["error"]["code"], "not_found", "{refused:?}");
 }

@@ -17,6 +17,8 @@ mod moved;
 mod network;
 mod rotate;
 mod run;
+mod service_figures;
+mod services;
 mod stranger;
 mod twins;
 mod userspace;

@@ -102,6 +102,7 @@ fn as_one_here(world: &World) {
     signals_and_whoever_goes(world);
     a_terminal(world);
     without_a_laptop(world);
+    with_the_session(world);
     let _ = work.kill();
     let _ = work.wait();
 }
@@ -173,6 +174,38 @@ fn without_a_laptop(world: &World) {
     assert_eq!(said_by(&["run", "--detach", "--list"]).0, Some(2));
 }
 
+/// Two that run, and what they are known by.
+fn two_that_run(world: &World, n: u32) -> (Vec<Child>, String) {
+    let mark = format!("{}.{n}", 50_000 + std::process::id());
+    let mut runs = Vec::new();
+    for way in ["sleep", "yes"] {
+        let script = format!("echo up; {way} {mark}");
+        let mut run = piped(world, &["run", "--", "sh", "-c", &script]);
+        run.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+        runs.push(run);
+    }
+    assert!(is_alive(&mark));
+    (runs, mark)
+}
+
+/// The last that goes through the tunnel is that they go.
+fn with_the_session(world: &World) {
+    let (runs, mark) = two_that_run(world, 79);
+    let words = ["run", "--detach", "--", "sh", "-c", "echo up; exec sleep 1000"];
+    assert_eq!(world.hop(&words).status.code(), Some(0));
+    let mut view = piped(world, &["run", "--follow", "3"]);
+    view.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    for mut run in runs.into_iter().chain([view]) {
+        drop(run.stdout.take());
+        let output = finish(run, LIMIT);
+        assert!(said(&output).contains("goes down"), "{}", said(&output));
+    }
+    wait_until("gone", || !is_alive(&mark));
+    world.up();
+    assert_eq!(world.hop(&["run", "--stop", "3"]).status.code(), Some(0), "it went on");
+}
+
 /// Takes a minute, and more where the machine has other things to do.
 #[test]
 fn what_loses_its_tunnel_ends_on_both_sides() {
@@ -184,20 +217,13 @@ fn what_loses_its_tunnel_ends_on_both_sides() {
     world.up();
     let mut work = world.start_work(0);
     wait_until("there", || world.hop(&["run", "--", "true"]).status.success());
-    let mark = format!("{}.78", 50_000 + std::process::id());
-    let mut runs = Vec::new();
-    for way in ["sleep", "yes"] {
-        let script = format!("{way} {mark}");
-        let mut run = piped(&world, &["run", "--", "sh", "-c", &format!("echo up; {script}")]);
-        run.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
-        runs.push(run);
-    }
-    assert!(is_alive(&mark));
+    let (runs, mark) = two_that_run(&world, 78);
     let began = Instant::now();
-    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
+    // Here the session's end is seen at once; the other side hears nothing any more.
+    send(world.session().unwrap(), Kind::Kill).unwrap();
     for mut run in runs {
         drop(run.stdout.take());
-        let output = finish(run, Duration::from_secs(150));
+        let output = finish(run, LIMIT);
         assert_eq!(output.status.code(), Some(255), "{}", said(&output));
         println!("{:?}: {}", began.elapsed(), said(&output));
     }

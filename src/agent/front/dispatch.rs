@@ -11,9 +11,10 @@ use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersAdd, PeersList,
-    PeersRemove, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
+    AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, LogsStream, Method, PeersAdd,
+    PeersList, PeersRemove, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList,
+    ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion,
+    WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -51,7 +52,7 @@ fn methods() -> [(&'static str, Run); 12] {
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 7] = [
+const STREAMS: [&str; 9] = [
     AgentClock::NAME,
     RUN_START,
     RunFollow::NAME,
@@ -59,6 +60,8 @@ const STREAMS: [&str; 7] = [
     ServicesStop::NAME,
     ServicesRestart::NAME,
     WorkspaceApply::NAME,
+    ServicesWatch::NAME,
+    LogsStream::NAME,
 ];
 
 /// What a request's body asks for.

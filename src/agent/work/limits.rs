@@ -1,37 +1,15 @@
 //! What a service may take, as the kernel has it: a limit that was asked for and is not in the
 //! group's files is none, whatever the one who was asked for it said.
 
-use std::path::Path;
-
-use crate::sys::bounded;
+use super::cgroup::Cgroup;
 use crate::workspace::manifest::Limits;
 
-const TREES: &str = "/sys/fs/cgroup";
 /// A memory limit is kept in whole pages.
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// The limits that are not there for this process's group, each with the reason.
-pub fn missing(pid: u32, limits: &Limits) -> Vec<String> {
-    let groups = bounded::text(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    missing_at(Path::new(TREES), &groups, limits)
-}
-
-fn missing_at(trees: &Path, groups: &str, limits: &Limits) -> Vec<String> {
-    let read = |tree: &str, group: &str, file: &str| {
-        let path = trees.join(tree).join(group.trim_start_matches('/')).join(file);
-        bounded::text(path).ok().map(|text| text.trim().to_owned())
-    };
-    // Of the tree that all controllers share, or of the controller's own.
-    let value = |controller: &str, new: &str, old: &str| {
-        let lines = groups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-        lines.into_iter().find_map(|(tree, group)| match tree {
-            "" => read("", group, new),
-            tree => {
-                let is_it = tree.split(',').any(|name| name == controller);
-                is_it.then(|| read(controller, group, old)).flatten()
-            }
-        })
-    };
+/// The limits that are not there for this group, each with the reason.
+pub fn missing(group: &Cgroup, limits: &Limits) -> Vec<String> {
+    let value = |controller: &str, new: &str, old: &str| group.value(controller, new, old);
     let mut missing = Vec::new();
     let mut look = |what: &str, found: Option<String>, is_so: &dyn Fn(&str) -> bool| match found {
         None => missing.push(format!("{what}: the kernel has no such limit for its unit")),
@@ -90,7 +68,7 @@ mod tests {
             fs::write(path, format!("{text}\n")).unwrap();
         };
         let new = "0::/a/u.service\n";
-        let look = |groups: &str| missing_at(&trees, groups, &LIMITS);
+        let look = |groups: &str| missing(&Cgroup::at(&trees, groups), &LIMITS);
         assert_eq!(look(new).len(), 3);
         put("a/u.service/memory.max", "67108864");
         put("a/u.service/cpu.max", "150000 100000");
@@ -117,7 +95,7 @@ mod tests {
         put("cpu/a/cpu.cfs_period_us", "50000");
         put("pids/a/pids.max", "32");
         assert_eq!(look(old), [""; 0]);
-        assert_eq!(missing_at(&trees, "", &Limits::default()), [""; 0]);
+        assert_eq!(missing(&Cgroup::at(&trees, ""), &Limits::default()), [""; 0]);
         fs::remove_dir_all(&trees).unwrap();
     }
 }

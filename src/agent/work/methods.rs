@@ -1,7 +1,7 @@
 //! What `front` may ask for: name → function.
 
 use std::cell::Cell;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,17 +12,18 @@ use super::beat::{beating, has_gone, wait_until};
 use super::run::{self, detached};
 use super::scripts;
 use super::services::{self, Unable};
-use super::starts;
+use super::{logs, starts, watch};
 use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::put;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, Method, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList,
-    ServicesRestart, ServicesStart, ServicesStop, Stream, WorkVersion, WorkspaceApply,
-    WorkspacePlan,
+    AgentClock, LogsStream, Method, RUN_START, RunDetach, RunFollow, RunList, RunStop,
+    ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion,
+    WorkspaceApply, WorkspacePlan,
 };
+use crate::rpc::types::logs::ReadLogs;
 use crate::rpc::types::run::{ListRuns, Run, RunNumber, Runs};
 use crate::rpc::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use crate::rpc::types::workspace::{Apply, Wanted};
@@ -94,7 +95,7 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         }
         ServicesList::NAME => {
             let asked = OfWorkspace::read_strictly(params).map_err(&bad)?;
-            let services = services::list(asked.workspace.as_deref()).map_err(Refused::from)?;
+            let services = services::detailed(asked.workspace.as_deref())?;
             Services { services }.to_json()
         }
         WorkspacePlan::NAME => {
@@ -112,6 +113,21 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         }
         ServicesStop::NAME => change(services::stop, params, stream)?,
         ServicesRestart::NAME => change(services::restart, params, stream)?,
+        ServicesWatch::NAME => {
+            let asked = OfWorkspace::read_strictly(params).map_err(&bad)?;
+            told_and_rested(stream, |tell, rest| {
+                let mut tell = |view: &ServiceView| tell(&event(view));
+                watch::watch(asked.workspace.as_deref(), &mut tell, rest)
+            })?;
+            json!({})
+        }
+        LogsStream::NAME => {
+            let asked = ReadLogs::read_strictly(params).map_err(&bad)?;
+            told_and_rested(stream, |tell, rest| {
+                logs::stream(&asked, &mut |said| tell(&event(said)), rest)
+            })?;
+            json!({})
+        }
         _ => {
             let why = format!("no method {name:?}");
             return Err(Refused { code: Code::UnknownMethod, why });
@@ -129,8 +145,15 @@ fn failed(error: std::io::Error) -> Refused {
     Refused { code, why: error.to_string() }
 }
 
-/// All that it says, and how it ends, which is the last line.
-fn follow(number: u32, stream: &UnixStream) -> Result<(), Refused> {
+fn event(event: &impl Message) -> String {
+    json!({"event": event.to_json()}).to_string()
+}
+
+type Tell<'a> = &'a mut dyn FnMut(&str) -> io::Result<()>;
+type Rest<'a> = &'a mut dyn FnMut() -> io::Result<()>;
+
+/// For what tells lines, and rests until there may be more: each is an error once nobody wants any.
+fn told_and_rested<T>(stream: &UnixStream, act: impl FnOnce(Tell, Rest) -> T) -> T {
     let said = Cell::new(Instant::now());
     let mut tell = |line: &str| {
         said.set(Instant::now());
@@ -144,7 +167,12 @@ fn follow(number: u32, stream: &UnixStream) -> Result<(), Refused> {
         let gone = !wait_until(Instant::now() + LOOK_EVERY, stream);
         if gone { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     };
-    detached::follow(number, &mut tell, &mut rest).map_err(failed)
+    act(&mut tell, &mut rest)
+}
+
+/// All that it says, and how it ends, which is the last line.
+fn follow(number: u32, stream: &UnixStream) -> Result<(), Refused> {
+    told_and_rested(stream, |tell, rest| detached::follow(number, tell, rest)).map_err(failed)
 }
 
 /// Until it has ended.
@@ -177,7 +205,7 @@ fn change(
     let mut told = None;
     let mut tell = |view: &ServiceView| {
         if told.as_ref() != Some(view) {
-            let _ = put(stream, &json!({"event": view.to_json()}).to_string());
+            let _ = put(stream, &event(view));
             told = Some(view.clone());
         }
     };

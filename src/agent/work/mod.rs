@@ -3,20 +3,24 @@
 //! workspace belong here.
 //!
 //! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked), `beat` (whoever
-//! waits for it) → `run` (commands) → `services` → `state` (files), `spec` (for keepers), `manager`
-//! (systemd), `limits` (the kernel's) → `probe` (one look at a service; a command is under a
-//! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
-//! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
-//! wanted), `scripts` (what is run of it).
+//! waits for it) → `run` (commands) → `services`, `logs`, `watch` → `state` (files), `spec` (for
+//! keepers), `manager` (systemd), `limits`, `details` (what the kernel says), `cgroup` (where it
+//! does) → `probe` (one look at a service; a command is under a `guard`), `health` (what many
+//! tell), `checks` (who looks) → `startup` (several, in order), `starts` (for whom) → `present`
+//! (what there is of a workspace), `apply` (it becomes what is wanted), `scripts` (what is run of
+//! it).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
 mod apply;
 mod beat;
+mod cgroup;
 mod checks;
+mod details;
 pub mod guard;
 mod health;
 mod limits;
+mod logs;
 mod manager;
 mod methods;
 mod present;
@@ -29,3 +33,4 @@ mod spec;
 mod starts;
 mod startup;
 pub mod state;
+mod watch;

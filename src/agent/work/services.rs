@@ -5,10 +5,13 @@
 //! Must not know: who asks, and how. Containers are not here yet.
 
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::cgroup::Cgroup;
 use super::checks::{self, Checked};
+use super::details::{self, Processes};
 use super::health;
 use super::limits;
 use super::manager::{Activity, Manager, Unit};
@@ -18,6 +21,7 @@ use crate::agent::keeper::state::{Exit, Loss, Phase, State};
 use crate::agent::keeper::{LOCK, Order, SPEC, Watch};
 use crate::base::file;
 use crate::rpc::code::Code;
+use crate::rpc::types::details::Details;
 use crate::rpc::types::services::{LastExit, ServiceName, ServiceState, ServiceView};
 use crate::sys::lock::Lock;
 use crate::workspace::manifest::{Kind, Service};
@@ -111,11 +115,15 @@ impl Known {
                 last_exit_ms: 0,
                 degraded: Vec::new(),
                 health: None,
+                details: Details::default(),
             };
         };
         let is_told = kept || state.phase.is_final();
         let pid = state.process.as_ref().filter(|process| kept && process.is_there());
-        let degraded = pid.map(|process| limits::missing(process.pid, &self.service.limits));
+        let degraded = pid.map(|process| {
+            let group = Cgroup::of(process.pid, &format!("{}.service", self.unit_name()));
+            limits::missing(&group, &self.service.limits)
+        });
         ServiceView {
             name,
             state: match (is_told, is_wanted) {
@@ -132,6 +140,7 @@ impl Known {
             last_exit_ms: state.last_exit_ms,
             degraded: degraded.unwrap_or_default(),
             health: is_told.then(|| health::view(self.dir.path(), &self.service, &state)).flatten(),
+            details: Details::default(),
         }
     }
 
@@ -318,7 +327,7 @@ fn checked(name: &ServiceName) -> Option<Checked> {
 }
 
 /// Of one workspace, or of all.
-pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
+fn known(workspace: Option<&str>) -> Done<Vec<Known>> {
     let all = match workspace {
         None => room()?.workspaces(),
         Some(name) => match room()?.workspace(name) {
@@ -329,15 +338,33 @@ pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
             Err(error) => return Err(failed("the workspace cannot be read")(error)),
         },
     };
-    let mut views = Vec::new();
+    let mut known = Vec::new();
     for workspace in all {
         let names: Vec<String> = workspace.desired.services.keys().cloned().collect();
-        for service in names {
-            let known = Known::of(workspace.clone(), &service);
-            views.extend(known.ok().map(|known| known.view()));
-        }
+        known.extend(names.iter().filter_map(|name| Known::of(workspace.clone(), name).ok()));
     }
-    Ok(views)
+    Ok(known)
+}
+
+/// How all of them are.
+pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
+    Ok(known(workspace)?.iter().map(Known::view).collect())
+}
+
+/// And what they take.
+pub fn detailed(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
+    let (known, all) = (known(workspace)?, Processes::default());
+    let view = |known: &Known| {
+        let view = known.view();
+        let details = details::of(&view, &known.unit_name(), known.dir.path(), &all);
+        ServiceView { details, ..view }
+    };
+    Ok(known.iter().map(view).collect())
+}
+
+/// The directory that the keeper of this one writes to.
+pub fn directory(name: &ServiceName) -> Done<PathBuf> {
+    Ok(Known::find(name)?.dir.path().to_owned())
 }
 
 /// It is to run, and nobody sees to that. Those that are seen to are looked at.

@@ -85,6 +85,8 @@ pub enum Takes {
     Nothing,
     /// A host that is set up; several where `operands` allows them.
     Host,
+    /// A service of a workspace; several where `operands` allows them.
+    Service,
     /// A name of a command.
     Command,
     /// A file or directory on this machine.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Message;
+use super::details::{Details, list};
 use super::health::Health;
 use crate::base::json::{Fields, ReadError};
 use crate::workspace::check;
@@ -157,11 +158,12 @@ pub struct ServiceView {
     pub degraded: Vec<String>,
     /// Of one that has a check, while it runs; of one that ended because of it, too.
     pub health: Option<Health>,
+    pub details: Details,
 }
 
 impl Message for ServiceView {
     fn to_json(&self) -> Value {
-        json!({
+        let mut all = json!({
             "workspace": self.name.workspace,
             "service": self.name.service,
             "state": self.state.word(),
@@ -174,7 +176,11 @@ impl Message for ServiceView {
             "last_exit_ms": self.last_exit_ms,
             "degraded": self.degraded,
             "health": self.health.as_ref().map(Health::to_json),
-        })
+        });
+        if let Some(all) = all.as_object_mut() {
+            self.details.put(all);
+        }
+        all
     }
 
     fn read(fields: &mut Fields) -> Result<ServiceView, ReadError> {
@@ -196,20 +202,11 @@ impl Message for ServiceView {
             restarts: fields.int("restarts", 0..=u32::MAX)?,
             last_exit,
             last_exit_ms: fields.int("last_exit_ms", 0..=u64::MAX)?,
-            degraded: reasons(fields)?,
             health: Health::read_in(fields)?,
+            degraded: list(fields, "degraded", REASONS, |why| why.as_str().map(str::to_owned))?,
+            details: Details::read(fields)?,
         })
     }
-}
-
-fn reasons(fields: &mut Fields) -> Result<Vec<String>, ReadError> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    let read = match fields.take("degraded") {
-        None => Some(Vec::new()),
-        Some(Value::Array(list)) if list.len() <= REASONS => list.iter().map(text).collect(),
-        Some(_) => None,
-    };
-    read.ok_or_else(|| fields.error("degraded", format!("must be at most {REASONS} strings")))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,6 +260,12 @@ mod tests {
                     last_exit_ms: 4,
                     degraded: vec!["cpu: no".to_owned()],
                     health: health.clone(),
+                    details: Details {
+                        cpu_ms: Some(5),
+                        memory_bytes: None,
+                        ports: vec![80, 443],
+                        last_lines: vec!["a".to_owned()],
+                    },
                 };
                 let services = Services { services: vec![view] };
                 assert_eq!(Services::of(services.to_json()).unwrap(), services);

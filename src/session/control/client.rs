@@ -6,15 +6,18 @@
 
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::server;
 use crate::base::json::Fields;
 use crate::base::line_socket;
 use crate::host::paths::{self, Paths};
 use crate::session::limits;
 use crate::session::report::Facts;
+use crate::sys::line::Lines;
 
 const ANSWER_BYTES: usize = 64 * 1024;
 
@@ -112,6 +115,20 @@ pub fn rekey(paths: &Paths, host: &str) -> io::Result<Option<Value>> {
 /// Asks a session to end and waits until it has. False when there is none.
 pub fn down(paths: &Paths, host: &str) -> io::Result<bool> {
     Ok(ask(paths, host, "down", limits::DOWN)?.is_some())
+}
+
+/// Readable as soon as the session of this host begins to end, or has been killed. `None` where
+/// there is none, or it is of a version that does not say.
+pub fn stay(paths: &Paths, host: &str) -> Option<UnixStream> {
+    let (user, request) = (paths.owner(), json!({"v": 1, "ask": server::STAY}).to_string());
+    let mut dirs = paths.session_dirs().filter(|dir| paths::check_private(dir, user).is_ok());
+    dirs.find_map(|dir| {
+        let socket = paths::socket_in(dir, host);
+        let stream = line_socket::connect(&socket, user, limits::FACTS).ok()?;
+        line_socket::put(&stream, &request).ok()?;
+        data(&Lines::new(&stream, ANSWER_BYTES).next(limits::FACTS, None).ok()?).ok()?;
+        Some(stream)
+    })
 }
 
 /// A session that ends while it is asked is none: nobody is at its socket when it is asked again.

@@ -8,6 +8,7 @@
 //! | `events` | all that happened and is remembered | at once |
 //! | `rekey` | `{"rekeyed":true}` | when the tunnel has the keys that are on the disk |
 //! | `down` | `{"state":"down"}` | when everything has been undone |
+//! | `stay` | `{"state":"stay"}` | at once; the connection ends when the session's end begins |
 //!
 //! The socket lies in a directory that only its user can enter, so whoever can connect may ask.
 //! `server` is the session's end, `client` whoever asks.
@@ -15,7 +16,7 @@
 mod client;
 mod server;
 
-pub use client::{Live, down, events, facts, live, mended, rekey, status};
+pub use client::{Live, down, events, facts, live, mended, rekey, status, stay};
 pub use server::{Ask, Control, Farewell};
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! A session's end of its socket: who asks, who waits for an answer, and who for the end.
 //!
-//! Bounds: those of a line socket, and 32 who wait for the same.
+//! Bounds: those of a line socket, and 32 who wait for the same; 256 who stay until the end, which
+//! waits 300 ms for them to let go.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -12,6 +16,7 @@ use crate::base::failure::Failure;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::{self, LineSocket};
 use crate::host::paths::{self, Paths};
+use crate::sys::poll::{self, Interest};
 
 /// Who may wait for an answer at a time.
 const WAITING: usize = 32;
@@ -27,7 +32,14 @@ pub enum Ask {
     Rekey,
 }
 
+const STAYING: usize = 256;
+/// For those who stay, to say to the other side that they go.
+const LET_GO: Duration = Duration::from_millis(300);
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 const DOWN: &str = "down";
+/// Answered at once; then the connection stays until the end begins.
+pub(super) const STAY: &str = "stay";
 const ASKS: [(&str, Ask); 5] = [
     ("facts", Ask::Facts),
     ("status", Ask::Status),
@@ -45,6 +57,8 @@ pub struct Control {
     curious: Vec<UnixStream>,
     /// Who waits for a good one.
     hopeful: Vec<UnixStream>,
+    /// Who uses the tunnel and wants to know when its end begins.
+    staying: Vec<UnixStream>,
 }
 
 impl Control {
@@ -58,7 +72,7 @@ impl Control {
         };
         let socket = listen(usual).or_else(|_| listen(other))?;
         let (waiting, curious, hopeful) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Control { socket, waiting, curious, hopeful })
+        Ok(Control { socket, waiting, curious, hopeful, staying: Vec::new() })
     }
 
     /// Comes back where something cleaned it away. Asked now and then.
@@ -83,6 +97,10 @@ impl Control {
             let ask = ASKS.iter().find(|(word, _)| *word == asked).map(|(_, ask)| *ask);
             let patient = match ask {
                 None if asked == DOWN => &mut self.waiting,
+                None if asked == STAY => {
+                    keep(&mut self.staying, stream);
+                    continue;
+                }
                 None => {
                     refuse(&stream, "no such request");
                     continue;
@@ -107,6 +125,24 @@ impl Control {
     /// Answers all who wait for a good one.
     pub fn tell_mended(&mut self, status: &Value) {
         self.hopeful.drain(..).for_each(|stream| grant(&stream, status));
+    }
+
+    /// Tells those who use the tunnel that its end begins, and waits until they have let go.
+    pub fn begin_end(&mut self) {
+        let end = Instant::now() + LET_GO;
+        self.staying.retain(|stream| !has_gone(stream));
+        for stream in &self.staying {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        let is_any = !self.staying.is_empty();
+        for stream in self.staying.drain(..) {
+            let left = end.saturating_duration_since(Instant::now());
+            let _ = poll::wait_one(stream.as_fd(), Interest::READ, Some(left));
+        }
+        if is_any {
+            // Their last words are on the way through the tunnel.
+            thread::sleep(LAST_WORDS);
+        }
     }
 
     /// Nobody can connect any more; whoever asked for the end can be told so by [`Farewell`].
@@ -134,6 +170,23 @@ impl Farewell {
     pub fn tell(self) {
         self.0.iter().for_each(|stream| grant(stream, &json!({"state": "down"})));
     }
+}
+
+/// Until the end.
+fn keep(staying: &mut Vec<UnixStream>, stream: UnixStream) {
+    staying.retain(|stream| !has_gone(stream));
+    match staying.len() < STAYING {
+        true => {
+            grant(&stream, &json!({"state": STAY}));
+            staying.push(stream);
+        }
+        false => refuse(&stream, "too many are there"),
+    }
+}
+
+/// Who stays says nothing more, but that it has gone.
+fn has_gone(stream: &UnixStream) -> bool {
+    poll::look(stream.as_fd(), Interest::READ).any()
 }
 
 fn word_in(line: &str) -> Result<String, ReadError> {

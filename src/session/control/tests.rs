@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::*;
 use crate::host::paths::Paths;
+use crate::session::limits;
 use crate::sys::poll::{self, Interest};
 
 fn scratch(what: &str) -> (PathBuf, Paths) {
@@ -89,5 +90,31 @@ fn what_is_cleaned_away_comes_back_and_a_state_that_cannot_be_written_has_a_stan
     fs::write(root.join("state"), "a file where a directory should be").unwrap();
     let control = Control::open(&paths, "mybox").unwrap();
     assert!(control.path().starts_with(root.join("run")));
+    fs::remove_dir_all(root).unwrap();
+}
+
+#[test]
+fn who_uses_the_tunnel_hears_that_its_end_begins_before_it_is_reached() {
+    let (root, paths) = scratch("stay");
+    let mut control = Control::open(&paths, "mybox").unwrap();
+    let (ours, lets_go) = (paths.clone(), std::sync::mpsc::channel::<()>());
+    let client = thread::spawn(move || {
+        let gone = stay(&ours, "mybox").unwrap();
+        drop(gone);
+        let held = stay(&ours, "mybox").unwrap();
+        assert!(!poll::look(held.as_fd(), Interest::READ).any());
+        lets_go.0.send(()).unwrap();
+        assert!(poll::wait_one(held.as_fd(), Interest::READ, None).unwrap());
+        down(&ours, "mybox").unwrap()
+    });
+    while lets_go.1.try_recv().is_err() {
+        let _ = poll::wait_one(control.as_fd(), Interest::READ, Some(limits::FACTS / 100));
+        assert!(!control.serve(|_| None));
+    }
+    control.begin_end();
+    assert!(served(&mut control), "it asked for the end when it had heard of it");
+    control.close().tell();
+    assert!(client.join().unwrap());
+    assert!(stay(&paths, "mybox").is_none(), "nobody is there");
     fs::remove_dir_all(root).unwrap();
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::rpc::types::details::Details;
 use crate::rpc::types::health::Health;
 use crate::rpc::types::services::ServiceName;
 use crate::workspace::read;
@@ -17,6 +18,7 @@ fn view(service: &str, state: ServiceState) -> ServiceView {
         last_exit: Some(LastExit::Code(7)),
         last_exit_ms: 0,
         degraded: Vec::new(),
+        details: Details::default(),
         health: None,
     }
 }

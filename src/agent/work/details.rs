@@ -1,0 +1,201 @@
+//! What a service takes, at which ports it listens, and what one that failed said last: looked at
+//! in the files of the kernel and of its keeper when somebody asks.
+//!
+//! Bounds: 32768 processes are looked at, 1024 of one service, 4096 descriptors of one process.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use super::cgroup::Cgroup;
+use crate::agent::keeper::log::Voice;
+use crate::agent::keeper::reader::{Next, Reader, Start};
+use crate::rpc::types::details::{Details, LAST_LINES, PORTS};
+use crate::rpc::types::services::{ServiceState, ServiceView};
+use crate::sys::bounded;
+use crate::sys::process_stat::Stat;
+
+const PROCESSES: usize = 32 * 1024;
+const OF_ONE: usize = 1024;
+const DESCRIPTORS: usize = 4096;
+/// The keeper's own lines are among them.
+const LOOKED_BACK: u32 = 40;
+const LINE_CHARS: usize = 200;
+
+/// All processes of this moment, looked at when they are wanted.
+#[derive(Default)]
+pub struct Processes(OnceCell<BTreeMap<u32, Stat>>);
+
+impl Processes {
+    fn all(&self) -> &BTreeMap<u32, Stat> {
+        let look = || {
+            let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+            let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+            pids.take(PROCESSES).filter_map(|pid| Some((pid, Stat::of(pid)?))).collect()
+        };
+        self.0.get_or_init(look)
+    }
+
+    /// Those of a service without a unit: of the session of its first process, and what descends
+    /// from those.
+    fn of(&self, first: u32) -> Vec<u32> {
+        let all = self.all();
+        let of_session = all.iter().filter(|(pid, stat)| **pid == first || stat.session == first);
+        let mut found: Vec<u32> = of_session.map(|(pid, _)| *pid).collect();
+        let mut known: BTreeSet<u32> = found.iter().copied().collect();
+        let mut at = 0;
+        while let Some(parent) = found.get(at).copied() {
+            let children = all.iter().filter(|(_, stat)| stat.parent == parent);
+            found.extend(children.map(|(pid, _)| *pid).filter(|pid| known.insert(*pid)));
+            at += 1;
+        }
+        found
+    }
+}
+
+pub fn of(view: &ServiceView, unit: &str, dir: &Path, all: &Processes) -> Details {
+    let mut details = Details::default();
+    if let Some(pid) = view.pid {
+        let unit = format!("{unit}.service");
+        let group = Some(Cgroup::of(pid, &unit)).filter(|group| group.is_of(&unit));
+        let mut members =
+            group.as_ref().map_or_else(|| all.of(pid), |group| group.processes(&unit));
+        members.truncate(OF_ONE);
+        details.cpu_ms = group.as_ref().and_then(group_cpu_ms).or_else(|| cpu_ms(&members));
+        details.memory_bytes = group.as_ref().and_then(group_memory).or_else(|| {
+            let all = members.iter().filter_map(|pid| memory(*pid));
+            all.reduce(u64::saturating_add)
+        });
+        details.ports = ports(pid, &members);
+    }
+    if matches!(view.state, ServiceState::Failed | ServiceState::GaveUp | ServiceState::Waiting) {
+        details.last_lines = last_lines(dir);
+    }
+    details
+}
+
+fn cpu_ms(members: &[u32]) -> Option<u64> {
+    let all = members.iter().filter_map(|pid| Some(Stat::of(*pid)?.cpu_ms));
+    all.reduce(u64::saturating_add)
+}
+
+fn group_cpu_ms(group: &Cgroup) -> Option<u64> {
+    let old = || group.value("cpuacct", "none", "cpuacct.usage")?.parse::<u64>().ok();
+    let new = group.number("cpu", "cpu.stat", "usage_usec");
+    new.map(|us| us / 1000).or_else(|| old().map(|ns| ns / 1_000_000))
+}
+
+/// Without what the kernel keeps of files that it could read again.
+fn group_memory(group: &Cgroup) -> Option<u64> {
+    let all = group.value("memory", "memory.current", "memory.usage_in_bytes")?;
+    let files = |name| group.number("memory", "memory.stat", name);
+    let files = files("total_inactive_file").or_else(|| files("inactive_file"));
+    Some(all.parse::<u64>().ok()?.saturating_sub(files.unwrap_or(0)))
+}
+
+fn memory(pid: u32) -> Option<u64> {
+    let text = bounded::text(format!("/proc/{pid}/status")).ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    kib.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// As the network of the service's first process has them.
+fn ports(pid: u32, members: &[u32]) -> Vec<u16> {
+    let text = |table| bounded::text(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+    let listening = listening(&(text("tcp") + &text("tcp6")));
+    if listening.is_empty() {
+        return Vec::new();
+    }
+    let mut ports = BTreeSet::new();
+    for pid in members {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+        for entry in entries.flatten().take(DESCRIPTORS) {
+            let target = fs::read_link(entry.path()).unwrap_or_default();
+            let inode = target.to_str().and_then(|text| {
+                text.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
+            });
+            ports.extend(inode.and_then(|inode| listening.get(&inode)));
+        }
+    }
+    ports.into_iter().take(PORTS).collect()
+}
+
+/// Sockets that listen, by their inodes.
+fn listening(table: &str) -> BTreeMap<u64, u16> {
+    let row = |line: &str| {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let port = words.get(1)?.rsplit_once(':')?.1;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        let inode = words.get(9)?.parse().ok()?;
+        (*words.get(3)? == "0A").then_some((inode, port))
+    };
+    table.lines().filter_map(row).collect()
+}
+
+fn last_lines(dir: &Path) -> Vec<String> {
+    let mut reader = Reader::open(dir, Start::Last(LOOKED_BACK));
+    let mut all = Vec::new();
+    // No more than there were: a log may grow as it is read.
+    for _ in 0..LOOKED_BACK {
+        match reader.next_line() {
+            Ok(Next::Line(line)) if line.voice != Voice::Keeper => {
+                let text = String::from_utf8_lossy(&line.text);
+                all.push(text.chars().take(LINE_CHARS).collect());
+            }
+            Ok(Next::Line(_) | Next::Skipped) => {}
+            Ok(Next::End) | Err(_) => break,
+        }
+    }
+    all.split_off(all.len().saturating_sub(LAST_LINES))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn what_listens_is_told_from_what_is_connected() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n\
+             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 77 1\n\
+             1: 0100007F:1F91 0100007F:D431 01 00000000:00000000 00:00000000 00000000 0 0 78 1\n\
+             2: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A \
+             00000000:00000000 00:00000000 00000000 0 0 79 1\nx\n";
+        assert_eq!(listening(table), BTreeMap::from([(77, 8080), (79, 80)]));
+    }
+
+    #[test]
+    fn the_kernel_tells_of_this_process() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let own = std::process::id();
+        let members = Processes::default().of(own);
+        assert!(members.contains(&own) && !members.contains(&1));
+        assert!(cpu_ms(&members).is_some());
+        assert!(ports(own, &members).contains(&socket.local_addr().unwrap().port()));
+        assert!(memory(own).unwrap() > 1024 * 1024);
+    }
+
+    #[test]
+    fn a_group_of_either_kind_is_read() {
+        let trees = std::env::temp_dir().join(format!("hopbox-details-{}", std::process::id()));
+        let put = |file: &str, text: &str| {
+            let path = trees.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put("a/u.service/cpu.stat", "usage_usec 5000\nuser_usec 1\n");
+        put("a/u.service/memory.current", "9000\n");
+        put("a/u.service/memory.stat", "file 7\ninactive_file 1000\n");
+        let new = Cgroup::at(&trees, "0::/a/u.service\n");
+        assert_eq!((group_cpu_ms(&new), group_memory(&new)), (Some(5), Some(8000)));
+        put("cpuacct/a/cpuacct.usage", "7000000\n");
+        put("memory/a/memory.usage_in_bytes", "5000\n");
+        put("memory/a/memory.stat", "inactive_file 1\ntotal_inactive_file 1000\n");
+        let old = Cgroup::at(&trees, "4:memory:/a\n2:cpu,cpuacct:/a\n0::/x\n");
+        assert_eq!((group_cpu_ms(&old), group_memory(&old)), (Some(7), Some(4000)));
+        let none = Cgroup::at(&trees, "0::/none\n");
+        assert_eq!((group_cpu_ms(&none), group_memory(&none)), (None, None));
+        fs::remove_dir_all(&trees).unwrap();
+    }
+}
