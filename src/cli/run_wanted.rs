@@ -42,7 +42,7 @@ pub fn wanted(call: &Call) -> Result<Wanted, Failure> {
     let script = match (typed.script, &project) {
         (None, _) => None,
         (Some(name), Some(project)) => Some(found(name, typed.words, project)?),
-        (Some(_), None) => return Err(behind(call)),
+        (Some(_), None) => return Err(behind(&call.args.operands)),
     };
     let run = Run {
         words: typed.words.to_vec(),
@@ -64,7 +64,7 @@ fn typed(call: &Call) -> Result<Typed<'_>, Failure> {
         Some(0) => Ok(Typed { script: None, words }),
         Some(1) => Ok(Typed { script: Some(first), words: rest }),
         None if rest.is_empty() => Ok(Typed { script: Some(first), words: rest }),
-        _ => Err(behind(call)),
+        _ => Err(behind(words)),
     }
 }
 
@@ -74,10 +74,19 @@ fn line(words: &[String]) -> Fix {
     words.fold(first, |line, word| fix!("{} {}", line, word))
 }
 
-fn behind(call: &Call) -> Failure {
+fn behind(words: &[String]) -> Failure {
     let why = "a command stands behind --, which no flag of hop's can; before it stands a script \
                of the hopbox.yaml in this directory";
-    Failure::usage("what is to be run?", why, line(&call.args.operands))
+    let project = workspace::manifest(Path::new(".")).ok().flatten();
+    let scripts = project.map(|project| project.desired.scripts).unwrap_or_default();
+    let next = match words.split_first() {
+        Some((first, given)) if scripts.contains_key(first) => {
+            let script = fix!("hop run {} --", first);
+            given.iter().fold(script, |line, word| fix!("{} {}", line, word))
+        }
+        _ => line(words),
+    };
+    Failure::usage("what is to be run?", why, next)
 }
 
 /// The script of this name.

@@ -97,6 +97,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop run --list -H {}", Shows),
     ("hop run -H {} -- env", Shows),
     ("hop run {}", Untried),
+    ("hop run {} --", Untried),
     ("hop selftest -v", Shows),
     ("hop services ls -H {}", Shows),
     ("hop setup", Part),
