@@ -131,22 +131,20 @@ fn brought_up(paths: &Paths, host: &HostConfig) -> Result<String, String> {
     up.map(|verified| verified.agent_version).map_err(|failure| failure.why)
 }
 
-/// Whether the session that is up began with what the host file says now. Its keys it can take
-/// over as it runs.
+/// Whether the session that is up began with what the host file says now, and can be asked. Its
+/// keys it can take over as it runs.
 fn goes_to(paths: &Paths, host: &HostConfig) -> bool {
     let Ok(Some(live)) = control::live(paths, &host.name) else { return false };
-    live.endpoint_name == host.endpoint.to_string()
-        && live.local_ip == Some(host.local_ip)
-        && live.peer_ip == Some(host.peer_ip)
+    live.endpoint_name == host.endpoint.to_string() && through::link(paths, host).is_some()
 }
 
 /// The agent's health, and that it takes the token of the host file.
 fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
     let name = &host.name;
     let client = through::with_token(paths, host).ok_or_else(|| {
-        let what = format!("the session of {name} is not what it should be");
-        let why = "it went down again, or began with another host file";
-        Failure::new(Fault::Failed, what, why, fix!("hop down {} && hop up {}", name, name))
+        let what = format!("the session of {name} is not what it was");
+        let why = "it went down again, or another one took its place";
+        Failure::new(Fault::Failed, what, why, fix!("hop doctor {}", name))
     })?;
     let silent = |error: CallError| {
         let what = format!("the agent on {name} does not answer through the tunnel");

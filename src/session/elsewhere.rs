@@ -73,19 +73,24 @@ impl Elsewhere {
         format!("{host} is up{at}, and its session{by} cannot be asked from here")
     }
 
-    /// Ends the session, which undoes everything, and waits until it has.
+    /// Ends the session, which undoes everything, and waits until it has. One that does not is
+    /// killed, and the helper undoes it.
     pub fn end(&self, paths: &Paths, host: &str) -> io::Result<()> {
         let pid = self.pid.ok_or_else(|| io::Error::other(self.told(host)))?;
         signal::send(pid, Signal::Terminate)?;
-        let end = Instant::now() + limits::DOWN;
-        while is_hop(pid) {
-            if Instant::now() > end {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, self.told(host)));
-            }
+        // Which one that was stopped, by a Ctrl-Z, hears then.
+        let _ = signal::send(pid, Signal::Continue);
+        let late = Instant::now() + limits::DOWN;
+        while is_hop(pid) && Instant::now() < late {
             thread::sleep(LOOK_EVERY);
         }
+        if is_hop(pid) {
+            signal::send(pid, Signal::Kill)?;
+        }
         // Its device goes with it.
-        while look(paths, host, &devices()).is_some_and(|left| left.interface.is_some()) {
+        let end = Instant::now() + limits::STOP;
+        let is_left = || look(paths, host, &devices()).is_some_and(|one| one.interface.is_some());
+        while is_hop(pid) || is_left() {
             if Instant::now() > end {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, self.told(host)));
             }

@@ -96,10 +96,7 @@ fn what_is_advised_ends_the_state_that_it_is_advised_in() {
     cured(&world, "ended", "hop up ");
     let pid = world.session().unwrap();
     laptop(&format!("kill -STOP {pid}"));
-    let (found, fix) = fault(&world);
-    assert_eq!((found.as_str(), &*fix), ("hung", &*format!("hop down {HOST}")));
-    laptop(&format!("kill -CONT {pid}"));
-    typed(&world, &fix);
+    cured(&world, "hung", "hop down ");
 
     laptop(&format!("chmod 644 {host}"));
     cured(&world, "host_file_open", "chmod 600 ");

@@ -5,7 +5,6 @@
 //! Bounds: an answer of 64 KiB; a time for each question, of `limits`.
 
 use std::io::{self, ErrorKind};
-use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -53,8 +52,6 @@ pub struct Live {
     pub rival: bool,
     /// What the host file called the server when the session began.
     pub endpoint_name: String,
-    pub local_ip: Option<Ipv4Addr>,
-    pub peer_ip: Option<Ipv4Addr>,
     /// The first broken layer, and what is broken about it.
     pub broken: Option<(String, String)>,
 }
@@ -62,7 +59,6 @@ pub struct Live {
 impl Live {
     fn of(status: &Value) -> Live {
         let text = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
-        let ip = |key: &str| status[key].as_str()?.parse().ok();
         let broken = || {
             let layer = status["broken"].as_str()?;
             let found = status["layers"].as_array()?.iter().find(|one| one["layer"] == layer)?;
@@ -74,8 +70,6 @@ impl Live {
             handshake_age: status["handshake_age_s"].as_u64().map(Duration::from_secs),
             rival: status["rival"] == true,
             endpoint_name: text("endpoint_name"),
-            local_ip: ip("local_ip"),
-            peer_ip: ip("peer_ip"),
             broken: broken(),
         }
     }
@@ -100,6 +94,11 @@ pub fn mended(paths: &Paths, host: &str) -> io::Result<Option<Live>> {
 /// session, or it is not usable yet.
 pub fn facts(paths: &Paths, host: &str) -> Option<Facts> {
     ask(paths, host, "facts", limits::FACTS).ok()?.and_then(Facts::from_json)
+}
+
+/// Whether there is a session, be it just starting. An error of one that does not answer in time.
+pub fn answers(paths: &Paths, host: &str) -> io::Result<bool> {
+    Ok(ask(paths, host, "facts", limits::FACTS)?.is_some())
 }
 
 /// All events that the live session remembers.

@@ -16,7 +16,7 @@
 mod client;
 mod server;
 
-pub use client::{Live, down, events, facts, live, mended, rekey, status, stay};
+pub use client::{Live, answers, down, events, facts, live, mended, rekey, status, stay};
 pub use server::{Ask, Control, Farewell};
 
 #[cfg(test)]

@@ -88,8 +88,11 @@ pub fn down(paths: &Paths, name: &str) -> io::Result<bool> {
 
 /// The helper is asked at most once for all hosts.
 fn stop(paths: &Paths, name: &str, devices: &OnceLock<Vec<Device>>) -> io::Result<bool> {
-    if control::down(paths, name)? {
-        return Ok(true);
+    // One that says nothing at once is stopped or hangs, and is ended as one that cannot be asked.
+    match control::answers(paths, name).and_then(|is| Ok(is && control::down(paths, name)?)) {
+        Ok(true) => return Ok(true),
+        Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(error),
+        _ => {}
     }
     let found = elsewhere::look_twice(paths, name, devices.get_or_init(elsewhere::devices));
     found.map_or(Ok(false), |found| found.end(paths, name).map(|()| true))
