@@ -23,9 +23,7 @@ use crate::fix;
 use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refused;
-use crate::rpc::method::{
-    AgentReload, AgentStatus, AgentVersion, KeysRotate, Method, PeersList, PeersRemove,
-};
+use crate::rpc::method::{AgentReload, AgentVersion, KeysRotate, Method, PeersList, PeersRemove};
 use crate::rpc::types::{
     Message, Nothing, Peers, RemovePeer, Rotate, Status, TunnelMode, WorkProcess,
 };
@@ -36,25 +34,18 @@ use crate::text::{self, shown};
 const START_WITHIN: Duration = Duration::from_secs(15);
 const WORK_WITHIN: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
+/// For an agent that hangs.
+const RESTART: &str = "sudo systemctl restart hop-agent";
 
 /// The running agent's status.
 pub fn running(config: Option<&AgentConfig>) -> Option<Status> {
-    control::ask(&config?.state_dir, AgentStatus, &Nothing).ok()
+    control::look(&config?.state_dir).ok()
 }
 
 pub fn status(file: &Path, as_json: bool) -> u8 {
     let loaded = config::load(file);
     let known = loaded.as_ref().ok();
-    let found: Found = match (running(known), &loaded) {
-        (Some(status), _) => Ok(status),
-        (None, Err(failure)) => {
-            Err((format!("{}: {}", failure.what, failure.why), failure.next.clone()))
-        }
-        (None, Ok(_)) => {
-            let next = fix!("sudo systemctl start {}", UNIT);
-            Err(("no agent answers on its socket".to_owned(), next))
-        }
-    };
+    let found = look(&loaded);
     let mut answer = match &found {
         Ok(status) => status.to_json(),
         Err((why, _)) => json!({"version": 1, "running": false, "why": why}),
@@ -69,6 +60,19 @@ pub fn status(file: &Path, as_json: bool) -> u8 {
     let Err((_, next)) = found else { return Code::Done as u8 };
     log(&format!("fix: {next}"));
     Code::No as u8
+}
+
+fn look(loaded: &Result<AgentConfig, Failure>) -> Found {
+    let config = loaded
+        .as_ref()
+        .map_err(|failure| (format!("{}: {}", failure.what, failure.why), failure.next.clone()))?;
+    control::look(&config.state_dir).map_err(|error| match error {
+        CallError::Timeout(_) => ("it hangs, and does not answer".to_owned(), RESTART.into()),
+        _ => {
+            let next = fix!("sudo systemctl start {}", UNIT);
+            ("no agent answers on its socket".to_owned(), next)
+        }
+    })
 }
 
 /// Its status, or why there is none and what helps.
@@ -165,7 +169,7 @@ fn works(config: &AgentConfig) -> Value {
         }
         if Instant::now() >= end {
             log("the part of the agent with its user's rights does not run");
-            log(&format!("fix: {}", fix!("sudo systemctl start {}", WORK_UNIT)));
+            log(&format!("fix: {}", fix!("sudo journalctl -u hop-agent-work")));
             return Value::Null;
         }
         thread::sleep(PAUSE);
@@ -290,8 +294,8 @@ fn ask_or<M: Method>(
             Err(Failure::new(fault, "the agent refused", message, next))
         }
         Err(error) => {
-            let next = "sudo systemctl restart hop-agent";
-            Err(Failure::new(Fault::Failed, "the agent did not answer", error.to_string(), next))
+            let what = "the agent did not answer";
+            Err(Failure::new(Fault::Failed, what, error.to_string(), RESTART))
         }
     }
 }

@@ -123,12 +123,12 @@ impl Call {
         self.again_with(&self.args, more)
     }
 
-    /// The same with other words.
+    /// The same with other words. What stood behind `--` does so again.
     pub fn again_with(&self, args: &Args, more: impl Into<Fix>) -> Fix {
-        let mut line = fix!("{} {}", Fix::from(self.table.program), Fix::from(self.name));
-        for operand in &args.operands {
-            line = fix!("{} {}", line, operand);
-        }
+        let start = fix!("{} {}", Fix::from(self.table.program), Fix::from(self.name));
+        let dashes = args.before_dashes.unwrap_or(args.operands.len());
+        let (before, after) = args.operands.split_at(dashes.min(args.operands.len()));
+        let mut line = and(start, before);
         for (name, value) in args.flags().filter(|(name, _)| !TELLING.contains(name)) {
             line = fix!("{} --{}", line, Fix::from(name));
             if !value.is_empty() {
@@ -136,6 +136,13 @@ impl Call {
             }
         }
         let more = more.into();
-        if more.is_empty() { line } else { fix!("{} {}", line, more) }
+        if !more.is_empty() {
+            line = fix!("{} {}", line, more);
+        }
+        if after.is_empty() { line } else { and(fix!("{} --", line), after) }
     }
+}
+
+fn and(line: Fix, words: &[String]) -> Fix {
+    words.iter().fold(line, |line, word| fix!("{} {}", line, word))
 }

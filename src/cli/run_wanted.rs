@@ -41,8 +41,8 @@ pub fn wanted(call: &Call) -> Result<Wanted, Failure> {
     };
     let script = match (typed.script, &project) {
         (None, _) => None,
-        (Some(name), Some(project)) => Some(found(name, typed.words, project)?),
-        (Some(_), None) => return Err(behind(&call.args.operands)),
+        (Some(name), Some(project)) => Some(found(call, name, project)?),
+        (Some(_), None) => return Err(behind(call)),
     };
     let run = Run {
         words: typed.words.to_vec(),
@@ -64,33 +64,37 @@ fn typed(call: &Call) -> Result<Typed<'_>, Failure> {
         Some(0) => Ok(Typed { script: None, words }),
         Some(1) => Ok(Typed { script: Some(first), words: rest }),
         None if rest.is_empty() => Ok(Typed { script: Some(first), words: rest }),
-        _ => Err(behind(words)),
+        _ => Err(behind(call)),
     }
 }
 
-fn line(words: &[String]) -> Fix {
-    let mut words = words.iter();
-    let first = fix!("hop run -- {}", words.next().map_or("", String::as_str));
-    words.fold(first, |line, word| fix!("{} {}", line, word))
+/// The same line as a command. One word before `--` is a host then, as for other verbs.
+fn line(call: &Call) -> Fix {
+    let mut args = call.args.clone();
+    let host = (args.before_dashes == Some(1)).then(|| args.operands.remove(0));
+    args.before_dashes = Some(0);
+    call.again_with(&args, host.map_or_else(|| Fix::from(""), |host| fix!("-H {}", host)))
 }
 
-fn behind(words: &[String]) -> Failure {
+fn behind(call: &Call) -> Failure {
     let why = "a command stands behind --, which no flag of hop's can; before it stands a script \
                of the hopbox.yaml in this directory";
     let project = workspace::manifest(Path::new(".")).ok().flatten();
     let scripts = project.map(|project| project.desired.scripts).unwrap_or_default();
-    let next = match words.split_first() {
-        Some((first, given)) if scripts.contains_key(first) => {
-            let script = fix!("hop run {} --", first);
-            given.iter().fold(script, |line, word| fix!("{} {}", line, word))
+    let is_script = call.args.operands.first().is_some_and(|first| scripts.contains_key(first));
+    let next = match is_script {
+        true => {
+            let mut args = call.args.clone();
+            args.before_dashes = Some(1);
+            call.again_with(&args, "")
         }
-        _ => line(words),
+        false => line(call),
     };
     Failure::usage("what is to be run?", why, next)
 }
 
 /// The script of this name.
-fn found(name: &str, given: &[String], project: &Manifest) -> Result<ScriptName, Failure> {
+fn found(call: &Call, name: &str, project: &Manifest) -> Result<ScriptName, Failure> {
     let scripts = &project.desired.scripts;
     if let Some(text) = scripts.get(name) {
         return Ok(ScriptName { name: name.to_owned(), digest: script::digest(text) });
@@ -101,8 +105,12 @@ fn found(name: &str, given: &[String], project: &Manifest) -> Result<ScriptName,
         false => format!("{FILE} has: {}", names.join(", ")),
     };
     let next = match closest(name, names.into_iter()) {
-        Some(near) => fix!("hop run {}", near),
-        None => line(&[std::slice::from_ref(&name.to_owned()), given].concat()),
+        Some(near) => {
+            let mut args = call.args.clone();
+            args.operands.first_mut().into_iter().for_each(|word| near.clone_into(word));
+            call.again_with(&args, "")
+        }
+        None => line(call),
     };
     Err(Failure::new(Fault::NotStarted, format!("there is no script {name:?}"), why, next))
 }

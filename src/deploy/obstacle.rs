@@ -18,9 +18,9 @@ const INODES: u64 = 64;
 /// Systems whose /usr can be made writable by nobody, because it is an image that is checked.
 const IMAGES: [&str; 4] = ["bottlerocket", "cos", "flatcar", "talos"];
 /// Makes room for programs over such a /usr, also after the next start.
-const OVERLAY: &str = "sudo sh -c 'cd /var/lib && mkdir -p libexec/upper libexec/work && \
+const OVERLAY: &str = "cd /var/lib && mkdir -p libexec/upper libexec/work && \
     echo overlay /usr/libexec overlay lowerdir=/usr/libexec,upperdir=/var/lib/libexec/upper,\
-workdir=/var/lib/libexec/work 0 0 >>/etc/fstab && mount /usr/libexec'";
+workdir=/var/lib/libexec/work 0 0 >>/etc/fstab && mount /usr/libexec";
 
 /// What is in the way, and the one command that helps.
 pub struct Obstacle {
@@ -48,7 +48,8 @@ pub fn find(survey: &Survey, ssh: &Target, root: &dyn Fn() -> Fix) -> Option<Obs
     }
     // A container cannot load it; there the agent serves in userspace.
     if !yes("tun") && !yes("container") {
-        let why = "it has no /dev/net/tun, which a tunnel is made with";
+        let why = "it has no /dev/net/tun, which a tunnel is made with: the command below \
+                   brings it, or says why this kernel cannot";
         return there(why.to_owned(), "sudo modprobe tun".into());
     }
     if !yes("b2sum") {
@@ -77,7 +78,7 @@ pub fn find(survey: &Survey, ssh: &Target, root: &dyn Fn() -> Fix) -> Option<Obs
              bin_t: systemd could not start it",
             survey.get("selinux")
         );
-        return there(why, "sudo restorecon -RF /usr/libexec".into());
+        return there(why, "sudo restorecon -RFv /usr/libexec".into());
     }
     if yes("home_closed") {
         let why = format!("you may not write in {home}, your home there");
@@ -130,13 +131,11 @@ impl Place {
     }
 
     fn read_only(self, survey: &Survey, name: &str, mount: &str) -> (String, Fix) {
-        let image = "its /usr is an image that is read-only, and the programs live in /usr/libexec";
-        if self == Place::Programs && survey.get("image") == "yes" {
-            let why = format!("{image}: this system can be a server only while that is writable");
-            return (why, "sudo ostree admin unlock --hotfix".into());
-        }
-        if self == Place::Programs && IMAGES.contains(&survey.get("os")) {
-            return (format!("{image}: a file system over that takes them"), OVERLAY.into());
+        let is_image = survey.get("image") == "yes" || IMAGES.contains(&survey.get("os"));
+        if self == Place::Programs && is_image {
+            let why = "its /usr is an image that is read-only, and the programs live in \
+                       /usr/libexec: a file system over that takes them";
+            return (why.to_owned(), fix!("sudo sh -c {}", OVERLAY));
         }
         let why = format!("{name} is on a file system that is mounted read-only");
         (why, fix!("sudo mount -o remount,rw {}", mount))
@@ -153,7 +152,7 @@ pub fn clock(survey: &Survey, ssh: &Target) -> Option<String> {
     let by = now.abs_diff(theirs);
     let way = if theirs > now { "ahead of" } else { "behind" };
     let off = took(Duration::from_secs(by));
-    let helps = ssh.by_hand("sudo timedatectl set-ntp true");
+    let helps = ssh.by_hand("timedatectl");
     (by > CLOCK_S).then(|| format!("the server's clock is {off} {way} this laptop's: {helps}"))
 }
 
@@ -186,10 +185,10 @@ mod tests {
             ("tun=yes", "tun=yes\nhome_closed=yes", "not write", "chown dev /home/dev"),
             ("tun=yes", "tun=yes\ndisk_ro=/usr", "/usr/libexec is on", "remount,rw /usr"),
             ("tun=yes", "tun=yes\nos=nixos", "another server", "os-release"),
-            ("tun=yes", "tun=yes\nselinux=usr_t", "would be usr_t", "restorecon -RF"),
+            ("tun=yes", "tun=yes\nselinux=usr_t", "would be usr_t", "restorecon -RFv"),
             ("tun=yes", flatcar, "an image", "overlay /usr/libexec"),
             ("tun=yes", "tun=yes\nunits_ro=/etc", "/etc/systemd/system is on", "remount,rw /etc"),
-            ("tun=yes", image, "an image", "ostree admin unlock"),
+            ("tun=yes", image, "an image", "overlay /usr/libexec"),
             ("tun=yes", home, "/home/dev", "remount,rw /home"),
             ("disk_kb=1000000", "disk_kb=1000", "/usr/libexec has 0 MB", "df -h /usr/libexec"),
             ("home_kb=1000000", "home_kb=2048", "has 2 MB", "df -h ."),
@@ -216,7 +215,7 @@ mod tests {
         };
         assert_eq!((told(now), told(now - 200)), (None, None));
         let said = told(now + 90_000).unwrap();
-        assert!(said.contains("ahead of") && said.contains("set-ntp true"), "{said}");
+        assert!(said.contains("ahead of") && said.ends_with("timedatectl"), "{said}");
         assert!(told(7).unwrap().contains("behind"));
         assert_eq!(clock(&Survey::parse(GOOD).unwrap(), &ssh), None);
     }

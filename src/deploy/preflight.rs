@@ -75,7 +75,14 @@ fact udp "$(cat /proc/net/udp /proc/net/udp6 2>/dev/null |
 fact links "$(ls /sys/class/net | list)"
 fact sshd_port "${SSH_CONNECTION##* }"
 grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && fact firewall ufw
-systemctl is-active firewalld >/dev/null 2>&1 && fact firewall firewalld
+# In which zone is what comes from outside? Without rights, or without one of its own: the default.
+zone_of() { "$@" --get-zone-of-interface="$outside" 2>/dev/null </dev/null | grep -x '[[:alnum:]_-]*'; }
+if systemctl is-active firewalld >/dev/null 2>&1; then
+    fact firewall firewalld
+    outside=$({ ip -o route show default; ip -o route get "${SSH_CONNECTION%% *}"; } 2>/dev/null |
+        sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
+    fact zone "$(zone_of sudo -n firewall-cmd || zone_of firewall-cmd)"
+fi
 for key in /etc/ssh/ssh_host_*_key.pub; do [ -r "$key" ] && fact "key $key" "$(head -c 8192 "$key")"; done
 fact end yes
 "#;

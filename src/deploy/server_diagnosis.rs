@@ -201,7 +201,10 @@ impl Case<'_> {
         let port = self.agent.listen_port.unwrap_or(self.host.endpoint.port);
         match self.survey.get("firewall") {
             "ufw" => self.target.by_hand(fix!("sudo ufw allow {}/udp", port)),
-            "firewalld" => self.target.by_hand(firewalld(&fix!("--add-port={}/udp", port))),
+            "firewalld" => self.target.by_hand(firewalld(&match self.survey.get("zone") {
+                "" => fix!("--add-port={}/udp", port),
+                zone => fix!("--zone={} --add-port={}/udp", zone, port),
+            })),
             _ => fix!("hop setup {}", self.host.name),
         }
     }

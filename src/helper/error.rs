@@ -126,9 +126,9 @@ impl HelperError {
         match self {
             HelperError::Missing { .. }
             | HelperError::Stranger { .. }
-            | HelperError::Refused { .. } => install_command(),
-            HelperError::Incompatible { ours, theirs, .. } if ours > theirs => install_command(),
-            HelperError::Incompatible { .. } => "hop upgrade".into(),
+            | HelperError::Refused { .. }
+            // The one that came with this hop, whichever of the two is newer.
+            | HelperError::Incompatible { .. } => install_command(),
             _ if self.is(Code::StateConflict) => "ip address".into(),
             _ if self.is(Code::LockdownActive) => {
                 // Root's word; or a directory that is not root's alone, which an install closes.

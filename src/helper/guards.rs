@@ -99,7 +99,7 @@ impl Guard {
 impl Lack {
     pub fn why(self) -> String {
         match self {
-            Lack::Module(name) => format!("the kernel has no {name}"),
+            Lack::Module(name) => format!("the kernel has no {name}, or does not load it"),
             Lack::ReadOnly => "the helper cannot write below /proc/sys/net".to_owned(),
             Lack::Other => "the kernel refused it".to_owned(),
         }
@@ -162,7 +162,7 @@ mod tests {
             {
                 "fault": "no_lan_guard",
                 "what": "the LAN can learn of the tunnel's address and send to it",
-                "why": "the kernel has no nf_tables",
+                "why": "the kernel has no nf_tables, or does not load it",
             },
         ]);
         let told = |health: &Value| Guards::read(health).to_json();

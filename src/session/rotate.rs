@@ -96,8 +96,8 @@ impl Rotation {
         let name = self.host.name.clone();
         if pair.laptop_address != self.host.local_ip {
             let what = format!("the agent on {name} gave an answer that is none");
-            let why = "it is for another address than ours";
-            return Err(Failure::new(Fault::Failed, what, why, fix!("hop upgrade {}", name)));
+            let why = "it is for another address than ours, which a setup puts right";
+            return Err(Failure::new(Fault::Failed, what, why, fix!("hop setup {}", name)));
         }
         let mut host = self.host.clone();
         host.public_key = pair.agent_public_key;

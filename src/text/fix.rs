@@ -107,6 +107,7 @@ const AGENTS: &[&str] = &[
     "sudo journalctl -n 50",
     "sudo journalctl -u hop-agent",
     "sudo rm /etc/hopbox/lockdown",
+    "sudo ss -tulnp",
     "sudo systemctl restart hop-agent",
     "systemctl status hop-helper",
 ];

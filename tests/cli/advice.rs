@@ -37,8 +37,7 @@ fn what_is_to_be_read_is_there() {
     home.add_host("mybox", 0);
     let mut read = 0;
     for (form, effect) in advice::TABLE {
-        let explains = form.starts_with("hop ") && (form.contains("help") || form.ends_with(" ls"));
-        if *effect != Effect::Shows || !explains {
+        if *effect != Effect::Shows(advice::READ) {
             continue;
         }
         let line = form.replace("{}", "host");

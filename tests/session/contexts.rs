@@ -117,6 +117,16 @@ fn a_session_that_cannot_be_asked_is_told_and_can_be_ended() {
     assert_eq!(again.status.code(), Some(8), "{}", said(&again));
     assert!(said(&again).contains("is up already, elsewhere"), "{}", said(&again));
     assert_eq!((world.session(), world.traces()), (Some(pid), 3));
+    let advised = format!("hop down {HOST} && hop up {HOST}");
+    assert!(said(&doctor).contains(&advised), "{}", said(&doctor));
+    for line in advised.split(" && ") {
+        let typed = ask(&line.split(' ').skip(1).collect::<Vec<_>>());
+        assert!(typed.status.success(), "{line}: {}", said(&typed));
+    }
+    let doctor = ask(&["doctor", "--json"]);
+    assert_eq!(data(&doctor)["first"], Value::Null, "{}", said(&doctor));
+    assert!(ask(&["down"]).status.success());
+    world.up();
     let down = ask(&["down", "--json"]);
     assert_eq!(data(&down)["was_up"], true, "{}", said(&down));
     assert_eq!((world.session(), world.traces()), (None, 0));

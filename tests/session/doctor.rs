@@ -136,7 +136,8 @@ fn files(ward: &mut Ward) {
     let stamp = ward.world.paths.stamp_file(HOST);
     let stamp = stamp.display();
     let future = format!("touch -d '3 days' {stamp} && chown {uid} {stamp}");
-    ward.with(false, (&future, &format!("rm {stamp}")), "clock");
+    // Which keeps no handshake from being heard.
+    ward.with(false, (&future, &format!("rm {stamp}")), "none");
 }
 
 fn keys_and_names(ward: &mut Ward) {

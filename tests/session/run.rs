@@ -80,7 +80,9 @@ fn as_one_here(world: &World) {
     assert_eq!(code(&["run", "--", "no-such-program"]), Some(127));
     assert_eq!(code(&["run", "--", "/etc/hosts"]), Some(126));
     assert_eq!(code(&["run", "--dir", "no/where", "--", "true"]), Some(125));
-    assert_eq!(code(&["run", "true"]), Some(2), "a word that no -- stands before");
+    for line in ["hop run printf x", "hop run mybox -- printf x", "hop run -H mybox printf x"] {
+        typed_again(world, line);
+    }
 
     // Megabytes both ways, of any bytes.
     let bytes: Vec<u8> = (0..4_000_000u32).map(|n| (n.wrapping_mul(n) >> 9) as u8).collect();
@@ -105,6 +107,17 @@ fn as_one_here(world: &World) {
     with_the_session(world);
     let _ = work.kill();
     let _ = work.wait();
+}
+
+/// A command that no -- stands before, or a host that no -H does: what is advised runs it.
+fn typed_again(world: &World, line: &str) {
+    let asked = world.hop(&line.split(' ').skip(1).collect::<Vec<_>>());
+    assert_eq!(asked.status.code(), Some(2), "{line}: {}", said(&asked));
+    let text = String::from_utf8_lossy(&asked.stderr).into_owned();
+    let fix = text.trim_end().rsplit_once("fix: hop ").unwrap().1;
+    assert!(fix.ends_with(" -- printf x"), "{line}: {fix}");
+    let done = world.hop(&fix.split(' ').collect::<Vec<_>>());
+    assert_eq!((&done.stdout[..], done.status.code()), (&b"x"[..], Some(0)), "{line}: {fix}");
 }
 
 fn signals_and_whoever_goes(world: &World) {

@@ -216,7 +216,16 @@ fn brought_up(world: &World) {
     assert_eq!(run(&["show"], 7).0, "yaml env\n");
     assert_eq!(run(&["show", "--", "a b"], 7).0, "yaml env a b\n");
     let (out, err) = run(&["shwo"], 125);
-    assert!(out.is_empty() && err.contains("has: show") && err.contains("hop run show"), "{err}");
+    assert!(out.is_empty() && err.contains("has: show"), "{err}");
+    assert!(err.ends_with("fix: hop run show\n"), "{err}");
+    // A project of another host, which the advised line is for.
+    let ours = fs::read(project.dir.join("hopbox.yaml")).unwrap();
+    fs::write(project.dir.join("hopbox.yaml"), "name: app\nhost: other\nscripts: {show: b}\n")
+        .unwrap();
+    let foreign = run(&["-H", HOST, "show"], 125).1;
+    assert!(foreign.ends_with("fix: hop run show\n"), "{foreign}");
+    assert!(run(&["show"], 125).1.contains("no host \"other\""));
+    fs::write(project.dir.join("hopbox.yaml"), ours).unwrap();
     project.write_script("echo other");
     assert!(run(&["show"], 125).1.contains("hop up mybox"), "another text");
     let elsewhere = project.world.hop(&["run", "show"]);

@@ -218,6 +218,22 @@ fn a_server_is_set_up_for_two_laptops_and_cleaned_again() {
     });
 }
 
+/// An agent that is hung, and one whose port another program has.
+fn what_does_not_serve(vps: &Machine) {
+    vps.ok(&format!("{AGENT} start && kill -STOP $(systemctl show -P MainPID hop-agent)"));
+    let hung = vps.sh_as("dev", &format!("{AGENT} status"));
+    assert_eq!(fix_of(&hung), "sudo systemctl restart hop-agent", "{hung}");
+    vps.ok_as("dev", &fix_of(&hung));
+    vps.ok_as("dev", &format!("until {AGENT} status; do sleep 0.1; done"));
+    vps.ok("systemctl stop hop-agent && systemd-run -q -u other python3 -m http.server 4200 && \
+            for i in $(seq 100); do ss -tln | grep -q :4200 && exit; sleep 0.1; done; exit 1");
+    let said = vps.ok("systemctl start --no-block hop-agent; for i in $(seq 100); do \
+            journalctl -o cat -u hop-agent | grep '^fix: .* ss ' && exit; sleep 0.1; done; exit 1");
+    let shown = vps.ok_as("dev", said.lines().next().unwrap().trim_start_matches("fix: "));
+    assert!(shown.contains(":4200 ") && shown.contains("\"python3\""), "{said}{shown}");
+    vps.ok(&format!("systemctl stop other && {AGENT} start"));
+}
+
 #[test]
 fn what_is_taken_or_damaged_is_left_alone() {
     lab::inside("agent::what_is_taken_or_damaged_is_left_alone", || {
@@ -295,6 +311,7 @@ fn what_is_taken_or_damaged_is_left_alone() {
         vps.ok("rm /var/lib/hopbox-agent/fill");
         assert_eq!(setup(&vps, &request(3, "dev")).0, 0);
 
+        what_does_not_serve(&vps);
         let unit = "/etc/systemd/system/hop-agent.service";
         let verified = vps.sh(&format!("systemd-analyze verify --man=no {unit}"));
         assert_eq!((verified.code, verified.err.trim()), (0, ""), "{}", verified.err);

@@ -54,6 +54,36 @@ fn goes_on(laptop: &Machine) {
          done; cat /root/said >&2; exit 1");
 }
 
+/// Speaks a protocol of later days.
+const NEWER: &str = r#"
+import json, os, socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind("/run/hopbox/helper.sock")
+listener.listen()
+os.chmod("/run/hopbox/helper.sock", 0o666)
+while True:
+    stream, _ = listener.accept()
+    asked = json.loads(stream.makefile().readline() or "{}")
+    error = {"code": "protocol_version_mismatch", "message": "speak 2"}
+    answer = {"v": 2, "id": asked.get("id", ""), "ok": False, "error": error}
+    stream.sendall((json.dumps(answer) + "\n").encode())
+    stream.close()
+"#;
+
+/// Another helper, of a later hop.
+fn a_newer_one(site: &Site) {
+    let laptop = &site.laptop;
+    std::fs::write(laptop.path("/root/newer.py"), NEWER).unwrap();
+    laptop.ok("systemctl stop hop-helper.socket hop-helper; mkdir -p /run/hopbox; \
+               systemd-run -q -u newer python3 /root/newer.py && \
+               until [ -S /run/hopbox/helper.sock ]; do sleep 0.1; done");
+    let newer = hop(site, "up");
+    assert!(newer.code == 5 && newer.err.contains("speaks protocol 2"), "{newer}");
+    assert_eq!(newer.fix(), "sudo /usr/local/libexec/hopbox/hop-helper --install", "{newer}");
+    laptop.ok_as("dev", newer.fix());
+    site.hop_ok("up");
+}
+
 #[test]
 fn an_older_one_here_is_replaced_and_bad_ones_there_are_undone() {
     lab::inside("helpers::an_older_one_here_is_replaced_and_bad_ones_there_are_undone", || {
@@ -65,6 +95,9 @@ fn an_older_one_here_is_replaced_and_bad_ones_there_are_undone() {
         laptop.ok_as("dev", "sudo /opt/old/hop-helper --install");
         site.hop_ok("setup mybox -a 198.51.100.2");
         site.hop_ok("up");
+        site.hop_ok("down");
+        a_newer_one(&site);
+        laptop.ok_as("dev", "sudo /opt/old/hop-helper --install");
         open(laptop);
 
         // This laptop's, which is asked for first.

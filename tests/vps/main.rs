@@ -9,6 +9,7 @@ mod helpers;
 mod lab;
 mod life;
 mod logins;
+mod looks;
 mod machine;
 mod numbers;
 mod older;

@@ -84,8 +84,7 @@ fn a_server_that_cannot_serve_is_left_alone() {
             "#!/bin/sh\n[ \"$1\" = -m ] && { echo aarch64; exit; }\nexec /usr/bin/uname \"$@\"\n";
         std::fs::write(vps.path(uname), arm).unwrap();
         vps.ok(&format!("chmod 755 {uname}"));
-        let next = "make agents AGENT_TARGETS=aarch64-unknown-linux-musl && sudo make install";
-        site.fails(SETUP, 4, &["no hop-agent for aarch64", "--agent-dir", next]);
+        site.fails(SETUP, 4, &["no hop-agent for aarch64", "--agent-dir", FOR_ARM]);
         let own = format!("{SETUP} --agent-dir /usr/local/libexec/hopbox");
         site.fails(&own, 2, &["no program for aarch64"]);
         what_arrives_there_must_run(&site);
@@ -104,16 +103,71 @@ fn a_server_that_cannot_serve_is_left_alone() {
             vps.ok("ls -d /etc/hopbox /etc/systemd/system/hop-agent* 2>/dev/null | wc -l"),
             "0\n"
         );
+        older_programs(&site);
     });
+}
+
+const FOR_ARM: &str = "make agents AGENT_TARGETS=aarch64-unknown-linux-musl && sudo make install";
+const AGENTS: &str = "/usr/local/libexec/hopbox/agents";
+const MINE: &str = "/usr/local/libexec/hopbox";
+/// A compiler that has already compiled: what it would make lies below /opt/built.
+const COMPILER: &str = r#"#!/bin/sh
+case $0 in
+*rustc) [ "$1" = -vV ] && echo host: x86_64-unknown-linux-gnu || echo /opt; exit ;;
+esac
+[ "$1" = --version ] && { echo cargo 1.99.0; exit; }
+while [ $# -gt 0 ]; do
+    case $1 in --target) target=$2 ;; --target-dir) dir=$2 ;; esac
+    shift
+done
+mkdir -p "$dir/$target/release" && cp /opt/built/"$target"/* "$dir/$target/release/"
+"#;
+
+/// The source directory, in which hop itself was built, for what is to be typed there.
+fn source_directory(laptop: &Machine) {
+    let home = laptop.path("/home/dev/hopbox");
+    lab::sh(&format!(
+        "mkdir {0} && cd {1} && cp -r --parents Makefile agents.sh toolchain.sh Cargo.toml man \
+         completion helper/unit src/workspace/read/hopbox.schema.json *.md LICENSE {0}",
+        home.display(),
+        env!("CARGO_MANIFEST_DIR"),
+    ));
+    laptop.ok(&format!(
+        "cat >/usr/local/bin/cargo <<'END'\n{COMPILER}END\nchmod 755 /usr/local/bin/cargo && \
+         ln -f /usr/local/bin/cargo /usr/local/bin/rustc && cd /home/dev/hopbox && \
+         mkdir -p target/release && cp {MINE}/hop-* /usr/local/bin/hop target/release && \
+         cp {MINE}/hop-agent target/release/hop-selftest && chown -R dev ."
+    ));
+}
+
+/// Types what is advised there.
+fn made(site: &Site, advised: &str) {
+    site.laptop.ok_as("dev", &format!("cd hopbox && {advised}"));
+}
+
+/// Programs for servers that are of another day than hop.
+fn older_programs(site: &Site) {
+    let laptop = &site.laptop;
+    laptop.ok(&format!(
+        "cd /opt/built && mkdir x86_64-unknown-linux-musl && \
+         cp {MINE}/hop-agent {MINE}/hop-helper {MINE}/hop-install x86_64-unknown-linux-musl && \
+         mkdir -p {AGENTS} && cp -r x86_64-unknown-linux-musl {AGENTS} && \
+         sed -i 's/0\\.1\\./0.0./g' {AGENTS}/x86_64-unknown-linux-musl/hop-agent"
+    ));
+    let words = ["hop-agent is of version 0.0.0", "fix: make agents && sudo make install"];
+    site.fails(SETUP, 2, &words);
+    made(site, "make agents && sudo make install");
+    site.hop_ok(SETUP);
 }
 
 /// Programs for the machine that the server says it is are chosen and arrive whole; but it is none.
 fn what_arrives_there_must_run(site: &Site) {
     let (laptop, vps) = (&site.laptop, &site.vps);
-    let agents = "/usr/local/libexec/hopbox/agents";
+    source_directory(laptop);
     let mut sent = Vec::new();
-    for (target, machine) in [("aarch64", 0xb7), ("x86_64", 0x3e)] {
-        let dir = format!("{agents}/{target}-unknown-linux-musl");
+    let built = "/opt/built/aarch64-unknown-linux-musl".to_owned();
+    let other = format!("{AGENTS}/x86_64-unknown-linux-musl");
+    for (dir, machine) in [(built, 0xb7), (other, 0x3e)] {
         laptop.ok(&format!("mkdir -p {dir}"));
         for program in ["hop-agent", "hop-helper", "hop-install"] {
             let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
@@ -123,21 +177,22 @@ fn what_arrives_there_must_run(site: &Site) {
         }
         sent.push(laptop.ok(&format!("b2sum <{dir}/hop-agent")));
     }
+    made(site, FOR_ARM);
     let b2sum = "/usr/local/bin/b2sum";
     let tell = "#!/bin/sh\n/usr/bin/b2sum \"$@\" | tee -a /home/dev/sums\n";
     std::fs::write(vps.path(b2sum), tell).unwrap();
     vps.ok(&format!("chmod 755 {b2sum}"));
-    let there = format!("{agents}/aarch64-unknown-linux-musl/hop-agent");
+    let there = format!("{AGENTS}/aarch64-unknown-linux-musl/hop-agent");
     let fix = format!("fix: file {there}");
     let words = ["hop-agent was sent, but does not run", "Exec format error", &fix];
     site.fails(SETUP, 9, &words);
     assert_eq!(vps.ok("cat /home/dev/sums"), sent[0]);
     // A program of this machine's kind that its libc does not suit: a static one is what helps.
-    laptop.ok(&format!("cp -r {agents}/aarch64-unknown-linux-musl /opt/odd"));
+    laptop.ok(&format!("cp -r {AGENTS}/aarch64-unknown-linux-musl /opt/odd"));
     let words = ["does not run", "make agents AGENT_TARGETS=aarch64-unknown-linux-musl"];
     site.fails(&format!("{SETUP} --agent-dir /opt/odd"), 9, &words);
     let left = "ls -d /usr/libexec/hopbox /etc/hopbox .hopbox-setup 2>/dev/null; true";
     assert_eq!(vps.ok_as("dev", left), "");
     vps.ok(&format!("rm {b2sum} /home/dev/sums"));
-    laptop.ok(&format!("rm -r {agents} /opt/odd"));
+    laptop.ok(&format!("rm -r {AGENTS} /opt/odd"));
 }

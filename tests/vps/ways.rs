@@ -1,6 +1,7 @@
 //! The ways to a server that are the user's affair: a jump host of the ssh configuration.
 
 use super::lab;
+use super::looks;
 use super::machine::{Machine, PASSWORD};
 use super::site::{Site, admit, equip};
 
@@ -139,7 +140,18 @@ fn a_name_and_an_address_of_the_other_family_lead_to_the_server() {
             let rotated = site.hop_ok("--json rotate");
             assert!(rotated.contains("\"through\":\"SSH\""), "{rotated}");
         }
+        site.hop_ok("up");
+        looks::each_shows_something(&site);
+        wireguard_alone(laptop);
     });
+}
+
+/// Which is root's.
+fn wireguard_alone(laptop: &Machine) {
+    let denied = laptop.sh_as("dev", "hop wg -f wg7");
+    assert_eq!((denied.code, denied.fix()), (1, "sudo hop wg -f wg7"), "{denied}");
+    let ends = "until ip link show wg7; do sleep 0.1; done; sudo ip link del wg7; wait";
+    laptop.ok_as("dev", &format!("{} & {ends}", denied.fix()));
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Inner {
                 Err(error) => Err(gone(&error.to_string())),
             },
             Inner::Userspace { stack, .. } if stack.has_ended() => {
-                let next = "sudo systemctl restart hop-agent";
+                let next = "sudo journalctl -u hop-agent";
                 Err(Failure::new(Fault::Failed, "the tunnel ended", "its stack ended", next))
             }
             Inner::Userspace { .. } => Ok(()),
@@ -220,7 +220,12 @@ fn gone(why: &str) -> Failure {
 }
 
 pub fn failed(what: &str, error: &io::Error) -> Failure {
-    Failure::new(Fault::Failed, what, error.to_string(), "sudo systemctl restart hop-agent")
+    // systemd starts it again, which does not help while another program has the port.
+    let next = match error.kind() {
+        io::ErrorKind::AddrInUse => "sudo ss -tulnp",
+        _ => "sudo journalctl -u hop-agent",
+    };
+    Failure::new(Fault::Failed, what, error.to_string(), next)
 }
 
 fn refused(error: &HelperError) -> Failure {

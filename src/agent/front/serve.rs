@@ -173,5 +173,5 @@ fn lost(stopped: &Stopped) -> Failure {
         Stopped::DeviceGone => "its interface was removed".to_owned(),
         Stopped::Failed(why) => why.clone(),
     };
-    Failure::new(Fault::Failed, "the tunnel ended", why, "sudo systemctl restart hop-agent")
+    Failure::new(Fault::Failed, "the tunnel ended", why, "sudo journalctl -u hop-agent")
 }

@@ -19,11 +19,10 @@ impl Args {
     pub fn with_host(&self, typed: &str, meant: &str) -> Args {
         let mut args = self.clone();
         let flags = args.flags.iter_mut().filter(|(name, _)| *name == "host").map(|(_, it)| it);
-        let mut places: Vec<_> =
-            args.operands.iter_mut().chain(flags).filter(|word| **word == typed).collect();
-        match places.is_empty() {
-            true => args.flags.push(("host", meant.to_owned())),
-            false => places.iter_mut().for_each(|word| meant.clone_into(word)),
+        // The words of a command that is to run there may be the same.
+        let place = flags.chain(&mut args.operands).find(|word| **word == typed);
+        if place.map(|place| meant.clone_into(place)).is_none() {
+            args.flags.push(("host", meant.to_owned()));
         }
         args
     }

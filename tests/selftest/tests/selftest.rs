@@ -142,7 +142,7 @@ fn passes_quickly_and_leaves_nothing() {
     let _alone = ALONE.lock().unwrap_or_else(|poison| poison.into_inner());
     let before = Machine::look();
     let began = Instant::now();
-    let output = hop().args(["selftest", "--json"]).output().unwrap();
+    let output = hop().args(["selftest", "-v", "--json"]).output().unwrap();
     let took = began.elapsed();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{:?}\n{said}", output.status);
