@@ -3,10 +3,11 @@
 //!
 //! Bounds: 32768 processes are looked at, 1024 of one service, 4096 descriptors of one process.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::cgroup::Cgroup;
 use crate::agent::keeper::log::Voice;
@@ -23,18 +24,38 @@ const DESCRIPTORS: usize = 4096;
 const LOOKED_BACK: u32 = 40;
 const LINE_CHARS: usize = 200;
 
-/// All processes of this moment, looked at when they are wanted.
+/// What is looked at once for all services of an answer, when it is wanted.
 #[derive(Default)]
-pub struct Processes(OnceCell<BTreeMap<u32, Stat>>);
+pub struct Look {
+    processes: OnceCell<BTreeMap<u32, Stat>>,
+    /// Of each network, by the kernel's name of it.
+    listening: RefCell<BTreeMap<PathBuf, Rc<Listening>>>,
+}
 
-impl Processes {
+/// The ports of sockets that listen, by their inodes.
+type Listening = BTreeMap<u64, u16>;
+
+impl Look {
+    /// Of the network that a process is in. The kernel takes 10 ms for each table, also where no
+    /// socket is: it goes through all places where one could be.
+    fn listening(&self, pid: u32) -> Rc<Listening> {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let network = fs::read_link(process.join("ns/net")).unwrap_or_else(|_| process.clone());
+        let mut all = self.listening.borrow_mut();
+        let read = || {
+            let text = |table| bounded::text(process.join("net").join(table)).unwrap_or_default();
+            Rc::new(listening(&(text("tcp") + &text("tcp6"))))
+        };
+        all.entry(network).or_insert_with(read).clone()
+    }
+
     fn all(&self) -> &BTreeMap<u32, Stat> {
         let look = || {
             let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
             let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
             pids.take(PROCESSES).filter_map(|pid| Some((pid, Stat::of(pid)?))).collect()
         };
-        self.0.get_or_init(look)
+        self.processes.get_or_init(look)
     }
 
     /// Those of a service without a unit: of the session of its first process, and what descends
@@ -54,20 +75,20 @@ impl Processes {
     }
 }
 
-pub fn of(view: &ServiceView, unit: &str, dir: &Path, all: &Processes) -> Details {
+pub fn of(view: &ServiceView, unit: &str, dir: &Path, look: &Look) -> Details {
     let mut details = Details::default();
     if let Some(pid) = view.pid {
         let unit = format!("{unit}.service");
         let group = Some(Cgroup::of(pid, &unit)).filter(|group| group.is_of(&unit));
         let mut members =
-            group.as_ref().map_or_else(|| all.of(pid), |group| group.processes(&unit));
+            group.as_ref().map_or_else(|| look.of(pid), |group| group.processes(&unit));
         members.truncate(OF_ONE);
         details.cpu_ms = group.as_ref().and_then(group_cpu_ms).or_else(|| cpu_ms(&members));
         details.memory_bytes = group.as_ref().and_then(group_memory).or_else(|| {
             let all = members.iter().filter_map(|pid| memory(*pid));
             all.reduce(u64::saturating_add)
         });
-        details.ports = ports(pid, &members);
+        details.ports = ports(pid, &members, look);
     }
     if matches!(view.state, ServiceState::Failed | ServiceState::GaveUp | ServiceState::Waiting) {
         details.last_lines = last_lines(dir);
@@ -100,29 +121,29 @@ fn memory(pid: u32) -> Option<u64> {
     kib.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// As the network of the service's first process has them.
-fn ports(pid: u32, members: &[u32]) -> Vec<u16> {
-    let text = |table| bounded::text(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-    let listening = listening(&(text("tcp") + &text("tcp6")));
-    if listening.is_empty() {
-        return Vec::new();
-    }
-    let mut ports = BTreeSet::new();
+/// Those sockets of these processes that listen.
+fn ports(pid: u32, members: &[u32], look: &Look) -> Vec<u16> {
+    let mut sockets = BTreeSet::new();
     for pid in members {
         let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
-        for entry in entries.flatten().take(DESCRIPTORS) {
-            let target = fs::read_link(entry.path()).unwrap_or_default();
-            let inode = target.to_str().and_then(|text| {
-                text.strip_prefix("socket:[")?.strip_suffix(']')?.parse::<u64>().ok()
-            });
-            ports.extend(inode.and_then(|inode| listening.get(&inode)));
-        }
+        let targets = entries.flatten().take(DESCRIPTORS).map(|entry| fs::read_link(entry.path()));
+        sockets.extend(targets.filter_map(|target| socket(target.ok()?.to_str()?)));
     }
+    if sockets.is_empty() {
+        return Vec::new();
+    }
+    let listening = look.listening(pid);
+    let ports: BTreeSet<u16> =
+        sockets.iter().filter_map(|inode| listening.get(inode).copied()).collect();
     ports.into_iter().take(PORTS).collect()
 }
 
+fn socket(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
 /// Sockets that listen, by their inodes.
-fn listening(table: &str) -> BTreeMap<u64, u16> {
+fn listening(table: &str) -> Listening {
     let row = |line: &str| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         let port = words.get(1)?.rsplit_once(':')?.1;
@@ -168,11 +189,16 @@ mod tests {
     #[test]
     fn the_kernel_tells_of_this_process() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
         let own = std::process::id();
-        let members = Processes::default().of(own);
+        let look = Look::default();
+        let members = look.of(own);
         assert!(members.contains(&own) && !members.contains(&1));
         assert!(cpu_ms(&members).is_some());
-        assert!(ports(own, &members).contains(&socket.local_addr().unwrap().port()));
+        assert!(ports(own, &members, &look).contains(&port));
+        drop(socket);
+        let listens = |look: &Look| look.listening(own).values().any(|known| *known == port);
+        assert!(listens(&look) && !listens(&Look::default()), "it is looked once");
         assert!(memory(own).unwrap() > 1024 * 1024);
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::cgroup::Cgroup;
 use super::checks::{self, Checked};
-use super::details::{self, Processes};
+use super::details::{self, Look};
 use super::health;
 use super::limits;
 use super::manager::{Activity, Manager, Unit};
@@ -353,10 +353,10 @@ pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
 
 /// And what they take.
 pub fn detailed(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
-    let (known, all) = (known(workspace)?, Processes::default());
+    let (known, look) = (known(workspace)?, Look::default());
     let view = |known: &Known| {
         let view = known.view();
-        let details = details::of(&view, &known.unit_name(), known.dir.path(), &all);
+        let details = details::of(&view, &known.unit_name(), known.dir.path(), &look);
         ServiceView { details, ..view }
     };
     Ok(known.iter().map(view).collect())
