@@ -50,6 +50,7 @@ mod uninstall;
 mod up;
 mod upgrade;
 mod version;
+mod wait;
 mod wg;
 mod workspace;
 

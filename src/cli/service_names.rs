@@ -9,6 +9,7 @@ use super::target_host;
 use crate::base::command_line::closest;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
+use crate::host::paths::Paths;
 use crate::host::{store, workspace};
 use crate::rpc::client::{CallError, Client};
 use crate::rpc::code::Code as Refusal;
@@ -31,9 +32,13 @@ impl There {
     pub fn of(call: &mut Call) -> Result<There, Failure> {
         let paths = call.paths()?;
         let host = target_host::host_beside(call, &paths)?;
-        let config = store::load(&paths, &host)?;
-        match through::with_token(&paths, &config) {
-            Some(client) => Ok(There { host, client, watch: Watch::begin(&paths, &config) }),
+        There::at(&paths, host)
+    }
+
+    pub fn at(paths: &Paths, host: String) -> Result<There, Failure> {
+        let config = store::load(paths, &host)?;
+        match through::with_token(paths, &config) {
+            Some(client) => Ok(There { host, client, watch: Watch::begin(paths, &config) }),
             None => {
                 let (why, next) = (format!("{host} is not up"), fix!("hop up {}", host));
                 Err(Failure::new(Fault::No, "cannot ask for services", why, next))
@@ -69,7 +74,7 @@ impl There {
         Failure::new(fault, format!("{host} does not do it"), why, next)
     }
 
-    fn list(&self) -> Fix {
+    pub fn list(&self) -> Fix {
         fix!("hop services ls -H {}", self.host)
     }
 

@@ -4,7 +4,7 @@
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
     autostart, bugreport, code, completions, doctor, down, help, host, init, logs, peers, ping,
-    rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version, wg,
+    rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version, wait, wg,
 };
 
 pub static TABLE: Table =
@@ -26,6 +26,7 @@ pub const COMMANDS: &[Command] = &[
     services::STOP,
     services::RESTART,
     services::WATCH,
+    wait::COMMAND,
     init::COMMAND,
     host::LS,
     host::ADD,

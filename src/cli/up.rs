@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::command::{Call, Command, Flag, Group, MANY, Takes};
 use super::multi_host::MultiHost;
+use super::service_names::There;
 use super::target_host;
+use super::wait::{self, TIMEOUT, WAIT};
 use super::workspace;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
@@ -37,7 +39,7 @@ pub const ALL: Flag =
 pub const COMMAND: Command = Command {
     name: "up",
     summary: "bring hosts up: tunnel, address and name",
-    usage: "hop up [host...] [-a] [-f]",
+    usage: "hop up [host...] [-a] [-f] [--wait [--timeout time]]",
     details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
               root: the helper makes the device. Says so and exits 0 when it is up already,\n\
               and 3 with the broken layer when it is up and degraded.\n\
@@ -48,7 +50,7 @@ pub const COMMAND: Command = Command {
     example: "hop up\n\
               hop up mybox lab",
     group: Group::Daily,
-    flags: &[ALL, FOREGROUND],
+    flags: &[ALL, FOREGROUND, WAIT, TIMEOUT],
     operands: (0, MANY),
     takes: Takes::Host,
     hidden: false,
@@ -58,6 +60,7 @@ pub const COMMAND: Command = Command {
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let names = target_host::hosts(call, &paths)?;
+    check_wait(call, names.len())?;
     let [name] = names.as_slice() else { return several(call, &paths, &names) };
     // At login it begins in whatever directory.
     let project = match call.args.has("foreground") {
@@ -81,6 +84,18 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         Up::Now(facts) => tell(call, &facts, false, project),
         Up::Already(facts) => tell(call, &facts, true, project),
     }
+}
+
+/// Before anything is done.
+fn check_wait(call: &Call, hosts: usize) -> Result<(), Failure> {
+    wait::limit(call)?;
+    let why = match (call.args.has("wait"), call.args.value("timeout")) {
+        (false, Some(_)) => "--timeout is for --wait",
+        (true, _) if hosts != 1 => "--wait is for the workspace of one host",
+        (true, _) if call.args.has("foreground") => "--foreground brings no workspace up",
+        _ => return Ok(()),
+    };
+    Err(Failure::usage("cannot wait for services", why, fix!("hop help up")))
 }
 
 /// A failure as the server sees it, where it can be asked over SSH. A setup that tries the tunnel
@@ -145,9 +160,20 @@ fn tell(
         if !call.out.is_json() {
             call.out.text(std::mem::take(&mut text))?;
         }
+        let services = wait::names(&project.desired);
         if let Some(brought) = workspace::bring_up(call, &paths, &facts.host, project)? {
             data["workspace"] = brought.data;
             text = brought.text;
+        }
+        if call.args.has("wait") {
+            let limit = wait::limit(call)?;
+            let mut there = There::at(&paths, facts.host.clone())?;
+            let views = wait::until(call, &mut there, &services, limit)?;
+            data["workspace"]["services"] = wait::data(&views);
+            text += match views.is_empty() {
+                true => ", and has no services",
+                false => ", and its services work",
+            };
         }
     }
     call.out.answer("up", data, text)?;

@@ -14,6 +14,8 @@ pub enum Code {
     NotFound,
     Conflict,
     Failed,
+    /// A service that was not started: what it depends on is not so, and will not be.
+    Unmet,
     /// A plan that has to be shown again: it is not known, too old, or of another state.
     PlanChanged,
     /// What is asked for has something that this version does not do.
@@ -25,7 +27,7 @@ pub enum Code {
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 12] = [
+const WORDS: [(Code, &str); 13] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -35,6 +37,7 @@ const WORDS: [(Code, &str); 12] = [
     (Code::NotFound, "not_found"),
     (Code::Conflict, "conflict"),
     (Code::Failed, "failed"),
+    (Code::Unmet, "unmet"),
     (Code::PlanChanged, "plan_changed"),
     (Code::Unsupported, "unsupported"),
     (Code::WorkAbsent, "work_absent"),

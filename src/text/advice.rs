@@ -43,6 +43,7 @@ const TROUBLE: &str = "vps/trouble.rs::a_login_that_fails_is_named";
 const TWINS: &str =
     "session/twins.rs::two_laptops_with_one_key_both_say_so_and_a_new_key_parts_them";
 const TWO_USERS: &str = "vps/two_users.rs::each_gets_what_the_other_has_not";
+const WAIT: &str = "session/wait.rs::services_are_waited_for";
 const VARIABLES: &str = "cli/advice.rs::what_is_advised_for_a_variable_is_the_cure";
 
 pub const TABLE: &[(&str, Effect)] = &[
@@ -106,6 +107,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop run {}", Cures(SCRIPT)),
     ("hop selftest -v", Shows(SELFTEST)),
     ("hop services ls -H {}", Shows(SERVICES)),
+    ("hop services start {} -H {}", Cures(WAIT)),
     ("hop setup", Part),
     ("hop setup --help", Shows(READ)),
     ("hop setup mybox -a ADDRESS", Cures(SETUP)),
@@ -121,6 +123,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop up {}", Cures(ADVICE)),
     ("hop upgrade {}", Cures(LIFE)),
     ("hop version", Shows(LOOK)),
+    ("hop wait --help", Shows(READ)),
     ("hop {}", Cures(ADVICE)),
     ("hop {} --all", Cures(ADVICE)),
     ("hop {} --help", Cures(ADVICE)),

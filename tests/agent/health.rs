@@ -183,7 +183,7 @@ fn each_starts_once_what_it_depends_on_is_as_it_has_to_be() {
     let told = app.act("start", "never");
     let error = &told.last().unwrap()["error"];
     let why = "it needs bad to be completed, and it failed: it ended with 3";
-    assert_eq!((&error["code"], &error["message"]), (&json!("failed"), &json!(why)), "{told:?}");
+    assert_eq!((&error["code"], &error["message"]), (&json!("unmet"), &json!(why)), "{told:?}");
     assert_eq!(app.view("never")["state"], "new");
     // Somebody stops what is waited for; whoever waits goes.
     app.act("stop", "db");

@@ -107,14 +107,16 @@ fn an_answer_without_end_is_none_or_its_status() {
 #[test]
 fn a_connection_counts_where_it_lasts() {
     let tcp = |at: SocketAddr| Probe::Tcp { at: vec![at] }.ask(LONG);
+    // On a busy machine the other side may be late with it.
+    let is_closed = |at| (0..50).any(|_| matches!(tcp(at), Err(Failing::Closed)));
     let closes = listener(drop);
-    assert!(matches!(tcp(closes), Err(Failing::Closed)));
+    assert!(is_closed(closes));
     // As what forwards a port does when nothing is behind it.
     let resets = listener(|stream| {
         let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
         socket::setsockopt(&stream, sockopt::Linger, &at_once).unwrap();
     });
-    assert!(matches!(tcp(resets), Err(Failing::Closed)));
+    assert!(is_closed(resets));
     let silent = listener(|stream| {
         thread::spawn(move || io::copy(&mut &stream, &mut io::sink()));
     });

@@ -22,6 +22,7 @@ mod services;
 mod stranger;
 mod twins;
 mod userspace;
+mod wait;
 mod workspace;
 mod world;
 

@@ -105,20 +105,20 @@ impl Probe {
 
 /// The first of these that takes the connection.
 fn connect(at: &[SocketAddr], end: Instant, limit: Duration) -> Result<TcpStream, Failing> {
-    let mut why = io::Error::from(ErrorKind::AddrNotAvailable);
+    let mut first = None;
     for address in at {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Failing::NoAnswer(limit));
         }
-        match TcpStream::connect_timeout(address, left) {
-            Ok(stream) if is_to_itself(&stream) => {
-                why = ErrorKind::ConnectionRefused.into();
-            }
+        let why = match TcpStream::connect_timeout(address, left) {
+            Ok(stream) if is_to_itself(&stream) => ErrorKind::ConnectionRefused.into(),
             Ok(stream) => return Ok(stream),
-            Err(error) => why = error,
-        }
+            Err(error) => error,
+        };
+        first.get_or_insert(why);
     }
+    let why = first.unwrap_or_else(|| ErrorKind::AddrNotAvailable.into());
     match why.kind() {
         ErrorKind::TimedOut | ErrorKind::WouldBlock => Err(Failing::NoAnswer(limit)),
         _ => Err(Failing::NoConnection(why)),

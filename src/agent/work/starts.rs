@@ -74,6 +74,7 @@ pub fn start(
         Some(Ok(view)) => Ok(view),
         Some(Err(Broken::Ended(view))) => Ok(*view),
         Some(Err(Broken::Unable(unable))) => Err(unable),
+        Some(Err(broken @ Broken::Needs { .. })) => Err(unable(Code::Unmet, broken.to_string())),
         Some(Err(broken)) => Err(unable(Code::Failed, broken.to_string())),
         None => services::view(name),
     }
