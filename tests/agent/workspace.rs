@@ -286,6 +286,13 @@ fn a_plan_is_not_carried_out_after_a_service_has_ended_by_itself() {
     assert_eq!(again.steps, [start, Step::Keep, Step::Hook]);
     assert_eq!(apply(&worker, again.digest).1, Ok(()));
     assert_eq!(lines(&marks), 2);
+    // By another laptop's hand it is another process, which is as it should be all the same.
+    let shown = plan(&worker, &text("c")).unwrap().plan;
+    let name = json!({"workspace": "app", "service": "one"});
+    let restarted = as_another(&worker, "services.restart", name);
+    assert!(restarted["result"].is_object(), "{restarted}");
+    assert_eq!((apply(&worker, shown.digest).1, lines(&marks)), (Err(Code::PlanChanged), 2));
+    assert_eq!(plan(&worker, &text("c")).unwrap().plan.steps, shown.steps);
     let running = one().pid.unwrap();
     let none = plan(&worker, "name: app\n").unwrap().plan.digest;
     assert_eq!(apply(&worker, none).1, Ok(()));
