@@ -93,13 +93,19 @@ pub fn bring_up(
         } else if !proposal.plan.is_empty() {
             call.out.show(&shown(host, &project, &proposal));
         }
-        match apply(call, &client, &proposal) {
+        let mut told = Shown::of(&proposal);
+        match apply(call, &client, &proposal, &mut told) {
             Ok(()) => return Ok(Some(brought(host, &project, &proposal))),
             Err(_) if interrupt::is_due() => return Err(Failure::stopped(call.again(""))),
             Err(CallError::Remote { code: Refusal::PlanChanged, message, .. }) => {
                 call.out.say(&format!("{message}:"));
             }
-            Err(error) => return Err(failed(host, &project, error)),
+            Err(error) => {
+                let failure = failed(host, &project, error);
+                let Some(service) = told.broken else { return Err(failure) };
+                let service = format!("{}.{service}", project.desired.workspace);
+                return Err(Failure { next: fix!("hop logs {} -H {}", service, host), ..failure });
+            }
         }
     }
     let why = "it changes faster than it can be shown";
@@ -172,7 +178,12 @@ fn brought(host: &str, project: &Project, proposal: &Proposal) -> Brought {
 }
 
 /// Until the last step is done. Ctrl-C ends it, and with it the hook that runs there.
-fn apply(call: &mut Call, client: &Client, proposal: &Proposal) -> Result<(), CallError> {
+fn apply(
+    call: &mut Call,
+    client: &Client,
+    proposal: &Proposal,
+    shown: &mut Shown,
+) -> Result<(), CallError> {
     let digest: Digest = proposal.plan.digest;
     let here = |error: std::io::Error| CallError::Unreachable(error.to_string());
     interrupt::heed().map_err(here)?;
@@ -188,7 +199,6 @@ fn apply(call: &mut Call, client: &Client, proposal: &Proposal) -> Result<(), Ca
             }
         });
         let _over = over;
-        let mut shown = Shown::of(proposal);
         let ended = loop {
             match events.next_event() {
                 Ok(Some(event)) => shown.event(call, event),
@@ -209,12 +219,15 @@ struct Shown {
     open: BTreeMap<u32, Instant>,
     which: &'static str,
     lines: [Vec<u8>; 2],
+    /// The first service that does not run.
+    broken: Option<String>,
 }
 
 impl Shown {
     fn of(proposal: &Proposal) -> Shown {
         let steps = proposal.plan.steps.len();
-        Shown { steps, open: BTreeMap::new(), which: "", lines: Default::default() }
+        let (open, lines) = (BTreeMap::new(), Default::default());
+        Shown { steps, open, which: "", lines, broken: None }
     }
 
     fn event(&mut self, call: &mut Call, event: Progress) {
@@ -239,7 +252,10 @@ impl Shown {
         }
         let time = began.map(|began| took(began.elapsed())).unwrap_or_default();
         match at {
-            At::Failed(why) => call.out.say(&format!("{title}: not done: {why}")),
+            At::Failed(why) => {
+                call.out.say(&format!("{title}: not done: {why}"));
+                self.broken = self.broken.take().or(step.service().map(str::to_owned));
+            }
             _ => call.out.say(&format!("{title}: ok  {time}")),
         }
     }

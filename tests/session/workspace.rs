@@ -258,6 +258,12 @@ fn brought_up(world: &World) {
         found.status().unwrap().success()
     };
     until("it has ended", || !sleeps());
+    // One that does not run is named, with where to look.
+    let bad = "name: app\nservices: {bad: {type: native, command: x, limits: {pids: 9}}}\n";
+    fs::write(project.dir.join("hopbox.yaml"), bad).unwrap();
+    let text = project.up(&["--yes"], 9);
+    assert!(text.contains("start bad: not done: it has limits"), "{text}");
+    assert!(text.contains("bad does not run") && text.contains("hop logs app.bad -H"), "{text}");
     // On a container nothing of it is begun.
     let container = "name: app\nservices: {web: {type: container, image: x}}\n";
     fs::write(project.dir.join("hopbox.yaml"), container).unwrap();

@@ -2,18 +2,19 @@
 //! whoever was shown it, once, within a minute, if nothing has changed since. Before that is proven
 //! nothing is done, and what is as it should be is not touched.
 //!
-//! Bounds: one at a time for a workspace. A hook and a service that has to complete have as long as
-//! somebody waits for them; who goes ends the hook, and no further step is taken.
+//! Bounds: one at a time for a workspace; another waits 4 s for its turn. A hook and a service that
+//! has to complete have as long as somebody waits for them; who goes ends the hook, and no further
+//! step is taken.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::beat::{beating, has_gone};
+use super::beat::{beating, has_gone, wait_until};
 use super::present::present;
 use super::run;
 use super::services::{self, Done, Unable, failed, room, unable};
@@ -27,6 +28,7 @@ use crate::rpc::types::run::Ended;
 use crate::rpc::types::services::ServiceName;
 use crate::rpc::types::workspace::{At, Progress, Proposal};
 use crate::sys::clock;
+use crate::sys::lock::Lock;
 use crate::workspace::digest::Digest;
 use crate::workspace::manifest::{Desired, Kind};
 use crate::workspace::plan::offers::{LIFE_MS, Offers, Refused};
@@ -34,6 +36,10 @@ use crate::workspace::plan::{self, Step};
 
 /// Who takes no event holds a service's start up no longer than this.
 const TAKE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Until whoever else changes the workspace has done so.
+const TURN_WITHIN: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// What was shown and not applied. With this process they are gone, and have to be shown again.
 static OFFERS: LazyLock<Mutex<Offers>> = LazyLock::new(Mutex::default);
@@ -91,9 +97,7 @@ pub fn apply(caller: &str, digest: Digest, stream: &UnixStream) -> Done<()> {
     let taken = offers().take(caller, digest, generation, now_ms());
     let (plan, desired) = taken.map_err(refused)?;
     let workspace = &desired.workspace;
-    let alone = room.change(workspace).map_err(failed("its directory cannot be used"))?;
-    let busy = || unable(Code::Conflict, format!("{workspace} is being changed already"));
-    let _alone = alone.ok_or_else(busy)?;
+    let _alone = alone(&room, workspace, stream)?;
     // Also what nobody has asked for may have changed, such as a service that has ended.
     if plan::plan(&desired, &present(&room, workspace)?) != plan {
         return Err(refused(Refused::OtherState));
@@ -102,6 +106,21 @@ pub fn apply(caller: &str, digest: Digest, stream: &UnixStream) -> Done<()> {
     let outcome = applying.all(&plan.steps);
     room.changed(workspace).map_err(failed("cannot write"))?;
     outcome
+}
+
+/// One that was given up a moment ago is still ending what its hook has started.
+fn alone(room: &Room, workspace: &str, stream: &UnixStream) -> Done<Lock> {
+    let end = Instant::now() + TURN_WITHIN;
+    loop {
+        let lock = room.change(workspace).map_err(failed("its directory cannot be used"))?;
+        if let Some(lock) = lock {
+            return Ok(lock);
+        }
+        let next = Instant::now() + LOOK_EVERY;
+        if next > end || !wait_until(next, stream) {
+            return Err(unable(Code::Conflict, format!("{workspace} is being changed already")));
+        }
+    }
 }
 
 struct Applying<'a> {
