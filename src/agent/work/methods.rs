@@ -1,6 +1,6 @@
 //! What `front` may ask for: name → function.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -30,6 +30,8 @@ use crate::rpc::types::workspace::{Apply, Wanted};
 use crate::rpc::types::{Clock, Message, Nothing, Tick, WorkProcess};
 
 const TAKE_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of lines that are told together, where there are many.
+const AT_ONCE: usize = 32 * 1024;
 /// How often it is looked whether a file has become longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -154,12 +156,28 @@ type Rest<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
 /// For what tells lines, and rests until there may be more: each is an error once nobody wants any.
 fn told_and_rested<T>(stream: &UnixStream, act: impl FnOnce(Tell, Rest) -> T) -> T {
-    let said = Cell::new(Instant::now());
+    let (said, waiting) = (Cell::new(Instant::now()), RefCell::new(String::new()));
+    let flush = || {
+        let mut lines = waiting.take();
+        match lines.pop() {
+            None => Ok(()),
+            Some(_) => {
+                said.set(Instant::now());
+                put(stream, &lines)
+            }
+        }
+    };
     let mut tell = |line: &str| {
-        said.set(Instant::now());
-        put(stream, line)
+        let length = {
+            let mut lines = waiting.borrow_mut();
+            lines.push_str(line);
+            lines.push('\n');
+            lines.len()
+        };
+        if length < AT_ONCE { Ok(()) } else { flush() }
     };
     let mut rest = || {
+        flush()?;
         if said.get().elapsed() > BEAT {
             said.set(Instant::now());
             put(stream, "")?;
@@ -167,7 +185,10 @@ fn told_and_rested<T>(stream: &UnixStream, act: impl FnOnce(Tell, Rest) -> T) ->
         let gone = !wait_until(Instant::now() + LOOK_EVERY, stream);
         if gone { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     };
-    act(&mut tell, &mut rest)
+    let done = act(&mut tell, &mut rest);
+    // Whoever has gone hears no last words.
+    let _ = flush();
+    done
 }
 
 /// All that it says, and how it ends, which is the last line.
