@@ -310,6 +310,10 @@ impl<C> Connection<C> {
         }
         if *sent == bytes.len() {
             (*bytes, *sent) = (Vec::new(), 0);
+            // Whoever made more while this was being sent has woken us for it already.
+            if !was_idle && !*ended {
+                *ended = lines.take(bytes);
+            }
         }
         let is_idle = bytes.is_empty();
         if is_idle && *ended {
@@ -376,6 +380,34 @@ mod tests {
     use crate::sys::poll::Wake;
     use std::net::TcpListener;
     use std::sync::Arc;
+
+    #[test]
+    fn what_was_made_while_the_other_side_took_nothing_is_sent_as_soon_as_it_does() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut laptop = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        laptop.set_nonblocking(true).unwrap();
+        let (served, _) = listener.accept().unwrap();
+        let mut connection = Connection::<()>::new(served, Ipv4Addr::LOCALHOST).unwrap();
+        let (sink, outlet) = stream::pair(Arc::new(Wake::new().unwrap())).unwrap();
+        connection.stream(outlet);
+        let sink = sink.admitted().unwrap();
+        while connection.interest() == Interest::READ {
+            sink.send(&"x".repeat(60_000)).unwrap();
+            connection.lines();
+        }
+        sink.send("last").unwrap();
+        let mut heard = Vec::new();
+        let end = Instant::now() + Duration::from_secs(10);
+        while !heard.ends_with(b"\nlast\n") {
+            let mut piece = vec![0; 1 << 20];
+            heard.extend(laptop.read(&mut piece).map_or(&b""[..], |read| &piece[..read]));
+            // As poll(2) would have it.
+            if connection.interest() != Interest::READ {
+                connection.lines();
+            }
+            assert!(Instant::now() < end, "nobody asks for it");
+        }
+    }
 
     #[test]
     fn a_stream_of_which_nothing_is_acknowledged_ends_by_the_kernel() {
