@@ -5,7 +5,8 @@
 //!
 //! Reading order: `packet` (what came), `drop` (why it goes no further) → `device`, `stack` (the
 //! protocol, smoltcp's, without I/O: time and randomness are passed in) → `places` (who makes room)
-//! → `door` (what is opened for whom) → `relay` (one connection's bytes) → `run` (the thread).
+//! → `door` (what is opened for whom) → `flight` (how much is on its way), `relay`
+//! (one connection's bytes) → `run` (the thread).
 //!
 //! Bounds: 384 connections, 256 of one address (`places`); of each 256 KiB each way, and no more is
 //! read on one side than the other has taken; 64 packets a turn; times in `relay` and `run`.
@@ -15,6 +16,7 @@
 mod device;
 pub mod door;
 pub mod drop;
+mod flight;
 mod packet;
 mod places;
 mod relay;

@@ -77,3 +77,14 @@ fn echo(bytes: &[u8]) -> Result<Seen, Drop> {
         _ => Err(Drop::Protocol),
     }
 }
+
+/// Of a packet of ours with bytes of a connection: which, the first one's number, how many.
+pub fn bytes_in(packet: &[u8]) -> Option<(Flow, u32, u32)> {
+    let packet = Ipv4Packet::new_checked(packet).ok()?;
+    let segment = TcpPacket::new_checked(packet.payload()).ok()?;
+    let tcp = packet.next_header() == IpProtocol::Tcp;
+    let count = u32::try_from(segment.payload().len()).ok().filter(|count| tcp && *count > 0)?;
+    let (from, port) = (packet.dst_addr(), segment.src_port());
+    let flow = Flow { from, from_port: segment.dst_port(), port };
+    Some((flow, segment.seq_number().0 as u32, count))
+}

@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use super::flight::Flight;
 use super::packet::Flow;
 use super::stack::{self, Stack};
 use crate::sys::loopback;
@@ -36,6 +37,7 @@ pub struct Relay {
     has_ended: bool,
     pub moved: Duration,
     mark: Mark,
+    flight: Flight,
 }
 
 /// What changes when something moves.
@@ -53,6 +55,7 @@ impl Relay {
             has_ended: false,
             moved: now,
             mark: Mark(State::SynReceived, 0, 0),
+            flight: Flight::default(),
         }
     }
 
@@ -61,7 +64,7 @@ impl Relay {
         let (reads, writes) = match self.socket {
             Some(handle) => {
                 let socket = stack.socket(handle);
-                (!self.has_ended && socket.can_send(), socket.recv_queue() > 0)
+                (!self.has_ended && self.may_send(socket), socket.recv_queue() > 0)
             }
             None => (false, !self.rest.is_empty()),
         };
@@ -75,13 +78,21 @@ impl Relay {
         self.local.as_ref().map(|local| (local, interest))
     }
 
+    /// Whether what is read here could go.
+    fn may_send(&self, socket: &Socket) -> bool {
+        socket.can_send() && self.flight.room() > 0
+    }
+
     /// Moves what can be moved now.
     pub fn turn(&mut self, stack: &mut Stack, now: Duration) {
         let Some(handle) = self.socket else { return self.write_rest(now) };
+        let again = stack.sent_again(self.flow);
         let socket = stack.socket(handle);
         if matches!(socket.state(), State::Closed | State::SynReceived) {
             return;
         }
+        self.flight.look(socket.send_queue(), again);
+        self.flight.at_most(socket.send_capacity());
         let moved = self.inward(socket).and_then(|()| self.outward(socket));
         if moved.is_err() {
             socket.abort();
@@ -130,13 +141,15 @@ impl Relay {
     fn outward(&mut self, socket: &mut Socket) -> io::Result<()> {
         for _ in 0..PIECES {
             let Some(local) = self.local.as_mut().filter(|_| !self.has_ended) else { break };
-            if !socket.can_send() {
+            let most = self.flight.room();
+            if most == 0 || !socket.can_send() {
                 break;
             }
             let mut end = false;
-            let read = |room: &mut [u8]| match local.read(room) {
+            let read = |room: &mut [u8]| match local.read(upto(room, most)) {
                 Ok(count) => {
                     end = count == 0;
+                    self.flight.gave(count);
                     (count, Ok(count > 0))
                 }
                 Err(error) => (0, later(error)),
@@ -243,6 +256,11 @@ impl Relay {
         }
         self.rest.clear();
     }
+}
+
+fn upto(room: &mut [u8], most: usize) -> &mut [u8] {
+    let most = most.min(room.len());
+    room.get_mut(..most).unwrap_or_default()
 }
 
 /// Nothing now; or the connection is broken.

@@ -43,6 +43,9 @@ pub struct Stack {
 struct Known {
     socket: SocketHandle,
     heard: Duration,
+    /// The end of what was sent, and whether some of it was sent again since somebody asked.
+    sent: Option<u32>,
+    again: bool,
 }
 
 /// Somebody wants a connection. It is answered with [`Stack::admit`] or [`Stack::refuse`].
@@ -120,7 +123,7 @@ impl Stack {
             self.sockets.remove(handle);
             return None;
         }
-        self.flows.insert(flow, Known { socket: handle, heard: now });
+        self.flows.insert(flow, Known { socket: handle, heard: now, sent: None, again: false });
         Some(handle)
     }
 
@@ -162,7 +165,27 @@ impl Stack {
     }
 
     pub fn next(&mut self) -> Option<Vec<u8>> {
-        self.device.leaving.pop_front()
+        let packet = self.device.leaving.pop_front()?;
+        if let Some((flow, first, count)) = packet::bytes_in(&packet) {
+            self.note_sent(flow, first, count);
+        }
+        Some(packet)
+    }
+
+    fn note_sent(&mut self, flow: Flow, first: u32, count: u32) {
+        let Some(known) = self.flows.get_mut(&flow) else { return };
+        let end = first.wrapping_add(count);
+        // In the order of sequence numbers (RFC 9293, 3.4).
+        match known.sent.filter(|sent| (end.wrapping_sub(*sent) as i32) <= 0) {
+            // A byte alone asks for room.
+            Some(_) => known.again |= count > 1,
+            None => known.sent = Some(end),
+        }
+    }
+
+    /// Whether something was sent again since this was asked last.
+    pub fn sent_again(&mut self, flow: Flow) -> bool {
+        self.flows.get_mut(&flow).is_some_and(|known| std::mem::take(&mut known.again))
     }
 
     /// That one could not be sent now.

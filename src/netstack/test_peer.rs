@@ -5,6 +5,7 @@ use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::Instant;
 use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -31,8 +32,11 @@ pub struct World {
     pub now: Duration,
     /// Of a hundred packets so many are lost.
     pub lost: u64,
-    /// What we sent last.
-    pub last: Vec<u8>,
+    /// A narrow way to the laptop: a packet a millisecond, and so many may wait in front of it.
+    pub narrow: Option<usize>,
+    queue: VecDeque<Vec<u8>>,
+    /// How many bytes we sent to the laptop.
+    pub sent: usize,
     interface: Interface,
     device: Device,
     sockets: SocketSet<'static>,
@@ -57,7 +61,9 @@ impl World {
             drops,
             now: Duration::ZERO,
             lost: 0,
-            last: Vec::new(),
+            narrow: None,
+            queue: VecDeque::new(),
+            sent: 0,
             interface,
             device,
             sockets: SocketSet::new(Vec::new()),
@@ -75,7 +81,7 @@ impl World {
 
     /// The laptop begins a connection.
     pub fn connect(&mut self, port: u16) -> SocketHandle {
-        let buffer = || SocketBuffer::new(vec![0; 64 * 1024]);
+        let buffer = || SocketBuffer::new(vec![0; 256 * 1024]);
         let mut socket = Socket::new(buffer(), buffer());
         self.next_port += 1;
         let to = (IpAddress::Ipv4(OWN), port);
@@ -136,11 +142,16 @@ impl World {
             }
         }
         for packet in self.turn() {
-            self.last.clone_from(&packet);
-            if self.roll(100) >= self.lost {
-                self.device.arrived = Some(packet);
-                self.interface.poll_ingress_single(at, &mut self.device, &mut self.sockets);
+            self.sent += packet.len();
+            let is_lost = self.narrow.is_some_and(|most| self.queue.len() >= most);
+            if !is_lost && self.roll(100) >= self.lost {
+                self.queue.push_back(packet);
             }
+        }
+        let through = if self.narrow.is_some() { 1 } else { self.queue.len() };
+        for packet in self.queue.drain(..through.min(self.queue.len())) {
+            self.device.arrived = Some(packet);
+            self.interface.poll_ingress_single(at, &mut self.device, &mut self.sockets);
         }
     }
 
