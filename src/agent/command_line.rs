@@ -22,7 +22,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
     let (args, asked) = parse(&TABLE, line);
     // Before a key is read: a core dump or a debugger of the same user would reveal it (R99). What
     // holds none and starts the login's programs leaves them the limits that a login has.
-    let starts = |verb| matches!(verb, Verb::Work | Verb::Keep | Verb::Attend);
+    let starts = |verb| matches!(verb, Verb::Work | Verb::Keep | Verb::Contain | Verb::Attend);
     let starts = matches!(&asked, Ok(Asked::Run(command)) if starts(command.run));
     let private = if starts { process::deny_debuggers() } else { process::keep_memory_private() };
     if let Err(error) = private {
@@ -54,6 +54,10 @@ fn run(verb: Verb, args: &Args) -> u8 {
         Verb::Keep => {
             let dir = args.operands.first().map_or("", String::as_str);
             return ended(keeper::keep(Path::new(dir)));
+        }
+        Verb::Contain => {
+            let dir = args.operands.first().map_or("", String::as_str);
+            return work::container::contain::main(Path::new(dir), args.has("end"));
         }
         Verb::Attend => return work::run::attend::main(),
         Verb::Guard => return work::guard::main(&args.operands),

@@ -1,6 +1,6 @@
 //! Where the agent's two processes meet: a socket in the state directory, at which `work` listens
 //! and `front` asks. One connection a call. A request is a line of JSON,
-//! `{"caller":KEY|null,"method":NAME,"params":{…}}`; the answer is a line `{"result":…}` or
+//! `{"caller":KEY|null,"address":OWN?,"method":NAME,"params":{…}}`; the answer is a line `{"result":…}` or
 //! `{"error":{"code":…,"message":…}}`, before which a method that streams sends lines `{"event":…}`.
 //! A side that has gone has closed its end: whoever asked goes, and what was asked for ends.
 //!
@@ -15,6 +15,7 @@
 //! `work` has sent an empty line.
 
 use std::io::{self, ErrorKind};
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -52,16 +53,25 @@ pub fn path(state_dir: &Path) -> PathBuf {
 
 /// The process with the login's rights, as it is asked.
 #[derive(Clone)]
-pub struct Work(PathBuf);
+pub struct Work {
+    socket: PathBuf,
+    /// The tunnel's on this machine.
+    address: Option<Ipv4Addr>,
+}
 
 impl Work {
     /// Of the agent with this state directory.
     pub fn at(state_dir: &Path) -> Work {
-        Work(path(state_dir))
+        Work { socket: path(state_dir), address: None }
+    }
+
+    /// Where its services publish their ports.
+    pub fn with_address(self, address: Ipv4Addr) -> Work {
+        Work { address: Some(address), ..self }
     }
 
     fn ask(&self, request: &Value) -> Result<Lines<UnixStream>, CallError> {
-        let stream = line_socket::connect(&self.0, process::uid(), REQUEST_LIMIT);
+        let stream = line_socket::connect(&self.socket, process::uid(), REQUEST_LIMIT);
         let asked = stream.and_then(|stream| {
             line_socket::put(&stream, &request.to_string())?;
             Ok(Lines::new(stream, LINE_BYTES))
@@ -76,7 +86,7 @@ impl Work {
         _: M,
         params: &M::Params,
     ) -> Result<M::Answer, CallError> {
-        let request = Work::request(caller, M::NAME, params.to_json());
+        let request = self.request(caller, M::NAME, params.to_json());
         let line = self.ask(&request)?.next(ANSWER_LIMIT, None).map_err(|error| {
             let late = error.kind() == ErrorKind::TimedOut;
             if late { CallError::Timeout(ANSWER_LIMIT) } else { lost(&error) }
@@ -92,22 +102,25 @@ impl Work {
         method: &str,
         params: Value,
     ) -> Result<(UnixStream, Vec<u8>), String> {
-        let mut request = Work::request(caller, method, params);
+        let mut request = self.request(caller, method, params);
         request["frames"] = json!(true);
         let mut lines = self.ask(&request).map_err(|error| absent(&error))?;
         let first = lines.next(START_LIMIT, None).map_err(|error| absent(&lost(&error)))?;
         if first == FRAMES_FOLLOW { Ok(lines.into_parts()) } else { Err(first) }
     }
 
-    fn request(caller: Option<&PublicKey>, method: &str, params: Value) -> Value {
+    fn request(&self, caller: Option<&PublicKey>, method: &str, params: Value) -> Value {
         let caller = caller.map(|key| crate::base::key::encode(key).to_string());
-        json!({"caller": caller, "method": method, "params": params})
+        let address = self.address.map(|address| address.to_string());
+        let mut request = json!({"caller": caller, "method": method, "params": params});
+        address.into_iter().for_each(|address| request["address"] = json!(address));
+        request
     }
 
     /// What a method that streams sends, for `caller`, until it ends or nobody takes it any more.
     /// The last line says how it ended, whatever became of the other process.
     pub fn relay(&self, caller: Option<&PublicKey>, method: &str, params: Value, to: &Sink) {
-        let request = Work::request(caller, method, params);
+        let request = self.request(caller, method, params);
         let failed = |error: &CallError| {
             let _ = to.send(&absent(error));
         };

@@ -11,6 +11,7 @@ pub enum Verb {
     Keep,
     Attend,
     Guard,
+    Contain,
     Status,
     Install,
     Setup,
@@ -59,6 +60,14 @@ const COMMANDS: &[Command<Verb>] = &[
         takes: Takes::Word,
         hidden: true,
         ..Command::new(Verb::Guard, "guard", "")
+    },
+    Command {
+        usage: "hop-agent contain [--end] DIR",
+        flags: &[flag("end", None)],
+        operands: (1, 1),
+        takes: Takes::Word,
+        hidden: true,
+        ..Command::new(Verb::Contain, "contain", "run the container of a service's directory")
     },
     Command {
         usage: "hop-agent keep DIR",

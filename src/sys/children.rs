@@ -31,6 +31,11 @@ pub fn start(command: &mut Command) -> io::Result<Child> {
     process::in_new_session(command).spawn()
 }
 
+/// The same, that says what it says where this process does.
+pub fn start_aloud(command: &mut Command) -> io::Result<Child> {
+    process::in_new_session(command.stdin(Stdio::null())).spawn()
+}
+
 /// A child that has ended, if there is one. It stays until it is reaped: its number means no other
 /// until then, and whoever is killed in between has lost nothing that it had not seen.
 pub fn ended() -> io::Result<Option<(u32, Ended)>> {

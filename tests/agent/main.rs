@@ -22,6 +22,7 @@ use hopbox::sys::through::Link;
 use serde_json::{Value, json};
 
 mod browser;
+mod containers;
 mod crowd;
 mod desk;
 mod health;

@@ -114,16 +114,13 @@ fn a_plan_is_carried_out_once_for_who_was_shown_it() {
         let (told, ended) = apply(&worker, shown.digest);
         assert_eq!((told.len(), ended), (1, Err(Code::Failed)), "{told:?}");
     }
-    for unsupported in
-        ["{type: container, image: x}", "{type: native, command: x, public: true, ports: [80]}"]
-    {
-        let text = format!("name: app\nservices: {{web: {unsupported}}}\n");
-        match plan(&worker, &text) {
-            Err(CallError::Remote { code: Code::Unsupported, message, .. }) => {
-                assert!(message.starts_with("web is "), "{message}");
-            }
-            other => panic!("{other:?}"),
+    let unsupported = "{type: native, command: x, public: true, ports: [80]}";
+    let text = format!("name: app\nservices: {{web: {unsupported}}}\n");
+    match plan(&worker, &text) {
+        Err(CallError::Remote { code: Code::Unsupported, message, .. }) => {
+            assert!(message.starts_with("web is "), "{message}");
         }
+        other => panic!("{other:?}"),
     }
 }
 

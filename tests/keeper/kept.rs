@@ -40,6 +40,7 @@ impl Kept {
             backoff: Backoff { first_ms: 10, most_ms: 50, tries: 1000, settled_ms: 60_000 },
             stop_ms: 10_000,
             log: LogBounds::USUAL,
+            proxy: None,
         };
         Kept { dir, spec, keeper: None }
     }

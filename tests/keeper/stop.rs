@@ -5,7 +5,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use hopbox::agent::keeper::Order;
-use hopbox::agent::keeper::state::{Exit, Phase};
+use hopbox::agent::keeper::spec::Proxy;
+use hopbox::agent::keeper::state::{Exit, Loss, Phase};
 
 use super::kept::{Kept, SOON, lives};
 
@@ -109,4 +110,38 @@ fn a_units_group_is_emptied_as_a_whole() {
         assert!(Instant::now() < end, "the group is not empty");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// As of a container: what runs outside is ended through its own process, or by a command where
+/// that process could not, before there is another run.
+#[test]
+fn what_runs_outside_is_ended_by_who_stands_for_it() {
+    let own = "trap 'sleep 0.3; echo own >>$D/told; kill -9 $!; exit 4' TERM; \
+               (trap 'echo asked >>$D/told' TERM; while :; do sleep 0.05; done) & \
+               echo run >>$D/told; echo $$ >$D/pid; wait";
+    let mut kept = Kept::new("outside", own);
+    let end = ["/bin/sh", "-c", "echo end >>$D/told"].map(str::to_owned).to_vec();
+    kept.spec.proxy = Some(Proxy { end });
+    kept.start();
+    kept.until_running();
+    kept.told("pid");
+    kept.kill_keeper();
+    // What ran is asked, as nobody is left who would do it.
+    kept.again();
+    let second = kept.until("run again", |state| {
+        state.phase == Phase::Running && state.last_exit == Some(Exit::Lost(Loss::Keeper))
+    });
+    assert!(second.generation == 2 && second.process.is_some());
+    let told = |kept: &Kept| fs::read_to_string(kept.dir.join("told")).unwrap();
+    while told(&kept).matches("run\n").count() < 2 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let before = told(&kept);
+    assert!(before.starts_with("run\nend\n") && before.ends_with("run\n"), "{before}");
+    drop(kept.ask(Order::Stop));
+    let state = kept.over();
+    assert_eq!((state.phase, state.last_exit), (Phase::Stopped, Some(Exit::Code(4))));
+    let after = told(&kept);
+    let last: Vec<_> = after.strip_prefix(&before).unwrap().lines().collect();
+    assert_eq!(last.first(), Some(&"own"), "its own process alone is asked: {after}");
 }

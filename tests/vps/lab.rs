@@ -16,7 +16,7 @@ pub const LAB: &str = "/run/lab";
 /// For a whole test, boots included.
 const LIMIT_S: &str = "300";
 const UNSHARE: [&str; 4] = ["-mnpf", "--mount-proc", "--kill-child", "--propagation=private"];
-const TOOLS: [&str; 12] = [
+const TOOLS: [&str; 13] = [
     "ip",
     "systemd-nspawn",
     "sshd",
@@ -29,6 +29,7 @@ const TOOLS: [&str; 12] = [
     "strace",
     "wg-quick",
     "wireguard-go",
+    "podman",
 ];
 
 /// Booting takes every core there is, and most of what follows waits.

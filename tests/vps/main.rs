@@ -2,6 +2,7 @@
 
 mod agent;
 mod bench;
+mod containers;
 mod contexts;
 mod endpoints;
 mod foreign;

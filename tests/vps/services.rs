@@ -35,13 +35,13 @@ services:
     restart: never
 "#;
 
-struct Server {
-    vps: Machine,
+pub struct Server {
+    pub vps: Machine,
     token: String,
 }
 
 impl Server {
-    fn set_up(user: &str) -> Server {
+    pub fn set_up(user: &str) -> Server {
         let [vps] = Machine::boot(["vps"]);
         vps.install(Path::new(env!("CARGO_BIN_EXE_hop-agent")), "/root/hop-agent");
         super::site::install_helper(&vps, "/root");
@@ -53,8 +53,8 @@ impl Server {
     }
 
     /// What is asked for, where `workspace.apply` puts it.
-    fn wants(&self, user: &str) {
-        let desired = hopbox::workspace::read::manifest(MANIFEST).unwrap().desired;
+    pub fn wants(&self, user: &str, manifest: &str) {
+        let desired = hopbox::workspace::read::manifest(manifest).unwrap().desired;
         let home = if user == "root" { "/root".to_owned() } else { format!("/home/{user}") };
         let dir = format!("{home}/{ROOM}/app");
         self.vps.ok_as(user, &format!("umask 077; mkdir -p {dir}"));
@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// As curl asks: every line of the answer.
-    fn rpc(&self, method: &str, params: Value) -> Vec<Value> {
+    pub fn rpc(&self, method: &str, params: Value) -> Vec<Value> {
         let body = json!({"method": method, "params": params}).to_string();
         fs::write(self.vps.path("/root/body"), body).unwrap();
         let said = self.vps.ok(&format!(
@@ -85,7 +85,7 @@ impl Server {
     }
 
     /// The last state that is told.
-    fn act(&self, what: &str, service: &str) -> Value {
+    pub fn act(&self, what: &str, service: &str) -> Value {
         let name = json!({"workspace": "app", "service": service});
         let lines = self.rpc(&format!("services.{what}"), name);
         let [.., view, result] = &lines[..] else { panic!("{what} {service}: {lines:?}") };
@@ -93,31 +93,32 @@ impl Server {
         view["event"].clone()
     }
 
-    fn view(&self, service: &str) -> Value {
+    pub fn view(&self, service: &str) -> Value {
         let lines = self.rpc("services.list", json!({"workspace": "app"}));
         let all = lines[0]["result"]["services"].as_array().unwrap();
         all.iter().find(|view| view["service"] == service).unwrap().clone()
     }
 
-    fn until(&self, service: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    pub fn until(&self, service: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let end = Instant::now() + SOON;
         loop {
             let view = self.view(service);
             if is_so(&view) {
                 return view;
             }
-            assert!(Instant::now() < end, "{view}\n{}", self.vps.ok("journalctl -n 30 --no-pager"));
+            let told = "journalctl -n 30 --no-pager; tail -n 20 /home/dev/.local/state/*/*/*/*/log";
+            assert!(Instant::now() < end, "{view}\n{}", self.vps.sh(told).out);
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
     /// What a service said, line by line.
-    fn said(&self, user: &str, service: &str) -> String {
+    pub fn said(&self, user: &str, service: &str) -> String {
         let dir = format!("{ROOM}/app/services/{service}");
         self.vps.ok_as(user, &format!("cd {dir}; cat $(ls -r log*) | sed -n 's/^[0-9]* o //p'"))
     }
 
-    fn user_unit(&self, service: &str, property: &str) -> String {
+    pub fn user_unit(&self, service: &str, property: &str) -> String {
         let show = format!("systemctl --user show -P {property} hopbox-app.{service}");
         let said = self.vps.ok_as("dev", &format!("XDG_RUNTIME_DIR=/run/user/2001 {show}"));
         said.trim().to_owned()
@@ -135,7 +136,7 @@ fn services_live_beside_the_agent_and_through_a_reboot() {
     lab::inside("services::services_live_beside_the_agent_and_through_a_reboot", || {
         let mut server = Server::set_up("dev");
         assert_eq!(server.vps.ok("loginctl show-user -P Linger dev").trim(), "yes");
-        server.wants("dev");
+        server.wants("dev", MANIFEST);
         let states = |server: &Server| {
             ["count", "once", "tree"].map(|name| server.view(name)["state"].clone())
         };
@@ -235,7 +236,7 @@ fn only_what_differs(server: &Server) {
 fn a_root_login_has_units_of_the_systems() {
     lab::inside("services::a_root_login_has_units_of_the_systems", || {
         let server = Server::set_up("root");
-        server.wants("root");
+        server.wants("root", MANIFEST);
         let view = server.act("start", "count");
         assert_eq!(view["state"], "running", "{view}");
         let group = server.vps.ok(&format!("cat /proc/{}/cgroup", view["pid"]));

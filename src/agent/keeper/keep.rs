@@ -11,6 +11,7 @@ use super::group::Group;
 use super::log::{Log, now_ms};
 use super::policy::{self, Next};
 use super::process::boot;
+use super::proxy;
 use super::service::Service;
 use super::spec::{Restart, Spec};
 use super::state::{Exit, Loss, Phase, State, Wish};
@@ -142,9 +143,13 @@ impl Keeper {
         match (self.state.phase, &self.state.process) {
             (Phase::Starting | Phase::Running, _) | (Phase::Ending, Some(_)) => {
                 self.ended(Exit::Lost(loss));
+                self.end_rest();
             }
             // It may not have been told before.
-            (Phase::Ending, None) => self.tell_end(),
+            (Phase::Ending, None) => {
+                self.tell_end();
+                self.end_rest();
+            }
             _ => {}
         }
         if self.state.start != self.spec.start {
@@ -220,6 +225,9 @@ impl Keeper {
                 let left = self.group.members().len();
                 let late = Instant::now() >= until;
                 if left == 0 && is_over {
+                    if is_forced {
+                        self.end_rest();
+                    }
                     self.cleared(then);
                 } else if late && Instant::now() >= gone_by {
                     let what = format!("{left} processes of {} do not end", self.dir.display());
@@ -287,6 +295,9 @@ impl Keeper {
 
     fn gone(&mut self, exit: Exit, ran: Duration) {
         self.ended(exit.clone());
+        if matches!(exit, Exit::Signal(_)) {
+            self.end_rest();
+        }
         if !matches!(self.now, Now::Clear { .. }) {
             let then = self.follow(&exit, ran);
             self.clear(then);
@@ -313,8 +324,30 @@ impl Keeper {
     fn clear(&mut self, then: Then) {
         let until = Instant::now() + Duration::from_millis(self.spec.stop_ms.into());
         self.now = Now::Clear { until, gone_by: until + GONE_WITHIN, is_forced: false, then };
-        if self.group.end(Ending::Asked) == 0 && self.service.as_ref().is_none_or(|s| s.is_over) {
+        if self.ask_to_end() == 0 && self.service.as_ref().is_none_or(|s| s.is_over) {
             self.cleared(then);
+        }
+    }
+
+    /// How many there were.
+    fn ask_to_end(&self) -> usize {
+        match (&self.spec.proxy, &self.service) {
+            (Some(_), Some(service)) => {
+                if !service.is_over {
+                    service.process.end(Ending::Asked);
+                }
+                // What clears up behind it is let finish.
+                self.group.members().len()
+            }
+            _ => self.group.end(Ending::Asked),
+        }
+    }
+
+    /// What the service has outside and its own process could not end, or may not have. Nothing
+    /// else is done meanwhile: it has to be over before there is another run.
+    fn end_rest(&mut self) {
+        if let Err(why) = proxy::end_rest(&self.spec) {
+            self.log.note(&format!("what it has outside may not have ended: {why}"));
         }
     }
 

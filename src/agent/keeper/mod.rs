@@ -11,6 +11,10 @@
 //! `reader` (for who wants to see it) → `control` (who asks) → `service` (one run) → `keep` (the
 //! loop).
 //!
+//! A service may be run by another program outside of the unit, as a container is. Its process
+//! stands for it then (`spec::Proxy`): that one alone is asked to end, and where it could not see
+//! to its end, a command that is in the specification does.
+//!
 //! Must not know: `work`, `front`, systemd, containers, what a workspace is.
 
 mod control;
@@ -19,6 +23,7 @@ mod keep;
 pub mod log;
 mod policy;
 pub mod process;
+pub mod proxy;
 pub mod reader;
 mod service;
 pub mod spec;

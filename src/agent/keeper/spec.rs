@@ -32,6 +32,16 @@ pub struct Spec {
     /// From the first signal to the one that cannot be ignored.
     pub stop_ms: u32,
     pub log: LogBounds,
+    /// Nothing of it is a child of the keeper's.
+    pub proxy: Option<Proxy>,
+}
+
+/// What is run outside of the unit; the service's own process stands for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// Ends the rest where that process could not: a program and its arguments, with the
+    /// service's environment.
+    pub end: Vec<String>,
 }
 
 /// Of its variables the names alone.
@@ -122,6 +132,10 @@ impl Spec {
                 bytes: fields.int("log_bytes", 4096..=1 << 40)?,
                 files: fields.int("log_files", 0..=1000)?,
             },
+            proxy: match fields.opt_object("proxy")? {
+                Some(mut proxy) => Some(Proxy { end: words(&mut proxy, "end")? }),
+                None => None,
+            },
         };
         fields.finish().map(|()| spec)
     }
@@ -129,7 +143,7 @@ impl Spec {
     pub fn to_json(&self) -> Value {
         let env: Map<String, Value> =
             self.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        json!({
+        let mut json = json!({
             "version": 1,
             "start": self.start,
             "unit": self.unit,
@@ -144,7 +158,12 @@ impl Spec {
             "stop_ms": self.stop_ms,
             "log_bytes": self.log.bytes,
             "log_files": self.log.files,
-        })
+        });
+        // A keeper of an older release reads what it knows.
+        if let Some(Proxy { end }) = &self.proxy {
+            json["proxy"] = json!({"end": end});
+        }
+        json
     }
 }
 
@@ -199,6 +218,7 @@ mod tests {
             backoff: Backoff::USUAL,
             stop_ms: 10_000,
             log: LogBounds::USUAL,
+            proxy: None,
         }
     }
 
@@ -206,7 +226,8 @@ mod tests {
     fn what_is_written_is_read_again() {
         let spec = some();
         assert_eq!(Spec::parse(&spec.to_json().to_string()).unwrap(), spec);
-        let spec = Spec { unit: None, ..spec };
+        let proxy = Some(Proxy { end: vec!["/bin/true".to_owned()] });
+        let spec = Spec { unit: None, proxy, ..spec };
         assert_eq!(Spec::parse(&spec.to_json().to_string()).unwrap(), spec);
     }
 
@@ -230,6 +251,9 @@ mod tests {
         bad("backoff_tries", json!(0));
         bad("log_bytes", json!(0));
         bad("stop_ms", json!(-1));
+        let mut json = some().to_json();
+        json["proxy"] = json!({"end": []});
+        assert_eq!(Spec::parse(&json.to_string()).unwrap_err().key, "proxy.end");
         bad("version", json!(2));
         bad("more", json!(1));
     }

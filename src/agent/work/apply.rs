@@ -24,13 +24,13 @@ use super::state::Room;
 use crate::base::line_socket::put;
 use crate::rpc::code::Code;
 use crate::rpc::types::Message;
-use crate::rpc::types::run::Ended;
+use crate::rpc::types::run::{Ended, Said};
 use crate::rpc::types::services::ServiceName;
 use crate::rpc::types::workspace::{At, Progress, Proposal};
 use crate::sys::clock;
 use crate::sys::lock::Lock;
 use crate::workspace::digest::Digest;
-use crate::workspace::manifest::{Desired, Kind};
+use crate::workspace::manifest::Desired;
 use crate::workspace::plan::offers::{LIFE_MS, Offers, Refused};
 use crate::workspace::plan::{self, Step};
 
@@ -64,10 +64,6 @@ pub fn plan(caller: &str, desired: &Desired) -> Done<Proposal> {
 fn notes(desired: &Desired) -> Done<Vec<String>> {
     let mut notes = Vec::new();
     for (name, service) in &desired.services {
-        if matches!(service.kind, Kind::Container(_)) {
-            let why = format!("{name} is a container, and this version runs none yet");
-            return Err(unable(Code::Unsupported, why));
-        }
         if service.public {
             let why = format!("{name} is public, and this version opens nothing to the internet");
             return Err(unable(Code::Unsupported, why));
@@ -202,7 +198,7 @@ impl Applying<'_> {
             Step::Setup => self.setup(),
             Step::Hook => self.hook("start", self.desired.hooks.start.as_deref()),
             Step::Stop { service } => self.stop(service),
-            Step::Remove { service, .. } => self.remove(service),
+            Step::Remove { service, volumes } => self.remove(service, volumes),
             Step::Adjust { service } => services::adjust(&self.name(service)),
             Step::Keep | Step::Replace { .. } | Step::Start { .. } => Ok(()),
             Step::Close { .. } | Step::Publish { .. } => {
@@ -214,9 +210,18 @@ impl Applying<'_> {
     /// Those that do not run, and why. One of them keeps no other from it but those that need it.
     fn start(&self, services: &BTreeMap<&str, (u32, &Step)>) -> BTreeMap<String, String> {
         let is_wanted = || !has_gone(self.stream);
-        let start = |name: &ServiceName| match services.get(name.service.as_str()) {
-            Some((_, Step::Replace { .. })) => in_turn(services::restart, name, &is_wanted),
-            _ => in_turn(services::start, name, &is_wanted),
+        let start = |name: &ServiceName| {
+            self.fetch(name)?;
+            match services.get(name.service.as_str()) {
+                Some((_, Step::Replace { volumes, .. })) => {
+                    if !volumes.is_empty() {
+                        // What ends with it was in the question.
+                        in_turn(services::clear_all, name, &is_wanted)?;
+                    }
+                    in_turn(services::restart, name, &is_wanted)
+                }
+                _ => in_turn(services::start, name, &is_wanted),
+            }
         };
         let tell = |service: &str, moment: Moment<'_>| {
             let Some((number, step)) = services.get(service) else { return };
@@ -270,9 +275,20 @@ impl Applying<'_> {
         beating(self.stream, || in_turn(services::stop, &name, &is_wanted)).map(drop)
     }
 
-    fn remove(&self, service: &str) -> Done<()> {
-        self.stop(service)?;
+    fn remove(&self, service: &str, volumes: &[String]) -> Done<()> {
+        let (name, is_wanted) = (self.name(service), || !has_gone(self.stream));
+        let clear = if volumes.is_empty() { services::clear } else { services::clear_all };
+        beating(self.stream, || in_turn(clear, &name, &is_wanted))?;
         let removed = self.room.remove_service(&self.desired.workspace, service);
         removed.map_err(failed("its directory cannot be removed"))
+    }
+
+    /// What an engine says of an image that comes is told.
+    fn fetch(&self, name: &ServiceName) -> Done<()> {
+        services::fetch(name, &mut |said| {
+            let told = Progress::Said(Said::Err(said.to_vec()));
+            let line = json!({"event": told.to_json()}).to_string();
+            !has_gone(self.stream) && (said.is_empty() || put(self.stream, &line).is_ok())
+        })
     }
 }

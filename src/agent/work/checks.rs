@@ -19,6 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::container::address;
 use super::health::{Course, run_name};
 use super::probe::Probe;
 use super::spec;
@@ -97,11 +98,15 @@ impl Checked {
     /// Nothing where it has no check. `env`: what the service itself has.
     pub fn of(dir: &Path, service: &Service, env: Env) -> Option<Checked> {
         let rules = service.health.clone()?;
-        let Kind::Native { .. } = service.kind else { return None };
-        let service = service.clone();
-        let probe = Probe::of(&rules.probe, &LOOPBACK, |line| {
+        let ips = match service.kind {
+            Kind::Native { .. } => LOOPBACK.to_vec(),
+            // Where its ports are published.
+            Kind::Container(_) => address::known().into_iter().map(IpAddr::V4).collect(),
+        };
+        let (service, place) = (service.clone(), dir.to_owned());
+        let probe = Probe::of(&rules.probe, &ips, |line| {
             let line = line.clone();
-            Box::new(move || spec::check(&service, &env, &line))
+            Box::new(move || spec::check(&service, &env, &line, &place))
         });
         Some(Checked { dir: dir.to_owned(), rules, probe })
     }

@@ -59,6 +59,8 @@ pub struct Unit<'a> {
     pub dir: &'a Path,
     pub stop_ms: u32,
     pub limits: Limits,
+    /// What it runs stands for something outside: it is asked by its keeper alone.
+    pub is_proxy: bool,
 }
 
 /// What becomes of a unit.
@@ -178,13 +180,15 @@ fn properties(unit: &Unit) -> Vec<String> {
         // A specification that cannot be read does not become better by starting again.
         "RestartPreventExitStatus=2",
         "StartLimitIntervalSec=0",
-        // With a keeper that is killed goes what it started.
-        "KillMode=control-group",
         // The keeper sees what the kernel ends, and what follows is by the service's policy.
         "OOMPolicy=continue",
     ]
     .map(str::to_owned)
     .to_vec();
+    // With a keeper that is killed goes what it started; but podman never recovers a container
+    // whose own keeper was killed with it, so that the next keeper has to end that one.
+    let kill = if unit.is_proxy { "process" } else { "control-group" };
+    all.push(format!("KillMode={kill}"));
     all.push(format!("TimeoutStopSec={stop_s}"));
     let Limits { memory_bytes, cpu_percent, pids } = unit.limits;
     if let Some(bytes) = memory_bytes {
@@ -215,7 +219,8 @@ mod tests {
     fn a_units_limits_are_what_was_asked_for_and_no_more() {
         let dir = Path::new("/x");
         let limits = Limits { memory_bytes: Some(5), cpu_percent: Some(150), pids: Some(7) };
-        let of = |limits| properties(&Unit { name: "u", dir, stop_ms: 1500, limits });
+        let of =
+            |limits| properties(&Unit { name: "u", dir, stop_ms: 1500, limits, is_proxy: false });
         let all = of(limits);
         for wanted in
             ["MemoryMax=5", "MemorySwapMax=0", "CPUQuota=150%", "TasksMax=7", "TimeoutStopSec=27"]

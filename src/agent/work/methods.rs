@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
+use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply;
 use super::beat::{beating, has_gone, wait_until};
+use super::container::address;
 use super::run::{self, detached};
 use super::scripts;
 use super::services::{self, Unable};
@@ -56,6 +58,10 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         Some(Value::String(key)) => key,
         _ => String::new(),
     };
+    // Where services publish their ports.
+    if let Some(address) = fields.opt_meant("address", own_address).map_err(&bad)? {
+        address::told(address).map_err(failed)?;
+    }
     let frames = matches!(fields.take("frames"), Some(Value::Bool(true)));
     let params = fields.take("params").unwrap_or(Value::Object(Map::new()));
     fields.finish().map_err(&bad)?;
@@ -136,6 +142,10 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         }
     };
     Ok(Some(json!({"result": result}).to_string()))
+}
+
+fn own_address(text: &str) -> Result<Ipv4Addr, String> {
+    text.parse().map_err(|_| "must be an address".to_owned())
 }
 
 fn failed(error: std::io::Error) -> Refused {

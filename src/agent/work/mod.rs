@@ -5,10 +5,10 @@
 //! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked), `beat` (whoever
 //! waits for it) → `run` (commands) → `services`, `logs`, `watch` → `state` (files), `spec` (for
 //! keepers), `manager` (systemd), `limits`, `details` (what the kernel says), `cgroup` (where it
-//! does) → `probe` (one look at a service; a command is under a `guard`), `health` (what many
-//! tell), `checks` (who looks) → `startup` (several, in order), `starts` (for whom) → `present`
-//! (what there is of a workspace), `apply` (it becomes what is wanted), `scripts` (what is run of
-//! it).
+//! does), `container` (docker and podman) → `probe` (one look at a service; a command is under a
+//! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
+//! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
+//! wanted), `scripts` (what is run of it).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
@@ -16,6 +16,7 @@ mod apply;
 mod beat;
 mod cgroup;
 mod checks;
+pub mod container;
 mod details;
 pub mod guard;
 mod health;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
+use super::container::Now;
 use super::services::{Done, Known, failed};
 use super::state::{Room, Workspace};
 use crate::agent::keeper::state::State as Kept;
@@ -52,7 +53,8 @@ fn have(workspace: &Workspace, name: &str) -> Option<Have> {
         }
     };
     let state = state(view.state, view.is_wanted);
-    Some(Have { digest, state, ports, volumes: Vec::new() })
+    let volumes = Now::load(dir.path()).map(|now| now.volumes).unwrap_or_default();
+    Some(Have { digest, state, ports, volumes })
 }
 
 fn state(state: ServiceState, is_wanted: bool) -> State {

@@ -2,7 +2,7 @@
 //! at each time, in the files of the keepers and of the kernel: nothing is remembered, so that this
 //! process may end at any moment.
 //!
-//! Must not know: who asks, and how. Containers are not here yet.
+//! Must not know: who asks, and how.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use super::cgroup::Cgroup;
 use super::checks::{self, Checked};
+use super::container::{self, Now, contain};
 use super::details::{self, Look};
 use super::health;
 use super::limits;
 use super::manager::{Activity, Manager, Unit};
 use super::spec;
 use super::state::{Made, Room, ServiceDir, Workspace};
+use crate::agent::keeper::process::Process;
 use crate::agent::keeper::state::{Exit, Loss, Phase, State};
 use crate::agent::keeper::{LOCK, Order, SPEC, Watch};
 use crate::base::file;
@@ -24,10 +26,12 @@ use crate::rpc::code::Code;
 use crate::rpc::types::details::Details;
 use crate::rpc::types::services::{LastExit, ServiceName, ServiceState, ServiceView};
 use crate::sys::lock::Lock;
-use crate::workspace::manifest::{Kind, Service};
+use crate::workspace::manifest::Service;
 
 /// Until the keeper that was started has told something.
 const START_WITHIN: Duration = Duration::from_secs(20);
+/// The same, and an engine has made a container and started it.
+const CONTAINER_WITHIN: Duration = Duration::from_secs(120);
 /// Beside what the service itself has for its end.
 const STOP_MORE: Duration = Duration::from_secs(25);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -120,9 +124,12 @@ impl Known {
         };
         let is_told = kept || state.phase.is_final();
         let pid = state.process.as_ref().filter(|process| kept && process.is_there());
-        let degraded = pid.map(|process| {
-            let group = Cgroup::of(process.pid, &format!("{}.service", self.unit_name()));
-            limits::missing(&group, &self.service.limits)
+        let pid = pid.and_then(|process| self.first(process));
+        let degraded = pid.map(|pid| {
+            // A container has a group of its own.
+            let is_unit = !spec::is_container(&self.service);
+            let unit = is_unit.then(|| format!("{}.service", self.unit_name()));
+            limits::missing(&Cgroup::of(pid, &unit.unwrap_or_default()), &self.service.limits)
         });
         ServiceView {
             name,
@@ -132,7 +139,7 @@ impl Known {
                 (false, false) => ServiceState::Stopped,
             },
             is_wanted,
-            pid: pid.map(|process| process.pid),
+            pid,
             since_ms: state.since_ms,
             generation: state.generation,
             restarts: state.restarts,
@@ -153,11 +160,29 @@ impl Known {
         checks::begin(&self.name, self.service.health.is_some(), checked);
     }
 
+    /// Of what its keeper keeps, the process that the service is.
+    fn first(&self, kept: &Process) -> Option<u32> {
+        if !spec::is_container(&self.service) {
+            return Some(kept.pid);
+        }
+        Now::load(self.dir.path())?.running().map(|process| process.pid)
+    }
+
+    fn wanted(&self) -> container::Wanted<'_> {
+        container::Wanted {
+            desired: &self.workspace.desired,
+            name: &self.name.service,
+            service: &self.service,
+            dir: self.dir.path(),
+        }
+    }
+
     /// Another specification than this one's would be another process.
     fn spec(&self, start: u64) -> Done<String> {
         let unit = self.unit_name();
         let env = self.workspace.desired.env_of(&self.service);
-        let spec = spec::of(&self.service, &env, start, &format!("{unit}.service"));
+        let unit = format!("{unit}.service");
+        let spec = spec::of(&self.service, &env, start, &unit, self.dir.path());
         spec.map(|spec| spec.to_json().to_string()).map_err(|why| unable(Code::Failed, why))
     }
 
@@ -173,6 +198,7 @@ impl Known {
 
     /// Nothing of it runs. Starts its keeper, and waits until that has told what became of it.
     fn launch(&self) -> Done<ServiceView> {
+        self.wanted().prepare().map_err(|why| unable(Code::Failed, why))?;
         let before = State::load(self.dir.path());
         let start = before.map_or(0, |state| state.start).saturating_add(1);
         let spec = self.spec(start)?;
@@ -183,14 +209,19 @@ impl Known {
             name: &self.unit_name(),
             dir: path,
             stop_ms: spec::stop_ms(&self.service),
-            limits: self.service.limits,
+            limits: spec::unit_limits(&self.service),
+            is_proxy: spec::is_container(&self.service),
         };
         match Manager::find_soon() {
             Ok(manager) => manager.start(&unit).map_err(|why| unable(Code::Failed, why))?,
             Err(absent) => spec::alone(&unit, absent).map_err(|why| unable(Code::Failed, why))?,
         }
-        let view =
-            self.told(START_WITHIN, |state| state.start == start && state.phase != Phase::Starting);
+        let is_contained = || !unit.is_proxy || Now::is_running(path);
+        let limit = if unit.is_proxy { CONTAINER_WITHIN } else { START_WITHIN };
+        let view = self.told(limit, |state| {
+            let is_on = state.phase != Phase::Starting;
+            state.start == start && is_on && (state.phase != Phase::Running || is_contained())
+        });
         self.look();
         view
     }
@@ -249,13 +280,14 @@ impl Known {
             }
             thread::sleep(LOOK_EVERY);
         }
-        Ok(())
+        // Whatever became of who had to end it.
+        match Now::is_running(self.dir.path()) {
+            true => contain::end(self.dir.path()).map_err(|why| unable(Code::Failed, why)),
+            false => Ok(()),
+        }
     }
 
     fn alone(&self) -> Done<Lock> {
-        if !matches!(self.service.kind, Kind::Native { .. }) {
-            return Err(unable(Code::Failed, "containers are not run by this version"));
-        }
         let lock = self.dir.change().map_err(failed("its directory cannot be used"))?;
         lock.ok_or_else(|| unable(Code::Conflict, "it is being started or stopped already"))
     }
@@ -324,6 +356,32 @@ pub fn adjust(name: &ServiceName) -> Done<()> {
 
 fn checked(name: &ServiceName) -> Option<Checked> {
     Known::find(name).ok()?.checked()
+}
+
+/// Its image is here then.
+pub fn fetch(name: &ServiceName, say: &mut dyn FnMut(&[u8]) -> bool) -> Done<()> {
+    Known::find(name)?.wanted().fetch(say).map_err(|why| unable(Code::Failed, why))
+}
+
+/// It ends, and of a container nothing is left but its volumes.
+pub fn clear(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
+    cleared(name, false, hear)
+}
+
+/// The same without those that have no name.
+pub fn clear_all(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
+    cleared(name, true, hear)
+}
+
+fn cleared(name: &ServiceName, with_volumes: bool, hear: Hear) -> Done<ServiceView> {
+    let known = Known::find(name)?;
+    let _alone = known.alone()?;
+    known.changed()?;
+    known.dir.want(false).map_err(failed("cannot write"))?;
+    known.halt(hear)?;
+    let removed = contain::remove(known.dir.path(), with_volumes);
+    removed.map_err(|why| unable(Code::Failed, why))?;
+    Ok(known.view())
 }
 
 /// Of one workspace, or of all.

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
+use super::container::Recipe;
 use super::manager::{self, Absent, Unit};
 use crate::agent::keeper::process::boot;
-use crate::agent::keeper::spec::{Backoff, LogBounds, Restart as Policy, Spec};
+use crate::agent::keeper::spec::{Backoff, LogBounds, Proxy, Restart as Policy, Spec};
 use crate::agent::keeper::state::{Phase, State};
 use crate::sys::child;
 use crate::workspace::env::Env;
@@ -17,23 +18,44 @@ use crate::workspace::manifest::{Command, Kind, Limits, Restart, Service};
 const OF_THE_LOGIN: [&str; 6] = ["HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG"];
 /// The file of the program that runs, also where another has taken its place.
 const OWN: &str = "/proc/self/exe";
+/// For an engine to do what it was asked for.
+const ENGINE_MS: u32 = 25_000;
 /// Whoever puts a program into the background is done at once.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
+/// Of a keeper. An engine ends a container in the service's own time, and has some for itself.
 pub fn stop_ms(service: &Service) -> u32 {
-    u32::try_from(service.stop_timeout.as_millis()).unwrap_or(u32::MAX).min(3_600_000)
+    let more = if is_container(service) { ENGINE_MS } else { 0 };
+    let own = u32::try_from(service.stop_timeout.as_millis()).unwrap_or(u32::MAX);
+    own.saturating_add(more).min(3_600_000)
 }
 
-pub fn of(service: &Service, env: &Env, start: u64, unit: &str) -> Result<Spec, String> {
-    let Kind::Native { command, workdir } = &service.kind else {
-        return Err("containers are not run by this version".to_owned());
-    };
+pub fn is_container(service: &Service) -> bool {
+    matches!(service.kind, Kind::Container(_))
+}
+
+/// What the unit limits: of a container that is its engine's to do.
+pub fn unit_limits(service: &Service) -> Limits {
+    if is_container(service) { Limits::default() } else { service.limits }
+}
+
+pub fn of(
+    service: &Service,
+    env: &Env,
+    start: u64,
+    unit: &str,
+    dir: &Path,
+) -> Result<Spec, String> {
     let home = std::env::var("HOME").map_err(|_| "this login has no home".to_owned())?;
-    let argv = match command {
-        Command::Words(words) => words.clone(),
-        Command::Shell(text) => {
-            vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()]
-        }
+    let contain = |more: &[&str]| -> Result<Vec<String>, String> {
+        let program = manager::program()?.display().to_string();
+        let words = [&["contain"], more].concat();
+        let words = words.into_iter().map(str::to_owned);
+        Ok([program].into_iter().chain(words).chain([dir.display().to_string()]).collect())
+    };
+    let (argv, cwd, proxy) = match &service.kind {
+        Kind::Native { command, workdir } => (words(command), workdir, None),
+        Kind::Container(_) => (contain(&[])?, &None, Some(Proxy { end: contain(&["--end"])? })),
     };
     let mut all = Env::default();
     for name in OF_THE_LOGIN {
@@ -41,12 +63,14 @@ pub fn of(service: &Service, env: &Env, start: u64, unit: &str) -> Result<Spec, 
             all.set(name, value);
         }
     }
-    let all = all.under(env);
+    // A container's variables are in its recipe.
+    let all = if proxy.is_some() { all } else { all.under(env) };
     Ok(Spec {
         start,
         unit: Some(unit.to_owned()),
         argv,
-        cwd: workdir.as_deref().map_or_else(|| home.clone(), |dir| below(&home, dir)),
+        proxy,
+        cwd: cwd.as_deref().map_or_else(|| home.clone(), |dir| below(&home, dir)),
         env: all.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         restart: match service.restart {
             Restart::Always => Policy::Always,
@@ -59,18 +83,26 @@ pub fn of(service: &Service, env: &Env, start: u64, unit: &str) -> Result<Spec, 
     })
 }
 
-/// A check, run as the service's own command would be, by one who ends all that it leaves.
-pub fn check(service: &Service, env: &Env, line: &Command) -> Result<Program, String> {
-    let workdir = match &service.kind {
-        Kind::Native { workdir, .. } => workdir.clone(),
-        Kind::Container(_) => None,
+/// A check, run as the service's own command would be, by one who ends all that it leaves; inside
+/// of a container.
+pub fn check(service: &Service, env: &Env, line: &Command, dir: &Path) -> Result<Program, String> {
+    let Kind::Native { workdir, .. } = &service.kind else {
+        let recipe = Recipe::load(dir).transpose()?.ok_or("it was never started")?;
+        return Ok(recipe.inside(&words(line)));
     };
-    let kind = Kind::Native { command: line.clone(), workdir };
-    let spec = of(&Service { kind, ..service.clone() }, env, 0, "")?;
+    let kind = Kind::Native { command: line.clone(), workdir: workdir.clone() };
+    let spec = of(&Service { kind, ..service.clone() }, env, 0, "", dir)?;
     let mut command = Program::new(OWN);
     command.arg0("hop-agent").args(["guard", "--"]).args(spec.argv);
     command.env_clear().envs(spec.env).current_dir(spec.cwd);
     Ok(command)
+}
+
+fn words(command: &Command) -> Vec<String> {
+    match command {
+        Command::Words(words) => words.clone(),
+        Command::Shell(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
+    }
 }
 
 /// `~` is the login's home, and so is what every other path begins at.

@@ -204,7 +204,7 @@ impl ServiceDir {
 }
 
 /// For this user alone.
-fn private_dir(dir: &Path) -> io::Result<()> {
+pub fn private_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     let found = fs::symlink_metadata(dir)?;
     if found.is_dir() && found.uid() == process::uid() && found.mode() & 0o077 == 0 {

@@ -1,0 +1,48 @@
+//! Where the ports of containers are published: the tunnel's address, which `front` tells with each
+//! request and which is kept for the time after a boot, when nobody has asked yet.
+
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::agent::work::state;
+use crate::base::file;
+use crate::sys::bounded;
+
+/// No workspace has this name.
+const FILE: &str = ".address";
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+fn path() -> io::Result<PathBuf> {
+    Ok(state::own_dir()?.join(FILE))
+}
+
+/// The address that was told last.
+pub fn known() -> Option<Ipv4Addr> {
+    bounded::text(path().ok()?).ok()?.trim().parse().ok()
+}
+
+/// One that is known already is not written again.
+pub fn told(address: Ipv4Addr) -> io::Result<()> {
+    if known() == Some(address) {
+        return Ok(());
+    }
+    state::private_dir(&state::own_dir()?)?;
+    file::replace(&path()?, address.to_string().as_bytes())
+}
+
+/// Until this machine has the address, which a tunnel may bring later: an engine would not try
+/// again by itself.
+pub fn is_here_within(address: Ipv4Addr, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    loop {
+        // Nothing is ever received there.
+        match UdpSocket::bind((address, 0)) {
+            Ok(_) => return true,
+            Err(_) if Instant::now() >= end => return false,
+            Err(_) => thread::sleep(LOOK_EVERY),
+        }
+    }
+}
