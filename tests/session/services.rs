@@ -122,6 +122,7 @@ fn services_are_started_looked_at_and_stopped_by_words() {
     interrupt(&view);
     let _ = lines.read_to_string(&mut line);
     assert!(!finish(view, LIMIT).status.success());
+    let pid = a_view_goes_on(&world, &mut work).unwrap_or(pid);
     let mut watch = world.spawn(&["services", "watch", "--json"]);
     let mut changes = BufReader::new(watch.stdout.take().unwrap());
     let mut until = |state: &str| {
@@ -145,6 +146,33 @@ fn services_are_started_looked_at_and_stopped_by_words() {
     assert_eq!(until("stopped"), Value::Null);
     end_child(&mut watch);
     end_child(&mut work);
+}
+
+/// Through an agent that is killed, from where it was. The service's process of then.
+fn a_view_goes_on(world: &World, work: &mut Child) -> Option<Value> {
+    let shown_in = world.home.join("view");
+    let mut command = world.command(&world.programs.hop, &["logs", "web", "-n", "20"]);
+    command.stdin(Stdio::null()).stderr(Stdio::null());
+    command.stdout(fs::File::create(&shown_in).unwrap());
+    let mut view = start(world, command);
+    let said = || fs::read_to_string(&shown_in).unwrap_or_default().matches(" err\n").count();
+    let end = std::time::Instant::now() + LIMIT;
+    let wait = |so: &dyn Fn() -> bool| {
+        while !so() {
+            assert!(std::time::Instant::now() < end, "{:?}", fs::read_to_string(&shown_in));
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    wait(&|| said() == 1);
+    end_child(work);
+    *work = start_work(world);
+    wait(&|| ask(world, &["services", "restart", "web"]).0 == Some(0));
+    wait(&|| said() == 2);
+    assert!(view.try_wait().unwrap().is_none(), "it ended");
+    end_child(&mut view);
+    let (_, out, _) = ask(world, &["services", "ls", "web", "--json"]);
+    let list: Value = serde_json::from_str(&out).ok()?;
+    Some(list["data"]["services"][0]["pid"].clone())
 }
 
 fn end_child(child: &mut Child) {
