@@ -23,9 +23,7 @@ pub fn packet_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (one, other) = socket::socketpair(AddressFamily::Unix, KIND, None, flags)?;
     for end in [&one, &other] {
         // A small one costs packets, and those are sent again.
-        if socket::setsockopt(end, sockopt::SndBufForce, &ROOM_BYTES).is_err() {
-            let _ = socket::setsockopt(end, sockopt::SndBuf, &ROOM_BYTES);
-        }
+        let _ = socket::setsockopt(end, sockopt::SndBuf, &ROOM_BYTES);
         #[cfg(target_os = "macos")]
         super::fd::own(std::os::fd::AsFd::as_fd(end))?;
     }
