@@ -18,6 +18,11 @@ services:
     env: {WHO: "a container"}
     data: [{host: "~/data", container: /data}]
     limits: {memory: 64M, pids: 40}
+  asks:
+    type: container
+    image: "box:1"
+    command: [wget, -q, -O, "-", "http://web:8080/"]
+    restart: never
 "#;
 
 /// What rootless podman needs in a machine like this: numbers for others than the login, files that
@@ -32,7 +37,7 @@ fn prepare(vps: &Machine) {
         "mkdir -p box/bin box/tmp box/etc data; echo hello >data/index.html; \
             for file in /bin/busybox $(ldd /bin/busybox | grep -o '/[^ ]*'); do \
             install -D $file box$file; done; \
-            for name in sh sleep httpd; do ln -s busybox box/bin/$name; done; \
+            for name in sh sleep httpd wget; do ln -s busybox box/bin/$name; done; \
             tar -C box -cf box.tar .; \
             XDG_RUNTIME_DIR=/run/user/2001 podman import -q box.tar docker.io/library/box:1",
     );
@@ -62,6 +67,10 @@ fn a_login_has_containers_of_its_own() {
         let first = id(&server);
         server.until("web", |_| server.said("dev", "web").contains("up a container"));
         assert_eq!(server.vps.ok("curl -sS -m 10 http://10.10.0.2:8080/"), "hello\n");
+        // Containers of a workspace know each other's names.
+        server.act("start", "asks");
+        server.until("asks", |view| view["state"] == "done");
+        assert!(server.said("dev", "asks").ends_with("hello\n"));
         // A limit is what the kernel has; where it has none, that is said.
         let degraded = view["degraded"].as_array().unwrap().len();
         let group = server.vps.ok(&format!("cat /proc/{}/cgroup", view["pid"]));

@@ -85,10 +85,7 @@ fn services(ctx: &mut From, root: &Node) -> Result<Draft, Wrong> {
             built.push((name, one));
         }
     }
-    let known: BTreeMap<String, (bool, bool)> = built
-        .iter()
-        .map(|(name, one)| (name.clone(), (one.is_checked, one.is_restarted)))
-        .collect();
+    let known: BTreeMap<_, _> = built.iter().map(|(name, one)| (name.clone(), one.known)).collect();
     let mut all = Fields::default();
     for (name, one) in built {
         all.put(&name, one.finish(ctx, &known));

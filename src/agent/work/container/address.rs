@@ -1,9 +1,11 @@
 //! Where the ports of containers are published: the tunnel's address, which `front` tells with each
-//! request and which is kept for the time after a boot, when nobody has asked yet.
+//! request. It is kept once there is a container, for the time after a boot, when nobody has asked
+//! yet.
 
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,14 +21,26 @@ fn path() -> io::Result<PathBuf> {
     Ok(state::own_dir()?.join(FILE))
 }
 
+/// What this process was told last.
+static TOLD: Mutex<Option<Ipv4Addr>> = Mutex::new(None);
+
 /// The address that was told last.
 pub fn known() -> Option<Ipv4Addr> {
+    TOLD.lock().unwrap_or_else(PoisonError::into_inner).or_else(kept)
+}
+
+fn kept() -> Option<Ipv4Addr> {
     bounded::text(path().ok()?).ok()?.trim().parse().ok()
 }
 
-/// One that is known already is not written again.
 pub fn told(address: Ipv4Addr) -> io::Result<()> {
-    if known() == Some(address) {
+    *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    if kept().is_some() { keep(address) } else { Ok(()) }
+}
+
+/// One that is kept already is not written again.
+pub fn keep(address: Ipv4Addr) -> io::Result<()> {
+    if kept() == Some(address) {
         return Ok(());
     }
     state::private_dir(&state::own_dir()?)?;

@@ -54,17 +54,20 @@ impl Wanted<'_> {
         let address = address::known();
         let published = address.filter(|_| !self.service.ports.is_empty());
         if let Some(address) = published {
+            address::keep(address).map_err(|error| format!("cannot write: {error}"))?;
             if !address::is_here_within(address, ADDRESS_WITHIN) {
                 return Err(format!("this machine does not have the tunnel's address {address}"));
             }
         }
         let home = home().ok_or("this login has no home")?;
+        let all = self.desired.services.iter().filter(|(_, service)| !service.ports.is_empty());
         let place = Place {
             workspace: &self.desired.workspace,
             service: self.name,
             name: self.desired.unit_name(self.name),
             home: &home,
             address,
+            published: all.map(|(name, _)| name.as_str()).collect(),
         };
         let env = self.desired.env_of(self.service);
         let recipe = Recipe::of(engine, &place, self.service, container, &env)?;

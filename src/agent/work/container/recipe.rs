@@ -79,8 +79,10 @@ pub struct Place<'a> {
     /// Of its unit and container.
     pub name: String,
     pub home: &'a Path,
-    /// Where its ports are published.
+    /// Where ports are published.
     pub address: Option<Ipv4Addr>,
+    /// Those of the workspace that publish some.
+    pub published: Vec<&'a str>,
 }
 
 impl Recipe {
@@ -96,6 +98,12 @@ impl Recipe {
             let none = "the tunnel's address is not known yet; what helps: hop up";
             let address = place.address.ok_or(none)?;
             options.put("--publish", format!("{address}:{}:{}/tcp", port.published, port.target));
+        }
+        // Inside of a container loopback is its own.
+        if let Some(address) = place.address.filter(|address| !address.is_loopback()) {
+            for name in place.published.iter().filter(|name| **name != place.service) {
+                options.put("--add-host", format!("{name}:{address}"));
+            }
         }
         let mut dirs = Vec::new();
         for data in &service.data {

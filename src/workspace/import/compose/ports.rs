@@ -6,13 +6,13 @@ use std::ops::RangeInclusive;
 use super::from::{From, all, word};
 use crate::base::yaml::{Node, Value};
 use crate::workspace::check::{self, API_PORT};
-use crate::workspace::import::draft::Draft;
 use crate::workspace::import::note::below;
 
 /// As many as a service may have.
 const PORTS: usize = 64;
 
-pub fn ports(ctx: &mut From, layers: &[&Node], path: &str) -> Draft {
+/// As a manifest has them.
+pub fn ports(ctx: &mut From, layers: &[&Node], path: &str) -> Vec<String> {
     let path = below(path, "ports");
     let mut found: Vec<(u16, u16)> = Vec::new();
     for node in all(layers, "ports") {
@@ -30,10 +30,11 @@ pub fn ports(ctx: &mut From, layers: &[&Node], path: &str) -> Draft {
             }
         }
     }
-    Draft::texts(found.into_iter().map(|(published, target)| match published == target {
+    let text = |(published, target): (u16, u16)| match published == target {
         true => published.to_string(),
         false => format!("{published}:{target}"),
-    }))
+    };
+    found.into_iter().map(text).collect()
 }
 
 fn take(
@@ -54,6 +55,10 @@ fn take(
     } else if !ctx.published.insert(published) {
         ctx.note(item, path, format!("left out: port {published} is published already"));
     } else {
+        if published != target {
+            let what = format!("other services reach {target} at {published}, as the laptop does");
+            ctx.note(item, path, what);
+        }
         found.push((published, target));
     }
 }

@@ -51,9 +51,16 @@ const UNREAD: &[(&str, &str)] = &[
 
 pub struct Built {
     keys: Fields,
-    pub is_checked: bool,
-    pub is_restarted: bool,
+    pub known: Known,
     depends_on: Vec<(String, Condition, Node, String)>,
+}
+
+/// What matters to those that depend on it.
+#[derive(Clone, Copy)]
+pub struct Known {
+    has_check: bool,
+    has_ports: bool,
+    is_restarted: bool,
 }
 
 pub fn service(ctx: &mut From, name: &str, layers: &[&Node], path: &str) -> Option<Built> {
@@ -78,11 +85,13 @@ pub fn service(ctx: &mut From, name: &str, layers: &[&Node], path: &str) -> Opti
         keys.opt("user", ctx.meant(node, &below(path, "user"), check::user).map(Draft::text));
     }
     keys.put("env", environment::environment(ctx, layers, path));
-    keys.put("ports", ports::ports(ctx, layers, path));
+    let published = ports::ports(ctx, layers, path);
+    let has_ports = !published.is_empty();
+    keys.put("ports", Draft::texts(published));
     keys.put("data", volumes::data(ctx, layers, path));
     let health = last(layers, "healthcheck");
     let health = health.and_then(|node| health::health(ctx, node, &below(path, "healthcheck")));
-    let is_checked = health.is_some();
+    let has_check = health.is_some();
     keys.opt("health", health);
     keys.put("limits", limits::limits(ctx, layers, path));
     let restart = limits::restart(ctx, layers, path);
@@ -93,29 +102,32 @@ pub fn service(ctx: &mut From, name: &str, layers: &[&Node], path: &str) -> Opti
         keys.opt("stop_timeout", time.map(Draft::text));
     }
     let depends_on = depends::depends(ctx, layers, path);
-    Some(Built { keys, is_checked, is_restarted: restart == Some("always"), depends_on })
+    let known = Known { has_check, has_ports, is_restarted: restart == Some("always") };
+    Some(Built { keys, known, depends_on })
 }
 
 impl Built {
-    /// With whom it waits for, as far as those are there: each with a check and always restarted?
-    pub fn finish(mut self, ctx: &mut From, known: &BTreeMap<String, (bool, bool)>) -> Draft {
+    /// With whom it waits for, as far as those are there.
+    pub fn finish(mut self, ctx: &mut From, known: &BTreeMap<String, Known>) -> Draft {
         let mut all = Fields::default();
         for (on, wanted, node, path) in self.depends_on {
             let name = ctx.names.get(&on).cloned().unwrap_or_default();
-            let Some((is_checked, is_restarted)) = known.get(&name) else {
+            let Some(of) = known.get(&name) else {
                 ctx.note(&node, &path, format!("left out: {} is not there", quoted(&on)));
                 continue;
             };
+            if wanted != Condition::Completed && !of.has_ports {
+                let what =
+                    format!("{name} is reached by others only at ports of its own: it has none");
+                ctx.note(&node, &path, what);
+            }
             let word = match wanted {
-                Condition::Healthy if !is_checked => {
-                    ctx.note(
-                        &node,
-                        &path,
-                        format!("waits until {name} is started: it has no check"),
-                    );
+                Condition::Healthy if !of.has_check => {
+                    let what = format!("waits until {name} is started: it has no check");
+                    ctx.note(&node, &path, what);
                     "started"
                 }
-                Condition::Completed if *is_restarted => {
+                Condition::Completed if of.is_restarted => {
                     let what = format!("waits until {name} is started: it is always restarted");
                     ctx.note(&node, &path, what);
                     "started"

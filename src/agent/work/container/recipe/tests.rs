@@ -25,7 +25,8 @@ fn recipe(text: &str, address: Option<Ipv4Addr>) -> Result<Recipe, String> {
     let engine = Engine { kind: Kind::Podman, program: "/usr/bin/podman".into() };
     let home = Path::new("/home/dev");
     let name = desired.unit_name("db");
-    let place = Place { workspace: "app", service: "db", name, home, address };
+    let published = vec!["cache", "db"];
+    let place = Place { workspace: "app", service: "db", name, home, address, published };
     Recipe::of(engine, &place, service, container, &desired.env_of(service))
 }
 
@@ -39,12 +40,15 @@ fn an_engine_is_told_all_of_it_and_no_value_of_a_variable() {
     let expected = format!(
         "create --pull=never --name hopbox-app.db --label hopbox.workspace=app --label \
          hopbox.service=db --label hopbox.made={made} --restart no --log-driver none --publish \
-         10.10.0.2:5433:5432/tcp --volume /home/dev/db:/var/lib/db:rw --volume /srv/x:/x:ro \
+         10.10.0.2:5433:5432/tcp --add-host cache:10.10.0.2 \
+         --volume /home/dev/db:/var/lib/db:rw --volume /srv/x:/x:ro \
          --memory 67108864 --memory-swap 67108864 --cpus 1.50 --pids-limit 40 --entrypoint /tini \
          --workdir /work --user 70 --env TOKEN --env-file /d/env docker.io/library/postgres:16 -- \
          postgres -c max_connections=9"
     );
     assert_eq!(words, expected);
+    let inside = super::tests::recipe(TEXT, Some(Ipv4Addr::LOCALHOST)).unwrap();
+    assert!(!inside.words(&made, Path::new("/d/env")).contains(&"--add-host".to_owned()));
     assert_eq!(recipe.env_file().unwrap(), "PATH=/own/bin\n");
     let plain: Vec<_> = recipe.plain_env().map(|(name, _)| name.as_str()).collect();
     assert_eq!(plain, ["TOKEN"]);
