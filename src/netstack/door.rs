@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn only_ones_own_listeners_are_reached() {
-        let of = |ip: &str, uid| Listener { ip: ip.parse().unwrap(), port: 80, uid };
+        let of = |ip: &str, uid| Listener { ip: ip.parse().unwrap(), port: 80, uid, inode: 1 };
         let at = |all: &[Listener]| target(all, 1000, 80).map(|at| at.to_string());
         let (v4, v6) = (Some("127.0.0.1:80".to_owned()), Some("[::1]:80".to_owned()));
         assert_eq!(at(&[]), None);

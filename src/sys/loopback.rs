@@ -19,12 +19,18 @@ pub struct Listener {
     pub port: u16,
     /// Whose it is.
     pub uid: u32,
+    pub inode: u64,
 }
 
 /// All of the calling thread's network namespace. Where the system has no such table, none.
 pub fn listeners() -> Vec<Listener> {
+    listeners_of("thread-self")
+}
+
+/// All of the network namespace of a process, or of what else is so called in /proc.
+pub fn listeners_of(process: &str) -> Vec<Listener> {
     let of = |name: &str| {
-        let table = File::open(format!("/proc/thread-self/net/{name}")).map(BufReader::new);
+        let table = File::open(format!("/proc/{process}/net/{name}")).map(BufReader::new);
         table.map(|table| read(table.take(TABLE_BYTES))).unwrap_or_default()
     };
     [of("tcp"), of("tcp6")].concat()
@@ -40,9 +46,10 @@ fn listener(row: &str) -> Option<Listener> {
     let mut words = row.split_whitespace().skip(1);
     let (ip, port) = words.next()?.split_once(':')?;
     let uid = words.nth(5)?.parse().ok()?;
+    let inode = words.nth(1)?.parse().ok()?;
     let state = row.split_whitespace().nth(3)?;
     let port = u16::from_str_radix(port, 16).ok()?;
-    (state == LISTENS).then_some(Listener { ip: address(ip)?, port, uid })
+    (state == LISTENS).then_some(Listener { ip: address(ip)?, port, uid, inode })
 }
 
 /// Numbers of 32 bits in the machine's order, each of bytes in the network's.
@@ -96,9 +103,9 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn the_table_is_read_as_far_as_it_lists_who_listens() {
         let found = read(TABLE.as_bytes());
-        let of = |ip, port, uid| Listener { ip, port, uid };
+        let of = |ip, port, uid, inode| Listener { ip, port, uid, inode };
         let (one, any) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into());
-        assert_eq!(found, [of(one, 8080, 1000), of(any, 22, 0)]);
+        assert_eq!(found, [of(one, 8080, 1000, 123), of(any, 22, 0, 124)]);
         for odd in ["", "x", "x\n0: 0100007F 0 0A", "x\n0: 01:zz 0:0 0A 0 0 0 0", "x\n\0\u{ff}"] {
             assert_eq!(read(odd.as_bytes()), [], "{odd:?}");
         }
@@ -116,8 +123,9 @@ mod tests {
             let Ok(listener) = TcpListener::bind(at) else { continue };
             let at = listener.local_addr().unwrap();
             let uid = crate::sys::process::uid();
-            let own = Listener { ip: at.ip(), port: at.port(), uid };
-            assert!(listeners().contains(&own), "{own:?}");
+            let is_own = |one: &Listener| (one.ip, one.port, one.uid) == (at.ip(), at.port(), uid);
+            assert!(listeners().iter().any(is_own), "{at}");
+            assert!(listeners_of(&std::process::id().to_string()).iter().any(is_own), "{at}");
             let stream = connect(at).unwrap();
             let (other, _) = listener.accept().unwrap();
             reset(other);

@@ -14,8 +14,8 @@ use crate::agent::keeper::log::Voice;
 use crate::agent::keeper::reader::{Next, Reader, Start};
 use crate::rpc::types::details::{Details, LAST_LINES, PORTS};
 use crate::rpc::types::services::{ServiceState, ServiceView};
-use crate::sys::bounded;
 use crate::sys::process_stat::Stat;
+use crate::sys::{bounded, loopback};
 
 const PROCESSES: usize = 32 * 1024;
 const OF_ONE: usize = 1024;
@@ -36,15 +36,15 @@ pub struct Look {
 type Listening = BTreeMap<u64, u16>;
 
 impl Look {
-    /// Of the network that a process is in. The kernel takes 10 ms for each table, also where no
-    /// socket is: it goes through all places where one could be.
+    /// Of the network that a process is in. The kernel takes 10 ms for a table in which nothing
+    /// follows what listens: it goes through all places where something could be.
     fn listening(&self, pid: u32) -> Rc<Listening> {
-        let process = PathBuf::from(format!("/proc/{pid}"));
-        let network = fs::read_link(process.join("ns/net")).unwrap_or_else(|_| process.clone());
+        let network = fs::read_link(format!("/proc/{pid}/ns/net"));
+        let network = network.unwrap_or_else(|_| PathBuf::from(pid.to_string()));
         let mut all = self.listening.borrow_mut();
         let read = || {
-            let text = |table| bounded::text(process.join("net").join(table)).unwrap_or_default();
-            Rc::new(listening(&(text("tcp") + &text("tcp6"))))
+            let all = loopback::listeners_of(&pid.to_string()).into_iter();
+            Rc::new(all.map(|one| (one.inode, one.port)).collect())
         };
         all.entry(network).or_insert_with(read).clone()
     }
@@ -142,18 +142,6 @@ fn socket(target: &str) -> Option<u64> {
     target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
-/// Sockets that listen, by their inodes.
-fn listening(table: &str) -> Listening {
-    let row = |line: &str| {
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
-        let port = words.get(1)?.rsplit_once(':')?.1;
-        let port = u16::from_str_radix(port, 16).ok()?;
-        let inode = words.get(9)?.parse().ok()?;
-        (*words.get(3)? == "0A").then_some((inode, port))
-    };
-    table.lines().filter_map(row).collect()
-}
-
 fn last_lines(dir: &Path) -> Vec<String> {
     let mut reader = Reader::open(dir, Start::Last(LOOKED_BACK));
     let mut all = Vec::new();
@@ -175,16 +163,6 @@ fn last_lines(dir: &Path) -> Vec<String> {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-
-    #[test]
-    fn what_listens_is_told_from_what_is_connected() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n\
-             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 77 1\n\
-             1: 0100007F:1F91 0100007F:D431 01 00000000:00000000 00:00000000 00000000 0 0 78 1\n\
-             2: 00000000000000000000000000000000:0050 00000000000000000000000000000000:0000 0A \
-             00000000:00000000 00:00000000 00000000 0 0 79 1\nx\n";
-        assert_eq!(listening(table), BTreeMap::from([(77, 8080), (79, 80)]));
-    }
 
     #[test]
     fn the_kernel_tells_of_this_process() {
