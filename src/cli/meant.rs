@@ -198,7 +198,7 @@ fn known(call: &Call, word: Option<&String>) -> Option<String> {
 
 fn chosen(call: &mut Call) -> Option<String> {
     let paths = call.paths().ok()?;
-    target_host::host_beside(call, &paths).ok()
+    target_host::without_asking(call, &paths)
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 //! Which host a command acts on. One rule for all commands: the operand, else `-H`, else
 //! `$HOPBOX_HOST`, else the workspace's `hopbox.yaml`, else the default host, else the only one.
+//!
+//! `hopbox.yaml` comes with a repository: that it leads to another host than would be taken without
+//! it is asked about, once for a directory.
 
 use std::env;
 use std::path::Path;
@@ -9,8 +12,8 @@ use crate::base::command_line::closest;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::paths::Paths;
-use crate::host::store;
 use crate::host::workspace;
+use crate::host::{consent, store};
 use crate::text::fix::Fix;
 
 const VARIABLE: &str = "HOPBOX_HOST";
@@ -28,20 +31,56 @@ pub fn host_beside(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
 
 fn chosen(call: &mut Call, paths: &Paths, operand: Option<String>) -> Result<String, Failure> {
     let names = store::names(paths)?;
-    let name = match named(call, operand)? {
-        Some(name) => name,
-        None => implied(call, paths, &names)?,
+    let name = match (given(call, operand), of_workspace()) {
+        (Some(name), _) => name,
+        (None, Err(failure)) => return Err(failure),
+        (None, Ok(Some(name))) => agreed(call, paths, &names, name)?,
+        (None, Ok(None)) => implied(call, paths, &names)?,
     };
     if names.contains(&name) { Ok(name) } else { Err(unknown(call, &name, &names)) }
 }
 
+/// What [`host_beside`] chooses, for who only tells of it.
+pub fn without_asking(call: &Call, paths: &Paths) -> Option<String> {
+    let names = store::names(paths).ok()?;
+    let named = named(call, None).ok()?;
+    named.or_else(|| implied(call, paths, &names).ok()).filter(|name| names.contains(name))
+}
+
 /// The host that the user or the workspace names, if any.
 pub fn named(call: &Call, operand: Option<String>) -> Result<Option<String>, Failure> {
-    let given = operand.or_else(|| call.args.value("host").map(str::to_owned)).or_else(variable);
-    match given {
-        Some(name) => Ok(Some(name)),
-        None => Ok(workspace::local(Path::new("."))?.and_then(|workspace| workspace.host)),
+    given(call, operand).map_or_else(of_workspace, |name| Ok(Some(name)))
+}
+
+fn given(call: &Call, operand: Option<String>) -> Option<String> {
+    operand.or_else(|| call.args.value("host").map(str::to_owned)).or_else(variable)
+}
+
+fn of_workspace() -> Result<Option<String>, Failure> {
+    Ok(workspace::local(Path::new("."))?.and_then(|workspace| workspace.host))
+}
+
+/// The workspace's, if the user agrees, or has for this directory.
+fn agreed(
+    call: &mut Call,
+    paths: &Paths,
+    names: &[String],
+    wanted: String,
+) -> Result<String, Failure> {
+    let otherwise = implied(call, paths, names).ok();
+    if !names.contains(&wanted) || otherwise.as_ref() == Some(&wanted) {
+        return Ok(wanted);
     }
+    let file = workspace::FILE;
+    let dir = env::current_dir().map_err(|error| Failure::io("find", Path::new("."), &error))?;
+    if consent::may_choose(paths, &wanted, &dir)? {
+        return Ok(wanted);
+    }
+    let instead = otherwise.map(|other| format!(", and not {other}")).unwrap_or_default();
+    let question = format!("{file} in this directory names the host {wanted}. Use it{instead}?");
+    call.consent(&question, call.again("-H HOST"))?;
+    consent::let_choose(paths, &wanted, &dir)?;
+    Ok(wanted)
 }
 
 /// All hosts that a command acts on: every one with `--all`, those that are named, each once, else

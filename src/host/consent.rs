@@ -2,9 +2,12 @@
 //! is sent because of them. Another byte or variable is another digest, and is asked for anew. A
 //! file that cannot be read says yes to nothing.
 //!
-//! Bounds: the last 8 of a workspace, 64 workspaces of a host.
+//! And in which directories a `hopbox.yaml` may choose this host.
+//!
+//! Bounds: the last 8 of a workspace, 64 workspaces of a host, 64 directories.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -17,6 +20,9 @@ use crate::workspace::digest::Digest;
 const VERSION: u32 = 1;
 const KEPT: usize = 8;
 const WORKSPACES: usize = 64;
+const DIRECTORIES: usize = 64;
+/// No workspace has this name, and it is after all that have one.
+const CHOOSE: &str = "~directories";
 
 /// The newest of each workspace last.
 type Given = BTreeMap<String, Vec<Digest>>;
@@ -31,8 +37,32 @@ pub fn is_given(
     Ok(given.get(workspace).is_some_and(|digests| digests.contains(&digest)))
 }
 
+/// Whether what lies in `dir` may lead to this host.
+pub fn may_choose(paths: &Paths, host: &str, dir: &Path) -> Result<bool, Failure> {
+    is_given(paths, host, CHOOSE, of_dir(dir))
+}
+
+pub fn let_choose(paths: &Paths, host: &str, dir: &Path) -> Result<(), Failure> {
+    keep(paths, host, CHOOSE, of_dir(dir), DIRECTORIES)
+}
+
+fn of_dir(dir: &Path) -> Digest {
+    // Every path is another text.
+    Digest::of("hopbox.directory/1", &format!("{dir:?}"))
+}
+
 /// From now on it is not asked for any more.
 pub fn give(paths: &Paths, host: &str, workspace: &str, digest: Digest) -> Result<(), Failure> {
+    keep(paths, host, workspace, digest, KEPT)
+}
+
+fn keep(
+    paths: &Paths,
+    host: &str,
+    workspace: &str,
+    digest: Digest,
+    most: usize,
+) -> Result<(), Failure> {
     let mut given = load(paths, host)?;
     if given.len() >= WORKSPACES && !given.contains_key(workspace) {
         given.pop_first();
@@ -40,7 +70,7 @@ pub fn give(paths: &Paths, host: &str, workspace: &str, digest: Digest) -> Resul
     let digests = given.entry(workspace.to_owned()).or_default();
     digests.retain(|known| *known != digest);
     digests.push(digest);
-    digests.drain(..digests.len().saturating_sub(KEPT));
+    digests.drain(..digests.len().saturating_sub(most));
     paths.ensure_state()?;
     let words = |digests: &Vec<Digest>| digests.iter().map(Digest::to_string).collect::<Value>();
     let all = given.iter().map(|(name, digests)| (name.clone(), words(digests)));
@@ -97,16 +127,25 @@ mod tests {
         let file = paths.consent_file("mybox");
         assert!(fs::metadata(&file).unwrap().len() < 64 * 1024);
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        // A directory, for one host; other than that nothing makes it go.
+        let choose = |host: &str, dir: &str| may_choose(&paths, host, Path::new(dir)).unwrap();
+        assert!(!choose("mybox", "/src/a"));
+        let_choose(&paths, "mybox", Path::new("/src/a")).unwrap();
+        for n in 200..300 {
+            give(&paths, "mybox", &format!("app{n}"), digest(n)).unwrap();
+        }
+        assert!(choose("mybox", "/src/a"));
+        assert!(!choose("mybox", "/src/b") && !choose("other", "/src/a"));
         // What is damaged says yes to nothing; what others may have written is not used.
         let text = fs::read_to_string(&file).unwrap();
         for bad in ["", "{", "[]", &text.replace("\"version\":1", "\"version\":2")] {
             fs::write(&file, bad).unwrap();
-            assert!(!is_given("mybox", "app199", 199), "{bad}");
+            assert!(!is_given("mybox", "app299", 299), "{bad}");
         }
         fs::write(&file, &text).unwrap();
-        assert!(is_given("mybox", "app199", 199));
+        assert!(is_given("mybox", "app299", 299));
         fs::set_permissions(&file, Permissions::from_mode(0o660)).unwrap();
-        let refused = super::is_given(&paths, "mybox", "app199", digest(199));
+        let refused = super::is_given(&paths, "mybox", "app299", digest(299));
         assert_eq!(refused.unwrap_err().fault, Fault::Open);
         fs::remove_dir_all(&root).unwrap();
     }
