@@ -22,7 +22,7 @@ SIDE_BY_SIDE = 2
 # It waits for programs that do not answer, two minutes long.
 WAITS = "cli"
 # Of these, which wait most of the time, so many tests at a time; of others, one for each processor.
-THREADS = {"vps": 2, "session": 4, "chaos": 4}
+THREADS = {"vps": 3, "session": 4, "chaos": 4}
 # For one suite; tests/vps takes a third of it on two idle cores.
 LIMIT_S = 1500
 RESULT = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")

@@ -264,10 +264,5 @@ fn brought_up(world: &World) {
     let text = project.up(&["--yes"], 9);
     assert!(text.contains("start bad: not done: it has limits"), "{text}");
     assert!(text.contains("bad does not run") && text.contains("hop logs app.bad -H"), "{text}");
-    // On a container nothing of it is begun.
-    let container = "name: app\nservices: {web: {type: container, image: x}}\n";
-    fs::write(project.dir.join("hopbox.yaml"), container).unwrap();
-    let text = project.up(&["--yes"], 9);
-    assert!(text.contains("web is a container"), "{text}");
     end(Some(work));
 }
