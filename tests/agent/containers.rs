@@ -1,6 +1,6 @@
-//! Containers of root's podman, in namespaces of the test's own: made once, kept through whatever
-//! happens to the agent, ended as they wish, and never mistaken for somebody else's. Their images
-//! are of this machine's busybox; no registry is asked.
+//! Containers of root's podman and of a docker of the test's own, in namespaces of the test's own:
+//! made once, kept through whatever happens to the agent, ended as they wish, and never mistaken
+//! for somebody else's. Their images are of this machine's busybox; no registry is asked.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+/// Which engine a process of the test's is for.
 const INSIDE: &str = "HOPBOX_CONTAINERS";
-const NAME: &str = "containers::a_container_is_kept_as_every_service_is";
 const SOON: Duration = Duration::from_secs(60);
 const SECRET: &str = "s3cret-value";
 const LIMIT_S: &str = "280";
@@ -44,21 +44,30 @@ fn manifest(dir: &Path, services: &str) -> String {
 
 #[test]
 fn a_container_is_kept_as_every_service_is() {
+    kept_by("podman", "a_container_is_kept_as_every_service_is");
+}
+
+#[test]
+fn a_container_of_docker_is_kept_as_every_service_is() {
+    kept_by("docker", "a_container_of_docker_is_kept_as_every_service_is");
+}
+
+fn kept_by(engine: &str, name: &str) {
     if std::env::var_os(INSIDE).is_some() {
         return inside();
     }
-    if let Some(why) = unable() {
+    if let Some(why) = unable(engine) {
         let is_root = nix::unistd::geteuid().is_root();
         let strict = is_root && std::env::var_os("CI").is_some();
         assert!(!strict, "in CI nothing that root can run is skipped: {why}");
-        return eprintln!("SKIP a_container_is_kept_as_every_service_is: {why}");
+        return eprintln!("SKIP {name}: {why}");
     }
     let out = Command::new("timeout")
         .args(["-k", "5", LIMIT_S, "unshare", "-mnpf", "--mount-proc", "--kill-child"])
         .args(["--propagation=private"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", NAME, "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
+        .args(["--exact", &format!("containers::{name}"), "--nocapture", "--test-threads=1"])
+        .env(INSIDE, engine)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stdout);
@@ -67,7 +76,7 @@ fn a_container_is_kept_as_every_service_is() {
     errors.lines().filter(|line| line.starts_with("NOTE ")).for_each(|line| eprintln!("{line}"));
 }
 
-fn unable() -> Option<String> {
+fn unable(engine: &str) -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
         return Some("needs root".to_owned());
     }
@@ -75,32 +84,47 @@ fn unable() -> Option<String> {
         return Some("this machine has systemd, and its units are its own".to_owned());
     }
     let there = |tool: &str| {
-        ["/usr/bin", "/usr/sbin", "/bin", "/sbin"].iter().any(|d| Path::new(d).join(tool).exists())
+        let dirs = ["/usr/local/bin", "/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+        dirs.iter().any(|dir| Path::new(dir).join(tool).exists())
     };
-    let tools = ["podman", "busybox", "iptables", "ip"];
+    let daemon = if engine == "docker" { "dockerd" } else { "podman" };
+    let tools = [engine, daemon, "busybox", "iptables", "ip"];
     tools.iter().find(|tool| !there(tool)).map(|tool| format!("needs {tool}"))
 }
 
+fn engine() -> String {
+    std::env::var(INSIDE).unwrap()
+}
+
+/// `$E` is the engine.
 fn sh(script: &str) -> String {
-    let out = Command::new("sh").args(["-euc", script]).output().unwrap();
+    let out = Command::new("sh").args(["-euc", script]).env("E", engine()).output().unwrap();
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{script}: {errors}");
     String::from_utf8_lossy(&out.stdout).trim().to_owned()
 }
 
-/// Memory in place of what podman keeps, and an image.
+/// Memory in place of what engines keep, and an image.
 fn prepare(dir: &Path) {
-    sh("ip link set lo up; ip address add 10.10.0.2/32 dev lo; mkdir -p /var/lib/containers; \
-        mount -t tmpfs -o mode=0755 tmpfs /run; mount -t tmpfs tmpfs /var/lib/containers");
+    sh("ip link set lo up; ip address add 10.10.0.2/32 dev lo; \
+        mkdir -p /var/lib/containers /var/lib/docker; \
+        for dir in /run /var/lib/containers /var/lib/docker; do \
+        mount -t tmpfs -o mode=0755 tmpfs $dir; done");
     // crun refuses a machine that has controllers in both kinds of groups.
     sh("! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified");
+    // Its end is that of the namespace.
+    sh("[ $E != docker ] || { dockerd --storage-driver vfs >/run/dockerd.log 2>&1 & \
+        for i in $(seq 300); do docker version >/dev/null 2>&1 && exit; sleep 0.1; done; \
+        cat /run/dockerd.log >&2; exit 1; }");
     sh(&format!(
         "cd {}; mkdir -p root/bin root/tmp root/etc data; echo hello >data/index.html; \
          for file in /bin/busybox $(ldd /bin/busybox | grep -o '/[^ ]*'); do \
          install -D $file root$file; done; \
          for name in sh sleep httpd cat; do ln -s busybox root/bin/$name; done; \
          tar -C root -cf root.tar .; \
-         podman import -q -c 'STOPSIGNAL INT' -c 'VOLUME /vol' root.tar docker.io/library/box:1",
+         $E import root.tar docker.io/library/raw:1 >/dev/null; \
+         printf 'FROM docker.io/library/raw:1\\nSTOPSIGNAL INT\\nVOLUME /vol\\n' >Containerfile; \
+         DOCKER_BUILDKIT=0 $E build -q -t docker.io/library/box:1 - <Containerfile",
         dir.display()
     ));
 }
@@ -225,10 +249,11 @@ fn get() -> String {
     text
 }
 
-const ID: &str = "podman inspect --type container -f '{{.Id}}' hopbox-app.web";
+const ID: &str = "$E inspect --type container -f '{{.Id}}' hopbox-app.web";
 
 fn inside() {
-    let dir = std::env::temp_dir().join(format!("hopbox-containers-{}", std::process::id()));
+    // A process has the same number in each namespace of its own.
+    let dir = std::env::temp_dir().join(format!("hopbox-containers-{}", engine()));
     let _ = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir).unwrap();
     fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
@@ -242,9 +267,8 @@ fn inside() {
     removed(&login);
     login.kill_work();
     // An engine leaves the groups of its own, which are this machine's.
-    sh(
-        "find /sys/fs/cgroup -depth -type d -path '*libpod_parent*' -exec rmdir {} + 2>/dev/null || :",
-    );
+    sh("find /sys/fs/cgroup -depth -type d -regex '.*/\\(libpod_parent\\|docker\\).*' \
+         -exec rmdir {} + 2>/dev/null || :");
     let _ = fs::remove_dir_all(&login.dir);
 }
 
@@ -266,12 +290,12 @@ fn made_once(login: &Login) -> (String, Value) {
     assert_eq!(view["degraded"], json!([]), "{view}");
     let pid = view["pid"].clone();
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    assert!(groups.contains("libpod"), "{groups}");
+    assert!(groups.contains(&sh(ID)), "{groups}");
     while !login.said("web").contains(&format!("up {SECRET} a")) {
         thread::sleep(Duration::from_millis(20));
     }
     assert!(get().ends_with("hello\n"), "{}", get());
-    let env = sh("podman exec hopbox-app.web cat /proc/1/environ | tr '\\0' '\\n'");
+    let env = sh("$E exec hopbox-app.web cat /proc/1/environ | tr '\\0' '\\n'");
     assert!(env.contains("PATH=/bin:/own\n") && env.contains("TWO=a\nb"), "{env}");
     let id = sh(ID);
     let plan = login.plan(WEB);
@@ -300,9 +324,9 @@ fn killed(login: &mut Login, id: &str, pid: &Value) {
     let view = login.act("start", "web");
     assert_eq!((&view["state"], view["pid"] == *pid), (&json!("running"), false), "{view}");
     assert_eq!((&view["last_exit"], sh(ID)), (&json!({"lost": "keeper"}), id.to_owned()));
-    assert_eq!(sh("podman ps -q | wc -l"), "1");
+    assert_eq!(sh("$E ps -q | wc -l"), "1");
     // The engine's client is nobody's to keep.
-    sh("pkill -9 -f '[p]odman (attach|start)'");
+    sh("pkill -9 -f \"^[^ ]*$E (attach|start)\"");
     thread::sleep(Duration::from_secs(3));
     let after = login.view("web");
     assert_eq!((&after["state"], &after["pid"]), (&json!("running"), &view["pid"]), "{after}");
@@ -317,7 +341,7 @@ fn ended(login: &Login, id: &str) {
     assert!(began.elapsed() < Duration::from_secs(9), "it was asked as its image says");
     assert!(!Path::new(&format!("/proc/{pid}")).exists());
     assert!(login.said("web").contains(" o bye\n"), "{}", login.said("web"));
-    assert_eq!((sh("podman ps -q | wc -l").as_str(), sh(ID).as_str()), ("0", id));
+    assert_eq!((sh("$E ps -q | wc -l").as_str(), sh(ID).as_str()), ("0", id));
     let view = login.act("restart", "web");
     assert_eq!((&view["state"], sh(ID).as_str()), (&json!("running"), id));
     // By itself, by somebody else, and for want of memory.
@@ -327,28 +351,28 @@ fn ended(login: &Login, id: &str) {
     login.apply(&once);
     let view = login.until("once", |view| view["state"] == "failed");
     assert_eq!(view["last_exit"], json!({"code": 3}));
-    sh("podman kill -s KILL hopbox-app.web");
+    sh("$E kill -s KILL hopbox-app.web");
     let view = login.until("web", |view| view["state"] == "failed");
     assert_eq!(view["last_exit"], json!({"code": 137}));
 }
 
 /// A container of that name that somebody has made; an image that nobody has.
 fn refused(login: &Login) {
-    let own = sh("podman create --name hopbox-app.other docker.io/library/box:1 sleep 1000");
-    sh("podman start hopbox-app.other");
+    let own = sh("$E create --name hopbox-app.other docker.io/library/box:1 sleep 1000");
+    sh("$E start hopbox-app.other");
     let other = "  other: {type: container, image: \"box:1\"}\n";
     let lines = login.apply(other);
     let error = &lines.last().unwrap()["error"];
     let why = error["message"].as_str().unwrap();
-    assert!(why.contains("podman rename hopbox-app.other"), "{why}");
-    assert_eq!(sh("podman ps -q --no-trunc -f name=hopbox-app.other"), own);
+    assert!(why.contains(&format!("{} rename hopbox-app.other", engine())), "{why}");
+    assert_eq!(sh("$E ps -q --no-trunc -f name=hopbox-app.other"), own);
     login.apply("");
-    assert_eq!(sh("podman ps -q --no-trunc -f name=hopbox-app.other"), own, "it is gone");
+    assert_eq!(sh("$E ps -q --no-trunc -f name=hopbox-app.other"), own, "it is gone");
 
     let none = "  none: {type: container, image: \"localhost/nothing:1\"}\n";
     let lines = login.apply(none);
     let why = lines.last().unwrap()["error"]["message"].as_str().unwrap();
-    assert!(why.contains("podman pull localhost/nothing:1"), "{why}");
+    assert!(why.contains(&format!("{} pull localhost/nothing:1", engine())), "{why}");
     let is_told = |line: &Value| line["event"]["err"].is_string();
     assert!(lines.iter().any(is_told), "{lines:?}");
 }
@@ -357,18 +381,22 @@ fn refused(login: &Login) {
 fn removed(login: &Login) {
     login.apply(WEB);
     let id = sh(ID);
-    let before = sh("podman volume ls -q | wc -l");
+    let before = sh("$E volume ls -q | wc -l");
     let other = WEB.replace("pids: 40", "pids: 41");
     let steps = login.plan(&other)["steps"].clone();
     assert_eq!(steps[0]["volumes"], json!(["/vol"]), "{steps}");
     login.apply(&other);
     let view = login.until("web", |view| view["state"] == "running");
     assert_eq!((view["degraded"].clone(), sh(ID) == id), (json!([]), false));
-    assert_eq!(sh("podman volume ls -q | wc -l"), before);
+    assert_eq!(sh("$E volume ls -q | wc -l"), before);
     let steps = login.plan("")["steps"].clone();
     assert_eq!((&steps[0]["do"], &steps[0]["volumes"]), (&json!("remove"), &json!(["/vol"])));
     login.apply("");
-    assert_eq!(sh("podman ps -aq --format '{{.Names}}'"), "hopbox-app.other");
-    assert_eq!(sh("podman rm -f -t 0 -v hopbox-app.other >/dev/null; podman volume ls -q"), "");
+    assert_eq!(sh("$E ps -a --format '{{.Names}}'"), "hopbox-app.other");
+    assert_eq!(
+        sh("$E kill hopbox-app.other >/dev/null; $E rm -f -v hopbox-app.other >/dev/null; \
+                   $E volume ls -q"),
+        ""
+    );
     assert!(fs::read_to_string(login.dir.join("data/index.html")).is_ok(), "named data stays");
 }
