@@ -39,17 +39,19 @@ pub fn devices() -> Vec<Device> {
     Helper::connect(&socket_path()).and_then(|mut it| it.tunnels()).unwrap_or_default()
 }
 
-/// Asked where no session answers at its socket. `None`: the host is down.
+/// Asked where no session answers at its socket. `None`: the host is down. A lock that another
+/// command of ours has for a moment, such as a diagnosis, is no session's.
 pub fn look(paths: &Paths, host: &str, devices: &[Device]) -> Option<Elsewhere> {
     let device = devices.iter().find(|one| one.label == host).map(|one| one.name.clone());
     let holder = in_use::holder_of(paths, host);
-    if device.is_none() && holder.is_none() {
+    let pid = holder.and_then(|holder| holder.pid);
+    let command = pid.and_then(words);
+    let is_session = command.as_ref().is_some_and(|words| is_any_session(paths, host, words));
+    let shows_one = holder.is_some() && (is_session || command.is_none());
+    if device.is_none() && !shows_one {
         return None;
     }
-    let pid = holder
-        .and_then(|holder| holder.pid)
-        .filter(|pid| is_hop(*pid))
-        .or_else(|| session_of(paths, host));
+    let pid = pid.filter(|_| is_session).or_else(|| session_of(paths, host));
     Some(Elsewhere { pid, interface: device })
 }
 
@@ -108,6 +110,11 @@ pub fn explain(paths: &Paths, host: &str, trouble: Failure) -> Failure {
     let Some(found) = look(paths, host, &devices()) else { return trouble };
     let what = format!("{host} is up already, elsewhere");
     Failure::new(Fault::Busy, what, found.told(host), fix!("hop down {}", host))
+}
+
+/// In the background, or at a terminal.
+fn is_any_session(paths: &Paths, host: &str, words: &[String]) -> bool {
+    is_session_of(paths, host, words) || words.iter().skip(1).any(|word| word == "up")
 }
 
 /// The background session of a host, by its command line.

@@ -60,6 +60,22 @@ fn a_session_that_has_just_ended_is_not_elsewhere() {
     }
 }
 
+/// It has the lock of the key for a moment, and is no session.
+#[test]
+fn a_diagnosis_is_not_ended_by_hop_down() {
+    let _machine = shared();
+    let Some(world) = World::start("a_diagnosis_is_not_ended") else { return };
+    for _ in 0..5 {
+        let mut doctor = world.spawn(&["doctor", "--json"]);
+        while doctor.try_wait().unwrap().is_none() {
+            let down = world.hop(&["down", "--json"]);
+            assert_eq!(data(&down)["was_up"], false, "{}", said(&down));
+        }
+        let doctor = finish(doctor, LIMIT);
+        assert_eq!(doctor.status.code(), Some(0), "{}", said(&doctor));
+    }
+}
+
 #[test]
 fn what_is_true_does_not_depend_on_the_runtime_directory() {
     let _machine = shared();
