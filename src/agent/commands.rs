@@ -190,7 +190,7 @@ fn serving(config: &AgentConfig) -> Result<Status, Failure> {
         // systemd does not try again what ends as a wrong configuration does.
         let failed = run("systemctl", &["is-failed", "--quiet", UNIT]).is_ok();
         if failed || Instant::now() >= end {
-            let log = run("journalctl", &["-u", UNIT, "-n", "5", "-o", "cat", "--no-pager"]);
+            let log = run("journalctl", &["-u", UNIT, "-n", "8", "-o", "cat", "--no-pager"]);
             let said = log.unwrap_or_default();
             let last = said.lines().map(str::trim).collect::<Vec<_>>().join("; ");
             let spent = began.elapsed().as_secs();
