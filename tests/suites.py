@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """suites.py CARGO FLAGS...: builds all tests, then runs every suite, whatever becomes of the others.
 
-Two suites run side by side, because most of them wait most of the time, and beside these the small
-ones, one after the other. What a suite says goes to a log; a failure is shown whole, and so is
-every line that begins with SKIP or NOTE. The last lines tell once more what failed and count the
-tests. Ends with 1 if a suite failed, or if none was found.
+Two suites run side by side, because most of them wait most of the time, and beside these what does
+nothing else. What a suite says goes to a log; a failure is shown whole, and so is every line that
+begins with SKIP or NOTE. The last lines tell once more what failed and count the tests. Ends with
+1 if a suite failed, or if none was found.
 """
 import json
 import os
@@ -16,10 +16,10 @@ import threading
 import time
 
 # The longest first, and what boots machines, and so waits, beside what computes. Suites that are
-# not named are small.
+# not named follow.
 ORDER = ["vps", "wg", "session", "e2e", "tunnel", "chaos", "root", "soak", "booted", "simd"]
 SIDE_BY_SIDE = 2
-# The first of the small ones: it waits for programs that do not answer, two minutes long.
+# It waits for programs that do not answer, two minutes long.
 WAITS = "cli"
 # Of these, which wait most of the time, so many tests at a time; of others, one for each processor.
 THREADS = {"vps": 2, "session": 4, "chaos": 4}
@@ -84,15 +84,13 @@ class Run:
                 print(f"---- {name} ended with {code}\n{text}\n----")
             sys.stdout.flush()
 
-    def work(self, *lines):
-        """What stands in these lines, the first before the second."""
-        for line in lines:
-            while True:
-                try:
-                    suite = line.get_nowait()
-                except queue.Empty:
-                    break
-                self.suite(*suite)
+    def work(self, waiting):
+        while True:
+            try:
+                suite = waiting.get_nowait()
+            except queue.Empty:
+                return
+            self.suite(*suite)
 
 
 def main():
@@ -109,11 +107,11 @@ def main():
     os.makedirs(logs, exist_ok=True)
     run = Run(os.path.abspath(logs))
     rank = {name: at for at, name in enumerate(ORDER)}
-    large, small = queue.SimpleQueue(), queue.SimpleQueue()
-    for suite in sorted(found, key=lambda suite: (suite[0] != WAITS, rank.get(suite[0], 0))):
-        (large if suite[0] in rank else small).put(suite)
-    lanes = [(large, small)] * SIDE_BY_SIDE + [(small,)]
-    workers = [threading.Thread(target=run.work, args=lane) for lane in lanes]
+    waiting, beside = queue.SimpleQueue(), queue.SimpleQueue()
+    for suite in sorted(found, key=lambda suite: rank.get(suite[0], len(ORDER))):
+        (beside if suite[0] == WAITS else waiting).put(suite)
+    lanes = [waiting] * SIDE_BY_SIDE + [beside]
+    workers = [threading.Thread(target=run.work, args=(lane,)) for lane in lanes]
     for worker in workers:
         worker.start()
     for worker in workers:
