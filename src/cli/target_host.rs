@@ -31,11 +31,12 @@ pub fn host_beside(call: &mut Call, paths: &Paths) -> Result<String, Failure> {
 
 fn chosen(call: &mut Call, paths: &Paths, operand: Option<String>) -> Result<String, Failure> {
     let names = store::names(paths)?;
-    let name = match (given(call, operand), of_workspace()) {
-        (Some(name), _) => name,
-        (None, Err(failure)) => return Err(failure),
-        (None, Ok(Some(name))) => agreed(call, paths, &names, name)?,
-        (None, Ok(None)) => implied(call, paths, &names)?,
+    let name = match given(call, operand) {
+        Some(name) => name,
+        None => match of_workspace()? {
+            Some(name) => agreed(call, paths, &names, name)?,
+            None => implied(call, paths, &names)?,
+        },
     };
     if names.contains(&name) { Ok(name) } else { Err(unknown(call, &name, &names)) }
 }

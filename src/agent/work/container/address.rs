@@ -33,9 +33,16 @@ fn kept() -> Option<Ipv4Addr> {
     bounded::text(path().ok()?).ok()?.trim().parse().ok()
 }
 
+/// With each request: what is known is not looked up again.
 pub fn told(address: Ipv4Addr) -> io::Result<()> {
-    *TOLD.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
-    if kept().is_some() { keep(address) } else { Ok(()) }
+    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
+    if *told != Some(address) {
+        if kept().is_some() {
+            keep(address)?;
+        }
+        *told = Some(address);
+    }
+    Ok(())
 }
 
 /// One that is kept already is not written again.
