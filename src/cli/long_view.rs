@@ -12,7 +12,6 @@ use super::service_names::{LIMIT, There};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::rpc::client::CallError;
-use crate::rpc::code::Code;
 use crate::rpc::method::Stream;
 
 const TRY_EVERY: Duration = Duration::from_secs(1);
@@ -77,7 +76,7 @@ impl<'a> LongView<'a> {
             let (why, next) = ("its session here was ended", fix!("hop up {}", host));
             return Err(Failure::new(Fault::Unreachable, format!("{host} goes down"), why, next));
         }
-        if !is_passing(&error) || self.lost.is_some_and(|lost| lost.elapsed() > PATIENCE) {
+        if !error.is_passing() || self.lost.is_some_and(|lost| lost.elapsed() > PATIENCE) {
             return Err(self.there.failed(error));
         }
         if self.lost.is_none() {
@@ -86,14 +85,5 @@ impl<'a> LongView<'a> {
         }
         thread::sleep(TRY_EVERY);
         Ok(())
-    }
-}
-
-/// An agent that is just being started again, or a tunnel that leads nowhere at this moment.
-fn is_passing(error: &CallError) -> bool {
-    match error {
-        CallError::Unreachable(_) | CallError::Timeout(_) => true,
-        CallError::Remote { code, .. } => *code == Code::WorkAbsent,
-        CallError::Protocol(_) => false,
     }
 }

@@ -12,8 +12,6 @@ use super::services_view::{exit, state};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::rpc::client::CallError;
-use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::ServicesList;
 use crate::rpc::types::Message;
 use crate::rpc::types::health::HealthState;
@@ -178,7 +176,7 @@ pub fn until(
             }
             Err(error) => {
                 let since = *gone_since.get_or_insert_with(Instant::now);
-                if !is_passing(&error) || since.elapsed() >= AGENT_GONE_FOR {
+                if !error.is_passing() || since.elapsed() >= AGENT_GONE_FOR {
                     return Err(there.failed(error));
                 }
                 // Through the session of now, or not at all.
@@ -260,16 +258,6 @@ fn late(there: &There, all: &[Waited], limit: Duration) -> Failure {
     let name = first.map(|waited| full(&waited.name)).unwrap_or_default();
     let next = fix!("hop logs {} -H {}", name, there.host);
     Failure::new(Fault::Timeout, what, open.join("; "), next)
-}
-
-/// Of a network that is away, or an agent that is being started.
-fn is_passing(error: &CallError) -> bool {
-    matches!(
-        error,
-        CallError::Unreachable(_)
-            | CallError::Timeout(_)
-            | CallError::Remote { code: Refusal::WorkAbsent, .. }
-    )
 }
 
 #[cfg(test)]

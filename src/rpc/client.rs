@@ -41,6 +41,18 @@ pub enum CallError {
     Remote { code: Code, word: String, message: String },
 }
 
+impl CallError {
+    /// An agent that is just being started again, or a way to it that leads nowhere at this moment:
+    /// a later try may do.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            CallError::Unreachable(_) | CallError::Timeout(_) => true,
+            CallError::Remote { code, .. } => *code == Code::WorkAbsent,
+            CallError::Protocol(_) => false,
+        }
+    }
+}
+
 impl std::fmt::Display for CallError {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

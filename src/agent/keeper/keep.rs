@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::control::{Control, Order};
 use super::group::Group;
-use super::log::{Log, now_ms};
+use super::log::Log;
 use super::policy::{self, Next};
 use super::process::boot;
 use super::proxy;
@@ -20,6 +20,7 @@ use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::sys::children::{self, Ended, Ending};
+use crate::sys::clock;
 use crate::sys::descendants;
 use crate::sys::lock::Lock;
 use crate::sys::poll::{self, Interest};
@@ -308,7 +309,7 @@ impl Keeper {
     /// not told the next one tells.
     fn ended(&mut self, exit: Exit) {
         self.state.last_exit = Some(exit);
-        self.state.last_exit_ms = now_ms();
+        self.state.last_exit_ms = clock::wall_ms();
         self.state.process = None;
         self.phase(Phase::Ending);
         self.tell_end();
@@ -425,7 +426,7 @@ impl Keeper {
     /// The next state, written and told.
     fn phase(&mut self, phase: Phase) {
         self.state.phase = phase;
-        self.state.since_ms = now_ms();
+        self.state.since_ms = clock::wall_ms();
         self.state.log_lost = self.log.lost();
         self.save();
         self.control.tell(&self.state);

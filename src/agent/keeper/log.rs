@@ -6,11 +6,12 @@
 //! Nothing waits in this process: what was read is written before the next is read. Where the disk
 //! is full the oldest files go first; what cannot be written then is counted and told.
 
+use crate::sys::clock;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::LOG;
 use super::spec::LogBounds;
@@ -65,11 +66,6 @@ pub struct Log {
     batch: Vec<u8>,
 }
 
-pub fn now_ms() -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let options = options.read(true).append(true).create(true).mode(0o600);
@@ -104,7 +100,7 @@ impl Log {
 
     /// What a stream has said, lines or not.
     pub fn hear(&mut self, voice: Voice, half: &mut Half, mut said: &[u8]) {
-        let now = now_ms();
+        let now = clock::wall_ms();
         while !said.is_empty() {
             let room = LINE_BYTES.saturating_sub(half.bytes.len());
             let piece = said.get(..room.min(said.len())).unwrap_or(said);
@@ -137,7 +133,7 @@ impl Log {
     pub fn pause(&mut self, voice: Voice, half: &mut Half, is_over: bool) {
         if half.since.take().is_some() {
             let more = if is_over { "" } else { "+" };
-            self.line(now_ms(), voice, more, &half.bytes, b"");
+            self.line(clock::wall_ms(), voice, more, &half.bytes, b"");
             half.bytes = Vec::new();
             self.flush();
         }
@@ -145,7 +141,7 @@ impl Log {
 
     /// The keeper's own word.
     pub fn note(&mut self, text: &str) {
-        self.line(now_ms(), Voice::Keeper, "", text.as_bytes(), b"");
+        self.line(clock::wall_ms(), Voice::Keeper, "", text.as_bytes(), b"");
         self.flush();
     }
 
@@ -166,7 +162,8 @@ impl Log {
         }
         let batch = std::mem::take(&mut self.batch);
         if self.untold > 0 && self.is_writable() {
-            let told = format!("{} k {} bytes could not be written\n", now_ms(), self.untold);
+            let told =
+                format!("{} k {} bytes could not be written\n", clock::wall_ms(), self.untold);
             if self.put(told.as_bytes()).is_ok() {
                 self.untold = 0;
             }

@@ -48,15 +48,11 @@ fn offers() -> MutexGuard<'static, Offers> {
     OFFERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn now_ms() -> u64 {
-    clock::boot_nanos() / 1_000_000
-}
-
 /// What would be done for this workspace. Nothing is.
 pub fn plan(caller: &str, desired: &Desired) -> Done<Proposal> {
     let notes = notes(desired)?;
     let plan = plan::plan(desired, &present(&room()?, &desired.workspace)?);
-    offers().show(caller, &plan, desired, now_ms());
+    offers().show(caller, &plan, desired, clock::boot_ms());
     Ok(Proposal { plan, notes })
 }
 
@@ -90,7 +86,7 @@ fn refused(why: Refused) -> Unable {
 pub fn apply(caller: &str, digest: Digest, stream: &UnixStream) -> Done<()> {
     let room = room()?;
     let generation = |desired: &Desired| room.generation(&desired.workspace);
-    let taken = offers().take(caller, digest, generation, now_ms());
+    let taken = offers().take(caller, digest, generation, clock::boot_ms());
     let (plan, desired) = taken.map_err(refused)?;
     let workspace = &desired.workspace;
     let _alone = alone(&room, workspace, stream)?;

@@ -117,10 +117,6 @@ struct Looking<'a> {
     anew: &'a AtomicBool,
 }
 
-fn now_ms() -> u64 {
-    clock::boot_nanos() / 1_000_000
-}
-
 impl Looking<'_> {
     fn is_anew(&self) -> bool {
         self.anew.load(Ordering::Acquire)
@@ -182,24 +178,24 @@ impl Run<'_> {
         }
         let name = run_name(&state.boot, state.generation, &checked.rules);
         let course = Course::load(&checked.dir, &name).unwrap_or_else(|| {
-            let course = Course::begin(now_ms());
+            let course = Course::begin(clock::boot_ms());
             let _ = course.save(&checked.dir, &name);
             course
         });
-        Some(Run { checked, generation: state.generation, name, course, next_ms: now_ms() })
+        Some(Run { checked, generation: state.generation, name, course, next_ms: clock::boot_ms() })
     }
 
     fn wait(&self) -> Duration {
-        Duration::from_millis(self.next_ms.saturating_sub(now_ms()))
+        Duration::from_millis(self.next_ms.saturating_sub(clock::boot_ms()))
     }
 
     fn look(&mut self) {
         let rules = &self.checked.rules;
         let found = {
             let _turn = matches!(self.checked.probe, Probe::Exec(_)).then(Turn::take);
-            self.checked.probe.ask(self.course.limit(rules, now_ms()))
+            self.checked.probe.ask(self.course.limit(rules, clock::boot_ms()))
         };
-        let now = now_ms();
+        let now = clock::boot_ms();
         let found = found.map_err(|failing| failing.to_string());
         let is_failing = found.is_err();
         self.next_ms = self.course.next_ms(rules, now);

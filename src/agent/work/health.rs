@@ -170,7 +170,7 @@ pub fn run_name(boot: &str, generation: u64, rules: &Rules) -> String {
 pub fn view(dir: &Path, service: &Service, state: &State) -> Option<Health> {
     let rules = service.health.as_ref()?;
     let kept = Course::load(dir, &run_name(&state.boot, state.generation, rules));
-    let now_ms = clock::boot_nanos() / 1_000_000;
+    let now_ms = clock::boot_ms();
     let course = match state.phase {
         Phase::Running => kept.unwrap_or_else(|| Course::begin(now_ms)),
         Phase::Stopped | Phase::Done | Phase::Starting => return None,

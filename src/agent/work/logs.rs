@@ -8,10 +8,11 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::services::{self, Unable};
-use crate::agent::keeper::log::{self, now_ms};
+use crate::agent::keeper::log;
 use crate::agent::keeper::reader::{Line, Next, Reader, Start};
 use crate::rpc::types::logs::{LogEvent, LogLine, OneLog, ReadLogs, Since, Voice};
 use crate::rpc::types::services::ServiceName;
+use crate::sys::clock;
 
 /// Logs that had nothing are looked at again while others have.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -109,7 +110,7 @@ pub fn stream(
     tell: Tell,
     rest: &mut dyn FnMut() -> io::Result<()>,
 ) -> Result<(), Unable> {
-    let now = now_ms();
+    let now = clock::wall_ms();
     let sources = asked.services.iter().map(|log| Source::open(log, asked, now));
     let mut sources = sources.collect::<Result<Vec<Source>, Unable>>()?;
     let told = tell(&LogEvent::Begin(now));

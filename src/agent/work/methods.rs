@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
@@ -30,6 +30,7 @@ use crate::rpc::types::run::{ListRuns, Run, RunNumber, Runs};
 use crate::rpc::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use crate::rpc::types::workspace::{Apply, Wanted};
 use crate::rpc::types::{Clock, Message, Nothing, Tick, WorkProcess};
+use crate::sys::clock;
 
 const TAKE_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of lines that are told together, where there are many.
@@ -253,9 +254,7 @@ fn clock(asked: &Clock, stream: &UnixStream) {
         if !wait_until(next, stream) {
             return;
         }
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_ms = u64::try_from(unix.as_millis()).unwrap_or(u64::MAX);
-        let event = json!({"event": Tick { n, unix_ms }.to_json()});
+        let event = json!({"event": Tick { n, unix_ms: clock::wall_ms() }.to_json()});
         if put(stream, &event.to_string()).is_err() {
             return;
         }

@@ -33,10 +33,17 @@ const SMALL_BYTES: u64 = 64 * 1024;
 /// More than anybody has.
 const WORKSPACES: usize = 256;
 
+fn given(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute())
+}
+
+/// Of this login.
+pub fn home() -> Option<PathBuf> {
+    given("HOME").or_else(|| process::login().map(|login| login.home.into()))
+}
+
 /// Below the login's own directory of state, for nobody else to read.
 pub fn own_dir() -> io::Result<PathBuf> {
-    let given = |name| std::env::var_os(name).map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let home = || given("HOME").or_else(|| process::login().map(|login| login.home.into()));
     let state = given("XDG_STATE_HOME").or_else(|| home().map(|home| home.join(".local/state")));
     Ok(state.ok_or(ErrorKind::NotFound)?.join(ROOM))
 }

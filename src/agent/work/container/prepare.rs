@@ -1,7 +1,7 @@
 //! Before a container's keeper is started: an engine that works, the image, the address, and the
 //! container's recipe. What is missing is said here, where somebody hears it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::address;
@@ -9,7 +9,7 @@ use super::contain::{is_free, remove};
 use super::engine::Engine;
 use super::image;
 use super::recipe::{Place, Recipe};
-use crate::sys::process;
+use crate::agent::work::state;
 use crate::workspace::manifest::{Container, Desired, Kind, Service};
 
 /// After a boot the tunnel may take its time.
@@ -59,7 +59,7 @@ impl Wanted<'_> {
                 return Err(format!("this machine does not have the tunnel's address {address}"));
             }
         }
-        let home = home().ok_or("this login has no home")?;
+        let home = state::home().ok_or("this login has no home")?;
         let all = self.desired.services.iter().filter(|(_, service)| !service.ports.is_empty());
         let place = Place {
             workspace: &self.desired.workspace,
@@ -75,9 +75,4 @@ impl Wanted<'_> {
         is_free(&recipe)?;
         recipe.save(self.dir)
     }
-}
-
-fn home() -> Option<PathBuf> {
-    let given = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    given.or_else(|| process::login().map(|login| login.home.into()))
 }

@@ -16,7 +16,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -27,6 +27,7 @@ use crate::http::LINE_BYTES;
 use crate::rpc::types::Message;
 use crate::rpc::types::run::{Ended, Run, RunState, RunView};
 use crate::sys::bounded;
+use crate::sys::clock;
 use crate::sys::line;
 use crate::sys::lock::Lock;
 use crate::sys::signal::{self, Kind};
@@ -40,11 +41,6 @@ const START_MS: u64 = 5_000;
 const COMMAND_CHARS: usize = 200;
 const STOP_LOOKS: usize = 30;
 const STOP_EVERY: Duration = Duration::from_millis(50);
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// Where runs are. No workspace, which have theirs beside it, is called so.
 fn root() -> io::Result<PathBuf> {
@@ -93,7 +89,7 @@ pub fn create(run: &Run) -> io::Result<(u32, PathBuf)> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),
             Ok(()) => {
-                let record = json!({"run": run.to_json(), "began_unix_ms": now_ms()});
+                let record = json!({"run": run.to_json(), "began_unix_ms": clock::wall_ms()});
                 file::create(&dir.join("run.json"), record.to_string().as_bytes())?;
                 return Ok((number, dir));
             }
@@ -136,7 +132,9 @@ fn view(number: u32, dir: &Path) -> Option<RunView> {
     let running = is_running(dir);
     let state = match end(dir) {
         Some(ended) => RunState::Ended(ended),
-        None if running || now_ms().saturating_sub(began_unix_ms) < START_MS => RunState::Running,
+        None if running || clock::wall_ms().saturating_sub(began_unix_ms) < START_MS => {
+            RunState::Running
+        }
         None => RunState::Lost,
     };
     let command = run.line().chars().take(COMMAND_CHARS).collect();
