@@ -586,6 +586,29 @@ fn nothing_of_the_servers_lies_in_a_shared_directory() {
 
 // R98
 #[test]
+fn what_macos_has_of_its_own_offers_what_linux_has() {
+    // Called by tests of Linux alone.
+    let of_linux = ["open_bare_tun", "without_checksums"];
+    let offered = |path: &Path| -> BTreeSet<String> {
+        let text = read(path);
+        let names = text.lines().filter_map(|line| line.trim_start().strip_prefix("pub fn "));
+        names.map(|rest| rest.split(['(', '<']).next().unwrap_or(rest).to_owned()).collect()
+    };
+    let twins = files("src/sys/darwin", ".rs");
+    assert!(twins.len() > 5, "{twins:?}");
+    let mut missing = Vec::new();
+    for twin in twins {
+        let linux = Path::new("src/sys").join(twin.file_name().unwrap());
+        let all = offered(&linux);
+        let known = |name: &&String| of_linux.contains(&name.as_str());
+        let has = offered(&twin);
+        let lacks = all.difference(&has).filter(|name| !known(name)).cloned();
+        missing.extend(lacks.map(|name| format!("{}: {name}", twin.display())));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
+#[test]
 fn randomness_outside_tests_is_the_systems_alone() {
     let mut found = Vec::new();
     for path in of_hop().into_iter().filter(|path| !is_test(path)) {

@@ -170,6 +170,11 @@ mod tests {
         // Children of ours in any case: by descent both are found.
         let (mut ours, mut other) = (start(&mark), start(&format!("{mark}0")));
         let full = format!("{MARK}={mark}\0").into_bytes();
+        // A start returns before the kernel shows the new program's environment.
+        let begun = std::time::Instant::now();
+        while !has_mark(ours.id(), &full) && begun.elapsed().as_secs() < 10 {
+            std::thread::yield_now();
+        }
         assert!(has_mark(ours.id(), &full) && !has_mark(other.id(), &full));
         assert!(marked(&full).contains(&other.id()), "a child of this process");
         let members = Group::find(None, &mark).members();

@@ -21,6 +21,11 @@ pub fn boot_nanos() -> u64 {
     nanos(libc::CLOCK_MONOTONIC_RAW)
 }
 
+/// The same in milliseconds.
+pub fn boot_ms() -> u64 {
+    boot_nanos() / 1_000_000
+}
+
 /// Nanoseconds of the clock that stops during sleep. What the boot clock gains on it was slept.
 pub fn awake_nanos() -> u64 {
     nanos(libc::CLOCK_UPTIME_RAW)
@@ -31,6 +36,12 @@ pub fn wall() -> (u64, u32) {
     clock_gettime(ClockId::CLOCK_REALTIME).map_or((0, 0), |t| {
         (u64::try_from(t.tv_sec()).unwrap_or(0), u32::try_from(t.tv_nsec()).unwrap_or(0))
     })
+}
+
+/// Milliseconds since the Unix epoch; zero for times before it.
+pub fn wall_ms() -> u64 {
+    let (secs, nanos) = wall();
+    secs.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000))
 }
 
 /// A descriptor that becomes readable at a moment of the boot clock, also if that moment passed
