@@ -1,6 +1,8 @@
 //! The methods of `POST /rpc`. One that is not here does not exist.
 
+use super::types::bridge::{Answer, Wish};
 use super::types::logs::{LogEvent, ReadLogs};
+use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use super::types::workspace::{Apply, Progress, Proposal, Wanted};
@@ -24,7 +26,8 @@ pub trait Stream {
 }
 
 macro_rules! methods {
-    ($($method:ident, $name:literal: $params:ty => $answer:ty;)*) => {$(
+    ($($(#[$doc:meta])* $method:ident, $name:literal: $params:ty => $answer:ty;)*) => {$(
+        $(#[$doc])*
         pub struct $method;
 
         impl Method for $method {
@@ -44,6 +47,10 @@ methods! {
     KeysRotate, "keys.rotate": Rotate => Pair;
     ServicesList, "services.list": OfWorkspace => Services;
     WorkspacePlan, "workspace.plan": Wanted => Proposal;
+    PortsList, "ports.list": Nothing => Ports;
+    /// Where this laptop answers for them, all of it each time.
+    PortsMapped, "ports.mapped": Mapped => Nothing;
+    BridgeAnswer, "bridge.answer": Answer => Nothing;
     // On the local socket alone: the files have changed.
     AgentReload, "agent.reload": Nothing => Nothing;
     RunDetach, "run.detach": Run => RunNumber;
@@ -56,6 +63,13 @@ methods! {
 /// A command of the login's (`types::run::Run`). With `Upgrade: hopbox-run` frames follow, both
 /// ways (`frames`); without, lines: `{"event":types::run::Said}`, `{"result":types::run::Ended}`.
 pub const RUN_START: &str = "run.start";
+
+/// A connection to a port of the login's (`types::ports::PortNumber`): with `Upgrade: hopbox-bytes`
+/// its bytes follow, each way until that way's end.
+pub const PORTS_CONNECT: &str = "ports.connect";
+
+/// The bytes of a wish (`types::bridge::WishId`), likewise.
+pub const BRIDGE_TAKE: &str = "bridge.take";
 
 macro_rules! streams {
     ($($(#[$doc:meta])* $stream:ident, $name:literal: $params:ty => $event:ty;)*) => {$(
@@ -85,6 +99,10 @@ streams! {
     WorkspaceApply, "workspace.apply": Apply => Progress;
     /// Where each service is, then each time that one is elsewhere.
     ServicesWatch, "services.watch": OfWorkspace => ServiceView;
+    /// Who listens, then what changes.
+    PortsWatch, "ports.watch": Nothing => PortEvent;
+    /// What programs on the server want of this laptop.
+    BridgeWatch, "bridge.watch": Nothing => Wish;
     /// What services have said, in the order of their times, and say.
     LogsStream, "logs.stream": ReadLogs => LogEvent;
 }

@@ -11,9 +11,11 @@ use crate::base::field;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
+pub mod bridge;
 pub mod details;
 pub mod health;
 pub mod logs;
+pub mod ports;
 pub mod run;
 pub mod services;
 pub mod workspace;

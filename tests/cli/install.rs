@@ -160,7 +160,9 @@ fn what_was_built_with_symbols_is_installed_without() {
         return eprintln!("SKIP strip: needs binutils");
     }
     assert!(out.status.success() && said(&out).is_empty(), "{out:?}");
-    assert!(size(installed()) * 4 < whole * 3, "{} of {whole} bytes", size(installed()));
+    assert!(size(installed()) < whole, "{} of {whole} bytes", size(installed()));
+    let symbols = Command::new("readelf").args(["-SW"]).arg(installed()).output().unwrap();
+    assert!(!String::from_utf8_lossy(&symbols.stdout).contains(".symtab"), "{symbols:?}");
     let version = Command::new(installed()).arg("--version").output().unwrap();
     assert!(version.status.success(), "{version:?}");
     // A release is stripped from the start: `hop setup` sends what was built.
