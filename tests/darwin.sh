@@ -1,12 +1,18 @@
 #!/bin/sh
-# darwin.sh FLAGS...: type-checks the code for macOS, for both of its processors. Nothing of it can
-# be run here; what is checked beyond types are the layouts of the kernel's structs (helper/src/macos/xnu.rs).
+# darwin.sh aarch64|both FLAGS...: type-checks the code for macOS, for its processor of today or for
+# the one before, too. Nothing of it can be run here; what is checked beyond types are the layouts of
+# the kernel's structs (helper/src/macos/xnu.rs).
 #
 # There is no standard library for macOS among Debian's packages, but its source: the compiler makes
 # what it needs, below $CARGO_TARGET_DIR. On Debian, root gets the packages by itself.
 set -eu
 cd "$(dirname "$0")/.."
-targets="aarch64-apple-darwin x86_64-apple-darwin"
+case $1 in
+aarch64) targets=aarch64-apple-darwin ;;
+both) targets="aarch64-apple-darwin x86_64-apple-darwin" ;;
+*) echo "darwin.sh: aarch64 or both, not $1" >&2; exit 2 ;;
+esac
+shift
 packages="rustc-web cargo-web rust-web-src libstd-rust-web-dev"
 out=${CARGO_TARGET_DIR:-target}/darwin
 

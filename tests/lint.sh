@@ -9,7 +9,7 @@ else
     echo "SKIP rustfmt: this toolchain has none"
 fi
 if $cargo clippy --version >/dev/null 2>&1; then
-    $cargo clippy --all-targets "$@" -- -D warnings
+    $cargo clippy "$@" -- -D warnings
 else
     echo "SKIP clippy: this toolchain has none"
 fi

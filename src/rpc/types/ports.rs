@@ -116,7 +116,7 @@ impl Message for Ports {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortEvent {
     /// It listens, or its view is another one.
-    Listens(PortView),
+    Listens(Box<PortView>),
     /// Nobody listens there any more.
     Gone(u16),
     /// All that listened when the stream began have been told.
@@ -134,7 +134,7 @@ impl Message for PortEvent {
 
     fn read(fields: &mut Fields) -> Result<PortEvent, ReadError> {
         if let Some(view) = fields.take("listens") {
-            return Ok(PortEvent::Listens(PortView::of(view)?));
+            return Ok(PortEvent::Listens(Box::new(PortView::of(view)?)));
         }
         if let Some(port) = fields.opt_int("gone", 1..=u16::MAX)? {
             return Ok(PortEvent::Gone(port));
