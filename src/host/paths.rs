@@ -224,6 +224,11 @@ pub fn socket_in(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.sock"))
 }
 
+/// Where the process that answers here for the host's ports is asked.
+pub fn ports_socket_in(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.ports.sock"))
+}
+
 pub fn lock_in(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.lock"))
 }

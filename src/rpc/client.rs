@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::code::Code;
 use super::frames::PROTOCOL;
-use super::method::{Method, RUN_START, Stream};
+use super::method::{BYTES, Method, RUN_START, Stream};
 use super::types::run::Run;
 use super::types::{Message, TunnelMode};
 use crate::base::json::{Fields, ReadError};
@@ -149,9 +149,29 @@ impl Client {
     /// A connection on which frames cross (`frames`), and what has come on it already; `limit` is
     /// for its beginning.
     pub fn run(&self, run: &Run, limit: Duration) -> Result<(TcpStream, Vec<u8>), CallError> {
-        let request = json!({"method": RUN_START, "params": run.to_json()}).to_string();
-        let asked = self.ask_for("POST", "/rpc", Some(&request), Some(PROTOCOL), limit)?;
-        match asked.0.switched(PROTOCOL) {
+        self.switch(PROTOCOL, RUN_START, run, limit)
+    }
+
+    /// A connection on which bytes cross both ways, by a method that leads to such; likewise.
+    pub fn bytes(
+        &self,
+        method: &str,
+        params: &impl Message,
+        limit: Duration,
+    ) -> Result<(TcpStream, Vec<u8>), CallError> {
+        self.switch(BYTES, method, params, limit)
+    }
+
+    fn switch(
+        &self,
+        protocol: &'static str,
+        method: &str,
+        params: &impl Message,
+        limit: Duration,
+    ) -> Result<(TcpStream, Vec<u8>), CallError> {
+        let request = json!({"method": method, "params": params.to_json()}).to_string();
+        let asked = self.ask_for("POST", "/rpc", Some(&request), Some(protocol), limit)?;
+        match asked.0.switched(protocol) {
             Ok(connection) => Ok(connection),
             Err(response) => {
                 let (status, body) = text((response, limit))?;

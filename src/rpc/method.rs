@@ -64,6 +64,9 @@ methods! {
 /// ways (`frames`); without, lines: `{"event":types::run::Said}`, `{"result":types::run::Ended}`.
 pub const RUN_START: &str = "run.start";
 
+/// What a connection becomes on which bytes cross: each way until that way's end.
+pub const BYTES: &str = "hopbox-bytes";
+
 /// A connection to a port of the login's (`types::ports::PortNumber`): with `Upgrade: hopbox-bytes`
 /// its bytes follow, each way until that way's end.
 pub const PORTS_CONNECT: &str = "ports.connect";

@@ -7,7 +7,8 @@
 //! key, what is remembered) → `recovery`, `sleep`, `source_addrs` (when to look for the VPS
 //! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
 //! → `elsewhere`, `in_use` (sessions that cannot be asked) → `through`, `ping`, `rotate`, `remote`
-//! (over a host that is up) → `diagnose` → `log`.
+//! (over a host that is up) → `ports` (what the server listens at, answered for here) → `diagnose`
+//! → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod control;
@@ -20,6 +21,7 @@ mod limits;
 pub mod log;
 mod monitor;
 pub mod ping;
+pub mod ports;
 mod readiness;
 mod recovery;
 pub mod remote;
