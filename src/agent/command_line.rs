@@ -61,6 +61,11 @@ fn run(verb: Verb, args: &Args) -> u8 {
         }
         Verb::Attend => return work::run::attend::main(),
         Verb::Guard => return work::guard::main(&args.operands),
+        Verb::Clip => return work::bridge::verbs::clip_verb(),
+        Verb::Paste => return work::bridge::verbs::paste_verb(args),
+        Verb::Open => return work::bridge::verbs::open_verb(args),
+        Verb::Notify => return work::bridge::verbs::notify_verb(args),
+        Verb::Ask => return work::bridge::verbs::ask_verb(args),
         Verb::Status => return commands::status(config, args.has("json")),
         Verb::Install => install::install(),
         Verb::Setup => setup::setup(config),

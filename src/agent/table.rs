@@ -19,6 +19,11 @@ pub enum Verb {
     Rollback,
     PeersList,
     PeersRemove,
+    Clip,
+    Paste,
+    Open,
+    Notify,
+    Ask,
     Rotate,
     Uninstall,
     Version,
@@ -142,6 +147,39 @@ const COMMANDS: &[Command<Verb>] = &[
         )
     },
     Command {
+        usage: "hop-agent clip",
+        ..Command::new(Verb::Clip, "clip", "standard input to the laptop's clipboard")
+    },
+    Command {
+        usage: "hop-agent paste [--png]",
+        flags: &[flag("png", None)],
+        ..Command::new(Verb::Paste, "paste", "the laptop's clipboard, if its owner allows it")
+    },
+    Command {
+        usage: "hop-agent open URL",
+        operands: (1, 1),
+        takes: Takes::Word,
+        ..Command::new(Verb::Open, "open", "a page in the laptop's browser")
+    },
+    Command {
+        usage: "hop-agent notify TITLE [TEXT]",
+        operands: (1, 2),
+        takes: Takes::Word,
+        ..Command::new(Verb::Notify, "notify", "a notice on the laptop, at once or when it is back")
+    },
+    Command {
+        usage: "hop-agent ask [--options A,B] [--timeout SECONDS] QUESTION",
+        flags: &[flag("options", Some("A,B")), flag("timeout", Some("SECONDS"))],
+        operands: (1, 1),
+        takes: Takes::Word,
+        ..Command::new(
+            Verb::Ask,
+            "ask",
+            "ask at the laptop, and wait; exit status 0: the\nfirst answer (yes), 10: another one, 7: none in\n\
+             time",
+        )
+    },
+    Command {
         usage: "hop-agent version",
         ..Command::new(Verb::Version, "version", "show the version")
     },
@@ -196,8 +234,7 @@ pub fn help() -> String {
         let gap = if usage.len() + 2 > WIDTH { indent.clone() } else { String::new() };
         text += &format!("  {usage:WIDTH$}{gap}{}\n", command.summary.replace('\n', &indent));
     }
-    text + "\nAll but serve, work, version and status without --json answer with one JSON\nobject on \
-            standard output.\n"
+    text + "\ninstall, setup, start, rollback, peers, rotate, uninstall and status --json\nanswer with one JSON object on standard output.\n"
 }
 
 /// Of the first column.
@@ -236,6 +273,11 @@ mod tests {
             ("peers list", Verb::PeersList),
             ("peers remove laptop-2", Verb::PeersRemove),
             ("rotate", Verb::Rotate),
+            ("clip", Verb::Clip),
+            ("paste --png", Verb::Paste),
+            ("open http://x", Verb::Open),
+            ("notify -- -i/etc/x --text", Verb::Notify),
+            ("ask --options a,b --timeout 5 deploy?", Verb::Ask),
             ("uninstall --purge --laptop k", Verb::Uninstall),
             ("version", Verb::Version),
             ("-V", Verb::Version),

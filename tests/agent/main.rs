@@ -21,6 +21,7 @@ use hopbox::rpc::types::{Nothing, Version};
 use hopbox::sys::through::Link;
 use serde_json::{Value, json};
 
+mod bridges;
 mod browser;
 mod containers;
 mod crowd;

@@ -11,10 +11,10 @@ use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, AgentReload, AgentStatus, AgentVersion, KeysRotate, LogsStream, Method, PeersAdd,
-    PeersList, PeersRemove, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList,
-    ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion,
-    WorkspaceApply, WorkspacePlan,
+    AgentClock, AgentReload, AgentStatus, AgentVersion, BridgeAnswer, BridgeWatch, KeysRotate,
+    LogsStream, Method, PeersAdd, PeersList, PeersRemove, RUN_START, RunDetach, RunFollow, RunList,
+    RunStop, ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream,
+    WorkVersion, WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -34,7 +34,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 12] {
+fn methods() -> [(&'static str, Run); 13] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -44,6 +44,7 @@ fn methods() -> [(&'static str, Run); 12] {
         row(KeysRotate, keys_rotate),
         row(ServicesList, |backend, from, params| of_work(backend, from, ServicesList, &params)),
         row(WorkspacePlan, |backend, from, params| of_work(backend, from, WorkspacePlan, &params)),
+        row(BridgeAnswer, |backend, from, answer| of_work(backend, from, BridgeAnswer, &answer)),
         row(AgentReload, reload),
         row(RunDetach, |backend, from, run| of_work(backend, from, RunDetach, &run)),
         row(RunList, |backend, from, which| of_work(backend, from, RunList, &which)),
@@ -52,7 +53,7 @@ fn methods() -> [(&'static str, Run); 12] {
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 9] = [
+const STREAMS: [&str; 10] = [
     AgentClock::NAME,
     RUN_START,
     RunFollow::NAME,
@@ -62,6 +63,7 @@ const STREAMS: [&str; 9] = [
     WorkspaceApply::NAME,
     ServicesWatch::NAME,
     LogsStream::NAME,
+    BridgeWatch::NAME,
 ];
 
 /// What a request's body asks for.

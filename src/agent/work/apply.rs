@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::beat::{beating, has_gone, wait_until};
+use super::bridge;
 use super::present::present;
 use super::run;
 use super::services::{self, Done, Unable, failed, room, unable};
@@ -152,6 +153,7 @@ impl Applying<'_> {
             if turn_now == Turn::Adjust {
                 // From now on this is what the workspace is said to be.
                 self.room.put(self.desired).map_err(failed("cannot write"))?;
+                bridge::settle(self.room);
             }
             if turn_now == Turn::Start {
                 broken = self.start(&starts);

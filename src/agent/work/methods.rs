@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::apply;
 use super::beat::{beating, has_gone, wait_until};
+use super::bridge;
 use super::container::address;
 use super::run::{self, detached};
 use super::scripts;
@@ -21,10 +22,11 @@ use crate::base::line_socket::put;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, LogsStream, Method, RUN_START, RunDetach, RunFollow, RunList, RunStop,
-    ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion,
-    WorkspaceApply, WorkspacePlan,
+    AgentClock, BridgeAnswer, BridgeWatch, LogsStream, Method, RUN_START, RunDetach, RunFollow,
+    RunList, RunStop, ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch,
+    Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
 };
+use crate::rpc::types::bridge::Answer;
 use crate::rpc::types::logs::ReadLogs;
 use crate::rpc::types::run::{ListRuns, Run, RunNumber, Runs};
 use crate::rpc::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
@@ -128,6 +130,15 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
                 let mut tell = |view: &ServiceView| tell(&event(view));
                 watch::watch(asked.workspace.as_deref(), &mut tell, rest)
             })?;
+            json!({})
+        }
+        BridgeWatch::NAME => {
+            Nothing::read_strictly(params).map_err(&bad)?;
+            bridge::watch(stream)?;
+            json!({})
+        }
+        BridgeAnswer::NAME => {
+            bridge::answer(Answer::read_strictly(params).map_err(&bad)?)?;
             json!({})
         }
         LogsStream::NAME => {

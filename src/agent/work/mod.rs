@@ -8,12 +8,14 @@
 //! does), `container` (docker and podman) → `probe` (one look at a service; a command is under a
 //! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
 //! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
-//! wanted), `scripts` (what is run of it).
+//! wanted), `scripts` (what is run of it) →
+//! `bridge` (what programs here want of a laptop).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
 mod apply;
 mod beat;
+pub mod bridge;
 mod cgroup;
 mod checks;
 pub mod container;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::{methods, starts};
+use super::{bridge, methods, starts};
 use crate::agent::joint;
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
@@ -39,6 +39,7 @@ pub fn serve(state_dir: &Path) -> Result<(), Failure> {
     log(&format!("hop-agent {VERSION}: work, at {}", path.display()));
     // What is to run and does not, while others are heard.
     let _ = thread::Builder::new().name("resume".to_owned()).spawn(starts::resume);
+    bridge::begin();
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let fds = [(signals.as_fd(), Interest::READ), (socket.as_fd(), Interest::READ)];

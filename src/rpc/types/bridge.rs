@@ -146,6 +146,8 @@ pub struct Answer {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// The laptop's owner is being asked: another answer follows.
+    Asking,
     Done,
     /// The place of what was chosen, from 0.
     Chosen(u8),
@@ -158,6 +160,7 @@ pub enum Outcome {
 impl Message for Answer {
     fn to_json(&self) -> Value {
         match &self.outcome {
+            Outcome::Asking => json!({"id": self.id, "asking": true}),
             Outcome::Done => json!({"id": self.id, "done": true}),
             Outcome::Chosen(place) => json!({"id": self.id, "chosen": place}),
             Outcome::Denied(why) => json!({"id": self.id, "denied": why}),
@@ -173,6 +176,8 @@ impl Message for Answer {
             Outcome::Denied(why)
         } else if let Some(why) = fields.opt_meant("failed", text)? {
             Outcome::Failed(why)
+        } else if fields.take("asking").is_some() {
+            Outcome::Asking
         } else {
             fields.bool("done").map(|_| Outcome::Done)?
         };

@@ -1,0 +1,144 @@
+//! The sockets at which this login's programs ask: one in the directory of `place`, where the
+//! kernel says who asks; and, while a workspace declares bridges, one on 127.0.0.1 for sandboxes
+//! that know no Unix sockets, where whoever asks proves to have read a file of the login's. The
+//! kernel chooses its port, from those that it gives to anybody who does not mind.
+//!
+//! Bounds: 96 connections at a time, a thread for each; a request within 2 s.
+
+use std::io::{self, ErrorKind};
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::attend::{self, Whose};
+use super::declared;
+use super::place::{Here, Place, namespaces};
+use super::queue::Queue;
+use crate::agent::log;
+use crate::base::line_socket::{self, LineSocket};
+use crate::sys::poll::{self, Interest};
+use crate::sys::{process, random};
+
+const CONNECTIONS: usize = 96;
+/// How often it is looked whether the files are still there, and what is declared.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// After an accept that failed for want of descriptors.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// For as long as this process lives.
+pub fn serve(place: &Place, queue: &Arc<Queue>) {
+    let mut local = Local::default();
+    loop {
+        if let Err(error) = local.look(place) {
+            log(&format!("programs here cannot ask for a laptop: {error}"));
+        }
+        local.wait(queue);
+    }
+}
+
+#[derive(Default)]
+struct Local {
+    unix: Option<LineSocket>,
+    tcp: Option<(TcpListener, Arc<str>)>,
+    told: Option<Here>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Local {
+    fn look(&mut self, place: &Place) -> io::Result<()> {
+        place.make()?;
+        if !self.unix.as_ref().is_some_and(LineSocket::is_there) {
+            // Another's file is not taken away with it.
+            self.unix = None;
+            let bound = LineSocket::bind(&place.socket());
+            self.unix = Some(bound.map_err(|failure| io::Error::other(failure.why))?);
+        }
+        match (declared::any(), &self.tcp) {
+            (true, None) => self.tcp = Some(listen()?),
+            (false, Some(_)) => self.tcp = None,
+            _ => {}
+        }
+        let tcp = match &self.tcp {
+            Some((listener, secret)) => Some((listener.local_addr()?.port(), secret.to_string())),
+            None => None,
+        };
+        let here = Here { namespaces: namespaces(), tcp };
+        if self.told.as_ref() != Some(&here) || place.read().is_none() {
+            place.put(&here)?;
+            self.told = Some(here);
+        }
+        Ok(())
+    }
+
+    fn wait(&self, queue: &Arc<Queue>) {
+        let Some(unix) = &self.unix else { return thread::sleep(LOOK_EVERY) };
+        let mut fds = vec![(unix.as_fd(), Interest::READ)];
+        fds.extend(self.tcp.iter().map(|(listener, _)| (listener.as_fd(), Interest::READ)));
+        let mut ready = Vec::new();
+        if poll::wait(&fds, &mut ready, Some(LOOK_EVERY)).is_err() {
+            return thread::sleep(PAUSE);
+        }
+        let mut ready = ready.into_iter().map(Interest::any);
+        if ready.next() == Some(true) {
+            let asked = unix.accept();
+            self.begin(asked.map(|stream| (stream, Whose::Told)), queue);
+        }
+        if let (Some(true), Some((listener, secret))) = (ready.next(), &self.tcp) {
+            let asked = listener.accept();
+            let asked = asked.map(|(stream, _)| (UnixStream::from(OwnedFd::from(stream)), secret));
+            self.begin(
+                asked.map(|(stream, secret)| (stream, Whose::Proven(secret.clone()))),
+                queue,
+            );
+        }
+    }
+
+    fn begin(&self, asked: io::Result<(UnixStream, Whose)>, queue: &Arc<Queue>) {
+        let (stream, whose) = match asked {
+            Ok(asked) => asked,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+            Err(_) => return thread::sleep(PAUSE),
+        };
+        if matches!(whose, Whose::Told) && line_socket::check_peer(&stream, process::uid()).is_err()
+        {
+            return log("somebody else than this login asked for a laptop, and was not heard");
+        }
+        if self.open.fetch_add(1, Ordering::AcqRel) >= CONNECTIONS {
+            self.open.fetch_sub(1, Ordering::AcqRel);
+            return attend::refuse(&stream);
+        }
+        let (counted, queue) = (Counted(self.open.clone()), queue.clone());
+        let attend = move || {
+            let _counted = counted;
+            // Who has gone has nothing to be told.
+            let _ = attend::attend(&queue, stream, &whose);
+        };
+        let _ = thread::Builder::new().name("bridge".to_owned()).spawn(attend);
+    }
+}
+
+/// One connection of those that may be.
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn listen() -> io::Result<(TcpListener, Arc<str>)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, nonce()?.into()))
+}
+
+/// 128 bits that nobody can guess.
+pub fn nonce() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

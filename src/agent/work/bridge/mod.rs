@@ -1,0 +1,72 @@
+//! What programs on this machine want of a laptop: its clipboard, its browser, its owner's
+//! attention. The laptop asks for it, over the tunnel, and decides; nothing here opens a connection
+//! to it.
+//!
+//! Reading order: `limits` (what may be wanted, and how often) → `queue` (who wants it, who is
+//! asked) → `watch` (the laptop's side) → `place` (where programs find this agent), `declared`,
+//! `local` (the sockets) → `wire` (what is said there), `bytes`, `attend` (one program) → `client`
+//! (the program's side), `verbs` (what is typed).
+
+mod attend;
+mod bytes;
+mod client;
+mod declared;
+mod limits;
+mod local;
+mod place;
+mod queue;
+pub mod verbs;
+mod watch;
+mod wire;
+
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, LazyLock};
+use std::thread;
+
+use self::place::Place;
+use self::queue::Queue;
+use super::services::Done;
+use super::state::Room;
+use crate::agent::log;
+use crate::rpc::types::bridge::Answer;
+
+static QUEUE: LazyLock<Arc<Queue>> = LazyLock::new(Queue::new);
+
+/// Has programs of this login heard, for as long as this process lives.
+pub fn begin() {
+    let place = match Room::own().and_then(|room| Place::own().map(|place| (room, place))) {
+        Ok((room, place)) => {
+            settle(&room);
+            place
+        }
+        Err(error) => return log(&format!("programs here cannot ask for a laptop: {error}")),
+    };
+    let serve = move || local::serve(&place, &QUEUE);
+    let _ = thread::Builder::new().name("bridges".to_owned()).spawn(serve);
+}
+
+/// What all workspaces of this login declare now.
+pub fn settle(room: &Room) {
+    let all = room.workspaces().into_iter().flat_map(|workspace| workspace.desired.bridges);
+    declared::set(all.collect());
+}
+
+/// What is wanted of whoever listens on `stream`, until they have gone.
+pub fn watch(stream: &UnixStream) -> Done<()> {
+    watch::watch(&QUEUE, stream)
+}
+
+pub fn answer(answer: Answer) -> Done<()> {
+    QUEUE.answer(answer.id, answer.outcome)
+}
+
+/// Whether a connection of a laptop's is taken for the bytes of a wish.
+pub fn may_take(id: u64) -> Done<()> {
+    QUEUE.may_take(id)
+}
+
+/// That connection, with what has come on it already.
+pub fn take(id: u64, laptop: OwnedFd, first: Vec<u8>) -> Done<()> {
+    QUEUE.take(id, UnixStream::from(laptop), first)
+}
