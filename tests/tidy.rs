@@ -355,6 +355,8 @@ const WRITERS: &[(&str, &[&str])] = &[
         "stdout()",
         &[
             "src/agent/say.rs",
+            // What was pasted, byte for byte.
+            "src/agent/work/bridge/verbs.rs",
             // Asks how wide it is.
             "src/base/terminal.rs",
             "src/cli/out.rs",
@@ -505,6 +507,7 @@ const STARTERS: &[(&str, &str)] = &[
     ),
     ("tests/selftest/src/programs.rs", "helper and agent of the self test, with a limit to files"),
     ("src/cli/selftest.rs", "becomes the self test, which has a limit of its own"),
+    ("src/agent/work/bridge/shim/real.rs", "becomes the program that was called, as without it"),
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
     ("src/sys/children.rs", "services, which run as long as they like"),

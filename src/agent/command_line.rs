@@ -17,8 +17,12 @@ use crate::base::key::{self, KEY_BYTES};
 use crate::rpc::VERSION;
 use crate::sys::process;
 
-/// Runs one command line (without the program's name) and returns the exit code.
+/// Runs one command line, with the name that the program is called by, and returns the exit code.
 pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
+    let mut line = line.into_iter();
+    if let Some(name) = line.next().and_then(called_as) {
+        return work::bridge::shim::main(&name, line.collect());
+    }
     let (args, asked) = parse(&TABLE, line);
     // Before a key is read: a core dump or a debugger of the same user would reveal it (R99). What
     // holds none and starts the login's programs leaves them the limits that a login has.
@@ -36,6 +40,12 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(Asked::Run(command)) => run(command.run, &args),
         Err(failure) => tell(&with_help(failure)),
     }
+}
+
+/// The name of another program, whose part this one plays.
+fn called_as(path: OsString) -> Option<String> {
+    let name = Path::new(&path).file_name()?.to_str()?;
+    work::bridge::shim::is_one(name).then(|| name.to_owned())
 }
 
 /// One page tells everything that can be typed.

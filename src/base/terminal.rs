@@ -12,6 +12,11 @@ pub fn of_stdout() -> Option<usize> {
     of(io::stdout().as_fd())
 }
 
+/// Whether standard output is one at all.
+pub fn is_stdout() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// The same of standard error.
 pub fn of_stderr() -> Option<usize> {
     of(io::stderr().as_fd())

@@ -4,5 +4,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(hopbox::agent::main(std::env::args_os().skip(1)))
+    ExitCode::from(hopbox::agent::main(std::env::args_os()))
 }

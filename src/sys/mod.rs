@@ -25,6 +25,7 @@ pub mod line;
 pub mod local_time;
 pub mod lock;
 pub mod loopback;
+pub mod loopback_listener;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
 #[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]

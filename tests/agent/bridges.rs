@@ -3,7 +3,8 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -13,8 +14,10 @@ use hopbox::rpc::client::CallError;
 use hopbox::rpc::method::{BridgeAnswer, BridgeWatch};
 use hopbox::rpc::types::Nothing;
 use hopbox::rpc::types::bridge::{Answer, Outcome, What, Wish};
+use serde_json::{Value, json};
 
 use super::work::Worker;
+use super::workspace;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -168,4 +171,155 @@ fn a_laptop_that_is_there_and_does_not_answer_holds_nobody_up() {
     assert!(codes.iter().filter(|code| **code == 0).count() < 60, "{codes:?}");
     assert!(codes.iter().all(|code| [0, 8].contains(code)), "{codes:?}");
     assert!(fs::metadata(socket(&worker)).is_ok());
+}
+
+const DECLARES: &str =
+    "name: app\nbridges: [{type: clipboard}, {type: xdg-open}, {type: notifications}]\n";
+
+fn apply(worker: &Worker, manifest: &str) {
+    let digest = workspace::plan(worker, manifest).unwrap().plan.digest;
+    assert_eq!(workspace::apply(worker, digest).1, Ok(()));
+}
+
+fn bin(worker: &Worker) -> PathBuf {
+    worker.dir.join("hopbox-agent/.bridge/bin")
+}
+
+/// A program of the login's, which finds what is there before what `more` holds.
+fn program(worker: &Worker, name: &str, words: &[&str], more: &Path) -> Command {
+    let mut command = Command::new(name);
+    let path = format!("{}:{}:/usr/bin:/bin", bin(worker).display(), more.display());
+    command.args(words).env_clear().env("PATH", path);
+    command.env("XDG_STATE_HOME", &worker.dir).env("HOME", &worker.dir);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A stranger's program of this name, which says how it was called.
+fn stranger(dir: &Path, name: &str) {
+    let text = "#!/bin/sh\necho \"real $0 $* [$BROWSER]\"\nexit 7\n";
+    fs::write(dir.join(name), text).unwrap();
+    fs::set_permissions(dir.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn shims_are_there_while_they_are_declared_and_leave_the_rest_to_who_is_called_so() {
+    let worker = Worker::at_home("bridge-shims");
+    let logins = worker.dir.join(".local/bin");
+    let names = ["xclip", "xsel", "wl-copy", "wl-paste", "lemonade", "xdg-open", "notify-send"];
+    let there = || names.iter().filter(|name| bin(&worker).join(name).exists()).count();
+    until("the agent's own program is there", || bin(&worker).join("hop-agent").exists());
+    assert!(there() == 0 && !logins.exists());
+    fs::create_dir_all(&logins).unwrap();
+    fs::write(logins.join("xsel"), "mine").unwrap();
+    apply(&worker, DECLARES);
+    assert_eq!(there(), names.len());
+    assert_eq!(fs::read_link(logins.join("xclip")).unwrap(), bin(&worker).join("xclip"));
+    assert_eq!(fs::read_to_string(logins.join("xsel")).unwrap(), "mine");
+
+    // Runs find them before others, and a page is opened by its whole path.
+    let words = ["sh", "-c", "command -v xclip xdg-open; echo $BROWSER"];
+    let body = json!({"method": "run.start", "params": {"command": words}}).to_string();
+    let answer = worker.served.send_and_wait(&super::with_token(&body));
+    for path in ["xclip", "xdg-open"].map(|name| bin(&worker).join(name)) {
+        assert!(answer.contains(&format!("{}\\n", path.display())), "{answer}");
+    }
+    assert_eq!(answer.matches("/xdg-open\\n").count(), 2, "{answer}");
+
+    // No laptop is there: one line, and the exit status of whoever is called so.
+    let more = worker.dir.join("more");
+    fs::create_dir(&more).unwrap();
+    let run =
+        |name: &str, words: &[&str]| said(&program(&worker, name, words, &more).output().unwrap());
+    for (name, words, code) in [
+        ("xclip", &["-selection", "clipboard", "-o"][..], 1),
+        ("xclip", &["-sel", "c", "-t", "TARGETS", "-o"], 1),
+        ("xclip", &[], 1),
+        ("xsel", &["-ib"], 1),
+        ("wl-copy", &["text"], 1),
+        ("wl-paste", &["-l"], 1),
+        ("xdg-open", &["http://localhost:3000"], 4),
+    ] {
+        let err = format!("{name}: laptop away: no laptop is connected\n");
+        assert_eq!(run(name, words), (code, String::new(), err), "{name} {words:?}");
+    }
+    assert_eq!(run("notify-send", &["-p", "done"]), (0, "1\n".to_owned(), String::new()));
+    // What a laptop does not do is the next program's of that name, which is not called by itself.
+    names.iter().for_each(|name| stranger(&more, name));
+    let real = |name: &str, words: &str| format!("real {} {words} []\n", more.join(name).display());
+    for (name, words) in [
+        ("xclip", "-selection secondary -o"),
+        ("xsel", "-k"),
+        ("wl-paste", "--watch cat"),
+        ("xdg-open", "file:///etc/passwd"),
+        ("notify-send", "-A yes=Yes deploy?"),
+        ("xclip", "-sel c -t text/html -o"),
+    ] {
+        let split: Vec<&str> = words.split(' ').collect();
+        let browser = bin(&worker).join("xdg-open");
+        let out = program(&worker, name, &split, &more).env("BROWSER", browser).output().unwrap();
+        assert_eq!(said(&out), (7, real(name, words), String::new()), "{name}");
+    }
+    let mut at_a_display = program(&worker, "xclip", &[], &more);
+    assert_eq!(said(&at_a_display.env("DISPLAY", ":0").output().unwrap()).0, 7);
+
+    apply(&worker, "name: app\nbridges: [{type: notifications}]\n");
+    assert!(there() == 1 && bin(&worker).join("notify-send").exists());
+    apply(&worker, "name: app\n");
+    assert_eq!(there(), 0);
+    let left: Vec<_> = fs::read_dir(&logins).unwrap().flatten().map(|it| it.file_name()).collect();
+    assert_eq!(left, ["xsel"]);
+}
+
+#[test]
+fn a_shim_reaches_the_laptop_from_a_sandbox_or_says_that_it_is_in_one() {
+    let worker = Worker::at_home("bridge-sandbox");
+    apply(&worker, DECLARES);
+    until("sandboxes are told how to ask", || {
+        let here = fs::read_to_string(worker.dir.join("hopbox-agent/.bridge/here.json"));
+        here.is_ok_and(|here| here.contains("secret\":\""))
+    });
+    let laptop = Laptop::watching(&worker);
+    let nowhere = worker.dir.join("none");
+    let page = "http://localhost:5173";
+    let opened = |mut command: Command| {
+        let child = command.spawn().unwrap();
+        let wish = laptop.next();
+        assert_eq!(wish.what, What::Open { url: page.to_owned() });
+        answer(&worker, wish.id, Outcome::Done).unwrap();
+        assert_eq!(end(child), (0, String::new(), String::new()));
+    };
+    opened(program(&worker, "xdg-open", &[page], &nowhere));
+    let hidden = socket(&worker);
+    let sandboxed = |network: &str, hides: bool| {
+        let mut command = Command::new("bwrap");
+        command.args(["--dev-bind", "/", "/", network]);
+        if hides {
+            command.arg("--ro-bind").arg("/dev/null").arg(&hidden);
+        }
+        let inner = program(&worker, "xdg-open", &[page], &nowhere);
+        command.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.args(["xdg-open", page]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    };
+    let bare = Command::new("bwrap").args(["--dev-bind", "/", "/", "true"]).status();
+    if !bare.is_ok_and(|status| status.success()) {
+        return eprintln!("SKIP a sandbox: needs bubblewrap");
+    }
+    opened(sandboxed("--unshare-net", false));
+    // The socket is hidden, and loopback is there.
+    opened(sandboxed("--unshare-ipc", true));
+    let cut_off = |network: &str| {
+        let (code, _, err) = said(&sandboxed(network, true).output().unwrap());
+        assert_eq!(code, 4, "{err}");
+        assert!(err.starts_with("xdg-open: sandbox: ") && err.lines().count() == 1, "{err}");
+    };
+    cut_off("--unshare-net");
+    // A secret that is not the agent's opens nothing.
+    let path = worker.dir.join("hopbox-agent/.bridge/here.json");
+    let mut here: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    here["secret"] = json!("0".repeat(32));
+    fs::write(&path, here.to_string()).unwrap();
+    cut_off("--unshare-ipc");
 }

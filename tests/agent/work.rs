@@ -25,6 +25,8 @@ const SOON: Duration = Duration::from_secs(10);
 pub struct Worker {
     pub dir: PathBuf,
     process: Option<Child>,
+    /// A home of its own, where programs are put into it.
+    home: Option<PathBuf>,
     pub served: Served,
 }
 
@@ -36,11 +38,19 @@ impl Worker {
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
         let served = Served::with(Ipv4Addr::LOCALHOST, Work::at(&dir));
-        Worker { dir, process: None, served }
+        Worker { dir, process: None, home: None, served }
     }
 
     pub fn running(name: &str) -> Worker {
         let mut worker = Worker::alone(name);
+        worker.start();
+        worker
+    }
+
+    /// The state directory is its login's home, too.
+    pub fn at_home(name: &str) -> Worker {
+        let mut worker = Worker::alone(name);
+        worker.home = Some(worker.dir.clone());
         worker.start();
         worker
     }
@@ -65,7 +75,11 @@ impl Worker {
     }
 
     pub fn start(&mut self) {
-        self.process = Some(Worker::command(&self.dir).spawn().unwrap());
+        let mut command = Worker::command(&self.dir);
+        if let Some(home) = &self.home {
+            command.env("HOME", home);
+        }
+        self.process = Some(command.spawn().unwrap());
         let end = Instant::now() + SOON;
         while UnixStream::connect(self.socket()).is_err() {
             assert!(Instant::now() < end, "it does not listen");

@@ -1,10 +1,12 @@
 //! What a service is to its keeper: the manifest's words with what a login's shell would have.
 
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 
+use super::bridge::install;
 use super::container::Recipe;
 use super::manager::{self, Absent, Unit};
 use crate::agent::keeper::process::boot;
@@ -57,9 +59,12 @@ pub fn of(
         Kind::Native { command, workdir } => (words(command), workdir, None),
         Kind::Container(_) => (contain(&[])?, &None, Some(Proxy { end: contain(&["--end"])? })),
     };
+    let own = |name: &str| Some((OsString::from(name), std::env::var_os(name)?));
+    let mut login: Vec<_> = OF_THE_LOGIN.into_iter().filter_map(own).collect();
+    install::over(&mut login);
     let mut all = Env::default();
-    for name in OF_THE_LOGIN {
-        if let Ok(value) = std::env::var(name) {
+    for (name, value) in login {
+        if let (Ok(name), Ok(value)) = (name.into_string(), value.into_string()) {
             all.set(name, value);
         }
     }

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bytes;
-use super::limits::{BYTES_WITHIN, OWNER, PROMPT, Sort, check, too_much};
-use super::local::nonce;
+use super::limits::{BYTES_WITHIN, OWNER, PROMPT, Sort, check, is_such, too_much};
 use super::queue::{Event, Queue, Refusal, Ticket};
-use super::wire::{self, REQUEST_BYTES, Reply, Request, Side};
+use super::wire::{self, REQUEST_BYTES, Reply, Request, Side, nonce};
 use crate::base::json::Fields;
 use crate::base::line_socket::put;
 use crate::rpc::types::Message;
-use crate::rpc::types::bridge::{CLIPBOARD_BYTES, Kind, Outcome, What};
+use crate::rpc::types::bridge::{CLIPBOARD_BYTES, Outcome, What};
 use crate::sys::line::Lines;
 use crate::sys::poll::{self, Interest};
 
@@ -114,21 +113,6 @@ fn refusal_reply(refusal: Refusal) -> Reply {
         Refusal::Busy(why) => Reply::Busy(why),
         Refusal::Wrong(why) => Reply::Wrong(why),
     }
-}
-
-/// The bytes are what they are said to be.
-pub fn is_such(kind: Kind, bytes: &[u8]) -> Result<(), String> {
-    match kind {
-        Kind::Text if std::str::from_utf8(bytes).is_err() => {
-            Err("it is not text: only UTF-8 and PNG are copied and pasted".to_owned())
-        }
-        Kind::Png if !is_png(bytes) => Err("it is not a PNG image".to_owned()),
-        Kind::Text | Kind::Png => Ok(()),
-    }
-}
-
-pub fn is_png(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\x89PNG\r\n\x1a\n")
 }
 
 struct Wanting<'a> {

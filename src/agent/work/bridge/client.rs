@@ -4,21 +4,18 @@
 //! Bounds: half a second until somebody is there; then as long as the agent says.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use super::bytes;
-use super::local::nonce;
 use super::place::{Here, Place, namespaces};
-use super::wire::{self, REPLY_BYTES, Reply, Request, Side};
+use super::wire::{self, REPLY_BYTES, Reply, Request, Side, nonce};
 use crate::base::json::Fields;
 use crate::base::line_socket::{self, put};
 use crate::rpc::types::Message;
 use crate::rpc::types::bridge::What;
 use crate::sys::line::Lines;
-use crate::sys::process;
+use crate::sys::{loopback_listener, process};
 
 const THERE_WITHIN: Duration = Duration::from_millis(500);
 const BYTES_WITHIN: Duration = Duration::from_secs(5);
@@ -73,8 +70,7 @@ fn connect(place: &Place, here: Option<&Here>) -> Option<Connected> {
 
 /// Whoever listens there shows first that they have read the file, too.
 fn by_loopback(port: u16, secret: &str) -> io::Result<Connected> {
-    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let stream = UnixStream::from(OwnedFd::from(TcpStream::connect_timeout(&at, THERE_WITHIN)?));
+    let stream = loopback_listener::connect(port, THERE_WITHIN)?;
     stream.set_write_timeout(Some(THERE_WITHIN))?;
     let ours = nonce()?;
     put(&stream, &wire::nonce_line(&ours))?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::rpc::types::bridge::{CLIPBOARD_BYTES, OPTIONS, TEXT_BYTES, What};
+use crate::rpc::types::bridge::{CLIPBOARD_BYTES, Kind, OPTIONS, TEXT_BYTES, What};
 
 /// Until a laptop that is there has said something: it is done, refused, being fetched, or its
 /// owner is being asked.
@@ -134,6 +134,21 @@ pub fn check(what: &What) -> Result<(), String> {
 
 pub fn too_much(bytes: u64) -> String {
     format!("{bytes} bytes are too much: at most {CLIPBOARD_BYTES} are copied or pasted")
+}
+
+/// The bytes are what they are said to be.
+pub fn is_such(kind: Kind, bytes: &[u8]) -> Result<(), String> {
+    match kind {
+        Kind::Text if std::str::from_utf8(bytes).is_err() => {
+            Err("it is not text: only UTF-8 and PNG are copied and pasted".to_owned())
+        }
+        Kind::Png if !is_png(bytes) => Err("it is not a PNG image".to_owned()),
+        Kind::Text | Kind::Png => Ok(()),
+    }
+}
+
+pub fn is_png(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\x89PNG\r\n\x1a\n")
 }
 
 /// What a browser is given: everything else opens something else than a page.

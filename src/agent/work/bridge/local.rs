@@ -6,8 +6,7 @@
 //! Bounds: 96 connections at a time, a thread for each; a request within 2 s.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,10 +17,12 @@ use super::attend::{self, Whose};
 use super::declared;
 use super::place::{Here, Place, namespaces};
 use super::queue::Queue;
+use super::wire::nonce;
 use crate::agent::log;
 use crate::base::line_socket::{self, LineSocket};
+use crate::sys::loopback_listener::LoopbackListener;
 use crate::sys::poll::{self, Interest};
-use crate::sys::{process, random};
+use crate::sys::process;
 
 const CONNECTIONS: usize = 96;
 /// How often it is looked whether the files are still there, and what is declared.
@@ -43,7 +44,7 @@ pub fn serve(place: &Place, queue: &Arc<Queue>) {
 #[derive(Default)]
 struct Local {
     unix: Option<LineSocket>,
-    tcp: Option<(TcpListener, Arc<str>)>,
+    tcp: Option<(LoopbackListener, Arc<str>)>,
     told: Option<Here>,
     open: Arc<AtomicUsize>,
 }
@@ -63,7 +64,7 @@ impl Local {
             _ => {}
         }
         let tcp = match &self.tcp {
-            Some((listener, secret)) => Some((listener.local_addr()?.port(), secret.to_string())),
+            Some((listener, secret)) => Some((listener.port()?, secret.to_string())),
             None => None,
         };
         let here = Here { namespaces: namespaces(), tcp };
@@ -89,11 +90,7 @@ impl Local {
         }
         if let (Some(true), Some((listener, secret))) = (ready.next(), &self.tcp) {
             let asked = listener.accept();
-            let asked = asked.map(|(stream, _)| (UnixStream::from(OwnedFd::from(stream)), secret));
-            self.begin(
-                asked.map(|(stream, secret)| (stream, Whose::Proven(secret.clone()))),
-                queue,
-            );
+            self.begin(asked.map(|stream| (stream, Whose::Proven(secret.clone()))), queue);
         }
     }
 
@@ -130,15 +127,6 @@ impl Drop for Counted {
     }
 }
 
-fn listen() -> io::Result<(TcpListener, Arc<str>)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    Ok((listener, nonce()?.into()))
-}
-
-/// 128 bits that nobody can guess.
-pub fn nonce() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    random::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+fn listen() -> io::Result<(LoopbackListener, Arc<str>)> {
+    Ok((LoopbackListener::bind(0)?, nonce()?.into()))
 }

@@ -5,16 +5,19 @@
 //! Reading order: `limits` (what may be wanted, and how often) → `queue` (who wants it, who is
 //! asked) → `watch` (the laptop's side) → `place` (where programs find this agent), `declared`,
 //! `local` (the sockets) → `wire` (what is said there), `bytes`, `attend` (one program) → `client`
-//! (the program's side), `verbs` (what is typed).
+//! (the program's side), `verbs` (what is typed), `shim` (programs that others call by their
+//! names) → `install` (how they are found).
 
 mod attend;
 mod bytes;
 mod client;
 mod declared;
+pub mod install;
 mod limits;
 mod local;
 mod place;
 mod queue;
+pub mod shim;
 pub mod verbs;
 mod watch;
 mod wire;
@@ -30,6 +33,7 @@ use super::services::Done;
 use super::state::Room;
 use crate::agent::log;
 use crate::rpc::types::bridge::Answer;
+use crate::workspace::manifest::Bridges;
 
 static QUEUE: LazyLock<Arc<Queue>> = LazyLock::new(Queue::new);
 
@@ -49,7 +53,11 @@ pub fn begin() {
 /// What all workspaces of this login declare now.
 pub fn settle(room: &Room) {
     let all = room.workspaces().into_iter().flat_map(|workspace| workspace.desired.bridges);
-    declared::set(all.collect());
+    let all: Bridges = all.collect();
+    if let Err(error) = Place::own().and_then(|place| install::settle(&place, &all)) {
+        log(&format!("programs for bridges could not be put in their place: {error}"));
+    }
+    declared::set(all);
 }
 
 /// What is wanted of whoever listens on `stream`, until they have gone.

@@ -49,6 +49,11 @@ impl Place {
         self.0.join("agent.sock")
     }
 
+    /// What is found before other programs.
+    pub fn bin(&self) -> PathBuf {
+        self.0.join("bin")
+    }
+
     fn here(&self) -> PathBuf {
         self.0.join("here.json")
     }

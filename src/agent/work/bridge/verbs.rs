@@ -5,14 +5,14 @@
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-use super::attend::is_png;
 use super::client::{self, Unheard};
-use super::limits::too_much;
+use super::limits::{is_png, too_much};
 use super::wire::Reply;
-use crate::agent::log;
+use crate::agent::{log, print};
 use crate::base::command_line::Args;
 use crate::base::exit::Code;
 use crate::rpc::types::bridge::{CLIPBOARD_BYTES, Kind, Outcome, What};
+use crate::text::shown;
 
 /// While an agent is replaced by another one.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
@@ -31,10 +31,10 @@ impl From<Unheard> for Unmet {
         let (code, why) = match unheard {
             Unheard::Sandbox => (
                 Code::Unreachable,
-                "sandbox: this program is cut off from hop-agent, and so from the laptop",
+                "sandbox: this program is cut off from the agent, and so from the laptop",
             ),
-            Unheard::Absent => (Code::Unreachable, "hop-agent does not run for this login"),
-            Unheard::Lost => (Code::Unreachable, "hop-agent ended before there was an answer"),
+            Unheard::Absent => (Code::Unreachable, "the agent does not run for this login"),
+            Unheard::Lost => (Code::Unreachable, "the agent ended before there was an answer"),
             Unheard::Late => (Code::Timeout, "there was no answer in time"),
         };
         Unmet { code, why: why.to_owned() }
@@ -123,6 +123,12 @@ pub fn ask(question: &str, options: &[String], limit: Option<Duration>) -> Resul
     }
 }
 
+/// What was pasted, byte for byte.
+pub fn put(bytes: &[u8]) {
+    // A reader that closed its end has seen what it wanted.
+    let _ = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());
+}
+
 fn status(done: Result<(), Unmet>) -> u8 {
     match done {
         Ok(()) => Code::Done as u8,
@@ -143,8 +149,7 @@ pub fn clip_verb() -> u8 {
 
 pub fn paste_verb(args: &Args) -> u8 {
     let kind = if args.has("png") { Kind::Png } else { Kind::Text };
-    // A reader that closed its end has seen what it wanted.
-    status(pasted(kind).map(|bytes| drop(io::stdout().write_all(&bytes))))
+    status(pasted(kind).map(|bytes| put(&bytes)))
 }
 
 pub fn open_verb(args: &Args) -> u8 {
@@ -172,7 +177,7 @@ pub fn ask_verb(args: &Args) -> u8 {
     match ask(operand(args, 0), &options, limit) {
         Ok(place) => {
             let chosen = options.get(usize::from(place)).map_or("", String::as_str);
-            let _ = writeln!(io::stdout(), "{chosen}");
+            print(&format!("{}\n", shown(chosen)));
             if place == 0 { Code::Done as u8 } else { Code::Declined as u8 }
         }
         Err(unmet) => status(Err(unmet)),

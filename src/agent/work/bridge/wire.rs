@@ -1,11 +1,14 @@
 //! What a program and this agent say to each other at the local sockets: a line of JSON each way.
 //! The bytes of a copy follow the request, those of a paste the answer.
 
+use std::io;
+
 use serde_json::{Value, json};
 
 use crate::base::json::{Fields, ReadError};
 use crate::rpc::types::Message;
 use crate::rpc::types::bridge::{CLIPBOARD_BYTES, Outcome, What, Wish};
+use crate::sys::random;
 
 /// Of a request: all of its text escaped, and more.
 pub const REQUEST_BYTES: usize = 256 * 1024;
@@ -51,6 +54,9 @@ pub enum Reply {
     Wrong(String),
 }
 
+/// A reply, of its reason.
+type Of = fn(String) -> Reply;
+
 impl Message for Reply {
     fn to_json(&self) -> Value {
         match self {
@@ -68,7 +74,7 @@ impl Message for Reply {
     }
 
     fn read(fields: &mut Fields) -> Result<Reply, ReadError> {
-        let texts: [(&str, fn(String) -> Reply); 5] = [
+        let texts: [(&str, Of); 5] = [
             ("denied", |why| Reply::Outcome(Outcome::Denied(why))),
             ("failed", |why| Reply::Outcome(Outcome::Failed(why))),
             ("away", Reply::Away),
@@ -116,6 +122,13 @@ pub fn nonce_line(nonce: &str) -> String {
 
 pub fn welcome_line(proof: &str, nonce: &str) -> String {
     json!({"proof": proof, "nonce": nonce}).to_string()
+}
+
+/// 128 bits that nobody can guess.
+pub fn nonce() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    random::fill(&mut bytes)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::detached::Kept;
 use super::login::{Variables, login};
 use super::wire::{Wire, later};
 use crate::agent::log;
+use crate::agent::work::bridge::install;
 use crate::base::exit::Code;
 use crate::base::json::{Fields, ReadError};
 use crate::http::BODY_BYTES;
@@ -78,6 +79,7 @@ fn attend_to(run: &Run, env: Variables, mut wire: Wire, signals: Signals) -> io:
     wire.begin();
     descendants::adopt_orphans()?;
     let mut login = login();
+    install::over(&mut login.variables);
     login.variables.extend(env);
     match command::start(run, &login, wire.frames) {
         Ok(started) => Attended::new(wire, signals, started, run).until_the_end(),
