@@ -88,8 +88,9 @@ pub const WATCH: Command = Command {
     name: "services watch",
     summary: "tell each change of a service as it comes",
     usage: "hop services watch [[workspace.]service]...",
-    details: "First where each of them is, then a line for each change, until Ctrl-C. With --json\n\
-              each line is a whole answer.",
+    details: "First where each of them is, then a line for each change, until Ctrl-C; the last of\n\
+              one that its workspace has no more is that it is removed. With --json each line is\n\
+              a whole answer.",
     example: "hop services watch --json",
     group: Group::Daily,
     flags: &[],
@@ -194,28 +195,55 @@ where
 fn watch(call: &mut Call) -> Result<Code, Failure> {
     let there = There::of(call)?;
     let chosen = named(call, &there)?;
-    let (is_any, here) = (call.args.operands.is_empty(), here());
     let every = OfWorkspace { workspace: None };
-    let (mut told, mut long) = (Vec::new(), LongView::of(&there));
+    let is_any = call.args.operands.is_empty();
+    let mut watched = Watched { chosen, is_any, here: here(), told: Vec::new() };
+    let mut long = LongView::of(&there);
     loop {
-        let shown = long.read(call, ServicesWatch, &every, |call, view| {
-            if is_told(&mut told, &view) {
-                return Ok(());
-            }
-            let known = chosen.iter().find(|(name, _)| *name == view.name);
-            // One that is new is wanted where nobody named any.
-            let is_new = is_any && here.as_ref().is_none_or(|here| *here == view.name.workspace);
-            let name = match known {
-                Some((_, shown)) => shown.clone(),
-                None if is_new => full(&view.name),
-                None => return Ok(()),
-            };
-            call.out.answer("services.watch", view.to_json(), Page::of_line(line(&name, &view)))
-        });
+        let shown = long.read(call, ServicesWatch, &every, |call, view| watched.show(call, view));
         match shown {
             Ok(()) => return Ok(Code::Done),
             Err(stopped) => long.again(call, stopped)?,
         }
+        // What was removed meanwhile the next agent does not know.
+        if let Ok(all) = there.all() {
+            watched.missed(call, &all)?;
+        }
+    }
+}
+
+struct Watched {
+    chosen: Vec<(ServiceName, String)>,
+    is_any: bool,
+    here: Option<String>,
+    /// Where each was told to be.
+    told: Vec<ServiceView>,
+}
+
+impl Watched {
+    fn show(&mut self, call: &mut Call, view: ServiceView) -> Result<(), Failure> {
+        if is_told(&mut self.told, &view) {
+            return Ok(());
+        }
+        let known = self.chosen.iter().find(|(name, _)| *name == view.name);
+        // One that is new is wanted where nobody named any.
+        let is_here = |here: &String| *here == view.name.workspace;
+        let name = match known {
+            Some((_, shown)) => shown.clone(),
+            None if self.is_any && self.here.as_ref().is_none_or(is_here) => full(&view.name),
+            None => return Ok(()),
+        };
+        call.out.answer("services.watch", view.to_json(), Page::of_line(line(&name, &view)))
+    }
+
+    /// Those that are not among `all` any more.
+    fn missed(&mut self, call: &mut Call, all: &[ServiceView]) -> Result<(), Failure> {
+        let is_gone = |told: &&ServiceView| {
+            told.state != ServiceState::Removed && !all.iter().any(|view| view.name == told.name)
+        };
+        let gone: Vec<ServiceView> = self.told.iter().filter(is_gone).cloned().collect();
+        let mut removed = gone.into_iter().map(|view| view.removed(now_ms()));
+        removed.try_for_each(|view| self.show(call, view))
     }
 }
 

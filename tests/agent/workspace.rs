@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use hopbox::rpc::client::CallError;
 use hopbox::rpc::code::Code;
-use hopbox::rpc::method::{ServicesList, WorkspaceApply, WorkspacePlan};
+use hopbox::rpc::method::{ServicesList, ServicesWatch, WorkspaceApply, WorkspacePlan};
 use hopbox::rpc::types::run::Said;
 use hopbox::rpc::types::services::{OfWorkspace, ServiceState};
 use hopbox::rpc::types::workspace::{Apply, At, Progress, Proposal, Wanted};
@@ -291,9 +291,26 @@ fn a_plan_is_not_carried_out_after_a_service_has_ended_by_itself() {
     assert_eq!((apply(&worker, shown.digest).1, lines(&marks)), (Err(Code::PlanChanged), 2));
     assert_eq!(plan(&worker, &text("c")).unwrap().plan.steps, shown.steps);
     let running = one().pid.unwrap();
+    let every = OfWorkspace { workspace: None };
+    let mut watch = worker.client().open(ServicesWatch, &every, SOON).unwrap();
     let none = plan(&worker, "name: app\n").unwrap().plan.digest;
     assert_eq!(apply(&worker, none).1, Ok(()));
     assert!(!Path::new(&format!("/proc/{running}")).exists(), "it runs on");
+    // Whoever watches is told, and that it is no more is the last of it.
+    let late = watch.canceller().unwrap();
+    thread::spawn(move || {
+        thread::sleep(SOON);
+        late.cancel();
+    });
+    let first = watch.next_event().unwrap().unwrap();
+    assert_eq!((first.state, first.pid), (ServiceState::Running, Some(running)));
+    let last = loop {
+        let view = watch.next_event().unwrap().unwrap();
+        if view.state == ServiceState::Removed {
+            break view;
+        }
+    };
+    assert_eq!((last.name, last.pid, last.is_wanted), (first.name, None, false));
 }
 
 /// Killed at whatever moment while a plan is carried out, the next one goes on from there: each

@@ -60,9 +60,8 @@ fn have(workspace: &Workspace, name: &str) -> Option<Have> {
 fn state(state: ServiceState, is_wanted: bool) -> State {
     match (state, is_wanted) {
         (ServiceState::Done, _) => State::Done,
-        (ServiceState::Stopped | ServiceState::New, _) | (ServiceState::Ending, false) => {
-            State::Stopped
-        }
+        (ServiceState::Stopped | ServiceState::New | ServiceState::Removed, _)
+        | (ServiceState::Ending, false) => State::Stopped,
         (ServiceState::Failed | ServiceState::GaveUp, _) => State::Failed,
         (ServiceState::Lost | ServiceState::Other, _) => State::Failed,
         (

@@ -404,6 +404,11 @@ fn known(workspace: Option<&str>) -> Done<Vec<Known>> {
     Ok(known)
 }
 
+/// No workspace has it any more. Of one that cannot be read now that is not known.
+pub fn is_removed(name: &ServiceName) -> bool {
+    Known::find(name).is_err_and(|unable| unable.code == Code::NotFound)
+}
+
 /// How all of them are.
 pub fn list(workspace: Option<&str>) -> Done<Vec<ServiceView>> {
     Ok(known(workspace)?.iter().map(Known::view).collect())

@@ -134,7 +134,9 @@ enum Need {
 fn need(wanted: Condition, view: &ServiceView, has_check: bool, lost: Duration) -> Need {
     let exit = || view.last_exit.clone();
     match (view.state, wanted) {
-        (ServiceState::New | ServiceState::Stopped, _) => Need::Never(Because::Stopped),
+        (ServiceState::New | ServiceState::Stopped | ServiceState::Removed, _) => {
+            Need::Never(Because::Stopped)
+        }
         (ServiceState::Failed, _) => Need::Never(Because::Failed(exit())),
         (ServiceState::GaveUp, _) => Need::Never(Because::GaveUp(exit())),
         (ServiceState::Lost, _) if lost >= LOST_FOR => Need::Never(Because::Lost),

@@ -77,11 +77,13 @@ pub enum ServiceState {
     GaveUp,
     /// It is to run, and nobody keeps it at this moment.
     Lost,
+    /// No workspace has it any more: the last that is told of it.
+    Removed,
     /// One of a later agent's.
     Other,
 }
 
-const STATES: [(ServiceState, &str); 10] = [
+const STATES: [(ServiceState, &str); 11] = [
     (ServiceState::New, "new"),
     (ServiceState::Starting, "starting"),
     (ServiceState::Running, "running"),
@@ -92,6 +94,7 @@ const STATES: [(ServiceState, &str); 10] = [
     (ServiceState::Failed, "failed"),
     (ServiceState::GaveUp, "gave_up"),
     (ServiceState::Lost, "lost"),
+    (ServiceState::Removed, "removed"),
 ];
 
 impl ServiceState {
@@ -159,6 +162,22 @@ pub struct ServiceView {
     /// Of one that has a check, while it runs; of one that ended because of it, too.
     pub health: Option<Health>,
     pub details: Details,
+}
+
+impl ServiceView {
+    /// The same once it is no more.
+    pub fn removed(self, now_ms: u64) -> ServiceView {
+        ServiceView {
+            state: ServiceState::Removed,
+            is_wanted: false,
+            pid: None,
+            since_ms: now_ms,
+            degraded: Vec::new(),
+            health: None,
+            details: Details::default(),
+            ..self
+        }
+    }
 }
 
 impl Message for ServiceView {
