@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::code;
 use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Group, MANY, Table, Takes};
-use super::service_names;
+use super::{run_wanted, service_names};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::host::store;
@@ -64,8 +64,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 
 fn run_complete(call: &mut Call) -> Result<Code, Failure> {
     let hosts = call.paths().ok().and_then(|paths| store::names(&paths).ok()).unwrap_or_default();
-    let services = service_names::here_all;
-    let known = Known { hosts, keys: ssh_keys, addresses: ssh_names, services };
+    let (services, scripts) = (service_names::here_all, run_wanted::here_all);
+    let known = Known { hosts, keys: ssh_keys, addresses: ssh_names, services, scripts };
     let found = candidates(call.table, &call.args.operands, &known);
     call.out.candidates(&found).map(|()| Code::Done)
 }
@@ -79,24 +79,31 @@ struct Known {
     keys: fn(&str) -> Vec<String>,
     /// What the user calls servers with ssh(1), in the same way.
     addresses: fn() -> Vec<String>,
-    /// Services of the project here.
+    /// Of the project here.
     services: fn() -> Vec<String>,
+    scripts: fn() -> Vec<String>,
 }
 
 /// What the last word can become, with a word on each. `:files` and `:dirs` stand for what the
 /// shell knows itself.
 fn candidates(table: &Table, line: &[String], known: &Known) -> Candidates {
-    // bash makes words of `--host=my` where the others do not.
-    let line: Vec<&str> = line.iter().flat_map(|word| split(word)).filter(|w| *w != "=").collect();
+    // bash makes words of `--host=my` and `service:web` where the others do not.
+    let is_cut = |word: &&str| matches!(*word, "=" | ":");
+    let is_at_cut = line.last().is_some_and(|word| is_cut(&word.as_str()));
+    let line = line.iter().flat_map(|word| split(word)).filter(|word| !is_cut(word));
+    let line: Vec<&str> = line.chain(is_at_cut.then_some("")).collect();
     let Some((current, before)) = line.split_last() else { return Vec::new() };
     let (mut verb, mut operands) = (String::new(), Vec::new());
     let mut command: Option<&Command> = None;
     let mut expected: Option<&Flag> = None;
+    let mut is_behind = false;
     for word in before {
         if expected.take().is_some() {
             continue;
         }
-        if word.starts_with('-') {
+        if *word == "--" && !is_behind {
+            is_behind = true;
+        } else if word.starts_with('-') && !is_behind {
             let mut known = command.map_or(&[][..], |c| c.flags).iter().chain(GLOBAL_FLAGS);
             expected = known.find(|flag| flag.value.is_some() && is(flag, word));
         } else if command.is_none() {
@@ -108,8 +115,9 @@ fn candidates(table: &Table, line: &[String], known: &Known) -> Candidates {
     }
     let all = match (expected, command) {
         (Some(flag), _) => values(flag, current, known),
-        (None, _) if current.starts_with('-') => flags(command),
+        (None, _) if current.starts_with('-') && !is_behind => flags(command),
         (None, None) => verbs(table, &verb),
+        (None, Some(command)) if command.takes == Takes::Script && is_behind => Vec::new(),
         (None, Some(command)) => more_operands(table, command, &operands, known),
     };
     all.into_iter().filter(|(w, _)| w.starts_with(current) || w.starts_with(':')).collect()
@@ -224,12 +232,23 @@ fn more_operands(table: &Table, command: &Command, typed: &[&str], known: &Known
             let left = (known.services)().into_iter().filter(|s| !typed.contains(&s.as_str()));
             left.map(|service| (service, "service".to_owned())).collect()
         }
+        Takes::Waited => {
+            // What stands before the colon is a word of its own where bash has cut it.
+            let kind = if typed.last() == Some(&"service") { "" } else { "service:" };
+            let all = (known.services)().into_iter().map(|service| format!("{kind}{service}"));
+            let left = all.filter(|service| !typed.contains(&service.as_str()));
+            left.map(|service| (service, "service".to_owned())).collect()
+        }
+        Takes::Script if typed.is_empty() => {
+            let all = (known.scripts)().into_iter();
+            all.map(|script| (script, "script".to_owned())).collect()
+        }
         Takes::Command => verbs(table, &typed.join(" ")),
         Takes::Path => one(":files"),
         Takes::Word if command.name == COMMAND.name => {
             SCRIPTS.iter().map(|(name, _)| ((*name).to_owned(), "shell".to_owned())).collect()
         }
-        Takes::Nothing | Takes::Word => Vec::new(),
+        Takes::Nothing | Takes::Word | Takes::Script => Vec::new(),
     }
 }
 
@@ -247,7 +266,9 @@ mod tests {
         };
         let addresses = || vec!["vps.example".to_owned(), "work".to_owned()];
         let services = || vec!["db".to_owned(), "web".to_owned()];
-        let found = candidates(&TABLE, &line, &Known { hosts, keys, addresses, services });
+        let scripts = || vec!["migrate".to_owned(), "test".to_owned()];
+        let known = Known { hosts, keys, addresses, services, scripts };
+        let found = candidates(&TABLE, &line, &known);
         found.into_iter().map(|(word, _)| word).collect()
     }
 
@@ -267,6 +288,18 @@ mod tests {
         assert!(words("host ").contains(&"ls".to_owned()));
         assert_eq!(words("logs "), ["db", "web"]);
         assert_eq!(words("services stop db "), ["web"]);
+        assert_eq!(words("services stop -- db "), ["web"]);
+        assert_eq!(words("wait "), ["service:db", "service:web"]);
+        assert_eq!(words("wait service:db service:"), ["service:web"]);
+        // As bash cuts them.
+        for line in ["wait service :", "wait service : w", "wait service : db service : w"] {
+            assert!(words(line).contains(&"web".to_owned()), "{line}");
+        }
+        assert_eq!(words("run "), ["migrate", "test"]);
+        assert_eq!(words("run -t mi"), ["migrate"]);
+        for behind in ["run test ", "run -- ", "run -- -", "run test -- --ta", "run -- t"] {
+            assert!(words(behind).is_empty(), "{behind}");
+        }
         assert_eq!(words("help host re"), ["revoke"]);
         assert_eq!(words("help auto"), ["autostart"]);
         assert!(words("").contains(&"doctor".to_owned()));

@@ -51,7 +51,7 @@ pub const COMMAND: Command = Command {
         Flag { short: None, long: "stop", value: Some("NUMBER"), help: "end one of these" },
     ],
     operands: (0, MANY),
-    takes: Takes::Word,
+    takes: Takes::Script,
     hidden: false,
     run,
 };

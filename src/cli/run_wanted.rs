@@ -115,6 +115,12 @@ fn found(call: &Call, name: &str, project: &Manifest) -> Result<ScriptName, Fail
     Err(Failure::new(Fault::NotStarted, format!("there is no script {name:?}"), why, next))
 }
 
+/// The scripts of the file here, for whoever completes a word.
+pub fn here_all() -> Vec<String> {
+    let project = workspace::manifest(Path::new(".")).ok().flatten();
+    project.map(|project| project.desired.scripts.into_keys().collect()).unwrap_or_default()
+}
+
 /// As this host is asked: the project may be for another one.
 pub fn on(host: &str, wanted: Wanted) -> Result<Wanted, Failure> {
     match &wanted.host {

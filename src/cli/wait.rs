@@ -47,7 +47,7 @@ pub const COMMAND: Command = Command {
     group: Group::Daily,
     flags: &[TIMEOUT],
     operands: (1, MANY),
-    takes: Takes::Service,
+    takes: Takes::Waited,
     hidden: false,
     run,
 };

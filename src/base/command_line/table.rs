@@ -87,6 +87,10 @@ pub enum Takes {
     Host,
     /// A service of a workspace; several where `operands` allows them.
     Service,
+    /// The same after `service:`.
+    Waited,
+    /// A script of a workspace, up to `--`, behind which is what nobody here knows.
+    Script,
     /// A name of a command.
     Command,
     /// A file or directory on this machine.
