@@ -19,6 +19,7 @@ name: app
 services:
   web: {type: native, command: "printf 'a\\033[2Jb\\n'; echo err >&2; exec sleep 1000"}
   broken: {type: native, command: "echo why; exit 3", restart: never}
+  long: {type: native, command: "head -c 1000000 /dev/zero | tr '\\0' x; echo; exec sleep 1000"}
 "#;
 
 /// As if it had been asked for once.
@@ -122,7 +123,8 @@ fn services_are_started_looked_at_and_stopped_by_words() {
     interrupt(&view);
     let _ = lines.read_to_string(&mut line);
     assert!(!finish(view, LIMIT).status.success());
-    let pid = a_view_goes_on(&world, &mut work).unwrap_or(pid);
+    assert!(pid.is_u64(), "{pid}");
+    let (pid, mut front) = a_view_goes_on(&world, &mut work);
     let mut watch = world.spawn(&["services", "watch", "--json"]);
     let mut changes = BufReader::new(watch.stdout.take().unwrap());
     let mut until = |state: &str| {
@@ -144,35 +146,116 @@ fn services_are_started_looked_at_and_stopped_by_words() {
     let (code, _, err) = hop(&["services", "stop", "web", "broken"]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(until("stopped"), Value::Null);
+    // What is removed while no agent is there, the next one does not know.
+    end_child(&mut work);
+    write_desired(&world, &MANIFEST.replace("  broken:", "  other:"));
+    let mut work = start_work(&world);
+    loop {
+        let mut line = String::new();
+        assert!(changes.read_line(&mut line).unwrap() > 0, "it ended");
+        let change: Value = serde_json::from_str(&line).unwrap();
+        if change["data"]["service"] == "broken" && change["data"]["state"] == "removed" {
+            break;
+        }
+    }
     end_child(&mut watch);
     end_child(&mut work);
+    end_child(&mut front);
 }
 
-/// Through an agent that is killed, from where it was. The service's process of then.
-fn a_view_goes_on(world: &World, work: &mut Child) -> Option<Value> {
-    let shown_in = world.home.join("view");
-    let mut command = world.command(&world.programs.hop, &["logs", "web", "-n", "20"]);
-    command.stdin(Stdio::null()).stderr(Stdio::null());
-    command.stdout(fs::File::create(&shown_in).unwrap());
-    let mut view = start(world, command);
-    let said = || fs::read_to_string(&shown_in).unwrap_or_default().matches(" err\n").count();
-    let end = std::time::Instant::now() + LIMIT;
+/// Two views at once, through each of an agent's processes that is killed, from where they were.
+/// The service's process and the agent's of then.
+fn a_view_goes_on(world: &World, work: &mut Child) -> (Value, Child) {
+    let files = ["view", "view-2", "told", "told-2"].map(|name| world.home.join(name));
+    let [shown_in, shown_too, told, told_too] = &files;
+    let view = |out: &Path, err: &Path| {
+        let mut command = world.command(&world.programs.hop, &["logs", "web", "-n", "20"]);
+        command.stdin(Stdio::null()).stderr(fs::File::create(err).unwrap());
+        command.stdout(fs::File::create(out).unwrap());
+        start(world, command)
+    };
+    let mut views = [view(shown_in, told), view(shown_too, told_too)];
+    let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
+    let said = || [shown_in, shown_too].map(|file| read(file).matches(" err\n").count());
+    let end = std::time::Instant::now() + 3 * LIMIT;
     let wait = |so: &dyn Fn() -> bool| {
         while !so() {
-            assert!(std::time::Instant::now() < end, "{:?}", fs::read_to_string(&shown_in));
+            let seen = files.each_ref().map(|file| read(file));
+            assert!(std::time::Instant::now() < end, "{seen:?}\n{}", world.log());
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
     };
-    wait(&|| said() == 1);
+    wait(&|| said() == [1, 1]);
     end_child(work);
     *work = start_work(world);
     wait(&|| ask(world, &["services", "restart", "web"]).0 == Some(0));
-    wait(&|| said() == 2);
-    assert!(view.try_wait().unwrap().is_none(), "it ended");
-    end_child(&mut view);
+    wait(&|| said() == [2, 2]);
+    let front = world.vps[0].agent.as_ref().unwrap().id().to_string();
+    assert!(Command::new("kill").args(["-9", &front]).status().unwrap().success());
+    let goes_on = "does not answer";
+    wait(&|| read(told).matches(goes_on).count() == 2);
+    let front = start_front(world);
+    wait(&|| ask(world, &["services", "restart", "web"]).0 == Some(0));
+    wait(&|| said() == [3, 3]);
+    assert_eq!(read(shown_in), read(shown_too), "they have seen the same");
+    assert!(read(told).ends_with("is there again\n"), "{}", read(told));
+    for view in &mut views {
+        assert!(view.try_wait().unwrap().is_none(), "it ended");
+        end_child(view);
+    }
+    a_long_line_is_one(world);
     let (_, out, _) = ask(world, &["services", "ls", "web", "--json"]);
-    let list: Value = serde_json::from_str(&out).ok()?;
-    Some(list["data"]["services"][0]["pid"].clone())
+    let list: Value = serde_json::from_str(&out).unwrap();
+    (list["data"]["services"][0]["pid"].clone(), front)
+}
+
+/// In the place of one that was killed, again and again as its unit would: the helper may not have
+/// taken back yet what that one had.
+fn start_front(world: &World) -> Child {
+    let end = std::time::Instant::now() + 2 * LIMIT;
+    loop {
+        let mut command = programs::command(&world.programs.agent, USER);
+        command.arg("serve");
+        let log = world.home.join("front-again.log");
+        let run = move || programs::start(command, &log).map_err(|error| error.to_string());
+        let mut front = world.vps[0].machine.run(SOON, run).unwrap();
+        while front.try_wait().unwrap().is_none() {
+            if ask(world, &["services", "ls"]).0 == Some(0) {
+                return front;
+            }
+            assert!(std::time::Instant::now() < end, "{}", world.log());
+        }
+    }
+}
+
+/// A line of a million bytes, through all that cuts lines.
+fn a_long_line_is_one(world: &World) {
+    assert_eq!(ask(world, &["services", "start", "long"]).0, Some(0));
+    let end = std::time::Instant::now() + LIMIT;
+    let long = "x".repeat(1_000_000) + "\n";
+    // More than a pipe holds.
+    let logs = |json: &[&str]| {
+        let into = world.home.join("long");
+        let words = [&["logs", "long", "--no-follow"], json].concat();
+        let mut command = world.command(&world.programs.hop, &words);
+        command.stdin(Stdio::null()).stdout(fs::File::create(&into).unwrap());
+        finish(start(world, command), LIMIT);
+        fs::read_to_string(into).unwrap()
+    };
+    loop {
+        let out = logs(&[]);
+        if out.lines().filter(|line| line.contains("xx")).count() == 1 && out.ends_with(&long) {
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{} bytes", out.len());
+    }
+    let out = logs(&["--json"]);
+    let pieces = out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let pieces: Vec<Value> = pieces.map(|piece| piece["data"].clone()).collect();
+    let pieces: Vec<&Value> = pieces.iter().filter(|piece| piece["stream"] == "out").collect();
+    let length: usize = pieces.iter().map(|piece| piece["text"].as_str().unwrap().len()).sum();
+    assert_eq!((length, &pieces.last().unwrap()["more"]), (1_000_000, &false.into()));
+    assert_eq!(ask(world, &["services", "stop", "long"]).0, Some(0));
 }
 
 fn end_child(child: &mut Child) {

@@ -67,7 +67,7 @@ struct Kept {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     Oldest,
-    /// So many lines before the end.
+    /// So many lines before the end, each with all its pieces.
     Last(u32),
     /// Before the first line of this moment, by unix time in ms, and of any that came later.
     Time(u64),
@@ -222,7 +222,13 @@ impl Reader {
             let Some((file, inode)) = self.held(*kept) else { continue };
             let mut at = file.metadata()?.len();
             let mut piece = vec![0; PIECE];
-            let mut begin = None;
+            // Where the piece of a line ends that is looked at, and where what is wanted begins.
+            let (mut end, mut begin) = (None, None);
+            let mut whole = |end: &mut Option<u64>, from: u64| {
+                let whole = end.replace(from).filter(|_| !goes_on(&file, from));
+                ends -= u64::from(whole.is_some());
+                whole.filter(|_| ends == 0)
+            };
             while at > 0 && begin.is_none() {
                 let count = at.min(PIECE as u64);
                 let part = piece.get_mut(..count as usize).unwrap_or_default();
@@ -230,13 +236,13 @@ impl Reader {
                 file.read_exact_at(part, at)?;
                 let found = part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
                 for (place, _) in found {
-                    ends -= 1;
-                    if ends == 0 {
-                        begin = Some(at + place as u64 + 1);
+                    begin = whole(&mut end, at + place as u64 + 1);
+                    if begin.is_some() {
                         break;
                     }
                 }
             }
+            begin = begin.or_else(|| whole(&mut end, 0));
             io::Seek::seek(&mut &file, io::SeekFrom::Start(begin.unwrap_or(0)))?;
             self.file = Some((file, inode));
             if begin.is_some() {
@@ -247,12 +253,22 @@ impl Reader {
     }
 }
 
+/// The words before a line's text.
+fn head(file: &File, at: u64) -> Option<[Vec<u8>; 2]> {
+    let mut head = [0; HEAD_BYTES];
+    let read = file.read_at(&mut head, at).ok()?;
+    let mut words = head.get(..read)?.split(|byte| *byte == b' ');
+    Some([words.next()?.to_vec(), words.next()?.to_vec()])
+}
+
 /// When the first line of a file was said.
 fn began(file: &File) -> Option<u64> {
-    let mut head = [0; HEAD_BYTES];
-    let read = file.read_at(&mut head, 0).ok()?;
-    let time = head.get(..read)?.split(|byte| *byte == b' ').next()?;
-    std::str::from_utf8(time).ok()?.parse().ok()
+    std::str::from_utf8(&head(file, 0)?[0]).ok()?.parse().ok()
+}
+
+/// The line of which this is a piece has its end in a later one.
+fn goes_on(file: &File, at: u64) -> bool {
+    head(file, at).is_some_and(|[_, voice]| voice.ends_with(b"+"))
 }
 
 fn inode(path: &Path) -> Option<u64> {

@@ -163,3 +163,30 @@ fn half_lines_wait_and_what_is_no_line_is_nothing() {
     assert!(reader.bytes.len() <= 2 * PIECE, "{}", reader.bytes.len());
     fs::remove_dir_all(dir).unwrap();
 }
+
+#[test]
+fn a_long_line_counts_as_one() {
+    let dir = scratch("long");
+    let mut log = Log::open(&dir, LogBounds { bytes: 1 << 20, files: 2 }, 0).unwrap();
+    say(&mut log, 0..3);
+    let (mut half, mut other) = (Half::default(), Half::default());
+    log.hear(Voice::Out, &mut half, &[b'x'; 3 * LINE_BYTES]);
+    log.hear(Voice::Err, &mut other, b"between\n");
+    log.hear(Voice::Out, &mut half, b"end\n");
+    log.hear(Voice::Out, &mut half, b"last\n");
+    let seen = |last| {
+        let mut reader = Reader::open(&dir, Start::Last(last));
+        let mut lengths = Vec::new();
+        while let Next::Line(line) = reader.next_line().unwrap() {
+            lengths.push(line.text.len());
+        }
+        lengths
+    };
+    assert!(seen(0).is_empty());
+    assert_eq!(seen(1), [4]);
+    assert_eq!(seen(2), [3, 4]);
+    assert_eq!(seen(3), [LINE_BYTES, LINE_BYTES, LINE_BYTES, 7, 3, 4]);
+    assert_eq!(seen(4), [6, LINE_BYTES, LINE_BYTES, LINE_BYTES, 7, 3, 4]);
+    assert_eq!(seen(100).len(), 9);
+    fs::remove_dir_all(dir).unwrap();
+}
