@@ -14,17 +14,19 @@ use crate::base::yaml;
 use crate::fix;
 use crate::host::workspace::FILE;
 use crate::sys::bounded;
-use crate::workspace::import::{self, Imported, Note};
+use crate::workspace::import::{self, Imported, Named, Note};
 use crate::workspace::wrong::Wrong;
 
 pub const COMMAND: Command = Command {
     name: "init",
     summary: "write a hopbox.yaml for the project here",
-    usage: "hop init [--from FILE] [--from-compose FILE]",
+    usage: "hop init [--from FILE | --from-compose FILE...]",
     details: "Writes hopbox.yaml into this directory, with an example of every key, or made of a\n\
-              devcontainer.json or of a file of docker compose. What is not carried over, or not\n\
-              as it was, is listed with its place, here and at the head of the file. A file that\n\
-              is there is never overwritten. Exits 11 when the file has to be mended first.",
+              devcontainer.json or of files of docker compose: of several the later ones change\n\
+              the earlier, as with its -f, and what they include or extend is read, too, where it\n\
+              lies in this directory or below. What is not carried over, or not as it was, is\n\
+              listed with its place, here and at the head of the file. A file that is there is\n\
+              never overwritten. Exits 11 when the file has to be mended first.",
     example: "hop init\n\
               hop init --from .devcontainer/devcontainer.json\n\
               hop init --from-compose compose.yaml",
@@ -35,7 +37,7 @@ pub const COMMAND: Command = Command {
             short: None,
             long: "from-compose",
             value: Some("FILE"),
-            help: "a file of docker compose",
+            help: "a file of docker compose; may be repeated",
         },
     ],
     operands: (0, 0),
@@ -44,37 +46,57 @@ pub const COMMAND: Command = Command {
     run,
 };
 
-type Import = fn(&str, &str, &str) -> Result<Imported, Wrong>;
-
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
-    let from = match (call.args.value("from"), call.args.value("from-compose")) {
-        (Some(_), Some(_)) => {
-            let why = "a workspace is made of one file";
-            return Err(Failure::usage(
-                "--from and --from-compose",
-                why,
-                fix!("hop help {}", "init"),
-            ));
-        }
-        (Some(file), None) => Some((file.to_owned(), import::devcontainer as Import)),
-        (None, Some(file)) => Some((file.to_owned(), import::compose as Import)),
-        (None, None) => None,
-    };
+    let flags = call.args.flags();
+    let compose =
+        flags.filter(|(flag, _)| *flag == "from-compose").map(|(_, file)| file.to_owned());
+    let compose: Vec<String> = compose.collect();
+    let devcontainer = call.args.value("from").map(str::to_owned);
+    if devcontainer.is_some() && !compose.is_empty() {
+        let why = "a workspace is made of files of one kind";
+        return Err(Failure::usage("--from and --from-compose", why, fix!("hop help {}", "init")));
+    }
     let target = Path::new(FILE);
     // Told before a file is read for nothing; decided when it is written.
     if target.symlink_metadata().is_ok() {
         return Err(exists());
     }
     let name = directory_name();
-    let made = match &from {
-        None => {
-            let text = import::scaffold(&name);
-            Imported { text, notes: Vec::new(), wrong: Vec::new() }
+    let (made, from) = match devcontainer {
+        Some(file) => {
+            let text = text(&file)?;
+            let made = import::devcontainer(&text, &file, &name);
+            (made.map_err(|wrong| not_carried(&file, &wrong.to_string()))?, Some(file))
         }
-        Some((file, import)) => read(file, *import, &name)?,
+        None if compose.is_empty() => {
+            let text = import::scaffold(&name);
+            (Imported { text, notes: Vec::new(), wrong: Vec::new() }, None)
+        }
+        None => (of_compose(&compose, &name)?, Some(compose.join(", "))),
     };
     write(target, &made.text)?;
-    told(call, from.as_ref().map(|(file, _)| file.as_str()), &made)
+    told(call, from.as_deref(), &made)
+}
+
+fn of_compose(files: &[String], name: &str) -> Result<Imported, Failure> {
+    let named = |path: &String| Ok(Named { path: path.clone(), text: text(path)? });
+    let named = files.iter().map(named).collect::<Result<Vec<Named>, Failure>>()?;
+    import::compose(&named, name, &mut beside).map_err(|wrong| {
+        let file = files.get(usize::from(wrong.at.file)).or(files.last());
+        not_carried(file.map_or("", String::as_str), &wrong.to_string())
+    })
+}
+
+/// A file in this directory or below, also behind links.
+fn beside(path: &str) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("{path} cannot be read: {error}");
+    let real = std::fs::canonicalize(path).map_err(failed)?;
+    let here = std::fs::canonicalize(".").map_err(failed)?;
+    if !real.starts_with(here) {
+        return Err(format!("{path} leads out of the project's directory"));
+    }
+    let bytes = bounded::read(real, yaml::TEXT_BYTES as u64).map_err(failed)?;
+    String::from_utf8(bytes).map_err(|_| format!("{path} is not UTF-8"))
 }
 
 fn exists() -> Failure {
@@ -87,19 +109,21 @@ fn directory_name() -> String {
     here.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn read(file: &str, import: Import, name: &str) -> Result<Imported, Failure> {
+fn not_carried(file: &str, why: &str) -> Failure {
+    let next = fix!("${EDITOR:-vi} {}", Path::new(file));
+    Failure::new(Fault::Config, format!("{file} cannot be carried over"), why, next)
+}
+
+fn text(file: &str) -> Result<String, Failure> {
     let path = Path::new(file);
-    let failed = |why: String| {
-        let what = format!("{file} cannot be carried over");
-        Failure::new(Fault::Config, what, why, fix!("${EDITOR:-vi} {}", path))
-    };
     let bytes =
         bounded::read(path, yaml::TEXT_BYTES as u64).map_err(|error| match error.kind() {
-            ErrorKind::FileTooLarge | ErrorKind::InvalidInput => failed(error.to_string()),
+            ErrorKind::FileTooLarge | ErrorKind::InvalidInput => {
+                not_carried(file, &error.to_string())
+            }
             _ => Failure::io("read", path, &error),
         })?;
-    let text = String::from_utf8(bytes).map_err(|_| failed("it is not UTF-8".to_owned()))?;
-    import(&text, file, name).map_err(|wrong| failed(wrong.to_string()))
+    String::from_utf8(bytes).map_err(|_| not_carried(file, "it is not UTF-8"))
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
@@ -136,6 +160,6 @@ fn told(call: &mut Call, from: Option<&str>, made: &Imported) -> Result<Code, Fa
 }
 
 fn note_json(note: &Note) -> Value {
-    let Note { at, path, what } = note;
-    json!({"line": at.line, "column": at.column, "path": path, "what": what})
+    let Note { file, at, path, what } = note;
+    json!({"file": file, "line": at.line, "column": at.column, "path": path, "what": what})
 }

@@ -5,7 +5,7 @@
 use super::check;
 use super::env::{Env, VARIABLES};
 use super::wrong::{Refusal, Wrong, Wrongs};
-use crate::base::yaml::Place;
+use crate::base::yaml::{Place, START};
 
 pub const TEXT_BYTES: usize = 256 * 1024;
 
@@ -105,7 +105,7 @@ impl File {
     }
 
     fn wrong(&mut self, why: impl Into<String>, fix: impl Into<String>) {
-        let at = Place { line: self.line, column: 1 };
+        let at = Place { line: self.line, ..START };
         self.wrongs.push(Refusal::new(why, fix).at(at, ""));
     }
 }

@@ -13,7 +13,7 @@ mod note;
 mod scaffold;
 mod variables;
 
-pub use compose::compose;
+pub use compose::{Named, compose};
 pub use devcontainer::devcontainer;
 pub use draft::Imported;
 pub use note::Note;

@@ -3,13 +3,15 @@
 use std::fmt;
 
 /// Where a text begins.
-pub const START: Place = Place { line: 1, column: 1 };
+pub const START: Place = Place { file: 0, line: 1, column: 1 };
 /// What was not read from a text.
-pub const NOWHERE: Place = Place { line: 0, column: 0 };
+pub const NOWHERE: Place = Place { file: 0, line: 0, column: 0 };
 
 /// Line and column, both from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
+    /// Which of several texts that are read together.
+    pub file: u8,
     pub line: usize,
     pub column: usize,
 }
@@ -59,6 +61,19 @@ pub fn error(at: Place, why: impl Into<String>, fix: &'static str) -> YamlError 
 }
 
 impl Node {
+    /// It and all in it are of another text than the first.
+    pub fn of_file(&mut self, file: u8) {
+        self.at.file = file;
+        match &mut self.value {
+            Value::Scalar { .. } => {}
+            Value::List(list) => list.iter_mut().for_each(|node| node.of_file(file)),
+            Value::Map(map) => map.iter_mut().for_each(|entry| {
+                entry.at.file = file;
+                entry.node.of_file(file);
+            }),
+        }
+    }
+
     /// The value of a key; `None` without that key, or when it is left empty.
     pub fn get(&self, key: &str) -> Result<Option<&Node>, YamlError> {
         match &self.value {

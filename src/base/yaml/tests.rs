@@ -16,8 +16,8 @@ fn scalars_mean_what_they_say() {
     assert_eq!(get("t").boolean(), Some(true));
     assert_eq!(root.get("e").unwrap(), None);
     assert_eq!(root.get("absent").unwrap(), None);
-    assert_eq!(get("n").at, Place { line: 1, column: 4 });
-    assert_eq!(get("f").at, Place { line: 9, column: 4 });
+    assert_eq!(get("n").at, Place { line: 1, column: 4, ..START });
+    assert_eq!(get("f").at, Place { line: 9, column: 4, ..START });
     assert!(get("t").text().unwrap_err().to_string().contains("line 6, column 4: must be text"));
     assert!(get("n").get("x").is_err());
 }

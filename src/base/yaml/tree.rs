@@ -258,5 +258,5 @@ fn size(node: &Node) -> usize {
 }
 
 fn place(line: usize, column_from_0: usize) -> Place {
-    Place { line, column: column_from_0 + 1 }
+    Place { line, column: column_from_0 + 1, ..START }
 }

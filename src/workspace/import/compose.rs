@@ -2,6 +2,7 @@
 
 mod depends;
 mod environment;
+mod files;
 mod from;
 mod health;
 mod limits;
@@ -17,6 +18,8 @@ use super::note::below;
 use crate::base::yaml::{self, Entry, Node, Value};
 use crate::workspace::check;
 use crate::workspace::wrong::{Refusal, Wrong, quoted};
+pub use files::Named;
+use files::{Files, Read};
 use from::From;
 use service::Built;
 
@@ -25,62 +28,93 @@ const SERVICES: usize = 64;
 /// How far one service is made from another.
 const EXTENDS: usize = 8;
 
-/// `from` is how the file is called, `name` the workspace where the file has none.
-pub fn compose(text: &str, from: &str, name: &str) -> Result<Imported, Wrong> {
-    let root = yaml::parse_foreign(text.strip_prefix('\u{feff}').unwrap_or(text));
-    let root = root.map_err(|error| {
-        let fix = "docker compose config shows what docker makes of it";
-        Refusal::new(error.why, fix).at(error.at, "")
-    })?;
-    let Value::Map(top) = &root.value else {
-        return Err(Refusal::new("is no file of docker compose", "").at(root.at, ""));
-    };
-    let mut ctx = From::new(name);
-    others(&mut ctx, top);
+/// `name` is the workspace where no file has one.
+pub fn compose(named: &[Named], name: &str, read: Read) -> Result<Imported, Wrong> {
+    let files = Files::of(named, read)?;
+    let mut ctx = From::new(name, files.dirs());
+    let files::Visit { order, wrong, .. } = files.in_order();
+    for (root, is_named) in &order {
+        others(&mut ctx, root, *is_named);
+    }
+    for (node, why) in wrong {
+        ctx.note(node, "include", format!("left out: {why}"));
+    }
     let mut keys = Fields::default();
     keys.put("name", Draft::text(ctx.workspace.as_str()));
-    let services = services(&mut ctx, &root)?;
+    let services = services(&mut ctx, &files, order.iter().map(|(root, _)| *root).collect())?;
     keys.put("services", services);
-    Ok(draft::finish(from, keys, ctx.notes.told()))
+    let from: Vec<&str> = named.iter().map(|named| named.path.as_str()).collect();
+    Ok(draft::finish(&from.join(", "), keys, ctx.notes.told(&files.names(named))))
 }
 
-fn others(ctx: &mut From, top: &[Entry]) {
+fn others(ctx: &mut From, root: &Node, is_named: bool) {
+    let Value::Map(top) = &root.value else { return };
     for Entry { key, node, .. } in top {
         match key.as_str() {
-            "name" => {
+            "name" if is_named => {
                 if let Some(name) = ctx.value(node, "name") {
                     ctx.workspace = label(&name);
                 }
             }
-            // The first says nothing any more, the second is read for its own sake.
-            "version" | "services" => {}
+            // What says nothing, or is read for its own sake.
+            "name" | "version" | "services" => {}
             key if key.starts_with("x-") => {}
             "volumes" => volumes::definitions(ctx, node),
             "networks" => ctx.note(node, key, "networks are not carried over"),
             "secrets" | "configs" => {
                 ctx.note(node, key, "put them into .env.local, or into a directory of data");
             }
-            "include" => ctx.note(node, key, "other files are not read: run hop init for each"),
+            "include" => include(ctx, node),
             key => ctx.note(node, key, "is not carried over"),
         }
     }
 }
 
-fn services(ctx: &mut From, root: &Node) -> Result<Draft, Wrong> {
-    let none = |at| Refusal::new("has no services", "name a file of docker compose").at(at, "");
-    let found = root.get("services").ok().flatten().ok_or_else(|| none(root.at))?;
-    let Value::Map(entries) = &found.value else { return Err(none(found.at)) };
-    if entries.len() > SERVICES {
-        let why = format!("has more than {SERVICES} services");
-        return Err(Refusal::new(why, "split the file").at(found.at, "services"));
+/// What is said of a file beside its path.
+fn include(ctx: &mut From, node: &Node) {
+    let Value::List(items) = &node.value else {
+        return ctx.note(node, "include", "left out: it should be a list");
+    };
+    for item in items {
+        let Value::Map(keys) = &item.value else { continue };
+        for Entry { key, node, .. } in keys.iter().filter(|entry| entry.key != "path") {
+            ctx.note(node, &below("include", key), "not carried over");
+        }
     }
-    let wanted: Vec<&Entry> = entries.iter().filter(|entry| is_wanted(ctx, entry)).collect();
+}
+
+/// A service, and what each file that has it says of it.
+struct Found<'n> {
+    key: &'n str,
+    nodes: Vec<&'n Node>,
+}
+
+fn services(ctx: &mut From, files: &Files, order: Vec<&Node>) -> Result<Draft, Wrong> {
+    let none = |at| Refusal::new("has no services", "name a file of docker compose").at(at, "");
+    let mut all: Vec<Found> = Vec::new();
+    for entry in order.iter().flat_map(|root| files::services(root)) {
+        match all.iter_mut().find(|found| found.key == entry.key) {
+            Some(found) => found.nodes.push(&entry.node),
+            None => all.push(Found { key: &entry.key, nodes: vec![&entry.node] }),
+        }
+        if all.len() > SERVICES {
+            let why = format!("has more than {SERVICES} services");
+            return Err(Refusal::new(why, "split the file").at(entry.at, "services"));
+        }
+    }
+    if all.is_empty() {
+        return Err(none(order.last().map_or(yaml::START, |root| root.at)));
+    }
+    let wanted: Vec<&Found> = all.iter().filter(|found| is_wanted(ctx, found)).collect();
     ctx.names = names(ctx, &wanted);
     let mut built: Vec<(String, Built)> = Vec::new();
-    for entry in wanted {
-        let path = below("services", &entry.key);
-        let Some(name) = ctx.names.get(&entry.key).cloned() else { continue };
-        let layers = layers(ctx, entries, &entry.node, &path, EXTENDS);
+    for found in wanted {
+        let path = below("services", found.key);
+        let Some(name) = ctx.names.get(found.key).cloned() else { continue };
+        let mut layers = Vec::new();
+        for node in &found.nodes {
+            layers.extend(self::layers(ctx, files, &all, node, &path, EXTENDS));
+        }
         if let Some(one) = service::service(ctx, &name, &layers, &path) {
             built.push((name, one));
         }
@@ -93,9 +127,9 @@ fn services(ctx: &mut From, root: &Node) -> Result<Draft, Wrong> {
     Ok(all.map())
 }
 
-fn is_wanted(ctx: &mut From, entry: &Entry) -> bool {
-    let path = below("services", &entry.key);
-    let profiles = entry.node.get("profiles").ok().flatten();
+fn is_wanted(ctx: &mut From, found: &Found) -> bool {
+    let path = below("services", found.key);
+    let profiles = from::last(&found.nodes, "profiles");
     match profiles.map(|node| (node, &node.value)) {
         // An empty name is that of what is started without one.
         Some((node, Value::List(list))) if list.iter().any(|name| name.text() == Ok("")) => {
@@ -112,11 +146,11 @@ fn is_wanted(ctx: &mut From, entry: &Entry) -> bool {
 }
 
 /// How each is called here; no two alike.
-fn names(ctx: &mut From, wanted: &[&Entry]) -> BTreeMap<String, String> {
+fn names(ctx: &mut From, wanted: &[&Found]) -> BTreeMap<String, String> {
     let mut taken: BTreeSet<String> = BTreeSet::new();
     let mut names = BTreeMap::new();
-    for entry in wanted {
-        let mut name = entry.key.clone();
+    for found in wanted {
+        let mut name = found.key.to_owned();
         if check::service(&name).is_err() {
             name = service_name(&name);
         }
@@ -127,11 +161,11 @@ fn names(ctx: &mut From, wanted: &[&Entry]) -> BTreeMap<String, String> {
             }
             unique = format!("{}-{number}", name.get(..60).unwrap_or(&name));
         }
-        if unique != entry.key {
+        if let (true, Some(node)) = (unique != found.key, found.nodes.last()) {
             let what = format!("is called {unique} here");
-            ctx.note(&entry.node, &below("services", &entry.key), what);
+            ctx.note(node, &below("services", found.key), what);
         }
-        names.insert(entry.key.clone(), unique);
+        names.insert(found.key.to_owned(), unique);
     }
     names
 }
@@ -139,7 +173,8 @@ fn names(ctx: &mut From, wanted: &[&Entry]) -> BTreeMap<String, String> {
 /// What a service is made of: those that it extends come first.
 fn layers<'n>(
     ctx: &mut From,
-    all: &'n [Entry],
+    files: &'n Files,
+    all: &[Found<'n>],
     own: &'n Node,
     path: &str,
     deeper: usize,
@@ -152,17 +187,19 @@ fn layers<'n>(
             _ => Some(extends),
         };
         let file = extends.get("file").ok().flatten();
-        let name = base.and_then(|node| ctx.value(node, &path));
-        let base = all.iter().find(|entry| Some(&entry.key) == name.as_ref());
-        match (file, base, deeper.checked_sub(1)) {
-            (Some(file), ..) => ctx.note(file, &path, "other files are not read"),
-            (None, Some(base), Some(deeper)) => {
-                layers = self::layers(ctx, all, &base.node, &below("services", &base.key), deeper);
+        let name = base.and_then(|node| ctx.value(node, &path)).unwrap_or_default();
+        let elsewhere = || all.iter().find(|found| found.key == name)?.nodes.last().copied();
+        let base = match files.service(extends, file, &name) {
+            Ok(None) if file.is_none() => Ok(elsewhere()),
+            found => found,
+        };
+        match (base, deeper.checked_sub(1)) {
+            (Ok(Some(base)), Some(deeper)) => {
+                let path = below("services", &name);
+                layers = self::layers(ctx, files, all, base, &path, deeper);
             }
-            (None, ..) => {
-                let what = format!("cannot be followed to {}", quoted(&name.unwrap_or_default()));
-                ctx.note(extends, &path, what);
-            }
+            (Err(why), _) => ctx.note(extends, &path, format!("left out: {why}")),
+            _ => ctx.note(extends, &path, format!("cannot be followed to {}", quoted(&name))),
         }
     }
     layers.push(own);

@@ -68,7 +68,7 @@ pub fn devcontainer(text: &str, from: &str, name: &str) -> Result<Imported, Wron
     for entry in top {
         other(&mut notes, entry);
     }
-    Ok(draft::finish(from, keys, notes.told()))
+    Ok(draft::finish(from, keys, notes.told(&[])))
 }
 
 fn other(notes: &mut Notes, entry: &Entry) {

@@ -155,7 +155,7 @@ fn scalar(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::yaml::{self, Place, Value};
+    use crate::base::yaml::{self, Value};
 
     #[test]
     fn every_text_comes_back_as_it_was() {
@@ -227,7 +227,8 @@ mod tests {
     #[test]
     fn a_comment_stays_one() {
         let note = Note {
-            at: Place { line: 1, column: 1 },
+            file: None,
+            at: yaml::START,
             path: "x\nhost: evil".to_owned(),
             what: "\u{85}host: evil\r\nhost: evil\u{2028}host: evil".to_owned(),
         };

@@ -1,25 +1,24 @@
 //! JSON with comments and trailing commas, as editors write it. Comments become blanks, so that
 //! every value keeps its place.
 
-use crate::base::yaml::{self, Node, Place};
+use crate::base::yaml::{self, Node, Place, START};
 use crate::workspace::wrong::{Refusal, Wrong};
 
 pub fn parse(text: &str) -> Result<Node, Wrong> {
-    let start = Place { line: 1, column: 1 };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.len() > yaml::TEXT_BYTES {
         let why = format!("longer than {} bytes", yaml::TEXT_BYTES);
-        return Err(Refusal::new(why, "shorten it").at(start, ""));
+        return Err(Refusal::new(why, "shorten it").at(START, ""));
     }
     let plain = plain(text);
     let json: serde_json::Value = serde_json::from_str(&plain).map_err(|error| {
-        let at = Place { line: error.line().max(1), column: error.column().max(1) };
+        let at = Place { line: error.line().max(1), column: error.column().max(1), ..START };
         Refusal::new(format!("not valid JSON: {error}"), "mend it there").at(at, "")
     })?;
     // JSON is YAML, but for pairs of surrogates and keys that occur twice; there the last wins, and
     // nothing has a place.
     let tree = yaml::parse(&plain).ok().or_else(|| yaml::of_json(&json));
-    tree.ok_or_else(|| Refusal::new("nested too deeply", "flatten it").at(start, ""))
+    tree.ok_or_else(|| Refusal::new("nested too deeply", "flatten it").at(START, ""))
 }
 
 /// The same text without comments and trailing commas, line by line as long as it was.
@@ -84,7 +83,7 @@ mod tests {
         let root = parse(text).unwrap();
         let get = |key| root.get(key).unwrap().unwrap();
         assert_eq!(get("a").int(), Some(1));
-        assert_eq!(get("a").at, Place { line: 3, column: 7 });
+        assert_eq!(get("a").at, Place { line: 3, column: 7, ..START });
         let yaml::Value::List(list) = &get("f").value else { panic!("no list") };
         let list: Vec<_> = list.iter().map(|node| node.text().unwrap()).collect();
         assert_eq!(list, ["//x", "/*", "\"", ",]"]);

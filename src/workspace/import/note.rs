@@ -10,6 +10,8 @@ const NOTES: usize = 500;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
+    /// Which of the files, where several were read.
+    pub file: Option<String>,
     /// In the file that was read.
     pub at: Place,
     pub path: String,
@@ -18,6 +20,9 @@ pub struct Note {
 
 impl fmt::Display for Note {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(out, "{file}: ")?;
+        }
         if self.at != NOWHERE {
             write!(out, "line {}, column {}: ", self.at.line, self.at.column)?;
         }
@@ -33,7 +38,7 @@ pub struct Notes(Vec<Note>);
 
 impl Notes {
     pub fn add(&mut self, node: &Node, path: &str, what: impl Into<String>) {
-        let note = Note { at: node.at, path: path.to_owned(), what: what.into() };
+        let note = Note { file: None, at: node.at, path: path.to_owned(), what: what.into() };
         match self.0.len() {
             // Anchors bring the same place in again and again.
             _ if self.0.iter().any(|known| known.at == note.at && known.what == note.what) => {}
@@ -46,9 +51,12 @@ impl Notes {
         }
     }
 
-    /// In the order of the file's lines.
-    pub fn told(mut self) -> Vec<Note> {
+    /// In the order of the lines. `files` names the files where there are several.
+    pub fn told(mut self, files: &[String]) -> Vec<Note> {
         self.0.sort_by_key(|note| note.at);
+        for note in &mut self.0 {
+            note.file = files.get(usize::from(note.at.file)).cloned();
+        }
         self.0
     }
 }

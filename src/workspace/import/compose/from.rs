@@ -14,16 +14,24 @@ pub struct From {
     pub names: BTreeMap<String, String>,
     /// Ports that a service has already.
     pub published: BTreeSet<u16>,
+    /// Where relative paths of each file begin.
+    pub dirs: Vec<String>,
 }
 
 impl From {
-    pub fn new(name: &str) -> From {
+    pub fn new(name: &str, dirs: Vec<String>) -> From {
         From {
+            dirs,
             notes: Notes::default(),
             workspace: label(name),
             names: BTreeMap::new(),
             published: BTreeSet::new(),
         }
+    }
+
+    /// Where relative paths of this node begin, from the project's directory.
+    pub fn dir(&self, node: &Node) -> &str {
+        self.dirs.get(usize::from(node.at.file)).map_or("", String::as_str)
     }
 
     pub fn note(&mut self, node: &Node, path: &str, what: impl Into<String>) {

@@ -3,8 +3,31 @@ use super::*;
 use crate::workspace::manifest::{Condition, Kind, Manifest, Port, Probe, Restart};
 use crate::workspace::read;
 
+fn made(text: &str) -> Result<Imported, Wrong> {
+    made_as(text, "f", "project")
+}
+
+fn made_as(text: &str, path: &str, name: &str) -> Result<Imported, Wrong> {
+    let named = [Named { path: path.to_owned(), text: text.to_owned() }];
+    compose(&named, name, &mut |path| Err(format!("{path} is not there")))
+}
+
+/// The first `count` are named, the others there, and each that was read.
+fn of_several(files: &[(&str, &str)], count: usize) -> (Result<Imported, Wrong>, Vec<String>) {
+    let named = files.iter().take(count);
+    let named = named.map(|(path, text)| Named { path: path.to_string(), text: text.to_string() });
+    let mut asked = Vec::new();
+    let mut read = |path: &str| {
+        asked.push(path.to_owned());
+        let found = files.iter().find(|(known, _)| *known == path);
+        found.map(|(_, text)| text.to_string()).ok_or_else(|| format!("{path} is not there"))
+    };
+    let made = compose(&named.collect::<Vec<_>>(), "project", &mut read);
+    (made, asked)
+}
+
 fn import(text: &str) -> (Manifest, Vec<Note>) {
-    let made = compose(text, "compose.yaml", "project").unwrap_or_else(|e| panic!("{text}\n{e}"));
+    let made = made(text).unwrap_or_else(|error| panic!("{text}\n{error}"));
     assert!(made.wrong.is_empty(), "{text}\n{}\n{:#?}", made.text, made.wrong);
     (read::manifest(&made.text).unwrap(), made.notes)
 }
@@ -262,7 +285,7 @@ fn anchors_merges_extends_and_profiles_are_followed() {
         "left out: it is the system's own",
         "left out: a volume without a name",
         "z is not carried over",
-        "services.other.extends: other files are not read",
+        "services.other.extends: left out: common.yml is not there",
         "left out: port 8000 is published already",
         "left out: 4200 is the port of hopbox's agent",
         "left out: it is no port",
@@ -270,7 +293,7 @@ fn anchors_merges_extends_and_profiles_are_followed() {
         "services.worker.deploy.replicas: not carried over",
         "services.worker.secrets: not carried over: put them into .env.local",
         "secrets: put them into .env.local",
-        "include: other files are not read",
+        "include: left out: other.yaml is not there",
     ] {
         assert!(told.contains(line), "{line}\n{told}");
     }
@@ -295,7 +318,7 @@ const KEYS: &str = "\
 /// Whatever a key is and whatever stands there: it is in the manifest, or there is a note of it.
 #[test]
 fn nothing_is_dropped_in_silence() {
-    let base = compose("services:\n  a:\n    image: x\n", "f", "n").unwrap().text;
+    let base = made("services:\n  a:\n    image: x\n").unwrap().text;
     let values = [
         "x",
         "7",
@@ -321,7 +344,7 @@ fn nothing_is_dropped_in_silence() {
     for key in KEYS.split_whitespace() {
         for value in values {
             let text = format!("services:\n  a:\n    image: x\n    {key}: {value}\n");
-            let made = compose(&text, "f", "n").unwrap_or_else(|e| panic!("{text}\n{e}"));
+            let made = made(&text).unwrap_or_else(|e| panic!("{text}\n{e}"));
             assert!(made.wrong.is_empty(), "{text}{}\n{:?}", made.text, made.wrong);
             let is_noted = made.notes.iter().any(|note| note.at.line == 4);
             // An empty list is what is there without the key.
@@ -361,7 +384,7 @@ fn what_is_no_compose_file_is_an_error_and_never_a_panic() {
         &"[".repeat(10_000),
         &"x".repeat(300_000),
     ] {
-        let wrong = compose(text, "f", "n").expect_err("an error");
+        let wrong = made(text).expect_err("an error");
         assert!(wrong.at.line >= 1 && !wrong.why.is_empty(), "{wrong}");
     }
     let names = (0..10_000).map(|n| format!("n{n},")).collect::<String>();
@@ -385,12 +408,97 @@ fn what_is_no_compose_file_is_an_error_and_never_a_panic() {
         "services: {a: {image: x, environment: {\"A B\": c, C: \"\\0\"}, volumes: [\"../../x:/y\", \".:/z\"]}}\n",
         "services: {a: {image: x, depends_on: [a]}}\n",
     ] {
-        let made = compose(text, "a\nb", "../../X y").unwrap_or_else(|e| panic!("{text}\n{e}"));
+        let made = made_as(text, "a\nb", "../../X y").unwrap_or_else(|e| panic!("{text}\n{e}"));
         let only_a_cycle = text.contains("depends_on: [a]");
         assert_eq!(made.wrong.is_empty(), !only_a_cycle, "{text}{}\n{:?}", made.text, made.wrong);
         if !only_a_cycle {
             let manifest = read::manifest(&made.text).unwrap();
             assert_eq!(manifest.host, None, "{}", made.text);
         }
+    }
+}
+
+/// A file, what changes it, what both include and extend, in directories of their own.
+const SEVERAL: [(&str, &str); 5] = [
+    (
+        "compose.yaml",
+        "include: [db/compose.yaml, {path: [more.yaml], env_file: x}]\nservices:\n  web:\n    \
+         extends: {file: common/base.yaml, service: node}\n    volumes: [./web:/web]\n    ports: \
+         [\"80:80\"]\n    depends_on: [db]\n",
+    ),
+    ("dev/override.yaml", "services:\n  web: {command: [dev], volumes: [\"./src:/src\"]}\n"),
+    (
+        "db/compose.yaml",
+        "name: other\ninclude: [../compose.yaml]\nservices:\n  db:\n    image: postgres:16\n    \
+         volumes: [./data:/data, ../shared:/shared]\n    privileged: true\n",
+    ),
+    (
+        "common/base.yaml",
+        "services:\n  node: {extends: base, command: [x]}\n  base:\n    image: node:20\n    \
+         volumes: [./cache:/cache]\n",
+    ),
+    ("more.yaml", "services: {cache: {image: redis:7}}\n"),
+];
+
+#[test]
+fn files_that_change_include_and_extend_each_other_are_one() {
+    let (made, asked) = of_several(&SEVERAL, 2);
+    let made = made.unwrap();
+    assert_eq!(asked, ["db/compose.yaml", "more.yaml", "common/base.yaml"], "each once");
+    let desired = read::manifest(&made.text).unwrap().desired;
+    assert_eq!(desired.workspace, "project", "not that of one that is included");
+    assert_eq!(desired.services.keys().collect::<Vec<_>>(), ["cache", "db", "web"]);
+    let web = &desired.services["web"];
+    let Kind::Container(container) = &web.kind else { panic!("{web:?}") };
+    assert_eq!(
+        (container.image.as_str(), container.command.as_slice()),
+        ("node:20", &["dev".to_owned()][..])
+    );
+    let hosts = |name: &str| desired.services[name].data.iter().map(|data| data.host.clone());
+    let below = |all: &[&str]| all.iter().map(|one| format!("~/project/{one}")).collect::<Vec<_>>();
+    assert_eq!(hosts("web").collect::<Vec<_>>(), below(&["common/cache", "web", "src"]));
+    assert_eq!(hosts("db").collect::<Vec<_>>(), below(&["db/data", "shared"]));
+    assert!(made.text.contains("Made by hop init from compose.yaml, dev/override.yaml."));
+    let told: String = made.notes.iter().map(|note| format!("{note}\n")).collect();
+    for line in [
+        "compose.yaml: line 1, column 58: include.env_file: not carried over",
+        "db/compose.yaml: line 7, column 17: services.db.privileged: not carried over",
+        "common/base.yaml: line 5, column 15: services.web.volumes: is ~/project/common/cache on",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+#[test]
+fn nothing_outside_of_the_project_is_read_and_no_more_than_some() {
+    let service = "services: {a: {image: x}}\n";
+    for path in ["../x.yaml", "/etc/x", "~/x", "https://x/y", "a/../../x", "oci://x", "$X", "."] {
+        let text = format!("include: [\"{path}\"]\n{service}");
+        let (made, asked) = of_several(&[("compose.yaml", &text)], 1);
+        assert!(asked.is_empty(), "{path}: {asked:?}");
+        let notes = made.unwrap().notes;
+        assert!(notes[0].to_string().contains("include: left out: "), "{path}: {notes:?}");
+    }
+    // What one in another directory names is not looked for here.
+    let text = format!("include: [x.yaml]\n{service}");
+    for path in ["../compose.yaml", "/srv/compose.yaml"] {
+        let (made, asked) = of_several(&[(path, &text), ("x.yaml", service)], 1);
+        assert_eq!((asked.len(), made.unwrap().notes.len()), (0, 1), "{path}");
+    }
+    // Files without end, and one that is none.
+    let (mut number, named) = (0, Named { path: "f".to_owned(), text: text.clone() });
+    let made = compose(&[named], "project", &mut |_| {
+        number += 1;
+        Ok(format!("include: [x{number}.yaml, y{number}.yaml]\n"))
+    });
+    assert_eq!(number, 15);
+    let notes = made.unwrap().notes;
+    assert!(notes.iter().any(|note| note.what.contains("more than 16 files")), "{notes:?}");
+    for bad in ["[", "x", "a: &a [*a]\n"] {
+        let (made, _) = of_several(&[("f", &text), ("x.yaml", bad)], 1);
+        let notes = made.unwrap().notes;
+        assert!(notes[0].what.contains("x.yaml cannot be read: line 1"), "{bad}: {notes:?}");
+        let wrong = of_several(&[("f", service), ("g", bad)], 2).0.unwrap_err();
+        assert_eq!(wrong.at.file, 1, "{wrong}");
     }
 }

@@ -120,7 +120,7 @@ fn mount(ctx: &mut From, item: &Node, path: &str, mount: &Mount<'_>) -> Option<(
         ctx.note(item, path, "left out: it is the system's own");
         return None;
     }
-    let host = match directory(&ctx.workspace, source) {
+    let host = match directory(&ctx.workspace, ctx.dir(item), source) {
         Some((host, what)) => {
             if let Some(what) = what {
                 ctx.note(item, path, what);
@@ -149,13 +149,13 @@ fn mount(ctx: &mut From, item: &Node, path: &str, mount: &Mount<'_>) -> Option<(
 }
 
 /// Where it is on the server, and what is to be said of that.
-fn directory(workspace: &str, source: &str) -> Option<(String, Option<String>)> {
+fn directory(workspace: &str, dir: &str, source: &str) -> Option<(String, Option<String>)> {
     if source.starts_with(['/', '~']) {
         return Some((check::server_path(source).ok()?, None));
     }
     if source == "." || source.starts_with("./") || source.starts_with("../") || source == ".." {
         let mut parts: Vec<&str> = vec![workspace];
-        for part in source.split('/') {
+        for part in dir.split('/').chain(source.split('/')) {
             match part {
                 "" | "." => {}
                 // Not above the home directory.

@@ -32,7 +32,11 @@ pub fn hopbox_yaml(data: &[u8]) {
             wrongs.iter().for_each(|wrong| check(wrong.at));
         }
     }
-    for made in [import::compose(&text, "f", "n"), import::devcontainer(&text, "f", "n")] {
+    // What it names is itself, and another that is as odd.
+    let named = [import::Named { path: "f".to_owned(), text: text.clone().into() }];
+    let mut read = |_: &str| Ok(text.clone().into());
+    let compose = import::compose(&named, "n", &mut read);
+    for made in [compose, import::devcontainer(&text, "f", "n")] {
         match made {
             // What is made of a file of somebody else's chooses no host.
             Ok(made) => match read::manifest(&made.text) {
