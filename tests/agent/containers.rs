@@ -262,6 +262,7 @@ fn inside() {
     login.start_work();
     let (id, pid) = made_once(&login);
     killed(&mut login, &id, &pid);
+    looked_at(&mut login);
     ended(&login, &id);
     refused(&login);
     removed(&login);
@@ -330,6 +331,50 @@ fn killed(login: &mut Login, id: &str, pid: &Value) {
     thread::sleep(Duration::from_secs(3));
     let after = login.view("web");
     assert_eq!((&after["state"], &after["pid"]), (&json!("running"), &view["pid"]), "{after}");
+}
+
+/// One that answers at its published port after a moment and is waited for; one that another waits
+/// for in vain; and one that is ended for it, and started again.
+fn looked_at(login: &mut Login) {
+    let one = |name: &str, command: &str, more: &str| {
+        let command = format!("trap \"exit 0\" INT; {command}while :; do sleep 0.05; done");
+        let rest = format!("image: \"box:1\", command: [sh, -c, '{command}'], {more}");
+        format!("  {name}: {{type: container, {rest}}}\n")
+    };
+    let serves = "sleep 1; httpd -p 80 -h /tmp; echo >/tmp/up; ";
+    let well =
+        one("well", serves, "ports: [\"8081:80\"], health: {http: \"http://localhost:8081/up\"}");
+    let after = one(
+        "after",
+        "echo >/tmp/up; ",
+        "depends_on: {well: healthy}, health: {exec: test -e /tmp/up}",
+    );
+    let lines = login.apply(&format!("{WEB}{well}{after}"));
+    assert_eq!(lines.last().unwrap(), &json!({"result": {}}), "{lines:?}");
+    let healthy = |view: &Value| view["health"]["state"] == "healthy";
+    let before = login.view("well");
+    assert!(healthy(&before), "what needs it was started: {before}");
+    login.until("after", healthy);
+    login.kill_work();
+    login.start_work();
+    let now = login.view("well");
+    assert!(healthy(&now) && now["pid"] == before["pid"], "{before} {now}");
+
+    let check = "health: {exec: \"echo ill; exit 3\", interval: 100ms, timeout: 200ms}";
+    let ill = one("ill", "", &format!("restart: never, {check}"));
+    let never = one("never", "", "depends_on: {ill: healthy}");
+    let again = one("again", "", check);
+    let lines = login.apply(&format!("{WEB}{ill}{never}{again}"));
+    let why = lines.last().unwrap()["error"]["message"].as_str().unwrap();
+    assert!(why.contains("needs ill to be healthy, and it is unhealthy"), "{why}");
+    let view = login.until("ill", |view| view["health"]["state"] == "unhealthy");
+    let told = (&view["state"], &view["health"]["why"], &view["health"]["will_restart"]);
+    assert_eq!(told, (&json!("running"), &json!("its check ended with 3: ill"), &json!(false)));
+    assert_eq!(login.view("never")["state"], "new");
+    let view = login.until("again", |view| view["generation"].as_u64() > Some(1));
+    assert_eq!(view["last_exit"], json!({"code": 0}), "{view}\n{}", login.said("again"));
+    let lines = login.apply(WEB);
+    assert_eq!(lines.last().unwrap(), &json!({"result": {}}), "{lines:?}");
 }
 
 fn ended(login: &Login, id: &str) {

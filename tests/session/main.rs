@@ -15,6 +15,7 @@ mod live;
 mod monitor;
 mod moved;
 mod network;
+mod real_services;
 mod rotate;
 mod run;
 mod service_figures;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hopbox_selftest::machine::SOON;
 use serde_json::Value;
 
+use super::real_services::postgres_and_node;
 use super::services::{start_work, write_desired};
 use super::shared;
 use super::world::*;
@@ -106,6 +107,7 @@ services:
     let names = ["db", "once", "again", "bad", "ill"];
     assert_eq!(hop(&[&["services", "stop"][..], &names].concat()).0, Some(0));
     brought_up(&world, &at.to_string());
+    postgres_and_node(&world);
     let _ = work.kill();
     let _ = work.wait();
     let _ = fs::remove_dir_all(dir);
