@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::say::{log, print, print_json, tell};
 use super::table::{self, TABLE, Verb};
-use super::{commands, front, install, keeper, location, setup, work};
+use super::work::kept_ports::{self, Asked as AskedPort};
+use super::{commands, front, install, keeper, location, setup, url, work};
 use crate::base::command_line::{Args, Asked, parse};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -76,6 +77,11 @@ fn run(verb: Verb, args: &Args) -> u8 {
         Verb::Open => return work::bridge::verbs::open_verb(args),
         Verb::Notify => return work::bridge::verbs::notify_verb(args),
         Verb::Ask => return work::bridge::verbs::ask_verb(args),
+        Verb::Url => {
+            let port = args.operands.first().map_or("", String::as_str);
+            return url::url(config, port).unwrap_or_else(|failure| tell(&failure));
+        }
+        Verb::Port => return port(args).unwrap_or_else(|failure| tell(&failure)),
         Verb::Status => return commands::status(config, args.has("json")),
         Verb::Install => install::install(),
         Verb::Setup => setup::setup(config),
@@ -98,6 +104,17 @@ fn run(verb: Verb, args: &Args) -> u8 {
             print_json(&json!({"error": failure.to_json()}));
             tell(&failure)
         }
+    }
+}
+
+fn port(args: &Args) -> Result<u8, Failure> {
+    let name = args.operands.first().map_or("", String::as_str);
+    match (args.has("list"), args.has("release")) {
+        (true, true) => Err(bad_value("--list and --release exclude each other".into())),
+        (true, false) if name.is_empty() => kept_ports::main(&AskedPort::List),
+        (true, false) => Err(bad_value("--list is of all, and takes no name".into())),
+        (false, true) => kept_ports::main(&AskedPort::Release(name)),
+        (false, false) => kept_ports::main(&AskedPort::Port(name)),
     }
 }
 

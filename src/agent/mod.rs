@@ -27,6 +27,7 @@ mod setup;
 pub mod store;
 mod table;
 mod uninstall;
+mod url;
 pub mod work;
 
 pub use command_line::main;

@@ -26,6 +26,8 @@ pub enum Verb {
     Ask,
     Rotate,
     Uninstall,
+    Url,
+    Port,
     Version,
     Help,
 }
@@ -177,6 +179,25 @@ const COMMANDS: &[Command<Verb>] = &[
             "ask",
             "ask at the laptop, and wait; exit status 0: the\nfirst answer (yes), 10: another one, 7: none in\n\
              time",
+        )
+    },
+    Command {
+        usage: "hop-agent url PORT",
+        flags: &[CONFIG],
+        operands: (1, 1),
+        takes: Takes::Word,
+        ..Command::new(Verb::Url, "url", "where a port of this server is on the laptop")
+    },
+    Command {
+        usage: "hop-agent port [--release | --list] [NAME]",
+        flags: &[flag("release", None), flag("list", None)],
+        operands: (0, 1),
+        takes: Takes::Word,
+        ..Command::new(
+            Verb::Port,
+            "port",
+            "a port that is kept for this git worktree or\n\
+             directory, and a name in it",
         )
     },
     Command {

@@ -5,10 +5,12 @@
 //! `meant` (words that are no command) → `out` (what is printed), `page` (its lines), `grid` (its
 //! tables), `progress` and `prompt` → `target_host`, `multi_host` (on which hosts), `service_names`
 //! (which services), `long_view` (what is shown until the user has enough) → one file per command,
-//! `workspace` and `plan_view` for what `up` does of a project. A command parses nothing and owns
-//! no protocol.
+//! `workspace` and `plan_view` for what `up` does of a project, `ports_view` and `ports_why` for
+//! what is said of ports, `browser` for whoever opens one. A command parses nothing and owns no
+//! protocol.
 
 mod autostart;
+mod browser;
 mod bugreport;
 mod code;
 pub mod command;
@@ -31,6 +33,9 @@ pub mod page;
 mod peers;
 mod ping;
 mod plan_view;
+mod ports;
+mod ports_view;
+mod ports_why;
 pub mod progress;
 pub mod prompt;
 mod rotate;

@@ -81,7 +81,7 @@ fn cpu(ms: u64) -> String {
     }
 }
 
-fn bytes(count: u64) -> String {
+pub fn bytes(count: u64) -> String {
     const UNITS: [(u64, &str); 3] = [(1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
     let found = UNITS.iter().find(|(size, _)| count >= *size);
     found.map_or_else(

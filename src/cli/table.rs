@@ -4,7 +4,8 @@
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
     autostart, bugreport, code, completions, doctor, down, help, host, init, logs, peers, ping,
-    rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version, wait, wg,
+    ports, rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version, wait,
+    wg,
 };
 
 pub static TABLE: Table =
@@ -26,6 +27,13 @@ pub const COMMANDS: &[Command] = &[
     services::STOP,
     services::RESTART,
     services::WATCH,
+    ports::LS,
+    ports::WHY,
+    ports::OPEN,
+    ports::PIN,
+    ports::UNPIN,
+    ports::EXCLUDE,
+    ports::INCLUDE,
     wait::COMMAND,
     init::COMMAND,
     host::LS,
@@ -51,6 +59,7 @@ pub const COMMANDS: &[Command] = &[
 const NOUNS: &[Noun] = &[
     Noun { name: "autostart", summary: "whether a host is brought up at login" },
     Noun { name: "host", summary: "the hosts that are set up" },
+    Noun { name: "ports", summary: "what listens on a host, and where it is here" },
     Noun { name: "services", summary: "the services of workspaces on a host" },
 ];
 

@@ -58,6 +58,8 @@ methods! {
     RunStop, "run.stop": RunNumber => Nothing;
     // Between the agent's two processes alone.
     WorkVersion, "work.version": Nothing => WorkProcess;
+    /// What laptops have told with `ports.mapped`, the last one first.
+    WorkMapped, "work.mapped": Nothing => Mapped;
 }
 
 /// A command of the login's (`types::run::Run`). With `Upgrade: hopbox-run` frames follow, both

@@ -14,6 +14,7 @@ pub mod cmsg;
 pub mod descendants;
 mod error;
 mod fd;
+pub mod free_port;
 pub mod icmp;
 pub mod iface;
 #[cfg_attr(target_os = "macos", path = "darwin/inotify.rs")]

@@ -30,6 +30,7 @@ const LOGINS: &str = "vps/logins.rs::who_may_not_become_root_is_told_and_nothing
 pub const LOOK: &str = "vps/ways.rs::a_name_and_an_address_of_the_other_family_lead_to_the_server";
 const NUMBERS: &str = "vps/numbers.rs::wide_routes_give_way_and_a_number_is_never_shared";
 const PASSPHRASE: &str = "vps/logins.rs::a_key_with_a_passphrase_is_asked_for_once_or_named";
+const PORTS: &str = "cli/ports.rs::what_is_advised_of_ports_is_the_cure";
 const PREFLIGHT: &str = "vps/preflight.rs::what_stops_a_setup_is_found_before_anything_is_sent";
 const PROOF: &str = "vps/proof.rs::what_is_proven_is_what_was_asked_for";
 /// Runs all rows that have it.
@@ -98,6 +99,11 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop host rm {} && {}", Cures(SETUP)),
     ("hop logs {} -H {}", Shows(SERVICES)),
     ("hop ping --help", Shows(READ)),
+    ("hop ports include {} -H {}", Cures(PORTS)),
+    ("hop ports ls -H {}", Shows(PORTS)),
+    ("hop ports pin {} -H {}", Cures(PORTS)),
+    ("hop ports pin {} {} -H {}", Cures(PORTS)),
+    ("hop ports why {} -H {}", Shows(PORTS)),
     ("hop rotate", Part),
     ("hop rotate {}", Cures(TWINS)),
     ("hop run --help", Shows(READ)),

@@ -11,6 +11,7 @@ mod hostile;
 mod install;
 mod keys;
 mod limits;
+mod ports;
 mod terminal;
 
 use std::fs;

@@ -9,7 +9,8 @@
 //! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
 //! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
 //! wanted), `scripts` (what is run of it) →
-//! `bridge` (what programs here want of a laptop).
+//! `bridge` (what programs here want of a laptop),
+//! `kept_ports` (numbers for directories).
 //!
 //! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
 
@@ -22,6 +23,7 @@ pub mod container;
 mod details;
 pub mod guard;
 mod health;
+pub mod kept_ports;
 mod limits;
 mod logs;
 mod manager;

@@ -12,13 +12,16 @@ use crate::base::failure::Failure;
 use crate::fix;
 use crate::text::fix::Fix;
 
+/// The verb that a noun alone stands for.
+const LIST: &str = "ls";
+
 /// What a command line asks for.
 pub enum Asked<Run: 'static> {
     /// Nothing: a first look.
     Nothing,
     /// General help, or that of one command.
     Help(Option<&'static Command<Run>>),
-    /// The first of two words without the second.
+    /// The first of two words without the second, of which none is a list.
     Noun(&'static str),
     /// What can follow that word.
     NounHelp(&'static str),
@@ -86,15 +89,16 @@ fn read<Run>(
             }
         }
     }
-    match verb {
-        Verb::Unknown(words) => Ok(Asked::Unknown(words)),
+    let meant = verb.command(table);
+    match (verb, meant) {
+        (Verb::Unknown(words), _) => Ok(Asked::Unknown(words)),
         _ if version => Ok(Asked::Version),
-        Verb::None if help => Ok(Asked::Help(None)),
-        Verb::None => Ok(Asked::Nothing),
-        Verb::Noun(noun) if help => Ok(Asked::NounHelp(noun)),
-        Verb::Noun(noun) => Ok(Asked::Noun(noun)),
-        Verb::Command(command) if help => Ok(Asked::Help(Some(command))),
-        Verb::Command(command) => check(table, command, args).map(|()| Asked::Run(command)),
+        (Verb::Noun(noun), _) if help => Ok(Asked::NounHelp(noun)),
+        (_, Some(command)) if help => Ok(Asked::Help(Some(command))),
+        (_, Some(command)) => check(table, command, args).map(|()| Asked::Run(command)),
+        (Verb::Noun(noun), None) => Ok(Asked::Noun(noun)),
+        _ if help => Ok(Asked::Help(None)),
+        _ => Ok(Asked::Nothing),
     }
 }
 
@@ -139,16 +143,18 @@ impl<Run> Verb<Run> {
         noun.map_or(Verb::Unknown(words), |noun| Verb::Noun(noun.name))
     }
 
-    fn command(&self) -> Option<&'static Command<Run>> {
+    /// A noun alone is its list, where it has one.
+    fn command(&self, table: &Table<Run>) -> Option<&'static Command<Run>> {
         match self {
             Verb::Command(command) => Some(command),
-            _ => None,
+            Verb::Noun(noun) => table.verbs(noun).find(|(verb, _)| *verb == LIST).map(|(_, c)| c),
+            Verb::None | Verb::Unknown(_) => None,
         }
     }
 
     /// Its own flags, and those of every command.
     fn flags(&self, table: &Table<Run>) -> impl Iterator<Item = &'static Flag> + use<Run> {
-        let own = self.command().map_or(&[] as &[Flag], |command| command.flags);
+        let own = self.command(table).map_or(&[] as &[Flag], |command| command.flags);
         own.iter().chain(table.flags)
     }
 }
@@ -175,7 +181,7 @@ fn help_of<Run>(table: &Table<Run>, command: &Command<Run>) -> Fix {
 }
 
 fn bad_line<Run>(table: &Table<Run>, why: &str, verb: &Verb<Run>) -> Failure {
-    let next = match verb.command() {
+    let next = match verb.command(table) {
         Some(command) => help_of(table, command),
         None => fix!("{} help", Fix::from(table.program)),
     };
@@ -186,7 +192,7 @@ fn unknown_flag<Run>(table: &Table<Run>, flag: &str, verb: &Verb<Run>) -> Failur
     let known: Vec<String> = verb.flags(table).map(|flag| format!("--{}", flag.long)).collect();
     let why = match closest(flag, known.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),
-        None => match verb.command() {
+        None => match verb.command(table) {
             Some(command) => format!("usage: {}", command.usage),
             None => "a flag of a command stands after the command".to_owned(),
         },
@@ -214,11 +220,12 @@ mod tests {
             command("up", &[flag(Some('f'), "foreground", None)], 9),
             command("status", &[], 1),
             Command { operands: (1, 1), ..command("wg", &[], 0) },
-            command("host ls", &[], 0),
+            command("host ls", &[flag(None, "all", None)], 0),
             command("host rm", &[], 1),
+            command("key on", &[], 0),
             Command { hidden: true, ..command("inside", &[], 0) },
         ],
-        nouns: &[Noun { name: "host", summary: "" }],
+        nouns: &[Noun { name: "host", summary: "" }, Noun { name: "key", summary: "" }],
         flags: &[
             flag(Some('H'), "host", Some("HOST")),
             flag(None, "json", None),
@@ -271,7 +278,11 @@ mod tests {
     fn help_halves_and_words_that_are_no_command() {
         assert!(matches!(line("").1, Ok(Asked::Nothing)));
         assert!(matches!(line("-h").1, Ok(Asked::Help(None))));
-        assert!(matches!(line("host").1, Ok(Asked::Noun("host"))));
+        assert!(matches!(line("key --json").1, Ok(Asked::Noun("key"))));
+        for words in ["host", "host --all", "--json host"] {
+            assert_eq!(run(words).0, "host ls", "{words}");
+        }
+        assert!(line("key --all").1.is_err() && line("host --al").1.is_err());
         assert!(matches!(line("host -h").1, Ok(Asked::NounHelp("host"))));
         assert!(matches!(line("up --help").1, Ok(Asked::Help(Some(up))) if up.name == "up"));
         assert_eq!(TABLE.verbs("host").map(|(verb, _)| verb).collect::<Vec<_>>(), ["ls", "rm"]);
