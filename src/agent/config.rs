@@ -227,6 +227,8 @@ impl AgentConfig {
             listen_port: self.listen_port,
             peers: self.peers.iter().map(|peer| self.in_tunnel(peer)).collect(),
             timestamp_file: Some(self.state_dir.join("agent.stamp")),
+            // Laptops are to reach this machine.
+            shield: None,
         }
     }
 

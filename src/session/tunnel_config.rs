@@ -28,5 +28,6 @@ pub fn tunnel_config(
         listen_port: 0,
         peers: vec![peer],
         timestamp_file: Some(timestamp_file),
+        shield: None,
     }
 }

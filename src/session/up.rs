@@ -23,7 +23,8 @@ use crate::fix;
 use crate::helper::lease_keeper::LeaseKeeper;
 use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::host::config::HostConfig;
-use crate::tunnel::{self, TunDevice, Tunnel};
+use crate::sys::tcp;
+use crate::tunnel::{self, Shielded, TunDevice, Tunnel};
 
 /// How long an address may be in use by what is just being deleted, and how often it is tried.
 const GOING_LIMIT: Duration = Duration::from_secs(1);
@@ -160,7 +161,10 @@ impl Startup<'_, '_> {
         timestamp_file: PathBuf,
     ) -> Result<(), Failure> {
         let began = Instant::now();
-        let config = tunnel_config(self.host, key, &self.remotes, timestamp_file);
+        let mut config = tunnel_config(self.host, key, &self.remotes, timestamp_file);
+        let address = self.host.local_ip;
+        let connections = tcp::made_from(address);
+        config.shield = Some(Shielded { address, connections });
         let started = tunnel::start(device, &config).map_err(|error| {
             let next = fix!("hop up {}", self.host.name);
             Failure::new(Fault::Failed, "cannot start WireGuard", error.to_string(), next)

@@ -53,7 +53,7 @@ fn listener(row: &str) -> Option<Listener> {
 }
 
 /// Numbers of 32 bits in the machine's order, each of bytes in the network's.
-fn address(text: &str) -> Option<IpAddr> {
+pub(super) fn address(text: &str) -> Option<IpAddr> {
     let mut bytes = Vec::with_capacity(16);
     for at in (0..text.len()).step_by(8) {
         let word = u32::from_str_radix(text.get(at..at + 8)?, 16).ok()?;

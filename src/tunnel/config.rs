@@ -1,6 +1,7 @@
 //! The configuration of a tunnel as its owners keep it, and the changes that bring it about.
 
 use super::request::Request;
+use super::shield::Shielded;
 use crate::wg::PeerUpdate;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -33,6 +34,9 @@ pub struct Config {
     pub peers: Vec<PeerConfig>,
     /// Where the mark of handshake timestamps is kept over restarts (R28); `None` for nowhere.
     pub timestamp_file: Option<PathBuf>,
+    /// Only answers to this machine are let in; `None` lets peers reach it. Nothing changes it
+    /// later.
+    pub shield: Option<Shielded>,
 }
 
 impl Config {

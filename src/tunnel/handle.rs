@@ -82,6 +82,9 @@ fn start_with(
     request.listen_port = None;
     plane.configure(&request).map_err(io::Error::from_raw_os_error)?;
     drop(request);
+    if let Some(shielded) = &config.shield {
+        plane.shield(shielded);
+    }
     let ended = Arc::new(Mutex::new(None));
     let (end, other_end) = poll::pipe()?;
     let reporter = ended.clone();

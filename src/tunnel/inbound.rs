@@ -9,6 +9,7 @@ use super::io::Io;
 use super::packet_io::PacketIo;
 use super::queue::{Arrived, HandshakeQueue, RecvBuffer, SLOTS};
 use super::read_policy::ReadPolicy;
+use super::shield::Shield;
 use crate::sys::ioctl::Offload;
 use crate::sys::sock::Family;
 use crate::wg::{self, Arrival, DataHeader, Device, Inbound, Local, Now};
@@ -130,16 +131,16 @@ impl InboundPath {
     /// something for the TUN.
     fn accept_all(&mut self, around: &mut PacketIo) -> bool {
         let InboundPath { coalescer, buffer, spare } = self;
-        let PacketIo { now, device, io, workers } = around;
+        let PacketIo { now, device, io, workers, shield } = around;
         let mut wrote = false;
         buffer.open();
         workers.collect(|job| {
             if let Job::Open(mut buffer) = job {
-                wrote |= accept(coalescer, &mut buffer, *now, device, io);
+                wrote |= accept(coalescer, &mut buffer, *now, device, shield, io);
                 spare.push(buffer);
             }
         });
-        wrote | accept(coalescer, buffer, *now, device, io)
+        wrote | accept(coalescer, buffer, *now, device, shield, io)
     }
 }
 
@@ -164,6 +165,7 @@ fn accept(
     buffer: &mut RecvBuffer,
     now: Now,
     device: &mut Device,
+    shield: &mut Option<Shield>,
     io: &mut Io,
 ) -> bool {
     let (space, arrived) = buffer.parts();
@@ -174,10 +176,14 @@ fn accept(
         }
         let Some(datagram) = space.get_mut(a.at..a.at + a.len) else { continue };
         let inbound = device.data_from_wire(now, a.header, datagram, a.opened, &a.from, io);
-        if let Inbound::Packet { start, len } = inbound {
-            coalescer.push(space, a.at + start, len);
-            wrote = true;
+        let Inbound::Packet { start, len } = inbound else { continue };
+        let packet = datagram.get(start..start + len).unwrap_or_default();
+        if let Some(Err(why)) = shield.as_mut().map(|shield| shield.admit(now.boot, packet)) {
+            device.note_drop(why);
+            continue;
         }
+        coalescer.push(space, a.at + start, len);
+        wrote = true;
     }
     write(coalescer, space, io);
     wrote

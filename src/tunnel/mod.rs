@@ -1,20 +1,21 @@
 //! The shell that moves bytes: a `wg::Device` on a thread of its own, between a TUN and UDP.
 //!
-//! Files that a packet's bytes pass, in their order. `tests/tidy.rs` counts them: 14 each way at
+//! Files that a packet's bytes pass, in their order. `tests/tidy.rs` counts them: 15 each way at
 //! most.
 //!
 //! - TUN to wire: `outbound`, `io/tun`, `gso/virtio_header`, `gso/checksum`, `gso/segment`,
 //!   `gso/rewrite`, `wg/device`, `wg/ip`, `wg/peer`, `wg/session`, `wg/crypto` (and `simd`),
-//!   `queue/send_queue`, `io/udp`, `sys/mmsg`.
+//!   `shield/headers`, `queue/send_queue`, `io/udp`, `sys/mmsg`.
 //! - Wire to TUN: `inbound`, `io/udp`, `sys/mmsg`, `queue/recv_buffer`, `wg/session`, `wg/device`,
-//!   `wg/peer`, `wg/crypto` (and `simd`), `wg/ip`, `gso/coalesce`, `gso/flow`, `gso/checksum`,
-//!   `gso/rewrite`, `io/tun`.
+//!   `wg/peer`, `wg/crypto` (and `simd`), `wg/ip`, `shield/headers`, `gso/coalesce`, `gso/flow`,
+//!   `gso/checksum`, `gso/rewrite`, `io/tun`.
 //!
 //! Beside the way stands what is asked with an address, an index, a counter or a moment: `run`
 //! (the loop, whose turn it is), `read_policy` (whether to look for more), `wg/router` (whose
 //! address), `wg/index` and `wg/keys` (whose session), `wg/replay`, `wg/timers`,
 //! `wg/local_identities` (whether a peer takes over from its last key), `io/source_addrs` (from
-//! which address of ours). On more than two cores whole queues and buffers go through
+//! which address of ours), and `shield`, where there is one (what was sent, and whether what comes
+//! in answers it). On more than two cores whole queues and buffers go through
 //! `crypto_workers`; a rare packet of a tunnel within the tunnel is cut with `gso/outer`, a
 //! handshake waits in `queue/handshake_queue`, and what the device sends on its own goes through
 //! `io/sink`.
@@ -41,6 +42,7 @@ mod queue;
 mod read_policy;
 mod request;
 mod run;
+mod shield;
 mod stats;
 #[cfg(test)]
 mod test_packets;
@@ -56,4 +58,5 @@ pub use handle::{Tunnel, start, start_plain, start_with_workers};
 pub use io::TunDevice;
 pub use request::Request;
 pub use run::Stopped;
+pub use shield::Shielded;
 pub use stats::{PeerState, Status};

@@ -66,7 +66,7 @@ struct Filling<'a> {
 impl Filling<'_> {
     /// All that one read stands for; how many bytes.
     fn segment(&mut self, around: &mut PacketIo, mut segments: Segments<'_>) -> usize {
-        let mut bytes = 0;
+        let (mut bytes, mut goes) = (0, false);
         while let Some(len) = segments.next_len() {
             if self.queue.is_full(len) {
                 self.flush(around.io, around.workers);
@@ -82,9 +82,13 @@ impl Filling<'_> {
                 0 => (device.from_tun(around.now, slot, len, sink), None),
                 _ => device.from_tun_unsealed(around.now, slot, len, sink),
             };
+            goes |= !matches!(outbound, Outbound::Dropped(_));
             if let Outbound::Send { to, tos, len } = outbound {
                 self.queue.push(&to, tos, len, sealing);
             }
+        }
+        if let Some(shield) = around.shield.as_mut().filter(|_| goes) {
+            shield.sent(around.now.boot, segments.front());
         }
         bytes
     }

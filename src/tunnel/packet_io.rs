@@ -2,6 +2,7 @@
 
 use super::crypto_workers::CryptoWorkers;
 use super::io::Io;
+use super::shield::Shield;
 use crate::wg::{Device, Now};
 
 pub(super) struct PacketIo<'a> {
@@ -9,4 +10,6 @@ pub(super) struct PacketIo<'a> {
     pub device: &'a mut Device,
     pub io: &'a mut Io,
     pub workers: &'a mut CryptoWorkers,
+    /// `None` where peers may reach this machine.
+    pub shield: &'a mut Option<Shield>,
 }

@@ -18,6 +18,7 @@ use super::outbound::OutboundPath;
 use super::packet_io::PacketIo;
 use super::queue::HandshakeQueue;
 use super::read_policy::ReadPolicy;
+use super::shield::{Shield, Shielded};
 use super::stats::{self, Status};
 use super::timestamp_file::TimestampFile;
 use super::uapi;
@@ -63,6 +64,7 @@ pub(super) struct Loop {
     inbound: InboundPath,
     policy: ReadPolicy,
     handshakes: HandshakeQueue,
+    shield: Option<Shield>,
     ready: Ready,
     /// The interface is in trouble that says nothing about its end: pause before the next turn.
     pausing: bool,
@@ -106,6 +108,7 @@ impl Loop {
             io,
             workers,
             handshakes: HandshakeQueue::new(),
+            shield: None,
             ready: Ready::default(),
             pausing: false,
             clamped: 0,
@@ -114,6 +117,11 @@ impl Loop {
         };
         this.publish_port();
         Ok(this)
+    }
+
+    /// Only answers come in from here on.
+    pub fn shield(&mut self, shielded: &Shielded) {
+        self.shield = Some(Shield::new(shielded, self.clock.now().boot));
     }
 
     /// Until asked to stop, or until the device is gone.
@@ -160,8 +168,8 @@ impl Loop {
     }
 
     fn move_data(&mut self, now: Now) {
-        let Loop { device, io, workers, policy, .. } = self;
-        let mut around = PacketIo { now, device, io, workers };
+        let Loop { device, io, workers, policy, shield, .. } = self;
+        let mut around = PacketIo { now, device, io, workers, shield };
         policy.turn(now.boot, self.ready.tun);
         for (ready, family) in [(self.ready.v4, Family::V4), (self.ready.v6, Family::V6)] {
             if ready {

@@ -72,6 +72,17 @@ pub enum Drop {
     SendTooBig,
     /// The TUN took no packet.
     TunFull,
+    // The shield's, of what came from a peer.
+    /// Not for the one address that is ours, or not of IPv4.
+    WrongDestination,
+    /// It answers nothing that was sent from here.
+    Unsolicited,
+    /// A fragment behind none that was let in, out of order, or cut as nobody cuts.
+    StrayFragment,
+    /// ICMP that is neither an answer nor an error about what was sent from here.
+    RefusedIcmp,
+    /// IPv4 options, such as a route to take.
+    IpOptions,
     // The kernel's queues in front of us.
     /// Packets came to the TUN faster than they were read.
     TunOverflow,
@@ -80,7 +91,7 @@ pub enum Drop {
 }
 
 /// All reasons, in the order of the counters, with their stable names.
-const NAMES: [(Drop, &str); 33] = [
+const NAMES: [(Drop, &str); 38] = [
     (Drop::Malformed, "malformed"),
     (Drop::NotRunning, "not_running"),
     (Drop::NoPrivateKey, "no_private_key"),
@@ -112,6 +123,11 @@ const NAMES: [(Drop, &str); 33] = [
     (Drop::SendFailed, "send_failed"),
     (Drop::SendTooBig, "send_too_big"),
     (Drop::TunFull, "tun_full"),
+    (Drop::WrongDestination, "wrong_destination"),
+    (Drop::Unsolicited, "unsolicited"),
+    (Drop::StrayFragment, "stray_fragment"),
+    (Drop::RefusedIcmp, "refused_icmp"),
+    (Drop::IpOptions, "ip_options"),
     (Drop::TunOverflow, "tun_overflow"),
     (Drop::SocketOverflow, "socket_overflow"),
 ];

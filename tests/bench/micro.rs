@@ -1,5 +1,5 @@
 //! What the steps of the protocol cost: a handshake, one data packet there and back, the replay
-//! window, the router. Part of `make bench`; alone: `cargo bench --bench micro`.
+//! window, the router, the shield. Part of `make bench`; alone: `cargo bench --bench micro`.
 //!
 //! Medians of short rounds, because the machine has other work too; compare within one run only.
 #![allow(dead_code)]
@@ -13,9 +13,15 @@ use hopbox::wg::{
     TAILROOM, Time, Wall, public_key,
 };
 
-/// The window and the router, which the library keeps to itself.
+/// The shield, the window and the router, which the library keeps to itself.
+#[path = "../../src/tunnel/shield/mod.rs"]
+mod shield;
+#[cfg(test)]
+#[path = "../../src/tunnel/test_packets.rs"]
+mod test_packets;
 #[path = "../../src/wg"]
 mod wg {
+    pub use hopbox::wg::{Drop, Time};
     mod consts;
     pub mod index {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +155,42 @@ fn packets(len: usize) {
     }
 }
 
+/// A packet of TCP between us and a server, of flow `n` of many.
+fn segment(n: u16, from_us: bool) -> Vec<u8> {
+    let (us, them) = ([10, 10, 0, 1], [10, 10, 0, 2]);
+    let (ports, address) = match from_us {
+        true => ([40_000 + n, 443], [us, them]),
+        false => ([443, 40_000 + n], [them, us]),
+    };
+    let mut packet = vec![0x45, 0, 5, 0x8c, 0, 1, 0x40, 0, 64, 6, 0, 0];
+    packet.extend(address.concat());
+    packet.extend(ports.map(u16::to_be_bytes).concat());
+    packet.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0, 0, 0, 0, 0]);
+    packet.resize(1420, 0);
+    packet
+}
+
+fn shield() {
+    let address = Ipv4Addr::new(10, 10, 0, 1);
+    let us = shield::Shielded { address, connections: Vec::new() };
+    let mut shield = shield::Shield::new(&us, Time::ZERO);
+    for flows in [1, 64, 4096] {
+        let packets = |from_us| (0..flows).map(|n| segment(n, from_us)).collect::<Vec<_>>();
+        let (out, back) = (packets(true), packets(false));
+        let each = |what: &str, of: &[Vec<u8>], act: &mut dyn FnMut(&[u8])| {
+            median(&format!("shield, {what}, {flows} flows"), 4096, || {
+                timed(|| {
+                    for packet in of.iter().cycle().take(4096) {
+                        act(black_box(packet));
+                    }
+                })
+            });
+        };
+        each("out", &out, &mut |packet| shield.sent(Time::ZERO, packet));
+        each("in", &back, &mut |packet| assert!(shield.admit(Time::ZERO, packet).is_ok()));
+    }
+}
+
 fn main() {
     println!("medians of {ROUNDS} rounds; vector code: {}", hopbox::simd::status());
     median("handshake, both ends", 1, || {
@@ -164,6 +206,7 @@ fn main() {
     for len in [64, 256, 1420] {
         packets(len);
     }
+    shield();
     let (mut window, mut counter) = (wg::replay::Window::default(), 0);
     median("replay window, in order", 1000, || {
         timed(|| {

@@ -10,6 +10,7 @@ mod doctor;
 mod figures;
 mod hidden;
 mod hosts;
+mod intruder;
 mod kills;
 mod live;
 mod monitor;
@@ -20,12 +21,18 @@ mod rotate;
 mod run;
 mod service_figures;
 mod services;
+mod shielded;
 mod stranger;
 mod twins;
 mod userspace;
 mod wait;
 mod workspace;
 mod world;
+
+/// Packets that are made by hand.
+#[allow(dead_code)] // some of it is for the tunnel's own tests
+#[path = "../../src/tunnel/test_packets.rs"]
+mod test_packets;
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 

@@ -26,6 +26,7 @@ pub fn config() -> Config {
         listen_port: 0,
         peers: vec![peer],
         timestamp_file: None,
+        shield: None,
     }
 }
 

@@ -87,6 +87,7 @@ impl Lab {
                 listen_port: 0,
                 peers: vec![peer],
                 timestamp_file: None,
+                shield: None,
             }
         };
         let far_end = far.enter(|| {

@@ -94,6 +94,11 @@ impl<'a> Segments<'a> {
         })
     }
 
+    /// How all of them begin: the headers, and more of what is not to be cut.
+    pub fn front(&self) -> &[u8] {
+        if self.head.is_empty() { self.payload } else { self.head }
+    }
+
     /// Bytes of the next packet; `None` when there is none.
     pub fn next_len(&self) -> Option<usize> {
         let left = self.payload.len() - self.offset;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::broken::NEXT;
-use crate::files::{self, HOST, LAPTOP_IP, NAME, Secrets, VPS_IP};
-use crate::load;
+use crate::files::{self, HOST, NAME, Secrets, VPS_IP};
+use crate::load::{self, Sender};
 use crate::machine::{self, Machine, SOON};
 use crate::programs::{self, Programs, Stash};
 use hopbox::base::exit::Code;
@@ -339,12 +339,13 @@ impl<'a> Course<'a> {
 
     fn bulk(&mut self) -> Result<(), String> {
         let mbit = |rate: u64| rate as f64 * 8.0 / 1e6;
+        let vps = (&self.vps, VPS_IP);
         let began = Instant::now();
-        self.figures.to_vps = load::rate(&self.laptop, &self.vps, VPS_IP, BULK)?;
+        self.figures.to_vps = load::rate(&self.laptop, vps, Sender::Client, BULK)?;
         let text = format!("TCP to the VPS: {:.0} Mbit/s", mbit(self.figures.to_vps));
         self.out.step(&text, began.elapsed());
         let began = Instant::now();
-        self.figures.to_laptop = load::rate(&self.vps, &self.laptop, LAPTOP_IP, BULK)?;
+        self.figures.to_laptop = load::rate(&self.laptop, vps, Sender::Server, BULK)?;
         let text = format!("TCP to the laptop: {:.0} Mbit/s", mbit(self.figures.to_laptop));
         self.out.step(&text, began.elapsed());
         Ok(())

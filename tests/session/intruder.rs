@@ -1,0 +1,145 @@
+//! A server that was taken over: it has the agent's key and port, and every packet of its tunnel is
+//! made by hand.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hopbox::base::key;
+use hopbox::host::store;
+use hopbox::sys::packet_pair;
+use hopbox::sys::poll::{self, Interest};
+use hopbox::tunnel::{self, Config, PeerConfig, TunDevice, Tunnel};
+use hopbox_selftest::files::{HOST, LAPTOP_WAN};
+use hopbox_selftest::machine::SOON;
+
+use super::world::*;
+
+pub(super) use crate::test_packets::TestPacket;
+
+pub const SYN: u8 = 2;
+pub const RST: u8 = 4;
+pub const ACK: u8 = 16;
+const FIN_PUSH_ACK: u8 = 25;
+
+pub struct Intruder {
+    /// Where a TUN would be.
+    end: File,
+    _tunnel: Tunnel,
+}
+
+impl Intruder {
+    /// In the place of the world's agent, which ends.
+    pub fn take_over(world: &mut World) -> Intruder {
+        world.stop_agent(0);
+        let host = store::load(&world.paths, HOST).unwrap();
+        let laptop = *key::load(&store::key_file(&world.paths, HOST)).unwrap();
+        let port = world.status()["listen_port"].as_u64().unwrap() as u16;
+        let (end, device) = packet_pair().unwrap();
+        let start = move || {
+            let at = Path::new("/var/lib/hopbox-agent");
+            let key = key::load(&at.join("agent.key")).map_err(|error| error.to_string())?;
+            let peer = PeerConfig {
+                public_key: tunnel::public_key(&laptop),
+                preshared_key: host.preshared_key.as_ref().map(|key| **key),
+                endpoint: Some(SocketAddr::from((LAPTOP_WAN, port))),
+                allowed_ips: vec![([0; 4].into(), 0), ([0; 16].into(), 0)],
+                ..PeerConfig::default()
+            };
+            let config = Config {
+                private_key: *key,
+                other_private_keys: Vec::new(),
+                listen_port: host.endpoint.port,
+                peers: vec![peer],
+                timestamp_file: Some(at.join("agent.stamp")),
+                shield: None,
+            };
+            let name = "intruder".to_owned();
+            let device = TunDevice { fd: device, name, mtu: host.mtu, vnet_hdr: false };
+            tunnel::start(device, &config).map_err(|error| error.to_string())
+        };
+        let tunnel = world.vps[0].machine.run(SOON, start).unwrap();
+        Intruder { end: File::from(end), _tunnel: tunnel }
+    }
+
+    pub fn send(&mut self, packet: &[u8]) {
+        while let Err(error) = self.end.write(packet) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            let free = poll::wait_one(self.end.as_fd(), Interest::WRITE, Some(LIMIT));
+            assert!(free.unwrap(), "the tunnel takes no packet");
+        }
+    }
+
+    /// The next packet that the laptop sent, at most so long.
+    pub fn hear(&mut self, limit: Duration) -> Option<Vec<u8>> {
+        let mut packet = vec![0; 65_536];
+        loop {
+            match self.end.read(&mut packet) {
+                Ok(len) => return Some(packet[..len].to_vec()),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+            }
+            if !poll::wait_one(self.end.as_fd(), Interest::READ, Some(limit)).unwrap() {
+                return None;
+            }
+        }
+    }
+
+    /// The next packet to a port of this protocol, whatever comes before it, at most so long.
+    pub fn hear_at(&mut self, protocol: u8, port: u16, limit: Duration) -> Option<Vec<u8>> {
+        let end = Instant::now() + limit;
+        loop {
+            let packet = self.hear(end.saturating_duration_since(Instant::now()))?;
+            if is_to(&packet, protocol, port) {
+                return Some(packet);
+            }
+        }
+    }
+}
+
+pub fn is_to(packet: &[u8], protocol: u8, port: u16) -> bool {
+    packet[0] == 0x45 && packet[9] == protocol && packet[22..24] == port.to_be_bytes()
+}
+
+/// What answers a packet: addresses and ports turned round, and, of TCP, all of it acknowledged.
+pub(super) fn answer(packet: &[u8], flags: u8, payload: &[u8]) -> TestPacket {
+    let number = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
+    let long = |at: usize| u32::from_be_bytes(*packet[at..].first_chunk().unwrap());
+    let udp = packet[9] == 17;
+    let ports = [number(22), number(20)];
+    let base = TestPacket { hosts: [2, 1], ports, payload: payload.to_vec(), ..any(udp) };
+    if udp {
+        return base;
+    }
+    let head = 20 + usize::from(packet[32] >> 4) * 4;
+    let said = (packet.len() - head) as u32 + u32::from(packet[33] & 3 != 0);
+    let first = flags & SYN != 0;
+    let seq = if first { 1000 } else { long(28) };
+    let (window, options) = (60_000, Vec::new());
+    TestPacket { seq, ack: long(24).wrapping_add(said), flags, window, options, ..base }
+}
+
+pub(super) fn any(udp: bool) -> TestPacket {
+    let any = if udp { TestPacket::udp(false, 20) } else { TestPacket::tcp(false, 1, 0) };
+    TestPacket { hosts: [2, 1], ..any }
+}
+
+pub fn icmp(kind: u8, code: u8, rest: [u8; 4], body: &[u8]) -> Vec<u8> {
+    let mut message = [&[kind, code, 0, 0], &rest[..], body].concat();
+    let words =
+        message.chunks(2).map(|w| u32::from(w[0]) << 8 | w.get(1).map_or(0, |b| u32::from(*b)));
+    let sum: u32 = words.sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    message[2..4].copy_from_slice(&(!(sum + (sum >> 16)) as u16).to_be_bytes());
+    any(true).carry(1, &message)
+}
+
+/// To a port that somebody may listen at, in every way that a scanner has.
+pub(super) fn knocks(port: u16) -> Vec<Vec<u8>> {
+    let flags = [SYN, SYN | ACK, ACK, RST, 0, FIN_PUSH_ACK, 0x29, SYN | 1, SYN | RST, SYN | 0xc0];
+    let tcp = flags.map(|flags| TestPacket { flags, ports: [50_000, port], ..any(false) });
+    let udp = TestPacket { ports: [53, port], ..any(true) };
+    tcp.iter().chain([&udp]).map(TestPacket::packet).collect()
+}
