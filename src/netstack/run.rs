@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::door::Doors;
 use super::drop::{Counters, Drop};
+use super::flows::Flows;
 use super::places::{self, Held, Place};
 use super::relay::Relay;
 use super::stack::{ASK_EVERY, Knock, Stack};
@@ -40,6 +41,7 @@ pub struct Netstack {
     end: Option<OwnedFd>,
     thread: Option<JoinHandle<()>>,
     drops: Arc<Counters>,
+    flows: Flows,
 }
 
 /// `inner` is an end of a pair of packets, whose other end the tunnel has.
@@ -57,15 +59,21 @@ pub fn start(inner: OwnedFd, settings: &Settings, doors: Box<dyn Doors>) -> io::
         making: Vec::new(),
         room: vec![0; PACKET_BYTES],
     };
+    let flows = turns.stack.flows();
     let run = move || while turns.turn().is_ok() {};
     let thread = std::thread::Builder::new().name("netstack".to_owned()).spawn(run)?;
-    Ok(Netstack { end: Some(end), thread: Some(thread), drops })
+    Ok(Netstack { end: Some(end), thread: Some(thread), drops, flows })
 }
 
 impl Netstack {
     /// Packets and connections that went no further, by reason.
     pub fn drops(&self) -> Arc<Counters> {
         self.drops.clone()
+    }
+
+    /// The connections that it has.
+    pub fn flows(&self) -> Flows {
+        self.flows.clone()
     }
 
     /// Hangs up when the thread ends by itself.
@@ -187,7 +195,10 @@ impl Turns {
             return self.stack.refuse(now, knock, Drop::NoPlace);
         }
         match self.doors.open(knock.flow) {
-            Some(local) => self.making.push(Making { knock, local, since: now }),
+            Some(local) => {
+                self.stack.expect(&knock);
+                self.making.push(Making { knock, local, since: now });
+            }
             None => self.stack.refuse(now, knock, Drop::Refused),
         }
     }

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use super::device::Device;
 use super::drop::{Counters, Drop};
+use super::flows::Flows;
 use super::packet::{self, Flow, Seen};
 
 /// Of one connection each way; a window is no larger.
@@ -37,6 +38,8 @@ pub struct Stack {
     sockets: SocketSet<'static>,
     device: Device,
     flows: HashMap<Flow, Known>,
+    /// The same, and those that are being made, for others.
+    told: Flows,
     drops: Arc<Counters>,
 }
 
@@ -65,7 +68,17 @@ impl Stack {
             let _ = all.push(IpCidr::Ipv4(Ipv4Cidr::new(own, 32)));
         });
         let sockets = SocketSet::new(Vec::new());
-        Stack { own, interface, sockets, device, flows: HashMap::new(), drops }
+        let (flows, told) = (HashMap::new(), Flows::default());
+        Stack { own, interface, sockets, device, flows, told, drops }
+    }
+
+    pub fn flows(&self) -> Flows {
+        self.told.clone()
+    }
+
+    /// Whoever knocked will be admitted or refused later.
+    pub fn expect(&self, knock: &Knock) {
+        self.told.add(knock.flow);
     }
 
     /// A packet came from the tunnel.
@@ -114,6 +127,7 @@ impl Stack {
         socket.set_ack_delay(None);
         let Knock { flow, packet } = knock;
         let own = IpListenEndpoint { addr: Some(self.own.into()), port: flow.port };
+        self.told.remove(&flow);
         socket.listen(own).ok()?;
         let handle = self.sockets.add(socket);
         self.take(now, packet);
@@ -123,6 +137,7 @@ impl Stack {
             self.sockets.remove(handle);
             return None;
         }
+        self.told.add(flow);
         self.flows.insert(flow, Known { socket: handle, heard: now, sent: None, again: false });
         Some(handle)
     }
@@ -130,6 +145,7 @@ impl Stack {
     /// It is told that there is nobody.
     pub fn refuse(&mut self, now: Duration, knock: Knock, why: Drop) {
         self.drops.count(why);
+        self.told.remove(&knock.flow);
         self.take(now, knock.packet);
     }
 
@@ -149,6 +165,7 @@ impl Stack {
     pub fn remove(&mut self, flow: Flow, handle: SocketHandle) {
         if self.flows.get(&flow).is_some_and(|known| known.socket == handle) {
             self.flows.remove(&flow);
+            self.told.remove(&flow);
         }
         self.sockets.remove(handle);
     }

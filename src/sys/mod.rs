@@ -42,6 +42,8 @@ pub mod random;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
+#[cfg_attr(target_os = "macos", path = "darwin/sock_lookup.rs")]
+pub mod sock_lookup;
 pub mod started;
 pub mod tcp;
 pub mod terminal;

@@ -3,7 +3,7 @@
 use super::config::Config;
 use super::crypto_workers::CryptoWorkers;
 use super::entropy;
-use super::io::{Io, Tun, TunDevice, Udp};
+use super::io::{Aside, Beside, Io, Tun, TunDevice, Udp};
 use super::link::Link;
 use super::mailbox::{self, Command, Outlet};
 use super::request::Request;
@@ -44,29 +44,36 @@ pub struct Tunnel {
 /// Start the data plane on a thread of its own. The interface need not be up yet: the protocol
 /// runs whenever it is. Errors: no socket to be had (the port is taken), or `config` refused.
 pub fn start(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
-    start_with(tun, config, false, CryptoWorkers::for_this_machine())
+    start_with(tun, None, config, false, CryptoWorkers::for_this_machine())
+}
+
+/// [`start`] with something that stands beside the TUN.
+pub fn start_beside(tun: TunDevice, beside: Beside, config: &Config) -> io::Result<Tunnel> {
+    start_with(tun, Some(beside), config, false, CryptoWorkers::for_this_machine())
 }
 
 /// [`start`] without what the kernel could do for many packets at once: the way of old kernels and
 /// of other systems, for tests of it.
 pub fn start_plain(tun: TunDevice, config: &Config) -> io::Result<Tunnel> {
-    start_with(tun, config, true, CryptoWorkers::new(0))
+    start_with(tun, None, config, true, CryptoWorkers::new(0))
 }
 
 /// [`start`] with a number of workers that has nothing to do with this machine, for tests of them.
 pub fn start_with_workers(tun: TunDevice, config: &Config, workers: usize) -> io::Result<Tunnel> {
-    start_with(tun, config, false, CryptoWorkers::new(workers))
+    start_with(tun, None, config, false, CryptoWorkers::new(workers))
 }
 
 fn start_with(
     tun: TunDevice,
+    beside: Option<Beside>,
     config: &Config,
     plain: bool,
     workers: CryptoWorkers,
 ) -> io::Result<Tunnel> {
     let (name, mtu) = (tun.name.clone(), tun.mtu);
     let most = if plain { Offload::Nothing } else { Offload::Tunnels };
-    let io = Io::new(Tun::new(tun, most)?, Udp::bind(config.listen_port, plain)?);
+    let mut io = Io::new(Tun::new(tun, most)?, Udp::bind(config.listen_port, plain)?);
+    io.aside = beside.map(|beside| Aside::new(beside, mtu)).transpose()?;
     let link = if io.tun.stands_in() { Link::none(name) } else { Link::new(name) };
     let mut device = Device::new(Box::new(entropy::System::new()?));
     device.set_mtu(mtu);

@@ -182,6 +182,9 @@ fn accept(
             device.note_drop(why);
             continue;
         }
+        if io.put_aside(packet) {
+            continue;
+        }
         coalescer.push(space, a.at + start, len);
         wrote = true;
     }

@@ -17,8 +17,8 @@
 //! which address of ours), and `shield`, where there is one (what was sent, and whether what comes
 //! in answers it). On more than two cores whole queues and buffers go through
 //! `crypto_workers`; a rare packet of a tunnel within the tunnel is cut with `gso/outer`, a
-//! handshake waits in `queue/handshake_queue`, and what the device sends on its own goes through
-//! `io/sink`.
+//! handshake waits in `queue/handshake_queue`, what the device sends on its own goes through
+//! `io/sink`, and packets of which another than the TUN wants some are shown to it by `io/aside`.
 //!
 //! The rest: `handle` (other threads' side) → `mailbox`, `stats` (between the two) → `config`,
 //! `request` (what to be) → `link`, `clock`, `entropy`, `timestamp_file` (what the system tells and
@@ -54,8 +54,8 @@ pub use crate::sys::ioctl::Offload;
 pub use crate::wg::{Wall, public_key};
 pub use config::{Config, PeerConfig};
 pub use entropy::generate_key;
-pub use handle::{Tunnel, start, start_plain, start_with_workers};
-pub use io::TunDevice;
+pub use handle::{Tunnel, start, start_beside, start_plain, start_with_workers};
+pub use io::{Beside, Takes, TunDevice};
 pub use request::Request;
 pub use run::Stopped;
 pub use shield::Shielded;

@@ -1,4 +1,4 @@
-//! The way of a packet from the TUN to the wire.
+//! The way of a packet from the TUN, or from beside it, to the wire.
 //!
 //! A burst each turn, within budgets. What the device says about a packet is done here; what it
 //! decides, it decides alone.
@@ -53,6 +53,21 @@ impl OutboundPath {
             }
         }
         policy.read(reads);
+        filling.send(around.io, around.workers);
+    }
+
+    /// The same for what is sent beside the TUN.
+    pub fn run_aside(&mut self, around: &mut PacketIo) {
+        let OutboundPath { packet, queue, spare } = self;
+        let mut filling = Filling { queue, spare };
+        for _ in 0..READS {
+            let Some(aside) = &mut around.io.aside else { break };
+            match aside.tun.read(packet) {
+                Ok(segments) => drop(filling.segment(around, segments)),
+                Err(TunError::Gone) => around.io.aside = None,
+                Err(_) => break,
+            }
+        }
         filling.send(around.io, around.workers);
     }
 }

@@ -79,6 +79,7 @@ pub(super) struct Loop {
 #[derive(Default)]
 struct Ready {
     tun: bool,
+    aside: bool,
     v4: bool,
     v6: bool,
     link: bool,
@@ -180,6 +181,9 @@ impl Loop {
         if (self.ready.tun || policy.expects_answer()) && around.device.is_running() {
             self.outbound.run(&mut around, policy);
         }
+        if self.ready.aside && around.device.is_running() {
+            self.outbound.run_aside(&mut around);
+        }
     }
 
     /// Sleep until something is ready; fill `ready`.
@@ -199,21 +203,25 @@ impl Loop {
         let inlet = self.inlet.as_fd();
         // What is not there is looked at in vain.
         let read = |fd: Option<_>| fd.map_or((inlet, Interest::NONE), |fd| (fd, Interest::READ));
+        // One that hung up is read, too, and let go.
+        let aside = self.io.aside.as_ref().filter(|_| running).map(|aside| aside.tun.as_fd());
         let udp = &self.io.udp;
         let states = poll::wait_each(
             [
                 (inlet, Interest::READ),
                 (self.clock.as_fd(), Interest::READ),
                 (self.io.tun.as_fd(), tun),
+                read(aside),
                 read(udp.sockets.fd(Family::V4)),
                 read(udp.sockets.fd(Family::V6)),
                 read(self.link.monitor.as_ref().map(AsFd::as_fd)),
             ],
             timeout,
         )?;
-        let [mail, timer, tun, v4, v6, link] = states.map(Interest::any);
-        let nothing = self.handshakes.is_empty() && !(mail || timer || tun || v4 || v6 || link);
-        self.ready = Ready { tun, v4, v6, link, nothing };
+        let [mail, timer, tun, aside, v4, v6, link] = states.map(Interest::any);
+        let any = mail || timer || tun || aside || v4 || v6 || link;
+        let nothing = self.handshakes.is_empty() && !any;
+        self.ready = Ready { tun, aside, v4, v6, link, nothing };
         if mail {
             self.inlet.drain();
         }

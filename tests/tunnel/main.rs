@@ -8,6 +8,7 @@ use hopbox::sys;
 #[path = "../../src/tunnel/test_packets.rs"]
 mod test_packets;
 
+mod beside;
 mod device;
 mod encapsulated;
 mod interop;

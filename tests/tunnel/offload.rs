@@ -5,6 +5,8 @@
 //! the side that merges (`src/tunnel/gso/coalesce/tests.rs`).
 
 use crate::lab::{Net, alone, have, ip, sh};
+use hopbox::agent::front::beside;
+use hopbox::netstack::Netstack;
 use hopbox::sys::ioctl;
 use hopbox::tunnel::{self, Config, Offload, PeerConfig, TunDevice, Tunnel};
 use std::io::{Read, Write};
@@ -25,12 +27,16 @@ pub enum End {
     Plain,
     /// Like that, and the TUN has no virtio-net header: a very old kernel.
     Bare,
+    /// With the agent's answers for what listens on loopback alone.
+    Beside,
 }
 
 pub struct Lab {
     pub far: Net,
     pub near_end: Tunnel,
     pub far_end: Tunnel,
+    /// Of the far end, where that has one.
+    pub beside: Option<Netstack>,
 }
 
 fn device(name: &str, end: End) -> TunDevice {
@@ -43,14 +49,21 @@ fn device(name: &str, end: End) -> TunDevice {
     TunDevice { fd: tun.fd, name: tun.name, mtu: 1420, vnet_hdr: tun.vnet_hdr }
 }
 
-fn start(name: &str, end: End, config: &Config) -> Tunnel {
+fn start(name: &str, end: End, config: &Config) -> (Tunnel, Option<Netstack>) {
     let device = device(name, end);
     assert_eq!(device.vnet_hdr, end != End::Bare);
-    match end {
+    let tunnel = match end {
+        End::Beside => {
+            let own = [10, 78, 1, 2].into();
+            let (stack, beside) = beside::open(own, device.mtu, name).expect("a stack");
+            let tunnel = tunnel::start_beside(device, beside, config).expect("start");
+            return (tunnel, Some(stack));
+        }
         End::Offload => tunnel::start(device, config).expect("start"),
         End::Workers(n) => tunnel::start_with_workers(device, config, n).expect("start"),
         _ => tunnel::start_plain(device, config).expect("start"),
-    }
+    };
+    (tunnel, None)
 }
 
 fn bring_up(name: &str, number: u8) {
@@ -90,7 +103,7 @@ impl Lab {
                 shield: None,
             }
         };
-        let far_end = far.enter(|| {
+        let (far_end, beside) = far.enter(|| {
             ip("addr add 203.0.113.2/24 dev to1");
             ip("link set to1 up");
             let end = start("toB", ends[1], &config(1, 1, None));
@@ -98,10 +111,10 @@ impl Lab {
             end
         });
         let there = SocketAddr::from(([203, 0, 113, 2], far_end.listen_port()));
-        let near_end = start("toA", ends[0], &config(0, 2, Some(there)));
+        let (near_end, _) = start("toA", ends[0], &config(0, 2, Some(there)));
         bring_up("toA", 1);
         sh("ping -n -c 1 -W 5 10.78.1.2");
-        Lab { far, near_end, far_end }
+        Lab { far, near_end, far_end, beside }
     }
 
     /// A TCP connection to the far side: our end, the other.

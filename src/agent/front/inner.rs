@@ -12,6 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::beside;
 use crate::agent::config::{AgentConfig, PREFIX};
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
@@ -24,7 +25,7 @@ use crate::netstack::{self, Flow, Netstack, Settings};
 use crate::rpc::types::TunnelMode;
 use crate::sys::poll::Interest;
 use crate::sys::{packet_pair, process, random};
-use crate::tunnel::TunDevice;
+use crate::tunnel::{Beside, TunDevice};
 
 /// The interface's name where the configuration gives none and nobody else has it.
 const INTERFACE: &str = "wg0";
@@ -33,7 +34,11 @@ const LABEL: &str = "agent";
 const NO_INTERFACE: &str = "userspace";
 
 pub enum Inner {
-    Kernel(LeaseKeeper),
+    Kernel {
+        lease: LeaseKeeper,
+        /// For what the system leaves unanswered, until it has ended.
+        beside: Option<Netstack>,
+    },
     Userspace {
         stack: Netstack,
         why: String,
@@ -44,8 +49,8 @@ pub enum Inner {
 }
 
 impl Inner {
-    /// The inner side, and what the tunnel takes for its device.
-    pub fn open(config: &AgentConfig) -> Result<(Inner, TunDevice), Failure> {
+    /// The inner side, what the tunnel takes for its device, and what stands beside that.
+    pub fn open(config: &AgentConfig) -> Result<(Inner, TunDevice, Option<Beside>), Failure> {
         let socket = socket_path();
         let leased = Helper::connect(&socket).and_then(|mut helper| {
             let lease = create_device(&mut helper, config)?;
@@ -53,8 +58,10 @@ impl Inner {
         });
         match leased {
             Ok((helper, Lease { id, name, mtu, vnet_hdr, fd, .. })) => {
+                let (stack, beside) = stand_beside(config, &name).unzip();
+                let lease = LeaseKeeper::new(socket, helper, id);
                 let device = TunDevice { fd, name, mtu, vnet_hdr };
-                Ok((Inner::Kernel(LeaseKeeper::new(socket, helper, id)), device))
+                Ok((Inner::Kernel { lease, beside: stack }, device, beside))
             }
             Err(error) if has_no_device(&error) => {
                 let why = error.to_string();
@@ -64,8 +71,9 @@ impl Inner {
                 );
                 log(&format!("fix: {}", error.remedy()));
                 let missing = matches!(error, HelperError::Missing { .. });
-                userspace(config, why, missing.then_some(socket))
-                    .map_err(|error| failed("cannot serve in userspace", &error))
+                let (inner, device) = userspace(config, why, missing.then_some(socket))
+                    .map_err(|error| failed("cannot serve in userspace", &error))?;
+                Ok((inner, device, None))
             }
             Err(error) => Err(refused(&error)),
         }
@@ -73,7 +81,7 @@ impl Inner {
 
     pub fn mode(&self) -> TunnelMode {
         match self {
-            Inner::Kernel(_) => TunnelMode::Kernel,
+            Inner::Kernel { .. } => TunnelMode::Kernel,
             Inner::Userspace { why, .. } => TunnelMode::Userspace { why: why.clone() },
         }
     }
@@ -82,7 +90,7 @@ impl Inner {
     /// have addresses of one network.
     pub fn configure(&mut self, config: &AgentConfig) -> Result<(), Failure> {
         match self {
-            Inner::Kernel(lease) => lease
+            Inner::Kernel { lease, .. } => lease
                 .configure_net(config.address, config.some_peer(), PREFIX)
                 .map_err(|error| refused(&error)),
             Inner::Userspace { .. } => Ok(()),
@@ -96,22 +104,42 @@ impl Inner {
                 return Ok(entrance);
             }
         }
-        let listener = TcpListener::bind(at);
-        listener.map(Entrance::from).map_err(|e| failed(&format!("cannot listen on {at}"), &e))
+        let listener = TcpListener::bind(at)
+            .map_err(|error| failed(&format!("cannot listen on {at}"), &error))?;
+        if !beside::is_told(at.into()) {
+            log("the kernel does not tell who listens (tcp_diag)");
+            log("what listens on loopback alone is not answered at this server's .hop name");
+        }
+        Ok(Entrance::from(listener))
     }
 
     /// What to wait for.
-    pub fn fd(&self) -> Option<(BorrowedFd<'_>, Interest)> {
+    pub fn fds(&self) -> Vec<(BorrowedFd<'_>, Interest)> {
+        let mut fds = match self {
+            Inner::Kernel { lease, .. } => vec![lease.fd()],
+            Inner::Userspace { .. } => Vec::new(),
+        };
+        let end = self.stack().and_then(Netstack::end_fd);
+        fds.extend(end.map(|end| (end, Interest::NONE)));
+        fds
+    }
+
+    fn stack(&self) -> Option<&Netstack> {
         match self {
-            Inner::Kernel(lease) => Some(lease.fd()),
-            Inner::Userspace { stack, .. } => stack.end_fd().map(|end| (end, Interest::NONE)),
+            Inner::Kernel { beside, .. } => beside.as_ref(),
+            Inner::Userspace { stack, .. } => Some(stack),
         }
     }
 
     /// The kernel's tunnel goes on while there is no helper. An error is the end of the inner side.
     pub fn look(&mut self) -> Result<(), Failure> {
         match self {
-            Inner::Kernel(lease) => match lease.look() {
+            Inner::Kernel { beside, .. } if beside.as_ref().is_some_and(Netstack::has_ended) => {
+                log("what listens on loopback alone is no longer answered: its stack ended");
+                *beside = None;
+                Ok(())
+            }
+            Inner::Kernel { lease, .. } => match lease.look() {
                 Ok(None) => Ok(()),
                 Ok(Some(Change::Away)) => {
                     log("the helper went away; waiting for it to come back");
@@ -141,14 +169,11 @@ impl Inner {
 
     /// Packets and connections that went no further on this side, by reason.
     pub fn drops(&self) -> Option<Arc<Counters>> {
-        match self {
-            Inner::Kernel(_) => None,
-            Inner::Userspace { stack, .. } => Some(stack.drops()),
-        }
+        self.stack().map(Netstack::drops)
     }
 
     pub fn give_back(self) {
-        if let Inner::Kernel(mut lease) = self {
+        if let Inner::Kernel { mut lease, .. } = self {
             if let Err(error) = lease.give_back() {
                 log(&format!("the helper did not confirm the removal of the device: {error}"));
             }
@@ -169,6 +194,12 @@ fn create_device(helper: &mut Helper, config: &AgentConfig) -> Result<Lease, Hel
         }
         other => other,
     }
+}
+
+/// Without it the agent is of use, too.
+fn stand_beside(config: &AgentConfig, device: &str) -> Option<(Netstack, Beside)> {
+    let opened = beside::open(config.address, config.mtu, device);
+    opened.inspect_err(|e| log(&format!("no answers for loopback listeners: {e}"))).ok()
 }
 
 /// Whether no device may be had here, whatever else is right.

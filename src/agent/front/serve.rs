@@ -20,7 +20,7 @@ use crate::rpc::VERSION;
 use crate::sys::poll::{self, Interest};
 use crate::sys::process;
 use crate::sys::signal::{Kind as Signal, Signals};
-use crate::tunnel::{self, Stopped, TunDevice, Tunnel};
+use crate::tunnel::{self, Beside, Stopped, TunDevice, Tunnel};
 
 /// How often it is written down where the laptops are, for the agent after this one, and
 /// whether there is a helper is looked at where there was none.
@@ -34,10 +34,10 @@ pub fn serve(config_file: &Path) -> Result<(), Failure> {
         .map_err(|error| failed("cannot listen for signals", &error))?;
     loop {
         let config = config::load(config_file)?;
-        let (mut inner, device) = Inner::open(&config)?;
+        let (mut inner, device, beside) = Inner::open(&config)?;
         // From here on the device is given back whatever happens; even without that, the helper
         // takes it back when this process ends.
-        let outcome = with_device(config_file, config, device, &mut inner, &mut signals);
+        let outcome = with_device(config_file, config, (device, beside), &mut inner, &mut signals);
         inner.give_back();
         match outcome? {
             End::Asked => return Ok(()),
@@ -55,7 +55,7 @@ enum End {
 fn with_device(
     file: &Path,
     config: AgentConfig,
-    device: TunDevice,
+    (device, beside): (TunDevice, Option<Beside>),
     inner: &mut Inner,
     signals: &mut Signals,
 ) -> Result<End, Failure> {
@@ -63,8 +63,11 @@ fn with_device(
     let endpoints = Endpoints::open(&config.state_dir);
     let mut settings = config.tunnel();
     let were_here = endpoints.tell(&mut settings);
-    let tunnel = tunnel::start(device, &settings)
-        .map_err(|error| failed("cannot start WireGuard", &error))?;
+    let tunnel = match beside {
+        Some(beside) => tunnel::start_beside(device, beside, &settings),
+        None => tunnel::start(device, &settings),
+    };
+    let tunnel = tunnel.map_err(|error| failed("cannot start WireGuard", &error))?;
     let tunnel = Arc::new(tunnel);
     inner.configure(&config)?;
     drop(settings);
@@ -121,7 +124,7 @@ impl Serving<'_> {
                 (self.tunnel.end_fd(), Interest::READ),
                 (self.state.as_fd(), Interest::READ),
             ];
-            fds.extend(inner.fd());
+            fds.extend(inner.fds());
             fds.extend(self.control.as_ref().map(|control| (control.as_fd(), Interest::READ)));
             let next = KEEP_EVERY.saturating_sub(self.kept.elapsed());
             let limit = self.state.patience().map_or(next, |patience| patience.min(next));

@@ -1,6 +1,7 @@
 //! TUN and sockets, and where the output of the device goes that is not the answer to a packet:
 //! they are its [`wg::Sink`].
 
+use super::aside::Aside;
 use super::tun::{Tun, TunError};
 use super::udp::Udp;
 use crate::tunnel::queue::SendQueue;
@@ -12,6 +13,8 @@ const OWN_BYTES: usize = 128 * 1024;
 
 pub struct Io {
     pub tun: Tun,
+    /// Beside it, until it has gone.
+    pub aside: Option<Aside>,
     pub udp: Udp,
     /// Packets lost since they were last taken; at most a few for each packet of a turn.
     pub lost: Vec<wg::Drop>,
@@ -23,7 +26,7 @@ pub struct Io {
 impl Io {
     pub fn new(tun: Tun, udp: Udp) -> Io {
         let own = SendQueue::new(OWN_BYTES);
-        Io { tun, udp, lost: Vec::new(), tun_error: None, own }
+        Io { tun, aside: None, udp, lost: Vec::new(), tun_error: None, own }
     }
 
     /// Send what the device sent on its own. To be called before other datagrams are sent: it
@@ -33,6 +36,19 @@ impl Io {
             self.udp.send(&self.own, &mut self.lost);
             self.own.clear();
         }
+    }
+
+    /// Whether who stands beside the TUN has taken this packet.
+    pub fn put_aside(&mut self, packet: &[u8]) -> bool {
+        let Some(aside) = &mut self.aside else { return false };
+        let Some(written) = aside.offer(packet) else { return false };
+        if let Err(error) = written {
+            self.lost.push(wg::Drop::TunFull);
+            if error == TunError::Gone {
+                self.aside = None;
+            }
+        }
+        true
     }
 
     /// Account for a write to the TUN.
