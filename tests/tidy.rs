@@ -502,6 +502,10 @@ const STARTERS: &[(&str, &str)] = &[
         "a session stays; until it is ready it is watched and has a limit",
     ),
     (
+        "src/session/companion/parent.rs",
+        "a companion stays as long as its session, which hears it all the while",
+    ),
+    (
         "tests/selftest/src/outside.rs",
         "the inner process, watched, with a limit, and our own terminal",
     ),

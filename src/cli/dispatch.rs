@@ -9,6 +9,7 @@ use super::{help, meant, version};
 use crate::base::command_line::{Asked, parse};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
+use crate::session::companion;
 use crate::session::daemon::{self, command_line};
 use crate::sys::interrupt;
 
@@ -25,6 +26,10 @@ pub fn main(line: Vec<OsString>, commit: Option<&'static str>) -> u8 {
     if words.first().is_some_and(|word| word == command_line::SESSION_ARGUMENT) {
         daemon::hide();
         return background(words.get(1));
+    }
+    if let Some(kind) = words.first().and_then(|word| companion::Kind::of(word)) {
+        daemon::hide();
+        return ended(companion::main(kind, words.get(1)));
     }
     if Path::new(&program).file_name().is_some_and(|name| name == WG_NAME) {
         words.insert(0, OsString::from("wg"));
@@ -54,6 +59,9 @@ pub fn main(line: Vec<OsString>, commit: Option<&'static str>) -> u8 {
 
 /// A background session. Its standard error is a log and its standard output a pipe.
 fn background(name: Option<&OsString>) -> u8 {
-    let done = name.and_then(|name| name.to_str()).is_some_and(daemon::session);
+    ended(name.and_then(|name| name.to_str()).is_some_and(daemon::session))
+}
+
+fn ended(done: bool) -> u8 {
     if done { Code::Done as u8 } else { Code::Failed as u8 }
 }

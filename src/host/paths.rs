@@ -124,6 +124,11 @@ impl Paths {
         self.state.join(format!("{name}.log"))
     }
 
+    /// Which of a host's ports are where here.
+    pub fn ports_file(&self, name: &str) -> PathBuf {
+        self.state.join("ports").join(format!("{name}.json"))
+    }
+
     /// The log where the usual place cannot be written.
     pub fn runtime_log_file(&self, name: &str) -> PathBuf {
         self.runtime.join(format!("{name}.log"))
@@ -191,6 +196,11 @@ impl Paths {
 
     pub fn ensure_state(&self) -> Result<(), Failure> {
         ensure_private(&self.state)
+    }
+
+    pub fn ensure_ports(&self) -> Result<(), Failure> {
+        ensure_private(&self.state)?;
+        ensure_private(&self.state.join("ports"))
     }
 
     pub fn ensure_runtime(&self) -> Result<(), Failure> {

@@ -58,7 +58,8 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    fn to_text(&self) -> Zeroizing<String> {
+    /// Its bytes, for who sends them another way than [`ask`].
+    pub fn to_text(&self) -> Zeroizing<String> {
         let Request { method, path, host, bearer, upgrade, body } = self;
         let agent = concat!("hop/", env!("CARGO_PKG_VERSION"));
         let mut text = Zeroizing::new(String::with_capacity(HEAD_BYTES));
@@ -111,6 +112,36 @@ pub fn ask(stream: TcpStream, request: &Request, end: Instant) -> Result<Respons
     bytes.truncate(at);
     let (status, headers) = parse(&bytes)?;
     Ok(Response { status, headers, stream, bytes: rest, end })
+}
+
+/// What the beginning of an answer says to who asked for another protocol.
+#[derive(Debug)]
+pub enum Switched {
+    /// More has to come.
+    Unknown,
+    /// What follows so many bytes is the other protocol's.
+    At(usize),
+    /// The status, and what there is of the body.
+    Refused(u16, String),
+}
+
+/// Reads the beginning of an answer that came another way than by [`ask`].
+pub fn switched(bytes: &[u8], to: &str) -> Result<Switched, Failed> {
+    let Some((at, body)) = head::end(bytes).filter(|found| found.0 <= HEAD_BYTES) else {
+        let is_long = bytes.len() > HEAD_BYTES;
+        return if is_long { Err(not_http("its head is too long")) } else { Ok(Switched::Unknown) };
+    };
+    let (status, headers) = parse(bytes.get(..at).unwrap_or_default())?;
+    if status == SWITCHED {
+        let is_meant = headers.only("upgrade") == Ok(Some(to));
+        let other = || not_http("it is another protocol");
+        return is_meant.then_some(Switched::At(body)).ok_or_else(other);
+    }
+    let rest = bytes.get(body..).unwrap_or_default();
+    let length = headers.content_length().ok().flatten().unwrap_or(0).min(HEAD_BYTES);
+    let text = || String::from_utf8_lossy(rest).into_owned();
+    let is_whole = rest.len() >= length;
+    Ok(if is_whole { Switched::Refused(status, text()) } else { Switched::Unknown })
 }
 
 fn parse(bytes: &[u8]) -> Result<(u16, Headers), Failed> {

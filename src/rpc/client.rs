@@ -9,6 +9,7 @@
 use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use super::types::run::Run;
 use super::types::{Message, TunnelMode};
 use crate::base::json::{Fields, ReadError};
 pub use crate::http::client::Canceller;
-use crate::http::client::{self, Failed, Lines, Request, Response};
+use crate::http::client::{self, Failed, Lines, Request, Response, Switched};
 use crate::sys::through::{self, Link};
 
 /// Longest word and longest sentence of an agent's that is kept.
@@ -162,6 +163,26 @@ impl Client {
         self.switch(BYTES, method, params, limit)
     }
 
+    /// The beginning of such a connection for who does not wait: it is being made, and what is to
+    /// be said on it. The answer is for [`switched`].
+    pub fn begin(
+        &self,
+        method: &str,
+        params: &impl Message,
+    ) -> std::io::Result<(OwnedFd, Zeroizing<String>)> {
+        let link = self.link.ok_or(ErrorKind::NotConnected)?;
+        let body = json!({"method": method, "params": params.to_json()}).to_string();
+        let request = Request {
+            method: "POST",
+            path: "/rpc",
+            host: &self.host,
+            bearer: self.token.as_ref().map(|token| token.as_str()),
+            upgrade: Some(BYTES),
+            body: Some(&body),
+        };
+        Ok((through::begin(link, self.at)?, request.to_text()))
+    }
+
     fn switch(
         &self,
         protocol: &'static str,
@@ -262,6 +283,16 @@ impl<S: Stream> Events<S> {
     }
 }
 
+/// What the beginning of an answer to [`Client::begin`] says: from which byte on the connection
+/// is the caller's, once that is known.
+pub fn switched(bytes: &[u8]) -> Result<Option<usize>, CallError> {
+    match client::switched(bytes, BYTES).map_err(|failed| reason(failed, Duration::ZERO))? {
+        Switched::Unknown => Ok(None),
+        Switched::At(bytes) => Ok(Some(bytes)),
+        Switched::Refused(status, body) => Err(error_in(status, &body)),
+    }
+}
+
 /// The text of a call.
 pub fn request<M: Method>(params: &M::Params) -> String {
     json!({"method": M::NAME, "params": params.to_json()}).to_string()
@@ -341,6 +372,30 @@ mod tests {
             let body =
                 json!({"status": "ok", "tunnel": true, "local_ip": "10.10.0.2", "version": bad});
             assert!(read_health(&body.to_string()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn where_a_connection_is_ours_is_known_once_its_head_is_there() {
+        let answer = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\
+            Upgrade: hopbox-bytes\r\n\r\n";
+        for cut in 0..answer.len() {
+            assert!(matches!(switched(&answer[..cut]), Ok(None)), "{cut}");
+        }
+        let with_more = [&answer[..], b"\0\r\n\r\n"].concat();
+        assert_eq!(switched(&with_more).unwrap(), Some(answer.len()));
+        let other = String::from_utf8_lossy(answer).replace("bytes", "run");
+        assert!(matches!(switched(other.as_bytes()), Err(CallError::Protocol(_))));
+        let error = r#"{"error":{"code":"not_found","message":"nobody listens there"}}"#;
+        let head = format!("HTTP/1.1 404 X\r\nContent-Length: {}\r\n\r\n", error.len());
+        let refused = head + error;
+        for cut in 0..refused.len() {
+            assert!(matches!(switched(&refused.as_bytes()[..cut]), Ok(None)), "{cut}");
+        }
+        let refused = switched(refused.as_bytes()).unwrap_err();
+        assert!(matches!(refused, CallError::Remote { code: Code::NotFound, .. }));
+        for bad in [&b"SSH-2.0-x\r\n\r\n"[..], &[b'x'; 100_000]] {
+            assert!(matches!(switched(bad), Err(CallError::Protocol(_))));
         }
     }
 

@@ -6,11 +6,13 @@
 //! `rival`, `state` (whether the agent answers, what is broken, whether another machine has our
 //! key, what is remembered) → `recovery`, `sleep`, `source_addrs` (when to look for the VPS
 //! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
+//! → `companion` (processes beside it)
 //! → `elsewhere`, `in_use` (sessions that cannot be asked) → `through`, `ping`, `rotate`, `remote`
 //! (over a host that is up) → `ports` (what the server listens at, answered for here) → `diagnose`
 //! → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
+pub mod companion;
 pub mod control;
 pub mod daemon;
 pub mod diagnose;

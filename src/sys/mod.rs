@@ -23,6 +23,7 @@ pub mod interrupt;
 #[cfg_attr(target_os = "macos", path = "darwin/ioctl.rs")]
 pub mod ioctl;
 pub mod line;
+pub mod listener;
 pub mod local_time;
 pub mod lock;
 pub mod loopback;
@@ -44,6 +45,7 @@ pub mod signal;
 pub mod sock;
 #[cfg_attr(target_os = "macos", path = "darwin/sock_lookup.rs")]
 pub mod sock_lookup;
+pub mod socket_owner;
 pub mod started;
 pub mod tcp;
 pub mod terminal;

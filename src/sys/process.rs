@@ -164,6 +164,19 @@ pub fn close_inherited() -> io::Result<()> {
     Ok(())
 }
 
+/// As many descriptors as this user may have at a time, up to a bound: what a program is started
+/// with suits those that use select(2).
+pub fn raise_descriptor_limit() {
+    const MOST: libc::rlim_t = 65_536;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit is writable for the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0 {
+        limit.rlim_cur = limit.rlim_cur.max(limit.rlim_max.min(MOST));
+        // SAFETY: the limit is readable for the call.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
+}
+
 /// Point standard output at /dev/null, so that its reader sees the end.
 pub fn stdout_to_null() -> io::Result<()> {
     let null = OpenOptions::new().write(true).open("/dev/null")?;

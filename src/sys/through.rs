@@ -40,6 +40,14 @@ pub fn connect(link: Link, to: SocketAddrV4, limit: Duration) -> io::Result<TcpS
     finish(fd, link.local, to, limit)
 }
 
+/// The same without waiting: a connection that is being made, writable when that is decided.
+pub fn begin(link: Link, to: SocketAddrV4) -> io::Result<OwnedFd> {
+    let fd = tcp()?;
+    bind_to(fd.as_fd(), link.ifindex)?;
+    start(&fd, link.local, to)?;
+    Ok(fd)
+}
+
 /// The same where the system does not let us name the interface: from its address alone, which
 /// says less. Not for a secret.
 pub fn connect_from(local: Ipv4Addr, to: SocketAddrV4, limit: Duration) -> io::Result<TcpStream> {
@@ -52,21 +60,25 @@ fn tcp() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Whether it is made already.
+fn start(fd: &OwnedFd, local: Ipv4Addr, to: SocketAddrV4) -> io::Result<bool> {
+    socket::bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(local, 0)))?;
+    match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(std::net::SocketAddr::V4(to))) {
+        Ok(()) => Ok(true),
+        Err(Errno::EINPROGRESS) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 fn finish(
     fd: OwnedFd,
     local: Ipv4Addr,
     to: SocketAddrV4,
     limit: Duration,
 ) -> io::Result<TcpStream> {
-    socket::bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(local, 0)))?;
-    match socket::connect(fd.as_raw_fd(), &SockaddrStorage::from(std::net::SocketAddr::V4(to))) {
-        Ok(()) => {}
-        Err(Errno::EINPROGRESS) => {
-            if !poll::wait_one(fd.as_fd(), Interest::WRITE, Some(limit))? {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-        }
-        Err(error) => return Err(error.into()),
+    let is_made = start(&fd, local, to)?;
+    if !is_made && !poll::wait_one(fd.as_fd(), Interest::WRITE, Some(limit))? {
+        return Err(io::ErrorKind::TimedOut.into());
     }
     let stream = TcpStream::from(fd);
     if let Some(error) = stream.take_error()? {

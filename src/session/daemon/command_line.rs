@@ -1,4 +1,5 @@
-//! The command line of a background session, by which it is known again.
+//! The command line of a background session, by which it is known again, and those of its
+//! companions.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -10,9 +11,14 @@ pub const SESSION_ARGUMENT: &str = "--session";
 
 /// This program, to be the session of a host.
 pub fn command(paths: &Paths, host: &str) -> Command {
+    companion(paths, host, SESSION_ARGUMENT)
+}
+
+/// The same, to be what another hidden argument says for that host.
+pub fn companion(paths: &Paths, host: &str, argument: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
     // What ps(1) shows. The directory is not read: it is for [`is_session_of`].
-    command.arg0("hop").arg(SESSION_ARGUMENT).arg(host).arg(paths.hosts_dir()).current_dir("/");
+    command.arg0("hop").arg(argument).arg(host).arg(paths.hosts_dir()).current_dir("/");
     command
 }
 

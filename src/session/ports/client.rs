@@ -47,6 +47,11 @@ pub fn list(paths: &Paths, host: &str) -> Result<MirrorViews, MirrorError> {
     Ok(MirrorViews::of(ask(paths, host, &MirrorAsk::List)?.1).map_err(broken)?)
 }
 
+/// Whether ports are answered for that are not pinned; when it is so.
+pub fn set_auto(paths: &Paths, host: &str, is_on: bool) -> Result<MirrorViews, MirrorError> {
+    Ok(MirrorViews::of(ask(paths, host, &MirrorAsk::Auto(is_on))?.1).map_err(broken)?)
+}
+
 /// When it is so.
 pub fn change(paths: &Paths, host: &str, change: PortChange) -> Result<MirrorView, MirrorError> {
     let answer = ask(paths, host, &MirrorAsk::Change(change))?.1;

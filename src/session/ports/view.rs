@@ -239,6 +239,8 @@ pub enum MirrorAsk {
     Watch,
     /// Answered with the port's [`MirrorView`] when it is so, or with why it cannot be.
     Change(PortChange),
+    /// Whether ports are answered for that are not pinned; answered with [`MirrorViews`].
+    Auto(bool),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -294,12 +296,16 @@ impl Message for MirrorAsk {
             MirrorAsk::List => json!({"ask": "list"}),
             MirrorAsk::Watch => json!({"ask": "watch"}),
             MirrorAsk::Change(change) => json!({"change": change.to_json()}),
+            MirrorAsk::Auto(is_on) => json!({"auto": is_on}),
         }
     }
 
     fn read(fields: &mut Fields) -> Result<MirrorAsk, ReadError> {
         if let Some(change) = fields.opt_object("change")? {
             return PortChange::read(change).map(MirrorAsk::Change);
+        }
+        if let Some(Value::Bool(is_on)) = fields.take("auto") {
+            return Ok(MirrorAsk::Auto(is_on));
         }
         fields.meant("ask", |word| match word {
             "list" => Ok(MirrorAsk::List),
@@ -362,6 +368,7 @@ mod tests {
         for ask in [
             MirrorAsk::List,
             MirrorAsk::Watch,
+            MirrorAsk::Auto(false),
             MirrorAsk::Change(PortChange::Pin { port: 1, local: Some(65535) }),
             MirrorAsk::Change(PortChange::Pin { port: 1, local: None }),
             MirrorAsk::Change(PortChange::Unpin(2)),

@@ -16,6 +16,7 @@ use crate::base::time_text::hms;
 use crate::helper::lease_keeper;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::session::companion::Companions;
 use crate::session::control::Ask;
 use crate::session::log::{self, log};
 use crate::session::monitor::{Change, Moment, Probed};
@@ -48,6 +49,7 @@ pub struct Supervisor<'a> {
     agent: AgentHealth,
     path: VpsPath,
     pending: Pending,
+    companions: Companions,
 }
 
 impl<'a> Supervisor<'a> {
@@ -69,6 +71,7 @@ impl<'a> Supervisor<'a> {
             timer: BootTimer::new()?,
             since: Instant::now(),
             pending: Pending::default(),
+            companions: Companions::of(paths, &host.name),
         })
     }
 
@@ -88,6 +91,7 @@ impl<'a> Supervisor<'a> {
                 self.event(&format!("down: {why}"));
             }
         }
+        self.companions.end();
         self.record.note(false, false, None);
         end
     }
@@ -113,6 +117,7 @@ impl<'a> Supervisor<'a> {
         }
         let now = Moment::now();
         self.recover(now);
+        self.companions.look(now.boot);
         if self.agent.ask_in_turn(now) {
             self.requests.control.stay();
         }
@@ -123,13 +128,14 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let due = [self.pending.due(), self.path.due()];
+        let due = [self.pending.due(), self.path.due(), self.companions.due()];
         let due = due.into_iter().flatten().fold(self.agent.due(), Duration::min);
         self.timer.set(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX))?;
         let mut fds = self.requests.fds().to_vec();
         fds.push((self.timer.as_fd(), Interest::READ));
         fds.push((self.agent.as_fd(), Interest::READ));
         fds.extend(self.path.fds());
+        fds.extend(self.companions.fds());
         fds.push(self.running.parts.lease.fd());
         fds.extend(self.running.parts.tunnel.iter().map(|t| (t.end_fd(), Interest::READ)));
         poll::wait(&fds, &mut Vec::new(), None)?;

@@ -1,0 +1,31 @@
+//! Which companions a session has.
+
+use std::ffi::OsStr;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Ports of the server, here.
+    Ports,
+}
+
+/// Each with its name, and its hidden first argument.
+const ALL: [(Kind, &str, &str); 1] = [(Kind::Ports, "ports", "--ports")];
+
+impl Kind {
+    pub fn all() -> impl Iterator<Item = Kind> {
+        ALL.iter().map(|(kind, ..)| *kind)
+    }
+
+    /// The one that a command line begins with.
+    pub fn of(word: &OsStr) -> Option<Kind> {
+        ALL.iter().find(|(.., argument)| word == *argument).map(|(kind, ..)| *kind)
+    }
+
+    pub fn name(self) -> &'static str {
+        ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+
+    pub fn argument(self) -> &'static str {
+        ALL.iter().find(|(kind, ..)| *kind == self).map_or("", |(.., argument)| argument)
+    }
+}
