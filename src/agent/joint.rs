@@ -1,11 +1,15 @@
 //! Where the agent's two processes meet: a socket in the state directory, at which `work` listens
 //! and `front` asks. One connection a call. A request is a line of JSON,
-//! `{"caller":KEY|null,"address":OWN?,"method":NAME,"params":{…}}`; the answer is a line `{"result":…}` or
-//! `{"error":{"code":…,"message":…}}`, before which a method that streams sends lines `{"event":…}`.
+//! `{"caller":KEY|null,"address":OWN?,"api_port":OWN?,"method":NAME,"params":{…}}`; the answer is a
+//! line `{"result":…}` or `{"error":{"code":…,"message":…}}`, before which a method that streams
+//! sends lines `{"event":…}`.
 //! A side that has gone has closed its end: whoever asked goes, and what was asked for ends.
 //!
 //! A request with `"frames":true` asks for a connection both ways: the answer is the line
 //! [`FRAMES_FOLLOW`] and then frames, or an error.
+//!
+//! A request that comes with a descriptor (SCM_RIGHTS) gives a laptop's connection away: what was
+//! read of it follows the line, to the end. Whatever is answered, `work` answers on that one.
 //!
 //! Both sides look at who the other is (SO_PEERCRED) before the first byte: the agent's own user,
 //! and nobody else, not even root.
@@ -14,7 +18,7 @@
 //! that is no stream, 8 s for the beginning of one both ways; of a stream 15 s of silence, in which
 //! `work` has sent an empty line.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -25,17 +29,20 @@ use serde_json::{Value, json};
 
 use crate::base::json::Fields;
 use crate::base::line_socket;
+use crate::http::service::Given;
 use crate::http::stream::Sink;
-use crate::http::{BODY_BYTES, LINE_BYTES};
+use crate::http::{BODY_BYTES, HEAD_BYTES, LINE_BYTES};
 use crate::rpc::client::{self, CallError};
 use crate::rpc::method::Method;
 use crate::rpc::types::{Message, PublicKey};
 use crate::sys::line::Lines;
-use crate::sys::process;
+use crate::sys::{cmsg, process};
 
 /// In the state directory.
 pub const FILE: &str = "agent.work.sock";
 pub const REQUEST_BYTES: usize = BODY_BYTES + 4096;
+/// What may have been read of a connection that is given away.
+pub const FIRST_BYTES: usize = HEAD_BYTES;
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(2);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// For a process that is started, on a machine that has other things to do.
@@ -55,19 +62,20 @@ pub fn path(state_dir: &Path) -> PathBuf {
 #[derive(Clone)]
 pub struct Work {
     socket: PathBuf,
-    /// The tunnel's on this machine.
+    /// The tunnel's on this machine, and the port of it at which this process listens itself.
     address: Option<Ipv4Addr>,
+    api_port: Option<u16>,
 }
 
 impl Work {
     /// Of the agent with this state directory.
     pub fn at(state_dir: &Path) -> Work {
-        Work { socket: path(state_dir), address: None }
+        Work { socket: path(state_dir), address: None, api_port: None }
     }
 
-    /// Where its services publish their ports.
-    pub fn with_address(self, address: Ipv4Addr) -> Work {
-        Work { address: Some(address), ..self }
+    /// Where its services publish their ports, and which of them is the API's.
+    pub fn with_address(self, address: Ipv4Addr, api_port: Option<u16>) -> Work {
+        Work { address: Some(address), api_port, ..self }
     }
 
     fn ask(&self, request: &Value) -> Result<Lines<UnixStream>, CallError> {
@@ -109,11 +117,29 @@ impl Work {
         if first == FRAMES_FOLLOW { Ok(lines.into_parts()) } else { Err(first) }
     }
 
+    /// Gives a connection away for a method; or the line that says that `work` is not there.
+    pub fn hand(
+        &self,
+        caller: Option<&PublicKey>,
+        method: &str,
+        params: Value,
+        given: &Given,
+    ) -> Result<(), String> {
+        let line = format!("{}\n", self.request(caller, method, params));
+        let stream = line_socket::connect(&self.socket, process::uid(), REQUEST_LIMIT);
+        let handed = stream.and_then(|mut stream| {
+            cmsg::send(&stream, line.as_bytes(), given.stream.as_fd())?;
+            stream.write_all(&given.first)
+        });
+        handed.map_err(|error| absent(&lost(&error)))
+    }
+
     fn request(&self, caller: Option<&PublicKey>, method: &str, params: Value) -> Value {
         let caller = caller.map(|key| crate::base::key::encode(key).to_string());
         let address = self.address.map(|address| address.to_string());
         let mut request = json!({"caller": caller, "method": method, "params": params});
         address.into_iter().for_each(|address| request["address"] = json!(address));
+        self.api_port.into_iter().for_each(|port| request["api_port"] = json!(port));
         request
     }
 

@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::request::{Body, Head, Refusal};
-use super::service::{Next, Service};
+use super::service::{Given, Next, Service};
 use super::stream::Outlet;
 use super::{HEAD_BYTES, answer, code, head};
 use crate::sys::poll::Interest;
@@ -143,8 +143,14 @@ impl<C> Connection<C> {
         self.go_on()
     }
 
+    /// Somebody else's from now on, for good.
+    pub fn give(mut self) -> io::Result<Given> {
+        Ok(Given { stream: self.stream.try_clone()?, first: std::mem::take(&mut self.bytes) })
+    }
+
     /// What was called answers with lines.
     pub fn stream(&mut self, lines: Outlet) -> Step<C> {
+        self.bytes = Vec::new();
         lines.admit();
         // A laptop that has vanished takes the beats of an idle stream for as long as the kernel
         // has room for them. Where the limit cannot be set the kernel has one of its own.
@@ -268,7 +274,7 @@ impl<C> Connection<C> {
             }
         };
         let mut body = std::mem::take(&mut self.bytes);
-        body.truncate(length);
+        self.bytes = body.split_off(length);
         match String::from_utf8(body) {
             Ok(body) => {
                 self.enter(Stage::Work, None);

@@ -3,7 +3,8 @@
 //! their own: 4 at a time for each source, 32 in all; one that answers with a stream, or has the
 //! connection for itself, is none of these any more, but one of 16 streams of its source, 64 in
 //! all. What a head alone answers, and every refusal, is answered by the first thread, at once: no
-//! call, no stream and nobody's silence can keep it back.
+//! call, no stream and nobody's silence can keep it back. A connection that is taken for good, as
+//! browsers make hundreds at once, waits for one thread more, 256 at most, and has no slot.
 //!
 //! Must not know: what is asked and answered.
 
@@ -12,7 +13,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, SyncSender, TrySendError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use super::answer;
 use super::connection::{Connection, Step};
 use super::entrance::Entrance;
 use super::request::{Body, Refusal};
-use super::service::{Done, Reply, Service};
+use super::service::{Done, Given, Reply, Service};
 use super::slots::{self, Held, Slot, Source};
 use crate::sys::poll::{self, Interest, Wake};
 
@@ -28,6 +29,8 @@ use crate::sys::poll::{self, Interest, Wake};
 const PER_TURN: usize = 64;
 const WORKERS: Share = Share { each: 4, all: 32 };
 const STREAMS: Share = Share { each: 16, all: 64 };
+/// Connections that are taken for good, and not yet seen to.
+const TAKEN: usize = 256;
 /// After an accept that failed for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(5);
@@ -59,8 +62,9 @@ impl Server {
         entrance.open()?;
         let (ended, wake) = (Arc::new(AtomicBool::new(false)), Arc::new(Wake::new()?));
         let (send, done) = mpsc::channel();
-        let mut turns =
-            Turns { entrance, service, wake: wake.clone(), send, done, open: Vec::new(), next: 0 };
+        let taken = taker(service.clone())?;
+        let (open, waker) = (Vec::new(), wake.clone());
+        let mut turns = Turns { entrance, service, wake: waker, send, done, taken, open, next: 0 };
         let over = ended.clone();
         let serve = move || {
             while !over.load(Ordering::Acquire) {
@@ -70,6 +74,19 @@ impl Server {
         let thread = Some(thread::Builder::new().name("http".to_owned()).spawn(serve)?);
         Ok(Server { ended, wake, thread })
     }
+}
+
+/// What has to be taken: the call, its body, its connection.
+type Taken<S> = (<S as Service>::Call, String, Given);
+
+/// The thread for them. It ends with whoever sends.
+fn taker<S: Service>(service: Arc<S>) -> io::Result<SyncSender<Taken<S>>> {
+    let (send, taken) = mpsc::sync_channel::<Taken<S>>(TAKEN);
+    let take = move || {
+        taken.into_iter().for_each(|(call, body, given)| service.take(call, &body, given));
+    };
+    thread::Builder::new().name("take".to_owned()).spawn(take)?;
+    Ok(send)
 }
 
 impl Drop for Server {
@@ -92,6 +109,7 @@ struct Turns<S: Service> {
     wake: Arc<Wake>,
     send: Sender<(u64, Done)>,
     done: Receiver<(u64, Done)>,
+    taken: SyncSender<Taken<S>>,
     open: Vec<Open<S::Call>>,
     next: u64,
 }
@@ -146,6 +164,7 @@ impl<S: Service> Turns<S> {
             Step::Wait => {}
             Step::Over => drop(self.open.swap_remove(at)),
             Step::WantsSlot(call, body) => self.past_head(id, call, body),
+            Step::Call(call, body) if self.service.takes(&call) => self.take(id, call, body),
             Step::Call(call, body) => self.call(id, call, body),
         }
     }
@@ -225,6 +244,16 @@ impl<S: Service> Turns<S> {
         let started = is_free.then(|| thread::Builder::new().name("call".to_owned()).spawn(work));
         if started.is_none_or(|started| started.is_err()) {
             self.step(id, |open, _| open.refuse(&Refusal::busy()));
+        }
+    }
+
+    /// Lets the connection go.
+    fn take(&mut self, id: u64, call: S::Call, body: String) {
+        let Some(at) = self.open.iter().position(|open| open.id == id) else { return };
+        let open = self.open.swap_remove(at);
+        let Ok(given) = open.connection.give() else { return };
+        if let Err(TrySendError::Full((_, _, given))) = self.taken.try_send((call, body, given)) {
+            let _ = (&given.stream).write(&answer::refused(&Refusal::busy()));
         }
     }
 

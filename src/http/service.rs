@@ -26,6 +26,22 @@ pub trait Service: Send + Sync + 'static {
 
     /// The answer to a call, in a thread of its own.
     fn call(&self, call: Self::Call, body: &str, reply: Reply);
+
+    /// Whether a call is for its connection: it is taken, and has no slot any more.
+    fn takes(&self, _: &Self::Call) -> bool {
+        false
+    }
+
+    /// Such a connection, for good, in the one thread for all of them.
+    fn take(&self, _: Self::Call, _: &str, _: Given) {}
+}
+
+/// A connection that is not served any more.
+pub struct Given {
+    /// It does not wait.
+    pub stream: TcpStream,
+    /// What came after the body.
+    pub first: Vec<u8>,
 }
 
 /// What a head is followed by.

@@ -70,7 +70,8 @@ pub const RUN_START: &str = "run.start";
 pub const BYTES: &str = "hopbox-bytes";
 
 /// A connection to a port of the login's (`types::ports::PortNumber`): with `Upgrade: hopbox-bytes`
-/// its bytes follow, each way until that way's end.
+/// its bytes follow, each way until that way's end. A laptop has 96 connections until they are
+/// answered, and as many as it likes after that: whoever has more to begin waits in between.
 pub const PORTS_CONNECT: &str = "ports.connect";
 
 /// The bytes of a wish (`types::bridge::WishId`), likewise.

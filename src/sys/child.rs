@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::poll::{self, Interest};
-use super::{interrupt, process};
+use super::{interrupt, open_files, process};
 
 /// How long a program has to end when it is asked to, and then again when it is killed: one of
 /// root's cannot be.
@@ -134,7 +134,7 @@ pub fn run_wordy(command: &mut Command, limits: Limits) -> Result<Done, Broken> 
 /// Starts a program that may stay, such as an editor, with the outputs that the command has. Its
 /// status if it ends within `time`; else it is left alone, also by the end of this process.
 pub fn launch(command: &mut Command, time: Duration) -> io::Result<Option<ExitStatus>> {
-    let mut child = command.stdin(Stdio::null()).process_group(0).spawn()?;
+    let mut child = open_files::as_given(command).stdin(Stdio::null()).process_group(0).spawn()?;
     wait_for(&mut child, time)
 }
 
@@ -188,7 +188,8 @@ impl Talk {
         }
         command.stdin(if terminal { Stdio::inherit() } else { Stdio::piped() });
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = process::dying_with_parent(command).spawn().map_err(Broken::Start)?;
+        let started = open_files::as_given(process::dying_with_parent(command)).spawn();
+        let mut child = started.map_err(Broken::Start)?;
         let (stdin, stdout, stderr) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let end = Instant::now() + limits.time;

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 
-use super::process;
+use super::{open_files, process};
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +28,12 @@ pub enum Ending {
 /// signals. It reads nothing; what it says is for the caller to hear, and its end to reap.
 pub fn start(command: &mut Command) -> io::Result<Child> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    process::in_new_session(command).spawn()
+    open_files::as_given(process::in_new_session(command)).spawn()
 }
 
 /// The same, that says what it says where this process does.
 pub fn start_aloud(command: &mut Command) -> io::Result<Child> {
-    process::in_new_session(command.stdin(Stdio::null())).spawn()
+    open_files::as_given(process::in_new_session(command.stdin(Stdio::null()))).spawn()
 }
 
 /// A child that has ended, if there is one. It stays until it is reaped: its number means no other

@@ -1,13 +1,16 @@
-//! Unix stream sockets that carry descriptors: connect with a bound, receive with SCM_RIGHTS.
+//! Unix stream sockets that carry descriptors: connect with a bound, send and receive with
+//! SCM_RIGHTS.
 
 use nix::sys::socket::sockopt::SendTimeout;
 #[cfg(target_os = "linux")]
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use nix::sys::socket::{UnixAddr, connect, getsockopt, setsockopt, sockopt};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, UnixAddr, connect, getsockopt, sendmsg, setsockopt, sockopt,
+};
 use nix::sys::time::{TimeVal, TimeValLike};
-use std::io;
+use std::io::{self, IoSlice, Write};
 use std::mem::zeroed;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -44,6 +47,15 @@ pub fn connect_unix(path: &Path, timeout: Duration) -> io::Result<UnixStream> {
     setsockopt(&fd, SendTimeout, &TimeVal::milliseconds(millis))?;
     connect(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
     Ok(UnixStream::from(fd))
+}
+
+/// Sends bytes, all of them, and with the first of them a descriptor.
+pub fn send(mut stream: &UnixStream, bytes: &[u8], fd: BorrowedFd<'_>) -> io::Result<()> {
+    let fds = [fd.as_raw_fd()];
+    let (pieces, rights) = ([IoSlice::new(bytes)], [ControlMessage::ScmRights(&fds)]);
+    let flags = MsgFlags::empty();
+    let sent = sendmsg::<()>(stream.as_raw_fd(), &pieces, &rights, flags, None)?;
+    stream.write_all(bytes.get(sent..).unwrap_or_default())
 }
 
 /// The user of the process at the other end of `stream`: fixed when it began to listen, if we

@@ -22,6 +22,11 @@ impl<S: Read + AsFd> Lines<S> {
         Lines { stream, bytes: Vec::new(), most }
     }
 
+    /// Of a stream of which this was read already.
+    pub fn after(bytes: Vec<u8>, stream: S, most: usize) -> Lines<S> {
+        Lines { stream, bytes, most }
+    }
+
     pub fn stream(&self) -> &S {
         &self.stream
     }

@@ -7,28 +7,47 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 
+pub use super::listening::Listener;
+
 /// Of the table of sockets. Those that listen stand first in it; what follows is not read.
 const TABLE_BYTES: u64 = 4 << 20;
 /// TCP_LISTEN (net/tcp_states.h).
 const LISTENS: &str = "0A";
 
-/// A socket that listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Listener {
-    pub ip: IpAddr,
-    pub port: u16,
-    /// Whose it is.
-    pub uid: u32,
-    pub inode: u64,
-}
-
 /// All of the calling thread's network namespace. Where the system has no such table, none.
 pub fn listeners() -> Vec<Listener> {
-    listeners_of("thread-self")
+    #[cfg(target_os = "linux")]
+    if let Ok(all) = super::sock_diag::listeners() {
+        return all;
+    }
+    table_of("thread-self")
 }
 
 /// All of the network namespace of a process, or of what else is so called in /proc.
 pub fn listeners_of(process: &str) -> Vec<Listener> {
+    let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let is_ours = network(process).is_some_and(|its| Some(its) == network("thread-self"));
+    if is_ours { listeners() } else { table_of(process) }
+}
+
+/// Whose the socket at the other end is of a connection within this machine; nothing where that is
+/// not known any more, or to nobody.
+pub fn user_at_other_end(stream: &TcpStream) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        let (there, here) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
+        super::sock_diag::user_of(there, here).ok().flatten()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = stream;
+        None
+    }
+}
+
+/// By the kernel's table, which takes it milliseconds: it goes through all places where something
+/// could be.
+fn table_of(process: &str) -> Vec<Listener> {
     let of = |name: &str| {
         let table = File::open(format!("/proc/{process}/net/{name}")).map(BufReader::new);
         table.map(|table| read(table.take(TABLE_BYTES))).unwrap_or_default()
@@ -124,9 +143,12 @@ mod tests {
             let at = listener.local_addr().unwrap();
             let uid = crate::sys::process::uid();
             let is_own = |one: &Listener| (one.ip, one.port, one.uid) == (at.ip(), at.port(), uid);
-            assert!(listeners().iter().any(is_own), "{at}");
-            assert!(listeners_of(&std::process::id().to_string()).iter().any(is_own), "{at}");
+            let pid = std::process::id().to_string();
+            for all in [listeners(), listeners_of(&pid), table_of(&pid)] {
+                assert!(all.iter().any(is_own), "{at}");
+            }
             let stream = connect(at).unwrap();
+            assert_eq!(user_at_other_end(&stream), Some(uid), "{at}");
             let (other, _) = listener.accept().unwrap();
             reset(other);
             let gone = io::Read::read(&mut &stream, &mut [0; 1]).unwrap_err();

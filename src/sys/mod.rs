@@ -24,6 +24,7 @@ pub mod interrupt;
 pub mod ioctl;
 pub mod line;
 pub mod listener;
+mod listening;
 pub mod local_time;
 pub mod lock;
 pub mod loopback;
@@ -33,6 +34,7 @@ pub mod mmsg;
 #[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]
 pub mod netlink;
 mod open;
+pub mod open_files;
 mod packet_pair;
 pub mod poll;
 pub mod process;
@@ -43,6 +45,8 @@ pub mod random;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
+#[cfg(target_os = "linux")]
+mod sock_diag;
 #[cfg_attr(target_os = "macos", path = "darwin/sock_lookup.rs")]
 pub mod sock_lookup;
 pub mod socket_owner;

@@ -298,6 +298,20 @@ fn made_once(login: &Login) -> (String, Value) {
     assert!(get().ends_with("hello\n"), "{}", get());
     let env = sh("$E exec hopbox-app.web cat /proc/1/environ | tr '\\0' '\\n'");
     assert!(env.contains("PATH=/bin:/own\n") && env.contains("TWO=a\nb"), "{env}");
+    // Whoever listens for it: it is the container's.
+    let end = Instant::now() + SOON;
+    let port = loop {
+        let ports = login.ask("ports.list", json!({})).remove(0)["result"]["ports"].clone();
+        let port = ports.as_array().unwrap().iter().find(|port| port["port"] == 8080).cloned();
+        match port.filter(|port| port["owner"]["container"].is_string()) {
+            Some(port) => break port,
+            None => assert!(Instant::now() < end, "{ports}"),
+        }
+    };
+    let owner = &port["owner"];
+    assert_eq!(port["addresses"], json!(["10.10.0.2"]));
+    assert_eq!((&owner["container"], &owner["pid"]), (&json!("hopbox-app.web"), &pid), "{port}");
+    assert_eq!(owner["service"], json!({"workspace": "app", "service": "web"}));
     let id = sh(ID);
     let plan = login.plan(WEB);
     assert_eq!(plan["steps"], json!([]), "nothing is to be done");

@@ -74,11 +74,27 @@ impl Worker {
         self.dir.join("agent.work.sock")
     }
 
+    /// With a limit of descriptors that is none of this process's.
+    pub fn with_files(name: &str, files: u32) -> Worker {
+        let mut worker = Worker::alone(name);
+        let work = Worker::command(&worker.dir);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -Sn {files}; exec \"$@\""), "sh"]);
+        command.arg(work.get_program()).args(work.get_args()).stdin(Stdio::null());
+        command.env("XDG_STATE_HOME", &worker.dir);
+        worker.begin(command);
+        worker
+    }
+
     pub fn start(&mut self) {
         let mut command = Worker::command(&self.dir);
         if let Some(home) = &self.home {
             command.env("HOME", home);
         }
+        self.begin(command);
+    }
+
+    fn begin(&mut self, mut command: Command) {
         self.process = Some(command.spawn().unwrap());
         let end = Instant::now() + SOON;
         while UnixStream::connect(self.socket()).is_err() {
@@ -105,7 +121,15 @@ impl Worker {
         names.filter_map(|task| name(task).ok()).filter(|name| name == "work\n").count()
     }
 
-    fn until_idle(&self) {
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    pub fn work(&self) -> Work {
+        Work::at(&self.dir)
+    }
+
+    pub fn until_idle(&self) {
         let end = Instant::now() + SOON;
         while self.busy() > 0 {
             assert!(Instant::now() < end, "{} still answer", self.busy());

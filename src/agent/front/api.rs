@@ -2,6 +2,7 @@
 //!
 //! Must not know: connections, threads, what a method of `/rpc` does.
 
+use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
@@ -11,11 +12,11 @@ use super::backend::{Backend, Caller};
 use super::dispatch::{self, Asked};
 use super::{auth, health, pump};
 use crate::http::request::{Head, Refusal};
-use crate::http::service::{Next, Reply, Service};
+use crate::http::service::{Given, Next, Reply, Service};
 use crate::http::slots::Source;
 use crate::http::{answer, code};
 use crate::rpc::frames::PROTOCOL;
-use crate::rpc::method::RUN_START;
+use crate::rpc::method::{BYTES, RUN_START};
 
 /// What requests are answered from.
 pub struct Api {
@@ -30,10 +31,28 @@ impl Api {
     }
 }
 
-/// Who asks, and whether they speak frames.
+/// Who asks, and what they would like the connection to be.
 pub struct Call {
     caller: Caller,
-    frames: bool,
+    way: Way,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Http,
+    Frames,
+    Bytes,
+}
+
+impl Way {
+    /// Other protocols that a client would like are none of ours (RFC 9110 §7.8).
+    fn of(upgrade: Option<&str>) -> Way {
+        match upgrade {
+            Some(PROTOCOL) => Way::Frames,
+            Some(BYTES) => Way::Bytes,
+            _ => Way::Http,
+        }
+    }
 }
 
 impl Service for Api {
@@ -52,22 +71,21 @@ impl Service for Api {
             ("/health", _) => Err(Refusal::wrong_method("GET")),
             ("/rpc", "POST") => {
                 let caller = auth::caller(head, &*self.backend, from)?;
-                // Other protocols that a client would like are none of ours (RFC 9110 §7.8).
-                let frames = head.only("upgrade")?.is_some_and(|to| to == PROTOCOL);
-                Ok(Next::Call(Call { caller, frames }, head.body()?))
+                let way = Way::of(head.only("upgrade")?);
+                Ok(Next::Call(Call { caller, way }, head.body()?))
             }
             ("/rpc", _) => Err(Refusal::wrong_method("POST")),
             _ => Err(Refusal::of(404, code::NOT_FOUND, "there is /health and /rpc")),
         }
     }
 
-    fn call(&self, Call { caller, frames }: Call, body: &str, reply: Reply) {
+    fn call(&self, Call { caller, way }: Call, body: &str, reply: Reply) {
         match dispatch::call(&*self.backend, caller, body) {
             Asked::Once(Ok(result)) => {
                 reply.answer(answer::whole(200, &[], &json!({"result": result})));
             }
             Asked::Once(Err(refusal)) => reply.answer(answer::refused(&refusal)),
-            Asked::Stream(method, params) if frames && method == RUN_START => {
+            Asked::Stream(method, params) if way == Way::Frames && method == RUN_START => {
                 self.both_ways(caller, &method, params, reply);
             }
             Asked::Stream(method, params) => {
@@ -76,6 +94,24 @@ impl Service for Api {
                     self.backend.work().relay(caller.as_ref(), &method, params, &lines);
                 }
             }
+        }
+    }
+
+    fn takes(&self, call: &Call) -> bool {
+        call.way == Way::Bytes
+    }
+
+    /// `work` answers, and has the connection from then on.
+    fn take(&self, Call { caller, .. }: Call, body: &str, given: Given) {
+        let handed = dispatch::of_bytes(body).map_err(|refusal| answer::refused(&refusal));
+        let handed = handed.and_then(|(method, params)| {
+            let caller = caller.laptop();
+            let handed = self.backend.work().hand(caller.as_ref(), &method, params, &given);
+            handed.map_err(|line| answer::line(&line))
+        });
+        if let Err(answer) = handed {
+            // Nothing has been sent on it: there is room for this.
+            let _ = (&given.stream).write(&answer);
         }
     }
 }

@@ -11,10 +11,11 @@ use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, AgentReload, AgentStatus, AgentVersion, BridgeAnswer, BridgeWatch, KeysRotate,
-    LogsStream, Method, PeersAdd, PeersList, PeersRemove, RUN_START, RunDetach, RunFollow, RunList,
-    RunStop, ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream,
-    WorkVersion, WorkspaceApply, WorkspacePlan,
+    AgentClock, AgentReload, AgentStatus, AgentVersion, BRIDGE_TAKE, BYTES, BridgeAnswer,
+    BridgeWatch, KeysRotate, LogsStream, Method, PORTS_CONNECT, PeersAdd, PeersList, PeersRemove,
+    PortsList, PortsMapped, PortsWatch, RUN_START, RunDetach, RunFollow, RunList, RunStop,
+    ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion,
+    WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -34,7 +35,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 13] {
+fn methods() -> [(&'static str, Run); 15] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -49,11 +50,13 @@ fn methods() -> [(&'static str, Run); 13] {
         row(RunDetach, |backend, from, run| of_work(backend, from, RunDetach, &run)),
         row(RunList, |backend, from, which| of_work(backend, from, RunList, &which)),
         row(RunStop, |backend, from, which| of_work(backend, from, RunStop, &which)),
+        row(PortsList, |backend, from, Nothing| of_work(backend, from, PortsList, &Nothing)),
+        row(PortsMapped, |backend, from, all| of_work(backend, from, PortsMapped, &all)),
     ]
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 10] = [
+const STREAMS: [&str; 11] = [
     AgentClock::NAME,
     RUN_START,
     RunFollow::NAME,
@@ -62,9 +65,13 @@ const STREAMS: [&str; 10] = [
     ServicesRestart::NAME,
     WorkspaceApply::NAME,
     ServicesWatch::NAME,
+    PortsWatch::NAME,
     LogsStream::NAME,
     BridgeWatch::NAME,
 ];
+
+/// Methods that have their connection for themselves; `work` takes it.
+const BYTE_METHODS: [&str; 2] = [PORTS_CONNECT, BRIDGE_TAKE];
 
 /// What a request's body asks for.
 pub enum Asked {
@@ -85,6 +92,15 @@ pub fn call(backend: &dyn Backend, caller: Caller, body: &str) -> Asked {
     Asked::Once(run(backend, caller, &name, params))
 }
 
+/// The method of bytes that a request's body names, with its parameters.
+pub fn of_bytes(body: &str) -> Result<(String, Value), Refusal> {
+    let (name, params) = read(body)?;
+    match BYTE_METHODS.contains(&name.as_str()) {
+        true => Ok((name, params)),
+        false => Err(unknown(&name)),
+    }
+}
+
 fn read(body: &str) -> Result<(String, Value), Refusal> {
     let bad = |error: ReadError| {
         let why = format!("the body is no request: {error}");
@@ -98,6 +114,10 @@ fn read(body: &str) -> Result<(String, Value), Refusal> {
 }
 
 fn run(backend: &dyn Backend, caller: Caller, name: &str, params: Value) -> Result<Value, Refusal> {
+    if BYTE_METHODS.contains(&name) {
+        let why = format!("{name} needs a connection of bytes (Upgrade: {BYTES})");
+        return Err(refusal(Code::BadParams, why));
+    }
     let methods = methods();
     let run = methods.iter().find(|(known, _)| *known == name).map(|(_, run)| run);
     let run = run.ok_or_else(|| unknown(name))?;

@@ -78,12 +78,12 @@ impl AgentState {
         tunnel: Arc<Tunnel>,
     ) -> io::Result<AgentState> {
         let waiting = config.peers.iter().any(|p| p.replaces.is_some()).then(Instant::now);
-        let address = match side.mode {
+        let (address, api_port) = match side.mode {
             // What listens there is reached through the tunnel, which has no address here.
-            TunnelMode::Userspace { .. } => Ipv4Addr::LOCALHOST,
-            TunnelMode::Kernel => config.address,
+            TunnelMode::Userspace { .. } => (Ipv4Addr::LOCALHOST, None),
+            TunnelMode::Kernel => (config.address, Some(config.api_port)),
         };
-        let work = Work::at(&config.state_dir).with_address(address);
+        let work = Work::at(&config.state_dir).with_address(address, api_port);
         let door = Mutex::new(Door::of(&config));
         let state = Mutex::new(State { config, waiting });
         Ok(AgentState { file, side, tunnel, work, state, begun: Wake::new()?, door })

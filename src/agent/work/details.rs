@@ -36,8 +36,7 @@ pub struct Look {
 type Listening = BTreeMap<u64, u16>;
 
 impl Look {
-    /// Of the network that a process is in. The kernel takes 10 ms for a table in which nothing
-    /// follows what listens: it goes through all places where something could be.
+    /// Of the network that a process is in: another one's takes the kernel 10 ms.
     fn listening(&self, pid: u32) -> Rc<Listening> {
         let network = fs::read_link(format!("/proc/{pid}/ns/net"));
         let network = network.unwrap_or_else(|_| PathBuf::from(pid.to_string()));

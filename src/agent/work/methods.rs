@@ -15,19 +15,21 @@ use super::container::address;
 use super::run::{self, detached};
 use super::scripts;
 use super::services::{self, Unable};
-use super::{logs, starts, watch};
+use super::{logs, ports, starts, watch};
 use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::put;
 use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, BridgeAnswer, BridgeWatch, LogsStream, Method, RUN_START, RunDetach, RunFollow,
-    RunList, RunStop, ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch,
-    Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
+    AgentClock, BridgeAnswer, BridgeWatch, LogsStream, Method, PortsList, PortsMapped, PortsWatch,
+    RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
+    ServicesStart, ServicesStop, ServicesWatch, Stream, WorkMapped, WorkVersion, WorkspaceApply,
+    WorkspacePlan,
 };
 use crate::rpc::types::bridge::Answer;
 use crate::rpc::types::logs::ReadLogs;
+use crate::rpc::types::ports::Mapped;
 use crate::rpc::types::run::{ListRuns, Run, RunNumber, Runs};
 use crate::rpc::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use crate::rpc::types::workspace::{Apply, Wanted};
@@ -46,29 +48,48 @@ pub struct Refused {
     pub why: String,
 }
 
-fn refused(code: Code) -> impl Fn(ReadError) -> Refused {
+pub fn refused(code: Code) -> impl Fn(ReadError) -> Refused {
     move |error| Refused { code, why: error.to_string() }
+}
+
+/// What a line asks for.
+pub struct Request {
+    pub method: String,
+    /// Who asks `front`: a laptop's key, or nobody's on this machine.
+    caller: String,
+    frames: bool,
+    pub params: Fields,
+}
+
+impl Request {
+    /// What every request tells of this machine is taken note of.
+    pub fn read(line: &str) -> Result<Request, Refused> {
+        let bad = refused(Code::BadParams);
+        let mut fields = Fields::parse(line).map_err(&bad)?;
+        let method = fields.string("method").map_err(&bad)?;
+        let caller = match fields.take("caller") {
+            Some(Value::String(key)) => key,
+            _ => String::new(),
+        };
+        // Where services publish their ports, and where `front` listens.
+        let api_port = fields.opt_int("api_port", 1..=u16::MAX).map_err(&bad)?;
+        if let Some(address) = fields.opt_meant("address", own_address).map_err(&bad)? {
+            address::told(address).map_err(failed)?;
+            ports::api_is_at(address, api_port);
+        }
+        let frames = matches!(fields.take("frames"), Some(Value::Bool(true)));
+        let params = fields.take("params").unwrap_or(Value::Object(Map::new()));
+        fields.finish().map_err(&bad)?;
+        let params = Fields::of(params, "params").map_err(&bad)?;
+        Ok(Request { method, caller, frames, params })
+    }
 }
 
 /// Does what a request's line asks for. The last line of the answer, if it is not given by another
 /// process; events go to `stream`.
 pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refused> {
     let bad = refused(Code::BadParams);
-    let mut fields = Fields::parse(request).map_err(&bad)?;
-    let name = fields.string("method").map_err(&bad)?;
-    // Who asks `front`: a laptop's key, or nobody's on this machine.
-    let caller = match fields.take("caller") {
-        Some(Value::String(key)) => key,
-        _ => String::new(),
-    };
-    // Where services publish their ports.
-    if let Some(address) = fields.opt_meant("address", own_address).map_err(&bad)? {
-        address::told(address).map_err(failed)?;
-    }
-    let frames = matches!(fields.take("frames"), Some(Value::Bool(true)));
-    let params = fields.take("params").unwrap_or(Value::Object(Map::new()));
-    fields.finish().map_err(&bad)?;
-    let params = Fields::of(params, "params").map_err(&bad)?;
+    let Request { method: name, caller, frames, params } = Request::read(request)?;
     let result = match name.as_str() {
         WorkVersion::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;
@@ -126,7 +147,7 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         ServicesRestart::NAME => change(services::restart, params, stream)?,
         ServicesWatch::NAME => {
             let asked = OfWorkspace::read_strictly(params).map_err(&bad)?;
-            told_and_rested(stream, |tell, rest| {
+            told_and_rested(stream, LOOK_EVERY, |tell, rest| {
                 let mut tell = |view: &ServiceView| tell(&event(view));
                 watch::watch(asked.workspace.as_deref(), &mut tell, rest)
             })?;
@@ -143,17 +164,37 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         }
         LogsStream::NAME => {
             let asked = ReadLogs::read_strictly(params).map_err(&bad)?;
-            told_and_rested(stream, |tell, rest| {
+            told_and_rested(stream, LOOK_EVERY, |tell, rest| {
                 logs::stream(&asked, &mut |said| tell(&event(said)), rest)
             })?;
             json!({})
         }
-        _ => {
-            let why = format!("no method {name:?}");
-            return Err(Refused { code: Code::UnknownMethod, why });
+        PortsList::NAME => {
+            Nothing::read_strictly(params).map_err(&bad)?;
+            ports::list().to_json()
         }
+        PortsWatch::NAME => {
+            Nothing::read_strictly(params).map_err(&bad)?;
+            told_and_rested(stream, ports::TICK, |tell, rest| {
+                ports::watch(&mut |change| tell(&event(change)), rest)
+            });
+            json!({})
+        }
+        PortsMapped::NAME => {
+            ports::mapped::told(&caller, Mapped::read_strictly(params).map_err(&bad)?);
+            json!({})
+        }
+        WorkMapped::NAME => {
+            Nothing::read_strictly(params).map_err(&bad)?;
+            ports::mapped::all().to_json()
+        }
+        _ => return Err(unknown(&name)),
     };
     Ok(Some(json!({"result": result}).to_string()))
+}
+
+pub fn unknown(name: &str) -> Refused {
+    Refused { code: Code::UnknownMethod, why: format!("no method {name:?}") }
 }
 
 fn own_address(text: &str) -> Result<Ipv4Addr, String> {
@@ -177,7 +218,11 @@ type Tell<'a> = &'a mut dyn FnMut(&str) -> io::Result<()>;
 type Rest<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
 /// For what tells lines, and rests until there may be more: each is an error once nobody wants any.
-fn told_and_rested<T>(stream: &UnixStream, act: impl FnOnce(Tell, Rest) -> T) -> T {
+fn told_and_rested<T>(
+    stream: &UnixStream,
+    every: Duration,
+    act: impl FnOnce(Tell, Rest) -> T,
+) -> T {
     let (said, waiting) = (Cell::new(Instant::now()), RefCell::new(String::new()));
     let flush = || {
         let mut lines = waiting.take();
@@ -204,7 +249,7 @@ fn told_and_rested<T>(stream: &UnixStream, act: impl FnOnce(Tell, Rest) -> T) ->
             said.set(Instant::now());
             put(stream, "")?;
         }
-        let gone = !wait_until(Instant::now() + LOOK_EVERY, stream);
+        let gone = !wait_until(Instant::now() + every, stream);
         if gone { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     };
     let done = act(&mut tell, &mut rest);
@@ -215,7 +260,8 @@ fn told_and_rested<T>(stream: &UnixStream, act: impl FnOnce(Tell, Rest) -> T) ->
 
 /// All that it says, and how it ends, which is the last line.
 fn follow(number: u32, stream: &UnixStream) -> Result<(), Refused> {
-    told_and_rested(stream, |tell, rest| detached::follow(number, tell, rest)).map_err(failed)
+    told_and_rested(stream, LOOK_EVERY, |tell, rest| detached::follow(number, tell, rest))
+        .map_err(failed)
 }
 
 /// Until it has ended.

@@ -2,8 +2,9 @@
 //! of `front`, and in nobody's reach but `front`'s. Services, scripts, logs and packages of a
 //! workspace belong here.
 //!
-//! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked), `beat` (whoever
-//! waits for it) → `run` (commands) → `services`, `logs`, `watch` → `state` (files), `spec` (for
+//! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked), `given` (the same
+//! for a laptop's connection), `beat` (whoever waits for it) → `ports` (who listens) → `run`
+//! (commands) → `services`, `logs`, `watch` → `state` (files), `spec` (for
 //! keepers), `manager` (systemd), `limits`, `details` (what the kernel says), `cgroup` (where it
 //! does), `container` (docker and podman) → `probe` (one look at a service; a command is under a
 //! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
@@ -12,7 +13,8 @@
 //! `bridge` (what programs here want of a laptop),
 //! `kept_ports` (numbers for directories).
 //!
-//! Must not know: the tunnel, HTTP, tokens, keys; it reads no file of `front`'s.
+//! Must not know: the tunnel, HTTP but for the answer on a connection of its own, tokens, keys; it
+//! reads no file of `front`'s.
 
 mod apply;
 mod beat;
@@ -21,6 +23,7 @@ mod cgroup;
 mod checks;
 pub mod container;
 mod details;
+mod given;
 pub mod guard;
 mod health;
 pub mod kept_ports;
@@ -28,6 +31,7 @@ mod limits;
 mod logs;
 mod manager;
 mod methods;
+pub mod ports;
 mod present;
 pub mod probe;
 pub mod run;

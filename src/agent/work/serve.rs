@@ -1,4 +1,5 @@
-//! The socket at which `front` asks: one thread for each connection, at most 128 at a time.
+//! The socket at which `front` asks: one thread for each connection, at most 128 at a time for
+//! calls and streams, and 1024 that wait for what a laptop's connection is to be connected with.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use super::given::{self, Given};
 use super::{bridge, methods, starts};
 use crate::agent::joint;
 use crate::agent::log;
@@ -18,11 +20,14 @@ use crate::fix;
 use crate::rpc::VERSION;
 use crate::sys::line::Lines;
 use crate::sys::poll::{self, Interest};
-use crate::sys::process;
 use crate::sys::signal::{Kind as Signal, Signals};
+use crate::sys::{cmsg, open_files, process};
 
-/// More than `front` has streams and calls.
-const CONNECTIONS: usize = 128;
+/// More than `front` has streams and calls, and those that were given away.
+const CONNECTIONS: usize = 128 + given::MOST;
+/// What a request begins with; a descriptor comes with the first of it.
+const PIECE: usize = 16 * 1024;
+const OPEN_FILES: u64 = 64 * 1024;
 /// After an accept that failed for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -37,6 +42,8 @@ pub fn serve(state_dir: &Path) -> Result<(), Failure> {
     // One that is there is of a process that was killed, or that ends: systemd runs one.
     let socket = LineSocket::bind(&path)?;
     log(&format!("hop-agent {VERSION}: work, at {}", path.display()));
+    // Two for each connection of a laptop's to a port here.
+    open_files::raise(OPEN_FILES);
     // What is to run and does not, while others are heard.
     let _ = thread::Builder::new().name("resume".to_owned()).spawn(starts::resume);
     bridge::begin();
@@ -90,8 +97,19 @@ impl Drop for Counted {
 }
 
 fn attend(stream: UnixStream) -> io::Result<()> {
-    let mut lines = Lines::new(stream, joint::REQUEST_BYTES);
+    let mut piece = vec![0; PIECE];
+    poll::wait_one(stream.as_fd(), Interest::READ, Some(joint::REQUEST_LIMIT))?;
+    stream.set_nonblocking(true)?;
+    let received = cmsg::receive(&stream, &mut piece)?;
+    stream.set_nonblocking(false)?;
+    piece.truncate(received.bytes);
+    let mut lines = Lines::after(piece, stream, joint::REQUEST_BYTES);
     let request = lines.next(joint::REQUEST_LIMIT, None)?;
+    if let Some(fd) = received.fds.into_iter().next() {
+        let (stream, first) = lines.into_parts();
+        given::call(&request, Given::new(fd, first, &stream)?);
+        return Ok(());
+    }
     let stream = lines.stream();
     let last = methods::call(&request, stream)
         .unwrap_or_else(|refused| Some(joint::refusal_line(refused.code.word(), &refused.why)));

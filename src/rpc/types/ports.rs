@@ -12,7 +12,7 @@ use crate::base::json::{Fields, ReadError};
 /// More listeners than are told of.
 pub const PORTS: usize = 4096;
 /// Most addresses that one port has listeners at.
-const ADDRESSES: usize = 64;
+pub const ADDRESSES: usize = 64;
 
 /// A port at which the login, or a container of its workspaces, listens.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,380 @@
+//! Ports of this login's programs: told of when they listen and when they end, with whose they are;
+//! reached where they listen, by as many connections as browsers make; and nobody else's.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hopbox::http::client::{Request, ask};
+use hopbox::rpc::client::Events;
+use hopbox::rpc::method::{BYTES, PORTS_CONNECT, PortsList, PortsMapped, PortsWatch, WorkMapped};
+use hopbox::rpc::types::Nothing;
+use hopbox::rpc::types::ports::{Mapped, PortEvent, PortView};
+use hopbox::sys::open_files;
+use nix::unistd::{Uid, geteuid, setfsuid};
+use serde_json::{Value, json};
+
+use super::TOKEN;
+use super::work::Worker;
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn watch(worker: &Worker) -> Events<PortsWatch> {
+    let mut events = worker.client().open(PortsWatch, &Nothing, SOON).unwrap();
+    while events.next_event().unwrap().unwrap() != PortEvent::Settled {}
+    events
+}
+
+/// The next view of a port, or that nobody listens there any more.
+fn next(events: &mut Events<PortsWatch>, port: u16) -> Option<PortView> {
+    loop {
+        match events.next_event().unwrap().unwrap() {
+            PortEvent::Listens(view) if view.port == port => return Some(*view),
+            PortEvent::Gone(gone) if gone == port => return None,
+            _ => {}
+        }
+    }
+}
+
+fn listed(worker: &Worker, port: u16) -> Option<PortView> {
+    let all = worker.client().call(PortsList, &Nothing, SOON).unwrap().ports;
+    all.into_iter().find(|view| view.port == port)
+}
+
+/// Which word refuses it, if one does.
+fn connect(worker: &Worker, port: u16) -> Result<TcpStream, String> {
+    let body = json!({"method": PORTS_CONNECT, "params": {"port": port}}).to_string();
+    let (bearer, upgrade, body) = (Some(TOKEN), Some(BYTES), Some(body.as_str()));
+    let request =
+        Request { method: "POST", path: "/rpc", host: "mybox.hop", bearer, upgrade, body };
+    let stream = TcpStream::connect(worker.served.at).unwrap();
+    let answer = ask(stream, &request, Instant::now() + SOON).unwrap();
+    match answer.switched(BYTES) {
+        Ok((stream, first)) => {
+            assert!(first.is_empty());
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            Ok(stream)
+        }
+        Err(answer) => {
+            let said: Value = serde_json::from_str(&answer.text().unwrap()).unwrap();
+            Err(said["error"]["code"].as_str().unwrap().to_owned())
+        }
+    }
+}
+
+/// Says back what it hears, to its end.
+fn echo(listener: TcpListener) -> Arc<AtomicUsize> {
+    let open = Arc::<AtomicUsize>::default();
+    let count = open.clone();
+    let serve = move || {
+        for stream in listener.incoming() {
+            let (Ok(mut stream), count) = (stream, count.clone()) else { return };
+            count.fetch_add(1, Ordering::SeqCst);
+            let one = thread::Builder::new().stack_size(64 * 1024);
+            one.spawn(move || {
+                let mut piece = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut piece) {
+                    let _ = stream.write_all(&piece[..read]);
+                }
+                count.fetch_sub(1, Ordering::SeqCst);
+            })
+            .unwrap();
+        }
+    };
+    thread::spawn(serve);
+    open
+}
+
+fn asks_back(stream: &mut TcpStream, word: &[u8]) {
+    stream.write_all(word).unwrap();
+    let mut heard = vec![0; word.len()];
+    stream.read_exact(&mut heard).unwrap();
+    assert_eq!(heard, word);
+}
+
+fn ms(times: &mut [Duration], share: usize) -> u128 {
+    times.sort();
+    times[(times.len() - 1) * share / 100].as_millis()
+}
+
+#[test]
+fn a_port_is_told_of_soon_and_reached_where_it_listens() {
+    let worker = Worker::running("ports-told");
+    let mut events = watch(&worker);
+    let mut times = Vec::new();
+    let all = ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0", "127.0.0.9:0"].repeat(4);
+    for (n, at) in all.into_iter().enumerate() {
+        // At any moment between two looks.
+        thread::sleep(Duration::from_millis(n as u64 * 37 % 200));
+        let Ok(listener) = TcpListener::bind(at) else { continue };
+        let began = Instant::now();
+        let at = listener.local_addr().unwrap();
+        let view = next(&mut events, at.port()).unwrap();
+        times.push(began.elapsed());
+        assert_eq!(view.addresses, [at.ip()]);
+        let owner = view.owner;
+        assert_eq!(owner.pid, Some(std::process::id()));
+        let this = std::env::current_exe().unwrap();
+        assert_eq!(owner.program.as_deref(), this.file_name().unwrap().to_str());
+        let dir = std::env::current_dir().unwrap().display().to_string();
+        assert_eq!(owner.directory.as_deref(), Some(dir.as_str()));
+        let accepts = thread::spawn(move || listener.accept().unwrap());
+        let mut here = connect(&worker, at.port()).unwrap();
+        let (mut there, _) = accepts.join().unwrap();
+        assert_eq!(there.local_addr().unwrap().ip(), reached_at(at.ip()), "{at}");
+        // Each way ends on its own.
+        here.write_all(b"question").unwrap();
+        here.shutdown(Shutdown::Write).unwrap();
+        let mut heard = String::new();
+        there.read_to_string(&mut heard).unwrap();
+        there.write_all(b"answer").unwrap();
+        drop(there);
+        here.read_to_string(&mut heard).unwrap();
+        assert_eq!(heard, "questionanswer");
+        assert_eq!(next(&mut events, at.port()), None);
+    }
+    let (half, most) = (ms(&mut times, 50), ms(&mut times, 95));
+    println!("NOTE listen() to event: p50 {half} ms, p95 {most} ms, {} times", times.len());
+    assert!(most < 5000, "{times:?}");
+}
+
+fn reached_at(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    }
+}
+
+#[test]
+fn what_is_not_there_is_refused_at_once_and_another_users_is_not_there() {
+    let worker = Worker::running("ports-others");
+    let mut events = watch(&worker);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut times: Vec<Duration> = (0..20)
+        .map(|_| {
+            let began = Instant::now();
+            assert_eq!(connect(&worker, free).err().as_deref(), Some("not_found"));
+            began.elapsed()
+        })
+        .collect();
+    println!("NOTE refused after p95 {} ms", ms(&mut times, 95));
+    assert!(ms(&mut times, 50) < 1000, "{times:?}");
+    if !geteuid().is_root() {
+        return println!("SKIP another user's port: needs root");
+    }
+    // This thread's sockets are that user's.
+    setfsuid(Uid::from_raw(4243));
+    let theirs = TcpListener::bind("127.0.0.1:0").unwrap();
+    setfsuid(Uid::from_raw(0));
+    let port = theirs.local_addr().unwrap().port();
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(listed(&worker, port), None);
+    assert_eq!(connect(&worker, port).err().as_deref(), Some("not_found"));
+    theirs.set_nonblocking(true).unwrap();
+    assert_eq!(theirs.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    // One's own beside it is, at its own address alone.
+    let own = TcpListener::bind((Ipv6Addr::LOCALHOST, port)).unwrap();
+    assert_eq!(next(&mut events, port).unwrap().addresses, [Ipv6Addr::LOCALHOST]);
+    let accepts = thread::spawn(move || own.accept().unwrap());
+    let _stream = connect(&worker, port).unwrap();
+    accepts.join().unwrap();
+    assert_eq!(theirs.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_port_that_takes_no_connection_is_given_up_and_holds_up_no_other() {
+    let worker = Worker::running("ports-hung");
+    // A queue of none: the second connection waits for the program.
+    let hung = TcpListener::bind("127.0.0.1:0").unwrap();
+    nix::sys::socket::listen(&hung, nix::sys::socket::Backlog::new(0).unwrap()).unwrap();
+    let at = hung.local_addr().unwrap();
+    let _first = TcpStream::connect(at).unwrap();
+    let began = Instant::now();
+    let waits = thread::scope(|scope| {
+        let tries = || scope.spawn(|| connect(&worker, at.port()).err());
+        let tries: Vec<_> = (0..20).map(|_| tries()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        echo(listener);
+        asks_back(&mut connect(&worker, port).unwrap(), b"meanwhile");
+        tries.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(waits.iter().all(|word| word.as_deref() == Some("failed")), "{waits:?}");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+fn descriptors(worker: &Worker) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", worker.pid())).unwrap().count()
+}
+
+/// Until the process has no more descriptors than that.
+fn until_closed(worker: &Worker, most: usize) {
+    let end = Instant::now() + SOON;
+    while descriptors(worker) > most {
+        assert!(Instant::now() < end, "{} of {most}", descriptors(worker));
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_thousand_at_once_and_many_after_another_leave_nothing_behind() {
+    open_files::raise(20_000);
+    let worker = Worker::running("ports-many");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    nix::sys::socket::listen(&listener, nix::sys::socket::Backlog::MAXCONN).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let open = echo(listener);
+    asks_back(&mut connect(&worker, port).unwrap(), b"one");
+    // A thread that carries has one itself, and there are 64 of them at most.
+    let before = descriptors(&worker) + 64;
+    let began = Instant::now();
+    let many: usize = std::env::var("HOPBOX_PORTS").map_or(1000, |many| many.parse().unwrap());
+    for n in 0..many {
+        let mut stream = connect(&worker, port).unwrap();
+        if n % 10 == 0 {
+            asks_back(&mut stream, b"word");
+        }
+    }
+    let each = began.elapsed() / u32::try_from(many).unwrap();
+    println!("NOTE {many} after another: {} us each", each.as_micros());
+    until_closed(&worker, before);
+
+    // As many begin at once as have slots.
+    let body = json!({"method": PORTS_CONNECT, "params": {"port": port}}).to_string();
+    let head = format!(
+        "POST /rpc HTTP/1.1\r\nHost: mybox.hop\r\nAuthorization: Bearer {TOKEN}\r\n\
+         Connection: Upgrade\r\nUpgrade: {BYTES}\r\nContent-Length: {}\r\n\r\n{body}early",
+        body.len()
+    );
+    let began = Instant::now();
+    let mut all: Vec<TcpStream> = Vec::new();
+    for _ in 0..25 {
+        let mut some: Vec<TcpStream> =
+            (0..40).map(|_| TcpStream::connect(worker.served.at).unwrap()).collect();
+        some.iter_mut().for_each(|stream| stream.write_all(head.as_bytes()).unwrap());
+        for stream in &mut some {
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"\r\n\r\nearly") {
+                let mut piece = [0; 512];
+                let read = stream.read(&mut piece).unwrap();
+                assert_ne!(read, 0, "{:?}", String::from_utf8_lossy(&heard));
+                heard.extend_from_slice(&piece[..read]);
+            }
+            assert!(heard.starts_with(b"HTTP/1.1 101 "), "{:?}", String::from_utf8_lossy(&heard));
+        }
+        all.append(&mut some);
+    }
+    println!("NOTE 1000 at once: {} ms", began.elapsed().as_millis());
+    assert_eq!(open.load(Ordering::SeqCst), 1000);
+    all.iter_mut().for_each(|stream| asks_back(stream, b"all of them"));
+    drop(all);
+    until_closed(&worker, before);
+    assert_eq!(listed(&worker, port).unwrap().port, port);
+}
+
+/// Processor time of all of its threads, in ns.
+fn cpu_ns(worker: &Worker) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", worker.pid())).unwrap().flatten();
+    let times = tasks.filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok());
+    times.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn who_is_connected_costs_nothing_and_nobody_watching_costs_nothing_at_all() {
+    open_files::raise(20_000);
+    let worker = Worker::running("ports-idle");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at: SocketAddr = listener.local_addr().unwrap();
+    let pairs: Vec<_> =
+        (0..4000).map(|_| (TcpStream::connect(at).unwrap(), listener.accept().unwrap())).collect();
+    let events = watch(&worker);
+    // What is new is looked at closely for a while.
+    thread::sleep(Duration::from_secs(6));
+    let took = |seconds: u64| {
+        let before = cpu_ns(&worker);
+        thread::sleep(Duration::from_secs(seconds));
+        (cpu_ns(&worker) - before) as f64 / 1e7 / seconds as f64
+    };
+    let share = took(4);
+    println!("NOTE watching beside {} connections: {share:.3} % of a processor", pairs.len());
+    assert!(share < 5.0, "{share} %");
+    drop(events);
+    worker.until_idle();
+    assert_eq!(took(1), 0.0, "nobody watches");
+}
+
+/// Who takes nothing is told nothing, and keeps nobody else from being told.
+#[test]
+fn who_reads_nothing_is_in_nobodys_way() {
+    let worker = Worker::running("ports-slow");
+    let slow = worker.client().open(PortsWatch, &Nothing, SOON).unwrap();
+    let mut events = watch(&worker);
+    for _ in 0..3 {
+        let all: Vec<_> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let port = all.last().unwrap().local_addr().unwrap().port();
+        assert!(next(&mut events, port).is_some());
+        drop(all);
+        assert!(next(&mut events, port).is_none());
+    }
+    drop((slow, events));
+    worker.until_idle();
+}
+
+#[test]
+fn one_port_of_several_listeners_is_told_once_and_lasts_as_long_as_one_of_them() {
+    use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt};
+    use std::os::fd::AsRawFd;
+    let worker = Worker::running("ports-shared");
+    let mut events = watch(&worker);
+    let shared = |port: u16| {
+        let (flags, kind) = (SockFlag::SOCK_CLOEXEC, SockType::Stream);
+        let fd = socket::socket(AddressFamily::Inet, kind, flags, None).unwrap();
+        socket::setsockopt(&fd, sockopt::ReusePort, &true).unwrap();
+        let at = SockaddrIn::from(std::net::SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+        socket::bind(fd.as_raw_fd(), &at).unwrap();
+        socket::listen(&fd, socket::Backlog::new(16).unwrap()).unwrap();
+        TcpListener::from(fd)
+    };
+    let first = shared(0);
+    let port = first.local_addr().unwrap().port();
+    let one = next(&mut events, port).unwrap();
+    let others = [shared(port), shared(port)];
+    thread::sleep(Duration::from_millis(700));
+    assert_eq!(listed(&worker, port).unwrap(), one, "nothing is new");
+    drop(first);
+    drop(connect(&worker, port).unwrap());
+    let view = listed(&worker, port).unwrap();
+    assert_eq!(view.addresses, one.addresses);
+    drop(others);
+    while next(&mut events, port).is_some() {}
+    assert_eq!(connect(&worker, port).err().as_deref(), Some("not_found"));
+}
+
+#[test]
+fn what_a_laptop_tells_of_its_ports_is_known_here() {
+    let worker = Worker::running("ports-mapped");
+    let mapped = Mapped { ports: vec![(5173, 5173), (80, 8080)] };
+    worker.client().call(PortsMapped, &mapped, SOON).unwrap();
+    let known = worker.work().call(None, WorkMapped, &Nothing).unwrap();
+    assert_eq!(known, mapped);
+    // Only within this machine.
+    assert!(worker.client().call(WorkMapped, &Nothing, SOON).is_err());
+}
+
+#[test]
+fn what_is_run_has_the_limit_of_descriptors_that_its_login_has() {
+    let worker = Worker::with_files("ports-files", 500);
+    let limits = fs::read_to_string(format!("/proc/{}/limits", worker.pid())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let soft: u64 = files.split_whitespace().nth(3).unwrap().parse().unwrap();
+    assert!(soft > 500, "{files}");
+    let body = json!({"method": "run.start", "params": {"command": ["sh", "-c", "ulimit -Sn"]}});
+    let said = worker.served.send_and_wait(&super::with_token(&body.to_string()));
+    assert!(said.contains(r#"{"out":"500\n"}"#), "{said}");
+}
