@@ -82,6 +82,7 @@ fn run(verb: Verb, args: &Args) -> u8 {
             return url::url(config, port).unwrap_or_else(|failure| tell(&failure));
         }
         Verb::Port => return port(args).unwrap_or_else(|failure| tell(&failure)),
+        Verb::Cdp => return work::bridge::verbs::cdp_verb(),
         Verb::Status => return commands::status(config, args.has("json")),
         Verb::Install => install::install(),
         Verb::Setup => setup::setup(config),

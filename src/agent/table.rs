@@ -24,6 +24,7 @@ pub enum Verb {
     Open,
     Notify,
     Ask,
+    Cdp,
     Rotate,
     Uninstall,
     Url,
@@ -199,6 +200,10 @@ const COMMANDS: &[Command<Verb>] = &[
             "a port that is kept for this git worktree or\n\
              directory, and a name in it",
         )
+    },
+    Command {
+        usage: "hop-agent cdp",
+        ..Command::new(Verb::Cdp, "cdp", "where the laptop's browser can be steered from")
     },
     Command {
         usage: "hop-agent version",

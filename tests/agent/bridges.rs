@@ -2,7 +2,8 @@
 //! with a laptop that watches and answers as it is told here.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,10 +11,11 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hopbox::http::client::{Request, ask};
 use hopbox::rpc::client::CallError;
-use hopbox::rpc::method::{BridgeAnswer, BridgeWatch};
+use hopbox::rpc::method::{BRIDGE_TAKE, BYTES, BridgeAnswer, BridgeWatch};
 use hopbox::rpc::types::Nothing;
-use hopbox::rpc::types::bridge::{Answer, Outcome, What, Wish};
+use hopbox::rpc::types::bridge::{Answer, Kind, Outcome, What, Wish};
 use serde_json::{Value, json};
 
 use super::work::Worker;
@@ -40,6 +42,14 @@ impl Laptop {
             }
         });
         Laptop { wishes, cancel }
+    }
+
+    /// One that is asked from now on.
+    fn there(worker: &Worker) -> Laptop {
+        let laptop = Laptop::watching(worker);
+        assert_eq!(run(worker, &["notify", "there?"]).0, 0);
+        answer(worker, laptop.next().id, Outcome::Done).unwrap();
+        laptop
     }
 
     fn next(&self) -> Wish {
@@ -142,7 +152,7 @@ fn what_nobody_answers_fails_at_once_and_what_a_person_answers_is_held() {
 fn a_laptop_that_is_there_and_does_not_answer_holds_nobody_up() {
     let worker = Worker::running("bridge-silent");
     ready(&worker);
-    let laptop = Laptop::watching(&worker);
+    let laptop = Laptop::there(&worker);
     let began = Instant::now();
     let opens = begin(&worker, &["open", "http://localhost:3000"]);
     let wish = laptop.next();
@@ -218,7 +228,7 @@ fn shims_are_there_while_they_are_declared_and_leave_the_rest_to_who_is_called_s
     assert_eq!(fs::read_to_string(logins.join("xsel")).unwrap(), "mine");
 
     // Runs find them before others, and a page is opened by its whole path.
-    let words = ["sh", "-c", "command -v xclip xdg-open; echo $BROWSER"];
+    let words = ["sh", "-c", "command -v xclip; command -v xdg-open; echo $BROWSER"];
     let body = json!({"method": "run.start", "params": {"command": words}}).to_string();
     let answer = worker.served.send_and_wait(&super::with_token(&body));
     for path in ["xclip", "xdg-open"].map(|name| bin(&worker).join(name)) {
@@ -279,7 +289,7 @@ fn a_shim_reaches_the_laptop_from_a_sandbox_or_says_that_it_is_in_one() {
         let here = fs::read_to_string(worker.dir.join("hopbox-agent/.bridge/here.json"));
         here.is_ok_and(|here| here.contains("secret\":\""))
     });
-    let laptop = Laptop::watching(&worker);
+    let laptop = Laptop::there(&worker);
     let nowhere = worker.dir.join("none");
     let page = "http://localhost:5173";
     let opened = |mut command: Command| {
@@ -322,4 +332,165 @@ fn a_shim_reaches_the_laptop_from_a_sandbox_or_says_that_it_is_in_one() {
     here["secret"] = json!("0".repeat(32));
     fs::write(&path, here.to_string()).unwrap();
     cut_off("--unshare-ipc");
+}
+
+/// A connection for the bytes of a wish, and what has come on it already.
+fn take(worker: &Worker, id: u64) -> Result<(TcpStream, Vec<u8>), String> {
+    let body = json!({"method": BRIDGE_TAKE, "params": {"id": id}}).to_string();
+    let (bearer, upgrade, body) = (Some(super::TOKEN), Some(BYTES), Some(body.as_str()));
+    let request =
+        Request { method: "POST", path: "/rpc", host: "mybox.hop", bearer, upgrade, body };
+    let stream = TcpStream::connect(worker.served.at).unwrap();
+    match ask(stream, &request, Instant::now() + SOON).unwrap().switched(BYTES) {
+        Ok((stream, first)) => {
+            stream.set_read_timeout(Some(SOON)).unwrap();
+            Ok((stream, first))
+        }
+        Err(response) => Err(response.text().map_err(|_| ()).unwrap()),
+    }
+}
+
+/// What was copied, as the laptop has it then.
+fn copied(worker: &Worker, laptop: &Laptop) -> (Kind, Vec<u8>) {
+    let wish = laptop.next();
+    let What::Copy { kind, bytes } = wish.what else { panic!("{wish:?}") };
+    let (mut stream, mut all) = take(worker, wish.id).unwrap();
+    stream.read_to_end(&mut all).unwrap();
+    assert_eq!(all.len() as u64, bytes);
+    answer(worker, wish.id, Outcome::Done).unwrap();
+    (kind, all)
+}
+
+/// What is pasted, if the laptop has it.
+fn paste(worker: &Worker, laptop: &Laptop, wanted: Kind, has: Option<&[u8]>) {
+    let wish = laptop.next();
+    assert_eq!(wish.what, What::Paste { kind: wanted });
+    let Some(bytes) = has else {
+        answer(worker, wish.id, Outcome::Failed("it has none".to_owned())).unwrap();
+        return;
+    };
+    let (mut stream, _) = take(worker, wish.id).unwrap();
+    assert!(take(worker, wish.id).unwrap_err().contains("conflict"));
+    let _ = stream.write_all(bytes);
+    drop(stream);
+    let _ = answer(worker, wish.id, Outcome::Done);
+}
+
+fn given(mut command: Command, input: &[u8]) -> Child {
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child
+}
+
+#[test]
+fn what_is_copied_and_pasted_arrives_byte_by_byte_and_no_pipe_is_held() {
+    let worker = Worker::at_home("bridge-clipboard");
+    apply(&worker, DECLARES);
+    let laptop = Laptop::there(&worker);
+    let nowhere = worker.dir.join("none");
+    let shim = |name: &str, words: &[&str]| program(&worker, name, words, &nowhere);
+    let big: Vec<u8> = (0..1024 * 1024u64).map(|n| b'a' + (n * n % 251 % 26) as u8).collect();
+    let child = given(shim("xclip", &["-selection", "clipboard"]), &big);
+    assert!(copied(&worker, &laptop) == (Kind::Text, big.clone()));
+    assert_eq!(end(child), (0, String::new(), String::new()));
+    let (code, out, err) = end(given(shim("xclip", &["-sel", "c"]), &[&big[..], &big].concat()));
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.starts_with("xclip: ") && err.contains("too much"), "{err}");
+    assert_eq!(end(given(shim("wl-copy", &[]), b"caf\xe9")).0, 1);
+    // Whoever waits for the end of the pipe waits for no laptop.
+    let script = "printf x | xsel -ib | cat; echo done";
+    let piped = shim("sh", &["-c", script]).spawn().unwrap();
+    assert_eq!(copied(&worker, &laptop), (Kind::Text, b"x".to_vec()));
+    assert_eq!(end(piped).1, "done\n");
+    for n in 0..100 {
+        let child = shim("wl-copy", &["--", &format!("-{n}")]).spawn().unwrap();
+        assert_eq!(copied(&worker, &laptop).1, format!("-{n}").into_bytes());
+        assert_eq!(end(child).0, 0);
+    }
+    let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &[0, 255, 10]].concat();
+    let child = given(shim("xclip", &["-sel", "c", "-t", "image/png"]), &png);
+    assert_eq!(copied(&worker, &laptop), (Kind::Png, png.clone()));
+    assert_eq!(end(child).0, 0);
+
+    let text = "gr\u{fc}\u{df}e\n";
+    let begin = |name: &str, words: &[&str]| shim(name, words).spawn().unwrap();
+    for (name, words, out) in [
+        ("xclip", &["-selection", "clipboard", "-o"][..], text.to_owned()),
+        ("xsel", &["-b", "-o"], text.to_owned()),
+        ("wl-paste", &[], format!("{text}\n")),
+        ("wl-paste", &["-n"], text.to_owned()),
+        ("lemonade", &["paste"], text.to_owned()),
+        // Nothing is on its standard input: it takes nothing's place.
+        ("xsel", &["-b"], text.to_owned()),
+    ] {
+        let child = begin(name, words);
+        paste(&worker, &laptop, Kind::Text, Some(text.as_bytes()));
+        assert_eq!(end(child), (0, out, String::new()), "{name} {words:?}");
+    }
+    let child = begin("xclip", &["-sel", "c", "-t", "image/png", "-o"]);
+    paste(&worker, &laptop, Kind::Png, Some(&png));
+    assert_eq!(child.wait_with_output().unwrap().stdout, png);
+    for (image, list) in
+        [(None, "TARGETS\nUTF8_STRING\n"), (Some(&png[..]), "TARGETS\nimage/png\n")]
+    {
+        let child = begin("xclip", &["-sel", "c", "-t", "TARGETS", "-o"]);
+        paste(&worker, &laptop, Kind::Png, image);
+        paste(&worker, &laptop, Kind::Text, Some(b"x"));
+        let (code, out, _) = end(child);
+        assert!(code == 0 && out.starts_with(list), "{out}");
+    }
+    let child = begin("xclip", &["-sel", "c", "-o"]);
+    paste(&worker, &laptop, Kind::Text, Some(&[&big[..], b"x"].concat()));
+    assert_eq!(end(child).0, 1);
+    // Whoever waits is killed in the middle.
+    let mut child = begin("wl-paste", &[]);
+    let wish = laptop.next();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(laptop.next(), Wish { id: wish.id, what: What::TakenBack });
+    assert!(take(&worker, wish.id).unwrap_err().contains("not_found"));
+}
+
+#[test]
+fn a_browser_of_a_laptops_is_there_while_it_is_declared() {
+    let worker = Worker::at_home("bridge-browser");
+    assert_eq!(run(&worker, &["cdp"]).0, 4);
+    apply(&worker, "name: app\nbridges: [{type: cdp}]\n");
+    until("it is told where", || run(&worker, &["cdp"]).0 == 0);
+    let at = run(&worker, &["cdp"]).1;
+    let at = at.trim().strip_prefix("http://").unwrap().to_owned();
+    let asks = || {
+        let mut stream = TcpStream::connect(&at).unwrap();
+        stream.write_all(b"GET /json/version HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream
+    };
+    let all = |mut stream: TcpStream| {
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let away = all(asks());
+    assert!(away.starts_with("HTTP/1.1 503 ") && away.contains("laptop away"), "{away}");
+    let laptop = Laptop::there(&worker);
+    let program = asks();
+    let wish = laptop.next();
+    assert_eq!(wish.what, What::Browser);
+    let (mut far, mut head) = take(&worker, wish.id).unwrap();
+    while head.len() < 17 {
+        let mut piece = [0; 17];
+        let count = far.read(&mut piece).unwrap();
+        head.extend_from_slice(&piece[..count]);
+    }
+    assert!(head.starts_with(b"GET /json/version"));
+    far.write_all(b"HTTP/1.1 200 OK\r\n\r\n{}").unwrap();
+    answer(&worker, wish.id, Outcome::Done).unwrap();
+    far.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(all(program), "HTTP/1.1 200 OK\r\n\r\n{}");
+    let program = asks();
+    answer(&worker, laptop.next().id, Outcome::Denied("no browser".to_owned())).unwrap();
+    assert!(all(program).ends_with("\r\n\r\ndenied: no browser\n"));
+    apply(&worker, "name: app\n");
+    until("it is taken away", || run(&worker, &["cdp"]).0 == 4);
+    assert!(TcpStream::connect(&at).is_err());
 }

@@ -31,7 +31,7 @@ use crate::rpc::types::workspace::{At, Progress, Proposal};
 use crate::sys::clock;
 use crate::sys::lock::Lock;
 use crate::workspace::digest::Digest;
-use crate::workspace::manifest::{Bridge, Desired};
+use crate::workspace::manifest::Desired;
 use crate::workspace::plan::offers::{LIFE_MS, Offers, Refused};
 use crate::workspace::plan::{self, Step};
 
@@ -67,9 +67,6 @@ fn notes(desired: &Desired) -> Done<Vec<String>> {
         }
     }
     // The address of a laptop's browser is the one thing that nobody asks for by a name.
-    if desired.bridges.contains(&Bridge::Cdp) {
-        notes.push("bridges: this version makes no cdp".to_owned());
-    }
     if desired.backup.is_some() {
         notes.push("backup: this version makes none".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::workspace::manifest::Bridges;
+use crate::workspace::manifest::{Bridge, Bridges};
 
 static DECLARED: Mutex<Bridges> = Mutex::new(Bridges::new());
 
@@ -12,4 +12,8 @@ pub fn set(bridges: Bridges) {
 
 pub fn any() -> bool {
     !DECLARED.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+}
+
+pub fn is(bridge: Bridge) -> bool {
+    DECLARED.lock().unwrap_or_else(PoisonError::into_inner).contains(&bridge)
 }

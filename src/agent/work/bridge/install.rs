@@ -106,7 +106,9 @@ fn search_path(path: &str) -> Option<String> {
 /// of their own, which looks there, too.
 fn browser() -> Option<PathBuf> {
     let shim = Place::own().ok()?.bin().join("xdg-open");
-    shim.exists().then_some(shim)
+    // The variable is a list, of command lines.
+    let is_one = |c: char| c != ':' && c != '%' && !c.is_whitespace();
+    (shim.to_str()?.chars().all(is_one) && shim.exists()).then_some(shim)
 }
 
 #[cfg(test)]

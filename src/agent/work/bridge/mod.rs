@@ -4,11 +4,12 @@
 //!
 //! Reading order: `limits` (what may be wanted, and how often) → `queue` (who wants it, who is
 //! asked) → `watch` (the laptop's side) → `place` (where programs find this agent), `declared`,
-//! `local` (the sockets) → `wire` (what is said there), `bytes`, `attend` (one program) → `client`
-//! (the program's side), `verbs` (what is typed), `shim` (programs that others call by their
-//! names) → `install` (how they are found).
+//! `local` (the sockets) → `wire` (what is said there), `bytes`, `attend` (one program), `browser`
+//! (one that steers a browser) → `client` (the program's side), `verbs` (what is typed), `shim`
+//! (programs that others call by their names) → `install` (how they are found).
 
 mod attend;
+mod browser;
 mod bytes;
 mod client;
 mod declared;

@@ -76,6 +76,8 @@ pub struct Here {
     pub namespaces: Vec<String>,
     /// On 127.0.0.1, with what proves that somebody has read this.
     pub tcp: Option<(u16, String)>,
+    /// Where a browser of a laptop's answers.
+    pub browser: Option<u16>,
 }
 
 impl Message for Here {
@@ -83,13 +85,16 @@ impl Message for Here {
         let tcp = self.tcp.as_ref();
         json!({
             "namespaces": self.namespaces, "port": tcp.map(|(port, _)| port),
-            "secret": tcp.map(|(_, secret)| secret),
+            "secret": tcp.map(|(_, secret)| secret), "browser": self.browser,
         })
     }
 
     fn read(fields: &mut Fields) -> Result<Here, ReadError> {
-        let port = fields.take("port").and_then(|value| value.as_u64());
-        let port = port.and_then(|number| u16::try_from(number).ok());
+        let mut port = |name: &str| {
+            let number = fields.take(name).and_then(|value| value.as_u64());
+            number.and_then(|number| u16::try_from(number).ok())
+        };
+        let (port, browser) = (port("port"), port("browser"));
         let secret = fields.take("secret").and_then(|value| Some(value.as_str()?.to_owned()));
         let namespaces = match fields.take("namespaces") {
             Some(Value::Array(all)) => {
@@ -97,7 +102,7 @@ impl Message for Here {
             }
             _ => Vec::new(),
         };
-        Ok(Here { namespaces, tcp: port.zip(secret) })
+        Ok(Here { namespaces, tcp: port.zip(secret), browser })
     }
 }
 
@@ -114,7 +119,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_and_what_is_damaged_is_nothing() {
-        let here = Here { namespaces: namespaces(), tcp: Some((40_000, "secret".to_owned())) };
+        let here = Here {
+            namespaces: namespaces(),
+            tcp: Some((40_000, "secret".to_owned())),
+            browser: Some(9222),
+        };
         assert_eq!(Here::of(here.to_json()), Ok(here));
         assert_eq!(Here::of(json!({"port": 70_000, "secret": "x"})), Ok(Here::default()));
         assert_eq!(Here::of(json!({"port": 7, "namespaces": 8})), Ok(Here::default()));

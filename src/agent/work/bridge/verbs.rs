@@ -1,4 +1,5 @@
-//! What a person or a program types: `hop-agent clip`, `paste`, `open`, `notify`, `ask`.
+//! What a person or a program types: `hop-agent clip`, `paste`, `open`, `notify`, `ask`,
+//! `cdp`.
 //! The answer is on standard output or the exit status, why there is none in one line on standard
 //! error.
 
@@ -182,4 +183,13 @@ pub fn ask_verb(args: &Args) -> u8 {
         }
         Err(unmet) => status(Err(unmet)),
     }
+}
+
+pub fn cdp_verb() -> u8 {
+    if let Some(port) = client::browser() {
+        return print(&format!("http://127.0.0.1:{port}\n"));
+    }
+    let why = "no workspace here declares a browser (bridges: [{type: cdp}]), or all of its \
+               ports are taken";
+    status(Err(Unmet { code: Code::NotFound, why: why.to_owned() }))
 }

@@ -112,4 +112,6 @@ pub fn main(name: &str, line: Vec<OsString>) -> u8 {
 }
 
 #[cfg(test)]
+mod reach;
+#[cfg(test)]
 mod tests;
