@@ -1,7 +1,8 @@
 //! Where a server's connections come from: a listening socket, or somebody in this process who has
 //! them from elsewhere and knows whose they are.
 //!
-//! Bound: 64 that were handed over and not yet taken; one more is refused.
+//! Bounds: 64 that were handed over and not yet taken, of which one more is refused; 1024 at a
+//! port, where one more has to try again.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,8 +12,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use crate::sys::poll::Wake;
+use crate::sys::tcp;
 
 const WAITING: usize = 64;
+/// More than one turn takes, and more than come while this process has no turn on a busy machine.
+const AT_PORT: i32 = 1024;
 
 pub enum Entrance {
     Port(TcpListener),
@@ -56,7 +60,10 @@ impl Hand {
 impl Entrance {
     pub(super) fn open(&self) -> io::Result<()> {
         match self {
-            Entrance::Port(listener) => listener.set_nonblocking(true),
+            Entrance::Port(listener) => {
+                tcp::let_wait(listener, AT_PORT)?;
+                listener.set_nonblocking(true)
+            }
             Entrance::Handed(_) => Ok(()),
         }
     }
@@ -93,5 +100,27 @@ impl AsFd for Entrance {
 impl From<TcpListener> for Entrance {
     fn from(listener: TcpListener) -> Entrance {
         Entrance::Port(listener)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn whoever_comes_while_nobody_is_taken_waits_and_does_not_try_again() {
+        let bound = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap_or_default();
+        if bound.trim().parse().is_ok_and(|most: i32| most < AT_PORT) {
+            return println!("SKIP whoever_comes: this system lets no more than {bound}");
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let entrance = Entrance::from(listener);
+        entrance.open().unwrap();
+        // A try that is not taken is followed by another after a second.
+        let soon = Duration::from_millis(900);
+        let many: Vec<_> = (0..300).map(|_| TcpStream::connect_timeout(&at, soon)).collect();
+        assert!(many.iter().all(Result::is_ok), "{:?}", many.iter().position(Result::is_err));
     }
 }

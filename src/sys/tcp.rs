@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::time::Duration;
+
+use nix::sys::socket::{Backlog, listen};
 
 use super::loopback::address;
 
@@ -14,6 +16,12 @@ const TABLE_BYTES: u64 = 4 << 20;
 /// say something: established, asked for, and half closed.
 const LISTEN: u8 = 10;
 const STATES: [u8; 7] = [1, 2, 4, 5, 8, 9, 11];
+
+/// So many connections may be there that nobody has taken yet. The kernel tells whoever is one more
+/// nothing: they try again after a second, then after three. The system has a bound of its own.
+pub fn let_wait(listener: &TcpListener, most: i32) -> io::Result<()> {
+    Ok(listen(listener, Backlog::new(most)?)?)
+}
 
 /// A connection of which the other side acknowledges nothing for so long has ended. The kernel's
 /// own limit is a number of tries, some 15 minutes of them.
