@@ -24,6 +24,10 @@ pub const SYN: u8 = 2;
 pub const RST: u8 = 4;
 pub const ACK: u8 = 16;
 const FIN_PUSH_ACK: u8 = 25;
+pub const TCP: u8 = 6;
+pub const UDP: u8 = 17;
+/// The rest of what a scanner tries.
+const SCANNED: u16 = 2000;
 
 pub struct Intruder {
     /// Where a TUN would be.
@@ -137,9 +141,69 @@ pub fn icmp(kind: u8, code: u8, rest: [u8; 4], body: &[u8]) -> Vec<u8> {
 }
 
 /// To a port that somebody may listen at, in every way that a scanner has.
-pub(super) fn knocks(port: u16) -> Vec<Vec<u8>> {
+fn knocks(port: u16) -> Vec<Vec<u8>> {
     let flags = [SYN, SYN | ACK, ACK, RST, 0, FIN_PUSH_ACK, 0x29, SYN | 1, SYN | RST, SYN | 0xc0];
     let tcp = flags.map(|flags| TestPacket { flags, ports: [50_000, port], ..any(false) });
     let udp = TestPacket { ports: [53, port], ..any(true) };
     tcp.iter().chain([&udp]).map(TestPacket::packet).collect()
+}
+
+fn with(packet: &TestPacket, at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut packet = packet.packet();
+    packet[at..at + bytes.len()].copy_from_slice(bytes);
+    packet
+}
+
+/// What a hostile server may send to a laptop that has begun nothing, and why it ends.
+pub(super) fn attacks(listening: &[u16]) -> Vec<(&'static str, Vec<Vec<u8>>)> {
+    let syn = |port| TestPacket { flags: SYN, ports: [50_000, port], ..any(false) };
+    let knocked = listening.iter().flat_map(|port| knocks(*port));
+    let scan = (1..SCANNED).map(|port| syn(port).packet());
+    let protocols =
+        [0, 2, 4, 41, 47, 50, 51, 132, 136, 255].map(|p| any(true).carry(p, &[0x45; 60]));
+    let sources: [[u8; 4]; 6] =
+        [[10, 10, 0, 1], [10, 10, 0, 3], [127, 0, 0, 1], [198, 51, 100, 1], [8, 8, 8, 8], [0; 4]];
+    let destinations: [[u8; 4]; 7] = [
+        [127, 0, 0, 1],
+        [198, 51, 100, 1],
+        [192, 168, 1, 1],
+        [10, 10, 0, 255],
+        [10, 10, 0, 2],
+        [224, 0, 0, 251],
+        [255; 4],
+    ];
+    let v6 = [TestPacket::tcp(true, 1, 0), TestPacket::udp(true, 9)].map(|p| p.packet());
+    // Neighbours, routers and redirects are asked for and told of by these.
+    let v6_icmp = [128, 133, 134, 135, 136, 137, 143].map(|kind| {
+        let mut packet = TestPacket::udp(true, 0).carry(58, &[kind; 40]);
+        packet[8..24].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+        packet
+    });
+    let about = TestPacket { hosts: [1, 2], ..any(true) }.packet();
+    let asks = [8, 13, 15, 17].map(|kind| icmp(kind, 0, [0; 4], &[0; 40]));
+    let errors = (1..=40).map(|kind| icmp(kind, 1, [0; 4], &about[..28])).chain(asks);
+    let fragment = |fragment: u16, len: usize| {
+        let first = TestPacket { payload: vec![0; 2000], ..syn(22) }.packet();
+        TestPacket { fragment, ..syn(22) }.carry(TCP, &first[20..20 + len])
+    };
+    let fragments =
+        [(0x2000, 8), (0x2000, 24), (0x2000, 1400), (0x2001, 1400), (1, 8), (0x1fff, 8)]
+            .map(|(at, len)| fragment(at, len));
+    let routed = [7, 0x83, 0x89, 0x44].map(|option| {
+        let mut packet = syn(22).packet();
+        packet.splice(20..20, [option, 7, 4, 198, 51, 100, 1, 0]);
+        (packet[0], packet[3]) = (0x47, packet[3] + 8);
+        packet
+    });
+    vec![
+        ("unsolicited", knocked.chain(scan).chain(protocols).collect()),
+        (
+            "wrong_source",
+            sources.iter().map(|ip| with(&syn(22), 12, ip)).chain(v6).chain(v6_icmp).collect(),
+        ),
+        ("wrong_destination", destinations.iter().map(|ip| with(&syn(22), 16, ip)).collect()),
+        ("refused_icmp", errors.collect()),
+        ("stray_fragment", fragments.into()),
+        ("ip_options", routed.into()),
+    ]
 }

@@ -15,15 +15,11 @@ use super::intruder::*;
 use super::shared;
 use super::world::*;
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const ECHO: u16 = 7;
 const API: u16 = 4200;
 const SSH: u16 = 22;
-/// What listens on the laptop, on all of its addresses.
-const PORTS: [u16; 6] = [22, 80, 631, 5353, 8080, 45_000];
-/// The rest of what a scanner tries.
-const SCANNED: u16 = 2000;
+/// What listens on the laptop, on all of its addresses or on that of the tunnel.
+const PORTS: [u16; 7] = [22, 80, 631, 5353, 8080, 9000, 45_000];
 /// Datagrams that the laptop's socket keeps while its session does something else.
 const BURST: usize = 100;
 const FLOOD_ROUNDS: usize = 60;
@@ -37,11 +33,12 @@ impl Services {
     fn start(world: &World) -> Services {
         let open = || {
             let (mut tcp, mut udp) = (Vec::new(), Vec::new());
-            for port in PORTS {
-                tcp.push(TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))?);
-                udp.push(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?);
+            for (n, port) in PORTS.into_iter().enumerate() {
+                // On all addresses, or on that of the tunnel alone.
+                let ip = if n % 2 == 0 { Ipv4Addr::UNSPECIFIED } else { LAPTOP_IP };
+                tcp.push(TcpListener::bind((ip, port))?);
+                udp.push(UdpSocket::bind((ip, port))?);
             }
-            tcp.push(TcpListener::bind((LAPTOP_IP, 9000))?);
             tcp.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
             udp.iter().try_for_each(|socket| socket.set_nonblocking(true))?;
             Ok(Services(tcp, udp))
@@ -113,66 +110,6 @@ fn send_all(intruder: &mut Intruder, packets: &[Vec<u8>]) {
         burst.iter().for_each(|packet| intruder.send(packet));
         std::thread::sleep(Duration::from_millis(20));
     }
-}
-
-fn with(packet: &TestPacket, at: usize, bytes: &[u8]) -> Vec<u8> {
-    let mut packet = packet.packet();
-    packet[at..at + bytes.len()].copy_from_slice(bytes);
-    packet
-}
-
-/// What a hostile server may send to a laptop that has begun nothing, and why it ends.
-fn attacks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
-    let syn = |port| TestPacket { flags: SYN, ports: [50_000, port], ..any(false) };
-    let listening: Vec<Vec<u8>> = PORTS.into_iter().chain([9000]).flat_map(knocks).collect();
-    let scan = (1..SCANNED).map(|port| syn(port).packet());
-    let protocols =
-        [0, 2, 4, 41, 47, 50, 51, 132, 136, 255].map(|p| any(true).carry(p, &[0x45; 60]));
-    let sources: [[u8; 4]; 6] =
-        [[10, 10, 0, 1], [10, 10, 0, 3], [127, 0, 0, 1], [198, 51, 100, 1], [8, 8, 8, 8], [0; 4]];
-    let destinations: [[u8; 4]; 7] = [
-        [127, 0, 0, 1],
-        [198, 51, 100, 1],
-        [192, 168, 1, 1],
-        [10, 10, 0, 255],
-        [10, 10, 0, 2],
-        [224, 0, 0, 251],
-        [255; 4],
-    ];
-    let v6 = [TestPacket::tcp(true, 1, 0), TestPacket::udp(true, 9)].map(|p| p.packet());
-    // Neighbours, routers and redirects are asked for and told of by these.
-    let v6_icmp = [128, 133, 134, 135, 136, 137, 143].map(|kind| {
-        let mut packet = TestPacket::udp(true, 0).carry(58, &[kind; 40]);
-        packet[8..24].copy_from_slice(&[0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
-        packet
-    });
-    let about = TestPacket { hosts: [1, 2], ..any(true) }.packet();
-    let asks = [8, 13, 15, 17].map(|kind| icmp(kind, 0, [0; 4], &[0; 40]));
-    let errors = (1..=40).map(|kind| icmp(kind, 1, [0; 4], &about[..28])).chain(asks);
-    let fragment = |fragment: u16, len: usize| {
-        let first = TestPacket { payload: vec![0; 2000], ..syn(22) }.packet();
-        TestPacket { fragment, ..syn(22) }.carry(TCP, &first[20..20 + len])
-    };
-    let fragments =
-        [(0x2000, 8), (0x2000, 24), (0x2000, 1400), (0x2001, 1400), (1, 8), (0x1fff, 8)]
-            .map(|(at, len)| fragment(at, len));
-    let routed = [7, 0x83, 0x89, 0x44].map(|option| {
-        let mut packet = syn(22).packet();
-        packet.splice(20..20, [option, 7, 4, 198, 51, 100, 1, 0]);
-        (packet[0], packet[3]) = (0x47, packet[3] + 8);
-        packet
-    });
-    vec![
-        ("unsolicited", listening.into_iter().chain(scan).chain(protocols).collect()),
-        (
-            "wrong_source",
-            sources.iter().map(|ip| with(&syn(22), 12, ip)).chain(v6).chain(v6_icmp).collect(),
-        ),
-        ("wrong_destination", destinations.iter().map(|ip| with(&syn(22), 16, ip)).collect()),
-        ("refused_icmp", errors.collect()),
-        ("stray_fragment", fragments.into()),
-        ("ip_options", routed.into()),
-    ]
 }
 
 /// A program of the laptop's that asks over UDP.
@@ -289,6 +226,9 @@ fn path_messages(world: &World, intruder: &mut Intruder) {
     let mut other = question[..28].to_vec();
     other[21] ^= 1;
     let refused = vec![told(100, &question[..28]), told(1300, &other), told(1300, &question[..27])];
+    // By another gateway, of the laptop's LAN.
+    let redirects = (0..4).map(|code| icmp(5, code, [198, 51, 100, 9], &question[..28]));
+    let refused = refused.into_iter().chain(redirects).collect();
     all_end(world, intruder, &[("refused_icmp", refused)]);
     assert!(!path_mtu(world).contains("mtu 100"), "{}", path_mtu(world));
     let end = Instant::now() + LIMIT;
@@ -297,6 +237,32 @@ fn path_messages(world: &World, intruder: &mut Intruder) {
         intruder.send(&told(1300, &question[..28]));
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// An answer that is longer than a packet comes in pieces, as long as they are nothing but that.
+fn fragments(world: &World, intruder: &mut Intruder) {
+    let asker = asker(world);
+    let question = question(intruder, &asker, b"long");
+    let text: Vec<u8> = (0..3000u32).map(|n| n as u8).collect();
+    let mut heard = vec![0; 4000];
+    let told = (0..40).any(|id| {
+        let whole = TestPacket { id, ..answer(&question, 0, &text) };
+        let bytes = whole.packet()[20..].to_vec();
+        let piece = |from: usize, to: usize| {
+            let fragment = (from / 8) as u16 | u16::from(to < bytes.len()) << 13;
+            TestPacket { fragment, ..whole.clone() }.carry(UDP, &bytes[from..to])
+        };
+        intruder.send(&piece(0, 1200));
+        // Over the headers, over what came, too small, behind a gap, and the first one again.
+        let bad = [(8, 1208), (1192, 2392), (1200, 1208), (2400, 3008), (0, 1200)];
+        bad.iter().for_each(|(from, to)| intruder.send(&piece(*from, *to)));
+        intruder.send(&piece(1200, 2400));
+        intruder.send(&piece(2400, 3008));
+        asker.recv(&mut heard).is_ok_and(|len| heard[..len] == text)
+    });
+    assert!(told, "no long answer came through");
+    let status = world.status();
+    assert!(status["drops"]["stray_fragment"].as_u64() >= Some(5), "{status:#}");
 }
 
 #[test]
@@ -309,12 +275,14 @@ fn a_server_that_was_taken_over_reaches_nothing_of_the_laptop() {
     let mut intruder = Intruder::take_over(&mut world);
     let asker = asker(&world);
     let mut quiet: Vec<_> = (0..40).map(|_| ask(&mut intruder, &asker, &[])).collect();
-    all_end(&world, &mut intruder, &attacks());
+    all_end(&world, &mut intruder, &attacks(&PORTS));
     services.assert_silent();
     let _open = connection(&world, &mut intruder);
     path_messages(&world, &mut intruder);
+    fragments(&world, &mut intruder);
     // A burst of everything before each answer, as much as fits into the laptop's socket.
-    let noise: Vec<Vec<u8>> = attacks().into_iter().flat_map(|(_, packets)| packets).collect();
+    let noise: Vec<Vec<u8>> =
+        attacks(&PORTS).into_iter().flat_map(|(_, packets)| packets).collect();
     let mut bursts = noise.chunks(BURST).cycle();
     let mut loud: Vec<_> = (0..FLOOD_ROUNDS)
         .map(|_| ask(&mut intruder, &asker, bursts.next().unwrap_or_default()))
@@ -342,6 +310,8 @@ fn a_connection_outlives_its_session_whoever_speaks_first_afterwards() {
     let listen = || TcpListener::bind((VPS_IP, ECHO)).map_err(|error| error.to_string());
     let listener = world.vps[0].machine.run(SOON, listen).unwrap();
     let connect = || TcpStream::connect((VPS_IP, ECHO)).map_err(|error| error.to_string());
+    // In pieces, there and back.
+    world.sh("ping -n -c 1 -W 5 -s 8000 10.10.0.2");
     let mut here = world.laptop.run(SOON, connect).unwrap();
     let (mut there, _) = listener.accept().unwrap();
     // Nobody on the server reaches what listens on the laptop, with a session or after the next.
