@@ -16,6 +16,8 @@ mod live;
 mod monitor;
 mod moved;
 mod network;
+mod port_figures;
+mod ports;
 mod real_services;
 mod rotate;
 mod run;
