@@ -76,7 +76,7 @@ fn serve(
     let ask = MirrorAsk::read_strictly(Fields::parse(line).unwrap()).unwrap();
     let all = || MirrorViews { ports: ports.clone(), is_live: true }.to_json();
     match ask {
-        MirrorAsk::List => grant(all()),
+        MirrorAsk::List | MirrorAsk::Auto(_) => grant(all()),
         MirrorAsk::Watch => {
             grant(all());
             watching.push(stream);
