@@ -514,6 +514,7 @@ const STARTERS: &[(&str, &str)] = &[
     ("src/agent/work/bridge/shim/real.rs", "becomes the program that was called, as without it"),
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
+    ("src/sys/net_space.rs", "one connection, awaited with a limit, and killed after it"),
     ("src/sys/children.rs", "services, which run as long as they like"),
 ];
 

@@ -71,6 +71,7 @@ fn run(verb: Verb, args: &Args) -> u8 {
             return work::container::contain::main(Path::new(dir), args.has("end"));
         }
         Verb::Attend => return work::run::attend::main(),
+        Verb::Dial => return work::sandbox::main(&args.operands),
         Verb::Guard => return work::guard::main(&args.operands),
         Verb::Clip => return work::bridge::verbs::clip_verb(),
         Verb::Paste => return work::bridge::verbs::paste_verb(args),

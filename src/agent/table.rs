@@ -12,6 +12,7 @@ pub enum Verb {
     Attend,
     Guard,
     Contain,
+    Dial,
     Status,
     Install,
     Setup,
@@ -61,6 +62,12 @@ const COMMANDS: &[Command<Verb>] = &[
         usage: "hop-agent work [--config FILE]",
         flags: &[CONFIG],
         ..Command::new(Verb::Work, "work", "the same for its part with the login's rights")
+    },
+    Command {
+        operands: (3, 3),
+        takes: Takes::Word,
+        hidden: true,
+        ..Command::new(Verb::Dial, "dial", "")
     },
     Command { hidden: true, ..Command::new(Verb::Attend, "attend", "") },
     Command {

@@ -31,6 +31,8 @@ pub mod loopback;
 pub mod loopback_listener;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
+#[cfg_attr(target_os = "macos", path = "darwin/net_space.rs")]
+pub mod net_space;
 #[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]
 pub mod netlink;
 mod open;

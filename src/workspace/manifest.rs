@@ -29,6 +29,8 @@ pub struct Desired {
     pub backup: Option<Backup>,
     /// Listeners appear on the laptop by themselves.
     pub auto_ports: bool,
+    /// Those in network namespaces of the login's own, too.
+    pub sandboxed_ports: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

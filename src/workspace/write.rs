@@ -49,9 +49,10 @@ pub fn desired(desired: &Desired) -> Value {
     all.some("scripts", json!(desired.scripts));
     all.some("hooks", hooks(&desired.hooks));
     all.opt("backup", desired.backup.as_ref().map(backup));
-    if !desired.auto_ports {
-        all.set("ports", json!({"auto": false}));
-    }
+    let ports = [("auto", desired.auto_ports), ("sandboxes", desired.sandboxed_ports)];
+    let off =
+        ports.into_iter().filter(|(_, on)| !on).map(|(key, _)| (key.to_owned(), json!(false)));
+    all.some("ports", Value::Object(off.collect()));
     Value::Object(all.0)
 }
 

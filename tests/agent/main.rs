@@ -30,6 +30,7 @@ mod health;
 mod ports;
 mod probe;
 mod run;
+mod sandboxes;
 mod scripts;
 mod services;
 mod streams;

@@ -11,6 +11,7 @@
 //! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
 //! wanted), `scripts` (what is run of it) →
 //! `bridge` (what programs here want of a laptop),
+//! `sandbox` (who listens in network namespaces of the login's own),
 //! `kept_ports` (numbers for directories).
 //!
 //! Must not know: the tunnel, HTTP but for the answer on a connection of its own, tokens, keys; it
@@ -35,6 +36,7 @@ pub mod ports;
 mod present;
 pub mod probe;
 pub mod run;
+pub mod sandbox;
 mod scripts;
 pub mod serve;
 mod services;

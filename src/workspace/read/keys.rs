@@ -49,7 +49,7 @@ pub const HOOKS: &[&str] = &["setup", "start"];
 pub const BACKUP: &[&str] = &["backend", "target", "password_env", "schedule", "keep"];
 pub const KEEP: &[&str] = &["last", "hourly", "daily", "weekly", "monthly", "yearly"];
 pub const EDITOR: &[&str] = &["type", "path", "extensions"];
-pub const PORTS: &[&str] = &["auto"];
+pub const PORTS: &[&str] = &["auto", "sandboxes"];
 
 /// What is asked for elsewhere, and what to write here.
 pub const ELSEWHERE: &[(&str, &str)] = &[

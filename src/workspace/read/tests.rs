@@ -40,7 +40,7 @@ fn a_manifest_with_every_key_is_read() {
     let line = Command::Shell("npm run dev".to_owned());
     assert_eq!(web.kind, Kind::Native { command: line, workdir: Some("~/app".to_owned()) });
     assert!(matches!(web.health.as_ref().unwrap().probe, Probe::Http { port: 3000, .. }));
-    assert!(!desired.auto_ports && desired.bridges.len() == 4);
+    assert!(!desired.auto_ports && desired.sandboxed_ports && desired.bridges.len() == 4);
 }
 
 #[test]
@@ -210,6 +210,10 @@ fn every_mistake_has_its_place_and_its_fix() {
         (
             "name: a\nbackup: {backend: restic, target: /x}\n",
             "line 2, column 9: backup.password_env: is missing",
+        ),
+        (
+            "name: a\nports: {sandboxes: no}\n",
+            "line 2, column 20: ports.sandboxes: must be true or false",
         ),
         ("name: a\nports: {auto: on}\n", "line 2, column 15: ports.auto: must be true or false"),
         ("name: a\nname: b\n", "line 2, column 1: the key \"name\" occurs twice"),

@@ -67,13 +67,16 @@ fn common(reader: &mut Reader, map: &Map<'_>) -> Option<Desired> {
     };
     let workspace = workspace.and_then(|at| name(reader, &at, check::name));
     let services = map.get("services").map(|at| services(reader, &at)).unwrap_or_default();
+    let (auto_ports, sandboxed_ports) =
+        map.get("ports").map_or((true, true), |at| ports(reader, &at));
     let desired = Desired {
         env: map.get("env").map(|at| env(reader, &at)).unwrap_or_default(),
         bridges: map.get("bridges").map(|at| bridges(reader, &at)).unwrap_or_default(),
         scripts: map.get("scripts").map(|at| scripts(reader, &at)).unwrap_or_default(),
         hooks: map.get("hooks").map(|at| hooks(reader, &at)).unwrap_or_default(),
         backup: map.get("backup").and_then(|at| backup(reader, &at)),
-        auto_ports: map.get("ports").map(|at| auto_ports(reader, &at)).unwrap_or(true),
+        auto_ports,
+        sandboxed_ports,
         // What is missing was told.
         workspace: workspace.unwrap_or_default(),
         services,
@@ -194,8 +197,9 @@ fn editor(reader: &mut Reader, at: &At<'_>) -> Editor {
     Editor { kind, path, extensions }
 }
 
-fn auto_ports(reader: &mut Reader, at: &At<'_>) -> bool {
-    let map = reader.map(at, keys::PORTS);
-    let auto = map.and_then(|map| map.get("auto"));
-    auto.and_then(|at| reader.boolean(&at)).unwrap_or(true)
+/// Whether they appear by themselves, and whether those in sandboxes do.
+fn ports(reader: &mut Reader, at: &At<'_>) -> (bool, bool) {
+    let Some(map) = reader.map(at, keys::PORTS) else { return (true, true) };
+    let mut is_on = |key| map.get(key).and_then(|at| reader.boolean(&at)).unwrap_or(true);
+    (is_on("auto"), is_on("sandboxes"))
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::table;
 use crate::agent::work::given::Given;
 use crate::agent::work::methods::Refused;
+use crate::agent::work::sandbox;
 use crate::relay::Relay;
 use crate::rpc::code::Code;
 use crate::sys::loopback;
@@ -57,7 +58,8 @@ fn nobody(port: u16) -> Refused {
 fn reach(port: u16) -> Result<TcpStream, Refused> {
     let end = Instant::now() + LIMIT;
     let mut refused = nobody(port);
-    for (at, user) in table::places(port) {
+    let places = table::places(port);
+    for &(at, user) in &places {
         match to(at, end) {
             Ok(stream) => {
                 if is_there(&stream, user) {
@@ -69,7 +71,16 @@ fn reach(port: u16) -> Result<TcpStream, Refused> {
             Err(error) => refused = failed(port, &error),
         }
     }
-    Err(refused)
+    // Behind a wall, where nobody has it here.
+    if !places.is_empty() {
+        return Err(refused);
+    }
+    match sandbox::connect(port) {
+        Ok(stream) => Ok(stream),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(refused),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(refused),
+        Err(error) => Err(failed(port, &error)),
+    }
 }
 
 /// The port may have become another user's since it was looked at, or nobody's: a socket that is

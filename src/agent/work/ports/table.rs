@@ -12,6 +12,7 @@ use super::owners::{Inodes, Owners};
 use super::published::{self, Published};
 use super::{TICK, Views, owner};
 use crate::agent::work::container::address;
+use crate::agent::work::sandbox::{self, Sandboxed};
 use crate::rpc::types::ports::{ADDRESSES, Owner, PORTS, PortView};
 use crate::sys::loopback::{self, Listener};
 use crate::sys::{clock, process};
@@ -98,7 +99,9 @@ impl Table {
         let is_api =
             |one: &Listener| api.is_some_and(|(ip, port)| (one.ip, one.port) == (ip.into(), port));
         let own = |one: &&Listener| one.uid == user && !is_api(one);
-        let inodes: Inodes = self.all.iter().filter(own).map(|one| one.inode).collect();
+        let sandboxed = sandbox::listeners();
+        let mut inodes: Inodes = self.all.iter().filter(own).map(|one| one.inode).collect();
+        inodes.extend(sandboxed.iter().map(|one| one.listener.inode));
         self.owners.look(&inodes, now);
         let published = self.published();
         let mut views = Views::new();
@@ -117,11 +120,30 @@ impl Table {
             };
             add(&mut views, one, owner, since);
         }
-        let there: Inodes = shown.iter().map(|one| one.inode).collect();
+        self.add_sandboxed(&mut views, &sandboxed, was_idle);
+        let mut there: Inodes = shown.iter().map(|one| one.inode).collect();
+        there.extend(sandboxed.iter().map(|one| one.listener.inode));
         self.since.retain(|inode, _| there.contains(inode));
         self.shown = shown;
         if *self.views != views {
             self.views = Arc::new(views);
+        }
+    }
+
+    /// A port that somebody has here is that one; among sandboxes it is the first's.
+    fn add_sandboxed(&mut self, views: &mut Views, all: &[Sandboxed], was_idle: bool) {
+        let mut spaces: BTreeMap<u16, u64> = BTreeMap::new();
+        for Sandboxed { listener, pid, space } in all {
+            let is_new = !views.contains_key(&listener.port) && views.len() < PORTS;
+            let first = spaces.get(&listener.port);
+            if first != Some(space) && (first.is_some() || !is_new) {
+                continue;
+            }
+            spaces.insert(listener.port, *space);
+            let since = since(&mut self.since, &self.owners, listener.inode, was_idle);
+            let found = self.owners.owner(listener.inode);
+            let owner = found.unwrap_or_else(|| Owner { pid: Some(*pid), ..Owner::default() });
+            add(views, listener, Owner { is_sandboxed: true, ..owner }, since);
         }
     }
 
