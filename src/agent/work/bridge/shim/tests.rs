@@ -21,7 +21,7 @@ fn xclip_is_read_as_xlib_reads_it() {
         "-selection clipboard -o",
         "-sel clip -out",
         "-o -sel c",
-        "-se CLIPBOARD -o -target UTF8_STRING",
+        "-sele CLIPBOARD -o -target UTF8_STRING",
         "-selection clipboard -t text/plain;charset=utf-8 -o",
         "-quiet -o -selection c -noutf8",
     ] {
