@@ -185,9 +185,10 @@ kills: ## kills the keepers of services 300 times
 
 # Hours of mixed traffic with a record of every minute: SOAK_S seconds, see tests/soak/main.rs.
 SOAK_S ?= 3600
-soak: ## mixed traffic, for SOAK_S seconds
+soak: ## random scripts, then mixed traffic, each for SOAK_S seconds
 	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
+	+HOP_SEEDS=100000 HOP_SECONDS=$(SOAK_S) $(CARGO) test $(COMMON) --test wg -- model --nocapture
 	+SOAK_S=$(SOAK_S) sh tests/enter.sh $(CARGO) test $(COMMON) --test soak -- --nocapture
 
 # The tunnel beside other implementations, then what its steps cost, then its cipher beside ring's:

@@ -2,7 +2,7 @@
 //!
 //! A script is a list of steps made from a seed alone. After each step the invariants are checked;
 //! in the end the network is healed and both sides must talk again. `HOP_SEED=<n>` replays one
-//! script, `HOP_SEEDS=<n>` sets how many run (default 10,000, within `HOP_SECONDS`, default 300). A
+//! script, `HOP_SEEDS=<n>` sets how many run (default 4,000, within `HOP_SECONDS`, default 300). A
 //! script that fails is shrunk by leaving out steps as long as it still fails.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -448,7 +448,7 @@ fn random_scripts_keep_every_invariant() {
         }
         return;
     }
-    let (first, seeds) = (number("HOP_FIRST").unwrap_or(1), number("HOP_SEEDS").unwrap_or(10_000));
+    let (first, seeds) = (number("HOP_FIRST").unwrap_or(1), number("HOP_SEEDS").unwrap_or(4_000));
     let limit = Duration::from_secs(number("HOP_SECONDS").unwrap_or(300));
     let (began, next, virtual_s) = (Instant::now(), AtomicU64::new(first), AtomicU64::new(0));
     let worker = || {
