@@ -183,6 +183,13 @@ kills: ## kills the keepers of services 300 times
 	$(RUST)
 	+HOP_KEEPER=full $(CARGO) test $(COMMON) --test keeper -- --nocapture
 
+# Programs that are fetched from registries, over the port mirror: see tests/session/programs.rs.
+programs: ## Vite in a browser and a notebook of Jupyter's; fetches both
+	$(RUST)
+	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS) npm:npm /usr/share/python-wheels:python3-venv
+	+HOP_PROGRAMS=yes sh tests/enter.sh $(CARGO) test $(COMMON) --test session -- \
+		programs:: --nocapture
+
 # Hours of mixed traffic with a record of every minute: SOAK_S seconds, see tests/soak/main.rs.
 SOAK_S ?= 3600
 soak: ## random scripts, then mixed traffic, each for SOAK_S seconds
@@ -342,5 +349,5 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo check check-lint check-unit check-suites check-ct \
-	check-bench check-vectors check-darwin bare helper-review bench chaos kills soak install install-strip \
+	check-bench check-vectors check-darwin bare helper-review bench chaos kills programs soak install install-strip \
 	uninstall fuzz clean

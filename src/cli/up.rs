@@ -20,6 +20,7 @@ use crate::host::workspace::Project;
 use crate::session::control;
 use crate::session::daemon::{self, Up};
 use crate::session::log::log;
+use crate::session::ports;
 use crate::session::report::Facts;
 use crate::session::run;
 use crate::session::supervise::End;
@@ -161,9 +162,11 @@ fn tell(
             call.out.text(std::mem::take(&mut text))?;
         }
         let services = wait::names(&project.desired);
+        let auto = project.desired.auto_ports;
         if let Some(brought) = workspace::bring_up(call, &paths, &facts.host, project)? {
             data["workspace"] = brought.data;
             text = brought.text;
+            mirror(call, &paths, &facts.host, auto);
         }
         if call.args.has("wait") {
             let limit = wait::limit(call)?;
@@ -216,5 +219,13 @@ fn foreground(call: &mut Call, paths: &Paths, name: &str) -> Result<Code, Failur
             let next = fix!("hop up {}", name);
             Err(Failure::new(Fault::Failed, what, format!("{why}; everything is undone"), next))
         }
+    }
+}
+
+/// `ports: {auto: false}` of what was agreed to: only pinned ports are answered for here then.
+fn mirror(call: &mut Call, paths: &Paths, host: &str, is_auto: bool) {
+    if let Err(error) = ports::client::set_auto(paths, host, is_auto) {
+        let text = format!("ports: {{auto: {is_auto}}} is not carried out: {error}");
+        call.out.warn("ports_auto", &text);
     }
 }

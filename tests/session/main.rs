@@ -18,6 +18,8 @@ mod moved;
 mod network;
 mod port_figures;
 mod ports;
+mod programs;
+mod real_ports;
 mod real_services;
 mod rotate;
 mod run;

@@ -175,6 +175,7 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         }
         PortsWatch::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;
+            let _watching = ports::mapped::Watching::begin(&caller);
             told_and_rested(stream, ports::TICK, |tell, rest| {
                 ports::watch(&mut |change| tell(&event(change)), rest)
             });

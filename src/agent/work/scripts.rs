@@ -4,6 +4,7 @@
 
 use std::io::ErrorKind;
 
+use super::ports::mapped;
 use super::services::{Done, failed, room, unable};
 use crate::rpc::code::Code;
 use crate::rpc::types::run::{Run, ScriptName};
@@ -11,8 +12,14 @@ use crate::workspace::env::Env;
 use crate::workspace::manifest::Desired;
 use crate::workspace::script;
 
-/// The command, and its variables over the login's.
+/// The command, and its variables over the login's: where ports are on a laptop, and over these
+/// the workspace's.
 pub fn resolve(asked: &Run) -> Done<(Run, Env)> {
+    let (run, env) = of_workspace(asked)?;
+    Ok((run, mapped::variables(|_| true).under(&env)))
+}
+
+fn of_workspace(asked: &Run) -> Done<(Run, Env)> {
     let Some(name) = &asked.workspace else { return Ok((asked.clone(), Env::default())) };
     let desired = match room()?.workspace(name) {
         Ok(workspace) => workspace.desired,

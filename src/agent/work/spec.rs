@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::bridge::install;
 use super::container::Recipe;
 use super::manager::{self, Absent, Unit};
+use super::ports::mapped;
 use crate::agent::keeper::process::boot;
 use crate::agent::keeper::spec::{Backoff, LogBounds, Proxy, Restart as Policy, Spec};
 use crate::agent::keeper::state::{Phase, State};
@@ -68,6 +69,8 @@ pub fn of(
             all.set(name, value);
         }
     }
+    let is_its = |port: u16| service.ports.iter().any(|its| its.published == port);
+    let all = all.under(&mapped::variables(is_its));
     // A container's variables are in its recipe.
     let all = if proxy.is_some() { all } else { all.under(env) };
     Ok(Spec {

@@ -3,6 +3,7 @@
 //! Bounds: an answer of 8 MiB; 5 s for one; a mirror that is not there, while its session is, is
 //! waited for 6 s, as it is started again then.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -35,6 +36,17 @@ pub enum MirrorError {
     /// The mirror says why.
     Refused(String),
     Lost(io::Error),
+}
+
+impl fmt::Display for MirrorError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MirrorError::Down => out.write_str("the host is not up"),
+            MirrorError::Absent => out.write_str("nothing here answers for its ports"),
+            MirrorError::Refused(why) => out.write_str(why),
+            MirrorError::Lost(error) => error.fmt(out),
+        }
+    }
 }
 
 impl From<io::Error> for MirrorError {
