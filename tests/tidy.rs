@@ -515,6 +515,9 @@ const STARTERS: &[(&str, &str)] = &[
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
     ("src/sys/net_space.rs", "one connection, awaited with a limit, and killed after it"),
+    ("src/session/bridge/browser/chromium.rs", "watched by a thread as long as it lives"),
+    ("src/session/bridge/notices.rs", "a question, which stays until it is answered"),
+    ("src/session/bridge/programs.rs", "what keeps a clipboard stays; 64, a limit until then"),
     ("src/sys/children.rs", "services, which run as long as they like"),
 ];
 

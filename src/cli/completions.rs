@@ -248,7 +248,10 @@ fn more_operands(table: &Table, command: &Command, typed: &[&str], known: &Known
         Takes::Word if command.name == COMMAND.name => {
             SCRIPTS.iter().map(|(name, _)| ((*name).to_owned(), "shell".to_owned())).collect()
         }
-        Takes::Nothing | Takes::Word | Takes::Script => Vec::new(),
+        Takes::OneOf(words) if typed.is_empty() => {
+            words.iter().map(|(word, help)| ((*word).to_owned(), (*help).to_owned())).collect()
+        }
+        Takes::Nothing | Takes::Word | Takes::Script | Takes::OneOf(_) => Vec::new(),
     }
 }
 
@@ -301,6 +304,8 @@ mod tests {
             assert!(words(behind).is_empty(), "{behind}");
         }
         assert_eq!(words("help host re"), ["revoke"]);
+        assert_eq!(words("bridge allow p"), ["paste"]);
+        assert!(words("bridge allow open ").is_empty());
         assert_eq!(words("help auto"), ["autostart"]);
         assert!(words("").contains(&"doctor".to_owned()));
         assert!(!words("").iter().any(|word| word == "complete"));

@@ -10,6 +10,8 @@
 //! protocol.
 
 mod autostart;
+mod bridge;
+mod bridge_view;
 mod browser;
 mod bugreport;
 mod code;

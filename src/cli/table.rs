@@ -3,9 +3,9 @@
 
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
-    autostart, bugreport, code, completions, doctor, down, help, host, init, logs, peers, ping,
-    ports, rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version, wait,
-    wg,
+    autostart, bridge, bugreport, code, completions, doctor, down, help, host, init, logs, peers,
+    ping, ports, rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version,
+    wait, wg,
 };
 
 pub static TABLE: Table =
@@ -35,6 +35,12 @@ pub const COMMANDS: &[Command] = &[
     ports::EXCLUDE,
     ports::INCLUDE,
     wait::COMMAND,
+    bridge::LS,
+    bridge::LOG,
+    bridge::ALLOW,
+    bridge::DENY,
+    bridge::ANSWER,
+    bridge::RESTART,
     init::COMMAND,
     host::LS,
     host::ADD,
@@ -58,6 +64,7 @@ pub const COMMANDS: &[Command] = &[
 
 const NOUNS: &[Noun] = &[
     Noun { name: "autostart", summary: "whether a host is brought up at login" },
+    Noun { name: "bridge", summary: "what a host may have of this laptop" },
     Noun { name: "host", summary: "the hosts that are set up" },
     Noun { name: "ports", summary: "what listens on a host, and where it is here" },
     Noun { name: "services", summary: "the services of workspaces on a host" },

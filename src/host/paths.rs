@@ -96,6 +96,15 @@ impl Paths {
         self.tunnels_dir().join(format!("{name}.json"))
     }
 
+    pub fn bridges_dir(&self) -> PathBuf {
+        self.config.join("bridges")
+    }
+
+    /// What a host's server may have of this laptop.
+    pub fn bridge_file(&self, name: &str) -> PathBuf {
+        self.bridges_dir().join(format!("{name}.json"))
+    }
+
     /// The host keys that setup pinned.
     pub fn known_hosts(&self) -> PathBuf {
         self.config.join("known_hosts")
@@ -118,6 +127,26 @@ impl Paths {
     /// What the user has said yes to for a host.
     pub fn consent_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.consent.json"))
+    }
+
+    /// What it had.
+    pub fn bridge_log(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.bridge.log"))
+    }
+
+    /// The desktop on which they were begun anew.
+    pub fn bridge_desktop(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.bridge.desktop"))
+    }
+
+    /// Ports that are held here for an answer of a page.
+    pub fn bridge_held(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.bridge.held"))
+    }
+
+    /// The profile of the browser that the host's programs steer, while it runs.
+    pub fn browser_dir(&self, name: &str) -> PathBuf {
+        self.state.join("browsers").join(name)
     }
 
     pub fn log_file(&self, name: &str) -> PathBuf {
@@ -237,6 +266,11 @@ pub fn socket_in(dir: &Path, name: &str) -> PathBuf {
 /// Where the process that answers here for the host's ports is asked.
 pub fn ports_socket_in(dir: &Path, name: &str) -> PathBuf {
     dir.join(format!("{name}.ports.sock"))
+}
+
+/// Where the process of the host's bridges is asked.
+pub fn bridge_socket_in(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.bridge.sock"))
 }
 
 pub fn lock_in(dir: &Path, name: &str) -> PathBuf {

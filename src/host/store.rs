@@ -176,7 +176,8 @@ fn check(path: &Path, host: &HostConfig) -> Result<(), Failure> {
 /// last, so that it can be tried again by name.
 pub fn forget(paths: &Paths, name: &str) -> Result<Vec<String>, Failure> {
     let (keys, tunnels, hosts) = (paths.keys_dir(), paths.tunnels_dir(), paths.hosts_dir());
-    let dirs = [keys.as_path(), &tunnels].into_iter().chain(paths.session_places());
+    let bridges = paths.bridges_dir();
+    let dirs = [keys.as_path(), &tunnels, &bridges].into_iter().chain(paths.session_places());
     let mut removed = Vec::new();
     for dir in dirs.chain([hosts.as_path()]) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {

@@ -8,10 +8,11 @@
 //! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
 //! → `companion` (processes beside it)
 //! → `elsewhere`, `in_use` (sessions that cannot be asked) → `through`, `ping`, `rotate`, `remote`
-//! (over a host that is up) → `ports` (what the server listens at, answered for here) → `diagnose`
-//! → `log`.
+//! (over a host that is up) → `ports` (what the server listens at, answered for here) → `bridge`
+//! (what its server may have of this laptop) → `diagnose` → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
+pub mod bridge;
 pub mod companion;
 pub mod control;
 pub mod daemon;

@@ -11,6 +11,8 @@ pub mod children;
 #[cfg_attr(target_os = "macos", path = "darwin/clock.rs")]
 pub mod clock;
 pub mod cmsg;
+#[cfg_attr(target_os = "macos", path = "darwin/confine.rs")]
+pub mod confine;
 pub mod descendants;
 mod error;
 mod fd;

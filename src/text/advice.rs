@@ -21,6 +21,7 @@ use Effect::{Cures, Part, Shows};
 
 const ADVICE: &str = "session/advice.rs::what_is_advised_ends_the_state_that_it_is_advised_in";
 const AGENT: &str = "vps/agent.rs::what_is_taken_or_damaged_is_left_alone";
+const BRIDGE: &str = "cli/bridge.rs::what_a_host_may_have_is_told_and_changed_by_words";
 const CANNOT: &str = "vps/trouble.rs::a_server_that_cannot_serve_is_left_alone";
 const FIREWALL: &str = "vps/proof.rs::a_firewall_of_the_servers_own_is_opened_by_what_is_advised";
 const INSTALL: &str = "cli/install.rs::a_program_that_is_missing_is_installed_again";
@@ -80,6 +81,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("getent hosts {}", Shows(LOOK)),
     ("getent passwd", Shows(LOOK)),
     ("grep -ri MaxSessions /etc/ssh", Shows(PREFLIGHT)),
+    ("hop bridge ls -H {}", Shows(BRIDGE)),
     ("hop code", Cures(SETUP)),
     ("hop code --editor {}", Cures(SETUP)),
     ("hop completions bash", Cures(ADVICE)),

@@ -5,6 +5,7 @@
 //! anew. No call needs root, a network or a helper.
 
 mod advice;
+mod bridge;
 mod completion;
 mod damage;
 mod hostile;

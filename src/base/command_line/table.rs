@@ -95,6 +95,8 @@ pub enum Takes {
     Command,
     /// A file or directory on this machine.
     Path,
+    /// One of these words first, each with its meaning; more may follow.
+    OneOf(&'static [(&'static str, &'static str)]),
     /// Something else: nothing to complete.
     Word,
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use super::kind::Kind;
 use super::life::Life;
 use crate::host::paths::Paths;
+use crate::session::bridge;
 use crate::session::log::log;
 use crate::session::ports;
 use crate::sys::process;
@@ -23,6 +24,7 @@ pub fn main(kind: Kind, host: Option<&OsString>) -> bool {
     };
     let done = match kind {
         Kind::Ports => ports::run(&paths, host, &life),
+        Kind::Bridges => bridge::run(&paths, host, &life),
     };
     if let Err(error) = &done {
         life.say(&error.to_string());

@@ -6,10 +6,13 @@ use std::ffi::OsStr;
 pub enum Kind {
     /// Ports of the server, here.
     Ports,
+    /// What the server may have of this laptop.
+    Bridges,
 }
 
 /// Each with its name, and its hidden first argument.
-const ALL: [(Kind, &str, &str); 1] = [(Kind::Ports, "ports", "--ports")];
+const ALL: [(Kind, &str, &str); 2] =
+    [(Kind::Ports, "ports", "--ports"), (Kind::Bridges, "bridges", "--bridges")];
 
 impl Kind {
     pub fn all() -> impl Iterator<Item = Kind> {

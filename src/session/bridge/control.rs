@@ -1,0 +1,120 @@
+//! The process of a host's bridges: it follows what the server wants, and hears who asks at its
+//! socket, `<host>.bridge.sock` beside the session's. It ends with whoever started it.
+//!
+//! | asked | answered |
+//! |---|---|
+//! | `{"ask":"state"}` | `state::State` |
+//! | `{"ask":"answer","id":…,"place":…}` | `{"done":true}`, or `{"error":"question"}`, `"option"` |
+//! | `{"ask":"restart","desktop":{…}}` | `{"done":true}`; it ends, to be started again on that desktop |
+//!
+//! Bounds: those of a line socket.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::thread;
+
+use serde_json::json;
+
+use super::desktop::{self, Desktop};
+use super::questions::NoAnswer;
+use super::room::Room;
+use super::{follow, mirror};
+use crate::base::failure::Failure;
+use crate::base::json::{Fields, ReadError};
+use crate::base::line_socket::{self, LineSocket};
+use crate::host::paths::{self, Paths};
+use crate::host::store;
+use crate::session::companion::Life;
+use crate::session::log::log;
+use crate::sys::poll::{self, Interest};
+
+/// As long as its session lives.
+pub fn run(paths: &Paths, host: &str, life: &Life) -> io::Result<()> {
+    let config = store::load(paths, host).map_err(io::Error::other)?;
+    let socket = listen(paths, host).map_err(io::Error::other)?;
+    let room = Room::of_session(paths, &config);
+    hear(&room, &socket, life);
+    room.browser.end();
+    Ok(())
+}
+
+fn hear(room: &Arc<Room>, socket: &LineSocket, life: &Life) {
+    for (name, work) in
+        [("follow", follow::follow as fn(&Arc<Room>)), ("tend", |r| mirror::tend(r))]
+    {
+        let room = room.clone();
+        if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(move || work(&room))
+        {
+            return log(&format!("bridges: no thread: {error}"));
+        }
+    }
+    loop {
+        let fds = [(life.as_fd(), Interest::READ), (socket.as_fd(), Interest::READ)];
+        match poll::wait_each(fds, None) {
+            Ok([over, _]) if over.any() => return,
+            Ok(_) => {
+                let all = socket.asked();
+                if all.fold(false, |anew, (stream, line)| serve(room, &stream, line.ok()) | anew) {
+                    return;
+                }
+            }
+            Err(error) => return log(&format!("bridges: cannot wait: {error}")),
+        }
+    }
+}
+
+/// The second place where the first cannot be written.
+fn listen(paths: &Paths, host: &str) -> Result<LineSocket, Failure> {
+    let [usual, other] = paths.session_places();
+    let at = |dir| LineSocket::bind(&paths::bridge_socket_in(dir, host));
+    let usual = paths.ensure_state().and_then(|()| at(usual));
+    usual.or_else(|_| paths.ensure_runtime().and_then(|()| at(other)))
+}
+
+/// Whether it is to begin anew: it ends, and whoever started it does so again.
+fn serve(room: &Arc<Room>, stream: &UnixStream, line: Option<String>) -> bool {
+    let Some(line) = line else { return false };
+    let answer = match asked(&line) {
+        Ok(Asked::State) => room.state().to_json(),
+        Ok(Asked::Answer(number, place)) => match room.questions.answer(number, place) {
+            Ok(()) => json!({"done": true}),
+            Err(NoAnswer::NoQuestion) => json!({"error": "question"}),
+            Err(NoAnswer::NoOption) => json!({"error": "option"}),
+        },
+        Ok(Asked::Restart(desktop)) => {
+            let _ = line_socket::put(stream, &json!({"done": true}).to_string());
+            desktop::keep(&room.paths, &room.host.name, &desktop);
+            return true;
+        }
+        Err(error) => json!({"error": error.to_string()}),
+    };
+    let _ = line_socket::put(stream, &answer.to_string());
+    false
+}
+
+enum Asked {
+    State,
+    Answer(u32, usize),
+    Restart(Desktop),
+}
+
+fn asked(line: &str) -> Result<Asked, ReadError> {
+    let mut fields = Fields::parse(line)?;
+    let asked = match fields.string("ask")?.as_str() {
+        "state" => Asked::State,
+        "answer" => {
+            let place = fields.int::<u8>("place", 0..=u8::MAX)?;
+            Asked::Answer(fields.int("id", 0..=u32::MAX)?, usize::from(place))
+        }
+        "restart" => {
+            let Some(mut desktop) = fields.opt_object("desktop")? else {
+                return Err(fields.error("desktop", "is missing"));
+            };
+            Asked::Restart(desktop::read(&mut desktop)?)
+        }
+        _ => return Err(fields.error("ask", "is nothing that can be asked")),
+    };
+    fields.finish().map(|()| asked)
+}
