@@ -20,7 +20,7 @@ use crate::workspace::wrong::Wrong;
 pub const COMMAND: Command = Command {
     name: "init",
     summary: "write a hopbox.yaml for the project here",
-    usage: "hop init [--from FILE | --from-compose FILE...]",
+    usage: "hop init [--from FILE] [--from-compose FILE...]",
     details: "Writes hopbox.yaml into this directory, with an example of every key, or made of a\n\
               devcontainer.json or of files of docker compose: of several the later ones change\n\
               the earlier, as with its -f, and what they include or extend is read, too, where it\n\

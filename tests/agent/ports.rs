@@ -113,9 +113,13 @@ fn a_port_is_told_of_soon_and_reached_where_it_listens() {
         let Ok(listener) = TcpListener::bind(at) else { continue };
         let began = Instant::now();
         let at = listener.local_addr().unwrap();
-        let view = next(&mut events, at.port()).unwrap();
+        let mut view = next(&mut events, at.port()).unwrap();
         times.push(began.elapsed());
         assert_eq!(view.addresses, [at.ip()]);
+        // Whose it is may be found a second later, beside tests with thousands of connections.
+        if view.owner.pid.is_none() {
+            view = next(&mut events, at.port()).unwrap();
+        }
         let owner = view.owner;
         assert_eq!(owner.pid, Some(std::process::id()));
         let this = std::env::current_exe().unwrap();

@@ -227,7 +227,7 @@ fn every_failure_ends_with_one_command() {
     let home = Home::new();
     home.add_host("mybox", 0);
     let calls: [&[&str]; 6] =
-        [&["pu"], &["up", "nobox"], &["up"], &["up", "-f"], &["host"], &["wg"]];
+        [&["pu"], &["up", "nobox"], &["up"], &["up", "-f"], &["host", "rm"], &["wg"]];
     for words in calls {
         let output = home.run(words);
         let text = String::from_utf8(output.stderr).unwrap();

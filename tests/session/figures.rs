@@ -38,6 +38,7 @@ fn an_idle_session_sleeps() {
         times.push(began.elapsed());
         assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     }
+    let mut work = world.start_work(0);
     world.up();
     let mut status: Vec<Duration> = (0..10)
         .map(|_| {
@@ -52,7 +53,7 @@ fn an_idle_session_sleeps() {
     let session = world.session().unwrap();
     let agent = world.vps[0].agent.as_ref().unwrap().id();
     let helper = world.helper.as_ref().unwrap().id();
-    let all = [("session", session), ("agent", agent), ("helper", helper)];
+    let all = [("session", session), ("agent", agent), ("helper", helper), ("work", work.id())];
     let span = Duration::from_secs(if super::full() { 30 } else { 10 });
     let before = all.map(|(_, pid)| wakeups(pid));
     thread::sleep(span);
@@ -63,6 +64,8 @@ fn an_idle_session_sleeps() {
         assert!(rate < 8.0, "{name} does not sleep: {rate} wake-ups a second");
         assert!(rss_kib(pid) < 64 * 1024, "{name}: {} KiB", rss_kib(pid));
     }
+    work.kill().unwrap();
+    work.wait().unwrap();
 }
 
 /// How long until the first byte of a command, how much goes through it, and what it takes.

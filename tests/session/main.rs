@@ -3,6 +3,7 @@
 
 mod advice;
 mod autostart;
+mod bridge;
 mod contexts;
 mod cuts;
 mod disk;

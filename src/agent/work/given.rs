@@ -108,12 +108,13 @@ fn begin(request: &str, given: Given) -> Result<(), (Given, Refused)> {
 }
 
 fn wish(id: u64, given: Given) -> Result<(), (Given, Refused)> {
-    if let Err(unable) = bridge::may_take(id) {
+    if let Err(unable) = bridge::claim(id) {
         return Err((given, unable.into()));
     }
-    if let Ok((laptop, first)) = given.accept() {
+    match given.accept() {
         // Whoever wished it may have gone meanwhile: its end tells.
-        let _ = bridge::take(id, laptop, first);
+        Ok((laptop, first)) => drop(bridge::take(id, laptop, first)),
+        Err(_) => bridge::unclaim(id),
     }
     Ok(())
 }

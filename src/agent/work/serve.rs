@@ -54,6 +54,7 @@ pub fn serve(state_dir: &Path) -> Result<(), Failure> {
         if told.any() {
             if let Some(signal) = signals.take() {
                 log(&format!("ending on a signal ({signal:?})"));
+                bridge::end();
                 return Ok(());
             }
         }

@@ -1,11 +1,11 @@
 //! What the server wants, as it tells it.
 //!
-//! Bounds: a server that cannot be asked is asked again each second, one that knows no bridges each
-//! minute.
+//! Bounds: a server that cannot be asked is asked again after a second, then after twice as long,
+//! at most eight; one that knows no bridges each minute.
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::journal::End;
 use super::policy::Bridge;
@@ -17,25 +17,32 @@ use crate::rpc::method::BridgeWatch;
 use crate::rpc::types::Nothing;
 use crate::rpc::types::bridge::Wish;
 
+const AGAIN_MOST: Duration = Duration::from_secs(8);
+/// One that was connected so long is asked at once again.
+const WELL: Duration = Duration::from_secs(10);
 const OLD_AGENT: Duration = Duration::from_secs(60);
 /// A server that is connected tells at once who waits.
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// For ever.
 pub fn follow(room: &Arc<Room>) {
+    let mut pause = AGAIN;
     loop {
-        let pause = match watch(room) {
-            Ok(()) => AGAIN,
+        let began = Instant::now();
+        let watched = watch(room);
+        if began.elapsed() >= WELL {
+            pause = AGAIN;
+        }
+        match watched {
+            Ok(()) => {}
             Err(CallError::Remote { code: Code::UnknownMethod, .. }) => {
                 room.disconnected("the agent there knows no bridges (hop upgrade)");
-                OLD_AGENT
+                pause = OLD_AGENT;
             }
-            Err(error) => {
-                room.disconnected(&error.to_string());
-                AGAIN
-            }
-        };
+            Err(error) => room.disconnected(&error.to_string()),
+        }
         thread::sleep(pause);
+        pause = (pause * 2).min(AGAIN_MOST);
     }
 }
 

@@ -10,13 +10,11 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::place::Place;
+use super::place::{OWN, Place};
 use super::shim::SHIMS;
 use crate::agent::work::manager;
 use crate::agent::work::state::{home, private_dir};
 use crate::workspace::manifest::Bridges;
-
-const OWN: &str = "hop-agent";
 
 /// Puts there what is declared, and takes away what is not.
 pub fn settle(place: &Place, declared: &Bridges) -> io::Result<()> {

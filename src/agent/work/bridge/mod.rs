@@ -51,6 +51,14 @@ pub fn begin() {
     let _ = thread::Builder::new().name("bridges".to_owned()).spawn(serve);
 }
 
+/// At the end of this process. What services go on with stays; where nothing is declared, nothing
+/// stays.
+pub fn end() {
+    if !declared::any() {
+        let _ = Place::own().map(|place| place.leave());
+    }
+}
+
 /// What all workspaces of this login declare now.
 pub fn settle(room: &Room) {
     let all = room.workspaces().into_iter().flat_map(|workspace| workspace.desired.bridges);
@@ -70,9 +78,14 @@ pub fn answer(answer: Answer) -> Done<()> {
     QUEUE.answer(answer.id, answer.outcome)
 }
 
-/// Whether a connection of a laptop's is taken for the bytes of a wish.
-pub fn may_take(id: u64) -> Done<()> {
-    QUEUE.may_take(id)
+/// For a connection of a laptop's, which is to carry the bytes of a wish.
+pub fn claim(id: u64) -> Done<()> {
+    QUEUE.claim(id)
+}
+
+/// It has gone before.
+pub fn unclaim(id: u64) {
+    QUEUE.unclaim(id);
 }
 
 /// That connection, with what has come on it already.

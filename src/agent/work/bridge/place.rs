@@ -15,6 +15,8 @@ use crate::base::json::{Fields, ReadError};
 use crate::rpc::types::Message;
 use crate::sys::{bounded, process};
 
+/// The agent itself, among the programs.
+pub const OWN: &str = "hop-agent";
 const DIR: &str = ".bridge";
 const HERE_BYTES: u64 = 4096;
 
@@ -43,6 +45,20 @@ impl Place {
 
     pub fn make(&self) -> io::Result<()> {
         state::private_dir(&self.0)
+    }
+
+    /// Takes away what is of this agent, and directories in which nothing is left.
+    pub fn leave(&self) {
+        for file in [self.here(), self.socket(), self.bin().join(OWN)] {
+            let _ = fs::remove_file(file);
+        }
+        let _ = fs::remove_dir(self.bin());
+        // Up to the login's home: the agent's, `state`, `.local`.
+        for dir in self.0.ancestors().take(4) {
+            if fs::remove_dir(dir).is_err() {
+                return;
+            }
+        }
     }
 
     pub fn socket(&self) -> PathBuf {

@@ -167,15 +167,23 @@ impl Queue {
         Ok(())
     }
 
-    /// Whether a connection may be handed over for it.
-    pub fn may_take(&self, id: u64) -> Result<(), Unable> {
-        self.inner().taking(id).map(drop)
+    /// For a connection that is about to be told so: no other gets it.
+    pub fn claim(&self, id: u64) -> Result<(), Unable> {
+        self.inner().taking(id)?.is_taken = true;
+        Ok(())
     }
 
+    /// That connection has not come to be.
+    pub fn unclaim(&self, id: u64) {
+        if let Some(waiting) = self.inner().wishes.get_mut(&id) {
+            waiting.is_taken = false;
+        }
+    }
+
+    /// That connection is here.
     pub fn take(&self, id: u64, stream: UnixStream, first: Vec<u8>) -> Result<(), Unable> {
-        let mut inner = self.inner();
-        let waiting = inner.taking(id)?;
-        waiting.is_taken = true;
+        let inner = self.inner();
+        let waiting = inner.wishes.get(&id).ok_or_else(taken_back)?;
         if let Some(waits) = &waiting.waits {
             waits.put(Event::Taken(stream, first));
         }

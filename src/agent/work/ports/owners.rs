@@ -1,7 +1,7 @@
 //! Which of this login's processes has a socket: found once, by its number among what processes
 //! have open, and then only looked at whether it is there still.
 //!
-//! Bounds: 32768 processes, 4096 descriptors of each; one whose process is not found is looked for
+//! Bounds: 32768 processes, 32768 descriptors of each; one whose process is not found is looked for
 //! again after 1 s, four times that the next time, and so on up to a minute.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use crate::sys::process;
 use crate::sys::process_stat::Stat;
 
 const PROCESSES: usize = 32 * 1024;
-const DESCRIPTORS: usize = 4096;
+const DESCRIPTORS: usize = 32 * 1024;
 const GENERATIONS: usize = 64;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
