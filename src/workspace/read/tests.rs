@@ -40,7 +40,7 @@ fn a_manifest_with_every_key_is_read() {
     let line = Command::Shell("npm run dev".to_owned());
     assert_eq!(web.kind, Kind::Native { command: line, workdir: Some("~/app".to_owned()) });
     assert!(matches!(web.health.as_ref().unwrap().probe, Probe::Http { port: 3000, .. }));
-    assert!(!desired.auto_ports && desired.sandboxed_ports && desired.bridges.len() == 4);
+    assert!(!desired.auto_ports && !desired.sandboxed_ports && desired.bridges.len() == 4);
 }
 
 #[test]
