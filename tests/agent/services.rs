@@ -193,22 +193,22 @@ fn what_services_say_is_seen_and_nobody_waits_for_who_looks() {
 
     login.act("start", "talk");
     let both = [name("talk"), name("flood")];
+    let said = |lines: &[Value], stream: &str, text: &str| {
+        lines.iter().map(|line| &line["event"]).any(|event| {
+            event["service"] == "talk" && event["stream"] == stream && event["text"] == text
+        })
+    };
     let end = Instant::now() + SOON;
     let lines = loop {
         let asked = json!({"services": both, "last": 3, "follow": false});
         let lines = login.ask("logs.stream", asked);
-        if lines.len() == 8 {
+        let whole = said(&lines, "out", "a\u{1b}[2Jb") && said(&lines, "err", "err");
+        if whole && lines.len() == 8 {
             break lines;
         }
         assert!(Instant::now() < end, "{lines:?}");
     };
     assert_eq!(lines.last().unwrap(), &json!({"result": {}}));
-    let said = |stream: &str, text: &str| {
-        lines.iter().map(|line| &line["event"]).any(|event| {
-            event["service"] == "talk" && event["stream"] == stream && event["text"] == text
-        })
-    };
-    assert!(said("out", "a\u{1b}[2Jb") && said("err", "err"), "{lines:?}");
 
     login.act("start", "broken");
     let end = Instant::now() + SOON;
