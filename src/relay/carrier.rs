@@ -22,6 +22,28 @@ pub struct Relay {
     refused: AtomicU64,
 }
 
+/// A relay that is there once somebody needs it.
+pub struct Lazy {
+    name: &'static str,
+    started: Mutex<Option<Arc<Relay>>>,
+}
+
+impl Lazy {
+    pub const fn new(name: &'static str) -> Lazy {
+        Lazy { name, started: Mutex::new(None) }
+    }
+
+    pub fn get(&self) -> io::Result<Arc<Relay>> {
+        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(relay) = &*started {
+            return Ok(relay.clone());
+        }
+        let relay = Arc::new(Relay::start(self.name)?);
+        *started = Some(relay.clone());
+        Ok(relay)
+    }
+}
+
 impl Relay {
     /// `name` is what its threads are called.
     pub fn start(name: &str) -> io::Result<Relay> {

@@ -17,5 +17,5 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-pub use carrier::Relay;
+pub use carrier::{Lazy, Relay};
 pub use order::{Carried, Done, Ended, Heard, Opening, Order, Tally};

@@ -127,7 +127,7 @@ fn split(rest: &[u8], len: Option<u32>, least: usize) -> Option<(&[u8], &[u8])> 
     Some((first, rest.get(len.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
 }
 

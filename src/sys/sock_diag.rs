@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::listening::Listener;
+use super::netlink::u32_at;
 
 const MOST: usize = 16 * 1024;
 const ROOM: usize = 32 * 1024;
@@ -114,14 +115,11 @@ impl Question {
     }
 }
 
-fn octets(ip: IpAddr) -> [u8; 16] {
+/// An address in room for the longest.
+pub(super) fn octets(ip: IpAddr) -> [u8; 16] {
     match ip {
         IpAddr::V6(ip) => ip.octets(),
-        IpAddr::V4(ip) => {
-            let mut all = [0; 16];
-            all.iter_mut().zip(ip.octets()).for_each(|(to, from)| *to = from);
-            all
-        }
+        IpAddr::V4(ip) => (u128::from(ip.to_bits()) << 96).to_be_bytes(),
     }
 }
 
@@ -154,10 +152,6 @@ fn listener(message: &[u8]) -> Option<Listener> {
     };
     let uid = u32_at(message, USER_AT)?;
     Some(Listener { ip, port, uid, inode: u32_at(message, USER_AT + 4)?.into() })
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
 }
 
 #[cfg(test)]

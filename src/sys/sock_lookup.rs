@@ -7,6 +7,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use super::netlink::u32_at;
+use super::sock_diag::octets;
+
 /// linux/sock_diag.h, linux/netlink.h, net/tcp_states.h.
 const BY_FAMILY: u16 = 20;
 const ERROR: u16 = 2;
@@ -82,14 +85,6 @@ fn request(number: u32, from: IpAddr, to: SocketAddr, index: u32) -> Vec<u8> {
     all
 }
 
-/// An address in room for the longest.
-fn octets(ip: IpAddr) -> [u8; 16] {
-    match ip {
-        IpAddr::V6(ip) => ip.octets(),
-        IpAddr::V4(ip) => (u128::from(ip.to_bits()) << 96).to_be_bytes(),
-    }
-}
-
 fn read(answer: &[u8]) -> io::Result<Option<u32>> {
     let kind = answer.get(4..6).and_then(|b| b.first_chunk()).map(|b| u16::from_ne_bytes(*b));
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
@@ -105,10 +100,6 @@ fn read(answer: &[u8]) -> io::Result<Option<u32>> {
         },
         _ => Err(malformed()),
     }
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|b| u32::from_ne_bytes(*b))
 }
 
 #[cfg(test)]

@@ -26,10 +26,7 @@ pub fn owners(inodes: &[u64]) -> BTreeMap<u64, Owner> {
         if found.len() >= inodes.len() {
             break;
         }
-        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-        let targets = open.take(DESCRIPTORS).filter_map(|entry| fs::read_link(entry.path()).ok());
-        let sockets = targets.filter_map(|target| inode(target.to_str()?));
-        for socket in sockets.filter(|socket| inodes.contains(socket)) {
+        for socket in sockets(pid, DESCRIPTORS).filter(|socket| inodes.contains(socket)) {
             found.entry(socket).or_insert_with(|| Owner { pid, program: program(pid) });
         }
     }
@@ -41,8 +38,13 @@ fn program(pid: u32) -> String {
     String::from_utf8_lossy(&name).trim_end().to_owned()
 }
 
-fn inode(target: &str) -> Option<u64> {
-    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+/// The sockets of a process, by their inodes, among so many of its descriptors.
+pub fn sockets(pid: u32, descriptors: usize) -> impl Iterator<Item = u64> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = open.take(descriptors).filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.filter_map(|target| {
+        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+    })
 }
 
 #[cfg(all(test, target_os = "linux"))]

@@ -15,7 +15,7 @@ use crate::agent::keeper::reader::{Next, Reader, Start};
 use crate::rpc::types::details::{Details, LAST_LINES, PORTS};
 use crate::rpc::types::services::{ServiceState, ServiceView};
 use crate::sys::process_stat::Stat;
-use crate::sys::{bounded, loopback};
+use crate::sys::{bounded, loopback, socket_owner};
 
 const PROCESSES: usize = 32 * 1024;
 const OF_ONE: usize = 1024;
@@ -124,9 +124,7 @@ fn memory(pid: u32) -> Option<u64> {
 fn ports(pid: u32, members: &[u32], look: &Look) -> Vec<u16> {
     let mut sockets = BTreeSet::new();
     for pid in members {
-        let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
-        let targets = entries.flatten().take(DESCRIPTORS).map(|entry| fs::read_link(entry.path()));
-        sockets.extend(targets.filter_map(|target| socket(target.ok()?.to_str()?)));
+        sockets.extend(socket_owner::sockets(*pid, DESCRIPTORS));
     }
     if sockets.is_empty() {
         return Vec::new();
@@ -135,10 +133,6 @@ fn ports(pid: u32, members: &[u32], look: &Look) -> Vec<u16> {
     let ports: BTreeSet<u16> =
         sockets.iter().filter_map(|inode| listening.get(inode).copied()).collect();
     ports.into_iter().take(PORTS).collect()
-}
-
-fn socket(target: &str) -> Option<u64> {
-    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 fn last_lines(dir: &Path) -> Vec<String> {

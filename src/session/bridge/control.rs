@@ -21,19 +21,19 @@ use super::desktop::{self, Desktop};
 use super::questions::NoAnswer;
 use super::room::Room;
 use super::{follow, mirror};
-use crate::base::failure::Failure;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::{self, LineSocket};
 use crate::host::paths::{self, Paths};
 use crate::host::store;
 use crate::session::companion::Life;
+use crate::session::control;
 use crate::session::log::log;
 use crate::sys::poll::{self, Interest};
 
 /// As long as its session lives.
 pub fn run(paths: &Paths, host: &str, life: &Life) -> io::Result<()> {
     let config = store::load(paths, host).map_err(io::Error::other)?;
-    let socket = listen(paths, host).map_err(io::Error::other)?;
+    let socket = control::listen(paths, host, paths::bridge_socket_in).map_err(io::Error::other)?;
     let room = Room::of_session(paths, &config);
     hear(&room, &socket, life);
     room.browser.end();
@@ -63,14 +63,6 @@ fn hear(room: &Arc<Room>, socket: &LineSocket, life: &Life) {
             Err(error) => return log(&format!("bridges: cannot wait: {error}")),
         }
     }
-}
-
-/// The second place where the first cannot be written.
-fn listen(paths: &Paths, host: &str) -> Result<LineSocket, Failure> {
-    let [usual, other] = paths.session_places();
-    let at = |dir| LineSocket::bind(&paths::bridge_socket_in(dir, host));
-    let usual = paths.ensure_state().and_then(|()| at(usual));
-    usual.or_else(|_| paths.ensure_runtime().and_then(|()| at(other)))
 }
 
 /// Whether it is to begin anew: it ends, and whoever started it does so again.

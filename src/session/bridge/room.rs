@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::TcpStream;
 use std::sync::mpsc::{self, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::rate::Rate;
 use super::state::State;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::relay::Relay;
+use crate::relay;
 use crate::rpc::client::Client;
 use crate::rpc::method::BridgeAnswer;
 use crate::rpc::types::bridge::{Answer, Outcome};
@@ -50,7 +50,7 @@ pub struct Room {
     pub questions: Questions,
     pub held: Held,
     pub browser: Browser,
-    relay: OnceLock<Relay>,
+    relay: relay::Lazy,
     /// Wishes that are refused, told by a thread of their own.
     refused: SyncSender<u64>,
     books: Mutex<Books>,
@@ -95,7 +95,7 @@ impl Room {
         let books = Mutex::new(books);
         let (questions, held) = (Questions::default(), Held::default());
         let browser = Browser::default();
-        let (relay, (refused, to_tell)) = (OnceLock::new(), mpsc::sync_channel(REFUSED));
+        let (refused, to_tell) = mpsc::sync_channel(REFUSED);
         let room = Arc::new(Room {
             paths,
             host,
@@ -104,7 +104,7 @@ impl Room {
             questions,
             held,
             browser,
-            relay,
+            relay: relay::Lazy::new("bridges"),
             refused,
             books,
         });
@@ -200,14 +200,12 @@ impl Room {
         first: Vec<u8>,
         kept: impl Send + 'static,
     ) {
-        let relay = match self.relay.get() {
-            Some(relay) => relay,
-            None => match Relay::start("bridges") {
-                Ok(relay) => self.relay.get_or_init(|| relay),
-                Err(error) => return log(&format!("bridges: no relay: {error}")),
-            },
-        };
-        relay.carry(near.into(), far.into(), first, Box::new(move |_| drop(kept)));
+        match self.relay.get() {
+            Ok(relay) => {
+                relay.carry(near.into(), far.into(), first, Box::new(move |_| drop(kept)));
+            }
+            Err(error) => log(&format!("bridges: no relay: {error}")),
+        }
     }
 
     /// A new connection to the agent, while the host is up.

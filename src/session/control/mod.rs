@@ -17,7 +17,7 @@ mod client;
 mod server;
 
 pub use client::{Live, answers, down, events, facts, live, mended, rekey, status, stay};
-pub use server::{Ask, Control, Farewell};
+pub use server::{Ask, Control, Farewell, listen};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,21 @@ const ASKS: [(&str, Ask); 5] = [
     ("rekey", Ask::Rekey),
 ];
 
+/// A socket of a session or of a process beside it, as `place` names it in a directory: the second
+/// one where the first cannot be written.
+pub fn listen(
+    paths: &Paths,
+    name: &str,
+    place: fn(&Path, &str) -> PathBuf,
+) -> Result<LineSocket, Failure> {
+    let listen = |dir| {
+        paths::ensure_private(dir)?;
+        LineSocket::bind(&place(dir, name))
+    };
+    let [usual, other] = paths.session_places();
+    listen(usual).or_else(|_| listen(other))
+}
+
 /// The session's end of the socket.
 pub struct Control {
     socket: LineSocket,
@@ -65,12 +81,7 @@ impl Control {
     /// Listens in the first place where that can be. The caller holds the session's lock, so a
     /// socket that is there belongs to a session that was killed.
     pub fn open(paths: &Paths, name: &str) -> Result<Control, Failure> {
-        let [usual, other] = paths.session_places();
-        let listen = |dir| {
-            paths::ensure_private(dir)?;
-            LineSocket::bind(&paths::socket_in(dir, name))
-        };
-        let socket = listen(usual).or_else(|_| listen(other))?;
+        let socket = listen(paths, name, paths::socket_in)?;
         let (waiting, curious, hopeful) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Control { socket, waiting, curious, hopeful, staying: Vec::new() })
     }

@@ -17,6 +17,7 @@ use crate::base::json::Fields;
 use crate::base::line_socket::{self, LineSocket};
 use crate::host::paths::{self, Paths};
 use crate::rpc::types::Message;
+use crate::session::control;
 use crate::sys::poll::{self, Interest};
 
 const WATCHERS: usize = 16;
@@ -32,12 +33,7 @@ pub struct Control {
 
 impl Control {
     pub fn open(paths: &Paths, host: &str) -> Result<Control, Failure> {
-        let [usual, other] = paths.session_places();
-        let listen = |dir| {
-            paths::ensure_private(dir)?;
-            LineSocket::bind(&paths::ports_socket_in(dir, host))
-        };
-        let socket = listen(usual).or_else(|_| listen(other))?;
+        let socket = control::listen(paths, host, paths::ports_socket_in)?;
         Ok(Control { socket, watchers: Vec::new(), told: BTreeMap::new() })
     }
 

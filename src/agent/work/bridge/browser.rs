@@ -7,23 +7,23 @@
 //! Bounds: half a second until a laptop takes it, a minute while its owner is asked; what is
 //! carried is `relay`'s.
 
-use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bytes;
 use super::limits::{OWNER, PROMPT};
 use super::queue::{Event, Queue, Refusal, Ticket};
 use crate::agent::log;
-use crate::relay::Relay;
+use crate::relay;
 use crate::rpc::types::bridge::{Outcome, What};
 use crate::sys::loopback_listener::LoopbackListener;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{loopback, process};
 
+static RELAY: relay::Lazy = relay::Lazy::new("browser");
 /// Where programs look for a browser, and the next ones; from 9229 on are Node's debuggers.
 const USUAL: u16 = 9222;
 const LAST: u16 = 9228;
@@ -97,24 +97,13 @@ fn wait(ticket: Ticket, near: UnixStream) {
 /// The wish is there as long as the connection, unless the laptop says that it is done.
 fn carry(ticket: Ticket, near: UnixStream, laptop: UnixStream, first: &[u8]) {
     let said = bytes::put(&near, first, READ_WITHIN);
-    match (said, relay()) {
+    match (said, RELAY.get()) {
         (Ok(()), Ok(relay)) => {
             relay.carry(near.into(), laptop.into(), Vec::new(), Box::new(move |_| drop(ticket)));
         }
         (_, Err(error)) => tell(&near, "502 Bad Gateway", &error.to_string()),
         (Err(_), _) => {}
     }
-}
-
-fn relay() -> io::Result<Arc<Relay>> {
-    static RELAY: Mutex<Option<Arc<Relay>>> = Mutex::new(None);
-    let mut relay = RELAY.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(relay) = &*relay {
-        return Ok(relay.clone());
-    }
-    let new = Arc::new(Relay::start("browser")?);
-    *relay = Some(new.clone());
-    Ok(new)
 }
 
 /// Closing with unread bytes would reset the connection, and take the answer with it.

@@ -6,24 +6,24 @@
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::table;
 use crate::agent::work::given::Given;
 use crate::agent::work::methods::Refused;
 use crate::agent::work::sandbox;
-use crate::relay::Relay;
+use crate::relay;
 use crate::rpc::code::Code;
 use crate::sys::loopback;
 use crate::sys::poll::{self, Interest};
 
+static RELAY: relay::Lazy = relay::Lazy::new("ports");
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// Carried until both ways have ended; or the connection comes back, with why not.
 pub fn connect(port: u16, given: Given) -> Result<(), (Given, Refused)> {
     let both =
-        reach(port).and_then(|far| Ok((far, relay().map_err(|error| failed(port, &error))?)));
+        reach(port).and_then(|far| Ok((far, RELAY.get().map_err(|error| failed(port, &error))?)));
     let (far, relay) = match both {
         Ok(both) => both,
         Err(refused) => return Err((given, refused)),
@@ -33,17 +33,6 @@ pub fn connect(port: u16, given: Given) -> Result<(), (Given, Refused)> {
         relay.carry(near, far.into(), first, Box::new(|_| {}));
     }
     Ok(())
-}
-
-fn relay() -> io::Result<Arc<Relay>> {
-    static RELAY: Mutex<Option<Arc<Relay>>> = Mutex::new(None);
-    let mut relay = RELAY.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(relay) = &*relay {
-        return Ok(relay.clone());
-    }
-    let new = Arc::new(Relay::start("ports")?);
-    *relay = Some(new.clone());
-    Ok(new)
 }
 
 fn failed(port: u16, error: &io::Error) -> Refused {

@@ -14,8 +14,8 @@ use super::checkouts::Checkouts;
 use super::owner;
 use crate::rpc::types::ports::Owner;
 use crate::rpc::types::services::ServiceName;
-use crate::sys::process;
 use crate::sys::process_stat::Stat;
+use crate::sys::{process, socket_owner};
 
 const PROCESSES: usize = 32 * 1024;
 const DESCRIPTORS: usize = 32 * 1024;
@@ -175,11 +175,7 @@ fn holders(wanted: &Inodes) -> BTreeMap<u64, u32> {
 }
 
 fn sockets(pid: u32) -> impl Iterator<Item = u64> {
-    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let targets = entries.take(DESCRIPTORS).filter_map(|entry| fs::read_link(entry.path()).ok());
-    targets.filter_map(|target| {
-        target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
-    })
+    socket_owner::sockets(pid, DESCRIPTORS)
 }
 
 fn eldest(inode: u64, mut pid: u32) -> u32 {
