@@ -22,9 +22,12 @@ use super::world::*;
 const ECHO: &str = r#"
 import socket, sys, threading
 def one(c):
-    while b := c.recv(65536):
-        c.sendall(b)
-    c.shutdown(socket.SHUT_WR)
+    try:
+        while b := c.recv(65536):
+            c.sendall(b)
+        c.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass # it was reset
     c.close()
 def run(s):
     while True:
@@ -54,7 +57,7 @@ pub fn server(world: &World, places: &[&str]) -> Child {
 }
 
 /// What is said back at a place on the laptop.
-fn echo(world: &World, at: String) -> Result<(), String> {
+pub fn echo(world: &World, at: String) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     let ask = move || {
         let mut stream = TcpStream::connect(&at).map_err(text)?;
@@ -82,13 +85,13 @@ pub fn wait_until(world: &World, what: &str, so: impl Fn() -> bool) -> Duration 
     began.elapsed()
 }
 
-fn views(world: &World) -> Vec<MirrorView> {
+pub fn views(world: &World) -> Vec<MirrorView> {
     let paths = world.paths.clone();
     let list = move || client::list(&paths, files::HOST).map_err(|error| format!("{error:?}"));
     world.laptop.run(LIMIT, list).map(|views| views.ports).unwrap_or_default()
 }
 
-fn view(world: &World, port: u16) -> Option<MirrorView> {
+pub fn view(world: &World, port: u16) -> Option<MirrorView> {
     views(world).into_iter().find(|view| view.port == port)
 }
 
@@ -118,11 +121,11 @@ pub fn companion(world: &World, argument: &str) -> Option<u32> {
 }
 
 /// Somebody on the laptop who has a number at this address.
-fn take(world: &World, at: &'static str) -> TcpListener {
+pub fn take(world: &World, at: &'static str) -> TcpListener {
     world.laptop.run(SOON, move || TcpListener::bind(at).map_err(|e| e.to_string())).unwrap()
 }
 
-fn is_free(world: &World, port: u16) -> bool {
+pub fn is_free(world: &World, port: u16) -> bool {
     let bind = move || Ok(TcpListener::bind(("127.0.0.1", port)).is_ok());
     world.laptop.run(SOON, bind).unwrap()
 }

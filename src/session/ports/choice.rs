@@ -47,12 +47,13 @@ impl Choice<'_> {
             return Some(Place::nowhere(WhyNot::Off));
         }
         let meant = entry.local.unwrap_or(port);
-        let moved = match entry.is_pinned {
+        let moved = || match entry.is_pinned {
             true => WhyNot::Pinned,
+            false if port < listener::first_unprivileged() => WhyNot::Privileged,
             false => WhyNot::Taken { by: None },
         };
         match Door::open(meant) {
-            Ok(door) => Some(Place { door: Some(door), why_not: (meant != port).then_some(moved) }),
+            Ok(door) => Some(Place { door: Some(door), why_not: (meant != port).then(moved) }),
             // A number that the user chose is no other.
             Err(cannot) if entry.is_pinned => Some(Place::nowhere(self.why(&cannot, meant))),
             Err(_) => None,

@@ -19,7 +19,7 @@ pub enum Cannot {
 pub struct Door {
     pub number: u16,
     v4: TcpListener,
-    /// A machine may have no IPv6.
+    /// A machine may have no IPv6, or none yet.
     v6: Option<TcpListener>,
     is_open: bool,
 }
@@ -37,6 +37,20 @@ impl Door {
 
     pub fn is_open(&self) -> bool {
         self.is_open
+    }
+
+    /// There was no IPv6 when it was opened.
+    pub fn is_half(&self) -> bool {
+        self.v6.is_none()
+    }
+
+    /// Has the other half, too, where there is IPv6 by now and nobody was faster.
+    pub fn complete(&mut self) {
+        let Ok(v6) = listen(SocketAddr::from((Ipv6Addr::LOCALHOST, self.number))) else { return };
+        if !self.is_open {
+            let _ = listener::refuse(&v6);
+        }
+        self.v6 = Some(v6);
     }
 
     /// Connections are refused from now on, and the number is kept.

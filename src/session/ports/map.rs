@@ -192,6 +192,17 @@ impl Map {
         self.ports.values().any(|it| it.gone_since.is_some())
     }
 
+    /// Whether there is one that only half of this machine can reach.
+    pub fn is_half(&self) -> bool {
+        self.doors().any(|(_, door)| door.is_half())
+    }
+
+    /// Of those, whatever can be had now.
+    pub fn complete(&mut self) {
+        let doors = self.ports.values_mut().filter_map(|it| it.place.door.as_mut());
+        doors.filter(|door| door.is_half()).for_each(Door::complete);
+    }
+
     pub fn door(&self, port: u16) -> Option<&Door> {
         self.ports.get(&port)?.place.door.as_ref()
     }

@@ -32,7 +32,7 @@ const AT_ONCE: usize = 16;
 const NEWS_AT_ONCE: usize = 256;
 /// After a connection that there was no descriptor for.
 const TIRED: Duration = Duration::from_millis(50);
-/// How often a number that is taken is tried again, and old ones are looked for.
+/// How often a number or a family that could not be had is tried again, and old ones looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Changes are told together.
 const TOLD_EVERY: Duration = Duration::from_millis(50);
@@ -106,7 +106,7 @@ impl Mirror<'_> {
         let doors = self.map.doors().flat_map(|(port, door)| door.fds().map(move |fd| (port, fd)));
         let (ports, doors): (Vec<u16>, Vec<_>) = doors.unzip();
         fds.extend(doors.into_iter().map(|fd| (fd, Interest::READ)));
-        let looks = self.map.waits() || self.map.keeps();
+        let looks = self.map.waits() || self.map.keeps() || self.map.is_half();
         let look = looks.then_some(self.looked + LOOK_EVERY);
         let show = self.has_changed.load(Ordering::Acquire).then_some(self.shown + TOLD_EVERY);
         let due = look.into_iter().chain(show).min();
@@ -210,6 +210,7 @@ impl Mirror<'_> {
             return;
         }
         self.looked = Instant::now();
+        self.map.complete();
         if self.map.let_go(self.looked) {
             self.changed();
         }
@@ -313,7 +314,10 @@ fn said(host: &str, port: u16, number: Option<u16>, place: &Place) -> String {
         Some(WhyNot::Taken { by: Some(by) }) => format!("{by} has {port} here"),
         Some(WhyNot::Taken { by: None }) => format!("{port} is taken here"),
         Some(WhyNot::Privileged) => format!("{port} is for root alone here"),
-        Some(WhyNot::SshForward { .. }) => format!("a forwarding of your ssh has {port} here"),
+        Some(WhyNot::SshForward { by }) => {
+            let by = by.as_deref().unwrap_or("ssh");
+            format!("a forwarding of your {by} has {port} here")
+        }
         Some(WhyNot::Full) => "no number is free, or there are too many".to_owned(),
         Some(WhyNot::Excluded | WhyNot::Off | WhyNot::Pinned) | None => "as asked".to_owned(),
     };
