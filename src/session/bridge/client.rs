@@ -1,9 +1,10 @@
 //! Who asks the process of a host's bridges.
 //!
-//! Bounds: an answer of 1 MiB, within 5 s.
+//! Bounds: an answer of 1 MiB, within 5 s; a process that begins anew is waited for 10 s.
 
 use std::io::{self, ErrorKind};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ use crate::host::paths::{self, Paths};
 
 const ANSWER_BYTES: usize = 1024 * 1024;
 const LIMIT: Duration = Duration::from_secs(5);
+const BACK: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How it is. `None`: there is no such process, since the host is not up.
 pub fn state(paths: &Paths, host: &str) -> io::Result<Option<State>> {
@@ -42,10 +45,23 @@ pub fn answer(
     }))
 }
 
-/// Begins anew, on the desktop that this process is on. False: there is none.
+/// Begins anew, on the desktop that this process is on, and is there again. False: there was none.
+///
+/// # Errors
+/// Those of the socket; `TimedOut` where it is not back after 10 s.
 pub fn restart(paths: &Paths, host: &str) -> io::Result<bool> {
     let asked = json!({"ask": "restart", "desktop": desktop::here()});
-    Ok(ask(paths, host, &asked)?.is_some())
+    if ask(paths, host, &asked)?.is_none() {
+        return Ok(false);
+    }
+    let end = Instant::now() + BACK;
+    while state(paths, host)?.is_none() {
+        if Instant::now() >= end {
+            return Err(io::Error::new(ErrorKind::TimedOut, "it did not come back within 10 s"));
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(true)
 }
 
 fn ask(paths: &Paths, host: &str, asked: &Value) -> io::Result<Option<Fields>> {

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `{"ask":"state"}` | `state::State` |
 //! | `{"ask":"answer","id":…,"place":…}` | `{"done":true}`, or `{"error":"question"}`, `"option"` |
-//! | `{"ask":"restart","desktop":{…}}` | `{"done":true}`; it ends, to be started again on that desktop |
+//! | `{"ask":"restart","desktop":{…}}` | `{"done":true}` once it hears nobody; it ends, to be started again on that desktop |
 //!
 //! Bounds: those of a line socket.
 
@@ -35,39 +35,50 @@ pub fn run(paths: &Paths, host: &str, life: &Life) -> io::Result<()> {
     let config = store::load(paths, host).map_err(io::Error::other)?;
     let socket = control::listen(paths, host, paths::bridge_socket_in).map_err(io::Error::other)?;
     let room = Room::of_session(paths, &config);
-    hear(&room, &socket, life);
+    let restarts = hear(&room, &socket, life);
+    // Who is told that it is done finds the next process, and not this one.
+    drop(socket);
+    if let Some(stream) = restarts {
+        let _ = line_socket::put(&stream, &json!({"done": true}).to_string());
+    }
     room.browser.end();
     Ok(())
 }
 
-fn hear(room: &Arc<Room>, socket: &LineSocket, life: &Life) {
+/// Until its life is over, or somebody wants it to begin anew: they wait for a word.
+fn hear(room: &Arc<Room>, socket: &LineSocket, life: &Life) -> Option<UnixStream> {
     for (name, work) in
         [("follow", follow::follow as fn(&Arc<Room>)), ("tend", |r| mirror::tend(r))]
     {
         let room = room.clone();
         if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(move || work(&room))
         {
-            return log(&format!("bridges: no thread: {error}"));
+            log(&format!("bridges: no thread: {error}"));
+            return None;
         }
     }
     loop {
         let fds = [(life.as_fd(), Interest::READ), (socket.as_fd(), Interest::READ)];
         match poll::wait_each(fds, None) {
-            Ok([over, _]) if over.any() => return,
+            Ok([over, _]) if over.any() => return None,
             Ok(_) => {
                 let all = socket.asked();
-                if all.fold(false, |anew, (stream, line)| serve(room, &stream, line.ok()) | anew) {
-                    return;
+                let anew = all.filter_map(|(stream, line)| serve(room, stream, line.ok()));
+                if let Some(stream) = anew.last() {
+                    return Some(stream);
                 }
             }
-            Err(error) => return log(&format!("bridges: cannot wait: {error}")),
+            Err(error) => {
+                log(&format!("bridges: cannot wait: {error}"));
+                return None;
+            }
         }
     }
 }
 
-/// Whether it is to begin anew: it ends, and whoever started it does so again.
-fn serve(room: &Arc<Room>, stream: &UnixStream, line: Option<String>) -> bool {
-    let Some(line) = line else { return false };
+/// Who wants it to begin anew, if they do: it ends, and whoever started it does so again.
+fn serve(room: &Arc<Room>, stream: UnixStream, line: Option<String>) -> Option<UnixStream> {
+    let line = line?;
     let answer = match asked(&line) {
         Ok(Asked::State) => room.state().to_json(),
         Ok(Asked::Answer(number, place)) => match room.questions.answer(number, place) {
@@ -76,14 +87,13 @@ fn serve(room: &Arc<Room>, stream: &UnixStream, line: Option<String>) -> bool {
             Err(NoAnswer::NoOption) => json!({"error": "option"}),
         },
         Ok(Asked::Restart(desktop)) => {
-            let _ = line_socket::put(stream, &json!({"done": true}).to_string());
             desktop::keep(&room.paths, &room.host.name, &desktop);
-            return true;
+            return Some(stream);
         }
         Err(error) => json!({"error": error.to_string()}),
     };
-    let _ = line_socket::put(stream, &answer.to_string());
-    false
+    let _ = line_socket::put(&stream, &answer.to_string());
+    None
 }
 
 enum Asked {
