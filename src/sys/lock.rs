@@ -1,4 +1,8 @@
 //! A lock file that is free again when its holder ends, however it ends.
+//!
+//! Who looks whether it is held locks it for an instant themselves, there being no other way to
+//! ask: shared, so that those who look do not see each other; and who takes it tries again for
+//! 50 ms, so that they do not see those either.
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -6,6 +10,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Held as long as this value, or this process, lives. The file stays: removing it would let two
 /// holders lock two files of one name.
@@ -14,12 +23,12 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Take the lock without waiting; `None` when somebody else has it.
+    /// Takes the lock, or finds within 50 ms that somebody else has it: `None`.
     pub fn take(path: &Path) -> io::Result<Option<Lock>> {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
-        Lock::on(file)
+        Lock::keep(&file)
     }
 
     /// Whether somebody has the lock. Nothing is made, and it is not kept.
@@ -27,7 +36,7 @@ impl Lock {
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
         match file {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            file => Ok(Lock::on(file?)?.is_none()),
+            file => Ok(Lock::on(file?, FlockArg::LockSharedNonblock)?.is_none()),
         }
     }
 
@@ -39,11 +48,21 @@ impl Lock {
     /// The same with a directory for a file: nothing is made, and whoever may read the directory
     /// may lock it.
     pub fn take_dir(dir: &Path) -> io::Result<Option<Lock>> {
-        Lock::on(OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(dir)?)
+        Lock::keep(&OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(dir)?)
     }
 
-    fn on(file: File) -> io::Result<Option<Lock>> {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+    fn keep(file: &File) -> io::Result<Option<Lock>> {
+        for _ in 1..TRIES {
+            if let Some(lock) = Lock::on(file.try_clone()?, FlockArg::LockExclusiveNonblock)? {
+                return Ok(Some(lock));
+            }
+            thread::sleep(PAUSE);
+        }
+        Lock::on(file.try_clone()?, FlockArg::LockExclusiveNonblock)
+    }
+
+    fn on(file: File, how: FlockArg) -> io::Result<Option<Lock>> {
+        match Flock::lock(file, how) {
             Ok(held) => Ok(Some(Lock { held })),
             Err((_, Errno::EWOULDBLOCK)) => Ok(None),
             Err((_, error)) => Err(error.into()),
@@ -67,5 +86,23 @@ mod tests {
         let dir = std::env::temp_dir();
         assert!(Lock::take_dir(&path).is_err());
         assert!(Lock::take_dir(&dir.join(".")).is_ok());
+    }
+
+    /// A service that is asked about while its agent starts is not taken for one that runs.
+    #[test]
+    fn who_looks_is_no_holder() {
+        let path = std::env::temp_dir().join(format!("hopbox-look-{}", std::process::id()));
+        drop(Lock::take(&path).expect("lock file"));
+        let look = || (0..20_000).filter(|_| Lock::is_held(&path).expect("lock file")).count();
+        thread::scope(|scope| {
+            let looks = [scope.spawn(look), scope.spawn(look), scope.spawn(look)];
+            assert_eq!(looks.map(|look| look.join().expect("looks")), [0; 3]);
+            let looks = scope.spawn(look);
+            while !looks.is_finished() {
+                let held = Lock::take(&path).expect("lock file");
+                assert!(held.is_some());
+            }
+        });
+        std::fs::remove_file(&path).expect("remove");
     }
 }
