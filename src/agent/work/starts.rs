@@ -12,11 +12,15 @@ use super::state::{Room, Workspace};
 use crate::agent::log;
 use crate::rpc::code::Code;
 use crate::rpc::types::services::{ServiceName, ServiceState, ServiceView};
+use crate::workspace::manifest::Desired;
 
 /// Until the login's manager is there, after a boot.
 const MANAGER_WITHIN: Duration = Duration::from_secs(120);
 /// Until whoever else starts a service has done so.
 const TURN_WITHIN: Duration = Duration::from_secs(60);
+/// What could not be started after a boot is tried again, first and at most after so long.
+const AGAIN_FIRST: Duration = Duration::from_secs(5);
+const AGAIN_MOST: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Services of one workspace, each by `start`.
@@ -110,21 +114,39 @@ fn is_down(beside: &ServiceName, service: &str) -> bool {
     services::view(&name).is_ok_and(|view| down.contains(&view.state))
 }
 
-/// What is to run and does not, as after a boot.
+/// What is to run and does not, as after a boot: until it does, or nobody wants it any more. What a
+/// moment can refuse, as a registry that is not reached yet, another moment may grant.
 pub fn resume() {
     let Ok(room) = Room::own() else { return };
     // Once for all of them; where none comes each says so.
     let _ = Manager::find_within(MANAGER_WITHIN);
     // One workspace does not wait for what another has to complete.
     thread::scope(|scope| {
-        for workspace in room.workspaces() {
-            scope.spawn(move || resume_one(&workspace));
+        for Workspace { desired, .. } in room.workspaces() {
+            scope.spawn(move || {
+                let name = desired.workspace.as_str();
+                until_none(|| missing(name), resume_one, thread::sleep);
+            });
         }
     });
 }
 
-fn resume_one(Workspace { desired, .. }: &Workspace) {
-    let workspace = desired.workspace.as_str();
+/// Tries what `look` finds, again after 5 s and later after up to 5 min.
+fn until_none<T>(look: impl Fn() -> Option<T>, act: impl Fn(T), pause: impl Fn(Duration)) {
+    let mut wait = AGAIN_FIRST;
+    while let Some(found) = look() {
+        act(found);
+        if look().is_none() {
+            return;
+        }
+        pause(wait);
+        wait = (wait * 2).min(AGAIN_MOST);
+    }
+}
+
+/// Of a workspace as it is to be now.
+fn missing(workspace: &str) -> Option<(Desired, BTreeSet<String>)> {
+    let desired = room().ok()?.workspace(workspace).ok()?.desired;
     let is_missing = |service: &&String| {
         services::is_missing(&ServiceName {
             workspace: workspace.to_owned(),
@@ -132,15 +154,36 @@ fn resume_one(Workspace { desired, .. }: &Workspace) {
         })
     };
     let jobs: BTreeSet<String> = desired.services.keys().filter(is_missing).cloned().collect();
+    (!jobs.is_empty()).then_some((desired, jobs))
+}
+
+fn resume_one((desired, jobs): (Desired, BTreeSet<String>)) {
+    let workspace = desired.workspace.as_str();
     let tell = |service: &str, moment: Moment<'_>| {
         if let Moment::Ends(Err(broken)) = moment {
             log(&format!("{service} of {workspace} does not run: {broken}"));
         }
     };
     let start = |name: &ServiceName| services::go_on(name);
-    startup::all(
-        desired,
-        &jobs,
-        &Starts { workspace, start: &start, tell: &tell, is_wanted: &|| true },
-    );
+    let starts = Starts { workspace, start: &start, tell: &tell, is_wanted: &|| true };
+    startup::all(&desired, &jobs, &starts);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::{Cell, RefCell};
+
+    #[test]
+    fn what_cannot_start_yet_is_tried_again_ever_more_rarely_until_it_runs() {
+        let (left, tries, pauses) = (Cell::new(9), Cell::new(0), RefCell::new(Vec::new()));
+        let look = || (left.get() > 0).then_some(());
+        let act = |()| {
+            tries.set(tries.get() + 1);
+            left.set(left.get() - 1);
+        };
+        until_none(look, act, |wait| pauses.borrow_mut().push(wait.as_secs()));
+        assert_eq!((tries.get(), pauses.into_inner()), (9, vec![5, 10, 20, 40, 80, 160, 300, 300]));
+        until_none(|| None::<()>, |()| unreachable!(), |_| unreachable!());
+    }
 }
