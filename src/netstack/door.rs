@@ -17,7 +17,7 @@ pub trait Doors: Send {
 
 /// A connection to the port of loopback at which `user` listens; it may be in the making.
 pub fn to_listener_of(user: u32, port: u16) -> Option<TcpStream> {
-    loopback::connect(target(&loopback::listeners(), user, port)?).ok()
+    loopback::connect(target(&loopback::listeners().ok()?, user, port)?).ok()
 }
 
 /// Where that is: whoever the kernel would choose among those that listen there must be theirs. It

@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
 
 pub use super::listening::Listener;
+#[cfg(target_os = "linux")]
+use super::sock_diag::SockDiag;
 
 /// Of the table of sockets. Those that listen stand first in it; what follows is not read.
 const TABLE_BYTES: u64 = 4 << 20;
@@ -15,16 +17,21 @@ const TABLE_BYTES: u64 = 4 << 20;
 const LISTENS: &str = "0A";
 
 /// All of the calling thread's network namespace. Where the system has no such table, none.
-pub fn listeners() -> Vec<Listener> {
+pub fn listeners() -> io::Result<Vec<Listener>> {
     #[cfg(target_os = "linux")]
-    if let Ok(all) = super::sock_diag::listeners() {
-        return all;
+    if let Ok(all) = SockDiag::open().and_then(|kernel| kernel.listeners(None)) {
+        return Ok(all);
     }
+    listeners_by_table()
+}
+
+/// The same of a kernel that answers no question.
+pub(super) fn listeners_by_table() -> io::Result<Vec<Listener>> {
     table_of("thread-self")
 }
 
 /// All of the network namespace of a process, or of what else is so called in /proc.
-pub fn listeners_of(process: &str) -> Vec<Listener> {
+pub fn listeners_of(process: &str) -> io::Result<Vec<Listener>> {
     let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let is_ours = network(process).is_some_and(|its| Some(its) == network("thread-self"));
     if is_ours { listeners() } else { table_of(process) }
@@ -36,7 +43,7 @@ pub fn user_at_other_end(stream: &TcpStream) -> Option<u32> {
     #[cfg(target_os = "linux")]
     {
         let (there, here) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
-        super::sock_diag::user_of(there, here).ok().flatten()
+        SockDiag::open().and_then(|kernel| kernel.user_of(there, here)).ok().flatten()
     }
     #[cfg(not(target_os = "linux"))]
     {
@@ -47,17 +54,28 @@ pub fn user_at_other_end(stream: &TcpStream) -> Option<u32> {
 
 /// By the kernel's table, which takes it milliseconds: it goes through all places where something
 /// could be.
-fn table_of(process: &str) -> Vec<Listener> {
-    let of = |name: &str| {
-        let table = File::open(format!("/proc/{process}/net/{name}")).map(BufReader::new);
-        table.map(|table| read(table.take(TABLE_BYTES))).unwrap_or_default()
-    };
-    [of("tcp"), of("tcp6")].concat()
+fn table_of(process: &str) -> io::Result<Vec<Listener>> {
+    let mut all = Vec::new();
+    for name in ["tcp", "tcp6"] {
+        match File::open(format!("/proc/{process}/net/{name}")) {
+            Ok(table) => all.extend(read(BufReader::new(table).take(TABLE_BYTES))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
-fn read(table: impl BufRead) -> Vec<Listener> {
-    let rows = table.lines().map_while(Result::ok).skip(1);
-    rows.map_while(|row| listener(&row)).collect()
+/// As far as it has rows of those that listen.
+fn read(table: impl BufRead) -> io::Result<Vec<Listener>> {
+    let mut found = Vec::new();
+    for row in table.split(b'\n').skip(1) {
+        match std::str::from_utf8(&row?).ok().and_then(listener) {
+            Some(one) => found.push(one),
+            None => break,
+        }
+    }
+    Ok(found)
 }
 
 /// Number, own address, other address, state, queues, timer, retransmits, user, …
@@ -121,12 +139,12 @@ mod tests {
     #[test]
     #[cfg(target_endian = "little")]
     fn the_table_is_read_as_far_as_it_lists_who_listens() {
-        let found = read(TABLE.as_bytes());
+        let found = read(TABLE.as_bytes()).unwrap();
         let of = |ip, port, uid, inode| Listener { ip, port, uid, inode };
         let (one, any) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into());
         assert_eq!(found, [of(one, 8080, 1000, 123), of(any, 22, 0, 124)]);
         for odd in ["", "x", "x\n0: 0100007F 0 0A", "x\n0: 01:zz 0:0 0A 0 0 0 0", "x\n\0\u{ff}"] {
-            assert_eq!(read(odd.as_bytes()), [], "{odd:?}");
+            assert_eq!(read(odd.as_bytes()).unwrap(), [], "{odd:?}");
         }
         let v6 = "00000000000000000000000001000000";
         assert_eq!(address(v6), Some(Ipv6Addr::LOCALHOST.into()));
@@ -145,7 +163,7 @@ mod tests {
             let is_own = |one: &Listener| (one.ip, one.port, one.uid) == (at.ip(), at.port(), uid);
             let pid = std::process::id().to_string();
             for all in [listeners(), listeners_of(&pid), table_of(&pid)] {
-                assert!(all.iter().any(is_own), "{at}");
+                assert!(all.unwrap().iter().any(is_own), "{at}");
             }
             let stream = connect(at).unwrap();
             assert_eq!(user_at_other_end(&stream), Some(uid), "{at}");

@@ -26,6 +26,7 @@ pub mod interrupt;
 pub mod ioctl;
 pub mod line;
 pub mod listener;
+pub mod listeners;
 mod listening;
 pub mod local_time;
 pub mod lock;

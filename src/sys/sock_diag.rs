@@ -1,4 +1,4 @@
-//! TCP sockets of the calling thread's network namespace by the kernel's word, over sock_diag(7):
+//! TCP sockets of a network namespace by the kernel's word, over sock_diag(7):
 //! all that listen, and whose one connection is. What is connected is not looked at, however much
 //! of it there is: 25 µs for each family, where the table in /proc takes milliseconds.
 //!
@@ -31,7 +31,9 @@ const HEADER: usize = 16;
 const LENGTH: usize = 72;
 const USER_AT: usize = 64;
 
-struct Kernel(OwnedFd);
+/// The namespace in which it was opened is asked, whoever does it. After an error the rest of an
+/// answer may be in it.
+pub struct SockDiag(OwnedFd);
 
 /// What is asked: the header's flags, and the rest of a `struct inet_diag_req_v2`.
 struct Question {
@@ -41,48 +43,46 @@ struct Question {
     ends: [SocketAddr; 2],
 }
 
-/// All that listen, of both families.
-pub fn listeners() -> io::Result<Vec<Listener>> {
-    let kernel = Kernel::open()?;
-    let mut found = Vec::new();
-    for is_v4 in [true, false] {
-        let nobody = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-        let ends = [nobody; 2];
-        kernel.ask(&Question { flags: REQUEST | ALL, is_v4, states: LISTENS, ends })?;
-        while kernel.hear(&mut |message| found.extend(listener(message)))? {
-            if found.len() > MOST {
-                return Err(ErrorKind::QuotaExceeded.into());
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Whose the socket is that has this end of a connection to `remote`; nothing if there is none any
-/// more.
-pub fn user_of(local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
-    let kernel = Kernel::open()?;
-    let is_v4 = local.is_ipv4();
-    let ends = [local, remote];
-    kernel.ask(&Question { flags: REQUEST, is_v4, states: u32::MAX, ends })?;
-    let mut user = None;
-    let heard = kernel.hear(&mut |message| {
-        // One that waits for its end is nobody's.
-        let is_over = message.get(1).is_none_or(|state| *state == TIME_WAIT);
-        user = u32_at(message, USER_AT).filter(|_| !is_over);
-    });
-    match heard {
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        heard => heard.map(|_| user),
-    }
-}
-
-impl Kernel {
-    fn open() -> io::Result<Kernel> {
+impl SockDiag {
+    pub fn open() -> io::Result<SockDiag> {
         let (kind, flags) = (SockType::Datagram, SockFlag::SOCK_CLOEXEC);
         let fd = socket(AddressFamily::Netlink, kind, flags, SockProtocol::NetlinkSockDiag)?;
         setsockopt(&fd, sockopt::ReceiveTimeout, &TimeVal::seconds(1))?;
-        Ok(Kernel(fd))
+        Ok(SockDiag(fd))
+    }
+
+    /// All that listen, of both families, or those at one port.
+    pub fn listeners(&self, port: Option<u16>) -> io::Result<Vec<Listener>> {
+        let mut found = Vec::new();
+        let at = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        for is_v4 in [true, false] {
+            let ends = [at(port.unwrap_or(0)), at(0)];
+            self.ask(&Question { flags: REQUEST | ALL, is_v4, states: LISTENS, ends })?;
+            while self.hear(&mut |message| found.extend(listener(message)))? {
+                if found.len() > MOST {
+                    return Err(ErrorKind::QuotaExceeded.into());
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whose the socket is that has this end of a connection to `remote`; nothing if there is none
+    /// any more.
+    pub fn user_of(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
+        let is_v4 = local.is_ipv4();
+        let ends = [local, remote];
+        self.ask(&Question { flags: REQUEST, is_v4, states: u32::MAX, ends })?;
+        let mut user = None;
+        let heard = self.hear(&mut |message| {
+            // One that waits for its end is nobody's.
+            let is_over = message.get(1).is_none_or(|state| *state == TIME_WAIT);
+            user = u32_at(message, USER_AT).filter(|_| !is_over);
+        });
+        match heard {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            heard => heard.map(|_| user),
+        }
     }
 
     fn ask(&self, question: &Question) -> io::Result<()> {
@@ -161,20 +161,25 @@ mod tests {
 
     #[test]
     fn the_kernel_tells_who_listens_and_whose_a_connection_is() {
+        let kernel = SockDiag::open().unwrap();
         let own = crate::sys::process::uid();
         for at in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
             let Ok(listener) = TcpListener::bind(at) else { continue };
             let at = listener.local_addr().unwrap();
             let is_it = |one: &Listener| (one.ip, one.port, one.uid) == (at.ip(), at.port(), own);
-            assert_eq!(listeners().unwrap().into_iter().filter(is_it).count(), 1, "{at}");
+            assert_eq!(
+                kernel.listeners(None).unwrap().into_iter().filter(is_it).count(),
+                1,
+                "{at}"
+            );
             // Also before somebody has accepted it.
             let here = TcpStream::connect(at).unwrap();
             let ends = (here.peer_addr().unwrap(), here.local_addr().unwrap());
-            assert_eq!(user_of(ends.0, ends.1).unwrap(), Some(own), "{at}");
+            assert_eq!(kernel.user_of(ends.0, ends.1).unwrap(), Some(own), "{at}");
             drop(listener);
             let none = SocketAddr::new(ends.1.ip(), 1);
-            assert_eq!(user_of(ends.0, none).unwrap(), None);
-            assert!(!listeners().unwrap().iter().any(is_it), "{at}");
+            assert_eq!(kernel.user_of(ends.0, none).unwrap(), None);
+            assert!(!kernel.listeners(None).unwrap().iter().any(is_it), "{at}");
         }
     }
 

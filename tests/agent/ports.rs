@@ -1,9 +1,11 @@
 //! Ports of this login's programs: told of when they listen and when they end, with whose they are;
 //! reached where they listen, by as many connections as browsers make; and nobody else's.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -320,14 +322,70 @@ fn who_reads_nothing_is_in_nobodys_way() {
     let slow = worker.client().open(PortsWatch, &Nothing, SOON).unwrap();
     let mut events = watch(&worker);
     for _ in 0..3 {
-        let all: Vec<_> = (0..200).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let port = all.last().unwrap().local_addr().unwrap().port();
-        assert!(next(&mut events, port).is_some());
+        let (all, ports) = listen_at(21_000, 200);
+        until_told(&mut events, &ports, &ports);
         drop(all);
-        assert!(next(&mut events, port).is_none());
+        until_gone(&mut events, ports);
     }
     drop((slow, events));
     worker.until_idle();
+}
+
+/// So many from this port on, which the kernel gives to nobody who wants any: what was told of
+/// another's that has ended is about another number.
+fn listen_at(first: u16, count: usize) -> (Vec<TcpListener>, BTreeSet<u16>) {
+    let free = (first..).filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
+    let all: Vec<_> = free.take(count).collect();
+    let ports = all.iter().map(|one| one.local_addr().unwrap().port()).collect();
+    (all, ports)
+}
+
+/// All of `new`, and nothing of an end of those that are `there`.
+fn until_told(events: &mut Events<PortsWatch>, new: &BTreeSet<u16>, there: &BTreeSet<u16>) {
+    let mut told = BTreeSet::new();
+    while !told.is_superset(new) {
+        match events.next_event().unwrap().unwrap() {
+            PortEvent::Listens(view) => drop(told.insert(view.port)),
+            PortEvent::Gone(port) => assert!(!there.contains(&port), "{port} listens"),
+            PortEvent::Settled => {}
+        }
+    }
+}
+
+fn until_gone(events: &mut Events<PortsWatch>, mut ports: BTreeSet<u16>) {
+    while !ports.is_empty() {
+        if let PortEvent::Gone(port) = events.next_event().unwrap().unwrap() {
+            ports.remove(&port);
+        }
+    }
+}
+
+/// The kernel's list of who listens leaves some out while others end, and there may be no
+/// descriptor to ask for it with: neither is an end.
+#[test]
+fn a_port_that_listens_is_not_gone_whatever_comes_and_goes_beside_it() {
+    let worker = Worker::running("ports-steady");
+    let mut events = watch(&worker);
+    let (steady, mut ports) = listen_at(22_000, 100);
+    until_told(&mut events, &ports, &ports);
+    for round in 0..1000 {
+        let at = if round % 2 == 0 { "127.0.0.1:0" } else { "[::]:0" };
+        drop((0..20).map(|_| TcpListener::bind(at)).collect::<Vec<_>>());
+    }
+    // Of these it is told after all of those.
+    let limit = |files: &str| {
+        let (pid, files) = (worker.pid().to_string(), format!("--nofile={files}"));
+        let done = Command::new("prlimit").args(["--pid", &pid, &files]).status().unwrap();
+        assert!(done.success());
+    };
+    limit("3:4096");
+    let (late, more) = listen_at(23_000, 1);
+    thread::sleep(Duration::from_secs(1));
+    limit("4096:4096");
+    ports.extend(&more);
+    until_told(&mut events, &more, &ports);
+    drop((steady, late));
+    until_gone(&mut events, ports);
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Look {
         let network = network.unwrap_or_else(|_| PathBuf::from(pid.to_string()));
         let mut all = self.listening.borrow_mut();
         let read = || {
-            let all = loopback::listeners_of(&pid.to_string()).into_iter();
+            let all = loopback::listeners_of(&pid.to_string()).into_iter().flatten();
             Rc::new(all.map(|one| (one.inode, one.port)).collect())
         };
         all.entry(network).or_insert_with(read).clone()

@@ -202,7 +202,9 @@ impl Ledger {
         place: &Place,
         used: impl Fn(u16, &[Listener]) -> Used,
     ) -> Result<(u16, bool), Failure> {
-        let listeners = loopback::listeners();
+        let listeners = loopback::listeners().map_err(|error| {
+            Failure::io("see who listens here", Path::new("/proc/net/tcp"), &error)
+        })?;
         let known = self.0.iter().find(|entry| entry.place == *place).map(|entry| entry.port);
         if let Some(port) = known.filter(|port| used(*port, &listeners) != Used::Others) {
             return Ok((port, false));

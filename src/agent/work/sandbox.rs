@@ -182,7 +182,7 @@ fn space_of(pid: u32) -> Option<u64> {
 /// Who can be reached on its loopback.
 fn in_space(space: u64, pid: u32) -> impl Iterator<Item = Sandboxed> {
     let is_reached = |one: &Listener| [V4, V6].contains(&one.ip) || one.ip.is_unspecified();
-    let all = loopback::listeners_of(&pid.to_string()).into_iter().filter(is_reached);
+    let all = loopback::listeners_of(&pid.to_string()).into_iter().flatten().filter(is_reached);
     all.take(LISTENERS).map(move |listener| Sandboxed { listener, pid, space })
 }
 

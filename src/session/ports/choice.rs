@@ -116,7 +116,8 @@ impl Owners {
 
 fn look() -> BTreeMap<u16, Option<Owner>> {
     let is_here = |one: &Listener| one.ip.is_loopback() || one.ip.is_unspecified();
-    let listeners: Vec<Listener> = loopback::listeners().into_iter().filter(is_here).collect();
+    let listeners: Vec<Listener> =
+        loopback::listeners().into_iter().flatten().filter(is_here).collect();
     let inodes: Vec<u64> = listeners.iter().map(|one| one.inode).collect();
     let owners = socket_owner::owners(&inodes);
     listeners.iter().map(|one| (one.port, owners.get(&one.inode).cloned())).collect()

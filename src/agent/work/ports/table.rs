@@ -14,7 +14,8 @@ use super::{TICK, Views, owner};
 use crate::agent::work::container::address;
 use crate::agent::work::sandbox::{self, Sandboxed};
 use crate::rpc::types::ports::{ADDRESSES, Owner, PORTS, PortView};
-use crate::sys::loopback::{self, Listener};
+use crate::sys::listeners::Listeners;
+use crate::sys::loopback::Listener;
 use crate::sys::{clock, process};
 
 const THOROUGH_EVERY: Duration = Duration::from_secs(2);
@@ -34,7 +35,7 @@ pub fn api_is_at(address: Ipv4Addr, port: Option<u16>) {
 
 #[derive(Default)]
 struct Table {
-    all: Vec<Listener>,
+    all: Listeners,
     /// Those of them that are told of.
     shown: Vec<Listener>,
     owners: Owners,
@@ -69,18 +70,16 @@ pub fn now() -> Arc<Views> {
 pub fn places(port: u16) -> Vec<(SocketAddr, u32)> {
     let mut table = table();
     table.look(Instant::now());
-    places_of(port, &table.all, &table.shown)
+    places_of(port, table.all.known(), &table.shown)
 }
 
 impl Table {
     fn look(&mut self, now: Instant) {
-        let mut all = loopback::listeners();
-        all.sort_unstable();
         let older =
             |moment: Option<Instant>, than| moment.is_none_or(|moment| now - moment >= than);
         let was_idle = older(self.looked, IDLE);
         self.looked = Some(now);
-        let is_new = all != self.all;
+        let Ok(is_new) = self.all.look() else { return };
         let is_close = !older(self.changed, CLOSELY_FOR);
         let every = if is_close { TICK * 3 / 4 } else { THOROUGH_EVERY };
         if is_new {
@@ -89,7 +88,6 @@ impl Table {
             return;
         }
         self.thorough = Some(now);
-        self.all = all;
         self.build(now, was_idle);
     }
 
@@ -100,13 +98,13 @@ impl Table {
             |one: &Listener| api.is_some_and(|(ip, port)| (one.ip, one.port) == (ip.into(), port));
         let own = |one: &&Listener| one.uid == user && !is_api(one);
         let sandboxed = sandbox::listeners();
-        let mut inodes: Inodes = self.all.iter().filter(own).map(|one| one.inode).collect();
+        let mut inodes: Inodes = self.all.known().iter().filter(own).map(|one| one.inode).collect();
         inodes.extend(sandboxed.iter().map(|one| one.listener.inode));
         self.owners.look(&inodes, now);
         let published = self.published();
         let mut views = Views::new();
         let mut shown = Vec::new();
-        for one in self.all.iter().filter(|one| !is_api(one)) {
+        for one in self.all.known().iter().filter(|one| !is_api(one)) {
             let container = published.iter().find(|(at, _)| at == one).map(|(_, its)| its);
             let is_own = one.uid == user && !self.owners.is_ours(one.inode);
             if container.is_none() && !is_own || views.len() >= PORTS {
@@ -151,7 +149,7 @@ impl Table {
     fn published(&self) -> Vec<(Listener, Published)> {
         let address = address::known();
         let may_be = |one: &&Listener| published::may_be(one, address);
-        let mut engines = self.all.iter().filter(may_be).peekable();
+        let mut engines = self.all.known().iter().filter(may_be).peekable();
         if engines.peek().is_none() {
             return Vec::new();
         }
