@@ -225,7 +225,7 @@ INSTALL_PROGRAM = $(INSTALL) -m 0755
 INSTALL_DATA    = $(INSTALL) -m 0644
 # For servers, beside what the helper needs here.
 SERVER_PROGRAMS  = hop-agent hop-helper hop-install
-LIBEXEC_PROGRAMS = $(SERVER_PROGRAMS) hop-selftest
+LIBEXEC_PROGRAMS = $(SERVER_PROGRAMS) hop-helper-server hop-selftest
 # The units are installed, not enabled: `hop-helper --install` does that, or the administrator.
 UNITS = $(filter yes,$(SYSTEMD))
 UNIT  = sed -e 's|/usr/libexec/hopbox|$(LIBEXECDIR)|g' \
@@ -268,6 +268,7 @@ install: ## installs what was built; root needs no cargo for it
 	$(Q)$(INSTALL_DATA) man/hopbox.yaml.5 "$(DESTDIR)$(MANDIR)/man5/hopbox.yaml.5"
 	$(Q)$(INSTALL_DATA) man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
+	$(Q)$(INSTALL_DATA) man/hop-helper-server.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8"
 	$(Q)$(INSTALL_DATA) src/workspace/read/hopbox.schema.json "$(DESTDIR)$(DATADIR)/hopbox"
 	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md $(wildcard THIRD-PARTY) "$(DESTDIR)$(DOCDIR)"
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
@@ -280,7 +281,13 @@ ifneq ($(UNITS),)
 	$(Q)$(INSTALL_DATA) helper/unit/hop-helper.socket "$(DESTDIR)$(UNITDIR)/hop-helper.socket"
 	$(Q)$(UNIT) helper/unit/hop-helper.service >"$(DESTDIR)$(UNITDIR)/hop-helper.service"
 	$(Q)$(UNIT) helper/unit/logrotate.conf >"$(DESTDIR)$(LOGROTATEDIR)/hopbox"
-	$(Q)chmod 0644 "$(DESTDIR)$(UNITDIR)/hop-helper.service" "$(DESTDIR)$(LOGROTATEDIR)/hopbox"
+	$(Q)$(INSTALL_DATA) helper/unit/hop-helper-server.socket \
+		"$(DESTDIR)$(UNITDIR)/hop-helper-server.socket"
+	$(Q)$(UNIT) helper/unit/hop-helper-server.service \
+		>"$(DESTDIR)$(UNITDIR)/hop-helper-server.service"
+	$(Q)$(UNIT) helper/unit/logrotate-server.conf >"$(DESTDIR)$(LOGROTATEDIR)/hopbox-server"
+	$(Q)chmod 0644 "$(DESTDIR)$(UNITDIR)/hop-helper.service" "$(DESTDIR)$(LOGROTATEDIR)/hopbox" \
+		"$(DESTDIR)$(UNITDIR)/hop-helper-server.service" "$(DESTDIR)$(LOGROTATEDIR)/hopbox-server"
 	$(Q)$(INSTALL_DATA) helper/unit/sysusers.conf "$(DESTDIR)$(SYSUSERSDIR)/hopbox.conf"
 	$(Q)$(INSTALL_DATA) helper/unit/modules-load.conf "$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
 endif
@@ -300,6 +307,7 @@ uninstall: ## takes it back; first: sudo hop-helper --uninstall
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
 		"$(DESTDIR)$(MANDIR)/man5/hopbox.yaml.5" "$(DESTDIR)$(DATADIR)/hopbox/hopbox.schema.json" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
+		"$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8" \
 		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md" \
 		"$(DESTDIR)$(DOCDIR)/THIRD-PARTY"
 	$(Q)for program in $(LIBEXEC_PROGRAMS); do rm -f "$(DESTDIR)$(LIBEXECDIR)/$$program"; done
@@ -310,6 +318,8 @@ uninstall: ## takes it back; first: sudo hop-helper --uninstall
 	done
 ifneq ($(UNITS),)
 	$(Q)rm -f "$(DESTDIR)$(UNITDIR)/hop-helper.socket" "$(DESTDIR)$(UNITDIR)/hop-helper.service" \
+		"$(DESTDIR)$(UNITDIR)/hop-helper-server.socket" \
+		"$(DESTDIR)$(UNITDIR)/hop-helper-server.service" "$(DESTDIR)$(LOGROTATEDIR)/hopbox-server" \
 		"$(DESTDIR)$(LOGROTATEDIR)/hopbox" "$(DESTDIR)$(SYSUSERSDIR)/hopbox.conf" \
 		"$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
 endif

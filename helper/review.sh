@@ -54,13 +54,21 @@ part "names in /etc/hosts" $(in_net $names)
 part "leases and the state" $(in_net $held)
 part "start, operations, sys" src/lib.rs src/bin/hop-helper.rs src/net/daemon.rs src/net/mod.rs \
     src/net/ops.rs src/sys.rs src/sys/linux.rs
+daily=$all
+total "what runs on Linux"
+in_firewall() { for file in "$@"; do echo "src/server/firewall/$file.rs"; done; }
+part "rules of the firewall" $(in_firewall change grants mod plans rule store table)
+part "what others make of them" $(in_firewall effective matches)
+part "worker, nft, start" src/bin/hop-helper-server.rs $(files src/server | grep -v /firewall/)
+served=$all
+total "what runs on a server besides"
 whole=0
-for file in src/lib.rs src/bin/hop-helper.rs $(files src/proto src/core src/net src/sys*); do
+for file in src/lib.rs src/bin/hop-helper*.rs $(files src/proto src/core src/net src/server src/sys*); do
     case $file in *_tests.rs | src/sys/macos.rs | src/sys/install.rs) continue ;; esac
     whole=$((whole + $(code "$file")))
 done
-[ "$whole" = "$all" ] || { echo "a file is in no part, or in two: $whole lines in all" >&2; exit 1; }
-total "what runs on Linux"
+[ "$whole" = "$((daily + served))" ] ||
+    { echo "a file is in no part, or in two: $whole lines in all" >&2; exit 1; }
 part "hop-install" src/bin/hop-install.rs $(files src/install) src/sys/install.rs
 total "what runs once"
 part "macOS" $(files src/macos) src/sys/macos.rs

@@ -252,9 +252,18 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ("src/deploy/", &["wg", "http", "agent", "cli"], &[]),
     ("src/cli/", &["wg", "ssh"], &[]),
     ("helper/src/", &[], &["hopbox::", " nix::", "tokio::"]),
-    ("helper/src/proto/", &["core", "net", "install", "macos", "sys"], &["libc", "std::fs"]),
-    ("helper/src/core/", &["net", "install"], &[]),
-    ("helper/src/net/", &["install"], &[]),
+    (
+        "helper/src/proto/",
+        &["core", "net", "server", "install", "macos", "sys"],
+        &["libc", "std::fs"],
+    ),
+    ("helper/src/core/", &["net", "server", "install"], &[]),
+    ("helper/src/net/", &["server", "install"], &[]),
+    (
+        "helper/src/server/",
+        &["net::lease", "net::link", "net::linux", "net::state", "net::hosts", "install"],
+        &[],
+    ),
 ];
 
 #[test]
@@ -366,7 +375,7 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/sys/process.rs",
             // What a command on a host says, byte for byte.
             "src/session/remote.rs",
-            "helper/src/net/daemon.rs",
+            "helper/src/core/start.rs",
             "helper/src/install/files.rs",
         ],
     ),
@@ -513,6 +522,8 @@ const STARTERS: &[(&str, &str)] = &[
     ("src/cli/selftest.rs", "becomes the self test, which has a limit of its own"),
     ("src/agent/work/bridge/shim/real.rs", "becomes the program that was called, as without it"),
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),
+    ("helper/src/server/nft.rs", "ten seconds, little of its output, killed when nobody waits"),
+    ("helper/src/server/worker.rs", "the daemon's other half, which ends with it"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
     ("src/sys/net_space.rs", "one connection, awaited with a limit, and killed after it"),
     ("src/session/bridge/browser/chromium.rs", "watched by a thread as long as it lives"),

@@ -1,4 +1,5 @@
-//! hop-helper, the only part of hopbox that runs as root, and hop-install, which puts it there.
+//! hop-helper and, on a server, hop-helper-server: the only parts of hopbox that run as root; and
+//! hop-install, which puts them there.
 //!
 //! Clients may use `proto`, and nothing else of this crate:
 //!
@@ -6,6 +7,7 @@
 //! - `core`: a socket, who is at its other end, what they may ask how often, what is written down
 //!   about it, and what the process gives up. Knows no device and no name.
 //! - `net`: devices, addresses, routes and names, for as long as somebody holds them.
+//! - `server`: the firewall of a server, a program of its own: hop-helper-server.
 //! - `install`: the program that runs once.
 //! - `macos`: what is written for macOS in the place of `net::linux` and others.
 //! - `sys`: the system calls; the only unsafe code.
@@ -19,6 +21,8 @@ mod install;
 mod macos;
 mod net;
 pub mod proto;
+#[cfg(target_os = "linux")]
+mod server;
 #[allow(unsafe_code)]
 mod sys;
 
@@ -28,5 +32,11 @@ pub use net::{block, read_request};
 
 /// What people type to install is another program's; everything else is the daemon's.
 pub fn helper_main() -> std::process::ExitCode {
-    install::sibling::asked().unwrap_or_else(net::main)
+    install::sibling::asked("").unwrap_or_else(net::main)
+}
+
+/// The same, on a server.
+#[cfg(target_os = "linux")]
+pub fn server_main() -> std::process::ExitCode {
+    install::sibling::asked("-server").unwrap_or_else(server::main)
 }

@@ -14,7 +14,7 @@ root=$lab/root
 rm -rf "$root/etc/hopbox" "$root/var/lib/hopbox" "$root/var/log/hopbox" "$root/usr/libexec/hopbox"
 sed -i '/^hopbox:/d' "$root/etc/group" "$root/etc/gshadow"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
-install -m 0755 "$helper" "$(dirname "$helper")/hop-install" "$root/root"
+install -m 0755 "$helper" "$helper-server" "$(dirname "$helper")/hop-install" "$root/root"
 
 SYSTEMD_SECCOMP=0 systemd-nspawn --quiet --register=no --keep-unit -D "$root" --boot \
     --machine="hopbox-booted-$$" --private-network --bind=/dev/net/tun \
@@ -60,6 +60,67 @@ done
 [ "$(inside stat -c '%a %U %G' /run/hopbox/helper.sock)" = "666 root root" ] || fail socket
 again=$(inside /root/hop-helper --install)
 case $again in *write*) fail "the second --install wrote: $again" ;; esac
+
+# The server's part, whose unit lets it run nft(8) and nothing else.
+inside /root/hop-helper-server --install
+again=$(inside /root/hop-helper-server --install)
+case $again in *write*) fail "the second --install wrote: $again" ;; esac
+inside python3 - <<'SERVER' || fail "the server's part: $(inside journalctl -u hop-helper-server -n 20)"
+import json, socket, subprocess
+
+UNIT = "hop-helper-server.service"
+
+def connect():
+    global s
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(60)
+    s.connect("/run/hopbox/server.sock")
+
+def call(op, **args):
+    s.sendall((json.dumps({"v": 1, "id": "a", "op": op, "args": args}) + "\n").encode())
+    data = b""
+    while not data.endswith(b"\n"):
+        more = s.recv(65536)
+        assert more, op
+        data += more
+    reply = json.loads(data)
+    assert reply["ok"], reply
+    return reply["result"]
+
+def shake():
+    call("daemon.handshake", client_version="t", client_protocol_version=1)
+
+def sh(command):
+    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
+
+connect()
+shake()
+health = call("daemon.health")
+print("NOTE sandbox in the server's unit:", health["sandbox"])
+assert health["status"] == "ok" and health["sandbox"]["seccomp"], health
+rule = call("firewall.add_rule", port=8448, protocol="tcp", source="any", app_name="a")
+assert rule["rule_id"] in sh("nft list table inet hopbox"), rule
+pid = sh(f"systemctl show -P MainPID {UNIT}").strip()
+status = open(f"/proc/{pid}/status").read()
+for word in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000",
+             "CapPrm:\t0000000000000000", "CapBnd:\t0000000000001000"]:
+    assert word in status, status
+rss = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
+print("NOTE memory of the server's part:", rss[0], "KiB")
+# While there is nobody the socket keeps who connects.
+sh(f"systemctl stop {UNIT}; nft flush ruleset")
+connect()
+shake()
+rules = call("firewall.list_rules")["rules"]
+assert [r["rule_id"] for r in rules] == [rule["rule_id"]], rules
+assert rule["rule_id"] in sh("nft list table inet hopbox")
+sh(f"systemctl kill -s KILL {UNIT}")
+connect()
+shake()
+assert len(call("firewall.list_rules")["rules"]) == 1
+assert sh("stat -c '%a %U %G' /var/log/hopbox-server/audit.log").split() == ["640", "root", "adm"]
+assert sh("stat -c '%a %U %G' /var/lib/hopbox-server/state.json").split()[:2] == ["600", "root"]
+SERVER
 
 cat >"$lab/root/root/course.py" <<'COURSE'
 import json, os, socket, subprocess, time
@@ -211,11 +272,12 @@ inside ip link show hopbox0 >/dev/null || fail "no device"
 inside nft list ruleset | grep -q '10\.10\.0\.1' || fail "no guard"
 inside /root/hop-helper --uninstall
 inside ip link show hopbox0 >/dev/null 2>&1 && fail "a device is left"
-inside nft list ruleset | grep hopbox && fail "a guard is left"
+inside nft list ruleset | grep hopbox && fail "a guard or a rule is left"
 left=$(inside find /etc /usr/libexec /usr/lib/systemd /var/lib /var/log /run \
     -name '*hopbox*' -o -name 'hop-helper*' 2>/dev/null | grep -v hopbox-booted || true)
 [ -z "$left" ] || fail "left: $left"
-[ -z "$(inside systemctl list-units --all --no-legend 'hop-helper*')" ] || fail "a unit is left"
+left=$(inside systemctl list-units --all --no-legend 'hop-helper*')
+[ -z "$left" ] || fail "a unit is left: $left"
 # Blank lines stay where a block was in the middle of the file.
 inside sed -i '/192.0.2.1 new/d; /^$/d' /etc/hosts
 [ "$before" = "$(inside md5sum /etc/group /etc/gshadow /etc/hosts)" ] || fail "a table is changed"
@@ -223,7 +285,7 @@ inside sed -i '/192.0.2.1 new/d; /^$/d' /etc/hosts
 
 # As a package brings it: disabled; --install starts it and leaves its files alone, as --uninstall does.
 mkdir -p "$lab/target/release"
-for program in hop hop-agent hop-helper hop-selftest; do
+for program in hop hop-agent hop-helper hop-helper-server hop-selftest; do
     cp "$helper" "$lab/target/release/$program"
 done
 cp "$(dirname "$helper")/hop-install" "$lab/target/release"

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 pub enum Access {
     /// A file, or all below a directory.
     Read,
+    /// Read, and run as programs.
+    Run,
     Write,
     /// In its place.
     Edit,

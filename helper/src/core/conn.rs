@@ -12,15 +12,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
-/// What comes of an operation: the result, and the one descriptor that goes with it.
-pub struct Done {
-    pub result: Value,
-    pub fd: Option<OwnedFd>,
+/// What comes of an operation.
+pub enum Done {
+    /// The result, and the one descriptor that goes with it.
+    Now { result: Value, fd: Option<OwnedFd> },
+    /// It has begun; the service will say what came of it (`Service::finished`).
+    Later,
 }
 
 impl From<Value> for Done {
     fn from(result: Value) -> Done {
-        Done { result, fd: None }
+        Done::Now { result, fd: None }
     }
 }
 
@@ -43,6 +45,8 @@ pub struct Conn {
     /// Since when the current wait (rest of a line, reply) has lasted.
     pub since: Instant,
     pub active: Instant,
+    /// What it asked for has begun. It is not read from before the answer.
+    pub waits: bool,
     /// Not read before: it has asked for more than its share.
     pub rests_until: Option<Instant>,
 }
@@ -66,6 +70,7 @@ impl Conn {
             opened: now,
             since: now,
             active: now,
+            waits: false,
             rests_until: None,
         }
     }
@@ -116,8 +121,10 @@ impl Conn {
     }
 
     pub fn reply(&mut self, id: &str, outcome: Outcome) {
+        self.waits = matches!(outcome, Ok(Done::Later));
         let (answer, fd) = match outcome {
-            Ok(Done { result, fd }) => (Ok(result), fd),
+            Ok(Done::Now { result, fd }) => (Ok(result), fd),
+            Ok(Done::Later) => return,
             Err(error) => (Err(error), None),
         };
         self.output = proto::reply_line(id, &answer).into_bytes();

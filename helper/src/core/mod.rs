@@ -23,6 +23,7 @@ pub mod serve;
 pub mod server;
 pub mod service;
 pub mod socket;
+pub mod start;
 
 #[cfg(target_os = "macos")]
 pub use crate::macos::{paths, sandbox};

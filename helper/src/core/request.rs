@@ -2,11 +2,11 @@
 //! the audit log before it is made, and confirmed. Must not know: what is offered.
 
 use crate::core::audit;
-use crate::core::conn::{Conn, Outcome};
+use crate::core::conn::{Conn, Done, Outcome};
 use crate::core::limit;
 use crate::core::lockdown;
 use crate::core::operation::{self, Act, Effect, Operation, Role};
-use crate::core::server::Server;
+use crate::core::server::{Begun, Server};
 use crate::core::service::Service;
 use crate::proto::{self, Code, MAX_REQUEST, OpError, Rejection, Request};
 use serde_json::json;
@@ -39,7 +39,10 @@ impl<S: Service> Server<S> {
         }
         let answered = allowed.and_then(|(request, row, act)| match row.effect {
             Effect::Reads => match act(self, conn) {
-                Ok(done) => Ok((request.id, Ok(done))),
+                Ok(done) => {
+                    self.note(&done, self.begun(conn, &request, row, false));
+                    Ok((request.id, Ok(done)))
+                }
                 Err(error) => Err(Rejection {
                     close: error.code == Code::ProtocolVersionMismatch,
                     id: request.id,
@@ -104,25 +107,68 @@ impl<S: Service> Server<S> {
         row: &Operation<S>,
         act: Act<S>,
     ) -> Outcome {
-        let (who, begun) = (conn.who(), Instant::now());
+        let begun = self.begun(conn, request, row, true);
         let rest = [("id", json!(request.id)), ("args", json!(request.args))];
-        let announced = self.audit.line("begin", who, row.name, &rest, false);
+        let announced = self.audit.line("begin", begun.who, row.name, &rest, false);
         if !announced && row.effect != Effect::GivesBack {
             return Err(OpError::new(Code::InternalError, "the audit log cannot be written"));
         }
         let outcome = act(self, conn);
+        match &outcome {
+            Ok(done @ Done::Later) => self.note(done, begun),
+            outcome => self.confirm(&begun, outcome),
+        }
+        outcome
+    }
+
+    fn begun(&self, conn: &Conn, request: &Request, row: &Operation<S>, changes: bool) -> Begun {
+        let (id, op) = (request.id.clone(), row.name);
+        Begun { who: conn.who(), id, op, at: Instant::now(), changes }
+    }
+
+    /// Keeps in mind what will be answered later.
+    fn note(&mut self, done: &Done, begun: Begun) {
+        if matches!(done, Done::Later) {
+            self.begun.push(begun);
+        }
+    }
+
+    /// How a change ended, for the audit log.
+    fn confirm(&mut self, begun: &Begun, outcome: &Outcome) {
         let mut rest = vec![
-            ("id", json!(request.id)),
+            ("id", json!(begun.id)),
             ("outcome", json!(if outcome.is_ok() { "ok" } else { "error" })),
         ];
-        match &outcome {
+        match outcome {
             Err(e) => rest.push(("code", json!(e.code.as_str()))),
-            Ok(done) => rest.extend(done.result.get("lease_id").map(|id| ("lease", id.clone()))),
+            Ok(Done::Now { result, .. }) => {
+                let named = [("lease_id", "lease"), ("rule_id", "rule")];
+                let named = named.iter().filter_map(|(key, as_)| Some((*as_, result.get(key)?)));
+                rest.extend(named.map(|(key, id)| (key, id.clone())));
+            }
+            Ok(Done::Later) => {}
         }
-        rest.push(("duration_us", json!(begun.elapsed().as_micros() as u64)));
+        rest.push(("duration_us", json!(begun.at.elapsed().as_micros() as u64)));
         rest.push(("changes", json!(self.service.take_changes())));
-        self.audit.line("done", who, row.name, &rest, true);
-        outcome
+        self.audit.line("done", begun.who, begun.op, &rest, true);
+    }
+
+    /// Answers what was begun, as far as it is done. Whoever hung up meanwhile is not told, and the
+    /// audit log is all the same.
+    pub(super) fn answer_begun(&mut self) {
+        while let Some((conn, outcome)) = self.service.finished() {
+            let Some(at) = self.begun.iter().position(|begun| begun.who.conn == conn) else {
+                continue;
+            };
+            let begun = self.begun.remove(at);
+            if begun.changes {
+                self.confirm(&begun, &outcome);
+            }
+            if let Some(conn) = self.conns.iter_mut().find(|held| held.id == conn) {
+                conn.active = Instant::now();
+                conn.reply(&begun.id, outcome);
+            }
+        }
     }
 }
 

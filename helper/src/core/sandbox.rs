@@ -32,6 +32,8 @@ pub const STRICTNESS: Strictness =
 /// Which layers are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Layers {
+    /// No program can gain rights by being run.
+    privileges: bool,
     pub seccomp: bool,
     /// Version of the kernel's interface; 0 when off.
     pub landlock: u32,
@@ -45,22 +47,29 @@ impl Layers {
 
 /// Takes effect for the rest of the process's life.
 pub fn enter(paths: &SandboxPaths, ioctls: &[u32], strictness: Strictness) -> Layers {
-    let said = |layer: &str, e: &std::io::Error| tell(&format!("no {layer}: {e}"));
-    if let Err(e) = sys::no_new_privileges() {
-        said("lock on privileges", &e);
-        return Layers::default();
-    }
-    let landlock = landlock(paths).unwrap_or_else(|e| {
-        said("Landlock", &e);
-        0
+    let layers = confine(paths);
+    let filter = program(ioctls, strictness).filter(|_| layers.privileges);
+    let seccomp = filter.is_some_and(|program| {
+        sys::seccomp(&program).inspect_err(|e| lacks("system call filter", e)).is_ok()
     });
-    let seccomp = program(ioctls, strictness).is_some_and(|program| {
-        sys::seccomp(&program).inspect_err(|e| said("system call filter", e)).is_ok()
-    });
-    Layers { seccomp, landlock }
+    Layers { seccomp, ..layers }
+}
+
+/// The files alone, for whoever runs another program, which makes the calls that it makes.
+pub fn confine(paths: &SandboxPaths) -> Layers {
+    let privileges =
+        sys::no_new_privileges().inspect_err(|e| lacks("lock on privileges", e)).is_ok();
+    let landlock = if privileges { landlock(paths) } else { Ok(0) };
+    let landlock = landlock.inspect_err(|e| lacks("Landlock", e)).unwrap_or(0);
+    Layers { privileges, seccomp: false, landlock }
+}
+
+fn lacks(layer: &str, e: &std::io::Error) {
+    tell(&format!("no {layer}: {e}"));
 }
 
 // Access rights of Landlock, by the bits of the kernel's ABI.
+const EXECUTE: u64 = 1;
 const WRITE_FILE: u64 = 1 << 1;
 const READ_FILE: u64 = 1 << 2;
 const READ_DIR: u64 = 1 << 3;
@@ -100,6 +109,7 @@ fn landlock(paths: &SandboxPaths) -> std::io::Result<u32> {
 fn rights(access: Access) -> u64 {
     match access {
         Access::Read => READ_FILE,
+        Access::Run => EXECUTE | READ_FILE | READ_DIR,
         Access::Write => WRITE_FILE,
         Access::Edit => READ_FILE | WRITE_FILE | TRUNCATE,
         Access::Device => READ_FILE | WRITE_FILE | IOCTL_DEV,

@@ -2,6 +2,15 @@
 //! of a device or a file may hold anything.
 
 use std::io::Write;
+use std::sync::OnceLock;
+
+/// Which program speaks.
+static NAME: OnceLock<&str> = OnceLock::new();
+
+/// Said once, first of all, by a program that is not hop-helper.
+pub fn name(name: &'static str) {
+    let _ = NAME.set(name);
+}
 
 /// `text` without control characters, turning or invisible ones: they are escaped as in JSON, so
 /// that what was JSON stays the same JSON.
@@ -18,7 +27,8 @@ pub fn plain(text: &str) -> String {
 
 /// One line on standard error; that nobody listens stops nothing.
 pub fn tell(text: &str) {
-    let _ = writeln!(std::io::stderr(), "hop-helper: {}", plain(text));
+    let name = NAME.get().unwrap_or(&"hop-helper");
+    let _ = writeln!(std::io::stderr(), "{name}: {}", plain(text));
 }
 
 #[cfg(test)]

@@ -33,6 +33,16 @@ const TICK: Duration = Duration::from_millis(500);
 /// Time before a new start that nobody asked for, or that anybody can bring about.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// What there is to do: connections that are ready, somebody who connects, a signal, news of the
+/// machine, and something begun that goes on.
+struct Ready {
+    conns: Vec<bool>,
+    accept: bool,
+    signalled: bool,
+    news: bool,
+    goes_on: bool,
+}
+
 /// Why serving has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -62,6 +72,7 @@ impl<S: Service> Server<S> {
             config_path,
             netns,
             conns: Vec::new(),
+            begun: Vec::new(),
             started: now,
             rates: Rates::new(limit::BURST, limit::INTERVAL),
             audit,
@@ -80,20 +91,24 @@ impl<S: Service> Server<S> {
     /// Serves until a signal ends it or the sandbox has to be made anew.
     pub fn run(mut self) -> io::Result<End> {
         loop {
-            let (ready, accept, signalled, news) = self.wait()?;
+            let Ready { conns: ready, accept, signalled, news, goes_on } = self.wait()?;
             match signalled.then(|| self.take_signals()).flatten() {
                 Some(End::Undone) => break,
                 Some(end) => return Ok(end),
                 None => {}
             }
             self.turn(&ready);
+            if goes_on {
+                self.service.advance();
+            }
             if news {
                 let now = Instant::now();
                 self.service.look(now);
                 (self.look_after, self.look_at_latest) = (now + PAUSE, now + TICK);
             }
             self.service.tick(Instant::now());
-            self.tell("(lease lost)", Caller::default());
+            self.answer_begun();
+            self.tell(S::UNASKED, Caller::default());
             if self.must_start_anew(ready.contains(&true)) {
                 return Ok(End::Again);
             }
@@ -117,9 +132,8 @@ impl<S: Service> Server<S> {
             || (settled && self.service.is_outdated())
     }
 
-    /// Waits for something to do: which connections are ready, then listener, signals and news
-    /// of interfaces. Where nobody is connected and nothing is held it sleeps.
-    fn wait(&self) -> io::Result<(Vec<bool>, bool, bool, bool)> {
+    /// Waits for something to do. Where nobody is connected and nothing is held it sleeps.
+    fn wait(&self) -> io::Result<Ready> {
         let now = Instant::now();
         let listen = now >= self.accept_after;
         let idle = self.service.is_idle();
@@ -129,9 +143,12 @@ impl<S: Service> Server<S> {
             vec![(self.signals.as_fd(), libc::POLLIN), (self.listener.as_fd(), read(listen))];
         waits.extend(self.service.watches().into_iter().map(|fd| (fd, read(heard))));
         let watches = waits.len() - 2;
+        let awaited = self.service.awaited();
+        let begun = awaited.len();
+        waits.extend(awaited.into_iter().map(|fd| (fd, libc::POLLIN)));
         waits.extend(self.conns.iter().map(|conn| {
-            let silent = conn.output.is_empty();
-            (conn.stream.as_fd(), if silent { read(!conn.rests(now)) } else { libc::POLLOUT })
+            let (silent, mute) = (conn.output.is_empty(), conn.rests(now) || conn.waits);
+            (conn.stream.as_fd(), if silent { read(!mute) } else { libc::POLLOUT })
         }));
         let most = match idle {
             _ if self.conns.iter().any(|conn| conn.rests(now)) => Some(limit::INTERVAL),
@@ -144,7 +161,9 @@ impl<S: Service> Server<S> {
         let signalled = ready.next().unwrap_or(false);
         let accept = ready.next().unwrap_or(false) && listen;
         let news = ready.by_ref().take(watches).fold(false, |any, one| any | one) && heard;
-        Ok((ready.collect(), accept, signalled, news || now >= self.look_at_latest))
+        let news = news || now >= self.look_at_latest;
+        let goes_on = ready.by_ref().take(begun).fold(false, |any, one| any | one);
+        Ok(Ready { conns: ready.collect(), accept, signalled, news, goes_on })
     }
 
     /// How the helper shall end, if it shall.
@@ -226,23 +245,30 @@ impl<S: Service> Server<S> {
 
     fn overdue(&self, conn: &Conn) -> bool {
         let waiting = !conn.input.is_empty() || !conn.output.is_empty();
+        if conn.waits {
+            return false;
+        }
         (waiting && conn.since.elapsed() > DEADLINE)
             || (!conn.handshaken && conn.opened.elapsed() > DEADLINE)
             || (conn.active.elapsed() > IDLE_MAX && !self.service.holds(conn.id))
     }
 
     fn progress(&mut self, conn: &mut Conn) -> Going {
+        if conn.waits {
+            // Not asked for anything, poll(2) tells of an end in both directions alone.
+            return None;
+        }
         conn.flush()?;
         conn.fill()?;
         // Bounded by the buffer: every turn takes a line out of it, and nothing is read here.
-        while conn.output.is_empty() && !conn.closing && conn.rests_until.is_none() {
+        while conn.output.is_empty() && !conn.waits && !conn.closing && conn.rests_until.is_none() {
             let Some(line) = conn.take_line() else {
                 break;
             };
             self.serve_line(conn, &line);
             conn.flush()?;
         }
-        let over = conn.closing || (conn.ended && conn.rests_until.is_none());
+        let over = conn.closing || (conn.ended && !conn.waits && conn.rests_until.is_none());
         (!over || !conn.output.is_empty()).then_some(())
     }
 }

@@ -3,6 +3,7 @@
 use crate::core::audit::Audit;
 use crate::core::conn::Conn;
 use crate::core::limit::Rates;
+use crate::core::peer_cred::Caller;
 use crate::core::sandbox::Layers;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ pub struct Server<S> {
     /// The network that it is all about.
     pub netns: Option<u64>,
     pub conns: Vec<Conn>,
+    /// As many as the service takes on at once.
+    pub(super) begun: Vec<Begun>,
     pub started: Instant,
     pub rates: Rates,
     pub audit: Audit,
@@ -25,4 +28,14 @@ pub struct Server<S> {
     pub(super) signals: UnixStream,
     pub(super) look_after: Instant,
     pub(super) look_at_latest: Instant,
+}
+
+/// A request that is answered when the service has done it.
+pub(super) struct Begun {
+    pub who: Caller,
+    pub id: String,
+    pub op: &'static str,
+    pub at: Instant,
+    /// It changes something: the audit log is told how it ended.
+    pub changes: bool,
 }

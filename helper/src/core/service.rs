@@ -1,5 +1,6 @@
 //! What a daemon offers, seen from the socket. Must not know: what it is.
 
+use crate::core::conn::Outcome;
 use crate::core::operation::Operation;
 use crate::core::peer_cred::Admission;
 use crate::proto::OpError;
@@ -42,10 +43,23 @@ pub trait Service: Sized + 'static {
     fn holds(&self, conn: u64) -> bool;
     fn end_connection(&mut self, conn: u64);
 
+    /// Readable when what was begun (`Done::Later`) goes on; then `advance` is called.
+    fn awaited(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+    fn advance(&mut self) {}
+
+    /// What has come of something that was begun, and for which connection; each one once.
+    fn finished(&mut self) -> Option<(u64, Outcome)> {
+        None
+    }
+
     /// Takes everything back.
     fn end_all(&mut self) -> Result<(), OpError>;
 
-    /// What was done to the machine since the last call, for the audit log.
+    /// What was done to the machine since the last call, for the audit log; and how that is called
+    /// there if nobody has asked for it.
+    const UNASKED: &'static str;
     fn take_changes(&mut self) -> Vec<String>;
 
     /// What `daemon.health` says of it besides, and what is the matter with it.

@@ -3,7 +3,6 @@
 //! Must not know: what is said on it.
 
 use crate::core::files::own_dir;
-use crate::core::paths::SOCKET;
 use crate::sys;
 use std::ffi::OsString;
 use std::fs;
@@ -57,17 +56,22 @@ impl Notify {
 
 impl Socket {
     /// Takes the socket of the service manager, which must listen on the one path that clients
-    /// know.
-    pub fn passed(notify: &Notify) -> Result<Socket, String> {
+    /// know, `known`; /run may have its older name.
+    pub fn passed(notify: &Notify, known: &str) -> Result<Socket, String> {
         let listener =
             sys::activated_listener(notify.activated).map_err(|e| format!("socket passed: {e}"))?;
         let listener = listener.ok_or("no socket was passed; use --listen")?;
         let address = listener.local_addr().map_err(|e| format!("socket passed: {e}"))?;
-        let known = [SOCKET, "/var/run/hopbox/helper.sock"];
-        if address.as_pathname().is_some_and(|path| known.iter().any(|k| Path::new(k) == path)) {
+        let is_known = |path: &Path| {
+            path == Path::new(known)
+                || path
+                    .strip_prefix("/var")
+                    .is_ok_and(|rest| Path::new("/").join(rest) == Path::new(known))
+        };
+        if address.as_pathname().is_some_and(is_known) {
             return Ok(Socket { listener, bound: None });
         }
-        Err(format!("the socket passed does not listen on {SOCKET}"))
+        Err(format!("the socket passed does not listen on {known}"))
     }
 
     /// Binds `path`. Everybody may connect: whom we serve is looked at with each connection.
@@ -76,7 +80,7 @@ impl Socket {
         let dir = path.parent().filter(|dir| dir.is_absolute());
         let dir = dir.ok_or_else(|| format!("{}: give an absolute path", path.display()))?;
         own_dir(dir, 0o755)?;
-        // We are the only helper of this machine (`state::alone`): what is there is a dead one's.
+        // We are the only helper of this machine (`start::alone`): what is there is a dead one's.
         match fs::symlink_metadata(&path) {
             Ok(meta) if meta.file_type().is_socket() => {
                 fs::remove_file(&path).map_err(|e| failed("remove the old", e))?;

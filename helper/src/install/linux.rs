@@ -32,7 +32,7 @@ const SERVICE_UNIT: &str = "hop-helper.service";
 const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 const WANTED: &str = "/etc/systemd/system/sockets.target.wants/hop-helper.socket";
 /// How long a helper that was told to start may take, and how often to look.
-const WITHIN: Duration = Duration::from_secs(10);
+pub(super) const WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What to write besides the program: path, mode, text.
@@ -112,7 +112,7 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
         let begun = Instant::now();
         match installer.tell("start", Path::new(SOCKET_UNIT)).then(start) {
             None => return Ok(()),
-            Some(Ok(())) => return answers(begun),
+            Some(Ok(())) => return answers(begun, SOCKET),
             Some(Err(e)) => {
                 say!("systemd: {e}");
                 "systemctl daemon-reload && systemctl enable --now hop-helper.socket".to_string()
@@ -131,9 +131,9 @@ pub fn install(dry: bool, helper: File) -> Outcome<()> {
 
 /// systemd only queues what it is told: it is done when a helper speaks that was started after
 /// `begun`. The one before answers until it has been stopped.
-fn answers(begun: Instant) -> Outcome<()> {
+pub(super) fn answers(begun: Instant, socket: &str) -> Outcome<()> {
     let ask = || {
-        let mut stream = UnixStream::connect(SOCKET)?;
+        let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(WITHIN))?;
         stream.write_all(proto::request_line("1", "daemon.health", json!({})).as_bytes())?;
         let mut reply = String::new();
@@ -151,7 +151,9 @@ fn answers(begun: Instant) -> Outcome<()> {
             Err(_) if begun.elapsed() < WITHIN => std::thread::sleep(PAUSE),
             // One line: over SSH the last is what the user sees.
             Err(why) => {
-                return Err(format!("it does not answer ({why}): journalctl -u hop-helper -n 20"));
+                return Err(format!(
+                    "it does not answer ({why}): journalctl -u 'hop-helper*' -n 20"
+                ));
             }
         }
     }
@@ -206,7 +208,7 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
 }
 
 /// Where a package has installed our units; then program, units and group are its own.
-fn packaged() -> Option<&'static Path> {
+pub(super) fn packaged() -> Option<&'static Path> {
     PACKAGED.map(Path::new).into_iter().find(|dir| dir.join(SERVICE_UNIT).exists())
 }
 
@@ -246,7 +248,7 @@ fn table_is_roots(path: &Path) -> Outcome<()> {
 }
 
 impl Installer {
-    fn program(&self, mut image: File, path: &Path, packaged: bool) -> Outcome<()> {
+    pub(super) fn program(&self, mut image: File, path: &Path, packaged: bool) -> Outcome<()> {
         let id = |meta: fs::Metadata| (meta.dev(), meta.ino());
         let running = image.metadata().map(id).ok();
         if running.is_some() && running == fs::metadata(path).map(id).ok() {
@@ -259,7 +261,7 @@ impl Installer {
         self.file(path, 0o755, &mut image)
     }
 
-    fn link(&self, path: &Path, target: &Path) -> Outcome<()> {
+    pub(super) fn link(&self, path: &Path, target: &Path) -> Outcome<()> {
         if fs::read_link(path).is_ok_and(|old| old == target) {
             return Ok(());
         }

@@ -6,6 +6,8 @@ mod files;
 mod invite;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod server;
 pub mod sibling;
 #[cfg(target_os = "linux")]
 mod systemd;
@@ -23,7 +25,7 @@ pub use invite::path as invited;
 use linux as platform;
 
 use crate::core::say::tell;
-use crate::net::as_root;
+use crate::core::start::as_root;
 use crate::sys;
 use std::fs::File;
 use std::io::{self, Write};
@@ -42,7 +44,20 @@ pub fn main() -> ExitCode {
             as_root().and_then(|()| platform::install(dry, image()?))
         }
         ["--uninstall"] | ["--uninstall", "--dry-run"] => {
-            as_root().and_then(|()| platform::uninstall(dry))
+            as_root().and_then(|()| {
+                // Who may talk to it is said by what goes now.
+                #[cfg(target_os = "linux")]
+                server::uninstall(dry)?;
+                platform::uninstall(dry)
+            })
+        }
+        #[cfg(target_os = "linux")]
+        ["--install-server"] | ["--install-server", "--dry-run"] => {
+            as_root().and_then(|()| server::install(dry, image()?))
+        }
+        #[cfg(target_os = "linux")]
+        ["--uninstall-server"] | ["--uninstall-server", "--dry-run"] => {
+            as_root().and_then(|()| server::uninstall(dry))
         }
         ["--version"] => {
             say!("hop-install {}", env!("CARGO_PKG_VERSION"));

@@ -2,7 +2,7 @@
 //! it, before anything else. Must not know: what that does.
 
 use crate::core::say::tell;
-use crate::net::as_root;
+use crate::core::start::as_root;
 use crate::sys;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -12,10 +12,10 @@ use std::process::{Command, ExitCode};
 
 pub const INSTALLER: &str = "hop-install";
 
-/// How that ended, if it was what hop-helper was asked for.
-pub fn asked() -> Option<ExitCode> {
+/// How that ended, if it was what the program was asked for; `of` says to hop-install which it is.
+pub fn asked(of: &str) -> Option<ExitCode> {
     let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let words: Vec<String> = words.collect();
+    let mut words: Vec<String> = words.collect();
     let (verb, rest) = words.split_first()?;
     let help = words.iter().any(|word| matches!(word.as_str(), "--help" | "-h"));
     if help || !matches!(verb.as_str(), "--install" | "--uninstall") {
@@ -25,6 +25,7 @@ pub fn asked() -> Option<ExitCode> {
         tell(&format!("{verb} takes --dry-run and nothing else"));
         return Some(ExitCode::from(2));
     }
+    words.first_mut()?.push_str(of);
     let done = sys::undumpable().map_err(|e| e.to_string()).and_then(|()| as_root());
     tell(&done.err().unwrap_or_else(|| become_installer(&words)));
     Some(ExitCode::FAILURE)

@@ -6,36 +6,27 @@
 
 use crate::core::access::{Access, SandboxPaths};
 use crate::core::audit::Audit;
-use crate::core::paths::{AUDIT_DIR, CONFIG, HOSTS, OWN_SOCKET, PROGRAM, RUN_DIR, STATE_DIR};
+use crate::core::paths::{
+    AUDIT_DIR, CONFIG, HOSTS, OWN_SOCKET, PROGRAM, RUN_DIR, SOCKET, STATE_DIR,
+};
 use crate::core::peer_cred::Admission;
 use crate::core::say::tell;
 use crate::core::serve::End;
 use crate::core::server::Server;
 use crate::core::socket::{self, Socket};
-use crate::core::{files, sandbox};
+use crate::core::start::{AGAIN, Options, as_root};
+use crate::core::{files, sandbox, start};
 use crate::net::config::Config;
 use crate::net::lease::Leases;
 use crate::net::link::{self, Links};
 use crate::net::state::{self, Store};
 use crate::net::{invited, resolvers};
 use crate::{proto, sys};
-use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = include_str!("usage.txt");
-/// The service manager shall start the helper again.
-const EXIT_AGAIN: u8 = 75;
-
-struct Options {
-    /// The socket to bind, or `None` for the one that the service manager passed.
-    listen: Option<PathBuf>,
-    config: PathBuf,
-    state: Option<PathBuf>,
-    audit: Option<PathBuf>,
-}
-
 pub fn main() -> ExitCode {
     let failed = |why: &str, code| {
         tell(why);
@@ -45,56 +36,17 @@ pub fn main() -> ExitCode {
         return failed(&format!("keep others from looking inside: {e}"), 1);
     }
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    if let Some(text) = about(&args) {
-        return match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(e) => failed(&format!("write to stdout: {e}"), 1),
-        };
+    let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
+    let version = format!("hop-helper {version} (protocol {protocol})\n");
+    if let Some(said) = start::about(&args, HELP, &version) {
+        return said.unwrap_or_else(|e| failed(&format!("write to stdout: {e}"), 1));
     }
-    match parse(args).map(serve) {
-        Ok(Ok(End::Again)) => ExitCode::from(EXIT_AGAIN),
+    match Options::read(args, CONFIG, OWN_SOCKET).map(serve) {
+        Ok(Ok(End::Again)) => ExitCode::from(AGAIN),
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(why)) => failed(&why, 1),
         Err(why) => failed(&format!("{why}; see hop-helper --help"), 2),
     }
-}
-
-/// What it says of itself, if that was asked for.
-fn about(args: &[PathBuf]) -> Option<String> {
-    let asked = |word: &str| args.iter().any(|arg| arg.as_os_str() == word);
-    if asked("--help") || asked("-h") || args.first().is_some_and(|arg| arg.as_os_str() == "help") {
-        return Some(HELP.to_string());
-    }
-    let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
-    asked("--version").then(|| format!("hop-helper {version} (protocol {protocol})\n"))
-}
-
-fn parse(args: Vec<PathBuf>) -> Result<Options, String> {
-    let config = PathBuf::from(CONFIG);
-    let mut options = Options { listen: None, config, state: None, audit: None };
-    let mut args = args.into_iter().peekable();
-    while let Some(arg) = args.next() {
-        match arg.to_str() {
-            Some("--listen") => {
-                let path =
-                    args.next_if(|next| !next.as_os_str().as_encoded_bytes().starts_with(b"-"));
-                options.listen = Some(path.unwrap_or_else(|| PathBuf::from(OWN_SOCKET)));
-            }
-            Some("--config") => options.config = args.next().ok_or("--config needs a path")?,
-            Some("--state") => options.state = Some(args.next().ok_or("--state needs a path")?),
-            Some("--audit") => options.audit = Some(args.next().ok_or("--audit needs a path")?),
-            _ => return Err(format!("unknown argument {arg:?}")),
-        }
-    }
-    Ok(options)
-}
-
-pub fn as_root() -> Result<(), String> {
-    if sys::effective_uid() != 0 {
-        return Err("must run as root".to_string());
-    }
-    sys::umask(0o077);
-    sys::ignore_lease_breaks().map_err(|e| format!("ignore SIGIO: {e}"))
 }
 
 fn serve(options: Options) -> Result<End, String> {
@@ -106,7 +58,7 @@ fn serve(options: Options) -> Result<End, String> {
     let passed = match (&listen, notify.activated) {
         (Some(_), true) => return Err("got a socket and --listen; give one of them".to_string()),
         (Some(_), false) => None,
-        (None, _) => Some(Socket::passed(&notify)?),
+        (None, _) => Some(Socket::passed(&notify, SOCKET)?),
     };
     // A helper that somebody starts by hand leaves nothing behind but in /run.
     let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
@@ -117,7 +69,7 @@ fn serve(options: Options) -> Result<End, String> {
     own.then(|| files::check_parents(Path::new(PROGRAM))).transpose()?;
     files::check_parents(&config_path)?;
     let config = Config::load(&config_path, &Admission::default())?;
-    let _alone = state::alone(Path::new(RUN_DIR))?;
+    let _alone = start::alone(Path::new(RUN_DIR))?;
     let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
     let failed = |e| format!("look up the network namespace: {e}");
     let netns = links.netns_cookie().map_err(failed)?;

@@ -17,7 +17,7 @@ pub mod state;
 
 use crate::core::request::read_line;
 use crate::proto::{Rejection, Request};
-pub use daemon::{as_root, main};
+pub use daemon::main;
 use lease::Leases;
 
 /// What a line asks for, if it can be asked. For the fuzzer and the tests.

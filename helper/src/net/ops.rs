@@ -66,7 +66,7 @@ fn create(a: &Args) -> Read {
             "lease_id": lease.id, "name": name, "ifindex": ifindex, "mtu": mtu, "fd": 0,
             "vnet_hdr": VNET_HDR,
         });
-        Ok(Done { result, fd: Some(fd) })
+        Ok(Done::Now { result, fd: Some(fd) })
     }))
 }
 

@@ -7,6 +7,7 @@
 
 use crate::core::files;
 use crate::core::peer_cred::Caller;
+use crate::core::start::locked;
 use crate::net::block::{Edit, Entry, Memory};
 use crate::net::link::Device;
 use crate::net::pool::Endpoints;
@@ -112,20 +113,6 @@ impl Store {
         self.trouble = result.as_ref().err().map(|e| format!("write {NAME}: {e}"));
         result.map_err(|_| OpError::new(Code::InternalError, "the state cannot be written"))
     }
-}
-
-/// There is one helper per machine, whatever its socket and state: a second one would take the
-/// names and routes of the first for left-overs. Lasts as long as the value.
-pub fn alone(dir: &Path) -> Result<File, String> {
-    locked(dir, "running", "another helper runs on this machine")
-}
-
-fn locked(dir: &Path, name: &str, why: &str) -> Result<File, String> {
-    files::own_dir(dir, 0o700)?;
-    let path = dir.join(name);
-    let file = files::create(&path, false).map_err(|e| format!("{}: {e}", path.display()))?;
-    sys::lock(&file).map_err(|_| why.to_string())?;
-    Ok(file)
 }
 
 /// The marker of this boot: the text of a file that does not outlive it, made when missing.

@@ -18,7 +18,7 @@ const UNSHARE: [&str; 3] = ["-mnpf", "--mount-proc", "--kill-child"];
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Runs `body` inside; outside, runs this test again inside or says why not.
-pub fn in_namespace(name: &str, body: fn(&mut Machine)) {
+pub fn in_namespace(name: &str, body: impl FnOnce(&mut Machine)) {
     if std::env::var_os(INSIDE).is_some_and(|inside| inside == name) {
         return body(&mut Machine::new());
     }
@@ -67,13 +67,18 @@ pub struct Machine {
     pub socket: PathBuf,
     /// The number of the group hopbox.
     pub group: u32,
+    program: &'static str,
     helper: Option<Child>,
 }
 
 impl Machine {
     fn new() -> Machine {
-        let machine =
-            Machine { socket: "/run/hopbox/helper.sock".into(), group: 4242, helper: None };
+        let machine = Machine {
+            socket: "/run/hopbox/helper.sock".into(),
+            group: 4242,
+            program: env!("CARGO_BIN_EXE_hop-helper"),
+            helper: None,
+        };
         machine.run("mount", &["-t", "tmpfs", "-o", "mode=0755", "tmpfs", "/run"]);
         std::fs::create_dir(SCRATCH).unwrap();
         let files = [
@@ -93,8 +98,15 @@ impl Machine {
         machine
     }
 
+    /// The daemon of a server in the place of the helper, for its tests, which share this file.
+    #[allow(dead_code)]
+    pub fn be_server(&mut self) {
+        self.socket = "/run/hopbox/server.sock".into();
+        self.program = env!("CARGO_BIN_EXE_hop-helper-server");
+    }
+
     fn helper_command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hop-helper"));
+        let mut command = Command::new(self.program);
         command.args(["--config", &format!("{SCRATCH}/helper.json")]);
         command
     }

@@ -80,6 +80,8 @@ impl Service for Leases {
         self.write_names(true).and(result)
     }
 
+    const UNASKED: &'static str = "(lease lost)";
+
     fn take_changes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.changes)
     }

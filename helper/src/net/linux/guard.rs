@@ -121,6 +121,12 @@ impl Links {
     }
 }
 
+/// Deletes the table of hop-helper-server, for hop-install, which runs no program.
+pub fn forget_server_table() -> io::Result<()> {
+    let mut nft = Netlink::open(libc::NETLINK_NETFILTER)?;
+    nft.batch(&nft::table(Family::Inet, &[]))
+}
+
 /// True when the family's table was not as it should be, and is now.
 fn guard(nft: &mut Netlink, family: Family, guarded: &[(String, Ipv4Addr)]) -> io::Result<bool> {
     if !guarded.is_empty() && is_guarded(nft, family, guarded) {

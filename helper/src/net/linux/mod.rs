@@ -10,4 +10,5 @@ mod nft;
 mod rtnetlink;
 mod traffic;
 
+pub use guard::forget_server_table;
 pub use links::{IOCTLS, IPV6_SETTINGS, Links, paths};

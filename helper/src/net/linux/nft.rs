@@ -54,6 +54,8 @@ const NAME_BYTES: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
+    /// Of hop-helper-server, which makes it by nft(8). Here it is only deleted.
+    Inet = 1,
     Ipv4 = 2,
     Arp = 3,
 }
@@ -80,6 +82,7 @@ const ARP: &[Chain] = &[
 impl Family {
     fn chains(self) -> &'static [Chain] {
         match self {
+            Family::Inet => &[],
             Family::Ipv4 => IPV4,
             Family::Arp => ARP,
         }
@@ -158,7 +161,7 @@ fn drop_of(family: Family, chain: &Chain, one: &Guarded) -> Message {
         compare(DIFFERENT, &whole(&one.0)),
     ];
     match family {
-        Family::Ipv4 => all.push(compare(DIFFERENT, &whole(LOOPBACK))),
+        Family::Inet | Family::Ipv4 => all.push(compare(DIFFERENT, &whole(LOOPBACK))),
         // Hardware addresses as long as Ethernet's: the place of the others depends on it.
         Family::Arp => all.extend([payload(4, 1), compare(EQUAL, &[6])]),
     }

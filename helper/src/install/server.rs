@@ -1,0 +1,133 @@
+//! hop-helper-server as a service of this machine, and gone again, its rules with it. Group,
+//! configuration and who may connect are the helper's, which comes first and goes last. Runs no
+//! program. Must not know: requests.
+
+use super::files::{Installer, Outcome, say};
+use super::linux::{WITHIN, answers, packaged};
+use super::systemd;
+use crate::core::files::check_parents;
+use crate::core::paths as helper;
+use crate::net::linux::forget_server_table;
+use crate::server::paths::{AUDIT_DIR, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Instant;
+
+const UNITS: [&str; 2] = ["hop-helper-server.socket", "hop-helper-server.service"];
+/// By which systemd starts them with the machine: rules have to be made then, whoever connects.
+const WANTED: [&str; 2] = [
+    "/etc/systemd/system/sockets.target.wants/hop-helper-server.socket",
+    "/etc/systemd/system/multi-user.target.wants/hop-helper-server.service",
+];
+/// What to write besides the program: path and text.
+const SYSTEMD_FILES: [(&str, &str); 2] = [
+    (
+        "/etc/systemd/system/hop-helper-server.socket",
+        include_str!("../../unit/hop-helper-server.socket"),
+    ),
+    (
+        "/etc/systemd/system/hop-helper-server.service",
+        include_str!("../../unit/hop-helper-server.service"),
+    ),
+];
+const LOGROTATE: (&str, &str) =
+    ("/etc/logrotate.d/hopbox-server", include_str!("../../unit/logrotate-server.conf"));
+
+pub fn install(dry: bool, image: File) -> Outcome<()> {
+    let installer = Installer { dry };
+    let refused = |why: String| format!("{why}; nothing was installed");
+    if !Path::new(helper::PROGRAM).exists() {
+        return Err(refused("first: sudo hop-helper --install".to_owned()));
+    }
+    let (systemd, packaged) = (Path::new("/run/systemd/system").is_dir(), packaged());
+    let mut files: Vec<(&str, &str)> = Vec::new();
+    if systemd && packaged.is_none() {
+        files.extend(SYSTEMD_FILES);
+    }
+    if Path::new("/etc/logrotate.d").is_dir() && packaged.is_none() {
+        files.push(LOGROTATE);
+    }
+    let paths = files.iter().map(|file| file.0).chain([PROGRAM]).chain(WANTED);
+    paths.map(Path::new).try_for_each(check_parents).map_err(refused)?;
+    installer.program(image, Path::new(PROGRAM), packaged.is_some())?;
+    let groups = std::fs::read("/etc/group").map_err(|e| format!("/etc/group: {e}"))?;
+    let has_adm = groups.split(|b| *b == b'\n').any(|line| line.starts_with(b"adm:"));
+    for (path, text) in files {
+        let text = match has_adm {
+            true => text.to_owned(),
+            false => text.replace("Group=adm\n", "").replace("root adm", "root root"),
+        };
+        installer.file(Path::new(path), 0o644, &mut text.as_bytes())?;
+    }
+    if !systemd {
+        if !dry {
+            let audit = format!("{AUDIT_DIR}/audit.log");
+            say!(
+                "now start it, as root:\n  {PROGRAM} --listen --state {STATE_DIR} --audit {audit}"
+            );
+        }
+        return Ok(());
+    }
+    for (wanted, unit) in WANTED.iter().zip(UNITS) {
+        installer.link(Path::new(wanted), &packaged.unwrap_or(Path::new("..")).join(unit))?;
+    }
+    let begun = Instant::now();
+    match installer.tell("start", Path::new(UNITS[0])) {
+        false => Ok(()),
+        true => start().map_err(|e| format!("systemd: {e}")).and_then(|()| answers(begun, SOCKET)),
+    }
+}
+
+fn start() -> io::Result<()> {
+    systemd::call("Reload", &[])?;
+    // One that failed too often would not be started again.
+    for unit in UNITS {
+        let _ = systemd::call("ResetFailedUnit", &[unit]);
+    }
+    // Rules stay meanwhile, and so do connections that wait at the socket.
+    systemd::call("StartUnit", &[UNITS[0], "replace"])?;
+    systemd::call("RestartUnit", &[UNITS[1], "replace"])
+}
+
+/// Closes what was opened: nobody is left who could.
+pub fn uninstall(dry: bool) -> Outcome<()> {
+    let installer = Installer { dry };
+    let systemd = Path::new("/run/systemd/system").is_dir();
+    let packaged = packaged();
+    for unit in UNITS.iter().filter(|_| systemd) {
+        let dirs = [Some(Path::new("/etc/systemd/system")), packaged];
+        if dirs.iter().flatten().any(|dir| dir.join(unit).exists())
+            && installer.tell("stop", Path::new(unit))
+        {
+            // One that does not run, or is not known, is what we want.
+            let _ = systemd::call("StopUnit", &[unit, "replace"]);
+        }
+    }
+    if [STATE_DIR, RUN_DIR].iter().any(|dir| Path::new(dir).join("state.json").exists())
+        && installer.tell("close all of", Path::new(STATE_DIR))
+    {
+        gone_within().map_err(|e| format!("delete the table inet hopbox: {e}"))?;
+    }
+    let files = SYSTEMD_FILES.iter().chain([&LOGROTATE]).map(|file| file.0).chain([PROGRAM]);
+    // What a package has put there goes with the package.
+    for file in files.filter(|_| packaged.is_none()).chain(WANTED).chain([SOCKET]) {
+        installer.remove(Path::new(file))?;
+    }
+    for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR] {
+        installer.remove_own(Path::new(dir))?;
+    }
+    if systemd && !dry {
+        let _ = systemd::call("Reload", &[]);
+    }
+    Ok(())
+}
+
+/// One that is just ending would make it again.
+fn gone_within() -> io::Result<()> {
+    let begun = Instant::now();
+    while crate::core::start::alone(Path::new(RUN_DIR)).is_err() && begun.elapsed() < WITHIN {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    forget_server_table()
+}

@@ -1,0 +1,128 @@
+//! A change of the rules: the one check of it, whether it is planned or made, and what becomes of
+//! the rows when it begins, succeeds and fails. Pure. Must not know: the disk, the kernel.
+
+use crate::core::peer_cred::Caller;
+use crate::proto::{Code, OpError};
+use crate::server::firewall::rule::Spec;
+use crate::server::firewall::store::{Row, State, Status};
+use crate::server::firewall::table::Rule;
+use serde_json::{Value, json};
+
+/// Most rules, of a user and of all of them.
+pub const RULES_PER_UID: usize = 32;
+pub const RULES_MAX: usize = 128;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Add(Spec),
+    Remove(String),
+}
+
+impl Change {
+    /// Whether this caller may make it now.
+    pub fn check(&self, state: &State, who: Caller) -> Result<(), OpError> {
+        match self {
+            Change::Add(spec) => {
+                let own = || state.rows.iter().filter(|row| row.uid == who.uid);
+                if let Some(row) = own().find(|row| row.spec.is_same(spec)) {
+                    return Err(OpError::conflict(format!("{} is this rule", row.id)));
+                }
+                if own().count() >= RULES_PER_UID || state.rows.len() >= RULES_MAX {
+                    let why = format!(
+                        "a user has at most {RULES_PER_UID} rules, all of them {RULES_MAX}"
+                    );
+                    return Err(OpError::new(Code::LimitExceeded, why));
+                }
+                Ok(())
+            }
+            Change::Remove(id) => match state.rows.iter().find(|row| row.id == *id) {
+                None => Err(OpError::conflict(format!("there is no rule {id}"))),
+                Some(row) if who.owns(row.uid) => Ok(()),
+                Some(_) => {
+                    Err(OpError::new(Code::PermissionDenied, format!("{id} is another user's")))
+                }
+            },
+        }
+    }
+
+    /// For whoever has to say yes to it.
+    pub fn to_json(&self, state: &State) -> Value {
+        match self {
+            Change::Add(spec) => json!({"add": spec.to_json()}),
+            Change::Remove(id) => {
+                let row = state.rows.iter().find(|row| row.id == *id);
+                json!({"remove": row.map(|row| row.spec.to_json()), "rule_id": id})
+            }
+        }
+    }
+}
+
+/// A change on its way: the rule, and whether it is to be there.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    pub id: String,
+    pub adds: bool,
+}
+
+impl Begun {
+    /// The rows say from now on what may be in the kernel.
+    pub fn of(change: Change, state: &mut State, who: Caller, id: String) -> Begun {
+        match change {
+            Change::Add(spec) => {
+                let (uid, status) = (who.uid, Status::Pending);
+                state.rows.push(Row { id: id.clone(), spec, uid, status, applied_at: 0 });
+                Begun { id, adds: true }
+            }
+            Change::Remove(id) => {
+                set(state, &id, Status::Removing);
+                Begun { id, adds: false }
+            }
+        }
+    }
+
+    /// The kernel has it: the row says so, or is gone.
+    pub fn succeed(&self, state: &mut State, now: u64) {
+        state.generation += 1;
+        match self.adds {
+            true => {
+                set(state, &self.id, Status::Applied);
+                let row = state.rows.iter_mut().find(|row| row.id == self.id);
+                row.into_iter().for_each(|row| row.applied_at = now);
+            }
+            false => state.rows.retain(|row| row.id != self.id),
+        }
+    }
+
+    /// All is as it was before.
+    pub fn fail(&self, state: &mut State) {
+        match self.adds {
+            true => state.rows.retain(|row| row.id != self.id),
+            false => set(state, &self.id, Status::Applied),
+        }
+    }
+}
+
+fn set(state: &mut State, id: &str, status: Status) {
+    state.rows.iter_mut().filter(|row| row.id == id).for_each(|row| row.status = status);
+}
+
+/// What the kernel shall have.
+pub fn rules(state: &State) -> Vec<Rule> {
+    let stay = state.rows.iter().filter(|row| row.status != Status::Removing);
+    stay.map(|row| (row.id.clone(), row.spec.clone())).collect()
+}
+
+/// What a start makes of the rows of the run before: nobody was told of a rule that is pending, and
+/// somebody has asked for the end of one that was being removed.
+pub fn settle(state: &mut State) -> usize {
+    let before = state.rows.len();
+    state.rows.retain(|row| row.status == Status::Applied);
+    before - state.rows.len()
+}
+
+pub fn text(spec: &Spec) -> String {
+    let (first, last) = spec.ports;
+    let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
+    let source = spec.source.map_or("any".to_owned(), |net| net.text());
+    format!("{}/{ports} from {source} for {}", spec.protocol.name(), spec.app)
+}

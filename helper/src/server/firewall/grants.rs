@@ -1,0 +1,375 @@
+//! Keeps the disk and the kernel the same, one change after the other: the rows are written, the
+//! kernel is asked and looked at, the rows are written again, and then it is answered; what fails
+//! is taken back. Where somebody else changes our table, the rows win. Never waits. Must not know:
+//! connections, how the kernel is asked.
+
+use crate::core::conn::Outcome;
+use crate::core::peer_cred::Caller;
+use crate::proto::{Code, OpError};
+use crate::server::firewall::change::{self, Begun, Change};
+use crate::server::firewall::effective::{self, Effective};
+use crate::server::firewall::plans::{LASTS, Plans};
+use crate::server::firewall::store::{Row, State, Status, Store};
+use crate::server::firewall::table;
+use crate::server::worker::{Seen, Worker};
+use crate::sys;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Most tasks that wait, of a user and of all of them.
+const TASKS_PER_UID: usize = 8;
+const TASKS_MAX: usize = 32;
+/// News of the kernel's tables (NFNLGRP_NFTABLES), and how long they are gathered.
+const NEWS_GROUP: u32 = 1 << 6;
+const NEWS_PAUSE: Duration = Duration::from_millis(200);
+/// Most news that are taken at once.
+const NEWS_MAX: usize = 256;
+/// Longest list that is answered, in bytes; a reply has at most 65,536.
+const LIST_MAX: usize = 60_000;
+/// How long the first look may take.
+const FIRST_LOOK: Duration = Duration::from_secs(25);
+
+pub enum Task {
+    Change(Change),
+    /// A change that was planned, by its digest.
+    Planned(String),
+    List(Option<String>),
+}
+
+/// What the worker is asked for.
+enum Now {
+    Making(Caller, Begun),
+    /// The table as it was, since this has failed.
+    Undoing(Caller, OpError),
+    Listing(Caller, Option<String>),
+    Looking,
+    Mending,
+}
+
+pub struct Firewall {
+    worker: Worker,
+    store: Store,
+    state: State,
+    plans: Plans,
+    news: OwnedFd,
+    /// Somebody has changed tables, and when that is looked at.
+    look_at: Option<Instant>,
+    now: Option<Now>,
+    /// With the generation that a plan was made of.
+    queue: VecDeque<(Caller, Waiting)>,
+    done: VecDeque<(u64, Outcome)>,
+    changes: Vec<String>,
+    trouble: Option<String>,
+}
+
+enum Waiting {
+    Change(Change, Option<u64>),
+    List(Option<String>),
+}
+
+impl Firewall {
+    /// Returns when the kernel has what the disk says, or the reason why it has not is known.
+    pub fn open(worker: Worker, dir: &Path) -> Result<Firewall, String> {
+        let store = Store::open(dir)?;
+        let mut state = store.load()?;
+        let forgotten = change::settle(&mut state);
+        let news = sys::netlink_watch(libc::NETLINK_NETFILTER, NEWS_GROUP)
+            .map_err(|e| format!("hear of changed tables: {e}"))?;
+        let mut firewall = Firewall {
+            worker,
+            store,
+            state,
+            plans: Plans::default(),
+            news,
+            look_at: Some(Instant::now()),
+            now: None,
+            queue: VecDeque::new(),
+            done: VecDeque::new(),
+            changes: Vec::new(),
+            trouble: None,
+        };
+        if forgotten > 0 {
+            firewall.store.save(&firewall.state).map_err(|e| e.message)?;
+            firewall.changes.push(format!("{forgotten} unfinished changes ended"));
+        }
+        firewall.first_look().map_err(|e| format!("look at the tables: {e}"))?;
+        Ok(firewall)
+    }
+
+    fn first_look(&mut self) -> io::Result<()> {
+        let until = Instant::now() + FIRST_LOOK;
+        self.go_on();
+        while self.now.is_some() && !self.worker.lost {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            sys::poll(&[(self.worker.as_fd(), libc::POLLIN)], Some(left))?;
+            self.advance();
+        }
+        Ok(())
+    }
+
+    /// The network that it is all about.
+    pub fn network(&self) -> io::Result<Option<u64>> {
+        sys::netns_cookie(self.news.as_fd())
+    }
+
+    pub fn watches(&self) -> Vec<BorrowedFd<'_>> {
+        // One that has ended would be ready for ever.
+        let worker = Some(self.worker.as_fd()).filter(|_| !self.worker.lost);
+        worker.into_iter().chain([self.news.as_fd()]).collect()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.now.is_none() && self.look_at.is_none() && self.queue.is_empty()
+    }
+
+    pub fn is_lost(&self) -> bool {
+        self.worker.lost || self.worker.is_overdue()
+    }
+
+    pub fn finished(&mut self) -> Option<(u64, Outcome)> {
+        self.done.pop_front()
+    }
+
+    pub fn take_changes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.changes)
+    }
+
+    pub fn troubles(&self) -> impl Iterator<Item = String> {
+        [&self.store.trouble, &self.trouble].into_iter().flatten().cloned()
+    }
+
+    pub fn summary(&self) -> Value {
+        json!({"rules": self.state.rows.len(), "generation": self.state.generation})
+    }
+
+    /// Looks again, soon, whether all is as it should be.
+    pub fn look_again(&mut self) {
+        let soon = Instant::now() + NEWS_PAUSE;
+        self.look_at = Some(self.look_at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// Keeps a change until its user says yes to it.
+    pub fn plan(&mut self, who: Caller, change: Change) -> Result<Value, OpError> {
+        change.check(&self.state, who)?;
+        let shown = change.to_json(&self.state);
+        let digest = self.plans.add(who, change, self.state.generation)?;
+        Ok(json!({"digest": digest, "change": shown, "lasts_s": LASTS.as_secs()}))
+    }
+
+    /// Takes a task on, whose end `finished` tells.
+    pub fn begin(&mut self, who: Caller, task: Task) -> Result<(), OpError> {
+        let own = self.queue.iter().filter(|(waits, _)| waits.uid == who.uid).count();
+        if own >= TASKS_PER_UID || self.queue.len() >= TASKS_MAX {
+            let error = OpError::new(Code::LimitExceeded, "the firewall is busy");
+            return Err(OpError { retry: true, ..error });
+        }
+        let task = match task {
+            Task::List(app) => Waiting::List(app),
+            Task::Change(change) => {
+                change.check(&self.state, who)?;
+                Waiting::Change(change, None)
+            }
+            Task::Planned(digest) => {
+                let (change, generation) = self.plans.take(who, &digest)?;
+                Waiting::Change(change, Some(generation))
+            }
+        };
+        self.queue.push_back((who, task));
+        self.go_on();
+        Ok(())
+    }
+
+    /// Time has passed, or the worker or the kernel has said something.
+    pub fn advance(&mut self) {
+        let mut news = [0; 64];
+        let hears = |news: &mut [u8]| match sys::netlink_receive(self.news.as_fd(), news) {
+            Ok(_) => true,
+            // So much that some is lost.
+            Err(e) => e.raw_os_error() == Some(libc::ENOBUFS),
+        };
+        let heard = (0..NEWS_MAX).take_while(|_| hears(&mut news)).count();
+        if heard > 0 && !self.state.rows.is_empty() && self.look_at.is_none() {
+            self.look_again();
+        }
+        if let Some(answer) = self.worker.answer() {
+            if let Some(now) = self.now.take() {
+                self.answered(now, answer);
+            }
+        }
+        self.go_on();
+    }
+
+    /// The next thing, if nothing is under way.
+    fn go_on(&mut self) {
+        while self.now.is_none() && !self.worker.lost {
+            if self.look_at.is_some_and(|at| at <= Instant::now()) {
+                self.look_at = None;
+                self.ask(Now::Looking);
+                return;
+            }
+            let Some((who, task)) = self.queue.pop_front() else { return };
+            match task {
+                Waiting::List(app) => self.ask(Now::Listing(who, app)),
+                Waiting::Change(change, planned) => {
+                    if let Err(e) = self.make(who, change, planned) {
+                        self.done.push_back((who.conn, Err(e)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Now) {
+        match now {
+            Now::Listing(..) | Now::Looking => self.worker.ask(None),
+            _ => self.worker.ask(Some(&change::rules(&self.state))),
+        }
+        self.now = Some(now);
+    }
+
+    /// Everything about it is checked again: it has waited for others.
+    fn make(&mut self, who: Caller, change: Change, planned: Option<u64>) -> Result<(), OpError> {
+        if planned.is_some_and(|generation| generation != self.state.generation) {
+            return Err(OpError::conflict("the rules have changed since: plan again"));
+        }
+        change.check(&self.state, who)?;
+        let random = sys::random().map_err(|e| OpError::kernel(format!("random: {e}")))?;
+        let id = format!("rule-{random:016x}");
+        let begun = Begun::of(change, &mut self.state, who, id);
+        if let Err(e) = self.store.save(&self.state) {
+            begun.fail(&mut self.state);
+            return Err(e);
+        }
+        self.ask(Now::Making(who, begun));
+        Ok(())
+    }
+
+    fn answered(&mut self, now: Now, answer: Result<Seen, String>) {
+        let handles = |seen: &Seen| table::handles(&change::rules(&self.state), seen.own.as_ref());
+        let answer = answer.map(|seen| (handles(&seen), seen));
+        let outcome = match (now, answer) {
+            (Now::Making(who, begun), answer) => return self.made(who, begun, answer),
+            (Now::Undoing(who, error), answer) => {
+                self.settled(&answer);
+                (who, Err(error))
+            }
+            (Now::Listing(who, app), Ok((handles, seen))) => {
+                (who, Ok(self.list(who, app.as_deref(), handles, &seen).into()))
+            }
+            (Now::Listing(who, _), Err(why)) => (who, Err(OpError::kernel(why))),
+            (Now::Looking, Ok((Some(_), _))) => return self.trouble = None,
+            (Now::Looking, _) => return self.ask(Now::Mending),
+            (Now::Mending, answer) => {
+                self.settled(&answer);
+                self.changes
+                    .extend(self.trouble.is_none().then(|| format!("{} made anew", table::FULL)));
+                return;
+            }
+        };
+        self.done.push_back((outcome.0.conn, outcome.1));
+    }
+
+    /// Whether the kernel has what the disk says.
+    fn settled(&mut self, answer: &Result<(Option<Vec<u64>>, Seen), String>) {
+        self.trouble = match answer {
+            Ok((Some(_), _)) => None,
+            Ok((None, _)) => Some(format!("{} is not as it was made", table::FULL)),
+            Err(why) => Some(why.clone()),
+        };
+    }
+
+    fn made(
+        &mut self,
+        who: Caller,
+        begun: Begun,
+        answer: Result<(Option<Vec<u64>>, Seen), String>,
+    ) {
+        let (handles, seen) = match answer {
+            Ok((Some(handles), seen)) => (handles, seen),
+            Ok(_) => return self.undo(who, begun, OpError::kernel("nft made something else")),
+            Err(why) => return self.undo(who, begun, OpError::kernel(why)),
+        };
+        let before = self.state.clone();
+        begun.succeed(&mut self.state, seconds());
+        if let Err(e) = self.store.save(&self.state) {
+            // The disk still says "pending", and would forget it. Where it says "removing" it will
+            // complete that.
+            if begun.adds {
+                self.state = before;
+                return self.undo(who, begun, e);
+            }
+        }
+        self.trouble = None;
+        let named = |state: &State| state.rows.iter().position(|row| row.id == begun.id);
+        let result =
+            match named(&self.state).and_then(|at| self.state.rows.get(at).zip(handles.get(at))) {
+                Some((row, handle)) => described(row, Some(*handle), &seen),
+                None => json!({"removed": true, "rule_id": begun.id}),
+            };
+        let row = named(&before).and_then(|at| before.rows.get(at));
+        let what = row.map(|row| change::text(&row.spec)).unwrap_or_default();
+        let verb = if begun.adds { "open" } else { "close" };
+        self.changes.push(format!("{verb} {what} ({})", begun.id));
+        self.done.push_back((who.conn, Ok(result.into())));
+    }
+
+    fn undo(&mut self, who: Caller, begun: Begun, error: OpError) {
+        begun.fail(&mut self.state);
+        // Where that cannot be written, a start ends the change all the same.
+        let _ = self.store.save(&self.state);
+        self.ask(Now::Undoing(who, error));
+    }
+
+    /// The caller's rules, all of them for root, as far as they fit into a reply.
+    fn list(
+        &self,
+        who: Caller,
+        app: Option<&str>,
+        handles: Option<Vec<u64>>,
+        seen: &Seen,
+    ) -> Value {
+        let handles = handles.unwrap_or_default();
+        let handles = handles.into_iter().map(Some).chain(std::iter::repeat(None));
+        let rows = self.state.rows.iter().zip(handles);
+        let own = rows.filter(|(row, _)| {
+            who.owns(row.uid)
+                && app.is_none_or(|app| app == row.spec.app)
+                && row.status == Status::Applied
+        });
+        let (mut rules, mut length, mut more) = (Vec::new(), 0, false);
+        for (row, handle) in own {
+            let rule = described(row, handle, seen);
+            length += rule.to_string().len();
+            more = length > LIST_MAX;
+            if more {
+                break;
+            }
+            rules.push(rule);
+        }
+        json!({"rules": rules, "more": more, "generation": self.state.generation})
+    }
+}
+
+/// A rule, and what the machine makes of it.
+fn described(row: &Row, handle: Option<u64>, seen: &Seen) -> Value {
+    let effective = match handle {
+        Some(_) => effective::of(&row.spec, seen.all.as_ref(), &seen.text),
+        None => Effective::Unknown(table::FULL.to_owned()),
+    };
+    json!({
+        "rule_id": row.id, "spec": row.spec.to_json(), "uid": row.uid,
+        "applied_at": row.applied_at, "nft_handle": handle, "table": table::FULL,
+        "effective": effective.name(), "chain": effective.chain(),
+    })
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}

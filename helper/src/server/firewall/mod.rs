@@ -1,0 +1,17 @@
+//! Ports that users ask to be open: `rule` is one, typed; `change` says who may add or remove
+//! which; `plans` holds changes that wait for a yes; `store` is what is on the disk, `table` what
+//! is in the kernel, `grants` what keeps the two the same; `effective` says what the other tables
+//! of the machine make of it, with `matches`.
+
+mod change;
+mod effective;
+mod grants;
+mod matches;
+mod plans;
+pub mod rule;
+pub mod store;
+pub mod table;
+
+pub use change::{Change, RULES_MAX, RULES_PER_UID};
+pub use grants::{Firewall, Task};
+pub use store::is_id;

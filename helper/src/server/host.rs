@@ -1,0 +1,10 @@
+//! What this daemon is: its configuration, and its families of operations, side by side. Must not
+//! know: how one of them works.
+
+use crate::net::config::Config;
+use crate::server::firewall::Firewall;
+
+pub struct Host {
+    pub config: Config,
+    pub firewall: Firewall,
+}

@@ -1,0 +1,77 @@
+//! What there is to ask hop-helper-server for: a row each, and a function that reads the arguments
+//! and says what is done.
+
+use crate::core::conn::Done;
+use crate::core::daemon;
+use crate::core::operation::{Act, Effect, Operation, Role, row};
+use crate::proto::{Args, OpError, required};
+use crate::server::firewall::rule::{ARGUMENTS, Spec};
+use crate::server::firewall::{Change, Task, is_id};
+use crate::server::host::Host;
+use Effect::{GivesBack, Makes, Reads};
+use Role::{Anybody, Neighbour};
+
+const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
+
+/// By name: what it does, who may ask, with which arguments, and what reads these.
+pub static OPERATIONS: [Operation<Host>; 9] = [
+    row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
+    row("daemon.version", Reads, Anybody, &[], daemon::version),
+    row("daemon.health", Reads, Anybody, &[], daemon::health),
+    row("firewall.add_rule", Makes, Neighbour, ARGUMENTS, add_rule),
+    row("firewall.remove_rule", GivesBack, Neighbour, &["rule_id"], remove_rule),
+    row("firewall.list_rules", Reads, Neighbour, &["app_name"], list_rules),
+    row("firewall.plan_add", Reads, Neighbour, ARGUMENTS, plan_add),
+    row("firewall.plan_remove", Reads, Neighbour, &["rule_id"], plan_remove),
+    row("firewall.apply", Makes, Neighbour, &["digest"], apply),
+];
+
+type Read = Result<Act<Host>, OpError>;
+
+/// What takes its time: it is answered when it is done.
+fn task(task: Task) -> Read {
+    Ok(Box::new(move |server, conn| {
+        server.service.firewall.begin(conn.who(), task)?;
+        Ok(Done::Later)
+    }))
+}
+
+/// What is kept until somebody says yes.
+fn plan(change: Change) -> Read {
+    Ok(Box::new(move |server, conn| Ok(server.service.firewall.plan(conn.who(), change)?.into())))
+}
+
+fn addition(a: &Args) -> Result<Change, OpError> {
+    Ok(Change::Add(Spec::read(a)?))
+}
+
+fn removal(a: &Args) -> Result<Change, OpError> {
+    match required("rule_id", a.text("rule_id")?)? {
+        id if is_id(&id) => Ok(Change::Remove(id)),
+        _ => Err(OpError::field("rule_id", "rule_id is rule- and 16 hexadecimal digits")),
+    }
+}
+
+fn add_rule(a: &Args) -> Read {
+    task(Task::Change(addition(a)?))
+}
+
+fn remove_rule(a: &Args) -> Read {
+    task(Task::Change(removal(a)?))
+}
+
+fn list_rules(a: &Args) -> Read {
+    task(Task::List(a.text("app_name")?))
+}
+
+fn plan_add(a: &Args) -> Read {
+    plan(addition(a)?)
+}
+
+fn plan_remove(a: &Args) -> Read {
+    plan(removal(a)?)
+}
+
+fn apply(a: &Args) -> Read {
+    task(Task::Planned(required("digest", a.text("digest")?)?))
+}
