@@ -37,7 +37,7 @@ pub const LS: Command = Command {
               process began. Below it stand hosts that are named, and questions that are open.",
     example: "hop bridge ls\n\
               hop bridge ls -H mybox --json",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[],
     operands: (0, 0),
     takes: Takes::Nothing,
@@ -52,7 +52,7 @@ pub const LOG: Command = Command {
     details: "The oldest first: what was wanted, what became of it, how much it was. What was\n\
               copied or pasted is kept nowhere, and of an address only its host.",
     example: "hop bridge log -n 200",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[Flag {
         short: Some('n'),
         long: "lines",
@@ -76,7 +76,7 @@ pub const ALLOW: Command = Command {
               allowed; reading the clipboard here and the browser for the server are not.",
     example: "hop bridge allow paste --ask\n\
               hop bridge allow open 192.168.1.20",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[Flag {
         short: None,
         long: "ask",
@@ -96,7 +96,7 @@ pub const DENY: Command = Command {
     details: "From now on, without a restart. With an address that one is named no more, and the\n\
               rule stays.",
     example: "hop bridge deny copy",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[],
     operands: (1, WORDS),
     takes: Takes::OneOf(&WHAT),
@@ -113,7 +113,7 @@ pub const ANSWER: Command = Command {
               that hop bridge ls shows, unless there is only one.",
     example: "hop bridge answer yes\n\
               hop bridge answer 2 no",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[],
     operands: (0, 2),
     takes: Takes::Word,
@@ -128,7 +128,7 @@ pub const RESTART: Command = Command {
     details: "They use the desktop that hop up was typed on. Typed on another one, or after a new\n\
               login, this has them use that one.",
     example: "hop bridge restart",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[],
     operands: (0, 0),
     takes: Takes::Nothing,

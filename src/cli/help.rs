@@ -26,6 +26,8 @@ pub const COMMAND: Command = Command {
 const WIDTH: usize = 80;
 /// Where summaries stand: two columns right of the longest name, "autostart status".
 const SUMMARIES: usize = 20;
+/// And where a noun takes one row with all its verbs: "completions".
+const OVERVIEW: usize = 15;
 /// Where the help of flags stands.
 const FLAGS: usize = 23;
 /// Where all of these stand on a narrow terminal.
@@ -106,11 +108,26 @@ fn of_all(table: &Table, width: usize) -> String {
     let mut text = format!("{}\nusage: hop <command> [flags]\n", folded(INTRO, width, 0));
     for (group, title) in Group::ALL {
         text += &format!("\n{title}:\n");
-        text += &commands(table.listed().filter(|command| command.group == group), width);
+        text += &overview(table, group, width);
     }
     text += "\nflags of every command:\n";
     text += &flags(GLOBAL_FLAGS, width);
     text + "\n" + &folded(OUTRO, width, 0)
+}
+
+/// One row for each command, and one for all that begin with the same noun.
+fn overview(table: &Table, group: Group, width: usize) -> String {
+    let line = |command: &'static Command| {
+        let Some((noun, _)) = command.name.split_once(' ') else {
+            return row(command.name, OVERVIEW, command.summary, width);
+        };
+        let verbs: Vec<&str> = table.verbs(noun).map(|(verb, _)| verb).collect();
+        let is_first = command.name.ends_with(&format!(" {}", verbs.first().unwrap_or(&"")));
+        let known = table.nouns.iter().find(|known| known.name == noun);
+        let what = format!("{}: {}", known.map_or("", |it| it.summary), verbs.join(", "));
+        if is_first { row(noun, OVERVIEW, &what, width) } else { String::new() }
+    };
+    table.listed().filter(|command| command.group == group).map(line).collect()
 }
 
 fn of_noun(table: &Table, noun: &str, width: usize) -> String {
@@ -238,8 +255,13 @@ mod tests {
     fn every_command_stands_in_the_list_once_with_an_example_in_its_own_page() {
         let all = of_all(&TABLE, WIDTH);
         for command in TABLE.listed() {
+            let (listed, in_pages) = match command.name.split_once(' ') {
+                None => (command.name, all.clone()),
+                Some((noun, _)) => (noun, of_noun(&TABLE, noun, WIDTH)),
+            };
+            assert_eq!(all.matches(&format!("\n  {listed} ")).count(), 1, "{}", command.name);
             let line = format!("\n  {} ", command.name);
-            assert_eq!(all.matches(&line).count(), 1, "{}", command.name);
+            assert_eq!(in_pages.matches(&line).count(), 1, "{}", command.name);
             assert!(of_command(command, WIDTH).contains("for example:\n  "), "{}", command.name);
         }
         let setup = TABLE.find("setup").unwrap();

@@ -30,7 +30,7 @@ pub const COMMAND: Command = Command {
     example: "hop init\n\
               hop init --from .devcontainer/devcontainer.json\n\
               hop init --from-compose compose.yaml",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[
         Flag { short: None, long: "from", value: Some("FILE"), help: "a devcontainer.json" },
         Flag {

@@ -32,7 +32,7 @@ pub const COMMAND: Command = Command {
     example: "hop logs web\n\
               hop logs -n 1000 --no-follow | grep -i error\n\
               hop logs app.web app.db --since 10m",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[
         Flag {
             short: Some('n'),

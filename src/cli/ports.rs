@@ -31,7 +31,7 @@ pub const LS: Command = Command {
               does the same.",
     example: "hop ports ls\n\
               hop ports ls --watch --json",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[
         Flag {
             short: Some('w'),
@@ -58,7 +58,7 @@ const OF_ONE: Command = Command {
     usage: "",
     details: "",
     example: "",
-    group: Group::Daily,
+    group: Group::Between,
     flags: &[],
     operands: (1, 1),
     takes: Takes::Word,

@@ -30,7 +30,7 @@ pub const COMMAND: Command = Command {
               hop run -H mybox -t -- htop\n\
               hop run migrate -- --dry-run\n\
               hop run --detach -- make && hop run --list",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[
         Flag { short: Some('t'), long: "tty", value: None, help: "with a terminal in any case" },
         Flag { short: Some('T'), long: "no-tty", value: None, help: "without one in any case" },

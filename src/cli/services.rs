@@ -32,7 +32,7 @@ pub const LS: Command = Command {
               they are those of the workspace of the hopbox.yaml here; where none is, all.",
     example: "hop services ls\n\
               hop services ls app.web --json",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[],
     operands: (0, MANY),
     takes: Takes::Service,
@@ -47,7 +47,7 @@ pub const START: Command = Command {
     details: "One that runs stays as it is. What is started is started again after a boot of the\n\
               server, until it is stopped. Exits 3 when one does not run then.",
     example: "hop services start web",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[],
     operands: (1, MANY),
     takes: Takes::Service,
@@ -62,7 +62,7 @@ pub const STOP: Command = Command {
     details: "All that the service has started is asked to end (SIGTERM), and made to after its\n\
               stop_timeout. It stays stopped, also after a boot of the server.",
     example: "hop services stop web",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[],
     operands: (1, MANY),
     takes: Takes::Service,
@@ -76,7 +76,7 @@ pub const RESTART: Command = Command {
     usage: "hop services restart [workspace.]service...",
     details: NAMES,
     example: "hop services restart web worker",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[],
     operands: (1, MANY),
     takes: Takes::Service,
@@ -92,7 +92,7 @@ pub const WATCH: Command = Command {
               one that its workspace has no more is that it is removed. With --json each line is\n\
               a whole answer.",
     example: "hop services watch --json",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[],
     operands: (0, MANY),
     takes: Takes::Service,

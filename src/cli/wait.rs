@@ -44,7 +44,7 @@ pub const COMMAND: Command = Command {
               waited for as long as it is started again. Exits 1 when it gave up, failed, is\n\
               stopped or stays unhealthy. Ctrl-C ends the wait alone.",
     example: "hop wait service:web --timeout 90s",
-    group: Group::Daily,
+    group: Group::Project,
     flags: &[TIMEOUT],
     operands: (1, MANY),
     takes: Takes::Waited,

@@ -107,7 +107,10 @@ impl Lack {
 
     pub fn fix(self) -> Fix {
         match self {
-            Lack::Module(name) => fix!("sudo modprobe {}", name),
+            // It opens what it needs when it starts, and keeps its tunnels then.
+            Lack::Module(name) => {
+                fix!("sudo modprobe {} && sudo systemctl restart hop-helper", name)
+            }
             Lack::ReadOnly => super::install_command(),
             Lack::Other => "journalctl -u hop-helper".into(),
         }
@@ -139,7 +142,8 @@ mod tests {
         for other in others.into_iter().chain([json!({"layers": {"lan_guard": "x"}})]) {
             assert_eq!(Guards::read(&other), Guards::default());
         }
-        assert_eq!(&*Lack::Module("cls_bpf").fix(), "sudo modprobe cls_bpf");
+        let fix = Lack::Module("cls_bpf").fix();
+        assert!(fix.starts_with("sudo modprobe cls_bpf && "), "{fix:?}");
     }
 
     /// The part `guards` of `hop status --json`.

@@ -70,7 +70,7 @@ pub fn first(
 ) -> Result<Vec<SocketAddr>, Failure> {
     let fail = |why: String| {
         let what = format!("cannot find the address of {}", host.endpoint.host);
-        let next = fix!("getent hosts {}", host.endpoint.host);
+        let next = fix!("cat /etc/resolv.conf && getent hosts {}", host.endpoint.host);
         Failure::new(Fault::Unreachable, what, why, next)
     };
     let mut resolver = Resolver::new(&host.endpoint).map_err(|error| fail(error.to_string()))?;

@@ -69,6 +69,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("/usr/sbin/visudo", Part),
     ("apt-get install -y {}", Part),
     ("cat /etc/os-release", Shows(LOOK)),
+    ("cat /etc/resolv.conf && getent hosts {}", Shows(LOOK)),
     ("cat {}", Shows(LOOK)),
     ("chmod 600 {}", Cures(ADVICE)),
     ("df -h {}", Shows(LOOK)),
@@ -78,7 +79,6 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("export HOME={}", Cures(VARIABLES)),
     ("file {}", Shows(LOOK)),
     ("findmnt -T {}", Shows(LOOK)),
-    ("getent hosts {}", Shows(LOOK)),
     ("getent passwd", Shows(LOOK)),
     ("grep -ri MaxSessions /etc/ssh", Shows(PREFLIGHT)),
     ("hop bridge ls -H {}", Shows(BRIDGE)),
@@ -183,11 +183,11 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("sudo journalctl -u hop-agent-work", Shows(LOOK)),
     ("sudo launchctl print system/dev.hopbox.helper", Shows(LOOK)),
     ("sudo mkhomedir_helper {}", Cures(PREFLIGHT)),
-    ("sudo modprobe tun", Shows(PREFLIGHT)),
-    ("sudo modprobe {}", Shows(LOOK)),
+    ("sudo modprobe tun", Cures(PREFLIGHT)),
+    ("sudo modprobe {} && sudo systemctl restart hop-helper", Cures(LOOK)),
     ("sudo mount -o remount,rw {}", Cures(PREFLIGHT)),
     ("sudo nft list ruleset", Shows(LOOK)),
-    ("sudo restorecon -RFv /usr/libexec", Shows(LOOK)),
+    ("sudo restorecon -RFv /usr/libexec", Cures(PREFLIGHT)),
     ("sudo rm /etc/hopbox/lockdown", Cures(SETUP)),
     ("sudo sh -c {}", Cures(PREFLIGHT)),
     ("sudo ss -tulnp", Shows(AGENT)),
@@ -230,6 +230,19 @@ pub const fn is_listed(form: &str) -> bool {
     false
 }
 
+/// Whether a line that was printed is of this form.
+pub fn is_of(form: &str, line: &str) -> bool {
+    let Some((begins, others)) = form.split_once("{}") else { return form == line };
+    let (between, ends) = others.rsplit_once("{}").unwrap_or(("", others));
+    let inner = line.strip_prefix(begins).and_then(|rest| rest.strip_suffix(ends));
+    let Some(mut rest) = inner else { return false };
+    for part in between.split("{}") {
+        let Some((_, after)) = rest.split_once(part) else { return false };
+        rest = after;
+    }
+    true
+}
+
 const fn same(mut a: &[u8], mut b: &[u8]) -> bool {
     loop {
         match (a, b) {
@@ -240,5 +253,24 @@ const fn same(mut a: &[u8], mut b: &[u8]) -> bool {
             }
             _ => return false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of;
+
+    #[test]
+    fn a_line_is_of_its_form() {
+        let is = |form: &str, line: &str| assert!(is_of(form, line), "{form}: {line}");
+        let is_not = |form: &str, line: &str| assert!(!is_of(form, line), "{form}: {line}");
+        is("hop status", "hop status");
+        is_not("hop status", "hop status mybox");
+        is("hop status {}", "hop status mybox");
+        is_not("hop status {}", "hop status");
+        is("df -h {} && df -i {}", "df -h /a && df -i /b");
+        is_not("df -h {} && df -i {}", "df -h /a");
+        is("{} -v", "hop up -v");
+        is_not("{} -v", "hop up -v mybox");
     }
 }

@@ -15,7 +15,7 @@ use super::shared;
 use super::world::*;
 
 /// A line as the laptop's user types it into a shell.
-fn typed(world: &World, line: &str) -> Output {
+pub fn typed(world: &World, line: &str) -> Output {
     let mut command = world.command(Path::new("/bin/sh"), &["-c", line]);
     let bin = world.programs.hop.parent().unwrap().display().to_string();
     command.env("PATH", format!("{bin}:/usr/bin:/bin:/usr/sbin:/sbin"));

@@ -1,13 +1,14 @@
 //! What is advised where no one command can help: each line of the table is typed as it stands,
 //! where it would be, and shows something.
 
-use hopbox::text::advice::{Effect, LOOK, TABLE};
+use hopbox::text::advice::{self, Effect, LOOK, TABLE};
 
+use super::machine::Said;
 use super::site::Site;
 
 /// What stands for the `{}` of a form, by what it begins with; the first that fits.
-const WORDS: [(&str, &[&str]); 14] = [
-    ("getent hosts", &["mybox.hop"]),
+const WORDS: [(&str, &[&str]); 13] = [
+    ("cat /etc/resolv.conf", &["mybox.hop"]),
     ("hop ", &["mybox"]),
     ("ip route get 10.10.", &["0"]),
     ("ip route get", &["10.10.0.2"]),
@@ -16,7 +17,6 @@ const WORDS: [(&str, &[&str]); 14] = [
     ("ssh -F", &[".ssh/config", "198.51.100.2 id"]),
     ("ssh-keygen -F {} -f", &["hopbox-mybox", ".config/hopbox/known_hosts"]),
     ("ssh-keygen -F", &["198.51.100.2"]),
-    ("sudo modprobe", &["cls_bpf"]),
     ("sudo {} status", &["/usr/libexec/hopbox/hop-agent"]),
     ("{} --version", &["ssh"]),
     ("{} -v", &["hop status"]),
@@ -49,12 +49,34 @@ pub fn each_shows_something(site: &Site) {
         // What goes on until it is stopped is.
         let said =
             machine.sh_as("dev", &format!("PS4=; ulimit -c 0; timeout -s INT 3 sh -c '{line}'"));
-        let words = said.out.len() + said.err.len();
-        let understood = ![2, 126, 127].contains(&said.code) || said.err.contains("No such file");
-        if words == 0 || !understood {
+        if !says_something(&said) {
             silent.push(format!("{line}: {said}"));
         }
         seen += 1;
     }
     assert!(silent.is_empty() && seen > 45, "{seen}: {silent:#?}");
+}
+
+/// It has run, and not only told how it is called.
+fn says_something(said: &Said) -> bool {
+    let understood = ![2, 126, 127].contains(&said.code) || said.err.contains("No such file");
+    understood && said.out.len() + said.err.len() > 0
+}
+
+/// The same of one that was just advised, in the state that it was advised in.
+pub fn shows_something(site: &Site, fix: &str) {
+    // What it is there, for one that is typed over SSH.
+    let bare = match fix.strip_prefix("ssh ") {
+        Some(rest) => rest.trim_start_matches("-t ").split_once(' ').map_or(fix, |(_, it)| it),
+        None => fix,
+    };
+    let shows = |form: &str| [bare, fix].iter().any(|line| advice::is_of(form, line));
+    let mut rows = TABLE.iter().filter(|(_, effect)| *effect == Effect::Shows(LOOK));
+    // It goes on for as long as nobody stops it.
+    if bare.starts_with("ping ") || !rows.any(|(form, _)| shows(form)) {
+        return;
+    }
+    let said =
+        site.laptop.sh_as("dev", &format!("ulimit -c 0; {}", fix.replacen("ssh -t", "ssh", 1)));
+    assert!(says_something(&said), "{fix}: {said}");
 }

@@ -80,12 +80,21 @@ fn clock_and_labels(site: &Site) {
         let looked = site.laptop.ok_as("dev", helps.unwrap_or_else(|| panic!("{said}")).1);
         assert!(looked.contains("System clock synchronized:"), "{looked}");
     });
+    // The labels are real. Where the kernel has no SELinux, restorecon does nothing, but it is
+    // setfiles by another name, which writes them all the same.
     let enforcing = say("getenforce", "echo Enforcing");
-    let stat =
-        say("stat", r#"case $* in *%%C*) echo u:r:usr_t:s0 ;; *) exec /usr/bin/stat "$@" ;; esac"#);
-    let undo = "rm /usr/local/bin/getenforce /usr/local/bin/stat";
-    with(&site.vps, &format!("{enforcing} && {stat}"), undo, || {
-        site.fails(SETUP, 1, &["SELinux is in force", "usr_t", "restorecon -RFv /usr/libexec"]);
+    let restorecon = say("restorecon", r#"[ $1 = -RFv ] && exec setfiles -Fv /root/policy "$2""#);
+    let labels = format!(
+        "{enforcing} && {restorecon} && \
+         printf '/usr/libexec system_u:object_r:bin_t:s0\n/usr/libexec/.* <<none>>\n' \
+         >/root/policy && \
+         chcon system_u:object_r:usr_t:s0 /usr/libexec"
+    );
+    let undo = "rm /usr/local/bin/getenforce /usr/local/bin/restorecon";
+    with(&site.vps, &labels, undo, || {
+        let words = ["SELinux is in force", "usr_t", "restorecon -RFv /usr/libexec"];
+        advised(site, &words);
+        assert_eq!(site.vps.ok("stat -c %C /usr/libexec"), "system_u:object_r:bin_t:s0\n");
     });
 }
 
@@ -119,7 +128,12 @@ fn what_stops_a_setup_is_found_before_anything_is_sent() {
         let undo = "umount /dev/net /usr/bin/systemd-detect-virt";
         with(vps, tun, undo, || {
             // No kernel of a container's has modules that could be loaded, which is said.
-            shown(&site, &["no /dev/net/tun", "sudo modprobe tun"], "tun");
+            let words = ["no /dev/net/tun", "sudo modprobe tun"];
+            shown(&site, &words, "tun");
+            // What another one does when it loads it; modprobe itself is real.
+            vps.ok("echo 'install tun mknod /dev/net/tun c 10 200' >/etc/modprobe.d/here.conf");
+            advised(&site, &words);
+            vps.ok("rm /etc/modprobe.d/here.conf");
         });
         let keys = "mkdir /etc/ssh/keys && cp /home/dev/.ssh/authorized_keys /etc/ssh/keys/dev && chmod 644 /etc/ssh/keys/dev && \
                     echo 'AuthorizedKeysFile /etc/ssh/keys/%u .ssh/authorized_keys' \

@@ -1,6 +1,7 @@
 //! What goes wrong with a server, and what `hop setup` says about it.
 
 use super::lab;
+use super::looks;
 use super::machine::Machine;
 use super::site::Site;
 
@@ -15,7 +16,8 @@ impl Site {
             assert!(said.err.contains(word), "hop {line}: {word:?} is not in {said}");
         }
         let last = said.err.lines().last().unwrap_or_default();
-        assert!(last.starts_with("fix: "), "hop {line}: {said}");
+        let fix = last.strip_prefix("fix: ");
+        looks::shows_something(self, fix.unwrap_or_else(|| panic!("hop {line}: {said}")));
     }
 }
 

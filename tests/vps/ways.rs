@@ -143,6 +143,7 @@ fn a_name_and_an_address_of_the_other_family_lead_to_the_server() {
         site.hop_ok("up");
         looks::each_shows_something(&site);
         wireguard_alone(laptop);
+        modules_are_loaded(&site);
     });
 }
 
@@ -152,6 +153,42 @@ fn wireguard_alone(laptop: &Machine) {
     assert_eq!((denied.code, denied.fix()), (1, "sudo hop wg -f wg7"), "{denied}");
     let ends = "until ip link show wg7; do sleep 0.1; done; sudo ip link del wg7; wait";
     laptop.ok_as("dev", &format!("{} & {ends}", denied.fix()));
+}
+
+/// A helper whose kernel lacks a part, as far as it can tell; modprobe itself is real.
+fn modules_are_loaded(site: &Site) {
+    let laptop = &site.laptop;
+    let source = include_str!("../../helper/tests/root/lacking.c");
+    std::fs::write(laptop.path("/usr/lib/lacking.c"), source).unwrap();
+    laptop.ok("cc -shared -fPIC -o /usr/lib/lacking.so /usr/lib/lacking.c && \
+               mkdir -p /etc/systemd/system/hop-helper.service.d");
+    for (kind, module, fault) in
+        [("bpf", "cls_bpf", "no_ingress_filter"), ("nf_tables", "nf_tables", "no_lan_guard")]
+    {
+        site.hop_ok("down");
+        laptop.ok(&format!(
+            "printf '[Service]\nEnvironment=LD_PRELOAD=/usr/lib/lacking.so \
+             HOPBOX_TEST_LACKS={kind} HOPBOX_TEST_LOADED=/usr/lib/loaded\n' \
+             >/etc/systemd/system/hop-helper.service.d/lacks.conf && echo 0 >/usr/lib/loaded && \
+             echo 'install {module} printf 1 1<>/usr/lib/loaded' >/etc/modprobe.d/here.conf && \
+             systemctl daemon-reload && systemctl restart hop-helper"
+        ));
+        site.hop_ok("up");
+        let fix = fix_of(site, fault).unwrap_or_else(|| panic!("{kind}: no {fault}"));
+        assert!(fix.starts_with(&format!("sudo modprobe {module} && ")), "{fix}");
+        laptop.ok_as("dev", &fix);
+        assert_eq!(fix_of(site, fault), None, "{fix}");
+        site.hop_ok("status");
+    }
+}
+
+/// What `hop doctor` advises for a fault that it finds.
+fn fix_of(site: &Site, fault: &str) -> Option<String> {
+    let said = site.hop("--json doctor");
+    let answer: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let checks = answer["data"]["checks"].as_array().unwrap();
+    let found = checks.iter().find(|check| check["fault"] == fault)?;
+    Some(found["fix"].as_str().unwrap().to_owned())
 }
 
 #[test]

@@ -601,35 +601,7 @@ fn a_guard_that_is_left_lets_a_device_of_the_same_name_in() {
     });
 }
 
-/// Loaded before the C library: asks the kernel for a kind of thing that no kernel has, or for a
-/// protocol that this one shall not have. The refusal is the kernel's own.
-const LACKING: &str = r#"
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-ssize_t write(int fd, const void *bytes, size_t len)
-{
-    ssize_t (*next)(int, const void *, size_t) = dlsym(RTLD_NEXT, "write");
-    char *kind = getenv("HOPBOX_TEST_LACKS");
-    char *at = kind ? memmem(bytes, len, kind, strlen(kind) + 1) : 0;
-    if (at)
-        *at ^= 0x20;
-    return next(fd, bytes, len);
-}
-int socket(int domain, int type, int protocol)
-{
-    int (*next)(int, int, int) = dlsym(RTLD_NEXT, "socket");
-    char *kind = getenv("HOPBOX_TEST_LACKS");
-    if (kind && !strcmp(kind, "nf_tables") && domain == 16 && protocol == 12) {
-        errno = EPROTONOSUPPORT;
-        return -1;
-    }
-    return next(domain, type, protocol);
-}
-"#;
+const LACKING: &str = include_str!("lacking.c");
 
 /// A kernel without a layer: what is missing is named, and without any there is no device.
 #[test]

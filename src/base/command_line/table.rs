@@ -55,6 +55,8 @@ impl<Run> Command<Run> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     Daily,
+    Project,
+    Between,
     Hosts,
     Trouble,
     Upkeep,
@@ -63,8 +65,10 @@ pub enum Group {
 
 impl Group {
     /// In the order of the help.
-    pub const ALL: [(Group, &str); 5] = [
+    pub const ALL: [(Group, &str); 7] = [
         (Group::Daily, "every day"),
+        (Group::Project, "what a project runs on its host"),
+        (Group::Between, "what a host and this laptop share"),
         (Group::Hosts, "hosts"),
         (Group::Trouble, "when something is wrong"),
         (Group::Upkeep, "upkeep"),

@@ -152,19 +152,28 @@ fn outside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
         Ok(all) => fine("address", format!("{name} is {}", list(all))),
         Err(why) => {
             let cause = format!("the address of {name} cannot be found");
-            fault("address", "dns", cause, why, fix!("getent hosts {}", name))
+            fault(
+                "address",
+                "dns",
+                cause,
+                why,
+                fix!("cat /etc/resolv.conf && getent hosts {}", name),
+            )
         }
     }];
+    let first = net.resolved.iter().flatten().next();
+    // Says so also where there is no route at all.
+    let way = first.map_or("ip route".into(), |to| fix!("ip route get {}", to));
     match &net.to_endpoint {
         None => {}
         Some(Err(why)) => {
             let cause = format!("this machine has no route to {name}");
-            checks.push(fault("way out", "no_route", cause, why, "ip route"));
+            checks.push(fault("way out", "no_route", cause, why, way));
         }
         Some(Ok((source, Some(interface)))) => {
             let cause = format!("a VPN takes the packets to {name} for itself");
             let evidence = format!("they would leave from {source} through {interface}");
-            checks.push(fault("way out", "vpn_takes_endpoint", cause, evidence, "ip route"));
+            checks.push(fault("way out", "vpn_takes_endpoint", cause, evidence, way));
         }
         Some(Ok((source, None))) => {
             checks.push(fine("way out", format!("packets to {name} leave from {source}")));
