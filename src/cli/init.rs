@@ -24,9 +24,10 @@ pub const COMMAND: Command = Command {
     details: "Writes hopbox.yaml into this directory, with an example of every key, or made of a\n\
               devcontainer.json or of files of docker compose: of several the later ones change\n\
               the earlier, as with its -f, and what they include or extend is read, too, where it\n\
-              lies in this directory or below. What is not carried over, or not as it was, is\n\
-              listed with its place, here and at the head of the file. A file that is there is\n\
-              never overwritten. Exits 11 when the file has to be mended first.",
+              lies in this directory or below; variables have the values of .env beside the\n\
+              first. What is not carried over, or not as it was, is listed with its place, here\n\
+              and at the head of the file. A file that is there is never overwritten. Exits 11\n\
+              when the file has to be mended first.",
     example: "hop init\n\
               hop init --from .devcontainer/devcontainer.json\n\
               hop init --from-compose compose.yaml",
@@ -87,16 +88,20 @@ fn of_compose(files: &[String], name: &str) -> Result<Imported, Failure> {
     })
 }
 
-/// A file in this directory or below, also behind links.
-fn beside(path: &str) -> Result<String, String> {
+/// A file in this directory or below, also behind links; nothing where there is none.
+fn beside(path: &str) -> Result<Option<String>, String> {
     let failed = |error: std::io::Error| format!("{path} cannot be read: {error}");
-    let real = std::fs::canonicalize(path).map_err(failed)?;
+    let real = match std::fs::canonicalize(path) {
+        Ok(real) if !real.is_dir() => real,
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+        Ok(_) | Err(_) => return Ok(None),
+    };
     let here = std::fs::canonicalize(".").map_err(failed)?;
     if !real.starts_with(here) {
         return Err(format!("{path} leads out of the project's directory"));
     }
     let bytes = bounded::read(real, yaml::TEXT_BYTES as u64).map_err(failed)?;
-    String::from_utf8(bytes).map_err(|_| format!("{path} is not UTF-8"))
+    String::from_utf8(bytes).map(Some).map_err(|_| format!("{path} is not UTF-8"))
 }
 
 fn exists() -> Failure {

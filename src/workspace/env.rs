@@ -19,6 +19,10 @@ impl Env {
         self.0.insert(key.into(), Zeroizing::new(value.into()));
     }
 
+    pub fn remove(&mut self, key: &str) {
+        self.0.remove(key);
+    }
+
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(|value| value.as_str())
     }

@@ -1,9 +1,11 @@
 //! docker compose's files. Read leniently, with anchors; each service becomes a container.
 
 mod depends;
+mod dotenv;
 mod environment;
 mod files;
 mod from;
+mod given;
 mod health;
 mod limits;
 mod ports;
@@ -18,9 +20,10 @@ use super::note::below;
 use crate::base::yaml::{self, Entry, Node, Value};
 use crate::workspace::check;
 use crate::workspace::wrong::{Refusal, Wrong, quoted};
+use files::Files;
 pub use files::Named;
-use files::{Files, Read};
 use from::From;
+use given::Read;
 use service::Built;
 
 /// As many as a manifest may have.
@@ -30,8 +33,9 @@ const EXTENDS: usize = 8;
 
 /// `name` is the workspace where no file has one.
 pub fn compose(named: &[Named], name: &str, read: Read) -> Result<Imported, Wrong> {
-    let files = Files::of(named, read)?;
-    let mut ctx = From::new(name, files.dirs());
+    let mut files = Files::of(named, read)?;
+    let mut ctx = From::new(name, files.dirs(), files.given());
+    std::mem::take(&mut files.notes).into_iter().for_each(|note| ctx.notes.push(note));
     let files::Visit { order, wrong, .. } = files.in_order();
     for (root, is_named) in &order {
         others(&mut ctx, root, *is_named);
@@ -39,12 +43,28 @@ pub fn compose(named: &[Named], name: &str, read: Read) -> Result<Imported, Wron
     for (node, why) in wrong {
         ctx.note(node, "include", format!("left out: {why}"));
     }
+    set_by_variables(&mut ctx);
     let mut keys = Fields::default();
     keys.put("name", Draft::text(ctx.workspace.as_str()));
     let services = services(&mut ctx, &files, order.iter().map(|(root, _)| *root).collect())?;
     keys.put("services", services);
     let from: Vec<&str> = named.iter().map(|named| named.path.as_str()).collect();
     Ok(draft::finish(&from.join(", "), keys, ctx.notes.told(&files.names(named))))
+}
+
+/// What docker compose itself is told in `.env`.
+fn set_by_variables(ctx: &mut From) {
+    let Some(given) = ctx.root_given() else { return };
+    for (name, value) in given.values.iter().filter(|(name, _)| name.starts_with("COMPOSE_")) {
+        match name {
+            "COMPOSE_PROJECT_NAME" => ctx.workspace = label(value),
+            "COMPOSE_PROFILES" => ctx.profiles = value.split(',').map(str::to_owned).collect(),
+            "COMPOSE_FILE" => {
+                ctx.notes.push(given::note(name, "not read: name its files with --from-compose"));
+            }
+            _ => ctx.notes.push(given::note(name, "not carried over")),
+        }
+    }
 }
 
 fn others(ctx: &mut From, root: &Node, is_named: bool) {
@@ -135,6 +155,7 @@ fn is_wanted(ctx: &mut From, found: &Found) -> bool {
         Some((node, Value::List(list))) if list.iter().any(|name| name.text() == Ok("")) => {
             ctx.note(node, &below(&path, "profiles"), "not carried over: it is always started");
         }
+        Some((_, Value::List(list))) if list.iter().any(|name| ctx.is_active(name)) => {}
         Some((node, Value::List(list))) if !list.is_empty() => {
             ctx.note(node, &path, "left out: it is started only with one of its profiles");
             return false;

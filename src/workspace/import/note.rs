@@ -23,7 +23,7 @@ impl fmt::Display for Note {
         if let Some(file) = &self.file {
             write!(out, "{file}: ")?;
         }
-        if self.at != NOWHERE {
+        if self.at.line != NOWHERE.line {
             write!(out, "line {}, column {}: ", self.at.line, self.at.column)?;
         }
         if !self.path.is_empty() {
@@ -38,10 +38,16 @@ pub struct Notes(Vec<Note>);
 
 impl Notes {
     pub fn add(&mut self, node: &Node, path: &str, what: impl Into<String>) {
-        let note = Note { file: None, at: node.at, path: path.to_owned(), what: what.into() };
+        self.push(Note { file: None, at: node.at, path: path.to_owned(), what: what.into() });
+    }
+
+    pub fn push(&mut self, note: Note) {
+        let is_same = |known: &Note| {
+            (known.at, &known.what, &known.file) == (note.at, &note.what, &note.file)
+        };
         match self.0.len() {
             // Anchors bring the same place in again and again.
-            _ if self.0.iter().any(|known| known.at == note.at && known.what == note.what) => {}
+            _ if self.0.iter().any(is_same) => {}
             0..NOTES => self.0.push(note),
             NOTES => {
                 let what = "and more that is not carried over".to_owned();
@@ -54,7 +60,7 @@ impl Notes {
     /// In the order of the lines. `files` names the files where there are several.
     pub fn told(mut self, files: &[String]) -> Vec<Note> {
         self.0.sort_by_key(|note| note.at);
-        for note in &mut self.0 {
+        for note in self.0.iter_mut().filter(|note| note.file.is_none()) {
             note.file = files.get(usize::from(note.at.file)).cloned();
         }
         self.0

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::from::{From, all, word};
+use super::from::{From, Made, all, word};
 use crate::base::yaml::{Node, Value};
 use crate::workspace::check;
 use crate::workspace::env::VARIABLES;
@@ -58,26 +58,42 @@ fn variable(
     if matches!(node.value, Value::List(_) | Value::Map(_)) {
         return ctx.note(node, &path, "left out: it should be a text");
     }
-    let Some(text) = text else {
-        values.remove(key);
-        return ctx.note(node, &path, "comes from .env or .env.local, where it is set");
-    };
+    // Without a value it is that of a variable with its name.
+    let own = format!("${{{key}}}");
+    let text = text.unwrap_or(&own);
     if values.len() >= VARIABLES && !values.contains_key(key) {
         return ctx.note(node, &path, format!("left out: more than {VARIABLES} variables"));
     }
-    let Some(replaced) = ctx.replaced(node, &path, text) else { return };
-    if !replaced.missing.is_empty() {
+    let Some(made) = ctx.replaced(node, &path, text) else { return };
+    let is_own = variables::alone(text) == Some(key);
+    if is_own && comes_by_itself(ctx, node, key, &made) {
         values.remove(key);
-        let what = match variables::alone(text) == Some(key) {
-            true => "comes from .env or .env.local, where it is set".to_owned(),
-            false => {
-                format!("left out: set it in .env.local (it needs {})", replaced.missing.join(", "))
-            }
-        };
-        return ctx.note(node, &path, what);
+        return ctx.note(node, &path, "comes from .env or .env.local, where it is set");
     }
+    let replaced = match made {
+        Made::Text(replaced) => replaced,
+        Made::Without { needed, .. } => {
+            values.remove(key);
+            let needed = needed.join(", ");
+            let what = format!("left out: set it in .env.local (it needs {needed})");
+            return ctx.note(node, &path, what);
+        }
+    };
+    ctx.told(node, &path, &replaced);
     match check::env_value(&replaced.text) {
         Ok(value) => drop(values.insert(key.to_owned(), value)),
         Err(refusal) => ctx.note(node, &path, format!("left out: {}", refusal.why)),
+    }
+}
+
+/// What is in `.env` and no manifest has is seen by every service.
+fn comes_by_itself(ctx: &From, node: &Node, key: &str, made: &Made) -> bool {
+    let given = ctx.given(node);
+    match made {
+        Made::Text(replaced) => given.passes(key, &replaced.text),
+        Made::Without { secret: false, .. } => true,
+        Made::Without { needed, .. } => {
+            needed.as_slice() == [key] && given.get(key).is_some_and(|own| given.passes(key, own))
+        }
     }
 }

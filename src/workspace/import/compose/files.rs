@@ -1,20 +1,20 @@
 //! The files of docker compose that are read together: those that were named, and what they include
 //! or extend. Those are read by whoever has files, each once, if they lie in the project's
-//! directory or below it.
+//! directory or below it, with a `.env` beside the first and beside each that is included.
 //!
-//! Bounds: 16 files.
+//! Bounds: 16 files, and a `.env` for each.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::from::word;
+use super::given::{Given, Read};
 use crate::base::yaml::{self, Entry, Node, Value};
+use crate::workspace::import::note::Note;
 use crate::workspace::import::variables;
 use crate::workspace::wrong::{Refusal, Wrong};
 
 const FILES: usize = 16;
-
-/// The text of a file, by its path from the project's directory, or why there is none.
-pub type Read<'r> = &'r mut dyn FnMut(&str) -> Result<String, String>;
 
 /// A file that was named by whoever wants it carried over.
 pub struct Named {
@@ -27,7 +27,16 @@ struct File {
     path: Option<String>,
     /// Where its relative paths begin, if that is known.
     dir: Option<String>,
+    /// What stands for its variables.
+    given: Rc<Given>,
     root: Node,
+}
+
+/// How a file comes to another.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    Include,
+    Extends,
 }
 
 pub struct Files {
@@ -35,56 +44,78 @@ pub struct Files {
     /// So many of them were named.
     named: usize,
     unread: BTreeMap<String, String>,
+    /// What there is to say of each `.env`.
+    pub notes: Vec<Note>,
 }
 
 impl Files {
     pub fn of(named: &[Named], read: Read) -> Result<Files, Wrong> {
-        let mut files = Files { all: Vec::new(), named: named.len(), unread: BTreeMap::new() };
+        let (all, unread, mut notes) = (Vec::new(), BTreeMap::new(), Vec::new());
         // As docker compose has it: the first one's directory is that of all.
         let first = named.first().and_then(|first| below("", &first.path));
         let dir = first.map(|path| parent(&path).to_owned());
+        let given = match &dir {
+            Some(dir) => Given::of(dir, &Given::default(), read, &mut notes),
+            None => Given::default(),
+        };
+        let given = Rc::new(given);
+        let mut files = Files { all, named: named.len(), unread, notes };
         for Named { path, text } in named {
             let root = parse(text, files.all.len())?;
-            files.all.push(File { path: below("", path), dir: dir.clone(), root });
+            let (dir, given) = (dir.clone(), Rc::clone(&given));
+            files.all.push(File { path: below("", path), dir, given, root });
         }
         let mut at = 0;
         while let Some(file) = files.all.get(at) {
-            let paths = others(&file.root).into_iter().filter_map(|node| files.path(node).ok());
-            for path in paths.collect::<Vec<String>>() {
-                files.add(path, read);
+            let paths = others(&file.root).into_iter();
+            let paths = paths.filter_map(|(node, by)| Some((files.path(node).ok()?, by)));
+            for (path, by) in paths.collect::<Vec<_>>() {
+                files.add(path, at, by, read);
             }
             at += 1;
         }
         Ok(files)
     }
 
-    fn add(&mut self, path: String, read: Read) {
+    fn add(&mut self, path: String, from: usize, by: By, read: Read) {
         let is_known = |file: &File| file.path.as_ref() == Some(&path);
         if self.all.iter().any(is_known) || self.unread.contains_key(&path) {
             return;
         }
         let number = self.all.len();
-        let root = match number {
-            0..FILES => read(&path).and_then(|text| {
-                parse(&text, number).map_err(|wrong| format!("{path} cannot be read: {wrong}"))
-            }),
+        let text = match number {
+            0..FILES => read(&path).and_then(|text| text.ok_or(format!("{path} is not there"))),
             _ => Err(format!("more than {FILES} files")),
         };
+        let root = text.and_then(|text| {
+            parse(&text, number).map_err(|wrong| format!("{path} cannot be read: {wrong}"))
+        });
         match root {
             Ok(root) => {
                 let dir = Some(parent(&path).to_owned());
-                self.all.push(File { path: Some(path), dir, root });
+                let given = self.given_in(from, dir.as_deref(), by, read);
+                self.all.push(File { path: Some(path), dir, given, root });
             }
             Err(why) => drop(self.unread.insert(path, why)),
         }
     }
 
+    /// What is included has a `.env` of its own, under that of what includes it.
+    fn given_in(&mut self, from: usize, dir: Option<&str>, by: By, read: Read) -> Rc<Given> {
+        let Some(from) = self.all.get(from) else { return Rc::default() };
+        match dir.filter(|dir| by == By::Include && from.dir.as_deref() != Some(dir)) {
+            Some(dir) => Rc::new(Given::of(dir, &from.given, read, &mut self.notes)),
+            None => Rc::clone(&from.given),
+        }
+    }
+
     /// The path that a node is, from the project's directory.
     fn path(&self, node: &Node) -> Result<String, String> {
-        let replaced = word(node).and_then(|text| variables::replace(text).ok());
-        let text = replaced.filter(|replaced| replaced.missing.is_empty());
-        let text = text.ok_or("it should be a path without variables")?.text;
         let file = self.all.get(usize::from(node.at.file));
+        let given = file.map(|file| Rc::clone(&file.given)).unwrap_or_default();
+        let replaced = word(node).and_then(|text| variables::replace(text, &given.values).ok());
+        let text = replaced.filter(|replaced| replaced.missing.is_empty());
+        let text = text.ok_or("it should be a path, and its variables in .env")?.text;
         let dir = file.and_then(|file| file.dir.as_deref());
         dir.and_then(|dir| below(dir, &text))
             .ok_or_else(|| "what lies outside of the project's directory is not read".to_owned())
@@ -99,6 +130,11 @@ impl Files {
     /// Where relative paths of each begin, from the project's directory.
     pub fn dirs(&self) -> Vec<String> {
         self.all.iter().map(|file| file.dir.clone().unwrap_or_default()).collect()
+    }
+
+    /// What stands for variables in each.
+    pub fn given(&self) -> Vec<Rc<Given>> {
+        self.all.iter().map(|file| Rc::clone(&file.given)).collect()
     }
 
     /// As they are called, where there are several.
@@ -180,12 +216,13 @@ fn includes(root: &Node) -> Vec<&Node> {
 }
 
 /// Every path of another file.
-fn others(root: &Node) -> Vec<&Node> {
-    let mut found = includes(root);
+fn others(root: &Node) -> Vec<(&Node, By)> {
+    let mut found: Vec<_> = includes(root).into_iter().map(|node| (node, By::Include)).collect();
     for entry in services(root) {
         let extends = entry.node.get("extends").ok().flatten();
         let file = extends.filter(|node| matches!(node.value, Value::Map(_)));
-        found.extend(file.and_then(|node| node.get("file").ok().flatten()));
+        let file = file.and_then(|node| node.get("file").ok().flatten());
+        found.extend(file.map(|node| (node, By::Extends)));
     }
     found
 }

@@ -9,7 +9,7 @@ fn made(text: &str) -> Result<Imported, Wrong> {
 
 fn made_as(text: &str, path: &str, name: &str) -> Result<Imported, Wrong> {
     let named = [Named { path: path.to_owned(), text: text.to_owned() }];
-    compose(&named, name, &mut |path| Err(format!("{path} is not there")))
+    compose(&named, name, &mut |_| Ok(None))
 }
 
 /// The first `count` are named, the others there, and each that was read.
@@ -20,7 +20,7 @@ fn of_several(files: &[(&str, &str)], count: usize) -> (Result<Imported, Wrong>,
     let mut read = |path: &str| {
         asked.push(path.to_owned());
         let found = files.iter().find(|(known, _)| *known == path);
-        found.map(|(_, text)| text.to_string()).ok_or_else(|| format!("{path} is not there"))
+        Ok(found.map(|(_, text)| text.to_string()))
     };
     let made = compose(&named.collect::<Vec<_>>(), "project", &mut read);
     (made, asked)
@@ -444,7 +444,8 @@ const SEVERAL: [(&str, &str); 5] = [
 fn files_that_change_include_and_extend_each_other_are_one() {
     let (made, asked) = of_several(&SEVERAL, 2);
     let made = made.unwrap();
-    assert_eq!(asked, ["db/compose.yaml", "more.yaml", "common/base.yaml"], "each once");
+    let files = [".env", "db/compose.yaml", "db/.env", "more.yaml", "common/base.yaml"];
+    assert_eq!(asked, files, "each once");
     let desired = read::manifest(&made.text).unwrap().desired;
     assert_eq!(desired.workspace, "project", "not that of one that is included");
     assert_eq!(desired.services.keys().collect::<Vec<_>>(), ["cache", "db", "web"]);
@@ -475,7 +476,7 @@ fn nothing_outside_of_the_project_is_read_and_no_more_than_some() {
     for path in ["../x.yaml", "/etc/x", "~/x", "https://x/y", "a/../../x", "oci://x", "$X", "."] {
         let text = format!("include: [\"{path}\"]\n{service}");
         let (made, asked) = of_several(&[("compose.yaml", &text)], 1);
-        assert!(asked.is_empty(), "{path}: {asked:?}");
+        assert_eq!(asked, [".env"], "{path}");
         let notes = made.unwrap().notes;
         assert!(notes[0].to_string().contains("include: left out: "), "{path}: {notes:?}");
     }
@@ -487,9 +488,12 @@ fn nothing_outside_of_the_project_is_read_and_no_more_than_some() {
     }
     // Files without end, and one that is none.
     let (mut number, named) = (0, Named { path: "f".to_owned(), text: text.clone() });
-    let made = compose(&[named], "project", &mut |_| {
+    let made = compose(&[named], "project", &mut |path| {
+        if path.ends_with(".env") {
+            return Ok(None);
+        }
         number += 1;
-        Ok(format!("include: [x{number}.yaml, y{number}.yaml]\n"))
+        Ok(Some(format!("include: [x{number}.yaml, y{number}.yaml]\n")))
     });
     assert_eq!(number, 15);
     let notes = made.unwrap().notes;
@@ -500,5 +504,215 @@ fn nothing_outside_of_the_project_is_read_and_no_more_than_some() {
         assert!(notes[0].what.contains("x.yaml cannot be read: line 1"), "{bad}: {notes:?}");
         let wrong = of_several(&[("f", service), ("g", bad)], 2).0.unwrap_err();
         assert_eq!(wrong.at.file, 1, "{wrong}");
+    }
+}
+
+/// In the shape of projects that ship a `.env` with their file.
+const PHOTOS: &str = r#"
+name: photos
+services:
+  server:
+    container_name: photos_server
+    image: ghcr.io/example/server:${PHOTOS_VERSION:-release}
+    volumes:
+      - ${UPLOAD_LOCATION}:/usr/src/app/upload
+      - /etc/localtime:/etc/localtime:ro
+    env_file: [.env]
+    ports: ["${PORT:-2283}:2283"]
+    environment:
+      - LOG_LEVEL
+      - TZ=${TZ:-UTC}
+      - DB_URL=postgres://${DB_USERNAME}:${DB_PASSWORD}@database/${DB_DATABASE_NAME}
+      - PUBLIC_URL=http://localhost:${PORT}
+      - COLOUR=${COLOUR}
+    command: run --version ${PHOTOS_VERSION} --token ${API_TOKEN}
+    deploy: {resources: {limits: {memory: "${MEMORY}"}}}
+  database:
+    image: example/postgres:14
+    environment:
+      POSTGRES_PASSWORD: ${DB_PASSWORD}
+      POSTGRES_USER: ${DB_USERNAME}
+      POSTGRES_DB: ${DB_DATABASE_NAME}
+      DB_PASSWORD: ${DB_PASSWORD}
+      PGDATA: ${HERE}/pg
+    volumes: ["${DB_DATA_LOCATION:?}:/var/lib/postgresql/data"]
+    healthcheck: {test: "pg_isready --dbname=${DB_DATABASE_NAME}", interval: "$CHECK_INTERVAL"}
+  tools:
+    image: example/tools
+    profiles: [tools]
+  later:
+    image: example/later
+    profiles: [later]
+"#;
+const PHOTOS_ENV: &str = r#"# as the project's example says
+COMPOSE_PROFILES=tools,more
+COMPOSE_FILE=compose.yaml:more.yaml
+UPLOAD_LOCATION=./library   # where files go
+DB_DATA_LOCATION="./postgres"
+TZ: Europe/Paris
+PHOTOS_VERSION=v2
+PORT=8080
+DB_PASSWORD=hunter2
+API_TOKEN='hunter2'
+DB_USERNAME=postgres
+DB_DATABASE_NAME=photos
+CHECK_INTERVAL=15s
+MEMORY=512M
+LOG_LEVEL=debug
+COLOUR=#fff
+HERE=${HOME}/here
+"#;
+
+#[test]
+fn variables_are_those_of_the_env_file_beside() {
+    let files = [("compose.yaml", PHOTOS), (".env", PHOTOS_ENV)];
+    let (made, asked) = of_several(&files, 1);
+    let made = made.unwrap();
+    assert_eq!(asked, [".env"]);
+    assert!(made.wrong.is_empty(), "{}\n{:?}", made.text, made.wrong);
+    assert!(!made.text.contains("hunter2"), "{}", made.text);
+    let desired = read::manifest(&made.text).unwrap().desired;
+    assert_eq!(desired.services.keys().collect::<Vec<_>>(), ["database", "server", "tools"]);
+    let server = &desired.services["server"];
+    let Kind::Container(container) = &server.kind else { panic!("{server:?}") };
+    assert_eq!(
+        (container.image.as_str(), container.command.len()),
+        ("ghcr.io/example/server:v2", 0)
+    );
+    assert_eq!(server.ports, [Port { published: 8080, target: 2283 }]);
+    assert_eq!(server.data[0].host, "~/photos/library");
+    assert_eq!(server.limits.memory_bytes, Some(512 << 20));
+    let env: Vec<_> = server.env.iter().collect();
+    // Nothing comes by itself from a file that has to be mended first.
+    let expected = [
+        ("COLOUR", "#fff"),
+        ("LOG_LEVEL", "debug"),
+        ("PUBLIC_URL", "http://localhost:8080"),
+        ("TZ", "Europe/Paris"),
+    ];
+    assert_eq!(env, expected);
+    let database = &desired.services["database"];
+    let env: Vec<_> = database.env.iter().collect();
+    assert_eq!(env, [("POSTGRES_DB", "photos"), ("POSTGRES_USER", "postgres")]);
+    assert_eq!(database.data[0].host, "~/photos/postgres");
+    assert_eq!(database.health.as_ref().unwrap().steady.as_secs(), 15);
+    let told: String = made.notes.iter().map(|note| format!("{note}\n")).collect();
+    assert!(!told.contains("hunter2"), "{told}");
+    for line in [
+        ".env: COMPOSE_FILE: not read: name its files with --from-compose",
+        ".env: line 6, column 1: has to be mended before hop up: has no =",
+        ".env: line 17, column 1: HERE: left out: HOME is of the shell",
+        "services.server.image: has the value in .env of PHOTOS_VERSION",
+        "services.server.command: left out: it needs API_TOKEN, and no secret is copied",
+        "services.server.environment.DB_URL: left out: set it in .env.local (it needs DB_PASSWORD)",
+        "services.database.environment.POSTGRES_PASSWORD: left out: set it in .env.local",
+        "services.database.environment.PGDATA: left out: set it in .env.local (it needs HERE)",
+        "services.later: left out: it is started only with one of its profiles",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+}
+
+/// What every service sees anyhow is not written over it.
+#[test]
+fn what_comes_from_the_env_file_by_itself_is_not_in_the_manifest() {
+    let text = "services:\n  a:\n    image: x\n    environment: [A, \"B=${B:-no}\", \"C=${C}\", \
+                \"D=${D:-no}\", SECRET, \"E=${E:+yes}\", \"F=${E}\"]\n";
+    let env = "A=1\nB=2\nC=a#b\nD=\nSECRET=hunter2\nE=5\n";
+    let (made, _) = of_several(&[("compose.yaml", text), (".env", env)], 1);
+    let made = made.unwrap();
+    let desired = read::manifest(&made.text).unwrap().desired;
+    let env: Vec<_> = desired.services["a"].env.iter().collect();
+    assert_eq!(env, [("C", "a#b"), ("D", "no"), ("E", "yes"), ("F", "5")]);
+    let told: String = made.notes.iter().map(|note| format!("{note}\n")).collect();
+    for line in [
+        ".env: line 3, column 1: C: is another text for hop than for docker compose",
+        "environment.A: comes from .env",
+        "environment.B: comes from .env",
+        "environment.SECRET: comes from .env",
+        "environment.F: has the value in .env of E",
+    ] {
+        assert!(told.contains(line), "{line}\n{told}");
+    }
+    assert!(!told.contains("hunter2") && !made.text.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn each_directory_that_is_included_has_an_env_file_under_the_projects_own() {
+    let files = [
+        (
+            "compose.yaml",
+            "include: [db/compose.yaml, \"${MORE}.yaml\"]\nservices: {a: {image: \"$I\"}}\n",
+        ),
+        (".env", "I=root\nMORE=more\n"),
+        (
+            "db/compose.yaml",
+            "services:\n  b: {image: \"$I-$J\", environment: [J, \"K=$K\"], extends: {file: x.yaml, \
+             service: x}}\n",
+        ),
+        ("db/.env", "I=db\nJ=j\nK_=1\nK=$I$J\n"),
+        ("db/x.yaml", "services: {x: {image: y, command: [\"$K\"]}}\n"),
+        ("more.yaml", "services: {c: {image: \"$I\"}}\n"),
+    ];
+    let (made, asked) = of_several(&files, 1);
+    assert_eq!(asked, [".env", "db/compose.yaml", "db/.env", "more.yaml", "db/x.yaml"]);
+    let desired = read::manifest(&made.unwrap().text).unwrap().desired;
+    let image = |name: &str| match &desired.services[name].kind {
+        Kind::Container(container) => (container.image.clone(), container.command.clone()),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(image("a").0, "root");
+    assert_eq!(image("b"), ("root-j".to_owned(), vec!["rootj".to_owned()]));
+    assert_eq!(image("c").0, "root");
+    let env: Vec<_> = desired.services["b"].env.iter().collect();
+    assert_eq!(env, [("J", "j"), ("K", "rootj")], "services see .env, and not db/.env");
+    // One elsewhere has none that is looked for, one in a directory has its own.
+    let one = ("services: {a: {image: x}}\n", "A=1\n");
+    for (path, expected) in
+        [("../c.yaml", &[][..]), ("/srv/c.yaml", &[]), ("sub/c.yaml", &["sub/.env"])]
+    {
+        let (_, asked) = of_several(&[(path, one.0), (".env", one.1)], 1);
+        assert_eq!(asked, expected, "{path}");
+    }
+}
+
+#[test]
+fn an_env_file_that_cannot_be_read_is_told_and_text_has_a_bound() {
+    let named =
+        || [Named { path: "f".to_owned(), text: "services: {a: {image: \"x:${V:-1}\"}}\n".into() }];
+    let made = compose(&named(), "n", &mut |path| Err(format!("{path} cannot be read: no")));
+    let notes = made.unwrap().notes;
+    let expected = ".env: line 1, column 1: left out: .env cannot be read: no";
+    assert!(notes.iter().any(|note| note.to_string() == expected), "{notes:?}");
+    for (env, expected) in [
+        ("V=2\nA B=1\n", ".env: line 2, column 1: nothing is taken from it: a name cannot"),
+        ("V='2\n", ".env: line 1, column 1: nothing is taken from it: ' is never closed"),
+    ] {
+        let notes = compose(&named(), "n", &mut |_| Ok(Some(env.to_owned()))).unwrap().notes;
+        assert!(notes.iter().any(|note| note.to_string().starts_with(expected)), "{notes:?}");
+        assert!(notes.iter().any(|note| note.what == "has the default of V"), "{notes:?}");
+    }
+    let long = format!("L={}\n", "x".repeat(30_000));
+    let text = format!("services: {{a: {{image: x, command: [{}]}}}}\n", "$L,".repeat(200));
+    let made = of_several(&[("f", &text), (".env", &long)], 1).0.unwrap();
+    assert!(made.text.len() < 300_000, "{}", made.text.len());
+    assert!(made.notes.iter().any(|note| note.what.contains("more text is made of variables")));
+}
+
+#[test]
+fn what_looks_like_a_secret_is_known_by_its_name_or_its_value() {
+    for (name, value, secret) in [
+        ("DB_PASSWORD", "x", true),
+        ("mysql_pwd", "x", true),
+        ("SECRET_KEY_BASE", "x", true),
+        ("ANON_KEY", "x", true),
+        ("DATABASE_URL", "postgres://u:p@h/d", true),
+        ("SENTRY", "https://abc@sentry.example/1", true),
+        ("KEYCLOAK_VERSION", "26", false),
+        ("PUBLIC_URL", "http://localhost:80/a@b", false),
+        ("MAIL", "a@example.com", false),
+        ("TZ", "UTC", false),
+    ] {
+        assert_eq!(given::is_secret(name, value), secret, "{name}");
     }
 }

@@ -34,7 +34,7 @@ pub fn hopbox_yaml(data: &[u8]) {
     }
     // What it names is itself, and another that is as odd.
     let named = [import::Named { path: "f".to_owned(), text: text.clone().into() }];
-    let mut read = |_: &str| Ok(text.clone().into());
+    let mut read = |_: &str| Ok(Some(text.clone().into()));
     let compose = import::compose(&named, "n", &mut read);
     for made in [compose, import::devcontainer(&text, "f", "n")] {
         match made {
