@@ -202,8 +202,7 @@ impl Stage {
         let bin = home.0.join("bin");
         fs::create_dir_all(&bin).unwrap();
         let put = |name: &str, bytes: &[u8]| fs::write(bin.join(name), bytes).unwrap();
-        put("ssh", SSH.as_bytes());
-        fs::set_permissions(bin.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+        super::program(&bin.join("ssh"), SSH);
         put("evil", &raw());
         let survey = "hopbox-survey=1\nmachine=x86_64\nsystem=Linux\nsystemd=yes\ntun=yes\nb2sum=yes\n\
             sudo=free\ndisk_kb=9999999\nhome_kb=9999999\nsshd_port=22\n";
@@ -232,11 +231,8 @@ impl Stage {
         let beside = self.home.0.join("prefix");
         let program = beside.join("hop");
         if !program.exists() {
-            fs::create_dir(&beside).unwrap();
-            let helper = beside.join("hop-helper");
-            fs::write(&helper, "#!/bin/sh\nexit 1\n").unwrap();
-            fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).unwrap();
-            fs::copy(env!("CARGO_BIN_EXE_hop"), &program).unwrap();
+            super::program(&beside.join("hop-helper"), "#!/bin/sh\nexit 1\n");
+            super::program(&program, fs::read(env!("CARGO_BIN_EXE_hop")).unwrap());
         }
         program
     }
@@ -307,9 +303,12 @@ fn a_server_says_the_worst_in_every_string() {
     assert!(stage.hear("tell", &["host", "peers", "mybox"], &asks));
 }
 
-/// One JSON line for each that is asked.
+/// One JSON line for each that is asked. It takes the place of whatever is there, at once: a
+/// session that did not come up may still be about to listen.
 fn liar(path: &Path, reply: impl Fn(&str) -> Value + Send + 'static) {
-    let listener = UnixListener::bind(path).unwrap();
+    let aside = path.with_extension("aside");
+    let listener = UnixListener::bind(&aside).unwrap();
+    fs::rename(&aside, path).unwrap();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
@@ -341,7 +340,6 @@ fn a_helper_and_a_session_say_the_worst() {
     let run = stage.home.0.join("run/hopbox/mybox.sock");
     fs::create_dir_all(run.parent().unwrap()).unwrap();
     fs::set_permissions(run.parent().unwrap(), fs::Permissions::from_mode(0o700)).unwrap();
-    let _ = fs::remove_file(&run);
     liar(&run, |_| {
         let layer = json!({"layer": EVIL, "ok": false, "detail": EVIL});
         json!({"ok": true, "data": {

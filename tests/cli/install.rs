@@ -1,7 +1,6 @@
 //! The Makefile beside cargo: who lacks a toolchain is told which, and root installs without one.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -114,12 +113,8 @@ fn a_program_that_is_missing_is_installed_again() {
 fn who_lacks_a_toolchain_is_told_which_and_root_installs_without() {
     let lab = Lab::new("toolchain");
     let old = lab.0.join("old-cargo");
-    fs::write(
-        &old,
-        "#!/bin/sh\n[ \"$1\" = --version ] && echo 'cargo 1.84.1 (66221abde 2024-11-19)'\n",
-    )
-    .unwrap();
-    fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
+    let text = "#!/bin/sh\n[ \"$1\" = --version ] && echo 'cargo 1.84.1 (66221abde 2024-11-19)'\n";
+    super::program(&old, text);
     let (old, none) = (format!("CARGO={}", old.display()), "CARGO=no-such-cargo");
     let least = "hopbox is built by Rust 1.85 or newer, and";
     for (cargo, what) in [(&*old, "this is cargo 1.84.1"), (none, "there is no no-such-cargo")] {

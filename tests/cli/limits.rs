@@ -2,7 +2,6 @@
 //! and an editor. A fake ssh plays its part well until it comes to the one that is tried.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -42,10 +41,7 @@ esac
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAA vps\n";
 
 fn program(home: &Home, name: &str, text: &str) {
-    let file = home.0.join("bin").join(name);
-    fs::create_dir_all(home.0.join("bin")).unwrap();
-    fs::write(&file, text).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    super::program(&home.0.join("bin").join(name), text);
 }
 
 fn with_ssh() -> Home {

@@ -16,7 +16,7 @@ mod ports;
 mod terminal;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -31,6 +31,18 @@ use hopbox::host::paths::Paths;
 use hopbox::host::store;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
+
+/// A program that a test starts. It is written by another process: what a test beside this one
+/// forks would hold a file of ours open for writing until its exec, and until then starting it is
+/// refused with ETXTBSY (of 730 starts beside six busy threads, 7 were).
+fn program(file: &Path, text: impl AsRef<[u8]>) {
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "cat >\"$1\" && chmod 755 \"$1\"", "sh"]).arg(file);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_ref()).unwrap();
+    assert!(child.wait().unwrap().success(), "{}", file.display());
+}
 
 /// A home directory that is gone at the end.
 struct Home(PathBuf);

@@ -239,8 +239,7 @@ fn a_port_is_opened_in_the_browser() {
     home.add_host("mybox", 0);
     let _mirror = Mirror::start(&home, all());
     let program = home.paths().session_places()[0].join("browser");
-    fs::write(&program, "#!/bin/sh\necho \"$#$*\" >\"$0.told\"\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    super::program(&program, "#!/bin/sh\necho \"$#$*\" >\"$0.told\"\n");
     let open = |program: &std::path::Path, port: &str| {
         home.hop().args(["ports", "open", port]).env("BROWSER", program).output().unwrap()
     };
