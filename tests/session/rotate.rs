@@ -204,7 +204,6 @@ fn a_restarted_agent_finds_its_laptops() {
     let helper = world.vps[0].helper.as_ref().unwrap().id();
     let file = PathBuf::from(format!("/proc/{helper}/root/var/lib/hopbox-agent/agent.endpoints"));
     world.up();
-    assert!(!file.exists());
     world.ask_agent_to_end(0);
     goes_on_at_once(&mut world, &file);
 

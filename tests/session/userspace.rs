@@ -85,8 +85,17 @@ fn answers(world: &World, port: u16, word: &[u8]) {
     assert_eq!(back, word, "port {port}");
 }
 
+/// A laptop that has not noticed yet that its agent is another one sends into a session that has
+/// ended: that is tried again.
 fn health(world: &World) -> Value {
-    let mut stream = connect(world, hopbox::rpc::API_PORT).unwrap();
+    let end = Instant::now() + LIMIT;
+    let mut stream = loop {
+        match connect(world, hopbox::rpc::API_PORT) {
+            Ok(stream) => break stream,
+            Err(ErrorKind::TimedOut) if Instant::now() < end => {}
+            Err(kind) => panic!("the API: {kind}\n{}", world.log()),
+        }
+    };
     let request = format!("GET /health HTTP/1.1\r\nHost: {VPS_IP}\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -166,6 +175,43 @@ fn a_server_without_a_device_serves_in_userspace() {
     }
     end(Some(own));
     end(Some(others));
+}
+
+/// Killed a few seconds after its laptop came, an agent has written down where that is: the next
+/// one shakes hands at once. What knows nothing is found after 15 s of silence (R67).
+#[test]
+fn an_agent_that_is_killed_soon_finds_its_laptop_again() {
+    let _machine = shared();
+    let Some(mut world) = World::start("an_agent_that_is_killed_soon_finds_its_laptop_again")
+    else {
+        return;
+    };
+    world.stop_agent(0);
+    end(world.vps[0].helper.take());
+    world.start_agent(0);
+    until_agent(&world, "userspace");
+    world.up();
+    let rounds = if super::full() { 40 } else { 2 };
+    let took: Vec<Duration> = (0..rounds).map(|_| killed_soon(&mut world)).collect();
+    println!("usable after an agent was killed: {took:?}");
+    // It was 4 to 8 s where nothing was written down; a SYN that is lost is sent again after 1 and
+    // 3 s. One may have been killed before it had written, on a machine that is busy elsewhere.
+    let best = took.iter().min().unwrap();
+    assert!(*best < Duration::from_millis(3500), "{took:?}\n{}", world.log());
+}
+
+fn killed_soon(world: &mut World) -> Duration {
+    world.stop_agent(0);
+    // As before the first laptop came.
+    sh(&world.vps[0].machine, "rm -f /var/lib/hopbox-agent/agent.endpoints");
+    world.start_agent(0);
+    health(world);
+    thread::sleep(Duration::from_secs(2));
+    world.stop_agent(0);
+    world.start_agent(0);
+    let began = Instant::now();
+    health(world);
+    began.elapsed()
 }
 
 fn ports(world: &World) {

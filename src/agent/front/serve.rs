@@ -25,6 +25,8 @@ use crate::tunnel::{self, Beside, Stopped, TunDevice, Tunnel};
 /// How often it is written down where the laptops are, for the agent after this one, and
 /// whether there is a helper is looked at where there was none.
 const KEEP_EVERY: Duration = Duration::from_secs(10);
+/// The same after a laptop has connected: an agent that is killed now is to find it again, too.
+const KEEP_SOON: Duration = Duration::from_secs(1);
 
 /// Start-up order, then serving until a signal or the end of the tunnel, then all of it undone; and
 /// once more, where the tunnel's inner side may be a better one now.
@@ -126,7 +128,7 @@ impl Serving<'_> {
             ];
             fds.extend(inner.fds());
             fds.extend(self.control.as_ref().map(|control| (control.as_fd(), Interest::READ)));
-            let next = KEEP_EVERY.saturating_sub(self.kept.elapsed());
+            let next = self.keeps_in();
             let limit = self.state.patience().map_or(next, |patience| patience.min(next));
             let mut ready = Vec::with_capacity(fds.len());
             poll::wait(&fds, &mut ready, Some(limit))
@@ -143,7 +145,7 @@ impl Serving<'_> {
             }
             inner.look()?;
             self.told("rotation", self.state.watch());
-            if self.kept.elapsed() >= KEEP_EVERY {
+            if self.keeps_in().is_zero() {
                 self.keep_endpoints();
                 if inner.may_change() {
                     return Ok(End::Helper);
@@ -155,8 +157,14 @@ impl Serving<'_> {
         }
     }
 
+    fn keeps_in(&self) -> Duration {
+        let every = if self.state.has_come() { KEEP_SOON } else { KEEP_EVERY };
+        every.saturating_sub(self.kept.elapsed())
+    }
+
     fn keep_endpoints(&mut self) {
         self.kept = Instant::now();
+        self.state.let_come();
         if let Ok(status) = self.tunnel.status() {
             self.endpoints.keep(&status.peers);
         }

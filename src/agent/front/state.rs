@@ -7,6 +7,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,8 +39,10 @@ pub struct AgentState {
     tunnel: Arc<Tunnel>,
     work: Work,
     state: Mutex<State>,
-    /// Woken where a rotation began, so that nobody has to look whether one did.
+    /// Woken where a rotation began, or a laptop has come: nobody has to look whether one did.
     begun: Wake,
+    /// A laptop has connected.
+    has_come: AtomicBool,
     /// The same laptops, for who asks: a change, which may wait for the disk, keeps nobody waiting.
     door: Mutex<Arc<Door>>,
 }
@@ -86,7 +89,8 @@ impl AgentState {
         let work = Work::at(&config.state_dir).with_address(address, api_port);
         let door = Mutex::new(Door::of(&config));
         let state = Mutex::new(State { config, waiting });
-        Ok(AgentState { file, side, tunnel, work, state, begun: Wake::new()?, door })
+        let (begun, has_come) = (Wake::new()?, AtomicBool::new(false));
+        Ok(AgentState { file, side, tunnel, work, state, begun, has_come, door })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -143,6 +147,15 @@ impl AgentState {
         self.state().config.laptops().map(one).collect()
     }
 
+    /// Whether a laptop has connected since [`AgentState::let_come`]. Readable when one does.
+    pub fn has_come(&self) -> bool {
+        self.has_come.load(Ordering::Relaxed)
+    }
+
+    pub fn let_come(&self) {
+        self.has_come.store(false, Ordering::Relaxed);
+    }
+
     /// How soon [`AgentState::watch`] wants to be called again; besides when this is readable.
     pub fn patience(&self) -> Option<Duration> {
         let since = self.state().waiting?;
@@ -196,7 +209,11 @@ impl Backend for AgentState {
     }
 
     fn is_laptop(&self, from: Ipv4Addr) -> bool {
-        self.door().peers.iter().any(|peer| peer.address == from)
+        let is_one = self.door().peers.iter().any(|peer| peer.address == from);
+        if is_one && !self.has_come.swap(true, Ordering::Relaxed) {
+            self.begun.wake();
+        }
+        is_one
     }
 
     fn is_called(&self, name: &str) -> bool {
