@@ -73,7 +73,7 @@ impl Source {
                     }
                 }
                 // Whoever says more than can be read has no end.
-                Ok(Next::Line(line)) if line.unix_ms > self.until_ms => break,
+                Ok(Next::Line(line)) if self.is_late(line.unix_ms) => break,
                 Ok(Next::Line(line)) => {
                     // From the first one on: a clock may be set back.
                     self.since_ms = 0;
@@ -91,6 +91,12 @@ impl Source {
         }
         self.is_idle = true;
         Ok(())
+    }
+
+    /// Whether it was said since this began. What has a time that is still to come was said before
+    /// the clock was set back, and so may have been what follows it.
+    fn is_late(&self, unix_ms: u64) -> bool {
+        unix_ms > self.until_ms && unix_ms <= clock::wall_ms()
     }
 
     fn event(&self, line: Line) -> LogEvent {
@@ -213,6 +219,12 @@ mod tests {
         let all = ["1 a x", "2 b u", "3 b v", "4 a y", "2 a back", "8 b w", "9 a late"];
         assert_eq!(look(0, 100, false), all);
         assert_eq!(look(3, 8, false), ["3 b v", "4 a y", "2 a back", "8 b w"]);
+        // The clock was ahead by centuries for a line.
+        fs::write(dirs[0].join("log"), "1 o x\n9999999999999 o ahead\n2 o y\n9 o late\n").unwrap();
+        let shown = look(0, 8, false);
+        assert!(shown.contains(&"2 a y".to_owned()), "{shown:?}");
+        assert!(!shown.contains(&"9 a late".to_owned()), "{shown:?}");
+        fs::write(dirs[0].join("log"), texts[0]).unwrap();
         let mut followed = all.to_vec();
         followed.push("7 b new");
         assert_eq!(look(0, u64::MAX, true), followed);
