@@ -26,6 +26,7 @@ mod real_services;
 mod rotate;
 mod run;
 mod service_figures;
+mod service_flood;
 mod services;
 mod shielded;
 mod sshd;
