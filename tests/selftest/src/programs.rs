@@ -1,11 +1,13 @@
 //! The three programs under test: where they are, their copies, and running them.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use hopbox::base::failure::Failure;
 use hopbox::base::own_program;
@@ -13,6 +15,9 @@ use hopbox::sys::child;
 
 /// Most that a program that stays may write to a file, its log included.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// What another thread starts holds a copy that was just written open until its own program runs,
+/// and until then the copy cannot be started.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Paths of the programs.
 #[derive(Clone, Debug)]
@@ -77,5 +82,14 @@ pub fn command(program: &Path, user: Option<u32>) -> Command {
 pub fn start(mut command: Command, log: &Path) -> io::Result<Child> {
     let file = File::create(log)?;
     child::limit_files(&mut command, FILE_BYTES);
-    command.stdout(file.try_clone()?).stderr(file).spawn()
+    command.stdout(file.try_clone()?).stderr(file);
+    let end = Instant::now() + WRITTEN_WITHIN;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && Instant::now() < end => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
