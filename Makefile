@@ -184,6 +184,12 @@ kills: ## kills the keepers of services 300 times
 	$(RUST)
 	+HOP_KEEPER=full $(CARGO) test $(COMMON) --test keeper -- --nocapture
 
+# Limits where systemd has one hierarchy of cgroups, in an emulated machine: see tests/guest.sh.
+guest: ## limits of services in a machine of its own (qemu)
+	$(RUST)
+	+@$(MAKE) --no-print-directory build
+	sh tests/guest.sh "$(OUT)"
+
 # Programs that are fetched from registries, over the port mirror: see tests/session/programs.rs.
 programs: ## Vite in a browser and a notebook of Jupyter's; fetches both
 	$(RUST)
@@ -359,6 +365,6 @@ fuzz: ## FUZZ_S seconds of libFuzzer for each target
 clean: ## removes what was built
 	$(CARGO) clean
 
-.PHONY: all help build agents dist dist-check demo check check-lint check-unit check-suites check-ct \
+.PHONY: all help build agents dist dist-check demo guest check check-lint check-unit check-suites check-ct \
 	check-bench check-vectors check-darwin bare helper-review bench chaos kills programs soak install install-strip \
 	uninstall fuzz clean
