@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 // Files of hopbox that are compiled here as they are look for this at the root.
-use hopbox::sys;
+use hopbox::{sys, wg};
 
 #[path = "fuzz/src/targets/mod.rs"]
 mod targets;
@@ -125,7 +125,7 @@ macro_rules! replay {
 
 replay! {
     aead agent_http cli_args cookie device_script device_wire helper_line hopbox_yaml host_json
-    hosts_edit msg router_ops rpc_json split_merge tun_packet uapi
+    hosts_edit msg router_ops rpc_json shield split_merge tun_packet uapi
 }
 
 #[test]

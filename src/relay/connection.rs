@@ -122,13 +122,14 @@ impl Connection {
         }
         let Connection { near, far, up, down, tally, .. } = self;
         let (near, far) = (&near.socket, &far.socket);
-        if let Err(broken) = up.turn(near, far, piece, &tally.up) {
+        if let Err(broken) = up.turn_if_due(seen, [near, far], piece, &tally.up) {
             if broken == Broken::To {
                 down.last_words(far, near, piece, &tally.down);
             }
             return Some(Ended::Reset);
         }
-        if let Err(broken) = down.turn(far, near, piece, &tally.down) {
+        let turned = [seen[1], seen[0]];
+        if let Err(broken) = down.turn_if_due(turned, [far, near], piece, &tally.down) {
             if broken == Broken::To {
                 up.last_words(near, far, piece, &tally.up);
             }
@@ -213,6 +214,19 @@ impl Way {
     fn count(&mut self, bytes: usize, tally: &AtomicU64) {
         self.count += bytes as u64;
         tally.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Nothing where neither end has something for it: a try is a system call, in front of the
+    /// byte of the other way that somebody waits for.
+    fn turn_if_due(
+        &mut self,
+        [from_seen, to_seen]: [Interest; 2],
+        [from, to]: [&TcpStream; 2],
+        piece: &mut [u8],
+        tally: &AtomicU64,
+    ) -> Result<(), Broken> {
+        let is_due = if self.has_rest() { to_seen } else { from_seen };
+        if is_due.any() { self.turn(from, to, piece, tally) } else { Ok(()) }
     }
 
     /// Moves what can be moved now.

@@ -80,7 +80,9 @@ impl Lane {
                 thread::sleep(PAUSE);
                 continue;
             }
-            self.wake.drain();
+            if seen.first().is_some_and(|it| it.any()) {
+                self.wake.drain();
+            }
             #[cfg(test)]
             self.wakes.fetch_add(1, Ordering::Relaxed);
             self.turn(&mut connections, &seen, &mut piece);

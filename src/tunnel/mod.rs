@@ -43,6 +43,9 @@ mod read_policy;
 mod request;
 mod run;
 mod shield;
+// Not in `shield`, which the fuzz targets compile, too.
+#[cfg(test)]
+mod shield_tests;
 mod stats;
 #[cfg(test)]
 mod test_packets;

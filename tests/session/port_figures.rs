@@ -7,10 +7,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
+use hopbox::session::ports::view::PortChange;
 use hopbox_selftest::files::vps_ip;
 use hopbox_selftest::machine::{Machine, SOON};
 
-use super::ports::{answers, companion, server, wait_until};
+use super::ports::{answers, change, companion, server, wait_until};
+use super::sshd::{self, Sshd};
 use super::world::*;
 use super::{alone, full};
 
@@ -31,10 +33,10 @@ def serve(c):
         c.sendall(b'.')
         what = c.recv(16)
     c.close()
-def listen(port):
+def listen(port, at='0.0.0.0'):
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(('0.0.0.0', port))
+    s.bind((at, port))
     s.listen(4096)
     at = time.monotonic()
     def run():
@@ -145,18 +147,7 @@ fn what_a_mirrored_port_costs() {
     let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)];
     println!("listen() to usable here: median {:.0} ms, 95th {:.0} ms", at(50), at(95));
 
-    let direct = vps_ip(0);
-    let mut of = |what: &str, more: u64| {
-        let bare = here.ask(&format!("{what} {direct} 7300 {more}"));
-        let mirrored = here.ask(&format!("{what} 127.0.0.1 7300 {more}"));
-        (bare, mirrored)
-    };
-    let (bare, mirrored) = of("bulk", bytes);
-    println!("bulk: {bare:.0} MB/s through the tunnel, {mirrored:.0} MB/s at a mirrored port");
-    let (bare, mirrored) = of("latency", 500);
-    println!(
-        "a byte and back: {bare:.0} µs through the tunnel, {mirrored:.0} µs at a mirrored port"
-    );
+    beside(&world, &mut here, &mut there, bytes);
 
     let mirror = companion(&world, "--ports").unwrap();
     let before = resident(mirror);
@@ -174,6 +165,56 @@ fn what_a_mirrored_port_costs() {
     }
     end(Some(echo));
     end(Some(work));
+}
+
+/// The same work by turns: through the tunnel alone, at a mirrored port, at the tunnel's address of
+/// what listens on loopback alone, and at the port of a `fwd` (crates.io, version 0.9), where
+/// HOP_FWD says where that is.
+fn beside(world: &World, here: &mut Meter, there: &mut Meter, bytes: u64) {
+    let fwd = std::env::var("HOP_FWD").ok().map(|program| fwd(world, here, there, &program));
+    let direct = vps_ip(0).to_string();
+    there.ask(&format!("listen {LOOPBACK_PORT} 127.0.0.1"));
+    here.ask(&format!("usable {LOOPBACK_PORT}"));
+    let mut ways = vec![
+        ("tunnel", direct.as_str(), 7300),
+        ("mirror", "127.0.0.1", 7300),
+        ("the stack beside the device", &direct, LOOPBACK_PORT),
+    ];
+    ways.extend(fwd.iter().map(|_| ("fwd", "127.0.0.1", FWD_PORT)));
+    for (what, more, unit) in
+        [("bulk", bytes / 8, "MB/s"), ("latency", 500, "µs for a byte and back")]
+    {
+        let mut seen = vec![Vec::new(); ways.len()];
+        for _ in 0..if full() { 5 } else { 1 } {
+            for ((_, at, port), seen) in ways.iter().zip(&mut seen) {
+                seen.push(here.ask(&format!("{what} {at} {port} {more}")));
+            }
+        }
+        for ((way, ..), mut seen) in ways.iter().zip(seen) {
+            seen.sort_by(f64::total_cmp);
+            println!("{way}: {:.0} {unit} (of {seen:.0?})", seen[seen.len() / 2]);
+        }
+    }
+    if let Some((one, _sshd)) = fwd {
+        end(Some(one));
+    }
+}
+
+const FWD_PORT: u16 = 7280;
+/// Of a listener on the server's loopback alone.
+const LOOPBACK_PORT: u16 = 7281;
+
+/// It forwards a port that the mirror leaves alone.
+fn fwd(world: &World, here: &mut Meter, there: &mut Meter, program: &str) -> (Child, Sshd) {
+    change(world, PortChange::Exclude(FWD_PORT));
+    there.ask(&format!("listen {FWD_PORT}"));
+    let place = Path::new(program).parent().unwrap().display();
+    let sshd = sshd::start(world, &format!("{place}:/usr/bin:/bin"));
+    // It draws on a terminal.
+    let line = format!("TERM=xterm {program} {}", sshd::ALIAS);
+    let fwd = sshd::login(world, "script", &["-qfc", &line, "/dev/null"]);
+    here.ask(&format!("usable {FWD_PORT}"));
+    (fwd, sshd)
 }
 
 /// Bytes of memory that a process has.

@@ -95,7 +95,7 @@ pub fn view(world: &World, port: u16) -> Option<MirrorView> {
     views(world).into_iter().find(|view| view.port == port)
 }
 
-fn change(world: &World, what: PortChange) -> MirrorView {
+pub fn change(world: &World, what: PortChange) -> MirrorView {
     let paths = world.paths.clone();
     let ask =
         move || client::change(&paths, files::HOST, what).map_err(|error| format!("{error:?}"));

@@ -138,8 +138,3 @@ impl Shield {
 fn seconds(now: Time) -> u32 {
     (now.as_nanos() / 1_000_000_000) as u32
 }
-
-#[cfg(test)]
-mod model_tests;
-#[cfg(test)]
-mod tests;

@@ -2,7 +2,8 @@
 //! replay of the corpora. A target panics when a promise is broken; it never judges by time.
 //!
 //! Reading order: `bytes` (how a target reads its input) → `lab` (devices, one stranger) → the
-//! protocol's targets → `plane` (many packets as one) → the readers of text.
+//! protocol's targets → `plane` (many packets as one), `shield` (what may
+//! come in) → the readers of text.
 
 mod bytes;
 mod lab;
@@ -17,6 +18,7 @@ mod tun_packet;
 mod uapi;
 
 mod plane;
+mod shield;
 
 mod agent;
 mod agent_http;
@@ -41,5 +43,6 @@ pub use msg::msg;
 pub use plane::split_merge;
 pub use router_ops::router_ops;
 pub use rpc_json::rpc_json;
+pub use shield::shield;
 pub use tun_packet::tun_packet;
 pub use uapi::uapi;

@@ -1,12 +1,19 @@
 //! The shield by packets that are made by hand.
 
-use super::super::test_packets::TestPacket;
-use super::*;
+mod floods;
+mod model;
+
+use super::shield::{Shield, Shielded};
+use super::test_packets::TestPacket;
+use crate::wg::{Drop, Time};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 const OUR: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
 const FIN: u8 = 1;
+const SYN: u8 = 2;
 const RST: u8 = 4;
+const ACK: u8 = 16;
 
 pub struct Lab {
     pub shield: Shield,

@@ -2,7 +2,7 @@
 //! one refuses, and while the table is nearly empty everything that it lets in.
 
 use super::super::test_packets::TestPacket;
-use super::tests::Lab;
+use super::Lab;
 use std::collections::HashMap;
 use std::time::Duration;
 
