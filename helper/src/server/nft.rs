@@ -5,6 +5,7 @@ use crate::core::files;
 use crate::core::say::plain;
 use crate::server::paths::NFT;
 use crate::sys;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
@@ -30,6 +31,8 @@ pub fn path() -> Result<&'static Path, String> {
     let found = NFT.map(Path::new).into_iter().find(|path| path.exists());
     let found = found.ok_or("nft is not installed; Debian: sudo apt install nftables")?;
     files::check_parents(found)?;
+    let file = File::open(found).and_then(|file| files::check(&file));
+    file.map_err(|e| format!("{}: {e}", found.display()))?;
     Ok(found)
 }
 

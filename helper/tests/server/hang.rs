@@ -95,6 +95,11 @@ fn whatever_nft_does_a_change_is_made_or_is_not() {
             ),
         );
         added(&mut client, 83);
+        // What another could write is not run.
+        m.run("chown", &["1000", "/usr/games/script"]);
+        let (reply, _) = client.call("firewall.add_rule", spec(84));
+        let why = reply["error"]["message"].as_str().unwrap();
+        assert!(why.contains("must be a regular file of root"), "{reply}");
         m.stop();
     });
 }

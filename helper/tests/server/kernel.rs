@@ -4,7 +4,8 @@
 use super::machine::{Client, Machine};
 use super::{nft, on_server, spec};
 use serde_json::json;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// A machine next door, 192.0.2.2, and us, 192.0.2.1, with a listener on port 80.
 fn neighbour(m: &Machine) {
@@ -90,6 +91,31 @@ fn effective_is_what_packets_meet() {
     });
 }
 
+/// Copies in the place of what a firewall writes to.
+fn scratch(m: &Machine, dirs: &[&str]) {
+    for dir in dirs {
+        let copy = format!("/run/scratch{dir}");
+        m.run("mkdir", &["-p", &copy]);
+        m.run("cp", &["-aT", dir, &copy]);
+        m.run("mount", &["--bind", &copy, dir]);
+    }
+}
+
+/// What is said of a rule for port 80, at which somebody listens, and of which chain.
+fn told_by(m: &mut Machine) -> impl FnMut() -> (String, String) + use<> {
+    let listener = std::net::TcpListener::bind("192.0.2.1:80").unwrap();
+    m.start();
+    let mut client = Client::ready(m);
+    client.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    client.ok("firewall.add_rule", spec(80));
+    move || {
+        let _ = &listener;
+        let rule = client.ok("firewall.list_rules", json!({}))["rules"][0].clone();
+        let text = |key: &str| rule[key].as_str().unwrap_or("").to_owned();
+        (text("effective"), text("chain"))
+    }
+}
+
 /// The real ufw, which speaks to the kernel by iptables: most of its conditions nft tells people
 /// alone.
 #[test]
@@ -98,24 +124,9 @@ fn ufw_is_seen() {
         if Command::new("ufw").arg("version").output().is_err() {
             return eprintln!("SKIP ufw_is_seen: ufw is missing");
         }
-        // What it writes to is ours.
-        for dir in ["/etc/ufw", "/etc/default", "/lib/ufw"] {
-            let copy = format!("/run/scratch{dir}");
-            m.run("mkdir", &["-p", &copy]);
-            m.run("cp", &["-aT", dir, &copy]);
-            m.run("mount", &["--bind", &copy, dir]);
-        }
+        scratch(m, &["/etc/ufw", "/etc/default", "/lib/ufw"]);
         neighbour(m);
-        let _listener = std::net::TcpListener::bind("192.0.2.1:80").unwrap();
-        m.start();
-        let mut client = Client::ready(m);
-        client.stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
-        client.ok("firewall.add_rule", spec(80));
-        let mut told = || {
-            let rule = client.ok("firewall.list_rules", json!({}))["rules"][0].clone();
-            let chain = rule["chain"].as_str().unwrap_or("").to_owned();
-            (rule["effective"].as_str().unwrap().to_owned(), chain)
-        };
+        let mut told = told_by(m);
         m.run("ufw", &["--force", "enable"]);
         assert_eq!(told(), ("shadowed".into(), "ip filter INPUT".into()));
         assert!(!gets_in());
@@ -124,6 +135,45 @@ fn ufw_is_seen() {
         assert!(gets_in());
         m.run("ufw", &["deny", "from", "192.0.2.99", "to", "any", "port", "443", "proto", "tcp"]);
         assert_eq!(told().0, "accepted", "another port's");
+        m.stop();
+    });
+}
+
+// The bus and the daemon end with this namespace of processes.
+#[allow(clippy::zombie_processes)]
+#[test]
+fn firewalld_is_seen() {
+    on_server("kernel::firewalld_is_seen", |m| {
+        for tool in ["firewalld", "firewall-cmd", "dbus-daemon"] {
+            if Command::new(tool).arg("--help").output().is_err() {
+                return eprintln!("SKIP firewalld_is_seen: {tool} is missing");
+            }
+        }
+        scratch(m, &["/etc/firewalld"]);
+        std::fs::create_dir("/run/dbus").unwrap();
+        neighbour(m);
+        let start = |program: &str, args: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let _bus = start("dbus-daemon", &["--system", "--nofork", "--nopidfile"]);
+        super::machine::until("there is a bus", || {
+            std::path::Path::new("/run/dbus/system_bus_socket").exists()
+        });
+        let _firewalld = start("firewalld", &["--nofork", "--nopid"]);
+        let runs =
+            || Command::new("firewall-cmd").arg("--state").output().unwrap().status.success();
+        let begun = Instant::now();
+        while !runs() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "firewalld does not start");
+            super::machine::pause(200);
+        }
+        let mut told = told_by(m);
+        assert_eq!(told(), ("shadowed".into(), "inet firewalld filter_INPUT".into()));
+        assert!(!gets_in());
+        m.run("firewall-cmd", &["--add-port=80/tcp"]);
+        assert_eq!(told(), ("accepted".into(), String::new()));
+        assert!(gets_in());
         m.stop();
     });
 }

@@ -125,6 +125,10 @@ fn equals_one(left: &Value, right: &Value, packet: &Packet) -> Option<Holds> {
         ("ct", Some("state")) => Some(Holds::of(text()? == "new")),
         ("ct", Some("status")) => Some(Holds::No),
         // Where it goes is here, as far as rules for incoming packets are concerned.
+        // It can be answered by the way that it came.
+        ("fib", _) if what.get("result")? == "oif" && right.is_boolean() => {
+            Some(Holds::of(*right == true))
+        }
         ("fib", _) if what.get("result")? == "type" => Some(Holds::of(text()? == "local")),
         _ => None,
     }

@@ -1,8 +1,9 @@
 //! Ports that users ask to be open: `rule` is one, typed; `change` says who may add or remove
 //! which; `plans` holds changes that wait for a yes; `store` is what is on the disk, `table` what
-//! is in the kernel, `grants` what keeps the two the same; `effective` says what the other tables
-//! of the machine make of it, with `matches`.
+//! is in the kernel; `grants` and `answers` keep the two the same; `effective` and `matches` say
+//! what the other tables of the machine make of it.
 
+mod answers;
 mod change;
 mod effective;
 mod grants;

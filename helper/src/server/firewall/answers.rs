@@ -1,0 +1,140 @@
+//! What the worker answers, and what follows: a change is made, undone, or told; the table is as it
+//! should be, or made anew. Must not know: who waits for which turn.
+
+use crate::core::peer_cred::Caller;
+use crate::proto::OpError;
+use crate::server::firewall::change::{self, Begun};
+use crate::server::firewall::effective::{self, Effective};
+use crate::server::firewall::grants::{Firewall, Now};
+use crate::server::firewall::store::{Row, State, Status};
+use crate::server::firewall::table;
+use crate::server::worker::Seen;
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Longest list that is answered, in bytes; a reply has at most 65,536.
+const LIST_MAX: usize = 60_000;
+
+impl Firewall {
+    pub(super) fn answered(&mut self, now: Now, answer: Result<Seen, String>) {
+        let handles = |seen: &Seen| table::handles(&change::rules(&self.state), seen.own.as_ref());
+        let answer = answer.map(|seen| (handles(&seen), seen));
+        let outcome = match (now, answer) {
+            (Now::Making(who, begun), answer) => return self.made(who, begun, answer),
+            (Now::Undoing(who, error), answer) => {
+                self.settled(&answer);
+                (who, Err(error))
+            }
+            (Now::Listing(who, app), Ok((handles, seen))) => {
+                (who, Ok(self.list(who, app.as_deref(), handles, &seen).into()))
+            }
+            (Now::Listing(who, _), Err(why)) => (who, Err(OpError::kernel(why))),
+            (Now::Looking, Ok((Some(_), _))) => return self.trouble = None,
+            (Now::Looking, _) => return self.ask(Now::Mending),
+            (Now::Mending, answer) => {
+                self.settled(&answer);
+                self.changes
+                    .extend(self.trouble.is_none().then(|| format!("{} made anew", table::FULL)));
+                return;
+            }
+        };
+        self.done.push_back((outcome.0.conn, outcome.1));
+    }
+
+    /// Whether the kernel has what the disk says.
+    fn settled(&mut self, answer: &Result<(Option<Vec<u64>>, Seen), String>) {
+        self.trouble = match answer {
+            Ok((Some(_), _)) => None,
+            Ok((None, _)) => Some(format!("{} is not as it was made", table::FULL)),
+            Err(why) => Some(why.clone()),
+        };
+    }
+
+    fn made(
+        &mut self,
+        who: Caller,
+        begun: Begun,
+        answer: Result<(Option<Vec<u64>>, Seen), String>,
+    ) {
+        let (handles, seen) = match answer {
+            Ok((Some(handles), seen)) => (handles, seen),
+            Ok(_) => return self.undo(who, begun, OpError::kernel("nft made something else")),
+            Err(why) => return self.undo(who, begun, OpError::kernel(why)),
+        };
+        let before = self.state.clone();
+        begun.succeed(&mut self.state, seconds());
+        if let Err(e) = self.store.save(&self.state) {
+            // The disk still says "pending", and would forget it. Where it says "removing" it will
+            // complete that.
+            if begun.adds {
+                self.state = before;
+                return self.undo(who, begun, e);
+            }
+        }
+        self.trouble = None;
+        let named = |state: &State| state.rows.iter().position(|row| row.id == begun.id);
+        let result =
+            match named(&self.state).and_then(|at| self.state.rows.get(at).zip(handles.get(at))) {
+                Some((row, handle)) => described(row, Some(*handle), &seen),
+                None => json!({"removed": true, "rule_id": begun.id}),
+            };
+        let row = named(&before).and_then(|at| before.rows.get(at));
+        let what = row.map(|row| change::text(&row.spec)).unwrap_or_default();
+        let verb = if begun.adds { "open" } else { "close" };
+        self.changes.push(format!("{verb} {what} ({})", begun.id));
+        self.done.push_back((who.conn, Ok(result.into())));
+    }
+
+    fn undo(&mut self, who: Caller, begun: Begun, error: OpError) {
+        begun.fail(&mut self.state);
+        // Where that cannot be written, a start ends the change all the same.
+        let _ = self.store.save(&self.state);
+        self.ask(Now::Undoing(who, error));
+    }
+
+    /// The caller's rules, all of them for root, as far as they fit into a reply.
+    fn list(
+        &self,
+        who: Caller,
+        app: Option<&str>,
+        handles: Option<Vec<u64>>,
+        seen: &Seen,
+    ) -> Value {
+        let handles = handles.unwrap_or_default();
+        let handles = handles.into_iter().map(Some).chain(std::iter::repeat(None));
+        let rows = self.state.rows.iter().zip(handles);
+        let own = rows.filter(|(row, _)| {
+            who.owns(row.uid)
+                && app.is_none_or(|app| app == row.spec.app)
+                && row.status == Status::Applied
+        });
+        let (mut rules, mut length, mut more) = (Vec::new(), 0, false);
+        for (row, handle) in own {
+            let rule = described(row, handle, seen);
+            length += rule.to_string().len();
+            more = length > LIST_MAX;
+            if more {
+                break;
+            }
+            rules.push(rule);
+        }
+        json!({"rules": rules, "more": more, "generation": self.state.generation})
+    }
+}
+
+/// A rule, and what the machine makes of it.
+fn described(row: &Row, handle: Option<u64>, seen: &Seen) -> Value {
+    let effective = match handle {
+        Some(_) => effective::of(&row.spec, seen.all.as_ref(), &seen.text),
+        None => Effective::Unknown(table::FULL.to_owned()),
+    };
+    json!({
+        "rule_id": row.id, "spec": row.spec.to_json(), "uid": row.uid,
+        "applied_at": row.applied_at, "nft_handle": handle, "table": table::FULL,
+        "effective": effective.name(), "chain": effective.chain(),
+    })
+}
+
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
