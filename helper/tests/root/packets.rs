@@ -580,6 +580,49 @@ fn the_lan_does_not_meet_a_tunnels_address() {
     });
 }
 
+/// A port that a container engine has published, docker's way: translated before any filter for
+/// incoming packets looks, on the tunnel's address, too. The tunnel meets it there, the LAN not.
+#[test]
+fn a_published_port_is_met_through_the_tunnel_alone() {
+    in_namespace("packets::a_published_port_is_met_through_the_tunnel_alone", |m| {
+        let mut scene = Scene::new(m);
+        let engine = format!(
+            "set -e; ip netns add box; ip link add box0 type veth peer name in0 netns box; \
+             ip addr add 172.17.0.1/16 dev box0; ip link set box0 up; \
+             ip -n box addr add 172.17.0.2/16 dev in0; ip -n box link set in0 up; \
+             ip -n box route add default via 172.17.0.1; echo 1 >/proc/sys/net/ipv4/ip_forward; \
+             nft add table ip engine; \
+             nft 'add chain ip engine pre {{ type nat hook prerouting priority -100; }}'; \
+             nft 'add chain ip engine through {{ type filter hook forward priority 0; }}'; \
+             nft 'add rule ip engine pre fib daddr type local udp dport {PORT} \
+                  dnat to 172.17.0.2'; \
+             nft 'add rule ip engine through ip daddr 172.17.0.2 udp dport {PORT} counter'"
+        );
+        m.run("sh", &["-c", &engine]);
+        let met = || {
+            let rules = nft(&["list", "chain", "ip", "engine", "through"]);
+            let count = rules.split_once("packets ").and_then(|(_, rest)| rest.split_once(' '));
+            count.unwrap().0.parse::<u64>().unwrap()
+        };
+        let send = |address: &str| {
+            far(&format!(
+                "perl -MSocket -e 'socket(S, PF_INET, SOCK_DGRAM, 0); send(S, q(x), 0, \
+                 sockaddr_in({PORT}, inet_aton(q({address}))))'"
+            ));
+        };
+        far("ip route add 10.10.0.1/32 via 10.99.0.2");
+        send(LOCAL);
+        assert_eq!(met(), 0, "by the tunnel's address");
+        // It is published, and to the LAN by the LAN's address.
+        send("10.99.0.2");
+        until("the LAN meets it", || met() == 1);
+        send(LOCAL);
+        assert!(scene.holder.write(&PLAIN, &udp(PEER, LOCAL, "from the peer")));
+        until("the tunnel meets it", || met() == 2);
+        m.stop();
+    });
+}
+
 /// A helper that is older than the guard knows nothing of it: what is made anew under
 /// the name of a device that is gone is no interface of a stranger.
 #[test]
