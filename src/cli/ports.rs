@@ -153,12 +153,12 @@ impl There {
         through::with_token(&self.paths, &config)
     }
 
-    /// Has a connection tell how those are that nobody has connected to.
+    /// Has a connection tell how those are that somebody listens at.
     fn probe(&self, views: &mut [MirrorView]) {
-        let idle = views.iter().filter(|view| view.server.is_some() && view.connections == 0);
-        let idle: Vec<u16> = idle.map(|view| view.port).collect();
-        let Some(agent) = self.agent().filter(|_| !idle.is_empty()) else { return };
-        for (port, state) in probe::probe(&agent, &idle) {
+        let there = views.iter().filter(|view| view.server.is_some());
+        let there: Vec<u16> = there.map(|view| view.port).collect();
+        let Some(agent) = self.agent().filter(|_| !there.is_empty()) else { return };
+        for (port, state) in probe::probe(&agent, &there) {
             for view in views.iter_mut().filter(|view| view.port == port) {
                 view.state = state;
             }

@@ -199,7 +199,7 @@ pub mod tests {
         let since_unix_ms = now_ms() - 600_000;
         MirrorView {
             port,
-            server: Some(PortView { port, addresses, owner, since_unix_ms }),
+            server: Some(PortView { port, addresses, owner, since_unix_ms, hidden: 0 }),
             local: Some(port),
             why_not: None,
             is_pinned: false,

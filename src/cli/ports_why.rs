@@ -70,6 +70,14 @@ fn there(found: &Found, server: &PortView) -> String {
     if owner.is_sandboxed {
         text += " It has a network of its own, which is reached by a process that joins it.";
     }
+    match server.hidden {
+        0 => {}
+        1 => text += " One more sandbox has that port, and is not reached meanwhile.",
+        more => {
+            text +=
+                &format!(" {more} more sandboxes have that port, and are not reached meanwhile.")
+        }
+    }
     text
 }
 
@@ -191,10 +199,11 @@ mod tests {
         let traffic = "2 connections are open, 10 went there, 2.0 K came back.";
         assert!(text.ends_with(traffic), "{text}");
         if let Some(server) = &mut view.server {
-            server.owner.is_sandboxed = true;
+            (server.owner.is_sandboxed, server.hidden) = (true, 2);
         }
         let (_, text) = of(Some(&view));
         assert!(text.contains("a network of its own"), "{text}");
+        assert!(text.contains(" 2 more sandboxes have that port"), "{text}");
         (view.server, view.state) = (None, PortState::Gone);
         let (does, text) = of(Some(&view));
         assert!(!does && text.contains("refuses until somebody listens there"), "{text}");

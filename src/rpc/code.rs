@@ -14,6 +14,8 @@ pub enum Code {
     NotFound,
     Conflict,
     Failed,
+    /// Who is asked for does not answer in time.
+    Timeout,
     /// A service that was not started: what it depends on is not so, and will not be.
     Unmet,
     /// A plan that has to be shown again: it is not known, too old, or of another state.
@@ -27,7 +29,7 @@ pub enum Code {
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 13] = [
+const WORDS: [(Code, &str); 14] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -37,6 +39,7 @@ const WORDS: [(Code, &str); 13] = [
     (Code::NotFound, "not_found"),
     (Code::Conflict, "conflict"),
     (Code::Failed, "failed"),
+    (Code::Timeout, "timeout"),
     (Code::Unmet, "unmet"),
     (Code::PlanChanged, "plan_changed"),
     (Code::Unsupported, "unsupported"),

@@ -10,7 +10,8 @@
 //! the next one.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 
 use super::loopback;
 use super::loopback::Listener;
@@ -25,6 +26,8 @@ pub struct Listeners {
     #[cfg(target_os = "linux")]
     kernel: Option<SockDiag>,
     known: Vec<Listener>,
+    /// Another one's, which cannot be asked by a new socket.
+    is_elsewhere: bool,
 }
 
 impl Listeners {
@@ -42,6 +45,17 @@ impl Listeners {
         looked.map(|()| is_new)
     }
 
+    /// Of the namespace in which this socket of sock_diag(7) was made.
+    #[cfg(target_os = "linux")]
+    pub fn asked_by(fd: OwnedFd) -> Listeners {
+        Listeners { kernel: Some(fd.into()), known: Vec::new(), is_elsewhere: true }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn asked_by(_: OwnedFd) -> Listeners {
+        Listeners { known: Vec::new(), is_elsewhere: true }
+    }
+
     /// All that listen, in order.
     pub fn known(&self) -> &[Listener] {
         &self.known
@@ -52,6 +66,7 @@ impl Listeners {
     fn ask(&mut self, port: Option<u16>) -> io::Result<Vec<Listener>> {
         let kernel = match self.kernel.take() {
             Some(kernel) => Ok(kernel),
+            None if self.is_elsewhere => Err(ErrorKind::NotConnected.into()),
             None => SockDiag::open(),
         };
         let answer = kernel.and_then(|kernel| Ok((kernel.listeners(port)?, kernel)));
@@ -61,12 +76,16 @@ impl Listeners {
                 Ok(found)
             }
             // What is left of an answer is in its socket.
+            Err(error) if self.is_elsewhere => Err(error),
             Err(_) => loopback::listeners_by_table(),
         }
     }
 
     #[cfg(not(target_os = "linux"))]
     fn ask(&mut self, _port: Option<u16>) -> io::Result<Vec<Listener>> {
+        if self.is_elsewhere {
+            return Err(ErrorKind::Unsupported.into());
+        }
         loopback::listeners_by_table()
     }
 }

@@ -43,7 +43,8 @@ pub fn user_at_other_end(stream: &TcpStream) -> Option<u32> {
     #[cfg(target_os = "linux")]
     {
         let (there, here) = (stream.peer_addr().ok()?, stream.local_addr().ok()?);
-        SockDiag::open().and_then(|kernel| kernel.user_of(there, here)).ok().flatten()
+        let end = SockDiag::open().and_then(|kernel| kernel.end_of(there, here));
+        end.ok().flatten().and_then(|end| end.user())
     }
     #[cfg(not(target_os = "linux"))]
     {

@@ -5,6 +5,7 @@
 //! numbers do not leave this folder. Platform differences end here.
 #![allow(unsafe_code)]
 
+pub mod accepted;
 pub mod bounded;
 pub mod child;
 pub mod children;

@@ -1,6 +1,7 @@
-//! Network namespaces of others: whose they are, and one connection within one of them, made by a
-//! child that joins it and hands the connection back (a process with threads cannot join the user
-//! namespace that owns it). Joins what is there; makes none.
+//! Network namespaces of others: whose they are, and a socket within one of them, made by a child
+//! that joins it and hands it back: a connection, or one by which is asked who listens there (a
+//! process with threads cannot join the user namespace that owns it). Joins what is there, and
+//! makes none.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -12,6 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::poll::{self, Interest};
+use super::sock_diag::SockDiag;
 use super::{cmsg, loopback, process};
 
 /// linux/nsfs.h.
@@ -85,14 +87,27 @@ const KINDS: [(u8, ErrorKind); 5] = [
 /// process, which has to be the one of this number; for whoever has the other end of standard
 /// input. Whether it was made.
 pub fn dial(process: u32, number: u64, to: SocketAddr, limit: Duration) -> bool {
+    hand(|| connect(process, number, to, limit).map(OwnedFd::from))
+}
+
+/// The child: a socket of sock_diag(7) there, likewise. It asks, and whoever has it holds the
+/// namespace.
+pub fn look_into(process: u32, number: u64) -> bool {
+    hand(|| {
+        join(process, number)?;
+        SockDiag::open().map(OwnedFd::from)
+    })
+}
+
+fn hand(make: impl FnOnce() -> io::Result<OwnedFd>) -> bool {
     // A process of the namespace has rights over those that join it, and could read, or become,
     // this one, which sees more than it does.
     let private = process::keep_memory_private();
-    let made = private.and_then(|()| connect(process, number, to, limit));
+    let made = private.and_then(|()| make());
     // SAFETY: it was given to us as standard input, and nothing here reads that.
     let parent = UnixStream::from(unsafe { OwnedFd::from_raw_fd(libc::STDIN_FILENO) });
     match made {
-        Ok(stream) => cmsg::send(&parent, &[MADE], stream.as_fd()).is_ok(),
+        Ok(socket) => cmsg::send(&parent, &[MADE], socket.as_fd()).is_ok(),
         Err(error) => {
             let kind = KINDS.iter().find(|(_, kind)| *kind == error.kind());
             let word = kind.map_or(b'o', |(word, _)| *word);
@@ -102,9 +117,9 @@ pub fn dial(process: u32, number: u64, to: SocketAddr, limit: Duration) -> bool 
     }
 }
 
-fn connect(process: u32, number: u64, to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+fn join(process: u32, number: u64) -> io::Result<()> {
     let space = NetSpace::of(&process.to_string())?;
-    if !to.ip().is_loopback() || !space.is_own() {
+    if !space.is_own() {
         return Err(ErrorKind::PermissionDenied.into());
     }
     // It has gone, and another process has the number of the one that was in it.
@@ -112,7 +127,14 @@ fn connect(process: u32, number: u64, to: SocketAddr, limit: Duration) -> io::Re
         return Err(ErrorKind::NotFound.into());
     }
     space.enter()?;
-    process::keep_memory_private()?;
+    process::keep_memory_private()
+}
+
+fn connect(process: u32, number: u64, to: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    if !to.ip().is_loopback() {
+        return Err(ErrorKind::PermissionDenied.into());
+    }
+    join(process, number)?;
     let stream = loopback::connect(to)?;
     if !poll::wait_one(stream.as_fd(), Interest::WRITE, Some(limit))? {
         return Err(ErrorKind::TimedOut.into());
@@ -121,7 +143,7 @@ fn connect(process: u32, number: u64, to: SocketAddr, limit: Duration) -> io::Re
 }
 
 /// What the child that `command` starts has made. It has `limit` for it, and is gone afterwards.
-pub fn dialled(command: &mut Command, limit: Duration) -> io::Result<TcpStream> {
+pub fn handed(command: &mut Command, limit: Duration) -> io::Result<OwnedFd> {
     let (ours, theirs) = UnixStream::pair()?;
     command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = Ended(process::dying_with_parent(command).spawn()?);
@@ -140,7 +162,7 @@ pub fn dialled(command: &mut Command, limit: Duration) -> io::Result<TcpStream> 
     let mut word = [0; 1];
     let mut came = cmsg::receive(&ours, &mut word)?;
     match (came.bytes, came.fds.pop()) {
-        (1, Some(stream)) if word == [MADE] => Ok(TcpStream::from(stream)),
+        (1, Some(socket)) if word == [MADE] => Ok(socket),
         (1, _) => {
             let kind = KINDS.iter().find(|(known, _)| word == [*known]);
             Err(kind.map_or(ErrorKind::InvalidData, |(_, kind)| *kind).into())

@@ -9,8 +9,9 @@ use nix::sys::socket::{
     sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use super::listening::Listener;
@@ -25,15 +26,31 @@ const DONE: u16 = 3;
 const REQUEST: u16 = 1;
 const ALL: u16 = 0x300;
 const LISTENS: u32 = 1 << 10;
+const ESTABLISHED: u8 = 1;
+const SYN_RECEIVED: u8 = 3;
 const TIME_WAIT: u8 = 6;
 const HEADER: usize = 16;
 /// Within a `struct inet_diag_msg`.
 const LENGTH: usize = 72;
 const USER_AT: usize = 64;
+/// Of one that listens: how many wait to be accepted, and how many may.
+const WAITING_AT: usize = 56;
 
 /// The namespace in which it was opened is asked, whoever does it. After an error the rest of an
 /// answer may be in it.
 pub struct SockDiag(OwnedFd);
+
+impl From<OwnedFd> for SockDiag {
+    fn from(fd: OwnedFd) -> SockDiag {
+        SockDiag(fd)
+    }
+}
+
+impl From<SockDiag> for OwnedFd {
+    fn from(SockDiag(fd): SockDiag) -> OwnedFd {
+        fd
+    }
+}
 
 /// What is asked: the header's flags, and the rest of a `struct inet_diag_req_v2`.
 struct Question {
@@ -54,35 +71,61 @@ impl SockDiag {
     /// All that listen, of both families, or those at one port.
     pub fn listeners(&self, port: Option<u16>) -> io::Result<Vec<Listener>> {
         let mut found = Vec::new();
+        self.each_listener(port, &mut |message| found.extend(listener(message)))?;
+        Ok(found)
+    }
+
+    fn each_listener(&self, port: Option<u16>, tell: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let count = Cell::new(0);
         let at = |port| SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         for is_v4 in [true, false] {
             let ends = [at(port.unwrap_or(0)), at(0)];
             self.ask(&Question { flags: REQUEST | ALL, is_v4, states: LISTENS, ends })?;
-            while self.hear(&mut |message| found.extend(listener(message)))? {
-                if found.len() > MOST {
+            let mut counted = |message: &[u8]| {
+                count.set(count.get() + 1);
+                tell(message);
+            };
+            while self.hear(&mut counted)? {
+                if count.get() > MOST {
                     return Err(ErrorKind::QuotaExceeded.into());
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
-    /// Whose the socket is that has this end of a connection to `remote`; nothing if there is none
-    /// any more.
-    pub fn user_of(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<u32>> {
+    /// The socket that has this end of a connection to `remote`; nothing if there is none any more.
+    pub fn end_of(&self, local: SocketAddr, remote: SocketAddr) -> io::Result<Option<End>> {
         let is_v4 = local.is_ipv4();
         let ends = [local, remote];
         self.ask(&Question { flags: REQUEST, is_v4, states: u32::MAX, ends })?;
-        let mut user = None;
-        let heard = self.hear(&mut |message| {
-            // One that waits for its end is nobody's.
-            let is_over = message.get(1).is_none_or(|state| *state == TIME_WAIT);
-            user = u32_at(message, USER_AT).filter(|_| !is_over);
-        });
-        match heard {
+        let mut end = None;
+        match self.hear(&mut |message| end = End::read(message)) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-            heard => heard.map(|_| user),
+            heard => heard.map(|_| end),
         }
+    }
+
+    /// Whether the program at the other end of this connection has it, and not the kernel for it.
+    pub fn is_accepted(&self, stream: &TcpStream) -> io::Result<Accepted> {
+        let (there, here) = (stream.peer_addr()?, stream.local_addr()?);
+        Ok(match self.end_of(there, here)? {
+            // A socket has a number when a process has it.
+            Some(End { inode: 0, state: ESTABLISHED, .. }) => Accepted::No,
+            Some(End { inode: 0, state: SYN_RECEIVED, .. }) => Accepted::NotBegun,
+            // What has gone, or goes, was accepted before.
+            _ => Accepted::Yes,
+        })
+    }
+
+    /// Whether one that listens there has more connections waiting than it wants.
+    pub fn is_full(&self, port: u16) -> io::Result<bool> {
+        let mut is_full = false;
+        self.each_listener(Some(port), &mut |message| {
+            let queue = (u32_at(message, WAITING_AT), u32_at(message, WAITING_AT + 4));
+            is_full |= matches!(queue, (Some(waiting), Some(most)) if waiting > most);
+        })?;
+        Ok(is_full)
     }
 
     fn ask(&self, question: &Question) -> io::Result<()> {
@@ -95,6 +138,35 @@ impl SockDiag {
         let mut room = vec![0; ROOM];
         let count = recv(self.0.as_raw_fd(), &mut room, MsgFlags::empty())?;
         read(room.get(..count).unwrap_or_default(), tell)
+    }
+}
+
+/// One end of a connection.
+pub struct End {
+    state: u8,
+    user: u32,
+    inode: u32,
+}
+
+/// How far the other side is with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    Yes,
+    No,
+    /// The kernel waits for more before it offers it to the program: there is no room, or the
+    /// program wants to see a first byte (TCP_DEFER_ACCEPT).
+    NotBegun,
+}
+
+impl End {
+    fn read(message: &[u8]) -> Option<End> {
+        let (user, inode) = (u32_at(message, USER_AT)?, u32_at(message, USER_AT + 4)?);
+        Some(End { state: *message.get(1)?, user, inode })
+    }
+
+    /// One that waits for its end is nobody's.
+    pub fn user(&self) -> Option<u32> {
+        Some(self.user).filter(|_| self.state != TIME_WAIT)
     }
 }
 
@@ -157,7 +229,11 @@ fn listener(message: &[u8]) -> Option<Listener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpListener;
+
+    fn user(kernel: &SockDiag, local: SocketAddr, remote: SocketAddr) -> Option<u32> {
+        kernel.end_of(local, remote).unwrap().and_then(|end| end.user())
+    }
 
     #[test]
     fn the_kernel_tells_who_listens_and_whose_a_connection_is() {
@@ -174,11 +250,18 @@ mod tests {
             );
             // Also before somebody has accepted it.
             let here = TcpStream::connect(at).unwrap();
+            assert_eq!(kernel.is_accepted(&here).unwrap(), Accepted::No);
             let ends = (here.peer_addr().unwrap(), here.local_addr().unwrap());
-            assert_eq!(kernel.user_of(ends.0, ends.1).unwrap(), Some(own), "{at}");
+            assert_eq!(user(&kernel, ends.0, ends.1), Some(own), "{at}");
+            let (there, _) = listener.accept().unwrap();
+            assert_eq!(kernel.is_accepted(&here).unwrap(), Accepted::Yes);
+            // Also when it has closed it meanwhile.
+            drop(there);
+            assert_eq!(kernel.is_accepted(&here).unwrap(), Accepted::Yes);
+            assert!(!kernel.is_full(at.port()).unwrap());
             drop(listener);
             let none = SocketAddr::new(ends.1.ip(), 1);
-            assert_eq!(kernel.user_of(ends.0, none).unwrap(), None);
+            assert_eq!(user(&kernel, ends.0, none), None);
             assert!(!kernel.listeners(None).unwrap().iter().any(is_it), "{at}");
         }
     }

@@ -275,6 +275,8 @@ fn inside() {
 
 fn made_once(login: &Login) -> (String, Value) {
     let seen = Seen::watch();
+    let told = json!({"ports": [{"server": 8080, "laptop": 18_080}]});
+    login.ask("ports.mapped", told);
     let lines = login.apply(WEB);
     assert_eq!(lines.last().unwrap(), &json!({"result": {}}), "{lines:?}\n{}", login.said("web"));
     let seen = seen.lines();
@@ -297,6 +299,7 @@ fn made_once(login: &Login) -> (String, Value) {
     }
     assert!(get().ends_with("hello\n"), "{}", get());
     let env = sh("$E exec hopbox-app.web cat /proc/1/environ | tr '\\0' '\\n'");
+    assert!(env.contains("HOPBOX_URL_8080=http://localhost:18080\n"), "{env}");
     assert!(env.contains("PATH=/bin:/own\n") && env.contains("TWO=a\nb"), "{env}");
     // Whoever listens for it: it is the container's.
     let end = Instant::now() + SOON;

@@ -9,7 +9,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hopbox::agent::work::sandbox;
+use hopbox::rpc::method::PortsWatch;
+use hopbox::rpc::types::Nothing;
+use hopbox::rpc::types::ports::PortEvent;
+use hopbox::session::ports::probe::probe;
+use hopbox::session::ports::view::PortState;
 use hopbox::sys::process;
+
+use super::work::Worker;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_hop-agent");
 /// Debian's own, which every user may run.
@@ -60,7 +67,7 @@ fn pages(port: u16, at: &str) -> String {
 }
 
 fn is_seen(port: u16) -> bool {
-    sandbox::listeners().iter().any(|one| one.listener.port == port)
+    sandbox::listeners_by(Path::new(AGENT)).iter().any(|one| one.listener.port == port)
 }
 
 fn connect(port: u16) -> std::io::Result<TcpStream> {
@@ -171,6 +178,68 @@ fn namespaces_of_others_and_of_the_system_are_refused() {
     assert!(!dial(pid, space + 1, "127.0.0.1:18135"), "another namespace than was meant");
     assert!(!dial(pid, space, "192.0.2.1:18135"), "not on loopback");
     assert!(!dial(1, number(&system), "127.0.0.1:18134"));
+}
+
+/// Listens at one port after another, at each line that it is told, and accepts at each second.
+const LATE: &str = r#"
+import socket, sys, threading
+all, port = [], int(sys.argv[1])
+def accept(s):
+    while True:
+        all.append(s.accept())
+for n in range(20):
+    if n: sys.stdin.readline()
+    s = socket.socket(); s.bind(("127.0.0.1", port + n)); s.listen(8)
+    if n % 2: threading.Thread(target=accept, args=(s,), daemon=True).start()
+    all.append(s)
+    print(flush=True)
+sys.stdin.readline()
+"#;
+
+/// One that is seen between two looks at all processes, and ports that follow in it; and whether a
+/// program in there takes connections.
+#[test]
+fn what_listens_in_a_sandbox_is_told_of_soon() {
+    if !can(&["unshare", "ip", PYTHON]) {
+        return;
+    }
+    let worker = Worker::running("sandboxed");
+    let soon = Duration::from_secs(30);
+    let mut events = worker.client().open(PortsWatch, &Nothing, soon).unwrap();
+    let (mut first, mut later) = (Vec::new(), Vec::new());
+    for start in [18_200, 18_230, 18_260] {
+        let line = format!("{UP} {PYTHON} -c '{LATE}' {start}");
+        let mut command = Command::new("unshare");
+        command.args(["-Urn", "sh", "-c", &line]).process_group(0).stdin(Stdio::piped());
+        let mut sandbox = Group(command.stdout(Stdio::piped()).spawn().unwrap());
+        let mut tells = sandbox.0.stdin.take().unwrap();
+        let mut said = std::io::BufReader::new(sandbox.0.stdout.take().unwrap());
+        for port in start..start + 20 {
+            if port > start {
+                tells.write_all(b"\n").unwrap();
+            }
+            std::io::BufRead::read_line(&mut said, &mut String::new()).unwrap();
+            let began = Instant::now();
+            while !matches!(events.next_event().unwrap().unwrap(),
+                PortEvent::Listens(view) if view.port == port && view.owner.is_sandboxed)
+            {
+            }
+            if port == start { &mut first } else { &mut later }.push(began.elapsed());
+        }
+        let ports = [start, start + 1];
+        let mut states = probe(&worker.client(), &ports);
+        states.sort_by_key(|(port, _)| *port);
+        assert_eq!(states, [(start, PortState::Hung), (start + 1, PortState::Ready)]);
+    }
+    first.sort();
+    later.sort();
+    let at = |share: usize| later[(later.len() - 1) * share / 100].as_millis();
+    println!(
+        "NOTE in a sandbox that is known: p50 {} ms, p95 {} ms; new: {first:?}",
+        at(50),
+        at(95)
+    );
+    assert!(at(50) < 2000, "{later:?}");
 }
 
 /// Looks, from within, for whoever has come in, and at what it could be made to show. The process

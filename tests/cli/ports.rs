@@ -118,7 +118,7 @@ fn view(port: u16, local: Option<u16>, why_not: Option<WhyNot>) -> MirrorView {
         ..Owner::default()
     };
     let addresses = vec!["127.0.0.1".parse().unwrap()];
-    let server = PortView { port, addresses, owner, since_unix_ms: 1_000 };
+    let server = PortView { port, addresses, owner, since_unix_ms: 1_000, hidden: 0 };
     MirrorView {
         port,
         server: Some(server),

@@ -96,7 +96,7 @@ fn begin(request: &str, given: Given) -> Result<(), (Given, Refused)> {
     };
     match request.method.as_str() {
         PORTS_CONNECT => match PortNumber::read_strictly(request.params) {
-            Ok(PortNumber { port }) => ports::connect(port, given),
+            Ok(wanted) => ports::connect(wanted, given),
             Err(error) => Err((given, methods::refused(Code::BadParams)(error))),
         },
         BRIDGE_TAKE => match WishId::read_strictly(request.params) {

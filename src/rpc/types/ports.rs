@@ -23,6 +23,8 @@ pub struct PortView {
     pub owner: Owner,
     /// When it was first seen to listen.
     pub since_unix_ms: u64,
+    /// Sandboxes in which somebody listens at the same port, and is not reached.
+    pub hidden: u32,
 }
 
 /// Whose port it is, as far as the kernel's files tell.
@@ -77,7 +79,7 @@ impl Message for PortView {
         let addresses: Vec<_> = self.addresses.iter().map(IpAddr::to_string).collect();
         json!({
             "port": self.port, "addresses": addresses, "owner": self.owner.to_json(),
-            "since_unix_ms": self.since_unix_ms,
+            "since_unix_ms": self.since_unix_ms, "hidden": self.hidden,
         })
     }
 
@@ -90,7 +92,8 @@ impl Message for PortView {
             Some(owner) => Owner::of(owner)?,
         };
         let since_unix_ms = fields.int("since_unix_ms", 0..=u64::MAX)?;
-        Ok(PortView { port, addresses, owner, since_unix_ms })
+        let hidden = fields.opt_int("hidden", 0..=u32::MAX)?.unwrap_or(0);
+        Ok(PortView { port, addresses, owner, since_unix_ms, hidden })
     }
 }
 
@@ -147,15 +150,27 @@ impl Message for PortEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortNumber {
     pub port: u16,
+    /// It begins when the program has accepted it, and not as soon as the kernel has.
+    pub is_accepted: bool,
 }
 
 impl Message for PortNumber {
     fn to_json(&self) -> Value {
-        json!({"port": self.port})
+        match self.is_accepted {
+            true => json!({"port": self.port, "accepted": true}),
+            // As every agent knows it.
+            false => json!({"port": self.port}),
+        }
     }
 
     fn read(fields: &mut Fields) -> Result<PortNumber, ReadError> {
-        Ok(PortNumber { port: fields.int("port", 1..=u16::MAX)? })
+        let port = fields.int("port", 1..=u16::MAX)?;
+        let is_accepted = match fields.take("accepted") {
+            None => false,
+            Some(Value::Bool(is_accepted)) => is_accepted,
+            Some(_) => return Err(fields.error("accepted", "must be true or false")),
+        };
+        Ok(PortNumber { port, is_accepted })
     }
 }
 

@@ -39,7 +39,7 @@ fn reach(room: &Room, address: &Address) -> Result<(TcpStream, Vec<u8>), Denied>
     let own = address.host == room.host.hop_name();
     if own || address.place == Place::Loopback {
         let client = room.client().ok_or_else(|| lost(&"the tunnel is not up"))?;
-        let port = PortNumber { port: address.port() };
+        let port = PortNumber { port: address.port(), is_accepted: false };
         return client.bytes(PORTS_CONNECT, &port, CONNECT).map_err(|error| lost(&error));
     }
     if !is_named(&room.policy(), address) {

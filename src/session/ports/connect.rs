@@ -122,7 +122,8 @@ impl Connections {
     }
 
     fn carry(&self, client: &Client, Wanted { port, near, seen }: Wanted) {
-        let Ok((far, request)) = client.begin(PORTS_CONNECT, &PortNumber { port }) else {
+        let wanted = PortNumber { port, is_accepted: false };
+        let Ok((far, request)) = client.begin(PORTS_CONNECT, &wanted) else {
             return loopback::reset(near);
         };
         self.opening.fetch_add(1, Ordering::AcqRel);

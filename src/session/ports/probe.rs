@@ -1,10 +1,11 @@
-//! Whether a program on the server takes connections: one through the tunnel, closed at once.
+//! Whether a program on the server takes connections: one through the tunnel, closed as soon as
+//! the program has accepted it. That the kernel took it says nothing: it does so for one that is
+//! stopped, too, as long as there is room in its queue.
 //!
 //! Whoever looks at ports does it, and nobody else: a connection is a line in some programs' logs,
-//! and the whole life of one that takes a single one (`nc -l`). A port that has taken one through
-//! the mirror meanwhile needs none.
+//! and the whole life of one that takes a single one (`nc -l`).
 //!
-//! Bounds: 16 at a time, 1 s for each, 3 s for all; what is not reached is not known.
+//! Bounds: 16 at a time, 2 s for each, 4 s for all; what is not reached is not known.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -17,8 +18,8 @@ use crate::rpc::method::PORTS_CONNECT;
 use crate::rpc::types::ports::PortNumber;
 
 const AT_A_TIME: usize = 16;
-const EACH: Duration = Duration::from_secs(1);
-const ALL: Duration = Duration::from_secs(3);
+const EACH: Duration = Duration::from_secs(2);
+const ALL: Duration = Duration::from_secs(4);
 
 /// Of each port that was reached, in no order.
 pub fn probe(client: &Client, ports: &[u16]) -> Vec<(u16, PortState)> {
@@ -40,7 +41,7 @@ pub fn probe(client: &Client, ports: &[u16]) -> Vec<(u16, PortState)> {
 }
 
 fn one(client: &Client, port: u16) -> Option<PortState> {
-    match client.bytes(PORTS_CONNECT, &PortNumber { port }, EACH) {
+    match client.bytes(PORTS_CONNECT, &PortNumber { port, is_accepted: true }, EACH) {
         Ok(_) => Some(PortState::Ready),
         Err(error) => state_of(&error),
     }
@@ -52,7 +53,7 @@ pub fn state_of(error: &CallError) -> Option<PortState> {
         CallError::Timeout(_) => Some(PortState::Hung),
         CallError::Remote { code: Code::NotFound, .. } => Some(PortState::Gone),
         CallError::Remote { word, .. } if word == "refused" => Some(PortState::Refused),
-        CallError::Remote { word, .. } if word == "timeout" => Some(PortState::Hung),
+        CallError::Remote { code: Code::Timeout, .. } => Some(PortState::Hung),
         _ => None,
     }
 }

@@ -323,7 +323,7 @@ mod tests {
     fn view() -> MirrorView {
         let owner = Owner { pid: Some(7), program: Some("node".to_owned()), ..Owner::default() };
         let addresses = vec!["127.0.0.1".parse().unwrap()];
-        let server = PortView { port: 3000, addresses, owner, since_unix_ms: 5 };
+        let server = PortView { port: 3000, addresses, owner, since_unix_ms: 5, hidden: 2 };
         MirrorView {
             port: 3000,
             server: Some(server),

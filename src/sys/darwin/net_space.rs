@@ -1,7 +1,8 @@
 //! Network namespaces: this system has none.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub fn dial(_: u32, _: u64, _: SocketAddr, _: Duration) -> bool {
     false
 }
 
-pub fn dialled(_: &mut Command, _: Duration) -> io::Result<TcpStream> {
+pub fn look_into(_: u32, _: u64) -> bool {
+    false
+}
+
+pub fn handed(_: &mut Command, _: Duration) -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -9,6 +9,7 @@ use super::contain::{is_free, remove};
 use super::engine::Engine;
 use super::image;
 use super::recipe::{Place, Recipe};
+use crate::agent::work::ports::mapped;
 use crate::agent::work::state;
 use crate::workspace::manifest::{Container, Desired, Kind, Service};
 
@@ -61,6 +62,7 @@ impl Wanted<'_> {
         }
         let home = state::home().ok_or("this login has no home")?;
         let all = self.desired.services.iter().filter(|(_, service)| !service.ports.is_empty());
+        let is_its = |port: u16| self.service.ports.iter().any(|its| its.published == port);
         let place = Place {
             workspace: &self.desired.workspace,
             service: self.name,
@@ -68,6 +70,7 @@ impl Wanted<'_> {
             home: &home,
             address,
             published: all.map(|(name, _)| name.as_str()).collect(),
+            urls: mapped::variables(is_its),
         };
         let env = self.desired.env_of(self.service);
         let recipe = Recipe::of(engine, &place, self.service, container, &env)?;

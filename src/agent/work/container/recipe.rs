@@ -67,6 +67,8 @@ pub struct Recipe {
     /// After the image.
     command: Vec<String>,
     env: Vec<(String, String)>,
+    /// Where the laptop answered for its ports when this was written: no reason to make another.
+    urls: Vec<(String, String)>,
     /// Directories of the server that it sees.
     pub dirs: Vec<PathBuf>,
     pub stop_s: u32,
@@ -83,6 +85,8 @@ pub struct Place<'a> {
     pub address: Option<Ipv4Addr>,
     /// Those of the workspace that publish some.
     pub published: Vec<&'a str>,
+    /// `HOPBOX_URL_<port>` for its ports.
+    pub urls: Env,
 }
 
 impl Recipe {
@@ -122,7 +126,12 @@ impl Recipe {
         for (flag, value) in [("--workdir", &container.workdir), ("--user", &container.user)] {
             value.iter().for_each(|value| options.put(flag, value.clone()));
         }
-        let env = env.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let pairs = |env: &Env| {
+            env.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        // What the manifest says is first.
+        let mut urls: Vec<(String, String)> = pairs(&place.urls);
+        urls.retain(|(name, _)| env.iter().all(|(its, _)| its != name));
         Ok(Recipe {
             engine,
             name: place.name.clone(),
@@ -131,7 +140,8 @@ impl Recipe {
             image: whole_name(&container.image),
             options: options.0,
             command,
-            env: env.collect(),
+            env: pairs(env),
+            urls,
             dirs,
             stop_s: u32::try_from(service.stop_timeout.as_secs()).unwrap_or(STOP_S).min(STOP_S),
         })
@@ -177,7 +187,7 @@ impl Recipe {
 
     /// For the environment of that call.
     pub fn plain_env(&self) -> impl Iterator<Item = &(String, String)> {
-        self.env.iter().filter(|(name, _)| !is_heeded(name))
+        self.env.iter().filter(|(name, _)| !is_heeded(name)).chain(&self.urls)
     }
 
     fn heeded_env(&self) -> impl Iterator<Item = &(String, String)> {
@@ -232,13 +242,14 @@ impl Recipe {
     }
 
     fn to_json(&self) -> Value {
-        let env: Map<String, Value> =
-            self.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+        let map = |pairs: &[(String, String)]| -> Map<String, Value> {
+            pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
+        };
         json!({
             "version": 1, "engine": self.engine.kind.word(), "program": self.engine.program,
             "name": self.name, "workspace": self.workspace, "service": self.service,
-            "image": self.image, "options": self.options, "command": self.command, "env": env,
-            "dirs": self.dirs, "stop_s": self.stop_s,
+            "image": self.image, "options": self.options, "command": self.command,
+            "env": map(&self.env), "urls": map(&self.urls), "dirs": self.dirs, "stop_s": self.stop_s,
         })
     }
 
@@ -254,7 +265,8 @@ impl Recipe {
             image: fields.string("image")?,
             options: words(&mut fields, "options")?,
             command: words(&mut fields, "command")?,
-            env: pairs(&mut fields)?,
+            env: pairs(&mut fields, "env")?,
+            urls: pairs(&mut fields, "urls")?,
             dirs: words(&mut fields, "dirs")?.into_iter().map(PathBuf::from).collect(),
             stop_s: fields.int("stop_s", 0..=STOP_S)?,
         };
@@ -302,13 +314,15 @@ fn words(fields: &mut Fields, key: &str) -> Result<Vec<String>, ReadError> {
     read.ok_or_else(|| fields.error(key, "must be a list of strings"))
 }
 
-fn pairs(fields: &mut Fields) -> Result<Vec<(String, String)>, ReadError> {
+fn pairs(fields: &mut Fields, key: &str) -> Result<Vec<(String, String)>, ReadError> {
     let pair = |(name, value): (String, Value)| Some((name, value.as_str()?.to_owned()));
-    let read = match fields.take("env") {
+    let read = match fields.take(key) {
         Some(Value::Object(map)) => map.into_iter().map(pair).collect(),
+        // An earlier version wrote no such map.
+        None => Some(Vec::new()),
         _ => None,
     };
-    read.ok_or_else(|| fields.error("env", "must be names with strings"))
+    read.ok_or_else(|| fields.error(key, "must be names with strings"))
 }
 
 #[cfg(test)]

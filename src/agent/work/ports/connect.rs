@@ -1,11 +1,11 @@
 //! A laptop's connection, and one to the port that it is for: it goes where the kernel says that
 //! somebody listens of whom we tell, and whoever has it in the end is looked at once more.
 //!
-//! Bound: 2 s until somebody takes it.
+//! Bounds: 2 s until somebody takes it, 1 s more until its program does, where that is wanted.
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::table;
@@ -14,16 +14,19 @@ use crate::agent::work::methods::Refused;
 use crate::agent::work::sandbox;
 use crate::relay;
 use crate::rpc::code::Code;
-use crate::sys::loopback;
+use crate::rpc::types::ports::PortNumber;
 use crate::sys::poll::{self, Interest};
+use crate::sys::{accepted, loopback};
 
 static RELAY: relay::Lazy = relay::Lazy::new("ports");
 const LIMIT: Duration = Duration::from_secs(2);
+const ACCEPT_LIMIT: Duration = Duration::from_secs(1);
 
 /// Carried until both ways have ended; or the connection comes back, with why not.
-pub fn connect(port: u16, given: Given) -> Result<(), (Given, Refused)> {
+pub fn connect(wanted: PortNumber, given: Given) -> Result<(), (Given, Refused)> {
+    let port = wanted.port;
     let both =
-        reach(port).and_then(|far| Ok((far, RELAY.get().map_err(|error| failed(port, &error))?)));
+        reach(wanted).and_then(|far| Ok((far, RELAY.get().map_err(|error| failed(port, &error))?)));
     let (far, relay) = match both {
         Ok(both) => both,
         Err(refused) => return Err((given, refused)),
@@ -36,7 +39,9 @@ pub fn connect(port: u16, given: Given) -> Result<(), (Given, Refused)> {
 }
 
 fn failed(port: u16, error: &io::Error) -> Refused {
-    Refused { code: Code::Failed, why: format!("port {port}: {error}") }
+    let is_late = error.kind() == ErrorKind::TimedOut;
+    let code = if is_late { Code::Timeout } else { Code::Failed };
+    Refused { code, why: format!("port {port}: {error}") }
 }
 
 fn nobody(port: u16) -> Refused {
@@ -44,7 +49,7 @@ fn nobody(port: u16) -> Refused {
     Refused { code: Code::NotFound, why }
 }
 
-fn reach(port: u16) -> Result<TcpStream, Refused> {
+fn reach(PortNumber { port, is_accepted }: PortNumber) -> Result<TcpStream, Refused> {
     let end = Instant::now() + LIMIT;
     let mut refused = nobody(port);
     let places = table::places(port);
@@ -52,7 +57,7 @@ fn reach(port: u16) -> Result<TcpStream, Refused> {
         match to(at, end) {
             Ok(stream) => {
                 if is_there(&stream, user) {
-                    return Ok(stream);
+                    return if is_accepted { accepted(port, stream, None) } else { Ok(stream) };
                 }
                 loopback::reset(stream);
             }
@@ -64,12 +69,24 @@ fn reach(port: u16) -> Result<TcpStream, Refused> {
     if !places.is_empty() {
         return Err(refused);
     }
-    match sandbox::connect(port) {
-        Ok(stream) => Ok(stream),
+    match sandbox::connect(port, is_accepted) {
+        Ok((stream, None)) => Ok(stream),
+        Ok((stream, asked)) => accepted(port, stream, asked),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(refused),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Err(refused),
         Err(error) => Err(failed(port, &error)),
     }
+}
+
+/// Nothing of it is left with a program that does not take it: it is reset.
+fn accepted(port: u16, stream: TcpStream, asked: Option<OwnedFd>) -> Result<TcpStream, Refused> {
+    // A kernel that cannot say has said so before: what it took is taken.
+    if accepted::within(&stream, asked, ACCEPT_LIMIT).unwrap_or(true) {
+        return Ok(stream);
+    }
+    loopback::reset(stream);
+    let why = "its program takes no connection";
+    Err(failed(port, &io::Error::new(ErrorKind::TimedOut, why)))
 }
 
 /// The port may have become another user's since it was looked at, or nobody's: a socket that is

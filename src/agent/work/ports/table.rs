@@ -3,7 +3,7 @@
 //! more; processes and files are looked at when something is new, for 5 s after that, and else
 //! every 2 s.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -38,6 +38,7 @@ struct Table {
     all: Listeners,
     /// Those of them that are told of.
     shown: Vec<Listener>,
+    sandboxed: Vec<Sandboxed>,
     owners: Owners,
     /// By the numbers of sockets: since when, in ms.
     since: BTreeMap<u64, u64>,
@@ -80,6 +81,9 @@ impl Table {
         let was_idle = older(self.looked, IDLE);
         self.looked = Some(now);
         let Ok(is_new) = self.all.look() else { return };
+        let sandboxed = sandbox::listeners();
+        let is_new = is_new || sandboxed != self.sandboxed;
+        self.sandboxed = sandboxed;
         let is_close = !older(self.changed, CLOSELY_FOR);
         let every = if is_close { TICK * 3 / 4 } else { THOROUGH_EVERY };
         if is_new {
@@ -97,7 +101,7 @@ impl Table {
         let is_api =
             |one: &Listener| api.is_some_and(|(ip, port)| (one.ip, one.port) == (ip.into(), port));
         let own = |one: &&Listener| one.uid == user && !is_api(one);
-        let sandboxed = sandbox::listeners();
+        let sandboxed = std::mem::take(&mut self.sandboxed);
         let mut inodes: Inodes = self.all.known().iter().filter(own).map(|one| one.inode).collect();
         inodes.extend(sandboxed.iter().map(|one| one.listener.inode));
         self.owners.look(&inodes, now);
@@ -122,7 +126,7 @@ impl Table {
         let mut there: Inodes = shown.iter().map(|one| one.inode).collect();
         there.extend(sandboxed.iter().map(|one| one.listener.inode));
         self.since.retain(|inode, _| there.contains(inode));
-        self.shown = shown;
+        (self.shown, self.sandboxed) = (shown, sandboxed);
         if *self.views != views {
             self.views = Arc::new(views);
         }
@@ -131,10 +135,12 @@ impl Table {
     /// A port that somebody has here is that one; among sandboxes it is the first's.
     fn add_sandboxed(&mut self, views: &mut Views, all: &[Sandboxed], was_idle: bool) {
         let mut spaces: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut hidden: BTreeSet<(u16, u64)> = BTreeSet::new();
         for Sandboxed { listener, pid, space } in all {
             let is_new = !views.contains_key(&listener.port) && views.len() < PORTS;
             let first = spaces.get(&listener.port);
             if first != Some(space) && (first.is_some() || !is_new) {
+                hidden.insert((listener.port, *space));
                 continue;
             }
             spaces.insert(listener.port, *space);
@@ -142,6 +148,9 @@ impl Table {
             let found = self.owners.owner(listener.inode);
             let owner = found.unwrap_or_else(|| Owner { pid: Some(*pid), ..Owner::default() });
             add(views, listener, Owner { is_sandboxed: true, ..owner }, since);
+        }
+        for (port, _) in hidden {
+            views.get_mut(&port).into_iter().for_each(|view| view.hidden += 1);
         }
     }
 
@@ -185,6 +194,7 @@ fn add(views: &mut Views, one: &Listener, owner: Owner, since: u64) {
         addresses: Vec::new(),
         owner: Owner::default(),
         since_unix_ms: since,
+        hidden: 0,
     };
     let view = views.entry(one.port).or_insert_with(empty);
     view.since_unix_ms = view.since_unix_ms.min(since);

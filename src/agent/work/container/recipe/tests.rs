@@ -26,7 +26,9 @@ fn recipe(text: &str, address: Option<Ipv4Addr>) -> Result<Recipe, String> {
     let home = Path::new("/home/dev");
     let name = desired.unit_name("db");
     let published = vec!["cache", "db"];
-    let place = Place { workspace: "app", service: "db", name, home, address, published };
+    let mut urls = Env::default();
+    urls.set("HOPBOX_URL_5433", "http://localhost:5434");
+    let place = Place { workspace: "app", service: "db", name, home, address, published, urls };
     Recipe::of(engine, &place, service, container, &desired.env_of(service))
 }
 
@@ -43,15 +45,21 @@ fn an_engine_is_told_all_of_it_and_no_value_of_a_variable() {
          10.10.0.2:5433:5432/tcp --add-host cache:10.10.0.2 \
          --volume /home/dev/db:/var/lib/db:rw --volume /srv/x:/x:ro \
          --memory 67108864 --memory-swap 67108864 --cpus 1.50 --pids-limit 40 --entrypoint /tini \
-         --workdir /work --user 70 --env TOKEN --env-file /d/env docker.io/library/postgres:16 -- \
-         postgres -c max_connections=9"
+         --workdir /work --user 70 --env TOKEN --env HOPBOX_URL_5433 --env-file /d/env \
+         docker.io/library/postgres:16 -- postgres -c max_connections=9"
     );
     assert_eq!(words, expected);
     let inside = super::tests::recipe(TEXT, Some(Ipv4Addr::LOCALHOST)).unwrap();
     assert!(!inside.words(&made, Path::new("/d/env")).contains(&"--add-host".to_owned()));
     assert_eq!(recipe.env_file().unwrap(), "PATH=/own/bin\n");
     let plain: Vec<_> = recipe.plain_env().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(plain, ["TOKEN"]);
+    assert_eq!(plain, ["TOKEN", "HOPBOX_URL_5433"]);
+    // Where a laptop answers is no reason to make another container, nor over what is asked for.
+    let mut other = super::tests::recipe(TEXT, ADDRESS).unwrap();
+    other.urls.clear();
+    assert_eq!(other.digest("i1"), made);
+    let own = TEXT.replace("TOKEN: secret-value", "HOPBOX_URL_5433: own");
+    assert!(super::tests::recipe(&own, ADDRESS).unwrap().urls.is_empty());
 }
 
 #[test]
