@@ -1,5 +1,9 @@
-"""A page that a headless Chromium shows at http://localhost:PORT, and whether a change of a module
-reaches it without being loaded anew: browser.py PORT FILE BEFORE AFTER
+"""Browsers and what steers them.
+
+change PORT FILE BEFORE AFTER   a headless Chromium at http://localhost:PORT: whether a change of a
+                                module reaches the page without its being loaded anew
+steer ADDRESS PORT ELSEWHERE    whoever answers DevTools at ADDRESS opens that port, and is kept
+                                from going elsewhere
 """
 
 import asyncio
@@ -9,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
 
 from ports import frame, framed
 
@@ -57,7 +62,6 @@ async def connect(port, path):
 
 
 async def look(debugged, port, path, before, after):
-    import urllib.request
     pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{debugged}/json/list"))
     page = next(page for page in pages if page["type"] == "page")
     page = await connect(debugged, re.sub(r"^ws://[^/]*", "", page["webSocketDebuggerUrl"]))
@@ -81,7 +85,7 @@ async def look(debugged, port, path, before, after):
     print("secure, and changed in place")
 
 
-def main(port, path, before, after):
+def change(port, path, before, after):
     with tempfile.TemporaryDirectory() as profile:
         words = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
                  "--disable-dev-shm-usage", "--remote-debugging-port=0",
@@ -100,4 +104,40 @@ def main(port, path, before, after):
             browser.wait()
 
 
-main(*sys.argv[1:])
+def ask(method, url):
+    """As the tools do that are given an address: what is said of it, whatever the status."""
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=90)
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.read().decode()}"
+    return answer.read().decode()
+
+
+async def steered(address, port, elsewhere):
+    said = ask("PUT", f"{address}/json/new?about:blank")
+    assert said.startswith("{"), said
+    page = json.loads(said)
+    number = int(re.search(r":(\d+)", address)[1])
+    path = re.sub(r"^ws://[^/]*", "", page["webSocketDebuggerUrl"])
+    page = await connect(number, path)
+    await page.ask("Page.navigate", url=f"http://localhost:{port}/")
+    await page.until("document.title", "of the server")
+    print("title:", await page.value("document.title"))
+    gone = await page.ask("Page.navigate", url=f"https://{elsewhere}/")
+    print("https:", gone.get("errorText"))
+    await page.ask("Page.navigate", url=f"http://{elsewhere}/")
+    start = "document.body ? document.body.innerText.slice(0, 26) : ''"
+    await page.until(start, "This browser reaches ports")
+    print("http:", await page.value(start))
+
+
+def steer(address, port, elsewhere):
+    version = ask("GET", f"{address}/json/version")
+    if not version.startswith("{"):
+        return print(version, end="")
+    assert json.loads(version)["webSocketDebuggerUrl"].startswith(f"ws{address[4:]}/"), version
+    asyncio.run(asyncio.wait_for(steered(address, port, elsewhere), 120))
+
+
+if __name__ == "__main__":
+    {"change": change, "steer": steer}[sys.argv[1]](*sys.argv[2:])

@@ -4,8 +4,10 @@
 mod advice;
 mod autostart;
 mod bridge;
+mod bridge_pages;
 mod contexts;
 mod cuts;
+mod desk;
 mod disk;
 mod doctor;
 mod figures;

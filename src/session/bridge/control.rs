@@ -20,7 +20,7 @@ use serde_json::json;
 use super::desktop::{self, Desktop};
 use super::questions::NoAnswer;
 use super::room::Room;
-use super::{follow, mirror};
+use super::{browser, follow, mirror};
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::{self, LineSocket};
 use crate::host::paths::{self, Paths};
@@ -35,6 +35,7 @@ pub fn run(paths: &Paths, host: &str, life: &Life) -> io::Result<()> {
     let config = store::load(paths, host).map_err(io::Error::other)?;
     let socket = control::listen(paths, host, paths::bridge_socket_in).map_err(io::Error::other)?;
     let room = Room::of_session(paths, &config);
+    browser::throw_away(&paths.browser_dir(host));
     let restarts = hear(&room, &socket, life);
     // Who is told that it is done finds the next process, and not this one.
     drop(socket);

@@ -8,7 +8,7 @@ use super::address::Address;
 use super::browser::{Denied, Exits};
 use super::journal::End;
 use super::place::{self, Place};
-use super::policy::{Bridge, Policy};
+use super::policy::{Bridge, Policy, Rule};
 use super::room::Room;
 use crate::rpc::method::PORTS_CONNECT;
 use crate::rpc::types::ports::PortNumber;
@@ -18,6 +18,10 @@ const CONNECT: Duration = Duration::from_secs(10);
 impl Exits for Room {
     fn host(&self) -> &str {
         &self.host.name
+    }
+
+    fn is_allowed(&self) -> bool {
+        self.policy().rule(Bridge::Browser) != Rule::Deny
     }
 
     fn reach(&self, address: &Address) -> Result<(TcpStream, Vec<u8>), Denied> {

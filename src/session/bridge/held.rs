@@ -1,8 +1,10 @@
-//! Ports that are held at their number for the answer of a page. Pure but for its lock.
+//! Ports that are held at their number for the answer of a page. Pure but for its lock and the
+//! clock that it begins by.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::session::ports::view::MirrorView;
+use crate::sys::clock;
 
 const LIFE_MS: u64 = 600_000;
 /// A browser comes back for a picture, or for the next page.
@@ -27,6 +29,12 @@ impl Held {
 }
 
 impl HeldPort {
+    /// From now on.
+    pub fn new(view: &MirrorView) -> HeldPort {
+        let (since_ms, bytes) = (clock::boot_ms(), view.bytes_down);
+        HeldPort { port: view.port, since_ms, bytes, done_ms: None }
+    }
+
     pub fn is_over(&mut self, view: Option<&MirrorView>, now_ms: u64) -> bool {
         if let Some(view) = view {
             match view.connections == 0 && view.bytes_down > self.bytes {

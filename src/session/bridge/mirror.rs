@@ -33,17 +33,24 @@ fn view(room: &Room, port: u16) -> Option<MirrorView> {
 /// Has it answer at exactly that number, for a while. Where it does so already, or the user has
 /// pinned it, nothing is changed.
 pub fn hold(room: &Room, port: u16) -> Result<(), String> {
-    let before = view(room, port);
-    if before.as_ref().is_some_and(|view| view.local == Some(port)) {
-        return Ok(());
-    }
-    if before.as_ref().is_some_and(|view| view.is_pinned) {
-        return Err("it is pinned to another one".to_owned());
+    let mut held = room.held.all();
+    if let Some(view) = view(room, port) {
+        let is_there = view.local == Some(port);
+        if let Some(again) = held.iter_mut().find(|one| is_there && one.port == port) {
+            *again = HeldPort::new(&view);
+            return Ok(());
+        }
+        // One that is only kept for who was there is not kept long enough.
+        if is_there && (view.server.is_some() || view.is_pinned) {
+            return Ok(());
+        }
+        if view.is_pinned {
+            return Err("it is pinned to another one".to_owned());
+        }
     }
     if port < 1024 {
         return Err("the server's is not answered for here".to_owned());
     }
-    let mut held = room.held.all();
     if held.len() >= MOST {
         return Err(format!("{MOST} ports are held already"));
     }
@@ -53,8 +60,7 @@ pub fn hold(room: &Room, port: u16) -> Result<(), String> {
         let _ = client::change(&room.paths, &room.host.name, PortChange::Unpin(port));
         return Err(why_not(view.why_not.as_ref()));
     }
-    let (since_ms, bytes) = (clock::boot_ms(), view.bytes_down);
-    held.push(HeldPort { port, since_ms, bytes, done_ms: None });
+    held.push(HeldPort::new(&view));
     write_down(room, &held);
     Ok(())
 }

@@ -37,7 +37,9 @@ pub fn ask(programs: &Programs, host: &str, question: &str, options: &[String]) 
     if !has_actions(programs) {
         return None;
     }
-    let label = |(at, text): (usize, &String)| format!("--action={at}={}", line(text, LABEL_CHARS));
+    let label = |(at, text): (usize, &String)| {
+        format!("--action={at}={}", without_markup(&line(text, LABEL_CHARS)))
+    };
     let actions: Vec<String> = options.iter().enumerate().map(label).collect();
     let mut command = command(programs, &actions, host, "asks", question).ok()?;
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -92,10 +94,14 @@ fn command(
     Ok(command)
 }
 
-/// It begins with a bracket, and so is no option. Some desktops read markup in it, and others show
-/// what stands for a character of it.
+/// Where some desktops read markup, and others show what stands for a character of it.
+fn without_markup(text: &str) -> String {
+    text.replace('<', "‹").replace('>', "›")
+}
+
+/// It begins with a bracket, and so is no option.
 fn headline(host: &str, title: &str) -> String {
-    let title = line(title, TITLE_CHARS).replace('<', "‹").replace('>', "›");
+    let title = without_markup(&line(title, TITLE_CHARS));
     format!("[{host}] {title}").trim_end().to_owned()
 }
 

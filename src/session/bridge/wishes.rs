@@ -94,15 +94,21 @@ fn act(room: &Arc<Room>, wish: &Wish) -> Fulfilled<Fate> {
             Ok(Outcome::Chosen(u8::try_from(place).unwrap_or(u8::MAX)).into())
         }
         What::Browser => {
+            let rule = room.policy().rule(Bridge::Browser);
+            // Its start takes longer than whoever waits there would.
+            if rule != Rule::Deny {
+                room.answer(id, Outcome::Asking);
+            }
             // Somebody who is asked is so once for each browser.
-            if room.policy().rule(Bridge::Browser) != Rule::Ask || !room.browser.is_agreed() {
+            if rule != Rule::Ask || !room.browser.is_agreed() {
                 allowed(room, id, Bridge::Browser, "Let it steer a browser of its own here?")?;
             }
-            let (near, first) = take(room, id)?;
             let profile = room.paths.browser_dir(&room.host.name);
             let exits: Arc<dyn Exits> = room.clone();
             let browser = room.browser.connect(&room.programs, profile, &exits);
             let (far, steers) = browser.map_err(failed)?;
+            // Last, so that whoever waits can be told why there is none.
+            let (near, first) = take(room, id)?;
             room.carry(near, far, first, steers);
             Ok(Outcome::Done.into())
         }

@@ -1,6 +1,7 @@
 //! Which companions a session has.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -17,6 +18,15 @@ const ALL: [(Kind, &str, &str); 2] =
 impl Kind {
     pub fn all() -> impl Iterator<Item = Kind> {
         ALL.iter().map(|(kind, ..)| *kind)
+    }
+
+    /// How long it may take to its end, once it is to end.
+    pub fn end_limit(self) -> Duration {
+        match self {
+            Kind::Ports => Duration::from_millis(500),
+            // A browser ends with it, and what that has written is thrown away.
+            Kind::Bridges => Duration::from_secs(5),
+        }
     }
 
     /// The one that a command line begins with.

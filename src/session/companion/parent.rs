@@ -1,7 +1,8 @@
 //! The session's side: starts its companions, hears them, starts them again.
 //!
 //! Bounds: a pause of 250 ms before the next start, twice as long each time up to 5 s, until one
-//! has lived for 10 s; a line of 1 KiB, 64 KiB of them a turn; half a second for their end.
+//! has lived for 10 s; a line of 1 KiB, 64 KiB of them a turn; for their end as long as
+//! their kind may take.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,7 +23,8 @@ const WELL: Duration = Duration::from_secs(10);
 const LINE_BYTES: usize = 1024;
 const PIECE: usize = 16 * 1024;
 const PIECES: usize = 4;
-const END_LIMIT: Duration = Duration::from_millis(500);
+/// One that says no more has ended, or is about to.
+const SILENT_LIMIT: Duration = Duration::from_millis(500);
 
 pub struct Companions(Vec<Companion>);
 
@@ -72,15 +74,12 @@ impl Companions {
 
     /// All of them, at once.
     pub fn end(&mut self) {
-        let (children, lives): (Vec<Child>, Vec<ChildStdin>) = self
-            .0
-            .iter_mut()
-            .filter_map(|one| one.alive.take())
-            .map(|alive| (alive.child, alive.life))
-            .unzip();
+        let alive = self.0.iter_mut().filter_map(|one| Some((one.kind, one.alive.take()?)));
+        let (children, lives): (Vec<(Kind, Child)>, Vec<ChildStdin>) =
+            alive.map(|(kind, alive)| ((kind, alive.child), alive.life)).unzip();
         drop(lives);
-        for mut child in children {
-            if !matches!(child::wait_for(&mut child, END_LIMIT), Ok(Some(_))) {
+        for (kind, mut child) in children {
+            if !matches!(child::wait_for(&mut child, kind.end_limit()), Ok(Some(_))) {
                 let _ = process::kill_and_reap(child.id());
             }
         }
@@ -162,7 +161,7 @@ impl Alive {
 
     /// How it ended. One that only says no more does not stay.
     fn reap(&mut self) -> String {
-        match child::wait_for(&mut self.child, END_LIMIT) {
+        match child::wait_for(&mut self.child, SILENT_LIMIT) {
             Ok(Some(status)) => status.to_string(),
             _ => {
                 let killed = process::kill_and_reap(self.child.id());
@@ -233,7 +232,7 @@ mod tests {
         // It ends by itself: its standard input does.
         let began = Instant::now();
         all.end();
-        assert!(began.elapsed() < END_LIMIT, "{:?}", began.elapsed());
+        assert!(began.elapsed() < Kind::Ports.end_limit(), "{:?}", began.elapsed());
         assert!(!process::is_alive(second));
     }
 

@@ -150,6 +150,23 @@ impl Map {
         self.door(port).map(|door| door.number)
     }
 
+    /// Keeps the number that it is pinned to before anybody listens there, for as long as one that
+    /// is gone keeps its own. Whoever connects meanwhile is refused.
+    pub fn expect(&mut self, port: u16, ledger: &Ledger, now: Instant) {
+        if self.ports.contains_key(&port) || !ledger.of(port).is_pinned {
+            return;
+        }
+        let owners = &Owners::default();
+        let choice = Choice { ledger, is_anothers: &|_| false, owners };
+        let mut place = match self.doors().count() < DOORS {
+            true => choice.first(port).unwrap_or_default(),
+            false => full(),
+        };
+        place.door.iter_mut().for_each(Door::shut);
+        let mapping = Mapping { place, gone_since: Some(now), ..Mapping::default() };
+        self.ports.insert(port, mapping);
+    }
+
     /// The user wants it elsewhere, or nowhere: its place is chosen anew.
     pub fn forget_place(&mut self, port: u16) {
         if let Some(mapping) = self.ports.get_mut(&port) {
@@ -249,5 +266,47 @@ impl Mapping {
             bytes_down: tally.down.load(Ordering::Relaxed),
             connections: u32::try_from(tally.open.load(Ordering::Relaxed)).unwrap_or(u32::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+    use crate::host::paths::Paths;
+    use crate::sys::free_port;
+
+    #[test]
+    fn a_number_that_is_pinned_is_kept_before_anybody_listens() {
+        let dir = std::env::temp_dir().join(format!("hopbox-map-{}", std::process::id()));
+        let (mut ledger, _) = Ledger::open(&Paths::below(&dir), "mybox");
+        let (mut map, now) = (Map::default(), Instant::now());
+        // The kernel gives those below its own to nobody else.
+        let first = 19_000 + (std::process::id() % 900) as u16;
+        let port = (first..).find(|port| free_port::is_free(*port)).unwrap();
+        map.expect(port, &ledger, now);
+        assert!(map.views(&ledger).is_empty(), "nobody wants it");
+        ledger.change(port, |entry| (entry.local, entry.is_pinned) = (Some(port), true));
+        map.expect(port, &ledger, now);
+        let view = map.view(port, &ledger);
+        assert_eq!((view.local, view.state), (Some(port), PortState::Gone));
+        assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err(), "it is kept");
+        let connects = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        assert!(!connects() || !cfg!(target_os = "linux"));
+        let (addresses, owner) = (vec![IpAddr::from(Ipv4Addr::LOCALHOST)], Default::default());
+        map.listens(PortView { port, addresses, owner, since_unix_ms: 0 });
+        assert!(map.settle(&mut ledger).is_empty() && connects());
+        map.gone(port, now);
+        map.forget_place(port);
+        assert!(map.views(&ledger).is_empty());
+        // Whoever has it is told of.
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        map.expect(port, &ledger, now);
+        let view = map.view(port, &ledger);
+        assert!(taken.is_err() || matches!(view.why_not, Some(WhyNot::Taken { .. })));
+        assert!(taken.is_err() || view.local.is_none());
+        // For a while.
+        assert!(!map.let_go(now) && map.let_go(now + KEPT) && map.views(&ledger).is_empty());
     }
 }

@@ -291,6 +291,7 @@ impl Mirror<'_> {
             PortChange::Exclude(_) => (entry.is_excluded, entry.is_pinned) = (true, false),
             PortChange::Include(_) => entry.is_excluded = false,
         });
+        self.map.expect(port, &self.ledger, Instant::now());
     }
 
     fn change_one(&mut self, port: u16, how: impl FnOnce(&mut Entry)) {

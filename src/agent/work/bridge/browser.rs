@@ -4,8 +4,8 @@
 //! connection is looked at: only this login's are carried. Who is not gets an answer in HTTP, as
 //! programs for browsers begin with that.
 //!
-//! Bounds: half a second until a laptop takes it, a minute while its owner is asked; what is
-//! carried is `relay`'s.
+//! Bounds: 5 s until a laptop takes it, a minute while its owner is asked or a browser is started;
+//! what is carried is `relay`'s.
 
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::bytes;
-use super::limits::{OWNER, PROMPT};
+use super::limits::{BROWSER, OWNER};
 use super::queue::{Event, Queue, Refusal, Ticket};
 use crate::agent::log;
 use crate::relay;
@@ -63,7 +63,7 @@ fn is_of_this_login(near: &UnixStream) -> bool {
 }
 
 fn wait(ticket: Ticket, near: UnixStream) {
-    let mut end = Instant::now() + PROMPT;
+    let mut end = Instant::now() + BROWSER;
     loop {
         for event in ticket.events() {
             match event {

@@ -7,6 +7,8 @@ use crate::rpc::types::bridge::{CLIPBOARD_BYTES, Kind, OPTIONS, TEXT_BYTES, What
 /// Until a laptop that is there has said something: it is done, refused, being fetched, or its
 /// owner is being asked.
 pub const PROMPT: Duration = Duration::from_millis(500);
+/// The same of its browser: whoever steers one is used to its start.
+pub const BROWSER: Duration = Duration::from_secs(5);
 /// Until its owner, who is being asked, has answered.
 pub const OWNER: Duration = Duration::from_secs(60);
 /// For the bytes of a copy or a paste, once they are on their way.

@@ -13,9 +13,9 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::host::paths::ensure_private;
+use super::profile::Dirs;
+use super::proxy::Exits;
 use crate::session::bridge::programs::Programs;
-use crate::session::log::log;
 use crate::sys::confine::{Reach, confine};
 use crate::sys::signal::{Kind, send_group};
 use crate::sys::{bounded, process};
@@ -31,6 +31,8 @@ const NAMES: [&str; 6] = [
 const START: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How soon one ends that is no longer allowed, whoever steers it.
+const ALLOWED_EVERY: Duration = Duration::from_secs(1);
 
 /// What it is told. The kernel holds it to what matters; this is for what it tries by itself, so
 /// that it does not wait for what it cannot have.
@@ -83,16 +85,21 @@ pub fn start(
     profile: PathBuf,
     through: u16,
     steering: Arc<AtomicUsize>,
+    exits: Arc<dyn Exits>,
 ) -> Result<Running, String> {
     let program = NAMES.iter().find_map(|name| programs.find(name));
     let mut program = program.ok_or_else(|| format!("there is no {} here", NAMES.join(", no ")))?;
-    prepare(programs, &mut program, &profile, through)?;
+    let dirs = Dirs::make(profile)?;
+    prepare(programs, &mut program, &dirs, through)?;
     let [has_ended, is_over] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let (tell, started) = mpsc::channel();
     let (ended, over) = (has_ended.clone(), is_over.clone());
     let work = move || {
         let is_steered = || steering.load(Ordering::SeqCst) > 0;
-        live(program, &profile, (&is_steered, &over), &tell);
+        let is_over = || over.load(Ordering::SeqCst);
+        let is_allowed = || exits.is_allowed();
+        live(program, &dirs.profile, [&is_steered, &is_over, &is_allowed], &tell);
+        drop(dirs);
         ended.store(true, Ordering::SeqCst);
     };
     let thread = thread::Builder::new().name("browser".to_owned()).spawn(work);
@@ -105,28 +112,29 @@ pub fn start(
 fn live(
     program: Command,
     profile: &Path,
-    (is_steered, is_over): (&dyn Fn() -> bool, &AtomicBool),
+    [is_steered, is_over, is_allowed]: [&dyn Fn() -> bool; 3],
     tell: &Sender<Result<u16, String>>,
 ) {
     match begin(program, profile) {
         Ok((mut child, port)) => {
             let _ = tell.send(Ok(port));
-            let mut since = Instant::now();
-            while matches!(child.try_wait(), Ok(None)) && !is_over.load(Ordering::SeqCst) {
+            let [mut since, mut looked] = [Instant::now(); 2];
+            while matches!(child.try_wait(), Ok(None)) && !is_over() {
                 if is_steered() {
                     since = Instant::now();
                 }
-                if since.elapsed() > IDLE {
+                let looks = looked.elapsed() > ALLOWED_EVERY;
+                if since.elapsed() > IDLE || looks && !is_allowed() {
                     break;
+                }
+                if looks {
+                    looked = Instant::now();
                 }
                 thread::sleep(LOOK_EVERY);
             }
             end(&mut child);
         }
         Err(why) => drop(tell.send(Err(why))),
-    }
-    if let Err(error) = fs::remove_dir_all(profile) {
-        log(&format!("bridges: the profile of the browser stays: {error}"));
     }
 }
 
@@ -149,31 +157,23 @@ fn begin(mut program: Command, profile: &Path) -> Result<(Child, u16), String> {
 fn prepare(
     programs: &Programs,
     program: &mut Command,
-    profile: &Path,
+    dirs: &Dirs,
     through: u16,
 ) -> Result<(), String> {
-    let _ = fs::remove_dir_all(profile);
-    for dir in [profile.to_owned(), profile.join("tmp")] {
-        ensure_private(&dir).map_err(|failure| failure.why)?;
-    }
+    let profile = &dirs.profile;
     program.args(FLAGS).arg(format!("--user-data-dir={}", profile.display()));
     program.arg(format!("--proxy-server=http://127.0.0.1:{through}")).arg("about:blank");
-    program.env("HOME", profile).env("TMPDIR", profile.join("tmp"));
+    program.env("HOME", profile).env("TMPDIR", &dirs.sockets);
     for name in ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"] {
         program.env(name, profile);
     }
     program.current_dir(profile).process_group(0);
     program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    reach(programs, program, profile, through).map_err(told)
+    reach(programs, program, dirs, through).map_err(told)
 }
 
 /// The system's programs, its own profile, the desktop; and the proxy.
-fn reach(
-    programs: &Programs,
-    program: &mut Command,
-    profile: &Path,
-    through: u16,
-) -> io::Result<()> {
+fn reach(programs: &Programs, program: &mut Command, dirs: &Dirs, through: u16) -> io::Result<()> {
     let own = Path::new(program.get_program()).to_owned();
     let real = fs::canonicalize(&own).unwrap_or_default();
     let authority = programs.variable("XAUTHORITY").map(PathBuf::from);
@@ -199,7 +199,7 @@ fn reach(
     .to_vec();
     read.extend([own.parent(), real.parent(), Some(&authority)].into_iter().flatten());
     // Its own sandbox writes below /proc, where the kernel looks at who is whose.
-    let write = [profile, Path::new("/dev"), Path::new("/proc")];
+    let write = [&dirs.profile, &dirs.sockets, Path::new("/dev"), Path::new("/proc")];
     confine(program, &Reach { read: &read, write: &write, port: through }).map(drop)
 }
 

@@ -4,12 +4,14 @@
 //! steers it can tell it to read a file or to use no proxy, so that the kernel sees to this
 //! (`sys::confine`), and not only its command line.
 //!
-//! Reading order: `chromium` (the program, its life) → `proxy` (its only way out).
+//! Reading order: `profile` (what is thrown away) → `chromium` (the program, its life) →
+//! `proxy` (its only way out).
 //!
 //! Bounds: one browser; 64 connections that steer, 128 of its own; 5 minutes without any that
 //! steers.
 
 mod chromium;
+mod profile;
 mod proxy;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::programs::Programs;
 use chromium::Running;
+pub use profile::throw_away;
 pub use proxy::{Denied, Exits};
 
 const STEERING: usize = 64;
@@ -87,7 +90,8 @@ impl Browser {
             None => {
                 let through = self.proxy(exits).map_err(|error| error.to_string())?;
                 let steering = self.steering.clone();
-                running.insert(chromium::start(programs, profile, through, steering)?).port
+                let started = chromium::start(programs, profile, through, steering, exits.clone())?;
+                running.insert(started).port
             }
         };
         drop(running);

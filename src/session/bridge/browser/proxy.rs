@@ -21,6 +21,9 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 pub trait Exits: Send + Sync {
     fn host(&self) -> &str;
 
+    /// Whether there may be a browser at all.
+    fn is_allowed(&self) -> bool;
+
     /// A connection, and what came on it already.
     fn reach(&self, address: &Address) -> Result<(TcpStream, Vec<u8>), Denied>;
 

@@ -16,6 +16,7 @@ use super::Exits;
 use crate::host::paths::Paths;
 use crate::rpc::client::Client;
 use crate::session::bridge::follow::follow;
+use crate::session::bridge::policy::{Bridge, Policy, Rule};
 use crate::session::bridge::policy_file;
 use crate::session::bridge::programs::Programs;
 use crate::session::bridge::room::Room;
@@ -191,7 +192,9 @@ fn a_page_reaches_the_servers_ports_and_nothing_else() {
     let Some(lan) = lan().filter(|_| Path::new("/usr/bin/chromium").exists()) else {
         return println!("SKIP browser: no chromium, or no address here");
     };
-    let root = std::env::temp_dir().join(format!("hopbox-browser-{}", std::process::id()));
+    // Longer than the path of a socket may be.
+    let home = format!("hopbox-browser-{}-{}", std::process::id(), "x".repeat(100));
+    let root = std::env::temp_dir().join(home);
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::set_permissions(&root, fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(root.join("secret.html"), "<title>was read</title>").unwrap();
@@ -201,7 +204,11 @@ fn a_page_reaches_the_servers_ports_and_nothing_else() {
     let port = agent(page);
     let paths = Paths::below(&root);
     paths.ensure_state().unwrap();
-    policy_file::change(&paths, "mybox", |_| Ok(())).unwrap();
+    let allow = |policy: &mut Policy| {
+        policy.set(Bridge::Browser, Rule::Allow);
+        Ok(())
+    };
+    policy_file::change(&paths, "mybox", allow).unwrap();
     let path = OsString::from(format!("{}:/usr/bin:/bin", root.join("bin").display()));
     let programs = Programs::with(&[("PATH", path), ("HOME", root.clone().into())]);
     let lo = ioctl::index("lo").unwrap();

@@ -39,10 +39,34 @@ const PROGRAMS: &[Program] = &[
         instead: "BROWSER with a whole path",
     },
     Program {
+        name: "python pyperclip",
+        version: "1.9",
+        source: "tried: without DISPLAY it finds nothing, with any value xclip",
+        instead: "set_clipboard",
+    },
+    Program {
         name: "npm open",
         version: "10",
         source: "index.js: localXdgOpenPath; findings/npm-open-empties-browser.sh",
         instead: "a name alone is dropped",
+    },
+    Program {
+        name: "npm clipboardy",
+        version: "4.0",
+        source: "tried: xsel of the path, before one that it brings",
+        instead: "xsel",
+    },
+    Program {
+        name: "npm node-notifier",
+        version: "10.0",
+        source: "tried: notify-send of the path",
+        instead: "notify-send",
+    },
+    Program {
+        name: "notify-rust",
+        version: "4",
+        source: "calls org.freedesktop.Notifications on the session's bus",
+        instead: "speaks D-Bus",
     },
     Program {
         name: "codex",
