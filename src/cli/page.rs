@@ -104,8 +104,9 @@ impl Line {
             (Break::At(column), Some(room)) => (room, column),
             (Break::Hang, Some(room)) => (room, start.max(HANG)),
         };
-        let mut line = String::new();
+        let (mut line, mut end) = (String::new(), 0);
         for piece in wrap::pieces(&plain, room, hang) {
+            end = piece.end;
             if piece.start > 0 {
                 let ours = plain.get(piece.clone()).is_some_and(looks_ours);
                 let mark = if ours { MARK } else { "" };
@@ -114,7 +115,8 @@ impl Line {
             }
             coloured(&mut line, &parts, colour, piece);
         }
-        line
+        // What is typed after a question does not stick to it.
+        line + plain.get(end..).unwrap_or_default()
     }
 }
 
@@ -202,6 +204,15 @@ impl From<String> for Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_typed_does_not_stick_to_a_question_that_was_folded() {
+        let question = Page::from("may the helper be installed now? [y/N] ");
+        for room in [12, 20, 80] {
+            let shown = question.render(false, Some(room));
+            assert!(shown.ends_with("[y/N] \n"), "{room}: {shown:?}");
+        }
+    }
 
     #[test]
     fn only_our_own_colours_and_newlines_come_out() {

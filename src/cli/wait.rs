@@ -62,7 +62,8 @@ const AGENT_GONE_FOR: Duration = Duration::from_secs(60);
 
 fn run(call: &mut Call) -> Result<Code, Failure> {
     let limit = limit(call)?;
-    let words = call.args.operands.iter().map(|word| service(word));
+    let host = call.args.value("host");
+    let words = call.args.operands.iter().map(|word| service(word, host));
     let words = words.collect::<Result<Vec<String>, Failure>>()?;
     let mut there = There::of(call)?;
     let all = there.all()?;
@@ -95,12 +96,17 @@ pub fn limit(call: &Call) -> Result<Option<Duration>, Failure> {
     })
 }
 
-fn service(word: &str) -> Result<String, Failure> {
+fn service(word: &str, host: Option<&str>) -> Result<String, Failure> {
     match word.strip_prefix("service:") {
         Some(name) if !name.is_empty() => Ok(name.to_owned()),
         _ => {
             let why = "what is waited for is written as service:web";
-            let next = fix!("hop wait --help");
+            let meant = || fix!("hop wait service:{}", word);
+            let next = match host {
+                _ if word.is_empty() || word.contains(':') => fix!("hop wait --help"),
+                Some(host) => fix!("{} {}", meant(), fix!("-H {}", host)),
+                None => meant(),
+            };
             Err(Failure::usage(format!("wait for {word:?}?"), why, next))
         }
     }
@@ -323,9 +329,12 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_has_its_kind_before_it() {
-        assert_eq!(service("service:app.web").unwrap(), "app.web");
+        assert_eq!(service("service:app.web", None).unwrap(), "app.web");
+        let next = |word, host| service(word, host).unwrap_err().next.to_string();
+        assert_eq!(next("db", Some("mybox")), "hop wait service:db -H mybox");
+        assert_eq!(next("port:80", None), "hop wait --help");
         for bad in ["web", "service:", "port:80", ""] {
-            assert_eq!(service(bad).unwrap_err().fault, Fault::Usage, "{bad}");
+            assert_eq!(service(bad, None).unwrap_err().fault, Fault::Usage, "{bad}");
         }
     }
 }

@@ -132,6 +132,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop upgrade {}", Cures(LIFE)),
     ("hop version", Shows(LOOK)),
     ("hop wait --help", Shows(READ)),
+    ("hop wait service:{}", Cures(WAIT)),
     ("hop {}", Cures(ADVICE)),
     ("hop {} --all", Cures(ADVICE)),
     ("hop {} --help", Cures(ADVICE)),

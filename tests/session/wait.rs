@@ -80,11 +80,16 @@ services:
         assert_eq!((code, err.contains(why)), (Some(1), true), "{err}");
         assert!(err.contains(&format!("fix: hop logs app.{service} -H ")), "{err}");
     }
-    for (words, code) in [
-        (vec!["wait", "db"], 2),
-        (vec!["wait", "service:db", "--timeout", "soon"], 2),
-        (vec!["wait", "service:nothing"], 4),
-    ] {
+    let (code, _, err) = hop(&["wait", "db"]);
+    // Which is told of above.
+    assert_eq!(
+        (code, err.trim_end().ends_with("fix: hop wait service:db")),
+        (Some(2), true),
+        "{err}"
+    );
+    for (words, code) in
+        [(vec!["wait", "service:db", "--timeout", "soon"], 2), (vec!["wait", "service:nothing"], 4)]
+    {
         assert_eq!(hop(&words).0, Some(code), "{words:?}");
     }
 
