@@ -10,9 +10,11 @@ import asyncio
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 
 from ports import frame, framed
@@ -86,11 +88,13 @@ async def look(debugged, port, path, before, after):
 
 
 def change(port, path, before, after):
-    with tempfile.TemporaryDirectory() as profile:
+    # Its processes write their last when it has ended.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
                  "--disable-dev-shm-usage", "--remote-debugging-port=0",
                  f"--user-data-dir={profile}", "about:blank"]
-        browser = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+        browser = subprocess.Popen(words, stderr=subprocess.PIPE, text=True,
+                                   start_new_session=True)
         try:
             said, found = [], None
             for line in browser.stderr:
@@ -100,7 +104,7 @@ def change(port, path, before, after):
             assert found, "".join(said)
             asyncio.run(look(int(found[1]), port, path, before, after))
         finally:
-            browser.kill()
+            os.killpg(browser.pid, signal.SIGKILL)
             browser.wait()
 
 
