@@ -80,12 +80,19 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
 }
 
 fn of_compose(files: &[String], name: &str) -> Result<Imported, Failure> {
-    let named = |path: &String| Ok(Named { path: path.clone(), text: text(path)? });
+    let named = |path: &String| Ok(Named { path: from_here(path), text: text(path)? });
     let named = files.iter().map(named).collect::<Result<Vec<Named>, Failure>>()?;
     import::compose(&named, name, &mut beside).map_err(|wrong| {
         let file = files.get(usize::from(wrong.at.file)).or(files.last());
         not_carried(file.map_or("", String::as_str), &wrong.to_string())
     })
+}
+
+/// As it is seen from this directory, where it lies below it.
+fn from_here(path: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let below = Path::new(path).strip_prefix(here).ok().and_then(Path::to_str);
+    below.unwrap_or(path).to_owned()
 }
 
 /// A file in this directory or below, also behind links; nothing where there is none.

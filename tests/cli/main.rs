@@ -9,6 +9,7 @@ mod bridge;
 mod completion;
 mod damage;
 mod hostile;
+mod init;
 mod install;
 mod keys;
 mod limits;
