@@ -295,7 +295,7 @@ mod tests {
         let connects = || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         assert!(!connects() || !cfg!(target_os = "linux"));
         let (addresses, owner) = (vec![IpAddr::from(Ipv4Addr::LOCALHOST)], Default::default());
-        map.listens(PortView { port, addresses, owner, since_unix_ms: 0 });
+        map.listens(PortView { port, addresses, owner, since_unix_ms: 0, hidden: 0 });
         assert!(map.settle(&mut ledger).is_empty() && connects());
         map.gone(port, now);
         map.forget_place(port);

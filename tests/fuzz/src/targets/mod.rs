@@ -7,6 +7,9 @@
 
 mod bytes;
 mod lab;
+#[allow(dead_code)] // some of it is for other tests
+#[path = "../../../../src/tunnel/test_packets.rs"]
+mod test_packets;
 
 mod aead;
 mod cookie;

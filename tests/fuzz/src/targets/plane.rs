@@ -4,16 +4,13 @@
 //! wrong checksums must stay wrong. Cutting what a kernel says must not panic, whatever it says.
 
 use super::bytes::Bytes;
+use super::test_packets::{self, TestPacket};
 use gso::{Coalescer, HEADER_LEN, Header, Segments};
 use hopbox::tunnel::Offload;
-use test_packets::TestPacket;
 
 #[allow(dead_code, unused_imports)] // some of it is for the tunnel alone
 #[path = "../../../../src/tunnel/gso/mod.rs"]
 mod gso;
-#[allow(dead_code)] // some of it is for other tests
-#[path = "../../../../src/tunnel/test_packets.rs"]
-mod test_packets;
 
 /// Bytes in front of a packet in the receive buffer.
 const ROOM: usize = 32;

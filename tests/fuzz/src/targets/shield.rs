@@ -6,18 +6,15 @@
 //! nothing that comes in opens anything.
 
 use super::bytes::Bytes;
+use super::test_packets::TestPacket;
 use hopbox::wg::Time;
-use shield::{Shield, Shielded};
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
-use test_packets::TestPacket;
+use subject::{Shield, Shielded};
 
 #[path = "../../../../src/tunnel/shield/mod.rs"]
-mod shield;
-#[allow(dead_code)] // some of it is for other tests
-#[path = "../../../../src/tunnel/test_packets.rs"]
-mod test_packets;
+mod subject;
 
 /// As [`TestPacket`] has it where a host is 1.
 const OWN: [u8; 4] = [10, 10, 0, 1];
