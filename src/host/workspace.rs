@@ -11,7 +11,7 @@ use crate::sys::bounded;
 use crate::workspace::digest::Digest;
 use crate::workspace::dotenv;
 use crate::workspace::env::Env;
-use crate::workspace::manifest::{Desired, Editor, Hooks, Manifest};
+use crate::workspace::manifest::{Bridges, Desired, Editor, Hooks, Manifest};
 use crate::workspace::read;
 use crate::workspace::wrong::Wrong;
 
@@ -58,11 +58,22 @@ pub struct Project {
 }
 
 impl Project {
-    /// It only says which host, and which editor.
+    /// It only says which host, and which editor; whether ports appear here is for this side alone.
     pub fn is_bare(&self) -> bool {
-        let Desired { env, services, scripts, hooks, .. } = &self.desired;
-        let nothing_runs = services.is_empty() && scripts.is_empty();
-        nothing_runs && *hooks == Hooks::default() && env.is_empty()
+        let Desired {
+            workspace: _,
+            env,
+            services,
+            bridges,
+            scripts,
+            hooks,
+            backup,
+            auto_ports: _,
+            sandboxed_ports,
+        } = &self.desired;
+        let nothing_runs = services.is_empty() && scripts.is_empty() && *hooks == Hooks::default();
+        let nothing_else = env.is_empty() && *bridges == Bridges::default() && backup.is_none();
+        nothing_runs && nothing_else && *sandboxed_ports
     }
 }
 
@@ -156,8 +167,22 @@ mod tests {
         write(".env.local", b"C=local\n");
         write(FILE, b"name: a\nenv: {B: yaml} # b\n");
         assert_ne!(consent(), before.consent, "a byte");
-        write(FILE, b"name: a\nhooks: {start: x}\n");
-        assert!(!project(&dir).unwrap().unwrap().is_bare());
+        fs::remove_file(dir.join(".env.local")).unwrap();
+        fs::remove_file(dir.join(".env")).unwrap();
+        let is_bare = |text: &str| {
+            write(FILE, text.as_bytes());
+            project(&dir).unwrap().unwrap().is_bare()
+        };
+        assert!(is_bare("name: a\nports: {auto: false}\n"));
+        for more in [
+            "hooks: {start: x}",
+            "env: {A: b}",
+            "scripts: {x: y}",
+            "bridges: [{type: cdp}]",
+            "ports: {sandboxes: false}",
+        ] {
+            assert!(!is_bare(&format!("name: a\n{more}\n")), "{more}");
+        }
         write(".env", b"A\nB=secret\nC='\n");
         let failure = desired(&dir, &given).unwrap_err();
         assert_eq!((failure.fault, failure.also.len()), (Fault::Config, 1));

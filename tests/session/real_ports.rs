@@ -195,6 +195,55 @@ fn told_there(world: &World) {
     assert!(matches!(away.status.code(), Some(0 | 3)), "{}", said(&away));
 }
 
+/// Servers in network namespaces of their own.
+#[test]
+fn a_server_behind_the_wall_of_a_sandbox_answers_here() {
+    let _machine = shared();
+    let test = "a_server_behind_the_wall_of_a_sandbox_answers_here";
+    let Some((world, _work)) = ready(test) else { return };
+    if !there(&world, "unshare -Urn true").0.take().unwrap().wait().unwrap().success() {
+        return println!("SKIP {test}: users may make no namespaces");
+    }
+    let pages = |port: u16| format!("python3 -m http.server --bind 127.0.0.1 {port}");
+    let apart = |port: u16, dir: &str| {
+        let line = format!("ip link set lo up; cd {dir}; exec {}", pages(port));
+        there(&world, &format!("unshare -Urn sh -c '{line}'"))
+    };
+    let other = world.home.join("laptop/app/other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("index.html"), "of the second\n").unwrap();
+    files::give(&other, USER).unwrap();
+    let page = |port: u16| text(&here(&world, &format!("curl -sf -m 5 localhost:{port}")).stdout);
+    let first = apart(8101, ".");
+    let _bwrap = there(
+        &world,
+        &format!("bwrap --die-with-parent --unshare-net --dev-bind / / {}", pages(8102)),
+    );
+    for port in [8101, 8102] {
+        until("it answers here", || page(port) == "of the server\n");
+    }
+    // Two have the same port: the first one is reached, and that there is another is said.
+    let _second = apart(8101, "../other");
+    let hidden = || listed(&world, 8101).map(|view| view["server"]["hidden"].clone());
+    until("the second is known", || hidden() == Some(1.into()));
+    assert_eq!(page(8101), "of the server\n");
+    let why = out(&world, "$hop ports why 8101");
+    assert!(why.contains("One more sandbox has that port"), "{why}");
+    drop(first);
+    until("the second is reached", || page(8101) == "of the second\n");
+    until("it is the only one", || hidden() == Some(0.into()));
+    // A workspace that wants none of it.
+    let project = world.home.join("closed");
+    fs::create_dir(&project).unwrap();
+    fs::write(project.join("hopbox.yaml"), "name: app\nports: {sandboxes: false}\n").unwrap();
+    out(&world, &format!("cd {}; $hop up -y", project.display()));
+    assert_eq!(page(8101), "");
+    until("they are not told of", || {
+        let is_gone = |port| listed(&world, port).is_none_or(|view| view["server"].is_null());
+        is_gone(8101) && is_gone(8102)
+    });
+}
+
 #[test]
 fn many_bytes_connections_and_frames_come_through() {
     let _machine = shared();
@@ -240,6 +289,8 @@ fn postgres(world: &World) {
         text(&here(world, &format!("{psql} \"{query}\" {then}")).stdout)
     };
     let sum = "select sum(n) from generate_series(1, 1000000) n";
+    // It says nothing before it is asked something.
+    until("it takes connections", || listed(world, 5433).is_some_and(|it| it["state"] == "ready"));
     until("psql is answered", || ask(sum, "") == "500000500000\n");
     let long = "select repeat(md5(n::text), 100) from generate_series(1, 3000) n";
     assert_eq!(ask(long, "| wc -c").trim(), (3201 * 3000).to_string());

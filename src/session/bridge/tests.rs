@@ -360,7 +360,7 @@ fn a_question_is_answered_here_or_taken_back_there() {
     desk.agent.want(1, ask("deploy <b>?"));
     until("shown", || !desk.calls().is_empty());
     let shown = &desk.calls()[0];
-    assert!(shown.contains("|--action=0=yes|--action=1=-no<b>|--|[mybox] asks|deploy &lt;b&gt;?"));
+    assert!(shown.contains("|--action=0=yes|--action=1=-no‹b›|--|[mybox] asks|deploy &lt;b&gt;?"));
     // The same once more, as a server does to whoever comes back.
     desk.agent.want(1, ask("deploy <b>?"));
     desk.put("press", b"1\n");
