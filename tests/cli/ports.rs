@@ -24,14 +24,14 @@ use serde_json::{Value, json};
 use super::Home;
 
 /// What one answers from.
-struct Mirror {
+pub(super) struct Mirror {
     ports: Arc<Mutex<Vec<MirrorView>>>,
     ends: Arc<AtomicBool>,
     serves: Option<JoinHandle<()>>,
 }
 
 impl Mirror {
-    fn start(home: &Home, ports: Vec<MirrorView>) -> Mirror {
+    pub fn start(home: &Home, ports: Vec<MirrorView>) -> Mirror {
         let paths = home.paths();
         let dir = paths.session_places()[0].to_owned();
         fs::create_dir_all(&dir).unwrap();
@@ -108,7 +108,7 @@ fn serve(
     }
 }
 
-fn view(port: u16, local: Option<u16>, why_not: Option<WhyNot>) -> MirrorView {
+pub(super) fn view(port: u16, local: Option<u16>, why_not: Option<WhyNot>) -> MirrorView {
     let owner = Owner {
         pid: Some(4242),
         program: Some("node".to_owned()),

@@ -11,6 +11,7 @@ mod desk;
 mod disk;
 mod doctor;
 mod figures;
+mod flooded;
 mod hidden;
 mod hosts;
 mod intruder;

@@ -15,11 +15,11 @@ use super::intruder::*;
 use super::shared;
 use super::world::*;
 
-const ECHO: u16 = 7;
+pub(super) const ECHO: u16 = 7;
 const API: u16 = 4200;
-const SSH: u16 = 22;
+pub(super) const SSH: u16 = 22;
 /// What listens on the laptop, on all of its addresses or on that of the tunnel.
-const PORTS: [u16; 7] = [22, 80, 631, 5353, 8080, 9000, 45_000];
+pub(super) const PORTS: [u16; 7] = [22, 80, 631, 5353, 8080, 9000, 45_000];
 /// Datagrams that the laptop's socket keeps while its session does something else.
 const BURST: usize = 100;
 const FLOOD_ROUNDS: usize = 60;
@@ -27,10 +27,10 @@ const FLOOD_ROUNDS: usize = 60;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The laptop's own services, which nobody should ever speak to.
-struct Services(Vec<TcpListener>, Vec<UdpSocket>);
+pub(super) struct Services(Vec<TcpListener>, Vec<UdpSocket>);
 
 impl Services {
-    fn start(world: &World) -> Services {
+    pub fn start(world: &World) -> Services {
         let open = || {
             let (mut tcp, mut udp) = (Vec::new(), Vec::new());
             for (n, port) in PORTS.into_iter().enumerate() {
@@ -46,7 +46,7 @@ impl Services {
         world.laptop.run(SOON, move || open().map_err(|e: std::io::Error| e.to_string())).unwrap()
     }
 
-    fn assert_silent(&self) {
+    pub fn assert_silent(&self) {
         for listener in &self.0 {
             let came = listener.accept().map(|(_, from)| from);
             assert_eq!(came.unwrap_err().kind(), ErrorKind::WouldBlock);
@@ -58,7 +58,7 @@ impl Services {
 }
 
 /// Packets that the session gave to the laptop's kernel so far.
-fn entered(world: &World) -> u64 {
+pub(super) fn entered(world: &World) -> u64 {
     let look = || {
         let text = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap_or_default();
         let line = text.lines().find_map(|line| line.trim().strip_prefix("hopbox"));
@@ -113,7 +113,7 @@ fn send_all(intruder: &mut Intruder, packets: &[Vec<u8>]) {
 }
 
 /// A program of the laptop's that asks over UDP.
-fn asker(world: &World) -> UdpSocket {
+pub(super) fn asker(world: &World) -> UdpSocket {
     let open = || {
         let socket = UdpSocket::bind((LAPTOP_IP, 0)).map_err(|error| error.to_string())?;
         socket.connect((VPS_IP, ECHO)).map_err(|error| error.to_string())?;
@@ -135,7 +135,7 @@ fn question(intruder: &mut Intruder, asker: &UdpSocket, text: &[u8]) -> Vec<u8> 
 }
 
 /// A question and its answer, with this noise before it; how long that took.
-fn ask(intruder: &mut Intruder, asker: &UdpSocket, noise: &[Vec<u8>]) -> Duration {
+pub(super) fn ask(intruder: &mut Intruder, asker: &UdpSocket, noise: &[Vec<u8>]) -> Duration {
     for _ in 0..40 {
         let began = Instant::now();
         let question = question(intruder, asker, b"question");
@@ -152,7 +152,7 @@ fn ask(intruder: &mut Intruder, asker: &UdpSocket, noise: &[Vec<u8>]) -> Duratio
 
 /// A connection of the laptop's to a port that the intruder serves by hand: it asks at the same
 /// moment, which the laptop never hears, and answers.
-fn connection(world: &World, intruder: &mut Intruder) -> TcpStream {
+pub(super) fn connection(world: &World, intruder: &mut Intruder) -> TcpStream {
     let (send, connected) = std::sync::mpsc::channel();
     let connect = move || {
         let stream = TcpStream::connect_timeout(&SocketAddr::from((VPS_IP, SSH)), LIMIT);
