@@ -16,7 +16,9 @@ use crate::rpc::client::Client;
 use crate::rpc::types::Message;
 use crate::session::ports::client::{self, MirrorError};
 use crate::session::ports::probe;
-use crate::session::ports::view::{MirrorEvent, MirrorView, MirrorViews, PortChange, PortState};
+use crate::session::ports::view::{
+    MirrorEvent, MirrorView, MirrorViews, PortChange, PortState, WhyNot,
+};
 use crate::session::through;
 
 pub const LS: Command = Command {
@@ -316,7 +318,12 @@ fn change(call: &mut Call, change: impl Fn(u16) -> PortChange) -> Result<Code, F
     let text = super::ports_why::here(&found);
     let what = call.name.replace(' ', ".");
     call.out.answer(&what, json!({"host": there.host, "port": shown_json(&view)}), text)?;
-    Ok(Code::Done)
+    // It is written down, and waits for whoever has the number it is to have.
+    let is_held = matches!(
+        view.why_not,
+        Some(WhyNot::Taken { .. } | WhyNot::SshForward { .. } | WhyNot::Privileged)
+    );
+    Ok(if is_held && view.local.is_none() { Code::Busy } else { Code::Done })
 }
 
 fn port(call: &Call, at: usize) -> Result<u16, Failure> {

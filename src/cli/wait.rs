@@ -55,7 +55,7 @@ pub const COMMAND: Command = Command {
 /// Without a check, who runs so long has started.
 const RUNS_FOR: Duration = Duration::from_millis(500);
 /// Between two looks.
-const LOOK_FIRST: Duration = Duration::from_millis(100);
+const LOOK_FIRST: Duration = Duration::from_millis(25);
 const LOOK_LAST: Duration = Duration::from_millis(500);
 /// An agent that is being replaced, or a network that is away, is waited for.
 const AGENT_GONE_FOR: Duration = Duration::from_secs(60);

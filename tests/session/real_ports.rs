@@ -163,6 +163,13 @@ fn taken_here(world: &World) {
     until("it is moved", || listed(world, 8005).is_some_and(|view| view["local"].is_u64()));
     let view = listed(world, 8005).unwrap();
     assert_eq!(view["why_not"], "taken", "{view}");
+    // Wanted at that very number it is nowhere, which is said by the exit code, too.
+    let held = here(world, "$hop ports pin 8005 8005");
+    assert_eq!(held.status.code(), Some(8), "{}", said(&held));
+    assert!(text(&held.stdout).contains("python3"), "{}", said(&held));
+    out(world, "$hop ports unpin 8005");
+    until("it is moved", || listed(world, 8005).is_some_and(|view| view["local"].is_u64()));
+    let view = listed(world, 8005).unwrap();
     assert_ne!(view["local"], 8005, "{view}");
     let page = out(world, &format!("curl -sf {}", view["url"].as_str().unwrap()));
     assert_eq!(page, "of the server\n");
