@@ -91,10 +91,11 @@ fn the_process_is_asked_begins_anew_and_ends_with_whoever_started_it() {
     assert!(code == 4 && stderr.contains("nothing is asked"), "{code} {stderr}");
     assert_eq!(said(&home, &["bridge", "answer", "--no-input"]).0, 0);
     let mut restart = home.hop();
-    let restarted = restart.args(["bridge", "restart"]).env("DISPLAY", ":77").output().unwrap();
-    assert!(restarted.status.success(), "{restarted:?}");
+    let restart = restart.args(["bridge", "restart"]).env("DISPLAY", ":77").spawn().unwrap();
     assert!(child.wait().unwrap().success(), "a session starts it again");
     let mut child = bridges(&home);
+    let restarted = restart.wait_with_output().unwrap();
+    assert!(restarted.status.success(), "it is there again: {restarted:?}");
     let (_, text, _) = said(&home, &["bridge", "ls", "--json"]);
     assert!(text.contains("\"desktop\":\":77\""), "{text}");
     drop(child.stdin.take());

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 const TARGET: &str = "x86_64-unknown-linux-musl";
-const PROGRAMS: [&str; 5] = ["hop", "hop-agent", "hop-helper", "hop-install", "hop-selftest"];
+const PROGRAMS: [&str; 6] =
+    ["hop", "hop-agent", "hop-helper", "hop-helper-server", "hop-install", "hop-selftest"];
 
 /// A directory for one test, with what a build leaves in `target`, and room for what is installed.
 struct Lab(PathBuf);
