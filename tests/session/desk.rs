@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -142,7 +143,8 @@ pub fn screen() -> Option<Child> {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let socket = format!("/tmp/.X11-unix/X{}", DISPLAY.trim_start_matches(':'));
     let end = Instant::now() + LIMIT;
-    while !Path::new(&socket).exists() {
+    // One that was killed has left its socket.
+    while UnixStream::connect(&socket).is_err() {
         assert!(Instant::now() < end, "no screen");
         thread::sleep(std::time::Duration::from_millis(50));
     }

@@ -41,8 +41,8 @@ fn open(laptop: &Machine) {
                 s.settimeout(60)\nprint(s.recv(64)[:4],flush=True)\nsys.stdin.readline()\n\
                 s.sendall(b'SSH-2.0-x\\r\\n')\nprint(len(s.recv(64))>0)\n";
     laptop.ok(&format!(
-        "cat >/root/talk.py <<'END'\n{talk}END\nrm -f /root/go; mkfifo /root/go\n\
-         sh -c 'exec 3<>/root/go; python3 /root/talk.py <&3 >/root/said 2>&1' >/dev/null 2>&1 &\n\
+        "cat >/root/talk.py <<'END'\n{talk}END\nrm -f /run/go; mkfifo /run/go\n\
+         sh -c 'exec 3<>/run/go; python3 /root/talk.py <&3 >/root/said 2>&1' >/dev/null 2>&1 &\n\
          for i in $(seq 100); do grep -q SSH /root/said && exit; sleep 0.1; done; cat /root/said; \
          exit 1"
     ));
@@ -50,7 +50,7 @@ fn open(laptop: &Machine) {
 
 fn goes_on(laptop: &Machine) {
     laptop
-        .ok("echo >/root/go; for i in $(seq 300); do grep -q True /root/said && exit; sleep 0.2; \
+        .ok("echo >/run/go; for i in $(seq 300); do grep -q True /root/said && exit; sleep 0.2; \
          done; cat /root/said >&2; exit 1");
 }
 

@@ -79,15 +79,15 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
                     print(s.recv(64)[:4],flush=True)\nsys.stdin.readline()\n\
                     s.sendall(b'SSH-2.0-x\\r\\n')\ns.settimeout(60)\nprint(len(s.recv(64))>0)\n";
         laptop.ok(&format!(
-            "cat >/root/talk.py <<'END'\n{talk}END\nmkfifo /root/go; \
-                            sh -c 'exec 3<>/root/go; python3 /root/talk.py <&3 >/root/said 2>&1' \
+            "cat >/root/talk.py <<'END'\n{talk}END\nmkfifo /run/go; \
+                            sh -c 'exec 3<>/run/go; python3 /root/talk.py <&3 >/root/said 2>&1' \
                             >/dev/null 2>&1 & sleep 1; cat /root/said"
         ));
         upgrade(&site, &hop);
-        laptop.ok("echo >/root/go; for i in $(seq 100); do grep -q True /root/said && break; \
+        laptop.ok("echo >/run/go; for i in $(seq 100); do grep -q True /root/said && break; \
                    sleep 0.2; done");
         assert!(laptop.ok("cat /root/said").contains("True"), "{}", laptop.ok("cat /root/said"));
-        laptop.ok("rm -f /root/go /root/said /root/talk.py");
+        laptop.ok("rm -f /run/go /root/said /root/talk.py");
 
         let refused = hop("-y host revoke ghost");
         assert_eq!(refused.code, 4, "{refused}");
