@@ -92,7 +92,16 @@ fn the_process_is_asked_begins_anew_and_ends_with_whoever_started_it() {
     assert_eq!(said(&home, &["bridge", "answer", "--no-input"]).0, 0);
     let mut restart = home.hop();
     let restart = restart.args(["bridge", "restart"]).env("DISPLAY", ":77").spawn().unwrap();
-    assert!(child.wait().unwrap().success(), "a session starts it again");
+    // Not by `wait`, which closes what its life hangs on.
+    let end = Instant::now() + Duration::from_secs(30);
+    let ended = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => assert!(Instant::now() < end, "it does not end"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    assert!(ended.success(), "a session starts it again");
     let mut child = bridges(&home);
     let restarted = restart.wait_with_output().unwrap();
     assert!(restarted.status.success(), "it is there again: {restarted:?}");

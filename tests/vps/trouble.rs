@@ -138,8 +138,8 @@ fn source_directory(laptop: &Machine) {
         "cat >/usr/local/bin/cargo <<'END'\n{COMPILER}END\nchmod 755 /usr/local/bin/cargo && \
          ln -f /usr/local/bin/cargo /usr/local/bin/rustc && cd /home/dev/hopbox && \
          mkdir -p target/release && cp {MINE}/hop-* /usr/local/bin/hop target/release && \
-         for other in hop-selftest hop-helper-server; do cp {MINE}/hop-agent target/release/$other; \
-         done; chown -R dev ."
+         for other in hop-selftest hop-helper-server; do \
+         cp {MINE}/hop-agent target/release/$other; done; chown -R dev ."
     ));
 }
 

@@ -70,6 +70,9 @@ struct Waiting {
     /// Which watcher was told.
     told: Option<u64>,
     is_taken: bool,
+    /// That connection is here; and it was done before that: it came by way of another process.
+    is_here: bool,
+    is_done: bool,
     since: Instant,
     /// None: whoever wanted it waits for nothing.
     waits: Option<Arc<Mailbox<Event>>>,
@@ -151,11 +154,15 @@ impl Queue {
 
     pub fn answer(&self, id: u64, outcome: Outcome) -> Result<(), Unable> {
         let mut inner = self.inner();
-        let waiting = inner.wishes.get(&id).ok_or_else(taken_back)?;
+        let waiting = inner.wishes.get_mut(&id).ok_or_else(taken_back)?;
         if let (Outcome::Chosen(place), What::Ask { options, .. }) = (&outcome, &waiting.what) {
             if usize::from(*place) >= options.len() {
                 return Err(unable(Code::BadParams, "there is no such answer to choose"));
             }
+        }
+        if outcome == Outcome::Done && waiting.is_taken && !waiting.is_here {
+            waiting.is_done = true;
+            return Ok(());
         }
         let is_last = outcome != Outcome::Asking;
         if let Some(waits) = &waiting.waits {
@@ -176,16 +183,24 @@ impl Queue {
     /// That connection has not come to be.
     pub fn unclaim(&self, id: u64) {
         if let Some(waiting) = self.inner().wishes.get_mut(&id) {
-            waiting.is_taken = false;
+            (waiting.is_taken, waiting.is_done) = (false, false);
         }
     }
 
     /// That connection is here.
     pub fn take(&self, id: u64, stream: UnixStream, first: Vec<u8>) -> Result<(), Unable> {
-        let inner = self.inner();
-        let waiting = inner.wishes.get(&id).ok_or_else(taken_back)?;
+        let mut inner = self.inner();
+        let waiting = inner.wishes.get_mut(&id).ok_or_else(taken_back)?;
+        waiting.is_here = true;
+        let is_done = waiting.is_done;
         if let Some(waits) = &waiting.waits {
             waits.put(Event::Taken(stream, first));
+            if is_done {
+                waits.put(Event::Answered(Outcome::Done));
+            }
+        }
+        if is_done {
+            inner.wishes.remove(&id);
         }
         Ok(())
     }
@@ -221,7 +236,8 @@ impl Inner {
             return Err(Refusal::Busy(format!("too many {} in a row", sort.several())));
         }
         let (id, told) = (self.number(), None);
-        let waiting = Waiting { what, sort, told, is_taken: false, since: now, waits };
+        let (is_taken, is_here, is_done) = (false, false, false);
+        let waiting = Waiting { what, sort, told, is_taken, is_here, is_done, since: now, waits };
         self.wishes.insert(id, waiting);
         self.tell_all();
         Ok(id)

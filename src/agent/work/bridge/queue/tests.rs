@@ -86,6 +86,27 @@ fn bytes_are_taken_once_and_what_is_taken_stays_with_its_laptop() {
     queue.answer(copy.id, Outcome::Done).unwrap();
 }
 
+/// The connection and the answer come by ways of their own.
+#[test]
+fn an_answer_may_be_here_before_the_connection_that_it_is_about() {
+    let queue = Queue::new();
+    let _laptop = queue.watch().unwrap();
+    let browser = queue.want(What::Browser).ok().unwrap();
+    queue.claim(browser.id).unwrap();
+    queue.answer(browser.id, Outcome::Done).unwrap();
+    assert!(browser.events().is_empty(), "it is not lost");
+    queue.take(browser.id, UnixStream::pair().unwrap().0, Vec::new()).unwrap();
+    let events = Vec::from(browser.events());
+    assert!(matches!(events[..], [Event::Taken(..), Event::Answered(Outcome::Done)]));
+    assert!(queue.answer(browser.id, Outcome::Done).is_err(), "it is over");
+    // One that has not come to be is still to be had.
+    let browser = queue.want(What::Browser).ok().unwrap();
+    queue.claim(browser.id).unwrap();
+    queue.answer(browser.id, Outcome::Done).unwrap();
+    queue.unclaim(browser.id);
+    queue.claim(browser.id).unwrap();
+}
+
 #[test]
 fn a_flood_is_bounded_and_harms_no_other_sort() {
     let queue = Queue::new();
