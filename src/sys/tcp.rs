@@ -70,7 +70,9 @@ pub fn made_from(ip: Ipv4Addr) -> Vec<(u16, SocketAddrV4)> {
 type Row = (SocketAddr, SocketAddr, u8);
 
 fn select(ip: Ipv4Addr, rows: &[Row]) -> Vec<(u16, SocketAddrV4)> {
-    let listens = rows.iter().filter(|(.., state)| *state == LISTEN);
+    // Whoever listens at another address has nothing of this one's.
+    let is_here = |at: &SocketAddr| at.ip() == ip || at.ip().is_unspecified();
+    let listens = rows.iter().filter(|(at, _, state)| *state == LISTEN && is_here(at));
     let listening: BTreeSet<u16> = listens.map(|(at, ..)| at.port()).collect();
     let mine = rows.iter().filter(|(at, _, state)| at.ip() == ip && STATES.contains(state));
     let made = mine.filter(|(at, ..)| !listening.contains(&at.port()));
@@ -107,6 +109,7 @@ mod tests {
    2: 01000A0A:0016 02000A0A:C350 01 00000000:00000000 00:00000000 00000000     0        0 126 1
    3: 0100007F:9C41 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 127 1
    4: 01000A0A:9C42 02000A0A:1068 06 00000000:00000000 00:00000000 00000000     0        0 0 3
+   5: 0100007F:9C40 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 128 1
 ";
     const MAPPED: &str = "\
   sl  local_address                         remote_address                        st
