@@ -20,17 +20,17 @@ fn a_vanished_source_address_is_replaced_by_another() {
          ip addr add 10.0.0.1/24 dev wan; ip addr add fd00:aa::1/96 dev wan");
     p.b.sh("ip addr add 10.0.0.2/24 dev wan; ip addr add fd00:aa::2/96 dev wan");
     p.a_knows("10.0.0.2:51820");
-    p.a.sh("ping -n -c 1 -W 1 10.10.0.2");
+    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "10.0.0.1:51821");
     p.a.sh("ip addr add 10.0.0.10/24 dev wan; ip addr del 10.0.0.1/24 dev wan");
-    p.a.sh("ping -n -c 1 -W 1 10.10.0.2");
+    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "10.0.0.10:51821");
 
     p.a_knows("[fd00:aa::2]:51820");
-    p.a.sh("ping -n -c 1 -W 1 10.10.0.2");
+    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "[fd00:aa::1]:51821");
     p.a.sh("ip addr add fd00:aa::10/96 dev wan; ip addr del fd00:aa::1/96 dev wan");
-    p.a.sh("ping -n -c 1 -W 1 10.10.0.2");
+    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "[fd00:aa::10]:51821");
 }
 
@@ -48,7 +48,7 @@ fn the_answer_comes_from_the_address_that_was_asked() {
     for at in ["10.0.0.1", "[fd00:aa::1]", "10.0.0.2", "[fd00:aa::2]", "10.50.0.1", "[fd50::1]"] {
         let endpoint = format!("{at}:51821");
         p.b_knows(&endpoint);
-        p.b.sh("ping -n -c 1 -W 1 10.10.0.1");
+        p.b.sh("ping -n -c 1 -W 10 10.10.0.1");
         assert_eq!(p.a_seen(), endpoint, "another answer would have moved it");
         // The other way, too: a has learned where it is known.
         p.a.ping(1, "10.10.0.2");
@@ -67,7 +67,7 @@ fn a_better_route_takes_over() {
          ip route add 10.0.0.0/24 dev wan src 10.0.0.1 metric 2");
     p.b.sh("ip addr add 10.0.0.2/24 dev wan");
     p.a_knows("10.0.0.2:51820");
-    p.a.sh("ping -n -c 1 -W 1 10.10.0.2");
+    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "10.0.0.1:51821");
     p.a.sh("ip route add 10.0.0.0/24 dev wan3 src 10.0.0.3 metric 1");
     for (host, links) in [(&p.a, ["all", "wan"]), (&p.b, ["all", "wan4"])] {
@@ -75,6 +75,6 @@ fn a_better_route_takes_over() {
             host.sh(&format!("echo 0 >/proc/sys/net/ipv4/conf/{link}/rp_filter"));
         }
     }
-    p.a.sh("ping -n -c 1 -W 1 10.10.0.2");
+    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "10.0.0.3:51821");
 }
