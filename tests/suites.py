@@ -24,11 +24,10 @@ import typing
 
 # The longest first, and what boots machines, and so waits, beside what computes. Suites that are
 # not named follow.
-ORDER = ["vps", "wg", "session", "e2e", "tunnel", "chaos", "root", "soak", "booted", "simd",
-         "cli", "agent"]
+ORDER = ["vps", "wg", "session", "e2e", "tunnel", "chaos", "root", "soak", "booted", "simd"]
 SIDE_BY_SIDE = 2
-# One waits for programs that do not answer, two minutes long, the other for services to start.
-WAITS = ("cli", "agent")
+# It waits for programs that do not answer, two minutes long.
+WAITS = "cli"
 # Of these, which wait most of the time, so many tests at a time; of others, one for each processor.
 THREADS = {"vps": 2, "session": 4, "chaos": 4}
 # For one suite; tests/vps takes half of it on two idle cores.
@@ -171,7 +170,7 @@ def main():
     rank = {name: at for at, name in enumerate(ORDER)}
     waiting, beside = queue.SimpleQueue(), queue.SimpleQueue()
     for suite in sorted(found, key=lambda suite: rank.get(suite[0], len(ORDER))):
-        (beside if suite[0] in WAITS else waiting).put(suite)
+        (beside if suite[0] == WAITS else waiting).put(suite)
     lanes = [waiting] * SIDE_BY_SIDE + [beside]
     workers = [threading.Thread(target=run.work, args=(lane,)) for lane in lanes]
     for worker in workers:
