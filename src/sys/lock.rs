@@ -28,7 +28,7 @@ impl Lock {
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(libc::O_NOFOLLOW).open(path)?;
-        Lock::keep(&file)
+        Lock::keep(file)
     }
 
     /// Whether somebody has the lock. Nothing is made, and it is not kept.
@@ -36,7 +36,7 @@ impl Lock {
         let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path);
         match file {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            file => Ok(Lock::on(file?, FlockArg::LockSharedNonblock)?.is_none()),
+            file => Ok(lock(file?, FlockArg::LockSharedNonblock)?.is_err()),
         }
     }
 
@@ -48,25 +48,29 @@ impl Lock {
     /// The same with a directory for a file: nothing is made, and whoever may read the directory
     /// may lock it.
     pub fn take_dir(dir: &Path) -> io::Result<Option<Lock>> {
-        Lock::keep(&OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(dir)?)
+        Lock::keep(OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(dir)?)
     }
 
-    fn keep(file: &File) -> io::Result<Option<Lock>> {
-        for _ in 1..TRIES {
-            if let Some(lock) = Lock::on(file.try_clone()?, FlockArg::LockExclusiveNonblock)? {
-                return Ok(Some(lock));
+    fn keep(mut file: File) -> io::Result<Option<Lock>> {
+        for tries in 1..=TRIES {
+            match lock(file, FlockArg::LockExclusiveNonblock)? {
+                Ok(held) => return Ok(Some(Lock { held })),
+                Err(back) => file = back,
             }
-            thread::sleep(PAUSE);
+            if tries < TRIES {
+                thread::sleep(PAUSE);
+            }
         }
-        Lock::on(file.try_clone()?, FlockArg::LockExclusiveNonblock)
+        Ok(None)
     }
+}
 
-    fn on(file: File, how: FlockArg) -> io::Result<Option<Lock>> {
-        match Flock::lock(file, how) {
-            Ok(held) => Ok(Some(Lock { held })),
-            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
-            Err((_, error)) => Err(error.into()),
-        }
+/// The file comes back where somebody else has it.
+fn lock(file: File, how: FlockArg) -> io::Result<Result<Flock<File>, File>> {
+    match Flock::lock(file, how) {
+        Ok(held) => Ok(Ok(held)),
+        Err((file, Errno::EWOULDBLOCK)) => Ok(Err(file)),
+        Err((_, error)) => Err(error.into()),
     }
 }
 

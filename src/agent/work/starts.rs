@@ -131,12 +131,11 @@ pub fn resume() {
     });
 }
 
-/// Tries what `look` finds, again after 5 s and later after up to 5 min.
-fn until_none<T>(look: impl Fn() -> Option<T>, act: impl Fn(T), pause: impl Fn(Duration)) {
+/// Tries what `look` finds until `act` has done all of it, after 5 s and later after up to 5 min.
+fn until_none<T>(look: impl Fn() -> Option<T>, act: impl Fn(T) -> bool, pause: impl Fn(Duration)) {
     let mut wait = AGAIN_FIRST;
     while let Some(found) = look() {
-        act(found);
-        if look().is_none() {
+        if act(found) {
             return;
         }
         pause(wait);
@@ -157,7 +156,8 @@ fn missing(workspace: &str) -> Option<(Desired, BTreeSet<String>)> {
     (!jobs.is_empty()).then_some((desired, jobs))
 }
 
-fn resume_one((desired, jobs): (Desired, BTreeSet<String>)) {
+/// Whether all of them run.
+fn resume_one((desired, jobs): (Desired, BTreeSet<String>)) -> bool {
     let workspace = desired.workspace.as_str();
     let tell = |service: &str, moment: Moment<'_>| {
         if let Moment::Ends(Err(broken)) = moment {
@@ -166,7 +166,7 @@ fn resume_one((desired, jobs): (Desired, BTreeSet<String>)) {
     };
     let start = |name: &ServiceName| services::go_on(name);
     let starts = Starts { workspace, start: &start, tell: &tell, is_wanted: &|| true };
-    startup::all(&desired, &jobs, &starts);
+    startup::all(&desired, &jobs, &starts).values().all(Result::is_ok)
 }
 
 #[cfg(test)]
@@ -181,6 +181,7 @@ mod tests {
         let act = |()| {
             tries.set(tries.get() + 1);
             left.set(left.get() - 1);
+            left.get() == 0
         };
         until_none(look, act, |wait| pauses.borrow_mut().push(wait.as_secs()));
         assert_eq!((tries.get(), pauses.into_inner()), (9, vec![5, 10, 20, 40, 80, 160, 300, 300]));

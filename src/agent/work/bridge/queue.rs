@@ -64,18 +64,31 @@ impl<T> Mailbox<T> {
     }
 }
 
+/// Of a wish whose bytes cross by a connection of their own, which comes by way of another process.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connection {
+    None,
+    Claimed,
+    /// Claimed, and already said to be done.
+    Done,
+    Here,
+}
+
 struct Waiting {
     what: What,
     sort: Sort,
     /// Which watcher was told.
     told: Option<u64>,
-    is_taken: bool,
-    /// That connection is here; and it was done before that: it came by way of another process.
-    is_here: bool,
-    is_done: bool,
+    connection: Connection,
     since: Instant,
     /// None: whoever wanted it waits for nothing.
     waits: Option<Arc<Mailbox<Event>>>,
+}
+
+impl Waiting {
+    fn is_taken(&self) -> bool {
+        self.connection != Connection::None
+    }
 }
 
 struct Watching {
@@ -160,8 +173,8 @@ impl Queue {
                 return Err(unable(Code::BadParams, "there is no such answer to choose"));
             }
         }
-        if outcome == Outcome::Done && waiting.is_taken && !waiting.is_here {
-            waiting.is_done = true;
+        if outcome == Outcome::Done && waiting.connection == Connection::Claimed {
+            waiting.connection = Connection::Done;
             return Ok(());
         }
         let is_last = outcome != Outcome::Asking;
@@ -176,14 +189,14 @@ impl Queue {
 
     /// For a connection that is about to be told so: no other gets it.
     pub fn claim(&self, id: u64) -> Result<(), Unable> {
-        self.inner().taking(id)?.is_taken = true;
+        self.inner().taking(id)?.connection = Connection::Claimed;
         Ok(())
     }
 
     /// That connection has not come to be.
     pub fn unclaim(&self, id: u64) {
         if let Some(waiting) = self.inner().wishes.get_mut(&id) {
-            (waiting.is_taken, waiting.is_done) = (false, false);
+            waiting.connection = Connection::None;
         }
     }
 
@@ -191,8 +204,8 @@ impl Queue {
     pub fn take(&self, id: u64, stream: UnixStream, first: Vec<u8>) -> Result<(), Unable> {
         let mut inner = self.inner();
         let waiting = inner.wishes.get_mut(&id).ok_or_else(taken_back)?;
-        waiting.is_here = true;
-        let is_done = waiting.is_done;
+        let is_done = waiting.connection == Connection::Done;
+        waiting.connection = Connection::Here;
         if let Some(waits) = &waiting.waits {
             waits.put(Event::Taken(stream, first));
             if is_done {
@@ -236,8 +249,8 @@ impl Inner {
             return Err(Refusal::Busy(format!("too many {} in a row", sort.several())));
         }
         let (id, told) = (self.number(), None);
-        let (is_taken, is_here, is_done) = (false, false, false);
-        let waiting = Waiting { what, sort, told, is_taken, is_here, is_done, since: now, waits };
+        let connection = Connection::None;
+        let waiting = Waiting { what, sort, told, connection, since: now, waits };
         self.wishes.insert(id, waiting);
         self.tell_all();
         Ok(id)
@@ -247,7 +260,7 @@ impl Inner {
     fn tell_all(&mut self) {
         let Inner { wishes, watchers, .. } = self;
         let Some((newest, others)) = watchers.split_last() else { return };
-        for (id, waiting) in wishes.iter_mut().filter(|(_, waiting)| !waiting.is_taken) {
+        for (id, waiting) in wishes.iter_mut().filter(|(_, waiting)| !waiting.is_taken()) {
             let before = waiting.told.replace(newest.number);
             if before == Some(newest.number) {
                 continue;
@@ -267,7 +280,7 @@ impl Inner {
 
     fn taking(&mut self, id: u64) -> Result<&mut Waiting, Unable> {
         let waiting = self.wishes.get_mut(&id).ok_or_else(taken_back)?;
-        match (waiting.sort.is_taken(), waiting.is_taken) {
+        match (waiting.sort.is_taken(), waiting.is_taken()) {
             (true, false) => Ok(waiting),
             (true, true) => Err(unable(Code::Conflict, "another connection has taken it")),
             (false, _) => Err(unable(Code::BadParams, "it has no bytes")),
@@ -288,7 +301,7 @@ impl Inner {
             return;
         }
         self.wishes.retain(|_, waiting| {
-            if waiting.sort.is_held() || waiting.is_taken {
+            if waiting.sort.is_held() || waiting.is_taken() {
                 waiting.told = None;
                 return true;
             }
