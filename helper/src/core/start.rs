@@ -2,14 +2,17 @@
 //! Must not know: what it does then.
 
 use crate::core::files;
-use crate::sys;
+use crate::core::say::tell;
+use crate::core::serve::End;
+use crate::core::socket::{Notify, Socket};
+use crate::{proto, sys};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The service manager shall start the daemon again.
-pub const AGAIN: u8 = 75;
+const AGAIN: u8 = 75;
 
 pub struct Options {
     /// The socket to bind, or `None` for the one that the service manager passed.
@@ -43,7 +46,7 @@ impl Options {
 }
 
 /// Says what a program says of itself, if that was asked for.
-pub fn about(args: &[PathBuf], help: &str, version: &str) -> Option<io::Result<ExitCode>> {
+fn about(args: &[PathBuf], help: &str, version: &str) -> Option<io::Result<ExitCode>> {
     let asked = |word: &str| args.iter().any(|arg| arg.as_os_str() == word);
     let helped = args.first().is_some_and(|arg| arg.as_os_str() == "help");
     let text = match () {
@@ -52,6 +55,48 @@ pub fn about(args: &[PathBuf], help: &str, version: &str) -> Option<io::Result<E
         () => return None,
     };
     Some(io::stdout().write_all(text.as_bytes()).map(|()| ExitCode::SUCCESS))
+}
+
+/// The whole life of a daemon: answers what it is asked of itself, or serves.
+pub fn run(
+    (name, help): (&str, &str),
+    args: Vec<PathBuf>,
+    (config, socket): (&str, &str),
+    serve: fn(Options) -> Result<End, String>,
+) -> ExitCode {
+    if let Err(why) = unseen() {
+        return failed(&why, 1);
+    }
+    let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
+    let version = format!("{name} {version} (protocol {protocol})\n");
+    if let Some(said) = about(&args, help, &version) {
+        return said.unwrap_or_else(|e| failed(&format!("write to stdout: {e}"), 1));
+    }
+    match Options::read(args, config, socket).map(serve) {
+        Ok(Ok(End::Again)) => ExitCode::from(AGAIN),
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        Ok(Err(why)) => failed(&why, 1),
+        Err(why) => failed(&format!("{why}; see {name} --help"), 2),
+    }
+}
+
+/// Nobody else looks into this process.
+pub fn unseen() -> Result<(), String> {
+    sys::undumpable().map_err(|e| format!("keep others from looking inside: {e}"))
+}
+
+pub fn failed(why: &str, code: u8) -> ExitCode {
+    tell(why);
+    ExitCode::from(code)
+}
+
+/// The socket that the service manager has passed, where none is to be bound.
+pub fn passed(notify: &Notify, listens: bool, at: &str) -> Result<Option<Socket>, String> {
+    match (listens, notify.activated) {
+        (true, true) => Err("got a socket and --listen; give one of them".to_string()),
+        (true, false) => Ok(None),
+        (false, _) => Socket::passed(notify, at).map(Some),
+    }
 }
 
 pub fn as_root() -> Result<(), String> {

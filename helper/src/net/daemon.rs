@@ -10,43 +10,26 @@ use crate::core::paths::{
     AUDIT_DIR, CONFIG, HOSTS, OWN_SOCKET, PROGRAM, RUN_DIR, SOCKET, STATE_DIR,
 };
 use crate::core::peer_cred::Admission;
-use crate::core::say::tell;
 use crate::core::serve::End;
 use crate::core::server::Server;
 use crate::core::socket::{self, Socket};
-use crate::core::start::{AGAIN, Options, as_root};
-use crate::core::{files, sandbox, start};
+use crate::core::start::{self, Options, as_root};
+use crate::core::{files, sandbox};
 use crate::net::config::Config;
 use crate::net::lease::Leases;
 use crate::net::link::{self, Links};
 use crate::net::state::{self, Store};
 use crate::net::{invited, resolvers};
-use crate::{proto, sys};
+use crate::sys;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = include_str!("usage.txt");
+
 pub fn main() -> ExitCode {
-    let failed = |why: &str, code| {
-        tell(why);
-        ExitCode::from(code)
-    };
-    if let Err(e) = sys::undumpable() {
-        return failed(&format!("keep others from looking inside: {e}"), 1);
-    }
-    let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
-    let version = format!("hop-helper {version} (protocol {protocol})\n");
-    if let Some(said) = start::about(&args, HELP, &version) {
-        return said.unwrap_or_else(|e| failed(&format!("write to stdout: {e}"), 1));
-    }
-    match Options::read(args, CONFIG, OWN_SOCKET).map(serve) {
-        Ok(Ok(End::Again)) => ExitCode::from(AGAIN),
-        Ok(Ok(_)) => ExitCode::SUCCESS,
-        Ok(Err(why)) => failed(&why, 1),
-        Err(why) => failed(&format!("{why}; see hop-helper --help"), 2),
-    }
+    let args = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    start::run(("hop-helper", HELP), args, (CONFIG, OWN_SOCKET), serve)
 }
 
 fn serve(options: Options) -> Result<End, String> {
@@ -55,11 +38,7 @@ fn serve(options: Options) -> Result<End, String> {
     as_root()?;
     sys::seal_inherited();
     // First of all, while descriptor 3 cannot be anything else.
-    let passed = match (&listen, notify.activated) {
-        (Some(_), true) => return Err("got a socket and --listen; give one of them".to_string()),
-        (Some(_), false) => None,
-        (None, _) => Some(Socket::passed(&notify, SOCKET)?),
-    };
+    let passed = start::passed(&notify, listen.is_some(), SOCKET)?;
     // A helper that somebody starts by hand leaves nothing behind but in /run.
     let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
     let state = state.unwrap_or_else(|| PathBuf::from(usual.0));

@@ -5,11 +5,11 @@
 use crate::core::access::{Access, SandboxPaths};
 use crate::core::audit::Audit;
 use crate::core::peer_cred::Admission;
-use crate::core::say::{self, tell};
+use crate::core::say;
 use crate::core::serve::End;
 use crate::core::server::Server;
-use crate::core::socket::{self, Notify, Socket};
-use crate::core::start::{self, AGAIN, Options, as_root};
+use crate::core::socket::{self, Socket};
+use crate::core::start::{self, Options, as_root};
 use crate::core::{files, sandbox};
 use crate::net::config::Config;
 use crate::net::invited;
@@ -17,7 +17,7 @@ use crate::server::firewall::Firewall;
 use crate::server::host::Host;
 use crate::server::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
 use crate::server::worker::{self, Worker};
-use crate::{proto, sys};
+use crate::sys;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,29 +26,12 @@ const HELP: &str = include_str!("usage.txt");
 
 pub fn main() -> ExitCode {
     say::name("hop-helper-server");
-    let failed = |why: &str, code| {
-        tell(why);
-        ExitCode::from(code)
-    };
-    if let Err(e) = sys::undumpable() {
-        return failed(&format!("keep others from looking inside: {e}"), 1);
-    }
     let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
-    let (version, protocol) = (env!("CARGO_PKG_VERSION"), proto::VERSION);
-    let version = format!("hop-helper-server {version} (protocol {protocol})\n");
-    if let Some(said) = start::about(&args, HELP, &version) {
-        return said.unwrap_or_else(|e| failed(&format!("write to stdout: {e}"), 1));
-    }
     if args == [Path::new(worker::WORD)] {
-        let served = as_root().and_then(|()| worker::serve());
-        return served.map_or_else(|why| failed(&why, 1), |()| ExitCode::SUCCESS);
+        let served = start::unseen().and_then(|()| as_root()).and_then(|()| worker::serve());
+        return served.map_or_else(|why| start::failed(&why, 1), |()| ExitCode::SUCCESS);
     }
-    match Options::read(args, CONFIG, SOCKET).map(serve) {
-        Ok(Ok(End::Again)) => ExitCode::from(AGAIN),
-        Ok(Ok(_)) => ExitCode::SUCCESS,
-        Ok(Err(why)) => failed(&why, 1),
-        Err(why) => failed(&format!("{why}; see hop-helper-server --help"), 2),
-    }
+    start::run(("hop-helper-server", HELP), args, (CONFIG, SOCKET), serve)
 }
 
 fn serve(options: Options) -> Result<End, String> {
@@ -57,7 +40,7 @@ fn serve(options: Options) -> Result<End, String> {
     as_root()?;
     sys::seal_inherited();
     // First of all, while descriptor 3 cannot be anything else.
-    let passed = passed(&notify, listen.is_some())?;
+    let passed = start::passed(&notify, listen.is_some(), SOCKET)?;
     let usual = if listen.is_some() { (RUN_DIR, RUN_DIR) } else { (STATE_DIR, AUDIT_DIR) };
     let state = state.unwrap_or_else(|| PathBuf::from(usual.0));
     let audit = audit.unwrap_or_else(|| Path::new(usual.1).join("audit.log"));
@@ -98,14 +81,6 @@ fn serve(options: Options) -> Result<End, String> {
     notify.send("STOPPING=1");
     let _ = bound.map(std::fs::remove_file);
     result
-}
-
-fn passed(notify: &Notify, listens: bool) -> Result<Option<Socket>, String> {
-    match (listens, notify.activated) {
-        (true, true) => Err("got a socket and --listen; give one of them".to_string()),
-        (true, false) => Ok(None),
-        (false, _) => Socket::passed(notify, SOCKET).map(Some),
-    }
 }
 
 /// What must be in reach while it serves.
