@@ -57,7 +57,7 @@ part "start, operations, sys" src/lib.rs src/bin/hop-helper.rs src/net/daemon.rs
 daily=$all
 total "what runs on Linux"
 in_firewall() { for file in "$@"; do echo "src/server/firewall/$file.rs"; done; }
-part "rules of the firewall" $(in_firewall answers change grants mod plans rule store table)
+part "rules of the firewall" $(in_firewall answers change grants mod plans rule store table trials)
 part "what others make of them" $(in_firewall effective matches)
 part "worker, nft, start" src/bin/hop-helper-server.rs $(files src/server | grep -v /firewall/)
 served=$all

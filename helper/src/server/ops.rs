@@ -6,15 +6,16 @@ use crate::core::daemon;
 use crate::core::operation::{Act, Effect, Operation, Role, row};
 use crate::proto::{Args, OpError, required};
 use crate::server::firewall::rule::{ARGUMENTS, Spec};
-use crate::server::firewall::{Change, Task, is_id};
+use crate::server::firewall::{Change, LASTS_MAX, Task, is_id};
 use crate::server::host::Host;
 use Effect::{GivesBack, Makes, Reads};
 use Role::{Anybody, Neighbour};
+use std::time::Duration;
 
 const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
 
 /// By name: what it does, who may ask, with which arguments, and what reads these.
-pub static OPERATIONS: [Operation<Host>; 9] = [
+pub static OPERATIONS: [Operation<Host>; 10] = [
     row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
     row("daemon.version", Reads, Anybody, &[], daemon::version),
     row("daemon.health", Reads, Anybody, &[], daemon::health),
@@ -23,7 +24,8 @@ pub static OPERATIONS: [Operation<Host>; 9] = [
     row("firewall.list_rules", Reads, Neighbour, &["app_name"], list_rules),
     row("firewall.plan_add", Reads, Neighbour, ARGUMENTS, plan_add),
     row("firewall.plan_remove", Reads, Neighbour, &["rule_id"], plan_remove),
-    row("firewall.apply", Makes, Neighbour, &["digest"], apply),
+    row("firewall.apply", Makes, Neighbour, &["digest", "confirm_s"], apply),
+    row("firewall.confirm", Makes, Neighbour, &["id"], confirm),
 ];
 
 type Read = Result<Act<Host>, OpError>;
@@ -73,5 +75,12 @@ fn plan_remove(a: &Args) -> Read {
 }
 
 fn apply(a: &Args) -> Read {
-    task(Task::Planned(required("digest", a.text("digest")?)?))
+    let lasts = a.int("confirm_s", 1, LASTS_MAX)?.map(Duration::from_secs);
+    task(Task::Planned(required("digest", a.text("digest")?)?, lasts))
+}
+
+/// Whether it comes the way that the change might have cut is for the caller to see to.
+fn confirm(a: &Args) -> Read {
+    let id = required("id", a.text("id")?)?;
+    Ok(Box::new(move |server, conn| Ok(server.service.firewall.confirm(conn.who(), &id)?.into())))
 }

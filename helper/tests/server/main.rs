@@ -12,6 +12,7 @@ mod hang;
 mod install;
 mod kernel;
 mod plan;
+mod trial;
 
 use machine::{Client, ClientProcess, Machine};
 use serde_json::{Value, json};

@@ -5,12 +5,12 @@ use crate::core::peer_cred::Caller;
 use crate::proto::OpError;
 use crate::server::firewall::change::{self, Begun};
 use crate::server::firewall::effective::{self, Effective};
-use crate::server::firewall::grants::{Firewall, Now};
-use crate::server::firewall::store::{Row, State, Status};
+use crate::server::firewall::grants::{AGAIN, Firewall, Now};
+use crate::server::firewall::store::{Row, Status};
 use crate::server::firewall::table;
 use crate::server::worker::Seen;
 use serde_json::{Value, json};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Longest list that is answered, in bytes; a reply has at most 65,536.
 const LIST_MAX: usize = 60_000;
@@ -48,6 +48,10 @@ impl Firewall {
             Ok((None, _)) => Some(format!("{} is not as it was made", table::FULL)),
             Err(why) => Some(why.clone()),
         };
+        // Nobody may be able to ask for it: it may be what has cut everybody off.
+        if self.trouble.is_some() {
+            self.look_at.get_or_insert(Instant::now() + AGAIN);
+        }
     }
 
     fn made(
@@ -66,23 +70,49 @@ impl Firewall {
         if let Err(e) = self.store.save(&self.state) {
             // The disk still says "pending", and would forget it. Where it says "removing" it will
             // complete that.
-            if begun.adds {
+            if begun.adds || begun.trial.is_some() {
                 self.state = before;
                 return self.undo(who, begun, e);
             }
         }
         self.trouble = None;
-        let named = |state: &State| state.rows.iter().position(|row| row.id == begun.id);
-        let result =
-            match named(&self.state).and_then(|at| self.state.rows.get(at).zip(handles.get(at))) {
-                Some((row, handle)) => described(row, Some(*handle), &seen),
-                None => json!({"removed": true, "rule_id": begun.id}),
-            };
-        let row = named(&before).and_then(|at| before.rows.get(at));
-        let what = row.map(|row| change::text(&row.spec)).unwrap_or_default();
-        let verb = if begun.adds { "open" } else { "close" };
-        self.changes.push(format!("{verb} {what} ({})", begun.id));
+        self.trials.begin(who, &begun);
+        let mut rows = change::made(&self.state).zip(handles);
+        let mut result = match rows.find(|(row, _)| row.id == begun.id) {
+            Some((row, handle)) => self.described(row, Some(handle), &seen),
+            None => json!({"removed": true, "rule_id": begun.id}),
+        };
+        let trial = begun.trial.as_ref().map(|(id, _)| json!(id));
+        result.as_object_mut().into_iter().for_each(|result| {
+            result.extend(trial.clone().map(|id| ("confirm_id".to_owned(), id)));
+        });
+        let trial = if trial.is_some() { ", until confirmed" } else { "" };
+        self.changes.push(format!("{}{trial}", begun.text(&before)));
         self.done.push_back((who.conn, Ok(result.into())));
+    }
+
+    /// Somebody has confirmed a change.
+    pub fn confirm(&mut self, who: Caller, id: &str) -> Result<Value, OpError> {
+        let begun = self.trials.find(who, id)?;
+        let before = self.state.clone();
+        begun.keep(&mut self.state);
+        if let Err(e) = self.store.save(&self.state) {
+            self.state = before;
+            return Err(e);
+        }
+        self.trials.end(id);
+        self.changes.push(format!("{}, confirmed", begun.text(&before)));
+        Ok(json!({"confirmed": true, "rule_id": begun.id}))
+    }
+
+    /// Nobody has.
+    pub(super) fn take_back(&mut self, begun: &Begun) {
+        self.changes.push(format!("{}, undone: not confirmed", begun.text(&self.state)));
+        begun.fail(&mut self.state);
+        self.state.generation += 1;
+        // Where that cannot be written, a start does the same.
+        let _ = self.store.save(&self.state);
+        self.ask(Now::Mending);
     }
 
     fn undo(&mut self, who: Caller, begun: Begun, error: OpError) {
@@ -102,15 +132,15 @@ impl Firewall {
     ) -> Value {
         let handles = handles.unwrap_or_default();
         let handles = handles.into_iter().map(Some).chain(std::iter::repeat(None));
-        let rows = self.state.rows.iter().zip(handles);
+        let rows = change::made(&self.state).zip(handles);
         let own = rows.filter(|(row, _)| {
             who.owns(row.uid)
                 && app.is_none_or(|app| app == row.spec.app)
-                && row.status == Status::Applied
+                && (row.status == Status::Applied || self.trials.left(&row.id).is_some())
         });
         let (mut rules, mut length, mut more) = (Vec::new(), 0, false);
         for (row, handle) in own {
-            let rule = described(row, handle, seen);
+            let rule = self.described(row, handle, seen);
             length += rule.to_string().len();
             more = length > LIST_MAX;
             if more {
@@ -120,19 +150,20 @@ impl Firewall {
         }
         json!({"rules": rules, "more": more, "generation": self.state.generation})
     }
-}
 
-/// A rule, and what the machine makes of it.
-fn described(row: &Row, handle: Option<u64>, seen: &Seen) -> Value {
-    let effective = match handle {
-        Some(_) => effective::of(&row.spec, seen.all.as_ref(), &seen.text),
-        None => Effective::Unknown(table::FULL.to_owned()),
-    };
-    json!({
-        "rule_id": row.id, "spec": row.spec.to_json(), "uid": row.uid,
-        "applied_at": row.applied_at, "nft_handle": handle, "table": table::FULL,
-        "effective": effective.name(), "chain": effective.chain(),
-    })
+    /// A rule, and what the machine makes of it.
+    fn described(&self, row: &Row, handle: Option<u64>, seen: &Seen) -> Value {
+        let effective = match handle {
+            Some(_) => effective::of(&row.spec, seen.all.as_ref(), &seen.text),
+            None => Effective::Unknown(table::FULL.to_owned()),
+        };
+        json!({
+            "rule_id": row.id, "spec": row.spec.to_json(), "uid": row.uid,
+            "applied_at": row.applied_at, "nft_handle": handle, "table": table::FULL,
+            "effective": effective.name(), "chain": effective.chain(),
+            "confirm_within_s": self.trials.left(&row.id).map(|left| left.as_secs()),
+        })
+    }
 }
 
 fn seconds() -> u64 {

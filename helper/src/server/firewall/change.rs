@@ -7,6 +7,7 @@ use crate::server::firewall::rule::Spec;
 use crate::server::firewall::store::{Row, State, Status};
 use crate::server::firewall::table::Rule;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Most rules, of a user and of all of them.
 pub const RULES_PER_UID: usize = 32;
@@ -37,10 +38,15 @@ impl Change {
             }
             Change::Remove(id) => match state.rows.iter().find(|row| row.id == *id) {
                 None => Err(OpError::conflict(format!("there is no rule {id}"))),
-                Some(row) if who.owns(row.uid) => Ok(()),
-                Some(_) => {
+                Some(row) if !who.owns(row.uid) => {
                     Err(OpError::new(Code::PermissionDenied, format!("{id} is another user's")))
                 }
+                // Else what a start makes of it could be neither the one nor the other.
+                Some(row) if matches!(row.status, Status::Pending | Status::Withheld) => {
+                    let why = format!("a change of {id} waits for its confirmation, or its end");
+                    Err(OpError { retry: true, ..OpError::conflict(why) })
+                }
+                Some(_) => Ok(()),
             },
         }
     }
@@ -57,38 +63,52 @@ impl Change {
     }
 }
 
-/// A change on its way: the rule, and whether it is to be there.
+/// A change on its way: the rule, whether it is to be there, and by which name and for how long
+/// that waits for a confirmation, if it shall.
 #[derive(Clone, Debug)]
 pub struct Begun {
     pub id: String,
     pub adds: bool,
+    pub trial: Option<(String, Duration)>,
 }
 
 impl Begun {
     /// The rows say from now on what may be in the kernel.
-    pub fn of(change: Change, state: &mut State, who: Caller, id: String) -> Begun {
+    pub fn of(
+        change: Change,
+        state: &mut State,
+        who: Caller,
+        id: String,
+        trial: Option<(String, Duration)>,
+    ) -> Begun {
         match change {
             Change::Add(spec) => {
                 let (uid, status) = (who.uid, Status::Pending);
                 state.rows.push(Row { id: id.clone(), spec, uid, status, applied_at: 0 });
-                Begun { id, adds: true }
+                Begun { id, adds: true, trial }
             }
             Change::Remove(id) => {
-                set(state, &id, Status::Removing);
-                Begun { id, adds: false }
+                let status = if trial.is_some() { Status::Withheld } else { Status::Removing };
+                set(state, &id, status);
+                Begun { id, adds: false, trial }
             }
         }
     }
 
-    /// The kernel has it: the row says so, or is gone.
+    /// The kernel has it: the row says so, or is gone; on trial it stays what a start undoes.
     pub fn succeed(&self, state: &mut State, now: u64) {
         state.generation += 1;
+        let row = state.rows.iter_mut().find(|row| row.id == self.id && self.adds);
+        row.into_iter().for_each(|row| row.applied_at = now);
+        if self.trial.is_none() {
+            self.keep(state);
+        }
+    }
+
+    /// It is for good.
+    pub fn keep(&self, state: &mut State) {
         match self.adds {
-            true => {
-                set(state, &self.id, Status::Applied);
-                let row = state.rows.iter_mut().find(|row| row.id == self.id);
-                row.into_iter().for_each(|row| row.applied_at = now);
-            }
+            true => set(state, &self.id, Status::Applied),
             false => state.rows.retain(|row| row.id != self.id),
         }
     }
@@ -100,6 +120,13 @@ impl Begun {
             false => set(state, &self.id, Status::Applied),
         }
     }
+
+    /// For the audit log; `state` has, or had, its rule.
+    pub fn text(&self, state: &State) -> String {
+        let row = state.rows.iter().find(|row| row.id == self.id);
+        let what = row.map(|row| text(&row.spec)).unwrap_or_default();
+        format!("{} {what} ({})", if self.adds { "open" } else { "close" }, self.id)
+    }
 }
 
 fn set(state: &mut State, id: &str, status: Status) {
@@ -108,19 +135,25 @@ fn set(state: &mut State, id: &str, status: Status) {
 
 /// What the kernel shall have.
 pub fn rules(state: &State) -> Vec<Rule> {
-    let stay = state.rows.iter().filter(|row| row.status != Status::Removing);
-    stay.map(|row| (row.id.clone(), row.spec.clone())).collect()
+    made(state).map(|row| (row.id.clone(), row.spec.clone())).collect()
 }
 
-/// What a start makes of the rows of the run before: nobody was told of a rule that is pending, and
-/// somebody has asked for the end of one that was being removed.
+/// The rows of that, in the same order.
+pub fn made(state: &State) -> impl Iterator<Item = &Row> {
+    state.rows.iter().filter(|row| !matches!(row.status, Status::Removing | Status::Withheld))
+}
+
+/// What a start makes of the rows of the run before: nobody was told of a rule that is pending, or
+/// has confirmed it, or that one was closed; and somebody has asked for the end of one that was
+/// being removed. Returns how many changes that ends.
 pub fn settle(state: &mut State) -> usize {
-    let before = state.rows.len();
-    state.rows.retain(|row| row.status == Status::Applied);
-    before - state.rows.len()
+    let unsettled = state.rows.iter().filter(|row| row.status != Status::Applied).count();
+    state.rows.retain(|row| matches!(row.status, Status::Applied | Status::Withheld));
+    state.rows.iter_mut().for_each(|row| row.status = Status::Applied);
+    unsettled
 }
 
-pub fn text(spec: &Spec) -> String {
+fn text(spec: &Spec) -> String {
     let (first, last) = spec.ports;
     let ports = if first == last { first.to_string() } else { format!("{first}-{last}") };
     let source = spec.source.map_or("any".to_owned(), |net| net.text());

@@ -9,6 +9,7 @@ use crate::proto::{Code, OpError};
 use crate::server::firewall::change::{self, Begun, Change};
 use crate::server::firewall::plans::{LASTS, Plans};
 use crate::server::firewall::store::{State, Store};
+use crate::server::firewall::trials::Trials;
 use crate::server::worker::Worker;
 use crate::sys;
 use serde_json::{Value, json};
@@ -28,11 +29,13 @@ const NEWS_PAUSE: Duration = Duration::from_millis(200);
 const NEWS_MAX: usize = 256;
 /// How long the first look may take.
 const FIRST_LOOK: Duration = Duration::from_secs(25);
+/// When it is tried again to put right what could not be.
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 pub enum Task {
     Change(Change),
-    /// A change that was planned, by its digest.
-    Planned(String),
+    /// A change that was planned, by its digest; and for how long it waits for a confirmation.
+    Planned(String, Option<Duration>),
     List(Option<String>),
 }
 
@@ -51,11 +54,11 @@ pub struct Firewall {
     pub(super) store: Store,
     pub(super) state: State,
     plans: Plans,
+    pub(super) trials: Trials,
     news: OwnedFd,
     /// Somebody has changed tables, and when that is looked at.
-    look_at: Option<Instant>,
+    pub(super) look_at: Option<Instant>,
     now: Option<Now>,
-    /// With the generation that a plan was made of.
     queue: VecDeque<(Caller, Waiting)>,
     pub(super) done: VecDeque<(u64, Outcome)>,
     pub(super) changes: Vec<String>,
@@ -63,9 +66,12 @@ pub struct Firewall {
 }
 
 enum Waiting {
-    Change(Change, Option<u64>),
+    Change(Change, Option<Planned>),
     List(Option<String>),
 }
+
+/// Of which generation a plan was made, and how long the change waits for a confirmation.
+type Planned = (u64, Option<Duration>);
 
 impl Firewall {
     /// Returns when the kernel has what the disk says, or the reason why it has not is known.
@@ -80,6 +86,7 @@ impl Firewall {
             store,
             state,
             plans: Plans::default(),
+            trials: Trials::default(),
             news,
             look_at: Some(Instant::now()),
             now: None,
@@ -122,7 +129,8 @@ impl Firewall {
     }
 
     pub fn is_idle(&self) -> bool {
-        self.now.is_none() && self.look_at.is_none() && self.queue.is_empty()
+        let waits = self.now.is_some() || self.look_at.is_some() || !self.queue.is_empty();
+        !waits && self.trials.count() == 0
     }
 
     pub fn is_lost(&self) -> bool {
@@ -142,7 +150,8 @@ impl Firewall {
     }
 
     pub fn summary(&self) -> Value {
-        json!({"rules": self.state.rows.len(), "generation": self.state.generation})
+        let (rules, on_trial) = (self.state.rows.len(), self.trials.count());
+        json!({"rules": rules, "on_trial": on_trial, "generation": self.state.generation})
     }
 
     /// Looks again, soon, whether all is as it should be.
@@ -172,9 +181,9 @@ impl Firewall {
                 change.check(&self.state, who)?;
                 Waiting::Change(change, None)
             }
-            Task::Planned(digest) => {
+            Task::Planned(digest, lasts) => {
                 let (change, generation) = self.plans.take(who, &digest)?;
-                Waiting::Change(change, Some(generation))
+                Waiting::Change(change, Some((generation, lasts)))
             }
         };
         self.queue.push_back((who, task));
@@ -205,6 +214,9 @@ impl Firewall {
     /// The next thing, if nothing is under way.
     fn go_on(&mut self) {
         while self.now.is_none() && !self.worker.lost {
+            if let Some(begun) = self.trials.expired() {
+                return self.take_back(&begun);
+            }
             if self.look_at.is_some_and(|at| at <= Instant::now()) {
                 self.look_at = None;
                 self.ask(Now::Looking);
@@ -231,14 +243,20 @@ impl Firewall {
     }
 
     /// Everything about it is checked again: it has waited for others.
-    fn make(&mut self, who: Caller, change: Change, planned: Option<u64>) -> Result<(), OpError> {
-        if planned.is_some_and(|generation| generation != self.state.generation) {
+    fn make(
+        &mut self,
+        who: Caller,
+        change: Change,
+        planned: Option<Planned>,
+    ) -> Result<(), OpError> {
+        if planned.is_some_and(|(generation, _)| generation != self.state.generation) {
             return Err(OpError::conflict("the rules have changed since: plan again"));
         }
         change.check(&self.state, who)?;
-        let random = sys::random().map_err(|e| OpError::kernel(format!("random: {e}")))?;
-        let id = format!("rule-{random:016x}");
-        let begun = Begun::of(change, &mut self.state, who, id);
+        let draw = || sys::random().map_err(|e| OpError::kernel(format!("random: {e}")));
+        let (id, name) = (format!("rule-{:016x}", draw()?), format!("{:016x}", draw()?));
+        let trial = planned.and_then(|(_, lasts)| Some((name, lasts?)));
+        let begun = Begun::of(change, &mut self.state, who, id, trial);
         if let Err(e) = self.store.save(&self.state) {
             begun.fail(&mut self.state);
             return Err(e);

@@ -20,11 +20,13 @@ const SIZE_MAX: u64 = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Not answered yet: a new start forgets it.
+    /// Not answered, or not confirmed, yet: a new start forgets it.
     Pending,
     Applied,
     /// Its end has begun: a new start completes it.
     Removing,
+    /// Closed, and not confirmed yet: a new start opens it again.
+    Withheld,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,13 +89,14 @@ impl Store {
 }
 
 impl Status {
-    const ALL: [Status; 3] = [Status::Pending, Status::Applied, Status::Removing];
+    const ALL: [Status; 4] = [Status::Pending, Status::Applied, Status::Removing, Status::Withheld];
 
     pub fn name(self) -> &'static str {
         match self {
             Status::Pending => "pending",
             Status::Applied => "applied",
             Status::Removing => "removing",
+            Status::Withheld => "withheld",
         }
     }
 }
