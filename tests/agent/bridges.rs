@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -16,6 +17,7 @@ use hopbox::rpc::client::CallError;
 use hopbox::rpc::method::{BRIDGE_TAKE, BYTES, BridgeAnswer, BridgeWatch};
 use hopbox::rpc::types::Nothing;
 use hopbox::rpc::types::bridge::{Answer, Kind, Outcome, What, Wish};
+use hopbox::sys::signal::send_group;
 use serde_json::{Value, json};
 
 use super::work::Worker;
@@ -456,6 +458,60 @@ fn what_is_copied_and_pasted_arrives_byte_by_byte_and_no_pipe_is_held() {
     child.wait().unwrap();
     assert_eq!(laptop.next(), Wish { id: wish.id, what: What::TakenBack });
     assert!(take(&worker, wish.id).unwrap_err().contains("not_found"));
+}
+
+/// The manual's own lines, for a program that speaks X itself: a display that only this login sees.
+#[test]
+fn what_the_manual_says_of_a_display_of_ones_own_is_so() {
+    let tools = ["/usr/bin/Xvfb", "/usr/bin/xclip", "/usr/bin/xauth", "/usr/bin/mcookie"];
+    if let Some(missing) = tools.iter().find(|tool| !Path::new(tool).exists()) {
+        return println!("SKIP: no {missing}");
+    }
+    let worker = Worker::at_home("bridge-display");
+    apply(&worker, DECLARES);
+    let laptop = Laptop::there(&worker);
+    let manual = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/hop-agent.8"));
+    let manual = manual.unwrap();
+    let lines = manual.split_once("every user of this machine could read it:\n").unwrap().1;
+    let lines = lines.lines().skip(1).take_while(|line| *line != ".Ed");
+    let number = 100 + std::process::id() % 900;
+    let own = |line: &str| line.replace(":7", &format!(":{number}"));
+    let lines: Vec<String> = lines.map(own).collect();
+    let [first, cookie, server, paste_it, copy_it] = &lines[..] else { panic!("{lines:?}") };
+    let shell = |line: &str| {
+        let socket = format!("/tmp/.X11-unix/X{number}");
+        let there = format!("until [ -S {socket} ]; do sleep 0.1; done");
+        let script = format!("{first}; {line}").replace("THERE", &there);
+        program(&worker, "sh", &["-c", &script], Path::new("/usr/bin"))
+    };
+    // What stays behind has none of our pipes.
+    let silent = |mut command: Command| {
+        command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0).spawn().unwrap()
+    };
+    let mut screen = Screen(silent(shell(&format!("{cookie}; {server} THERE"))));
+    assert!(screen.0.wait().unwrap().success());
+    let carried = silent(shell(paste_it));
+    paste(&worker, &laptop, Kind::Text, Some("gr\u{fc}\u{df}e".as_bytes()));
+    assert_eq!(carried.wait_with_output().unwrap().status.code(), Some(0));
+    let read = "/usr/bin/xclip -selection clipboard -o";
+    assert_eq!(end(shell(read).spawn().unwrap()), (0, "gr\u{fc}\u{df}e".to_owned(), String::new()));
+    let carried = shell(copy_it).spawn().unwrap();
+    assert_eq!(copied(&worker, &laptop), (Kind::Text, "gr\u{fc}\u{df}e".into()));
+    assert_eq!(end(carried).0, 0);
+    // Who has not got the cookie sees nothing of it.
+    let stranger = shell(&format!("XAUTHORITY=/dev/null {read}")).output().unwrap();
+    assert!(!stranger.status.success() && stranger.stdout.is_empty(), "{stranger:?}");
+    drop(screen);
+}
+
+/// With all of its group.
+struct Screen(Child);
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = send_group(self.0.id(), hopbox::sys::signal::Kind::Terminate);
+        let _ = self.0.wait();
+    }
 }
 
 #[test]

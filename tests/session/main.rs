@@ -21,6 +21,7 @@ mod mirror;
 mod monitor;
 mod moved;
 mod network;
+mod odd_servers;
 mod port_figures;
 mod ports;
 mod programs;

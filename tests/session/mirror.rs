@@ -1,5 +1,6 @@
 //! Ports of the server on laptops that are not as one would like them: numbers that are root's, an
-//! ssh(1) that leads there already, hundreds of ports, no IPv6, sleep and a network that is away.
+//! ssh(1) that leads there already, hundreds of ports, no IPv6, sleep and a network that is away; and
+//! of server programs that are not, either (`odd_servers`).
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -13,7 +14,7 @@ use hopbox_selftest::machine::{Machine, SOON};
 
 use super::ports::{answers, companion, echo, is_free, server, take, view, views, wait_until};
 use super::world::*;
-use super::{full, shared, sshd};
+use super::{full, odd_servers, shared, sshd};
 
 /// Says its piece first, and hears the other to the end all the same.
 const SPEAKS_FIRST: &str = r#"
@@ -57,7 +58,7 @@ fn local(world: &World, port: u16) -> Option<u16> {
     view(world, port)?.local
 }
 
-fn is_at(world: &World, port: u16, number: u16) {
+pub fn is_at(world: &World, port: u16, number: u16) {
     wait_until(world, &format!("{port} is at {number}"), || {
         local(world, port) == Some(number) && answers(world, number)
     });
@@ -91,6 +92,8 @@ fn ports_appear_on_a_laptop_whatever_it_is_like() {
     the_fifth_and_the_last(&world);
     without_v6(&world);
     asleep_and_cut_off(&world);
+    odd_servers::come_and_go(&world);
+    odd_servers::after_a_kill(&world, 7100);
     end(Some(first));
     let _ = (work.kill(), work.wait());
 }

@@ -73,7 +73,7 @@ fn answers(world: &World, url: &str) -> bool {
     here(world, &format!("curl -gsf -m 5 -o /dev/null {url}")).status.success()
 }
 
-fn listed(world: &World, port: u16) -> Option<Value> {
+pub fn listed(world: &World, port: u16) -> Option<Value> {
     let output = world.hop(&["ports", "--json"]);
     let list: Value = serde_json::from_slice(&output.stdout).ok()?;
     let ports = list["data"]["ports"].as_array()?;

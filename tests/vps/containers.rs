@@ -71,6 +71,7 @@ fn a_login_has_containers_of_its_own() {
         server.act("start", "asks");
         server.until("asks", |view| view["state"] == "done");
         assert!(server.said("dev", "asks").ends_with("hello\n"));
+        unpublished(&server);
         // A limit is what the kernel has; where it has none, that is said.
         let degraded = view["degraded"].as_array().unwrap().len();
         let group = server.vps.ok(&format!("cat /proc/{}/cgroup", view["pid"]));
@@ -108,4 +109,52 @@ fn a_login_has_containers_of_its_own() {
         assert_eq!(id(&server), first);
         assert_eq!(server.vps.ok("curl -sS -m 10 http://10.10.0.2:8080/"), "hello\n");
     });
+}
+
+/// Connects with a port as a laptop does, and prints what its program says.
+const REACH: &str = r#"
+import json, socket, sys
+token, port = sys.argv[1], int(sys.argv[2])
+body = json.dumps({'method': 'ports.connect', 'params': {'port': port}})
+s = socket.create_connection(('10.10.0.2', 4200), 30)
+s.sendall(('POST /rpc HTTP/1.1\r\nHost: 10.10.0.2:4200\r\nAuthorization: Bearer %s\r\n'
+           'Content-Type: application/json\r\nConnection: Upgrade\r\nUpgrade: hopbox-bytes\r\n'
+           'Content-Length: %d\r\n\r\n%s' % (token, len(body), body)).encode())
+heard = b''
+while not heard.endswith(b'\r\n\r\n'):
+    one = s.recv(1)
+    if not one:
+        sys.exit(heard.decode())
+    heard += one
+if b' 101 ' in heard:
+    s.sendall(b'GET /index.html HTTP/1.0\r\n\r\n')
+    heard = b''
+while one := s.recv(65536):
+    heard += one
+print(heard.decode())
+"#;
+
+/// Containers that the login started itself and that publish nothing: in the network namespace that
+/// podman makes for it, and on a network of its own with a user that is not the login; each is seen
+/// and reached.
+fn unpublished(server: &Server) {
+    let podman = |words: &str| {
+        server.vps.ok_as("dev", &format!("XDG_RUNTIME_DIR=/run/user/2001 podman {words}"))
+    };
+    let serves = |port: u16| format!("box:1 httpd -f -p {port} -h /data");
+    let run = "run -d -v ./data:/data";
+    podman(&format!("{run} --name alone {}", serves(18_080)));
+    podman("network create own");
+    podman(&format!("{run} --name netted --network own --user 33:33 {}", serves(18_081)));
+    std::fs::write(server.vps.path("/root/reach"), REACH).unwrap();
+    let reach =
+        |port: u16| server.vps.sh(&format!("python3 /root/reach {} {port}", server.token()));
+    for port in [18_080, 18_081] {
+        let view = server.port(port);
+        assert_eq!(view["owner"]["sandboxed"], true, "{view}");
+        assert_eq!(view["owner"]["program"], "busybox", "{view}");
+        let said = reach(port);
+        assert!(said.out.ends_with("hello\n\n"), "{port}: {} {}", said.out, said.err);
+    }
+    podman("rm -f -t 0 alone netted");
 }

@@ -112,6 +112,26 @@ impl Server {
         }
     }
 
+    /// Who listens at a port, once somebody does and its process is known.
+    pub fn port(&self, port: u16) -> Value {
+        let end = Instant::now() + SOON;
+        loop {
+            let lines = self.rpc("ports.list", json!({}));
+            let all = lines[0]["result"]["ports"].as_array().unwrap();
+            let found = all.iter().find(|view| view["port"] == port);
+            if let Some(view) = found.filter(|view| view["owner"]["program"].is_string()) {
+                return view.clone();
+            }
+            let there = || self.vps.sh("ps -ef; lsns -t net -o NS,PID,USER,COMMAND").out;
+            assert!(Instant::now() < end, "{port}: {lines:?}\n{}", there());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// What a service said, line by line.
     pub fn said(&self, user: &str, service: &str) -> String {
         let dir = format!("{ROOM}/app/services/{service}");

@@ -146,7 +146,10 @@ impl Table {
             spaces.insert(listener.port, *space);
             let since = since(&mut self.since, &self.owners, listener.inode, was_idle);
             let found = self.owners.owner(listener.inode);
-            let owner = found.unwrap_or_else(|| Owner { pid: Some(*pid), ..Owner::default() });
+            // Sockets of a user that a container has of its own are not to be seen from here: it is
+            // told of the first process in there.
+            let first = || owner::of(*pid, owner::dir(*pid).as_deref(), None);
+            let owner = found.unwrap_or_else(first);
             add(views, listener, Owner { is_sandboxed: true, ..owner }, since);
         }
         for (port, _) in hidden {
