@@ -194,6 +194,7 @@ guest: ## limits of services in a machine of its own (qemu)
 programs: ## Vite in a browser and a notebook of Jupyter's; fetches both
 	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS) npm:npm /usr/share/python-wheels:python3-venv
+	+$(Q)$(CARGO) build $(COMMON) --bins
 	+HOP_PROGRAMS=yes sh tests/enter.sh $(CARGO) test $(COMMON) --test session -- \
 		programs:: --nocapture
 

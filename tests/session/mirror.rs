@@ -1,6 +1,6 @@
 //! Ports of the server on laptops that are not as one would like them: numbers that are root's, an
-//! ssh(1) that leads there already, hundreds of ports, no IPv6, sleep and a network that is away; and
-//! of server programs that are not, either (`odd_servers`).
+//! ssh(1) that leads there already, hundreds of ports, no IPv6, sleep and a network that is away.
+//! And server programs that are not, either (`odd_servers`).
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
