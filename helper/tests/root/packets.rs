@@ -150,19 +150,48 @@ struct Scene {
     heard: UdpSocket,
 }
 
+/// A LAN with a router at the other end, which is a machine of its own, `far`.
+fn lan(m: &Machine) {
+    // Everything that comes out of a tunnel and is looked at as a packet is counted.
+    let script = "set -e; ip link set lo up; ip netns add far; \
+        echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad; \
+        ip link add lan0 type veth peer name far0 netns far; \
+        ip addr add 10.99.0.2/24 dev lan0; ip -6 addr add fd00:99::2/64 dev lan0 nodad; \
+        ip link set lan0 up; ip -n far link set lo up; ip -n far link set far0 up; \
+        ip -n far addr add 10.99.0.1/24 dev far0; ip route add default via 10.99.0.1; \
+        nft add table inet seen; \
+        nft 'add chain inet seen any { type filter hook prerouting priority -400; }'; \
+        nft 'add rule inet seen any iifname \"hopbox*\" counter'";
+    m.run("sh", &["-c", script]);
+}
+
+/// A web server in a container of its own, `box`, its port published at all addresses; as
+/// `tests/agent/containers.rs` has it.
+fn publish(m: &Machine, engine: &str, port: u16) {
+    let script = format!(
+        "set -e; ip link set lo up; mkdir -p /var/lib/containers /var/lib/docker; \
+         for dir in /var/lib/containers /var/lib/docker; do mountpoint -q $dir || \
+         mount -t tmpfs -o mode=0755 tmpfs $dir; done; \
+         ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified; \
+         [ {engine} != docker ] || {{ dockerd --storage-driver vfs >/run/dockerd.log 2>&1 & \
+         for i in $(seq 300); do docker version >/dev/null 2>&1 && break; sleep 0.1; done; }}; \
+         cd /run/scratch; rm -rf root; mkdir -p root/bin root/tmp root/etc; \
+         for file in /bin/busybox $(ldd /bin/busybox | grep -o '/[^ ]*'); do \
+         install -D $file root$file; done; \
+         for name in sh httpd; do ln -s busybox root/bin/$name; done; \
+         tar -C root -cf root.tar .; {engine} import root.tar docker.io/library/box:1 >/dev/null; \
+         {engine} run -d --name box -p {port}:80 docker.io/library/box:1 httpd -f -p 80 >/dev/null"
+    );
+    m.run("sh", &["-c", &script]);
+}
+
 impl Scene {
     fn new(m: &mut Machine) -> Scene {
-        // Everything that comes out of a tunnel and is looked at as a packet is counted.
-        let script = "set -e; ip link set lo up; ip netns add far; \
-            echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad; \
-            ip link add lan0 type veth peer name far0 netns far; \
-            ip addr add 10.99.0.2/24 dev lan0; ip -6 addr add fd00:99::2/64 dev lan0 nodad; \
-            ip link set lan0 up; ip -n far link set lo up; ip -n far link set far0 up; \
-            ip -n far addr add 10.99.0.1/24 dev far0; ip route add default via 10.99.0.1; \
-            nft add table inet seen; \
-            nft 'add chain inet seen any { type filter hook prerouting priority -400; }'; \
-            nft 'add rule inet seen any iifname \"hopbox*\" counter'";
-        m.run("sh", &["-c", script]);
+        lan(m);
+        Scene::on_lan(m)
+    }
+
+    fn on_lan(m: &mut Machine) -> Scene {
         m.start();
         let mut client = Client::ready(m);
         let lease = client.ok("tun.create", json!({}))["lease_id"].as_str().unwrap().to_string();
@@ -619,6 +648,71 @@ fn a_published_port_is_met_through_the_tunnel_alone() {
         send(LOCAL);
         assert!(scene.holder.write(&PLAIN, &udp(PEER, LOCAL, "from the peer")));
         until("the tunnel meets it", || met() == 2);
+        m.stop();
+    });
+}
+
+/// The same with what real engines publish by TCP, and without a container; from the LAN, from a
+/// container, from the machine itself, and through the tunnel.
+#[test]
+fn what_engines_publish_is_met_through_the_tunnel_alone() {
+    if std::path::Path::new("/run/systemd/system").exists() {
+        return eprintln!("SKIP what_engines_publish: this machine's systemd has its groups");
+    }
+    in_namespace("packets::what_engines_publish_is_met_through_the_tunnel_alone", |m| {
+        let there = |tool: &str| Command::new(tool).arg("--help").output().is_ok();
+        let engines = [("podman", 8081), ("docker", 8080)].into_iter().filter(|(engine, _)| {
+            let all = [engine, "iptables", "busybox"].iter().all(|tool| there(tool));
+            all && (*engine != "docker" || there("dockerd"))
+        });
+        let engines: Vec<(&str, u16)> = engines.collect();
+        engines.iter().for_each(|(engine, port)| publish(m, engine, *port));
+        let _plain = std::net::TcpListener::bind("0.0.0.0:8079").unwrap();
+        let ports: Vec<u16> = engines.iter().map(|one| one.1).chain([8079]).collect();
+        let tried = |address: &str, port: u16, by: &str, for_s: u8| {
+            let script = format!(
+                "{by} perl -MSocket -e 'socket(S, PF_INET, SOCK_STREAM, 0); alarm {for_s}; \
+                 connect(S, sockaddr_in({port}, inet_aton(q({address})))) or exit 1'"
+            );
+            Command::new("sh").args(["-c", &script]).status().unwrap().success()
+        };
+        let met = |address: &str, port: u16, by: &str| tried(address, port, by, 30);
+        let missed = |port: u16, by: &str| !tried(LOCAL, port, by, 2);
+        let far = "ip netns exec far";
+        let boxes: Vec<String> = engines
+            .iter()
+            .map(|(engine, _)| {
+                let of = ["inspect", "-f", "{{.State.Pid}}", "box"];
+                let out = Command::new(engine).args(of).output().unwrap().stdout;
+                format!("nsenter -n -t {}", String::from_utf8(out).unwrap().trim())
+            })
+            .collect();
+        // What it would be without a guard.
+        lan(m);
+        m.run("ip", &["addr", "add", "10.10.0.1/32", "dev", "lo"]);
+        m.run("ip", &["-n", "far", "route", "add", "10.10.0.1/32", "via", "10.99.0.2"]);
+        for port in &ports {
+            assert!(met(LOCAL, *port, far) && met("10.99.0.2", *port, far), "{port}");
+            assert!(met(LOCAL, *port, ""), "{port}, from here");
+        }
+        assert!(boxes.iter().all(|boxed| met(LOCAL, 8079, boxed)));
+        eprintln!("NOTE published by {engines:?}");
+        m.run("ip", &["addr", "del", "10.10.0.1/32", "dev", "lo"]);
+        let scene = Scene::on_lan(m);
+        for port in &ports {
+            assert!(missed(*port, far), "{port}: the LAN meets it");
+            assert!(met("10.99.0.2", *port, far), "{port}, by the LAN's own address");
+            assert!(met("10.99.0.2", *port, ""), "{port}, from here");
+        }
+        // What was translated on its way out is answered by another interface than the loopback's,
+        // so that this is the plain one's alone.
+        assert!(met(LOCAL, 8079, ""), "from here, by the tunnel's address");
+        // There is no other address of the tunnel's to be met at.
+        assert_eq!(ip_json(&["-6", "addr", "show", "dev", "hopbox0"]), json!([]));
+        for boxed in &boxes {
+            assert!(missed(8079, boxed), "a container meets it");
+        }
+        drop(scene);
         m.stop();
     });
 }
