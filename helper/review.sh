@@ -32,7 +32,7 @@ files() { find "$@" -name '*.rs' | LC_ALL=C sort; }
 in_core() { for file in "$@"; do echo "src/core/$file.rs"; done; }
 in_net() { for file in "$@"; do echo "src/net/$file.rs"; done; }
 sandbox="access bpf sandbox"
-own="files lockdown paths socket"
+own="files lockdown paths socket state_file"
 names="block hosts lease/names"
 policy="config invited pool reserve resolvers"
 held="lease/leases lease/look lease/mod lease/patience lease/service state"

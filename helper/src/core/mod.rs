@@ -4,6 +4,7 @@
 mod accept;
 pub mod access;
 pub mod audit;
+pub mod base;
 #[cfg(target_os = "linux")]
 pub mod bpf;
 pub mod conn;
@@ -24,6 +25,7 @@ pub mod server;
 pub mod service;
 pub mod socket;
 pub mod start;
+pub mod state_file;
 
 #[cfg(target_os = "macos")]
 pub use crate::macos::{paths, sandbox};

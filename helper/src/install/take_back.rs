@@ -3,10 +3,11 @@
 use super::files::{Installer, Outcome, say};
 use crate::core::paths::{RUN_DIR, STATE_DIR};
 use crate::core::service::Service;
+use crate::core::state_file::StateFile;
 use crate::net::config::Config;
 use crate::net::lease::Leases;
 use crate::net::link::Links;
-use crate::net::state::{self, Store};
+use crate::net::state;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -29,18 +30,18 @@ impl Installer {
 /// Ends what a helper left standing; waits for one that is just ending. Returns what was done.
 fn take_back(dir: &Path) -> Outcome<Vec<String>> {
     let begun = Instant::now();
-    let store = loop {
-        match Store::open(dir) {
+    let file = loop {
+        match StateFile::open(dir) {
             Err(_) if begun.elapsed() < STOP_WITHIN => {
                 std::thread::sleep(Duration::from_millis(50))
             }
             outcome => break outcome,
         }
     };
-    let store = store.map_err(|e| format!("{e}: stop the helper first"))?;
+    let file = file.map_err(|e| format!("{e}: stop the helper first"))?;
     let links = Links::open().map_err(|e| format!("look at the network: {e}"))?;
     let mut leases =
-        Leases::open(links, store, state::epoch(Path::new(RUN_DIR))?, Config::default())?;
+        Leases::open(links, file, state::epoch(Path::new(RUN_DIR))?, Config::default())?;
     leases.end_all().map_err(|e| e.message)?;
     Ok(leases.take_changes())
 }

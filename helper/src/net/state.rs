@@ -7,23 +7,21 @@
 
 use crate::core::files;
 use crate::core::peer_cred::Caller;
-use crate::core::start::locked;
+use crate::core::state_file::StateFile;
 use crate::net::block::{Edit, Entry, Memory};
 use crate::net::link::Device;
 use crate::net::pool::Endpoints;
-use crate::proto::{Code, OpError, valid_device};
+use crate::proto::{OpError, valid_device};
 use crate::sys;
 use serde_json::{Map, Value, json};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const VERSION: u64 = 1;
 /// Words for how far the work on a row has come.
 const APPLIED: &str = "applied";
 const REMOVING: &str = "removing";
-const NAME: &str = "state.json";
-const TEMPORARY: &str = "state.json.new";
 /// Where a file goes that cannot be read.
 const ASIDE: &str = "state.json.damaged";
 /// Largest file that is read, in bytes: all rows, and an edit that moves a block of 1 MiB.
@@ -67,52 +65,28 @@ pub struct State {
     pub edit: Option<Edit>,
 }
 
-/// The directory of the state file, ours alone while the value lives.
-pub struct Store {
-    dir: PathBuf,
-    _lock: File,
-    /// Why the last write failed.
-    pub trouble: Option<String>,
+/// The state of the run before this one. A file that cannot be understood is moved aside:
+/// everything it could list can be found out again or ends with its holder. A file of a newer
+/// helper is not ours to judge.
+pub fn load(file: &StateFile) -> Result<State, String> {
+    let path = file.path.display();
+    let why = match file.read(SIZE_MAX) {
+        Ok(None) => return Ok(State::default()),
+        Ok(Some(text)) => match parse(&text) {
+            Ok(state) => return Ok(state),
+            Err(Unread::Newer) => return Err(format!("{path}: a newer helper wrote it")),
+            Err(Unread::Damaged(why)) => why.to_string(),
+        },
+        Err(why) => why,
+    };
+    crate::core::say::tell(&format!("{path}: {why}; moved aside"));
+    let aside = file.path.with_file_name(ASIDE);
+    fs::rename(&file.path, &aside).map_err(|e| format!("{path}: {why}; {e}"))?;
+    Ok(State::default())
 }
 
-impl Store {
-    pub fn open(dir: &Path) -> Result<Store, String> {
-        let lock = locked(dir, "lock", &format!("another helper uses {}", dir.display()))?;
-        // What a helper left that was killed while it wrote.
-        let _ = fs::remove_file(dir.join(TEMPORARY));
-        Ok(Store { dir: dir.to_owned(), _lock: lock, trouble: None })
-    }
-
-    /// The state of the run before this one. A file that cannot be understood is moved aside:
-    /// everything it could list can be found out again or ends with its holder. A file of a
-    /// newer helper is not ours to judge.
-    pub fn load(&self) -> Result<State, String> {
-        let path = self.dir.join(NAME);
-        let why = match files::read(&path, SIZE_MAX) {
-            Ok(text) => match parse(&text) {
-                Ok(state) => return Ok(state),
-                Err(Unread::Newer) => {
-                    return Err(format!("{}: a newer helper wrote it", path.display()));
-                }
-                Err(Unread::Damaged(why)) => why.to_string(),
-            },
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
-            Err(e) => e.to_string(),
-        };
-        crate::core::say::tell(&format!("{}: {why}; moved aside", path.display()));
-        let aside = self.dir.join(ASIDE);
-        fs::rename(&path, &aside).map_err(|e| format!("{}: {why}; {e}", path.display()))?;
-        Ok(State::default())
-    }
-
-    /// Returns when the file and its name are on the disk.
-    pub fn save(&mut self, state: &State) -> Result<(), OpError> {
-        let text = render(state);
-        let path = self.dir.join(NAME);
-        let result = files::replace(&path, TEMPORARY, text.as_bytes(), |_| Ok(()));
-        self.trouble = result.as_ref().err().map(|e| format!("write {NAME}: {e}"));
-        result.map_err(|_| OpError::new(Code::InternalError, "the state cannot be written"))
-    }
+pub fn save(file: &mut StateFile, state: &State) -> Result<(), OpError> {
+    file.replace(&render(state))
 }
 
 /// The marker of this boot: the text of a file that does not outlive it, made when missing.

@@ -7,12 +7,13 @@
 
 use super::patience::Patience;
 use crate::core::peer_cred::Caller;
+use crate::core::state_file::StateFile;
 use crate::net::config::Config;
 use crate::net::hosts::Hosts;
 use crate::net::link::{DeviceStatus, Links, gone};
 use crate::net::pool::{self, Conflict, Endpoints, Held, View};
 use crate::net::resolvers::Resolvers;
-use crate::net::state::{HostEntry, Lease, State, Store};
+use crate::net::state::{self, HostEntry, Lease, State};
 use crate::proto::{Code, OpError};
 use crate::sys;
 use std::collections::BTreeMap;
@@ -35,7 +36,7 @@ pub struct Leases {
     pub(super) links: Links,
     pub(super) hosts: Hosts,
     pub(super) resolvers: Resolvers,
-    pub(super) store: Store,
+    pub(super) file: StateFile,
     pub(super) state: State,
     /// Until when leases of a run before this one wait for their holder.
     pub(super) attach_until: Option<Instant>,
@@ -87,11 +88,11 @@ impl Leases {
     /// Takes over what the run before this one held, if it was of this boot.
     pub fn open(
         links: Links,
-        store: Store,
+        file: StateFile,
         epoch: String,
         config: Config,
     ) -> Result<Leases, String> {
-        let mut state = store.load()?;
+        let mut state = state::load(&file)?;
         let mut hosts = Hosts::new(state.memory.clone());
         match state.edit.take().map_or(Ok(true), |edit| hosts.redo(&edit)) {
             Ok(true) => {}
@@ -110,7 +111,7 @@ impl Leases {
             links,
             hosts,
             resolvers,
-            store,
+            file,
             state,
             attach_until,
             report: Report::default(),
@@ -263,7 +264,7 @@ impl Leases {
 
     pub(super) fn save(&mut self) -> Result<(), OpError> {
         (self.state.memory, self.state.edit) = (self.hosts.memory.clone(), None);
-        self.store.save(&self.state)
+        state::save(&mut self.file, &self.state)
     }
 
     /// What the machine uses already, and whom it knows.

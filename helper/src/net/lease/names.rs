@@ -4,7 +4,7 @@ use super::leases::{HOSTS_MAX, HOSTS_PER_UID, Leases, denied, kept, limit};
 use crate::core::peer_cred::Caller;
 use crate::net::block::Entry;
 use crate::net::pool;
-use crate::net::state::{HostEntry, Lease};
+use crate::net::state::{self, HostEntry, Lease};
 use crate::proto::OpError;
 use std::net::Ipv4Addr;
 
@@ -91,11 +91,11 @@ impl Leases {
     /// first. What is given back is given back even if nothing can be written there.
     pub(super) fn write_names(&mut self, giving_back: bool) -> Result<(), OpError> {
         let kept = |saved: Result<(), OpError>| if giving_back { Ok(()) } else { saved };
-        let Leases { hosts, store, state, .. } = self;
-        let entries: Vec<Entry> = state.named.iter().map(|named| named.entry.clone()).collect();
+        let Leases { hosts, file, state: rows, .. } = self;
+        let entries: Vec<Entry> = rows.named.iter().map(|named| named.entry.clone()).collect();
         let result = hosts.set(&entries, &mut |edit, memory| {
-            (state.edit, state.memory) = (Some(edit), memory.clone());
-            kept(store.save(state))
+            (rows.edit, rows.memory) = (Some(edit), memory.clone());
+            kept(state::save(file, rows))
         });
         self.trouble = result.as_ref().err().map(|e| e.message.clone());
         if result.is_err() && !giving_back {

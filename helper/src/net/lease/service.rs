@@ -104,7 +104,7 @@ impl Service for Leases {
     }
 
     fn troubles(&self) -> Vec<String> {
-        let known = [&self.store.trouble, &self.trouble, &self.resolvers.trouble];
+        let known = [&self.file.trouble, &self.trouble, &self.resolvers.trouble];
         known.into_iter().flatten().cloned().chain(self.left_alone()).collect()
     }
 }

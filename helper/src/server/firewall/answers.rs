@@ -67,7 +67,7 @@ impl Firewall {
         };
         let before = self.state.clone();
         begun.succeed(&mut self.state, seconds());
-        if let Err(e) = self.store.save(&self.state) {
+        if let Err(e) = self.save() {
             // The disk still says "pending", and would forget it. Where it says "removing" it will
             // complete that.
             if begun.adds || begun.trial.is_some() {
@@ -96,7 +96,7 @@ impl Firewall {
         let begun = self.trials.find(who, id)?;
         let before = self.state.clone();
         begun.keep(&mut self.state);
-        if let Err(e) = self.store.save(&self.state) {
+        if let Err(e) = self.save() {
             self.state = before;
             return Err(e);
         }
@@ -111,14 +111,14 @@ impl Firewall {
         begun.fail(&mut self.state);
         self.state.generation += 1;
         // Where that cannot be written, a start does the same.
-        let _ = self.store.save(&self.state);
+        let _ = self.save();
         self.ask(Now::Mending);
     }
 
     fn undo(&mut self, who: Caller, begun: Begun, error: OpError) {
         begun.fail(&mut self.state);
         // Where that cannot be written, a start ends the change all the same.
-        let _ = self.store.save(&self.state);
+        let _ = self.save();
         self.ask(Now::Undoing(who, error));
     }
 

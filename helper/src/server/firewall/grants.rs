@@ -5,10 +5,11 @@
 
 use crate::core::conn::Outcome;
 use crate::core::peer_cred::Caller;
+use crate::core::state_file::StateFile;
 use crate::proto::{Code, OpError};
 use crate::server::firewall::change::{self, Begun, Change};
 use crate::server::firewall::plans::{LASTS, Plans};
-use crate::server::firewall::store::{State, Store};
+use crate::server::firewall::store::{self, State};
 use crate::server::firewall::trials::Trials;
 use crate::server::worker::Worker;
 use crate::sys;
@@ -51,7 +52,7 @@ pub(super) enum Now {
 
 pub struct Firewall {
     worker: Worker,
-    pub(super) store: Store,
+    pub(super) file: StateFile,
     pub(super) state: State,
     plans: Plans,
     pub(super) trials: Trials,
@@ -76,14 +77,14 @@ type Planned = (u64, Option<Duration>);
 impl Firewall {
     /// Returns when the kernel has what the disk says, or the reason why it has not is known.
     pub fn open(worker: Worker, dir: &Path) -> Result<Firewall, String> {
-        let store = Store::open(dir)?;
-        let mut state = store.load()?;
+        let file = StateFile::open(dir)?;
+        let mut state = store::load(&file)?;
         let forgotten = change::settle(&mut state);
         let news = sys::netlink_watch(libc::NETLINK_NETFILTER, NEWS_GROUP)
             .map_err(|e| format!("hear of changed tables: {e}"))?;
         let mut firewall = Firewall {
             worker,
-            store,
+            file,
             state,
             plans: Plans::default(),
             trials: Trials::default(),
@@ -96,11 +97,15 @@ impl Firewall {
             trouble: None,
         };
         if forgotten > 0 {
-            firewall.store.save(&firewall.state).map_err(|e| e.message)?;
+            firewall.save().map_err(|e| e.message)?;
             firewall.changes.push(format!("{forgotten} unfinished changes ended"));
         }
         firewall.first_look().map_err(|e| format!("look at the tables: {e}"))?;
         Ok(firewall)
+    }
+
+    pub(super) fn save(&mut self) -> Result<(), OpError> {
+        store::save(&mut self.file, &self.state)
     }
 
     fn first_look(&mut self) -> io::Result<()> {
@@ -146,7 +151,7 @@ impl Firewall {
     }
 
     pub fn troubles(&self) -> impl Iterator<Item = String> {
-        [&self.store.trouble, &self.trouble].into_iter().flatten().cloned()
+        [&self.file.trouble, &self.trouble].into_iter().flatten().cloned()
     }
 
     pub fn summary(&self) -> Value {
@@ -257,7 +262,7 @@ impl Firewall {
         let (id, name) = (format!("rule-{:016x}", draw()?), format!("{:016x}", draw()?));
         let trial = planned.and_then(|(_, lasts)| Some((name, lasts?)));
         let begun = Begun::of(change, &mut self.state, who, id, trial);
-        if let Err(e) = self.store.save(&self.state) {
+        if let Err(e) = self.save() {
             begun.fail(&mut self.state);
             return Err(e);
         }

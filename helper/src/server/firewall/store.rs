@@ -3,18 +3,12 @@
 //! checked as if a stranger had written it, and what cannot be understood stops the start: nobody's
 //! rules are dropped because of a byte. Must not know: how a rule is made.
 
-use crate::core::files;
-use crate::core::start::locked;
-use crate::proto::{Args, Code, OpError};
+use crate::core::state_file::StateFile;
+use crate::proto::{Args, OpError};
 use crate::server::firewall::rule::{ARGUMENTS, Spec};
 use serde_json::{Map, Value, json};
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
 
 const VERSION: u64 = 1;
-const NAME: &str = "state.json";
-const TEMPORARY: &str = "state.json.new";
 /// Largest file that is read, in bytes: all rows, each with the longest description.
 const SIZE_MAX: u64 = 1 << 20;
 
@@ -46,46 +40,24 @@ pub struct State {
     pub rows: Vec<Row>,
 }
 
-pub struct Store {
-    dir: PathBuf,
-    _lock: File,
-    /// Why the last write failed.
-    pub trouble: Option<String>,
+pub fn load(file: &StateFile) -> Result<State, String> {
+    let why = match file.read(SIZE_MAX) {
+        Ok(None) => return Ok(State::default()),
+        Ok(Some(text)) => match parse(&text) {
+            Some(state) => return Ok(state),
+            None => "is not what this version writes".to_owned(),
+        },
+        Err(why) => why,
+    };
+    let path = file.path.display();
+    Err(format!(
+        "{path} {why}; the rules in it are not dropped: look at it, then \
+         sudo mv {path} {path}.old"
+    ))
 }
 
-impl Store {
-    pub fn open(dir: &Path) -> Result<Store, String> {
-        let lock = locked(dir, "lock", &format!("another helper uses {}", dir.display()))?;
-        // What a daemon left that was killed while it wrote.
-        let _ = fs::remove_file(dir.join(TEMPORARY));
-        Ok(Store { dir: dir.to_owned(), _lock: lock, trouble: None })
-    }
-
-    pub fn load(&self) -> Result<State, String> {
-        let path = self.dir.join(NAME);
-        let why = match files::read(&path, SIZE_MAX) {
-            Ok(text) => match parse(&text) {
-                Some(state) => return Ok(state),
-                None => "is not what this version writes".to_owned(),
-            },
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(State::default()),
-            Err(e) => e.to_string(),
-        };
-        let path = path.display();
-        Err(format!(
-            "{path} {why}; the rules in it are not dropped: look at it, then \
-             sudo mv {path} {path}.old"
-        ))
-    }
-
-    /// Returns when the file and its name are on the disk.
-    pub fn save(&mut self, state: &State) -> Result<(), OpError> {
-        let text = render(state);
-        let path = self.dir.join(NAME);
-        let result = files::replace(&path, TEMPORARY, text.as_bytes(), |_| Ok(()));
-        self.trouble = result.as_ref().err().map(|e| format!("write {}: {e}", path.display()));
-        result.map_err(|_| OpError::new(Code::InternalError, "the state cannot be written"))
-    }
+pub fn save(file: &mut StateFile, state: &State) -> Result<(), OpError> {
+    file.replace(&render(state))
 }
 
 impl Status {
