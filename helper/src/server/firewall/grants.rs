@@ -31,7 +31,7 @@ const NEWS_MAX: usize = 256;
 /// How long the first look may take.
 const FIRST_LOOK: Duration = Duration::from_secs(25);
 /// When it is tried again to put right what could not be.
-pub(super) const AGAIN: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_secs(5);
 
 pub enum Task {
     Change(Change),
