@@ -12,12 +12,12 @@ use super::order::{Carried, Done, Ended, Heard, Opening, Order, Tally};
 use crate::sys::poll::Interest;
 use crate::sys::{loopback, set_nonblocking};
 
-/// What is read at a time.
-pub const PIECE: usize = 64 * 1024;
+/// What is read at a time: a quarter of it takes a tenth more time in bulk.
+pub const PIECE: usize = 256 * 1024;
 /// Pieces of one way before others have their turn.
-const PIECES: usize = 4;
+const PIECES: usize = 1;
 /// Pieces of what was said before an end.
-const LAST_PIECES: usize = 64;
+const LAST_PIECES: usize = 16;
 /// Most of an answer while a connection opens.
 const ANSWER_BYTES: usize = 64 * 1024;
 

@@ -4,7 +4,7 @@
 //! Reading order: `order` (what is carried) → `connection` → `lane` (one thread and its poll) →
 //! `carrier` (all of them).
 //!
-//! Bounds: 64 threads of 256 connections; of each way 64 KiB that were read and not yet taken, of
+//! Bounds: 64 threads of 256 connections; of each way 256 KiB that were read and not yet taken, of
 //! one that is idle nothing. Nobody wakes up while nothing happens. A connection lasts as long as
 //! its ends want it.
 //!
