@@ -3,6 +3,7 @@
 
 mod advice;
 mod autostart;
+mod beside;
 mod bridge;
 mod bridge_pages;
 mod contexts;
