@@ -4,7 +4,8 @@
 //!
 //! And in which directories a `hopbox.yaml` may choose this host.
 //!
-//! Bounds: the last 8 of a workspace, 64 workspaces of a host, 64 directories.
+//! Bounds: the last 8 of a workspace, 64 workspaces of a host, 64 directories. Of workspaces the
+//! one that was used longest ago goes, and is asked for anew.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,11 +22,39 @@ const VERSION: u32 = 1;
 const KEPT: usize = 8;
 const WORKSPACES: usize = 64;
 const DIRECTORIES: usize = 64;
-/// No workspace has this name, and it is after all that have one.
+/// No workspace has this name.
 const CHOOSE: &str = "~directories";
 
-/// The newest of each workspace last.
-type Given = BTreeMap<String, Vec<Digest>>;
+#[derive(Default)]
+struct Given {
+    /// The newest of each workspace last.
+    all: BTreeMap<String, Vec<Digest>>,
+    /// The workspaces among them, the one that was used last at the end.
+    used: Vec<String>,
+}
+
+impl Given {
+    fn has(&self, workspace: &str, digest: Digest) -> bool {
+        self.all.get(workspace).is_some_and(|digests| digests.contains(&digest))
+    }
+
+    /// Those that are too many go.
+    fn put_last(&mut self, workspace: &str) {
+        if workspace == CHOOSE {
+            return;
+        }
+        self.used.retain(|known| known != workspace);
+        self.used.push(workspace.to_owned());
+        for name in self.used.drain(..self.used.len().saturating_sub(WORKSPACES)) {
+            self.all.remove(&name);
+        }
+    }
+
+    /// Whether it would be among the next to go, which is when its use has to be remembered.
+    fn is_old(&self, workspace: &str) -> bool {
+        self.used.iter().rev().skip(WORKSPACES / 2).any(|known| known == workspace)
+    }
+}
 
 pub fn is_given(
     paths: &Paths,
@@ -33,8 +62,14 @@ pub fn is_given(
     workspace: &str,
     digest: Digest,
 ) -> Result<bool, Failure> {
-    let given = load(paths, host)?;
-    Ok(given.get(workspace).is_some_and(|digests| digests.contains(&digest)))
+    let mut given = load(paths, host)?;
+    let has = given.has(workspace, digest);
+    if has && given.is_old(workspace) {
+        given.put_last(workspace);
+        // The answer is the same where that cannot be kept.
+        let _ = store(paths, host, &given);
+    }
+    Ok(has)
 }
 
 /// Whether what lies in `dir` may lead to this host.
@@ -64,17 +99,20 @@ fn keep(
     most: usize,
 ) -> Result<(), Failure> {
     let mut given = load(paths, host)?;
-    if given.len() >= WORKSPACES && !given.contains_key(workspace) {
-        given.pop_first();
-    }
-    let digests = given.entry(workspace.to_owned()).or_default();
+    let digests = given.all.entry(workspace.to_owned()).or_default();
     digests.retain(|known| *known != digest);
     digests.push(digest);
     digests.drain(..digests.len().saturating_sub(most));
+    given.put_last(workspace);
+    store(paths, host, &given)
+}
+
+fn store(paths: &Paths, host: &str, given: &Given) -> Result<(), Failure> {
     paths.ensure_state()?;
     let words = |digests: &Vec<Digest>| digests.iter().map(Digest::to_string).collect::<Value>();
-    let all = given.iter().map(|(name, digests)| (name.clone(), words(digests)));
-    let json = json!({"version": VERSION, "workspaces": all.collect::<serde_json::Map<_, _>>()});
+    let all = given.all.iter().map(|(name, digests)| (name.clone(), words(digests)));
+    let all: serde_json::Map<_, _> = all.collect();
+    let json = json!({"version": VERSION, "workspaces": all, "used": given.used});
     let path = paths.consent_file(host);
     let written = file::replace(&path, json.to_string().as_bytes());
     written.map_err(|error| Failure::io("write", &path, &error))
@@ -83,7 +121,7 @@ fn keep(
 fn load(paths: &Paths, host: &str) -> Result<Given, Failure> {
     match file::read_private(&paths.consent_file(host)) {
         Ok(text) => Ok(read(&text).unwrap_or_default()),
-        Err(failure) if failure.fault == Fault::NotFound => Ok(Given::new()),
+        Err(failure) if failure.fault == Fault::NotFound => Ok(Given::default()),
         Err(failure) => Err(failure),
     }
 }
@@ -96,7 +134,17 @@ fn read(text: &str) -> Option<Given> {
         let all = value.as_array()?.iter();
         all.map(|digest| digest.as_str()?.parse().ok()).collect::<Option<Vec<Digest>>>()
     };
-    all.into_iter().map(|(name, value)| Some((name, digests(value)?))).collect()
+    let all = all.into_iter().map(|(name, value)| Some((name, digests(value)?)));
+    let all: BTreeMap<String, Vec<Digest>> = all.collect::<Option<_>>()?;
+    // An older file has no order: of its workspaces all have been used before those that have one.
+    let order = match fields.take("used") {
+        Some(Value::Array(names)) => names,
+        _ => Vec::new(),
+    };
+    let place = |name: &String| order.iter().position(|known| known.as_str() == Some(name));
+    let mut used: Vec<String> = all.keys().filter(|name| *name != CHOOSE).cloned().collect();
+    used.sort_by_key(place);
+    Some(Given { all, used })
 }
 
 #[cfg(test)]
@@ -136,6 +184,25 @@ mod tests {
         }
         assert!(choose("mybox", "/src/a"));
         assert!(!choose("mybox", "/src/b") && !choose("other", "/src/a"));
+        // Whoever was used last stays, whatever their names: `a` is asked for now and then.
+        give(&paths, "mybox", "a", digest(0)).unwrap();
+        for n in 300..400 {
+            give(&paths, "mybox", &format!("z{n}"), digest(n)).unwrap();
+            assert!(is_given("mybox", "a", 0), "after {n}");
+        }
+        assert!(is_given("mybox", "z337", 337) && !is_given("mybox", "z336", 336), "63 beside a");
+        assert!(!is_given("mybox", "app299", 299) && choose("mybox", "/src/a"));
+        give(&paths, "mybox", "app299", digest(299)).unwrap();
+        // What an older release wrote has no order, and those that have one stay longer.
+        let text = fs::read_to_string(&file).unwrap();
+        let older = text.replace("\"used\":", "\"other\":");
+        assert_ne!(older, text);
+        fs::write(&file, older).unwrap();
+        for n in 400..463 {
+            give(&paths, "mybox", &format!("0{n}"), digest(n)).unwrap();
+        }
+        assert!(is_given("mybox", "0400", 400) && !is_given("mybox", "a", 0));
+        fs::write(&file, &text).unwrap();
         // What is damaged says yes to nothing; what others may have written is not used.
         let text = fs::read_to_string(&file).unwrap();
         for bad in ["", "{", "[]", &text.replace("\"version\":1", "\"version\":2")] {
