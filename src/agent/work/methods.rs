@@ -106,11 +106,13 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
                 return Err(Refused { code: Code::BadParams, why });
             }
             let (run, env) = scripts::resolve(&asked).map_err(Refused::from)?;
-            RunNumber { number: run::detach(&asked, &run, &env).map_err(failed)? }.to_json()
+            let number = run::detach(&asked, &run, &env, &caller).map_err(failed)?;
+            RunNumber { number }.to_json()
         }
         RunList::NAME => {
             let ListRuns { untold } = ListRuns::read_strictly(params).map_err(&bad)?;
-            Runs { runs: detached::list(untold).map_err(failed)? }.to_json()
+            let runs = if untold { detached::untold(&caller) } else { detached::list() };
+            Runs { runs: runs.map_err(failed)? }.to_json()
         }
         RunStop::NAME => {
             let RunNumber { number } = RunNumber::read_strictly(params).map_err(&bad)?;

@@ -3,7 +3,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `run.json` | what was asked for, and when |
+//! | `run.json` | what was asked for, when, and by which laptop |
 //! | `output`, `output.old` | lines as a stream has them, the last of them the end |
 //! | `lock` | held, with the number of the process, as long as it runs |
 //! | `told` | its end has been told |
@@ -63,8 +63,8 @@ fn is_running(dir: &Path) -> bool {
     Lock::is_held(&dir.join("lock")).unwrap_or(false)
 }
 
-/// A directory for one run more, with its number.
-pub fn create(run: &Run) -> io::Result<(u32, PathBuf)> {
+/// A directory for one run more that a laptop with this key wants, with its number.
+pub fn create(run: &Run, laptop: &str) -> io::Result<(u32, PathBuf)> {
     let root = root()?;
     DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
     let mut all = numbers(&root)?;
@@ -89,7 +89,9 @@ pub fn create(run: &Run) -> io::Result<(u32, PathBuf)> {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
             Err(error) => return Err(error),
             Ok(()) => {
-                let record = json!({"run": run.to_json(), "began_unix_ms": clock::wall_ms()});
+                let began_unix_ms = clock::wall_ms();
+                let (run, laptop) = (run.to_json(), Some(laptop).filter(|key| !key.is_empty()));
+                let record = json!({"run": run, "began_unix_ms": began_unix_ms, "laptop": laptop});
                 file::create(&dir.join("run.json"), record.to_string().as_bytes())?;
                 return Ok((number, dir));
             }
@@ -105,28 +107,45 @@ fn dir_of(number: u32) -> io::Result<PathBuf> {
     }
 }
 
-/// All of them, or those of which the end has not been told; from then on it has.
-pub fn list(untold: bool) -> io::Result<Vec<RunView>> {
-    let root = root()?;
-    let mut all = Vec::new();
-    for number in numbers(&root)? {
-        let dir = root.join(number.to_string());
-        let Some(view) = view(number, &dir) else { continue };
-        let told = dir.join("told");
-        if untold && (view.state == RunState::Running || told.exists()) {
-            continue;
-        }
-        if untold {
-            File::create(told)?;
-        }
-        all.push(view);
+pub fn list() -> io::Result<Vec<RunView>> {
+    all(&root()?)
+}
+
+fn all(root: &Path) -> io::Result<Vec<RunView>> {
+    let view = |number: u32| view(number, &root.join(number.to_string()));
+    Ok(numbers(root)?.into_iter().filter_map(view).collect())
+}
+
+/// Those that this laptop wanted, or nobody knows which, and of which the end has not been told;
+/// from then on it has.
+pub fn untold(laptop: &str) -> io::Result<Vec<RunView>> {
+    untold_in(&root()?, laptop)
+}
+
+fn untold_in(root: &Path, laptop: &str) -> io::Result<Vec<RunView>> {
+    let mut all = all(root)?;
+    all.retain(|run| {
+        let dir = root.join(run.number.to_string());
+        let is_its = || wanted_by(&dir).is_none_or(|key| key == laptop);
+        run.state != RunState::Running && !dir.join("told").exists() && is_its()
+    });
+    for run in &all {
+        File::create(root.join(run.number.to_string()).join("told"))?;
     }
     Ok(all)
 }
 
-fn view(number: u32, dir: &Path) -> Option<RunView> {
+fn record(dir: &Path) -> Option<Fields> {
     let record = bounded::read(dir.join("run.json"), RECORD_BYTES).ok()?;
-    let mut record = Fields::parse(std::str::from_utf8(&record).ok()?).ok()?;
+    Fields::parse(std::str::from_utf8(&record).ok()?).ok()
+}
+
+fn wanted_by(dir: &Path) -> Option<String> {
+    record(dir)?.opt_string("laptop").ok()?
+}
+
+fn view(number: u32, dir: &Path) -> Option<RunView> {
+    let mut record = record(dir)?;
     let run = Run::read(&mut record.opt_object("run").ok()??).ok()?;
     let began_unix_ms = record.int("began_unix_ms", 0..=u64::MAX).ok()?;
     let running = is_running(dir);
@@ -281,4 +300,38 @@ impl Kept {
 
 fn output(dir: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join("output"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_once_and_to_the_laptop_that_wanted_it() {
+        let root = std::env::temp_dir().join(format!("hopbox-untold-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&root);
+        let run = Run { words: vec!["make".to_owned()], ..Run::default() };
+        let laptops = [json!("one"), json!("other"), json!(null), json!("one")];
+        for (n, laptop) in laptops.into_iter().enumerate() {
+            let dir = root.join((n + 1).to_string());
+            fs::create_dir_all(&dir).unwrap();
+            let began = if n == 3 { clock::wall_ms() + 60_000 } else { 1 };
+            let record = json!({"run": run.to_json(), "began_unix_ms": began, "laptop": laptop});
+            fs::write(dir.join("run.json"), record.to_string()).unwrap();
+        }
+        let end = json!({"result": Ended::Code(0).to_json()}).to_string();
+        fs::write(root.join("1/output"), end.clone() + "\n").unwrap();
+        fs::write(root.join("2/output"), end.clone() + "\n").unwrap();
+        let told = |laptop: &str| {
+            let all = untold_in(&root, laptop).unwrap();
+            all.into_iter().map(|run| run.number).collect::<Vec<_>>()
+        };
+        // One of an older agent's is everybody's.
+        assert_eq!(told("other"), [2, 3]);
+        assert_eq!(told("one"), [1], "3 was told, and 4 runs");
+        assert_eq!((told("one"), told("other")), (vec![], vec![]));
+        fs::write(root.join("4/output"), end + "\n").unwrap();
+        assert_eq!((told("other"), told("one")), (vec![], vec![4]));
+        fs::remove_dir_all(&root).unwrap();
+    }
 }

@@ -44,9 +44,10 @@ pub fn run(run: &Run, env: &Env, frames: bool, stream: UnixStream) -> std::io::R
     attendant(&told, stream)?.wait().map(drop)
 }
 
-/// The same for one that goes on without a laptop, and is kept as it was `asked` for: its number.
-pub fn detach(asked: &Run, run: &Run, env: &Env) -> std::io::Result<u32> {
-    let (number, dir) = detached::create(asked)?;
+/// The same for one that goes on without the `laptop` that wants it, and is kept as it was `asked`
+/// for: its number.
+pub fn detach(asked: &Run, run: &Run, env: &Env, laptop: &str) -> std::io::Result<u32> {
+    let (number, dir) = detached::create(asked, laptop)?;
     let env = object(env);
     let told = json!({"frames": false, "run": run.to_json(), "env": env, "dir": dir});
     // Nobody reads there.
