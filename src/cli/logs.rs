@@ -88,7 +88,9 @@ fn usage(what: String, why: String) -> Failure {
 fn last(call: &Call) -> Result<Option<u32>, Failure> {
     let Some(given) = call.args.value("lines") else { return Ok(None) };
     let why = "it takes a number".to_owned();
-    given.parse().map(Some).map_err(|_| usage(format!("-n {given}?"), why))
+    // More than there can be is all.
+    let lines = given.parse::<u128>().map(|lines| u32::try_from(lines).unwrap_or(u32::MAX));
+    lines.map(Some).map_err(|_| usage(format!("-n {given}?"), why))
 }
 
 fn since(call: &Call) -> Result<Option<Since>, Failure> {

@@ -317,7 +317,7 @@ impl Keeper {
 
     fn tell_end(&mut self) {
         if let Some(exit) = &self.state.last_exit {
-            self.log.note(&format!("run {} ended: {}", self.state.generation, exit.to_json()));
+            self.log.note(&format!("run {} ended: {exit}", self.state.generation));
         }
     }
 

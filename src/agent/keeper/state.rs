@@ -1,6 +1,7 @@
 //! What a keeper tells of its service: `state.json`, whole at every moment, replaced at each
 //! transition by the keeper alone. Each transition names the generation that it is of.
 
+use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -133,6 +134,19 @@ impl Exit {
             return Ok(Exit::Signal(signal.into()));
         }
         Ok(Exit::Code(fields.int("code", 0..=255u8)?.into()))
+    }
+}
+
+/// As a log has it.
+impl fmt::Display for Exit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(out, "with {code}"),
+            Exit::Signal(signal) => write!(out, "by signal {signal}"),
+            Exit::NotStarted(why) => write!(out, "not started: {why}"),
+            Exit::Lost(Loss::Keeper) => out.write_str("unseen: its keeper was killed"),
+            Exit::Lost(Loss::Reboot) => out.write_str("unseen: the machine was started anew"),
+        }
     }
 }
 
