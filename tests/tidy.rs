@@ -375,6 +375,8 @@ const WRITERS: &[(&str, &[&str])] = &[
             "src/sys/process.rs",
             // What a command on a host says, byte for byte.
             "src/session/remote.rs",
+            // Looks whether somebody reads it.
+            "src/session/unread.rs",
             "helper/src/core/start.rs",
             "helper/src/install/files.rs",
         ],

@@ -38,6 +38,7 @@ pub struct LongView<'a> {
 
 impl<'a> LongView<'a> {
     pub fn of(there: &'a There) -> LongView<'a> {
+        there.watch.until_unread();
         LongView { there, lost: None }
     }
 
@@ -49,11 +50,21 @@ impl<'a> LongView<'a> {
         params: &S::Params,
         mut show: impl FnMut(&mut Call, S::Event) -> Result<(), Failure>,
     ) -> Result<(), Stopped> {
+        let watch = &self.there.watch;
+        if watch.is_unread() {
+            return Ok(());
+        }
         let mut events = self.there.client.open(stream, params, LIMIT)?;
         if let Ok(canceller) = events.canceller() {
-            self.there.watch.attend(canceller);
+            watch.attend(canceller);
         }
-        while let Some(event) = events.next_event()? {
+        loop {
+            let event = match events.next_event() {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                Err(_) if watch.is_unread() => break,
+                Err(error) => return Err(error.into()),
+            };
             if self.lost.take().is_some() {
                 call.out.say(&format!("{} is there again", self.there.host));
             }

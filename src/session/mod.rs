@@ -41,4 +41,5 @@ pub mod supervise;
 pub mod through;
 mod tunnel_config;
 mod undo;
+mod unread;
 mod up;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use self::writer::Writer;
 use super::through::Watch;
+use super::unread;
 use crate::base::json::Fields;
 use crate::rpc::client::{CallError, Client, refusal_in};
 use crate::rpc::frames::{BEAT, Channel, Frame, IN_ROOM, Inbox, PIECE, SILENCE, Signal, put_data};
@@ -32,6 +33,8 @@ const READ_BYTES: usize = 64 * 1024;
 /// A host that lives has said something by now: Ctrl-C is for us.
 const NO_ANSWER: Duration = Duration::from_secs(11);
 const CTRL_C: u8 = 3;
+/// Less than a session waits for who uses it.
+const GOODBYE: Duration = Duration::from_millis(500);
 const NO_SIZE: (u16, u16) = (80, 24);
 
 const SIGNALS: [(Kind, Signal); 6] = [
@@ -93,6 +96,7 @@ pub fn run(
 
 /// Shows what a run that goes on without us has said and says, until it ends.
 pub fn follow(client: &Client, watch: &Watch, number: u32) -> Result<Outcome, CallError> {
+    watch.until_unread();
     let mut events = client.open(RunFollow, &RunNumber { number }, START_LIMIT)?;
     let here = |error: io::Error| CallError::Unreachable(error.to_string());
     watch.attend(events.canceller().map_err(here)?);
@@ -104,6 +108,7 @@ pub fn follow(client: &Client, watch: &Watch, number: u32) -> Result<Outcome, Ca
             Ok(Some(Said::Out(bytes))) => out.write_all(&bytes),
             Ok(Some(Said::Err(bytes))) => err.write_all(&bytes),
             Ok(None) => break,
+            Err(_) if watch.is_unread() => return Ok(Outcome::Ended(Ended::Code(0))),
             Err(_) if watch.is_over() => return Ok(Outcome::Down),
             Err(error @ CallError::Remote { .. }) => return Ok(Outcome::Refused(error)),
             Err(error) => return Ok(Outcome::Lost(error.to_string())),
@@ -140,6 +145,8 @@ struct Remote {
     has_terminal: bool,
     outputs: [Writer; 2],
     written: Arc<Wake>,
+    /// Looked at for its reader's end, as the command there may do.
+    stdout: Option<File>,
     given_up: bool,
 }
 
@@ -179,6 +186,7 @@ impl Remote {
             has_terminal,
             outputs,
             written,
+            stdout: unread::output(),
             given_up: false,
         })
     }
@@ -197,12 +205,31 @@ impl Remote {
                 return Outcome::Lost(error.to_string());
             }
             if self.is_down {
-                // The last that goes through the tunnel; then the session waits no more.
-                let _ = self.stream.shutdown(Shutdown::Both);
-                self.session = None;
+                self.leave();
                 return Outcome::Down;
             }
         }
+    }
+
+    /// The last that goes through the tunnel. What of it is lost on the way is sent anew only while
+    /// there is one: so the session is kept waiting for a moment until the other side has heard.
+    fn leave(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+        let (end, mut piece) = (Instant::now() + GOODBYE, [0; READ_BYTES]);
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let waited = poll::wait_one(self.stream.as_fd(), Interest::READ, Some(left));
+            match self.stream.read(&mut piece) {
+                Ok(1..) => {}
+                Err(error) if waited.is_ok() && later(&error) => {}
+                Ok(0) | Err(_) => break,
+            }
+            if left.is_zero() {
+                break;
+            }
+        }
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.session = None;
     }
 
     fn frame(&mut self, frame: &Frame) {
@@ -219,6 +246,8 @@ impl Remote {
         ];
         let at_session = fds.len();
         fds.extend(self.session.as_ref().map(|session| (session.as_fd(), Interest::READ)));
+        let at_stdout = fds.len();
+        fds.extend(self.stdout.as_ref().map(|stdout| (stdout.as_fd(), Interest::NONE)));
         let at_stdin = fds.len();
         let reads = self.room > 0 && self.outbox.len() < QUEUE_BYTES;
         let stdin = self.stdin.as_ref().filter(|_| reads);
@@ -238,7 +267,11 @@ impl Remote {
         if is_ready(at_stdin) {
             self.read_input();
         }
-        self.is_down = at_session < at_stdin && is_ready(at_session);
+        self.is_down = at_session < at_stdout && is_ready(at_session);
+        if at_stdout < at_stdin && is_ready(at_stdout) {
+            self.stdout = None;
+            self.outputs.iter().filter(|it| it.channel == Channel::Out).for_each(Writer::unread);
+        }
         if self.heard.elapsed() > SILENCE {
             let why = format!("it said nothing for {} s", SILENCE.as_secs());
             return Err(io::Error::new(ErrorKind::TimedOut, why));

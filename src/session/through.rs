@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::control;
 use super::report::Facts;
+use super::{control, unread};
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::{Canceller, Client};
@@ -43,13 +43,15 @@ pub fn end(paths: &Paths, host: &HostConfig) -> Option<UnixStream> {
     control::stay(paths, &host.name)
 }
 
-/// Ends a stream when its session begins to end, from a thread that stays until then.
+/// Ends a stream when its session begins to end, from a thread that stays until then; and when
+/// nobody reads any more what is made of it, which would be found out with the next word alone.
 #[derive(Clone, Default)]
 pub struct Watch(Arc<Mutex<Watched>>);
 
 #[derive(Default)]
 struct Watched {
     is_over: bool,
+    is_unread: bool,
     stream: Option<Canceller>,
 }
 
@@ -69,10 +71,25 @@ impl Watch {
         watch
     }
 
+    /// From now on the reader of our standard output is looked at, where it is a program.
+    pub fn until_unread(&self) {
+        let (Some(output), its) = (unread::output(), self.clone()) else { return };
+        thread::spawn(move || {
+            unread::wait(&output);
+            let mut watched = its.watched();
+            watched.is_unread = true;
+            watched.stream.iter().for_each(Canceller::cancel);
+        });
+    }
+
+    pub fn is_unread(&self) -> bool {
+        self.watched().is_unread
+    }
+
     /// The stream that is read from now on.
     pub fn attend(&self, stream: Canceller) {
         let mut watched = self.watched();
-        if watched.is_over {
+        if watched.is_over || watched.is_unread {
             stream.cancel();
         }
         watched.stream = Some(stream);

@@ -35,7 +35,7 @@ pub enum Ask {
 
 const STAYING: usize = 256;
 /// For those who stay, to say to the other side that they go.
-const LET_GO: Duration = Duration::from_millis(300);
+const LET_GO: Duration = Duration::from_millis(800);
 const LAST_WORDS: Duration = Duration::from_millis(50);
 
 const DOWN: &str = "down";

@@ -56,13 +56,14 @@ pub struct Writer {
     pub channel: Channel,
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
+    wake: Arc<Wake>,
     told_broken: bool,
 }
 
 impl Writer {
     pub fn start(mut to: File, channel: Channel, wake: Arc<Wake>) -> io::Result<Writer> {
         let shared = Arc::new(Shared { state: Mutex::default(), moved: Condvar::new() });
-        let its = shared.clone();
+        let (its, waker) = (shared.clone(), wake.clone());
         let write = move || {
             while let Some(bytes) = its.next() {
                 let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -72,12 +73,12 @@ impl Writer {
                 state.waiting = state.waiting.saturating_sub(count);
                 state.written = state.written.saturating_add(count);
                 if state.broken || state.written >= STEP || state.queue.is_empty() {
-                    wake.wake();
+                    waker.wake();
                 }
             }
         };
         let thread = thread::Builder::new().name("output".to_owned()).spawn(write)?;
-        Ok(Writer { channel, shared, thread, told_broken: false })
+        Ok(Writer { channel, shared, thread, wake, told_broken: false })
     }
 
     /// False if it is more than there was room for.
@@ -90,6 +91,12 @@ impl Writer {
         drop(state);
         self.shared.moved.notify_one();
         fits
+    }
+
+    /// Nobody reads it any more, which a write would find out, too.
+    pub fn unread(&self) {
+        self.shared.state().broken = true;
+        self.wake.wake();
     }
 
     /// How much was written since it was asked last; `None`, once, when nobody reads it any more.
