@@ -16,8 +16,9 @@ pub const COMMAND: Command = Command {
             hop run --list | --follow NUMBER | --stop NUMBER",
     details: "Runs it with the environment of your login there, in its home directory. What it\n\
               says is written as it comes, standard output and standard error each to its own;\n\
-              it reads what is typed or piped in here, gets the signals that are sent to hop, and\n\
-              hop ends with its status: 128 and the signal's number where one ended it, 127 when\n\
+              it reads what is typed or piped in here, all of it: in a loop of a shell's that\n\
+              reads, too, give it < /dev/null. It gets the signals that are sent to hop, and hop\n\
+              ends with its status: 128 and the signal's number where one ended it, 127 when\n\
               there is no such program, 126 when it cannot be run, 125 when hop could not have it\n\
               started, 255 when the connection was lost. It has a terminal where standard input\n\
               and output are one. When it ends, or hop does, or the host hears nothing of hop for\n\

@@ -61,6 +61,10 @@ fn typed(call: &Call) -> Result<Typed<'_>, Failure> {
         return Err(Failure::usage("what is to be run?", why, "hop run --help"));
     };
     match call.args.before_dashes {
+        Some(0) if first.is_empty() => {
+            let why = "the first word behind -- is the program, and it is empty";
+            Err(Failure::usage("what is to be run?", why, "hop run --help"))
+        }
         Some(0) => Ok(Typed { script: None, words }),
         Some(1) => Ok(Typed { script: Some(first), words: rest }),
         None if rest.is_empty() => Ok(Typed { script: Some(first), words: rest }),

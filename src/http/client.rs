@@ -93,25 +93,39 @@ pub struct Response {
 /// Sends a request, and reads the head of the answer, until `end`.
 pub fn ask(stream: TcpStream, request: &Request, end: Instant) -> Result<Response, Failed> {
     stream.set_write_timeout(Some(left(end)?))?;
-    (&stream).write_all(request.to_text().as_bytes())?;
+    let sent = (&stream).write_all(request.to_text().as_bytes());
     let mut bytes = Vec::new();
-    let (at, body) = loop {
-        match head::end(&bytes) {
-            Some(found) if found.0 <= HEAD_BYTES => break found,
-            None if bytes.len() <= HEAD_BYTES => {}
-            _ => return Err(not_http("its head is too long")),
-        }
-        if more(&stream, &mut bytes, end)? == 0 {
-            return Err(match bytes.is_empty() {
-                true => Failed::Lost(ErrorKind::UnexpectedEof.into()),
-                false => not_http("it is cut off"),
-            });
-        }
+    let (at, body) = match (read_head(&stream, &mut bytes, end), sent) {
+        (Ok(found), _) => found,
+        // Who refuses a request need not have read all of it; else why it was not sent says more.
+        (Err(_), Err(error)) => return Err(error.into()),
+        (Err(failed), Ok(())) => return Err(failed),
     };
     let rest = bytes.split_off(body);
     bytes.truncate(at);
     let (status, headers) = parse(&bytes)?;
     Ok(Response { status, headers, stream, bytes: rest, end })
+}
+
+/// Where the head of an answer ends, and where its body begins.
+fn read_head(
+    stream: &TcpStream,
+    bytes: &mut Vec<u8>,
+    end: Instant,
+) -> Result<(usize, usize), Failed> {
+    loop {
+        match head::end(bytes) {
+            Some(found) if found.0 <= HEAD_BYTES => return Ok(found),
+            None if bytes.len() <= HEAD_BYTES => {}
+            _ => return Err(not_http("its head is too long")),
+        }
+        if more(stream, bytes, end)? == 0 {
+            return Err(match bytes.is_empty() {
+                true => Failed::Lost(ErrorKind::UnexpectedEof.into()),
+                false => not_http("it is cut off"),
+            });
+        }
+    }
 }
 
 /// What the beginning of an answer says to who asked for another protocol.
@@ -280,6 +294,24 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
     use std::thread;
+
+    #[test]
+    fn a_refusal_is_heard_also_of_what_was_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 16]).unwrap();
+            stream.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n{}").unwrap();
+        });
+        let body = "x".repeat(32 * 1024 * 1024);
+        let (method, path, host, body) = ("POST", "/x", "h:1", Some(body.as_str()));
+        let request = Request { method, path, host, bearer: None, upgrade: None, body };
+        let end = Instant::now() + Duration::from_secs(30);
+        let answer = ask(TcpStream::connect(at).unwrap(), &request, end).unwrap();
+        assert_eq!((answer.status, answer.text().unwrap().as_str()), (413, "{}"));
+        server.join().unwrap();
+    }
 
     /// What becomes of an answer with these bytes, after which the connection ends.
     fn told(bytes: Vec<u8>) -> Result<(u16, String), Failed> {

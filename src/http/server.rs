@@ -1,7 +1,7 @@
 //! An entrance and its connections: one thread waits for all of them, so that one that says
 //! nothing costs a slot and no thread. Calls, which may wait for the disk, are made by threads of
 //! their own: 4 at a time for each source, 32 in all; one that answers with a stream, or has the
-//! connection for itself, is none of these any more, but one of 16 streams of its source, 64 in
+//! connection for itself, is none of these any more, but one of 32 streams of its source, 96 in
 //! all. What a head alone answers, and every refusal, is answered by the first thread, at once: no
 //! call, no stream and nobody's silence can keep it back. A connection that is taken for good, as
 //! browsers make hundreds at once, waits for one thread more, 256 at most, and has no slot.
@@ -28,7 +28,7 @@ use crate::sys::poll::{self, Interest, Wake};
 /// Taken from the entrance before those that are there have their turn.
 const PER_TURN: usize = 64;
 const WORKERS: Share = Share { each: 4, all: 32 };
-const STREAMS: Share = Share { each: 16, all: 64 };
+const STREAMS: Share = Share { each: 32, all: 96 };
 /// Connections that are taken for good, and not yet seen to.
 const TAKEN: usize = 256;
 /// After an accept that failed for want of descriptors.

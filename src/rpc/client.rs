@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -23,11 +24,17 @@ use super::types::{Message, TunnelMode};
 use crate::base::json::{Fields, ReadError};
 pub use crate::http::client::Canceller;
 use crate::http::client::{self, Failed, Lines, Request, Response, Switched};
+use crate::http::{BODY_BYTES, code};
 use crate::sys::through::{self, Link};
 
 /// Longest word and longest sentence of an agent's that is kept.
 const WORD_CHARS: usize = 64;
 const MESSAGE_CHARS: usize = 500;
+
+/// The status of an agent that has as many calls as it may have: later it may have fewer.
+const BUSY: u16 = 503;
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 /// How an agent call can fail, coarse enough to choose an exit code by.
 #[derive(Debug)]
@@ -219,13 +226,27 @@ impl Client {
         upgrade: Option<&'static str>,
         limit: Duration,
     ) -> Result<(Response, Duration), CallError> {
+        let length = body.map_or(0, str::len);
+        if length > BODY_BYTES {
+            return Err(too_long(length));
+        }
         let end = Instant::now() + limit;
         let failed = |failed: Failed| reason(failed, limit);
-        let stream = self.connect(limit).map_err(|error| failed(error.into()))?;
-        let bearer = self.token.as_ref().map(|token| token.as_str());
-        let request = Request { method, path, host: &self.host, bearer, upgrade, body };
-        let response = client::ask(stream, &request, end).map_err(failed)?;
-        Ok((response, limit))
+        let mut pause = PAUSE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let stream = self.connect(left).map_err(|error| failed(error.into()))?;
+            let bearer = self.token.as_ref().map(|token| token.as_str());
+            let request = Request { method, path, host: &self.host, bearer, upgrade, body };
+            let response = client::ask(stream, &request, end).map_err(failed)?;
+            // Who is busy has not begun with it.
+            if response.status != BUSY || Instant::now() + pause >= end {
+                return Ok((response, limit));
+            }
+            drop(response);
+            thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
     }
 
     fn connect(&self, limit: Duration) -> std::io::Result<TcpStream> {
@@ -291,6 +312,12 @@ pub fn switched(bytes: &[u8]) -> Result<Option<usize>, CallError> {
         Switched::At(bytes) => Ok(Some(bytes)),
         Switched::Refused(status, body) => Err(error_in(status, &body)),
     }
+}
+
+/// What no agent reads is not sent.
+fn too_long(bytes: usize) -> CallError {
+    let message = format!("it has {bytes} bytes, and a host takes {BODY_BYTES} at once");
+    CallError::Remote { code: Code::BadParams, word: code::TOO_LARGE.to_owned(), message }
 }
 
 /// The text of a call.
@@ -361,6 +388,28 @@ fn word(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    #[test]
+    fn who_is_busy_is_asked_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = thread::spawn(move || {
+            let body = r#"{"status":"ok","tunnel":true,"local_ip":"10.10.0.2","version":"9"}"#;
+            let busy = r#"{"error":{"code":"busy","message":"too many connections"}}"#;
+            let answers = [(503, busy), (503, busy), (200, body)].into_iter();
+            for (status, body) in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
+                stream.write_all((head + "\r\n" + body).as_bytes()).unwrap();
+            }
+        });
+        let client = Client::anybody("x", Ipv4Addr::LOCALHOST, port);
+        assert_eq!(client.health(Duration::from_secs(30)).unwrap().version, "9");
+        server.join().unwrap();
+    }
 
     #[test]
     fn health_is_read_with_fields_of_later_versions() {

@@ -175,10 +175,10 @@ fn a_stream_ends_with_either_side() {
 #[test]
 fn streams_have_a_bound_and_leave_room_for_health() {
     let made = Made::start();
-    let kept: Vec<_> = (0..16).map(|_| made.lines("wait")).collect();
-    made.until(16);
+    let kept: Vec<_> = (0..32).map(|_| made.lines("wait")).collect();
+    made.until(32);
     assert_eq!(made.open("wait").unwrap().0, 503);
-    assert_eq!(made.maker.alive.load(Ordering::SeqCst), 16, "the one more was never made");
+    assert_eq!(made.maker.alive.load(Ordering::SeqCst), 32, "the one more was never made");
     assert!(made.health() < Duration::from_secs(2));
     drop(kept);
     made.until(0);

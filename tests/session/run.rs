@@ -100,6 +100,26 @@ fn as_one_here(world: &World) {
     let mut some = [0; 1000];
     yes.stdout.take().unwrap().read_exact(&mut some).unwrap();
     assert_eq!(finish(yes, LIMIT).status.code(), Some(141));
+    // Also who says nothing more, and looks for that.
+    let mut tail = piped(world, &["run", "--", "tail", "-f", "/etc/hosts"]);
+    tail.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    assert!(!finish(tail, LIMIT).status.success());
+
+    // More at once than are begun at a time.
+    let numbers: Vec<String> = (0..30).map(|n| format!("exit {n}")).collect();
+    let many = numbers.iter().map(|exit| piped(world, &["run", "--", "sh", "-c", exit]));
+    for (n, run) in many.collect::<Vec<_>>().into_iter().enumerate() {
+        let output = finish(run, LIMIT);
+        assert_eq!(output.status.code(), Some(n as i32), "{}", said(&output));
+    }
+    // What is not sent is said, and not a connection that broke.
+    let long = "x".repeat(120_000);
+    let words: Vec<&str> = ["run", "--", "echo"].into_iter().chain([&*long; 10]).collect();
+    let output = world.hop(&words);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(said(&output).contains("a host takes 1048576 at once"), "{}", said(&output));
+    let output = world.hop(&["run", "--dir", "/nowhere", "--", "true"]);
+    assert_eq!(output.status.code(), Some(125), "{}", said(&output));
 
     signals_and_whoever_goes(world);
     a_terminal(world);

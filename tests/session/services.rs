@@ -146,6 +146,15 @@ fn services_are_started_looked_at_and_stopped_by_words() {
     let (code, _, err) = hop(&["services", "stop", "web", "broken"]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(until("stopped"), Value::Null);
+    // Who has read enough is noticed, also where nothing more is said.
+    for words in [&["logs", "web"][..], &["services", "watch"]] {
+        let mut view = world.spawn(words);
+        view.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let output = finish(view, LIMIT);
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+    }
+    let (code, out, _) = hop(&["logs", "web", "--no-follow", "-n", "9999999999"]);
+    assert_eq!((code, out.contains("ended: by signal 15")), (Some(0), true), "{out}");
     // What is removed while no agent is there, the next one does not know.
     end_child(&mut work);
     write_desired(&world, &MANIFEST.replace("  broken:", "  other:"));

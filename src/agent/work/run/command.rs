@@ -24,7 +24,8 @@ pub fn start(run: &Run, login: &Login, sends: bool) -> Result<Started, Unstarted
     };
     let dir = login.home.join(run.dir.as_deref().unwrap_or_default());
     if !dir.is_dir() {
-        return Err(Unstarted::Here(format!("{} is no directory there", dir.display())));
+        let why = format!("{} is no directory there", dir.display());
+        return Err(Unstarted::Program(Ended::NotStarted(125, why)));
     }
     let mut command = Command::new(program);
     command.args(words).env_clear().envs(login.variables.iter().cloned()).current_dir(dir);
