@@ -251,6 +251,9 @@ mod tests {
     use super::super::health::HealthState;
     use super::*;
 
+    /// Programs go by what it says of fields and states.
+    const MANUAL: &str = include_str!("../../../man/hop.1");
+
     #[test]
     fn what_is_told_is_read_again() {
         let exits = [
@@ -265,7 +268,8 @@ mod tests {
         let starting = Health { state: HealthState::Starting, why: None, ..health.clone() };
         let healths = [None, Some(health), Some(starting)].into_iter().cycle();
         for (last_exit, health) in exits.into_iter().zip(healths) {
-            for (state, _) in STATES {
+            for (state, word) in STATES {
+                assert!(MANUAL.contains(&format!("\n.Ql {word} ")), "{word}");
                 let name = ServiceName { workspace: "app".to_owned(), service: "web".to_owned() };
                 let view = ServiceView {
                     name,
@@ -286,6 +290,9 @@ mod tests {
                         last_lines: vec!["a".to_owned()],
                     },
                 };
+                for word in view.to_json().as_object().unwrap().keys() {
+                    assert!(MANUAL.contains(&format!("\n.Ql {word} ")), "{word}");
+                }
                 let services = Services { services: vec![view] };
                 assert_eq!(Services::of(services.to_json()).unwrap(), services);
             }
