@@ -80,8 +80,8 @@ help: ## this list
 	@echo "Variables, as in make install PREFIX=/usr (and V=1 shows every command):"
 	@sed -n 's/^\([A-Z0-9_]*\) *?= */  \1 = /p' Makefile | cut -c1-78
 
-# hop-agent, hop-helper and hop-install for servers of other kinds than this machine: static, stripped
-# programs, which `make install` installs too once they were built. See agents.sh for what that takes.
+# What servers of other kinds than this machine run: static, stripped programs, which `make install`
+# installs too once they were built. See agents.sh for what that takes.
 AGENT_TARGETS ?= x86_64-unknown-linux-musl aarch64-unknown-linux-musl
 AGENTS         = $(CARGO_TARGET_DIR)/agents
 agents: ## builds programs for servers of other kinds than this machine
@@ -231,8 +231,8 @@ endif
 INSTALL_PROGRAM = $(INSTALL) -m 0755
 INSTALL_DATA    = $(INSTALL) -m 0644
 # For servers, beside what the helper needs here.
-SERVER_PROGRAMS  = hop-agent hop-helper hop-install
-LIBEXEC_PROGRAMS = $(SERVER_PROGRAMS) hop-helper-server hop-selftest
+SERVER_PROGRAMS  = hop-agent hop-helper hop-helper-server hop-install
+LIBEXEC_PROGRAMS = $(SERVER_PROGRAMS) hop-selftest
 # The units are installed, not enabled: `hop-helper --install` does that, or the administrator.
 UNITS = $(filter yes,$(SYSTEMD))
 UNIT  = sed -e 's|/usr/libexec/hopbox|$(LIBEXECDIR)|g' \

@@ -1,6 +1,6 @@
 #!/bin/sh
 # agents.sh TARGETS PROFILE CARGO FLAGS...
-# Builds hop-agent, hop-helper and hop-install for servers, each of TARGETS being a kind of them:
+# Builds hop-agent, its helpers and hop-install for servers, each of TARGETS being a kind of them:
 # linked statically, so that they run on every distribution, and stripped, so that they are sent
 # quickly. They are left in $CARGO_TARGET_DIR/agents/TARGET/, where `make install` looks. Installs nothing.
 #
@@ -96,14 +96,15 @@ build() (
     fi
     "$cargo" build --profile "$profile" --target "$target" --target-dir "$out" "$@" \
         --config "profile.$profile.strip=\"symbols\"" --config "profile.$profile.debug=0" \
-        -p hopbox -p hop-helper --bin hop-agent --bin hop-helper --bin hop-install
+        -p hopbox -p hop-helper --bin hop-agent --bin hop-helper --bin hop-helper-server \
+        --bin hop-install
 )
 
 for target in $targets; do
     build "$target" "$@"
     mkdir -p "$out/agents/$target"
     rm -f "$out/agents/$target/version"
-    for program in hop-agent hop-helper hop-install; do
+    for program in hop-agent hop-helper hop-helper-server hop-install; do
         cp "$out/$target/$profile/$program" "$out/agents/$target/$program.new"
         mv "$out/agents/$target/$program.new" "$out/agents/$target/$program"
     done

@@ -108,7 +108,7 @@ fn built(at: &Path) -> PathBuf {
         ["hop", "hop-agent", "hop-helper", "hop-helper-server", "hop-install", "hop-selftest"];
     copy("release", &programs);
     let agents = format!("agents/{TARGET}");
-    copy(&agents, &["hop-agent", "hop-helper", "hop-install"]);
+    copy(&agents, &["hop-agent", "hop-helper", "hop-helper-server", "hop-install"]);
     // All programs have one version.
     std::fs::write(at.join("built").join(agents).join("version"), env!("CARGO_PKG_VERSION"))
         .unwrap();

@@ -24,6 +24,7 @@ use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refused;
 use crate::rpc::method::{AgentReload, AgentVersion, KeysRotate, Method, PeersList, PeersRemove};
+use crate::rpc::types::firewall::{Effective, Opened};
 use crate::rpc::types::{
     Message, Nothing, Peers, RemovePeer, Rotate, Status, TunnelMode, WorkProcess,
 };
@@ -96,6 +97,9 @@ fn in_words(found: &Found) -> String {
             "  in userspace, where TCP reaches this user's own listeners: {}\n",
             shown(why)
         );
+    }
+    if let Some(Opened::Is(Effective::Shadowed(chain))) = &status.firewall {
+        text += &format!("  the firewall drops what comes to it: {}\n", shown(chain));
     }
     for peer in &status.peers {
         let age = peer.seen.as_ref().and_then(|seen| seen.last_handshake_age_s);
@@ -329,8 +333,9 @@ mod tests {
             refused_datagrams: 0,
             peers: vec![peer],
             drops: Default::default(),
+            firewall: Some(Opened::Is(Effective::Shadowed(evil.clone()))),
         };
-        for (found, lines) in [(Ok(status), 3), (Err((evil, "hop help".into())), 1)] {
+        for (found, lines) in [(Ok(status), 4), (Err((evil, "hop help".into())), 1)] {
             let text = in_words(&found);
             assert_eq!(text.lines().count(), lines, "{text}");
             assert!(text.contains("u{1b}") && !text.contains("\nfix"), "{text}");

@@ -4,14 +4,16 @@
 //! Reading order: `table` (what can be typed), `command_line` (who does it), `say` → `location`
 //! (where files are), `read_checked` (how they are read), `config` (what they say), `names`,
 //! `store` (changes) → `front` → `joint` (where both meet) → `work` → `keeper` (a process for each
-//! service) → `exec`, `install`, `allocate`, `reserve`, `linger`, `moved`, `setup`, `uninstall`,
-//! `commands` (what root and the user run by hand or over SSH).
+//! service) → `firewall` (ports that are open to everybody) → `exec`, `install`, `allocate`,
+//! `reserve`, `linger`, `moved`, `setup`, `uninstall`, `commands` (what root and the user run by
+//! hand or over SSH).
 
 mod allocate;
 mod command_line;
 mod commands;
 pub mod config;
 mod exec;
+mod firewall;
 pub mod front;
 mod install;
 pub mod joint;

@@ -22,6 +22,7 @@ mod detached_runs;
 mod dispatch;
 mod doctor;
 mod down;
+mod firewall;
 mod grid;
 mod help;
 mod host;

@@ -35,13 +35,20 @@ impl There {
         There::at(&paths, host)
     }
 
+    /// Of the host that is the only word there may be.
+    pub fn of_named(call: &mut Call) -> Result<There, Failure> {
+        let paths = call.paths()?;
+        let host = target_host::host(call, &paths)?;
+        There::at(&paths, host)
+    }
+
     pub fn at(paths: &Paths, host: String) -> Result<There, Failure> {
         let config = store::load(paths, &host)?;
         match through::with_token(paths, &config) {
             Some(client) => Ok(There { host, client, watch: Watch::begin(paths, &config) }),
             None => {
                 let (why, next) = (format!("{host} is not up"), fix!("hop up {}", host));
-                Err(Failure::new(Fault::No, "cannot ask for services", why, next))
+                Err(Failure::new(Fault::No, "cannot ask the agent", why, next))
             }
         }
     }

@@ -148,8 +148,8 @@ fn tell_plan(call: &mut Call, name: &str, plan: &Plan, ssh_told: bool) -> Result
         "user": plan.user, "send": plan.send, "sudo_asks": plan.asks_password, "take": take,
     });
     let mut page = Page::from(match plan.send[..] {
-        [] => "the server has both programs already".to_owned(),
-        _ => format!("would send {}, and install as root", plan.send.join(" and ")),
+        [] => "the server has its programs already".to_owned(),
+        _ => format!("would send {}, and install as root", plan.send.join(", ")),
     });
     page.add(format!("would run the agent as {} under systemd", plan.user));
     page.add(match &plan.take {

@@ -3,9 +3,9 @@
 
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
-    autostart, bridge, bugreport, code, completions, doctor, down, help, host, init, logs, peers,
-    ping, ports, rotate, run, selftest, services, setup, status, uninstall, up, upgrade, version,
-    wait, wg,
+    autostart, bridge, bugreport, code, completions, doctor, down, firewall, help, host, init,
+    logs, peers, ping, ports, rotate, run, selftest, services, setup, status, uninstall, up,
+    upgrade, version, wait, wg,
 };
 
 pub static TABLE: Table =
@@ -48,6 +48,9 @@ pub const COMMANDS: &[Command] = &[
     host::RM,
     peers::LIST,
     peers::REVOKE,
+    firewall::LS,
+    firewall::HISTORY,
+    firewall::CLOSE,
     autostart::ON,
     autostart::OFF,
     autostart::STATUS,
@@ -65,6 +68,7 @@ pub const COMMANDS: &[Command] = &[
 const NOUNS: &[Noun] = &[
     Noun { name: "autostart", summary: "whether a host is brought up at login" },
     Noun { name: "bridge", summary: "what a host may have of this laptop" },
+    Noun { name: "firewall", summary: "ports of a host that are open to everybody" },
     Noun { name: "host", summary: "the hosts that are set up" },
     Noun { name: "ports", summary: "what listens on a host, and where it is here" },
     Noun { name: "services", summary: "the services of workspaces on a host" },

@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 use serde_json::Value;
 
 use crate::base::json::{Fields, ReadError};
+use crate::rpc::types::Message;
+use crate::rpc::types::firewall::{Effective, Opened};
 
 /// More laptops than any agent has.
 const PEERS: usize = 1024;
@@ -33,6 +35,8 @@ pub struct Counters {
     /// Datagrams that it refused, and those of them that were handshakes from before the last one.
     pub refused_datagrams: u64,
     pub old_timestamps: u64,
+    /// What the server makes of the tunnel's port, where it tells.
+    pub effective: Option<Effective>,
     peers: Vec<Peer>,
 }
 
@@ -62,6 +66,12 @@ impl AgentStatus {
 
 impl Counters {
     fn read(fields: &mut Fields) -> Result<Counters, ReadError> {
+        let firewall = fields.opt_object("firewall").ok().flatten();
+        let opened = firewall.and_then(|mut firewall| Opened::read(&mut firewall).ok());
+        let effective = match opened {
+            Some(Opened::Is(effective)) => Some(effective),
+            Some(Opened::Not(_)) | None => None,
+        };
         let mut drops = fields.opt_object("drops").ok().flatten();
         let old = drops.as_mut().and_then(|drops| number(drops, "old_timestamp"));
         Ok(Counters {
@@ -70,6 +80,7 @@ impl Counters {
             interface: text(fields, "interface"),
             listen_port: number(fields, "listen_port").and_then(|port| port.try_into().ok()),
             refused_datagrams: number(fields, "refused_datagrams").unwrap_or_default(),
+            effective,
             peers: fields.objects("peers", PEERS)?.into_iter().map(Peer::read).collect(),
         })
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::console::Console;
 use super::remote::Remote;
+use super::server_helper;
 use crate::base::failure::{Failure, Fault};
 use crate::base::own_program;
 use crate::fix;
@@ -19,8 +20,19 @@ const AGENTS: &str = "agents";
 /// Statically linked first: it runs on every distribution.
 const SYSTEMS: [&str; 2] = ["unknown-linux-musl", "unknown-linux-gnu"];
 
-/// The agent, the helper, and what installs that, for a machine in the words of `uname -m`.
-pub fn load(given: Option<&Path>, machine: &str) -> Result<[Upload; 3], Failure> {
+/// What a server gets.
+pub struct Programs {
+    pub agent: Upload,
+    pub helper: Upload,
+    /// What installs the two helpers.
+    pub installer: Upload,
+    /// The helper for its firewall. The tunnel needs none, and those of an earlier release have
+    /// none beside them.
+    pub server: Option<Upload>,
+}
+
+/// All of it for a machine in the words of `uname -m`.
+pub fn load(given: Option<&Path>, machine: &str) -> Result<Programs, Failure> {
     let own = std::env::current_exe().ok();
     let beside = own.as_deref().and_then(Path::parent).unwrap_or(Path::new("/"));
     let variable = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -30,7 +42,10 @@ pub fn load(given: Option<&Path>, machine: &str) -> Result<[Upload; 3], Failure>
         None => search("hop-agent", &dirs, machine)?,
     };
     let with = |name| search(name, &dirs, machine);
-    Ok([agent, with("hop-helper")?, with("hop-install")?])
+    let (helper, installer) = (with("hop-helper")?, with("hop-install")?);
+    let is_there = dirs.iter().any(|dir| dir.join(server_helper::NAME).is_file());
+    let server = is_there.then(|| with(server_helper::NAME)).transpose()?;
+    Ok(Programs { agent, helper, installer, server })
 }
 
 /// Where to look, the first match wins.
@@ -96,6 +111,10 @@ pub struct Sent {
 }
 
 impl Sent {
+    pub fn has(&self, name: &str) -> bool {
+        self.programs.iter().any(|program| program.name == name)
+    }
+
     /// They are in their places, or nobody will ask for them any more.
     pub fn forget(&self, remote: &Remote) {
         self.programs.iter().for_each(|program| program.forget(&remote.connection));

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::artifacts;
+use super::artifacts::{self, Programs};
 use super::console::Console;
 use super::obstacle::{self, Obstacle};
 use super::options::Options;
@@ -16,7 +16,6 @@ use crate::base::field;
 use crate::base::file::DirLock;
 use crate::host::paths::Paths;
 use crate::ssh::known_hosts;
-use crate::ssh::upload::Upload;
 
 /// A server that is being set up.
 pub struct Server {
@@ -59,7 +58,7 @@ pub fn look(
     paths: &Paths,
     options: &Options,
     remote: &Remote,
-) -> Result<[Upload; 3], Failure> {
+) -> Result<Programs, Failure> {
     let survey = remote.survey()?;
     let pinned = if options.dry { "" } else { pin(console, paths, options, remote, survey)? };
     console.done(&format!("logged in as {}{pinned}", survey.get("user")));

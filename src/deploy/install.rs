@@ -11,6 +11,7 @@ use super::options::Options;
 use super::remote::{Remote, called};
 use super::rollback_guard::Guard;
 use super::root_script::{NotRun, ROOT_LIMIT, Script};
+use super::server_helper;
 use super::setup_conflict;
 use super::traces::Traces;
 use super::{identity, local_helper, numbers};
@@ -22,7 +23,7 @@ use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::store;
 
-const STAGES: &[&str] = &["helper", "install", "setup", "start"];
+const STAGES: &[&str] = &["helper", "firewall", "install", "setup", "start"];
 
 /// A helper or an agent that lies in the directory was sent and is to be installed.
 const SCRIPT: &str = r#"
@@ -30,7 +31,7 @@ gone_wrong() { [ -d $mark ] && undo; }
 # What works is kept, so that it can be put back.
 works() {
     [ -d $mark ] && return
-    [ -f hop-helper ] || [ -f hop-agent ] || return
+    [ -f hop-helper ] || [ -f hop-agent ] || [ -f hop-helper-server ] || return
     $lib/hop-agent version
 }
 helper() {
@@ -58,6 +59,7 @@ start() {
 restart=
 [ ! -f hop-agent ] && [ ! -d $mark ] || restart=--restart
 stage helper helper
+stage firewall firewall
 stage install install
 stage setup setup
 stage start start
@@ -102,6 +104,9 @@ pub fn install(
         let failure = if ended.undone { is_back(failure) } else { failure };
         let keys = &remote.survey()?.keys;
         return Err(setup_conflict::explain(paths, options, before.as_ref(), keys, failure));
+    }
+    if sent.has(server_helper::NAME) {
+        server_helper::tell(console, remote, "firewall")?;
     }
     sent.forget(remote);
     let is_new = remote.survey()?.get("agent").is_empty();

@@ -18,7 +18,7 @@ pub struct Program {
 pub fn programs() -> Vec<Program> {
     let own = std::env::current_exe().ok();
     let dirs = own.as_deref().and_then(Path::parent).map(artifacts::all_dirs).unwrap_or_default();
-    let names = ["hop-helper", "hop-agent", "hop-install", "hop-selftest"];
+    let names = ["hop-helper", "hop-helper-server", "hop-agent", "hop-install", "hop-selftest"];
     let beside = dirs.iter().flat_map(|dir| names.map(|name| (name, dir.join(name))));
     let mut found: Vec<Program> = Vec::new();
     for (name, path) in own.iter().map(|own| ("hop", own.clone())).chain(beside) {

@@ -62,10 +62,16 @@ if systemctl is-enabled hop-helper.socket >/dev/null 2>&1; then
     sum install /usr/libexec/hopbox/hop-install
     said version_install /usr/libexec/hopbox/hop-install
 fi
+if systemctl is-enabled hop-helper-server.socket >/dev/null 2>&1; then
+    sum helper-server /usr/libexec/hopbox/hop-helper-server
+    said version_helper-server /usr/libexec/hopbox/hop-helper-server
+fi
+for nft in /usr/sbin/nft /sbin/nft /usr/bin/nft; do [ -x $nft ] && fact nft yes; done
 sum agent /usr/libexec/hopbox/hop-agent
 said version_agent /usr/libexec/hopbox/hop-agent
 systemctl is-active hop-helper.socket >/dev/null 2>&1 &&
     fact active_helper yes && fact active_install yes
+systemctl is-active hop-helper-server.socket >/dev/null 2>&1 && fact active_helper-server yes
 systemctl is-active hop-agent >/dev/null 2>&1 && fact active_agent yes
 list() { sort -u | head -n 1000 | tr '\n' ' '; }
 fact routes "$(awk 'NR > 1 { print $2 "," $3 "," $8 }' /proc/net/route | list)"

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::artifacts::Programs;
 use super::numbers;
 use super::options::Options;
 use super::preflight::Survey;
@@ -10,7 +11,6 @@ use crate::base::address_plan::{self, Route, Uses};
 use crate::base::failure::{Failure, Fault};
 use crate::host::paths::Paths;
 use crate::ssh::right::Right;
-use crate::ssh::upload::Upload;
 
 /// What an agent that is not there yet would take. It sees more as root, such as what another
 /// WireGuard that is not running is configured to have, and may choose something else.
@@ -63,10 +63,10 @@ pub fn plan(
     paths: &Paths,
     options: &Options,
     survey: &Survey,
-    programs: [Upload; 3],
+    programs: Programs,
 ) -> Result<Plan, Failure> {
     let missing = versions::missing(survey, programs, Policy::KeepWorking);
-    // What installs the helper is a part of it.
+    // What installs the helpers is a part of them.
     let send = missing.iter().map(|program| program.name).filter(|name| *name != "hop-install");
     Ok(Plan {
         machine: survey.machine().to_owned(),

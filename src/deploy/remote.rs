@@ -33,6 +33,7 @@ use crate::text::fix::Fix;
 
 pub const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 pub const HELPER: &str = "/usr/libexec/hopbox/hop-helper";
+pub const SERVER_HELPER: &str = "/usr/libexec/hopbox/hop-helper-server";
 /// Longest an ordinary command there may take.
 const LIMIT: Duration = Duration::from_secs(60);
 const SURVEY_LIMIT: Duration = Duration::from_secs(30);

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::server_helper::{self, ABSENT};
 use crate::base::failure::Failure;
 use crate::ssh::connection::Connection;
 use crate::sys::interrupt::Shield;
@@ -21,15 +22,16 @@ const SCRIPT: &str = r#"
 lib=/usr/libexec/hopbox mark=@MARK@ unit=/etc/systemd/system/hop-agent.service
 work=/etc/systemd/system/hop-agent-work.service
 allows=/etc/hopbox/helper.json
+programs='hop-helper hop-helper-server hop-install hop-agent'
 # Where nothing can be run (noexec), what was sent is run beside where it is to live.
 here=.
 unpack() {
-    for program in hop-helper hop-install hop-agent; do
+    for program in $programs; do
         [ -f $program ] || continue
         ./$program --version >/dev/null 2>&1 && return
         here=$lib/.sent
         mkdir -p -m 755 $lib && rm -rf $here && mkdir -m 700 $here || return 1
-        for sent in hop-helper hop-install hop-agent; do
+        for sent in $programs; do
             [ ! -f $sent ] || cp $sent $here/ && chmod 700 $here/* || return 1
         done
         trap 'rm -rf $lib/.sent' EXIT
@@ -42,7 +44,7 @@ keep() {
     rm -rf $mark.new
     if [ ! -d $mark ]; then
         mkdir -m 755 $mark.new || return 1
-        for program in hop-helper hop-install hop-agent; do
+        for program in $programs; do
             [ ! -x $lib/$program ] || ln $lib/$program $mark.new/ || return 1
         done
         [ ! -f $unit ] || cp -p $unit $mark.new/unit || return 1
@@ -75,7 +77,8 @@ impl Guard {
 
     /// The beginning of a script of root's.
     pub fn script(&self) -> String {
-        let script = SCRIPT.replace("@MARK@", MARK).replace("@TRIAL@", TRIAL);
+        let script = SCRIPT.to_owned() + &server_helper::SCRIPT.replace("@ABSENT@", ABSENT);
+        let script = script.replace("@MARK@", MARK).replace("@TRIAL@", TRIAL);
         script.replace("@WORD@", &self.word)
     }
 

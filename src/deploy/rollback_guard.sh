@@ -20,6 +20,15 @@ end() {
 
 same() { cmp -s "$mark/$1" "$lib/$1"; }
 
+# What an older release would leave there for ever: it knows of no such program.
+drop_server() {
+    systemctl disable --now hop-helper-server.socket hop-helper-server.service
+    nft delete table inet hopbox
+    rm -f "$lib/hop-helper-server" /etc/systemd/system/hop-helper-server.* \
+        /etc/logrotate.d/hopbox-server
+    rm -rf /var/lib/hopbox-server /var/log/hopbox-server /run/hopbox-server
+}
+
 # The helper first: without one, the agent gets no device.
 undo() {
     failed=0
@@ -31,6 +40,11 @@ undo() {
         "$mark/hop-helper" --install || failed=1
         # An older one installs itself.
         [ -x "$mark/hop-install" ] || rm -f "$lib/hop-install"
+    fi
+    if [ -x "$mark/hop-helper-server" ]; then
+        same hop-helper-server || "$mark/hop-helper-server" --install || failed=1
+    elif [ -x "$lib/hop-helper-server" ]; then
+        drop_server
     fi
     if [ -x "$mark/hop-agent" ]; then
         if ! same hop-agent; then

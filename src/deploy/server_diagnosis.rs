@@ -13,6 +13,7 @@ use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
+use crate::rpc::types::firewall::Effective;
 use crate::ssh::target::Target;
 use crate::text::fix::Fix;
 
@@ -155,14 +156,7 @@ impl Case<'_> {
         let (name, at, port) = (&host.name, &host.endpoint.host, host.endpoint.port);
         let look = || self.target.by_hand(fix!("sudo {} status", AGENT));
         let (why, next) = match seen {
-            Seen::Nothing => (
-                format!(
-                    "not one UDP packet reached {at}: UDP {port} must be open at your provider, \
-                     in the server's own firewall, and out of the network you are in; where UDP \
-                     goes another way than ssh, name it with --endpoint"
-                ),
-                self.let_udp_in(),
-            ),
+            Seen::Nothing => (self.why_nothing_came(), self.let_udp_in()),
             Seen::Strange => (
                 format!("UDP packets reach {at}, but none that this laptop's key has made"),
                 if self.is_new { look() } else { fix!("hop setup {}", name) },
@@ -195,10 +189,56 @@ impl Case<'_> {
         Failure { why, next, ..failure }
     }
 
+    fn why_nothing_came(&self) -> String {
+        let (at, port) = (&self.host.endpoint.host, self.host.endpoint.port);
+        let elsewhere = "out of the network you are in; where UDP goes another way than ssh, name \
+                         it with --endpoint";
+        match &self.agent.effective {
+            Some(Effective::Shadowed(chain)) => format!(
+                "not one UDP packet reached {at}: the chain {chain} of its own firewall drops what \
+                 comes to UDP {}",
+                self.listens_at()
+            ),
+            // Rules of iptables-legacy are seen by no nft.
+            Some(Effective::Accepted) if self.survey.get("firewall").is_empty() => format!(
+                "not one UDP packet reached {at}, whose own firewall lets them in: UDP {port} must \
+                 be open at your provider, and {elsewhere}"
+            ),
+            _ => format!(
+                "not one UDP packet reached {at}: UDP {port} must be open at your provider, in the \
+                 server's own firewall, and {elsewhere}"
+            ),
+        }
+    }
+
+    /// The endpoint's port may be a router's.
+    fn listens_at(&self) -> u16 {
+        self.agent.listen_port.unwrap_or(self.host.endpoint.port)
+    }
+
     /// By the firewall that is in force there; a provider's knows no command of ours.
     fn let_udp_in(&self) -> Fix {
-        // What the agent listens on; the endpoint's port may be a router's.
-        let port = self.agent.listen_port.unwrap_or(self.host.endpoint.port);
+        let port = self.listens_at();
+        if let Some(Effective::Shadowed(chain)) = &self.agent.effective {
+            // Theirs are written anew by the programs that they belong to.
+            let words: Vec<&str> = chain.split(' ').collect();
+            let others = [("ufw", "filter"), ("firewalld", "firewalld")];
+            let firewall = self.survey.get("firewall");
+            match words[..] {
+                [_, table, _] if others.contains(&(firewall, table)) => {}
+                [family, table, chain] => {
+                    let form = fix!(
+                        "sudo nft insert rule {} {} {} udp dport {} accept",
+                        family,
+                        table,
+                        chain,
+                        port
+                    );
+                    return self.target.by_hand(form);
+                }
+                _ => return self.target.by_hand("sudo nft list ruleset"),
+            }
+        }
         match self.survey.get("firewall") {
             "ufw" => self.target.by_hand(fix!("sudo ufw allow {}/udp", port)),
             "firewalld" => self.target.by_hand(firewalld(&match self.survey.get("zone") {

@@ -13,6 +13,7 @@ use super::options::Options;
 use super::proposal::{self, Plan};
 use super::rollback_guard::{self, Ended, Guard};
 use super::server_diagnosis;
+use super::server_helper;
 use super::traces::Traces;
 use super::verify::{self, Verified};
 use super::versions::{self, Policy};
@@ -50,6 +51,7 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
         );
         console.warn("server_is_newer", &text);
     }
+    server_helper::tell_without_nft(console, survey);
     local_helper::ensure(console)?;
     console.begin("installing on the server");
     let missing = versions::missing(survey, programs, Policy::KeepWorking);

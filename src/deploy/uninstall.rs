@@ -2,7 +2,7 @@
 
 use super::console::Console;
 use super::identity;
-use super::remote::{AGENT, HELPER, Remote};
+use super::remote::{AGENT, HELPER, Remote, SERVER_HELPER};
 use crate::base::failure::Failure;
 use crate::base::json::Fields;
 use crate::base::key;
@@ -23,7 +23,8 @@ pub fn clean(
     let script = format!(
         "if [ -x {AGENT} ]; then {AGENT} uninstall --purge --laptop {} || return; fi\n\
          [ ! -x {AGENT} ] || return 0\n\
-         if command -v hop >/dev/null; then return 0; fi\n\
+         if command -v hop >/dev/null; then\n\
+         if [ -x {SERVER_HELPER} ]; then {SERVER_HELPER} --uninstall; fi; return 0; fi\n\
          if [ -x {HELPER} ]; then {HELPER} --uninstall; fi\n",
         key::encode(&own).as_str()
     );

@@ -6,6 +6,7 @@ use super::console::Console;
 use super::remote::{Remote, called};
 use super::rollback_guard::{self, Ended, Guard};
 use super::root_script::Script;
+use super::server_helper;
 use super::verify;
 use super::versions::{self, Policy};
 use crate::base::failure::{Failure, Fault};
@@ -25,6 +26,7 @@ gone_wrong() { [ $1 = upgrade ] && undo; }
 upgrade() {
     unpack || return 1
     [ ! -f hop-helper ] || $here/hop-helper --install || return 1
+    firewall || return 1
     [ ! -f hop-agent ] || $here/hop-agent install || return 1
     $lib/hop-agent start --restart @CALLED@
 }
@@ -91,6 +93,9 @@ fn replace(
             }
             _ => failure,
         });
+    }
+    if sent.has(server_helper::NAME) {
+        server_helper::tell(console, remote, "upgrade")?;
     }
     console.done("agent restarted");
     console.begin("asking through the tunnel");

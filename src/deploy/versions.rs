@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use super::artifacts::Programs;
 use super::preflight::Survey;
 use crate::rpc::VERSION;
 use crate::ssh::upload::Upload;
@@ -16,14 +17,20 @@ pub enum Policy {
     Exact,
 }
 
-/// Those that are to be sent: the helper never without what installs it.
-pub fn missing(survey: &Survey, programs: [Upload; 3], policy: Policy) -> Vec<Upload> {
-    let [agent, helper, installer] = &programs;
+/// Those that are to be sent: a helper never without what installs it, and that for the firewall
+/// where nft(8) is, which it runs.
+pub fn missing(survey: &Survey, programs: Programs, policy: Policy) -> Vec<Upload> {
+    let Programs { agent, helper, installer, server } = programs;
     let needs = |program: &Upload| needs(survey, program, policy);
-    let both = needs(helper) || needs(installer);
-    let needed = [needs(agent), both, both];
-    let all = programs.into_iter().zip(needed);
-    all.filter(|(_, needed)| *needed).map(|(program, _)| program).collect()
+    let both = needs(&helper) || needs(&installer);
+    let server = server.filter(|server| survey.get("nft") == "yes" && needs(server));
+    let wanted = [
+        needs(&agent).then_some(agent),
+        both.then_some(helper),
+        (both || server.is_some()).then_some(installer),
+        server,
+    ];
+    wanted.into_iter().flatten().collect()
 }
 
 fn needs(survey: &Survey, upload: &Upload, policy: Policy) -> bool {

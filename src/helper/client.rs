@@ -4,7 +4,7 @@
 //! takes everything back. Must not know: tunnels, sessions.
 
 use super::connection::{Answer, Connection, broken, hung_up};
-use super::error::HelperError;
+use super::error::{HelperError, TIMEOUT};
 use super::guards::Guards;
 use crate::sys::ioctl::tun_state;
 use hop_helper::proto;
@@ -65,7 +65,12 @@ pub struct Lease {
 impl Helper {
     /// Connects to the helper at `path` and shakes hands. Every wait is bounded by 5 s.
     pub fn connect(path: &Path) -> Result<Helper, HelperError> {
-        let mut connection = Connection::open(path)?;
+        Helper::connect_within(path, TIMEOUT)
+    }
+
+    /// The same, with another bound for each request.
+    pub(super) fn connect_within(path: &Path, limit: Duration) -> Result<Helper, HelperError> {
+        let mut connection = Connection::open(path, limit)?;
         let args = json!({
             "client_version": env!("CARGO_PKG_VERSION"),
             "client_protocol_version": proto::VERSION,
@@ -212,7 +217,7 @@ impl Helper {
         self.list("hosts.list", "entries")
     }
 
-    fn call(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
+    pub(super) fn call(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
         self.connection.call(op, args)
     }
 

@@ -35,6 +35,8 @@ const TOO_OFTEN_PAUSE: Duration = Duration::from_millis(100);
 pub struct Connection {
     stream: UnixStream,
     next_id: u64,
+    /// For each request, from its first byte to its reply's last.
+    limit: Duration,
 }
 
 /// One reply line and what came with it.
@@ -44,7 +46,7 @@ pub struct Answer {
 }
 
 impl Connection {
-    pub fn open(path: &Path) -> Result<Connection, HelperError> {
+    pub fn open(path: &Path, limit: Duration) -> Result<Connection, HelperError> {
         let stream = cmsg::connect_unix(path, TIMEOUT).map_err(|source| {
             let path = path.to_owned();
             match source.kind() {
@@ -54,7 +56,7 @@ impl Connection {
         })?;
         check_listener(path, cmsg::peer_uid(&stream)?, process::uid())?;
         stream.set_nonblocking(true)?;
-        Ok(Connection { stream, next_id: 1 })
+        Ok(Connection { stream, next_id: 1, limit })
     }
 
     /// Whether the helper has hung up: whatever was asked for on this connection is gone. Does
@@ -75,7 +77,7 @@ impl Connection {
     /// Asks again while the helper says that this user asks too often. If it hangs up meanwhile,
     /// what it said is the reason.
     pub fn exchange(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
-        let end = Instant::now() + TIMEOUT;
+        let end = Instant::now() + self.limit;
         let mut said = None;
         loop {
             match self.ask(op, &args) {
@@ -94,7 +96,7 @@ impl Connection {
     fn ask(&mut self, op: &str, args: &Value) -> Result<Answer, HelperError> {
         let id = self.next_id.to_string();
         self.next_id += 1;
-        let deadline = Instant::now() + TIMEOUT;
+        let deadline = Instant::now() + self.limit;
         let sent = self.send(proto::request_line(&id, op, args.clone()).as_bytes(), deadline);
         // A helper that is full or does not admit us may answer and close before it reads: its
         // words are worth more than our broken pipe.

@@ -2,11 +2,12 @@
 //!
 //! `client` says what can be asked, over one `connection`, whose lines `reply` reads; `error` tells
 //! what went wrong, and what helps; `lease_keeper` stays with a lease when helpers come and go;
-//! `guards` reads what keeps packets in their place.
+//! `guards` reads what keeps packets in their place; `firewall` asks hop-helper-server.
 
 mod client;
 mod connection;
 mod error;
+pub mod firewall;
 pub mod guards;
 pub mod lease_keeper;
 pub mod reply;

@@ -1,6 +1,6 @@
 //! Replies as a client reads them. The root program only writes them (`hop_helper::proto`).
 
-use hop_helper::proto::read_object;
+use hop_helper::proto::read_within;
 use serde_json::{Map, Value};
 
 /// A reply as a client reads it. The code is text: a newer helper may know more of them.
@@ -20,10 +20,13 @@ pub struct ReplyError {
     pub of_another: bool,
 }
 
+/// Deepest nesting: a rule of hop-helper-server's, in a list, with its range of ports.
+const DEPTH: usize = 6;
+
 /// Reads one reply line (without its newline). Keys that are not known here are passed over:
 /// the helper may be newer than its client.
 pub fn parse_reply(line: &[u8]) -> Result<Reply, String> {
-    let top = read_object(line)?;
+    let top = read_within(line, DEPTH)?;
     let text = |map: &Map<String, Value>, key: &str| {
         map.get(key).and_then(Value::as_str).map(str::to_string)
     };
@@ -58,6 +61,12 @@ mod tests {
         let error = reply.outcome.unwrap_err();
         assert_eq!((error.code.as_str(), error.retry), ("validation_failed", true));
         assert_eq!(error.field.as_deref(), Some("ip"));
+
+        let rule = json!({"rules": [{"spec": {"port_range": [1, 2]}}]});
+        let reply = parse_reply(reply_line("x", &Ok(rule.clone())).trim_end().as_bytes());
+        assert_eq!(reply.unwrap().outcome.map(Value::Object), Ok(rule));
+        let deep = reply_line("x", &Ok(json!({"rules": [{"spec": {"port_range": [[]]}}]})));
+        assert!(parse_reply(deep.trim_end().as_bytes()).is_err());
 
         let long = reply_line("x", &Ok(json!({"x": "y".repeat(MAX_REPLY)})));
         assert!(long.len() <= MAX_REPLY && long.contains("internal_error"));

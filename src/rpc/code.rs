@@ -24,12 +24,14 @@ pub enum Code {
     Unsupported,
     /// The process with the login's rights does not answer.
     WorkAbsent,
+    /// The server has no helper for its firewall.
+    NoFirewall,
     /// One of HTTP's, or one of a later agent's.
     Other,
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 14] = [
+const WORDS: [(Code, &str); 15] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -44,6 +46,7 @@ const WORDS: [(Code, &str); 14] = [
     (Code::PlanChanged, "plan_changed"),
     (Code::Unsupported, "unsupported"),
     (Code::WorkAbsent, "work_absent"),
+    (Code::NoFirewall, "no_firewall"),
 ];
 
 impl Code {

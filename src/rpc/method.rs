@@ -1,6 +1,7 @@
 //! The methods of `POST /rpc`. One that is not here does not exist.
 
 use super::types::bridge::{Answer, Wish};
+use super::types::firewall::{History, Rule, RuleId, Rules};
 use super::types::logs::{LogEvent, ReadLogs};
 use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
@@ -51,6 +52,10 @@ methods! {
     /// Where this laptop answers for them, all of it each time.
     PortsMapped, "ports.mapped": Mapped => Nothing;
     BridgeAnswer, "bridge.answer": Answer => Nothing;
+    FirewallList, "firewall.list": Nothing => Rules;
+    FirewallHistory, "firewall.history": Nothing => History;
+    /// Answers with what was open.
+    FirewallClose, "firewall.close": RuleId => Rule;
     // On the local socket alone: the files have changed.
     AgentReload, "agent.reload": Nothing => Nothing;
     RunDetach, "run.detach": Run => RunNumber;

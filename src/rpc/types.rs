@@ -13,6 +13,7 @@ use crate::base::key::{self, KEY_BYTES, Secret};
 
 pub mod bridge;
 pub mod details;
+pub mod firewall;
 pub mod health;
 pub mod logs;
 pub mod ports;
@@ -321,6 +322,9 @@ pub struct Status {
     pub peers: Vec<PeerView>,
     /// Packets that went nowhere, by reason.
     pub drops: BTreeMap<String, u64>,
+    /// What became of the tunnel's port in the firewall; nothing before that is known, nor from
+    /// older agents.
+    pub firewall: Option<firewall::Opened>,
 }
 
 impl Message for Status {
@@ -341,6 +345,7 @@ impl Message for Status {
             "refused_datagrams": self.refused_datagrams,
             "peers": list(&self.peers),
             "drops": self.drops,
+            "firewall": self.firewall.as_ref().map(Message::to_json),
         })
     }
 
@@ -348,6 +353,10 @@ impl Message for Status {
         let drops = match fields.take("drops") {
             Some(Value::Object(drops)) => drops,
             _ => Map::new(),
+        };
+        let firewall = match fields.take("firewall") {
+            None | Some(Value::Null) => None,
+            Some(told) => Some(firewall::Opened::of(told)?),
         };
         let number = |(why, count): (String, Value)| Some((why, count.as_u64()?));
         Ok(Status {
@@ -363,6 +372,7 @@ impl Message for Status {
             refused_datagrams: fields.int("refused_datagrams", 0..=u64::MAX)?,
             peers: read_list(fields)?,
             drops: drops.into_iter().filter_map(number).collect(),
+            firewall,
         })
     }
 }

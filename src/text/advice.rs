@@ -21,6 +21,7 @@ use Effect::{Cures, Part, Shows};
 
 const ADVICE: &str = "session/advice.rs::what_is_advised_ends_the_state_that_it_is_advised_in";
 const AGENT: &str = "vps/agent.rs::what_is_taken_or_damaged_is_left_alone";
+const BLAMED: &str = "vps/proof.rs::a_tunnel_that_fails_is_blamed_on_the_right_side";
 const BRIDGE: &str = "cli/bridge.rs::what_a_host_may_have_is_told_and_changed_by_words";
 const CANNOT: &str = "vps/trouble.rs::a_server_that_cannot_serve_is_left_alone";
 const FIREWALL: &str = "vps/proof.rs::a_firewall_of_the_servers_own_is_opened_by_what_is_advised";
@@ -90,6 +91,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop down {}", Cures(ADVICE)),
     ("hop down {} && hop up {}", Cures(PROOF)),
     ("hop down{} && hop up{}", Cures(ADVICE)),
+    ("hop firewall ls {}", Shows(LOOK)),
     ("hop help", Shows(READ)),
     ("hop help up", Shows(READ)),
     ("hop help {}", Shows(READ)),
@@ -187,6 +189,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("sudo modprobe tun", Cures(PREFLIGHT)),
     ("sudo modprobe {} && sudo systemctl restart hop-helper", Cures(LOOK)),
     ("sudo mount -o remount,rw {}", Cures(PREFLIGHT)),
+    ("sudo nft insert rule {} {} {} udp dport {} accept", Cures(BLAMED)),
     ("sudo nft list ruleset", Shows(LOOK)),
     ("sudo restorecon -RFv /usr/libexec", Cures(PREFLIGHT)),
     ("sudo rm /etc/hopbox/lockdown", Cures(SETUP)),

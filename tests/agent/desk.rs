@@ -62,6 +62,7 @@ impl Backend for OneLaptop {
             refused_datagrams: 0,
             peers: Vec::new(),
             drops: Default::default(),
+            firewall: None,
         }
     }
 

@@ -321,7 +321,7 @@ fn version_tells_of_every_program_that_lies_here() {
     // By another process: what is open for writing here while a test forks cannot be run.
     let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_hop")).arg(&hop).status().unwrap();
     assert!(copied.success());
-    let others = ["hop-helper", "hop-agent", "hop-install", "hop-selftest"];
+    let others = ["hop-helper", "hop-helper-server", "hop-agent", "hop-install", "hop-selftest"];
     others.iter().for_each(|name| fs::write(libexec.join(name), "abc").unwrap());
     let output = home.hop_env(hop.to_str().unwrap()).args(["version", "-v", "--json"]).output();
     let output = output.unwrap();

@@ -23,8 +23,7 @@ fn json(text: &str) -> Value {
 
 /// What is on a machine, by name, mode and owner, and the tables that setup touches.
 fn state(machine: &Machine) -> (String, String) {
-    let tables =
-        "cat /etc/group /etc/gshadow /etc/passwd /etc/hosts; ls -A /run | grep hopbox || :";
+    let tables = "cat /etc/group /etc/gshadow /etc/passwd /etc/hosts; ls -A /run | grep hopbox; nft list tables";
     (machine.ok(LIST), machine.ok(tables))
 }
 
@@ -62,6 +61,11 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
             said.out
         };
 
+        // The agent, as its user, had the tunnel's port let in.
+        vps.ok("for i in $(seq 300); do nft list table inet hopbox | \
+                grep -q 'udp dport 51820 .*accept' && exit; sleep 0.1; done; exit 1");
+        vps.ok("systemctl is-active hop-helper-server.socket");
+
         // New keys while the tunnel is down: over SSH, taken at the next up.
         let rotated = json(&ok("--json rotate"));
         assert_eq!(rotated["data"]["through"], "SSH", "{rotated}");
@@ -69,6 +73,7 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
         ok("up");
         let peers = json(&ok("--json host peers"));
         assert_eq!(peers["data"]["peers"].as_array().unwrap().len(), 1, "{peers}");
+        firewall(&hop);
         let rotated = json(&ok("--json rotate"));
         assert_eq!(rotated["data"]["through"], "the tunnel", "{rotated}");
         eprintln!("NOTE rotation confirmed after {} us", rotated["data"]["confirmed_us"]);
@@ -109,6 +114,25 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
         same("laptop", &before.0, &state(laptop));
         same("server", &before.1, &state(vps));
     });
+}
+
+/// The one port that is open, who opened it, and that nobody closes it from here.
+fn firewall(hop: &dyn Fn(&str) -> machine::Said) {
+    let listed = hop("--json firewall ls");
+    let rules = json(&listed.out)["data"]["rules"].clone();
+    assert_eq!(rules.as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(
+        (&rules[0]["spec"]["port"], &rules[0]["effective"]),
+        (&51820.into(), &"accepted".into())
+    );
+    let table = hop("firewall ls mybox");
+    assert!(table.out.contains("udp/51820") && table.out.contains("accepted"), "{table}");
+    let history = hop("firewall history");
+    assert!(history.out.contains("open udp/51820 from any for hopbox"), "{history}");
+    let kept = hop("-y firewall close udp/51820");
+    assert_eq!((kept.code, kept.fix()), (8, "hop firewall ls mybox"), "{kept}");
+    assert_eq!(hop("-y firewall close tcp/1").code, 4);
+    assert_eq!(hop("--no-input firewall close udp/51820").code, 13);
 }
 
 /// To an older agent by hand and back by `hop upgrade`; then one that is older than this hop.

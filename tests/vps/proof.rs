@@ -26,10 +26,21 @@ fn a_tunnel_that_fails_is_blamed_on_the_right_side() {
         // The agent runs on throughout: what it heard before is no sign of anything.
         let pid = vps.ok("systemctl show -P MainPID hop-agent");
         site.drops("input", "udp dport 51820");
-        let closed = ["not one UDP packet reached 198.51.100.2", "open at your provider"];
-        site.fails(AGAIN, 6, &closed);
+        let fix = "fix: ssh -t dev@198.51.100.2 sudo nft insert rule ip f c udp dport 51820 accept";
+        let closed = ["not one UDP packet reached 198.51.100.2: the chain ip f c of its own", fix];
         // `hop up` knows as much, and asks nobody for it.
         site.fails("up", 6, &closed);
+        let said = site.hop(AGAIN);
+        assert!(said.code == 6 && closed.iter().all(|w| said.err.contains(w)), "{said}");
+        site.laptop.ok_as("dev", &said.fix().replacen("ssh -t", "ssh", 1));
+        site.hop_ok("setup mybox");
+        // What is dropped before it is there is the provider's.
+        site.laptop.ok("nft 'table netdev way { chain out { \
+                        type filter hook egress device to-vps priority 0; \
+                        udp dport 51820 drop; }; }'");
+        let theirs = ["whose own firewall lets them in", "open at your provider"];
+        site.fails(AGAIN, 6, &theirs);
+        site.laptop.ok("nft delete table netdev way");
         site.drops("output", "udp sport 51820");
         site.fails(AGAIN, 6, &["its answers do not arrive"]);
         site.fails("up", 6, &["its answers do not arrive"]);

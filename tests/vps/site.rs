@@ -57,9 +57,9 @@ pub fn equip(laptop: &Machine) {
     }
 }
 
-/// The helper, and what `--install` runs beside it.
+/// The helpers, and what `--install` runs beside them.
 pub fn install_helper(machine: &Machine, dir: &str) {
-    for name in ["hop-helper", "hop-install"] {
+    for name in ["hop-helper", "hop-helper-server", "hop-install"] {
         let program = Path::new(env!("CARGO_BIN_EXE_hop")).with_file_name(name);
         assert!(program.is_file(), "{} is missing: cargo build -p hop-helper", program.display());
         machine.install(&program, &format!("{dir}/{name}"));

@@ -11,7 +11,7 @@ mod line;
 
 pub use args::{Args, required, valid_device};
 pub use error::{Code, OpError};
-pub use json::read_object;
+pub use json::{read_object, read_within};
 pub use line::{Rejection, Request, mismatch, parse_request, reply_line, request_line};
 
 /// Version of this protocol; both ends must have the same one.

@@ -7,6 +7,7 @@ use crate::core::operation::{Act, Effect, Operation, Role, row};
 use crate::proto::{Args, OpError, required};
 use crate::server::firewall::rule::{ARGUMENTS, Spec};
 use crate::server::firewall::{Change, LASTS_MAX, Task, is_id};
+use crate::server::history;
 use crate::server::host::Host;
 use Effect::{GivesBack, Makes, Reads};
 use Role::{Anybody, Neighbour};
@@ -15,13 +16,14 @@ use std::time::Duration;
 const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
 
 /// By name: what it does, who may ask, with which arguments, and what reads these.
-pub static OPERATIONS: [Operation<Host>; 10] = [
+pub static OPERATIONS: [Operation<Host>; 11] = [
     row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
     row("daemon.version", Reads, Anybody, &[], daemon::version),
     row("daemon.health", Reads, Anybody, &[], daemon::health),
     row("firewall.add_rule", Makes, Neighbour, ARGUMENTS, add_rule),
     row("firewall.remove_rule", GivesBack, Neighbour, &["rule_id"], remove_rule),
     row("firewall.list_rules", Reads, Neighbour, &["app_name"], list_rules),
+    row("firewall.history", Reads, Neighbour, &[], history),
     row("firewall.plan_add", Reads, Neighbour, ARGUMENTS, plan_add),
     row("firewall.plan_remove", Reads, Neighbour, &["rule_id"], plan_remove),
     row("firewall.apply", Makes, Neighbour, &["digest", "confirm_s"], apply),
@@ -64,6 +66,10 @@ fn remove_rule(a: &Args) -> Read {
 
 fn list_rules(a: &Args) -> Read {
     task(Task::List(a.text("app_name")?))
+}
+
+fn history(_: &Args) -> Read {
+    Ok(Box::new(|server, conn| Ok(history::of(&server.audit.path, conn.who())?.into())))
 }
 
 fn plan_add(a: &Args) -> Read {

@@ -194,6 +194,12 @@ fn who_asked_for_what_is_written_down() {
         assert_eq!((&done["outcome"], &done["rule"]), (&json!("ok"), &json!(id)));
         assert_eq!(done["changes"], json!([format!("open tcp/80 from any for app ({id})")]));
         assert!(done["duration_us"].as_u64().is_some_and(|us| us > 0), "{done}");
+        let told = |client: &mut ClientProcess| {
+            client.say("firewall.history", json!({}))["result"].clone()
+        };
+        let mine = told(&mut one);
+        assert_eq!(mine["entries"][0]["changes"], done["changes"], "{mine}");
+        assert_eq!(told(&mut user(m, OTHER_UID)), json!({"entries": []}), "not another's");
         // Moved away by somebody, and opened again when that is said.
         std::fs::rename("/run/hopbox-server/audit.log", "/run/hopbox-server/audit.log.1").unwrap();
         m.run("kill", &["-USR1", &m.pid().to_string()]);

@@ -3,8 +3,10 @@
 use serde_json::{Map, Value};
 
 use super::backend::{Backend, Caller};
+use crate::agent::firewall::{self, Stays};
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
+use crate::helper::HelperError;
 use crate::http;
 use crate::http::request::Refusal;
 use crate::rpc::VERSION;
@@ -12,10 +14,10 @@ use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, AgentReload, AgentStatus, AgentVersion, BRIDGE_TAKE, BYTES, BridgeAnswer,
-    BridgeWatch, KeysRotate, LogsStream, Method, PORTS_CONNECT, PeersAdd, PeersList, PeersRemove,
-    PortsList, PortsMapped, PortsWatch, RUN_START, RunDetach, RunFollow, RunList, RunStop,
-    ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion,
-    WorkspaceApply, WorkspacePlan,
+    BridgeWatch, FirewallClose, FirewallHistory, FirewallList, KeysRotate, LogsStream, Method,
+    PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped, PortsWatch, RUN_START,
+    RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart, ServicesStart,
+    ServicesStop, ServicesWatch, Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -35,7 +37,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 15] {
+fn methods() -> [(&'static str, Run); 18] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -46,6 +48,9 @@ fn methods() -> [(&'static str, Run); 15] {
         row(ServicesList, |backend, from, params| of_work(backend, from, ServicesList, &params)),
         row(WorkspacePlan, |backend, from, params| of_work(backend, from, WorkspacePlan, &params)),
         row(BridgeAnswer, |backend, from, answer| of_work(backend, from, BridgeAnswer, &answer)),
+        row(FirewallList, |_, from, Nothing| of_firewall(from, firewall::list)),
+        row(FirewallHistory, |_, from, Nothing| of_firewall(from, firewall::history)),
+        row(FirewallClose, |_, from, rule| of_firewall(from, || firewall::close(&rule.id))),
         row(AgentReload, reload),
         row(RunDetach, |backend, from, run| of_work(backend, from, RunDetach, &run)),
         row(RunList, |backend, from, which| of_work(backend, from, RunList, &which)),
@@ -213,6 +218,25 @@ fn of_work<M: Method>(
 fn version(backend: &dyn Backend, from: Caller, _: Nothing) -> Result<Version, Refusal> {
     let work = backend.work().call(from.laptop().as_ref(), WorkVersion, &Nothing).ok();
     Ok(Version { version: VERSION.to_owned(), work })
+}
+
+/// What the server's helper for the firewall answers. For laptops alone: it may take its time, and
+/// the local socket is everybody's.
+fn of_firewall<T, E: Into<Stays>>(
+    from: Caller,
+    ask: impl FnOnce() -> Result<T, E>,
+) -> Result<T, Refusal> {
+    if from == Caller::Local {
+        return Err(refusal(Code::UnknownMethod, "the firewall is for laptops"));
+    }
+    ask().map_err(|error| match error.into() {
+        Stays::Unknown => refusal(Code::NotFound, "no such port is open"),
+        Stays::Tunnel => refusal(Code::Conflict, "it is the tunnel's own port"),
+        Stays::Failed(error @ HelperError::Missing { .. }) => {
+            refusal(Code::NoFirewall, format!("there is no hop-helper-server: {error}"))
+        }
+        Stays::Failed(error) => refusal(Code::Failed, error.to_string()),
+    })
 }
 
 /// On the local socket alone.

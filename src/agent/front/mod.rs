@@ -18,6 +18,7 @@ pub mod dispatch;
 pub mod endpoints;
 mod health;
 mod inner;
+mod port_rule;
 mod pump;
 pub mod serve;
 pub mod state;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use subtle::ConstantTimeEq;
 
 use super::backend::{Backend, Caller};
+use super::port_rule::PortRule;
 use crate::agent::config::{AgentConfig, Peer};
 use crate::agent::joint::Work;
 use crate::agent::names::Names;
@@ -43,6 +44,7 @@ pub struct AgentState {
     begun: Wake,
     /// A laptop has connected.
     has_come: AtomicBool,
+    port_rule: PortRule,
     /// The same laptops, for who asks: a change, which may wait for the disk, keeps nobody waiting.
     door: Mutex<Arc<Door>>,
 }
@@ -90,7 +92,8 @@ impl AgentState {
         let door = Mutex::new(Door::of(&config));
         let state = Mutex::new(State { config, waiting });
         let (begun, has_come) = (Wake::new()?, AtomicBool::new(false));
-        Ok(AgentState { file, side, tunnel, work, state, begun, has_come, door })
+        let port_rule = PortRule::keep(tunnel.listen_port());
+        Ok(AgentState { file, side, tunnel, work, state, begun, has_come, port_rule, door })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -251,6 +254,7 @@ impl Backend for AgentState {
             refused_datagrams,
             drops: counted.map(|(why, count)| (why.to_owned(), count)).collect(),
             peers,
+            firewall: self.port_rule.seen(),
         }
     }
 

@@ -113,13 +113,14 @@ struct Rules<'a> {
 }
 
 impl<'a> Rules<'a> {
-    /// Those that the packet meets, but ours.
+    /// Those that the packet meets, but ours; hop-helper's, in a table of the same name, keeps
+    /// others from the tunnel's address, and no packet from the world.
     fn base_chains(&self) -> impl Iterator<Item = &'a Object> {
         let family = if self.packet.v6 { "ip6" } else { "ip" };
         let chains = self.objects.iter().filter_map(|object| object.get("chain")?.as_object());
         chains.filter(move |chain| {
-            let ours =
-                text(chain, "family") == table::FAMILY && text(chain, "table") == table::NAME;
+            let ours = [table::FAMILY, "ip"].contains(&text(chain, "family"))
+                && text(chain, "table") == table::NAME;
             let meets = [family, "inet", "netdev"].contains(&text(chain, "family"));
             let filters = text(chain, "type") == "filter" && HOOKS.contains(&text(chain, "hook"));
             meets && filters && !ours

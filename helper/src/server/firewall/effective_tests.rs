@@ -43,6 +43,20 @@ fn of_80(policy: &str, rules: Vec<Value>, other: Vec<Value>) -> &'static str {
 }
 
 #[test]
+fn the_guard_of_the_tunnels_address_closes_no_port() {
+    let all = |family: &str, table: &str| {
+        let text = machine("drop", vec![], vec![]).to_string();
+        let text = text.replace("inet", family);
+        let all: Value =
+            serde_json::from_str(&text.replace("\"table\":\"filter\"", table)).unwrap();
+        of(&spec(json!(80), "any"), Some(&all), "").name()
+    };
+    assert_eq!(all("ip", "\"table\":\"hopbox\""), "accepted");
+    assert_eq!(all("ip", "\"table\":\"hopbox2\""), "shadowed");
+    assert_eq!(all("ip6", "\"table\":\"hopbox\""), "shadowed");
+}
+
+#[test]
 fn what_is_told_is_what_the_packet_path_does() {
     let (accept, drop) = (json!({"accept": null}), json!({"drop": null}));
     let to = |target: &str, kind: &str| json!({kind: {"target": target}});

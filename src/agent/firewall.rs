@@ -1,0 +1,167 @@
+//! Ports of this server in its firewall, as hop-helper-server lets them in. For both of the agent's
+//! processes, and for what root runs. Must not know: who asks for which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::helper::HelperError;
+use crate::helper::firewall::Firewall;
+use crate::rpc::types::Message;
+use crate::rpc::types::firewall::{Effective, History, Protocol, Rule, Rules, Spec};
+use crate::workspace::digest::Digest;
+
+/// Of the tunnel's own port. No workspace's.
+pub const APP: &str = "hopbox";
+const TUNNEL: &str = "the tunnel of hopbox";
+/// Begins those of workspaces.
+const OF: &str = "hopbox-";
+/// Longest name of one that the helper takes.
+const APP_MAX: usize = 63;
+
+/// The rules of this user, all of them for root. One that cannot be read is none of ours.
+fn rules(firewall: &mut Firewall, app: Option<&str>) -> Result<Rules, HelperError> {
+    let (rules, more) = firewall.rules(app)?;
+    Ok(Rules { rules: rules.into_iter().filter_map(|rule| Rule::of(rule).ok()).collect(), more })
+}
+
+pub fn list() -> Result<Rules, HelperError> {
+    rules(&mut Firewall::connect()?, None)
+}
+
+pub fn history() -> Result<History, HelperError> {
+    let told = Firewall::connect()?.history()?;
+    History::of(told).map_err(|error| HelperError::Protocol(error.to_string()))
+}
+
+/// Why a port stays open.
+pub enum Stays {
+    Unknown,
+    /// The tunnel's own: who asks for it could not be answered.
+    Tunnel,
+    Failed(HelperError),
+}
+
+impl From<HelperError> for Stays {
+    fn from(error: HelperError) -> Stays {
+        Stays::Failed(error)
+    }
+}
+
+/// Returns what was open.
+pub fn close(id: &str) -> Result<Rule, Stays> {
+    let mut firewall = Firewall::connect()?;
+    let all = rules(&mut firewall, None)?.rules;
+    let rule = all.into_iter().find(|rule| rule.id == id).ok_or(Stays::Unknown)?;
+    if rule.spec.app == APP {
+        return Err(Stays::Tunnel);
+    }
+    firewall.close(id)?;
+    Ok(rule)
+}
+
+/// Has the tunnel's port open, and no other one that was the tunnel's before. Says what the rest of
+/// the machine makes of that.
+pub fn open_tunnel(port: u16) -> Result<Effective, HelperError> {
+    let mut firewall = Firewall::connect()?;
+    let wanted = Spec::of(Protocol::Udp, port, APP, TUNNEL);
+    let ours = rules(&mut firewall, Some(APP))?.rules;
+    let (mut good, other): (Vec<Rule>, Vec<Rule>) =
+        ours.into_iter().partition(|rule| rule.spec == wanted);
+    for rule in other.iter().filter(|rule| rule.spec.description == TUNNEL) {
+        firewall.close(&rule.id)?;
+    }
+    if let Some(rule) = good.pop() {
+        return Ok(rule.effective);
+    }
+    firewall.open(wanted.to_json()).and_then(read).map(|made| made.effective)
+}
+
+fn read(rule: Value) -> Result<Rule, HelperError> {
+    Rule::of(rule).map_err(|error| HelperError::Protocol(error.to_string()))
+}
+
+/// Closes what the agent has opened; by root, when there is none any more. How many there were.
+pub fn close_all() -> Result<usize, HelperError> {
+    let mut firewall = Firewall::connect()?;
+    let all = rules(&mut firewall, None)?.rules;
+    let ours = all.iter().filter(|rule| rule.spec.app == APP || rule.spec.app.starts_with(OF));
+    let mut count = 0;
+    for rule in ours {
+        firewall.close(&rule.id)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// The application that a workspace is. Two never are the same one.
+fn app(workspace: &str) -> String {
+    let whole = format!("{OF}{workspace}");
+    if whole.len() <= APP_MAX {
+        return whole;
+    }
+    let known = Digest::of("hopbox.app/1", workspace).to_string();
+    let begins: String = whole.chars().take(APP_MAX - 17).collect();
+    format!("{begins}-{}", known.chars().take(16).collect::<String>())
+}
+
+/// Ports of a workspace that are open to everybody, each with its service.
+pub fn open_of(workspace: &str) -> Result<BTreeMap<u16, String>, HelperError> {
+    let rules = rules(&mut Firewall::connect()?, Some(&app(workspace)))?.rules;
+    Ok(rules.into_iter().filter_map(|rule| Some((port(&rule)?, rule.spec.description))).collect())
+}
+
+/// Of a rule as `publish` makes them.
+fn port(rule: &Rule) -> Option<u16> {
+    let (first, last) = rule.spec.ports;
+    let is_ours = rule.spec.protocol == Protocol::Tcp && rule.spec.source == "any";
+    (is_ours && first == last).then_some(first)
+}
+
+/// Opens them for a service, all of them or none.
+pub fn publish(
+    workspace: &str,
+    service: &str,
+    ports: &BTreeSet<u16>,
+) -> Result<Vec<Rule>, HelperError> {
+    let (mut firewall, app) = (Firewall::connect()?, app(workspace));
+    let mut opened: Vec<Rule> = Vec::new();
+    for port in ports {
+        let spec = Spec::of(Protocol::Tcp, *port, &app, service);
+        match firewall.open(spec.to_json()).and_then(read) {
+            Ok(rule) => opened.push(rule),
+            Err(error) => {
+                opened.iter().for_each(|rule| drop(firewall.close(&rule.id)));
+                return Err(error);
+            }
+        }
+    }
+    Ok(opened)
+}
+
+/// That one is closed already is no error.
+pub fn unpublish(workspace: &str, ports: &BTreeSet<u16>) -> Result<(), HelperError> {
+    let mut firewall = Firewall::connect()?;
+    let rules = rules(&mut firewall, Some(&app(workspace)))?.rules;
+    let them = rules.iter().filter(|rule| port(rule).is_some_and(|port| ports.contains(&port)));
+    them.map(|rule| &rule.id).try_for_each(|id| firewall.close(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_workspace_is_an_application_of_its_own() {
+        assert_eq!(app("app"), "hopbox-app");
+        let long = "a".repeat(63);
+        let (one, other) = (app(&long), app(&format!("{}b", "a".repeat(62))));
+        assert!(one.len() == APP_MAX && other.len() == APP_MAX && one != other, "{one} {other}");
+        // As the helper takes them.
+        for app in [one, other, app("7-x"), app("hopbox")] {
+            let first = app.bytes().next().unwrap();
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            assert!(first.is_ascii_lowercase() && app.bytes().all(plain) && app != APP, "{app}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! `hop firewall ls`, `history` and `close`: ports of a server that hopbox has let in for this
+//! login.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::command::{Call, Command, Group, Takes};
+use super::grid::Grid;
+use super::page::Page;
+use super::service_names::There;
+use crate::base::exit::Code;
+use crate::base::failure::{Failure, Fault};
+use crate::base::time_text::date_time;
+use crate::fix;
+use crate::rpc::client::CallError;
+use crate::rpc::code::Code as Refusal;
+use crate::rpc::method::{FirewallClose, FirewallHistory, FirewallList, Method};
+use crate::rpc::types::firewall::{Change, History, Rule, RuleId, Rules};
+use crate::rpc::types::{Message, Nothing};
+use crate::text::cell;
+use crate::text::fix::Fix;
+
+/// A change of a firewall may take its time there.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Most that is shown of what others wrote, in characters.
+const SHOWN: usize = 200;
+
+pub const LS: Command = Command {
+    name: "firewall ls",
+    summary: "ports of a host that are open to everybody",
+    usage: "hop firewall ls [host]",
+    details: "What hopbox has let in there for your login: the tunnel's own port, in a table of\n\
+              its own in nftables. EFFECT says what the rest of that firewall makes of it:\n\
+              accepted; shadowed, which is dropped by the chain that is named; unknown, where it\n\
+              depends on more than rules. A firewall of the provider is not seen from there.",
+    example: "hop firewall ls mybox",
+    group: Group::Hosts,
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run: ls,
+};
+
+pub const HISTORY: Command = Command {
+    name: "firewall history",
+    summary: "what was opened and closed, the last one first",
+    usage: "hop firewall history [host]",
+    details: "The changes of your login, from the log that root keeps there, which is rotated:\n\
+              200 at most. A change that failed is there with why it did.",
+    example: "hop firewall history --json",
+    group: Group::Hosts,
+    flags: &[],
+    operands: (0, 1),
+    takes: Takes::Host,
+    hidden: false,
+    run: history,
+};
+
+pub const CLOSE: Command = Command {
+    name: "firewall close",
+    summary: "close a port that is open to everybody",
+    usage: "hop firewall close <port>",
+    details: "As hop firewall ls has it: tcp/8080, or the rule's own name. The tunnel's port stays\n\
+              open as long as there is an agent; hop uninstall closes it.",
+    example: "hop firewall close tcp/8080 -H mybox",
+    group: Group::Hosts,
+    flags: &[],
+    operands: (1, 1),
+    takes: Takes::Word,
+    hidden: false,
+    run: close,
+};
+
+fn ls(call: &mut Call) -> Result<Code, Failure> {
+    let there = There::of_named(call)?;
+    let Rules { rules, more } = ask(&there, FirewallList, &Nothing)?;
+    if more {
+        let text = "there are more than the server tells at once";
+        call.out.warn("more_rules", text);
+    }
+    let page = match rules.is_empty() {
+        true => Page::from(format!("hopbox has opened nothing on {}", there.host)),
+        false => table(&rules, call.out.room()),
+    };
+    let listed: Vec<Value> = rules.iter().map(Message::to_json).collect();
+    call.out.answer("firewall.ls", json!({"host": there.host, "rules": listed}), page)?;
+    Ok(Code::Done)
+}
+
+fn history(call: &mut Call) -> Result<Code, Failure> {
+    let there = There::of_named(call)?;
+    let History { entries } = ask(&there, FirewallHistory, &Nothing)?;
+    let page = match entries.is_empty() {
+        true => Page::from(format!("nothing was changed on {}", there.host)),
+        false => told(&entries, call.out.room()),
+    };
+    let listed: Vec<Value> = entries.iter().map(Message::to_json).collect();
+    call.out.answer("firewall.history", json!({"host": there.host, "entries": listed}), page)?;
+    Ok(Code::Done)
+}
+
+fn close(call: &mut Call) -> Result<Code, Failure> {
+    let there = There::of(call)?;
+    let word = call.args.operands.first().cloned().unwrap_or_default();
+    let rules = ask(&there, FirewallList, &Nothing)?.rules;
+    let rule = one(&rules, &word).map_err(|why| {
+        let what = format!("no port {word:?} is open on {}", there.host);
+        Failure::new(Fault::NotFound, what, why, list_command(&there))
+    })?;
+    let (port, app) = (cell(&rule.spec.text()).into_owned(), cell(&rule.spec.app).into_owned());
+    call.consent(&format!("Close {port} of {app} on {}?", there.host), list_command(&there))?;
+    let closed = ask(&there, FirewallClose, &RuleId { id: rule.id.clone() })?;
+    let data = json!({"host": there.host, "rule": closed.to_json()});
+    call.out.answer("firewall.close", data, format!("{port} is closed on {}", there.host))?;
+    Ok(Code::Done)
+}
+
+fn list_command(there: &There) -> Fix {
+    fix!("hop firewall ls {}", there.host)
+}
+
+/// The rule that a word names, which is the only one at its ports.
+fn one<'a>(rules: &'a [Rule], word: &str) -> Result<&'a Rule, String> {
+    let named: Vec<&Rule> =
+        rules.iter().filter(|rule| rule.id == word || rule.spec.text() == word).collect();
+    match named[..] {
+        [rule] => Ok(rule),
+        [] if rules.is_empty() => Err("hopbox has opened nothing there".to_owned()),
+        [] => {
+            let known: Vec<String> = rules.iter().map(|rule| rule.spec.text()).collect();
+            Err(format!("open are {}", cell(&known.join(", "))))
+        }
+        _ => {
+            let known: Vec<&str> = named.iter().map(|rule| rule.id.as_str()).collect();
+            Err(format!("there are several: {}", cell(&known.join(", "))))
+        }
+    }
+}
+
+fn ask<M: Method>(there: &There, method: M, params: &M::Params) -> Result<M::Answer, Failure> {
+    there.client.call(method, params, LIMIT).map_err(|error| {
+        let code = match &error {
+            CallError::Remote { code, .. } => Some(*code),
+            _ => None,
+        };
+        let failure = there.failed(error);
+        match code {
+            Some(Refusal::NoFirewall) => {
+                Failure { fault: Fault::No, next: fix!("hop setup {}", there.host), ..failure }
+            }
+            Some(Refusal::Conflict | Refusal::NotFound) => {
+                Failure { next: list_command(there), ..failure }
+            }
+            _ => failure,
+        }
+    })
+}
+
+fn table(rules: &[Rule], room: Option<usize>) -> Page {
+    let mut grid = Grid::new(["PORT", "FOR", "EFFECT", "FROM", "SINCE", "RULE"]);
+    for rule in rules {
+        let effect = match rule.effective.chain().filter(|chain| !chain.is_empty()) {
+            Some(chain) => format!("{}: {chain}", rule.effective.word()),
+            None => rule.effective.word().to_owned(),
+        };
+        grid.row([
+            short(&rule.spec.text()),
+            short(&rule.spec.app),
+            short(&effect),
+            short(&rule.spec.source),
+            date_time(rule.since),
+            short(&rule.id),
+        ]);
+    }
+    grid.page(room)
+}
+
+fn told(entries: &[Change], room: Option<usize>) -> Page {
+    let mut grid = Grid::new(["WHEN", "WHAT"]);
+    for entry in entries {
+        let what = match entry.is_ok {
+            true => entry.changes.join("; "),
+            false => format!("{}: {}", entry.op, entry.code.as_deref().unwrap_or("failed")),
+        };
+        grid.row([date_time(entry.at), short(&what)]);
+    }
+    grid.page(room)
+}
+
+fn short(text: &str) -> String {
+    cell(&text.chars().take(SHOWN).collect::<String>()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::types::firewall::{Effective, Protocol, Spec};
+
+    fn rule(id: &str, port: u16) -> Rule {
+        let spec = Spec::of(Protocol::Tcp, port, "a\u{1b}[2Jpp", "");
+        let effective = Effective::Shadowed("ip f \u{9b}c\n".to_owned());
+        Rule { id: id.to_owned(), spec, since: 7, effective }
+    }
+
+    #[test]
+    fn a_port_is_named_as_it_is_listed() {
+        let rules = [rule("rule-1", 80), rule("rule-2", 81), rule("rule-3", 81)];
+        assert_eq!(one(&rules, "tcp/80").unwrap().id, "rule-1");
+        assert_eq!(one(&rules, "rule-3").unwrap().id, "rule-3");
+        assert_eq!(one(&rules, "tcp/81").unwrap_err(), "there are several: rule-2, rule-3");
+        assert_eq!(one(&rules, "80").unwrap_err(), "open are tcp/80, tcp/81, tcp/81");
+        assert!(one(&[], "tcp/80").is_err());
+    }
+
+    #[test]
+    fn what_a_server_says_is_data() {
+        let change = Change {
+            at: 7,
+            uid: 0,
+            op: "x\r".to_owned(),
+            is_ok: true,
+            code: None,
+            changes: vec!["open \u{1b}]0;x\u{7} ".repeat(500)],
+        };
+        let failed = Change { is_ok: false, ..change.clone() };
+        for page in [table(&[rule("r\u{202e}", 80)], None), told(&[change, failed], None)] {
+            let text = page.render(false, None);
+            assert!(!text.contains(|c: char| c != '\n' && c.is_control()), "{text:?}");
+            assert!(!text.contains('\u{202e}') && text.len() < 4000, "{text:?}");
+        }
+    }
+}

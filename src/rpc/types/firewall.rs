@@ -1,0 +1,321 @@
+//! Ports of a server that are open to everybody, as its helper for the firewall tells of them.
+
+use serde_json::{Value, json};
+
+use super::{Message, opt_meant, opt_number};
+use crate::base::json::{Fields, ReadError};
+
+/// What a server makes of a port that is open in hopbox's own table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effective {
+    Accepted,
+    /// Another chain drops what comes: family, table, name.
+    Shadowed(String),
+    /// It cannot be told, the first time at this chain.
+    Unknown(String),
+}
+
+impl Effective {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Effective::Accepted => "accepted",
+            Effective::Shadowed(_) => "shadowed",
+            Effective::Unknown(_) => "unknown",
+        }
+    }
+
+    pub fn chain(&self) -> Option<&str> {
+        match self {
+            Effective::Accepted => None,
+            Effective::Shadowed(chain) | Effective::Unknown(chain) => Some(chain),
+        }
+    }
+
+    fn read(fields: &mut Fields) -> Result<Effective, ReadError> {
+        let chain = opt_meant(fields, "chain", super::any)?.unwrap_or_default();
+        Ok(match fields.string("effective")?.as_str() {
+            "accepted" => Effective::Accepted,
+            "shadowed" => Effective::Shadowed(chain),
+            // A word of a later release is nothing to go by.
+            _ => Effective::Unknown(chain),
+        })
+    }
+}
+
+/// The tunnel's own port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    Is(Effective),
+    /// It is not opened, for this reason.
+    Not(String),
+}
+
+impl Message for Opened {
+    fn to_json(&self) -> Value {
+        match self {
+            Opened::Is(is) => json!({"effective": is.word(), "chain": is.chain()}),
+            Opened::Not(why) => json!({"why": why}),
+        }
+    }
+
+    fn read(fields: &mut Fields) -> Result<Opened, ReadError> {
+        match opt_meant(fields, "why", super::any)? {
+            Some(why) => Ok(Opened::Not(why)),
+            None => Effective::read(fields).map(Opened::Is),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+        }
+    }
+
+    pub fn of_word(word: &str) -> Result<Protocol, String> {
+        match word {
+            "tcp" => Ok(Protocol::Tcp),
+            "udp" => Ok(Protocol::Udp),
+            _ => Err("must be tcp or udp".to_owned()),
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The first and the last; the same where it is one.
+    pub ports: (u16, u16),
+    pub protocol: Protocol,
+    pub source: String,
+    pub app: String,
+    pub description: String,
+}
+
+impl Spec {
+    /// One port, for everybody.
+    pub fn of(protocol: Protocol, port: u16, app: &str, description: &str) -> Spec {
+        let (app, description) = (app.to_owned(), description.to_owned());
+        Spec { ports: (port, port), protocol, source: "any".to_owned(), app, description }
+    }
+
+    /// As people write it: `tcp/8080`, `udp/5000-5009`.
+    pub fn text(&self) -> String {
+        let (first, last) = self.ports;
+        match first == last {
+            true => format!("{}/{first}", self.protocol.word()),
+            false => format!("{}/{first}-{last}", self.protocol.word()),
+        }
+    }
+}
+
+/// As the helper has it.
+impl Message for Spec {
+    fn to_json(&self) -> Value {
+        let (first, last) = self.ports;
+        let mut spec = json!({
+            "protocol": self.protocol.word(), "source": self.source, "app_name": self.app,
+        });
+        match first == last {
+            true => spec["port"] = json!(first),
+            false => spec["port_range"] = json!([first, last]),
+        }
+        if !self.description.is_empty() {
+            spec["description"] = json!(self.description);
+        }
+        spec
+    }
+
+    fn read(fields: &mut Fields) -> Result<Spec, ReadError> {
+        let range = fields.take("port_range");
+        let ports = match range.as_ref().and_then(Value::as_array).map(Vec::as_slice) {
+            Some([first, last]) => {
+                let port = |value: &Value| value.as_u64().and_then(|n| u16::try_from(n).ok());
+                let both = port(first).zip(port(last));
+                both.ok_or_else(|| fields.error("port_range", "must be two ports"))?
+            }
+            _ => {
+                let port = fields.int("port", 1..=65535)?;
+                (port, port)
+            }
+        };
+        Ok(Spec {
+            ports,
+            protocol: fields.meant("protocol", Protocol::of_word)?,
+            source: fields.string("source")?,
+            app: fields.string("app_name")?,
+            description: opt_meant(fields, "description", super::any)?.unwrap_or_default(),
+        })
+    }
+}
+
+/// A port that is open, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub id: String,
+    pub spec: Spec,
+    /// In seconds since 1970.
+    pub since: u64,
+    pub effective: Effective,
+}
+
+/// As the helper has it.
+impl Message for Rule {
+    fn to_json(&self) -> Value {
+        json!({
+            "rule_id": self.id, "spec": self.spec.to_json(), "applied_at": self.since,
+            "effective": self.effective.word(), "chain": self.effective.chain(),
+        })
+    }
+
+    fn read(fields: &mut Fields) -> Result<Rule, ReadError> {
+        let spec = fields.opt_object("spec")?.ok_or_else(|| fields.error("spec", "is missing"))?;
+        let mut spec = spec;
+        Ok(Rule {
+            id: fields.string("rule_id")?,
+            spec: Spec::read(&mut spec)?,
+            since: opt_number(fields, "applied_at")?.unwrap_or_default(),
+            effective: Effective::read(fields)?,
+        })
+    }
+}
+
+/// All that are open for a login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    pub rules: Vec<Rule>,
+    /// The helper could not tell them all.
+    pub more: bool,
+}
+
+/// More than the helper makes for all users.
+const RULES: usize = 1024;
+
+impl Message for Rules {
+    fn to_json(&self) -> Value {
+        let rules: Vec<Value> = self.rules.iter().map(Message::to_json).collect();
+        json!({"rules": rules, "more": self.more})
+    }
+
+    fn read(fields: &mut Fields) -> Result<Rules, ReadError> {
+        let rules = fields.objects("rules", RULES)?;
+        let rules = rules.into_iter().map(|mut rule| Rule::read(&mut rule));
+        Ok(Rules { rules: rules.collect::<Result<_, _>>()?, more: fields.bool("more")? })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleId {
+    pub id: String,
+}
+
+impl Message for RuleId {
+    fn to_json(&self) -> Value {
+        json!({"rule_id": self.id})
+    }
+
+    fn read(fields: &mut Fields) -> Result<RuleId, ReadError> {
+        Ok(RuleId { id: fields.string("rule_id")? })
+    }
+}
+
+/// A change, as the helper's audit log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// In seconds since 1970.
+    pub at: u64,
+    /// Of whom.
+    pub uid: u64,
+    pub op: String,
+    pub is_ok: bool,
+    /// Why not.
+    pub code: Option<String>,
+    pub changes: Vec<String>,
+}
+
+impl Message for Change {
+    fn to_json(&self) -> Value {
+        let outcome = if self.is_ok { "ok" } else { "error" };
+        json!({
+            "ts": self.at, "uid": self.uid, "op": self.op, "outcome": outcome,
+            "code": self.code, "changes": self.changes,
+        })
+    }
+
+    fn read(fields: &mut Fields) -> Result<Change, ReadError> {
+        let at = fields.take("ts").and_then(|at| at.as_f64()).unwrap_or_default();
+        let changes = match fields.take("changes") {
+            Some(Value::Array(changes)) => changes,
+            _ => Vec::new(),
+        };
+        let changes = changes.iter().filter_map(Value::as_str).map(str::to_owned);
+        Ok(Change {
+            at: at as u64,
+            uid: fields.int("uid", 0..=u64::MAX)?,
+            op: fields.string("op")?,
+            is_ok: opt_meant(fields, "outcome", super::any)?.is_some_and(|word| word == "ok"),
+            code: opt_meant(fields, "code", super::any)?,
+            changes: changes.collect(),
+        })
+    }
+}
+
+/// The last one first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    pub entries: Vec<Change>,
+}
+
+impl Message for History {
+    fn to_json(&self) -> Value {
+        let entries: Vec<Value> = self.entries.iter().map(Message::to_json).collect();
+        json!({"entries": entries})
+    }
+
+    fn read(fields: &mut Fields) -> Result<History, ReadError> {
+        let entries = fields.objects("entries", RULES)?;
+        let entries = entries.into_iter().map(|mut change| Change::read(&mut change));
+        Ok(History { entries: entries.collect::<Result<_, _>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let one = Spec::of(Protocol::Udp, 51820, "hopbox", "");
+        let range = Spec { ports: (5, 9), description: "d".to_owned(), ..one.clone() };
+        assert_eq!((one.text(), range.text()), ("udp/51820".to_owned(), "udp/5-9".to_owned()));
+        let chain = || "ip f c".to_owned();
+        for (spec, effective) in [
+            (one, Effective::Accepted),
+            (range.clone(), Effective::Shadowed(chain())),
+            (range, Effective::Unknown(chain())),
+        ] {
+            let opened = Opened::Is(effective.clone());
+            assert_eq!(Opened::of(opened.to_json()), Ok(opened));
+            let rule = Rule { id: "rule-1".to_owned(), spec, since: 7, effective };
+            assert_eq!(Rule::of(rule.to_json()), Ok(rule));
+        }
+        let log = json!({"ts": 7.25, "uid": 0, "op": "firewall.apply", "outcome": "error",
+            "code": "kernel_error", "changes": []});
+        let change = Change::of(log).unwrap();
+        assert!(change.at == 7 && !change.is_ok && change.code.is_some(), "{change:?}");
+        let history = History { entries: vec![change] };
+        assert_eq!(History::of(history.to_json()), Ok(history));
+        let not = Opened::Not("no".to_owned());
+        assert_eq!(Opened::of(not.to_json()), Ok(not));
+        let later = Opened::of(json!({"effective": "half", "chain": null}));
+        assert_eq!(later, Ok(Opened::Is(Effective::Unknown(String::new()))));
+    }
+}
