@@ -3,8 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
-
+use crate::base::json::ReadError;
 use crate::helper::HelperError;
 use crate::helper::firewall::Firewall;
 use crate::rpc::types::Message;
@@ -19,42 +18,68 @@ const OF: &str = "hopbox-";
 /// Longest name of one that the helper takes.
 const APP_MAX: usize = 63;
 
+/// Why something was not done.
+pub enum NotDone {
+    /// There is no such rule.
+    Unknown,
+    /// It is the tunnel's own: who asks could not be answered.
+    Tunnel,
+    /// There is no helper for it.
+    Absent(String),
+    Failed(String),
+}
+
+pub type Done<T> = Result<T, NotDone>;
+
+impl NotDone {
+    pub fn why(self) -> String {
+        match self {
+            NotDone::Unknown => "no such port is open".to_owned(),
+            NotDone::Tunnel => "it is the tunnel's own port".to_owned(),
+            NotDone::Absent(why) | NotDone::Failed(why) => why,
+        }
+    }
+}
+
+impl From<HelperError> for NotDone {
+    fn from(error: HelperError) -> NotDone {
+        match error {
+            HelperError::Missing { .. } => {
+                NotDone::Absent(format!("there is no hop-helper-server: {error}"))
+            }
+            _ => NotDone::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for NotDone {
+    fn from(error: ReadError) -> NotDone {
+        NotDone::Failed(format!("the helper's answer: {error}"))
+    }
+}
+
 /// The rules of this user, all of them for root. One that cannot be read is none of ours.
-fn rules(firewall: &mut Firewall, app: Option<&str>) -> Result<Rules, HelperError> {
+fn rules(firewall: &mut Firewall, app: Option<&str>) -> Done<Rules> {
     let (rules, more) = firewall.rules(app)?;
     Ok(Rules { rules: rules.into_iter().filter_map(|rule| Rule::of(rule).ok()).collect(), more })
 }
 
-pub fn list() -> Result<Rules, HelperError> {
+pub fn list() -> Done<Rules> {
     rules(&mut Firewall::connect()?, None)
 }
 
-pub fn history() -> Result<History, HelperError> {
+pub fn history() -> Done<History> {
     let told = Firewall::connect()?.history()?;
-    History::of(told).map_err(|error| HelperError::Protocol(error.to_string()))
-}
-
-/// Why a port stays open.
-pub enum Stays {
-    Unknown,
-    /// The tunnel's own: who asks for it could not be answered.
-    Tunnel,
-    Failed(HelperError),
-}
-
-impl From<HelperError> for Stays {
-    fn from(error: HelperError) -> Stays {
-        Stays::Failed(error)
-    }
+    Ok(History::of(told)?)
 }
 
 /// Returns what was open.
-pub fn close(id: &str) -> Result<Rule, Stays> {
+pub fn close(id: &str) -> Done<Rule> {
     let mut firewall = Firewall::connect()?;
     let all = rules(&mut firewall, None)?.rules;
-    let rule = all.into_iter().find(|rule| rule.id == id).ok_or(Stays::Unknown)?;
+    let rule = all.into_iter().find(|rule| rule.id == id).ok_or(NotDone::Unknown)?;
     if rule.spec.app == APP {
-        return Err(Stays::Tunnel);
+        return Err(NotDone::Tunnel);
     }
     firewall.close(id)?;
     Ok(rule)
@@ -62,7 +87,7 @@ pub fn close(id: &str) -> Result<Rule, Stays> {
 
 /// Has the tunnel's port open, and no other one that was the tunnel's before. Says what the rest of
 /// the machine makes of that.
-pub fn open_tunnel(port: u16) -> Result<Effective, HelperError> {
+pub fn open_tunnel(port: u16) -> Done<Effective> {
     let mut firewall = Firewall::connect()?;
     let wanted = Spec::of(Protocol::Udp, port, APP, TUNNEL);
     let ours = rules(&mut firewall, Some(APP))?.rules;
@@ -74,15 +99,15 @@ pub fn open_tunnel(port: u16) -> Result<Effective, HelperError> {
     if let Some(rule) = good.pop() {
         return Ok(rule.effective);
     }
-    firewall.open(wanted.to_json()).and_then(read).map(|made| made.effective)
+    Ok(open(&mut firewall, &wanted)?.effective)
 }
 
-fn read(rule: Value) -> Result<Rule, HelperError> {
-    Rule::of(rule).map_err(|error| HelperError::Protocol(error.to_string()))
+fn open(firewall: &mut Firewall, spec: &Spec) -> Done<Rule> {
+    Ok(Rule::of(firewall.open(spec.to_json())?)?)
 }
 
 /// Closes what the agent has opened; by root, when there is none any more. How many there were.
-pub fn close_all() -> Result<usize, HelperError> {
+pub fn close_all() -> Done<usize> {
     let mut firewall = Firewall::connect()?;
     let all = rules(&mut firewall, None)?.rules;
     let ours = all.iter().filter(|rule| rule.spec.app == APP || rule.spec.app.starts_with(OF));
@@ -106,7 +131,7 @@ fn app(workspace: &str) -> String {
 }
 
 /// Ports of a workspace that are open to everybody, each with its service.
-pub fn open_of(workspace: &str) -> Result<BTreeMap<u16, String>, HelperError> {
+pub fn open_of(workspace: &str) -> Done<BTreeMap<u16, String>> {
     let rules = rules(&mut Firewall::connect()?, Some(&app(workspace)))?.rules;
     Ok(rules.into_iter().filter_map(|rule| Some((port(&rule)?, rule.spec.description))).collect())
 }
@@ -119,16 +144,12 @@ fn port(rule: &Rule) -> Option<u16> {
 }
 
 /// Opens them for a service, all of them or none.
-pub fn publish(
-    workspace: &str,
-    service: &str,
-    ports: &BTreeSet<u16>,
-) -> Result<Vec<Rule>, HelperError> {
+pub fn publish(workspace: &str, service: &str, ports: &BTreeSet<u16>) -> Done<Vec<Rule>> {
     let (mut firewall, app) = (Firewall::connect()?, app(workspace));
     let mut opened: Vec<Rule> = Vec::new();
     for port in ports {
         let spec = Spec::of(Protocol::Tcp, *port, &app, service);
-        match firewall.open(spec.to_json()).and_then(read) {
+        match open(&mut firewall, &spec) {
             Ok(rule) => opened.push(rule),
             Err(error) => {
                 opened.iter().for_each(|rule| drop(firewall.close(&rule.id)));
@@ -140,11 +161,11 @@ pub fn publish(
 }
 
 /// That one is closed already is no error.
-pub fn unpublish(workspace: &str, ports: &BTreeSet<u16>) -> Result<(), HelperError> {
+pub fn unpublish(workspace: &str, ports: &BTreeSet<u16>) -> Done<()> {
     let mut firewall = Firewall::connect()?;
     let rules = rules(&mut firewall, Some(&app(workspace)))?.rules;
     let them = rules.iter().filter(|rule| port(rule).is_some_and(|port| ports.contains(&port)));
-    them.map(|rule| &rule.id).try_for_each(|id| firewall.close(id))
+    them.map(|rule| &rule.id).try_for_each(|id| Ok(firewall.close(id)?))
 }
 
 #[cfg(test)]

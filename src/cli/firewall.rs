@@ -18,8 +18,8 @@ use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::{FirewallClose, FirewallHistory, FirewallList, Method};
 use crate::rpc::types::firewall::{Change, History, Rule, RuleId, Rules};
 use crate::rpc::types::{Message, Nothing};
-use crate::text::cell;
 use crate::text::fix::Fix;
+use crate::text::shown;
 
 /// A change of a firewall may take its time there.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -109,7 +109,7 @@ fn close(call: &mut Call) -> Result<Code, Failure> {
         let what = format!("no port {word:?} is open on {}", there.host);
         Failure::new(Fault::NotFound, what, why, list_command(&there))
     })?;
-    let (port, app) = (cell(&rule.spec.text()).into_owned(), cell(&rule.spec.app).into_owned());
+    let (port, app) = (short(&rule.spec.text()), short(&rule.spec.app));
     call.consent(&format!("Close {port} of {app} on {}?", there.host), list_command(&there))?;
     let closed = ask(&there, FirewallClose, &RuleId { id: rule.id.clone() })?;
     let data = json!({"host": there.host, "rule": closed.to_json()});
@@ -130,11 +130,11 @@ fn one<'a>(rules: &'a [Rule], word: &str) -> Result<&'a Rule, String> {
         [] if rules.is_empty() => Err("hopbox has opened nothing there".to_owned()),
         [] => {
             let known: Vec<String> = rules.iter().map(|rule| rule.spec.text()).collect();
-            Err(format!("open are {}", cell(&known.join(", "))))
+            Err(format!("open are {}", short(&known.join(", "))))
         }
         _ => {
             let known: Vec<&str> = named.iter().map(|rule| rule.id.as_str()).collect();
-            Err(format!("there are several: {}", cell(&known.join(", "))))
+            Err(format!("there are several: {}", short(&known.join(", "))))
         }
     }
 }
@@ -190,7 +190,7 @@ fn told(entries: &[Change], room: Option<usize>) -> Page {
 }
 
 fn short(text: &str) -> String {
-    cell(&text.chars().take(SHOWN).collect::<String>()).into_owned()
+    shown(&text.chars().take(SHOWN).collect::<String>()).into_owned()
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use crate::workspace::plan::{Plan, Step};
 /// also where each of its characters is shown as an escape it is not cut.
 const LINES: usize = 60;
 const LINE_CHARS: usize = 90;
+/// What a port is opened in.
+const BACKEND: &str = "    in the server's own firewall (nftables)";
 /// Names of variables in a line.
 const NAMES: usize = 8;
 
@@ -26,6 +28,7 @@ pub fn lines(plan: &Plan, desired: &Desired, notes: &[String]) -> Vec<String> {
             Step::Start { service } | Step::Replace { service, .. } | Step::Adjust { service } => {
                 desired.services.get(service).map(said_of).unwrap_or_default()
             }
+            Step::Close { .. } | Step::Publish { .. } => vec![BACKEND.to_owned()],
             _ => Vec::new(),
         });
     }
@@ -73,7 +76,7 @@ fn variables(indent: &str, env: &Env) -> Vec<String> {
 /// What a step does, in one short line.
 pub fn title(step: &Step) -> String {
     match step {
-        Step::Close { ports } => format!("close to the internet: {}", list(ports)),
+        Step::Close { ports } => format!("- close {} to the internet", list(ports)),
         Step::Setup => "run hooks.setup".to_owned(),
         Step::Stop { service } => format!("stop {service} for now"),
         Step::Remove { service, .. } => format!("end {service}, and remove what is kept of it"),
@@ -81,7 +84,7 @@ pub fn title(step: &Step) -> String {
         Step::Start { service } => format!("start {service}"),
         Step::Adjust { service } => format!("change what is said of {service}, which runs on"),
         Step::Publish { service, ports } => {
-            format!("open to the internet, for {service}: {}", list(ports))
+            format!("+ open {} to the internet, for {service}", list(ports))
         }
         Step::Keep => "keep this as what is wanted".to_owned(),
         Step::Hook => "run hooks.start".to_owned(),
@@ -89,7 +92,7 @@ pub fn title(step: &Step) -> String {
 }
 
 fn list(ports: &BTreeSet<u16>) -> String {
-    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+    ports.iter().map(|port| format!("tcp/{port}")).collect::<Vec<_>>().join(", ")
 }
 
 fn words(command: &Command) -> String {

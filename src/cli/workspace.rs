@@ -293,6 +293,7 @@ fn failed(host: &str, project: &Project, error: CallError) -> Failure {
         CallError::Remote { code, .. } => match code {
             Refusal::UnknownMethod => (Fault::Remote, fix!("hop upgrade {}", host)),
             Refusal::Unsupported => (Fault::Remote, fix!("${EDITOR:-vi} {}", FILE)),
+            Refusal::NoFirewall => (Fault::Remote, fix!("hop setup {}", host)),
             Refusal::Conflict => (Fault::Busy, fix!("hop up {}", host)),
             Refusal::WorkAbsent => (Fault::Remote, fix!("hop doctor {}", host)),
             _ => (Fault::Remote, fix!("hop up {}", host)),

@@ -185,6 +185,9 @@ mod tests {
             assert_eq!(after.run, of(before).run, "{watched}");
             assert_ne!(after.all, of(before).all, "{watched}");
         }
+        let inside = before.replace("native, command: x", "container, image: x");
+        let open = inside.replace("ports", "public: true, ports");
+        assert_ne!(of(&open).run, of(&inside).run, "it is published at another address");
         for (from, to) in [
             ("command: x", "command: [x]"),
             ("[80]", "[81]"),

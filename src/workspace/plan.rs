@@ -104,10 +104,10 @@ impl Step {
         }
     }
 
-    /// Whether it is taken only after a question: it shows something to the world, or loses data.
+    /// Whether it is taken only after a question: what the world sees changes, or data is lost.
     pub fn asks(&self) -> bool {
         match self {
-            Step::Publish { .. } => true,
+            Step::Publish { .. } | Step::Close { .. } => true,
             Step::Remove { volumes, .. } | Step::Replace { volumes, .. } => !volumes.is_empty(),
             _ => false,
         }

@@ -69,7 +69,12 @@ pub fn service(service: &Service) -> Value {
 
 /// What the running thing was made of.
 pub fn run_part(service: &Service) -> Value {
-    Value::Object(run(service).0)
+    let mut all = run(service);
+    // Another address is another container.
+    if service.public && matches!(service.kind, Kind::Container(_)) {
+        all.set("public", true);
+    }
+    Value::Object(all.0)
 }
 
 fn run(service: &Service) -> Object {

@@ -114,11 +114,11 @@ fn a_plan_is_carried_out_once_for_who_was_shown_it() {
         let (told, ended) = apply(&worker, shown.digest);
         assert_eq!((told.len(), ended), (1, Err(Code::Failed)), "{told:?}");
     }
-    let unsupported = "{type: native, command: x, public: true, ports: [80]}";
-    let text = format!("name: app\nservices: {{web: {unsupported}}}\n");
+    let public = "{type: native, command: x, public: true, ports: [80]}";
+    let text = format!("name: app\nservices: {{web: {public}}}\n");
     match plan(&worker, &text) {
-        Err(CallError::Remote { code: Code::Unsupported, message, .. }) => {
-            assert!(message.starts_with("web is "), "{message}");
+        Err(CallError::Remote { code: Code::NoFirewall, message, .. }) => {
+            assert!(message.contains("no hop-helper-server"), "{message}");
         }
         other => panic!("{other:?}"),
     }

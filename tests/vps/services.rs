@@ -305,7 +305,74 @@ fn a_root_login_has_units_of_the_systems() {
             server.rpc("services.list", json!({"workspace": "no"}))[0]["error"]["code"],
             "not_found"
         );
+        what_is_public_is_open(&server);
     });
+}
+
+const PUBLIC: &str = r#"
+name: app
+services:
+  web:
+    type: native
+    command: 'exec python3 -m http.server --bind 0.0.0.0 8080'
+    ports: [8080]
+    public: true
+"#;
+
+/// What is public is asked for, open while it is wanted, and ended where it cannot be opened.
+fn what_is_public_is_open(server: &Server) {
+    let vps = &server.vps;
+    let plan = |manifest: &str| {
+        let desired = hopbox::workspace::read::manifest(manifest).unwrap().desired.to_json();
+        server.rpc("workspace.plan", json!({"desired": desired})).remove(0)
+    };
+    assert_eq!(plan(PUBLIC)["error"]["code"], "no_firewall", "there is no helper for it");
+    vps.ok("/root/hop-helper-server --install");
+    // Root's word that nothing is opened: the service does not stay.
+    vps.ok("touch /etc/hopbox/lockdown");
+    let shown = plan(PUBLIC);
+    let steps = shown["result"]["steps"].as_array().unwrap();
+    assert!(steps.iter().any(|step| step["do"] == "publish"), "{shown}");
+    let told = server.rpc("workspace.apply", json!({"digest": shown["result"]["digest"]}));
+    let why = told.last().unwrap()["error"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(why.contains("web is stopped, since it is not open"), "{told:?}");
+    assert_eq!(server.view("web")["state"], "stopped");
+    assert_ne!(vps.sh("nft list table inet hopbox | grep 8080").code, 0);
+    vps.ok("rm /etc/hopbox/lockdown");
+
+    server.apply(PUBLIC);
+    assert_eq!(server.view("web")["state"], "running");
+    vps.ok("nft list table inet hopbox | grep -q 'tcp dport 8080 accept'");
+    let listed = server.rpc("firewall.list", json!({}));
+    let rules = listed[0]["result"]["rules"].as_array().unwrap();
+    let of_app = rules.iter().find(|rule| rule["spec"]["app_name"] == "hopbox-app").unwrap();
+    assert_eq!(of_app["effective"], "accepted", "{listed:?}");
+    assert_eq!(plan(PUBLIC)["result"]["steps"], json!([]), "what is open is not asked for again");
+    // Closed by hand, it is opened again by the next plan, and by that alone.
+    server.rpc("firewall.close", json!({"rule_id": of_app["rule_id"]}));
+    assert_eq!(plan(PUBLIC)["result"]["steps"][0]["do"], "publish");
+    server.apply(PUBLIC);
+    // Another namespace gets what is let in, and a chain of somebody's that drops it is named.
+    vps.ok("ip netns add far && ip link add near type veth peer name far netns far && \
+            ip addr add 192.0.2.1/24 dev near && ip link set near up && \
+            ip -n far addr add 192.0.2.2/24 dev far && ip -n far link set far up");
+    let get = "ip netns exec far curl -sS -m 5 -o /dev/null http://192.0.2.1:8080/";
+    let end = Instant::now() + SOON;
+    while vps.sh(get).code != 0 {
+        assert!(Instant::now() < end, "{}", vps.sh(get));
+    }
+    let private = PUBLIC.replace("    public: true\n", "");
+    let told = server.apply(&private);
+    assert_eq!(told[0]["step"]["do"], "close", "{told:?}");
+    assert_ne!(vps.sh("nft list table inet hopbox | grep 8080").code, 0);
+    vps.ok("nft 'table inet own { chain in { type filter hook input priority 0; \
+            tcp dport 8080 drop; }; }'");
+    let told = server.apply(PUBLIC);
+    assert!(json!(told).to_string().contains("the chain inet own in"), "{told:?}");
+    assert_ne!(vps.sh(&get.replace("-m 5", "-m 1")).code, 0);
+    // The agent's end is the end of what it opened.
+    vps.ok("/root/hop-agent uninstall --purge");
+    assert_ne!(vps.sh("nft list table inet hopbox").code, 0);
 }
 
 /// The agent is killed and replaced: the same processes, and every line that was said.

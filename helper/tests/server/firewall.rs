@@ -1,6 +1,6 @@
 //! Rules: what is asked for is what is there, nothing else changes, and every user has its own.
 
-use super::machine::{Client, Machine, until};
+use super::machine::{Client, ClientProcess, Machine, until};
 use super::{FOREIGN, OTHER_UID, UID};
 use super::{added, id_of, in_kernel, log, nft, on_server, ruleset, spec, user};
 use serde_json::{Value, json};

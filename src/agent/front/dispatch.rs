@@ -3,10 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::backend::{Backend, Caller};
-use crate::agent::firewall::{self, Stays};
+use crate::agent::firewall::{self, Done, NotDone};
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
-use crate::helper::HelperError;
 use crate::http;
 use crate::http::request::Refusal;
 use crate::rpc::VERSION;
@@ -222,20 +221,18 @@ fn version(backend: &dyn Backend, from: Caller, _: Nothing) -> Result<Version, R
 
 /// What the server's helper for the firewall answers. For laptops alone: it may take its time, and
 /// the local socket is everybody's.
-fn of_firewall<T, E: Into<Stays>>(
-    from: Caller,
-    ask: impl FnOnce() -> Result<T, E>,
-) -> Result<T, Refusal> {
+fn of_firewall<T>(from: Caller, ask: impl FnOnce() -> Done<T>) -> Result<T, Refusal> {
     if from == Caller::Local {
         return Err(refusal(Code::UnknownMethod, "the firewall is for laptops"));
     }
-    ask().map_err(|error| match error.into() {
-        Stays::Unknown => refusal(Code::NotFound, "no such port is open"),
-        Stays::Tunnel => refusal(Code::Conflict, "it is the tunnel's own port"),
-        Stays::Failed(error @ HelperError::Missing { .. }) => {
-            refusal(Code::NoFirewall, format!("there is no hop-helper-server: {error}"))
-        }
-        Stays::Failed(error) => refusal(Code::Failed, error.to_string()),
+    ask().map_err(|not| {
+        let code = match &not {
+            NotDone::Unknown => Code::NotFound,
+            NotDone::Tunnel => Code::Conflict,
+            NotDone::Absent(_) => Code::NoFirewall,
+            NotDone::Failed(_) => Code::Failed,
+        };
+        refusal(code, not.why())
     })
 }
 

@@ -32,7 +32,7 @@ impl PortRule {
     pub fn keep(port: u16) -> PortRule {
         PortRule::begin(move || match firewall::open_tunnel(port) {
             Ok(effective) => Opened::Is(effective),
-            Err(error) => Opened::Not(error.to_string()),
+            Err(not) => Opened::Not(not.why()),
         })
     }
 

@@ -6,7 +6,7 @@
 //! has to complete have as long as somebody waits for them; who goes ends the hook, and no further
 //! step is taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use serde_json::json;
 use super::beat::{beating, has_gone, wait_until};
 use super::bridge;
 use super::present::present;
+use super::public;
 use super::run;
 use super::services::{self, Done, Unable, failed, room, unable};
 use super::starts::{Starts, in_turn};
@@ -51,26 +52,20 @@ fn offers() -> MutexGuard<'static, Offers> {
 
 /// What would be done for this workspace. Nothing is.
 pub fn plan(caller: &str, desired: &Desired) -> Done<Proposal> {
-    let notes = notes(desired)?;
-    let plan = plan::plan(desired, &present(&room()?, &desired.workspace)?);
+    let notes = notes(desired);
+    let plan = plan::plan(desired, &present(&room()?, desired)?);
     offers().show(caller, &plan, desired, clock::boot_ms());
     Ok(Proposal { plan, notes })
 }
 
-/// What this version does not do of it: all of it is refused, or it is only said.
-fn notes(desired: &Desired) -> Done<Vec<String>> {
-    let mut notes = Vec::new();
-    for (name, service) in &desired.services {
-        if service.public {
-            let why = format!("{name} is public, and this version opens nothing to the internet");
-            return Err(unable(Code::Unsupported, why));
-        }
-    }
+/// What this version does not do of it, or cannot know.
+fn notes(desired: &Desired) -> Vec<String> {
+    let mut notes = public::notes(desired);
     // The address of a laptop's browser is the one thing that nobody asks for by a name.
     if desired.backup.is_some() {
         notes.push("backup: this version makes none".to_owned());
     }
-    Ok(notes)
+    notes
 }
 
 fn refused(why: Refused) -> Unable {
@@ -90,11 +85,11 @@ pub fn apply(caller: &str, digest: Digest, stream: &UnixStream) -> Done<()> {
     let workspace = &desired.workspace;
     let _alone = alone(&room, workspace, stream)?;
     // Also what nobody has asked for may have changed, such as a service that has ended.
-    if plan::plan(&desired, &present(&room, workspace)?) != plan {
+    if plan::plan(&desired, &present(&room, &desired)?) != plan {
         return Err(refused(Refused::OtherState));
     }
-    let applying = Applying { room: &room, desired: &desired, stream };
-    let outcome = applying.all(&plan.steps);
+    let applying = Applying { room: &room, desired: &desired, steps: &plan.steps, stream };
+    let outcome = applying.all();
     room.changed(workspace).map_err(failed("cannot write"))?;
     outcome
 }
@@ -117,6 +112,7 @@ fn alone(room: &Room, workspace: &str, stream: &UnixStream) -> Done<Lock> {
 struct Applying<'a> {
     room: &'a Room,
     desired: &'a Desired,
+    steps: &'a [Step],
     stream: &'a UnixStream,
 }
 
@@ -141,8 +137,8 @@ fn turn(step: &Step) -> Turn {
 
 impl Applying<'_> {
     /// Services start side by side.
-    fn all(&self, steps: &[Step]) -> Done<()> {
-        let numbered: Vec<(u32, &Step)> = (1..).zip(steps).collect();
+    fn all(&self) -> Done<()> {
+        let numbered: Vec<(u32, &Step)> = (1..).zip(self.steps).collect();
         let starts = numbered.iter().filter(|(_, step)| turn(step) == Turn::Start);
         let starts: BTreeMap<&str, (u32, &Step)> =
             starts.filter_map(|(number, step)| Some((step.service()?, (*number, *step)))).collect();
@@ -158,8 +154,13 @@ impl Applying<'_> {
                 continue;
             }
             for (number, step) in numbered.iter().filter(|(_, step)| turn(step) == turn_now) {
-                // It may need what does not run.
-                if **step == Step::Hook && !broken.is_empty() {
+                // It may need what does not run, or be about that.
+                let is_in_vain = match step {
+                    Step::Hook => !broken.is_empty(),
+                    Step::Publish { service, .. } => broken.contains_key(service),
+                    _ => false,
+                };
+                if is_in_vain {
                     continue;
                 }
                 self.tell(*number, step, At::Begin)?;
@@ -197,10 +198,40 @@ impl Applying<'_> {
             Step::Remove { service, volumes } => self.remove(service, volumes),
             Step::Adjust { service } => services::adjust(&self.name(service)),
             Step::Keep | Step::Replace { .. } | Step::Start { .. } => Ok(()),
-            Step::Close { .. } | Step::Publish { .. } => {
-                Err(unable(Code::Unsupported, "this version opens and closes no ports"))
+            Step::Close { ports } => {
+                beating(self.stream, || public::close(&self.desired.workspace, ports))
+            }
+            Step::Publish { service, ports } => self.publish(service, ports),
+        }
+    }
+
+    /// A service that was started for everybody and is not open to them is ended again.
+    fn publish(&self, service: &str, ports: &BTreeSet<u16>) -> Done<()> {
+        let workspace = &self.desired.workspace;
+        match beating(self.stream, || public::publish(workspace, service, ports)) {
+            Ok(dropped) => {
+                dropped.iter().for_each(|line| self.say(line));
+                Ok(())
+            }
+            Err(Unable { code, why }) => {
+                let is_new = self.steps.iter().any(|step| match step {
+                    Step::Start { service: it } | Step::Replace { service: it, .. } => {
+                        it == service
+                    }
+                    _ => false,
+                });
+                if !is_new {
+                    return Err(unable(code, format!("{service} is not open: {why}")));
+                }
+                self.stop(service)?;
+                Err(unable(code, format!("{service} is stopped, since it is not open: {why}")))
             }
         }
+    }
+
+    fn say(&self, line: &str) {
+        let told = Progress::Said(Said::Err(format!("{line}\n").into_bytes()));
+        let _ = put(self.stream, &json!({"event": told.to_json()}).to_string());
     }
 
     /// Those that do not run, and why. One of them keeps no other from it but those that need it.

@@ -35,6 +35,7 @@ mod methods;
 pub mod ports;
 mod present;
 pub mod probe;
+mod public;
 pub mod run;
 pub mod sandbox;
 mod scripts;

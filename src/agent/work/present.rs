@@ -5,16 +5,19 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
 use super::container::Now;
+use super::public;
 use super::services::{Done, Known, failed};
 use super::state::{Room, Workspace};
 use crate::agent::keeper::state::State as Kept;
 use crate::rpc::types::services::ServiceState;
 use crate::workspace::desired::ServiceDigest;
 use crate::workspace::digest::Digest;
+use crate::workspace::manifest::Desired;
 use crate::workspace::plan::{Have, Present, State};
 
-/// Of the workspace with this name, which may not be there.
-pub fn present(room: &Room, name: &str) -> Done<Present> {
+/// Of the workspace that is wanted, which may not be there.
+pub fn present(room: &Room, desired: &Desired) -> Done<Present> {
+    let name = &desired.workspace;
     let workspace = match room.workspace(name) {
         Ok(workspace) => Some(workspace),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -24,7 +27,7 @@ pub fn present(room: &Room, name: &str) -> Done<Present> {
         generation: room.generation(name),
         desired: workspace.as_ref().map(|workspace| workspace.desired.digest()),
         services: workspace.as_ref().map(services).unwrap_or_default(),
-        public: BTreeMap::new(),
+        public: public::open(desired, workspace.as_ref().map(|had| &had.desired))?,
         setup: room.setup(name),
     })
 }

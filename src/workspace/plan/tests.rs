@@ -110,7 +110,7 @@ fn what_is_shown_to_the_world_or_lost_is_asked_for() {
     assert!(plan(&desired(&open), &present).is_empty(), "what is open is not asked for again");
     let one_less = open.replace("[80, 81]", "[81]");
     assert_eq!(steps(&one_less, &present), ["close [80]", "replace web", "keep"]);
-    assert!(!plan(&desired(&one_less), &present).asks());
+    assert!(plan(&desired(&one_less), &present).asks());
     assert_eq!(steps(TEXT, &present)[0], "close [80,81]");
     let moved = open.replace("web:", "www:");
     assert_eq!(

@@ -100,7 +100,10 @@ impl Recipe {
         let mut options = Options(Vec::new());
         for port in &service.ports {
             let none = "the tunnel's address is not known yet; what helps: hop up";
-            let address = place.address.ok_or(none)?;
+            let address = match service.public {
+                true => Ipv4Addr::UNSPECIFIED,
+                false => place.address.ok_or(none)?,
+            };
             options.put("--publish", format!("{address}:{}:{}/tcp", port.published, port.target));
         }
         // Inside of a container loopback is its own.

@@ -49,6 +49,9 @@ fn an_engine_is_told_all_of_it_and_no_value_of_a_variable() {
          docker.io/library/postgres:16 -- postgres -c max_connections=9"
     );
     assert_eq!(words, expected);
+    let open = TEXT.replace("ports", "public: true\n    ports");
+    let open = super::tests::recipe(&open, None).unwrap().words(&made, Path::new("/d/env"));
+    assert!(open.contains(&"0.0.0.0:5433:5432/tcp".to_owned()), "{open:?}");
     let inside = super::tests::recipe(TEXT, Some(Ipv4Addr::LOCALHOST)).unwrap();
     assert!(!inside.words(&made, Path::new("/d/env")).contains(&"--add-host".to_owned()));
     assert_eq!(recipe.env_file().unwrap(), "PATH=/own/bin\n");
