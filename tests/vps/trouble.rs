@@ -138,8 +138,7 @@ fn source_directory(laptop: &Machine) {
         "cat >/usr/local/bin/cargo <<'END'\n{COMPILER}END\nchmod 755 /usr/local/bin/cargo && \
          ln -f /usr/local/bin/cargo /usr/local/bin/rustc && cd /home/dev/hopbox && \
          mkdir -p target/release && cp {MINE}/hop-* /usr/local/bin/hop target/release && \
-         for other in hop-selftest hop-helper-server; do \
-         cp {MINE}/hop-agent target/release/$other; done; chown -R dev ."
+         cp {MINE}/hop-agent target/release/hop-selftest && chown -R dev ."
     ));
 }
 
@@ -153,7 +152,7 @@ fn older_programs(site: &Site) {
     let laptop = &site.laptop;
     laptop.ok(&format!(
         "cd /opt/built && mkdir x86_64-unknown-linux-musl && \
-         cp {MINE}/hop-agent {MINE}/hop-helper {MINE}/hop-install x86_64-unknown-linux-musl && \
+         cp {MINE}/hop-agent {MINE}/hop-helper* {MINE}/hop-install x86_64-unknown-linux-musl && \
          mkdir -p {AGENTS} && cp -r x86_64-unknown-linux-musl {AGENTS} && \
          sed -i 's/0\\.1\\./0.0./g' {AGENTS}/x86_64-unknown-linux-musl/hop-agent"
     ));
@@ -172,7 +171,7 @@ fn what_arrives_there_must_run(site: &Site) {
     let other = format!("{AGENTS}/x86_64-unknown-linux-musl");
     for (dir, machine) in [(built, 0xb7), (other, 0x3e)] {
         laptop.ok(&format!("mkdir -p {dir}"));
-        for program in ["hop-agent", "hop-helper", "hop-install"] {
+        for program in ["hop-agent", "hop-helper", "hop-helper-server", "hop-install"] {
             let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
             bytes.resize(300_000, program.len() as u8);
             bytes[16..20].copy_from_slice(&[2, 0, machine, 0]);
