@@ -9,41 +9,44 @@ use smoltcp::phy::{
 use smoltcp::time::Instant;
 use std::collections::VecDeque;
 
+use super::large;
+
 pub struct Device {
-    mtu: usize,
+    /// What the tunnel takes.
+    pub mtu: u16,
     pub arrived: Option<Vec<u8>>,
     pub leaving: VecDeque<Vec<u8>>,
 }
 
 impl Device {
     pub fn new(mtu: u16) -> Device {
-        Device { mtu: mtu.into(), arrived: None, leaving: VecDeque::new() }
+        Device { mtu, arrived: None, leaving: VecDeque::new() }
     }
 }
 
 pub struct Arrived(Vec<u8>);
 
-pub struct Leaving<'a>(&'a mut VecDeque<Vec<u8>>);
+pub struct Leaving<'a>(&'a mut VecDeque<Vec<u8>>, u16);
 
 impl phy::Device for Device {
     type RxToken<'a> = Arrived;
     type TxToken<'a> = Leaving<'a>;
 
     fn receive(&mut self, _: Instant) -> Option<(Arrived, Leaving<'_>)> {
-        Some((Arrived(self.arrived.take()?), Leaving(&mut self.leaving)))
+        Some((Arrived(self.arrived.take()?), Leaving(&mut self.leaving, self.mtu)))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Leaving<'_>> {
-        Some(Leaving(&mut self.leaving))
+        Some(Leaving(&mut self.leaving, self.mtu))
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
         let mut all = DeviceCapabilities::default();
         all.medium = Medium::Ip;
-        all.max_transmission_unit = self.mtu;
-        // Those of what arrives were looked at before.
+        all.max_transmission_unit = large::longest(self.mtu);
+        // Those of what arrives were looked at before; `large` writes those of TCP.
         let mut sums = ChecksumCapabilities::default();
-        (sums.ipv4, sums.tcp, sums.icmpv4) = (Checksum::Tx, Checksum::Tx, Checksum::Tx);
+        (sums.ipv4, sums.tcp, sums.icmpv4) = (Checksum::Tx, Checksum::None, Checksum::Tx);
         all.checksum = sums;
         all
     }
@@ -59,6 +62,7 @@ impl TxToken for Leaving<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, fill: F) -> R {
         let mut packet = vec![0; len];
         let filled = fill(&mut packet);
+        large::finish(&mut packet, self.1);
         self.0.push_back(packet);
         filled
     }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use super::device::Device;
 use super::drop::{Counters, Drop};
 use super::flows::Flows;
+use super::large;
 use super::packet::{self, Flow, Seen};
 
 /// Of one connection each way; a window is no larger.
@@ -125,7 +126,8 @@ impl Stack {
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
-        let Knock { flow, packet } = knock;
+        let Knock { flow, mut packet } = knock;
+        large::raise(&mut packet, self.device.mtu);
         let own = IpListenEndpoint { addr: Some(self.own.into()), port: flow.port };
         self.told.remove(&flow);
         socket.listen(own).ok()?;
@@ -193,10 +195,11 @@ impl Stack {
         let Some(known) = self.flows.get_mut(&flow) else { return };
         let end = first.wrapping_add(count);
         // In the order of sequence numbers (RFC 9293, 3.4).
-        match known.sent.filter(|sent| (end.wrapping_sub(*sent) as i32) <= 0) {
-            // A byte alone asks for room.
-            Some(_) => known.again |= count > 1,
-            None => known.sent = Some(end),
+        let is_after = |at: u32, sent: u32| at.wrapping_sub(sent) as i32 > 0;
+        // A byte alone asks for room.
+        known.again |= count > 1 && known.sent.is_some_and(|sent| is_after(sent, first));
+        if known.sent.is_none_or(|sent| is_after(end, sent)) {
+            known.sent = Some(end);
         }
     }
 

@@ -4,7 +4,7 @@
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
+use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Cidr, Ipv4Packet, TcpPacket};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -141,7 +141,8 @@ impl World {
                 self.feed(&packet);
             }
         }
-        for packet in self.turn() {
+        let (left, mtu) = (self.turn(), self.device.mtu);
+        for packet in left.into_iter().flat_map(|packet| cut(packet, mtu)) {
             self.sent += packet.len();
             let is_lost = self.narrow.is_some_and(|most| self.queue.len() >= most);
             if !is_lost && self.roll(100) >= self.lost {
@@ -167,4 +168,28 @@ impl World {
     pub fn steps(&mut self, count: usize) {
         (0..count).for_each(|_| self.step());
     }
+}
+
+/// What the tunnel makes of a packet that is longer than it takes.
+fn cut(packet: Vec<u8>, mtu: u16) -> Vec<Vec<u8>> {
+    let mtu = usize::from(mtu);
+    if packet.len() <= mtu {
+        return vec![packet];
+    }
+    let (head, bytes) = packet.split_at(40);
+    let most = mtu - 40;
+    let last = bytes.len().div_ceil(most) - 1;
+    let piece = |(n, bytes): (usize, &[u8])| {
+        let mut one = [head, bytes].concat();
+        let mut ip = Ipv4Packet::new_unchecked(&mut one[..]);
+        ip.set_total_len((40 + bytes.len()) as u16);
+        ip.fill_checksum();
+        let ends = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
+        let mut tcp = TcpPacket::new_unchecked(ip.payload_mut());
+        tcp.set_seq_number(tcp.seq_number() + n * most);
+        tcp.set_fin(tcp.fin() && n == last);
+        tcp.fill_checksum(&ends.0, &ends.1);
+        one
+    };
+    bytes.chunks(most).enumerate().map(piece).collect()
 }

@@ -60,13 +60,15 @@ impl OutboundPath {
     pub fn run_aside(&mut self, around: &mut PacketIo) {
         let OutboundPath { packet, queue, spare } = self;
         let mut filling = Filling { queue, spare };
-        for _ in 0..READS {
+        let (mut bytes, mut reads) = (0, 0);
+        while bytes < QUEUE_BYTES && reads < READS {
             let Some(aside) = &mut around.io.aside else { break };
             match aside.tun.read(packet) {
-                Ok(segments) => drop(filling.segment(around, segments)),
+                Ok(segments) => bytes += filling.segment(around, segments),
                 Err(TunError::Gone) => around.io.aside = None,
                 Err(_) => break,
             }
+            reads += 1;
         }
         filling.send(around.io, around.workers);
     }

@@ -11,6 +11,9 @@ pub const HEADER_LEN: usize = 24;
 /// "Nothing to do", for packets that we write.
 pub const PLAIN: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
+/// Of IPv4 and of TCP, each without options, together.
+const HEAD: u16 = 40;
+const TCP: u8 = 6;
 const NEEDS_CSUM: u8 = 1;
 /// The outer datagram of a tunnel has a checksum, which is left to us, too.
 const TUNNEL_CSUM: u8 = 8;
@@ -101,6 +104,19 @@ impl Header {
             checksum: (flags & NEEDS_CSUM != 0).then_some(at),
             tunnel,
         })
+    }
+
+    /// What it would say of a packet that comes without, if that is longer than `mtu` and to be
+    /// cut into such packets: TCP over IPv4, neither with options.
+    pub fn by_length(packet: &[u8], mtu: u16) -> Option<Header> {
+        if packet.len() <= usize::from(mtu) {
+            return None;
+        }
+        let (head, _) = packet.split_first_chunk::<{ HEAD as usize }>()?;
+        let is_plain = head[0] == 0x45 && head[9] == TCP && head[32] >> 4 == 5;
+        let segment = mtu.checked_sub(HEAD).filter(|segment| is_plain && *segment > 0)?;
+        let checksum = Some((HEAD / 2, TCP_CSUM as u16));
+        Some(Header { kind: Kind::Tcp4, segment, head: HEAD, checksum, tunnel: None })
     }
 
     /// Without a tunnel.

@@ -42,6 +42,7 @@ pub const READ_LEN: usize = HEADER_LEN + 65_535;
 
 pub struct Tun {
     file: File,
+    mtu: u16,
     vnet_hdr: bool,
     offload: Offload,
     /// It is an end of a pair of sockets: always up, and gone when the other end is closed.
@@ -65,7 +66,8 @@ impl Tun {
         // On macOS every TUN is a socket.
         let is_socket = file.metadata()?.file_type().is_socket();
         let stands_in = cfg!(target_os = "linux") && is_socket;
-        Ok(Tun { file, vnet_hdr: device.vnet_hdr, offload, stands_in })
+        let TunDevice { mtu, vnet_hdr, .. } = device;
+        Ok(Tun { file, mtu, vnet_hdr, offload, stands_in })
     }
 
     /// Whether there is no interface, but something in its place.
@@ -84,6 +86,11 @@ impl Tun {
         #[cfg(target_os = "macos")]
         let filled = filled.get_mut(utun::LEN..).ok_or(TunError::Refused)?;
         if !self.vnet_hdr {
+            // What stands in for a TUN has no header to say what is to be done.
+            let long = Header::by_length(filled, self.mtu).filter(|_| self.stands_in);
+            if let Some(header) = long {
+                return Segments::new(&header, filled).ok_or(TunError::Refused);
+            }
             return match filled.is_empty() {
                 false => Ok(Segments::whole(filled)),
                 true if self.stands_in => Err(TunError::Gone),
@@ -183,12 +190,30 @@ fn classify(e: &io::Error) -> TunError {
 
 #[cfg(test)]
 mod tests {
-    use super::utun;
+    use super::*;
 
     #[test]
     fn a_utun_is_told_the_family() {
         assert_eq!(utun::family(&[0x45, 0]), [0, 0, 0, 2]);
         assert_eq!(utun::family(&[0x60, 0]), [0, 0, 0, 30]);
         assert_eq!(utun::family(&[]).len(), utun::LEN);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn what_stands_in_has_long_packets_cut() {
+        let (ours, theirs) = crate::sys::packet_pair().unwrap();
+        let device = TunDevice { fd: theirs, name: String::new(), mtu: 100, vnet_hdr: false };
+        let (mut tun, mut ours) = (Tun::new(device, Offload::Nothing).unwrap(), File::from(ours));
+        let mut packet = [0; 190];
+        (packet[0], packet[3], packet[32]) = (0x45, 190, 0x50);
+        for (protocol, lens) in [(6, &[100, 100, 70][..]), (17, &[190])] {
+            packet[9] = protocol;
+            ours.write_all(&packet).unwrap();
+            let (mut room, mut out) = ([0; 200], [0; 200]);
+            let mut segments = tun.read(&mut room).unwrap();
+            let cut: Vec<_> = std::iter::from_fn(|| segments.next(&mut out)).collect();
+            assert_eq!(cut, lens, "{protocol}");
+        }
     }
 }
