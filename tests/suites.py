@@ -59,6 +59,20 @@ def build(cargo, flags):
     return suites
 
 
+def run_within(limit_s, command, folder, out):
+    """Exit code, or why there is none, and seconds that processors had for it and its children."""
+    child = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out,
+                             stderr=subprocess.STDOUT)
+    end = threading.Timer(limit_s, child.kill)
+    end.start()
+    _, status, usage = os.wait4(child.pid, 0)
+    is_late = end.finished.is_set()
+    end.cancel()
+    child.returncode = os.waitstatus_to_exitcode(status)
+    code = f"no end after {limit_s} s" if is_late else child.returncode
+    return code, usage.ru_utime + usage.ru_stime
+
+
 class Run:
     def __init__(self, logs):
         self.logs = logs
@@ -71,11 +85,7 @@ class Run:
         log = os.path.join(self.logs, name + ".log")
         begun = time.monotonic()
         with open(log, "wb") as out:
-            try:
-                code = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out,
-                                      stderr=subprocess.STDOUT, timeout=LIMIT_S).returncode
-            except subprocess.TimeoutExpired:
-                code = f"no end after {LIMIT_S} s"
+            code, busy = run_within(LIMIT_S, command, folder, out)
         with open(log, encoding="utf-8", errors="replace") as out:
             text = out.read()
         counts = [tuple(map(int, found)) for found in RESULT.findall(text)]
@@ -86,7 +96,8 @@ class Run:
             self.skipped += sum(line.startswith("SKIP") for line in told)
             tests = sum(count[0] for count in counts)
             took = time.monotonic() - begun
-            print(f"{'ok  ' if good else 'FAIL'} {name}: {tests} passed in {took:.1f} s")
+            print(f"{'ok  ' if good else 'FAIL'} {name}: {tests} passed in {took:.1f} s, "
+                  f"{busy:.0f} s of processors")
             for line in told:
                 print("    " + line)
             if not good:
@@ -127,12 +138,7 @@ class Run:
         print(f"again, alone: {suite.name} {test}", flush=True)
         with open(log, "ab+") as out:
             begun = out.tell()
-            try:
-                code = subprocess.run(command, cwd=suite.folder, stdin=subprocess.DEVNULL,
-                                      stdout=out, stderr=subprocess.STDOUT,
-                                      timeout=AGAIN_LIMIT_S).returncode
-            except subprocess.TimeoutExpired:
-                code = f"no end after {AGAIN_LIMIT_S} s"
+            code, _ = run_within(AGAIN_LIMIT_S, command, suite.folder, out)
             out.seek(begun)
             text = out.read().decode("utf-8", errors="replace")
         counts = RESULT.findall(text)

@@ -52,3 +52,15 @@ impl Code {
         }
     }
 }
+
+/// Ends the process with the panic of any thread, where the profile does not do so: a program of
+/// which a part is gone is not to be relied on.
+pub fn abort_on_panic() {
+    if cfg!(panic = "unwind") {
+        let tells = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            tells(panic);
+            std::process::abort();
+        }));
+    }
+}

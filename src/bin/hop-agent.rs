@@ -4,5 +4,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    hopbox::base::exit::abort_on_panic();
     ExitCode::from(hopbox::agent::main(std::env::args_os()))
 }

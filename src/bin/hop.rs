@@ -8,5 +8,6 @@ use std::process::ExitCode;
 const COMMIT: Option<&str> = option_env!("HOPBOX_COMMIT");
 
 fn main() -> ExitCode {
+    hopbox::base::exit::abort_on_panic();
     ExitCode::from(hopbox::cli::main(std::env::args_os().collect(), COMMIT))
 }

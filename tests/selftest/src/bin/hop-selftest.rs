@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 fn main() -> ExitCode {
+    hopbox::base::exit::abort_on_panic();
     ExitCode::from(hopbox_selftest::main(std::env::args_os().skip(1)))
 }
 
