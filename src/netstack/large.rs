@@ -111,7 +111,7 @@ mod tests {
             let mut packet = vec![0x45, 0, 0, 0, 0, 1, 0x40, 0, 64, 6, 0, 0, 10, 10, 0, 2];
             packet.extend([192, 168, 255, 254, 0, 80, 0x9c, 0x40, 0, 0, 0, 7, 0, 0, 0, 9]);
             packet.extend([0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0]);
-            packet.extend((packet.len()..count).map(|n| (n * n >> 3) as u8));
+            packet.extend((packet.len()..count).map(|n| ((n * n) >> 3) as u8));
             packet[2..4].copy_from_slice(&(count as u16).to_be_bytes());
             let mut whole = packet.clone();
             finish(&mut whole, u16::MAX);

@@ -66,6 +66,7 @@ impl Backend for OneLaptop {
             public_key: [5; 32],
             heard: false,
             refused_datagrams: 0,
+            firewall: None,
             peers: Vec::new(),
             drops: Default::default(),
         }
