@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """suites.py CARGO FLAGS...: builds all tests, then runs every suite, whatever becomes of the others.
 
-Two suites run side by side, because most of them wait most of the time, and beside these what does
-nothing else. What a suite says goes to a log; a failure is shown whole, and so is every line that
-begins with SKIP or NOTE.
+Two suites run side by side, because most of them wait half of the time, and beside these, one after
+the other, those that hardly do anything else. What a suite says goes to a log; a failure is shown
+whole, and so is every line that begins with SKIP or NOTE.
 
 When all have ended, what was red is run once more, with nothing beside it. A test that is green
 then depends on the machine's moment: it is named, with what it said, and is to be mended; up to
@@ -24,10 +24,11 @@ import typing
 
 # The longest first, and what boots machines, and so waits, beside what computes. Suites that are
 # not named follow.
-ORDER = ["vps", "wg", "session", "e2e", "tunnel", "chaos", "root", "soak", "booted", "simd"]
+ORDER = ["vps", "wg", "e2e", "tunnel", "chaos", "root", "soak", "booted", "simd"]
 SIDE_BY_SIDE = 2
-# It waits for programs that do not answer, two minutes long.
-WAITS = "cli"
+# They take an eighth of a processor: they wait for programs that do not answer, for outages to be
+# noticed, and for ports to be seen.
+WAIT = ["cli", "session", "agent"]
 # Of these, which wait most of the time, so many tests at a time; of others, one for each processor.
 THREADS = {"vps": 2, "session": 4, "chaos": 4}
 # For one suite; tests/vps takes half of it on two idle cores.
@@ -108,14 +109,14 @@ class Run:
                 print(f"---- {name} ended with {code}\n{text}\n----")
             sys.stdout.flush()
 
-    def work(self, waiting):
-        while True:
-            try:
-                suite = waiting.get_nowait()
-            except queue.Empty:
-                return
-            self.suite(*suite)
-
+    def work(self, *queues):
+        for waiting in queues:
+            while True:
+                try:
+                    suite = waiting.get_nowait()
+                except queue.Empty:
+                    break
+                self.suite(*suite)
 
     def again(self):
         """Runs what was red once more, alone, and keeps what is red twice."""
@@ -171,12 +172,12 @@ def main():
     logs = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "suites")
     os.makedirs(logs, exist_ok=True)
     run = Run(os.path.abspath(logs))
-    rank = {name: at for at, name in enumerate(ORDER)}
+    rank = {name: at for at, name in enumerate(ORDER + WAIT)}
     waiting, beside = queue.SimpleQueue(), queue.SimpleQueue()
     for suite in sorted(found, key=lambda suite: rank.get(suite[0], len(ORDER))):
-        (beside if suite[0] == WAITS else waiting).put(suite)
-    lanes = [waiting] * SIDE_BY_SIDE + [beside]
-    workers = [threading.Thread(target=run.work, args=(lane,)) for lane in lanes]
+        (beside if suite[0] in WAIT else waiting).put(suite)
+    lanes = [[waiting, beside]] * SIDE_BY_SIDE + [[beside]]
+    workers = [threading.Thread(target=run.work, args=lane) for lane in lanes]
     for worker in workers:
         worker.start()
     for worker in workers:
