@@ -120,7 +120,7 @@ check-lint:
 	@sh tests/lint.sh "$(CARGO)" $(BASE) --no-default-features --lib --bins
 
 # All at once: neither processor waits for the one crate that everything else needs.
-TESTED = $(COMMON) --lib --bins --tests --examples --bench aead --no-run
+TESTED = $(COMMON) --lib --bins --tests --bench aead --no-run
 check-build:
 	+@$(CARGO) test $(TESTED)
 
