@@ -121,12 +121,35 @@ fn as_one_here(world: &World) {
     let output = world.hop(&["run", "--dir", "/nowhere", "--", "true"]);
     assert_eq!(output.status.code(), Some(125), "{}", said(&output));
 
+    if super::full() {
+        at_full_length(world);
+    }
     signals_and_whoever_goes(world);
     a_terminal(world);
     without_a_laptop(world);
     with_the_session(world);
     let _ = work.kill();
     let _ = work.wait();
+}
+
+/// What takes its time: many bytes both ways, and a job that is stopped meanwhile.
+fn at_full_length(world: &World) {
+    let shell = |script: &str| {
+        let mut command = world.command(Path::new("bash"), &["-c", script]);
+        command.env("hop", &world.programs.hop).current_dir(world.home.join("laptop"));
+        said(&finish(start(world, command), LIMIT * 10))
+    };
+    let all = shell(
+        "head -c 300000000 /dev/urandom >bytes; $hop run -- cat <bytes | cmp - bytes && echo same
+         $hop run -- head -c 300000000 /dev/zero | sha256sum >one
+         head -c 300000000 /dev/zero | sha256sum | cmp - one && echo same; rm bytes",
+    );
+    assert_eq!(all.matches("same\n").count(), 2, "{all}");
+    let all = shell(
+        "set -m; $hop run -- sh -c 'echo up; sleep 2; echo done' >out & sleep 1
+         kill -TSTP %1; sleep 3; jobs; fg >/dev/null; echo status $?; cat out",
+    );
+    assert!(all.contains("Stopped") && all.contains("status 0\nup\ndone\n"), "{all}");
 }
 
 /// A command that no -- stands before, or a host that no -H does: what is advised runs it.

@@ -1,5 +1,6 @@
 //! A service that prints as fast as it can, for long (`HOP_SESSION=full`: 6 GB, a minute and more):
 //! what its bound promises to keep is kept, its keeper stays small, and everybody else is answered.
+//! Then one that a view keeps up with misses nothing of while its files are changed.
 
 use std::fs;
 use std::path::Path;
@@ -25,12 +26,21 @@ const SMALL_KIB: u64 = 2 * 1024;
 /// What a process of steady use may come and go by.
 const FLAT_KIB: u64 = 512;
 
+/// Of the one that is followed: four files of 8 MiB, and a hundred lines at a time.
+const FOLLOWED: u64 = 32_000;
+
 fn manifest(lines: u64) -> String {
     let flood = format!("seq -f %0{}.0f {lines}; exec sleep 1000", LINE - 1);
     let tick = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done";
     let service =
         |name: &str, command: &str| format!("  {name}: {{type: native, command: \"{command}\"}}\n");
-    format!("name: app\nservices:\n{}{}", service("flood", &flood), service("tick", tick))
+    let width = LINE - 1;
+    let paced = format!(
+        "i=0; while [ $i -lt {FOLLOWED} ]; do seq -f %0{width}.0f $((i+1)) $((i+100)); \
+         i=$((i+100)); sleep 0.03; done; exec sleep 1000"
+    );
+    let all = [service("flood", &flood), service("tick", tick), service("paced", &paced)];
+    format!("name: app\nservices:\n{}", all.concat())
 }
 
 #[test]
@@ -79,8 +89,31 @@ fn one_that_prints_as_fast_as_it_can_takes_nothing_from_others() {
     let ticks = numbers(&app.join("tick"));
     assert!(ticks.iter().copied().eq(1..=ticks.len() as u64), "{ticks:?}");
     assert_eq!(world.hop(&["services", "stop", "flood", "tick"]).status.code(), Some(0));
+    if super::full() {
+        followed(&world, &app.join("paced/log"));
+    }
     let _ = work.kill();
     let _ = work.wait();
+}
+
+/// What a view shows from before its start, over all changes of its file.
+fn followed(world: &World, log: &Path) {
+    assert_eq!(world.hop(&["services", "start", "paced"]).status.code(), Some(0));
+    let shown = world.home.join("shown");
+    let mut command = world.command(&world.programs.hop, &["logs", "paced", "-n", "40000"]);
+    command.stdout(fs::File::create(&shown).unwrap());
+    let start = move || command.spawn().map_err(|error| error.to_string());
+    let view = world.laptop.run(LIMIT, start).unwrap();
+    let end = Instant::now() + LIMIT * 6;
+    while last(&shown) != Some(FOLLOWED) {
+        assert!(Instant::now() < end, "{:?} of {:?}", last(&shown), last(log));
+        thread::sleep(LOOK_EVERY);
+    }
+    super::world::end(Some(view));
+    let shown = fs::read_to_string(&shown).unwrap();
+    let numbers: Vec<u64> = shown.lines().filter_map(number).collect();
+    assert!(numbers.iter().copied().eq(1..=FOLLOWED), "{} lines were shown", numbers.len());
+    assert!(log.with_extension("1").exists(), "its file was never changed");
 }
 
 fn number(line: &str) -> Option<u64> {

@@ -142,7 +142,10 @@ fn what_is_proven_is_what_was_asked_for() {
 fn typed(site: &Site, line: &str, code: i32, advised: &str) {
     let said = site.hop(line);
     assert!(said.code == code && said.fix().ends_with(advised), "{line}: {said}");
-    site.laptop.ok_as("dev", &said.fix().replacen("ssh -t", "ssh", 1));
+    let typed = said.fix().replacen("ssh -t", "ssh", 1);
+    let done = site.laptop.sh_as("dev", &typed);
+    let why = "tail -n 40 .local/state/hopbox/mybox.log; sudo journalctl -n 20 -u hop-helper";
+    assert!(done.code == 0, "{typed}: {done}{}", site.laptop.sh_as("dev", why));
 }
 
 /// Sessions that do not do what is asked of them, and are begun anew.
