@@ -65,6 +65,9 @@ fn a_session_that_has_just_ended_is_not_elsewhere() {
 fn a_diagnosis_is_not_ended_by_hop_down() {
     let _machine = shared();
     let Some(world) = World::start("a_diagnosis_is_not_ended") else { return };
+    // Its server is there.
+    world.up();
+    assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     for _ in 0..5 {
         let mut doctor = world.spawn(&["doctor", "--json"]);
         while doctor.try_wait().unwrap().is_none() {
