@@ -73,7 +73,7 @@ pub fn failed(name: &str, error: CallError) -> Failure {
         CallError::Remote { code: Refusal::PlanChanged | Refusal::NotFound, .. } => {
             fix!("hop up {}", name)
         }
-        CallError::Remote { code: Refusal::BadParams, .. } => fix!("hop {} --help", "run"),
+        CallError::Remote { code: Refusal::BadParams, .. } => "hop run --help".into(),
         _ => fix!("hop doctor {}", name),
     };
     let what = format!("{name} does not run it");

@@ -43,6 +43,15 @@ pub trait Message: Sized {
     }
 }
 
+fn to_list<T: Message>(all: &[T]) -> Vec<Value> {
+    all.iter().map(T::to_json).collect()
+}
+
+/// Of so many at most.
+fn read_list<T: Message>(fields: &mut Fields, key: &str, most: usize) -> Result<Vec<T>, ReadError> {
+    fields.objects(key, most)?.into_iter().map(|mut one| T::read(&mut one)).collect()
+}
+
 fn public(text: &str) -> Result<PublicKey, String> {
     field::key(text).map(|key| *key)
 }
@@ -243,15 +252,6 @@ impl Message for PeerView {
     }
 }
 
-fn list(peers: &[PeerView]) -> Vec<Value> {
-    peers.iter().map(PeerView::to_json).collect()
-}
-
-fn read_list(fields: &mut Fields) -> Result<Vec<PeerView>, ReadError> {
-    let peers = fields.objects("peers", PEERS)?;
-    peers.into_iter().map(|mut peer| PeerView::read(&mut peer)).collect()
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peers {
     pub peers: Vec<PeerView>,
@@ -261,11 +261,14 @@ pub struct Peers {
 
 impl Message for Peers {
     fn to_json(&self) -> Value {
-        json!({"peers": list(&self.peers), "you": self.you.as_ref().map(shown)})
+        json!({"peers": to_list(&self.peers), "you": self.you.as_ref().map(shown)})
     }
 
     fn read(fields: &mut Fields) -> Result<Peers, ReadError> {
-        Ok(Peers { peers: read_list(fields)?, you: opt_meant(fields, "you", public)? })
+        Ok(Peers {
+            peers: read_list(fields, "peers", PEERS)?,
+            you: opt_meant(fields, "you", public)?,
+        })
     }
 }
 
@@ -343,7 +346,7 @@ impl Message for Status {
             "public_key": shown(&self.public_key),
             "heard": self.heard,
             "refused_datagrams": self.refused_datagrams,
-            "peers": list(&self.peers),
+            "peers": to_list(&self.peers),
             "drops": self.drops,
             "firewall": self.firewall.as_ref().map(Message::to_json),
         })
@@ -370,7 +373,7 @@ impl Message for Status {
             public_key: fields.meant("public_key", public)?,
             heard: fields.bool("heard")?,
             refused_datagrams: fields.int("refused_datagrams", 0..=u64::MAX)?,
-            peers: read_list(fields)?,
+            peers: read_list(fields, "peers", PEERS)?,
             drops: drops.into_iter().filter_map(number).collect(),
             firewall,
         })

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Message, opt_meant, opt_number};
+use super::{Message, opt_meant, opt_number, read_list, to_list};
 use crate::base::json::{Fields, ReadError};
 
 /// What a server makes of a port that is open in hopbox's own table.
@@ -177,8 +177,8 @@ impl Message for Rule {
     }
 
     fn read(fields: &mut Fields) -> Result<Rule, ReadError> {
-        let spec = fields.opt_object("spec")?.ok_or_else(|| fields.error("spec", "is missing"))?;
-        let mut spec = spec;
+        let spec = fields.opt_object("spec")?;
+        let mut spec = spec.ok_or_else(|| fields.error("spec", "is missing"))?;
         Ok(Rule {
             id: fields.string("rule_id")?,
             spec: Spec::read(&mut spec)?,
@@ -201,14 +201,11 @@ const RULES: usize = 1024;
 
 impl Message for Rules {
     fn to_json(&self) -> Value {
-        let rules: Vec<Value> = self.rules.iter().map(Message::to_json).collect();
-        json!({"rules": rules, "more": self.more})
+        json!({"rules": to_list(&self.rules), "more": self.more})
     }
 
     fn read(fields: &mut Fields) -> Result<Rules, ReadError> {
-        let rules = fields.objects("rules", RULES)?;
-        let rules = rules.into_iter().map(|mut rule| Rule::read(&mut rule));
-        Ok(Rules { rules: rules.collect::<Result<_, _>>()?, more: fields.bool("more")? })
+        Ok(Rules { rules: read_list(fields, "rules", RULES)?, more: fields.bool("more")? })
     }
 }
 
@@ -276,14 +273,11 @@ pub struct History {
 
 impl Message for History {
     fn to_json(&self) -> Value {
-        let entries: Vec<Value> = self.entries.iter().map(Message::to_json).collect();
-        json!({"entries": entries})
+        json!({"entries": to_list(&self.entries)})
     }
 
     fn read(fields: &mut Fields) -> Result<History, ReadError> {
-        let entries = fields.objects("entries", RULES)?;
-        let entries = entries.into_iter().map(|mut change| Change::read(&mut change));
-        Ok(History { entries: entries.collect::<Result<_, _>>()? })
+        Ok(History { entries: read_list(fields, "entries", RULES)? })
     }
 }
 

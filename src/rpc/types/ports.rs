@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
-use super::Message;
 use super::details::list;
 use super::services::ServiceName;
+use super::{Message, read_list, to_list};
 use crate::base::json::{Fields, ReadError};
 
 /// More listeners than are told of.
@@ -105,13 +105,11 @@ pub struct Ports {
 
 impl Message for Ports {
     fn to_json(&self) -> Value {
-        json!({"ports": self.ports.iter().map(PortView::to_json).collect::<Vec<_>>()})
+        json!({"ports": to_list(&self.ports)})
     }
 
     fn read(fields: &mut Fields) -> Result<Ports, ReadError> {
-        let ports = fields.objects("ports", PORTS)?;
-        let read = |mut fields: Fields| PortView::read(&mut fields);
-        Ok(Ports { ports: ports.into_iter().map(read).collect::<Result<_, _>>()? })
+        Ok(Ports { ports: read_list(fields, "ports", PORTS)? })
     }
 }
 

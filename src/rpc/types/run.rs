@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Message, opt_meant, services};
+use super::{Message, opt_meant, read_list, services, to_list};
 use crate::base::base64;
 use crate::base::json::{Fields, ReadError};
 use crate::workspace::check;
@@ -332,13 +332,11 @@ pub struct Runs {
 
 impl Message for Runs {
     fn to_json(&self) -> Value {
-        json!({"runs": self.runs.iter().map(RunView::to_json).collect::<Vec<_>>()})
+        json!({"runs": to_list(&self.runs)})
     }
 
     fn read(fields: &mut Fields) -> Result<Runs, ReadError> {
-        let runs = fields.objects("runs", RUNS)?;
-        let runs = runs.into_iter().map(|mut run| RunView::read(&mut run));
-        Ok(Runs { runs: runs.collect::<Result<_, _>>()? })
+        Ok(Runs { runs: read_list(fields, "runs", RUNS)? })
     }
 }
 

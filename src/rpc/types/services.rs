@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::Message;
 use super::details::{Details, list};
 use super::health::Health;
+use super::{Message, read_list, to_list};
 use crate::base::json::{Fields, ReadError};
 use crate::workspace::check;
 
@@ -235,14 +235,11 @@ pub struct Services {
 
 impl Message for Services {
     fn to_json(&self) -> Value {
-        let services: Vec<Value> = self.services.iter().map(ServiceView::to_json).collect();
-        json!({"services": services})
+        json!({"services": to_list(&self.services)})
     }
 
     fn read(fields: &mut Fields) -> Result<Services, ReadError> {
-        let services = fields.objects("services", SERVICES)?;
-        let read = services.into_iter().map(|mut service| ServiceView::read(&mut service));
-        Ok(Services { services: read.collect::<Result<_, _>>()? })
+        Ok(Services { services: read_list(fields, "services", SERVICES)? })
     }
 }
 
