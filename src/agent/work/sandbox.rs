@@ -15,17 +15,17 @@
 //! namespaces, 256 listeners of each; 8 children at a time, 3 s each, for which others wait 2 s.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::agent::work::state::Room;
-use crate::sys::bounded;
 use crate::sys::listeners::Listeners;
 use crate::sys::loopback::Listener;
 use crate::sys::net_space::{self, NetSpace};
@@ -180,7 +180,7 @@ impl Seen {
             self.spaces.clear();
             return self.processes.clear();
         }
-        let Ok(home) = NetSpace::of("self").and_then(|home| home.number()) else { return };
+        let Some(home) = *HOME else { return };
         let newest = newest();
         if thorough || is_due(self.looked_at_all, ALL_EVERY) {
             self.looked_at_all = Some(now);
@@ -306,15 +306,25 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).take(PROCESSES)
 }
 
+/// The network namespace that this process is in, which it never leaves.
+static HOME: LazyLock<Option<u64>> =
+    LazyLock::new(|| NetSpace::of("self").and_then(|home| home.number()).ok());
+
 /// The network namespace that a process is in, if we may know.
 fn space_of(pid: u32) -> Option<u64> {
     let link = fs::read_link(format!("/proc/{pid}/ns/net")).ok()?;
     link.to_str()?.strip_prefix("net:[")?.strip_suffix(']')?.parse().ok()
 }
 
+/// Kept open: each read of it from its beginning is one of now.
+static LOAD: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/loadavg").ok());
+
 /// The number of the process that began last, which the next one's follows.
 fn newest() -> Option<u32> {
-    let text = bounded::text("/proc/loadavg").ok()?;
+    // Three averages, two counts and this.
+    let mut room = [0; 128];
+    let count = LOAD.as_ref()?.read_at(&mut room, 0).ok()?;
+    let text = str::from_utf8(room.get(..count)?).ok()?;
     text.split_whitespace().nth(4)?.parse().ok()
 }
 
