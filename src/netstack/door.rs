@@ -8,7 +8,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 
 use super::packet::Flow;
-use crate::sys::loopback::{self, Listener};
+use crate::sys::listeners::{self, Listener};
+use crate::sys::loopback;
 
 /// Opens what a connection is for; must not wait. `None`: it is refused.
 pub trait Doors: Send {
@@ -17,7 +18,7 @@ pub trait Doors: Send {
 
 /// A connection to the port of loopback at which `user` listens; it may be in the making.
 pub fn to_listener_of(user: u32, port: u16) -> Option<TcpStream> {
-    loopback::connect(target(&loopback::listeners().ok()?, user, port)?).ok()
+    loopback::connect(target(&listeners::all().ok()?, user, port)?).ok()
 }
 
 /// Where that is: whoever the kernel would choose among those that listen there must be theirs. It

@@ -1,15 +1,25 @@
-//! TCP listeners on this machine's loopback: whether a number can be had there, and a number that
-//! is kept while nobody is listened to.
+//! TCP sockets that listen: one of the system's; whether a number can be had on this machine, and a
+//! number that is kept while nobody is listened to.
 
 use nix::sys::socket::{self, SockaddrStorage, sockopt};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 
 /// What a system without IPv6 says.
 pub const NO_SUCH_FAMILY: i32 = libc::EAFNOSUPPORT;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// A socket that listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    pub ip: IpAddr,
+    pub port: u16,
+    /// Whose it is.
+    pub uid: u32,
+    pub inode: u64,
+}
 
 /// Listens there, and does not wait for who comes. Nobody else has the address and number then,
 /// nor all addresses with that number: where somebody has, it is `AddrInUse`.
@@ -73,6 +83,15 @@ pub fn first_unprivileged() -> u16 {
     known.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
 }
 
+/// Whether a program could listen at this port, in all the ways in which programs do: one family
+/// does not see the other's.
+pub fn is_free(port: u16) -> bool {
+    let is_taken = |ip: &str| {
+        TcpListener::bind((ip, port)).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    };
+    !["127.0.0.1", "::1", "0.0.0.0", "::"].into_iter().any(is_taken)
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -131,5 +150,19 @@ mod tests {
         assert_eq!(std::io::Read::read(&mut &other, &mut [0]).unwrap(), 0);
         drop((other, listener));
         listen(at).unwrap();
+    }
+
+    #[test]
+    fn one_that_is_listened_at_is_seen_in_every_way() {
+        for ip in ["127.0.0.1", "::1", "0.0.0.0", "::"] {
+            // The kernel gives those below its own to nobody else.
+            let first = 10_000 + (std::process::id() % 10_000) as u16;
+            let port = (first..).find(|port| is_free(*port)).unwrap();
+            // Without IPv6 there is nothing to see.
+            let Ok(listener) = TcpListener::bind((ip, port)) else { continue };
+            assert!(!is_free(port), "{ip}");
+            drop(listener);
+            assert!(is_free(port), "{ip}");
+        }
     }
 }

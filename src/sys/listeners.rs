@@ -10,20 +10,43 @@
 //! the next one.
 
 use std::collections::BTreeSet;
-use std::io::{self, ErrorKind};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
-use super::loopback;
-use super::loopback::Listener;
-#[cfg(target_os = "linux")]
+pub use super::listener::Listener;
 use super::sock_diag::SockDiag;
 
 const ASKED_AGAIN: usize = 256;
+/// Of the table of sockets. Those that listen stand first in it; what follows is not read.
+const TABLE_BYTES: u64 = 4 << 20;
+/// TCP_LISTEN (net/tcp_states.h).
+const LISTENS: &str = "0A";
+
+/// All of the calling thread's network namespace. Where the system has no such table, none.
+pub fn all() -> io::Result<Vec<Listener>> {
+    if let Ok(all) = SockDiag::open().and_then(|kernel| kernel.listeners(None)) {
+        return Ok(all);
+    }
+    by_table()
+}
+
+/// The same of a kernel that answers no question.
+fn by_table() -> io::Result<Vec<Listener>> {
+    table_of("thread-self")
+}
+
+/// All of the network namespace of a process, or of what else is so called in /proc.
+pub fn of(process: &str) -> io::Result<Vec<Listener>> {
+    let network = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let is_ours = network(process).is_some_and(|its| Some(its) == network("thread-self"));
+    if is_ours { all() } else { table_of(process) }
+}
 
 /// By default of the calling thread's namespace.
 #[derive(Default)]
 pub struct Listeners {
-    #[cfg(target_os = "linux")]
     kernel: Option<SockDiag>,
     known: Vec<Listener>,
     /// Another one's, which cannot be asked by a new socket.
@@ -46,14 +69,8 @@ impl Listeners {
     }
 
     /// Of the namespace in which this socket of sock_diag(7) was made.
-    #[cfg(target_os = "linux")]
     pub fn asked_by(fd: OwnedFd) -> Listeners {
         Listeners { kernel: Some(fd.into()), known: Vec::new(), is_elsewhere: true }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    pub fn asked_by(_: OwnedFd) -> Listeners {
-        Listeners { known: Vec::new(), is_elsewhere: true }
     }
 
     /// All that listen, in order.
@@ -62,7 +79,6 @@ impl Listeners {
     }
 
     /// Of one port, or of all.
-    #[cfg(target_os = "linux")]
     fn ask(&mut self, port: Option<u16>) -> io::Result<Vec<Listener>> {
         let kernel = match self.kernel.take() {
             Some(kernel) => Ok(kernel),
@@ -77,16 +93,8 @@ impl Listeners {
             }
             // What is left of an answer is in its socket.
             Err(error) if self.is_elsewhere => Err(error),
-            Err(_) => loopback::listeners_by_table(),
+            Err(_) => by_table(),
         }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn ask(&mut self, _port: Option<u16>) -> io::Result<Vec<Listener>> {
-        if self.is_elsewhere {
-            return Err(ErrorKind::Unsupported.into());
-        }
-        loopback::listeners_by_table()
     }
 }
 
@@ -114,6 +122,56 @@ fn add_missed(
     Ok(())
 }
 
+/// By the kernel's table, which takes it milliseconds: it goes through all places where something
+/// could be.
+fn table_of(process: &str) -> io::Result<Vec<Listener>> {
+    let mut all = Vec::new();
+    for name in ["tcp", "tcp6"] {
+        match File::open(format!("/proc/{process}/net/{name}")) {
+            Ok(table) => all.extend(read(BufReader::new(table).take(TABLE_BYTES))?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// As far as it has rows of those that listen.
+fn read(table: impl BufRead) -> io::Result<Vec<Listener>> {
+    let mut found = Vec::new();
+    for row in table.split(b'\n').skip(1) {
+        match std::str::from_utf8(&row?).ok().and_then(listener) {
+            Some(one) => found.push(one),
+            None => break,
+        }
+    }
+    Ok(found)
+}
+
+/// Number, own address, other address, state, queues, timer, retransmits, user, …
+fn listener(row: &str) -> Option<Listener> {
+    let mut words = row.split_whitespace().skip(1);
+    let (ip, port) = words.next()?.split_once(':')?;
+    let uid = words.nth(5)?.parse().ok()?;
+    let inode = words.nth(1)?.parse().ok()?;
+    let state = row.split_whitespace().nth(3)?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    (state == LISTENS).then_some(Listener { ip: address(ip)?, port, uid, inode })
+}
+
+/// Numbers of 32 bits in the machine's order, each of bytes in the network's.
+pub(super) fn address(text: &str) -> Option<IpAddr> {
+    let mut bytes = Vec::with_capacity(16);
+    for at in (0..text.len()).step_by(8) {
+        let word = u32::from_str_radix(text.get(at..at + 8)?, 16).ok()?;
+        bytes.extend(word.to_ne_bytes());
+    }
+    match <[u8; 16]>::try_from(&bytes[..]) {
+        Ok(v6) => Some(Ipv6Addr::from(v6).to_canonical()),
+        Err(_) => <[u8; 4]>::try_from(&bytes[..]).ok().map(|v4| Ipv4Addr::from(v4).into()),
+    }
+}
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
@@ -121,6 +179,45 @@ mod tests {
 
     fn of(port: u16, inode: u64) -> Listener {
         Listener { ip: Ipv4Addr::LOCALHOST.into(), port, uid: 1, inode }
+    }
+
+    const TABLE: &str = "\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 123 1
+   1: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 124 1
+   2: 0100007F:9C40 0100007F:1F90 01 00000000:00000000 00:00000000 00000000  1000        0 125 1
+   3: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 126 1
+";
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn the_table_is_read_as_far_as_it_lists_who_listens() {
+        let found = read(TABLE.as_bytes()).unwrap();
+        let one_of = |ip, port, uid, inode| Listener { ip, port, uid, inode };
+        let (one, any) = (Ipv4Addr::LOCALHOST.into(), Ipv4Addr::UNSPECIFIED.into());
+        assert_eq!(found, [one_of(one, 8080, 1000, 123), one_of(any, 22, 0, 124)]);
+        for odd in ["", "x", "x\n0: 0100007F 0 0A", "x\n0: 01:zz 0:0 0A 0 0 0 0", "x\n\0\u{ff}"] {
+            assert_eq!(read(odd.as_bytes()).unwrap(), [], "{odd:?}");
+        }
+        let v6 = "00000000000000000000000001000000";
+        assert_eq!(address(v6), Some(Ipv6Addr::LOCALHOST.into()));
+        let mapped = "0000000000000000FFFF00000100007F";
+        assert_eq!(address(mapped), Some(one));
+        assert_eq!(address("0100007"), None);
+    }
+
+    #[test]
+    fn who_listens_here_is_known() {
+        for at in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = TcpListener::bind(at) else { continue };
+            let at = listener.local_addr().unwrap();
+            let uid = crate::sys::process::uid();
+            let is_own = |one: &Listener| (one.ip, one.port, one.uid) == (at.ip(), at.port(), uid);
+            let pid = std::process::id().to_string();
+            for found in [all(), super::of(&pid), table_of(&pid)] {
+                assert!(found.unwrap().iter().any(is_own), "{at}");
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,6 @@ pub mod confine;
 pub mod descendants;
 mod error;
 mod fd;
-pub mod free_port;
 pub mod icmp;
 pub mod iface;
 #[cfg_attr(target_os = "macos", path = "darwin/inotify.rs")]
@@ -28,11 +27,9 @@ pub mod ioctl;
 pub mod line;
 pub mod listener;
 pub mod listeners;
-mod listening;
 pub mod local_time;
 pub mod lock;
 pub mod loopback;
-pub mod loopback_listener;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
 #[cfg_attr(target_os = "macos", path = "darwin/net_space.rs")]
@@ -51,10 +48,8 @@ pub mod random;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
-#[cfg(target_os = "linux")]
-mod sock_diag;
-#[cfg_attr(target_os = "macos", path = "darwin/sock_lookup.rs")]
-pub mod sock_lookup;
+#[cfg_attr(target_os = "macos", path = "darwin/sock_diag.rs")]
+pub mod sock_diag;
 pub mod socket_owner;
 pub mod started;
 pub mod tcp;

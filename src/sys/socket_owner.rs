@@ -50,15 +50,14 @@ pub fn sockets(pid: u32, descriptors: usize) -> impl Iterator<Item = u64> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use crate::sys::loopback;
+    use crate::sys::listeners;
     use std::net::TcpListener;
 
     #[test]
     fn who_has_a_socket_is_known() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let found =
-            loopback::listeners().unwrap().into_iter().find(|one| one.port == port).unwrap();
+        let found = listeners::all().unwrap().into_iter().find(|one| one.port == port).unwrap();
         let owners = owners(&[found.inode, u64::MAX]);
         assert_eq!(owners.len(), 1);
         assert_eq!(owners[&found.inode].pid, std::process::id());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
 
-use super::loopback::address;
+use super::listeners::address;
 
 /// Of each table of sockets.
 const TABLE_BYTES: u64 = 4 << 20;

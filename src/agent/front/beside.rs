@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::netstack::door::{self, Doors};
 use crate::netstack::{self, Flow, Flows, Netstack, Settings};
-use crate::sys::sock_lookup::SockLookup;
+use crate::sys::sock_diag::SockDiag;
 use crate::sys::{ioctl, packet_pair, process, random};
 use crate::tunnel::{Beside, Takes};
 
@@ -40,7 +40,7 @@ pub fn open(own: Ipv4Addr, mtu: u16, device: &str) -> io::Result<(Netstack, Besi
         user,
         index: ioctl::index(device).unwrap_or(0),
         flows: stack.flows(),
-        lookup: SockLookup::open()?,
+        kernel: SockDiag::open()?,
         asked: Budget { left: QUESTIONS, since: Instant::now() },
     };
     Ok((stack, Beside { end: theirs, takes: Box::new(choice) }))
@@ -48,7 +48,7 @@ pub fn open(own: Ipv4Addr, mtu: u16, device: &str) -> io::Result<(Netstack, Besi
 
 /// Whether the kernel tells who listens: it must know of this listener of ours.
 pub fn is_told(at: SocketAddr) -> bool {
-    let asked = SockLookup::open().and_then(|mut lookup| lookup.listener(at.ip(), at, 0));
+    let asked = SockDiag::open().and_then(|kernel| kernel.user_who_listens(at.ip(), at, 0));
     matches!(asked, Ok(Some(_)))
 }
 
@@ -67,7 +67,7 @@ struct Choice {
     user: u32,
     index: u32,
     flows: Flows,
-    lookup: SockLookup,
+    kernel: SockDiag,
     asked: Budget,
 }
 
@@ -82,13 +82,13 @@ impl Takes for Choice {
 impl Choice {
     /// Whether nobody listens for it but the user, on loopback. The order is that of `door`.
     fn is_ours(&mut self, flow: Flow) -> io::Result<bool> {
-        let Choice { own, user, index, lookup, .. } = self;
+        let Choice { own, user, index, kernel, .. } = self;
         let at = |ip: IpAddr| SocketAddr::new(ip, flow.port);
-        if lookup.listener(flow.from.into(), at((*own).into()), *index)?.is_some() {
+        if kernel.user_who_listens(flow.from.into(), at((*own).into()), *index)?.is_some() {
             return Ok(false);
         }
         for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
-            if let Some(found) = lookup.listener(ip, at(ip), LOOPBACK)? {
+            if let Some(found) = kernel.user_who_listens(ip, at(ip), LOOPBACK)? {
                 return Ok(found == *user);
             }
         }

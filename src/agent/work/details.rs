@@ -15,7 +15,7 @@ use crate::agent::keeper::reader::{Next, Reader, Start};
 use crate::rpc::types::details::{Details, LAST_LINES, PORTS};
 use crate::rpc::types::services::{ServiceState, ServiceView};
 use crate::sys::process_stat::Stat;
-use crate::sys::{bounded, loopback, socket_owner};
+use crate::sys::{bounded, listeners, socket_owner};
 
 const PROCESSES: usize = 32 * 1024;
 const OF_ONE: usize = 1024;
@@ -42,7 +42,7 @@ impl Look {
         let network = network.unwrap_or_else(|_| PathBuf::from(pid.to_string()));
         let mut all = self.listening.borrow_mut();
         let read = || {
-            let all = loopback::listeners_of(&pid.to_string()).into_iter().flatten();
+            let all = listeners::of(&pid.to_string()).into_iter().flatten();
             Rc::new(all.map(|one| (one.inode, one.port)).collect())
         };
         all.entry(network).or_insert_with(read).clone()

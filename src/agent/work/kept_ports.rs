@@ -23,9 +23,9 @@ use crate::base::failure::{Failure, Fault};
 use crate::base::file;
 use crate::base::json::{Fields, ReadError};
 use crate::fix;
+use crate::sys::listeners::Listener;
 use crate::sys::lock::Lock;
-use crate::sys::loopback::{self, Listener};
-use crate::sys::{bounded, free_port, process};
+use crate::sys::{bounded, listener, listeners, process};
 use crate::text::shown;
 
 const FIRST: u16 = 20_000;
@@ -149,7 +149,7 @@ fn used(port: u16, listeners: &[Listener]) -> Used {
     match there.peek().is_some() {
         true if there.any(|one| one.uid != process::uid()) => Used::Others,
         true => Used::Own,
-        false if free_port::is_free(port) => Used::Nobody,
+        false if listener::is_free(port) => Used::Nobody,
         false => Used::Others,
     }
 }
@@ -202,7 +202,7 @@ impl Ledger {
         place: &Place,
         used: impl Fn(u16, &[Listener]) -> Used,
     ) -> Result<(u16, bool), Failure> {
-        let listeners = loopback::listeners().map_err(|error| {
+        let listeners = listeners::all().map_err(|error| {
             Failure::io("see who listens here", Path::new("/proc/net/tcp"), &error)
         })?;
         let known = self.0.iter().find(|entry| entry.place == *place).map(|entry| entry.port);

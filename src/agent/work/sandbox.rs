@@ -26,8 +26,7 @@ use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::agent::work::state::Room;
-use crate::sys::listeners::Listeners;
-use crate::sys::loopback::Listener;
+use crate::sys::listeners::{Listener, Listeners};
 use crate::sys::net_space::{self, NetSpace};
 
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -324,7 +323,7 @@ fn newest() -> Option<u32> {
     // Three averages, two counts and this.
     let mut room = [0; 128];
     let count = LOAD.as_ref()?.read_at(&mut room, 0).ok()?;
-    let text = str::from_utf8(room.get(..count)?).ok()?;
+    let text = std::str::from_utf8(room.get(..count)?).ok()?;
     text.split_whitespace().nth(4)?.parse().ok()
 }
 

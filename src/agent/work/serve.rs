@@ -38,12 +38,12 @@ pub fn serve(state_dir: &Path) -> Result<(), Failure> {
         let what = format!("cannot listen at {}", path.display());
         Failure::new(Fault::Failed, what, error.to_string(), fix!("ls -la {}", state_dir))
     };
+    // Two for each connection of a laptop's to a port here.
+    open_files::raise(OPEN_FILES);
     let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt]).map_err(failed)?;
     // One that is there is of a process that was killed, or that ends: systemd runs one.
     let socket = LineSocket::bind(&path)?;
     log(&format!("hop-agent {VERSION}: work, at {}", path.display()));
-    // Two for each connection of a laptop's to a port here.
-    open_files::raise(OPEN_FILES);
     // What is to run and does not, while others are heard.
     let _ = thread::Builder::new().name("resume".to_owned()).spawn(starts::resume);
     bridge::begin();

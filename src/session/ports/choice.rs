@@ -7,7 +7,7 @@ use super::door::{Cannot, Door};
 use super::ledger::Ledger;
 use super::view::WhyNot;
 use crate::sys::listener;
-use crate::sys::loopback::{self, Listener};
+use crate::sys::listeners::{self, Listener};
 use crate::sys::socket_owner::{self, Owner};
 
 /// Numbers that are tried above the one that is taken.
@@ -116,8 +116,7 @@ impl Owners {
 
 fn look() -> BTreeMap<u16, Option<Owner>> {
     let is_here = |one: &Listener| one.ip.is_loopback() || one.ip.is_unspecified();
-    let listeners: Vec<Listener> =
-        loopback::listeners().into_iter().flatten().filter(is_here).collect();
+    let listeners: Vec<Listener> = listeners::all().into_iter().flatten().filter(is_here).collect();
     let inodes: Vec<u64> = listeners.iter().map(|one| one.inode).collect();
     let owners = socket_owner::owners(&inodes);
     listeners.iter().map(|one| (one.port, owners.get(&one.inode).cloned())).collect()

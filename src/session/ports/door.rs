@@ -120,14 +120,14 @@ fn has_no_v6(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::free_port;
+    use crate::sys::listener;
 
     #[test]
     fn both_families_or_neither() {
         for (n, other) in ["127.0.0.1", "[::1]", "0.0.0.0", "[::]"].into_iter().enumerate() {
             // The kernel gives those below its own to nobody else.
             let first = 21_000 + (std::process::id() % 10_000) as u16 + n as u16;
-            let number = (first..).find(|number| free_port::is_free(*number)).unwrap();
+            let number = (first..).find(|number| listener::is_free(*number)).unwrap();
             let Ok(taken) = TcpListener::bind(format!("{other}:{number}")) else { continue };
             assert!(matches!(Door::open(number), Err(Cannot::Taken)), "{other}");
             drop(taken);

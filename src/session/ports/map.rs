@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
     use crate::host::paths::Paths;
-    use crate::sys::free_port;
+    use crate::sys::listener;
 
     #[test]
     fn a_number_that_is_pinned_is_kept_before_anybody_listens() {
@@ -284,7 +284,7 @@ mod tests {
         let (mut map, now) = (Map::default(), Instant::now());
         // The kernel gives those below its own to nobody else.
         let first = 19_000 + (std::process::id() % 900) as u16;
-        let port = (first..).find(|port| free_port::is_free(*port)).unwrap();
+        let port = (first..).find(|port| listener::is_free(*port)).unwrap();
         map.expect(port, &ledger, now);
         assert!(map.views(&ledger).is_empty(), "nobody wants it");
         ledger.change(port, |entry| (entry.local, entry.is_pinned) = (Some(port), true));

@@ -19,7 +19,7 @@ use super::queue::{Event, Queue, Refusal, Ticket};
 use crate::agent::log;
 use crate::relay;
 use crate::rpc::types::bridge::{Outcome, What};
-use crate::sys::loopback_listener::LoopbackListener;
+use crate::sys::loopback::LoopbackListener;
 use crate::sys::poll::{self, Interest};
 use crate::sys::{loopback, process};
 

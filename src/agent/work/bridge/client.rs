@@ -15,7 +15,7 @@ use crate::base::line_socket::{self, put};
 use crate::rpc::types::Message;
 use crate::rpc::types::bridge::What;
 use crate::sys::line::Lines;
-use crate::sys::{loopback_listener, process};
+use crate::sys::{loopback, process};
 
 const THERE_WITHIN: Duration = Duration::from_millis(500);
 const BYTES_WITHIN: Duration = Duration::from_secs(5);
@@ -75,7 +75,7 @@ fn connect(place: &Place, here: Option<&Here>) -> Option<Connected> {
 
 /// Whoever listens there shows first that they have read the file, too.
 fn by_loopback(port: u16, secret: &str) -> io::Result<Connected> {
-    let stream = loopback_listener::connect(port, THERE_WITHIN)?;
+    let stream = loopback::connect_local(port, THERE_WITHIN)?;
     stream.set_write_timeout(Some(THERE_WITHIN))?;
     let ours = nonce()?;
     put(&stream, &wire::nonce_line(&ours))?;

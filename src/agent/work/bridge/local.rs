@@ -22,7 +22,7 @@ use super::queue::Queue;
 use super::wire::nonce;
 use crate::agent::log;
 use crate::base::line_socket::{self, LineSocket};
-use crate::sys::loopback_listener::LoopbackListener;
+use crate::sys::loopback::LoopbackListener;
 use crate::sys::poll::{self, Interest};
 use crate::sys::process;
 use crate::workspace::manifest::Bridge;

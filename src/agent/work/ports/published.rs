@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::agent::work::container::Now;
 use crate::agent::work::{spec, state};
 use crate::rpc::types::services::ServiceName;
-use crate::sys::loopback::Listener;
+use crate::sys::listeners::Listener;
 use crate::sys::process;
 
 const ROOT: u32 = 0;

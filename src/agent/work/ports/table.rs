@@ -14,8 +14,7 @@ use super::{TICK, Views, owner};
 use crate::agent::work::container::address;
 use crate::agent::work::sandbox::{self, Sandboxed};
 use crate::rpc::types::ports::{ADDRESSES, Owner, PORTS, PortView};
-use crate::sys::listeners::Listeners;
-use crate::sys::loopback::Listener;
+use crate::sys::listeners::{Listener, Listeners};
 use crate::sys::{clock, process};
 
 const THOROUGH_EVERY: Duration = Duration::from_secs(2);
