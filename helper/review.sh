@@ -59,7 +59,11 @@ total "what runs on Linux"
 in_firewall() { for file in "$@"; do echo "src/server/firewall/$file.rs"; done; }
 part "rules of the firewall" $(in_firewall answers change grants mod plans rule store table trials)
 part "what others make of them" $(in_firewall effective matches)
-part "worker, nft, history, start" src/bin/hop-helper-server.rs $(files src/server | grep -v /firewall/)
+made="cgroup errands manager"
+in_server() { for file in "$@"; do echo "src/server/$file.rs"; done; }
+part "worker, nft, history, start" src/bin/hop-helper-server.rs \
+    $(rest server $made | grep -v /firewall/)
+part "limits, by the manager" $(in_server $made)
 served=$all
 total "what runs on a server besides"
 whole=0

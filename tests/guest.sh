@@ -18,7 +18,7 @@ mkdir -p "$dir"
 
 packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,podman,crun,uidmap
 packages=$packages,slirp4netns,netavark,iproute2,nftables,curl,kmod,procps,util-linux,busybox-static
-packages=$packages,linux-image-cloud-amd64
+packages=$packages,python3,linux-image-cloud-amd64
 if [ ! -e "$dir/made" ]; then
     rm -rf "$root"
     mmdebstrap --quiet --variant=minbase --include="$packages" bookworm "$root"

@@ -524,7 +524,7 @@ const STARTERS: &[(&str, &str)] = &[
     ("src/cli/selftest.rs", "becomes the self test, which has a limit of its own"),
     ("src/agent/work/bridge/shim/real.rs", "becomes the program that was called, as without it"),
     ("helper/src/install/sibling.rs", "becomes the program beside it, of which nothing is awaited"),
-    ("helper/src/server/nft.rs", "ten seconds, little of its output, killed when nobody waits"),
+    ("helper/src/server/program.rs", "ten seconds, little of its output, killed when nobody waits"),
     ("helper/src/server/worker.rs", "the daemon's other half, which ends with it"),
     ("helper/src/macos/install.rs", "launchd's own tool, and nothing of it is read"),
     ("src/sys/net_space.rs", "one connection, awaited with a limit, and killed after it"),

@@ -15,6 +15,7 @@ rm -rf "$root/etc/hopbox" "$root/var/lib/hopbox" "$root/var/log/hopbox" "$root/u
 sed -i '/^hopbox:/d' "$root/etc/group" "$root/etc/gshadow"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 install -m 0755 "$helper" "$helper-server" "$(dirname "$helper")/hop-install" "$root/root"
+cp "$(dirname "$0")/errands.py" "$root/root"
 
 SYSTEMD_SECCOMP=0 systemd-nspawn --quiet --register=no --keep-unit -D "$root" --boot \
     --machine="hopbox-booted-$$" --private-network --bind=/dev/net/tun \
@@ -61,7 +62,7 @@ done
 again=$(inside /root/hop-helper --install)
 case $again in *write*) fail "the second --install wrote: $again" ;; esac
 
-# The server's part, whose unit lets it run nft(8) and nothing else.
+# The server's part, whose unit lets it run nft(8) and clients of systemd, and nothing else.
 inside /root/hop-helper-server --install
 again=$(inside /root/hop-helper-server --install)
 case $again in *write*) fail "the second --install wrote: $again" ;; esac
@@ -121,6 +122,8 @@ assert len(call("firewall.list_rules")["rules"]) == 1
 assert sh("stat -c '%a %U %G' /var/log/hopbox-server/audit.log").split() == ["640", "root", "adm"]
 assert sh("stat -c '%a %U %G' /var/lib/hopbox-server/state.json").split()[:2] == ["600", "root"]
 SERVER
+inside python3 /root/errands.py 1000 1001 ||
+    fail "errands: $(inside journalctl -u hop-helper-server -n 20)"
 
 cat >"$lab/root/root/course.py" <<'COURSE'
 import json, os, socket, subprocess, time

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 pub enum Access {
     /// A file, or all below a directory.
     Read,
+    /// Read, and what is in its directories.
+    Look,
     /// Read, and run as programs.
     Run,
     Write,

@@ -109,6 +109,7 @@ fn landlock(paths: &SandboxPaths) -> std::io::Result<u32> {
 fn rights(access: Access) -> u64 {
     match access {
         Access::Read => READ_FILE,
+        Access::Look => READ_FILE | READ_DIR,
         Access::Run => EXECUTE | READ_FILE | READ_DIR,
         Access::Write => WRITE_FILE,
         Access::Edit => READ_FILE | WRITE_FILE | TRUNCATE,

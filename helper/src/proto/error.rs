@@ -19,6 +19,20 @@ pub enum Code {
 }
 
 impl Code {
+    const ALL: [Code; 11] = [
+        Code::ProtocolVersionMismatch,
+        Code::UnknownOp,
+        Code::MalformedRequest,
+        Code::ValidationFailed,
+        Code::StateConflict,
+        Code::KernelError,
+        Code::LockdownActive,
+        Code::InternalError,
+        Code::PermissionDenied,
+        Code::LimitExceeded,
+        Code::NotSupported,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Code::ProtocolVersionMismatch => "protocol_version_mismatch",
@@ -74,6 +88,19 @@ impl OpError {
 }
 
 impl OpError {
+    /// What `to_json` has made, as far as it is that.
+    pub fn from_json(value: &Value) -> OpError {
+        let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        let is = |key: &str| value.get(key).and_then(Value::as_bool).unwrap_or_default();
+        let code = text("code").and_then(|n| Code::ALL.into_iter().find(|c| c.as_str() == n));
+        OpError {
+            field: text("field"),
+            retry: is("retry"),
+            of_another: is("of_another"),
+            ..OpError::new(code.unwrap_or(Code::InternalError), text("message").unwrap_or_default())
+        }
+    }
+
     pub fn to_json(&self) -> Value {
         let mut value = json!({"code": self.code.as_str(), "message": self.message});
         if let Some(field) = &self.field {

@@ -2,9 +2,11 @@
 //! know: how one of them works.
 
 use crate::net::config::Config;
+use crate::server::errands::Errands;
 use crate::server::firewall::Firewall;
 
 pub struct Host {
     pub config: Config,
     pub firewall: Firewall,
+    pub errands: Errands,
 }

@@ -1,131 +1,109 @@
-//! nft(8), the one program of the firewall: by its own path, with an empty environment, its script
-//! on standard input, within a time limit, and little of what it says. Must not know: rules.
+//! nft(8), and the worker that runs it: the one process that may change the firewall. It is asked
+//! for the table of some rules, which it checks as if a stranger had asked, or for a look. Must not
+//! know: users, state.
 
-use crate::core::files;
-use crate::core::say::plain;
-use crate::server::paths::NFT;
-use crate::sys;
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use crate::core::access::Access;
+use crate::proto::Args;
+use crate::server::firewall::rule::Spec;
+use crate::server::firewall::store::is_id;
+use crate::server::firewall::table::{self, Rule};
+use crate::server::program::{Failed, Program, Turn};
+use crate::server::worker::{self, Answer};
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
-/// Most that is kept of what it writes, in bytes, and of what it complains of, in characters.
-pub const OUTPUT_MAX: u64 = 2 << 20;
-const COMPLAINT_MAX: usize = 200;
-const PAUSE: Duration = Duration::from_millis(2);
+/// How the daemon starts its worker.
+pub const WORD: &str = "--worker";
+const NFT: Program = Program {
+    name: "nft",
+    paths: &["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"],
+    package: "nftables",
+};
+/// What it reads: the names of numbers.
+const READS: [&str; 2] = ["/etc/protocols", "/etc/services"];
 
-/// Why it came to nothing.
-#[derive(Debug)]
-pub enum Failed {
-    /// It said no, with its reason.
-    Said(String),
-    /// It wrote more than is kept.
-    TooLong,
+/// Our table and all tables, as nft lists them; `None` where there is no such table, or where all
+/// of them are too much to be looked through.
+pub struct Seen {
+    pub own: Option<Value>,
+    pub all: Option<Value>,
+    /// All of them for people, where JSON does not say everything.
+    pub text: String,
 }
 
-/// Where it is, if none but root can put another in its place.
-pub fn path() -> Result<&'static Path, String> {
-    let found = NFT.map(Path::new).into_iter().find(|path| path.exists());
-    let found = found.ok_or("nft is not installed; Debian: sudo apt install nftables")?;
-    files::check_parents(found)?;
-    let file = File::open(found).and_then(|file| files::check(&file));
-    file.map_err(|e| format!("{}: {e}", found.display()))?;
-    Ok(found)
+/// To make the table of these rules, or with `None` only to look.
+pub fn request(rules: Option<&[Rule]>) -> Value {
+    let row = |(id, spec): &Rule| json!({"rule_id": id, "spec": spec.to_json()});
+    json!({"rules": rules.map(|rules| rules.iter().map(row).collect::<Value>())})
 }
 
-/// Runs it to its end, or until `deadline`, or until nobody is at the other end of `asker`.
-pub fn run(
-    words: &[&str],
-    script: &str,
-    deadline: Instant,
-    asker: BorrowedFd,
-) -> Result<Vec<u8>, Failed> {
-    let said = |e: io::Error| Failed::Said(format!("nft: {e}"));
-    let mut command = Command::new(path().map_err(Failed::Said)?);
-    command.args(words).env_clear().current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(said)?;
-    let outcome = converse(&mut child, script, deadline, asker);
-    if !matches!(outcome, Ok(_) | Err(Failed::Said(_))) || Instant::now() >= deadline {
-        let _ = child.kill();
+/// What the worker has answered; an error is what nft said.
+pub fn seen((head, body): &Answer) -> Result<Seen, String> {
+    if let Some(error) = head.get("error").and_then(Value::as_str) {
+        return Err(error.to_owned());
     }
-    let ended = ended(&mut child, deadline).map_err(said)?;
-    match outcome? {
-        (output, _) if ended => Ok(output),
-        (_, complaint) => Err(Failed::Said(first_words(&complaint))),
-    }
+    let len = |key: &str| head.get(key).and_then(Value::as_u64).unwrap_or(0) as usize;
+    let cut = |at: usize, len: usize| body.get(at..).and_then(|rest| rest.get(..len));
+    let json = |bytes: Option<&[u8]>| serde_json::from_slice(bytes.unwrap_or_default()).ok();
+    let text = cut(len("own") + len("all"), len("text")).unwrap_or_default();
+    Ok(Seen {
+        own: json(cut(0, len("own"))),
+        all: json(cut(len("own"), len("all"))),
+        text: String::from_utf8_lossy(text).into_owned(),
+    })
 }
 
-/// What it writes, and what it complains of, up to the end of both.
-fn converse(
-    child: &mut Child,
-    script: &str,
-    deadline: Instant,
-    asker: BorrowedFd,
-) -> Result<(Vec<u8>, Vec<u8>), Failed> {
-    let said = |e: io::Error| Failed::Said(format!("nft: {e}"));
-    // At most what a pipe takes at once: it need not read for us to go on.
-    let written = child.stdin.take().map(|mut stdin| stdin.write_all(script.as_bytes()));
-    let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(Failed::Said("nft: no pipe".to_owned()));
+/// The worker.
+pub fn serve() -> Result<(), String> {
+    let reads = READS.map(|path| (PathBuf::from(path), Access::Read)).to_vec();
+    worker::serve(reads, |line, turn| {
+        let rules = question(line).ok_or_else(|| Failed::Said("no question".to_owned()));
+        let (error, lists) = match rules.and_then(|rules| lists(rules, turn)) {
+            Ok(lists) => (None, lists),
+            Err(Failed::Said(why)) => (Some(why), Lists::default()),
+            Err(Failed::TooLong) => (Some("nft writes too much".to_owned()), Lists::default()),
+        };
+        let [own, all, text] = lists.each_ref().map(|list| list.as_ref().map(Vec::len));
+        let head = json!({"error": error, "own": own, "all": all, "text": text});
+        (head, lists.into_iter().flatten().flatten().collect())
+    })
+}
+
+/// The rules to make, checked as if a stranger had asked; without any, only a look.
+fn question(line: &[u8]) -> Option<Option<Vec<Rule>>> {
+    let question: Value = serde_json::from_slice(line).ok()?;
+    let rule = |row: &Value| {
+        let id = row.get("rule_id")?.as_str().filter(|id| is_id(id))?.to_owned();
+        Some((id, Spec::read(&Args(row.get("spec")?.as_object()?)).ok()?))
     };
-    let (mut output, mut complaint) = (Vec::new(), Vec::new());
-    let (mut out_ends, mut err_ends) = (false, false);
-    while !out_ends || !err_ends {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            let _ = child.kill();
-            return Err(Failed::Said("nft does not end, and was stopped".to_owned()));
-        }
-        let of = |ends: bool| if ends { 0 } else { libc::POLLIN };
-        let fds = [(out.as_fd(), of(out_ends)), (err.as_fd(), of(err_ends)), (asker, 0)];
-        let ready = sys::poll(&fds, Some(left)).map_err(said)?;
-        if ready.get(2) == Some(&true) {
-            let _ = child.kill();
-            return Err(Failed::Said("nobody waits for nft any more".to_owned()));
-        }
-        if !out_ends && ready.first() == Some(&true) {
-            out_ends = !more(&mut out, &mut output).map_err(said)?;
-        }
-        if !err_ends && ready.get(1) == Some(&true) {
-            err_ends = !more(&mut err, &mut complaint).map_err(said)?;
-            complaint.truncate(COMPLAINT_MAX * 4);
-        }
-        if output.len() as u64 > OUTPUT_MAX {
-            return Err(Failed::TooLong);
-        }
-    }
-    written.transpose().map_err(said)?;
-    Ok((output, complaint))
-}
-
-/// Whether there may be more.
-fn more(from: &mut impl Read, to: &mut Vec<u8>) -> io::Result<bool> {
-    let mut buf = [0; 16_384];
-    let count = from.read(&mut buf)?;
-    to.extend(buf.iter().take(count));
-    Ok(count > 0)
-}
-
-/// Whether it ended well; it is waited for, whatever it does.
-fn ended(child: &mut Child, deadline: Instant) -> io::Result<bool> {
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
-        }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            return child.wait().map(|_| false);
-        }
-        std::thread::sleep(PAUSE);
+    match question.get("rules")? {
+        Value::Null => Some(None),
+        rules => rules.as_array()?.iter().map(rule).collect::<Option<_>>().map(Some),
     }
 }
 
-fn first_words(complaint: &[u8]) -> String {
-    let text = String::from_utf8_lossy(complaint);
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("nft says no more");
-    plain(line).chars().take(COMPLAINT_MAX).collect()
+/// Our table, all tables, and all of them for people.
+type Lists = [Option<Vec<u8>>; 3];
+
+fn lists(rules: Option<Vec<Rule>>, turn: Turn) -> Result<Lists, Failed> {
+    let list = |words: &[&str]| NFT.run(words, "", turn)?.good();
+    if let Some(rules) = rules {
+        NFT.run(&["-f", "-"], &table::script(&rules), turn)?.good()?;
+    }
+    let tables = list(&["-j", "list", "tables"])?;
+    let tables: Value = serde_json::from_slice(&tables).unwrap_or_default();
+    let ours = table::is_among(&tables);
+    let ours = ours.ok_or_else(|| Failed::Said("nft lists what nobody can read".to_owned()))?;
+    let own =
+        ours.then(|| list(&["-j", "list", "table", table::FAMILY, table::NAME])).transpose()?;
+    let optional = |words: &[&str]| match list(words) {
+        Err(Failed::TooLong) => Ok(None),
+        listed => listed.map(Some),
+    };
+    // Without what is in sets: that may be very long.
+    let all = optional(&["-j", "-t", "list", "ruleset"])?;
+    // Conditions of iptables are for people alone.
+    let xt = all.as_ref().is_some_and(|all| all.windows(4).any(|word| word == b"\"xt\""));
+    let text = if xt { optional(&["-t", "-a", "list", "ruleset"])? } else { None };
+    Ok([own, all, text])
 }

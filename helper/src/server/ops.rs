@@ -5,18 +5,22 @@ use crate::core::conn::Done;
 use crate::core::daemon;
 use crate::core::operation::{Act, Effect, Operation, Role, row};
 use crate::proto::{Args, OpError, required};
+use crate::server::cgroup;
+use crate::server::errands::Errand;
 use crate::server::firewall::rule::{ARGUMENTS, Spec};
 use crate::server::firewall::{Change, LASTS_MAX, Task, is_id};
 use crate::server::history;
 use crate::server::host::Host;
 use Effect::{GivesBack, Makes, Reads};
 use Role::{Anybody, Neighbour};
+use serde_json::Value;
 use std::time::Duration;
 
+const APP: &[&str] = &["app_name"];
 const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
 
 /// By name: what it does, who may ask, with which arguments, and what reads these.
-pub static OPERATIONS: [Operation<Host>; 11] = [
+pub static OPERATIONS: [Operation<Host>; 16] = [
     row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
     row("daemon.version", Reads, Anybody, &[], daemon::version),
     row("daemon.health", Reads, Anybody, &[], daemon::health),
@@ -28,6 +32,11 @@ pub static OPERATIONS: [Operation<Host>; 11] = [
     row("firewall.plan_remove", Reads, Neighbour, &["rule_id"], plan_remove),
     row("firewall.apply", Makes, Neighbour, &["digest", "confirm_s"], apply),
     row("firewall.confirm", Makes, Neighbour, &["id"], confirm),
+    row("cgroup.ensure_slice", Makes, Neighbour, &[], |a| errand("cgroup.ensure_slice", a)),
+    row("cgroup.set_limits", Makes, Neighbour, cgroup::LIMITS, |a| errand("cgroup.set_limits", a)),
+    row("cgroup.attach_pids", Makes, Neighbour, cgroup::PIDS, |a| errand("cgroup.attach_pids", a)),
+    row("cgroup.remove", GivesBack, Neighbour, APP, |a| errand("cgroup.remove", a)),
+    row("cgroup.read", Reads, Neighbour, APP, |a| errand("cgroup.read", a)),
 ];
 
 type Read = Result<Act<Host>, OpError>;
@@ -36,6 +45,16 @@ type Read = Result<Act<Host>, OpError>;
 fn task(task: Task) -> Read {
     Ok(Box::new(move |server, conn| {
         server.service.firewall.begin(conn.who(), task)?;
+        Ok(Done::Later)
+    }))
+}
+
+/// What the service manager does. Its worker reads it again.
+fn errand(op: &'static str, a: &Args) -> Read {
+    Errand::read(op, a)?;
+    let args = Value::Object(a.0.clone());
+    Ok(Box::new(move |server, conn| {
+        server.service.errands.begin(conn.who(), op, &args)?;
         Ok(Done::Later)
     }))
 }

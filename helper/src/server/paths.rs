@@ -9,5 +9,3 @@ pub const STATE_DIR: &str = "/var/lib/hopbox-server";
 pub const AUDIT_DIR: &str = "/var/log/hopbox-server";
 /// The installed program.
 pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper-server";
-/// Where distributions put nft(8). It is run by one of these names and by no other.
-pub const NFT: [&str; 3] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"];

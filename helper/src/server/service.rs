@@ -37,7 +37,10 @@ impl Service for Host {
     }
 
     fn is_idle(&self) -> bool {
-        self.firewall.is_idle() && !self.is_detached() && !self.is_outdated()
+        self.firewall.is_idle()
+            && self.errands.is_idle()
+            && !self.is_detached()
+            && !self.is_outdated()
     }
 
     fn watches(&self) -> Vec<BorrowedFd<'_>> {
@@ -47,12 +50,12 @@ impl Service for Host {
     fn look(&mut self, _: Instant) {}
 
     fn tick(&mut self, _: Instant) {
-        self.firewall.advance();
+        self.advance();
     }
 
-    /// The worker has ended, or says nothing any more.
+    /// A worker has ended, or says nothing any more.
     fn is_detached(&self) -> bool {
-        self.firewall.is_lost()
+        self.firewall.is_lost() || self.errands.is_lost()
     }
 
     fn is_outdated(&self) -> bool {
@@ -66,15 +69,16 @@ impl Service for Host {
     fn end_connection(&mut self, _: u64) {}
 
     fn awaited(&self) -> Vec<BorrowedFd<'_>> {
-        self.firewall.watches()
+        self.firewall.watches().into_iter().chain(self.errands.watches()).collect()
     }
 
     fn advance(&mut self) {
         self.firewall.advance();
+        self.errands.advance();
     }
 
     fn finished(&mut self) -> Option<(u64, Outcome)> {
-        self.firewall.finished()
+        self.firewall.finished().or_else(|| self.errands.done.pop_front())
     }
 
     /// Rules stay without the daemon: to stop it is to keep everything as it is.
@@ -83,7 +87,8 @@ impl Service for Host {
     }
 
     fn take_changes(&mut self) -> Vec<String> {
-        self.firewall.take_changes()
+        let more = std::mem::take(&mut self.errands.changes);
+        [self.firewall.take_changes(), more].concat()
     }
 
     fn health(&self) -> Value {

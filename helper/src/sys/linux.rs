@@ -94,6 +94,21 @@ pub fn activated_listener(passed: bool) -> io::Result<Option<UnixListener>> {
     Err(io::Error::other("descriptor 3 is not a listening Unix stream socket"))
 }
 
+/// Names a process for as long as it is held, whoever gets its number afterwards.
+pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0) };
+    check(fd as libc::c_int)?;
+    // SAFETY: the descriptor was just made and is owned by nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// Whether there is something to read, at once; of a process held by `pidfd`: it has ended.
+pub fn is_readable(fd: BorrowedFd) -> bool {
+    let ready = super::poll(&[(fd, libc::POLLIN)], Some(std::time::Duration::ZERO));
+    ready.is_ok_and(|ready| ready.contains(&true))
+}
+
 /// Eight random bytes of the kernel.
 pub fn random() -> io::Result<u64> {
     let mut buf = [0; 8];

@@ -8,7 +8,7 @@ use crate::server::firewall::effective::{self, Effective};
 use crate::server::firewall::grants::{AGAIN, Firewall, Now};
 use crate::server::firewall::store::{Row, Status};
 use crate::server::firewall::table;
-use crate::server::worker::Seen;
+use crate::server::nft::Seen;
 use serde_json::{Value, json};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 

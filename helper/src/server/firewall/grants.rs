@@ -11,6 +11,7 @@ use crate::server::firewall::change::{self, Begun, Change};
 use crate::server::firewall::plans::{LASTS, Plans};
 use crate::server::firewall::store::{self, State};
 use crate::server::firewall::trials::Trials;
+use crate::server::nft;
 use crate::server::worker::Worker;
 use crate::sys;
 use serde_json::{Value, json};
@@ -210,7 +211,7 @@ impl Firewall {
         }
         if let Some(answer) = self.worker.answer() {
             if let Some(now) = self.now.take() {
-                self.answered(now, answer);
+                self.answered(now, nft::seen(&answer));
             }
         }
         self.go_on();
@@ -241,8 +242,8 @@ impl Firewall {
 
     pub(super) fn ask(&mut self, now: Now) {
         match now {
-            Now::Listing(..) | Now::Looking => self.worker.ask(None),
-            _ => self.worker.ask(Some(&change::rules(&self.state))),
+            Now::Listing(..) | Now::Looking => self.worker.ask(&nft::request(None)),
+            _ => self.worker.ask(&nft::request(Some(&change::rules(&self.state)))),
         }
         self.now = Some(now);
     }

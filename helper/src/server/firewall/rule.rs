@@ -65,10 +65,6 @@ impl Spec {
                 )
             })?),
         };
-        let app = required("app_name", a.text("app_name")?)?;
-        if !is_app(&app) {
-            return Err(wrong("app_name", "is a lower-case letter and up to 62 of a-z, 0-9 and -"));
-        }
         let description = match a.0.get("description") {
             None => None,
             Some(Value::String(text))
@@ -80,7 +76,7 @@ impl Spec {
                 return Err(wrong("description", "has up to 200 characters, none that controls"));
             }
         };
-        Ok(Spec { ports: ports(a)?, protocol, source, app, description })
+        Ok(Spec { ports: ports(a)?, protocol, source, app: app(a)?, description })
     }
 
     pub fn to_json(&self) -> Value {
@@ -157,11 +153,15 @@ fn net(text: &str) -> Option<Net> {
     (address.to_bits() & !Net::mask(len) == 0).then_some(Net { address, len })
 }
 
-fn is_app(name: &str) -> bool {
+/// The application that something is for.
+pub fn app(a: &Args) -> Result<String, OpError> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    name.len() <= APP_MAX
+    let name = required("app_name", a.text("app_name")?)?;
+    let good = name.len() <= APP_MAX
         && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.bytes().all(plain)
+        && name.bytes().all(plain);
+    let why = "app_name is a lower-case letter and up to 62 of a-z, 0-9 and -";
+    if good { Ok(name) } else { Err(OpError::field("app_name", why)) }
 }
 
 /// One port or a range, and never both: of two spellings none is passed over.

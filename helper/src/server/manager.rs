@@ -1,0 +1,127 @@
+//! The service manager, by its own clients: units that last as long as they are needed, started,
+//! looked at, changed and ended. What is done there is done by process 1, in the machine's own
+//! mounts and groups, whatever this process may itself. Nothing that a user has written is among
+//! the words but numbers and names of `[a-z0-9_]`. Must not know: what the units are for.
+
+use crate::proto::{Code, OpError};
+use crate::server::program::{Ended, Failed, Program, Turn};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const SYSTEMCTL: Program = Program {
+    name: "systemctl",
+    paths: &["/usr/bin/systemctl", "/bin/systemctl"],
+    package: "systemd",
+};
+/// It alone passes lists of processes.
+const BUSCTL: Program =
+    Program { name: "busctl", paths: &["/usr/bin/busctl", "/bin/busctl"], package: "systemd" };
+// What is mounted comes with it.
+#[allow(dead_code)]
+const RUN: Program =
+    Program { name: "systemd-run", paths: &["/usr/bin/systemd-run"], package: "systemd" };
+/// There while systemd is process 1.
+const BOOTED: &str = "/run/systemd/system";
+const PAUSE: Duration = Duration::from_millis(5);
+const INTERFACE: [&str; 3] =
+    ["org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
+
+/// A property of a unit: its name, its type of D-Bus, and its value in words.
+pub type Property<'a> = (&'a str, &'a str, Vec<String>);
+
+fn kernel(failed: Failed) -> OpError {
+    OpError::kernel(match failed {
+        Failed::Said(why) => format!("the service manager: {why}"),
+        Failed::TooLong => "the service manager says too much".to_owned(),
+    })
+}
+
+/// Refuses where there is none.
+pub fn check() -> Result<(), OpError> {
+    let there = Path::new(BOOTED).exists();
+    let why = "this machine is not run by systemd, by which this is done";
+    if there { Ok(()) } else { Err(OpError::new(Code::NotSupported, why)) }
+}
+
+#[allow(dead_code)]
+/// Runs a program to its end as a unit of its own, with these settings (`NAME=value`), outside of
+/// this one's sandbox, and returns what it wrote. The manager ends it when the turn is over,
+/// whoever waits.
+pub fn run(unit: &str, settings: &[&str], words: &[&str], turn: Turn) -> Result<Ended, OpError> {
+    let left = turn.deadline.saturating_duration_since(Instant::now());
+    let limit = format!("--property=RuntimeMaxSec={}ms", left.as_millis().max(1));
+    let name = format!("--unit={unit}");
+    let settings: Vec<String> = settings.iter().map(|one| format!("--property={one}")).collect();
+    let mut all = vec!["--quiet", "--wait", "--pipe", "--collect", &name, &limit];
+    all.extend(settings.iter().map(String::as_str));
+    all.push("--");
+    all.extend(words);
+    RUN.run(&all, "", turn).map_err(kernel)
+}
+
+/// Starts a unit of the kind that its name says. What it is to be shows a moment later.
+pub fn start(unit: &str, properties: &[Property], turn: Turn) -> Result<(), OpError> {
+    let mut words = vec![unit.to_owned(), "fail".to_owned()];
+    words.extend(list(properties));
+    // No units beside it.
+    words.push("0".to_owned());
+    call("StartTransientUnit", "ssa(sv)a(sa(sv))", &words, turn)
+}
+
+/// Changes one that runs, as long as it does.
+pub fn set(unit: &str, properties: &[Property], turn: Turn) -> Result<(), OpError> {
+    let mut words = vec![unit.to_owned(), "true".to_owned()];
+    words.extend(list(properties));
+    call("SetUnitProperties", "sba(sv)", &words, turn)
+}
+
+/// Moves a process into one that runs.
+pub fn adopt(unit: &str, pid: u32, turn: Turn) -> Result<(), OpError> {
+    let words = [unit.to_owned(), String::new(), "1".to_owned(), pid.to_string()];
+    call("AttachProcessesToUnit", "ssau", &words, turn)
+}
+
+/// Ends it and all that is in it; one that is not there is ended.
+pub fn stop(unit: &str, turn: Turn) -> Result<(), OpError> {
+    if property(unit, "ActiveState", turn)? == "inactive" {
+        return Ok(());
+    }
+    SYSTEMCTL.run(&["stop", "--", unit], "", turn).and_then(Ended::good).map_err(kernel)?;
+    Ok(())
+}
+
+/// Of a unit, whether there is one or not.
+pub fn property(unit: &str, name: &str, turn: Turn) -> Result<String, OpError> {
+    let words = ["show", "--value", "--property", name, "--", unit];
+    let told = SYSTEMCTL.run(&words, "", turn).and_then(Ended::good).map_err(kernel)?;
+    Ok(String::from_utf8_lossy(&told).trim().to_owned())
+}
+
+/// Waits until something shows.
+pub fn until(turn: Turn, mut shows: impl FnMut() -> bool) -> bool {
+    while !shows() {
+        if turn.is_over() {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    true
+}
+
+fn list(properties: &[Property]) -> Vec<String> {
+    let mut words = vec![properties.len().to_string()];
+    for (name, kind, values) in properties {
+        words.extend([(*name).to_owned(), (*kind).to_owned()]);
+        words.extend(values.iter().cloned());
+    }
+    words
+}
+
+fn call(method: &str, signature: &str, arguments: &[String], turn: Turn) -> Result<(), OpError> {
+    let mut words = vec!["--quiet", "call"];
+    words.extend(INTERFACE);
+    words.extend([method, signature]);
+    words.extend(arguments.iter().map(String::as_str));
+    BUSCTL.run(&words, "", turn).and_then(Ended::good).map_err(kernel)?;
+    Ok(())
+}
