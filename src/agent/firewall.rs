@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::json::ReadError;
 use crate::helper::HelperError;
 use crate::helper::firewall::Firewall;
-use crate::rpc::types::Message;
-use crate::rpc::types::firewall::{Effective, History, Protocol, Rule, Rules, Spec};
+use crate::rpc::types::firewall::{
+    Closed, Closing, Effective, History, Protocol, Rule, Rules, Spec,
+};
+use crate::rpc::types::{Message, Nothing};
 use crate::workspace::digest::Digest;
 
 /// Of the tunnel's own port. No workspace's.
@@ -73,16 +75,27 @@ pub fn history() -> Done<History> {
     Ok(History::of(told)?)
 }
 
-/// Returns what was open.
-pub fn close(id: &str) -> Done<Rule> {
+/// Returns what was open. Where it waits for a confirmation, the helper alone keeps the time.
+pub fn close(Closing { id, confirm_s }: &Closing) -> Done<Closed> {
     let mut firewall = Firewall::connect()?;
     let all = rules(&mut firewall, None)?.rules;
-    let rule = all.into_iter().find(|rule| rule.id == id).ok_or(NotDone::Unknown)?;
+    let rule = all.into_iter().find(|rule| rule.id == *id).ok_or(NotDone::Unknown)?;
     if rule.spec.app == APP {
         return Err(NotDone::Tunnel);
     }
-    firewall.close(id)?;
-    Ok(rule)
+    let confirm = match confirm_s {
+        Some(within_s) => Some(firewall.try_close(id, *within_s)?),
+        None => {
+            firewall.close(id)?;
+            None
+        }
+    };
+    Ok(Closed { rule, confirm })
+}
+
+pub fn confirm(name: &str) -> Done<Nothing> {
+    Firewall::connect()?.confirm(name)?;
+    Ok(Nothing)
 }
 
 /// Has the tunnel's port open, and no other one that was the tunnel's before. Says what the rest of

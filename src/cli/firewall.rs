@@ -1,5 +1,4 @@
-//! `hop firewall ls`, `history` and `close`: ports of a server that hopbox has let in for this
-//! login.
+//! `hop firewall ls` and `history`: ports of a server that hopbox has let in for this login.
 
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use crate::base::time_text::date_time;
 use crate::fix;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refusal;
-use crate::rpc::method::{FirewallClose, FirewallHistory, FirewallList, Method};
-use crate::rpc::types::firewall::{Change, History, Rule, RuleId, Rules};
+use crate::rpc::method::{FirewallHistory, FirewallList, Method};
+use crate::rpc::types::firewall::{Change, History, Rule, Rules};
 use crate::rpc::types::{Message, Nothing};
 use crate::text::fix::Fix;
 use crate::text::shown;
@@ -58,21 +57,6 @@ pub const HISTORY: Command = Command {
     run: history,
 };
 
-pub const CLOSE: Command = Command {
-    name: "firewall close",
-    summary: "close a port that is open to everybody",
-    usage: "hop firewall close <port>",
-    details: "As hop firewall ls has it: tcp/8080, or the rule's own name. The tunnel's port stays\n\
-              open as long as there is an agent; hop uninstall closes it.",
-    example: "hop firewall close tcp/8080 -H mybox",
-    group: Group::Hosts,
-    flags: &[],
-    operands: (1, 1),
-    takes: Takes::Word,
-    hidden: false,
-    run: close,
-};
-
 fn ls(call: &mut Call) -> Result<Code, Failure> {
     let there = There::of_named(call)?;
     let Rules { rules, more } = ask(&there, FirewallList, &Nothing)?;
@@ -101,61 +85,29 @@ fn history(call: &mut Call) -> Result<Code, Failure> {
     Ok(Code::Done)
 }
 
-fn close(call: &mut Call) -> Result<Code, Failure> {
-    let there = There::of(call)?;
-    let word = call.args.operands.first().cloned().unwrap_or_default();
-    let rules = ask(&there, FirewallList, &Nothing)?.rules;
-    let rule = one(&rules, &word).map_err(|why| {
-        let what = format!("no port {word:?} is open on {}", there.host);
-        Failure::new(Fault::NotFound, what, why, list_command(&there))
-    })?;
-    let (port, app) = (short(&rule.spec.text()), short(&rule.spec.app));
-    call.consent(&format!("Close {port} of {app} on {}?", there.host), list_command(&there))?;
-    let closed = ask(&there, FirewallClose, &RuleId { id: rule.id.clone() })?;
-    let data = json!({"host": there.host, "rule": closed.to_json()});
-    call.out.answer("firewall.close", data, format!("{port} is closed on {}", there.host))?;
-    Ok(Code::Done)
-}
-
-fn list_command(there: &There) -> Fix {
+pub fn list_command(there: &There) -> Fix {
     fix!("hop firewall ls {}", there.host)
 }
 
-/// The rule that a word names, which is the only one at its ports.
-fn one<'a>(rules: &'a [Rule], word: &str) -> Result<&'a Rule, String> {
-    let named: Vec<&Rule> =
-        rules.iter().filter(|rule| rule.id == word || rule.spec.text() == word).collect();
-    match named[..] {
-        [rule] => Ok(rule),
-        [] if rules.is_empty() => Err("hopbox has opened nothing there".to_owned()),
-        [] => {
-            let known: Vec<String> = rules.iter().map(|rule| rule.spec.text()).collect();
-            Err(format!("open are {}", short(&known.join(", "))))
-        }
-        _ => {
-            let known: Vec<&str> = named.iter().map(|rule| rule.id.as_str()).collect();
-            Err(format!("there are several: {}", short(&known.join(", "))))
-        }
-    }
+pub fn ask<M: Method>(there: &There, method: M, params: &M::Params) -> Result<M::Answer, Failure> {
+    there.client.call(method, params, LIMIT).map_err(|error| refused(there, error))
 }
 
-fn ask<M: Method>(there: &There, method: M, params: &M::Params) -> Result<M::Answer, Failure> {
-    there.client.call(method, params, LIMIT).map_err(|error| {
-        let code = match &error {
-            CallError::Remote { code, .. } => Some(*code),
-            _ => None,
-        };
-        let failure = there.failed(error);
-        match code {
-            Some(Refusal::NoFirewall) => {
-                Failure { fault: Fault::No, next: fix!("hop setup {}", there.host), ..failure }
-            }
-            Some(Refusal::Conflict | Refusal::NotFound) => {
-                Failure { next: list_command(there), ..failure }
-            }
-            _ => failure,
+pub fn refused(there: &There, error: CallError) -> Failure {
+    let code = match &error {
+        CallError::Remote { code, .. } => Some(*code),
+        _ => None,
+    };
+    let failure = there.failed(error);
+    match code {
+        Some(Refusal::NoFirewall) => {
+            Failure { fault: Fault::No, next: fix!("hop setup {}", there.host), ..failure }
         }
-    })
+        Some(Refusal::Conflict | Refusal::NotFound) => {
+            Failure { next: list_command(there), ..failure }
+        }
+        _ => failure,
+    }
 }
 
 fn table(rules: &[Rule], room: Option<usize>) -> Page {
@@ -189,7 +141,7 @@ fn told(entries: &[Change], room: Option<usize>) -> Page {
     grid.page(room)
 }
 
-fn short(text: &str) -> String {
+pub fn short(text: &str) -> String {
     shown(&text.chars().take(SHOWN).collect::<String>()).into_owned()
 }
 
@@ -202,16 +154,6 @@ mod tests {
         let spec = Spec::of(Protocol::Tcp, port, "a\u{1b}[2Jpp", "");
         let effective = Effective::Shadowed("ip f \u{9b}c\n".to_owned());
         Rule { id: id.to_owned(), spec, since: 7, effective }
-    }
-
-    #[test]
-    fn a_port_is_named_as_it_is_listed() {
-        let rules = [rule("rule-1", 80), rule("rule-2", 81), rule("rule-3", 81)];
-        assert_eq!(one(&rules, "tcp/80").unwrap().id, "rule-1");
-        assert_eq!(one(&rules, "rule-3").unwrap().id, "rule-3");
-        assert_eq!(one(&rules, "tcp/81").unwrap_err(), "there are several: rule-2, rule-3");
-        assert_eq!(one(&rules, "80").unwrap_err(), "open are tcp/80, tcp/81, tcp/81");
-        assert!(one(&[], "tcp/80").is_err());
     }
 
     #[test]

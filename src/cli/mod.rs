@@ -23,6 +23,7 @@ mod dispatch;
 mod doctor;
 mod down;
 mod firewall;
+mod firewall_close;
 mod grid;
 mod help;
 mod host;

@@ -3,9 +3,9 @@
 
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
-    autostart, bridge, bugreport, code, completions, doctor, down, firewall, help, host, init,
-    logs, peers, ping, ports, rotate, run, selftest, services, setup, status, uninstall, up,
-    upgrade, version, wait, wg,
+    autostart, bridge, bugreport, code, completions, doctor, down, firewall, firewall_close, help,
+    host, init, logs, peers, ping, ports, rotate, run, selftest, services, setup, status,
+    uninstall, up, upgrade, version, wait, wg,
 };
 
 pub static TABLE: Table =
@@ -50,7 +50,7 @@ pub const COMMANDS: &[Command] = &[
     peers::REVOKE,
     firewall::LS,
     firewall::HISTORY,
-    firewall::CLOSE,
+    firewall_close::CLOSE,
     autostart::ON,
     autostart::OFF,
     autostart::STATUS,

@@ -48,4 +48,19 @@ impl Firewall {
     pub fn close(&mut self, id: &str) -> Result<(), HelperError> {
         self.0.call("firewall.remove_rule", json!({"rule_id": id})).map(drop)
     }
+
+    /// Closed for this many seconds (1 to 60), and for good once that is confirmed. Returns by what
+    /// name; whatever becomes of us, it is open again else.
+    pub fn try_close(&mut self, id: &str, within_s: u64) -> Result<String, HelperError> {
+        let planned = self.0.call("firewall.plan_remove", json!({"rule_id": id}))?.result;
+        let digest = planned.get("digest").ok_or_else(|| broken("the reply has no digest"))?;
+        let args = json!({"digest": digest, "confirm_s": within_s});
+        let tried = self.0.call("firewall.apply", args)?.result;
+        let name = tried.get("confirm_id").and_then(Value::as_str).map(str::to_owned);
+        name.ok_or_else(|| broken("the reply names no confirmation"))
+    }
+
+    pub fn confirm(&mut self, name: &str) -> Result<(), HelperError> {
+        self.0.call("firewall.confirm", json!({"id": name})).map(drop)
+    }
 }

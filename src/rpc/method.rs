@@ -1,7 +1,7 @@
 //! The methods of `POST /rpc`. One that is not here does not exist.
 
 use super::types::bridge::{Answer, Wish};
-use super::types::firewall::{History, Rule, RuleId, Rules};
+use super::types::firewall::{Closed, Closing, Confirm, History, Rules};
 use super::types::logs::{LogEvent, ReadLogs};
 use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
@@ -55,7 +55,9 @@ methods! {
     FirewallList, "firewall.list": Nothing => Rules;
     FirewallHistory, "firewall.history": Nothing => History;
     /// Answers with what was open.
-    FirewallClose, "firewall.close": RuleId => Rule;
+    FirewallClose, "firewall.close": Closing => Closed;
+    /// Through the tunnel alone, which is what it shows.
+    FirewallConfirm, "firewall.confirm": Confirm => Nothing;
     // On the local socket alone: the files have changed.
     AgentReload, "agent.reload": Nothing => Nothing;
     RunDetach, "run.detach": Run => RunNumber;

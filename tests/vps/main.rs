@@ -24,6 +24,7 @@ mod site;
 mod stopped;
 mod sudoers;
 mod together;
+mod trial;
 mod trouble;
 mod two_users;
 mod upgrade;

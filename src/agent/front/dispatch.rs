@@ -13,10 +13,10 @@ use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, AgentReload, AgentStatus, AgentVersion, BRIDGE_TAKE, BYTES, BridgeAnswer,
-    BridgeWatch, FirewallClose, FirewallHistory, FirewallList, KeysRotate, LogsStream, Method,
-    PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped, PortsWatch, RUN_START,
-    RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart, ServicesStart,
-    ServicesStop, ServicesWatch, Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
+    BridgeWatch, FirewallClose, FirewallConfirm, FirewallHistory, FirewallList, KeysRotate,
+    LogsStream, Method, PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped,
+    PortsWatch, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
+    ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -36,7 +36,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 18] {
+fn methods() -> [(&'static str, Run); 19] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -49,7 +49,8 @@ fn methods() -> [(&'static str, Run); 18] {
         row(BridgeAnswer, |backend, from, answer| of_work(backend, from, BridgeAnswer, &answer)),
         row(FirewallList, |_, from, Nothing| of_firewall(from, firewall::list)),
         row(FirewallHistory, |_, from, Nothing| of_firewall(from, firewall::history)),
-        row(FirewallClose, |_, from, rule| of_firewall(from, || firewall::close(&rule.id))),
+        row(FirewallClose, |_, from, which| of_firewall(from, || firewall::close(&which))),
+        row(FirewallConfirm, |_, from, which| of_firewall(from, || firewall::confirm(&which.id))),
         row(AgentReload, reload),
         row(RunDetach, |backend, from, run| of_work(backend, from, RunDetach, &run)),
         row(RunList, |backend, from, which| of_work(backend, from, RunList, &which)),

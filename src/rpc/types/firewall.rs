@@ -209,18 +209,66 @@ impl Message for Rules {
     }
 }
 
+/// Longest time that a closed port may wait for its confirmation, in seconds.
+pub const CONFIRM_MAX_S: u64 = 60;
+
+/// A port to be closed. With a time it is open again after that, unless a laptop confirms it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleId {
+pub struct Closing {
+    pub id: String,
+    /// In seconds, 1 to [`CONFIRM_MAX_S`].
+    pub confirm_s: Option<u64>,
+}
+
+impl Message for Closing {
+    fn to_json(&self) -> Value {
+        let mut closing = json!({"rule_id": self.id});
+        if let Some(confirm_s) = self.confirm_s {
+            closing["confirm_s"] = json!(confirm_s);
+        }
+        closing
+    }
+
+    fn read(fields: &mut Fields) -> Result<Closing, ReadError> {
+        let confirm_s = fields.opt_int("confirm_s", 1..=CONFIRM_MAX_S)?;
+        Ok(Closing { id: fields.string("rule_id")?, confirm_s })
+    }
+}
+
+/// What was open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    pub rule: Rule,
+    /// By which it is confirmed, where it waits for that.
+    pub confirm: Option<String>,
+}
+
+impl Message for Closed {
+    fn to_json(&self) -> Value {
+        let mut closed = self.rule.to_json();
+        closed["confirm_id"] = json!(self.confirm);
+        closed
+    }
+
+    fn read(fields: &mut Fields) -> Result<Closed, ReadError> {
+        let confirm = opt_meant(fields, "confirm_id", super::any)?;
+        Ok(Closed { rule: Rule::read(fields)?, confirm })
+    }
+}
+
+/// A change that is for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Confirm {
     pub id: String,
 }
 
-impl Message for RuleId {
+impl Message for Confirm {
     fn to_json(&self) -> Value {
-        json!({"rule_id": self.id})
+        json!({"confirm_id": self.id})
     }
 
-    fn read(fields: &mut Fields) -> Result<RuleId, ReadError> {
-        Ok(RuleId { id: fields.string("rule_id")? })
+    fn read(fields: &mut Fields) -> Result<Confirm, ReadError> {
+        Ok(Confirm { id: fields.string("confirm_id")? })
     }
 }
 
@@ -299,7 +347,13 @@ mod tests {
             let opened = Opened::Is(effective.clone());
             assert_eq!(Opened::of(opened.to_json()), Ok(opened));
             let rule = Rule { id: "rule-1".to_owned(), spec, since: 7, effective };
-            assert_eq!(Rule::of(rule.to_json()), Ok(rule));
+            assert_eq!(Rule::of(rule.to_json()), Ok(rule.clone()));
+            for (confirm, confirm_s) in [(None, None), (Some("7f".to_owned()), Some(60))] {
+                let closed = Closed { rule: rule.clone(), confirm };
+                assert_eq!(Closed::of(closed.to_json()), Ok(closed));
+                let closing = Closing { id: rule.id.clone(), confirm_s };
+                assert_eq!(Closing::of(closing.to_json()), Ok(closing));
+            }
         }
         let log = json!({"ts": 7.25, "uid": 0, "op": "firewall.apply", "outcome": "error",
             "code": "kernel_error", "changes": []});
@@ -307,6 +361,10 @@ mod tests {
         assert!(change.at == 7 && !change.is_ok && change.code.is_some(), "{change:?}");
         let history = History { entries: vec![change] };
         assert_eq!(History::of(history.to_json()), Ok(history));
+        for wrong in [json!(0), json!(61), json!("5"), json!(1.5)] {
+            let closing = Closing::of(json!({"rule_id": "rule-1", "confirm_s": wrong}));
+            assert_eq!(closing.map_err(|error| error.key), Err("confirm_s".to_owned()), "{wrong}");
+        }
         let not = Opened::Not("no".to_owned());
         assert_eq!(Opened::of(not.to_json()), Ok(not));
         let later = Opened::of(json!({"effective": "half", "chain": null}));
