@@ -74,13 +74,13 @@ impl Connection {
         }
     }
 
-    /// Asks again while the helper says that this user asks too often. If it hangs up meanwhile,
-    /// what it said is the reason.
+    /// Asks again, within the same limit, while the helper says that this user asks too often. If
+    /// it hangs up meanwhile, what it said is the reason.
     pub fn exchange(&mut self, op: &str, args: Value) -> Result<Answer, HelperError> {
         let end = Instant::now() + self.limit;
         let mut said = None;
         loop {
-            match self.ask(op, &args) {
+            match self.ask(op, &args, end) {
                 Err(e) if e.too_often() && Instant::now() + TOO_OFTEN_PAUSE < end => {
                     said = Some(e);
                     std::thread::sleep(TOO_OFTEN_PAUSE);
@@ -93,10 +93,9 @@ impl Connection {
         }
     }
 
-    fn ask(&mut self, op: &str, args: &Value) -> Result<Answer, HelperError> {
+    fn ask(&mut self, op: &str, args: &Value, deadline: Instant) -> Result<Answer, HelperError> {
         let id = self.next_id.to_string();
         self.next_id += 1;
-        let deadline = Instant::now() + self.limit;
         let sent = self.send(proto::request_line(&id, op, args.clone()).as_bytes(), deadline);
         // A helper that is full or does not admit us may answer and close before it reads: its
         // words are worth more than our broken pipe.

@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+use crate::helper;
+use crate::sys::process::REAPED_WITHIN;
+use crate::tunnel;
+
 /// How long the name of the VPS may take to resolve.
 pub const RESOLVE: Duration = Duration::from_secs(5);
 /// How long the agent may take to answer through a new tunnel, handshake included.
@@ -13,12 +17,30 @@ pub const ANSWER: Duration = Duration::from_secs(3);
 /// have their own, shorter limits: the name, the helper's three answers, the agent.
 pub const READY: Duration = Duration::from_secs(40);
 /// How long `hop up` waits for a session that somebody else is starting or ending.
-pub const OTHER: Duration = Duration::from_secs(20);
-/// How long a session that was stopped on its way up may take to undo everything.
-pub const STOP: Duration = Duration::from_secs(10);
-/// How long a session that is up may take to undo everything: the tunnel stops within a second, and
-/// the helper, which is asked for two things, answers or is given up.
-pub const DOWN: Duration = Duration::from_secs(15);
+pub const OTHER: Duration = DOWN.saturating_add(Duration::from_secs(5));
+/// How long a session that was stopped on its way up may take to undo everything: the tunnel stops,
+/// and the helper, which is asked for two things, answers or is given up.
+pub const STOP: Duration =
+    helper::TIMEOUT.saturating_mul(2).saturating_add(tunnel::STOPS_WITHIN).saturating_add(BUSY);
+/// How long a session that is up may take to undo everything: it may be about to see one of its
+/// companions end, ends the others, and waits for those who use the tunnel.
+pub const DOWN: Duration = COMPANION_SILENT
+    .saturating_add(COMPANIONS)
+    .saturating_add(REAPED_WITHIN.saturating_mul(2))
+    .saturating_add(LET_GO)
+    .saturating_add(LAST_WORDS)
+    .saturating_add(STOP);
+/// Until a session has a processor, on a machine that has other things to do.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// A companion that says no more has ended, or is about to; else it is killed.
+pub const COMPANION_SILENT: Duration = Duration::from_millis(500);
+/// How long its companions may take to their end, side by side, before they are killed: a browser
+/// ends with one of them, and what that has written is thrown away.
+pub const COMPANIONS: Duration = Duration::from_secs(5);
+/// How long those who use a tunnel may go on once its end has begun, and for their last words.
+pub const LET_GO: Duration = Duration::from_millis(800);
+pub const LAST_WORDS: Duration = Duration::from_millis(50);
 
 /// How long what a session answers at once may take: it may be busy bringing itself up.
 pub const FACTS: Duration = Duration::from_secs(2);
@@ -44,8 +66,10 @@ mod tests {
         // Connecting, device, address, name.
         assert!(RESOLVE + 4 * helper + FIRST_ANSWER < READY);
         // Name and device are given back.
-        assert!(2 * helper < DOWN);
-        assert!(STOP < OTHER);
+        assert!(2 * helper < STOP && STOP < DOWN && DOWN < OTHER);
+        for kind in crate::session::companion::Kind::all() {
+            assert!(kind.end_limit() <= COMPANIONS);
+        }
         assert!(ANSWER < STATUS_WAIT && STATUS_WAIT_AWAY < STATUS_WAIT && STATUS_WAIT < STATUS);
         assert!(FACTS < STATUS && MENDED + STATUS_WAIT < MENDED_STATUS);
         // The first question may be one that an agent did not get because it began just then.

@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Which side of [`daemonize`] this is.
 pub enum Side {
@@ -218,8 +218,11 @@ pub fn is_alive(pid: u32) -> bool {
     asked != Err(Errno::ESRCH)
 }
 
+/// Until a process that was killed is gone: it may have much memory to give back.
+pub const REAPED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Kill a process that this one started, or that became its child, and wait until it is gone.
-/// At most two seconds; a process that is not there is gone.
+/// At most [`REAPED_WITHIN`]; a process that is not there is gone.
 pub fn kill_and_reap(pid: u32) -> io::Result<()> {
     let number =
         i32::try_from(pid).ok().filter(|pid| *pid > 1).ok_or(io::ErrorKind::InvalidInput)?;
@@ -228,7 +231,8 @@ pub fn kill_and_reap(pid: u32) -> io::Result<()> {
         Err(Errno::ESRCH) => return Ok(()),
         other => other?,
     }
-    for _ in 0..400 {
+    let end = Instant::now() + REAPED_WITHIN;
+    while Instant::now() < end {
         match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
             Ok(_) | Err(Errno::ECHILD) => return Ok(()),

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 /// How long to wait for an answer of the data plane.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// And for its end: the kernel takes its time over the removal of a device.
-const END_PATIENCE: Duration = Duration::from_secs(3);
+pub const STOPS_WITHIN: Duration = Duration::from_secs(3);
 /// A request with a quarter of a million prefixes takes longer.
 const APPLY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -148,10 +148,10 @@ impl Tunnel {
         self.port.load(Ordering::Relaxed)
     }
 
-    /// Stop and wait at most 3 s; why it ended, or None if it did not end in that time.
+    /// Stop and wait at most [`STOPS_WITHIN`]; why it ended, or None if it did not by then.
     pub fn stop(&mut self) -> Option<Stopped> {
         let _ = self.outlet.post(Command::Stop);
-        let until = Instant::now() + END_PATIENCE;
+        let until = Instant::now() + STOPS_WITHIN;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             // A signal may end this wait early.

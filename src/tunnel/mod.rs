@@ -57,7 +57,7 @@ pub use crate::sys::ioctl::Offload;
 pub use crate::wg::{Wall, public_key};
 pub use config::{Config, PeerConfig};
 pub use entropy::generate_key;
-pub use handle::{Tunnel, start, start_beside, start_plain, start_with_workers};
+pub use handle::{STOPS_WITHIN, Tunnel, start, start_beside, start_plain, start_with_workers};
 pub use io::{Beside, Takes, TunDevice};
 pub use request::Request;
 pub use run::Stopped;

@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
+use crate::session::limits;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Ports of the server, here.
@@ -24,8 +26,7 @@ impl Kind {
     pub fn end_limit(self) -> Duration {
         match self {
             Kind::Ports => Duration::from_millis(500),
-            // A browser ends with it, and what that has written is thrown away.
-            Kind::Bridges => Duration::from_secs(5),
+            Kind::Bridges => limits::COMPANIONS,
         }
     }
 

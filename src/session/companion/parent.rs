@@ -7,14 +7,17 @@
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::kind::Kind;
 use crate::host::paths::Paths;
 use crate::session::daemon::command_line;
+use crate::session::limits;
 use crate::session::log::log;
 use crate::sys::poll::{self, Interest};
-use crate::sys::{child, line, process};
+use crate::sys::process::{self, REAPED_WITHIN};
+use crate::sys::signal::{self, Kind as Signal};
+use crate::sys::{child, line};
 
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MOST: Duration = Duration::from_secs(5);
@@ -23,8 +26,6 @@ const WELL: Duration = Duration::from_secs(10);
 const LINE_BYTES: usize = 1024;
 const PIECE: usize = 16 * 1024;
 const PIECES: usize = 4;
-/// One that says no more has ended, or is about to.
-const SILENT_LIMIT: Duration = Duration::from_millis(500);
 
 pub struct Companions(Vec<Companion>);
 
@@ -72,16 +73,25 @@ impl Companions {
         self.0.iter_mut().for_each(|one| one.look(now));
     }
 
-    /// All of them, at once.
+    /// All of them, at once, also those that somebody has stopped.
     pub fn end(&mut self) {
         let alive = self.0.iter_mut().filter_map(|one| Some((one.kind, one.alive.take()?)));
-        let (children, lives): (Vec<(Kind, Child)>, Vec<ChildStdin>) =
+        let (mut children, lives): (Vec<(Kind, Child)>, Vec<ChildStdin>) =
             alive.map(|(kind, alive)| ((kind, alive.child), alive.life)).unzip();
         drop(lives);
-        for (kind, mut child) in children {
-            if !matches!(child::wait_for(&mut child, kind.end_limit()), Ok(Some(_))) {
-                let _ = process::kill_and_reap(child.id());
-            }
+        for (_, child) in &children {
+            // It leads its session's only group, and has not been waited for.
+            let _ = signal::send_group(child.id(), Signal::Continue);
+        }
+        let began = Instant::now();
+        children.retain_mut(|(kind, child)| {
+            let left = kind.end_limit().saturating_sub(began.elapsed());
+            !matches!(child::wait_for(child, left), Ok(Some(_)))
+        });
+        children.iter_mut().for_each(|(_, child)| drop(child.kill()));
+        let killed = Instant::now();
+        for (_, child) in &mut children {
+            let _ = child::wait_for(child, REAPED_WITHIN.saturating_sub(killed.elapsed()));
         }
     }
 }
@@ -161,7 +171,7 @@ impl Alive {
 
     /// How it ended. One that only says no more does not stay.
     fn reap(&mut self) -> String {
-        match child::wait_for(&mut self.child, SILENT_LIMIT) {
+        match child::wait_for(&mut self.child, limits::COMPANION_SILENT) {
             Ok(Some(status)) => status.to_string(),
             _ => {
                 let killed = process::kill_and_reap(self.child.id());
@@ -175,7 +185,6 @@ impl Alive {
 mod tests {
     use super::*;
     use crate::session::monitor::Moment;
-    use std::time::Instant;
 
     fn shell(script: &'static str) -> Companions {
         Companions(vec![Companion::new(Kind::Ports, move || {
@@ -234,6 +243,27 @@ mod tests {
         all.end();
         assert!(began.elapsed() < Kind::Ports.end_limit(), "{:?}", began.elapsed());
         assert!(!process::is_alive(second));
+    }
+
+    #[test]
+    fn one_that_somebody_has_stopped_ends_by_itself_all_the_same() {
+        let left = std::env::temp_dir().join(format!("hopbox-ends-{}", std::process::id()));
+        let file = left.clone();
+        let mut all = Companions(vec![Companion::new(Kind::Bridges, move || {
+            let mut command = Command::new("sh");
+            // Its own child is stopped with it, as by Ctrl-Z.
+            command.args(["-c", "cat >/dev/null; echo ends >\"$0\""]).arg(&file);
+            command
+        })]);
+        turn(&mut all, |all| pid(all).is_some());
+        let it = pid(&all).unwrap();
+        let stop = format!("kill -STOP -{it}");
+        assert!(Command::new("sh").args(["-c", &stop]).status().unwrap().success());
+        all.end();
+        assert!(!process::is_alive(it));
+        // Whoever is killed instead writes nothing.
+        assert_eq!(std::fs::read_to_string(&left).unwrap(), "ends\n");
+        std::fs::remove_file(left).unwrap();
     }
 
     #[test]

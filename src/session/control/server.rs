@@ -1,7 +1,7 @@
 //! A session's end of its socket: who asks, who waits for an answer, and who for the end.
 //!
 //! Bounds: those of a line socket, and 32 who wait for the same; 256 who stay until the end, which
-//! waits 300 ms for them to let go.
+//! waits [`limits::LET_GO`] for them to let go.
 
 use std::io;
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -17,6 +17,7 @@ use crate::base::failure::Failure;
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::{self, LineSocket};
 use crate::host::paths::{self, Paths};
+use crate::session::limits;
 use crate::sys::poll::{self, Interest};
 
 /// Who may wait for an answer at a time.
@@ -34,9 +35,6 @@ pub enum Ask {
 }
 
 const STAYING: usize = 256;
-/// For those who stay, to say to the other side that they go.
-const LET_GO: Duration = Duration::from_millis(800);
-const LAST_WORDS: Duration = Duration::from_millis(50);
 
 const DOWN: &str = "down";
 /// Answered at once; then the connection stays until the end begins.
@@ -140,7 +138,7 @@ impl Control {
 
     /// Tells those who use the tunnel that its end begins, and waits until they have let go.
     pub fn begin_end(&mut self) {
-        let end = Instant::now() + LET_GO;
+        let end = Instant::now() + limits::LET_GO;
         self.staying.retain(|stream| !has_gone(stream));
         for stream in &self.staying {
             let _ = stream.shutdown(Shutdown::Write);
@@ -152,7 +150,7 @@ impl Control {
         }
         if is_any {
             // Their last words are on the way through the tunnel.
-            thread::sleep(LAST_WORDS);
+            thread::sleep(limits::LAST_WORDS);
         }
     }
 
