@@ -36,6 +36,7 @@ use crate::rpc::client::{self, CallError};
 use crate::rpc::method::Method;
 use crate::rpc::types::{Message, PublicKey};
 use crate::sys::line::Lines;
+use crate::sys::poll::Interest;
 use crate::sys::{cmsg, process};
 
 /// In the state directory.
@@ -155,7 +156,7 @@ impl Work {
             Err(error) => return failed(&error),
         };
         loop {
-            match lines.next(SILENCE, Some(to.as_fd())) {
+            match lines.next(SILENCE, Some((to.as_fd(), Interest::READ))) {
                 Ok(line) if line.is_empty() => {}
                 Ok(line) => {
                     let is_last = !is_event(&line);

@@ -1,5 +1,7 @@
 //! `hop ports`: what listens on a host, and where this machine answers for it.
 
+use std::io::ErrorKind;
+
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Group, Takes};
@@ -232,8 +234,12 @@ fn watch(call: &mut Call, there: &There) -> Result<Code, Failure> {
         for view in all.ports {
             tell(call, &mut told, MirrorEvent::Is(Box::new(view)))?;
         }
-        while let Ok(event) = events.next_event() {
-            tell(call, &mut told, event)?;
+        loop {
+            match events.next_event() {
+                Ok(event) => tell(call, &mut told, event)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(Code::Done),
+                Err(_) => break,
+            }
             if call.out.is_closed() {
                 return Ok(Code::Done);
             }

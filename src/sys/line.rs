@@ -36,9 +36,13 @@ impl<S: Read + AsFd> Lines<S> {
         (self.stream, self.bytes)
     }
 
-    /// The next line, without its end. An error of the kind `Interrupted` says that `enough` is
-    /// readable: nobody wants the line any more.
-    pub fn next(&mut self, limit: Duration, enough: Option<BorrowedFd<'_>>) -> io::Result<String> {
+    /// The next line, without its end. An error of the kind `Interrupted` says that `enough` has
+    /// come about, or its other end has gone: nobody wants the line any more.
+    pub fn next(
+        &mut self,
+        limit: Duration,
+        enough: Option<(BorrowedFd<'_>, Interest)>,
+    ) -> io::Result<String> {
         let (end, mut seen) = (Instant::now() + limit, 0);
         loop {
             let line = take(&mut self.bytes, seen);
@@ -54,8 +58,8 @@ impl<S: Read + AsFd> Lines<S> {
                 return Err(ErrorKind::TimedOut.into());
             }
             let fd = self.stream.as_fd();
-            let wanted = enough.map_or((fd, Interest::NONE), |enough| (enough, Interest::READ));
-            let [ready, gone] = poll::wait_each([(fd, Interest::READ), wanted], Some(left))?;
+            let other = enough.unwrap_or((fd, Interest::NONE));
+            let [ready, gone] = poll::wait_each([(fd, Interest::READ), other], Some(left))?;
             if enough.is_some() && gone.any() {
                 return Err(ErrorKind::Interrupted.into());
             }
@@ -132,7 +136,14 @@ mod tests {
         assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
         let (done, enough) = UnixStream::pair().unwrap();
         drop(done);
-        let wait = Lines::new(&other, 4096).next(Duration::from_secs(60), Some(enough.as_fd()));
+        let enough = Some((enough.as_fd(), Interest::READ));
+        let wait = Lines::new(&other, 4096).next(Duration::from_secs(60), enough);
+        assert_eq!(wait.unwrap_err().kind(), ErrorKind::Interrupted);
+        // Whoever reads our output says nothing, and goes.
+        let (reader, output) = poll::pipe().unwrap();
+        drop(reader);
+        let enough = Some((output.as_fd(), Interest::NONE));
+        let wait = Lines::new(&other, 4096).next(Duration::from_secs(60), enough);
         assert_eq!(wait.unwrap_err().kind(), ErrorKind::Interrupted);
         drop(other);
         drip.join().unwrap();

@@ -87,6 +87,7 @@ fn ports_appear_on_a_laptop_whatever_it_is_like() {
     wait_until(&world, "there", || answers(&world, 7100) && answers(&world, 7101));
     root_has_the_low_ones(&world);
     ssh_was_first(&world);
+    a_reader_goes(&world);
     each_way_ends_first(&world);
     nothing_is_left(&world);
     the_fifth_and_the_last(&world);
@@ -141,6 +142,22 @@ fn ssh_was_first(world: &World) {
     end(Some(ssh));
     is_at(world, 7400, 7400);
     end(Some(there));
+}
+
+/// Whoever has read enough keeps no shell waiting for the next change, and 16 may watch.
+fn a_reader_goes(world: &World) {
+    for words in [&["ports", "ls", "--watch"][..], &["ports", "--watch", "--json"]] {
+        for _ in 0..20 {
+            let mut child = world.spawn(words);
+            let mut output = BufReader::new(child.stdout.take().unwrap());
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            assert!(line.ends_with('\n'), "{line}");
+            drop(output);
+            let ended = finish(child, SOON);
+            assert_eq!(ended.status.code(), Some(0), "{words:?}: {}", said(&ended));
+        }
+    }
 }
 
 fn each_way_ends_first(world: &World) {

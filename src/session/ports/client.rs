@@ -4,7 +4,9 @@
 //! waited for 6 s, as it is started again then.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, ErrorKind};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,8 +18,9 @@ use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket;
 use crate::host::paths::{self, Paths};
 use crate::rpc::types::Message;
-use crate::session::control;
+use crate::session::{control, unread};
 use crate::sys::line::Lines;
+use crate::sys::poll::Interest;
 
 const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 const LIMIT: Duration = Duration::from_secs(5);
@@ -71,17 +74,23 @@ pub fn change(paths: &Paths, host: &str, change: PortChange) -> Result<MirrorVie
 }
 
 /// How all of it is, and what changes of it.
-pub struct Watch(Lines<UnixStream>);
+pub struct Watch {
+    lines: Lines<UnixStream>,
+    /// Ours, if its reader may go without a word.
+    output: Option<File>,
+}
 
 pub fn watch(paths: &Paths, host: &str) -> Result<(MirrorViews, Watch), MirrorError> {
     let (lines, all) = ask(paths, host, &MirrorAsk::Watch)?;
-    Ok((MirrorViews::of(all).map_err(broken)?, Watch(lines)))
+    Ok((MirrorViews::of(all).map_err(broken)?, Watch { lines, output: unread::output() }))
 }
 
 impl Watch {
-    /// The next one. An error once the mirror has ended.
+    /// The next one. An error once the mirror has ended; of the kind `Interrupted` once nobody
+    /// reads our standard output any more.
     pub fn next_event(&mut self) -> io::Result<MirrorEvent> {
-        let line = self.0.next(DAY, None)?;
+        let output = self.output.as_ref().map(|output| (output.as_fd(), Interest::NONE));
+        let line = self.lines.next(DAY, output)?;
         let mut fields = Fields::parse(&line).map_err(broken)?;
         MirrorEvent::read(&mut fields).map_err(broken)
     }

@@ -28,6 +28,7 @@ use crate::http::LINE_BYTES;
 use crate::rpc::types::Message;
 use crate::rpc::types::run::{Ended, Run};
 use crate::sys::line::Lines;
+use crate::sys::poll::Interest;
 use crate::sys::started;
 use crate::workspace::env::Env;
 
@@ -87,7 +88,7 @@ fn until_its_end(
     tell: &mut dyn FnMut(&str) -> io::Result<()>,
 ) -> io::Result<Ended> {
     loop {
-        let line = lines.next(SILENCE, Some(wants))?;
+        let line = lines.next(SILENCE, Some((wants, Interest::READ)))?;
         if line.is_empty() {
             tell(&line)?;
             continue;
