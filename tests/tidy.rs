@@ -314,8 +314,10 @@ fn nothing_below_knows_a_name_above() {
         if p.starts_with("src/cli/") && p != "src/cli/wg.rs" {
             for (n, line) in code(without_tests(&text)) {
                 // Other programs and other people's files have limits everywhere.
-                let bounds = ["crate::sys::child", "crate::sys::bounded", "crate::sys::interrupt"];
-                let sys = line.contains("crate::sys") && !bounds.iter().any(|b| line.contains(b));
+                let bounds = ["child", "bounded", "interrupt", "threads"];
+                let bounds = bounds.map(|module| format!("crate::sys::{module}"));
+                let sys = line.contains("crate::sys")
+                    && !bounds.iter().any(|b| line.contains(b.as_str()));
                 if line.contains("crate::tunnel") || sys {
                     found.push(format!("{p}:{n}: cli must not use tunnel or sys"));
                 }
@@ -557,6 +559,22 @@ fn every_program_that_is_run_has_limits() {
         );
     }
     none("programs without limits: see sys::child", found);
+}
+
+#[test]
+fn a_thread_that_the_system_does_not_give_is_no_panic() {
+    let mut found = Vec::new();
+    for path in of_hop().into_iter().filter(|path| path.starts_with("src") && !is_test(path)) {
+        let (p, text) = (path.to_string_lossy().into_owned(), read(&path));
+        let panics =
+            |line: &str| ["thread::spawn(", "scope.spawn("].iter().any(|w| line.contains(w));
+        let lines = code(without_tests(&text)).filter(|(_, line)| panics(line));
+        found.extend(lines.map(|(n, l)| format!("{p}:{n}: {}", l.trim())));
+        let scopes = code(without_tests(&text)).filter(|(_, line)| line.contains("thread::scope("));
+        let named = scopes.filter(|(_, line)| !line.contains("thread::scope(|scope|"));
+        found.extend(named.map(|(n, _)| format!("{p}:{n}: a scope is called scope")));
+    }
+    none("threads that panic where there are none: see sys::threads", found);
 }
 
 #[test]

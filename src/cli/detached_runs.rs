@@ -1,5 +1,6 @@
 //! `hop run --detach`, and what is said of such runs later.
 
+use std::io;
 use std::time::Duration;
 
 use serde_json::json;
@@ -69,7 +70,8 @@ fn follow(call: &mut Call) -> Result<Code, Failure> {
     let which = number(call, "follow")?;
     let (name, client, host) = client(call)?;
     let what = which.number.to_string();
-    let watch = Watch::begin(&call.paths()?, &host);
+    let here = |error: io::Error| failed(&name, CallError::Unreachable(error.to_string()));
+    let watch = Watch::begin(&call.paths()?, &host).map_err(here)?;
     match remote::follow(&client, &watch, which.number) {
         Ok(Outcome::Down) => {
             let what = format!("{name} goes down; what runs there goes on");

@@ -44,13 +44,16 @@ impl There {
 
     pub fn at(paths: &Paths, host: String) -> Result<There, Failure> {
         let config = store::load(paths, &host)?;
-        match through::with_token(paths, &config) {
-            Some(client) => Ok(There { host, client, watch: Watch::begin(paths, &config) }),
-            None => {
-                let (why, next) = (format!("{host} is not up"), fix!("hop up {}", host));
-                Err(Failure::new(Fault::No, "cannot ask the agent", why, next))
-            }
-        }
+        let what = "cannot ask the agent";
+        let Some(client) = through::with_token(paths, &config) else {
+            let (why, next) = (format!("{host} is not up"), fix!("hop up {}", host));
+            return Err(Failure::new(Fault::No, what, why, next));
+        };
+        let watch = Watch::begin(paths, &config).map_err(|error| {
+            let next = fix!("hop doctor {}", host);
+            Failure::new(Fault::Failed, what, error.to_string(), next)
+        })?;
+        Ok(There { host, client, watch })
     }
 
     /// Every service there, whatever its workspace.

@@ -20,6 +20,7 @@ use crate::host::paths::Paths;
 use crate::host::store;
 use crate::session::elsewhere;
 use crate::session::{control, state, through};
+use crate::sys::threads;
 
 pub const COMMAND: Command = Command {
     name: "status",
@@ -117,9 +118,15 @@ fn of_all(paths: &Paths, names: &[String], room: Option<usize>) -> Answer {
     let (mut rows, devices) = (Vec::with_capacity(names.len()), OnceLock::new());
     // A session may take seconds to answer: ask all at once. There are 256 hosts at most.
     thread::scope(|scope| {
-        let asked: Vec<_> =
-            names.iter().map(|name| scope.spawn(|| look(paths, name, &devices))).collect();
-        rows.extend(asked.into_iter().filter_map(|asked| asked.join().ok()));
+        let devices = &devices;
+        let ask = |name| {
+            let look = move || look(paths, name, devices);
+            // Where there is no thread it is asked in its turn.
+            threads::start_within(scope, "status", look).map_err(|_| look())
+        };
+        let asked: Vec<_> = names.iter().map(|name| ask(name.as_str())).collect();
+        let asked = asked.into_iter().map(|asked| asked.map_or_else(Some, |it| it.join().ok()));
+        rows.extend(asked.flatten());
     });
     let page = status_view::all(&rows, room);
     let well = rows.iter().any(|row| row["state"] == "up")

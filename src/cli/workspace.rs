@@ -27,6 +27,7 @@ use crate::rpc::types::run::Said;
 use crate::rpc::types::workspace::{Apply, At, Progress, Proposal, Wanted};
 use crate::session::through;
 use crate::sys::interrupt;
+use crate::sys::threads;
 use crate::text::fix::Fix;
 use crate::workspace::digest::Digest;
 use crate::workspace::plan::Step;
@@ -191,13 +192,14 @@ fn apply(
     let canceller = events.canceller().map_err(here)?;
     let (over, is_over) = mpsc::channel::<()>();
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let heed = move || {
             while is_over.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 if interrupt::is_due() {
                     return canceller.cancel();
                 }
             }
-        });
+        };
+        threads::start_within(scope, "Ctrl-C", heed).map_err(here)?;
         let _over = over;
         let ended = loop {
             match events.next_event() {

@@ -6,10 +6,10 @@
 //! session says so there is no client: ask over SSH. Whoever asks for long looks at the session's
 //! [`end`], too: through a tunnel that is no more nothing would be heard, not even that.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use super::report::Facts;
 use super::{control, unread};
@@ -17,6 +17,7 @@ use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::{Canceller, Client};
 use crate::sys::poll::{self, Interest};
+use crate::sys::threads;
 use crate::sys::through::Link;
 
 /// For questions with this laptop's token. `None` when the host is not up.
@@ -56,26 +57,26 @@ struct Watched {
 }
 
 impl Watch {
-    pub fn begin(paths: &Paths, host: &HostConfig) -> Watch {
+    /// An error: there is no thread to be had, without which a view might have no end.
+    pub fn begin(paths: &Paths, host: &HostConfig) -> io::Result<Watch> {
         let watch = Watch::default();
         if let (Some(session), its) = (end(paths, host), watch.clone()) {
-            thread::spawn(move || {
+            threads::start("session", move || {
                 let _ = poll::wait_one(session.as_fd(), Interest::READ, None);
                 let mut watched = its.watched();
                 watched.is_over = true;
                 watched.stream.iter().for_each(Canceller::cancel);
                 // Kept until here: the session waits for it.
                 drop(session);
-            });
+            })?;
         }
-        watch
+        Ok(watch)
     }
 
     /// From now on the reader of our standard output is looked at, where it is a program.
     pub fn until_unread(&self) {
-        let (Some(output), its) = (unread::output(), self.clone()) else { return };
-        thread::spawn(move || {
-            unread::wait(&output);
+        let its = self.clone();
+        unread::then(move || {
             let mut watched = its.watched();
             watched.is_unread = true;
             watched.stream.iter().for_each(Canceller::cancel);

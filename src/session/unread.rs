@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 
 use crate::sys::poll::{self, Interest};
+use crate::sys::threads;
 
 /// Our standard output, where its other end can go: a pipe's or a socket's.
 pub fn output() -> Option<File> {
@@ -16,8 +17,19 @@ pub fn output() -> Option<File> {
     (kind.is_fifo() || kind.is_socket()).then_some(output)
 }
 
+/// Calls `act` from another thread once its reader has gone. Without a thread, as before a reader
+/// that is no program, whoever writes finds out.
+pub fn then(act: impl FnOnce() + Send + 'static) {
+    if let Some(output) = output() {
+        let _ = threads::start("reader", move || {
+            wait(&output);
+            act();
+        });
+    }
+}
+
 /// Until its reader has gone.
-pub fn wait(output: &File) {
+fn wait(output: &File) {
     // A signal ends the wait early.
     while let Ok(false) = poll::wait_one(output.as_fd(), Interest::NONE, None) {}
 }

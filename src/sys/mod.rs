@@ -54,6 +54,7 @@ pub mod socket_owner;
 pub mod started;
 pub mod tcp;
 pub mod terminal;
+pub mod threads;
 pub mod through;
 
 pub use error::{code, errno};

@@ -120,3 +120,21 @@ fn who_keeps_the_pipes_of_an_ssh_is_not_waited_for() {
         assert!(began.elapsed() < Duration::from_secs(25), "{odd}: {:?}", began.elapsed());
     }
 }
+
+/// Where the system gives no thread (see `sys::threads`) hosts are asked in turn; what needs one
+/// says so.
+#[test]
+fn without_threads_commands_go_on_or_say_why_not() {
+    let home = Home::new();
+    ["mybox", "other", "third"].into_iter().zip(0..).for_each(|(name, n)| home.add_host(name, n));
+    let none = (1_u64 << 60).to_string();
+    let run =
+        |words: &[&str]| home.hop().env("RUST_MIN_STACK", &none).args(words).output().unwrap();
+    let (with, without) = (home.run(&["status", "--all"]), run(&["status", "--all"]));
+    assert_eq!(without, with);
+    assert_eq!(String::from_utf8_lossy(&with.stdout).matches(" down ").count(), 3, "{with:?}");
+    let ended = run(&["down", "--all"]);
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(said.contains("gives no thread for"), "{ended:?}");
+    assert!(matches!(ended.status.code(), Some(1..20)), "{ended:?}");
+}

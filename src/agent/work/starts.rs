@@ -12,6 +12,7 @@ use super::state::{Room, Workspace};
 use crate::agent::log;
 use crate::rpc::code::Code;
 use crate::rpc::types::services::{ServiceName, ServiceState, ServiceView};
+use crate::sys::threads;
 use crate::workspace::manifest::Desired;
 
 /// Until the login's manager is there, after a boot.
@@ -123,10 +124,14 @@ pub fn resume() {
     // One workspace does not wait for what another has to complete.
     thread::scope(|scope| {
         for Workspace { desired, .. } in room.workspaces() {
-            scope.spawn(move || {
-                let name = desired.workspace.as_str();
-                until_none(|| missing(name), resume_one, thread::sleep);
-            });
+            let begun = |name: String| {
+                let work = move || until_none(|| missing(&name), resume_one, thread::sleep);
+                threads::start_within(scope, "resume", work).inspect_err(|error| {
+                    log(&format!("{} does not go on yet: {error}", desired.workspace));
+                })
+            };
+            let name = &desired.workspace;
+            until_none(|| Some(name.clone()), |name| begun(name).is_ok(), thread::sleep);
         }
     });
 }

@@ -15,6 +15,7 @@ use super::services::Unable;
 use crate::rpc::code::Code;
 use crate::rpc::types::health::HealthState;
 use crate::rpc::types::services::{LastExit, ServiceState, ServiceView};
+use crate::sys::threads;
 use crate::workspace::manifest::{Condition, Desired};
 use crate::workspace::order;
 
@@ -245,11 +246,15 @@ pub fn all(
                         waiting.remove(&service);
                         busy += 1;
                         hands.tell(&service, Moment::Begins);
-                        let tell = tell.clone();
-                        scope.spawn(move || {
-                            let outcome = outcome(hands.start(&service));
-                            let _ = tell.send((service, outcome));
-                        });
+                        let (tell, its) = (tell.clone(), service.clone());
+                        let start = move || {
+                            let outcome = outcome(hands.start(&its));
+                            let _ = tell.send((its, outcome));
+                        };
+                        // Others wait for it, then, as they would have to for a thread.
+                        if threads::start_within(scope, "start", start.clone()).is_err() {
+                            start();
+                        }
                     }
                     Ok(_) => {}
                     Err(broken) => {

@@ -5,6 +5,8 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use crate::sys::threads;
+
 /// Hosts that are started or ended at the same time.
 pub const AT_ONCE: usize = 8;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -22,7 +24,7 @@ pub fn side_by_side<T: Send>(
         for name in names {
             let (send, work) = (send.clone(), &work);
             let job = move || drop(send.send((name, work(name))));
-            if let Err(error) = thread::Builder::new().spawn_scoped(scope, job) {
+            if let Err(error) = threads::start_within(scope, "host", job) {
                 told(name, Err(error));
             }
         }

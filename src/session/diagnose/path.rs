@@ -5,7 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{Handshake, Outer, Reply};
@@ -13,6 +13,7 @@ use crate::base::key::Secret;
 use crate::host::config::HostConfig;
 use crate::session::ping;
 use crate::session::tunnel_config::tunnel_config;
+use crate::sys::threads;
 use crate::tunnel::{self, TunDevice};
 
 const WAIT: Duration = Duration::from_millis(700);
@@ -28,8 +29,11 @@ const PROBE: [u8; 16] = [0xff; 16];
 pub fn outer(to: SocketAddr) -> Outer {
     let beside = SocketAddr::new(to.ip(), if to.port() == 9 { 10 } else { 9 });
     let (port, beside) = thread::scope(|scope| {
-        let other = scope.spawn(move || ask(beside));
-        (ask(to), other.join().unwrap_or(Reply::Silent))
+        let other = threads::start_within(scope, "ask", move || ask(beside));
+        let port = ask(to);
+        // Where there is no thread it is asked afterwards.
+        let other = other.map_or_else(|_| Ok(ask(beside)), ScopedJoinHandle::join);
+        (port, other.unwrap_or(Reply::Silent))
     });
     Outer { to, port, beside, ping: ping::answers_ping(to.ip(), WAIT) }
 }

@@ -16,6 +16,7 @@ use crate::rpc::client::{CallError, Client};
 use crate::rpc::code::Code;
 use crate::rpc::method::PORTS_CONNECT;
 use crate::rpc::types::ports::PortNumber;
+use crate::sys::threads;
 
 const AT_A_TIME: usize = 16;
 const EACH: Duration = Duration::from_secs(2);
@@ -35,8 +36,12 @@ pub fn probe(client: &Client, ports: &[u16]) -> Vec<(u16, PortState)> {
         found
     };
     thread::scope(|scope| {
-        let all: Vec<_> = (0..AT_A_TIME.min(ports.len())).map(|_| scope.spawn(some)).collect();
-        all.into_iter().filter_map(|one| one.join().ok()).flatten().collect()
+        let others = 1..AT_A_TIME.min(ports.len());
+        let others = others.map_while(|_| threads::start_within(scope, "probe", some).ok());
+        let others: Vec<_> = others.collect();
+        let mut all = some();
+        all.extend(others.into_iter().filter_map(|one| one.join().ok()).flatten());
+        all
     })
 }
 
