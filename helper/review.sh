@@ -62,8 +62,9 @@ part "what others make of them" $(in_firewall effective matches)
 made="cgroup errands manager"
 in_server() { for file in "$@"; do echo "src/server/$file.rs"; done; }
 part "worker, nft, history, start" src/bin/hop-helper-server.rs \
-    $(rest server $made | grep -v /firewall/)
+    $(rest server $made | grep -v -e /firewall/ -e /mount/)
 part "limits, by the manager" $(in_server $made)
+part "mounts, by the manager" $(files src/server/mount) src/sys/mount.rs
 served=$all
 total "what runs on a server besides"
 whole=0

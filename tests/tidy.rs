@@ -380,6 +380,7 @@ const WRITERS: &[(&str, &[&str])] = &[
             // Looks whether somebody reads it.
             "src/session/unread.rs",
             "helper/src/core/start.rs",
+            "helper/src/server/mount/make.rs",
             "helper/src/install/files.rs",
         ],
     ),

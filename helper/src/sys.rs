@@ -21,11 +21,13 @@ mod install;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
+mod mount;
+#[cfg(target_os = "linux")]
 mod netlink;
 #[cfg(target_os = "linux")]
 mod tun;
 #[cfg(target_os = "linux")]
-pub use self::{confine::*, install::*, linux::*, netlink::*, tun::*};
+pub use self::{confine::*, install::*, linux::*, mount::*, netlink::*, tun::*};
 #[cfg(target_os = "macos")]
 mod macos;
 #[cfg(target_os = "macos")]

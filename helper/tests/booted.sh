@@ -122,7 +122,7 @@ assert len(call("firewall.list_rules")["rules"]) == 1
 assert sh("stat -c '%a %U %G' /var/log/hopbox-server/audit.log").split() == ["640", "root", "adm"]
 assert sh("stat -c '%a %U %G' /var/lib/hopbox-server/state.json").split()[:2] == ["600", "root"]
 SERVER
-inside python3 /root/errands.py 1000 1001 ||
+inside python3 /root/errands.py 3001 3002 ||
     fail "errands: $(inside journalctl -u hop-helper-server -n 20)"
 
 cat >"$lab/root/root/course.py" <<'COURSE'
@@ -276,6 +276,7 @@ inside nft list ruleset | grep -q '10\.10\.0\.1' || fail "no guard"
 inside /root/hop-helper --uninstall
 inside ip link show hopbox0 >/dev/null 2>&1 && fail "a device is left"
 inside nft list ruleset | grep hopbox && fail "a guard or a rule is left"
+inside grep /home/one/ /proc/1/mountinfo && fail "a mount is left"
 left=$(inside find /etc /usr/libexec /usr/lib/systemd /var/lib /var/log /run \
     -name '*hopbox*' -o -name 'hop-helper*' 2>/dev/null | grep -v hopbox-booted || true)
 [ -z "$left" ] || fail "left: $left"

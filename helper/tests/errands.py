@@ -1,7 +1,7 @@
 """Runs in a booted machine that has hop-helper-server, as root: what its service manager makes for
-two users, and for nobody else. Where the kernel has no single hierarchy of cgroups, the refusal of
+two users, groups with limits and mounts, and for nobody else. Where the kernel has no single hierarchy of cgroups, the refusal of
 limits is what there is to see. Arguments: the numbers of two users."""
-import grp, json, os, socket, subprocess, sys, time
+import grp, json, os, random, socket, subprocess, sys, time
 
 ONE, OTHER = int(sys.argv[1]), int(sys.argv[2])
 TREE = "/sys/fs/cgroup"
@@ -23,21 +23,25 @@ class User:
             s = socket.socket(socket.AF_UNIX)
             s.connect("/run/hopbox/server.sock")
             ours.close()
-            while True:
-                line = theirs.recv(8192)
-                if not line:
-                    os._exit(0)
-                s.sendall(line)
-                reply = b""
-                while not reply.endswith(b"\n"):
-                    more = s.recv(65536)
-                    if not more:
-                        os._exit(1)
-                    reply += more
-                theirs.sendall(reply)
+            try:
+                self.carry(theirs, s)
+            finally:
+                os._exit(0)
         theirs.close()
         self.ours, self.uid = ours, uid
         self.ok("daemon.handshake", client_version="t", client_protocol_version=1)
+
+    @staticmethod
+    def carry(theirs, s):
+        while line := theirs.recv(8192):
+            s.sendall(line)
+            reply = b""
+            while not reply.endswith(b"\n"):
+                more = s.recv(65536)
+                if not more:
+                    return
+                reply += more
+            theirs.sendall(reply)
 
     def say(self, op, **args):
         self.ours.sendall((json.dumps({"v": 1, "id": "a", "op": op, "args": args}) + "\n").encode())
@@ -154,4 +158,218 @@ def refused():
     assert "hopbox" not in sh("systemctl list-units --all --plain '*.slice' '*.scope'")
 
 
+UNIT = "hop-helper-server.service"
+STATE = "/var/lib/hopbox-server/mounts/state.json"
+SOURCES = "/etc/hopbox/bind-sources"
+
+
+def mounts():
+    """Of the machine itself: place, kind or source directory, options."""
+    rows = []
+    for line in open("/proc/1/mountinfo"):
+        fields, of = line.split(" - ")
+        fields, of = fields.split(), of.split()
+        rows.append((fields[4], of[0], of[1], set(fields[5].split(",")), of[2]))
+    return rows
+
+
+def below(home):
+    return sorted(row[0] for row in mounts() if row[0].startswith(home))
+
+
+def start():
+    sh(f"systemctl start {UNIT}")
+
+
+def kill():
+    """The daemon and its workers, at once; nothing starts it again."""
+    subprocess.run(f"systemctl stop hop-helper-server.socket; systemctl kill -s KILL {UNIT};"
+                   f"systemctl stop {UNIT}; systemctl reset-failed {UNIT} hop-helper-server.socket;"
+                   "systemctl start hop-helper-server.socket",
+                   shell=True, capture_output=True)
+
+
+def edit(change):
+    state = json.load(open(STATE))
+    for row in state["mounts"]:
+        change(row)
+    open(STATE, "w").write(json.dumps(state))
+
+
+def as_one(command):
+    return subprocess.run(["sh", "-c", command], user=ONE, group=ONE, extra_groups=[],
+                          capture_output=True, text=True).returncode
+
+
+def homes():
+    with open("/etc/passwd", "a") as users:
+        for name, uid in (("one", ONE), ("other", OTHER)):
+            users.write(f"{name}:x:{uid}:{uid}::/home/{name}:/bin/sh\n")
+            sh(f"rm -rf /home/{name}; mkdir -p /home/{name}/shop/tmp /home/{name}/shop/data;"
+               f"chmod 700 /home/{name}; chown -R {uid}:{uid} /home/{name}")
+    sh(f"mkdir -p /srv/data/in /srv/shared; echo x > /srv/data/file; chown {ONE} /srv/shared")
+
+
+def places():
+    one, other = User(ONE), User(OTHER)
+    before = mounts()
+    assert one.ok("mount.tmpfs", target="shop/tmp", size=1 << 20) == {"made": True}
+    [(_, kind, source, options, _)] = [row for row in mounts() if row[0] == "/home/one/shop/tmp"]
+    assert kind == "tmpfs" and source.startswith("mount-") and {"nosuid", "nodev"} <= options
+    assert os.stat("/home/one/shop/tmp").st_uid == ONE
+    assert as_one("head -c 500000 /dev/zero > ~one/shop/tmp/a") == 0
+    assert as_one("head -c 5000000 /dev/zero > ~one/shop/tmp/b") != 0, "no more than its size"
+    assert one.ok("mount.tmpfs", target="shop/tmp", size=1 << 20) == {"made": False}
+    one.no("state_conflict", "mount.tmpfs", target="shop/tmp", size=2 << 20)
+    one.no("state_conflict", "mount.tmpfs", target="shop/tmp/in", size=1 << 20)
+    one.no("state_conflict", "mount.tmpfs", target="shop/none", size=1 << 20)
+    # Nobody else's, by no way.
+    assert other.ok("mount.list") == {"mounts": []}
+    assert other.ok("mount.unmount", target="shop/tmp") == {"unmounted": False}
+    sh(f"""cd /home/one/shop; ln -s /etc etc; ln -s data way; ln -s /home/other other; touch file
+           mkdir theirs roots; chown {OTHER} theirs; mkdir -p theirs/a; chown {ONE} theirs/a""")
+    for target in ("shop/etc", "shop/etc/apt", "shop/way", "shop/other/shop", "shop/file", "shop/file/x"):
+        one.no("state_conflict", "mount.tmpfs", target=target, size=1 << 20)
+    for target in ("shop/theirs", "shop/roots", "shop/theirs/a"):
+        one.no("permission_denied", "mount.tmpfs", target=target, size=1 << 20)
+    for target in ("..", "../other", "/home/other", "shop/../../other", "", "shop//tmp", "$HOME", "%h"):
+        one.no("validation_failed", "mount.tmpfs", target=target, size=1 << 20)
+    # Only what root has listed, as root has.
+    bind = dict(target="shop/data", source="/srv/data")
+    one.no("permission_denied", "mount.bind", **bind)
+    open(SOURCES, "w").write("/srv/data\n/srv/shared rw\n/srv/link\n")
+    os.chmod(SOURCES, 0o666)
+    one.no("kernel_error", "mount.bind", **bind)
+    os.chmod(SOURCES, 0o644)
+    one.no("permission_denied", "mount.bind", read_only=False, **bind)
+    for source in ("/srv", "/srv/data/in", "/etc"):
+        one.no("permission_denied", "mount.bind", target="shop/data", source=source)
+    os.symlink("/etc", "/srv/link")
+    one.no("kernel_error", "mount.bind", target="shop/data", source="/srv/link")
+    assert below("/home") == ["/home/one/shop/tmp"], below("/home")
+    assert one.ok("mount.bind", **bind) == {"made": True}
+    assert {"nosuid", "nodev", "ro"} <= [r for r in mounts() if r[0] == "/home/one/shop/data"][0][3]
+    assert as_one("cat ~one/shop/data/file") == 0
+    assert subprocess.run("echo > /home/one/shop/data/file", shell=True, capture_output=True).returncode
+    told = one.ok("mount.list")["mounts"]
+    assert told == [{"target": "shop/tmp", "size": 1 << 20, "mounted": True},
+                    {"target": "shop/data", "source": "/srv/data", "read_only": True, "mounted": True}]
+    # Wherever its directory has gone to.
+    os.rename("/home/one/shop", "/home/one/gone")
+    assert one.ok("mount.unmount", target="shop/data") == {"unmounted": True}
+    assert one.ok("mount.unmount", target="shop/tmp") == {"unmounted": True}
+    assert one.ok("mount.unmount", target="shop/tmp") == {"unmounted": False}
+    os.rename("/home/one/gone", "/home/one/shop")
+    assert one.ok("mount.bind", target="shop/data", source="/srv/shared", read_only=False)["made"]
+    assert as_one("touch ~one/shop/data/new") == 0 and os.path.exists("/srv/shared/new")
+    # By root's own hand: nothing else is ended in its place.
+    sh("umount /home/one/shop/data; mount --bind /srv/data /srv/data/in")
+    assert one.ok("mount.list")["mounts"][0]["mounted"] is False
+    one.ok("mount.unmount", target="shop/data")
+    sh("umount /srv/data/in")
+    assert mounts() == before, set(map(str, mounts())) ^ set(map(str, before))
+
+
+def races():
+    """Somebody exchanges the directory for a link, as fast as he can."""
+    one, until = User(ONE), time.time() + 3
+    before, made = mounts(), 0
+    racer = subprocess.Popen(["sh", "-c", """cd ~one; mkdir -p race/t; ln -s /home/other race/l
+        while :; do mv race/t race/x; mv race/l race/t; mv race/t race/l; mv race/x race/t; done"""],
+        user=ONE, group=ONE, extra_groups=[], stderr=subprocess.DEVNULL)
+    while time.time() < until:
+        reply = one.say("mount.tmpfs", target="race/t/shop", size=1 << 20)
+        assert not reply["ok"], "there is no such directory"
+        made += one.say("mount.tmpfs", target="race/t", size=1 << 20)["ok"]
+        assert all(place.startswith("/home/one/race/") for place in below("/home")), below("/home")
+        one.ok("mount.unmount", target="race/t")
+    racer.kill()
+    racer.wait()
+    assert mounts() == before
+    print("NOTE mounted in a race, each time where it belongs:", made)
+
+
+def bounds():
+    one, times = User(ONE), []
+    sh(f"cd /home/one; mkdir -p m; cd m; seq 16 | xargs mkdir; chown -R {ONE}:{ONE} /home/one/m")
+    for n in range(1, 17):
+        since = time.monotonic()
+        one.ok("mount.tmpfs", target=f"m/{n}", size=1 << 20)
+        times.append(time.monotonic() - since)
+    one.no("limit_exceeded", "mount.tmpfs", target="shop/tmp", size=1 << 20)
+    assert User(OTHER).ok("mount.tmpfs", target="shop/tmp", size=1 << 20)["made"]
+    for n in range(1, 17):
+        since = time.monotonic()
+        one.ok("mount.unmount", target=f"m/{n}")
+        times.append(time.monotonic() - since)
+    User(OTHER).ok("mount.unmount", target="shop/tmp")
+    times.sort()
+    print(f"NOTE a mount op takes {times[16] * 1000:.0f} ms (p50), {times[-1] * 1000:.0f} ms (worst of 32)")
+
+
+def crashes():
+    """Between every two steps: written and not made, made and not written, to end and not ended,
+    ended and not written."""
+    before = mounts()
+    asks = (("tmpfs", dict(target="shop/tmp", size=1 << 20)),
+            ("bind", dict(target="shop/data", source="/srv/data")))
+    for kind, args in asks:
+        place = f"/home/one/{args['target']}"
+        for status, mounted, stays in (("pending", False, False), ("pending", True, False),
+                                       ("removing", True, False), ("removing", False, False),
+                                       ("applied", True, True), ("applied", False, False)):
+            User(ONE).ok(f"mount.{kind}", **args)
+            kill()
+
+            def change(row):
+                row["status"] = status
+                row["mark"] = [0, 0, 0] if status == "pending" else row["mark"]
+
+            edit(change)
+            if not mounted:
+                sh(f"umount {place}")
+            start()
+            told = User(ONE).ok("mount.list")["mounts"]
+            now = below("/home")
+            assert (now, len(told)) == (([place], 1) if stays else ([], 0)), (kind, status, mounted, now, told)
+            User(ONE).ok("mount.unmount", target=args["target"])
+            assert mounts() == before, (kind, status, mounted)
+    # And whenever.
+    for _ in range(4):
+        user = User(ONE)
+        for kind, args in asks:
+            user.say(f"mount.{kind}", **args)
+        line = {"v": 1, "id": "a", "op": "mount.unmount", "args": {"target": "shop/tmp"}}
+        user.ours.sendall((json.dumps(line) + "\n").encode())
+        time.sleep(random.random() / 8)
+        kill()
+        start()
+        told = User(ONE).ok("mount.list")["mounts"]
+        assert sorted(f"/home/one/{m['target']}" for m in told) == below("/home"), (told, below("/home"))
+        assert all(m["mounted"] for m in told) and "/home/one/shop/data" in below("/home")
+    # What cannot be read stops the start, and stays.
+    good = open(STATE).read()
+    kill()
+    for bad in (good[:-20], good.replace("shop/", "../"), good.replace('"version":1', '"version":2')):
+        open(STATE, "w").write(bad)
+        assert subprocess.run(["systemctl", "start", UNIT]).returncode != 0
+        assert open(STATE).read() == bad and "/home/one/shop/data" in below("/home")
+        sh(f"systemctl stop {UNIT} hop-helper-server.socket; systemctl reset-failed {UNIT}")
+    open(STATE, "w").write(good)
+    kill()
+    start()
+    for _, args in asks:
+        User(ONE).ok("mount.unmount", target=args["target"])
+    assert mounts() == before and json.load(open(STATE))["mounts"] == []
+    # What is there when all of it goes, goes, too.
+    User(ONE).ok("mount.tmpfs", **asks[0][1])
+    os.remove(SOURCES)
+    assert "hopbox-mount" not in sh("systemctl list-units --all --plain 'hopbox-mount*'")
+
+
 limits() if ONE_TREE else refused()
+homes()
+places()
+races()
+bounds()
+crashes()

@@ -9,11 +9,14 @@ use crate::core::files::check_parents;
 use crate::core::paths as helper;
 use crate::net::linux::forget_server_table;
 use crate::server::paths::{AUDIT_DIR, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
+use crate::server::unmount_all;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
+/// Of all processes that have limits.
+const SLICE: &str = "hopbox.slice";
 const UNITS: [&str; 2] = ["hop-helper-server.socket", "hop-helper-server.service"];
 /// By which systemd starts them with the machine: rules have to be made then, whoever connects.
 const WANTED: [&str; 2] = [
@@ -108,6 +111,16 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
         && installer.tell("close all of", Path::new(STATE_DIR))
     {
         gone_within().map_err(|e| format!("delete the table inet hopbox: {e}"))?;
+    }
+    for dir in [STATE_DIR, RUN_DIR].map(|dir| Path::new(dir).join("mounts")) {
+        if dir.join("state.json").exists() && installer.tell("unmount all of", &dir) {
+            unmount_all(&dir).map_err(|e| format!("unmount: {}", e.message))?;
+        }
+        installer.remove_own(&dir)?;
+    }
+    let limited = Path::new("/sys/fs/cgroup").join(SLICE).exists();
+    if systemd && limited && installer.tell("stop", Path::new(SLICE)) {
+        let _ = systemd::call("StopUnit", &[SLICE, "replace"]);
     }
     let files = SYSTEMD_FILES.iter().chain([&LOGROTATE]).map(|file| file.0).chain([PROGRAM]);
     // What a package has put there goes with the package.

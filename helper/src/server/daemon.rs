@@ -13,6 +13,7 @@ use crate::net::invited;
 use crate::server::errands::{self, Errands};
 use crate::server::firewall::Firewall;
 use crate::server::host::Host;
+use crate::server::mount::make;
 use crate::server::nft;
 use crate::server::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
 use crate::server::worker::Worker;
@@ -35,6 +36,10 @@ pub fn main() -> ExitCode {
         [word] if word == Path::new(nft::WORD) => return work(&nft::serve),
         [word, state] if word == Path::new(errands::WORD) => {
             return work(&|| errands::serve(state));
+        }
+        [word, dir, verb, id] if word == Path::new(make::WORD) => {
+            let text = |word: &PathBuf| word.to_string_lossy().into_owned();
+            return work(&|| make::run(dir, &text(verb), &text(id)));
         }
         _ => {}
     }

@@ -8,8 +8,9 @@ use crate::core::conn::Outcome;
 use crate::core::peer_cred::Caller;
 use crate::proto::{Args, Code, OpError};
 use crate::server::cgroup;
+use crate::server::mount::{self, Mounts};
 use crate::server::program::Turn;
-use crate::server::worker::{self, Worker};
+use crate::server::worker::{self, Answer, Worker};
 use crate::sys;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ use std::path::{Path, PathBuf};
 
 /// How the daemon starts its worker, with the directory of its state behind that.
 pub const WORD: &str = "--errands";
+/// The first question, which no user can ask.
+const START: &str = "(start)";
 /// Most that wait, of a user and of all of them.
 const PER_UID: usize = 8;
 const MAX: usize = 32;
@@ -25,16 +28,14 @@ const MAX: usize = 32;
 /// Something to do, typed.
 pub enum Errand {
     Cgroup(cgroup::Wish),
+    Mount(mount::Wish),
 }
 
 impl Errand {
     pub fn read(op: &str, args: &Args) -> Result<Errand, OpError> {
-        cgroup::Wish::read(op, args).map(Errand::Cgroup)
-    }
-
-    fn run(self, uid: u32, turn: Turn) -> Result<Value, OpError> {
-        match self {
-            Errand::Cgroup(wish) => cgroup::run(&wish, uid, turn),
+        match op.split_once('.') {
+            Some(("mount", _)) => mount::Wish::read(op, args).map(Errand::Mount),
+            _ => cgroup::Wish::read(op, args).map(Errand::Cgroup),
         }
     }
 }
@@ -52,7 +53,14 @@ impl Errands {
     pub fn open(state: &Path) -> Result<Errands, String> {
         let worker = Worker::start(&[Path::new(WORD), state])?;
         let (done, changes) = (VecDeque::new(), Vec::new());
-        Ok(Errands { worker, now: None, queue: VecDeque::new(), done, changes })
+        let mut errands = Errands { worker, now: None, queue: VecDeque::new(), done, changes };
+        // It has put right then what it could, or says why it will not serve.
+        errands.worker.ask(&json!({"op": START}));
+        let answer = errands.worker.wait().ok_or("the worker of errands does not begin")?;
+        match errands.take(&answer) {
+            Err(e) => Err(e.message),
+            Ok(_) => Ok(errands),
+        }
     }
 
     /// Takes one on, which was read; `finished` tells its end.
@@ -62,23 +70,28 @@ impl Errands {
             let error = OpError::new(Code::LimitExceeded, "the service manager is busy");
             return Err(OpError { retry: true, ..error });
         }
-        self.queue.push_back((who, json!({"op": op, "args": args, "uid": who.uid})));
+        let question = json!({"op": op, "args": args, "uid": who.uid, "gid": who.gid});
+        self.queue.push_back((who, question));
         self.go_on();
         Ok(())
     }
 
     pub fn advance(&mut self) {
-        if let Some((head, _)) = self.worker.answer() {
-            let changes = head.get("changes").and_then(Value::as_array);
-            let texts = changes.into_iter().flatten().filter_map(Value::as_str);
-            self.changes.extend(texts.map(str::to_owned));
-            let outcome = match head.get("error") {
-                None => Ok(head.get("result").cloned().unwrap_or_default().into()),
-                Some(error) => Err(OpError::from_json(error)),
-            };
+        if let Some(answer) = self.worker.answer() {
+            let outcome = self.take(&answer);
             self.done.extend(self.now.take().map(|who| (who.conn, outcome)));
         }
         self.go_on();
+    }
+
+    fn take(&mut self, (head, _): &Answer) -> Outcome {
+        let changes = head.get("changes").and_then(Value::as_array);
+        let texts = changes.into_iter().flatten().filter_map(Value::as_str);
+        self.changes.extend(texts.map(str::to_owned));
+        match head.get("error") {
+            None => Ok(head.get("result").cloned().unwrap_or_default().into()),
+            Some(error) => Err(OpError::from_json(error)),
+        }
     }
 
     fn go_on(&mut self) {
@@ -105,25 +118,39 @@ impl Errands {
 }
 
 /// The worker.
-pub fn serve(_state: &Path) -> Result<(), String> {
+pub fn serve(state: &Path) -> Result<(), String> {
     sys::no_capabilities().map_err(|e| format!("give up capabilities: {e}"))?;
-    let read = |path| (PathBuf::from(path), Access::Look);
-    let paths: SandboxPaths = ["/proc", "/sys/fs/cgroup"].map(read).to_vec();
+    let dir = state.join("mounts");
+    let mut mounts = Mounts::open(dir.clone());
+    let look = |path| (PathBuf::from(path), Access::Look);
+    let mut paths: SandboxPaths = ["/proc", "/sys/fs/cgroup"].map(look).to_vec();
+    paths.push((dir, Access::Own));
     worker::serve(paths, |line, turn| {
-        let answer = match question(line).and_then(|(errand, uid)| errand.run(uid, turn)) {
-            Ok(result) => json!({"result": result}),
-            Err(error) => json!({"error": error.to_json()}),
+        let changes = |mounts: &mut Mounts| json!(std::mem::take(&mut mounts.changes));
+        let answer = match &mut mounts {
+            Ok(mounts) => match answer(mounts, line, turn) {
+                Ok(result) => json!({"result": result, "changes": changes(mounts)}),
+                Err(e) => json!({"error": e.to_json(), "changes": changes(mounts)}),
+            },
+            Err(why) => json!({"error": OpError::new(Code::InternalError, &**why).to_json()}),
         };
         (answer, Vec::new())
     })
 }
 
-/// Checked as if a stranger had asked.
-fn question(line: &[u8]) -> Result<(Errand, u32), OpError> {
+/// What is asked is checked as if a stranger had.
+fn answer(mounts: &mut Mounts, line: &[u8], turn: Turn) -> Result<Value, OpError> {
     let wrong = || OpError::new(Code::InternalError, "no question");
     let question: Value = serde_json::from_slice(line).map_err(|_| wrong())?;
-    let args = question.get("args").and_then(Value::as_object).ok_or_else(wrong)?;
     let op = question.get("op").and_then(Value::as_str).ok_or_else(wrong)?;
-    let uid = question.get("uid").and_then(Value::as_u64).and_then(|uid| u32::try_from(uid).ok());
-    Ok((Errand::read(op, &Args(args))?, uid.ok_or_else(wrong)?))
+    if op == START {
+        return mounts.reconcile(turn).map(|()| Value::Null);
+    }
+    let number = |key: &str| question.get(key).and_then(|n| u32::try_from(n.as_u64()?).ok());
+    let (uid, gid) = number("uid").zip(number("gid")).ok_or_else(wrong)?;
+    let args = question.get("args").and_then(Value::as_object).ok_or_else(wrong)?;
+    match Errand::read(op, &Args(args))? {
+        Errand::Cgroup(wish) => cgroup::run(&wish, uid, turn),
+        Errand::Mount(wish) => mounts.run(wish, (uid, gid), turn),
+    }
 }

@@ -16,8 +16,6 @@ const SYSTEMCTL: Program = Program {
 /// It alone passes lists of processes.
 const BUSCTL: Program =
     Program { name: "busctl", paths: &["/usr/bin/busctl", "/bin/busctl"], package: "systemd" };
-// What is mounted comes with it.
-#[allow(dead_code)]
 const RUN: Program =
     Program { name: "systemd-run", paths: &["/usr/bin/systemd-run"], package: "systemd" };
 /// There while systemd is process 1.
@@ -43,7 +41,6 @@ pub fn check() -> Result<(), OpError> {
     if there { Ok(()) } else { Err(OpError::new(Code::NotSupported, why)) }
 }
 
-#[allow(dead_code)]
 /// Runs a program to its end as a unit of its own, with these settings (`NAME=value`), outside of
 /// this one's sandbox, and returns what it wrote. The manager ends it when the turn is over,
 /// whoever waits.
@@ -81,9 +78,9 @@ pub fn adopt(unit: &str, pid: u32, turn: Turn) -> Result<(), OpError> {
     call("AttachProcessesToUnit", "ssau", &words, turn)
 }
 
-/// Ends it and all that is in it; one that is not there is ended.
+/// Ends it and all that is in it, or all that `*` stands for; one that is not there is ended.
 pub fn stop(unit: &str, turn: Turn) -> Result<(), OpError> {
-    if property(unit, "ActiveState", turn)? == "inactive" {
+    if matches!(&*property(unit, "ActiveState", turn)?, "inactive" | "") {
         return Ok(());
     }
     SYSTEMCTL.run(&["stop", "--", unit], "", turn).and_then(Ended::good).map_err(kernel)?;

@@ -11,6 +11,7 @@ use crate::server::firewall::rule::{ARGUMENTS, Spec};
 use crate::server::firewall::{Change, LASTS_MAX, Task, is_id};
 use crate::server::history;
 use crate::server::host::Host;
+use crate::server::mount;
 use Effect::{GivesBack, Makes, Reads};
 use Role::{Anybody, Neighbour};
 use serde_json::Value;
@@ -20,7 +21,7 @@ const APP: &[&str] = &["app_name"];
 const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
 
 /// By name: what it does, who may ask, with which arguments, and what reads these.
-pub static OPERATIONS: [Operation<Host>; 16] = [
+pub static OPERATIONS: [Operation<Host>; 20] = [
     row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
     row("daemon.version", Reads, Anybody, &[], daemon::version),
     row("daemon.health", Reads, Anybody, &[], daemon::health),
@@ -37,6 +38,10 @@ pub static OPERATIONS: [Operation<Host>; 16] = [
     row("cgroup.attach_pids", Makes, Neighbour, cgroup::PIDS, |a| errand("cgroup.attach_pids", a)),
     row("cgroup.remove", GivesBack, Neighbour, APP, |a| errand("cgroup.remove", a)),
     row("cgroup.read", Reads, Neighbour, APP, |a| errand("cgroup.read", a)),
+    row("mount.tmpfs", Makes, Neighbour, mount::TMPFS, |a| errand("mount.tmpfs", a)),
+    row("mount.bind", Makes, Neighbour, mount::BIND, |a| errand("mount.bind", a)),
+    row("mount.unmount", GivesBack, Neighbour, mount::TARGET, |a| errand("mount.unmount", a)),
+    row("mount.list", Reads, Neighbour, &[], |a| errand("mount.list", a)),
 ];
 
 type Read = Result<Act<Host>, OpError>;

@@ -66,7 +66,12 @@ pub struct Ended {
 impl Ended {
     /// What it wrote, if it ended well.
     pub fn good(self) -> Result<Vec<u8>, Failed> {
-        if self.well { Ok(self.output) } else { Err(Failed::Said(first_words(&self.complaint))) }
+        if self.well { Ok(self.output) } else { Err(Failed::Said(self.words())) }
+    }
+
+    /// What it complains of, in a line.
+    pub fn words(&self) -> String {
+        first_words(&self.complaint)
     }
 }
 

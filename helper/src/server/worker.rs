@@ -6,6 +6,7 @@
 use crate::core::access::{Access, SandboxPaths};
 use crate::core::sandbox;
 use crate::server::program::{OUTPUT_MAX, Turn};
+use crate::sys;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(10);
 /// After this the daemon gives it up.
 const GIVEN_UP: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(500);
 /// Longest question and head of an answer, in bytes.
 const LINE_MAX: u64 = 1 << 20;
 const ANSWER_MAX: usize = LINE_MAX as usize + 3 * OUTPUT_MAX as usize;
@@ -61,6 +63,18 @@ impl Worker {
         // It reads while it has nothing to do, and so much fits into the socket.
         let sent = self.stream.write(line.as_bytes());
         self.lost |= !sent.is_ok_and(|sent| sent == line.len());
+    }
+
+    /// The answer, waited for.
+    pub fn wait(&mut self) -> Option<Answer> {
+        while !self.lost && !self.is_overdue() {
+            let answer = self.answer();
+            if answer.is_some() {
+                return answer;
+            }
+            sys::poll(&[(self.as_fd(), libc::POLLIN)], Some(PAUSE)).ok()?;
+        }
+        None
     }
 
     /// Nothing has come of a question for too long.
