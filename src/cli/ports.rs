@@ -1,5 +1,6 @@
 //! `hop ports`: what listens on a host, and where this machine answers for it.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 
 use serde_json::{Value, json};
@@ -148,7 +149,29 @@ impl There {
     }
 
     fn all(&self) -> Result<MirrorViews, Failure> {
-        client::list(&self.paths, &self.host).map_err(|error| self.failed(error))
+        let mut all = client::list(&self.paths, &self.host).map_err(|error| self.failed(error))?;
+        self.name_mirrors(&mut all.ports);
+        Ok(all)
+    }
+
+    /// Nobody may look whose a mirror's sockets are, and nobody listens at a number that one only
+    /// keeps; but each tells what it has.
+    fn name_mirrors(&self, views: &mut [MirrorView]) {
+        let unknown = |view: &&mut MirrorView| {
+            matches!(view.why_not, Some(WhyNot::Taken { by: None } | WhyNot::Kept))
+        };
+        let mut unknown: Vec<&mut MirrorView> = views.iter_mut().filter(unknown).collect();
+        let hosts = store::names(&self.paths).unwrap_or_default();
+        for host in hosts.into_iter().filter(|host| *host != self.host) {
+            if unknown.is_empty() {
+                return;
+            }
+            let Ok(all) = client::list(&self.paths, &host) else { continue };
+            let has: BTreeSet<u16> = all.ports.iter().filter_map(|view| view.local).collect();
+            for view in unknown.iter_mut().filter(|view| has.contains(&view.port)) {
+                view.why_not = Some(WhyNot::Taken { by: Some(format!("hop for {host}")) });
+            }
+        }
     }
 
     /// To ask its agent. `None` where that cannot be at this moment.

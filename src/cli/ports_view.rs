@@ -7,6 +7,7 @@ use super::page::{Colour, Line, Page};
 use super::services_view::bytes;
 use crate::base::time_text::{hms, span};
 use crate::rpc::types::ports::{Owner, PortView};
+use crate::session::ports::DOORS;
 use crate::session::ports::view::{MirrorView, PortState, WhyNot};
 use crate::text::cell;
 
@@ -150,10 +151,13 @@ pub fn reason(why: &WhyNot) -> String {
             format!("{} leads that port there already", who(by, "your own ssh"))
         }
         WhyNot::Privileged => "this system lets no user have a port below 1024".to_owned(),
+        WhyNot::Kept => "its own was taken when it was given this one".to_owned(),
         WhyNot::Pinned => "you have pinned it".to_owned(),
         WhyNot::Excluded => "you have excluded it".to_owned(),
         WhyNot::Off => "its workspace says ports: {auto: false}".to_owned(),
-        WhyNot::Full => "as many ports are answered for here as there can be".to_owned(),
+        WhyNot::Full => {
+            format!("as many ports are answered for here as there can be, {DOORS}")
+        }
     }
 }
 

@@ -98,6 +98,10 @@ pub fn here(found: &Found) -> String {
         (Some(local), Some(WhyNot::Pinned)) => {
             format!("Port {port} is pinned to {} here.", at(local))
         }
+        (Some(local), Some(WhyNot::Kept)) => {
+            let (own, why) = (fix!("hop ports unpin {} -H {}", port, host), reason(&WhyNot::Kept));
+            format!("Port {port} is at {} here, as {why}; `{own}` gives it its own.", at(local))
+        }
         (Some(local), Some(why)) => {
             let other = fix!("hop ports pin {} {} -H {}", port, local, host);
             let why = reason(why);
@@ -168,6 +172,7 @@ mod tests {
         for (local, why_not, expected) in [
             (Some(3001), taken(Some("ruby (pid 9)")), "as ruby (pid 9) has that port here; `hop"),
             (Some(3001), taken(None), "`hop ports pin 3000 3001 -H box` keeps it there"),
+            (Some(3001), WhyNot::Kept, "`hop ports unpin 3000 -H box` gives it its own."),
             (Some(8080), WhyNot::Privileged, "no user have a port below 1024"),
             (Some(3001), WhyNot::Pinned, "is pinned to http://localhost:3001 here"),
             (None, WhyNot::Excluded, "excluded it: `hop ports include 3000 -H box`"),

@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Gid, Pid, Uid};
-use std::ffi::OsString;
+use std::ffi::{CStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -85,6 +85,16 @@ pub fn dying_with_parent(command: &mut Command) -> &mut Command {
 pub fn dying_with_parent(command: &mut Command) -> &mut Command {
     command
 }
+
+/// What the kernel calls this process, where it would be called after a link such as `exe`.
+#[cfg(target_os = "linux")]
+pub fn take_name(name: &CStr) {
+    let _ = nix::sys::prctl::set_name(name);
+}
+
+/// This system calls it what its file is called.
+#[cfg(target_os = "macos")]
+pub fn take_name(_: &CStr) {}
 
 /// No core dumps and no debugger of others of the same user (R99). The limit is the second line:
 /// a kernel that dumps for root alone does not look at it.

@@ -107,6 +107,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop ports ls -H {}", Shows(PORTS)),
     ("hop ports pin {} -H {}", Cures(PORTS)),
     ("hop ports pin {} {} -H {}", Cures(PORTS)),
+    ("hop ports unpin {} -H {}", Cures(PORTS)),
     ("hop ports why {} -H {}", Shows(PORTS)),
     ("hop rotate", Part),
     ("hop rotate {}", Cures(TWINS)),

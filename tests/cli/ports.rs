@@ -93,7 +93,9 @@ fn serve(
                     view.why_not = (local != port).then_some(WhyNot::Pinned);
                     (view.local, view.is_pinned) = (Some(local), true);
                 }
-                PortChange::Unpin(_) => (view.is_pinned, view.why_not) = (false, None),
+                PortChange::Unpin(port) => {
+                    (view.is_pinned, view.local, view.why_not) = (false, Some(port), None);
+                }
                 PortChange::Exclude(_) => {
                     (view.local, view.why_not) = (None, Some(WhyNot::Excluded));
                 }
@@ -207,11 +209,14 @@ fn advised(out: &Output) -> String {
 fn what_is_advised_of_ports_is_the_cure() {
     let home = Home::new();
     home.add_host("mybox", 0);
-    let _mirror = Mirror::start(&home, all());
+    let mut all = all();
+    all.push(view(5000, Some(5001), Some(WhyNot::Kept)));
+    let _mirror = Mirror::start(&home, all);
     let hop = |line: &str| home.run(&line.split(' ').collect::<Vec<_>>());
     let typed = |line: &str| hop(line.strip_prefix("hop ").unwrap());
     for (port, code, begins) in [
         (3000, 0, "hop ports pin 3000 3001 -H mybox"),
+        (5000, 0, "hop ports unpin 5000 -H mybox"),
         (8080, 3, "hop ports pin 8080 -H mybox"),
         (9229, 3, "hop ports include 9229 -H mybox"),
     ] {

@@ -46,10 +46,15 @@ threading.Event().wait()
 
 /// On the server, with the login's rights; ready when this returns.
 pub fn server(world: &World, places: &[&str]) -> Child {
+    server_of(world, 0, places)
+}
+
+/// The same on another one.
+pub fn server_of(world: &World, n: usize, places: &[&str]) -> Child {
     let mut command = world.command(Path::new("python3"), &["-c", ECHO]);
     command.args(places).stderr(Stdio::inherit());
     let start = move || command.spawn().map_err(|error| error.to_string());
-    let mut child = world.vps[0].machine.run(SOON, start).unwrap();
+    let mut child = world.vps[n].machine.run(SOON, start).unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");

@@ -22,6 +22,12 @@ const CONNECTIONS: &str = "1000";
 /// A server's program, ended with this value.
 pub struct Runs(Option<Child>);
 
+impl Runs {
+    pub fn of(child: Child) -> Runs {
+        Runs(Some(child))
+    }
+}
+
 impl Drop for Runs {
     fn drop(&mut self) {
         end(self.0.take());

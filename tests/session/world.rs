@@ -176,7 +176,9 @@ impl World {
     pub fn start_work(&self, n: usize) -> Child {
         let mut command = programs::command(Path::new("sh"), USER);
         command.args(["-c", "trap '' INT QUIT HUP; exec \"$0\" work"]).arg(&self.programs.agent);
-        command.env("XDG_STATE_HOME", self.home.join("laptop/there"));
+        // Each server has files of its own.
+        let there = if n == 0 { "there".to_owned() } else { format!("there-{n}") };
+        command.env("XDG_STATE_HOME", self.home.join("laptop").join(there));
         command.env("HOME", "/");
         let log = self.home.join(format!("work-{n}.log"));
         let start = move || programs::start(command, &log).map_err(|error| error.to_string());

@@ -17,6 +17,7 @@ pub fn main(kind: Kind, host: Option<&OsString>) -> bool {
         return false;
     }
     process::set_umask(0o077);
+    process::take_name(c"hop");
     let Some(host) = host.and_then(|host| host.to_str()) else { return false };
     let (paths, life) = match (Paths::from_env(), Life::take()) {
         (Ok(paths), Ok(life)) => (paths, life),

@@ -28,6 +28,7 @@ pub fn session(name: &str) -> bool {
         return false;
     }
     process::set_umask(0o077);
+    process::take_name(c"hop");
     let paths = Paths::from_env();
     if let Some(error) = paths.as_ref().ok().and_then(|paths| log::keep(paths, name).err()) {
         log(&format!("the log will not be kept short: {error}"));

@@ -1,7 +1,7 @@
 //! At which number a port of the server's answers here.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::door::{Cannot, Door};
 use super::ledger::Ledger;
@@ -37,20 +37,22 @@ pub struct Choice<'a> {
 }
 
 impl Choice<'_> {
+    /// Nowhere, as its user wants it.
+    pub fn unwanted(&self, port: u16) -> Option<Place> {
+        let entry = self.ledger.of(port);
+        let is_off = !self.ledger.is_auto() && !entry.is_pinned;
+        let why = if entry.is_excluded { Some(WhyNot::Excluded) } else { None };
+        why.or(is_off.then_some(WhyNot::Off)).map(Place::nowhere)
+    }
+
     /// The number that it should have, if it can be had.
     pub fn first(&self, port: u16) -> Option<Place> {
         let entry = self.ledger.of(port);
-        if entry.is_excluded {
-            return Some(Place::nowhere(WhyNot::Excluded));
-        }
-        if !self.ledger.is_auto() && !entry.is_pinned {
-            return Some(Place::nowhere(WhyNot::Off));
-        }
         let meant = entry.local.unwrap_or(port);
         let moved = || match entry.is_pinned {
             true => WhyNot::Pinned,
             false if port < listener::first_unprivileged() => WhyNot::Privileged,
-            false => WhyNot::Taken { by: None },
+            false => self.owners.why(port),
         };
         match Door::open(meant) {
             Ok(door) => Some(Place { door: Some(door), why_not: (meant != port).then(moved) }),
@@ -70,8 +72,9 @@ impl Choice<'_> {
         if matches!(why, WhyNot::SshForward { .. }) {
             return Place::nowhere(why);
         }
+        let remembered: BTreeSet<u16> = self.ledger.numbers_but(port).collect();
         for number in above(port, listener::first_unprivileged()) {
-            if (self.is_anothers)(number) || self.ledger.is_anothers(number, port) {
+            if (self.is_anothers)(number) || remembered.contains(&number) {
                 continue;
             }
             match Door::open(number) {
@@ -88,8 +91,7 @@ impl Choice<'_> {
             Cannot::Privileged => WhyNot::Privileged,
             Cannot::Failed(_) => WhyNot::Full,
             Cannot::Taken => {
-                let owner = self.owners.of(number);
-                let by = owner.map(|it| format!("{} (pid {})", it.program, it.pid));
+                let (by, owner) = (self.owners.named(number), self.owners.of(number));
                 match owner.is_some_and(|it| it.program == SSH) {
                     true => WhyNot::SshForward { by },
                     false => WhyNot::Taken { by },
@@ -106,20 +108,45 @@ fn above(port: u16, first: u16) -> impl Iterator<Item = u16> {
 
 /// Who listens at which number here, as far as we may know; looked at once, if at all.
 #[derive(Default)]
-pub struct Owners(OnceCell<BTreeMap<u16, Option<Owner>>>);
-
-impl Owners {
-    fn of(&self, number: u16) -> Option<&Owner> {
-        self.0.get_or_init(look).get(&number)?.as_ref()
-    }
+pub struct Owners {
+    listeners: OnceCell<Vec<Listener>>,
+    owners: OnceCell<BTreeMap<u64, Owner>>,
 }
 
-fn look() -> BTreeMap<u16, Option<Owner>> {
-    let is_here = |one: &Listener| one.ip.is_loopback() || one.ip.is_unspecified();
-    let listeners: Vec<Listener> = listeners::all().into_iter().flatten().filter(is_here).collect();
-    let inodes: Vec<u64> = listeners.iter().map(|one| one.inode).collect();
-    let owners = socket_owner::owners(&inodes);
-    listeners.iter().map(|one| (one.port, owners.get(&one.inode).cloned())).collect()
+impl Owners {
+    /// Why a port is not at its own number that was moved, now or another day.
+    pub fn why(&self, port: u16) -> WhyNot {
+        match self.has(port) {
+            true => WhyNot::Taken { by: self.named(port) },
+            false => WhyNot::Kept,
+        }
+    }
+
+    /// Whether somebody listens there.
+    pub fn has(&self, number: u16) -> bool {
+        self.at(number).next().is_some()
+    }
+
+    fn listeners(&self) -> &[Listener] {
+        let is_here = |one: &Listener| one.ip.is_loopback() || one.ip.is_unspecified();
+        let all = || listeners::all().into_iter().flatten().filter(is_here).collect();
+        self.listeners.get_or_init(all)
+    }
+
+    fn at(&self, number: u16) -> impl Iterator<Item = &Listener> {
+        self.listeners().iter().filter(move |one| one.port == number)
+    }
+
+    fn of(&self, number: u16) -> Option<&Owner> {
+        let inodes = || self.listeners().iter().map(|one| one.inode).collect::<Vec<_>>();
+        let owners = self.owners.get_or_init(|| socket_owner::owners(&inodes()));
+        self.at(number).find_map(|one| owners.get(&one.inode))
+    }
+
+    /// Its program and process. That of another host's mirror lets nobody look.
+    fn named(&self, number: u16) -> Option<String> {
+        self.of(number).map(|owner| format!("{} (pid {})", owner.program, owner.pid))
+    }
 }
 
 #[cfg(test)]
@@ -163,7 +190,7 @@ mod tests {
         let owners = Owners::default();
         let choice = Choice { ledger: &ledger, is_anothers: &is_anothers, owners: &owners };
         let place = choice.first(port).unwrap();
-        assert_eq!(place.why_not, Some(WhyNot::Taken { by: None }));
+        assert_eq!(place.why_not, Some(WhyNot::Kept));
         assert_eq!(place.door.unwrap().number, number);
         // Pinned to one that is taken it is nowhere.
         let taken = TcpListener::bind("[::1]:0").or_else(|_| TcpListener::bind("127.0.0.1:0"));
@@ -177,6 +204,6 @@ mod tests {
         ledger.change(port, |entry| entry.is_excluded = true);
         let owners = Owners::default();
         let choice = Choice { ledger: &ledger, is_anothers: &is_anothers, owners: &owners };
-        assert_eq!(choice.first(port).unwrap().why_not, Some(WhyNot::Excluded));
+        assert_eq!(choice.unwanted(port).unwrap().why_not, Some(WhyNot::Excluded));
     }
 }

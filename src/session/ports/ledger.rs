@@ -15,7 +15,7 @@ use crate::base::json::{Fields, ReadError};
 use crate::host::paths::Paths;
 
 const SCHEMA: u32 = 1;
-const ENTRIES: usize = 512;
+const ENTRIES: usize = 1024;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -70,9 +70,10 @@ impl Ledger {
         self.entries.get(&port).copied().unwrap_or_default()
     }
 
-    /// Whether a number here is remembered for another port than this.
-    pub fn is_anothers(&self, local: u16, port: u16) -> bool {
-        self.entries.iter().any(|(other, entry)| *other != port && entry.local == Some(local))
+    /// The numbers here that are remembered for other ports than this.
+    pub fn numbers_but(&self, port: u16) -> impl Iterator<Item = u16> {
+        let others = self.entries.iter().filter(move |(other, _)| **other != port);
+        others.filter_map(|(_, entry)| entry.local)
     }
 
     pub fn is_auto(&self) -> bool {
@@ -187,7 +188,8 @@ mod tests {
         assert_eq!((why, again.entries.len(), again.is_auto()), (None, 3, false));
         assert_eq!((again.of(5173).local, again.of(80).local), (Some(5174), Some(8080)));
         assert!(again.of(80).is_pinned && again.of(9).is_excluded && !again.of(10).is_excluded);
-        assert!(again.is_anothers(5174, 1) && !again.is_anothers(5174, 5173));
+        assert!(again.numbers_but(1).any(|it| it == 5174));
+        assert!(again.numbers_but(5173).all(|it| it != 5174));
         assert_eq!(Ledger::open(&paths, "other").0.entries.len(), 0);
         let damaged = "{\"version\":1,\"auto\":true,\"ports\":7}";
         fs::write(paths.ports_file("mybox"), damaged).unwrap();

@@ -14,7 +14,7 @@ use crate::relay::Tally;
 use crate::rpc::types::ports::{Mapped, PortView};
 
 /// Ports with a door.
-const DOORS: usize = 1024;
+pub const DOORS: usize = 1024;
 /// A port that nobody listens at keeps its number so long.
 const KEPT: Duration = Duration::from_secs(600);
 const KEPT_MOST: usize = 256;
@@ -94,17 +94,16 @@ impl Map {
     /// that they should, then the others. Those that were moved just now: from where, to where.
     pub fn settle(&mut self, ledger: &mut Ledger) -> Vec<(u16, Place)> {
         let waits = |it: &Mapping| it.view.is_some() && it.place.door.is_none();
-        let doors = self.ports.values().filter(|it| it.place.door.is_some()).count();
-        let mut room = DOORS.saturating_sub(doors);
         let waiting: Vec<u16> =
             self.ports.iter().filter(|(_, it)| waits(it)).map(|(port, _)| *port).collect();
+        let mut room = self.room_for(waiting.len(), ledger);
         let (mut others, mut moved) = (Vec::new(), Vec::new());
         let owners = &Owners::default();
         for port in waiting {
             let choice = Choice { ledger, is_anothers: &|_| false, owners };
-            let place = match room {
-                0 => Some(full()),
-                _ => choice.first(port),
+            let place = match (choice.unwanted(port), room) {
+                (None, 0) => Some(full()),
+                (unwanted, _) => unwanted.or_else(|| choice.first(port)),
             };
             match place {
                 Some(place) => {
@@ -136,6 +135,47 @@ impl Map {
         moved
     }
 
+    /// How many doors there may be more. Those that nobody listens behind give way.
+    fn room_for(&mut self, wanted: usize, ledger: &Ledger) -> usize {
+        let doors = self.doors().count();
+        let wanting = (doors + wanted).saturating_sub(DOORS);
+        let gone = self.ports.iter().filter(|(_, it)| it.place.door.is_some());
+        let gone = gone.filter_map(|(port, it)| Some((it.gone_since?, *port)));
+        let mut gone: Vec<(bool, Instant, u16)> =
+            gone.map(|(since, port)| (ledger.of(port).is_pinned, since, port)).collect();
+        gone.sort();
+        for (.., port) in gone.iter().take(wanting) {
+            self.ports.remove(port);
+        }
+        DOORS.saturating_sub(doors - gone.len().min(wanting))
+    }
+
+    /// Whether there is one that is elsewhere for another reason than its user's.
+    pub fn is_moved(&self) -> bool {
+        self.ports.values().any(Mapping::is_moved)
+    }
+
+    /// Whoever had the number of a port that was moved may have ended, or another may have it: one
+    /// that somebody has all the same is looked for only if `thorough`, among all processes.
+    /// Whether something is new.
+    pub fn renew_reasons(&mut self, thorough: bool) -> bool {
+        let (owners, mut is_new) = (Owners::default(), false);
+        for (port, mapping) in self.ports.iter_mut().filter(|(_, it)| it.is_moved()) {
+            let was_free = mapping.place.why_not == Some(WhyNot::Kept);
+            if was_free != owners.has(*port) && !thorough {
+                continue;
+            }
+            let why = Some(owners.why(*port));
+            is_new |= mapping.place.why_not != why;
+            mapping.place.why_not = why;
+        }
+        is_new
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.ports.values().any(|it| it.place.why_not == Some(WhyNot::Full))
+    }
+
     fn put(&mut self, port: u16, place: Place) {
         if let Some(mapping) = self.ports.get_mut(&port) {
             mapping.place = place;
@@ -158,9 +198,10 @@ impl Map {
         }
         let owners = &Owners::default();
         let choice = Choice { ledger, is_anothers: &|_| false, owners };
-        let mut place = match self.doors().count() < DOORS {
-            true => choice.first(port).unwrap_or_default(),
-            false => full(),
+        let mut place = match choice.unwanted(port) {
+            Some(unwanted) => unwanted,
+            None if self.doors().count() < DOORS => choice.first(port).unwrap_or_default(),
+            None => full(),
         };
         place.door.iter_mut().for_each(Door::shut);
         let mapping = Mapping { place, gone_since: Some(now), ..Mapping::default() };
@@ -253,6 +294,11 @@ fn full() -> Place {
 }
 
 impl Mapping {
+    fn is_moved(&self) -> bool {
+        let why = &self.place.why_not;
+        self.place.door.is_some() && matches!(why, Some(WhyNot::Taken { .. } | WhyNot::Kept))
+    }
+
     fn view(&self, port: u16, ledger: &Ledger) -> MirrorView {
         let tally = &self.seen.tally;
         MirrorView {

@@ -15,7 +15,7 @@ use super::choice::Place;
 use super::connect::{Changed, Connections, Wanted};
 use super::control::Control;
 use super::ledger::{Entry, Ledger};
-use super::map::Map;
+use super::map::{DOORS, Map};
 use super::view::{MirrorAsk, MirrorViews, PortChange, WhyNot};
 use super::watch::{self, News, Teller};
 use crate::host::paths::Paths;
@@ -52,6 +52,8 @@ struct Mirror<'a> {
     told: Mapped,
     /// The server is asked at this moment.
     is_live: bool,
+    /// More listen there than are answered for.
+    is_full: bool,
     wake: Arc<Wake>,
     has_changed: Arc<AtomicBool>,
     looked: Instant,
@@ -84,6 +86,7 @@ pub fn run(paths: &Paths, host: &str, life: &Life) -> io::Result<()> {
         fresh: None,
         told: Mapped::default(),
         is_live: false,
+        is_full: false,
         wake,
         has_changed,
         looked: Instant::now(),
@@ -106,7 +109,8 @@ impl Mirror<'_> {
         let doors = self.map.doors().flat_map(|(port, door)| door.fds().map(move |fd| (port, fd)));
         let (ports, doors): (Vec<u16>, Vec<_>) = doors.unzip();
         fds.extend(doors.into_iter().map(|fd| (fd, Interest::READ)));
-        let looks = self.map.waits() || self.map.keeps() || self.map.is_half();
+        let map = &self.map;
+        let looks = map.waits() || map.keeps() || map.is_half() || map.is_moved();
         let look = looks.then_some(self.looked + LOOK_EVERY);
         let show = self.has_changed.load(Ordering::Acquire).then_some(self.shown + TOLD_EVERY);
         let due = look.into_iter().chain(show).min();
@@ -194,6 +198,11 @@ impl Mirror<'_> {
         for (port, place) in self.map.settle(&mut self.ledger) {
             self.life.say(&said(self.host, port, self.map.number(port), &place));
         }
+        let was_full = std::mem::replace(&mut self.is_full, self.map.is_full());
+        if self.is_full && !was_full {
+            let host = self.host;
+            self.life.say(&format!("{DOORS} ports of {host} are here: no more are answered for"));
+        }
         if let Err(error) = self.ledger.save(self.paths) {
             self.life.say(&format!("what is where is not remembered: {error}"));
         }
@@ -211,7 +220,7 @@ impl Mirror<'_> {
         }
         self.looked = Instant::now();
         self.map.complete();
-        if self.map.let_go(self.looked) {
+        if self.map.let_go(self.looked) | self.map.renew_reasons(false) {
             self.changed();
         }
         if self.map.waits() && self.fresh.is_none() {
@@ -251,7 +260,12 @@ impl Mirror<'_> {
 
     fn answer(&mut self, asked: MirrorAsk) -> Result<Value, String> {
         match asked {
-            MirrorAsk::List | MirrorAsk::Watch => Ok(self.views().to_json()),
+            MirrorAsk::List | MirrorAsk::Watch => {
+                if self.map.renew_reasons(true) {
+                    self.changed();
+                }
+                Ok(self.views().to_json())
+            }
             MirrorAsk::Auto(is_on) => {
                 if self.ledger.set_auto(is_on) {
                     self.map.forget_places();
@@ -284,10 +298,7 @@ impl Mirror<'_> {
                 let local = local.or(entry.local).or(number).unwrap_or(port);
                 (entry.local, entry.is_pinned, entry.is_excluded) = (Some(local), true, false);
             }
-            PortChange::Unpin(_) if entry.is_pinned => {
-                (entry.local, entry.is_pinned) = (None, false);
-            }
-            PortChange::Unpin(_) => {}
+            PortChange::Unpin(_) => (entry.local, entry.is_pinned) = (None, false),
             PortChange::Exclude(_) => (entry.is_excluded, entry.is_pinned) = (true, false),
             PortChange::Include(_) => entry.is_excluded = false,
         });
@@ -320,7 +331,9 @@ fn said(host: &str, port: u16, number: Option<u16>, place: &Place) -> String {
             format!("a forwarding of your {by} has {port} here")
         }
         Some(WhyNot::Full) => "no number is free, or there are too many".to_owned(),
-        Some(WhyNot::Excluded | WhyNot::Off | WhyNot::Pinned) | None => "as asked".to_owned(),
+        Some(WhyNot::Excluded | WhyNot::Off | WhyNot::Pinned | WhyNot::Kept) | None => {
+            "as asked".to_owned()
+        }
     };
     match number {
         Some(number) => format!("port {port} of {host} is at localhost:{number}: {why}"),

@@ -9,7 +9,8 @@
 //! the server says) → `control` (the socket) → `mirror` (the loop).
 //!
 //! Bounds: 1024 ports that have a number here; one that nobody listens at any more keeps it for ten
-//! minutes, 256 of those at a time, and its entry of the ledger, which has 512.
+//! minutes, or until there is no room, 256 of those at a time, and its entry of the ledger, which
+//! has as many.
 
 mod choice;
 pub mod client;
@@ -23,4 +24,5 @@ pub mod probe;
 pub mod view;
 mod watch;
 
+pub use map::DOORS;
 pub use mirror::run;

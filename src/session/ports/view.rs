@@ -58,6 +58,8 @@ pub enum WhyNot {
     },
     /// The system lets no user have a port below 1024.
     Privileged,
+    /// Its number was taken once, and is free; it has kept the other, which may be in a bookmark.
+    Kept,
     /// The user wants another number.
     Pinned,
     Excluded,
@@ -73,6 +75,7 @@ impl WhyNot {
             WhyNot::Taken { .. } => "taken",
             WhyNot::SshForward { .. } => "ssh_forward",
             WhyNot::Privileged => "privileged",
+            WhyNot::Kept => "kept",
             WhyNot::Pinned => "pinned",
             WhyNot::Excluded => "excluded",
             WhyNot::Off => "off",
@@ -85,6 +88,7 @@ impl WhyNot {
             "taken" => WhyNot::Taken { by },
             "ssh_forward" => WhyNot::SshForward { by },
             "privileged" => WhyNot::Privileged,
+            "kept" => WhyNot::Kept,
             "pinned" => WhyNot::Pinned,
             "excluded" => WhyNot::Excluded,
             "off" => WhyNot::Off,
@@ -345,6 +349,7 @@ mod tests {
             WhyNot::Taken { by: None },
             WhyNot::SshForward { by: Some("ssh".to_owned()) },
             WhyNot::Privileged,
+            WhyNot::Kept,
             WhyNot::Pinned,
             WhyNot::Excluded,
             WhyNot::Off,
