@@ -24,7 +24,12 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     },
     Flag { short: None, long: "json", value: None, help: "answer with one JSON object" },
     Flag { short: None, long: "no-color", value: None, help: "no colour ($NO_COLOR works too)" },
-    Flag { short: None, long: "no-input", value: None, help: "never ask; exit 13 instead" },
+    Flag {
+        short: None,
+        long: "no-input",
+        value: None,
+        help: "never ask ($HOP_NO_INPUT works too); exit 13",
+    },
     Flag { short: Some('y'), long: "yes", value: None, help: "answer ordinary questions with yes" },
     Flag { short: Some('q'), long: "quiet", value: None, help: "only the answer and errors" },
     Flag { short: Some('v'), long: "verbose", value: None, help: "say more" },

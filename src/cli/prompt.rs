@@ -1,7 +1,9 @@
-//! Questions to the user. Asked only where somebody can answer: standard input and standard error
-//! are terminals and `--no-input` is absent. Otherwise the command ends with exit 13 and names the
-//! flag that answers. `-y` answers ordinary questions, never the one that asks for a name.
+//! Questions to the user. Asked only where somebody can answer: standard input and standard
+//! error are terminals, `--no-input` is absent and `HOP_NO_INPUT` is empty. Otherwise the
+//! command ends with exit 13 and names the flag that answers. `-y` answers ordinary questions,
+//! never the one that asks for a name.
 
+use std::env;
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::os::fd::AsFd;
 
@@ -79,6 +81,8 @@ impl Call {
     fn nobody(&self) -> Option<&'static str> {
         if self.args.has("no-input") {
             Some("--no-input forbids asking")
+        } else if env::var_os("HOP_NO_INPUT").is_some_and(|value| !value.is_empty()) {
+            Some("HOP_NO_INPUT forbids asking")
         } else if !io::stdin().is_terminal() {
             Some("standard input is no terminal")
         } else if !io::stderr().is_terminal() {
