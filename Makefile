@@ -91,7 +91,7 @@ agents: ## builds programs for servers of other kinds than this machine
 # What building takes, and what the tests use as strangers and tools.
 BUILD_NEEDS = cc:gcc cc:libc6-dev /etc/ssl/certs/ca-certificates.crt:ca-certificates
 CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
-	nft:nftables unshare:util-linux setpriv:util-linux ps:procps perl:perl-base strace:strace python3:python3 \
+	nft:nftables nginx:nginx-light unshare:util-linux setpriv:util-linux ps:procps perl:perl-base strace:strace python3:python3 \
 	/lib/systemd/systemd:systemd systemd-nspawn:systemd-container sshd:openssh-server \
 	ssh:openssh-client script:bsdutils sudo:sudo openssl:openssl curl:curl valgrind:valgrind zsh:zsh fish:fish csh:csh \
 	busybox:busybox bwrap:bubblewrap podman:podman newuidmap:uidmap dockerd:docker.io slirp4netns:slirp4netns ufw:ufw iptables:iptables \

@@ -62,9 +62,10 @@ part "what others make of them" $(in_firewall effective matches)
 made="cgroup errands manager"
 in_server() { for file in "$@"; do echo "src/server/$file.rs"; done; }
 part "worker, nft, history, start" src/bin/hop-helper-server.rs \
-    $(rest server $made | grep -v -e /firewall/ -e /mount/)
+    $(rest server $made | grep -v -e /firewall/ -e /mount/ -e /nginx/)
 part "limits, by the manager" $(in_server $made)
 part "mounts, by the manager" $(files src/server/mount) src/sys/mount.rs
+part "sites of nginx" $(files src/server/nginx)
 served=$all
 total "what runs on a server besides"
 whole=0

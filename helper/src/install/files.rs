@@ -79,7 +79,10 @@ impl Installer {
     pub fn remove_own(&self, dir: &Path) -> Outcome<()> {
         let ours = |name: &str| {
             let known = ["lock", "epoch", "running"].contains(&name);
-            known || name.starts_with("state.json") || name.starts_with("audit.log")
+            known
+                || name.starts_with("sites.")
+                || name.starts_with("state.json")
+                || name.starts_with("audit.log")
         };
         let entries = fs::read_dir(dir).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| ours(&entry.file_name().to_string_lossy())) {

@@ -33,7 +33,7 @@ const PACKAGED: [&str; 2] = ["/usr/lib/systemd/system", "/lib/systemd/system"];
 const WANTED: &str = "/etc/systemd/system/sockets.target.wants/hop-helper.socket";
 /// How long a helper that was told to start may take, and how often to look.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// What to write besides the program: path, mode, text.
 const SYSTEMD_FILES: [(&str, u32, &str); 3] = [

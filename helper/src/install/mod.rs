@@ -10,6 +10,8 @@ mod linux;
 mod server;
 pub mod sibling;
 #[cfg(target_os = "linux")]
+mod sudoers;
+#[cfg(target_os = "linux")]
 mod systemd;
 mod take_back;
 

@@ -1,19 +1,28 @@
 //! hop-helper-server as a service of this machine, and gone again, its rules with it. Group,
 //! configuration and who may connect are the helper's, which comes first and goes last. Runs no
-//! program. Must not know: requests.
+//! program but visudo(8). Must not know: requests.
 
 use super::files::{Installer, Outcome, say};
-use super::linux::{WITHIN, answers, packaged};
+use super::linux::{PAUSE, WITHIN, answers, packaged};
 use super::systemd;
+use super::{invite, sudoers};
 use crate::core::files::check_parents;
 use crate::core::paths as helper;
+use crate::net::invited;
 use crate::net::linux::forget_server_table;
-use crate::server::paths::{AUDIT_DIR, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
+use crate::server::paths::{AUDIT_DIR, NGINX_DIR, NGINX_FILE, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
 use crate::server::unmount_all;
+use crate::{core, proto};
+use serde_json::{Value, json};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long the helper may take to look at nginx's configuration.
+const NGINX_WITHIN: Duration = Duration::from_secs(20);
+const SIZE_MAX: u64 = 64 * 1024;
 
 /// Of all processes that have limits.
 const SLICE: &str = "hopbox.slice";
@@ -36,6 +45,16 @@ const SYSTEMD_FILES: [(&str, &str); 2] = [
 ];
 const LOGROTATE: (&str, &str) =
     ("/etc/logrotate.d/hopbox-server", include_str!("../../unit/logrotate-server.conf"));
+
+/// Where nginx reads files of sites. Ours shall be the last: the first server of a port gets
+/// what is for nobody's name, and which one that is the others say.
+const NGINX_DIRS: [&str; 3] =
+    ["/etc/nginx/sites-enabled", "/etc/nginx/http.d", "/etc/nginx/conf.d"];
+const INCLUDE: &str = "zzz-hopbox.conf";
+const INCLUDED: &str = "\
+# Sites that hop-helper-server(8) has nginx answer for.
+include /etc/hopbox/nginx/*.conf;
+";
 
 pub fn install(dry: bool, image: File) -> Outcome<()> {
     let installer = Installer { dry };
@@ -63,6 +82,10 @@ pub fn install(dry: bool, image: File) -> Outcome<()> {
         };
         installer.file(Path::new(path), 0o644, &mut text.as_bytes())?;
     }
+    if let Some(dir) = NGINX_DIRS.map(Path::new).into_iter().find(|dir| dir.is_dir()) {
+        check_parents(&dir.join(INCLUDE)).map_err(refused)?;
+        installer.file(&dir.join(INCLUDE), 0o644, &mut INCLUDED.as_bytes())?;
+    }
     if !systemd {
         if !dry {
             let audit = format!("{AUDIT_DIR}/audit.log");
@@ -79,7 +102,61 @@ pub fn install(dry: bool, image: File) -> Outcome<()> {
     match installer.tell("start", Path::new(UNITS[0])) {
         false => Ok(()),
         true => start().map_err(|e| format!("systemd: {e}")).and_then(|()| answers(begun, SOCKET)),
+    }?;
+    installer.retire_sudoers()
+}
+
+impl Installer {
+    /// What users of the helper were let by sudo, where the helper does it.
+    fn retire_sudoers(&self) -> Outcome<()> {
+        let text = core::files::read(&invite::path(), SIZE_MAX).unwrap_or_default();
+        let users: Vec<String> = invited::users(&text)
+            .map(|(_, name)| String::from_utf8_lossy(name).into_owned())
+            .collect();
+        let found = sudoers::find(&users);
+        if found.is_empty() {
+            return Ok(());
+        }
+        if let Err(why) = if self.dry { Ok(()) } else { does_nginx() } {
+            say!("what sudo lets users do with nginx stays: {why}");
+            return Ok(());
+        }
+        found.iter().try_for_each(|fragment| self.retire(fragment))
     }
+}
+
+/// Whether the helper looks at nginx's configuration when it is asked. One that is just ending for
+/// the new one is asked in vain.
+fn does_nginx() -> Outcome<()> {
+    let begun = Instant::now();
+    loop {
+        match refusal() {
+            Ok(None) => return Ok(()),
+            Ok(Some(why)) => return Err(format!("the helper says: {why}")),
+            Err(_) if begun.elapsed() < WITHIN => std::thread::sleep(PAUSE),
+            Err(e) => return Err(format!("{SOCKET}: {e}")),
+        }
+    }
+}
+
+/// What it has against it.
+fn refusal() -> io::Result<Option<String>> {
+    let mut stream = UnixStream::connect(SOCKET)?;
+    stream.set_read_timeout(Some(NGINX_WITHIN))?;
+    let shake = json!({"client_version": env!("CARGO_PKG_VERSION"), "client_protocol_version": 1});
+    let lines = [("daemon.handshake", shake), ("nginx.validate_config", json!({}))];
+    let mut replies = BufReader::new(stream.try_clone()?);
+    for (op, args) in lines {
+        stream.write_all(proto::request_line("1", op, args).as_bytes())?;
+        let mut reply = String::new();
+        replies.by_ref().take(proto::MAX_REPLY as u64).read_line(&mut reply)?;
+        let reply: Value = serde_json::from_str(&reply).map_err(io::Error::other)?;
+        if reply["ok"] != true {
+            let why = reply["error"]["message"].as_str().unwrap_or_default();
+            return Ok(Some(why.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 fn start() -> io::Result<()> {
@@ -122,10 +199,22 @@ pub fn uninstall(dry: bool) -> Outcome<()> {
     if systemd && limited && installer.tell("stop", Path::new(SLICE)) {
         let _ = systemd::call("StopUnit", &[SLICE, "replace"]);
     }
+    let had_sites = std::fs::read_to_string(NGINX_FILE).is_ok_and(|text| text.contains("server {"));
+    for dir in NGINX_DIRS {
+        installer.remove(&Path::new(dir).join(INCLUDE))?;
+    }
+    installer.remove_own(Path::new(NGINX_DIR))?;
+    if had_sites && systemd && installer.tell("reload", Path::new("nginx.service")) {
+        // One that does not run answers for nothing.
+        let _ = systemd::call("ReloadUnit", &["nginx.service", "replace"]);
+    }
     let files = SYSTEMD_FILES.iter().chain([&LOGROTATE]).map(|file| file.0).chain([PROGRAM]);
     // What a package has put there goes with the package.
     for file in files.filter(|_| packaged.is_none()).chain(WANTED).chain([SOCKET]) {
         installer.remove(Path::new(file))?;
+    }
+    for dir in [STATE_DIR, RUN_DIR] {
+        installer.remove_own(&Path::new(dir).join("nginx"))?;
     }
     for dir in [STATE_DIR, RUN_DIR, AUDIT_DIR] {
         installer.remove_own(Path::new(dir))?;

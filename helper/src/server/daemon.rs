@@ -15,6 +15,7 @@ use crate::server::firewall::Firewall;
 use crate::server::host::Host;
 use crate::server::mount::make;
 use crate::server::nft;
+use crate::server::nginx::{self, Sites};
 use crate::server::paths::{AUDIT_DIR, CONFIG, PROGRAM, RUN_DIR, SOCKET, STATE_DIR};
 use crate::server::worker::Worker;
 use crate::sys;
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
     };
     match &args[..] {
         [word] if word == Path::new(nft::WORD) => return work(&nft::serve),
+        [word] if word == Path::new(nginx::WORD) => return work(&nginx::serve),
         [word, state] if word == Path::new(errands::WORD) => {
             return work(&|| errands::serve(state));
         }
@@ -52,9 +54,10 @@ fn serve(options: Options) -> Result<End, String> {
     let _alone = start::alone(Path::new(RUN_DIR))?;
     let firewall = Firewall::open(Worker::start(&[Path::new(nft::WORD)])?, &base.state)?;
     let errands = Errands::open(&base.state)?;
+    let sites = Sites::open(Worker::start(&[Path::new(nginx::WORD)])?, &base.state)?;
     let socket = base.bind(firewall.network())?;
     let paths = vec![(PathBuf::from(invited::USERS), Access::Read)];
-    let host = Host { config, firewall, errands };
+    let host = Host { config, firewall, errands, sites };
     // The workers have what is needed; whoever takes this process over has nothing.
     let give_up = || sys::no_capabilities().map_err(|e| format!("give up capabilities: {e}"));
     base.serve(host, socket, (paths, &[libc::FIONBIO as u32]), give_up)

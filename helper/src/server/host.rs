@@ -4,9 +4,11 @@
 use crate::net::config::Config;
 use crate::server::errands::Errands;
 use crate::server::firewall::Firewall;
+use crate::server::nginx::Sites;
 
 pub struct Host {
     pub config: Config,
     pub firewall: Firewall,
     pub errands: Errands,
+    pub sites: Sites,
 }

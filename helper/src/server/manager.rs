@@ -5,6 +5,7 @@
 
 use crate::proto::{Code, OpError};
 use crate::server::program::{Ended, Failed, Program, Turn};
+use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,27 @@ pub fn property(unit: &str, name: &str, turn: Turn) -> Result<String, OpError> {
     let words = ["show", "--value", "--property", name, "--", unit];
     let told = SYSTEMCTL.run(&words, "", turn).and_then(Ended::good).map_err(kernel)?;
     Ok(String::from_utf8_lossy(&told).trim().to_owned())
+}
+
+/// Has a service go by its files again, as its unit says how. That it has done so is not said.
+pub fn reload(unit: &str, turn: Turn) -> Result<(), OpError> {
+    SYSTEMCTL.run(&["reload", "--", unit], "", turn).and_then(Ended::good).map_err(kernel)?;
+    Ok(())
+}
+
+/// The processes of a unit, each with its command line as the manager writes it.
+pub fn processes(unit: &str, turn: Turn) -> Result<Vec<(u32, String)>, OpError> {
+    let mut words = vec!["--json=short", "call"];
+    words.extend(INTERFACE);
+    words.extend(["GetUnitProcesses", "s", unit]);
+    let told = BUSCTL.run(&words, "", turn).and_then(Ended::good).map_err(kernel)?;
+    let told: Value = serde_json::from_slice(&told).unwrap_or_default();
+    let all = told.pointer("/data/0").and_then(Value::as_array);
+    let process = |row: &Value| {
+        let pid = row.get(1)?.as_u64().and_then(|pid| u32::try_from(pid).ok())?;
+        Some((pid, row.get(2)?.as_str()?.to_owned()))
+    };
+    Ok(all.into_iter().flatten().filter_map(process).collect())
 }
 
 /// Waits until something shows.

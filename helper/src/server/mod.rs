@@ -19,9 +19,10 @@ mod host;
 mod manager;
 mod mount;
 mod nft;
+mod nginx;
 mod ops;
 pub mod paths;
-mod program;
+pub mod program;
 mod service;
 mod worker;
 

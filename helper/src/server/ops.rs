@@ -12,6 +12,7 @@ use crate::server::firewall::{Change, LASTS_MAX, Task, is_id};
 use crate::server::history;
 use crate::server::host::Host;
 use crate::server::mount;
+use crate::server::nginx::{self, site};
 use Effect::{GivesBack, Makes, Reads};
 use Role::{Anybody, Neighbour};
 use serde_json::Value;
@@ -21,7 +22,7 @@ const APP: &[&str] = &["app_name"];
 const SHAKE: &[&str] = &["client_version", "client_protocol_version"];
 
 /// By name: what it does, who may ask, with which arguments, and what reads these.
-pub static OPERATIONS: [Operation<Host>; 20] = [
+pub static OPERATIONS: [Operation<Host>; 25] = [
     row("daemon.handshake", Reads, Anybody, SHAKE, daemon::handshake),
     row("daemon.version", Reads, Anybody, &[], daemon::version),
     row("daemon.health", Reads, Anybody, &[], daemon::health),
@@ -42,6 +43,11 @@ pub static OPERATIONS: [Operation<Host>; 20] = [
     row("mount.bind", Makes, Neighbour, mount::BIND, |a| errand("mount.bind", a)),
     row("mount.unmount", GivesBack, Neighbour, mount::TARGET, |a| errand("mount.unmount", a)),
     row("mount.list", Reads, Neighbour, &[], |a| errand("mount.list", a)),
+    row("nginx.set_site", Makes, Neighbour, site::ARGUMENTS, set_site),
+    row("nginx.remove_site", GivesBack, Neighbour, site::KEY, remove_site),
+    row("nginx.list_sites", Reads, Neighbour, APP, list_sites),
+    row("nginx.validate_config", Reads, Neighbour, &[], |_| of_nginx(nginx::Task::Validate)),
+    row("nginx.reload", Makes, Neighbour, &[], |_| of_nginx(nginx::Task::Reload)),
 ];
 
 type Read = Result<Act<Host>, OpError>;
@@ -113,4 +119,26 @@ fn apply(a: &Args) -> Read {
 fn confirm(a: &Args) -> Read {
     let id = required("id", a.text("id")?)?;
     Ok(Box::new(move |server, conn| Ok(server.service.firewall.confirm(conn.who(), &id)?.into())))
+}
+
+fn of_nginx(task: nginx::Task) -> Read {
+    Ok(Box::new(move |server, conn| {
+        server.service.sites.begin(conn.who(), task)?;
+        Ok(Done::Later)
+    }))
+}
+
+fn set_site(a: &Args) -> Read {
+    of_nginx(nginx::Task::Change(nginx::Change::Set(site::Site::read(a)?)))
+}
+
+fn remove_site(a: &Args) -> Read {
+    of_nginx(nginx::Task::Change(nginx::Change::Remove(site::Key::read(a)?)))
+}
+
+fn list_sites(a: &Args) -> Read {
+    let app = a.text("app_name")?;
+    Ok(Box::new(move |server, conn| {
+        Ok(server.service.sites.list(conn.who(), app.as_deref()).into())
+    }))
 }

@@ -7,5 +7,8 @@ pub use crate::core::paths::CONFIG;
 pub const RUN_DIR: &str = "/run/hopbox-server";
 pub const STATE_DIR: &str = "/var/lib/hopbox-server";
 pub const AUDIT_DIR: &str = "/var/log/hopbox-server";
+/// What nginx reads of ours: the directory, and the one file in it.
+pub const NGINX_DIR: &str = "/etc/hopbox/nginx";
+pub const NGINX_FILE: &str = "/etc/hopbox/nginx/sites.conf";
 /// The installed program.
 pub const PROGRAM: &str = "/usr/libexec/hopbox/hop-helper-server";

@@ -8,6 +8,7 @@ use crate::net::config::Config;
 use crate::proto::OpError;
 use crate::server::firewall::{RULES_MAX, RULES_PER_UID};
 use crate::server::host::Host;
+use crate::server::nginx::{SITES_MAX, SITES_PER_UID};
 use crate::server::ops::OPERATIONS;
 use serde_json::{Value, json};
 use std::os::fd::BorrowedFd;
@@ -33,12 +34,14 @@ impl Service for Host {
     /// At the start that was done before; the report of it.
     fn reconcile(&mut self) -> Value {
         self.firewall.look_again();
-        self.firewall.summary()
+        self.sites.look_again();
+        json!({"firewall": self.firewall.summary(), "nginx": self.sites.summary()})
     }
 
     fn is_idle(&self) -> bool {
         self.firewall.is_idle()
             && self.errands.is_idle()
+            && self.sites.is_idle()
             && !self.is_detached()
             && !self.is_outdated()
     }
@@ -55,7 +58,7 @@ impl Service for Host {
 
     /// A worker has ended, or says nothing any more.
     fn is_detached(&self) -> bool {
-        self.firewall.is_lost() || self.errands.is_lost()
+        self.firewall.is_lost() || self.errands.is_lost() || self.sites.is_lost()
     }
 
     fn is_outdated(&self) -> bool {
@@ -69,16 +72,19 @@ impl Service for Host {
     fn end_connection(&mut self, _: u64) {}
 
     fn awaited(&self) -> Vec<BorrowedFd<'_>> {
-        self.firewall.watches().into_iter().chain(self.errands.watches()).collect()
+        let more = self.errands.watches().into_iter().chain(self.sites.watches());
+        self.firewall.watches().into_iter().chain(more).collect()
     }
 
     fn advance(&mut self) {
         self.firewall.advance();
         self.errands.advance();
+        self.sites.advance();
     }
 
     fn finished(&mut self) -> Option<(u64, Outcome)> {
-        self.firewall.finished().or_else(|| self.errands.done.pop_front())
+        let more = || self.errands.done.pop_front().or_else(|| self.sites.done.pop_front());
+        self.firewall.finished().or_else(more)
     }
 
     /// Rules stay without the daemon: to stop it is to keep everything as it is.
@@ -87,19 +93,23 @@ impl Service for Host {
     }
 
     fn take_changes(&mut self) -> Vec<String> {
-        let more = std::mem::take(&mut self.errands.changes);
+        let (errands, sites) = (&mut self.errands.changes, &mut self.sites.changes);
+        let more = [std::mem::take(errands), std::mem::take(sites)].concat();
         [self.firewall.take_changes(), more].concat()
     }
 
     fn health(&self) -> Value {
-        json!({"firewall": self.firewall.summary()})
+        json!({"firewall": self.firewall.summary(), "nginx": self.sites.summary()})
     }
 
     fn limits(&self) -> Value {
-        json!({"rules": RULES_MAX, "rules_per_uid": RULES_PER_UID})
+        json!({
+            "rules": RULES_MAX, "rules_per_uid": RULES_PER_UID,
+            "sites": SITES_MAX, "sites_per_uid": SITES_PER_UID,
+        })
     }
 
     fn troubles(&self) -> Vec<String> {
-        self.firewall.troubles().collect()
+        self.firewall.troubles().chain(self.sites.troubles()).collect()
     }
 }
