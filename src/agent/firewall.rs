@@ -16,7 +16,7 @@ use crate::workspace::digest::Digest;
 pub const APP: &str = "hopbox";
 const TUNNEL: &str = "the tunnel of hopbox";
 /// Begins those of workspaces.
-const OF: &str = "hopbox-";
+pub(super) const OF: &str = "hopbox-";
 /// Longest name of one that the helper takes.
 const APP_MAX: usize = 63;
 
@@ -133,7 +133,7 @@ pub fn close_all() -> Done<usize> {
 }
 
 /// The application that a workspace is. Two never are the same one.
-fn app(workspace: &str) -> String {
+pub(super) fn app(workspace: &str) -> String {
     let whole = format!("{OF}{workspace}");
     if whole.len() <= APP_MAX {
         return whole;

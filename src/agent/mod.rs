@@ -1,12 +1,12 @@
-//! The server's side. Two processes of one program: `front` faces the network in a sandbox, `work`
-//! has the login's rights and is asked by `front` alone.
+//! The server's side. Two processes of one program: `front` faces the network in a sandbox,
+//! `work` has the login's rights and is asked by `front` alone.
 //!
 //! Reading order: `table` (what can be typed), `command_line` (who does it), `say` → `location`
 //! (where files are), `read_checked` (how they are read), `config` (what they say), `names`,
-//! `store` (changes) → `front` → `joint` (where both meet) → `work` → `keeper` (a process for each
-//! service) → `firewall` (ports that are open to everybody) → `exec`, `install`, `allocate`,
-//! `reserve`, `linger`, `moved`, `setup`, `uninstall`, `commands` (what root and the user run by
-//! hand or over SSH).
+//! `store` (changes) → `front` → `joint` (where both meet) → `work` → `keeper` (a process for
+//! each service) → `firewall` (ports that are open to everybody), `sites` (what nginx answers
+//! for) → `exec`, `install`, `allocate`, `reserve`, `linger`, `moved`, `setup`, `uninstall`,
+//! `commands` (what root and the user run by hand or over SSH).
 
 mod allocate;
 mod command_line;
@@ -26,6 +26,7 @@ mod read_checked;
 mod reserve;
 mod say;
 mod setup;
+mod sites;
 pub mod store;
 mod table;
 mod uninstall;

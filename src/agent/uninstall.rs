@@ -13,7 +13,7 @@ use super::install::{
     WORK_UNIT_FILE, leftovers, need_systemd, remove,
 };
 use super::location::{self, FILE};
-use super::{firewall, joint, linger, moved, names, reserve};
+use super::{firewall, joint, linger, moved, names, reserve, sites};
 use crate::base::failure::Failure;
 
 /// Everything that install and start put on the machine; with `purge` also keys, configuration and
@@ -29,6 +29,7 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
     }
     // Where there is no helper for it, nothing is open.
     let _ = firewall::close_all();
+    let _ = sites::end_all();
     if let Err(failure) = reserve::give_back() {
         warn(&failure);
     }

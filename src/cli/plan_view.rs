@@ -13,6 +13,8 @@ const LINES: usize = 60;
 const LINE_CHARS: usize = 90;
 /// What a port is opened in.
 const BACKEND: &str = "    in the server's own firewall (nftables)";
+/// Who answers for a site.
+const PROXY: &str = "    by the server's nginx, which is reloaded";
 /// Names of variables in a line.
 const NAMES: usize = 8;
 
@@ -29,6 +31,10 @@ pub fn lines(plan: &Plan, desired: &Desired, notes: &[String]) -> Vec<String> {
                 desired.services.get(service).map(said_of).unwrap_or_default()
             }
             Step::Close { .. } | Step::Publish { .. } => vec![BACKEND.to_owned()],
+            Step::Serve { ended, .. } if !ended.is_empty() => {
+                vec![format!("    and {} no more", ended.join(", ")), PROXY.to_owned()]
+            }
+            Step::Serve { .. } | Step::Unserve { .. } => vec![PROXY.to_owned()],
             _ => Vec::new(),
         });
     }
@@ -85,6 +91,13 @@ pub fn title(step: &Step) -> String {
         Step::Adjust { service } => format!("change what is said of {service}, which runs on"),
         Step::Publish { service, ports } => {
             format!("+ open {} to the internet, for {service}", list(ports))
+        }
+        Step::Serve { service, site, .. } => {
+            let names = site.domains.join(", ");
+            format!("+ serve {names} by nginx, from port {} of {service}", site.port)
+        }
+        Step::Unserve { service, domains } => {
+            format!("- serve {} no more, for {service}", domains.join(", "))
         }
         Step::Keep => "keep this as what is wanted".to_owned(),
         Step::Hook => "run hooks.start".to_owned(),

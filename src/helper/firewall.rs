@@ -12,7 +12,7 @@ use std::time::Duration;
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Beside the other one's.
-fn socket() -> PathBuf {
+pub(super) fn socket() -> PathBuf {
     socket_path().with_file_name("server.sock")
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `client` says what can be asked, over one `connection`, whose lines `reply` reads; `error` tells
 //! what went wrong, and what helps; `lease_keeper` stays with a lease when helpers come and go;
-//! `guards` reads what keeps packets in their place; `firewall` asks hop-helper-server.
+//! `guards` reads what keeps packets in their place; `firewall` and `nginx`
+//! ask hop-helper-server.
 
 mod client;
 mod connection;
@@ -10,6 +11,7 @@ mod error;
 pub mod firewall;
 pub mod guards;
 pub mod lease_keeper;
+pub mod nginx;
 pub mod reply;
 
 pub use client::{Device, Helper, Lease};

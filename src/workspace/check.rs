@@ -140,6 +140,25 @@ pub fn port_number(text: &str) -> Checked<u16> {
     }
 }
 
+/// `app.example.org`: what the helper of the server takes for its nginx.
+pub fn domain(text: &str) -> Checked<String> {
+    const LABEL: std::ops::RangeInclusive<usize> = 1..=63;
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let label = |label: &str| {
+        let edge = label.starts_with('-') || label.ends_with('-');
+        LABEL.contains(&label.len()) && label.bytes().all(plain) && !edge
+    };
+    let is_number = |label: &str| !label.bytes().any(|byte| byte.is_ascii_lowercase());
+    if text.len() <= 253
+        && text.split('.').all(label)
+        && text.rsplit_once('.').is_some_and(|(_, last)| !is_number(last))
+    {
+        return Ok(text.to_owned());
+    }
+    let fix = "write it as app.example.org: lower case, no *, no port, other letters as xn--…";
+    refuse(format!("{} is no name of a site", quoted(text)), fix)
+}
+
 /// `500ms`, `2s`, `1m30s`, `1.5h`.
 pub fn duration(text: &str) -> Checked<Duration> {
     let wrong = || {

@@ -49,6 +49,8 @@ pub struct Service {
     pub ports: Vec<Port>,
     /// Its ports are open to the internet, too.
     pub public: bool,
+    /// By which the server's nginx answers for the first of its ports.
+    pub domains: Vec<String>,
     pub health: Option<Health>,
     pub limits: Limits,
     pub depends_on: BTreeMap<String, Condition>,
@@ -56,6 +58,13 @@ pub struct Service {
     pub restart: Restart,
     /// From SIGTERM to SIGKILL.
     pub stop_timeout: Duration,
+}
+
+impl Service {
+    /// A container whose port is published there, too, for the server's nginx.
+    pub fn is_on_loopback(&self) -> bool {
+        !self.domains.is_empty() && !self.public && matches!(self.kind, Kind::Container(_))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,9 @@ use super::digest::Digest;
 use super::manifest::{Desired, Service};
 use super::order;
 
+/// Where nginx listens for sites.
+const SITES_PORT: u16 = 80;
+
 /// What the server has of this workspace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Present {
@@ -26,8 +29,17 @@ pub struct Present {
     pub services: BTreeMap<String, Have>,
     /// Open to the internet, with the service.
     pub public: BTreeMap<u16, String>,
+    /// What the server's nginx answers for, by service.
+    pub sites: BTreeMap<String, Site>,
     /// Of the text of the setup hook that succeeded last.
     pub setup: Option<Digest>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    pub domains: Vec<String>,
+    /// Where the service answers.
+    pub port: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +70,11 @@ pub enum Step {
     Close {
         ports: BTreeSet<u16>,
     },
+    /// The server's nginx answers for it no more.
+    Unserve {
+        service: String,
+        domains: Vec<String>,
+    },
     Setup,
     /// Its ports are needed by another one before its own turn comes.
     Stop {
@@ -85,6 +102,12 @@ pub enum Step {
         service: String,
         ports: BTreeSet<u16>,
     },
+    /// The server's nginx answers for it by these names alone: no more by those of before.
+    Serve {
+        service: String,
+        site: Site,
+        ended: Vec<String>,
+    },
     /// What is wanted is kept: scripts, variables, bridges, backup.
     Keep,
     /// The hook that runs each time.
@@ -99,7 +122,9 @@ impl Step {
             | Step::Replace { service, .. }
             | Step::Start { service }
             | Step::Adjust { service }
-            | Step::Publish { service, .. } => Some(service),
+            | Step::Publish { service, .. }
+            | Step::Serve { service, .. }
+            | Step::Unserve { service, .. } => Some(service),
             Step::Close { .. } | Step::Setup | Step::Keep | Step::Hook => None,
         }
     }
@@ -108,6 +133,7 @@ impl Step {
     pub fn asks(&self) -> bool {
         match self {
             Step::Publish { .. } | Step::Close { .. } => true,
+            Step::Serve { .. } | Step::Unserve { .. } => true,
             Step::Remove { volumes, .. } | Step::Replace { volumes, .. } => !volumes.is_empty(),
             _ => false,
         }
@@ -140,11 +166,14 @@ pub fn setup_digest(desired: &Desired) -> Option<Digest> {
 
 pub fn plan(desired: &Desired, present: &Present) -> Plan {
     let mut steps = Vec::new();
-    let wanted = public(desired);
+    let (wanted, sites) = (public(desired, present), sites(desired));
     let closed = present.public.iter().filter(|&(port, owner)| wanted.get(port) != Some(owner));
     let closed: BTreeSet<u16> = closed.map(|(port, _)| *port).collect();
     if !closed.is_empty() {
         steps.push(Step::Close { ports: closed });
+    }
+    for (service, site) in present.sites.iter().filter(|(name, _)| !sites.contains_key(*name)) {
+        steps.push(Step::Unserve { service: service.clone(), domains: site.domains.clone() });
     }
     removals(desired, present, &mut steps);
     if setup_digest(desired).is_some_and(|setup| present.setup != Some(setup)) {
@@ -152,6 +181,14 @@ pub fn plan(desired: &Desired, present: &Present) -> Plan {
     }
     services(desired, present, &mut steps);
     publish(&wanted, present, &mut steps);
+    for (service, site) in sites {
+        let before = present.sites.get(&service);
+        if before != Some(&site) {
+            let before = before.into_iter().flat_map(|site| &site.domains);
+            let ended = before.filter(|name| !site.domains.contains(name)).cloned().collect();
+            steps.push(Step::Serve { service, site, ended });
+        }
+    }
     if present.desired != Some(desired.digest()) {
         steps.push(Step::Keep);
     }
@@ -162,14 +199,30 @@ pub fn plan(desired: &Desired, present: &Present) -> Plan {
     Plan { steps, generation: present.generation, digest }
 }
 
-/// The ports to be open, each with its service.
-fn public(desired: &Desired) -> BTreeMap<u16, String> {
+/// What nginx shall answer for.
+fn sites(desired: &Desired) -> BTreeMap<String, Site> {
+    let site = |(name, service): (&String, &Service)| {
+        let port = service.ports.first().filter(|_| !service.domains.is_empty())?.published;
+        Some((name.clone(), Site { domains: service.domains.clone(), port }))
+    };
+    desired.services.iter().filter_map(site).collect()
+}
+
+/// The ports to be open, each with its service. nginx's is that of any service with a site: of the
+/// one for which it is open already, where there is a choice.
+fn public(desired: &Desired, present: &Present) -> BTreeMap<u16, String> {
     let open = desired.services.iter().filter(|(_, service)| service.public);
     let ports = |(name, service): (&String, &Service)| {
         let name = name.clone();
         service.ports.clone().into_iter().map(move |port| (port.published, name.clone()))
     };
-    open.flat_map(ports).collect()
+    let mut all: BTreeMap<u16, String> = open.flat_map(ports).collect();
+    let sites = sites(desired);
+    let before = present.public.get(&SITES_PORT).filter(|name| sites.contains_key(*name));
+    if let Some(service) = before.or(sites.keys().next()) {
+        all.entry(SITES_PORT).or_insert_with(|| service.clone());
+    }
+    all
 }
 
 /// Before anything is started: what is not wanted may hold what is needed.

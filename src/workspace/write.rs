@@ -64,6 +64,11 @@ pub fn service(service: &Service) -> Value {
     if service.public {
         all.set("public", true);
     }
+    match &service.domains[..] {
+        [] => {}
+        [one] => all.set("domain", one.as_str()),
+        more => all.set("domain", json!(more)),
+    }
     Value::Object(all.0)
 }
 
@@ -73,6 +78,9 @@ pub fn run_part(service: &Service) -> Value {
     // Another address is another container.
     if service.public && matches!(service.kind, Kind::Container(_)) {
         all.set("public", true);
+    }
+    if service.is_on_loopback() {
+        all.set("domain", true);
     }
     Value::Object(all.0)
 }

@@ -27,7 +27,7 @@ services:
 
 /// What rootless podman needs in a machine like this: numbers for others than the login, files that
 /// are copied and not laid over others, and a /proc that nothing hides a part of.
-fn prepare(vps: &Machine) {
+pub fn prepare(vps: &Machine) {
     vps.ok("echo dev:100000:65536 | tee /etc/subuid >/etc/subgid; \
             mkdir -p /etc/containers /var/whole/proc /var/whole/sys; \
             printf '[storage]\\ndriver = \"vfs\"\\n' >/etc/containers/storage.conf");

@@ -16,7 +16,7 @@ pub const LAB: &str = "/run/lab";
 /// For a whole test, boots included.
 const LIMIT_S: &str = "300";
 const UNSHARE: [&str; 4] = ["-mnpf", "--mount-proc", "--kill-child", "--propagation=private"];
-const TOOLS: [&str; 13] = [
+const TOOLS: [&str; 14] = [
     "ip",
     "systemd-nspawn",
     "sshd",
@@ -30,6 +30,7 @@ const TOOLS: [&str; 13] = [
     "wg-quick",
     "wireguard-go",
     "podman",
+    "nginx",
 ];
 
 /// Booting takes every core there is, and most of what follows waits.

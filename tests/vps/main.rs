@@ -21,6 +21,7 @@ mod secrets;
 mod services;
 mod setup;
 mod site;
+mod sites;
 mod stopped;
 mod sudoers;
 mod together;

@@ -128,10 +128,11 @@ enum Turn {
 
 fn turn(step: &Step) -> Turn {
     match step {
-        Step::Close { .. } | Step::Remove { .. } | Step::Stop { .. } | Step::Setup => Turn::Before,
+        Step::Close { .. } | Step::Unserve { .. } => Turn::Before,
+        Step::Remove { .. } | Step::Stop { .. } | Step::Setup => Turn::Before,
         Step::Adjust { .. } => Turn::Adjust,
         Step::Start { .. } | Step::Replace { .. } => Turn::Start,
-        Step::Publish { .. } | Step::Keep | Step::Hook => Turn::After,
+        Step::Publish { .. } | Step::Serve { .. } | Step::Keep | Step::Hook => Turn::After,
     }
 }
 
@@ -157,7 +158,9 @@ impl Applying<'_> {
                 // It may need what does not run, or be about that.
                 let is_in_vain = match step {
                     Step::Hook => !broken.is_empty(),
-                    Step::Publish { service, .. } => broken.contains_key(service),
+                    Step::Publish { service, .. } | Step::Serve { service, .. } => {
+                        broken.contains_key(service)
+                    }
                     _ => false,
                 };
                 if is_in_vain {
@@ -201,19 +204,45 @@ impl Applying<'_> {
             Step::Close { ports } => {
                 beating(self.stream, || public::close(&self.desired.workspace, ports))
             }
-            Step::Publish { service, ports } => self.publish(service, ports),
+            Step::Unserve { service, .. } => {
+                beating(self.stream, || public::unserve(&self.desired.workspace, service))
+            }
+            Step::Publish { service, ports } => {
+                let workspace = &self.desired.workspace;
+                let opened = beating(self.stream, || public::publish(workspace, service, ports));
+                self.shown(service, opened)
+            }
+            Step::Serve { service, site, .. } => {
+                let workspace = &self.desired.workspace;
+                let served = beating(self.stream, || public::serve(workspace, service, site));
+                self.shown(service, served.map(|()| Vec::new()))
+            }
         }
     }
 
-    /// A service that was started for everybody and is not open to them is ended again.
-    fn publish(&self, service: &str, ports: &BTreeSet<u16>) -> Done<()> {
-        let workspace = &self.desired.workspace;
-        match beating(self.stream, || public::publish(workspace, service, ports)) {
+    /// A service that was started for everybody and is not open to them is ended again, and what
+    /// was opened for it is closed.
+    fn shown(&self, service: &str, outcome: Done<Vec<String>>) -> Done<()> {
+        match outcome {
             Ok(dropped) => {
                 dropped.iter().for_each(|line| self.say(line));
                 Ok(())
             }
             Err(Unable { code, why }) => {
+                let opened = self.steps.iter().filter_map(|step| match step {
+                    Step::Publish { service: it, ports } if it == service => Some(ports),
+                    _ => None,
+                });
+                let ports: BTreeSet<u16> = opened.flatten().copied().collect();
+                let workspace = &self.desired.workspace;
+                let closed = match ports.is_empty() {
+                    true => Ok(()),
+                    false => beating(self.stream, || public::close(workspace, &ports)),
+                };
+                let why = match closed {
+                    Ok(()) => why,
+                    Err(open) => format!("{why}; and a port stays open: {}", open.why),
+                };
                 let is_new = self.steps.iter().any(|step| match step {
                     Step::Start { service: it } | Step::Replace { service: it, .. } => {
                         it == service

@@ -28,6 +28,7 @@ pub fn present(room: &Room, desired: &Desired) -> Done<Present> {
         desired: workspace.as_ref().map(|workspace| workspace.desired.digest()),
         services: workspace.as_ref().map(services).unwrap_or_default(),
         public: public::open(desired, workspace.as_ref().map(|had| &had.desired))?,
+        sites: public::sites(desired, workspace.as_ref().map(|had| &had.desired))?,
         setup: room.setup(name),
     })
 }

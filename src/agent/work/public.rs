@@ -1,4 +1,5 @@
-//! Services that are open to the internet: their ports in the server's firewall, by its helper.
+//! Services that are open to the internet: their ports in the server's firewall, and their names in
+//! its nginx, by its helper.
 //! That is asked nothing for a workspace that never had such a service. Must not know: plans, who
 //! asked.
 
@@ -6,21 +7,40 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::services::{Done, Unable, unable};
 use crate::agent::firewall::{self, NotDone};
+use crate::agent::sites;
 use crate::rpc::code::Code;
 use crate::rpc::types::firewall::Effective;
 use crate::workspace::manifest::{Desired, Kind};
+use crate::workspace::plan::Site;
 
 fn has_some(desired: &Desired) -> bool {
-    desired.services.values().any(|service| service.public)
+    desired.services.values().any(|service| service.public) || has_sites(desired)
+}
+
+fn has_sites(desired: &Desired) -> bool {
+    desired.services.values().any(|service| !service.domains.is_empty())
 }
 
 /// Each port that is open with its service, of what is wanted and was wanted before.
 pub fn open(desired: &Desired, before: Option<&Desired>) -> Done<BTreeMap<u16, String>> {
-    let wants = has_some(desired);
-    if !wants && !before.is_some_and(has_some) {
+    let wants = (has_some(desired), before.is_some_and(has_some));
+    there(wants, || firewall::open_of(&desired.workspace))
+}
+
+/// What nginx answers for, by service, of what is wanted and was wanted before.
+pub fn sites(desired: &Desired, before: Option<&Desired>) -> Done<BTreeMap<String, Site>> {
+    let wants = (has_sites(desired), before.is_some_and(has_sites));
+    there(wants, || sites::of(&desired.workspace))
+}
+
+fn there<K: Ord, V>(
+    (wants, had): (bool, bool),
+    ask: impl FnOnce() -> firewall::Done<BTreeMap<K, V>>,
+) -> Done<BTreeMap<K, V>> {
+    if !wants && !had {
         return Ok(BTreeMap::new());
     }
-    match firewall::open_of(&desired.workspace) {
+    match ask() {
         // Where there is none any more, nothing is open, and nothing is to be closed.
         Err(NotDone::Absent(_)) if !wants => Ok(BTreeMap::new()),
         told => told.map_err(refused),
@@ -60,4 +80,12 @@ pub fn publish(workspace: &str, service: &str, ports: &BTreeSet<u16>) -> Done<Ve
 
 pub fn close(workspace: &str, ports: &BTreeSet<u16>) -> Done<()> {
     firewall::unpublish(workspace, ports).map_err(refused)
+}
+
+pub fn serve(workspace: &str, service: &str, site: &Site) -> Done<()> {
+    sites::serve(workspace, service, site).map_err(refused)
+}
+
+pub fn unserve(workspace: &str, service: &str) -> Done<()> {
+    sites::unserve(workspace, service).map_err(refused)
 }

@@ -24,7 +24,8 @@ fn applied(desired: &Desired) -> Present {
         generation: 7,
         desired: Some(desired.digest()),
         services: desired.services.iter().map(have).collect(),
-        public: public(desired),
+        public: public(desired, &Present::default()),
+        sites: sites(desired),
         setup: setup_digest(desired),
     }
 }
@@ -38,6 +39,7 @@ fn steps(text: &str, present: &Present) -> Vec<String> {
             value => format!(" {value}"),
         };
         let words = format!("{} {}{}", json["do"], rest("service"), rest("ports"));
+        let words = format!("{words}{}{}{}", rest("domains"), rest("port"), rest("ended"));
         words.replace('"', "").replace("  ", " ").trim().to_owned()
     };
     plan.steps.iter().map(told).collect()
@@ -128,6 +130,48 @@ fn what_is_shown_to_the_world_or_lost_is_asked_for() {
 }
 
 #[test]
+fn nginx_answers_for_what_has_a_domain() {
+    let with = |text: &str, service: &str, domain: &str| {
+        let line = format!("  {service}: {{");
+        text.replace(&line, &format!("{line}domain: {domain}, "))
+    };
+    let one = with(TEXT, "web", "a.example");
+    let mut present = applied(&desired(TEXT));
+    assert_eq!(
+        steps(&one, &present),
+        ["adjust web", "publish web [80]", "serve web [a.example] 80 []", "keep"]
+    );
+    assert!(plan(&desired(&one), &present).asks());
+    present = applied(&desired(&one));
+    assert!(plan(&desired(&one), &present).is_empty());
+    let other = with(TEXT, "web", "[a.example, b.example]");
+    let more = ["adjust web", "serve web [a.example,b.example] 80 []", "keep"];
+    assert_eq!(steps(&other, &present), more, "nginx's port is open");
+    let one_for_another = with(TEXT, "web", "c.example");
+    let told = ["adjust web", "serve web [c.example] 80 [a.example]", "keep"];
+    assert_eq!(steps(&one_for_another, &present), told);
+    // A container is published on loopback for it; nginx's port stays the one of before.
+    let both = with(&one, "db", "db.example");
+    assert_eq!(steps(&both, &present), ["replace db", "serve db [db.example] 5432 []", "keep"]);
+    present.public = BTreeMap::from([(80, "web".to_owned())]);
+    let moved = with(TEXT, "db", "a.example");
+    assert_eq!(
+        steps(&moved, &present),
+        [
+            "close [80]",
+            "unserve web [a.example]",
+            "replace db",
+            "adjust web",
+            "publish db [80]",
+            "serve db [a.example] 5432 []",
+            "keep"
+        ]
+    );
+    assert_eq!(steps(TEXT, &present)[..2], ["close [80]", "unserve web [a.example]"]);
+    assert!(plan(&desired(TEXT), &present).asks());
+}
+
+#[test]
 fn hooks_run_once_for_a_text_and_each_time() {
     let text = format!("{TEXT}hooks: {{setup: one, start: two}}\n");
     assert_eq!(
@@ -159,18 +203,20 @@ fn a_plan_is_of_these_steps_for_this_and_in_this_state() {
 fn a_plan_crosses_as_it_is() {
     let open = TEXT.replace("ports: [80]", "ports: [80, 81], public: true");
     let text = format!("{open}hooks: {{setup: one, start: two}}\n");
-    let mut present = applied(&desired(&open.replace("web:", "www:")));
+    let text = text.replace("  web: {", "  web: {domain: [a.example, b.example], ");
+    let mut present = applied(&desired(&open.replace("web: {", "www: {domain: a.example, ")));
     present.services.get_mut("db").unwrap().digest.run = Digest::of("x", "");
     let plan = plan(&desired(&text), &present);
-    assert!(plan.steps.len() >= 7, "{plan:?}");
+    assert!(plan.steps.len() >= 9, "{plan:?}");
     let read = |json| Plan::read(&mut Fields::of(json, "").unwrap());
     assert_eq!(read(plan.to_json()), Ok(plan.clone()));
     for (pointer, bad) in [
         ("/steps/0/do", json!("explode")),
         ("/steps/0/ports", json!([0])),
         ("/steps/0/ports", json!([65536])),
-        ("/steps/1/service", json!("../x")),
-        ("/steps/1/volumes", json!([7])),
+        ("/steps/2/service", json!("../x")),
+        ("/steps/2/volumes", json!([7])),
+        ("/steps/1/domains", json!(["A"])),
         ("/digest", json!("x")),
         ("/generation", json!(-1)),
     ] {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Plan, Step};
+use super::{Plan, Site, Step};
 use crate::base::json::{Fields, ReadError};
 use crate::workspace::check;
 
@@ -29,6 +29,13 @@ impl Step {
             Step::Publish { service, ports } => {
                 json!({"do": "publish", "service": service, "ports": ports})
             }
+            Step::Serve { service, site: Site { domains, port }, ended } => json!({
+                "do": "serve", "service": service, "domains": domains, "port": port,
+                "ended": ended,
+            }),
+            Step::Unserve { service, domains } => {
+                json!({"do": "unserve", "service": service, "domains": domains})
+            }
             Step::Keep => json!({"do": "keep"}),
             Step::Hook => json!({"do": "hook"}),
         }
@@ -46,6 +53,17 @@ impl Step {
             "start" => Step::Start { service: service(fields)? },
             "adjust" => Step::Adjust { service: service(fields)? },
             "publish" => Step::Publish { service: service(fields)?, ports: ports(fields)? },
+            "serve" => Step::Serve {
+                service: service(fields)?,
+                site: Site {
+                    domains: domains(fields, "domains")?,
+                    port: fields.int("port", 1..=65_535)?,
+                },
+                ended: domains(fields, "ended")?,
+            },
+            "unserve" => {
+                Step::Unserve { service: service(fields)?, domains: domains(fields, "domains")? }
+            }
             "keep" => Step::Keep,
             "hook" => Step::Hook,
             _ => return Err(fields.error("do", "is no step that this version knows")),
@@ -86,6 +104,12 @@ fn ports(fields: &mut Fields) -> Result<BTreeSet<u16>, ReadError> {
     let port = |item: &Value| item.as_u64().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     let ports = list(fields, "ports")?.iter().map(port).collect::<Option<_>>();
     ports.ok_or_else(|| fields.error("ports", "must be ports"))
+}
+
+fn domains(fields: &mut Fields, key: &str) -> Result<Vec<String>, ReadError> {
+    let name = |item: &Value| check::domain(item.as_str()?).ok();
+    let names = list(fields, key)?.iter().map(name).collect::<Option<_>>();
+    names.ok_or_else(|| fields.error(key, "must be names of sites"))
 }
 
 fn volumes(fields: &mut Fields) -> Result<Vec<String>, ReadError> {

@@ -16,6 +16,7 @@ use crate::workspace::wrong::Refusal;
 
 const PORTS: usize = 64;
 const DATA: usize = 64;
+const DOMAINS: usize = 8;
 pub const SERVICES: usize = 64;
 const PIDS: std::ops::RangeInclusive<u32> = 1..=4_194_304;
 const RETRIES: std::ops::RangeInclusive<u32> = 1..=100;
@@ -50,6 +51,11 @@ pub fn service(reader: &mut Reader, at: &At<'_>) -> Option<Service> {
         let fix = "list its ports, or remove it";
         reader.refuse(&at, Refusal::new("opens the service's ports, and it has none", fix));
     }
+    let domains = map.get("domain").map(|at| domains(reader, &at)).unwrap_or_default();
+    if let (true, Some(at)) = (ports.is_empty(), map.get("domain")) {
+        let fix = "list its ports: nginx asks the first of them";
+        reader.refuse(&at, Refusal::new("needs a port of the service's, and it has none", fix));
+    }
     Some(Service {
         env: map.get("env").map(|at| env(reader, &at)).unwrap_or_default(),
         health: map.get("health").and_then(|at| health(reader, &at)),
@@ -64,6 +70,7 @@ pub fn service(reader: &mut Reader, at: &At<'_>) -> Option<Service> {
         kind: kind?,
         ports,
         public,
+        domains,
     })
 }
 
@@ -169,6 +176,25 @@ fn ports(reader: &mut Reader, at: &At<'_>, of: Of) -> Vec<Port> {
         }
     }
     ports
+}
+
+/// One, or a list.
+fn domains(reader: &mut Reader, at: &At<'_>) -> Vec<String> {
+    let Value::List(items) = &at.node.value else {
+        return reader.meant(at, check::domain).into_iter().collect();
+    };
+    if items.is_empty() {
+        reader.refuse(at, Refusal::new("names none", "write it as app.example.org"));
+    }
+    let mut domains: Vec<String> = Vec::new();
+    for at in reader.list(at, DOMAINS) {
+        let Some(domain) = reader.meant(&at, check::domain) else { continue };
+        match domains.contains(&domain) {
+            true => reader.refuse(&at, Refusal::new("occurs twice", "remove one of them")),
+            false => domains.push(domain),
+        }
+    }
+    domains
 }
 
 fn health(reader: &mut Reader, at: &At<'_>) -> Option<Health> {

@@ -119,6 +119,18 @@ fn every_mistake_has_its_place_and_its_fix() {
             "line 3, column 41: services.w.public: opens the service's ports, and it has none",
         ),
         (
+            "name: a\nservices:\n  w: {type: native, command: x, domain: a.example}\n",
+            "line 3, column 41: services.w.domain: needs a port of the service's, and it has none",
+        ),
+        (
+            "name: a\nservices:\n  w: {type: native, command: x, ports: [80], domain: []}\n",
+            "line 3, column 54: services.w.domain: names none",
+        ),
+        (
+            "name: a\nservices:\n  w: {type: native, command: x, ports: [80], domain: [a.b, a.b]}\n",
+            "line 3, column 60: services.w.domain[1]: occurs twice",
+        ),
+        (
             "name: a\nservices:\n  w: {type: native, command: x, public: yes}\n",
             "line 3, column 41: services.w.public: must be true or false, not a text",
         ),

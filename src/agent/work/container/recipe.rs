@@ -106,6 +106,12 @@ impl Recipe {
             };
             options.put("--publish", format!("{address}:{}:{}/tcp", port.published, port.target));
         }
+        // The tunnel's address may be another one, or none, while nginx asks.
+        let first = service.ports.first().filter(|_| service.is_on_loopback());
+        if let Some(port) = first.filter(|_| place.address.is_some_and(|a| !a.is_loopback())) {
+            let loopback = Ipv4Addr::LOCALHOST;
+            options.put("--publish", format!("{loopback}:{}:{}/tcp", port.published, port.target));
+        }
         // Inside of a container loopback is its own.
         if let Some(address) = place.address.filter(|address| !address.is_loopback()) {
             for name in place.published.iter().filter(|name| **name != place.service) {

@@ -52,6 +52,11 @@ fn an_engine_is_told_all_of_it_and_no_value_of_a_variable() {
     let open = TEXT.replace("ports", "public: true\n    ports");
     let open = super::tests::recipe(&open, None).unwrap().words(&made, Path::new("/d/env"));
     assert!(open.contains(&"0.0.0.0:5433:5432/tcp".to_owned()), "{open:?}");
+    let named = TEXT.replace("ports", "domain: db.example.org\n    ports");
+    let named = super::tests::recipe(&named, ADDRESS).unwrap().words(&made, Path::new("/d/env"));
+    for address in ["10.10.0.2", "127.0.0.1"] {
+        assert!(named.contains(&format!("{address}:5433:5432/tcp")), "{named:?}");
+    }
     let inside = super::tests::recipe(TEXT, Some(Ipv4Addr::LOCALHOST)).unwrap();
     assert!(!inside.words(&made, Path::new("/d/env")).contains(&"--add-host".to_owned()));
     assert_eq!(recipe.env_file().unwrap(), "PATH=/own/bin\n");

@@ -1,0 +1,63 @@
+//! Sites that this server's nginx answers for, as hop-helper-server has it do that. For the process
+//! with the login's rights, and for what root runs. Must not know: who asks for which.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::firewall::{Done, OF, app};
+use crate::base::json::{Fields, ReadError};
+use crate::helper::nginx::Nginx;
+use crate::workspace::plan::Site;
+
+struct Listed {
+    app: String,
+    service: String,
+    site: Site,
+}
+
+fn read(json: Value) -> Result<Listed, ReadError> {
+    let mut fields = Fields::of(json, "")?;
+    let domains = fields.take("domains");
+    let names = domains.as_ref().and_then(Value::as_array).map(|all| {
+        all.iter().map(|name| name.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+    });
+    let missing = || fields.error("domains", "must be names of sites");
+    let domains = names.flatten().ok_or_else(missing)?;
+    Ok(Listed {
+        app: fields.string("app_name")?,
+        service: fields.string("service")?,
+        site: Site { domains, port: fields.int("port", 1..=65_535)? },
+    })
+}
+
+/// One that cannot be read is none of ours.
+fn listed(nginx: &mut Nginx, app: Option<&str>) -> Done<Vec<Listed>> {
+    let (sites, _) = nginx.sites(app)?;
+    Ok(sites.into_iter().filter_map(|site| read(site).ok()).collect())
+}
+
+/// Of a workspace, by service.
+pub fn of(workspace: &str) -> Done<BTreeMap<String, Site>> {
+    let all = listed(&mut Nginx::connect()?, Some(&app(workspace)))?;
+    Ok(all.into_iter().map(|listed| (listed.service, listed.site)).collect())
+}
+
+pub fn serve(workspace: &str, service: &str, site: &Site) -> Done<()> {
+    let (app, Site { domains, port }) = (app(workspace), site);
+    let site = json!({"app_name": app, "service": service, "domains": domains, "port": port});
+    Ok(Nginx::connect()?.set(site)?)
+}
+
+pub fn unserve(workspace: &str, service: &str) -> Done<()> {
+    Ok(Nginx::connect()?.remove(&app(workspace), service)?)
+}
+
+/// Ends what the agent has nginx answer for; by root, when there is no agent any more.
+pub fn end_all() -> Done<()> {
+    let mut nginx = Nginx::connect()?;
+    for listed in listed(&mut nginx, None)?.iter().filter(|one| one.app.starts_with(OF)) {
+        nginx.remove(&listed.app, &listed.service)?;
+    }
+    Ok(())
+}
