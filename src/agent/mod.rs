@@ -5,8 +5,8 @@
 //! (where files are), `read_checked` (how they are read), `config` (what they say), `names`,
 //! `store` (changes) → `front` → `joint` (where both meet) → `work` → `keeper` (a process for
 //! each service) → `firewall` (ports that are open to everybody), `sites` (what nginx answers
-//! for) → `exec`, `install`, `allocate`, `reserve`, `linger`, `moved`, `setup`, `uninstall`,
-//! `commands` (what root and the user run by hand or over SSH).
+//! for), `mounts` (by root) → `exec`, `install`, `allocate`, `reserve`, `linger`, `moved`, `setup`,
+//! `uninstall`, `commands` (what root and the user run by hand or over SSH).
 
 mod allocate;
 mod command_line;
@@ -20,6 +20,7 @@ pub mod joint;
 pub mod keeper;
 mod linger;
 mod location;
+mod mounts;
 mod moved;
 mod names;
 mod read_checked;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::iter;
 
 use crate::workspace::env::Env;
-use crate::workspace::manifest::{Command, Desired, Kind, Probe, Service};
+use crate::workspace::manifest::{Command, Desired, Kind, Mounted, Probe, Service};
 use crate::workspace::plan::{Plan, Step};
 
 /// Lines of one text that are shown; how much more there is is said. A longer line goes on below:
@@ -68,6 +68,18 @@ fn said_of(service: &Service) -> Vec<String> {
     }
     for data in &service.data {
         all.push(format!("    with the directory {}", data.host));
+    }
+    for mount in &service.mounts {
+        let path = &mount.path;
+        all.push(match &mount.what {
+            Mounted::Tmpfs { bytes } => {
+                format!("    with ~/{path} in memory, {} MiB", bytes.div_ceil(1 << 20))
+            }
+            Mounted::Volume { source, read_only } => {
+                let may = if *read_only { ", read only" } else { "" };
+                format!("    with {source} at ~/{path}{may}")
+            }
+        });
     }
     all.extend(variables("    ", &service.env));
     all

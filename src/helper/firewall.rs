@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// It runs another program for a change, which may take ten seconds.
-const LIMIT: Duration = Duration::from_secs(15);
+pub(super) const LIMIT: Duration = Duration::from_secs(15);
 
 /// Beside the other one's.
 pub(super) fn socket() -> PathBuf {

@@ -2,7 +2,7 @@
 //!
 //! `client` says what can be asked, over one `connection`, whose lines `reply` reads; `error` tells
 //! what went wrong, and what helps; `lease_keeper` stays with a lease when helpers come and go;
-//! `guards` reads what keeps packets in their place; `firewall` and `nginx`
+//! `guards` reads what keeps packets in their place; `firewall`, `nginx` and `mounts`
 //! ask hop-helper-server.
 
 mod client;
@@ -11,6 +11,7 @@ mod error;
 pub mod firewall;
 pub mod guards;
 pub mod lease_keeper;
+pub mod mounts;
 pub mod nginx;
 pub mod reply;
 

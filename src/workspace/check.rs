@@ -1,6 +1,7 @@
 //! What single texts of a manifest may be: names, ports, durations, sizes, paths. Each gives the
 //! value, or why it is none and what to write.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::manifest::{Port, Probe};
@@ -14,9 +15,13 @@ pub const SCRIPT_BYTES: usize = 64 * 1024;
 /// The agent's own.
 pub const API_PORT: u16 = 4200;
 
-const MEMORY_BYTES: std::ops::RangeInclusive<u64> = 6 << 20..=64 << 40;
-const CPU_PERCENT: std::ops::RangeInclusive<u64> = 1..=102_400;
-const DURATION_MS: std::ops::RangeInclusive<u64> = 100..=86_400_000;
+const MEMORY_BYTES: RangeInclusive<u64> = 6 << 20..=64 << 40;
+/// As hop-helper-server has them.
+const TMPFS_BYTES: RangeInclusive<u64> = 64 << 10..=64 << 30;
+const MOUNT_BYTES: usize = 200;
+const MOUNT_STEPS: usize = 16;
+const CPU_PERCENT: RangeInclusive<u64> = 1..=102_400;
+const DURATION_MS: RangeInclusive<u64> = 100..=86_400_000;
 
 type Checked<T> = Result<T, Refusal>;
 
@@ -187,8 +192,17 @@ pub fn duration(text: &str) -> Checked<Duration> {
 
 /// `512M`, `1.5G`, `512MiB`: powers of 1024, as docker(1) and systemd(1) read them.
 pub fn memory(text: &str) -> Checked<u64> {
+    size(text, MEMORY_BYTES, "6M to 64T")
+}
+
+/// Of a directory in memory.
+pub fn tmpfs(text: &str) -> Checked<u64> {
+    size(text, TMPFS_BYTES, "64K to 64G")
+}
+
+fn size(text: &str, within: RangeInclusive<u64>, from_to: &str) -> Checked<u64> {
     let wrong = || {
-        let why = format!("{} is no size from 6M to 64T", quoted(text));
+        let why = format!("{} is no size from {from_to}", quoted(text));
         Refusal::new(why, "write it as 512M or 1.5G (of 1024)")
     };
     let (number, unit) = split_number(text);
@@ -200,7 +214,7 @@ pub fn memory(text: &str) -> Checked<u64> {
         "t" | "tb" | "tib" => 1 << 40,
         _ => return Err(wrong()),
     };
-    scaled(number, unit).filter(|bytes| MEMORY_BYTES.contains(bytes)).ok_or_else(wrong)
+    scaled(number, unit).filter(|bytes| within.contains(bytes)).ok_or_else(wrong)
 }
 
 /// `1.5` CPUs, in hundredths.
@@ -245,6 +259,34 @@ pub fn server_path(text: &str) -> Checked<String> {
         return refuse(why, "write an absolute path, or one below ~/");
     };
     clean(text, below)
+}
+
+/// Where something is mounted: what hop-helper-server takes, without `~/`.
+pub fn mount_path(text: &str) -> Checked<String> {
+    match text.strip_prefix("~/").filter(|path| is_plain(path)) {
+        Some(path) => Ok(path.to_owned()),
+        None => refuse(
+            format!("{}: mounts are below ~/, by plain names", quoted(text)),
+            "write a directory such as ~/shop/tmp, of A-Z, a-z, 0-9, ., _, @, + and -",
+        ),
+    }
+}
+
+/// What is mounted there.
+pub fn mount_source(text: &str) -> Checked<String> {
+    match text.strip_prefix('/').filter(|path| is_plain(path)) {
+        Some(_) => Ok(text.to_owned()),
+        None => refuse(
+            format!("{}: no directory from / on, by plain names", quoted(text)),
+            "write a directory that the server's /etc/hopbox/bind-sources lists",
+        ),
+    }
+}
+
+fn is_plain(path: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._@+-".contains(&b);
+    let step = |step: &str| !matches!(step, "" | "." | "..") && step.bytes().all(plain);
+    path.len() < MOUNT_BYTES && path.split('/').count() <= MOUNT_STEPS && path.split('/').all(step)
 }
 
 /// Where a container sees a directory.

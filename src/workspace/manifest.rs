@@ -55,6 +55,8 @@ pub struct Service {
     pub limits: Limits,
     pub depends_on: BTreeMap<String, Condition>,
     pub data: Vec<Data>,
+    /// Of a native one alone; a container has its engine for that.
+    pub mounts: Vec<Mount>,
     pub restart: Restart,
     /// From SIGTERM to SIGKILL.
     pub stop_timeout: Duration,
@@ -152,6 +154,22 @@ pub struct Data {
     /// Where a container sees it.
     pub container: Option<String>,
     pub read_only: bool,
+}
+
+/// A directory that is mounted for the service, from its start until it is removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Below `~/`, without that.
+    pub path: String,
+    pub what: Mounted,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mounted {
+    /// In memory, empty.
+    Tmpfs { bytes: u64 },
+    /// A directory that the server's administrator has listed.
+    Volume { source: String, read_only: bool },
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::env::Env;
 use super::manifest::{
     Backup, Bridge, Command, Condition, Container, Data, Desired, Health, Hooks, Keep, Kind,
-    Limits, Port, Probe, Restart, Schedule, Service,
+    Limits, Mount, Mounted, Port, Probe, Restart, Schedule, Service,
 };
 
 #[derive(Default)]
@@ -106,6 +106,10 @@ fn run(service: &Service) -> Object {
     all.some("ports", service.ports.iter().map(port).collect());
     all.some("limits", limits(&service.limits));
     all.some("data", service.data.iter().map(data).collect());
+    let (tmpfs, volumes): (Vec<&Mount>, Vec<&Mount>) =
+        service.mounts.iter().partition(|mount| matches!(mount.what, Mounted::Tmpfs { .. }));
+    all.some("tmpfs", tmpfs.into_iter().map(Mount::to_json).collect());
+    all.some("volumes", volumes.into_iter().map(Mount::to_json).collect());
     all.set("restart", restart(service.restart));
     all.set("stop_timeout", time(service.stop_timeout));
     all
@@ -155,6 +159,18 @@ fn data(data: &Data) -> Value {
         all.set("read_only", true);
     }
     Value::Object(all.0)
+}
+
+impl Mount {
+    pub fn to_json(&self) -> Value {
+        let path = format!("~/{}", self.path);
+        match &self.what {
+            Mounted::Tmpfs { bytes } => json!({"path": path, "size": format!("{bytes}B")}),
+            Mounted::Volume { source, read_only } => {
+                json!({"path": path, "source": source, "read_only": read_only})
+            }
+        }
+    }
 }
 
 fn time(time: Duration) -> String {

@@ -309,6 +309,73 @@ fn a_root_login_has_units_of_the_systems() {
     });
 }
 
+const MOUNTED: &str = r#"
+name: app
+services:
+  web:
+    type: native
+    command: 'echo here > ~/shop/tmp/made; exec sleep 100000'
+    tmpfs: [{path: ~/shop/tmp, size: 1M}]
+    volumes: [{path: ~/shop/data, source: /srv/data}]
+"#;
+
+/// By root's helper, before a service starts and until it is removed; what cannot be mounted is
+/// taken back, and the service does not start.
+fn what_is_mounted_is_there_while_it_is_wanted(server: &Server) {
+    let vps = &server.vps;
+    let mounts = || {
+        let text = vps.ok("cat /proc/1/mountinfo");
+        let of = |line: &str| {
+            let place = line.split(' ').nth(4)?.strip_prefix("/root/shop/")?.to_owned();
+            Some((place, line.contains(" ro,")))
+        };
+        let mut found: Vec<(String, bool)> = text.lines().filter_map(of).collect();
+        found.sort();
+        found
+    };
+    let both = [("data".to_owned(), true), ("tmp".to_owned(), false)];
+    vps.ok("mkdir -p /srv/data && echo x >/srv/data/file");
+    // Root has not listed it.
+    let plan = |manifest: &str| {
+        let desired = hopbox::workspace::read::manifest(manifest).unwrap().desired.to_json();
+        server.rpc("workspace.plan", json!({"desired": desired})).remove(0)
+    };
+    let shown = plan(MOUNTED);
+    let told = server.rpc("workspace.apply", json!({"digest": shown["result"]["digest"]}));
+    let told = format!("{told:?}");
+    assert!(told.contains("~/shop/data is not mounted") && told.contains("bind-sources"), "{told}");
+    assert_ne!(server.view("web")["state"], "running");
+    assert_eq!(mounts(), [], "what was mounted before that is taken back");
+    vps.ok("echo /srv/data >/etc/hopbox/bind-sources");
+    server.apply(MOUNTED);
+    assert_eq!(server.view("web")["state"], "running");
+    assert_eq!(mounts(), both);
+    server.until("web", |_| vps.sh("cat /root/shop/tmp/made").code == 0);
+    vps.ok("cat /root/shop/data/file");
+    assert_eq!(plan(MOUNTED)["result"]["steps"], json!([]), "what is there is not asked for again");
+    // As after a boot, in which mounts go.
+    server.act("stop", "web");
+    vps.ok("umount /root/shop/tmp /root/shop/data");
+    server.act("start", "web");
+    assert_eq!(mounts(), both);
+    // Another service has its place there; and another size is another mount.
+    let other = MOUNTED.replace(
+        "  web:",
+        "  else: {type: native, command: exec sleep 9999, \
+                                           tmpfs: [{path: ~/shop/tmp, size: 1M}]}\n  web:",
+    );
+    let shown = plan(&other);
+    let told = server.rpc("workspace.apply", json!({"digest": shown["result"]["digest"]}));
+    assert!(format!("{told:?}").contains("another service has it there"), "{told:?}");
+    assert_eq!(mounts(), both);
+    let larger = MOUNTED.replace("size: 1M", "size: 2M");
+    server.apply(&larger.replace("    volumes: [{path: ~/shop/data, source: /srv/data}]\n", ""));
+    assert_eq!(mounts(), [("tmp".to_owned(), false)]);
+    vps.ok("grep /root/shop/tmp /proc/1/mountinfo | grep -q size=2048k");
+    server.apply("name: app\n");
+    assert_eq!(mounts(), []);
+}
+
 const PUBLIC: &str = r#"
 name: app
 services:
@@ -370,6 +437,8 @@ fn what_is_public_is_open(server: &Server) {
     let told = server.apply(PUBLIC);
     assert!(json!(told).to_string().contains("the chain inet own in"), "{told:?}");
     assert_ne!(vps.sh(&get.replace("-m 5", "-m 1")).code, 0);
+    what_is_mounted_is_there_while_it_is_wanted(server);
+    server.apply(PUBLIC);
     // The agent's end is the end of what it opened.
     vps.ok("/root/hop-agent uninstall --purge");
     assert_ne!(vps.sh("nft list table inet hopbox").code, 0);

@@ -4,9 +4,9 @@
 //!
 //! Reading order: `serve` (the socket, who may ask) → `methods` (what is asked), `given` (the same
 //! for a laptop's connection), `beat` (whoever waits for it) → `ports` (who listens) → `run`
-//! (commands) → `services`, `logs`, `watch` → `state` (files), `spec` (for
-//! keepers), `manager` (systemd), `limits`, `details` (what the kernel says), `cgroup` (where it
-//! does), `container` (docker and podman) → `probe` (one look at a service; a command is under a
+//! (commands) → `services`, `logs`, `watch` → `state` (files), `mounts` (before a start), `spec`
+//! (for keepers), `manager` (systemd), `limits`, `details` (what the kernel says), `cgroup` (where
+//! it does), `container` (docker and podman) → `probe` (one look at a service; a command is under a
 //! `guard`), `health` (what many tell), `checks` (who looks) → `startup` (several, in order),
 //! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
 //! wanted), `scripts` (what is run of it) →
@@ -32,6 +32,7 @@ mod limits;
 mod logs;
 mod manager;
 mod methods;
+mod mounts;
 pub mod ports;
 mod present;
 pub mod probe;

@@ -16,6 +16,7 @@ use super::details::{self, Look};
 use super::health;
 use super::limits;
 use super::manager::{Activity, Manager, Unit};
+use super::mounts;
 use super::spec;
 use super::state::{Made, Room, ServiceDir, Workspace};
 use crate::agent::keeper::process::Process;
@@ -26,7 +27,7 @@ use crate::rpc::code::Code;
 use crate::rpc::types::details::Details;
 use crate::rpc::types::services::{LastExit, ServiceName, ServiceState, ServiceView};
 use crate::sys::lock::Lock;
-use crate::workspace::manifest::Service;
+use crate::workspace::manifest::{Mount, Service};
 
 /// Until the keeper that was started has told something.
 const START_WITHIN: Duration = Duration::from_secs(20);
@@ -186,6 +187,10 @@ impl Known {
         spec.map(|spec| spec.to_json().to_string()).map_err(|why| unable(Code::Failed, why))
     }
 
+    fn mounted(&self, wanted: &[Mount]) -> Done<()> {
+        mounts::settle(self.dir.path(), wanted).map_err(|why| unable(Code::Failed, why))
+    }
+
     fn made(&self) -> Done<()> {
         let made = Made::of(&self.workspace.desired, &self.name.service, &self.service);
         self.dir.put_made(&made).map_err(failed("cannot write"))
@@ -198,6 +203,7 @@ impl Known {
 
     /// Nothing of it runs. Starts its keeper, and waits until that has told what became of it.
     fn launch(&self) -> Done<ServiceView> {
+        self.mounted(&self.service.mounts)?;
         self.wanted().prepare().map_err(|why| unable(Code::Failed, why))?;
         let before = State::load(self.dir.path());
         let start = before.map_or(0, |state| state.start).saturating_add(1);
@@ -381,6 +387,7 @@ fn cleared(name: &ServiceName, with_volumes: bool, hear: Hear) -> Done<ServiceVi
     known.halt(hear)?;
     let removed = contain::remove(known.dir.path(), with_volumes);
     removed.map_err(|why| unable(Code::Failed, why))?;
+    known.mounted(&[])?;
     Ok(known.view())
 }
 

@@ -20,6 +20,8 @@ pub const NATIVE: &[&str] = &[
     "limits",
     "depends_on",
     "data",
+    "tmpfs",
+    "volumes",
     "restart",
     "stop_timeout",
 ];
@@ -46,6 +48,8 @@ pub const HEALTH: &[&str] =
 pub const LIMITS: &[&str] = &["memory", "cpu", "pids"];
 pub const NATIVE_DATA: &[&str] = &["host"];
 pub const DATA: &[&str] = &["host", "container", "read_only"];
+pub const TMPFS: &[&str] = &["path", "size"];
+pub const VOLUMES: &[&str] = &["path", "source", "read_only"];
 pub const BRIDGE: &[&str] = &["type"];
 pub const HOOKS: &[&str] = &["setup", "start"];
 pub const BACKUP: &[&str] = &["backend", "target", "password_env", "schedule", "keep"];
@@ -127,6 +131,8 @@ mod tests {
             ("limits", LIMITS),
             ("native_data", NATIVE_DATA),
             ("data", DATA),
+            ("tmpfs", TMPFS),
+            ("volumes", VOLUMES),
             ("bridge", BRIDGE),
             ("hooks", HOOKS),
             ("backup", BACKUP),

@@ -9,7 +9,8 @@ use crate::base::yaml::Value;
 use crate::workspace::check;
 use crate::workspace::env::{Env, VARIABLES};
 use crate::workspace::manifest::{
-    Command, Condition, Container, Data, Health, Kind, Limits, Port, Probe, Restart, Service,
+    Command, Condition, Container, Data, Health, Kind, Limits, Mount, Mounted, Port, Probe,
+    Restart, Service,
 };
 use crate::workspace::words::{self, WORDS};
 use crate::workspace::wrong::Refusal;
@@ -17,6 +18,8 @@ use crate::workspace::wrong::Refusal;
 const PORTS: usize = 64;
 const DATA: usize = 64;
 const DOMAINS: usize = 8;
+/// What hop-helper-server mounts for a user at most.
+const MOUNTS: usize = 16;
 pub const SERVICES: usize = 64;
 const PIDS: std::ops::RangeInclusive<u32> = 1..=4_194_304;
 const RETRIES: std::ops::RangeInclusive<u32> = 1..=100;
@@ -62,6 +65,7 @@ pub fn service(reader: &mut Reader, at: &At<'_>) -> Option<Service> {
         limits: map.get("limits").map(|at| limits(reader, &at)).unwrap_or_default(),
         depends_on: map.get("depends_on").map(|at| depends(reader, &at)).unwrap_or_default(),
         data: map.get("data").map(|at| data(reader, &at, of)).unwrap_or_default(),
+        mounts: mounts(reader, &map),
         restart: map
             .get("restart")
             .and_then(|at| reader.one_of(&at, &RESTARTS))
@@ -301,6 +305,41 @@ fn data(reader: &mut Reader, at: &At<'_>, of: Of) -> Vec<Data> {
             reader.refuse(map.at(), Refusal::new("occurs twice", "remove one of them"));
         } else {
             all.push(Data { host, container, read_only });
+        }
+    }
+    all
+}
+
+/// Keys that a container does not have are not there.
+fn mounts(reader: &mut Reader, map: &Map<'_>) -> Vec<Mount> {
+    let mut all: Vec<Mount> = Vec::new();
+    let list = |reader: &mut Reader, key, known| {
+        let at: At<'_> = map.get(key)?;
+        let items = reader.list(&at, MOUNTS);
+        Some(items.iter().filter_map(|at| reader.map(at, known)).collect::<Vec<_>>())
+    };
+    let mut add = |reader: &mut Reader, map: &Map<'_>, what: Mounted| {
+        let path = reader.need(map, "path", "write where, such as ~/shop/tmp");
+        let Some(path) = path.and_then(|at| reader.meant(&at, check::mount_path)) else { return };
+        if all.iter().any(|mount| mount.path == path) {
+            reader.refuse(map.at(), Refusal::new("occurs twice", "remove one of them"));
+        } else {
+            all.push(Mount { path, what });
+        }
+    };
+    for map in list(reader, "tmpfs", keys::TMPFS).unwrap_or_default() {
+        let size = reader.need(&map, "size", "write how much memory, such as 256M");
+        let size = size.and_then(|at| reader.meant_word(&at, check::tmpfs));
+        if let Some(bytes) = size {
+            add(reader, &map, Mounted::Tmpfs { bytes });
+        }
+    }
+    for map in list(reader, "volumes", keys::VOLUMES).unwrap_or_default() {
+        let source = reader.need(&map, "source", "write the directory on the server");
+        let source = source.and_then(|at| reader.meant(&at, check::mount_source));
+        let read_only = map.get("read_only").and_then(|at| reader.boolean(&at)).unwrap_or(true);
+        if let Some(source) = source {
+            add(reader, &map, Mounted::Volume { source, read_only });
         }
     }
     all

@@ -270,7 +270,14 @@ fn what_is_usual_elsewhere_is_understood_and_said_in_our_words() {
         ("healthcheck: {test: x}", "write health"),
         ("env_file: .env", "variables come from .env and .env.local"),
         ("environment: {A: b}", "write env"),
-        ("volumes: [/a:/b]", "write data:"),
+        ("volumes: [/a:/b]", "must be a map"),
+        ("volumes: [{path: ~/a, source: ./x}]", "bind-sources"),
+        ("volumes: [{path: /a, source: /x}]", "mounts are below ~/"),
+        ("tmpfs: [{path: ~/a/../b, size: 1M}]", "mounts are below ~/"),
+        ("tmpfs: [{path: ~/a b, size: 1M}]", "mounts are below ~/"),
+        ("tmpfs: [{path: ~/a, size: 1K}]", "is no size from 64K to 64G"),
+        ("tmpfs: [{path: ~/a}]", "size: is missing"),
+        ("tmpfs: [{path: ~/a, size: 1M}, {path: ~/a, size: 1M}]", "occurs twice"),
         ("mem_limit: 1g", "write limits: {memory: 512M}"),
     ] {
         let said = wrong(&service(rest));
