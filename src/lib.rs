@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod base;
 pub mod cli;
+pub mod cloud;
 pub mod deploy;
 pub mod helper;
 pub mod host;

@@ -202,7 +202,11 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         ],
         &["libc", "nix", "serde_json"],
     ),
-    ("src/helper/", &["wg", "tunnel", "host", "http", "rpc", "session", "agent", "cli"], &[]),
+    (
+        "src/helper/",
+        &["cloud", "wg", "tunnel", "host", "http", "rpc", "session", "agent", "cli"],
+        &[],
+    ),
     (
         "src/base/",
         &[
@@ -216,8 +220,17 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         &["wg", "base", "tunnel", "helper", "host", "rpc", "ssh", "session", "agent", "cli"],
         &[],
     ),
-    ("src/rpc/", &["wg", "tunnel", "helper", "host", "ssh", "session", "agent", "cli"], &[]),
-    ("src/host/", &["wg", "tunnel", "helper", "ssh", "session", "agent", "cli"], &[]),
+    (
+        "src/cloud/",
+        &["wg", "tunnel", "helper", "host", "ssh", "session", "agent", "cli"],
+        &["libc", "nix"],
+    ),
+    (
+        "src/rpc/",
+        &["cloud", "wg", "tunnel", "helper", "host", "ssh", "session", "agent", "cli"],
+        &[],
+    ),
+    ("src/host/", &["cloud", "wg", "tunnel", "helper", "ssh", "session", "agent", "cli"], &[]),
     (
         "src/text",
         &[
@@ -226,9 +239,9 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
         ],
         &["libc", "nix", "std::thread", "std::fs", "std::env"],
     ),
-    ("src/ssh/", &["wg", "tunnel", "helper", "host", "session", "agent", "cli"], &[]),
-    ("src/session/", &["wg", "agent", "cli"], &[]),
-    ("src/agent/", &["wg", "host", "session", "cli"], &[]),
+    ("src/ssh/", &["cloud", "wg", "tunnel", "helper", "host", "session", "agent", "cli"], &[]),
+    ("src/session/", &["cloud", "wg", "agent", "cli"], &[]),
+    ("src/agent/", &["cloud", "wg", "host", "session", "cli"], &[]),
     (
         "src/agent/work/",
         &["agent::front", "agent::config", "agent::store", "tunnel", "helper"],

@@ -7,18 +7,10 @@ use crate::base::json::ReadError;
 use crate::helper::HelperError;
 use crate::helper::firewall::Firewall;
 use crate::rpc::types::firewall::{
-    Closed, Closing, Effective, History, Protocol, Rule, Rules, Spec,
+    APP, Closed, Closing, Effective, History, OF, Protocol, Rule, Rules, Spec, TUNNEL, app_of,
+    of_tunnel,
 };
 use crate::rpc::types::{Message, Nothing};
-use crate::workspace::digest::Digest;
-
-/// Of the tunnel's own port. No workspace's.
-pub const APP: &str = "hopbox";
-const TUNNEL: &str = "the tunnel of hopbox";
-/// Begins those of workspaces.
-pub(super) const OF: &str = "hopbox-";
-/// Longest name of one that the helper takes.
-const APP_MAX: usize = 63;
 
 /// Why something was not done.
 pub enum NotDone {
@@ -102,7 +94,7 @@ pub fn confirm(name: &str) -> Done<Nothing> {
 /// the machine makes of that.
 pub fn open_tunnel(port: u16) -> Done<Effective> {
     let mut firewall = Firewall::connect()?;
-    let wanted = Spec::of(Protocol::Udp, port, APP, TUNNEL);
+    let wanted = of_tunnel(port);
     let ours = rules(&mut firewall, Some(APP))?.rules;
     let (mut good, other): (Vec<Rule>, Vec<Rule>) =
         ours.into_iter().partition(|rule| rule.spec == wanted);
@@ -132,20 +124,9 @@ pub fn close_all() -> Done<usize> {
     Ok(count)
 }
 
-/// The application that a workspace is. Two never are the same one.
-pub(super) fn app(workspace: &str) -> String {
-    let whole = format!("{OF}{workspace}");
-    if whole.len() <= APP_MAX {
-        return whole;
-    }
-    let known = Digest::of("hopbox.app/1", workspace).to_string();
-    let begins: String = whole.chars().take(APP_MAX - 17).collect();
-    format!("{begins}-{}", known.chars().take(16).collect::<String>())
-}
-
 /// Ports of a workspace that are open to everybody, each with its service.
 pub fn open_of(workspace: &str) -> Done<BTreeMap<u16, String>> {
-    let rules = rules(&mut Firewall::connect()?, Some(&app(workspace)))?.rules;
+    let rules = rules(&mut Firewall::connect()?, Some(&app_of(workspace)))?.rules;
     Ok(rules.into_iter().filter_map(|rule| Some((port(&rule)?, rule.spec.description))).collect())
 }
 
@@ -158,7 +139,7 @@ fn port(rule: &Rule) -> Option<u16> {
 
 /// Opens them for a service, all of them or none.
 pub fn publish(workspace: &str, service: &str, ports: &BTreeSet<u16>) -> Done<Vec<Rule>> {
-    let (mut firewall, app) = (Firewall::connect()?, app(workspace));
+    let (mut firewall, app) = (Firewall::connect()?, app_of(workspace));
     let mut opened: Vec<Rule> = Vec::new();
     for port in ports {
         let spec = Spec::of(Protocol::Tcp, *port, &app, service);
@@ -176,26 +157,7 @@ pub fn publish(workspace: &str, service: &str, ports: &BTreeSet<u16>) -> Done<Ve
 /// That one is closed already is no error.
 pub fn unpublish(workspace: &str, ports: &BTreeSet<u16>) -> Done<()> {
     let mut firewall = Firewall::connect()?;
-    let rules = rules(&mut firewall, Some(&app(workspace)))?.rules;
+    let rules = rules(&mut firewall, Some(&app_of(workspace)))?.rules;
     let them = rules.iter().filter(|rule| port(rule).is_some_and(|port| ports.contains(&port)));
     them.map(|rule| &rule.id).try_for_each(|id| Ok(firewall.close(id)?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_workspace_is_an_application_of_its_own() {
-        assert_eq!(app("app"), "hopbox-app");
-        let long = "a".repeat(63);
-        let (one, other) = (app(&long), app(&format!("{}b", "a".repeat(62))));
-        assert!(one.len() == APP_MAX && other.len() == APP_MAX && one != other, "{one} {other}");
-        // As the helper takes them.
-        for app in [one, other, app("7-x"), app("hopbox")] {
-            let first = app.bytes().next().unwrap();
-            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-            assert!(first.is_ascii_lowercase() && app.bytes().all(plain) && app != APP, "{app}");
-        }
-    }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::firewall::{Done, OF, app};
+use super::firewall::Done;
 use crate::base::json::{Fields, ReadError};
 use crate::helper::nginx::Nginx;
+use crate::rpc::types::firewall::{OF, app_of};
 use crate::workspace::plan::Site;
 
 struct Listed {
@@ -39,18 +40,18 @@ fn listed(nginx: &mut Nginx, app: Option<&str>) -> Done<Vec<Listed>> {
 
 /// Of a workspace, by service.
 pub fn of(workspace: &str) -> Done<BTreeMap<String, Site>> {
-    let all = listed(&mut Nginx::connect()?, Some(&app(workspace)))?;
+    let all = listed(&mut Nginx::connect()?, Some(&app_of(workspace)))?;
     Ok(all.into_iter().map(|listed| (listed.service, listed.site)).collect())
 }
 
 pub fn serve(workspace: &str, service: &str, site: &Site) -> Done<()> {
-    let (app, Site { domains, port }) = (app(workspace), site);
+    let (app, Site { domains, port }) = (app_of(workspace), site);
     let site = json!({"app_name": app, "service": service, "domains": domains, "port": port});
     Ok(Nginx::connect()?.set(site)?)
 }
 
 pub fn unserve(workspace: &str, service: &str) -> Done<()> {
-    Ok(Nginx::connect()?.remove(&app(workspace), service)?)
+    Ok(Nginx::connect()?.remove(&app_of(workspace), service)?)
 }
 
 /// Ends what the agent has nginx answer for; by root, when there is no agent any more.

@@ -11,7 +11,11 @@ use super::service_names::There;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::date_time;
+use crate::cloud::api::{Action, Status};
+use crate::cloud::firewall::{Firewall, Grant};
+use crate::deploy::provider;
 use crate::fix;
+use crate::host::store;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::{FirewallHistory, FirewallList, Method};
@@ -32,7 +36,8 @@ pub const LS: Command = Command {
     details: "What hopbox has let in there for your login: the tunnel's own port, in a table of\n\
               its own in nftables. EFFECT says what the rest of that firewall makes of it:\n\
               accepted; shadowed, which is dropped by the chain that is named; unknown, where it\n\
-              depends on more than rules. A firewall of the provider is not seen from there.",
+              depends on more than rules. A firewall of the provider is not seen from there: what\n\
+              is open in it is told where it is declared (hop firewall backend).",
     example: "hop firewall ls mybox",
     group: Group::Hosts,
     flags: &[],
@@ -64,25 +69,100 @@ fn ls(call: &mut Call) -> Result<Code, Failure> {
         let text = "there are more than the server tells at once";
         call.out.warn("more_rules", text);
     }
-    let page = match rules.is_empty() {
+    let mut page = match rules.is_empty() {
         true => Page::from(format!("hopbox has opened nothing on {}", there.host)),
         false => table(&rules, call.out.room()),
     };
     let listed: Vec<Value> = rules.iter().map(Message::to_json).collect();
-    call.out.answer("firewall.ls", json!({"host": there.host, "rules": listed}), page)?;
-    Ok(Code::Done)
+    let mut data = json!({"host": there.host, "rules": listed});
+    let mut code = Code::Done;
+    let host = store::load(&call.paths()?, &there.host)?;
+    if let Some(provider) = &host.provider {
+        let name = provider.backend.word();
+        let asked = provider::of(&host);
+        match asked.and_then(|hetzner| hetzner.map(|mut one| one.list()).transpose()) {
+            Ok(grants) => {
+                let grants = grants.unwrap_or_default();
+                let specs: Vec<Value> = grants.iter().map(|grant| grant.spec.to_json()).collect();
+                data["provider"] =
+                    json!({"backend": name, "firewall": provider.firewall, "rules": specs});
+                page.add("");
+                page.add(format!("At {name}, in its firewall {}:", provider.firewall));
+                page.append(at_provider(&grants, call.out.room()));
+            }
+            Err(failure) => {
+                call.out.warn("provider_not_read", &format!("{}: {}", failure.what, failure.why));
+                code = Code::Partial;
+            }
+        }
+    }
+    call.out.answer("firewall.ls", data, page)?;
+    Ok(code)
 }
 
 fn history(call: &mut Call) -> Result<Code, Failure> {
     let there = There::of_named(call)?;
     let History { entries } = ask(&there, FirewallHistory, &Nothing)?;
-    let page = match entries.is_empty() {
+    let mut page = match entries.is_empty() {
         true => Page::from(format!("nothing was changed on {}", there.host)),
         false => told(&entries, call.out.room()),
     };
     let listed: Vec<Value> = entries.iter().map(Message::to_json).collect();
-    call.out.answer("firewall.history", json!({"host": there.host, "entries": listed}), page)?;
-    Ok(Code::Done)
+    let mut data = json!({"host": there.host, "entries": listed});
+    let mut code = Code::Done;
+    let host = store::load(&call.paths()?, &there.host)?;
+    if let Some(hetzner) = provider::of(&host)? {
+        match hetzner.api().actions_since(0) {
+            Ok(actions) => {
+                data["provider"] = actions.iter().map(action_json).collect();
+                page.add("");
+                page.add(format!("At {}, whoever it was:", hetzner.name()));
+                page.append(actions_told(&actions, call.out.room()));
+            }
+            Err(trouble) => {
+                let text = format!("the changes at {} cannot be read: {trouble}", hetzner.name());
+                call.out.warn("provider_not_read", &text);
+                code = Code::Partial;
+            }
+        }
+    }
+    call.out.answer("firewall.history", data, page)?;
+    Ok(code)
+}
+
+fn at_provider(grants: &[Grant], room: Option<usize>) -> Page {
+    if grants.is_empty() {
+        return Page::from("hopbox has opened nothing there");
+    }
+    let mut grid = Grid::new(["PORT", "FOR", "FROM"]);
+    for Grant { spec, .. } in grants {
+        grid.row([short(&spec.text()), short(&spec.app), short(&spec.source)]);
+    }
+    grid.page(room)
+}
+
+fn word(status: &Status) -> String {
+    match status {
+        Status::Running => "running".to_owned(),
+        Status::Success => "done".to_owned(),
+        Status::Failed(why) => format!("failed: {}", short(why)),
+    }
+}
+
+fn action_json(action: &Action) -> Value {
+    let Action { id, command, status, started } = action;
+    json!({"id": id, "command": command, "status": word(status), "started": started})
+}
+
+fn actions_told(actions: &[Action], room: Option<usize>) -> Page {
+    if actions.is_empty() {
+        return Page::from("nothing was changed there");
+    }
+    let mut grid = Grid::new(["WHEN", "WHAT", "STATE"]);
+    for action in actions.iter().take(SHOWN) {
+        grid.row([short(&action.started), short(&action.command), word(&action.status)]);
+    }
+    grid.page(room)
 }
 
 pub fn list_command(there: &There) -> Fix {

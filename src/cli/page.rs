@@ -167,6 +167,10 @@ impl Page {
         self.0.push(line.into());
     }
 
+    pub fn append(&mut self, more: Page) {
+        self.0.extend(more.0);
+    }
+
     pub fn lines(&self) -> impl Iterator<Item = &Line> {
         self.0.iter()
     }

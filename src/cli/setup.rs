@@ -16,6 +16,7 @@ use crate::deploy::ssh_entry;
 use crate::fix;
 use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
+use crate::host::store;
 use crate::sys::interrupt;
 
 pub const COMMAND: Command = Command {
@@ -83,7 +84,8 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let name = call.args.operands.first().map_or("", String::as_str);
     let _ = interrupt::heed();
     let options = Options::read(&paths, name, |flag| call.args.value(flag))?;
-    call.out.plan(if options.dry { 2 } else { 7 });
+    let has_provider = store::load(&paths, name).is_ok_and(|host| host.provider.is_some());
+    call.out.plan(if options.dry { 2 } else { 7 + usize::from(has_provider) });
     if options.dry {
         let plan = setup::plan(call, &paths, &options)?;
         let told = ssh_entry::is_written(&paths, &options.name).unwrap_or(false);

@@ -3,9 +3,9 @@
 
 use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
-    autostart, bridge, bugreport, code, completions, doctor, down, firewall, firewall_close, help,
-    host, init, logs, peers, ping, ports, rotate, run, selftest, services, setup, status,
-    uninstall, up, upgrade, version, wait, wg,
+    autostart, bridge, bugreport, code, completions, doctor, down, firewall, firewall_backend,
+    firewall_close, help, host, init, logs, peers, ping, ports, rotate, run, selftest, services,
+    setup, status, uninstall, up, upgrade, version, wait, wg,
 };
 
 pub static TABLE: Table =
@@ -51,6 +51,7 @@ pub const COMMANDS: &[Command] = &[
     firewall::LS,
     firewall::HISTORY,
     firewall_close::CLOSE,
+    firewall_backend::COMMAND,
     autostart::ON,
     autostart::OFF,
     autostart::STATUS,

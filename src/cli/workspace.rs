@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::command::Call;
+use super::outer::Outer;
 use super::page::Page;
 use super::plan_view;
+use super::service_names::There;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::deploy::verify::BY_SETUP;
@@ -63,6 +65,7 @@ pub fn bring_up(
     mut project: Project,
 ) -> Result<Option<Brought>, Failure> {
     let client = client(paths, host)?;
+    let mut outer = Outer::of(paths, host)?;
     for _ in 0..TRIES {
         let proposal = match ask(&client, &project) {
             Ok(proposal) => proposal,
@@ -70,14 +73,16 @@ pub fn bring_up(
             Err(_) if project.is_bare() => return Ok(None),
             Err(error) => return Err(failed(host, &project, error)),
         };
-        if proposal.plan.steps.is_empty() {
+        let delta = outer.delta(call, &project.desired)?;
+        if proposal.plan.steps.is_empty() && delta.is_empty() {
             return Ok(Some(brought(host, &project, &proposal)));
         }
-        if project.is_bare() && proposal.plan.steps == [Step::Keep] {
+        if project.is_bare() && proposal.plan.steps == [Step::Keep] && delta.is_empty() {
             return Ok(None);
         }
-        if needs_yes(paths, host, &project, &proposal)? {
-            agree(call, host, &project, &proposal)?;
+        let page = shown(host, &project, &proposal, &outer.lines(&delta));
+        if needs_yes(paths, host, &project, &proposal)? || !delta.is_empty() {
+            agree(call, host, &project, page)?;
             let now = here(host)?.filter(|now| now.consent == project.consent);
             let Some(now) = now else {
                 project = here(host)?.ok_or_else(|| gone(call))?;
@@ -86,17 +91,25 @@ pub fn bring_up(
             };
             // As somebody read it, however long that took.
             let again = ask(&client, &now).map_err(|error| failed(host, &project, error))?;
-            if again.plan.digest != proposal.plan.digest {
+            let same = outer.delta(call, &now.desired)? == delta;
+            if again.plan.digest != proposal.plan.digest || !same {
                 call.out.say(&format!("something has changed on {host} since:"));
                 continue;
             }
             consent::give(paths, host, &project.desired.workspace, project.consent)?;
         } else if !proposal.plan.is_empty() {
-            call.out.show(&shown(host, &project, &proposal));
+            call.out.show(&page);
         }
         let mut told = Shown::of(&proposal);
-        match apply(call, &client, &proposal, &mut told) {
-            Ok(()) => return Ok(Some(brought(host, &project, &proposal))),
+        outer.close(call, &delta);
+        match carried_out(call, &client, &proposal, &mut told) {
+            Ok(()) => {
+                if !delta.is_empty() {
+                    let there = There::at(paths, host.to_owned())?;
+                    outer.open(call, &there, &project.desired.workspace, &delta)?;
+                }
+                return Ok(Some(brought(host, &project, &proposal)));
+            }
             Err(_) if interrupt::is_due() => return Err(Failure::stopped(call.again(""))),
             Err(CallError::Remote { code: Refusal::PlanChanged, message, .. }) => {
                 call.out.say(&format!("{message}:"));
@@ -137,14 +150,8 @@ fn needs_yes(
     Ok(!known || proposal.plan.asks())
 }
 
-fn agree(
-    call: &mut Call,
-    host: &str,
-    project: &Project,
-    proposal: &Proposal,
-) -> Result<(), Failure> {
+fn agree(call: &mut Call, host: &str, project: &Project, page: Page) -> Result<(), Failure> {
     let name = &project.desired.workspace;
-    let page = shown(host, project, proposal);
     if call.confirm_shown(page, &format!("Do this on {host}?"))? {
         return Ok(());
     }
@@ -152,12 +159,13 @@ fn agree(
     Err(Failure::new(Fault::Declined, what, "nothing of it has run", call.again("")))
 }
 
-fn shown(host: &str, project: &Project, proposal: &Proposal) -> Page {
+fn shown(host: &str, project: &Project, proposal: &Proposal, outer: &[String]) -> Page {
     let name = &project.desired.workspace;
     let mut page = Page::from(format!("{FILE} wants this on {host}, for the workspace {name}:"));
     for line in plan_view::lines(&proposal.plan, &project.desired, &proposal.notes) {
         page.add(line);
     }
+    outer.iter().for_each(|line| page.add(line.as_str()));
     page
 }
 
@@ -176,6 +184,19 @@ fn brought(host: &str, project: &Project, proposal: &Proposal) -> Brought {
     };
     let data = json!({"name": name, "steps": steps, "notes": proposal.notes});
     Brought { text, data }
+}
+
+/// Without a step there is nothing to ask the agent for.
+fn carried_out(
+    call: &mut Call,
+    client: &Client,
+    proposal: &Proposal,
+    shown: &mut Shown,
+) -> Result<(), CallError> {
+    match proposal.plan.steps.is_empty() {
+        true => Ok(()),
+        false => apply(call, client, proposal, shown),
+    }
 }
 
 /// Until the last step is done. Ctrl-C ends it, and with it the hook that runs there.

@@ -23,7 +23,8 @@ pub struct Answer {
     number: u8,
     agent_address: Ipv4Addr,
     laptop_address: Ipv4Addr,
-    listen_port: u16,
+    /// The tunnel's, on the server.
+    pub listen_port: u16,
     api_port: u16,
     mtu: u16,
     /// The agent runs as root; an older one does not say.
@@ -103,6 +104,7 @@ pub fn keep(
             home: text("home").filter(|home| home.starts_with('/')).map(str::to_owned),
             hostname: Some(server.endpoint_host.clone()).filter(|host| *host != target.address),
         }),
+        provider: before.and_then(|host| host.provider.clone()),
     };
     Endpoint::parse(&host.endpoint.to_string()).map_err(|why| {
         Failure::usage("the server's address cannot be used", why, "hop setup --help")

@@ -5,9 +5,9 @@
 //! (what root does there), `rollback_guard` (and what puts it back) → `artifacts` (the programs and
 //! their way there), `versions` (which of them) → `setup` (the order of its steps), with `options`,
 //! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `setup_conflict`, `host_file`,
-//! `server_helper`, `traces`, `verify`, `agent_status` and `server_diagnosis` → `upgrade` →
-//! `uninstall`. Beside it: `identity` (this laptop's own keys), `ssh_entry` (what its ssh(1) knows
-//! of a host), `inventory` (the programs that lie here).
+//! `server_helper`, `provider` (what is in front), `traces`, `verify`, `agent_status` and
+//! `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity` (this laptop's own keys),
+//! `ssh_entry` (what its ssh(1) knows of a host), `inventory` (the programs that lie here).
 //!
 //! Knows no command line: what it finds is told as values and failures.
 
@@ -25,6 +25,7 @@ mod obstacle;
 pub mod options;
 mod preflight;
 pub mod proposal;
+pub mod provider;
 pub mod remote;
 mod rollback_guard;
 mod root_script;

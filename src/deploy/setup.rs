@@ -11,6 +11,7 @@ use super::install;
 use super::local_helper;
 use super::options::Options;
 use super::proposal::{self, Plan};
+use super::provider;
 use super::rollback_guard::{self, Ended, Guard};
 use super::server_diagnosis;
 use super::server_helper;
@@ -65,7 +66,17 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
     let (answer, before) = (&agreed.answer, agreed.before.as_ref());
     let host = host_file::keep(paths, options, &server, answer, before)?;
     drop(agreed.lock);
-    let proven = prove(console, paths, &server, &host);
+    // Whatever fails from here on, what was replaced is put back.
+    let proven = match provider::open_tunnel(console, &host, answer.listen_port) {
+        Ok(opened) => {
+            let proven = prove(console, paths, &server, &host);
+            if proven.is_err() {
+                opened.take_back(console);
+            }
+            proven
+        }
+        Err(failure) => Err(failure),
+    };
     let verified = settle(&server, &guard, proven)?;
     if verified.tunnel_mode != TunnelMode::Kernel {
         let text = "the server has no TUN device to give, so the tunnel ends in userspace there: \
@@ -83,7 +94,7 @@ fn prove(
     host: &HostConfig,
 ) -> Result<Verified, Failure> {
     let (remote, survey) = (&server.remote, server.remote.survey()?);
-    if survey.get("agent").is_empty() {
+    if survey.get("agent").is_empty() && host.provider.is_none() {
         let port = host.endpoint.port;
         console
             .say(&format!("UDP {port} must be open at your provider, on the way to {}", host.name));

@@ -2,6 +2,7 @@
 
 use super::console::Console;
 use super::identity;
+use super::provider;
 use super::remote::{AGENT, HELPER, Remote, SERVER_HELPER};
 use crate::base::failure::Failure;
 use crate::base::json::Fields;
@@ -39,6 +40,7 @@ pub fn clean(
     // What an interrupted setup sent.
     remote.run(&format!("rm -rf {STORE}"), b"")?;
     if !others {
+        provider::close_all(console, host);
         // What the agent kept for this login, in its own home: nothing of root's goes there.
         let gone = "cd && rm -rf .local/state/hopbox-agent && rmdir .local/state .local";
         remote.run(&format!("sh -c '{gone} 2>/dev/null'"), b"")?;

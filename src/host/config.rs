@@ -14,8 +14,9 @@ use crate::base::field::{absolute, check_name, key, login, ssh_address, token, u
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
-/// Files of version 1 do not name their key file.
-const SCHEMA: u32 = 2;
+/// Files of version 1 do not name their key file; only those of version 3 name a provider.
+const SCHEMA: u32 = 3;
+const WITHOUT_PROVIDER: u32 = 2;
 pub const KEEPALIVE_S: u16 = 25;
 
 /// Where a VPS answers WireGuard: a DNS name or an address, and a UDP port.
@@ -51,6 +52,8 @@ pub struct HostConfig {
     pub identity: Option<String>,
     /// How ssh reaches the VPS beside the tunnel; `None` where setup did not go over SSH.
     pub ssh: Option<Ssh>,
+    /// Whose firewall is in front of the VPS; `None` where nobody has said.
+    pub provider: Option<Provider>,
 }
 
 impl HostConfig {
@@ -77,6 +80,51 @@ pub struct Ssh {
     pub home: Option<String>,
     /// What the address stood for, if it was an alias.
     pub hostname: Option<String>,
+}
+
+/// A firewall of a provider's, and how it is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Provider {
+    pub backend: Backend,
+    /// Its number there.
+    pub firewall: u64,
+    /// The file that holds the token, and nothing else.
+    pub token_file: String,
+    /// Where another than the provider's own API answers: `https://...`, with no slash at its end.
+    pub endpoint: Option<String>,
+    /// The authority of that one's certificate.
+    pub ca_file: Option<String>,
+}
+
+/// The providers that can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    HetznerCloud,
+}
+
+impl Backend {
+    pub fn word(self) -> &'static str {
+        match self {
+            Backend::HetznerCloud => "hetzner-cloud",
+        }
+    }
+
+    pub fn of_word(word: &str) -> Result<Backend, String> {
+        match word {
+            "hetzner-cloud" => Ok(Backend::HetznerCloud),
+            _ => Err("must be hetzner-cloud".to_owned()),
+        }
+    }
+}
+
+/// Where an API answers.
+pub fn https(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-._~:/[]".contains(char);
+    match rest.filter(|rest| !rest.is_empty() && rest.len() <= 200 && rest.chars().all(plain)) {
+        Some(rest) => Ok(format!("https://{rest}")),
+        None => Err("must be https:// and a name, without a user and a question".to_owned()),
+    }
 }
 
 /// Whether the text names a later form than ours. One that names none is damaged.
@@ -110,6 +158,7 @@ pub(super) fn read(mut fields: Fields) -> Result<HostConfig, ReadError> {
         user: fields.opt_meant("user", login)?,
         identity: fields.opt_meant("identity", absolute)?,
         ssh: fields.opt_object("ssh")?.map(parse_ssh).transpose()?,
+        provider: fields.opt_object("provider")?.map(parse_provider).transpose()?,
     };
     check_pair(&fields, host.number, ("peer_ip", host.peer_ip), ("local_ip", host.local_ip))?;
     fields.finish()?;
@@ -128,6 +177,31 @@ fn parse_ssh(mut fields: Fields) -> Result<Ssh, ReadError> {
     Ok(ssh)
 }
 
+fn parse_provider(mut fields: Fields) -> Result<Provider, ReadError> {
+    let provider = Provider {
+        backend: fields.meant("backend", Backend::of_word)?,
+        firewall: fields.int("firewall", 1..=u64::MAX)?,
+        token_file: fields.meant("token_file", absolute)?,
+        endpoint: fields.opt_meant("endpoint", https)?,
+        ca_file: fields.opt_meant("ca_file", absolute)?,
+    };
+    fields.finish()?;
+    Ok(provider)
+}
+
+fn provider_json(provider: &Provider) -> Value {
+    let mut value = json!({
+        "backend": provider.backend.word(), "firewall": provider.firewall,
+        "token_file": provider.token_file,
+    });
+    for (key, text) in [("endpoint", &provider.endpoint), ("ca_file", &provider.ca_file)] {
+        if let Some(text) = text {
+            value[key] = text.clone().into();
+        }
+    }
+    value
+}
+
 fn ssh_json(ssh: &Ssh) -> Value {
     let mut value = json!({"address": ssh.address, "listens": ssh.listens});
     if let Some(port) = ssh.port {
@@ -144,7 +218,7 @@ fn ssh_json(ssh: &Ssh) -> Value {
 
 pub(super) fn to_json(host: &HostConfig) -> Value {
     let mut value = json!({
-        "version": SCHEMA,
+        "version": if host.provider.is_some() { SCHEMA } else { WITHOUT_PROVIDER },
         "name": host.name,
         "endpoint": host.endpoint.to_string(),
         "public_key": key::encode(&host.public_key).as_str(),
@@ -169,6 +243,9 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
         }
         if let Some(ssh) = &host.ssh {
             fields.insert("ssh".to_owned(), ssh_json(ssh));
+        }
+        if let Some(provider) = &host.provider {
+            fields.insert("provider".to_owned(), provider_json(provider));
         }
     }
     value

@@ -210,7 +210,7 @@ fn sites(desired: &Desired) -> BTreeMap<String, Site> {
 
 /// The ports to be open, each with its service. nginx's is that of any service with a site: of the
 /// one for which it is open already, where there is a choice.
-fn public(desired: &Desired, present: &Present) -> BTreeMap<u16, String> {
+pub fn public(desired: &Desired, present: &Present) -> BTreeMap<u16, String> {
     let open = desired.services.iter().filter(|(_, service)| service.public);
     let ports = |(name, service): (&String, &Service)| {
         let name = name.clone();

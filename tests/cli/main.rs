@@ -79,6 +79,7 @@ impl Home {
             user: Some("dev".to_owned()),
             identity: None,
             ssh: None,
+            provider: None,
         };
         store::save(&self.paths(), &host).unwrap();
         key::store_new(&store::key_file(&self.paths(), name), &[7; 32]).unwrap();

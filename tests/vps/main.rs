@@ -17,6 +17,7 @@ mod older;
 mod password;
 mod preflight;
 mod proof;
+mod provider;
 mod secrets;
 mod services;
 mod setup;

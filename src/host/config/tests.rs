@@ -25,6 +25,13 @@ pub fn sample() -> HostConfig {
             home: Some("/home/dev".to_owned()),
             hostname: Some("203.0.113.7".to_owned()),
         }),
+        provider: Some(Provider {
+            backend: Backend::HetznerCloud,
+            firewall: 4711,
+            token_file: "/home/dev/token".to_owned(),
+            endpoint: Some("https://localhost:4443/v1".to_owned()),
+            ca_file: Some("/home/dev/ca.pem".to_owned()),
+        }),
     }
 }
 
@@ -71,7 +78,7 @@ fn what_ssh_would_take_for_an_option_is_no_address() {
 #[test]
 fn every_fault_names_its_key() {
     let table = [
-        ("version", json!(3), "from 1 to 2, not 3"),
+        ("version", json!(4), "from 1 to 3, not 4"),
         ("key_file", json!("other.key"), "must be mybox.key or"),
         ("key_file", json!("mybox./../x.key"), "must be mybox.key or"),
         ("key_file", json!("mybox.0123456789abcde.key"), "must be mybox.key or"),
@@ -158,4 +165,35 @@ fn logins_of_directory_services_are_logins() {
     ] {
         assert!(login(bad).is_err(), "{bad:?}");
     }
+}
+
+/// An older hop reads the file of a host that has no provider.
+#[test]
+fn a_provider_is_read_as_it_was_written_and_makes_the_file_a_newer_one() {
+    let provider = |key: &str, value: Value| {
+        let mut json = to_json(&sample());
+        json["provider"][key] = value;
+        parse(&json.to_string()).err().map(|error| error.key)
+    };
+    let read = parse(&to_json(&sample()).to_string()).ok().unwrap();
+    assert_eq!(read.provider, sample().provider);
+    for (key, bad) in [
+        ("backend", json!("other")),
+        ("firewall", json!(0)),
+        ("firewall", json!("7")),
+        ("token_file", json!("token")),
+        ("token_file", Value::Null),
+        ("endpoint", json!("http://localhost/v1")),
+        ("endpoint", json!("https://")),
+        ("endpoint", json!("https://user@localhost")),
+        ("endpoint", json!("https://localhost/\"\nurl = x")),
+        ("ca_file", json!("ca.pem")),
+        ("more", json!(1)),
+    ] {
+        assert_eq!(provider(key, bad.clone()), Some(format!("provider.{key}")), "{bad}");
+    }
+    assert_eq!(https("https://localhost:4443/v1/"), Ok("https://localhost:4443/v1".to_owned()));
+    let version = |host: HostConfig| to_json(&host)["version"].clone();
+    assert_eq!(version(sample()), 3);
+    assert_eq!(version(HostConfig { provider: None, ..sample() }), 2);
 }

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Message, opt_meant, opt_number, read_list, to_list};
 use crate::base::json::{Fields, ReadError};
+use crate::workspace::digest::Digest;
 
 /// What a server makes of a port that is open in hopbox's own table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +156,30 @@ impl Message for Spec {
             description: opt_meant(fields, "description", super::any)?.unwrap_or_default(),
         })
     }
+}
+
+/// Of the tunnel's own port. No workspace's.
+pub const APP: &str = "hopbox";
+pub const TUNNEL: &str = "the tunnel of hopbox";
+/// Begins those of workspaces.
+pub const OF: &str = "hopbox-";
+/// Longest name of one that the helper takes.
+const APP_MAX: usize = 63;
+
+/// The tunnel's own port.
+pub fn of_tunnel(port: u16) -> Spec {
+    Spec::of(Protocol::Udp, port, APP, TUNNEL)
+}
+
+/// The application that a workspace is. Two never are the same one.
+pub fn app_of(workspace: &str) -> String {
+    let whole = format!("{OF}{workspace}");
+    if whole.len() <= APP_MAX {
+        return whole;
+    }
+    let known = Digest::of("hopbox.app/1", workspace).to_string();
+    let begins: String = whole.chars().take(APP_MAX - 17).collect();
+    format!("{begins}-{}", known.chars().take(16).collect::<String>())
 }
 
 /// A port that is open, or several.
@@ -369,5 +394,19 @@ mod tests {
         assert_eq!(Opened::of(not.to_json()), Ok(not));
         let later = Opened::of(json!({"effective": "half", "chain": null}));
         assert_eq!(later, Ok(Opened::Is(Effective::Unknown(String::new()))));
+    }
+
+    #[test]
+    fn every_workspace_is_an_application_of_its_own() {
+        assert_eq!(app_of("app"), "hopbox-app");
+        let long = "a".repeat(63);
+        let (one, other) = (app_of(&long), app_of(&format!("{}b", "a".repeat(62))));
+        assert!(one.len() == APP_MAX && other.len() == APP_MAX && one != other, "{one} {other}");
+        // As the helper takes them.
+        for app in [one, other, app_of("7-x"), app_of("hopbox")] {
+            let first = app.bytes().next().unwrap();
+            let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+            assert!(first.is_ascii_lowercase() && app.bytes().all(plain) && app != APP, "{app}");
+        }
     }
 }

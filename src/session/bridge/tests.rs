@@ -250,6 +250,7 @@ pub fn host() -> HostConfig {
         user: None,
         identity: None,
         ssh: None,
+        provider: None,
     }
 }
 

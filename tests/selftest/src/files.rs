@@ -97,6 +97,7 @@ pub fn write_host(
         user: None,
         identity: None,
         ssh: None,
+        provider: None,
     };
     store::save(paths, &host).map_err(|error| error.to_string())?;
     key::store_new(&store::key_file(paths, name), &secrets.laptop)
