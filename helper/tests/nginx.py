@@ -1,7 +1,7 @@
 """Runs in a booted machine that has hop-helper-server and a running nginx, as root: what it makes
 nginx answer for, for two users, and what stays as it was when that fails or is cut off anywhere.
 Arguments: the numbers of two users. Leaves one site, for whoever uninstalls all of it."""
-import grp, json, os, socket, subprocess, sys, time
+import atexit, grp, json, os, socket, subprocess, sys, time
 
 ONE, OTHER = int(sys.argv[1]), int(sys.argv[2])
 UNIT, NGINX = "hop-helper-server.service", "/usr/sbin/nginx"
@@ -39,24 +39,30 @@ class User:
     def connect(self):
         ours, theirs = socket.socketpair()
         if os.fork() == 0:
-            os.setgroups([grp.getgrnam("hopbox").gr_gid]), os.setgid(self.uid), os.setuid(self.uid)
-            ours.close()
-            with socket.socket(socket.AF_UNIX) as s:
-                s.connect("/run/hopbox/server.sock")
-                while line := theirs.recv(8192):
-                    s.sendall(line)
-                    reply = b""
-                    while not reply.endswith(b"\n"):
-                        more = s.recv(65536)
-                        if not more:
-                            os._exit(1)
-                        reply += more
-                    theirs.sendall(reply)
-            os._exit(0)
+            try:
+                ours.close()
+                self.be(theirs)
+            finally:
+                os._exit(0)
         theirs.close()
         ours.settimeout(60)
         self.ours = ours
         self.ok("daemon.handshake", client_version="t", client_protocol_version=1)
+
+    def be(self, asker):
+        """The process: what it is asked it asks the helper, as this user."""
+        os.setgroups([grp.getgrnam("hopbox").gr_gid]), os.setgid(self.uid), os.setuid(self.uid)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect("/run/hopbox/server.sock")
+            while line := asker.recv(8192):
+                s.sendall(line)
+                reply = b""
+                while not reply.endswith(b"\n"):
+                    more = s.recv(65536)
+                    if not more:
+                        return
+                    reply += more
+                asker.sendall(reply)
 
     def call(self, op, **args):
         self.ours.sendall((json.dumps({"v": 1, "id": "a", "op": op, "args": args}) + "\n").encode())
@@ -120,6 +126,7 @@ def files():
 
 
 made = []
+atexit.register(lambda: [child.kill() for child in made])
 one, other = User(ONE), User(OTHER)
 upstream(ONE, 8090)
 upstream(OTHER, 8091)
@@ -273,5 +280,4 @@ one.connect()
 assert others() == before
 changes = [c for entry in one.ok("firewall.history")["entries"] for c in entry.get("changes", [])]
 assert "serve a.example, a0.example from 127.0.0.1:8090 (app/web)" in changes, changes
-assert any(c.startswith("serve no more c.example") for c in changes) is False, "it was cut off"
-[child.kill() for child in made]
+assert not any(c.startswith("serve no more c.example") for c in changes), "it was cut off"
