@@ -162,7 +162,8 @@ mod tests {
             "name: a\nenv: {{TOKEN: secret}}\nhooks:\n  setup: |\n    one\n    two\n  start: {long}\n\
              services:\n  w: {{type: native, command: npm run dev, workdir: ~/app, env: \
              {{NODE_OPTIONS: secret}}, health: {{exec: probe it}}}}\n  v: {{type: native, \
-             command: [a, b c]}}\n\
+             command: [a, b c], tmpfs: [{{path: ~/t, size: 1M}}], volumes: [{{path: ~/v, \
+             source: /srv/v}}]}}\n\
              scripts: {{later: make}}\n"
         );
         let desired = read::manifest(&text).unwrap().desired;
@@ -170,7 +171,7 @@ mod tests {
         let all = told.join("\n");
         for told in [
             "  run hooks.setup\n    | one\n    | two\n",
-            "  start v\n    | a b c\n",
+            "  start v\n    | a b c\n    with ~/t in memory, 1 MiB\n    with /srv/v at ~/v, read only\n",
             "  start w\n    | npm run dev\n    in ~/app\n",
             "    | probe it\n    variables: NODE_OPTIONS\n",
             "  run hooks.start\n    | yyy",

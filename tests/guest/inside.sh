@@ -95,4 +95,8 @@ for _ in $(seq 120); do
     sleep 1
 done
 all_limits "agent restarted"
+step "what the server's helper has the manager make"
+for _ in 1 2 3; do ./hop-helper-server --install >/dev/null && break; done
+check "errands" 0 "$(python3 errands.py 3001 3002 limits >errands.said 2>&1; echo $?)"
+tail -n 20 errands.said
 step "$checks checks, $wrong wrong"
