@@ -5,10 +5,14 @@
 
 use subtle::ConstantTimeEq;
 
-use super::chacha20::{BLOCK_LEN, Beside, ChaCha20, Lanes, Nothing};
+use super::chacha20::{BLOCK_LEN, Beside, ChaCha20, Lanes, Nothing, WORK};
 use super::forged::Forged;
-use super::poly1305::Mac;
-use super::stream::{self, Room, Stream};
+use super::poly1305::{Mac, Poly1305};
+use super::stream::{Room, Stream};
+
+/// Blocks of key stream that are kept: the key of Poly1305 and as many as a packet of 1472 bytes
+/// needs. Two passes of eight and sixteen fill it, or three of eight.
+const BLOCKS: usize = 24;
 
 /// What a backend is made of. A value of `Self` is the proof that this processor can run it.
 pub trait Cpu: Copy {
@@ -26,14 +30,23 @@ struct Hashing<'a, C: Cpu> {
 
 impl<C: Cpu> Beside for Hashing<'_, C> {
     #[inline(always)]
-    fn double_rounds(&self) -> usize {
-        self.mac.steps(self.text.len())
+    fn text(&mut self) -> Option<(&mut Poly1305, &[[u8; WORK]])> {
+        let text = pieces(self.text);
+        (C::Mac::BESIDE && !text.is_empty()).then(|| (self.mac.plain(), text))
     }
 
     #[inline(always)]
-    fn work(&mut self, slot: usize) {
-        self.mac.work(slot, &mut self.text);
+    fn absorbed(&mut self, count: usize) {
+        self.text = &self.text[count * WORK..];
     }
+}
+
+/// As many as are whole.
+#[inline(always)]
+pub(super) fn pieces(text: &[u8]) -> &[[u8; WORK]] {
+    let count = text.len() / WORK;
+    // SAFETY: so many pieces lie within the text, and bytes have no alignment.
+    unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), count) }
 }
 
 /// The passes over one packet.
@@ -76,7 +89,7 @@ impl<C: Cpu> Passes<C> {
 
 /// XORs as much of `text` as `stream` reaches; returns how much that is.
 #[inline(always)]
-fn xor(text: &mut [u8], stream: &[u8]) -> usize {
+pub(super) fn xor(text: &mut [u8], stream: &[u8]) -> usize {
     let n = text.len().min(stream.len());
     let (mut text, mut stream) = (&mut text[..n], &stream[..n]);
     // Fixed lengths become vectors.
@@ -111,7 +124,7 @@ fn xor_chunks<'t, 's, const N: usize>(
 
 /// Constant-time equality; nothing shows but the answer.
 #[inline(always)]
-fn equal(a: &[u8; 16], b: &[u8; 16]) -> bool {
+pub(super) fn equal(a: &[u8; 16], b: &[u8; 16]) -> bool {
     let difference = u128::from_le_bytes(*a) ^ u128::from_le_bytes(*b);
     (difference as u64 | (difference >> 64) as u64).ct_eq(&0).into()
 }
@@ -134,7 +147,7 @@ pub fn seal<C: Cpu>(
     text: &mut [u8],
 ) -> [u8; 16] {
     let mut passes = Passes::new(cpu, key, nonce, text.len());
-    let mut room = Room::new();
+    let mut room = Room::<BLOCKS>::new();
     let mut stream = Stream::new(&mut room);
     passes.next(&mut stream, &mut Nothing);
     let mut mac = C::Mac::new(cpu, mac_key(&stream), aad);
@@ -161,13 +174,13 @@ pub fn open<C: Cpu>(
     tag: &[u8; 16],
 ) -> Result<(), Forged> {
     let mut passes = Passes::new(cpu, key, nonce, text.len());
-    let mut room = Room::new();
+    let mut room = Room::<BLOCKS>::new();
     let mut stream = Stream::new(&mut room);
     passes.next(&mut stream, &mut Nothing);
     let mac = C::Mac::new(cpu, mac_key(&stream), aad);
     let mut work = Hashing::<C> { mac, text };
     // What the stream holds is made while Poly1305 works; what does not fit, when the tag is known.
-    while !passes.are_done() && passes.made < stream::BLOCKS {
+    while !passes.are_done() && passes.made < BLOCKS {
         passes.next(&mut stream, &mut work);
     }
     let ours = work.mac.finish(work.text, [aad.len(), text.len()]);

@@ -1,12 +1,15 @@
 //! AVX2: eight blocks of ChaCha20 a pass, Poly1305 on the scalar units meanwhile (BMI2's mulx).
 
 use std::arch::x86_64::*;
-use std::hint::black_box;
 
 use super::aead::{self, Cpu};
-use super::chacha20::Lanes;
+use super::burst;
+use super::chacha20::{Lanes, MOST_LANES, WORK};
 use super::forged::Forged;
-use super::poly1305;
+use super::packet::Packet;
+use super::poly1305::{self, Poly1305};
+
+mod rounds;
 
 /// Proof that this processor has AVX2 and BMI2: `detect` is the only way to get one.
 #[derive(Clone, Copy)]
@@ -37,6 +40,18 @@ impl Avx2 {
     ) -> Result<(), Forged> {
         // SAFETY: `self` proves that the features are there.
         unsafe { open(self, key, nonce, aad, text, tag) }
+    }
+}
+
+impl Avx2 {
+    pub fn seal_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        // SAFETY: `self` proves that the features are there.
+        unsafe { seal_all(self, key, packets) }
+    }
+
+    pub fn open_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        // SAFETY: `self` proves that the features are there.
+        unsafe { open_all(self, key, packets) }
     }
 }
 
@@ -72,17 +87,23 @@ unsafe fn open(
     aead::open(cpu, key, nonce, aad, text, tag)
 }
 
+// SAFETY: to be called where AVX2 and BMI2 are.
+#[target_feature(enable = "avx2,bmi2")]
+unsafe fn seal_all(cpu: Avx2, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+    burst::seal(cpu, key, packets)
+}
+
+// SAFETY: to be called where AVX2 and BMI2 are.
+#[target_feature(enable = "avx2,bmi2")]
+unsafe fn open_all(cpu: Avx2, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+    burst::open(cpu, key, packets)
+}
+
 /// Eight words. None exists but on a processor with AVX2.
 #[derive(Clone, Copy)]
 pub struct Ymm(pub(super) __m256i);
 
 impl Ymm {
-    #[inline(always)]
-    fn shuffle_bytes(self, order: Ymm) -> Ymm {
-        // SAFETY: there is a Ymm, so there is AVX2.
-        Ymm(unsafe { _mm256_shuffle_epi8(self.0, order.0) })
-    }
-
     /// Eight vectors of one word of eight blocks → eight vectors of eight words of one block.
     #[inline(always)]
     fn transpose8(v: [Ymm; 8]) -> [Ymm; 8] {
@@ -113,43 +134,11 @@ impl Ymm {
     }
 }
 
-/// Byte orders that rotate words by 16 and 8 bits.
-#[derive(Clone, Copy)]
-pub struct Orders {
-    by16: Ymm,
-    by8: Ymm,
-}
-
-/// Rotation to the left in each word.
-macro_rules! rotate {
-    ($v:expr, $left:literal, $right:literal) => {{
-        let v = $v.0;
-        // SAFETY: there is a Ymm, so there is AVX2.
-        Ymm(unsafe {
-            _mm256_or_si256(_mm256_slli_epi32::<$left>(v), _mm256_srli_epi32::<$right>(v))
-        })
-    }};
-}
-
 // SAFETY: 16 vectors of 32 bytes are 8 blocks.
 unsafe impl Lanes for Ymm {
     type Cpu = Avx2;
-    type Rotations = Orders;
     type Stream = [Ymm; 16];
     const BLOCKS: usize = 8;
-
-    #[inline(always)]
-    fn rotations(_: Avx2) -> Orders {
-        // SAFETY: the token proves AVX2.
-        let (by16, by8) = unsafe {
-            let twice = |high, low| _mm256_set_epi64x(high, low, high, low);
-            (
-                twice(0x0d0c_0f0e_0908_0b0a, 0x0504_0706_0100_0302),
-                twice(0x0e0d_0c0f_0a09_080b, 0x0605_0407_0201_0003),
-            )
-        };
-        black_box(Orders { by16: Ymm(by16), by8: Ymm(by8) })
-    }
 
     #[inline(always)]
     fn splat(_: Avx2, word: u32) -> Ymm {
@@ -165,35 +154,27 @@ unsafe impl Lanes for Ymm {
     }
 
     #[inline(always)]
+    fn load(_: Avx2, words: &[u32; MOST_LANES]) -> Ymm {
+        // SAFETY: the token proves AVX2; there are eight words and more.
+        Ymm(unsafe { _mm256_loadu_si256(words.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
     fn add(self, other: Ymm) -> Ymm {
         // SAFETY: there is a Ymm, so there is AVX2.
         Ymm(unsafe { _mm256_add_epi32(self.0, other.0) })
     }
 
     #[inline(always)]
-    fn xor(self, other: Ymm) -> Ymm {
+    fn double_rounds(_: Avx2, v: &mut [Ymm; 16], count: usize) {
         // SAFETY: there is a Ymm, so there is AVX2.
-        Ymm(unsafe { _mm256_xor_si256(self.0, other.0) })
+        unsafe { rounds::alone(v, count) }
     }
 
     #[inline(always)]
-    fn rotate16(self, by: Orders) -> Ymm {
-        self.shuffle_bytes(by.by16)
-    }
-
-    #[inline(always)]
-    fn rotate12(self, _: Orders) -> Ymm {
-        rotate!(self, 12, 20)
-    }
-
-    #[inline(always)]
-    fn rotate8(self, by: Orders) -> Ymm {
-        self.shuffle_bytes(by.by8)
-    }
-
-    #[inline(always)]
-    fn rotate7(self, _: Orders) -> Ymm {
-        rotate!(self, 7, 25)
+    fn double_rounds_beside(_: Avx2, v: &mut [Ymm; 16], mac: &mut Poly1305, text: &[[u8; WORK]]) {
+        // SAFETY: the token proves AVX2 and BMI2.
+        unsafe { rounds::beside(v, mac, text) }
     }
 
     #[inline(always)]

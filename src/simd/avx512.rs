@@ -5,8 +5,9 @@ use std::arch::x86_64::*;
 
 use super::aead::{self, Cpu};
 use super::avx2::{Avx2, Ymm};
-use super::chacha20::Lanes;
+use super::chacha20::{Lanes, MOST_LANES, Steps, WORK, double_rounds_by_steps};
 use super::forged::Forged;
+use super::packet::Packet;
 use super::poly1305::{BLOCK_LEN, Mac, Poly1305};
 
 /// Proof that this processor has AVX-512 F, VL and IFMA: `detect` is the only way to get one.
@@ -40,6 +41,21 @@ impl Avx512 {
     ) -> Result<(), Forged> {
         // SAFETY: `self` proves that the features are there.
         unsafe { open(self, key, nonce, aad, text, tag) }
+    }
+}
+
+impl Avx512 {
+    /// One after the other, each of which fills the processor.
+    pub fn seal_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        for packet in packets {
+            packet.seal(|nonce, text| self.seal(key, nonce, &[], text));
+        }
+    }
+
+    pub fn open_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        for packet in packets {
+            packet.open(|nonce, text, tag| self.open(key, nonce, &[], text, tag));
+        }
     }
 }
 
@@ -99,12 +115,8 @@ pub struct YmmRotating(__m256i);
 // SAFETY: 16 vectors of 32 bytes are 8 blocks.
 unsafe impl Lanes for YmmRotating {
     type Cpu = Avx512;
-    type Rotations = ();
     type Stream = [Self; 16];
     const BLOCKS: usize = 8;
-
-    #[inline(always)]
-    fn rotations(_: Avx512) {}
 
     #[inline(always)]
     fn splat(cpu: Avx512, word: u32) -> Self {
@@ -117,21 +129,36 @@ unsafe impl Lanes for YmmRotating {
     }
 
     #[inline(always)]
+    fn load(cpu: Avx512, words: &[u32; MOST_LANES]) -> Self {
+        YmmRotating(Ymm::load(cpu.0, words).0)
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         YmmRotating(Ymm(self.0).add(Ymm(other.0)).0)
     }
 
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        YmmRotating(Ymm(self.0).xor(Ymm(other.0)).0)
-    }
-
-    rotations!(YmmRotating, _mm256_rol_epi32);
+    double_rounds_by_steps!();
 
     #[inline(always)]
     fn transpose(words: [Self; 16]) -> [Self; 16] {
         Ymm::transpose(words.map(|v| Ymm(v.0))).map(|v| YmmRotating(v.0))
     }
+}
+
+impl Steps for YmmRotating {
+    type Rotations = ();
+
+    #[inline(always)]
+    fn rotations(_: Avx512) {}
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: there is a YmmRotating, so there is AVX2.
+        YmmRotating(unsafe { _mm256_xor_si256(self.0, other.0) })
+    }
+
+    rotations!(YmmRotating, _mm256_rol_epi32);
 }
 
 /// Sixteen words. None exists but on a processor with AVX-512 F.
@@ -178,12 +205,8 @@ macro_rules! blocks {
 // SAFETY: 16 vectors of 64 bytes are 16 blocks.
 unsafe impl Lanes for Zmm {
     type Cpu = Avx512;
-    type Rotations = ();
     type Stream = [Self; 16];
     const BLOCKS: usize = 16;
-
-    #[inline(always)]
-    fn rotations(_: Avx512) {}
 
     #[inline(always)]
     fn splat(_: Avx512, word: u32) -> Self {
@@ -200,18 +223,18 @@ unsafe impl Lanes for Zmm {
     }
 
     #[inline(always)]
+    fn load(_: Avx512, words: &[u32; MOST_LANES]) -> Self {
+        // SAFETY: the token proves AVX-512 F; there are sixteen words and more.
+        Zmm(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: there is a Zmm, so there is AVX-512 F.
         Zmm(unsafe { _mm512_add_epi32(self.0, other.0) })
     }
 
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        // SAFETY: there is a Zmm, so there is AVX-512 F.
-        Zmm(unsafe { _mm512_xor_si512(self.0, other.0) })
-    }
-
-    rotations!(Zmm, _mm512_rol_epi32);
+    double_rounds_by_steps!();
 
     #[inline(always)]
     fn transpose(words: [Self; 16]) -> [Self; 16] {
@@ -227,6 +250,21 @@ unsafe impl Lanes for Zmm {
         let [b3, b7, b11, b15] = blocks!(abcd[3], efgh[3], ijkl[3], mnop[3]);
         [b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, b10, b11, b12, b13, b14, b15]
     }
+}
+
+impl Steps for Zmm {
+    type Rotations = ();
+
+    #[inline(always)]
+    fn rotations(_: Avx512) {}
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        // SAFETY: there is a Zmm, so there is AVX-512 F.
+        Zmm(unsafe { _mm512_xor_si512(self.0, other.0) })
+    }
+
+    rotations!(Zmm, _mm512_rol_epi32);
 }
 
 /// Both, for 24 blocks: all of a packet of 1472 bytes. Together they are faster than one after the
@@ -251,12 +289,8 @@ pub struct BothStreams([Zmm; 16], [YmmRotating; 16]);
 // SAFETY: 1024 and 512 bytes, both aligned as they stand, are 24 blocks.
 unsafe impl Lanes for Both {
     type Cpu = Avx512;
-    type Rotations = ();
     type Stream = BothStreams;
     const BLOCKS: usize = 24;
-
-    #[inline(always)]
-    fn rotations(_: Avx512) {}
 
     #[inline(always)]
     fn splat(cpu: Avx512, word: u32) -> Self {
@@ -269,16 +303,18 @@ unsafe impl Lanes for Both {
     }
 
     #[inline(always)]
+    fn load(cpu: Avx512, words: &[u32; MOST_LANES]) -> Self {
+        let mut last = [0; MOST_LANES];
+        last[..YmmRotating::BLOCKS].copy_from_slice(&words[Zmm::BLOCKS..]);
+        Both(Zmm::load(cpu, words), YmmRotating::load(cpu, &last))
+    }
+
+    #[inline(always)]
     fn add(self, other: Self) -> Self {
         Both(self.0.add(other.0), self.1.add(other.1))
     }
 
-    #[inline(always)]
-    fn xor(self, other: Self) -> Self {
-        Both(self.0.xor(other.0), self.1.xor(other.1))
-    }
-
-    both!(rotate16 rotate12 rotate8 rotate7);
+    double_rounds_by_steps!();
 
     #[inline(always)]
     fn transpose(words: [Self; 16]) -> BothStreams {
@@ -286,8 +322,23 @@ unsafe impl Lanes for Both {
     }
 }
 
+impl Steps for Both {
+    type Rotations = ();
+
+    #[inline(always)]
+    fn rotations(_: Avx512) {}
+
+    #[inline(always)]
+    fn xor(self, other: Self) -> Self {
+        Both(self.0.xor(other.0), self.1.xor(other.1))
+    }
+
+    both!(rotate16 rotate12 rotate8 rotate7);
+}
+
 /// Poly1305 of eight blocks at once, one in each lane, in limbs of 44, 44 and 42 bits; the plain
 /// one ends it.
+#[derive(Clone)]
 pub struct Ifma {
     cpu: Avx512,
     plain: Poly1305,
@@ -548,13 +599,12 @@ impl Mac<Avx512> for Ifma {
         Ifma { cpu, plain }
     }
 
-    #[inline(always)]
-    fn steps(&self, _: usize) -> usize {
-        0
-    }
+    const BESIDE: bool = false;
 
     #[inline(always)]
-    fn work(&mut self, _: usize, _: &mut &[u8]) {}
+    fn plain(&mut self) -> &mut Poly1305 {
+        &mut self.plain
+    }
 
     #[inline(always)]
     fn finish(mut self, mut rest: &[u8], lengths: [usize; 2]) -> [u8; 16] {

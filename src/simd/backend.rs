@@ -7,6 +7,7 @@ use super::avx512;
 use super::forged::Forged;
 #[cfg(all(feature = "simd", target_arch = "aarch64", target_endian = "little"))]
 use super::neon;
+use super::packet::Packet;
 
 /// One way to seal and open, which this processor has.
 #[derive(Clone, Copy)]
@@ -75,5 +76,19 @@ impl Backend {
         tag: &[u8; 16],
     ) -> Result<(), Forged> {
         dispatch!(self.0, cpu => cpu.open(key, nonce, aad, text, tag))
+    }
+
+    /// Seals packets under one key, each of which is given its tag: quicker than one by one.
+    #[inline]
+    #[allow(unused_variables)]
+    pub fn seal_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        dispatch!(self.0, cpu => cpu.seal_all(key, packets))
+    }
+
+    /// Opens packets under one key, as far as they are authentic, which each is told.
+    #[inline]
+    #[allow(unused_variables)]
+    pub fn open_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        dispatch!(self.0, cpu => cpu.open_all(key, packets))
     }
 }

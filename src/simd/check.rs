@@ -6,6 +6,7 @@ use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 
 use super::backend::Backend;
 use super::forged::Forged;
+use super::packet::Packet;
 
 /// Around the borders of blocks, of passes, and of what a pass or the key stream held can do.
 const LENGTHS: [usize; 14] = [0, 1, 15, 64, 129, 255, 256, 448, 449, 961, 1420, 1472, 1473, 2000];
@@ -23,7 +24,44 @@ const KNOWN: ([u8; 8], [u8; 16]) = (
 /// Seals and opens texts of many lengths both ways. `false` on the first difference.
 pub fn agrees(backend: Backend) -> bool {
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
-    known_answer(backend) && LENGTHS.iter().all(|len| agrees_on(backend, *len, &mut noise))
+    known_answer(backend)
+        && LENGTHS.iter().all(|len| agrees_on(backend, *len, &mut noise))
+        && agrees_on_all(backend, &mut noise)
+}
+
+/// All lengths together, there and back, are what they are one by one.
+fn agrees_on_all(backend: Backend, noise: &mut Noise) -> bool {
+    let mut key = [0; 32];
+    noise.fill(&mut key);
+    let nonce = |n: usize| {
+        let [a, b, c, d, e, f, g, h] = (n as u64).to_le_bytes();
+        [0, 0, 0, 0, a, b, c, d, e, f, g, h]
+    };
+    let mut plain = LENGTHS.map(|len| vec![0; len]);
+    plain.iter_mut().for_each(|text| noise.fill(text));
+    let (mut one_by_one, mut together) = (plain.clone(), plain.clone());
+    let mut tags = [[0; 16]; LENGTHS.len()];
+    let mut found = tags;
+    for (n, (text, tag)) in one_by_one.iter_mut().zip(&mut tags).enumerate() {
+        *tag = backend.seal(&key, &nonce(n), &[], text);
+    }
+    let texts = together.iter_mut().zip(&mut found).enumerate();
+    let mut packets: Vec<_> =
+        texts.map(|(n, (text, tag))| Packet::new(nonce(n), text, tag)).collect();
+    backend.seal_all(&key, &mut packets);
+    if found != tags || together != one_by_one {
+        return false;
+    }
+    // One of them is forged.
+    let forged = LENGTHS.len() / 2;
+    found[forged][0] ^= 1;
+    let texts = together.iter_mut().zip(&mut found).enumerate();
+    let mut packets: Vec<_> =
+        texts.map(|(n, (text, tag))| Packet::new(nonce(n), text, tag)).collect();
+    backend.open_all(&key, &mut packets);
+    let is_told = packets.iter().enumerate().all(|(n, its)| its.is_authentic() == (n != forged));
+    plain[forged].clone_from(&one_by_one[forged]);
+    is_told && together == plain
 }
 
 fn known_answer(backend: Backend) -> bool {

@@ -29,6 +29,7 @@ macro_rules! with_vectors {
 
 with_vectors! {
     mod aead;
+    mod burst;
     mod chacha20;
     mod poly1305;
     mod stream;
@@ -44,10 +45,12 @@ mod choice;
 mod forged;
 #[cfg(all(feature = "simd", target_arch = "aarch64", target_endian = "little"))]
 mod neon;
+mod packet;
 
 pub use backend::Backend;
 pub use choice::{is_broken, status};
 pub use forged::Forged;
+pub use packet::Packet;
 
 #[cfg(all(
     test,

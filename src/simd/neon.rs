@@ -6,9 +6,11 @@
 use std::arch::aarch64::*;
 
 use super::aead::{self, Cpu};
-use super::chacha20::Lanes;
+use super::burst;
+use super::chacha20::{Lanes, MOST_LANES, Steps, WORK, double_rounds_by_steps};
 use super::forged::Forged;
-use super::poly1305;
+use super::packet::Packet;
+use super::poly1305::{self, Poly1305};
 
 /// Proof that this processor has NEON: `detect` is the only way to get one.
 #[derive(Clone, Copy)]
@@ -39,6 +41,16 @@ impl Neon {
     }
 }
 
+impl Neon {
+    pub fn seal_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        burst::seal(self, key, packets)
+    }
+
+    pub fn open_all(self, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+        burst::open(self, key, packets)
+    }
+}
+
 impl Cpu for Neon {
     type Wide = Words;
     type Middle = Words;
@@ -61,7 +73,7 @@ macro_rules! rotate {
 
 impl Words {
     #[inline(always)]
-    fn load(words: [u32; 4]) -> Words {
+    fn of(words: [u32; 4]) -> Words {
         // SAFETY: called by those who hold a token alone; four words are read from `words`.
         Words(unsafe { vld1q_u32(words.as_ptr()) })
     }
@@ -91,16 +103,8 @@ pub struct Order(uint8x16_t);
 // SAFETY: 16 vectors of 16 bytes are 4 blocks.
 unsafe impl Lanes for Words {
     type Cpu = Neon;
-    type Rotations = Order;
     type Stream = [Words; 16];
     const BLOCKS: usize = 4;
-
-    #[inline(always)]
-    fn rotations(_: Neon) -> Order {
-        let order = [3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14];
-        // SAFETY: the token proves NEON; sixteen bytes are read from `order`.
-        Order(unsafe { vld1q_u8(order.as_ptr()) })
-    }
 
     #[inline(always)]
     fn splat(_: Neon, word: u32) -> Words {
@@ -110,13 +114,45 @@ unsafe impl Lanes for Words {
 
     #[inline(always)]
     fn count(cpu: Neon, first: u32) -> Words {
-        Words::splat(cpu, first).add(Words::load([0, 1, 2, 3]))
+        Words::splat(cpu, first).add(Words::of([0, 1, 2, 3]))
+    }
+
+    #[inline(always)]
+    fn load(_: Neon, words: &[u32; MOST_LANES]) -> Words {
+        // SAFETY: the token proves NEON; there are four words and more.
+        Words(unsafe { vld1q_u32(words.as_ptr()) })
     }
 
     #[inline(always)]
     fn add(self, other: Words) -> Words {
         // SAFETY: there are Words, so there is NEON.
         Words(unsafe { vaddq_u32(self.0, other.0) })
+    }
+
+    double_rounds_by_steps!();
+
+    #[inline(always)]
+    fn transpose(words: [Words; 16]) -> [Words; 16] {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = words;
+        let abcd = Words::transpose4([a, b, c, d]);
+        let efgh = Words::transpose4([e, f, g, h]);
+        let ijkl = Words::transpose4([i, j, k, l]);
+        let mnop = Words::transpose4([m, n, o, p]);
+        [
+            abcd[0], efgh[0], ijkl[0], mnop[0], abcd[1], efgh[1], ijkl[1], mnop[1], abcd[2],
+            efgh[2], ijkl[2], mnop[2], abcd[3], efgh[3], ijkl[3], mnop[3],
+        ]
+    }
+}
+
+impl Steps for Words {
+    type Rotations = Order;
+
+    #[inline(always)]
+    fn rotations(_: Neon) -> Order {
+        let order = [3, 0, 1, 2, 7, 4, 5, 6, 11, 8, 9, 10, 15, 12, 13, 14];
+        // SAFETY: the token proves NEON; sixteen bytes are read from `order`.
+        Order(unsafe { vld1q_u8(order.as_ptr()) })
     }
 
     #[inline(always)]
@@ -145,18 +181,5 @@ unsafe impl Lanes for Words {
     #[inline(always)]
     fn rotate7(self, _: Order) -> Words {
         rotate!(self, 7, 25)
-    }
-
-    #[inline(always)]
-    fn transpose(words: [Words; 16]) -> [Words; 16] {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = words;
-        let abcd = Words::transpose4([a, b, c, d]);
-        let efgh = Words::transpose4([e, f, g, h]);
-        let ijkl = Words::transpose4([i, j, k, l]);
-        let mnop = Words::transpose4([m, n, o, p]);
-        [
-            abcd[0], efgh[0], ijkl[0], mnop[0], abcd[1], efgh[1], ijkl[1], mnop[1], abcd[2],
-            efgh[2], ijkl[2], mnop[2], abcd[3], efgh[3], ijkl[3], mnop[3],
-        ]
     }
 }

@@ -6,13 +6,13 @@ pub const BLOCK_LEN: usize = 16;
 
 /// What a one-time authenticator of a backend must do. Associated data and texts are followed by
 /// zeros up to a block's border, and all by the block of lengths, as the AEAD has it.
-pub trait Mac<Cpu> {
+pub trait Mac<Cpu>: Clone {
     /// Absorbs the associated data, too; there rarely is any.
     fn new(cpu: Cpu, key: &[u8; 32], aad: &[u8]) -> Self;
-    /// How many steps a text of this length has work for.
-    fn steps(&self, text_len: usize) -> usize;
-    /// Piece `slot` of 0 to 7 of one step; takes what it absorbs from the front of `text`.
-    fn work(&mut self, slot: usize, text: &mut &[u8]);
+    /// Whether a text is worth being absorbed block by block, beside something else.
+    const BESIDE: bool;
+    /// What absorbs it.
+    fn plain(&mut self) -> &mut Poly1305;
     /// Absorbs the rest of the text and returns the tag. The lengths are those of the associated
     /// data and of the whole text.
     fn finish(self, rest: &[u8], lengths: [usize; 2]) -> [u8; 16];
@@ -21,10 +21,10 @@ pub trait Mac<Cpu> {
 /// The accumulator `h` of 2^130 − 5, not fully reduced between blocks, and the key.
 #[derive(Clone)]
 pub struct Poly1305 {
-    h: [u64; 3],
-    r: [u64; 2],
+    pub(super) h: [u64; 3],
+    pub(super) r: [u64; 2],
     /// r₁ · 5/4, a whole number because r₁ is clamped: 2^128 · r₁ ≡ s.
-    s: u64,
+    pub(super) s: u64,
     pad: [u64; 2],
 }
 
@@ -137,7 +137,8 @@ impl Poly1305 {
     }
 }
 
-/// The plain authenticator as a backend's: a few blocks a step.
+/// The plain authenticator as a backend's.
+#[derive(Clone)]
 pub struct Scalar(Poly1305);
 
 impl<Cpu> Mac<Cpu> for Scalar {
@@ -148,20 +149,11 @@ impl<Cpu> Mac<Cpu> for Scalar {
         Scalar(plain)
     }
 
-    /// A step is four blocks.
-    #[inline(always)]
-    fn steps(&self, text_len: usize) -> usize {
-        text_len / (4 * BLOCK_LEN)
-    }
+    const BESIDE: bool = true;
 
     #[inline(always)]
-    fn work(&mut self, slot: usize, text: &mut &[u8]) {
-        if slot % 2 == 1 {
-            if let Some((block, rest)) = text.split_first_chunk() {
-                self.0.block(block);
-                *text = rest;
-            }
-        }
+    fn plain(&mut self) -> &mut Poly1305 {
+        &mut self.0
     }
 
     #[inline(always)]

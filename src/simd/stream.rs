@@ -1,4 +1,4 @@
-//! Key stream of one packet, on the stack: written by whole passes, wiped when it goes.
+//! Key stream, on the stack: written by whole passes, wiped when it goes.
 //!
 //! It starts out uninitialised, because clearing 1.5 KiB would cost a tenth of a small packet.
 
@@ -7,23 +7,19 @@ use std::mem::MaybeUninit;
 
 use super::chacha20::{BLOCK_LEN, Lanes};
 
-/// Blocks that it holds: the key of Poly1305 and as many as a packet of 1472 bytes needs. Two
-/// passes of eight and sixteen fill it, or three of eight.
-pub const BLOCKS: usize = 24;
-
-/// Room for it, apart, so that setting up [`Stream`] does not write all of it.
+/// Room for so many blocks, apart, so that setting up [`Stream`] does not write all of it.
 #[repr(align(64))]
-pub struct Room([MaybeUninit<u8>; BLOCKS * BLOCK_LEN]);
+pub struct Room<const BLOCKS: usize>([[MaybeUninit<u8>; BLOCK_LEN]; BLOCKS]);
 
-impl Room {
+impl<const BLOCKS: usize> Room<BLOCKS> {
     #[inline(always)]
-    pub fn new() -> Room {
-        Room([MaybeUninit::uninit(); BLOCKS * BLOCK_LEN])
+    pub fn new() -> Room<BLOCKS> {
+        Room([[MaybeUninit::uninit(); BLOCK_LEN]; BLOCKS])
     }
 }
 
 pub struct Stream<'a> {
-    bytes: &'a mut [MaybeUninit<u8>; BLOCKS * BLOCK_LEN],
+    bytes: &'a mut [MaybeUninit<u8>],
     /// Bytes from the beginning that have been written.
     len: usize,
     /// Bytes that were ever written.
@@ -32,8 +28,8 @@ pub struct Stream<'a> {
 
 impl<'a> Stream<'a> {
     #[inline(always)]
-    pub fn new(room: &'a mut Room) -> Stream<'a> {
-        Stream { bytes: &mut room.0, len: 0, dirty: 0 }
+    pub fn new<const BLOCKS: usize>(room: &'a mut Room<BLOCKS>) -> Stream<'a> {
+        Stream { bytes: room.0.as_flattened_mut(), len: 0, dirty: 0 }
     }
 
     /// Puts a pass behind what is there. It must fit: a caller that has no room is our bug.
@@ -50,7 +46,7 @@ impl<'a> Stream<'a> {
     /// Blocks free.
     #[inline(always)]
     pub fn room(&self) -> usize {
-        BLOCKS - self.len / BLOCK_LEN
+        (self.bytes.len() - self.len) / BLOCK_LEN
     }
 
     #[inline(always)]
@@ -58,6 +54,14 @@ impl<'a> Stream<'a> {
         let written = &self.bytes[..self.len];
         // SAFETY: `push` has written the first `len` bytes.
         unsafe { std::slice::from_raw_parts(written.as_ptr().cast(), written.len()) }
+    }
+
+    /// So many blocks at the beginning have been used: what is behind them moves there.
+    #[inline(always)]
+    pub fn discard(&mut self, blocks: usize) {
+        let used = (blocks * BLOCK_LEN).min(self.len);
+        self.bytes.copy_within(used..self.len, 0);
+        self.len -= used;
     }
 
     /// What is there has been used: the next pass overwrites it.

@@ -93,10 +93,7 @@ impl InboundPath {
             if let Some((at, datagram)) = self.buffer.part(i, start, len) {
                 match DataHeader::read(datagram) {
                     Some(header) => {
-                        let opening = match around.workers.most() {
-                            0 => None,
-                            _ => around.device.opening(&header),
-                        };
+                        let opening = around.device.opening(&header);
                         let arrived = Arrived { at, len, header, from, opening, opened: None };
                         self.buffer.arrived.push(arrived);
                     }

@@ -95,10 +95,7 @@ impl Filling<'_> {
             }
             bytes += len;
             let (device, sink) = (&mut *around.device, &mut *around.io);
-            let (outbound, sealing) = match around.workers.most() {
-                0 => (device.from_tun(around.now, slot, len, sink), None),
-                _ => device.from_tun_unsealed(around.now, slot, len, sink),
-            };
+            let (outbound, sealing) = device.from_tun_unsealed(around.now, slot, len, sink);
             goes |= !matches!(outbound, Outbound::Dropped(_));
             if let Outbound::Send { to, tos, len } = outbound {
                 self.queue.push(&to, tos, len, sealing);

@@ -12,7 +12,7 @@ use zeroize::Zeroize;
 
 use super::consts::TAG_LEN;
 use crate::simd::Backend;
-pub use crate::simd::Forged;
+pub use crate::simd::{Forged, Packet};
 
 pub const KEY_LEN: usize = 32;
 /// BLAKE2s block size in bytes, which HMAC needs.
@@ -142,14 +142,29 @@ impl Aead {
     /// Encrypts `text` in place and returns the tag (R04).
     pub fn seal(&self, counter: u64, aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
         let nonce = nonce(counter);
-        if let Some(vector) = self.vector {
-            return vector.seal(&self.key.0, &nonce, aad, text);
+        match self.vector {
+            Some(vector) => vector.seal(&self.key.0, &nonce, aad, text),
+            None => self.seal_by_crate(&nonce, aad, text),
         }
-        let aead = ChaCha20Poly1305::new(&self.key.0.into());
-        match aead.encrypt_inout_detached(&nonce.into(), aad, text.into()) {
-            Ok(tag) => tag.into(),
-            // Only a text of 256 GiB or more can fail; a datagram never is.
-            Err(_) => unreachable!("AEAD input is bounded by a datagram"),
+    }
+
+    /// Seals packets, each of which is given its tag (R04): quicker than one by one.
+    pub fn seal_all(&self, packets: &mut [Packet<'_>]) {
+        match self.vector {
+            Some(vector) => vector.seal_all(&self.key.0, packets),
+            None => packets
+                .iter_mut()
+                .for_each(|packet| packet.seal(|n, t| self.seal_by_crate(n, &[], t))),
+        }
+    }
+
+    /// Opens packets, as far as they are authentic, which each is told: quicker than one by one.
+    pub fn open_all(&self, packets: &mut [Packet<'_>]) {
+        match self.vector {
+            Some(vector) => vector.open_all(&self.key.0, packets),
+            None => packets
+                .iter_mut()
+                .for_each(|packet| packet.open(|n, t, tag| self.open_by_crate(n, &[], t, tag))),
         }
     }
 
@@ -162,12 +177,30 @@ impl Aead {
         tag: &[u8; TAG_LEN],
     ) -> Result<(), Forged> {
         let nonce = nonce(counter);
-        if let Some(vector) = self.vector {
-            return vector.open(&self.key.0, &nonce, aad, text, tag);
+        match self.vector {
+            Some(vector) => vector.open(&self.key.0, &nonce, aad, text, tag),
+            None => self.open_by_crate(&nonce, aad, text, tag),
         }
+    }
+
+    fn seal_by_crate(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
         let aead = ChaCha20Poly1305::new(&self.key.0.into());
-        aead.decrypt_inout_detached(&nonce.into(), aad, text.into(), &(*tag).into())
-            .map_err(|_| Forged)
+        match aead.encrypt_inout_detached(nonce.into(), aad, text.into()) {
+            Ok(tag) => tag.into(),
+            // Only a text of 256 GiB or more can fail; a datagram never is.
+            Err(_) => unreachable!("AEAD input is bounded by a datagram"),
+        }
+    }
+
+    fn open_by_crate(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Forged> {
+        let aead = ChaCha20Poly1305::new(&self.key.0.into());
+        aead.decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into()).map_err(|_| Forged)
     }
 }
 
@@ -197,7 +230,8 @@ pub fn xopen(
         .map_err(|_| Forged)
 }
 
-fn nonce(counter: u64) -> [u8; 12] {
+/// Of the packet with this counter (R04).
+pub fn nonce(counter: u64) -> [u8; 12] {
     let mut n = [0; 12];
     n[4..].copy_from_slice(&counter.to_le_bytes());
     n

@@ -41,6 +41,6 @@ pub use drop::Drop;
 pub use endpoint::{Arrival, Endpoint, Local};
 pub use msg::is_handshake;
 pub use noise::public_key;
-pub use session::{DataHeader, Opened, Opening, Sealing};
+pub use session::{DataHeader, Opened, Opening, Sealing, open_all, seal_all};
 pub use shell::{Entropy, Sink};
 pub use time::{Now, Time, Wall};

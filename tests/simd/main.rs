@@ -6,7 +6,7 @@
 mod trace;
 
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
-use hopbox::simd::{self, Backend, Forged};
+use hopbox::simd::{self, Backend, Forged, Packet};
 
 /// Bytes without a pattern (xorshift64*), the same in every run: a failure can be repeated.
 struct Noise(u64);
@@ -184,6 +184,89 @@ fn nothing_is_written_beside_the_text_at_any_alignment() {
             let text = &mut room[at..at + len];
             backend.open(&[1; 32], &[1; 12], &[], text, &tag).unwrap();
             assert!(room.iter().all(|b| *b == 0xa5), "{at} {len}");
+        }
+    }
+}
+
+/// Packets of these lengths under one key, sealed and opened together, against the crate; some are
+/// forged: those, and no others, are told to be, and stay as they were.
+fn compare_all(backend: Backend, noise: &mut Noise, lengths: &[usize]) {
+    let (mut key, mut nonces) = ([0; 32], vec![[0; 12]; lengths.len()]);
+    noise.fill(&mut key);
+    nonces.iter_mut().for_each(|nonce| noise.fill(nonce));
+    // All of them in one buffer, as datagrams stand behind each other.
+    let at = |n: usize| 7 + lengths[..n].iter().map(|len| len + 16 + 3).sum::<usize>();
+    let mut plain = vec![0; at(lengths.len())];
+    noise.fill(&mut plain);
+    let mut sealed = plain.clone();
+    for (n, (len, nonce)) in lengths.iter().zip(&nonces).enumerate() {
+        let (text, tag) = sealed[at(n)..at(n) + len + 16].split_at_mut(*len);
+        tag.copy_from_slice(&reference(&key, nonce, &[], text));
+    }
+    let packets = |room: &mut [u8], work: &mut dyn FnMut(&mut [Packet<'_>]) -> Vec<bool>| {
+        let (mut rest, mut done, mut all) = (room, 0, Vec::new());
+        for (n, (len, nonce)) in lengths.iter().zip(&nonces).enumerate() {
+            let (datagram, behind) = rest[at(n) - done..].split_at_mut(len + 16);
+            let (text, tag) = datagram.split_last_chunk_mut().unwrap();
+            all.push(Packet::new(*nonce, text, tag));
+            (rest, done) = (behind, at(n) + len + 16);
+        }
+        work(&mut all)
+    };
+    let mut ours = plain.clone();
+    packets(&mut ours, &mut |all| {
+        backend.seal_all(&key, all);
+        Vec::new()
+    });
+    assert!(ours == sealed, "sealed by {}: {lengths:?}", backend.name());
+    let forged: Vec<bool> = lengths.iter().map(|_| noise.below(5) == 0).collect();
+    let mut want = plain;
+    for (n, len) in lengths.iter().enumerate() {
+        let all = at(n)..at(n) + len + 16;
+        if forged[n] {
+            ours[at(n) + noise.below(len + 16)] ^= 1 << noise.below(8);
+            want[all.clone()].copy_from_slice(&ours[all]);
+        } else {
+            // The tags stay.
+            let tag = at(n) + len..all.end;
+            want[tag.clone()].copy_from_slice(&sealed[tag]);
+        }
+    }
+    let told = packets(&mut ours, &mut |all| {
+        backend.open_all(&key, all);
+        all.iter().map(|packet| !packet.is_authentic()).collect()
+    });
+    assert_eq!(told, forged, "told by {}: {lengths:?}", backend.name());
+    assert!(ours == want, "opened by {}: {lengths:?}", backend.name());
+}
+
+#[test]
+fn packets_together_are_what_they_are_alone() {
+    let mut noise = Noise(7);
+    for backend in backends() {
+        compare_all(backend, &mut noise, &[]);
+        // Of one length, as in a burst of segments: every border of blocks, passes and pieces.
+        for len in (0..=600).chain(1400..=1500).chain([2047, 2048, 2049, 4096, 65_519]) {
+            compare_all(backend, &mut noise, &[len]);
+            compare_all(backend, &mut noise, &[len; 9]);
+        }
+        // More packets than there is room for keys, and more key stream than is kept.
+        for (len, count) in [(0, 300), (1, 100), (64, 100), (448, 70), (500, 70), (1984, 9)] {
+            compare_all(backend, &mut noise, &vec![len; count]);
+        }
+    }
+}
+
+#[test]
+fn random_bursts_against_the_crate() {
+    let cases = std::env::var("HOP_SIMD_CASES").map_or(20_000, |n| n.parse().expect("a number"));
+    let (mut noise, backends) = (Noise(8), backends());
+    for case in 0..cases / 10 {
+        let most = [80, 300, 1500, 2200, 9000][case % 5];
+        let lengths: Vec<usize> =
+            (0..noise.below(24)).map(|_| noise.below(most) * noise.below(4) / 3).collect();
+        for backend in &backends {
+            compare_all(*backend, &mut noise, &lengths);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use hopbox::simd::Backend;
+use hopbox::simd::{self, Backend};
 
 use super::{Noise, backends};
 
@@ -92,6 +92,44 @@ fn the_same_instructions_for_all_keys_and_texts() {
                     println!("SKIP simd trace: ptrace is not permitted here");
                     return;
                 };
+                assert!(seen.0 > 500, "{seen:?}");
+                assert_eq!(*first.get_or_insert(seen), seen, "{} {len} {kind}", backend.name());
+            }
+        }
+    }
+}
+
+/// Three packets of this length and one of two bytes, sealed and opened together.
+fn together(backend: Backend, packet: &mut Packet) {
+    let Packet { key, text, len, .. } = packet;
+    let (mut tags, mut texts) = ([[0; 16]; 4], [*text; 4]);
+    for opens in [false, true] {
+        let [a, b, c, d] = texts.each_mut();
+        let [e, f, g, h] = tags.each_mut();
+        let mut all = [
+            simd::Packet::new(NONCE, &mut a[..*len], e),
+            simd::Packet::new([78; 12], &mut b[..*len], f),
+            simd::Packet::new([79; 12], &mut c[..2], g),
+            simd::Packet::new([80; 12], &mut d[..*len], h),
+        ];
+        if opens {
+            backend.open_all(key, &mut all);
+            assert!(all.iter().all(simd::Packet::is_authentic));
+        } else {
+            backend.seal_all(key, &mut all);
+        }
+    }
+}
+
+#[test]
+fn the_same_instructions_for_all_bursts() {
+    let mut noise = Noise(9);
+    for backend in backends() {
+        for len in [0, 100, 1420] {
+            let mut first = None;
+            for kind in 0..4 {
+                let mut packet = sealed(backend, &mut noise, len, kind);
+                let Some(seen) = trace(|| together(backend, &mut packet)) else { return };
                 assert!(seen.0 > 500, "{seen:?}");
                 assert_eq!(*first.get_or_insert(seen), seen, "{} {len} {kind}", backend.name());
             }

@@ -1,7 +1,7 @@
 //! Fixed buffers for what one call receives, and what is known of the data messages in them. They
 //! are opened here, in the place where they stand, by whatever thread has the buffer.
 
-use crate::wg::{Arrival, DataHeader, Opened, Opening};
+use crate::wg::{self, Arrival, DataHeader, Opened, Opening};
 
 /// Messages of one call. Each may be a run of up to 64 datagrams where the kernel merges them.
 pub const SLOTS: usize = 8;
@@ -53,12 +53,25 @@ impl RecvBuffer {
         self.bytes.get_mut(at..at.checked_add(len)?).filter(|_| fits).map(|part| (at, part))
     }
 
-    /// Open what is to be opened ahead of its turn.
+    /// Open what is to be opened ahead of its turn: all that stands behind the one before, as
+    /// messages of one call do.
     pub fn open(&mut self) {
-        for a in &mut self.arrived {
-            let datagram = self.bytes.get_mut(a.at..a.at + a.len);
-            if let (Some(opening), Some(datagram)) = (a.opening.take(), datagram) {
-                a.opened = Some(opening.open(datagram));
+        let (mut rest, mut at) = (&mut *self.bytes, 0);
+        let mut places = Vec::new();
+        let waiting = self.arrived.iter_mut().enumerate();
+        let openings = waiting.filter_map(|(place, a)| {
+            let (_, behind) =
+                std::mem::take(&mut rest).split_at_mut_checked(a.at.checked_sub(at)?)?;
+            let (datagram, behind) = behind.split_at_mut_checked(a.len)?;
+            (rest, at) = (behind, a.at + a.len);
+            let opening = a.opening.take()?;
+            places.push(place);
+            Some((opening, datagram))
+        });
+        let opened = wg::open_all(openings);
+        for (place, opened) in places.into_iter().zip(opened) {
+            if let Some(a) = self.arrived.get_mut(place) {
+                a.opened = Some(opened);
             }
         }
     }

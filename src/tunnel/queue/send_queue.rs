@@ -102,12 +102,24 @@ impl SendQueue {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    /// Seal what is to be sealed.
+    /// Seal what is to be sealed. If one of them did not stand behind the one before, which cannot
+    /// be, nothing would be sent.
     pub fn seal(&mut self) {
-        for (start, len, sealing) in self.unsealed.drain(..) {
-            if let Some(datagram) = self.bytes.get_mut(start..start + len) {
-                sealing.seal(datagram);
-            }
+        let (mut rest, mut at, mut is_whole) = (&mut *self.bytes, 0, true);
+        let mut next = |start: usize, len: usize| {
+            let (_, behind) =
+                std::mem::take(&mut rest).split_at_mut_checked(start.checked_sub(at)?)?;
+            let (datagram, behind) = behind.split_at_mut_checked(len)?;
+            (rest, at) = (behind, start + len);
+            Some(datagram)
+        };
+        wg::seal_all(self.unsealed.drain(..).filter_map(|(start, len, sealing)| {
+            let datagram = next(start, len);
+            is_whole &= datagram.is_some();
+            Some((sealing, datagram?))
+        }));
+        if !is_whole {
+            self.batches.clear();
         }
     }
 
