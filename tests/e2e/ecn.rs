@@ -57,7 +57,7 @@ fn the_outer_class_tells_ecn_and_nothing_else() {
     assert_eq!(first.first(), Some(&(1, 0x88)), "an initiation first: {first:?}");
     for (inner, outer) in [(0, 0), (1, 1), (2, 2), (3, 2), (0xb8, 0), (0xba, 2), (0xbb, 2)] {
         for to in ["10.10.0.2", "fd10::2"] {
-            p.a.sh(&format!("ping -n -c 1 -W 2 -Q {inner} {to}"));
+            p.a.sh(&format!("ping -n -c 1 -W 10 -Q {inner} {to}"));
             let data = marks(&mut seen);
             assert!(data.contains(&(4, outer)), "{to}, inner {inner:#x}: {data:?}");
             assert!(data.iter().all(|(_, tos)| *tos == outer), "{to}, inner {inner:#x}: {data:?}");

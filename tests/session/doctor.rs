@@ -124,7 +124,7 @@ fn files(ward: &mut Ward) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     };
     ward.with_host_file(|host| host["peer_ip"] = "10.10.0".into(), "host_file_damaged", "no IP");
-    ward.with_host_file(|host| host["version"] = 3.into(), "host_file_newer", "version 3");
+    ward.with_host_file(|host| host["version"] = 99.into(), "host_file_newer", "version 99");
     let without = |host: &mut Value| drop(host.as_object_mut().unwrap().remove("version"));
     ward.with_host_file(without, "host_file_damaged", "no version");
     ward.with_host_file(|host| host["version"] = "2".into(), "host_file_damaged", "a word");

@@ -21,7 +21,7 @@ use super::ports::echo;
 use super::real_ports::{Runs, until};
 use super::shielded::{ECHO, PORTS, SSH, Services, ask, asker, connection, entered};
 use super::world::*;
-use super::{full, shared};
+use super::{alone, full, shared};
 
 /// Packets before the flood lets an answer through.
 const BURST: usize = 256;
@@ -187,7 +187,7 @@ impl Drop for Stranger {
 
 #[test]
 fn a_stranger_s_flood_leaves_the_tunnel_to_its_user() {
-    let _machine = shared();
+    let _machine = alone();
     let Some(world) = World::start("a_stranger_s_flood_leaves_the_tunnel_to_its_user") else {
         return;
     };

@@ -66,7 +66,7 @@ fn works(vps: &Machine) -> (bool, bool) {
 }
 
 fn places(vps: &Machine) -> String {
-    vps.ok("stat -c '%U %G %a' /etc/hopbox /var/lib/hopbox-agent; ls -A -I invited /etc/hopbox; \
+    vps.ok("stat -c '%U %G %a' /etc/hopbox /var/lib/hopbox-agent; ls -A -I invited -I nginx /etc/hopbox; \
             cd /var/lib/hopbox-agent && ls -A -I agent.sock -I agent.work.sock -I agent.stamp -I agent.endpoints -I agent.names")
 }
 
