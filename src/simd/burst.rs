@@ -252,6 +252,9 @@ fn run<C: Cpu, const OPENS: bool>(
 
 #[inline(always)]
 pub fn seal<C: Cpu>(cpu: C, key: &[u8; 32], packets: &mut [Packet<'_>]) {
+    if let [alone] = packets {
+        return alone.seal(|nonce, text| aead::seal(cpu, key, nonce, &[], text));
+    }
     let mut room = Room::<MOST_LANES>::new();
     run::<C, false>(cpu, key, packets, &mut Stream::new(&mut room));
 }
@@ -262,8 +265,8 @@ pub fn open<C: Cpu>(cpu: C, key: &[u8; 32], packets: &mut [Packet<'_>]) {
     let mut stream = Stream::new(&mut room);
     for burst in packets.chunk_by_mut(|a, b| a.text.len().max(b.text.len()) <= LONGEST) {
         match burst {
-            [long] if long.text.len() > LONGEST => {
-                long.open(|nonce, text, tag| aead::open(cpu, key, nonce, &[], text, tag));
+            [alone] => {
+                alone.open(|nonce, text, tag| aead::open(cpu, key, nonce, &[], text, tag));
             }
             _ => {
                 stream.rewind();

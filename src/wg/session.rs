@@ -64,11 +64,11 @@ impl Sealing {
 /// Seals each of these as [`Sealing::seal`] does. Those of one session that stand together are
 /// sealed together, which is quicker.
 pub fn seal_all<'a>(all: impl Iterator<Item = (Sealing, &'a mut [u8])>) {
-    let (mut burst, mut of) = (Vec::new(), None);
+    let (mut burst, mut of) = (Vec::new(), None::<Arc<Aead>>);
     for (Sealing { key, counter }, datagram) in all {
         let Some(packet) = packet(counter, datagram) else { continue };
         if let Some(before) = of.filter(|before| !Arc::ptr_eq(before, &key)) {
-            Aead::seal_all(&before, &mut burst);
+            before.seal_all(&mut burst);
             burst.clear();
         }
         of = Some(key);
@@ -93,34 +93,29 @@ pub struct Opening {
     counter: u64,
 }
 
-impl Opening {
-    /// Opens a whole data message in place.
-    pub fn open(self, datagram: &mut [u8]) -> Opened {
-        Opened { authentic: open(&self.key, self.counter, datagram).is_ok(), key: self.key }
-    }
-}
-
-/// Opens each of these as [`Opening::open`] does; what became of them, in their order. Those of one
-/// session that stand together are opened together, which is quicker.
+/// Opens whole data messages in place; what became of them, in their order. Those of one session
+/// that stand together are opened together, which is quicker.
 pub fn open_all<'a>(all: impl Iterator<Item = (Opening, &'a mut [u8])>) -> Vec<Opened> {
-    let (mut opened, mut burst) = (Vec::<Opened>::new(), Vec::new());
-    let open = |opened: &mut [Opened], burst: &mut Vec<(usize, Packet<'a>)>| {
-        let Some((first, _)) = burst.first() else { return };
-        let key = opened[*first].key.clone();
-        let (places, mut packets): (Vec<usize>, Vec<_>) = burst.drain(..).unzip();
-        key.open_all(&mut packets);
-        for (place, packet) in places.iter().zip(packets) {
-            opened[*place].authentic = packet.is_authentic();
+    let (mut opened, mut places, mut burst) = (Vec::<Opened>::new(), Vec::new(), Vec::new());
+    let open = |opened: &mut [Opened], places: &mut Vec<usize>, burst: &mut Vec<Packet<'a>>| {
+        if let Some(key) = opened.last().map(|last| last.key.clone()) {
+            key.open_all(burst);
+        }
+        for (place, packet) in places.drain(..).zip(burst.drain(..)) {
+            opened[place].authentic = packet.is_authentic();
         }
     };
     for (Opening { key, counter }, datagram) in all {
         if opened.last().is_some_and(|before| !Arc::ptr_eq(&before.key, &key)) {
-            open(&mut opened, &mut burst);
+            open(&mut opened, &mut places, &mut burst);
         }
-        burst.extend(packet(counter, datagram).map(|packet| (opened.len(), packet)));
+        if let Some(packet) = packet(counter, datagram) {
+            places.push(opened.len());
+            burst.push(packet);
+        }
         opened.push(Opened { key, authentic: false });
     }
-    open(&mut opened, &mut burst);
+    open(&mut opened, &mut places, &mut burst);
     opened
 }
 

@@ -3,6 +3,7 @@
 //! behind the data). Knows no descriptor.
 
 mod handshake_queue;
+mod parts;
 mod recv_buffer;
 mod send_queue;
 

@@ -1,6 +1,7 @@
 //! Fixed buffers for what one call receives, and what is known of the data messages in them. They
 //! are opened here, in the place where they stand, by whatever thread has the buffer.
 
+use super::parts::Parts;
 use crate::wg::{self, Arrival, DataHeader, Opened, Opening};
 
 /// Messages of one call. Each may be a run of up to 64 datagrams where the kernel merges them.
@@ -56,14 +57,10 @@ impl RecvBuffer {
     /// Open what is to be opened ahead of its turn: all that stands behind the one before, as
     /// messages of one call do.
     pub fn open(&mut self) {
-        let (mut rest, mut at) = (&mut *self.bytes, 0);
-        let mut places = Vec::new();
+        let (mut parts, mut places) = (Parts::of(&mut self.bytes), Vec::new());
         let waiting = self.arrived.iter_mut().enumerate();
         let openings = waiting.filter_map(|(place, a)| {
-            let (_, behind) =
-                std::mem::take(&mut rest).split_at_mut_checked(a.at.checked_sub(at)?)?;
-            let (datagram, behind) = behind.split_at_mut_checked(a.len)?;
-            (rest, at) = (behind, a.at + a.len);
+            let datagram = parts.next(a.at, a.len)?;
             let opening = a.opening.take()?;
             places.push(place);
             Some((opening, datagram))

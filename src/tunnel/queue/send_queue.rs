@@ -4,6 +4,7 @@
 //! where the kernel cuts it up again (UDP_SEGMENT). A shorter one may end a batch. What is still to
 //! be sealed is sealed here, in the place where it stands, by whatever thread has the queue.
 
+use super::parts::Parts;
 use crate::wg::{self, Endpoint, Sealing};
 
 /// Datagrams of one batch, and their bytes: the limits of kernels and of the length field.
@@ -105,16 +106,9 @@ impl SendQueue {
     /// Seal what is to be sealed. If one of them did not stand behind the one before, which cannot
     /// be, nothing would be sent.
     pub fn seal(&mut self) {
-        let (mut rest, mut at, mut is_whole) = (&mut *self.bytes, 0, true);
-        let mut next = |start: usize, len: usize| {
-            let (_, behind) =
-                std::mem::take(&mut rest).split_at_mut_checked(start.checked_sub(at)?)?;
-            let (datagram, behind) = behind.split_at_mut_checked(len)?;
-            (rest, at) = (behind, start + len);
-            Some(datagram)
-        };
+        let (mut parts, mut is_whole) = (Parts::of(&mut self.bytes), true);
         wg::seal_all(self.unsealed.drain(..).filter_map(|(start, len, sealing)| {
-            let datagram = next(start, len);
+            let datagram = parts.next(start, len);
             is_whole &= datagram.is_some();
             Some((sealing, datagram?))
         }));
