@@ -61,7 +61,7 @@ part "rules of the firewall" $(in_firewall answers change grants mod plans rule 
 part "what others make of them" $(in_firewall effective matches)
 made="cgroup errands manager"
 in_server() { for file in "$@"; do echo "src/server/$file.rs"; done; }
-part "worker, nft, history, start" src/bin/hop-helper-server.rs \
+part "worker, nft, rows, history, start" src/bin/hop-helper-server.rs \
     $(rest server $made | grep -v -e /firewall/ -e /mount/ -e /nginx/)
 part "limits, by the manager" $(in_server $made)
 part "mounts, by the manager" $(files src/server/mount) src/sys/mount.rs

@@ -74,7 +74,7 @@ ExecStopPost=/usr/bin/busybox poweroff -f
 UNIT
 ln -sf ../inside.service "$root/etc/systemd/system/multi-user.target.wants/"
 ln -sf /lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
-cp tests/guest/inside.sh helper/tests/errands.py "$programs/hop-agent" "$programs/hop-helper" \
+cp tests/guest/inside.sh helper/tests/asker.py helper/tests/errands.py "$programs/hop-agent" "$programs/hop-helper" \
     "$programs/hop-helper-server" "$programs/hop-install" "$root/root/"
 rm -f "$dir/disk"
 mkfs.ext4 -q -O ^has_journal -d "$root" "$dir/disk" 1500M

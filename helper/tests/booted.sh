@@ -15,7 +15,7 @@ rm -rf "$root/etc/hopbox" "$root/var/lib/hopbox" "$root/var/log/hopbox" "$root/u
 sed -i '/^hopbox:/d' "$root/etc/group" "$root/etc/gshadow"
 printf '127.0.0.1 localhost\n' >"$root/etc/hosts"
 install -m 0755 "$helper" "$helper-server" "$(dirname "$helper")/hop-install" "$root/root"
-cp "$(dirname "$0")/errands.py" "$(dirname "$0")/nginx.py" "$root/root"
+cp "$(dirname "$0")"/*.py "$root/root"
 
 # A cgroup of its own: two machines in one take each other's processes for theirs.
 group=hopbox-booted-$$

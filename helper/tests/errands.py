@@ -1,66 +1,25 @@
 """Runs in a booted machine that has hop-helper-server, as root: what its service manager makes for
 two users, groups with limits and mounts, and for nobody else. Where the kernel has no single hierarchy of cgroups, the refusal of
 limits is what there is to see. Arguments: the numbers of two users, and `limits` for those alone."""
-import grp, json, os, random, socket, subprocess, sys, time
+import json, os, random, subprocess, sys, time
+
+from asker import Asker, sh
 
 ONE, OTHER = int(sys.argv[1]), int(sys.argv[2])
 TREE = "/sys/fs/cgroup"
 ONE_TREE = os.path.exists(f"{TREE}/cgroup.controllers")
 
 
-def sh(command):
-    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
-
-
-class User:
-    """A connection of a process of this user."""
-
-    def __init__(self, uid):
-        ours, theirs = socket.socketpair()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.setgroups([grp.getgrnam("hopbox").gr_gid]), os.setgid(uid), os.setuid(uid)
-            s = socket.socket(socket.AF_UNIX)
-            s.connect("/run/hopbox/server.sock")
-            ours.close()
-            try:
-                self.carry(theirs, s)
-            finally:
-                os._exit(0)
-        theirs.close()
-        self.ours, self.uid = ours, uid
-        self.ok("daemon.handshake", client_version="t", client_protocol_version=1)
-
-    @staticmethod
-    def carry(theirs, s):
-        while line := theirs.recv(8192):
-            s.sendall(line)
-            reply = b""
-            while not reply.endswith(b"\n"):
-                more = s.recv(65536)
-                if not more:
-                    return
-                reply += more
-            theirs.sendall(reply)
-
+class User(Asker):
     def say(self, op, **args):
-        self.ours.sendall((json.dumps({"v": 1, "id": "a", "op": op, "args": args}) + "\n").encode())
-        data = b""
-        while not data.endswith(b"\n"):
-            more = self.ours.recv(65536)
-            assert more, op
-            data += more
-        return json.loads(data)
-
-    def ok(self, op, **args):
-        reply = self.say(op, **args)
-        assert reply["ok"], (op, args, reply)
-        return reply["result"]
+        reply = self.call(op, **args)
+        assert reply, op
+        return reply
 
     def no(self, code, op, **args):
-        reply = self.say(op, **args)
-        assert not reply["ok"] and reply["error"]["code"] == code, (code, op, args, reply)
-        return reply["error"]["message"]
+        error = self.error(op, **args)
+        assert error["code"] == code, (code, op, args, error)
+        return error["message"]
 
 
 def sleeper(uid, *words):

@@ -1,7 +1,9 @@
 """Runs in a booted machine that has hop-helper-server and a running nginx, as root: what it makes
 nginx answer for, for two users, and what stays as it was when that fails or is cut off anywhere.
 Arguments: the numbers of two users. Leaves one site, for whoever uninstalls all of it."""
-import atexit, grp, json, os, socket, subprocess, sys, time
+import atexit, json, os, socket, subprocess, sys, time
+
+from asker import Asker, sh
 
 ONE, OTHER = int(sys.argv[1]), int(sys.argv[2])
 UNIT, NGINX = "hop-helper-server.service", "/usr/sbin/nginx"
@@ -19,70 +21,15 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()
 """
 
 
-def sh(command):
-    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
-
-
 def write(path, text, mode=0o644):
     with open(path, "w") as f:
         f.write(text)
     os.chmod(path, mode)
 
 
-class User:
-    """A connection of a process of this user."""
-
-    def __init__(self, uid):
-        self.uid = uid
-        self.connect()
-
-    def connect(self):
-        ours, theirs = socket.socketpair()
-        if os.fork() == 0:
-            try:
-                ours.close()
-                self.be(theirs)
-            finally:
-                os._exit(0)
-        theirs.close()
-        ours.settimeout(60)
-        self.ours = ours
-        self.ok("daemon.handshake", client_version="t", client_protocol_version=1)
-
-    def be(self, asker):
-        """The process: what it is asked it asks the helper, as this user."""
-        os.setgroups([grp.getgrnam("hopbox").gr_gid]), os.setgid(self.uid), os.setuid(self.uid)
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect("/run/hopbox/server.sock")
-            while line := asker.recv(8192):
-                s.sendall(line)
-                reply = b""
-                while not reply.endswith(b"\n"):
-                    more = s.recv(65536)
-                    if not more:
-                        return
-                    reply += more
-                asker.sendall(reply)
-
-    def call(self, op, **args):
-        self.ours.sendall((json.dumps({"v": 1, "id": "a", "op": op, "args": args}) + "\n").encode())
-        reply = b""
-        while not reply.endswith(b"\n"):
-            more = self.ours.recv(65536)
-            if not more:
-                return None
-            reply += more
-        return json.loads(reply)
-
-    def ok(self, op, **args):
-        reply = self.call(op, **args)
-        assert reply and reply["ok"], (op, reply)
-        return reply["result"]
-
+class User(Asker):
     def no(self, op, code, words, **args):
-        reply = self.call(op, **args)
-        assert reply and not reply["ok"], (op, reply)
-        error = reply["error"]
+        error = self.error(op, **args)
         assert error["code"] == code and words in error["message"], (op, error)
 
     def site(self, service, *domains, port):

@@ -4,6 +4,7 @@
 //!
 //! - `daemon`: its start; `host`: what it is; `service`: what it offers, seen from the socket;
 //!   `ops`: the table of that.
+//! - `rows`: what the files of what users have asked for have in common.
 //! - `firewall`: rules that users have asked for, in a table of our own; `history`: what was asked
 //!   for.
 //! - `worker`: processes that may do what the one that reads what users write may not; `program`:
@@ -23,6 +24,7 @@ mod nginx;
 mod ops;
 pub mod paths;
 pub mod program;
+mod rows;
 mod service;
 mod worker;
 

@@ -6,6 +6,7 @@
 use crate::core::state_file::StateFile;
 use crate::proto::{Args, OpError};
 use crate::server::firewall::rule::{ARGUMENTS, Spec};
+use crate::server::rows::{self, has_only};
 use serde_json::{Map, Value, json};
 
 const VERSION: u64 = 1;
@@ -41,19 +42,7 @@ pub struct State {
 }
 
 pub fn load(file: &StateFile) -> Result<State, String> {
-    let why = match file.read(SIZE_MAX) {
-        Ok(None) => return Ok(State::default()),
-        Ok(Some(text)) => match parse(&text) {
-            Some(state) => return Ok(state),
-            None => "is not what this version writes".to_owned(),
-        },
-        Err(why) => why,
-    };
-    let path = file.path.display();
-    Err(format!(
-        "{path} {why}; the rules in it are not dropped: look at it, then \
-         sudo mv {path} {path}.old"
-    ))
+    rows::load(file, SIZE_MAX, "the rules in it are not dropped", parse)
 }
 
 pub fn save(file: &mut StateFile, state: &State) -> Result<(), OpError> {
@@ -99,10 +88,6 @@ fn parse(text: &[u8]) -> Option<State> {
         rows.iter().enumerate().any(|(at, row)| rows.iter().skip(at + 1).any(|o| o.id == row.id));
     let generation = top.get("generation")?.as_u64()?;
     (!twice).then_some(State { generation, rows })
-}
-
-fn has_only(row: &Map<String, Value>, keys: &[&str]) -> bool {
-    row.keys().all(|key| keys.contains(&key.as_str()))
 }
 
 fn row(row: &Value) -> Option<Row> {

@@ -5,8 +5,9 @@ use crate::core::state_file::StateFile;
 use crate::proto::{Code, OpError};
 use crate::server::manager;
 use crate::server::mount::make;
-use crate::server::mount::row::{self, Row, Status, What, Wish};
+use crate::server::mount::row::{self, Row, What, Wish};
 use crate::server::program::Turn;
+use crate::server::rows::{self, Status};
 use crate::sys;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -42,15 +43,8 @@ pub struct Mounts {
 impl Mounts {
     pub fn open(dir: PathBuf) -> Result<Mounts, String> {
         let file = StateFile::open(&dir)?;
-        let text = file.read(SIZE_MAX)?;
-        let rows = text.map_or(Some(Vec::new()), |text| row::parse(&text));
-        let path = file.path.display();
-        let rows = rows.ok_or_else(|| {
-            format!(
-                "{path} is not what this version writes; the mounts in it are not forgotten: look \
-                 at it, then sudo mv {path} {path}.old"
-            )
-        })?;
+        let kept = "the mounts in it are not forgotten";
+        let rows = rows::load(&file, SIZE_MAX, kept, row::parse)?;
         Ok(Mounts { dir, file, rows, changes: Vec::new() })
     }
 

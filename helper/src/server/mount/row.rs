@@ -3,6 +3,7 @@
 //! one is made.
 
 use crate::proto::{Args, Code, OpError, required};
+use crate::server::rows::{Status, has_only};
 use serde_json::{Map, Value, json};
 
 pub const TMPFS: &[&str] = &["target", "size"];
@@ -27,15 +28,6 @@ pub enum Wish {
     Make(String, What),
     End(String),
     List,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Not answered yet: a new start takes it back.
-    Pending,
-    Applied,
-    /// Its end has begun: a new start completes it.
-    Removing,
 }
 
 /// What tells a bind mount from another one at the same place: the kernel's number of it, and
@@ -104,18 +96,6 @@ pub fn is_plain(path: &str) -> bool {
     path.split('/').count() <= STEPS_MAX && path.split('/').all(step)
 }
 
-impl Status {
-    const ALL: [Status; 3] = [Status::Pending, Status::Applied, Status::Removing];
-
-    fn name(self) -> &'static str {
-        match self {
-            Status::Pending => "pending",
-            Status::Applied => "applied",
-            Status::Removing => "removing",
-        }
-    }
-}
-
 impl Row {
     /// For whoever asks.
     pub fn to_json(&self) -> Value {
@@ -147,22 +127,20 @@ impl Row {
         let row = row.as_object().filter(|row| row.len() == 6)?;
         let number = |key: &str| u32::try_from(row.get(key)?.as_u64()?).ok();
         let mount = Args(row.get("mount")?.as_object()?);
-        let has_only = |keys: &[&str]| mount.0.keys().all(|key| keys.contains(&key.as_str()));
         let what = match mount.0.contains_key("size") {
-            true => tmpfs(&mount).ok().filter(|_| has_only(TMPFS))?,
-            false => bind(&mount).ok().filter(|_| has_only(BIND))?,
+            true => tmpfs(&mount).ok().filter(|_| has_only(mount.0, TMPFS))?,
+            false => bind(&mount).ok().filter(|_| has_only(mount.0, BIND))?,
         };
         let id = row.get("id")?.as_str()?;
         let hex = id.strip_prefix("mount-")?;
         let plain = hex.len() == 16 && hex.bytes().all(|b| b"0123456789abcdef".contains(&b));
-        let status = row.get("status")?.as_str()?;
         Some(Row {
             id: plain.then(|| id.to_owned())?,
             uid: number("uid")?,
             gid: number("gid")?,
             target: target(&mount).ok()?,
             what,
-            status: Status::ALL.into_iter().find(|known| known.name() == status)?,
+            status: Status::read(row.get("status")?.as_str()?)?,
             mark: mark(row.get("mark")?)?,
         })
     }

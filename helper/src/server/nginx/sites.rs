@@ -10,6 +10,7 @@ use crate::core::state_file::StateFile;
 use crate::proto::{Code, OpError};
 use crate::server::nginx::site::Site;
 use crate::server::nginx::store::{self, Change, State};
+use crate::server::rows::Status;
 use crate::server::worker::Worker;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -101,7 +102,7 @@ impl Sites {
     /// The caller's sites, all of them for root, as far as they fit into a reply.
     pub fn list(&self, who: Caller, app: Option<&str>) -> Value {
         let own = self.state.rows.iter().filter(|row| {
-            row.status == store::Status::Applied
+            row.status == Status::Applied
                 && who.owns(row.uid)
                 && app.is_none_or(|app| app == row.site.key.app)
         });

@@ -8,6 +8,7 @@ use crate::core::peer_cred::Caller;
 use crate::core::state_file::StateFile;
 use crate::proto::{Args, Code, OpError};
 use crate::server::nginx::site::{ARGUMENTS, Key, Site};
+use crate::server::rows::{self, Status, has_only};
 use serde_json::{Map, Value, json};
 
 const VERSION: u64 = 1;
@@ -17,19 +18,11 @@ const SIZE_MAX: u64 = 1 << 20;
 pub const SITES_PER_UID: usize = 16;
 pub const SITES_MAX: usize = 64;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Not answered yet: a new start forgets it. One that it replaces is there beside it.
-    Pending,
-    Applied,
-    /// Its end has begun: a new start completes it.
-    Removing,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     pub site: Site,
     pub uid: u32,
+    /// One that is replaced is there beside the one that is pending.
     pub status: Status,
 }
 
@@ -134,32 +127,8 @@ impl State {
     }
 }
 
-impl Status {
-    const ALL: [Status; 3] = [Status::Pending, Status::Applied, Status::Removing];
-
-    fn name(self) -> &'static str {
-        match self {
-            Status::Pending => "pending",
-            Status::Applied => "applied",
-            Status::Removing => "removing",
-        }
-    }
-}
-
 pub fn load(file: &StateFile) -> Result<State, String> {
-    let why = match file.read(SIZE_MAX) {
-        Ok(None) => return Ok(State::default()),
-        Ok(Some(text)) => match parse(&text) {
-            Some(state) => return Ok(state),
-            None => "is not what this version writes".to_owned(),
-        },
-        Err(why) => why,
-    };
-    let path = file.path.display();
-    Err(format!(
-        "{path} {why}; the sites in it are not dropped: look at it, then \
-         sudo mv {path} {path}.old"
-    ))
+    rows::load(file, SIZE_MAX, "the sites in it are not dropped", parse)
 }
 
 pub fn save(file: &mut StateFile, state: &State) -> Result<(), OpError> {
@@ -180,16 +149,11 @@ fn row(row: &Value) -> Option<Row> {
     let row = row.as_object()?;
     let site = row.get("site")?.as_object()?;
     (has_only(row, &["site", "uid", "status"]) && has_only(site, ARGUMENTS)).then_some(())?;
-    let status = row.get("status")?.as_str()?;
     Some(Row {
         site: Site::read(&Args(site)).ok()?,
         uid: u32::try_from(row.get("uid")?.as_u64()?).ok()?,
-        status: Status::ALL.into_iter().find(|known| known.name() == status)?,
+        status: Status::read(row.get("status")?.as_str()?)?,
     })
-}
-
-fn has_only(row: &Map<String, Value>, keys: &[&str]) -> bool {
-    row.keys().all(|key| keys.contains(&key.as_str()))
 }
 
 #[cfg(test)]
