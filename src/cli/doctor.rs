@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use super::command::{Call, Command, Group, Takes};
+use super::command::{Call, Command, Flag, Group, Takes};
+use super::doctor_provider;
 use super::page::{Line, Page};
 use super::target_host;
 use crate::base::exit::Code;
@@ -13,15 +14,22 @@ use crate::session::diagnose::{self, Check, Session};
 pub const COMMAND: Command = Command {
     name: "doctor",
     summary: "find out what is wrong with a host",
-    usage: "hop doctor [host] [-v]",
+    usage: "hop doctor [host] [--deep] [-v]",
     details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name and\n\
-              packet size, whether the host is up or not, and changes nothing. Each fault is\n\
-              shown with its cause, the evidence, and one command that mends it; the first is\n\
-              the one to begin with. With -v also what was found in order. Exits 0 when nothing\n\
-              is wrong, 3 otherwise; that a host was taken down is no fault.",
+              packet size, whether the host is up or not, and changes nothing. Where a provider's\n\
+              firewall is declared also at the file of its token, and with --deep at what\n\
+              hopbox has opened there. Each fault is shown with its cause, the evidence, and one\n\
+              command that mends it; the first is the one to begin with. With -v also what was\n\
+              found in order. Exits 0 when nothing is wrong, 3 otherwise; that a host was taken\n\
+              down is no fault.",
     example: "hop doctor mybox",
     group: Group::Trouble,
-    flags: &[],
+    flags: &[Flag {
+        short: None,
+        long: "deep",
+        value: None,
+        help: "ask the API of the host's provider, too",
+    }],
     operands: (0, 1),
     takes: Takes::Host,
     hidden: false,
@@ -35,7 +43,10 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     call.out.wait(&format!("looking at {name}"));
     let facts = diagnose::gather(&paths, &name, &mut |what| call.out.detail(what));
     call.out.done("");
-    let checks = diagnose::judge(&facts);
+    let mut checks = diagnose::judge(&facts);
+    if let Ok(host) = &facts.config {
+        checks.extend(doctor_provider::check(host, call.args.has("deep")));
+    }
     let faults: Vec<&Check> = checks.iter().filter(|check| check.fault.is_some()).collect();
     let is_down = matches!(facts.session, Session::None { ended: None });
     let page = page(call, &name, &checks, is_down);

@@ -79,8 +79,7 @@ fn ls(call: &mut Call) -> Result<Code, Failure> {
     let host = store::load(&call.paths()?, &there.host)?;
     if let Some(provider) = &host.provider {
         let name = provider.backend.word();
-        let asked = provider::of(&host);
-        match asked.and_then(|hetzner| hetzner.map(|mut one| one.list()).transpose()) {
+        match provider::of(&host).map(|mut hetzner| hetzner.list()).transpose() {
             Ok(grants) => {
                 let grants = grants.unwrap_or_default();
                 let specs: Vec<Value> = grants.iter().map(|grant| grant.spec.to_json()).collect();
@@ -111,7 +110,7 @@ fn history(call: &mut Call) -> Result<Code, Failure> {
     let mut data = json!({"host": there.host, "entries": listed});
     let mut code = Code::Done;
     let host = store::load(&call.paths()?, &there.host)?;
-    if let Some(hetzner) = provider::of(&host)? {
+    if let Some(hetzner) = provider::of(&host) {
         match hetzner.api().actions_since(0) {
             Ok(actions) => {
                 data["provider"] = actions.iter().map(action_json).collect();

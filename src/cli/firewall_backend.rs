@@ -107,10 +107,7 @@ fn shown(host: &HostConfig) -> String {
 }
 
 fn withdrawn(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<String, Failure> {
-    if let Some(provider) = &host.provider {
-        let text = format!("what is open at {} stays so", provider.backend.word());
-        call.out.warn("open_at_provider", &text);
-    }
+    provider::tell_left(call, host);
     store::save(paths, &HostConfig { provider: None, ..host.clone() })?;
     Ok(format!("{}: nothing but the server's own firewall is asked", host.name))
 }
@@ -148,9 +145,9 @@ fn declared(
     };
     let host = HostConfig { provider: Some(provider), ..host.clone() };
     call.out.wait(&format!("asking {word}"));
-    let asked = provider::of(&host).map(|hetzner| hetzner.map(|mut hetzner| hetzner.list()));
+    let asked = provider::of(&host).map(|mut hetzner| hetzner.list());
     call.out.done("");
-    let grants = asked?.transpose()?.unwrap_or_default();
+    let grants = asked.transpose()?.unwrap_or_default();
     store::save(paths, &host)?;
     call.out.say(&format!("hop setup {} opens the tunnel's port there", host.name));
     Ok(format!(

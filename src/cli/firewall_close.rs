@@ -42,20 +42,24 @@ fn close(call: &mut Call) -> Result<Code, Failure> {
     let there = There::of(call)?;
     let word = call.args.operands.first().cloned().unwrap_or_default();
     let host = store::load(&call.paths()?, &there.host)?;
-    let mut hetzner = provider::of(&host)?;
+    let mut hetzner = provider::of(&host);
     let mut local = Local(&there);
     let rules = ask(&there, FirewallList, &Nothing)?.rules;
     let of_rule = |rule: &Rule| Grant { id: rule.id.clone(), spec: rule.spec.clone() };
     let mut grants: Vec<Grant> = rules.iter().map(of_rule).collect();
-    if let Some(hetzner) = &mut hetzner {
-        let more = hetzner.list()?.into_iter();
-        let more: Vec<Grant> =
-            more.filter(|grant| grants.iter().all(|other| other.spec != grant.spec)).collect();
-        grants.extend(more);
+    let mut unread = None;
+    match hetzner.as_mut().map(Firewall::list).transpose() {
+        Ok(more) => {
+            let is_new = |grant: &Grant| rules.iter().all(|rule| rule.spec != grant.spec);
+            grants.extend(more.into_iter().flatten().filter(is_new));
+        }
+        // What is open on the server is closed there all the same.
+        Err(failure) => unread = Some(failure),
     }
     let grant = one(&grants, &word).map_err(|why| {
         let what = format!("no port {word:?} is open on {}", there.host);
-        Failure::new(Fault::NotFound, what, why, list_command(&there))
+        let none = Failure::new(Fault::NotFound, what, why, list_command(&there));
+        unread.take().unwrap_or(none)
     })?;
     let (spec, port) = (&grant.spec, short(&grant.spec.text()));
     let question = format!("Close {port} of {} on {}?", short(&spec.app), there.host);

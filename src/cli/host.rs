@@ -8,7 +8,7 @@ use super::page::Page;
 use super::{setup, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
-use crate::deploy::ssh_entry;
+use crate::deploy::{provider, ssh_entry};
 use crate::fix;
 use crate::host::autostart;
 use crate::host::config::HostConfig;
@@ -103,8 +103,9 @@ pub const RM: Command = Command {
     summary: "forget a host on this laptop",
     usage: "hop host rm <host>",
     details: "Takes the host down and removes its file, key, log, pinned host keys and its part of\n\
-              ~/.ssh/config. The server is not touched: it still admits this laptop. To remove\n\
-              that too, use hop uninstall --remote -H <host> instead.",
+              ~/.ssh/config. The server is not touched: it still admits this laptop, and what is\n\
+              open at its provider stays open. To end that too, use hop uninstall --remote\n\
+              -H <host> instead.",
     example: "hop host rm mybox",
     group: Group::Hosts,
     flags: &[],
@@ -119,6 +120,9 @@ fn rm(call: &mut Call) -> Result<Code, Failure> {
     let name = target_host::host(call, &paths)?;
     let question = format!("Forget {name}, its key included?");
     call.consent(&question, fix!("hop host rm {}", name))?;
+    if let Ok(host) = store::load(&paths, &name) {
+        provider::tell_left(call, &host);
+    }
     let removed = forget(&paths, &name)?;
     call.out.answer(
         "host.rm",

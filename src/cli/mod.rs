@@ -21,6 +21,7 @@ mod console;
 mod detached_runs;
 mod dispatch;
 mod doctor;
+mod doctor_provider;
 mod down;
 mod firewall;
 mod firewall_backend;

@@ -20,12 +20,14 @@ use crate::rpc::method::ServicesStop;
 use crate::rpc::types::firewall::{Protocol, Spec, app_of};
 use crate::rpc::types::services::ServiceName;
 use crate::workspace::manifest::Desired;
-use crate::workspace::plan::{Present, public};
+use crate::workspace::plan::{Plan, Present, Step, public};
 
 /// The provider of a host, if one is declared.
 pub struct Outer {
     host: String,
     hetzner: Option<Hetzner>,
+    /// That it cannot be read was said.
+    told: bool,
 }
 
 /// What is to be changed there.
@@ -50,6 +52,10 @@ fn wanted(desired: &Desired, had: &[Grant]) -> Vec<Spec> {
     ports.map(|(port, service)| Spec::of(Protocol::Tcp, port, &app, &service)).collect()
 }
 
+fn opens(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::Publish { .. }))
+}
+
 fn difference(wanted: &[Spec], had: Vec<Grant>) -> Delta {
     let is_there = |spec: &&Spec| !had.iter().any(|grant| grant.spec == **spec);
     let open = wanted.iter().filter(is_there).cloned().collect();
@@ -59,8 +65,8 @@ fn difference(wanted: &[Spec], had: Vec<Grant>) -> Delta {
 
 impl Outer {
     pub fn of(paths: &Paths, host: &str) -> Result<Outer, Failure> {
-        let hetzner = provider::of(&store::load(paths, host)?)?;
-        Ok(Outer { host: host.to_owned(), hetzner })
+        let hetzner = provider::of(&store::load(paths, host)?);
+        Ok(Outer { host: host.to_owned(), hetzner, told: false })
     }
 
     /// As it is declared; nothing where there is none.
@@ -68,9 +74,14 @@ impl Outer {
         self.hetzner.as_ref().map(Hetzner::name)
     }
 
-    /// What is wanted and not there, and the other way round. A workspace that wants nothing of a
-    /// provider is not held up by it.
-    pub fn delta(&mut self, call: &mut Call, desired: &Desired) -> Result<Delta, Failure> {
+    /// What is wanted and not there, and the other way round. Where the server opens nothing, by
+    /// this plan, a provider that cannot be asked holds nobody up.
+    pub fn delta(
+        &mut self,
+        call: &mut Call,
+        desired: &Desired,
+        plan: &Plan,
+    ) -> Result<Delta, Failure> {
         let Some(hetzner) = &mut self.hetzner else { return Ok(Delta::default()) };
         let app = app_of(&desired.workspace);
         match hetzner.list() {
@@ -78,11 +89,14 @@ impl Outer {
                 had.retain(|grant| grant.spec.app == app);
                 Ok(difference(&wanted(desired, &had), had))
             }
-            Err(failure) if wanted(desired, &[]).is_empty() => {
-                call.out.warn("provider_not_read", &format!("{}: {}", failure.what, failure.why));
+            Err(failure) if opens(plan) => Err(failure),
+            Err(failure) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    let text = format!("{}: {}", failure.what, failure.why);
+                    call.out.warn("provider_not_read", &text);
+                }
                 Ok(Delta::default())
             }
-            Err(failure) => Err(failure),
         }
     }
 

@@ -22,7 +22,9 @@ pub const COMMAND: Command = Command {
               through the tunnel, or over SSH when the tunnel is down. Connections stay: packets\n\
               wait for one handshake. The agent accepts the old pair until it has heard the new\n\
               one, and keeps its old key in agent.key.bak. Interrupted anywhere, the two sides\n\
-              still have a pair in common; run it again. Other laptops are not disturbed.",
+              still have a pair in common; run it again. Other laptops are not disturbed. The\n\
+              token of a provider (hop firewall backend) is not among them: it is made anew\n\
+              there, and written into its file.",
     example: "hop rotate mybox",
     group: Group::Upkeep,
     flags: &[],

@@ -103,6 +103,10 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
     if data["source"] == "session" {
         data["guards"] = guards().map(|guards| guards.to_json()).unwrap_or_default();
     }
+    if let Some(provider) = store::load(paths, name).ok().and_then(|host| host.provider) {
+        let backend = provider.backend.word();
+        data["provider"] = json!({"backend": backend, "firewall": provider.firewall});
+    }
     let page = status_view::one(&data, call.out.is_verbose());
     let well = data["state"] == "up";
     ("status", data, page, well)

@@ -81,6 +81,9 @@ fn facts(page: &mut Page, data: &Value) {
         _ => String::new(),
     };
     row("server", format!("{}{named}{away}", endpoint(data)));
+    if let Some(backend) = data["provider"]["backend"].as_str() {
+        row("behind", format!("{backend}, firewall {}", data["provider"]["firewall"]));
+    }
     let seen = data["last_healthy_unix"].as_u64();
     if data["source"] != "session" {
         if let Some(at) = seen {

@@ -8,7 +8,7 @@ use super::{host, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::deploy::remote::Remote;
-use crate::deploy::{self, local_helper, ssh_entry};
+use crate::deploy::{self, local_helper, provider, ssh_entry};
 use crate::fix;
 use crate::host::autostart;
 use crate::host::config::HostConfig;
@@ -23,9 +23,10 @@ pub const COMMAND: Command = Command {
     details: "Takes all hosts down, removes the block in ~/.ssh/config, and the helper with sudo.\n\
               Host files and keys stay, so that a new install finds them; --purge removes them,\n\
               too. With --remote the servers are cleaned first, over SSH: agent, helper, keys and\n\
-              configuration go, unless other laptops use the server; then only this laptop's\n\
-              entry does. With -H that host alone is removed, here and with --remote there. The\n\
-              hop program itself is the package manager's, or make uninstall's.",
+              configuration go, and what is open at their providers, unless other laptops use the\n\
+              server; then only this laptop's entry does. With -H that host alone is removed,\n\
+              here and with --remote there. The hop program itself is the package manager's, or\n\
+              make uninstall's.",
     example: "hop uninstall --remote -H mybox\n\
               hop uninstall --purge",
     group: Group::Upkeep,
@@ -53,6 +54,9 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let reached = if remote { reach_all(call, &paths, &names)? } else { Vec::new() };
     ask(call, only.as_deref(), &names, purge, remote)?;
     let servers = if remote { clean_all(call, &paths, reached, purge)? } else { Vec::new() };
+    if !remote && (purge || only.is_some()) {
+        tell_left(call, &paths, &names);
+    }
     let removed = match &only {
         Some(name) => host::forget(&paths, name)?,
         None => everything(call, &paths, &names, purge)?,
@@ -81,6 +85,13 @@ fn ask(
         (true, names) => format!(", and clean {}", names.join(", ")),
     };
     call.consent(&format!("Remove {what} from this laptop{keys}{there}?"), call.again("--yes"))
+}
+
+/// With the host's file goes what is needed to close it.
+fn tell_left(call: &mut Call, paths: &Paths, names: &[String]) {
+    for host in names.iter().filter_map(|name| store::load(paths, name).ok()) {
+        provider::tell_left(call, &host);
+    }
 }
 
 /// A server that was looked for, and the way to it.

@@ -73,7 +73,7 @@ pub fn bring_up(
             Err(_) if project.is_bare() => return Ok(None),
             Err(error) => return Err(failed(host, &project, error)),
         };
-        let delta = outer.delta(call, &project.desired)?;
+        let delta = outer.delta(call, &project.desired, &proposal.plan)?;
         if proposal.plan.steps.is_empty() && delta.is_empty() {
             return Ok(Some(brought(host, &project, &proposal)));
         }
@@ -91,7 +91,7 @@ pub fn bring_up(
             };
             // As somebody read it, however long that took.
             let again = ask(&client, &now).map_err(|error| failed(host, &project, error))?;
-            let same = outer.delta(call, &now.desired)? == delta;
+            let same = outer.delta(call, &now.desired, &again.plan)? == delta;
             if again.plan.digest != proposal.plan.digest || !same {
                 call.out.say(&format!("something has changed on {host} since:"));
                 continue;

@@ -9,10 +9,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::curl::{self, Request, Response};
 use super::mark;
+use super::token;
 use super::trouble::{Refusal, Trouble};
 
 pub const ENDPOINT: &str = "https://api.hetzner.cloud/v1";
@@ -67,11 +67,12 @@ impl Action {
     }
 }
 
-/// One firewall there. Holds the token; has no `Debug` for that reason.
+/// One firewall there. The token's file is read with each question, and not before the first: who
+/// asks nothing needs none.
 pub struct Api {
     endpoint: String,
     firewall: u64,
-    token: Zeroizing<String>,
+    token_file: PathBuf,
     ca_file: Option<PathBuf>,
     /// For one request; the other times go with it.
     limit: Duration,
@@ -79,14 +80,10 @@ pub struct Api {
 
 impl Api {
     /// `endpoint` begins with `https://` and ends without a slash.
-    pub fn of(
-        endpoint: &str,
-        firewall: u64,
-        token: Zeroizing<String>,
-        ca_file: Option<&Path>,
-    ) -> Api {
+    pub fn of(endpoint: &str, firewall: u64, token_file: &Path, ca_file: Option<&Path>) -> Api {
         let (endpoint, ca_file) = (endpoint.to_owned(), ca_file.map(Path::to_owned));
-        Api { endpoint, firewall, token, ca_file, limit: REQUEST }
+        let token_file = token_file.to_owned();
+        Api { endpoint, firewall, token_file, ca_file, limit: REQUEST }
     }
 
     /// With less time for each request.
@@ -188,9 +185,10 @@ impl Api {
     }
 
     fn ask(&self, path: &str, body: Option<&str>) -> Result<Value, Trouble> {
+        let token = token::load(&self.token_file).map_err(|no| Trouble::NoToken(Box::new(no)))?;
         let response = curl::ask(&Request {
             url: &format!("{}{path}", self.endpoint),
-            token: &self.token,
+            token: &token,
             body,
             ca_file: self.ca_file.as_deref(),
             limit: self.limit,

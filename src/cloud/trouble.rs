@@ -13,6 +13,8 @@ const SHOWN: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
+    /// The file of the token cannot be used.
+    NoToken(Box<Failure>),
     /// There is no curl(1) to ask with, or it cannot be started.
     NoCurl(String),
     /// No connection stood: nothing was asked.
@@ -52,7 +54,8 @@ pub struct Refusal {
 impl Trouble {
     /// Nothing was asked for.
     pub fn is_unsent(&self) -> bool {
-        matches!(self, Trouble::NoCurl(_) | Trouble::Unreachable(_) | Trouble::Untrusted(_))
+        let no_way = matches!(self, Trouble::NoToken(_) | Trouble::NoCurl(_));
+        no_way || matches!(self, Trouble::Unreachable(_) | Trouble::Untrusted(_))
     }
 
     /// A later try may do.
@@ -69,6 +72,7 @@ impl Trouble {
 
     fn fault(&self) -> Fault {
         match self {
+            Trouble::NoToken(failure) => failure.fault,
             Trouble::NoCurl(_) => Fault::Failed,
             Trouble::Unreachable(_) | Trouble::Untrusted(_) | Trouble::Cut(_) => Fault::Unreachable,
             Trouble::Slow(_) => Fault::Timeout,
@@ -87,6 +91,7 @@ impl Trouble {
     /// For people.
     pub fn failure(&self, what: impl Into<String>, next: impl Into<Fix>) -> Failure {
         let next = match self {
+            Trouble::NoToken(failure) => failure.next.clone(),
             Trouble::NoCurl(_) => fix!("{} --version", "curl"),
             _ => next.into(),
         };
@@ -101,6 +106,7 @@ fn short(text: &str) -> String {
 impl fmt::Display for Trouble {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Trouble::NoToken(failure) => write!(out, "{}: {}", failure.what, failure.why),
             Trouble::NoCurl(why) => write!(out, "curl cannot be run: {}", short(why)),
             Trouble::Unreachable(why) => write!(out, "no connection: {}", short(why)),
             Trouble::Untrusted(why) => write!(out, "no connection can be trusted: {}", short(why)),

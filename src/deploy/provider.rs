@@ -8,21 +8,20 @@ use crate::base::failure::Failure;
 use crate::cloud::api::{Api, ENDPOINT};
 use crate::cloud::firewall::{Firewall, Grant};
 use crate::cloud::hetzner::Hetzner;
-use crate::cloud::token;
 use crate::host::config::{Backend, HostConfig};
 use crate::rpc::types::firewall::of_tunnel;
 
-/// The one that is declared. Its token is read now.
-pub fn of(host: &HostConfig) -> Result<Option<Hetzner>, Failure> {
-    let Some(provider) = &host.provider else { return Ok(None) };
-    let token = token::load(Path::new(&provider.token_file))?;
+/// The one that is declared. Its token is read when it is asked something.
+pub fn of(host: &HostConfig) -> Option<Hetzner> {
+    let provider = host.provider.as_ref()?;
+    let token_file = Path::new(&provider.token_file);
     let endpoint = provider.endpoint.as_deref();
     let ca_file = provider.ca_file.as_deref().map(Path::new);
     match provider.backend {
         Backend::HetznerCloud => {
             let endpoint = endpoint.unwrap_or(ENDPOINT);
-            let api = Api::of(endpoint, provider.firewall, token, ca_file);
-            Ok(Some(Hetzner::of(api, host.peer_ip, &host.name)))
+            let api = Api::of(endpoint, provider.firewall, token_file, ca_file);
+            Some(Hetzner::of(api, host.peer_ip, &host.name))
         }
     }
 }
@@ -37,7 +36,7 @@ pub fn open_tunnel(
     host: &HostConfig,
     port: u16,
 ) -> Result<Opened, Failure> {
-    let Some(mut hetzner) = of(host)? else { return Ok(Opened(None)) };
+    let Some(mut hetzner) = of(host) else { return Ok(Opened(None)) };
     console.begin(&format!("opening UDP {port} at {}", hetzner.name()));
     let spec = of_tunnel(port);
     let before = hetzner.list()?;
@@ -80,12 +79,38 @@ pub fn tell_overlap(console: &mut dyn Console, hetzner: &Hetzner) {
 
 /// There is no agent any more: nothing of ours stays open there. What could not be closed is told.
 pub fn close_all(console: &mut dyn Console, host: &HostConfig) {
-    let closed = of(host).and_then(|hetzner| {
-        let Some(mut hetzner) = hetzner else { return Ok(()) };
-        hetzner.list()?.iter().try_for_each(|grant| hetzner.revoke(grant))
+    let Some(mut hetzner) = of(host) else { return };
+    let closed = hetzner.list().map(|grants| {
+        let failed = grants.iter().filter_map(|grant| hetzner.revoke(grant).err());
+        let failed: Vec<Failure> = failed.collect();
+        failed.into_iter().next().map_or(Ok(grants.len()), Err)
     });
-    if let Err(failure) = closed {
-        let text = format!("ports may still be open at its provider: {}", failure.why);
-        console.warn("open_at_provider", &text);
+    match closed.and_then(|closed| closed) {
+        Ok(0) => {}
+        Ok(count) => console.say(&format!("{} at {} closed", ports(count), hetzner.name())),
+        Err(failure) => {
+            let (name, firewall) = (hetzner.name(), hetzner.api().firewall());
+            let text = format!(
+                "ports may still be open at {name}, in its firewall {firewall}: {}",
+                failure.why
+            );
+            console.warn("open_at_provider", &text);
+        }
     }
+}
+
+fn ports(count: usize) -> String {
+    if count == 1 { "1 port".to_owned() } else { format!("{count} ports") }
+}
+
+/// A host is forgotten here, and its server goes on: so does what is open for it.
+pub fn tell_left(console: &mut dyn Console, host: &HostConfig) {
+    let Some(provider) = &host.provider else { return };
+    let text = format!(
+        "what is open for {} at {}, in its firewall {}, stays so",
+        host.name,
+        provider.backend.word(),
+        provider.firewall
+    );
+    console.warn("open_at_provider", &text);
 }

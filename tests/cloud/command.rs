@@ -120,6 +120,15 @@ fn a_provider_is_declared_asked_and_kept_out_of_sight() {
     let back = home.hop(&["firewall", "backend", "mybox", "local-nftables"]).output().unwrap();
     assert_eq!(back.status.code(), Some(0), "{back:?}");
     assert_eq!((home.host().get("provider"), &home.host()["version"]), (None, &json!(2)));
+
+    // Whoever forgets the host is told of what goes on without it; that needs no token.
+    assert_eq!(home.declare(&provider, &file).status.code(), Some(0));
+    fs::remove_file(&token).unwrap();
+    let status = told(&home.hop(&["--json", "status", "mybox"]).output().unwrap());
+    assert_eq!(status["data"]["provider"], json!({"backend": "hetzner-cloud", "firewall": 7}));
+    let forgotten = home.hop(&["-y", "--json", "host", "rm", "mybox"]).output().unwrap();
+    assert_eq!(forgotten.status.code(), Some(0), "{forgotten:?}");
+    assert_eq!(told(&forgotten)["warnings"][0]["code"], "open_at_provider", "{forgotten:?}");
 }
 
 /// While curl waits for an answer: in nobody's arguments and environment, and in no output.

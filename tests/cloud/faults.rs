@@ -9,7 +9,6 @@ use hopbox::cloud::hetzner::{Done, Hetzner};
 use hopbox::cloud::trouble::Trouble;
 use hopbox::rpc::types::firewall::{Protocol, Spec};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use super::provider::Provider;
 
@@ -40,11 +39,11 @@ fn foreign() -> Vec<Value> {
 
 fn hetzner(provider: &Provider) -> Hetzner {
     let ca_file = provider.ca_file();
-    at(&provider.endpoint(), "t".repeat(64), Some(&ca_file))
+    at(&provider.endpoint(), &provider.token_file("t"), Some(&ca_file))
 }
 
-fn at(endpoint: &str, token: String, ca_file: Option<&Path>) -> Hetzner {
-    let api = Api::of(endpoint, 7, Zeroizing::new(token), ca_file);
+fn at(endpoint: &str, token_file: &Path, ca_file: Option<&Path>) -> Hetzner {
+    let api = Api::of(endpoint, 7, token_file, ca_file);
     Hetzner::of(api.within(Duration::from_secs(1)), SERVER, "mybox")
 }
 
@@ -214,21 +213,21 @@ fn two_at_once_are_told() {
 fn whoever_answers_has_shown_who_it_is() {
     let provider = Provider::start();
     let (ca_file, other) = (provider.ca_file(), provider.dir.join("other.pem"));
-    let token = || "t".repeat(64);
+    let token = &provider.token_file("t");
     let untrusted = |hetzner: Hetzner| match hetzner.specs() {
         Err(Trouble::Untrusted(_)) => {}
         other => panic!("{other:?}"),
     };
-    untrusted(at(&provider.endpoint(), token(), None));
-    untrusted(at(&provider.endpoint(), token(), Some(&other)));
+    untrusted(at(&provider.endpoint(), token, None));
+    untrusted(at(&provider.endpoint(), token, Some(&other)));
     // Another name than the certificate's.
     let by_number = format!("https://127.0.0.1:{}/v1", provider.port);
-    untrusted(at(&by_number, token(), Some(&ca_file)));
+    untrusted(at(&by_number, token, Some(&ca_file)));
     let plain = provider.endpoint().replace("https", "http");
-    assert!(at(&plain, token(), Some(&ca_file)).specs().is_err(), "never without TLS");
-    let nobody = at("https://localhost:1/v1", token(), Some(&ca_file));
+    assert!(at(&plain, token, Some(&ca_file)).specs().is_err(), "never without TLS");
+    let nobody = at("https://localhost:1/v1", token, Some(&ca_file));
     assert!(matches!(nobody.specs(), Err(Trouble::Unreachable(_))));
-    match at(&provider.endpoint(), "u".repeat(64), Some(&ca_file)).specs() {
+    match at(&provider.endpoint(), &provider.token_file("u"), Some(&ca_file)).specs() {
         Err(Trouble::Refused(refusal)) => assert_eq!(refusal.status, 401),
         other => panic!("{other:?}"),
     }

@@ -1,6 +1,8 @@
 //! The provider of provider.py, with an authority of its own.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,6 +61,14 @@ impl Provider {
 
     pub fn ca_file(&self) -> PathBuf {
         self.dir.join("ca.pem")
+    }
+
+    /// A file that holds a token of this letter.
+    pub fn token_file(&self, letter: &str) -> PathBuf {
+        let file = self.dir.join(format!("token-{letter}"));
+        std::fs::write(&file, letter.repeat(64)).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        file
     }
 
     /// Makes it anew, as this says; what it was before.

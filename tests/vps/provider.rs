@@ -108,8 +108,14 @@ fn a_provider_is_asked_for_what_the_server_opens() {
         assert_eq!(again.code, 0, "what is open is not asked for again: {again}");
         listed(&site);
 
-        site.hop_ok("-y firewall close tcp/8080");
+        needed_where_it_is_used_alone(&site);
+        let half = site.hop("-y firewall close tcp/8080");
+        assert!(half.code == 11 && half.err.contains("hetzner-cloud: cannot read"), "{half}");
         assert!(!is_open());
+        assert_eq!(provider.rules(), [FOREIGN, TUNNEL, WEB]);
+        site.laptop.ok_as("dev", "mv away token");
+        looked_at(&site);
+        site.hop_ok("-y firewall close tcp/8080");
         assert_eq!(provider.rules(), [FOREIGN, TUNNEL]);
         let kept = site.hop("-y firewall close udp/51820");
         assert_eq!(kept.code, 8, "{kept}");
@@ -148,9 +154,55 @@ fn a_provider_is_asked_for_what_the_server_opens() {
         assert!(less.err.contains("  - close tcp/8080 at hetzner-cloud, for web"), "{less}");
         assert!(!is_open());
         assert_eq!(provider.rules(), [FOREIGN, TUNNEL]);
-        site.hop_ok("-y uninstall --purge --remote");
+        let gone = site.hop("-y uninstall --purge --remote");
+        assert!(gone.code == 0 && gone.err.contains("1 port at hetzner-cloud closed"), "{gone}");
         assert_eq!(provider.rules(), [FOREIGN]);
     });
+}
+
+/// The token is away: what needs no answer of the provider's goes on, and what does begins nothing.
+fn needed_where_it_is_used_alone(site: &Site) {
+    site.laptop.ok_as("dev", "mv token away");
+    let same = site.hop("--no-input up");
+    assert!(same.code == 0 && same.err.contains("/home/dev/token"), "{same}");
+    let file = site.laptop.path("/home/dev/hopbox.yaml");
+    std::fs::write(&file, MANIFEST.replace("[8080]", "[8080, 8081]")).unwrap();
+    let more = site.hop("-y up");
+    assert!(more.code == 4 && more.err.contains("/home/dev/token"), "{more}");
+    assert_ne!(site.vps.sh("nft list table inet hopbox | grep 8081").code, 0);
+    std::fs::write(file, MANIFEST).unwrap();
+    let history = site.hop("firewall history");
+    assert!(history.code == 11 && history.out.contains("tcp/8080"), "{history}");
+    let status = site.hop_ok("status mybox");
+    assert!(status.contains("hetzner-cloud, firewall 7"), "{status}");
+    assert_eq!(provider_check(site, "")["fault"], "token_missing");
+}
+
+/// By `hop doctor`: the token's file, and what is let in where that is asked for.
+fn looked_at(site: &Site) {
+    site.laptop.ok_as("dev", "chmod 644 token");
+    let open = provider_check(site, "");
+    assert_eq!(
+        (&open["fault"], &open["fix"]),
+        (&json!("token_open"), &json!("chmod 600 /home/dev/token"))
+    );
+    site.laptop.ok_as("dev", "chmod 600 token");
+    assert_eq!(provider_check(site, "")["ok"], true);
+    let asked = provider_check(site, "--deep");
+    let found = asked["found"].to_string();
+    assert!(found.contains("udp/51820") && found.contains("tcp/8080"), "{asked}");
+    site.laptop.ok_as("dev", &format!("cp token kept; echo {} >token", "u".repeat(64)));
+    let refused = provider_check(site, "--deep");
+    assert!(refused["fault"] == "provider_not_read", "{refused}");
+    assert!(refused["evidence"].to_string().contains("401"), "{refused}");
+    site.laptop.ok_as("dev", "cat kept >token");
+}
+
+fn provider_check(site: &Site, flag: &str) -> Value {
+    let said = site.hop(&format!("--json doctor mybox {flag}"));
+    let told: Value = serde_json::from_str(&said.out).unwrap();
+    let mut checks = told["data"]["checks"].as_array().into_iter().flatten();
+    checks.find(|check| check["check"] == "provider").unwrap_or_else(|| panic!("{told}")).clone()
 }
 
 fn state(site: &Site) -> String {
