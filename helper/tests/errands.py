@@ -211,12 +211,15 @@ def places():
     assert as_one("cat ~one/shop/data/file") == 0
     assert subprocess.run("echo > /home/one/shop/data/file", shell=True, capture_output=True).returncode
     told = one.ok("mount.list")["mounts"]
-    assert told == [{"target": "shop/tmp", "size": 1 << 20, "mounted": True},
-                    {"target": "shop/data", "source": "/srv/data", "read_only": True, "mounted": True}]
+    assert told == [{"target": "shop/tmp", "size": 1 << 20, "uid": ONE, "mounted": True},
+                    {"target": "shop/data", "source": "/srv/data", "read_only": True, "uid": ONE,
+                     "mounted": True}]
     # Wherever its directory has gone to.
     os.rename("/home/one/shop", "/home/one/gone")
     assert one.ok("mount.unmount", target="shop/data") == {"unmounted": True}
-    assert one.ok("mount.unmount", target="shop/tmp") == {"unmounted": True}
+    # Root's hand ends anybody's.
+    assert [m["target"] for m in User(0).ok("mount.list")["mounts"]] == ["shop/tmp"]
+    assert User(0).ok("mount.unmount", target="shop/tmp") == {"unmounted": True}
     assert one.ok("mount.unmount", target="shop/tmp") == {"unmounted": False}
     os.rename("/home/one/gone", "/home/one/shop")
     assert one.ok("mount.bind", target="shop/data", source="/srv/shared", read_only=False)["made"]

@@ -39,9 +39,9 @@ class User(Asker):
         return sorted(name for site in self.ok("nginx.list_sites")["sites"] for name in site["domains"])
 
 
-def get(host):
+def get(host, address="127.0.0.1"):
     """What is answered at port 80 for this name."""
-    with socket.create_connection(("127.0.0.1", 80), timeout=10) as s:
+    with socket.create_connection((address, 80), timeout=10) as s:
         s.sendall(f"GET / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
         data = b""
         while more := s.recv(65536):
@@ -97,7 +97,7 @@ print(f"NOTE a site took {min(took) * 1000:.0f} to {max(took) * 1000:.0f} ms")
 assert get("nobody.example") == welcome
 assert sh(f"stat -c '%a %U' {OURS} {STATE}").split() == ["644", "root", "600", "root"]
 assert one.ok("nginx.set_site", **one.site("web", "a.example", "a4.example", port=8090)) == {
-    "changed": False}
+    "changed": False, "effective": "served", "by": ""}
 other.ok("nginx.set_site", **other.site("web", "b.example", port=8091))
 assert (one.names(), other.names()) == (["a.example", "a4.example"], ["b.example"])
 assert User(0).names() == ["a.example", "a4.example", "b.example"]
@@ -116,6 +116,22 @@ for name, theirs in [("own.example", "own.example"), ("x.wild.example", "*.wild.
            **one.site("x", name, port=8090))
 one.no(set_site, "validation_failed", "domains", **one.site("x", "a.b;}", port=8090))
 os.remove(f"{CONF}/own.conf")
+
+# A server of somebody's at one address has all that comes there, and that is told; so is one that
+# got the name later.
+sh("ip link set lo up; ip address add 192.0.2.80/32 dev lo")
+write(f"{CONF}/own.conf", "server { listen 192.0.2.80:80; server_name own.example; return 418; }\n")
+web = one.site("web", "a.example", "a4.example", port=8090)
+told = one.ok("nginx.reload") and one.ok(set_site, **web)
+by = f"listen 192.0.2.80:80 in {CONF}/own.conf"
+assert (told["effective"], told["by"]) == ("shadowed", by), told
+assert (get("a.example")[0], get("a.example", "192.0.2.80")[0]) == (200, 418)
+write(f"{CONF}/own.conf", "server { listen 80; server_name a4.example; return 418; }\n")
+told = one.ok("nginx.reload") and one.ok(set_site, **web)
+assert (told["effective"], told["by"]) == ("shadowed", f"server_name a4.example in {CONF}/own.conf")
+assert (get("a.example")[0], get("a4.example")[0]) == (200, 418)
+os.remove(f"{CONF}/own.conf")
+one.ok("nginx.reload")
 
 # A configuration that nginx does not take is never loaded, and one that it cannot use is told.
 state = files()
@@ -206,6 +222,12 @@ for at, how in CUTS:
         assert not os.path.exists(f"{NGINX}.real"), "it was there"
         steady(one, ["a.example", "a4.example"])
 
+# Root's hand ends anybody's.
+one.ok(set_site, **one.site("x", "c.example", port=8099))
+User(0).ok(remove, app_name="app", service="x")
+User(0).no(remove, "state_conflict", "no site app/x", app_name="app", service="x")
+assert one.names() == ["a.example", "a4.example"]
+
 # Somebody else's hand in our file: the disk's word counts, after a start.
 sh(f"systemctl stop {UNIT}")
 write(OURS, "server { listen 80; server_name planted.example; return 200 planted; }\n")
@@ -227,4 +249,5 @@ one.connect()
 assert others() == before
 changes = [c for entry in one.ok("firewall.history")["entries"] for c in entry.get("changes", [])]
 assert "serve a.example, a0.example from 127.0.0.1:8090 (app/web)" in changes, changes
-assert not any(c.startswith("serve no more c.example") for c in changes), "it was cut off"
+ended = [c for c in changes if c.startswith("serve no more c.example")]
+assert ended == [], "what was cut off is not told, and what root did is root's"

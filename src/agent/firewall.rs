@@ -20,6 +20,8 @@ pub enum NotDone {
     Tunnel,
     /// There is no helper for it.
     Absent(String),
+    /// The one that there is does not know how.
+    Older(String),
     Failed(String),
 }
 
@@ -30,7 +32,7 @@ impl NotDone {
         match self {
             NotDone::Unknown => "no such port is open".to_owned(),
             NotDone::Tunnel => "it is the tunnel's own port".to_owned(),
-            NotDone::Absent(why) | NotDone::Failed(why) => why,
+            NotDone::Absent(why) | NotDone::Older(why) | NotDone::Failed(why) => why,
         }
     }
 }
@@ -40,6 +42,9 @@ impl From<HelperError> for NotDone {
         match error {
             HelperError::Missing { .. } => {
                 NotDone::Absent(format!("there is no hop-helper-server: {error}"))
+            }
+            _ if error.is_older() => {
+                NotDone::Older(format!("hop-helper-server is older than the agent: {error}"))
             }
             _ => NotDone::Failed(error.to_string()),
         }
@@ -160,4 +165,23 @@ pub fn unpublish(workspace: &str, ports: &BTreeSet<u16>) -> Done<()> {
     let rules = rules(&mut firewall, Some(&app_of(workspace)))?.rules;
     let them = rules.iter().filter(|rule| port(rule).is_some_and(|port| ports.contains(&port)));
     them.map(|rule| &rule.id).try_for_each(|id| Ok(firewall.close(id)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_helper_that_does_not_know_an_operation_is_older() {
+        let of = |code: &str| HelperError::Op {
+            code: code.to_owned(),
+            message: "there is no such operation".to_owned(),
+            field: None,
+            retry: false,
+            of_another: false,
+        };
+        let NotDone::Older(why) = of("unknown_op").into() else { panic!("not older") };
+        assert!(why.starts_with("hop-helper-server is older than the agent"), "{why}");
+        assert!(matches!(of("kernel_error").into(), NotDone::Failed(_)));
+    }
 }

@@ -1,15 +1,13 @@
 //! Directories that hop-helper-server mounts below this login's home. Must not know: for which
 //! service.
 
+use super::firewall::{Done, NotDone};
 use crate::helper::HelperError;
 use crate::helper::mounts::Mounts;
 use crate::workspace::manifest::{Mount, Mounted};
 
 fn why(error: HelperError) -> String {
-    match error {
-        HelperError::Missing { .. } => format!("there is no hop-helper-server: {error}"),
-        _ => error.to_string(),
-    }
+    NotDone::from(error).why()
 }
 
 /// Returns whether it was not there before.
@@ -20,6 +18,13 @@ pub fn mount(mount: &Mount) -> Result<bool, String> {
         Mounted::Volume { source, read_only } => helper.bind(&mount.path, source, *read_only),
     };
     made.map_err(why)
+}
+
+/// Ends all that is mounted for this user; by root, when there is no agent any more.
+pub fn end_all(uid: u32) -> Done<()> {
+    let mut helper = Mounts::connect()?;
+    let of_user = helper.list()?.into_iter().filter(|(of, _)| *of == uid);
+    Ok(of_user.map(|(_, target)| target).try_for_each(|target| helper.unmount(&target))?)
 }
 
 pub fn unmount(path: &str) -> Result<(), String> {

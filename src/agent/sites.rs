@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::firewall::Done;
 use crate::base::json::{Fields, ReadError};
-use crate::helper::nginx::Nginx;
+use crate::helper::nginx::{Nginx, Reached};
 use crate::rpc::types::firewall::{OF, app_of};
 use crate::workspace::plan::Site;
 
@@ -44,21 +44,31 @@ pub fn of(workspace: &str) -> Done<BTreeMap<String, Site>> {
     Ok(all.into_iter().map(|listed| (listed.service, listed.site)).collect())
 }
 
-pub fn serve(workspace: &str, service: &str, site: &Site) -> Done<()> {
+/// What of nginx's answers in its place all the same, if that is known.
+pub fn serve(workspace: &str, service: &str, site: &Site) -> Done<Option<String>> {
     let (app, Site { domains, port }) = (app_of(workspace), site);
     let site = json!({"app_name": app, "service": service, "domains": domains, "port": port});
-    Ok(Nginx::connect()?.set(site)?)
+    Ok(match Nginx::connect()?.set(site)? {
+        Reached::No(by) => Some(by),
+        Reached::Yes | Reached::Unknown => None,
+    })
 }
 
 pub fn unserve(workspace: &str, service: &str) -> Done<()> {
     Ok(Nginx::connect()?.remove(&app_of(workspace), service)?)
 }
 
-/// Ends what the agent has nginx answer for; by root, when there is no agent any more.
+/// Ends what the agent has nginx answer for, whose it ever is; by root, when there is no agent any
+/// more.
 pub fn end_all() -> Done<()> {
     let mut nginx = Nginx::connect()?;
-    for listed in listed(&mut nginx, None)?.iter().filter(|one| one.app.starts_with(OF)) {
-        nginx.remove(&listed.app, &listed.service)?;
+    loop {
+        // It tells no more at once than fit into a reply.
+        let mut ours = listed(&mut nginx, None)?;
+        ours.retain(|one| one.app.starts_with(OF));
+        if ours.is_empty() {
+            return Ok(());
+        }
+        ours.iter().try_for_each(|one| nginx.remove(&one.app, &one.service))?;
     }
-    Ok(())
 }

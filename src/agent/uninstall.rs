@@ -6,14 +6,15 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::config::{KEY_FILE, NEW_KEY_FILE, OLD_KEY_FILE};
-use super::exec::{need_root, systemctl, warn};
+use super::exec::{need_root, systemctl, user, warn};
+use super::firewall::NotDone;
 use super::front::endpoints;
 use super::install::{
     DIR, HELPER_PREVIOUS, PREVIOUS, PROGRAM, UNIT, UNIT_FILE, UNVERIFIED, WANTED, WORK_UNIT,
-    WORK_UNIT_FILE, leftovers, need_systemd, remove,
+    WORK_UNIT_FILE, leftovers, need_systemd, remove, unit_user,
 };
 use super::location::{self, FILE};
-use super::{firewall, joint, linger, moved, names, reserve, sites};
+use super::{firewall, joint, linger, log, mounts, moved, names, reserve, sites};
 use crate::base::failure::Failure;
 
 /// Everything that install and start put on the machine; with `purge` also keys, configuration and
@@ -27,14 +28,18 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
             }
         }
     }
-    // Where there is no helper for it, nothing is open.
-    let _ = firewall::close_all();
-    let _ = sites::end_all();
+    let login = unit_user().and_then(|name| user(&name).ok());
+    given_back("ports are open", firewall::close_all().map(drop));
+    given_back("sites are served", sites::end_all());
     if let Err(failure) = reserve::give_back() {
         warn(&failure);
     }
     let mut removed = Vec::new();
     linger::take_back(&mut removed)?;
+    // Nobody runs in them any more.
+    if let Some((uid, _)) = login {
+        given_back("directories are mounted", mounts::end_all(uid));
+    }
     for path in [WANTED, UNIT_FILE, WORK_UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
         remove(Path::new(path), &mut removed)?;
     }
@@ -73,6 +78,14 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
     let left = dirs.iter().filter(|dir| dir.exists());
     let left: Vec<String> = left.map(|dir| dir.display().to_string()).collect();
     Ok(json!({"version": 1, "removed": removed, "left": left}))
+}
+
+/// What the helper held for the agent. Where there is none, it holds nothing.
+fn given_back(what: &str, done: firewall::Done<()>) {
+    match done {
+        Ok(()) | Err(NotDone::Absent(_)) => {}
+        Err(not) => log(&format!("still {what}: {}", not.why())),
+    }
 }
 
 /// If nothing else is in it.

@@ -121,6 +121,11 @@ impl HelperError {
         matches!(self, HelperError::Op { code, .. } if *code == asked.as_str())
     }
 
+    /// It does not know what was asked for.
+    pub fn is_older(&self) -> bool {
+        self.is(Code::UnknownOp)
+    }
+
     /// The one command that mends it.
     pub fn remedy(&self) -> Fix {
         match self {

@@ -2,6 +2,7 @@
 //! caller's home. They stay when the connection ends. Must not know: who wants one, and why.
 
 use super::client::Helper;
+use super::connection::broken;
 use super::error::HelperError;
 use super::firewall::{LIMIT, socket};
 use serde_json::{Value, json};
@@ -32,6 +33,18 @@ impl Mounts {
     fn made(&mut self, op: &str, args: Value) -> Result<bool, HelperError> {
         let answer = self.0.call(op, args)?.result;
         Ok(answer.get("made").and_then(Value::as_bool).unwrap_or_default())
+    }
+
+    /// This user's, all of them for root: whose each is, and where.
+    pub fn list(&mut self) -> Result<Vec<(u32, String)>, HelperError> {
+        let mut answer = self.0.call("mount.list", json!({}))?.result;
+        let mounts = answer.remove("mounts").unwrap_or_default();
+        let mount = |mount: &Value| {
+            let uid = mount.get("uid")?.as_u64().and_then(|uid| u32::try_from(uid).ok())?;
+            Some((uid, mount.get("target")?.as_str()?.to_owned()))
+        };
+        let read = mounts.as_array().map(|all| all.iter().map(mount).collect());
+        read.flatten().ok_or_else(|| broken("the reply has no mounts"))
     }
 
     /// One that is not there is unmounted.

@@ -11,6 +11,15 @@ use std::time::Duration;
 /// A change may wait for another one, and nginx has ten seconds for each.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// Whether requests for a site get to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    Yes,
+    /// This, of another file of nginx's, answers in its place, at one address at least.
+    No(String),
+    Unknown,
+}
+
 /// A connection to it. What is answered for stays when that ends.
 pub struct Nginx(Helper);
 
@@ -30,9 +39,16 @@ impl Nginx {
         }
     }
 
-    /// In the place of the one with its application and service.
-    pub fn set(&mut self, site: Value) -> Result<(), HelperError> {
-        self.0.call("nginx.set_site", site).map(drop)
+    /// In the place of the one with its application and service. Whether requests get to it.
+    pub fn set(&mut self, site: Value) -> Result<Reached, HelperError> {
+        let answer = self.0.call("nginx.set_site", site)?.result;
+        let text = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+        Ok(match text("effective") {
+            "served" => Reached::Yes,
+            "shadowed" => Reached::No(text("by").to_owned()),
+            // Also of a helper that does not look.
+            _ => Reached::Unknown,
+        })
     }
 
     pub fn remove(&mut self, app: &str, service: &str) -> Result<(), HelperError> {

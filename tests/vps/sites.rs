@@ -124,6 +124,17 @@ fn retired(site: &Site) {
     assert!(!said.contains("retire"), "{said}");
 }
 
+/// It is the end of all that the helper has for it. The helper stays.
+fn agents_end(site: &Site) {
+    let mounted = "grep -q ' /home/dev/scratch ' /proc/1/mountinfo";
+    site.vps.ok(mounted);
+    site.vps.ok("/usr/libexec/hopbox/hop-agent uninstall --purge");
+    assert_ne!(site.vps.sh(mounted).code, 0);
+    assert!(!site.vps.ok("cat /etc/hopbox/nginx/sites.conf").contains("server {"));
+    assert_ne!(site.vps.sh("nft list table inet hopbox | grep accept").code, 0);
+    site.vps.ok("systemctl is-active hop-helper-server.socket");
+}
+
 #[test]
 fn a_site_is_asked_for_served_and_ended() {
     lab::inside("sites::a_site_is_asked_for_served_and_ended", || {
@@ -195,9 +206,11 @@ fn a_site_is_asked_for_served_and_ended() {
         assert!(!site.vps.ok("cat /etc/hopbox/nginx/sites.conf").contains("server {"));
         assert_ne!(site.vps.sh("nft list table inet hopbox | grep -e ' 80 ' -e 8080").code, 0);
 
-        want(&site, &public);
-        assert_eq!(site.laptop.sh_as("dev", "cd app && hop -y up").code, 0);
+        let scratch = "    tmpfs: [{path: ~/scratch, size: 1M}]\n    domain:";
+        want(&site, &public.replace("    domain:", scratch));
+        site.laptop.ok_as("dev", "cd app && hop -y up");
         world(&site, NAMED, "hello\n200");
+        agents_end(&site);
         site.hop_ok("-y uninstall --remote --purge -H mybox");
         let left = "ls /etc/hopbox /etc/nginx/sites-enabled/zzz-hopbox.conf 2>/dev/null";
         assert_eq!(site.vps.sh(left).out, "");

@@ -191,8 +191,8 @@ impl Group {
     fn give_back(&self, pid: u32, turn: Turn) -> Result<(), OpError> {
         let parent = field(pid, "PPid:").unwrap_or_default();
         let group = read(&PathBuf::from(format!("/proc/{parent}/cgroup"))).unwrap_or_default();
-        let unit = group.trim().rsplit('/').find(|name| name.contains('.')).unwrap_or("init.scope");
-        manager::adopt(unit, pid, turn)
+        let (unit, below) = unit_of(&group);
+        manager::adopt(unit, below, pid, turn)
     }
 
     fn remove(&self, uid: u32, turn: Turn) -> Result<Value, OpError> {
@@ -236,6 +236,15 @@ impl Group {
     }
 }
 
+/// The unit of the machine's manager that a process is in, as the kernel tells it, and where below
+/// that: a user's manager has units of its own, which this one does not know.
+fn unit_of(group: &str) -> (&str, &str) {
+    let path = group.trim().trim_start_matches("0::");
+    let is_unit = |name: &&str| name.ends_with(".service") || name.ends_with(".scope");
+    let unit = path.split('/').find(is_unit).unwrap_or("init.scope");
+    (unit, path.split_once(unit).map_or("", |(_, below)| below))
+}
+
 /// A process of this user and this machine, by a descriptor that tells it from every later one of
 /// its number.
 fn hold(pid: u32, uid: u32) -> Result<OwnedFd, OpError> {
@@ -271,4 +280,28 @@ fn read(path: &PathBuf) -> Option<String> {
     let mut text = String::new();
     File::open(path).ok()?.take(FILE_MAX).read_to_string(&mut text).ok()?;
     Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_given_back_to_a_unit_that_the_manager_knows() {
+        for (group, unit, below) in [
+            ("0::/system.slice/ssh.service\n", "ssh.service", ""),
+            ("0::/user.slice/user-7.slice/session-3.scope", "session-3.scope", ""),
+            (
+                "0::/user.slice/user-7.slice/user@7.service/app.slice/a.service",
+                "user@7.service",
+                "/app.slice/a.service",
+            ),
+            ("0::/machine.slice/a.scope/payload", "a.scope", "/payload"),
+            ("0::/init.scope", "init.scope", ""),
+            ("0::/", "init.scope", ""),
+            ("", "init.scope", ""),
+        ] {
+            assert_eq!(unit_of(group), (unit, below), "{group}");
+        }
+    }
 }

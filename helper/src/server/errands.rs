@@ -10,20 +10,17 @@ use crate::proto::{Args, Code, OpError};
 use crate::server::cgroup;
 use crate::server::mount::{self, Mounts};
 use crate::server::program::Turn;
+use crate::server::queue::Queue;
 use crate::server::worker::{self, Answer, Worker};
 use crate::sys;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 /// How the daemon starts its worker, with the directory of its state behind that.
 pub const WORD: &str = "--errands";
 /// The first question, which no user can ask.
 const START: &str = "(start)";
-/// Most that wait, of a user and of all of them.
-const PER_UID: usize = 8;
-const MAX: usize = 32;
 
 /// Something to do, typed.
 pub enum Errand {
@@ -42,9 +39,9 @@ impl Errand {
 
 /// The daemon's end.
 pub struct Errands {
-    worker: Worker,
+    pub worker: Worker,
     now: Option<Caller>,
-    queue: VecDeque<(Caller, Value)>,
+    queue: Queue<Value>,
     pub done: VecDeque<(u64, Outcome)>,
     pub changes: Vec<String>,
 }
@@ -53,7 +50,7 @@ impl Errands {
     pub fn open(state: &Path) -> Result<Errands, String> {
         let worker = Worker::start(&[Path::new(WORD), state])?;
         let (done, changes) = (VecDeque::new(), Vec::new());
-        let mut errands = Errands { worker, now: None, queue: VecDeque::new(), done, changes };
+        let mut errands = Errands { worker, now: None, queue: Queue::default(), done, changes };
         // It has put right then what it could, or says why it will not serve.
         errands.worker.ask(&json!({"op": START}));
         let answer = errands.worker.wait().ok_or("the worker of errands does not begin")?;
@@ -65,13 +62,8 @@ impl Errands {
 
     /// Takes one on, which was read; `finished` tells its end.
     pub fn begin(&mut self, who: Caller, op: &str, args: &Value) -> Result<(), OpError> {
-        let own = self.queue.iter().filter(|(waits, _)| waits.uid == who.uid).count();
-        if own >= PER_UID || self.queue.len() >= MAX {
-            let error = OpError::new(Code::LimitExceeded, "the service manager is busy");
-            return Err(OpError { retry: true, ..error });
-        }
         let question = json!({"op": op, "args": args, "uid": who.uid, "gid": who.gid});
-        self.queue.push_back((who, question));
+        self.queue.push(who, question)?;
         self.go_on();
         Ok(())
     }
@@ -88,32 +80,20 @@ impl Errands {
         let changes = head.get("changes").and_then(Value::as_array);
         let texts = changes.into_iter().flatten().filter_map(Value::as_str);
         self.changes.extend(texts.map(str::to_owned));
-        match head.get("error") {
-            None => Ok(head.get("result").cloned().unwrap_or_default().into()),
-            Some(error) => Err(OpError::from_json(error)),
-        }
+        worker::result(head).map(Into::into)
     }
 
     fn go_on(&mut self) {
         if self.now.is_none() && !self.worker.lost {
-            if let Some((who, question)) = self.queue.pop_front() {
+            if let Some((who, question)) = self.queue.pop() {
                 self.worker.ask(&question);
                 self.now = Some(who);
             }
         }
     }
 
-    pub fn watches(&self) -> Option<BorrowedFd<'_>> {
-        // One that has ended would be ready for ever.
-        Some(self.worker.as_fd()).filter(|_| !self.worker.lost)
-    }
-
     pub fn is_idle(&self) -> bool {
         self.now.is_none()
-    }
-
-    pub fn is_lost(&self) -> bool {
-        self.worker.lost || self.worker.is_overdue()
     }
 }
 

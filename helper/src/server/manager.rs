@@ -73,9 +73,9 @@ pub fn set(unit: &str, properties: &[Property], turn: Turn) -> Result<(), OpErro
     call("SetUnitProperties", "sba(sv)", &words, turn)
 }
 
-/// Moves a process into one that runs.
-pub fn adopt(unit: &str, pid: u32, turn: Turn) -> Result<(), OpError> {
-    let words = [unit.to_owned(), String::new(), "1".to_owned(), pid.to_string()];
+/// Moves a process into one that runs, to this place below it.
+pub fn adopt(unit: &str, below: &str, pid: u32, turn: Turn) -> Result<(), OpError> {
+    let words = [unit.to_owned(), below.to_owned(), "1".to_owned(), pid.to_string()];
     call("AttachProcessesToUnit", "ssau", &words, turn)
 }
 

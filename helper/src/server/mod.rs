@@ -7,6 +7,7 @@
 //! - `rows`: what the files of what users have asked for have in common.
 //! - `firewall`: rules that users have asked for, in a table of our own; `history`: what was asked
 //!   for.
+//! - `queue`: what waits for its turn.
 //! - `worker`: processes that may do what the one that reads what users write may not; `program`:
 //!   how they run others. `nft` is the one that holds the rights and runs nft(8); `errands` the one
 //!   that asks the service manager, by `manager`, for what `cgroup` and `mount` make.
@@ -24,6 +25,7 @@ mod nginx;
 mod ops;
 pub mod paths;
 pub mod program;
+mod queue;
 mod rows;
 mod service;
 mod worker;

@@ -58,7 +58,8 @@ impl Service for Host {
 
     /// A worker has ended, or says nothing any more.
     fn is_detached(&self) -> bool {
-        self.firewall.is_lost() || self.errands.is_lost() || self.sites.is_lost()
+        let workers = [&self.firewall.worker, &self.errands.worker, &self.sites.worker];
+        workers.iter().any(|worker| worker.is_gone())
     }
 
     fn is_outdated(&self) -> bool {
@@ -72,7 +73,8 @@ impl Service for Host {
     fn end_connection(&mut self, _: u64) {}
 
     fn awaited(&self) -> Vec<BorrowedFd<'_>> {
-        let more = self.errands.watches().into_iter().chain(self.sites.watches());
+        let more = [&self.errands.worker, &self.sites.worker];
+        let more = more.into_iter().filter_map(|worker| worker.watched());
         self.firewall.watches().into_iter().chain(more).collect()
     }
 

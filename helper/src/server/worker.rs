@@ -5,6 +5,7 @@
 
 use crate::core::access::{Access, SandboxPaths};
 use crate::core::sandbox;
+use crate::proto::OpError;
 use crate::server::program::{OUTPUT_MAX, Turn};
 use crate::sys;
 use serde_json::{Value, json};
@@ -30,6 +31,14 @@ const LOADER: &str = "/etc/ld.so.cache";
 
 /// An answer: what it says, and bytes that belong to it.
 pub type Answer = (Value, Vec<u8>);
+
+/// What an answer says that is a result or an error.
+pub fn result(head: &Value) -> Result<Value, OpError> {
+    match head.get("error") {
+        None => Ok(head.get("result").cloned().unwrap_or_default()),
+        Some(error) => Err(OpError::from_json(error)),
+    }
+}
 
 /// The daemon's end.
 pub struct Worker {
@@ -57,6 +66,16 @@ impl Worker {
         self.stream.as_fd()
     }
 
+    /// To wait for. One that has ended would be ready for ever.
+    pub fn watched(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd()).filter(|_| !self.lost)
+    }
+
+    /// It has ended, or says nothing any more.
+    pub fn is_gone(&self) -> bool {
+        self.lost || self.is_overdue()
+    }
+
     pub fn ask(&mut self, question: &Value) {
         let line = format!("{question}\n");
         self.asked = Some(Instant::now());
@@ -67,7 +86,7 @@ impl Worker {
 
     /// The answer, waited for.
     pub fn wait(&mut self) -> Option<Answer> {
-        while !self.lost && !self.is_overdue() {
+        while !self.is_gone() {
             let answer = self.answer();
             if answer.is_some() {
                 return answer;
@@ -78,7 +97,7 @@ impl Worker {
     }
 
     /// Nothing has come of a question for too long.
-    pub fn is_overdue(&self) -> bool {
+    fn is_overdue(&self) -> bool {
         self.asked.is_some_and(|asked| asked.elapsed() > GIVEN_UP)
     }
 

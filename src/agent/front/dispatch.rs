@@ -231,6 +231,7 @@ fn of_firewall<T>(from: Caller, ask: impl FnOnce() -> Done<T>) -> Result<T, Refu
             NotDone::Unknown => Code::NotFound,
             NotDone::Tunnel => Code::Conflict,
             NotDone::Absent(_) => Code::NoFirewall,
+            NotDone::Older(_) => Code::UnknownMethod,
             NotDone::Failed(_) => Code::Failed,
         };
         refusal(code, not.why())

@@ -215,7 +215,7 @@ impl Applying<'_> {
             Step::Serve { service, site, .. } => {
                 let workspace = &self.desired.workspace;
                 let served = beating(self.stream, || public::serve(workspace, service, site));
-                self.shown(service, served.map(|()| Vec::new()))
+                self.shown(service, served)
             }
         }
     }

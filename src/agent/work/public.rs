@@ -50,6 +50,7 @@ fn there<K: Ord, V>(
 fn refused(not: NotDone) -> Unable {
     let code = match not {
         NotDone::Absent(_) => Code::NoFirewall,
+        NotDone::Older(_) => Code::UnknownMethod,
         _ => Code::Failed,
     };
     unable(code, not.why())
@@ -82,10 +83,27 @@ pub fn close(workspace: &str, ports: &BTreeSet<u16>) -> Done<()> {
     firewall::unpublish(workspace, ports).map_err(refused)
 }
 
-pub fn serve(workspace: &str, service: &str, site: &Site) -> Done<()> {
-    sites::serve(workspace, service, site).map_err(refused)
+/// Returns what of it is answered by others all the same, in words.
+pub fn serve(workspace: &str, service: &str, site: &Site) -> Done<Vec<String>> {
+    let shadow = sites::serve(workspace, service, site).map_err(refused)?;
+    let names = site.domains.join(", ");
+    let told = |by| format!("{names} is served, and yet nginx answers in its place by {by}");
+    Ok(shadow.map(told).into_iter().collect())
 }
 
 pub fn unserve(workspace: &str, service: &str) -> Done<()> {
     sites::unserve(workspace, service).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What upgrades the server cures it, which `hop` tells by this code.
+    #[test]
+    fn a_helper_that_does_not_know_how_is_to_be_upgraded() {
+        assert_eq!(refused(NotDone::Older(String::new())).code, Code::UnknownMethod);
+        assert_eq!(refused(NotDone::Absent(String::new())).code, Code::NoFirewall);
+        assert_eq!(refused(NotDone::Failed(String::new())).code, Code::Failed);
+    }
 }

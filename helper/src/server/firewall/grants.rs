@@ -6,12 +6,13 @@
 use crate::core::conn::Outcome;
 use crate::core::peer_cred::Caller;
 use crate::core::state_file::StateFile;
-use crate::proto::{Code, OpError};
+use crate::proto::OpError;
 use crate::server::firewall::change::{self, Begun, Change};
 use crate::server::firewall::plans::{LASTS, Plans};
 use crate::server::firewall::store::{self, State};
 use crate::server::firewall::trials::Trials;
 use crate::server::nft;
+use crate::server::queue::Queue;
 use crate::server::worker::Worker;
 use crate::sys;
 use serde_json::{Value, json};
@@ -21,9 +22,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Most tasks that wait, of a user and of all of them.
-const TASKS_PER_UID: usize = 8;
-const TASKS_MAX: usize = 32;
 /// News of the kernel's tables (NFNLGRP_NFTABLES), and how long they are gathered.
 const NEWS_GROUP: u32 = 1 << 6;
 const NEWS_PAUSE: Duration = Duration::from_millis(200);
@@ -52,7 +50,7 @@ pub(super) enum Now {
 }
 
 pub struct Firewall {
-    worker: Worker,
+    pub worker: Worker,
     pub(super) file: StateFile,
     pub(super) state: State,
     plans: Plans,
@@ -61,7 +59,7 @@ pub struct Firewall {
     /// Somebody has changed tables, and when that is looked at.
     pub(super) look_at: Option<Instant>,
     now: Option<Now>,
-    queue: VecDeque<(Caller, Waiting)>,
+    queue: Queue<Waiting>,
     pub(super) done: VecDeque<(u64, Outcome)>,
     pub(super) changes: Vec<String>,
     pub(super) trouble: Option<String>,
@@ -92,7 +90,7 @@ impl Firewall {
             news,
             look_at: Some(Instant::now()),
             now: None,
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             done: VecDeque::new(),
             changes: Vec::new(),
             trouble: None,
@@ -129,18 +127,12 @@ impl Firewall {
     }
 
     pub fn watches(&self) -> Vec<BorrowedFd<'_>> {
-        // One that has ended would be ready for ever.
-        let worker = Some(self.worker.as_fd()).filter(|_| !self.worker.lost);
-        worker.into_iter().chain([self.news.as_fd()]).collect()
+        self.worker.watched().into_iter().chain([self.news.as_fd()]).collect()
     }
 
     pub fn is_idle(&self) -> bool {
         let waits = self.now.is_some() || self.look_at.is_some() || !self.queue.is_empty();
         !waits && self.trials.count() == 0
-    }
-
-    pub fn is_lost(&self) -> bool {
-        self.worker.lost || self.worker.is_overdue()
     }
 
     pub fn finished(&mut self) -> Option<(u64, Outcome)> {
@@ -176,11 +168,8 @@ impl Firewall {
 
     /// Takes a task on, whose end `finished` tells.
     pub fn begin(&mut self, who: Caller, task: Task) -> Result<(), OpError> {
-        let own = self.queue.iter().filter(|(waits, _)| waits.uid == who.uid).count();
-        if own >= TASKS_PER_UID || self.queue.len() >= TASKS_MAX {
-            let error = OpError::new(Code::LimitExceeded, "the firewall is busy");
-            return Err(OpError { retry: true, ..error });
-        }
+        // A plan is not used up in vain.
+        self.queue.room(who)?;
         let task = match task {
             Task::List(app) => Waiting::List(app),
             Task::Change(change) => {
@@ -192,7 +181,7 @@ impl Firewall {
                 Waiting::Change(change, Some((generation, lasts)))
             }
         };
-        self.queue.push_back((who, task));
+        self.queue.push(who, task)?;
         self.go_on();
         Ok(())
     }
@@ -228,7 +217,7 @@ impl Firewall {
                 self.ask(Now::Looking);
                 return;
             }
-            let Some((who, task)) = self.queue.pop_front() else { return };
+            let Some((who, task)) = self.queue.pop() else { return };
             match task {
                 Waiting::List(app) => self.ask(Now::Listing(who, app)),
                 Waiting::Change(change, planned) => {

@@ -84,19 +84,22 @@ impl Mounts {
 
     pub fn run(&mut self, wish: Wish, who: (u32, u32), turn: Turn) -> Result<Value, OpError> {
         manager::check()?;
-        let own = |row: &&Row| row.uid == who.0;
+        // Root's are all of them.
+        let own = |row: &&Row| row.uid == who.0 || who.0 == 0;
         match wish {
             Wish::List => {
                 let there = self.look(turn)?;
                 let shown = |row: &Row| {
                     let mut shown = row.to_json();
+                    shown["uid"] = json!(row.uid);
                     shown["mounted"] = json!(there.contains(&row.id));
                     shown
                 };
                 Ok(json!({"mounts": self.rows.iter().filter(own).map(shown).collect::<Value>()}))
             }
             Wish::End(target) => {
-                match self.rows.iter().filter(own).find(|row| row.target == target) {
+                let here = self.rows.iter().filter(own).filter(|row| row.target == target);
+                match here.max_by_key(|row| row.uid == who.0) {
                     None => Ok(json!({"unmounted": false})),
                     Some(row) => {
                         self.end(&row.id.clone(), turn)?;

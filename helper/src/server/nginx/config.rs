@@ -3,6 +3,7 @@
 //! disk, programs, users.
 
 use crate::server::nginx::site::Site;
+use std::net::IpAddr;
 
 /// Never the name of a request: whatever is for nobody's name is none of a user's either, though
 /// the first server of a port has that where no other one is marked for it.
@@ -82,20 +83,77 @@ pub fn foreign<'a>(
     names.find(|(name, _)| is_served(name, domain))
 }
 
-/// Of every `server_name`, wherever it stands: blocks of other languages are skipped over.
+/// Whether a request for a site gets to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effective {
+    Served,
+    /// This is of others, and answers in its place, at one address at least.
+    Shadowed(String),
+    /// Who listens there is not said by the configuration alone.
+    Unknown(String),
+}
+
+/// For these names, of which ours listens at every address: a server that listens at one of them
+/// alone has all that comes there, whatever its name is, and of two servers with a name nginx
+/// ignores one.
+pub fn effective(files: &[(&str, String)], own: &str, domains: &[String]) -> Effective {
+    if let Some((name, file)) = domains.iter().find_map(|name| foreign(files, own, name)) {
+        return Effective::Shadowed(format!("server_name {name} in {file}"));
+    }
+    let mut unknown = None;
+    for (file, text) in files.iter().filter(|(file, _)| *file != own) {
+        for at in values(text, "listen").filter_map(|list| list.split_whitespace().next()) {
+            let told = || format!("listen {at} in {file}");
+            match taken(at.trim_matches(['"', '\''])) {
+                Some(true) => return Effective::Shadowed(told()),
+                None => unknown = unknown.or_else(|| Some(told())),
+                Some(false) => {}
+            }
+        }
+    }
+    unknown.map_or(Effective::Served, Effective::Unknown)
+}
+
+/// Whether this is port 80 at one address that others can reach; `None` where it is a name.
+fn taken(at: &str) -> Option<bool> {
+    let is_number = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if at.starts_with("unix:") || is_number(at) {
+        return Some(false);
+    }
+    let (host, port) = match at.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (at, "80"),
+    };
+    let (first, last) = port.split_once('-').unwrap_or((port, port));
+    match (first.parse::<u16>(), last.parse::<u16>()) {
+        (Ok(first), Ok(last)) if (first..=last).contains(&80) => {}
+        _ => return Some(false),
+    }
+    if matches!(host, "*" | "localhost") {
+        return Some(false);
+    }
+    let address: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
+    Some(!address.is_unspecified() && !address.is_loopback())
+}
+
 fn names(text: &str) -> impl Iterator<Item = &str> {
-    const WORD: &str = "server_name";
+    let lists = values(text, "server_name");
+    lists.flat_map(|list| list.split_whitespace().map(|name| name.trim_matches(['"', '\''])))
+}
+
+/// What stands behind every such word, wherever that stands: blocks of other languages are skipped
+/// over.
+fn values<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = &'a str> {
     let bytes = text.as_bytes();
-    let starts = text.match_indices(WORD).filter(|(at, _)| {
+    let starts = text.match_indices(word).filter(move |(at, _)| {
         let before = at.checked_sub(1).and_then(|at| bytes.get(at));
-        let after = bytes.get(at + WORD.len());
+        let after = bytes.get(at + word.len());
         before.is_none_or(|b| b.is_ascii_whitespace() || b";{}".contains(b))
             && after.is_some_and(|b| b.is_ascii_whitespace() || b"\"'".contains(b))
     });
-    let rests = starts.filter_map(move |(at, _)| text.get(at + WORD.len()..));
+    let rests = starts.filter_map(move |(at, _)| text.get(at + word.len()..));
     // A pattern may have a semicolon in quotes: what is behind that is no name of anybody's.
-    let lists = rests.filter_map(|rest| rest.split(';').next());
-    lists.flat_map(|list| list.split_whitespace().map(|name| name.trim_matches(['"', '\''])))
+    rests.filter_map(|rest| rest.split(';').next())
 }
 
 /// Whether that name, as nginx takes it, is or covers this domain. Patterns of regular expressions
@@ -168,6 +226,34 @@ mod tests {
         }
         let regex = [("/f", "server_name ~^(www|shop)\\.;\n".to_owned())];
         assert!(foreign(&regex, OWN, "any.example").is_some(), "nobody can tell");
+    }
+
+    #[test]
+    fn who_listens_at_one_address_has_all_that_comes_there() {
+        let told = |text: &str| {
+            let files = [(OWN, "listen 192.0.2.9:80;".to_owned()), ("/f", text.to_owned())];
+            effective(&files, OWN, &["a.example".to_owned()])
+        };
+        for free in [
+            "listen 80; listen [::]:80 default_server; listen *:80; listen 0.0.0.0:80;",
+            "listen 127.0.0.1:80; listen [::1]:80; listen localhost:80; listen unix:/run/x;",
+            "listen 192.0.2.1:8080; listen 192.0.2.1:443 ssl; listen [2001:db8::1]:81; listen 443;",
+            "proxy_pass 192.0.2.1:80; my_listen 192.0.2.1; listen\t8080;",
+        ] {
+            assert_eq!(told(free), Effective::Served, "{free}");
+        }
+        for taken in
+            ["192.0.2.1:80", "192.0.2.1", "[2001:db8::1]:80", "[2001:db8::1]", "192.0.2.1:79-81"]
+        {
+            let shadowed = Effective::Shadowed(format!("listen {taken} in /f"));
+            let with_more = told(&format!("listen 80; server {{listen {taken} default_server;}}"));
+            assert_eq!(with_more, shadowed, "{taken}");
+        }
+        let name = Effective::Unknown("listen web.example:80 in /f".to_owned());
+        assert_eq!(told("listen web.example:80;"), name);
+        assert!(matches!(told("listen web.example; listen 192.0.2.1:80;"), Effective::Shadowed(_)));
+        let same = Effective::Shadowed("server_name a.example in /f".to_owned());
+        assert_eq!(told("listen 80; server_name a.example;"), same);
     }
 
     #[test]

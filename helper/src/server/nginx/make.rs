@@ -9,7 +9,7 @@ use crate::core::files;
 use crate::core::say::plain;
 use crate::proto::{Args, Code, OpError};
 use crate::server::manager;
-use crate::server::nginx::config;
+use crate::server::nginx::config::{self, Effective};
 use crate::server::nginx::site::Site;
 use crate::server::paths::{NGINX_DIR, NGINX_FILE};
 use crate::server::program::{Ended, Program, Turn};
@@ -95,7 +95,7 @@ impl Question {
                     let port = |site: &&Site| site.domains.iter().any(|name| new.contains(name));
                     sites.iter().filter(port).try_for_each(|site| own_port(site.port, uid))?;
                 }
-                make(&sites, &new, uid.is_some(), reload, turn)
+                make(&sites, &new, reload, turn)
             }
             Question::Validate => {
                 let ended = test("-t", turn)?;
@@ -113,16 +113,10 @@ impl Question {
     }
 }
 
-/// Has nginx answer for these sites alone. `new` are names that none of its other files may have;
-/// `wanted` is whether somebody waits for a site, or less than before is to be answered for.
-fn make(
-    sites: &[Site],
-    new: &[String],
-    wanted: bool,
-    reload: bool,
-    turn: Turn,
-) -> Result<Value, OpError> {
-    let path = Path::new(NGINX_FILE);
+/// Has nginx answer for these sites alone. `new` are names of a site that somebody waits for, which
+/// none of its other files may have; without them less than before is to be answered for.
+fn make(sites: &[Site], new: &[String], reload: bool, turn: Turn) -> Result<Value, OpError> {
+    let (path, wanted) = (Path::new(NGINX_FILE), !new.is_empty());
     let old = match files::read(path, FILE_MAX) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         read => Some(read.map_err(failed("read"))?),
@@ -133,7 +127,8 @@ fn make(
         None => sites.is_empty(),
     };
     if is_same && !reload {
-        return Ok(json!({"changed": false}));
+        // What others have may be another thing than when it was made.
+        return Ok(made(false, new, if wanted { valid(turn) } else { Ok(Vec::new()) }));
     }
     let there = NGINX.path().map_err(|why| OpError::new(Code::NotSupported, why));
     if wanted {
@@ -143,8 +138,8 @@ fn make(
     write(path, Some(text.as_bytes())).map_err(failed("write"))?;
     let outcome = match there {
         // Nobody who could answer for what is gone.
-        Err(_) => Ok(()),
-        Ok(_) => taken(new, wanted, turn),
+        Err(_) => Ok(Vec::new()),
+        Ok(_) => taken(new, turn),
     };
     if let Err(mut error) = outcome {
         if let Err(e) = write(path, old.as_deref()) {
@@ -152,7 +147,28 @@ fn make(
         }
         return Err(error);
     }
-    Ok(json!({"changed": true}))
+    Ok(made(true, new, outcome))
+}
+
+/// Whether requests for these names get to the site, by the whole configuration.
+fn made(changed: bool, new: &[String], dump: Result<Vec<u8>, OpError>) -> Value {
+    if new.is_empty() {
+        return json!({"changed": changed});
+    }
+    let effective = match dump {
+        Ok(dump) => {
+            let text = String::from_utf8_lossy(&dump);
+            config::effective(&config::files(&text), NGINX_FILE, new)
+        }
+        Err(error) => Effective::Unknown(error.message),
+    };
+    let (word, by) = match effective {
+        Effective::Served => ("served", String::new()),
+        Effective::Shadowed(by) => ("shadowed", by),
+        Effective::Unknown(by) => ("unknown", by),
+    };
+    let by: String = plain(&by).chars().take(COMPLAINT_MAX).collect();
+    json!({"changed": changed, "effective": word, "by": by})
 }
 
 fn failed(what: &'static str) -> impl Fn(io::Error) -> OpError {
@@ -168,11 +184,11 @@ fn write(path: &Path, text: Option<&[u8]>) -> io::Result<()> {
 }
 
 /// nginx has read the file, with nobody else's names in it, and goes by it.
-fn taken(new: &[String], wanted: bool, turn: Turn) -> Result<(), OpError> {
+fn taken(new: &[String], turn: Turn) -> Result<Vec<u8>, OpError> {
     let dump = valid(turn)?;
-    let dump = String::from_utf8_lossy(&dump);
-    let files = config::files(&dump);
-    if wanted && !files.iter().any(|(file, _)| *file == NGINX_FILE) {
+    let text = String::from_utf8_lossy(&dump);
+    let files = config::files(&text);
+    if !new.is_empty() && !files.iter().any(|(file, _)| *file == NGINX_FILE) {
         let why = format!("nginx does not read {NGINX_FILE}: sudo hop-helper-server --install");
         return Err(OpError::new(Code::NotSupported, why));
     }
@@ -184,10 +200,10 @@ fn taken(new: &[String], wanted: bool, turn: Turn) -> Result<(), OpError> {
             )));
         }
     }
-    match runs(turn)? {
-        true => load(turn),
-        false => Ok(()),
+    if runs(turn)? {
+        load(turn)?;
     }
+    Ok(dump)
 }
 
 fn runs(turn: Turn) -> Result<bool, OpError> {

@@ -7,14 +7,14 @@ use crate::core::conn::Outcome;
 use crate::core::files;
 use crate::core::peer_cred::Caller;
 use crate::core::state_file::StateFile;
-use crate::proto::{Code, OpError};
+use crate::proto::OpError;
 use crate::server::nginx::site::Site;
 use crate::server::nginx::store::{self, Change, State};
+use crate::server::queue::Queue;
 use crate::server::rows::Status;
-use crate::server::worker::Worker;
+use crate::server::worker::{self, Worker};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,6 @@ use std::time::{Duration, Instant};
 pub const WORD: &str = "--nginx";
 /// Where its state is, in the directory of all of it.
 const DIR: &str = "nginx";
-/// Most tasks that wait, of a user and of all of them.
-const TASKS_PER_UID: usize = 8;
-const TASKS_MAX: usize = 32;
 /// When it is tried again to put right what could not be: somebody has to mend nginx's own files.
 const AGAIN: Duration = Duration::from_secs(60);
 /// Longest list that is answered, in bytes; a reply has at most 65,536.
@@ -44,14 +41,14 @@ enum Now {
 }
 
 pub struct Sites {
-    worker: Worker,
+    pub worker: Worker,
     file: StateFile,
     state: State,
     /// Rows of a run that was cut off: on the disk they stay until nginx is as it should be.
     unsettled: bool,
     now: Option<Now>,
     mend_at: Option<Instant>,
-    queue: VecDeque<(Caller, Task)>,
+    queue: Queue<Task>,
     pub done: VecDeque<(u64, Outcome)>,
     pub changes: Vec<String>,
     trouble: Option<String>,
@@ -71,24 +68,15 @@ impl Sites {
             unsettled,
             now: None,
             mend_at: Some(Instant::now()),
-            queue: VecDeque::new(),
+            queue: Queue::default(),
             done: VecDeque::new(),
             changes: Vec::new(),
             trouble: None,
         })
     }
 
-    pub fn watches(&self) -> Option<BorrowedFd<'_>> {
-        // One that has ended would be ready for ever.
-        Some(self.worker.as_fd()).filter(|_| !self.worker.lost)
-    }
-
     pub fn is_idle(&self) -> bool {
         self.now.is_none() && self.queue.is_empty() && self.mend_at.is_none()
-    }
-
-    pub fn is_lost(&self) -> bool {
-        self.worker.lost || self.worker.is_overdue()
     }
 
     pub fn troubles(&self) -> impl Iterator<Item = String> {
@@ -127,12 +115,7 @@ impl Sites {
 
     /// Takes a task on, whose end `done` tells.
     pub fn begin(&mut self, who: Caller, task: Task) -> Result<(), OpError> {
-        let own = self.queue.iter().filter(|(waits, _)| waits.uid == who.uid).count();
-        if own >= TASKS_PER_UID || self.queue.len() >= TASKS_MAX {
-            let error = OpError::new(Code::LimitExceeded, "nginx is busy with other changes");
-            return Err(OpError { retry: true, ..error });
-        }
-        self.queue.push_back((who, task));
+        self.queue.push(who, task)?;
         self.go_on();
         Ok(())
     }
@@ -140,12 +123,8 @@ impl Sites {
     /// Time has passed, or the worker has said something.
     pub fn advance(&mut self) {
         if let Some((head, _)) = self.worker.answer() {
-            let answer = match head.get("error") {
-                None => Ok(head.get("result").cloned().unwrap_or_default()),
-                Some(error) => Err(OpError::from_json(error)),
-            };
             if let Some(now) = self.now.take() {
-                self.answered(now, answer);
+                self.answered(now, worker::result(&head));
             }
         }
         self.go_on();
@@ -158,7 +137,7 @@ impl Sites {
                 self.mend_at = None;
                 return self.make(Now::Mending, &[]);
             }
-            let Some((who, task)) = self.queue.pop_front() else { return };
+            let Some((who, task)) = self.queue.pop() else { return };
             match task {
                 Task::Change(change) => {
                     if let Err(e) = self.begin_change(who, change) {
@@ -173,6 +152,7 @@ impl Sites {
 
     /// Checked where it begins, not where it was asked for: others came before it.
     fn begin_change(&mut self, who: Caller, change: Change) -> Result<(), OpError> {
+        let who = self.state.for_whom(&change, who);
         self.state.check(&change, who)?;
         self.state.begin(&change, who.uid);
         if let Err(e) = self.save() {
