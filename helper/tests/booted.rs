@@ -15,7 +15,7 @@ fn a_service_from_install_to_uninstall() {
     if std::fs::metadata("/proc/self").map_or(1, |meta| meta.uid()) != 0 {
         return eprintln!("SKIP {name}: needs root");
     }
-    for tool in ["systemd-nspawn", "unshare", "nsenter", "python3", "bash", "make"] {
+    for tool in ["systemd-nspawn", "unshare", "nsenter", "python3", "bash", "make", "strace"] {
         if Command::new(tool).arg("--version").output().is_err() {
             return skip(format!("{tool} is missing"));
         }
@@ -25,7 +25,7 @@ fn a_service_from_install_to_uninstall() {
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/booted.sh");
     let out = Command::new("timeout")
-        .args(["-k", "5", "240", "unshare", "-m", "--propagation", "private", "bash", script])
+        .args(["-k", "5", "360", "unshare", "-m", "--propagation", "private", "bash", script])
         .arg(env!("CARGO_BIN_EXE_hop-helper"))
         .output()
         .unwrap();

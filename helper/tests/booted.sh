@@ -140,6 +140,11 @@ if inside test -x /usr/sbin/nginx; then
     inside systemctl start nginx
     inside python3 /root/nginx.py 1000 1001 ||
         fail "nginx: $(inside journalctl -u hop-helper-server -u nginx -n 20)"
+    inside python3 /root/sequences.py 3001 3002 ||
+        fail "sequences: $(inside journalctl -u hop-helper-server -u nginx -n 20)"
+    inside python3 /root/latency.py 3001 || fail "latency"
+    inside python3 /root/power.py 3001 ||
+        fail "power: $(inside journalctl -u hop-helper-server -u nginx -n 20)"
 else
     echo "SKIP sites: nginx is missing"
 fi
