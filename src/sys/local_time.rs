@@ -14,7 +14,8 @@ pub struct Local {
 
 /// `None` for a moment in seconds since 1970 that the system's calendar does not have.
 pub fn at(secs: u64) -> Option<Local> {
-    let at = libc::time_t::try_from(secs).ok()?;
+    // libc names time_t as deprecated for musl, which has made it wider.
+    let at = secs.try_into().ok()?;
     // SAFETY: a `tm` of zeros is valid: numbers, and a pointer that may be null.
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to live values of their types; the call keeps neither.
