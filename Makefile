@@ -194,6 +194,12 @@ guest: ## limits of services in a machine of its own (qemu)
 	+@$(MAKE) --no-print-directory build
 	sh tests/guest.sh "$(OUT)"
 
+# What is built for 64-bit ARM, by an emulator: see tests/aarch64.sh.
+aarch64: ## the program for ARM, emulated: cipher, known answers, a tunnel (qemu)
+	$(RUST)
+	+$(Q)$(CARGO) build $(COMMON) --bins
+	CARGO="$(CARGO)" sh tests/aarch64.sh $(DEBUG)/hop
+
 # Programs that are fetched from registries, over the port mirror: see tests/session/programs.rs.
 programs: ## Vite in a browser and a notebook of Jupyter's; fetches both
 	$(RUST)
@@ -370,6 +376,6 @@ fuzz: ## FUZZ_S seconds of libFuzzer for each target
 clean: ## removes what was built
 	$(CARGO) clean
 
-.PHONY: all help build agents dist dist-check demo guest check check-lint check-unit check-suites check-ct \
+.PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
 	check-bench check-vectors check-darwin bare helper-review bench chaos kills programs soak install install-strip \
 	uninstall fuzz clean
