@@ -118,7 +118,8 @@ fn named(text: &str, name: &str, peer: Ipv4Addr) -> Result<String, String> {
     for line in text.lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
         let ip = words.next();
-        if words.any(|word| word == name) {
+        // In any case of letters, as glibc compares; those of musl have to be written as asked.
+        if words.any(|word| word.eq_ignore_ascii_case(name)) {
             // The first line with the name is the one that counts.
             return match ip.and_then(|ip| ip.parse::<IpAddr>().ok()) {
                 Some(ip) if ip == IpAddr::V4(peer) => Ok(format!("{name} is {peer}")),
@@ -167,6 +168,8 @@ mod tests {
         let peer = Ipv4Addr::new(10, 10, 0, 2);
         let text = "127.0.0.1 localhost # mybox.hop\n10.10.0.2\tx mybox.hop\n10.10.0.9 mybox.hop\n";
         assert!(named(text, "mybox.hop", peer).is_ok());
+        let before = format!("203.0.113.9 MyBox.HOP\n{text}");
+        assert!(named(&before, "mybox.hop", peer).unwrap_err().contains("is 203.0.113.9 in"));
         assert!(named(text, "box.hop", peer).unwrap_err().contains("is not in"));
         let other = Ipv4Addr::new(10, 10, 1, 2);
         assert!(named(text, "mybox.hop", other).unwrap_err().contains("is 10.10.0.2 in"));
