@@ -15,13 +15,13 @@ pub const COMMAND: Command = Command {
     name: "doctor",
     summary: "find out what is wrong with a host",
     usage: "hop doctor [host] [--deep] [-v]",
-    details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name and\n\
-              packet size, whether the host is up or not, and changes nothing. Where a provider's\n\
-              firewall is declared also at the file of its token, and with --deep at what\n\
-              hopbox has opened there. Each fault is shown with its cause, the evidence, and one\n\
-              command that mends it; the first is the one to begin with. With -v also what was\n\
-              found in order. Exits 0 when nothing is wrong, 3 otherwise; that a host was taken\n\
-              down is no fault.",
+    details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name,\n\
+              packet size and HTTP proxies, whether the host is up or not, and changes nothing.\n\
+              Where a provider's firewall is declared also at the file of its token, and with\n\
+              --deep at what hopbox has opened there. Each fault is shown with its cause, the\n\
+              evidence, and one command that mends it; the first is the one to begin with. With\n\
+              -v also what was found in order. Exits 0 when nothing is wrong, 3 otherwise; that a\n\
+              host was taken down is no fault.",
     example: "hop doctor mybox",
     group: Group::Trouble,
     flags: &[Flag {

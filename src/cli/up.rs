@@ -14,11 +14,13 @@ use crate::base::time_text::took;
 use crate::deploy::server_diagnosis;
 use crate::deploy::verify::BY_SETUP;
 use crate::fix;
+use crate::host::config::hop_name;
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::host::workspace::Project;
 use crate::session::control;
 use crate::session::daemon::{self, Up};
+use crate::session::http_proxy;
 use crate::session::log::log;
 use crate::session::ports;
 use crate::session::report::Facts;
@@ -138,7 +140,19 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
         Err(trouble) => sum.failed(&mut call.out, name, trouble),
     })?;
     call.out.done("");
+    if let Some(name) = names.first() {
+        proxied(call, &hop_name(name));
+    }
     sum.answer(call, "up")
+}
+
+/// A host that is up, and that programs here ask somebody else for.
+fn proxied(call: &mut Call, name: &str) {
+    if let Some((variable, name)) = http_proxy::of_this_process(name) {
+        let cure = http_proxy::exception();
+        let text = format!("{variable} sends programs here to a proxy for {name}: {cure}");
+        call.out.warn("http_proxy", &text);
+    }
 }
 
 fn tell(
@@ -156,6 +170,7 @@ fn tell(
         let text = format!("the agent is {agent}, this hop {hop}: hop upgrade {}", facts.host);
         call.out.warn("agent_version", &text);
     }
+    proxied(call, &facts.name);
     let (mut data, mut text) = (with_already(facts, already), line(facts, already));
     if let Some(project) = project {
         if !call.out.is_json() {

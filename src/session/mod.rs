@@ -7,9 +7,10 @@
 //! key, what is remembered) → `recovery`, `sleep`, `source_addrs` (when to look for the VPS
 //! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
 //! → `companion` (processes beside it)
-//! → `elsewhere`, `in_use` (sessions that cannot be asked) → `through`, `ping`, `rotate`, `remote`
-//! (over a host that is up) → `ports` (what the server listens at, answered for here) → `bridge`
-//! (what its server may have of this laptop) → `diagnose` → `log`.
+//! → `elsewhere`, `in_use` (sessions that cannot be asked), `http_proxy` (programs that are sent to
+//! somebody else) → `through`, `ping`, `rotate`, `remote` (over a host that is up) → `ports` (what
+//! the server listens at, answered for here) → `bridge` (what its server may have of this laptop)
+//! → `diagnose` → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod bridge;
@@ -19,6 +20,7 @@ pub mod daemon;
 pub mod diagnose;
 pub mod elsewhere;
 mod health_checks;
+pub mod http_proxy;
 pub mod in_use;
 mod limits;
 pub mod log;

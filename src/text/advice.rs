@@ -35,6 +35,7 @@ const PASSPHRASE: &str = "vps/logins.rs::a_key_with_a_passphrase_is_asked_for_on
 const PORTS: &str = "cli/ports.rs::what_is_advised_of_ports_is_the_cure";
 const PREFLIGHT: &str = "vps/preflight.rs::what_stops_a_setup_is_found_before_anything_is_sent";
 const PROOF: &str = "vps/proof.rs::what_is_proven_is_what_was_asked_for";
+const PROXY: &str = "session/doctor.rs::faults_of_a_host_that_is_up_are_named";
 /// Runs all rows that have it.
 pub const READ: &str = "cli/advice.rs::what_is_to_be_read_is_there";
 const SECOND: &str = "vps/life.rs::a_second_laptop_is_added_revoked_and_cleans_up_after_itself";
@@ -78,6 +79,11 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("df -i {}", Shows(LOOK)),
     ("dnf install -y {}", Part),
     ("export HOME={}", Cures(VARIABLES)),
+    (
+        "export no_proxy=\".hop,localhost,127.0.0.1,::1,$no_proxy,$NO_PROXY\" && \
+         export NO_PROXY=\"$no_proxy\"",
+        Cures(PROXY),
+    ),
     ("file {}", Shows(LOOK)),
     ("findmnt -T {}", Shows(LOOK)),
     ("getent passwd", Shows(LOOK)),

@@ -229,6 +229,7 @@ fn faults_of_a_host_that_is_up_are_named() {
     ward.world.up();
     ward.healthy("after up");
     ping(&ward.world);
+    proxied(&ward.world);
 
     let keep = "cp /etc/hosts /etc/hopbox/hosts.keep";
     let back = "cat /etc/hopbox/hosts.keep > /etc/hosts && rm /etc/hopbox/hosts.keep";
@@ -277,6 +278,35 @@ fn world_without_session(world: &World) {
         assert!(Instant::now() < end, "the session stays");
         thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// A proxy that the environment names is no fault of the tunnel, and cuts programs off from it;
+/// what is advised lets them pass.
+fn proxied(world: &World) {
+    let asked = "curl -sS -m 20 -o /dev/null -w '%{http_code}' http://mybox.hop:4200/health";
+    // Nobody listens there.
+    let set = "export http_proxy=http://user:secret@127.0.0.1:9";
+    let line = |line: &str| typed(world, &format!("{set}; {line}"));
+    let refused = line(asked);
+    assert_eq!(refused.status.code(), Some(7), "{}", said(&refused));
+    let doctor = line("hop doctor --json");
+    assert_eq!(doctor.status.code(), Some(3), "{}", said(&doctor));
+    assert!(!said(&doctor).contains("secret"), "{}", said(&doctor));
+    let answer: Value = serde_json::from_slice(&doctor.stdout).unwrap();
+    assert_eq!(answer["data"]["first"], "http_proxy", "{answer}");
+    let checks = answer["data"]["checks"].as_array().unwrap();
+    let fix = checks.iter().find(|check| check["ok"] == false).unwrap()["fix"].as_str().unwrap();
+    let passed = line(&format!("{fix}; {asked}"));
+    // The agent's own answer to those who ask it by a name, as pages of strangers do.
+    assert_eq!(String::from_utf8_lossy(&passed.stdout), "403", "{}", said(&passed));
+    let well = line(&format!("{fix}; hop doctor"));
+    assert_eq!(well.status.code(), Some(0), "{}", said(&well));
+    // Told of a host that is up already, too, and it is no failure.
+    let up = line("hop up");
+    assert_eq!(up.status.code(), Some(0), "{}", said(&up));
+    let told = "http_proxy sends programs here to a proxy for mybox.hop: export no_proxy=";
+    assert!(said(&up).contains(told), "{}", said(&up));
+    assert!(!said(&up).contains("secret"), "{}", said(&up));
 }
 
 /// The packet size is what really passes, and without ICMP the agent is asked.

@@ -13,14 +13,14 @@ use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
 use crate::base::task::Tasks;
 use crate::helper::{Helper, HelperError, socket_path};
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::rpc::method::AgentVersion;
 use crate::rpc::types::Nothing;
 use crate::session::control::{self, Live};
 use crate::session::in_use::{self, Refused};
-use crate::session::{elsewhere, health_checks, ping, source_addrs, state, through};
+use crate::session::{elsewhere, health_checks, http_proxy, ping, source_addrs, state, through};
 use crate::sys::iface;
 use crate::text::fix::Fix;
 
@@ -50,6 +50,7 @@ pub fn gather(paths: &Paths, name: &str, told: &mut dyn FnMut(&'static str)) -> 
         paths: files,
         helper,
         session,
+        http_proxy: http_proxy::of_this_process(&hop_name(name)),
         net,
     }
 }

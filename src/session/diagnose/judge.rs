@@ -9,6 +9,7 @@ use crate::fix;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
 use crate::rpc::VERSION;
+use crate::session::http_proxy;
 use crate::text::fix::Fix;
 
 /// With keepalives every 25 s a handshake that is older than this has been tried in vain.
@@ -37,7 +38,18 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
     if let Ok(serving) = &facts.helper {
         checks.extend(serving.missing.iter().map(|(guard, lack)| guards(*guard, *lack)));
     }
+    checks.push(proxy(facts));
     checks
+}
+
+/// No fault of the tunnel's, and in the way of whoever uses it.
+fn proxy(facts: &Facts) -> Check {
+    let Some((variable, name)) = &facts.http_proxy else {
+        return fine("proxy", "no HTTP proxy is asked for this machine's own names");
+    };
+    let cause = format!("programs here ask an HTTP proxy for {name}, which it cannot reach");
+    let evidence = format!("{variable} is set, and no_proxy does not name {name} for all programs");
+    fault("proxy", "http_proxy", cause, evidence, http_proxy::exception())
 }
 
 /// What a tunnel works without, and is less safe.

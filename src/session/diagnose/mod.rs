@@ -43,6 +43,8 @@ pub struct Facts {
     pub paths: Files,
     pub helper: Result<Serving, HelperFault>,
     pub session: Session,
+    /// The variable that sends programs here to an HTTP proxy, and for which name.
+    pub http_proxy: Option<(&'static str, String)>,
     /// `None` when the host file could not be read.
     pub net: Option<Net>,
 }

@@ -21,6 +21,7 @@ fn facts(file: Fault, key: Fault, said: &str) -> Facts {
         paths,
         helper: Ok(Serving { version: "1".to_owned(), missing: Vec::new() }),
         session: Session::None { ended: Some(said.to_owned()) },
+        http_proxy: None,
         net: None,
     }
 }
