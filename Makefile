@@ -96,7 +96,7 @@ CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wire
 	ssh:openssh-client script:bsdutils sudo:sudo openssl:openssl curl:curl valgrind:valgrind zsh:zsh fish:fish csh:csh \
 	busybox:busybox bwrap:bubblewrap podman:podman newuidmap:uidmap dockerd:docker.io slirp4netns:slirp4netns ufw:ufw iptables:iptables \
 	firewall-cmd:firewalld modprobe:kmod setfiles:policycoreutils chromium:chromium /usr/lib/postgresql:postgresql node:nodejs \
-	xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux
+	xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux restic:restic mkfs.xfs:xfsprogs
 BENCH_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	unshare:util-linux python3:python3
 
@@ -187,6 +187,11 @@ chaos: ## bad lines and outages, for half an hour
 kills: ## kills the keepers of services 300 times
 	$(RUST)
 	+HOP_KEEPER=full $(CARGO) test $(COMMON) --test keeper -- --nocapture
+
+# With the newest restic, too, XFS and many files: see tests/snaps.sh.
+snaps: ## snapshots on XFS, by the newest restic, too; fetches that
+	$(RUST)
+	+sh tests/snaps.sh $(CARGO) test $(COMMON)
 
 # Limits where systemd has one hierarchy of cgroups, in an emulated machine: see tests/guest.sh.
 guest: ## limits of services in a machine of its own (qemu)
@@ -377,5 +382,5 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
-	check-bench check-vectors check-darwin bare helper-review bench chaos kills programs soak install install-strip \
+	check-bench check-vectors check-darwin bare helper-review bench chaos kills programs snaps soak install install-strip \
 	uninstall fuzz clean

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
-use super::{detached_runs, status_view, target_host};
+use super::{detached_runs, snap_view, status_view, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::base::task::Tasks;
@@ -18,6 +18,9 @@ use crate::helper::guards::Guards;
 use crate::helper::{Device, Helper, socket_path};
 use crate::host::paths::Paths;
 use crate::host::store;
+use crate::rpc::method::SnapLate;
+use crate::rpc::types::snap::Late;
+use crate::rpc::types::{Message, Nothing};
 use crate::session::elsewhere;
 use crate::session::{control, state, through};
 use crate::sys::threads;
@@ -53,6 +56,7 @@ pub const COMMAND: Command = Command {
 
 const EVERY: Duration = Duration::from_secs(2);
 const HELPER_LIMIT: Duration = Duration::from_millis(500);
+const LATE_LIMIT: Duration = Duration::from_millis(500);
 
 pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
@@ -107,9 +111,22 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
         let backend = provider.backend.word();
         data["provider"] = json!({"backend": backend, "firewall": provider.firewall});
     }
-    let page = status_view::one(&data, call.out.is_verbose());
+    let late = late(paths, name, &data);
+    if !late.all.is_empty() {
+        data["snapshots"] = late.to_json();
+    }
+    let mut page = status_view::one(&data, call.out.is_verbose());
+    late.all.iter().for_each(|one| page.add(snap_view::late(one)));
     let well = data["state"] == "up";
     ("status", data, page, well)
+}
+
+/// Workspaces there that have gone without a snapshot for too long; none of an older agent.
+fn late(paths: &Paths, name: &str, data: &Value) -> Late {
+    let host = store::load(paths, name).ok().filter(|_| data["state"] == "up");
+    let client = host.and_then(|host| through::with_token(paths, &host));
+    let late = client.and_then(|client| client.call(SnapLate, &Nothing, LATE_LIMIT).ok());
+    late.unwrap_or_default()
 }
 
 /// What the helper says of its own part; `None` from one that does not answer at once.

@@ -5,7 +5,7 @@ use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
     autostart, bridge, bugreport, code, completions, doctor, down, firewall, firewall_backend,
     firewall_close, help, host, init, logs, peers, ping, ports, rotate, run, selftest, services,
-    setup, status, uninstall, up, upgrade, version, wait, wg,
+    setup, snap, snap_restore, status, uninstall, up, upgrade, version, wait, wg,
 };
 
 pub static TABLE: Table =
@@ -35,6 +35,13 @@ pub const COMMANDS: &[Command] = &[
     ports::EXCLUDE,
     ports::INCLUDE,
     wait::COMMAND,
+    snap::CREATE,
+    snap::LS,
+    snap_restore::RESTORE,
+    snap_restore::UNDO,
+    snap::CHECK,
+    snap::FORGET,
+    snap::RM,
     bridge::LS,
     bridge::LOG,
     bridge::ALLOW,
@@ -73,6 +80,7 @@ const NOUNS: &[Noun] = &[
     Noun { name: "host", summary: "the hosts that are set up" },
     Noun { name: "ports", summary: "what listens on a host, and where it is here" },
     Noun { name: "services", summary: "the services of workspaces on a host" },
+    Noun { name: "snap", summary: "snapshots of a workspace's data" },
 ];
 
 #[cfg(test)]

@@ -26,12 +26,14 @@ pub enum Code {
     WorkAbsent,
     /// The server has no helper for its firewall.
     NoFirewall,
+    /// Of a repository.
+    WrongPassword,
     /// One of HTTP's, or one of a later agent's.
     Other,
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 15] = [
+const WORDS: [(Code, &str); 16] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -47,6 +49,7 @@ const WORDS: [(Code, &str); 15] = [
     (Code::Unsupported, "unsupported"),
     (Code::WorkAbsent, "work_absent"),
     (Code::NoFirewall, "no_firewall"),
+    (Code::WrongPassword, "wrong_password"),
 ];
 
 impl Code {

@@ -6,6 +6,9 @@ use super::types::logs::{LogEvent, ReadLogs};
 use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
+use super::types::snap::{
+    BackPlan, Checked, Created, Forgotten, Late, Listed, OfSnaps, Restored, Told, WantedBack,
+};
 use super::types::workspace::{Apply, Progress, Proposal, Wanted};
 use super::types::{
     AddPeer, Added, Clock, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Status, Tick,
@@ -63,6 +66,7 @@ methods! {
     RunDetach, "run.detach": Run => RunNumber;
     RunList, "run.list": ListRuns => Runs;
     RunStop, "run.stop": RunNumber => Nothing;
+    SnapLate, "snap.late": Nothing => Late;
     // Between the agent's two processes alone.
     WorkVersion, "work.version": Nothing => WorkProcess;
     /// What laptops have told with `ports.mapped`, the last one first.
@@ -116,6 +120,17 @@ streams! {
     PortsWatch, "ports.watch": Nothing => PortEvent;
     /// What programs on the server want of this laptop.
     BridgeWatch, "bridge.watch": Nothing => Wish;
+    // How far it is, and at the end what became of it.
+    SnapCreate, "snap.create": OfSnaps => Told<Created>;
+    SnapList, "snap.list": OfSnaps => Told<Listed>;
+    /// Into a scratch directory.
+    SnapCheck, "snap.check": OfSnaps => Told<Checked>;
+    SnapForget, "snap.forget": OfSnaps => Told<Forgotten>;
+    SnapRemove, "snap.remove": OfSnaps => Told<Forgotten>;
+    /// Nothing is done.
+    SnapPlan, "snap.plan": WantedBack => Told<BackPlan>;
+    /// The plan that this laptop was shown last, once and within a minute.
+    SnapRestore, "snap.restore": Apply => Told<Restored>;
     /// What services have said, in the order of their times, and say.
     LogsStream, "logs.stream": ReadLogs => LogEvent;
 }

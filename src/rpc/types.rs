@@ -19,6 +19,7 @@ pub mod logs;
 pub mod ports;
 pub mod run;
 pub mod services;
+pub mod snap;
 pub mod workspace;
 
 pub type PublicKey = [u8; KEY_BYTES];

@@ -16,6 +16,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::poll::{self, Interest};
+use super::signal::Kind;
 use super::{interrupt, open_files, process};
 
 /// How long a program has to end when it is asked to, and then again when it is killed: one of
@@ -23,6 +24,8 @@ use super::{interrupt, open_files, process};
 const END_LIMIT: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 const PIECE: usize = 64 * 1024;
+/// Pieces between two looks whether it has ended.
+const HEARD_AT_END: usize = 64;
 /// Of what is read and not kept.
 const FORGOTTEN: usize = 16 * 1024 * 1024;
 
@@ -175,6 +178,8 @@ pub struct Talk {
     limits: Limits,
     /// Bytes beyond the limit that may be said, and are not kept.
     forgets: usize,
+    /// How it is asked to end where that is wanted sooner, and how long it has for it.
+    ending: (Signal, Duration),
     end: Instant,
     reaped: bool,
 }
@@ -194,9 +199,21 @@ impl Talk {
             (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let end = Instant::now() + limits.time;
         let (owed, done) = (Vec::new(), (Vec::new(), Vec::new()));
-        let (forgets, reaped) = (0, false);
-        let talk =
-            Talk { child, apart, stdin, stdout, stderr, owed, done, limits, forgets, end, reaped };
+        let (forgets, ending, reaped) = (0, (Signal::SIGTERM, END_LIMIT), false);
+        let talk = Talk {
+            child,
+            apart,
+            stdin,
+            stdout,
+            stderr,
+            owed,
+            done,
+            limits,
+            forgets,
+            ending,
+            end,
+            reaped,
+        };
         let ours = [
             talk.stdin.as_ref().map(AsFd::as_fd),
             talk.stdout.as_ref().map(AsFd::as_fd),
@@ -311,6 +328,16 @@ impl Talk {
         &self.done.1
     }
 
+    /// All that it says is heard, however much that is, and no more is kept than `limits.bytes`.
+    pub fn hear_all(&mut self) {
+        self.forgets = usize::MAX;
+    }
+
+    /// Where it has to end sooner it hears this, and has so long before it is killed.
+    pub fn end_by(&mut self, signal: Kind, patience: Duration) {
+        self.ending = (signal.signal(), patience);
+    }
+
     /// From now on it has this long.
     pub fn allow(&mut self, time: Duration) {
         self.limits.time = time;
@@ -375,8 +402,18 @@ impl Talk {
         if self.reaped {
             return;
         }
-        self.signal(Signal::SIGTERM);
-        self.ends_within(END_LIMIT);
+        let (signal, patience) = self.ending;
+        self.signal(signal);
+        // It may have something to say before, and waits for who reads it.
+        let end = Instant::now() + patience;
+        while !self.ends_within(LOOK_EVERY) && Instant::now() < end {
+            let mut is_heard = || self.hear(&mut |_, _| {}).unwrap_or(false);
+            for _ in 0..HEARD_AT_END {
+                if !is_heard() {
+                    break;
+                }
+            }
+        }
         let _ = self.reap();
     }
 }
@@ -400,10 +437,12 @@ fn drain(
         Ok(count @ 1..) => {
             let said = piece.get(..count).unwrap_or_default();
             let room = said.len().min(most.saturating_sub(kept.len()));
-            let (said, more) = said.split_at_checked(room).unwrap_or_default();
-            *forgets = forgets.checked_sub(more.len()).ok_or(Broken::Loud(most))?;
+            let (keep, more) = said.split_at_checked(room).unwrap_or_default();
+            if *forgets < usize::MAX {
+                *forgets = forgets.checked_sub(more.len()).ok_or(Broken::Loud(most))?;
+            }
             hear(said);
-            kept.extend_from_slice(said);
+            kept.extend_from_slice(keep);
             Ok(true)
         }
         Ok(0) | Err(_) => {

@@ -17,6 +17,7 @@ pub mod confine;
 pub mod descendants;
 mod error;
 mod fd;
+pub mod file_times;
 pub mod icmp;
 pub mod iface;
 #[cfg_attr(target_os = "macos", path = "darwin/inotify.rs")]
@@ -45,6 +46,8 @@ pub mod process_stat;
 pub mod pty;
 #[cfg_attr(target_os = "macos", path = "darwin/random.rs")]
 pub mod random;
+#[cfg_attr(target_os = "macos", path = "darwin/reflink.rs")]
+pub mod reflink;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;
@@ -56,6 +59,8 @@ pub mod tcp;
 pub mod terminal;
 pub mod threads;
 pub mod through;
+#[cfg_attr(target_os = "macos", path = "darwin/xattr.rs")]
+pub mod xattr;
 
 pub use error::{code, errno};
 pub use fd::set_nonblocking;

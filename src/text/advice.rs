@@ -42,6 +42,7 @@ const SECOND: &str = "vps/life.rs::a_second_laptop_is_added_revoked_and_cleans_u
 const SCRIPT: &str = "session/workspace.rs::a_project_is_brought_up_after_a_yes_to_its_content";
 const SELFTEST: &str = "selftest/tests/selftest.rs::passes_quickly_and_leaves_nothing";
 const SERVICES: &str = "session/services.rs::services_are_started_looked_at_and_stopped_by_words";
+const SNAP: &str = "session/snap.rs::data_is_kept_and_comes_back_by_words";
 const SETUP: &str = "vps/setup.rs::a_fresh_server_is_ready_and_proven";
 const TROUBLE: &str = "vps/trouble.rs::a_login_that_fails_is_named";
 const TWINS: &str =
@@ -132,6 +133,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop setup {} --yes", Cures(SETUP)),
     ("hop setup {} -a {}", Cures(NUMBERS)),
     ("hop setup {} -u root", Cures(LOGINS)),
+    ("hop snap ls -H {}", Shows(SNAP)),
     ("hop status", Shows(LOOK)),
     ("hop status {}", Shows(LOOK)),
     ("hop uninstall --remote -H {}", Cures(SECOND)),

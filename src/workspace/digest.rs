@@ -15,11 +15,29 @@ pub struct Digest([u8; BYTES]);
 impl Digest {
     /// Of `text` as a `what`: equal texts of two kinds have two digests.
     pub fn of(what: &'static str, text: &str) -> Digest {
+        let mut digesting = Digesting::of(what);
+        digesting.add(text.as_bytes());
+        digesting.done()
+    }
+}
+
+/// The digest of what comes in pieces.
+pub struct Digesting(Blake2s256);
+
+impl Digesting {
+    pub fn of(what: &'static str) -> Digesting {
         let mut hash = Blake2s256::new();
         hash.update(what.as_bytes());
         hash.update([0]);
-        hash.update(text.as_bytes());
-        Digest(hash.finalize().into())
+        Digesting(hash)
+    }
+
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn done(self) -> Digest {
+        Digest(self.0.finalize().into())
     }
 }
 

@@ -55,6 +55,7 @@ pub struct Service {
     pub limits: Limits,
     pub depends_on: BTreeMap<String, Condition>,
     pub data: Vec<Data>,
+    pub snapshot: Snapshot,
     /// Of a native one alone; a container has its engine for that.
     pub mounts: Vec<Mount>,
     pub restart: Restart,
@@ -154,6 +155,15 @@ pub struct Data {
     /// Where a container sees it.
     pub container: Option<String>,
     pub read_only: bool,
+}
+
+/// For `sh -c`, around the moment at which data is read for a snapshot: a service with a `pre`
+/// makes what is read whole by itself, and is not ended for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    pub pre: Option<String>,
+    /// After that, also where it failed.
+    pub post: Option<String>,
 }
 
 /// A directory that is mounted for the service, from its start until it is removed.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::env::Env;
 use super::manifest::{
     Backup, Bridge, Command, Condition, Container, Data, Desired, Health, Hooks, Keep, Kind,
-    Limits, Mount, Mounted, Port, Probe, Restart, Schedule, Service,
+    Limits, Mount, Mounted, Port, Probe, Restart, Schedule, Service, Snapshot,
 };
 
 #[derive(Default)]
@@ -61,6 +61,11 @@ pub fn service(service: &Service) -> Value {
     all.opt("health", service.health.as_ref().map(health));
     let needs = service.depends_on.iter().map(|(on, wanted)| (on.clone(), condition(*wanted)));
     all.some("depends_on", Value::Object(needs.collect()));
+    let Snapshot { pre, post } = &service.snapshot;
+    let mut hooks = Object::default();
+    hooks.opt("pre", pre.as_deref());
+    hooks.opt("post", post.as_deref());
+    all.some("snapshot", Value::Object(hooks.0));
     if service.public {
         all.set("public", true);
     }

@@ -33,6 +33,7 @@ mod run;
 mod sandboxes;
 mod scripts;
 mod services;
+mod snap;
 mod streams;
 mod work;
 mod workspace;

@@ -27,6 +27,8 @@ pub struct Worker {
     process: Option<Child>,
     /// A home of its own, where programs are put into it.
     home: Option<PathBuf>,
+    /// Where programs are looked for, if not where this process looks.
+    path: Option<String>,
     pub served: Served,
 }
 
@@ -38,7 +40,7 @@ impl Worker {
         fs::create_dir(&dir).unwrap();
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
         let served = Served::with(Ipv4Addr::LOCALHOST, Work::at(&dir));
-        Worker { dir, process: None, home: None, served }
+        Worker { dir, process: None, home: None, path: None, served }
     }
 
     pub fn running(name: &str) -> Worker {
@@ -51,6 +53,13 @@ impl Worker {
     pub fn at_home(name: &str) -> Worker {
         let mut worker = Worker::alone(name);
         worker.home = Some(worker.dir.clone());
+        worker.start();
+        worker
+    }
+
+    pub fn on_path(name: &str, path: &str) -> Worker {
+        let mut worker = Worker::alone(name);
+        worker.path = Some(path.to_owned());
         worker.start();
         worker
     }
@@ -91,6 +100,7 @@ impl Worker {
         if let Some(home) = &self.home {
             command.env("HOME", home);
         }
+        command.envs(self.path.as_ref().map(|path| ("PATH", path)));
         self.begin(command);
     }
 

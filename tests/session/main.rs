@@ -36,6 +36,7 @@ mod service_figures;
 mod service_flood;
 mod services;
 mod shielded;
+mod snap;
 mod sshd;
 mod stranger;
 mod twins;

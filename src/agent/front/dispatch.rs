@@ -16,7 +16,9 @@ use crate::rpc::method::{
     BridgeWatch, FirewallClose, FirewallConfirm, FirewallHistory, FirewallList, KeysRotate,
     LogsStream, Method, PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped,
     PortsWatch, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, ServicesWatch, Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
+    ServicesStart, ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget, SnapLate,
+    SnapList, SnapPlan, SnapRemove, SnapRestore, Stream, WorkVersion, WorkspaceApply,
+    WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -36,7 +38,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 19] {
+fn methods() -> [(&'static str, Run); 20] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -56,12 +58,13 @@ fn methods() -> [(&'static str, Run); 19] {
         row(RunList, |backend, from, which| of_work(backend, from, RunList, &which)),
         row(RunStop, |backend, from, which| of_work(backend, from, RunStop, &which)),
         row(PortsList, |backend, from, Nothing| of_work(backend, from, PortsList, &Nothing)),
+        row(SnapLate, |backend, from, Nothing| of_work(backend, from, SnapLate, &Nothing)),
         row(PortsMapped, |backend, from, all| of_work(backend, from, PortsMapped, &all)),
     ]
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 11] = [
+const STREAMS: [&str; 18] = [
     AgentClock::NAME,
     RUN_START,
     RunFollow::NAME,
@@ -73,6 +76,13 @@ const STREAMS: [&str; 11] = [
     PortsWatch::NAME,
     LogsStream::NAME,
     BridgeWatch::NAME,
+    SnapCreate::NAME,
+    SnapList::NAME,
+    SnapCheck::NAME,
+    SnapForget::NAME,
+    SnapRemove::NAME,
+    SnapPlan::NAME,
+    SnapRestore::NAME,
 ];
 
 /// Methods that have their connection for themselves; `work` takes it.

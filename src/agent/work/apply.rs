@@ -60,12 +60,7 @@ pub fn plan(caller: &str, desired: &Desired) -> Done<Proposal> {
 
 /// What this version does not do of it, or cannot know.
 fn notes(desired: &Desired) -> Vec<String> {
-    let mut notes = public::notes(desired);
-    // The address of a laptop's browser is the one thing that nobody asks for by a name.
-    if desired.backup.is_some() {
-        notes.push("backup: this version makes none".to_owned());
-    }
-    notes
+    public::notes(desired)
 }
 
 fn refused(why: Refused) -> Unable {

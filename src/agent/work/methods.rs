@@ -15,6 +15,7 @@ use super::container::address;
 use super::run::{self, detached};
 use super::scripts;
 use super::services::{self, Unable};
+use super::snap;
 use super::{logs, ports, starts, watch};
 use crate::agent::joint::BEAT;
 use crate::base::json::{Fields, ReadError};
@@ -24,8 +25,8 @@ use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, BridgeAnswer, BridgeWatch, LogsStream, Method, PortsList, PortsMapped, PortsWatch,
     RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, ServicesWatch, Stream, WorkMapped, WorkVersion, WorkspaceApply,
-    WorkspacePlan,
+    ServicesStart, ServicesStop, ServicesWatch, SnapLate, Stream, WorkMapped, WorkVersion,
+    WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::bridge::Answer;
 use crate::rpc::types::logs::ReadLogs;
@@ -187,11 +188,15 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
             ports::mapped::told(&caller, Mapped::read_strictly(params).map_err(&bad)?);
             json!({})
         }
+        SnapLate::NAME => {
+            Nothing::read_strictly(params).map_err(&bad)?;
+            snap::late().to_json()
+        }
         WorkMapped::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;
             ports::mapped::all().to_json()
         }
-        _ => return Err(unknown(&name)),
+        _ => snap::call(&name, &caller, params, stream).ok_or_else(|| unknown(&name))??,
     };
     Ok(Some(json!({"result": result}).to_string()))
 }

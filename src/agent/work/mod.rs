@@ -12,7 +12,7 @@
 //! wanted), `scripts` (what is run of it) →
 //! `bridge` (what programs here want of a laptop),
 //! `sandbox` (who listens in network namespaces of the login's own),
-//! `kept_ports` (numbers for directories).
+//! `kept_ports` (numbers for directories) → `snap` (data that is kept).
 //!
 //! Must not know: the tunnel, HTTP but for the answer on a connection of its own, tokens, keys; it
 //! reads no file of `front`'s.
@@ -42,6 +42,7 @@ pub mod sandbox;
 mod scripts;
 pub mod serve;
 mod services;
+pub mod snap;
 mod spec;
 mod starts;
 mod startup;

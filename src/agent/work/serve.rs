@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::given::{self, Given};
-use super::{bridge, methods, starts};
+use super::{bridge, methods, snap, starts};
 use crate::agent::joint;
 use crate::agent::log;
 use crate::base::failure::{Failure, Fault};
@@ -45,7 +45,12 @@ pub fn serve(state_dir: &Path) -> Result<(), Failure> {
     let socket = LineSocket::bind(&path)?;
     log(&format!("hop-agent {VERSION}: work, at {}", path.display()));
     // What is to run and does not, while others are heard.
-    let _ = thread::Builder::new().name("resume".to_owned()).spawn(starts::resume);
+    let resume = || {
+        snap::recover();
+        snap::begin();
+        starts::resume();
+    };
+    let _ = thread::Builder::new().name("resume".to_owned()).spawn(resume);
     bridge::begin();
     let open = Arc::new(AtomicUsize::new(0));
     loop {

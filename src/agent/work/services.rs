@@ -369,6 +369,11 @@ pub fn fetch(name: &ServiceName, say: &mut dyn FnMut(&[u8]) -> bool) -> Done<()>
     Known::find(name)?.wanted().fetch(say).map_err(|why| unable(Code::Failed, why))
 }
 
+/// It is to run, and is not started for it.
+pub fn want(name: &ServiceName) -> Done<()> {
+    Known::find(name)?.dir.want(true).map_err(failed("cannot write"))
+}
+
 /// It ends, and of a container nothing is left but its volumes.
 pub fn clear(name: &ServiceName, hear: Hear) -> Done<ServiceView> {
     cleared(name, false, hear)

@@ -20,6 +20,7 @@ pub const NATIVE: &[&str] = &[
     "limits",
     "depends_on",
     "data",
+    "snapshot",
     "tmpfs",
     "volumes",
     "restart",
@@ -40,6 +41,7 @@ pub const CONTAINER: &[&str] = &[
     "limits",
     "depends_on",
     "data",
+    "snapshot",
     "restart",
     "stop_timeout",
 ];
@@ -48,6 +50,7 @@ pub const HEALTH: &[&str] =
 pub const LIMITS: &[&str] = &["memory", "cpu", "pids"];
 pub const NATIVE_DATA: &[&str] = &["host"];
 pub const DATA: &[&str] = &["host", "container", "read_only"];
+pub const SNAPSHOT: &[&str] = &["pre", "post"];
 pub const TMPFS: &[&str] = &["path", "size"];
 pub const VOLUMES: &[&str] = &["path", "source", "read_only"];
 pub const BRIDGE: &[&str] = &["type"];
@@ -131,6 +134,7 @@ mod tests {
             ("limits", LIMITS),
             ("native_data", NATIVE_DATA),
             ("data", DATA),
+            ("snapshot", SNAPSHOT),
             ("tmpfs", TMPFS),
             ("volumes", VOLUMES),
             ("bridge", BRIDGE),

@@ -10,7 +10,7 @@ use crate::workspace::check;
 use crate::workspace::env::{Env, VARIABLES};
 use crate::workspace::manifest::{
     Command, Condition, Container, Data, Health, Kind, Limits, Mount, Mounted, Port, Probe,
-    Restart, Service,
+    Restart, Service, Snapshot,
 };
 use crate::workspace::words::{self, WORDS};
 use crate::workspace::wrong::Refusal;
@@ -65,6 +65,7 @@ pub fn service(reader: &mut Reader, at: &At<'_>) -> Option<Service> {
         limits: map.get("limits").map(|at| limits(reader, &at)).unwrap_or_default(),
         depends_on: map.get("depends_on").map(|at| depends(reader, &at)).unwrap_or_default(),
         data: map.get("data").map(|at| data(reader, &at, of)).unwrap_or_default(),
+        snapshot: map.get("snapshot").map(|at| snapshot(reader, &at)).unwrap_or_default(),
         mounts: mounts(reader, &map),
         restart: map
             .get("restart")
@@ -76,6 +77,14 @@ pub fn service(reader: &mut Reader, at: &At<'_>) -> Option<Service> {
         public,
         domains,
     })
+}
+
+/// `post` undoes what `pre` did.
+fn snapshot(reader: &mut Reader, at: &At<'_>) -> Snapshot {
+    let Some(map) = reader.map(at, keys::SNAPSHOT) else { return Snapshot::default() };
+    let pre = reader.need(&map, "pre", "write what makes the data whole, such as a dump");
+    let mut text = |at: Option<At<'_>>| at.and_then(|at| reader.meant(&at, check::shell));
+    Snapshot { pre: text(pre), post: text(map.get("post")) }
 }
 
 fn kind(reader: &mut Reader, at: &At<'_>) -> Option<Of> {

@@ -1,0 +1,322 @@
+//! A snapshot is made. Where blocks can be shared services end for the moment that it takes to
+//! freeze their data, and restic reads that while they go on; elsewhere they end for as long as
+//! restic reads, which is said before and after.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::aside::{self, Reason};
+use super::journal::{self, Journal};
+use super::last::Last;
+use super::listener::Listener;
+use super::pause::{self, Paused};
+use super::place::{self, Kept};
+use super::repository::{self, Opened};
+use super::tree::{self, Count};
+use crate::agent::work::run;
+use crate::agent::work::services::{Done, failed, unable};
+use crate::base::file;
+use crate::rpc::code::Code;
+use crate::rpc::types::run::Ended;
+use crate::rpc::types::snap::{Created, Frozen, Stage};
+use crate::sys::bounded;
+use crate::workspace::manifest::Desired;
+
+/// How fast restic reads what it has not seen, where nothing is known.
+const BYTES_A_SECOND: u64 = 80 * 1024 * 1024;
+const PAUSE: &str = "pause";
+const DIGESTS: &str = "digests";
+const SMALL_BYTES: u64 = 256 * 1024;
+/// Of how many snapshots it is known what was read.
+const DIGESTS_KEPT: usize = 64;
+
+/// What becomes of it is kept.
+pub fn create(name: &str, to: &dyn Listener) -> Done<Created> {
+    let desired = repository::workspace(name)?;
+    let _alone = repository::alone(name)?;
+    let made = make(&desired, to);
+    Last::note(name, &made).map_err(failed("cannot write"))?;
+    made
+}
+
+fn make(desired: &Desired, to: &dyn Listener) -> Done<Created> {
+    if pause::recover(desired)? {
+        to.note("what ended in the middle before is as it was".to_owned());
+    }
+    let (kept, missing) = place::kept(desired).map_err(failed("what is kept cannot be found"))?;
+    missing.iter().for_each(|path| to.note(format!("it is not there yet: {path}")));
+    if kept.is_empty() {
+        let why = "no service has data that is there: name its directories under data";
+        return Err(unable(Code::NotFound, why));
+    }
+    // Left by a kill while they were read.
+    let left = aside::all(&desired.workspace, &kept);
+    let is_left = |frozen: &&Frozen| frozen.reason.as_deref() == Some(Reason::Create.word());
+    for frozen in left.iter().filter(is_left) {
+        aside::remove(&desired.workspace, frozen).map_err(failed("a frozen tree stays"))?;
+    }
+    let opened = Opened::of(desired)?;
+    opened.init(to)?;
+    let hooks = Hooks::begin(desired, &kept, to)?;
+    let created = Creating { desired, kept: &kept, opened: &opened, to }.all();
+    // Also after a failure.
+    let after = hooks.end(to);
+    let created = created?;
+    after?;
+    Ok(created)
+}
+
+struct Creating<'a> {
+    desired: &'a Desired,
+    kept: &'a [Kept],
+    opened: &'a Opened,
+    to: &'a dyn Listener,
+}
+
+impl Creating<'_> {
+    fn all(&self) -> Done<Created> {
+        let services = self.kept.iter().flat_map(|kept| kept.services.clone()).collect();
+        let services = pause::running(self.desired, &services);
+        let id = aside::new_id().map_err(failed("no name for it"))?;
+        match self.can_freeze(&id) {
+            true => self.frozen(&id, services),
+            false => self.paused(services),
+        }
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.kept.iter().map(|kept| kept.path.clone()).collect()
+    }
+
+    /// Beside each of them.
+    fn can_freeze(&self, id: &str) -> bool {
+        let can = |kept: &Kept| {
+            let twin = place::make(&kept.path, &self.desired.workspace, id);
+            twin.is_ok_and(|twin| twin.parent().is_some_and(tree::can_freeze))
+        };
+        let can = self.kept.iter().all(can);
+        if !can {
+            self.tidy(id);
+        }
+        can
+    }
+
+    fn tidy(&self, id: &str) {
+        for kept in self.kept {
+            place::tidy(&kept.path, &self.desired.workspace, id);
+        }
+    }
+
+    fn frozen(&self, id: &str, services: Vec<String>) -> Done<Created> {
+        let workspace = &self.desired.workspace;
+        aside::record(workspace, id, Reason::Create, &self.paths())
+            .map_err(failed("cannot write"))?;
+        let created = self.freeze_and_save(id, services);
+        let frozen = aside::all(workspace, self.kept).into_iter().find(|frozen| frozen.id == id);
+        let removed = frozen.map_or(Ok(()), |frozen| aside::remove(workspace, &frozen));
+        let created = created?;
+        removed.map_err(failed("the frozen tree cannot be removed"))?;
+        Ok(created)
+    }
+
+    fn freeze_and_save(&self, id: &str, services: Vec<String>) -> Done<Created> {
+        let is_paused = !services.is_empty();
+        let journal = Journal { services, ..Journal::default() };
+        let paused = Paused::begin(self.desired, journal, self.to)?;
+        self.to.stage(Stage::Freeze);
+        let (mut count, mut twins) = (Count::default(), Vec::new());
+        for kept in self.kept {
+            let twin = place::make(&kept.path, &self.desired.workspace, id);
+            let twin = twin.map_err(failed("no room for a frozen tree"))?;
+            let frozen = tree::freeze(&kept.path, &twin, &|| self.to.is_wanted());
+            count.add(frozen.map_err(failed(&format!("{}", kept.path.display())))?);
+            twins.push(twin);
+        }
+        let pause = paused.end(self.to)?;
+        self.to.stage(Stage::Save);
+        let told = self.opened.backup(&twins, true, self.to)?;
+        let created = created(told, is_paused.then_some(pause), true, count)?;
+        self.keep_digest(&created.id, &twins)?;
+        Ok(created)
+    }
+
+    fn paused(&self, services: Vec<String>) -> Done<Created> {
+        let is_paused = !services.is_empty();
+        if is_paused {
+            self.warn(&services);
+        }
+        let journal = Journal { services, ..Journal::default() };
+        let paused = Paused::begin(self.desired, journal, self.to)?;
+        self.to.stage(Stage::Save);
+        let told = self.opened.backup(&self.paths(), false, self.to)?;
+        let pause = paused.end(self.to)?;
+        if is_paused {
+            let room = journal::room(&self.desired.workspace).map_err(failed("cannot write"))?;
+            let text = pause.as_millis().to_string();
+            file::replace(&room.join(PAUSE), text.as_bytes()).map_err(failed("cannot write"))?;
+        }
+        created(told, is_paused.then_some(pause), false, Count::default())
+    }
+
+    /// How long it will be: as last time, or by what there is to read.
+    fn warn(&self, services: &[String]) {
+        let last = journal::room(&self.desired.workspace).ok().and_then(|room| {
+            let text = String::from_utf8(bounded::read(room.join(PAUSE), 64).ok()?).ok()?;
+            text.trim().parse::<u64>().ok().map(Duration::from_millis)
+        });
+        let bytes = || {
+            let of = |kept: &Kept| tree::count(&kept.path, &|| self.to.is_wanted()).ok();
+            self.kept.iter().filter_map(of).map(|count| count.bytes).sum::<u64>()
+        };
+        let long = last.map_or_else(|| bytes() / BYTES_A_SECOND, |last| last.as_secs()).max(1);
+        let names = services.join(", ");
+        self.to.note(format!(
+            "this file system shares no blocks, so {names} will be paused for about {long} s, while \
+             restic reads"
+        ));
+    }
+
+    /// So that a later check knows what was read.
+    fn keep_digest(&self, id: &str, twins: &[PathBuf]) -> Done<()> {
+        self.to.stage(Stage::Look);
+        let mut digests = serde_json::Map::new();
+        for twin in twins {
+            let (digest, _) = tree::digest(twin, &|| self.to.is_wanted())
+                .map_err(failed(&format!("{}", twin.display())))?;
+            digests.insert(twin.display().to_string(), digest.to_string().into());
+        }
+        let kept = put_digests(&self.desired.workspace, id, &Value::Object(digests));
+        kept.map_err(failed("cannot write"))
+    }
+}
+
+fn digests(workspace: &str) -> std::io::Result<PathBuf> {
+    let dir = journal::room(workspace)?.join(DIGESTS);
+    crate::agent::work::state::private_dir(&dir)?;
+    Ok(dir)
+}
+
+fn put_digests(workspace: &str, id: &str, all: &Value) -> std::io::Result<()> {
+    let dir = digests(workspace)?;
+    let name = id.get(..8).unwrap_or(id);
+    file::replace(&dir.join(name), all.to_string().as_bytes())?;
+    let mut known: Vec<_> = fs::read_dir(&dir)?.flatten().collect();
+    known.sort_by_key(|entry| entry.metadata().and_then(|found| found.modified()).ok());
+    let more = known.len().saturating_sub(DIGESTS_KEPT);
+    known.iter().take(more).try_for_each(|entry| fs::remove_file(entry.path()))
+}
+
+/// Of what was read for it, where that is known: by its path there.
+pub fn known_digest(workspace: &str, id: &str, path: &Path) -> Option<String> {
+    let name = id.get(..8)?;
+    let bytes = bounded::read(digests(workspace).ok()?.join(name), SMALL_BYTES).ok()?;
+    let all: Value = serde_json::from_slice(&bytes).ok()?;
+    all.get(path.to_str()?)?.as_str().map(str::to_owned)
+}
+
+fn created(
+    told: super::restic::Told,
+    pause: Option<Duration>,
+    is_frozen: bool,
+    count: Count,
+) -> Done<Created> {
+    let summary = told.summary.as_ref();
+    let number = |key: &str| summary?.get(key)?.as_u64();
+    let id = summary.and_then(|summary| summary.get("snapshot_id")?.as_str());
+    let none = || unable(Code::Failed, "restic told of no snapshot".to_owned());
+    let mut left_out = count.left_out;
+    let more = count.more + told.more as u64;
+    left_out.extend(told.errors);
+    Ok(Created {
+        id: id.ok_or_else(none)?.to_owned(),
+        files: number("total_files_processed").unwrap_or(0),
+        bytes: number("total_bytes_processed").unwrap_or(0),
+        added_bytes: number("data_added").unwrap_or(0),
+        pause_ms: pause.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+        is_frozen,
+        left_out,
+        more,
+    })
+}
+
+/// Of services that see to it themselves that what is read of them is whole.
+struct Hooks<'a> {
+    desired: &'a Desired,
+    begun: Vec<&'a str>,
+}
+
+impl<'a> Hooks<'a> {
+    fn begin(desired: &'a Desired, kept: &[Kept], to: &dyn Listener) -> Done<Hooks<'a>> {
+        let mut hooks = Hooks { desired, begun: Vec::new() };
+        for (name, service) in &desired.services {
+            let is_kept = kept.iter().any(|kept| kept.services.contains(name));
+            let Some(pre) = service.snapshot.pre.as_deref().filter(|_| is_kept) else { continue };
+            to.stage(Stage::Hook);
+            hooks.begun.push(name);
+            if let Err(unable) = hook(desired, name, "pre", pre, to) {
+                let _ = hooks.end(to);
+                return Err(unable);
+            }
+        }
+        Ok(hooks)
+    }
+
+    fn end(self, to: &dyn Listener) -> Done<()> {
+        let mut ended = Ok(());
+        for name in self.begun {
+            let service = self.desired.services.get(name);
+            if let Some(post) = service.and_then(|service| service.snapshot.post.as_deref()) {
+                to.stage(Stage::Hook);
+                ended = ended.and(hook(self.desired, name, "post", post, to));
+            }
+        }
+        ended
+    }
+}
+
+fn hook(desired: &Desired, name: &str, which: &str, text: &str, to: &dyn Listener) -> Done<()> {
+    let what = format!("snapshot.{which} of {name}");
+    let Some(service) = desired.services.get(name) else { return Ok(()) };
+    let env = desired.env_of(service);
+    // Whoever has gone is looked for with each line, and at least every few seconds.
+    let (wants, _ours) = std::os::unix::net::UnixStream::pair().map_err(failed(&what))?;
+    let mut tell = |_: &str| match to.is_wanted() {
+        true => Ok(()),
+        false => Err(ErrorKind::Interrupted.into()),
+    };
+    let ended = run::hook(text, &env, wants.as_fd(), &mut tell).map_err(failed(&what))?;
+    match ended {
+        Ended::Code(0) => Ok(()),
+        Ended::Code(code) => Err(unable(Code::Failed, format!("{what} ended with {code}"))),
+        Ended::Signal(signal) => {
+            Err(unable(Code::Failed, format!("{what} was ended by signal {signal}")))
+        }
+        Ended::NotStarted(_, why) => Err(unable(Code::Failed, format!("{what}: {why}"))),
+    }
+}
+
+/// What is shown beside the list.
+pub fn notes(opened: &Opened) -> Vec<String> {
+    opened.restic.version.notes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_snapshot_without_an_id_is_none() {
+        let told = |summary| super::super::restic::Told { summary, ..Default::default() };
+        assert!(created(told(None), None, true, Count::default()).is_err());
+        let summary = json!({"snapshot_id": "0af", "total_files_processed": 3, "data_added": 7});
+        let pause = Some(Duration::from_millis(40));
+        let made = created(told(Some(summary)), pause, true, Count::default()).unwrap();
+        assert_eq!((made.files, made.added_bytes, made.pause_ms), (3, 7, Some(40)));
+    }
+}

@@ -1,0 +1,189 @@
+//! What there is, whether it can be had back, and what of it goes.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::aside::{self, Reason};
+use super::create::{known_digest, notes};
+use super::journal;
+use super::listener::Listener;
+use super::pause;
+use super::place;
+use super::repository::{self, Opened, originals};
+use super::tree;
+use crate::agent::work::services::{Done, failed, unable};
+use crate::agent::work::state::private_dir;
+use crate::rpc::code::Code;
+use crate::rpc::types::snap::{Checked, Forgotten, Frozen, Listed, Snapshot, Stage};
+use crate::workspace::manifest::{Desired, Keep};
+
+pub fn list(name: &str, to: &dyn Listener) -> Done<Listed> {
+    let desired = repository::workspace(name)?;
+    let (kept, missing) = place::kept(&desired).map_err(failed("what is kept cannot be found"))?;
+    let mut frozen = aside::all(name, &kept);
+    if !repository::is_busy(name) {
+        // Of nothing that is being made.
+        let is_left =
+            |frozen: &&mut Frozen| frozen.reason.as_deref() == Some(Reason::Create.word());
+        frozen.iter_mut().filter(is_left).for_each(|frozen| frozen.reason = None);
+    }
+    let mut listed = Listed { frozen, ..Listed::default() };
+    listed.notes.extend(missing.iter().map(|path| format!("it is not there yet: {path}")));
+    if desired.backup.is_none() {
+        listed.notes.push("hopbox.yaml names no repository (backup)".to_owned());
+        return Ok(listed);
+    }
+    let opened = match Opened::of(&desired) {
+        Ok(opened) => opened,
+        Err(unable) => {
+            listed.notes.push(unable.why);
+            return Ok(listed);
+        }
+    };
+    listed.repository = Some(opened.restic.repository.shown());
+    listed.notes.extend(notes(&opened));
+    let all = match opened.snapshots(to) {
+        // Before the first of them.
+        Err(unable) if unable.code == Code::NotFound => Vec::new(),
+        all => all?,
+    };
+    let of = |snapshot: Snapshot| Snapshot { paths: originals(&snapshot), ..snapshot };
+    listed.snapshots = all.into_iter().map(of).collect();
+    Ok(listed)
+}
+
+/// One of them, the newest if none is named, is restored into a scratch directory and looked at.
+pub fn check(name: &str, id: Option<&str>, to: &dyn Listener) -> Done<Checked> {
+    let desired = repository::workspace(name)?;
+    let _alone = repository::alone(name)?;
+    let opened = Opened::of(&desired)?;
+    opened.unlock(to)?;
+    let snapshot = opened.find(id.unwrap_or("latest"), to)?;
+    to.stage(Stage::Look);
+    opened.run(&["check", "-q"].map(OsString::from), to)?;
+    let scratch = journal::room(name).map(|room| room.join("scratch"));
+    let scratch = scratch.map_err(failed("no scratch directory"))?;
+    // What a kill has left.
+    let clear = || aside::remove_tree(&scratch).map_err(failed("the scratch directory stays"));
+    clear()?;
+    private_dir(&scratch).map_err(failed("no scratch directory"))?;
+    let looked = looked(&desired, &opened, &snapshot, &scratch, to);
+    clear()?;
+    looked
+}
+
+fn looked(
+    desired: &Desired,
+    opened: &Opened,
+    snapshot: &Snapshot,
+    scratch: &Path,
+    to: &dyn Listener,
+) -> Done<Checked> {
+    to.stage(Stage::Restore);
+    let mut words: Vec<OsString> = ["restore", "--verify"].map(OsString::from).to_vec();
+    let version = opened.restic.version;
+    let flags = [("--json", version.tells_of_restores()), ("--sparse", version.restores_holes())];
+    words.extend(flags.iter().filter(|(_, is_known)| *is_known).map(|(flag, _)| flag.into()));
+    words.extend(["--target".into(), scratch.into(), snapshot.id.as_str().into()]);
+    opened.run(&words, to)?;
+    to.stage(Stage::Look);
+    let mut checked = Checked {
+        id: snapshot.id.clone(),
+        files: 0,
+        bytes: 0,
+        is_compared: !snapshot.paths.is_empty(),
+    };
+    for path in &snapshot.paths {
+        let below = path.trim_start_matches('/');
+        let (digest, count) = tree::digest(&scratch.join(below), &|| to.is_wanted())
+            .map_err(failed(&format!("{path} is not as it was")))?;
+        checked.files += count.files;
+        checked.bytes = checked.bytes.saturating_add(count.bytes);
+        match known_digest(&desired.workspace, &snapshot.id, Path::new(path)) {
+            None => checked.is_compared = false,
+            Some(known) if known == digest.to_string() => {}
+            Some(_) => {
+                let path = place::original(Path::new(path));
+                let why = format!("{} comes back as another tree than was read", path.display());
+                return Err(unable(Code::Failed, why));
+            }
+        }
+    }
+    Ok(checked)
+}
+
+/// What `keep` does not say goes, with the data that nothing else has.
+pub fn forget(name: &str, to: &dyn Listener) -> Done<Forgotten> {
+    let desired = repository::workspace(name)?;
+    let keep = desired.backup.as_ref().map(|backup| backup.keep).unwrap_or_default();
+    if keep == Keep::default() {
+        let why = "backup.keep says nothing, so nothing is forgotten: write keep: {daily: 7}";
+        return Err(unable(Code::NotFound, why));
+    }
+    remove_some(&desired, to, |opened| {
+        // One group: paths tell of twins, and hosts are others after a move.
+        let mut words = opened.words(&["forget", "-q", "--prune", "--group-by", ""]);
+        words.extend(kept(&keep));
+        words
+    })
+}
+
+fn kept(keep: &Keep) -> Vec<OsString> {
+    let all = [
+        ("--keep-last", keep.last),
+        ("--keep-hourly", keep.hourly),
+        ("--keep-daily", keep.daily),
+        ("--keep-weekly", keep.weekly),
+        ("--keep-monthly", keep.monthly),
+        ("--keep-yearly", keep.yearly),
+    ];
+    let some =
+        all.iter().filter_map(|(flag, number)| Some([(*flag).to_owned(), (*number)?.to_string()]));
+    some.flatten().map(OsString::from).collect()
+}
+
+fn remove_some(
+    desired: &Desired,
+    to: &dyn Listener,
+    words: impl FnOnce(&Opened) -> Vec<OsString>,
+) -> Done<Forgotten> {
+    let _alone = repository::alone(&desired.workspace)?;
+    let opened = Opened::of(desired)?;
+    to.stage(Stage::Open);
+    let unlocked = opened.unlock(to)?;
+    let before = opened.snapshots(to)?;
+    to.stage(Stage::Forget);
+    opened.run(&words(&opened), to)?;
+    let after = opened.snapshots(to)?;
+    let is_gone = |snapshot: &&Snapshot| !after.contains(snapshot);
+    let removed = before.iter().filter(is_gone).map(|snapshot| snapshot.id.clone()).collect();
+    Ok(Forgotten { removed, kept: after.len() as u64, unlocked })
+}
+
+/// One snapshot, or one frozen tree.
+pub fn remove(name: &str, id: &str, to: &dyn Listener) -> Done<Forgotten> {
+    let desired = repository::workspace(name)?;
+    if id.starts_with("f-") {
+        return remove_frozen(&desired, id);
+    }
+    let found = Opened::of(&desired)?.find(id, to)?.id;
+    remove_some(&desired, to, |_| ["forget", "-q", "--prune", &found].map(OsString::from).to_vec())
+}
+
+fn remove_frozen(desired: &Desired, id: &str) -> Done<Forgotten> {
+    let name = &desired.workspace;
+    let _alone = repository::alone(name)?;
+    pause::recover(desired)?;
+    let (kept, _) = place::kept(desired).map_err(failed("what is kept cannot be found"))?;
+    let all = aside::all(name, &kept);
+    let found = all.iter().filter(|frozen| frozen.id == id);
+    let mut removed = Vec::new();
+    for frozen in found {
+        aside::remove(name, frozen).map_err(failed("it cannot be removed"))?;
+        removed = vec![frozen.id.clone()];
+    }
+    match removed.is_empty() {
+        true => Err(unable(Code::NotFound, format!("there is no frozen tree {id}"))),
+        false => Ok(Forgotten { removed, kept: all.len() as u64 - 1, unlocked: 0 }),
+    }
+}

@@ -1,0 +1,27 @@
+//! Snapshots of a workspace's data, and what is put aside before something takes its place.
+//!
+//! Reading order: `place` (what is kept, and where frozen twins lie) → `tree` (a twin; what a tree
+//! is, as a digest) → `restic` (the program, its repository, its locks) → `listener` (who wants
+//! it) → `journal`, `pause` (services end for a moment, and go on whatever happens) → `aside` (what
+//! was put aside) → `repository` (a workspace's own in it) → `create`, `look`, `listing` →
+//! `restore`, which `undo` is, too → `last`, `schedule` (what nobody asks for) → `methods` (what is
+//! asked).
+
+mod aside;
+mod create;
+mod journal;
+mod last;
+mod listener;
+mod listing;
+mod look;
+mod methods;
+mod pause;
+pub mod place;
+mod repository;
+pub mod restic;
+mod restore;
+mod schedule;
+pub mod tree;
+
+pub use methods::{call, recover};
+pub use schedule::{begin, late};

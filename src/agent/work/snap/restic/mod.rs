@@ -1,0 +1,281 @@
+//! restic as it is asked: by its own program, in an environment that is ours. What it did is known
+//! by its exit status where its version has them, by a look at the repository where not, and never
+//! by a sentence.
+//!
+//! It is cancelled by SIGINT and waited for: at SIGTERM 0.14 leaves its lock, by which `forget`
+//! and `check` are refused from then on. A cache is always named: without one, and without HOME,
+//! 0.19 refuses what 0.14 did. Lines come ten times a second.
+//!
+//! Bounds: 24 h for whatever it does; 60 s for its end once it is told; 4 MiB of an answer.
+
+mod lines;
+pub mod locks;
+pub mod repository;
+pub mod version;
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use self::lines::Lines;
+pub use self::lines::{Far, Said};
+use self::repository::Repository;
+use self::version::{OLDEST, Version};
+use crate::agent::work::state;
+use crate::sys::child::{self, Broken, Limits, Stream, Talk};
+use crate::sys::signal::Kind;
+
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+const WHOLE: Limits = Limits { time: Duration::from_secs(24 * 3600), bytes: 4 * 1024 * 1024 };
+const END_WITHIN: Duration = Duration::from_secs(60);
+/// What of a login ssh(1) and rclone(1) need.
+const OF_THE_LOGIN: [&str; 4] = ["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"];
+const FPS: &str = "10";
+const ERRORS: usize = 64;
+const WHY_CHARS: usize = 400;
+
+/// Why something is not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// There is no restic, or one that is too old.
+    Absent(String),
+    NoRepository,
+    WrongPassword,
+    /// Somebody has it.
+    Locked,
+    /// Whoever wanted it has gone.
+    Cancelled,
+    Failed(String),
+}
+
+/// What it said at its end.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub summary: Option<Value>,
+    /// What it answered, where that is no line each.
+    pub answer: Vec<u8>,
+    /// Of single files; and how many more there were.
+    pub errors: Vec<String>,
+    pub more: usize,
+    /// It did the rest, and said so by its exit status 3.
+    pub is_partial: bool,
+}
+
+impl Told {
+    pub fn json(&self) -> Result<Value, Trouble> {
+        let bad = |error| Trouble::Failed(format!("its answer cannot be read: {error}"));
+        serde_json::from_slice(&self.answer).map_err(bad)
+    }
+}
+
+pub struct Restic {
+    program: PathBuf,
+    pub version: Version,
+    pub repository: Repository,
+    cache: PathBuf,
+}
+
+/// Who wants it, and hears how far it is.
+pub struct For<'a> {
+    pub hear: &'a mut dyn FnMut(Far),
+    pub is_wanted: &'a dyn Fn() -> bool,
+}
+
+fn program() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_else(|| PATH.into());
+    let dirs = env::split_paths(&path).filter(|dir| dir.is_absolute());
+    dirs.map(|dir| dir.join("restic")).find(|path| path.is_file())
+}
+
+/// The version of the one that is installed.
+pub fn installed() -> Result<(PathBuf, Version), Trouble> {
+    let absent = |why: &str| Trouble::Absent(why.to_owned());
+    let program = program().ok_or_else(|| absent("restic is not installed on this server"))?;
+    let mut command = Command::new(&program);
+    command.arg("version").env_clear().current_dir("/");
+    let said = child::run(&mut command, Limits::brief(20));
+    let said = said.map_err(|broken| Trouble::Absent(format!("restic: {broken}")))?;
+    match Version::read(&said.text()) {
+        Some(version) if version >= OLDEST => Ok((program, version)),
+        Some(version) => {
+            Err(Trouble::Absent(format!("restic {version} is too old: {OLDEST} is needed")))
+        }
+        None => Err(absent("restic does not say its version")),
+    }
+}
+
+impl Restic {
+    pub fn of(repository: Repository) -> Result<Restic, Trouble> {
+        let (program, version) = installed()?;
+        let cache = state::own_dir().map(|dir| dir.join(".restic-cache"));
+        let cache = cache.and_then(|cache| state::private_dir(&cache).map(|()| cache));
+        let cache =
+            cache.map_err(|error| Trouble::Failed(format!("no room for a cache: {error}")))?;
+        Ok(Restic { program, version, repository, cache })
+    }
+
+    fn command(&self, words: &[&OsStr]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_else(|| PATH.into()));
+        command.env("LC_ALL", "C").env("RESTIC_PROGRESS_FPS", FPS);
+        for name in OF_THE_LOGIN {
+            command.envs(env::var_os(name).map(|value| (name, value)));
+        }
+        command.envs(state::home().map(|home| ("HOME", home)));
+        command.env("RESTIC_CACHE_DIR", &self.cache).envs(self.repository.variables());
+        command.args(words).current_dir("/");
+        command
+    }
+
+    /// Until it has ended, or nobody wants it any more.
+    pub fn run(&self, words: &[&OsStr], mut whom: For<'_>) -> Result<Told, Trouble> {
+        self.hear(words, &mut whom, &mut |_| {})
+    }
+
+    /// The same, each line of which goes to `take` as well; of an answer nothing is kept then but
+    /// its beginning.
+    pub fn hear(
+        &self,
+        words: &[&OsStr],
+        whom: &mut For<'_>,
+        take: &mut dyn FnMut(&Value),
+    ) -> Result<Told, Trouble> {
+        let (ended, told) = self.talk(words, whom, take)?;
+        match ended {
+            0 => Ok(told),
+            3 if words.first().is_some_and(|word| *word == "backup") => {
+                Ok(Told { is_partial: true, ..told })
+            }
+            status => Err(self.judge(status, told, whom)),
+        }
+    }
+
+    fn talk(
+        &self,
+        words: &[&OsStr],
+        whom: &mut For<'_>,
+        take: &mut dyn FnMut(&Value),
+    ) -> Result<(i32, Told), Trouble> {
+        let lost = |broken: Broken| Trouble::Failed(format!("restic: {broken}"));
+        let mut talk = Talk::start(&mut self.command(words), false, WHOLE).map_err(lost)?;
+        talk.end_by(Kind::Interrupt, END_WITHIN);
+        talk.hear_all();
+        let mut password = self.repository.password.as_bytes().chain(&b"\n"[..]);
+        let (mut out, mut err) = (Lines::default(), Lines::default());
+        let mut told = Told::default();
+        let mut end = None;
+        let status = loop {
+            let mut hear = |stream, piece: &[u8]| {
+                let lines = if stream == Stream::Out { &mut out } else { &mut err };
+                lines.add(piece, |line| {
+                    take(&line);
+                    match Said::of(line) {
+                        Said::Far(far) => (whom.hear)(far),
+                        Said::Error(why) if told.errors.len() < ERRORS => {
+                            told.errors.push(self.repository.hide(&why));
+                        }
+                        Said::Error(_) => told.more += 1,
+                        Said::Summary(summary) => told.summary = Some(summary),
+                        Said::End(why) => end = Some(why),
+                        Said::Other => {}
+                    }
+                });
+            };
+            let stepped = talk.step(Some(&mut password), &mut hear);
+            if let Some(status) = stepped.map_err(lost)? {
+                break status;
+            }
+            if !(whom.is_wanted)() {
+                return Err(Trouble::Cancelled);
+            }
+        };
+        told.answer = talk.said().to_vec();
+        let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        if status != 0 && told.errors.is_empty() {
+            let complaint = end.unwrap_or_else(|| last_line(talk.complained(), status));
+            told.errors.push(self.repository.hide(&complaint));
+        }
+        Ok((status, told))
+    }
+
+    fn judge(&self, status: i32, told: Told, whom: &mut For<'_>) -> Trouble {
+        let why = told.errors.last().cloned().unwrap_or_default();
+        let why: String = why.replace('\n', ": ").chars().take(WHY_CHARS).collect();
+        match status {
+            10 if self.version.tells_by_status() => Trouble::NoRepository,
+            11 if self.version.tells_by_status() => Trouble::Locked,
+            12 if self.version.tells_by_status() => Trouble::WrongPassword,
+            130 => Trouble::Cancelled,
+            _ if self.version.tells_by_status() => Trouble::Failed(why),
+            _ => self.look(whom).unwrap_or(Trouble::Failed(why)),
+        }
+    }
+
+    /// Why one that says 1 of everything may have failed.
+    fn look(&self, whom: &mut For<'_>) -> Option<Trouble> {
+        let is_there = self.repository.path().map(|path| path.join("config").is_file());
+        if is_there == Some(false) {
+            return Some(Trouble::NoRepository);
+        }
+        let words = ["cat", "config", "--no-lock", "-q"].map(OsStr::new);
+        match self.talk(&words, whom, &mut |_| {}) {
+            Ok((0, _)) => match self.locks(whom.is_wanted) {
+                Ok(locks) if !locks.is_empty() => Some(Trouble::Locked),
+                _ => None,
+            },
+            // What is there can be read, and not opened.
+            Ok(_) if is_there.is_some() && self.is_readable() => Some(Trouble::WrongPassword),
+            _ => None,
+        }
+    }
+
+    fn is_readable(&self) -> bool {
+        let open = |path: &Path| std::fs::File::open(path.join("config")).is_ok();
+        self.repository.path().is_some_and(open)
+    }
+
+    /// Makes the repository where none is. Whether it did.
+    pub fn init(&self, is_wanted: &dyn Fn() -> bool) -> Result<bool, Trouble> {
+        let mut hear = |_| {};
+        let config = ["cat", "config", "--no-lock", "-q"].map(OsStr::new);
+        let opened = self.run(&config, For { hear: &mut hear, is_wanted });
+        let is_unknown = match opened {
+            Ok(_) => return Ok(false),
+            Err(Trouble::NoRepository) => false,
+            // An older one does not tell of what is elsewhere; what is there is not overwritten.
+            Err(Trouble::Failed(_)) if !self.version.tells_by_status() => true,
+            Err(trouble) => return Err(trouble),
+        };
+        let words = ["init", "-q"].map(OsStr::new);
+        match (self.run(&words, For { hear: &mut hear, is_wanted }), opened) {
+            (Ok(_), _) => Ok(true),
+            (Err(_), Err(first)) if is_unknown => Err(first),
+            (Err(trouble), _) => Err(trouble),
+        }
+    }
+}
+
+fn last_line(said: &[u8], status: i32) -> String {
+    let text = String::from_utf8_lossy(said);
+    let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
+    last.map_or_else(|| format!("it ended with {status}"), str::to_owned)
+}
+
+/// A path as a pattern of restic's that means it alone.
+pub fn pattern(path: &Path) -> OsString {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let mut pattern = Vec::new();
+    for byte in path.as_os_str().as_bytes() {
+        if b"\\*?[".contains(byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(*byte);
+    }
+    OsString::from_vec(pattern)
+}

@@ -1,0 +1,94 @@
+//! Snapshots that nobody asks for: each workspace's by its `schedule`, and after each what `keep`
+//! does not keep goes. What was missed while the server was off is made once. One at a time.
+//!
+//! Bounds: it is looked once a minute whether one is due.
+
+use std::thread;
+use std::time::Duration;
+
+use super::last::{self, Last};
+use super::listener::Listener;
+use super::restic::locks;
+use super::{create, look};
+use crate::agent::log;
+use crate::agent::work::state::Room;
+use crate::rpc::types::snap::{Created, Late, LateOne, Told};
+use crate::sys::clock;
+use crate::workspace::manifest::{Desired, Keep, Schedule};
+
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Nobody hears, and nobody goes.
+struct Alone<'a>(&'a str);
+
+impl Listener for Alone<'_> {
+    fn tell(&self, told: Told<Created>) {
+        if let Told::Note(note) = told {
+            log(&format!("{}: {note}", self.0));
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        true
+    }
+}
+
+fn schedule(desired: &Desired) -> Option<Schedule> {
+    desired.backup.as_ref()?.schedule
+}
+
+/// For as long as this process lives.
+pub fn begin() {
+    let work = || {
+        loop {
+            due().iter().for_each(make);
+            thread::sleep(LOOK_EVERY);
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("snapshots".to_owned()).spawn(work) {
+        log(&format!("no snapshot is made by itself: {error}"));
+    }
+}
+
+fn due() -> Vec<Desired> {
+    let Ok(room) = Room::own() else { return Vec::new() };
+    let (host, now) = (locks::host(), clock::wall_ms());
+    let is_due = |desired: &Desired| {
+        let Some(schedule) = schedule(desired) else { return false };
+        let jitter = last::jitter_ms(schedule, &host, &desired.workspace);
+        let last = Last::load(&desired.workspace).unwrap_or_default();
+        last.wait(schedule, jitter, now).is_zero()
+    };
+    room.workspaces().into_iter().map(|workspace| workspace.desired).filter(is_due).collect()
+}
+
+fn make(desired: &Desired) {
+    let name = &desired.workspace;
+    let to = Alone(name);
+    if let Err(unable) = create::create(name, &to) {
+        return log(&format!("{name}: no snapshot: {}", unable.why));
+    }
+    let keeps = desired.backup.as_ref().is_some_and(|backup| backup.keep != Keep::default());
+    if !keeps {
+        return;
+    }
+    if let Err(unable) = look::forget(name, &to) {
+        log(&format!("{name}: nothing is forgotten: {}", unable.why));
+    }
+}
+
+/// Workspaces without a snapshot for two periods.
+pub fn late() -> Late {
+    let Ok(room) = Room::own() else { return Late::default() };
+    let now = clock::wall_ms();
+    let of = |desired: Desired| {
+        let schedule = schedule(&desired)?;
+        let last = Last::load(&desired.workspace).filter(|last| last.is_late(schedule, now))?;
+        Some(LateOne {
+            workspace: desired.workspace,
+            made_ms: last.made_ms,
+            why: last.why.filter(|why| !why.is_empty()),
+        })
+    };
+    Late { all: room.workspaces().into_iter().filter_map(|it| of(it.desired)).collect() }
+}

@@ -1,0 +1,166 @@
+//! What goes on at a host while something is done with snapshots, as it is shown here; and how it
+//! ends. Ctrl-C ends it there, too.
+
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use super::command::Call;
+use super::service_names::{LIMIT, There};
+use super::services_view::bytes;
+use crate::base::failure::{Failure, Fault};
+use crate::base::time_text::span;
+use crate::fix;
+use crate::rpc::client::CallError;
+use crate::rpc::code::Code as Refusal;
+use crate::rpc::method::Stream;
+use crate::rpc::types::Message;
+use crate::rpc::types::snap::{Far, Stage, Told};
+use crate::sys::interrupt;
+use crate::sys::threads;
+
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What is shown so far.
+#[derive(Default)]
+pub struct Shown {
+    stage: Option<Stage>,
+}
+
+fn title(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Open => "opening the repository",
+        Stage::Hook => "running a hook",
+        Stage::Pause => "pausing services",
+        Stage::Freeze => "freezing data",
+        Stage::Start => "starting services",
+        Stage::Save => "saving",
+        Stage::Look => "looking",
+        Stage::Restore => "restoring",
+        Stage::Switch => "putting it in its place",
+        Stage::Forget => "removing",
+        Stage::Other => "working",
+    }
+}
+
+impl Shown {
+    fn show<T>(&mut self, call: &mut Call, told: Told<T>) -> Option<T> {
+        match told {
+            Told::Stage(stage) if self.stage == Some(stage) => None,
+            Told::Stage(stage) => {
+                self.stage = Some(stage);
+                call.out.begin(title(stage));
+                None
+            }
+            Told::Far(far) => {
+                call.out.detail(&shown(&far));
+                None
+            }
+            Told::Note(note) => {
+                call.out.say(&note);
+                None
+            }
+            Told::Done(done) => Some(done),
+        }
+    }
+}
+
+/// `1.2 GB of 3.4 GB, 17 of 100 files, 40 s left`
+fn shown(far: &Far) -> String {
+    let of = |done: String, all: u64, total: String| match all {
+        0 => done,
+        _ => format!("{done} of {total}"),
+    };
+    let sizes = of(bytes(far.bytes), far.bytes_of, bytes(far.bytes_of));
+    let files = of(far.files.to_string(), far.files_of, far.files_of.to_string());
+    match far.left_s.filter(|left| *left > 0) {
+        Some(left) => format!("{sizes}, {files} files, {} left", span(left)),
+        None => format!("{sizes}, {files} files"),
+    }
+}
+
+/// Until it is done.
+pub fn follow<S, T>(
+    call: &mut Call,
+    there: &There,
+    stream: S,
+    params: &S::Params,
+    mut shown: Shown,
+) -> Result<T, Failure>
+where
+    S: Stream<Event = Told<T>>,
+    T: Message,
+{
+    let here = |error: std::io::Error| failed(there, CallError::Unreachable(error.to_string()));
+    interrupt::heed().map_err(here)?;
+    let mut events =
+        there.client.open(stream, params, LIMIT).map_err(|error| failed(there, error))?;
+    let canceller = events.canceller().map_err(here)?;
+    let (over, is_over) = mpsc::channel::<()>();
+    let ended = thread::scope(|scope| {
+        let heed = move || {
+            while is_over.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                if interrupt::is_due() {
+                    return canceller.cancel();
+                }
+            }
+        };
+        threads::start_within(scope, "Ctrl-C", heed).map_err(here)?;
+        let _over = over;
+        let mut done = None;
+        loop {
+            match events.next_event() {
+                Ok(Some(told)) => done = shown.show(call, told).or(done),
+                Ok(None) => break Ok(done),
+                Err(_) if interrupt::is_due() => break Err(Failure::stopped(call.again(""))),
+                Err(error) => break Err(failed(there, error)),
+            }
+        }
+    });
+    if ended.is_ok() {
+        call.out.done("");
+    }
+    let none = || failed(there, CallError::Protocol("it told no end".to_owned()));
+    ended?.ok_or_else(none)
+}
+
+/// What is wrong with a repository is no fault of the agent's.
+fn failed(there: &There, error: CallError) -> Failure {
+    let what = format!("{} does not do it", there.host);
+    let next = fix!("hop snap ls -H {}", there.host);
+    match error {
+        CallError::Remote { code, message, .. } => match code {
+            Refusal::WrongPassword => {
+                Failure::new(Fault::Config, what, message, fix!("${EDITOR:-vi} {}", ".env.local"))
+            }
+            Refusal::NotFound => Failure::new(Fault::NotFound, what, message, next),
+            Refusal::Conflict => Failure::new(Fault::Busy, what, message, next),
+            Refusal::Unsupported | Refusal::PlanChanged => {
+                Failure::new(Fault::Remote, what, message, next)
+            }
+            Refusal::Failed => {
+                Failure::new(Fault::Remote, what, message, fix!("hop doctor {}", there.host))
+            }
+            code => {
+                let word = code.word().to_owned();
+                there.failed(CallError::Remote { code, word, message })
+            }
+        },
+        error => there.failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_it_is_says_what_is_known() {
+        let far = Far { files: 3, bytes: 2048, ..Far::default() };
+        let some = Far { files_of: 9, bytes_of: 4096, left_s: Some(61), ..far };
+        assert_eq!(shown(&far), format!("{}, 3 files", bytes(2048)));
+        let expected =
+            format!("{} of {}, 3 of 9 files, {} left", bytes(2048), bytes(4096), span(61));
+        assert_eq!(shown(&some), expected);
+    }
+}

@@ -1,0 +1,601 @@
+//! Snapshots through both of the agent's processes, by a real restic: that of the system, and
+//! another where `HOP_RESTIC` is a directory with one (tests/snaps.sh).
+
+use std::ffi::{CString, OsStr};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hopbox::agent::work::snap::tree;
+use hopbox::rpc::client::CallError;
+use hopbox::rpc::code::Code;
+use hopbox::rpc::method::{
+    ServicesList, ServicesStart, ServicesStop, SnapCheck, SnapCreate, SnapForget, SnapList,
+    SnapPlan, SnapRemove, SnapRestore, Stream,
+};
+use hopbox::rpc::types::services::{OfWorkspace, ServiceName, ServiceState};
+use hopbox::rpc::types::snap::{
+    BackPlan, Checked, Created, Forgotten, Listed, OfSnaps, Restored, Stage, Told, WantedBack,
+};
+use hopbox::rpc::types::workspace::Apply;
+use hopbox::sys::xattr;
+use hopbox::workspace::read;
+
+use super::work::Worker;
+
+const SOON: Duration = Duration::from_secs(120);
+const PASSWORD: &str = "a-password-for-tests";
+
+/// A workspace with a service on `data`, and a repository.
+struct Desk {
+    worker: Worker,
+    data: PathBuf,
+    repository: PathBuf,
+}
+
+impl Desk {
+    /// `None` where this restic is not there.
+    fn new(name: &str, restic: Option<&Path>, data: Option<PathBuf>) -> Option<Desk> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let path = restic.map_or(path.clone(), |dir| format!("{}:{path}", dir.display()));
+        let found = Command::new("restic").env("PATH", &path).arg("version").output();
+        if !found.is_ok_and(|found| found.status.success()) {
+            println!("SKIP {name}: no restic");
+            return None;
+        }
+        let worker = Worker::on_path(name, &path);
+        let data = data.unwrap_or_else(|| worker.dir.join("kept/data"));
+        fs::create_dir_all(&data).unwrap();
+        let repository = worker.dir.join("repository");
+        let desk = Desk { worker, data, repository };
+        desk.put(PASSWORD, "");
+        let desk = Desk { ..desk };
+        Some(desk)
+    }
+
+    /// A service that does not run on data that is bad.
+    fn put(&self, password: &str, more: &str) {
+        let data = self.data.display();
+        let command = format!("[ ! -e {data}/bad ] && exec sleep 1000; exit 9");
+        self.put_command(password, &command, more);
+    }
+
+    /// What is wanted, as if it had been agreed to.
+    fn put_command(&self, password: &str, command: &str, more: &str) {
+        let (data, repository) = (self.data.display(), self.repository.display());
+        let text = format!(
+            "name: app\nenv: {{PW: {password}}}\nservices:\n  db:\n    type: native\n    restart: \
+             never\n    stop_timeout: 2s\n    command: '{command}'\n    data: [{{host: {data}}}]\n\
+             {more}backup: {{backend: restic, target: {repository}, password_env: PW, keep: \
+             {{last: 1}}}}\n"
+        );
+        let desired = read::manifest(&text).unwrap_or_else(|wrong| panic!("{wrong:?}")).desired;
+        let app = self.worker.dir.join("hopbox-agent/app");
+        fs::create_dir_all(&app).unwrap();
+        for dir in [app.parent().unwrap(), &app] {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        fs::write(app.join("desired.json"), desired.text()).unwrap();
+    }
+
+    fn until<S, T>(
+        &self,
+        stream: S,
+        params: &S::Params,
+        mut seen: impl FnMut(&Told<T>),
+    ) -> Result<T, CallError>
+    where
+        S: Stream<Event = Told<T>>,
+    {
+        let mut events = self.worker.client().open(stream, params, SOON)?;
+        let mut done = None;
+        while let Some(told) = events.next_event()? {
+            seen(&told);
+            if let Told::Done(it) = told {
+                done = Some(it);
+            }
+        }
+        Ok(done.expect("an end is told"))
+    }
+
+    fn asked(id: Option<&str>) -> OfSnaps {
+        OfSnaps { workspace: "app".to_owned(), id: id.map(str::to_owned) }
+    }
+
+    fn create(&self) -> Result<Created, CallError> {
+        self.until(SnapCreate, &Desk::asked(None), |_| {})
+    }
+
+    fn list(&self) -> Listed {
+        self.until(SnapList, &Desk::asked(None), |_| {}).unwrap()
+    }
+
+    fn check(&self) -> Result<Checked, CallError> {
+        self.until(SnapCheck, &Desk::asked(None), |_| {})
+    }
+
+    fn forget(&self) -> Result<Forgotten, CallError> {
+        self.until(SnapForget, &Desk::asked(None), |_| {})
+    }
+
+    fn plan(
+        &self,
+        id: Option<&str>,
+        path: Option<&Path>,
+        may_be_root: bool,
+    ) -> Result<BackPlan, CallError> {
+        let (id, path) = (id.map(str::to_owned), path.map(|path| path.display().to_string()));
+        let wanted =
+            WantedBack { workspace: "app".to_owned(), id, path, service: None, may_be_root };
+        self.until(SnapPlan, &wanted, |_| {})
+    }
+
+    fn apply(&self, plan: &BackPlan) -> Result<Restored, CallError> {
+        self.until(SnapRestore, &Apply { digest: plan.digest }, |_| {})
+    }
+
+    fn db(&self) -> ServiceName {
+        ServiceName { workspace: "app".to_owned(), service: "db".to_owned() }
+    }
+
+    fn start(&self) {
+        let mut events = self.worker.client().open(ServicesStart, &self.db(), SOON).unwrap();
+        while events.next_event().unwrap().is_some() {}
+        self.until_it_runs();
+    }
+
+    fn stop(&self) {
+        let mut events = self.worker.client().open(ServicesStop, &self.db(), SOON).unwrap();
+        while events.next_event().unwrap().is_some() {}
+    }
+
+    fn until_it_runs(&self) {
+        let end = Instant::now() + SOON;
+        loop {
+            let asked = OfWorkspace { workspace: Some("app".to_owned()) };
+            let all = self.worker.client().call(ServicesList, &asked, SOON);
+            let state = all.ok().and_then(|all| Some(all.services.first()?.state));
+            if state == Some(ServiceState::Running) {
+                return;
+            }
+            assert!(Instant::now() < end, "it does not run: {state:?}");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// One of everything that has to come back.
+    fn fill(&self) {
+        let dir = &self.data;
+        fs::create_dir_all(dir.join("sub/empty")).unwrap();
+        fs::write(dir.join("sub/one"), "one").unwrap();
+        fs::hard_link(dir.join("sub/one"), dir.join("two")).unwrap();
+        symlink("sub/one", dir.join("link")).unwrap();
+        fs::write(dir.join(OsStr::from_bytes(b"odd \xff\n*[a]?\\")), "odd").unwrap();
+        fs::write(dir.join("-option"), "x").unwrap();
+        let mut sparse = File::create(dir.join("sparse")).unwrap();
+        sparse.set_len(4 << 20).unwrap();
+        sparse.write_all(b"begins").unwrap();
+        fs::set_permissions(dir.join("sub"), fs::Permissions::from_mode(0o2750)).unwrap();
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(dir.join("-option"), Some(4242), Some(4343)).unwrap();
+        }
+        let name = CString::new("user.kept").unwrap();
+        xattr::set(&dir.join("sub/one"), &name, b"value").unwrap();
+    }
+
+    fn digest(&self) -> String {
+        tree::digest(&self.data, &|| true).unwrap().0.to_string()
+    }
+
+    fn restic(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("restic");
+        command.args(words).env("RESTIC_REPOSITORY", &self.repository);
+        command.env("RESTIC_PASSWORD", PASSWORD).env("RESTIC_CACHE_DIR", self.worker.dir.join("c"));
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// A backup of what nobody ends, once it has its lock.
+    fn locking(&self) -> Child {
+        let child = self.restic(&["backup", "--stdin"]).spawn().unwrap();
+        let end = Instant::now() + SOON;
+        while fs::read_dir(self.repository.join("locks")).unwrap().count() == 0 {
+            assert!(Instant::now() < end, "it takes no lock");
+            thread::sleep(Duration::from_millis(20));
+        }
+        child
+    }
+}
+
+fn code<T: std::fmt::Debug>(done: Result<T, CallError>) -> (Code, String) {
+    match done {
+        Err(CallError::Remote { code, message, .. }) => (code, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// That of the system, and the other one.
+fn every(name: &str, run: impl Fn(Desk)) {
+    run_one(&format!("{name}-own"), None, &run);
+    if let Some(dir) = std::env::var_os("HOP_RESTIC") {
+        run_one(&format!("{name}-other"), Some(Path::new(&dir)), &run);
+    }
+}
+
+fn run_one(name: &str, restic: Option<&Path>, run: &impl Fn(Desk)) {
+    if let Some(desk) = Desk::new(name, restic, None) {
+        run(desk);
+    }
+}
+
+#[test]
+fn data_is_kept_comes_back_and_can_be_undone() {
+    every("data_is_kept", |desk| {
+        desk.fill();
+        desk.start();
+        let is_root = nix::unistd::geteuid().is_root();
+        let before = desk.digest();
+        let made = desk.create().unwrap();
+        assert!(made.left_out.is_empty() && made.files == 5 && !made.is_frozen, "{made:?}");
+        assert!(made.pause_ms.is_some());
+        desk.until_it_runs();
+        assert_eq!(desk.digest(), before, "nothing of it is changed");
+        let listed = desk.list();
+        let data = desk.data.display().to_string();
+        assert_eq!(listed.snapshots.len(), 1);
+        assert_eq!(listed.snapshots[0].paths, std::slice::from_ref(&data));
+        let checked = desk.check().unwrap();
+        assert_eq!((checked.files, checked.is_compared), (6, false));
+
+        // Other data; then what it was, and again what it became.
+        fs::write(desk.data.join("two"), "other").unwrap();
+        fs::remove_dir_all(desk.data.join("sub")).unwrap();
+        let other = desk.digest();
+        if is_root {
+            let (refused, why) = code(desk.plan(Some("latest"), None, false));
+            assert_eq!(refused, Code::Unsupported);
+            assert!(why.contains("--as-root"), "{why}");
+        }
+        let plan = desk.plan(Some("latest"), None, true).unwrap();
+        assert_eq!((plan.parts.len(), plan.parts[0].files, &plan.parts[0].path), (1, 6, &data));
+        assert_eq!(plan.paused, ["db"]);
+        assert_eq!(desk.digest(), other, "a plan does nothing");
+        let parent = fs::metadata(desk.data.parent().unwrap()).unwrap();
+        let restored = desk.apply(&plan).unwrap();
+        assert_eq!(desk.digest(), before, "all of it is as it was");
+        let fills_holes = listed.notes.iter().any(|note| note.contains("holes"));
+        let blocks = fs::metadata(desk.data.join("sparse")).unwrap().blocks();
+        assert_eq!(blocks > 1024, fills_holes, "a hole stays one, or it is said");
+        let after = fs::metadata(desk.data.parent().unwrap()).unwrap();
+        assert_eq!((parent.mode(), parent.uid()), (after.mode(), after.uid()));
+        desk.until_it_runs();
+        let (twice, _) = code(desk.apply(&plan));
+        assert_eq!(twice, Code::PlanChanged, "a plan is carried out once");
+        let aside = desk.list().frozen;
+        assert_eq!((aside.len(), aside[0].reason.as_deref()), (1, Some("restore")));
+        assert_eq!(aside[0].id, restored.aside);
+        for expected in [&other, &before, &other] {
+            desk.apply(&desk.plan(None, None, false).unwrap()).unwrap();
+            assert_eq!(&desk.digest(), expected);
+        }
+        assert_eq!(desk.list().frozen.len(), 1, "each undo takes the place of the one before");
+
+        // One file alone.
+        let one = desk.data.join("two");
+        let plan = desk.plan(Some("latest"), Some(&one), true).unwrap();
+        assert_eq!((plan.parts.len(), plan.parts[0].bytes), (1, 3));
+        desk.apply(&plan).unwrap();
+        assert_eq!(fs::read(&one).unwrap(), b"one");
+        let elsewhere = desk.plan(Some("latest"), Some(Path::new("/etc/passwd")), true);
+        assert_eq!(code(elsewhere).0, Code::NotFound, "not what is kept");
+
+        // A stale one is found and goes; so does one that is named.
+        let stale = desk.data.parent().unwrap().join(".hopbox-snap/app/f-1-2/data");
+        fs::create_dir_all(&stale).unwrap();
+        let frozen = desk.list().frozen;
+        let found = frozen.iter().find(|it| it.id == "f-1-2").unwrap();
+        assert_eq!(found.reason, None);
+        let ids: Vec<String> = frozen.iter().map(|it| it.id.clone()).collect();
+        for id in ids {
+            desk.until(SnapRemove, &Desk::asked(Some(&id)), |_| {}).unwrap();
+        }
+        assert!(desk.list().frozen.is_empty());
+        assert!(!desk.data.parent().unwrap().join(".hopbox-snap").exists());
+        assert_eq!(code(desk.plan(None, None, false)).0, Code::NotFound);
+    });
+}
+
+#[test]
+fn what_goes_wrong_leaves_what_was_there() {
+    every("goes_wrong", |desk| {
+        desk.fill();
+        // Taken while the service was stopped: it does not run on this.
+        fs::write(desk.data.join("bad"), "").unwrap();
+        let made = desk.create().unwrap();
+        assert_eq!(made.pause_ms, None, "nothing ran");
+        fs::remove_file(desk.data.join("bad")).unwrap();
+        desk.start();
+        let before = desk.digest();
+        let plan = desk.plan(Some(&made.id[..8]), None, true).unwrap();
+        let (failed, why) = code(desk.apply(&plan));
+        assert_eq!(failed, Code::Failed);
+        assert!(why.contains("what was there is back"), "{why}");
+        assert_eq!(desk.digest(), before);
+        desk.until_it_runs();
+        assert!(desk.list().frozen.is_empty(), "{:?}", desk.list().frozen);
+
+        desk.put("another-password", "");
+        let (wrong, why) = code(desk.create());
+        assert_eq!(wrong, Code::WrongPassword, "{why}");
+        desk.put(PASSWORD, "");
+
+        // Of a process that lives, and of one that has gone.
+        let mut lives = desk.locking();
+        let (locked, why) = code(desk.forget());
+        assert_eq!(locked, Code::Conflict);
+        assert!(why.contains(&format!("process {} of", lives.id())), "{why}");
+        desk.create().unwrap();
+        lives.kill().unwrap();
+        lives.wait().unwrap();
+        let forgotten = desk.forget().unwrap();
+        assert_eq!((forgotten.removed.len(), forgotten.kept, forgotten.unlocked), (1, 1, 1));
+
+        // Hooks around, also where it fails.
+        let marks = desk.worker.dir.join("marks");
+        let hook = |pre: &str| {
+            let marks = marks.display();
+            format!(
+                "    snapshot: {{pre: 'echo pre >> {marks}; {pre}', post: echo post >> {marks}}}\n"
+            )
+        };
+        for (pre, is_done) in [("true", true), ("exit 3", false)] {
+            let _ = fs::remove_file(&marks);
+            desk.put(PASSWORD, &hook(pre));
+            let made = desk.create();
+            assert_eq!(
+                made.as_ref().is_ok_and(|made| made.pause_ms.is_none()),
+                is_done,
+                "{made:?}"
+            );
+            assert_eq!(fs::read_to_string(&marks).unwrap(), "pre\npost\n");
+        }
+        desk.put(PASSWORD, "");
+        desk.stop();
+    });
+}
+
+/// At each moment that is told of: data is that of before or that of after, and the service runs.
+#[test]
+fn killed_at_any_step_all_is_made_good() {
+    let Some(mut desk) = Desk::new("killed", None, None) else { return };
+    desk.fill();
+    desk.start();
+    let old = desk.digest();
+    desk.create().unwrap();
+    let is_full = std::env::var_os("HOP_SNAPS").is_some();
+    let some = |all: &[Stage], few: &[Stage]| if is_full { all.to_vec() } else { few.to_vec() };
+    for stage in some(&[Stage::Pause, Stage::Save, Stage::Start], &[Stage::Save]) {
+        desk.kill_at(SnapCreate, &Desk::asked(None), stage);
+        assert_eq!(desk.digest(), old, "{stage:?}");
+    }
+    fs::write(desk.data.join("new"), "new").unwrap();
+    let new = desk.digest();
+    let all = [Stage::Restore, Stage::Pause, Stage::Switch, Stage::Start];
+    for stage in some(&all, &[Stage::Switch, Stage::Start]) {
+        let plan = desk.plan(Some("latest"), None, true).unwrap();
+        desk.kill_at(SnapRestore, &Apply { digest: plan.digest }, stage);
+        assert_eq!(desk.digest(), new, "{stage:?}");
+    }
+    // What the kills have left is in nobody's way.
+    let plan = desk.plan(Some("latest"), None, true).unwrap();
+    desk.apply(&plan).unwrap();
+    assert_eq!(desk.digest(), old);
+    desk.forget().unwrap();
+}
+
+impl Desk {
+    fn kill_at<S, T>(&mut self, stream: S, params: &S::Params, stage: Stage)
+    where
+        S: Stream<Event = Told<T>>,
+        T: PartialEq,
+    {
+        let mut events = self.worker.client().open(stream, params, SOON).unwrap();
+        while let Some(told) = events.next_event().unwrap() {
+            if told == Told::Stage(stage) {
+                break;
+            }
+        }
+        self.worker.kill();
+        drop(events);
+        self.worker.start();
+        self.until_it_runs();
+        // Made good before anything else is begun.
+        let end = Instant::now() + SOON;
+        while self.worker.dir.join("hopbox-agent/app/snap/journal.json").exists() {
+            assert!(Instant::now() < end, "the journal stays");
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.until_it_runs();
+    }
+}
+
+/// Where blocks are shared: services go on while restic reads, and what it read is known.
+#[test]
+fn data_is_frozen_where_blocks_are_shared() {
+    let Some(xfs) = Xfs::mounted("frozen") else { return };
+    let data = xfs.0.join("data");
+    let Some(desk) = Desk::new("frozen", None, Some(data)) else { return };
+    desk.fill();
+    desk.start();
+    let mut stages = Vec::new();
+    let made = desk.until(SnapCreate, &Desk::asked(None), |told| {
+        if let Told::Stage(stage) = told {
+            stages.push(*stage);
+        }
+    });
+    let made = made.unwrap();
+    assert!(made.is_frozen && made.left_out.is_empty() && made.files == 5, "{made:?}");
+    let at = |stage| stages.iter().position(|it| *it == stage).unwrap();
+    assert!(at(Stage::Freeze) < at(Stage::Start) && at(Stage::Start) < at(Stage::Save));
+    assert!(!xfs.0.join(".hopbox-snap").exists(), "it goes once it is read");
+    let listed = desk.list();
+    assert_eq!(listed.snapshots[0].paths, [desk.data.display().to_string()]);
+    let checked = desk.check().unwrap();
+    assert!(checked.is_compared && checked.files == 6, "{checked:?}");
+    let before = desk.digest();
+    fs::remove_file(desk.data.join("two")).unwrap();
+    let plan = desk.plan(Some("latest"), None, true).unwrap();
+    desk.apply(&plan).unwrap();
+    assert_eq!(desk.digest(), before);
+    // A repository with a hole, and a disk without room: told, not passed over.
+    let packs = desk.repository.join("data");
+    for room in fs::read_dir(&packs).unwrap().flatten() {
+        for pack in fs::read_dir(room.path()).unwrap().flatten() {
+            fs::set_permissions(pack.path(), fs::Permissions::from_mode(0o600)).unwrap();
+            let length = pack.metadata().unwrap().len();
+            File::options().write(true).open(pack.path()).unwrap().set_len(length / 2).unwrap();
+        }
+    }
+    assert_eq!(code(desk.check()).0, Code::Failed);
+    let filler = xfs.0.join("filler");
+    let free = nix::sys::statvfs::statvfs(&xfs.0).unwrap();
+    let free = free.blocks_available() as u64 * free.fragment_size() as u64;
+    nix::fcntl::posix_fallocate(File::create(&filler).unwrap(), 0, (free - (2 << 20)) as i64)
+        .unwrap();
+    let (full, why) = code(desk.plan(Some("latest"), None, true));
+    assert!(full == Code::Unsupported && why.contains("are free"), "{why}");
+}
+
+/// Killed by the end of its pause while a benchmark writes: it recovers, and the sums agree.
+#[test]
+fn a_database_comes_back_whole() {
+    if std::env::var_os("HOP_SNAPS").is_none() {
+        return println!("SKIP a_database_comes_back_whole: make snaps runs it");
+    }
+    let Some(xfs) = Xfs::mounted("database") else { return };
+    let Some(desk) = Desk::new("database", None, Some(xfs.0.join("data"))) else { return };
+    let bin = fs::read_dir("/usr/lib/postgresql").unwrap().flatten().next().unwrap().path();
+    let socket = xfs.0.join("socket");
+    fs::create_dir(&socket).unwrap();
+    let run = |line: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "sh", "-c", line]);
+        command.env("PATH", format!("{}/bin:/usr/bin:/bin", bin.display())).env("PGHOST", &socket);
+        command.current_dir("/").env("HOME", "/");
+        command
+    };
+    let done = |line: &str| {
+        let out = run(line).output().unwrap();
+        assert!(out.status.success(), "{line}: {out:?}");
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    };
+    let chown =
+        Command::new("chown").arg("-R").arg("postgres").arg(&desk.data).arg(&socket).status();
+    assert!(chown.unwrap().success());
+    fs::set_permissions(&xfs.0, fs::Permissions::from_mode(0o755)).unwrap();
+    done(&format!("initdb -D {} -A trust >&2", desk.data.display()));
+    let (data, sock, bin) = (desk.data.display(), socket.display(), bin.display());
+    let command = format!(
+        "exec setpriv --reuid=postgres --regid=postgres --clear-groups {bin}/bin/postgres -D {data} \
+         -k {sock} -c listen_addresses="
+    );
+    desk.put_command(PASSWORD, &command, "    health: {exec: \"sleep 1\"}\n");
+    desk.start();
+    let until = "until psql -c 'select 1' postgres; do sleep 0.1; done >&2";
+    done(until);
+    done("pgbench -i -s 5 postgres >&2");
+    let sums = "psql -tAc 'select (select sum(abalance) from pgbench_accounts), (select \
+                sum(bbalance) from pgbench_branches), (select coalesce(sum(delta), 0) from \
+                pgbench_history), (select count(*) from pgbench_history)' postgres";
+    let same = |text: &str| {
+        let parts: Vec<i64> = text.split('|').map(|part| part.parse().unwrap()).collect();
+        assert!(parts[0] == parts[1] && parts[1] == parts[2], "{text}");
+        parts[3]
+    };
+    let mut bench = run("pgbench -c 4 -T 60 postgres >&2").stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(3));
+    let before = same(&done(sums));
+    let made = desk.create().unwrap();
+    println!("paused for {:?} ms, {} bytes", made.pause_ms, made.bytes);
+    let _ = bench.wait();
+    done(until);
+    let after = same(&done(sums));
+    done("pgbench -c 4 -t 200 postgres >&2");
+    let later = same(&done(sums));
+    assert!(made.is_frozen && before > 0 && after >= before && later > after);
+    let plan = desk.plan(Some("latest"), None, true).unwrap();
+    desk.apply(&plan).unwrap();
+    done(until);
+    assert_eq!(same(&done(sums)), after, "as many as there were at the end of the pause");
+    desk.apply(&desk.plan(None, None, false).unwrap()).unwrap();
+    done(until);
+    assert_eq!(same(&done(sums)), later);
+    desk.stop();
+}
+
+#[test]
+fn many_files_are_kept() {
+    if std::env::var_os("HOP_SNAPS").is_none() {
+        return println!("SKIP many_files_are_kept: make snaps runs it");
+    }
+    let Some(xfs) = Xfs::mounted("many") else { return };
+    let Some(desk) = Desk::new("many", None, Some(xfs.0.join("data"))) else { return };
+    for dir in 0..100 {
+        let dir = desk.data.join(dir.to_string());
+        fs::create_dir(&dir).unwrap();
+        (0..1000).for_each(|file| fs::write(dir.join(file.to_string()), [b'x'; 100]).unwrap());
+    }
+    desk.start();
+    let before = desk.digest();
+    let began = Instant::now();
+    let made = desk.create().unwrap();
+    println!("paused for {:?} ms of {:?}", made.pause_ms, began.elapsed());
+    assert!(made.files == 100_000 && made.is_frozen && made.left_out.is_empty(), "{made:?}");
+    assert!(desk.check().unwrap().is_compared);
+    fs::remove_dir_all(desk.data.join("7")).unwrap();
+    desk.apply(&desk.plan(Some("latest"), None, true).unwrap()).unwrap();
+    assert_eq!(desk.digest(), before);
+    desk.stop();
+}
+
+/// A file system of 2 GiB that shares blocks.
+struct Xfs(PathBuf);
+
+impl Xfs {
+    fn mounted(name: &str) -> Option<Xfs> {
+        let skip = |why: &str| println!("SKIP {name}: {why}");
+        if !nix::unistd::geteuid().is_root() {
+            skip("needs root");
+            return None;
+        }
+        let dir = std::env::temp_dir().join(format!("hopbox-xfs-{name}-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let image = dir.with_extension("image");
+        File::create(&image).unwrap().set_len(2 << 30).unwrap();
+        let run = |program: &str, words: &[&OsStr]| {
+            let mut command = Command::new(program);
+            let done = command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            done.is_ok_and(|status| status.success())
+        };
+        let made = run("mkfs.xfs", &["-q".as_ref(), image.as_os_str()]);
+        let words = ["-o".as_ref(), "loop".as_ref(), image.as_os_str(), dir.as_os_str()];
+        if !made || !run("mount", &words) {
+            skip("no XFS can be mounted here");
+            return None;
+        }
+        Some(Xfs(dir))
+    }
+}
+
+impl Drop for Xfs {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
+        let _ = fs::remove_dir(&self.0);
+        let _ = fs::remove_file(self.0.with_extension("image"));
+    }
+}

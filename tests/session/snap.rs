@@ -1,0 +1,100 @@
+//! `hop snap` through a tunnel, as it is typed, at a login that is not root.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+
+use hopbox_selftest::files;
+use serde_json::Value;
+
+use super::services::{start_work, write_desired};
+use super::shared;
+use super::world::*;
+
+#[test]
+fn data_is_kept_and_comes_back_by_words() {
+    if !Command::new("restic").arg("version").output().is_ok_and(|out| out.status.success()) {
+        return println!("SKIP data_is_kept_and_comes_back: no restic");
+    }
+    let _machine = shared();
+    let Some(world) = World::start("data_is_kept") else { return };
+    let home = world.home.join("laptop");
+    let kept = home.join("kept");
+    fs::create_dir_all(kept.join("data/pg")).unwrap();
+    fs::write(kept.join("data/file"), "one").unwrap();
+    fs::write(kept.join("data/foreign"), "theirs").unwrap();
+    fs::write(kept.join("data/pg/PG_VERSION"), "15").unwrap();
+    files::give(&kept, USER).unwrap();
+    let foreign = |name: &str| {
+        std::os::unix::fs::chown(kept.join("data").join(name), Some(4242), Some(4242)).unwrap();
+    };
+    foreign("foreign");
+    let text = "name: app\nenv: {PW: a-password}\nservices:\n  w: {type: native, command: exec \
+                sleep 1000, data: [{host: ~/kept/data}]}\nbackup: {backend: restic, target: \
+                ~/kept/repository, password_env: PW}\n";
+    write_desired(&world, text);
+    world.up();
+    let mut work = start_work(&world);
+    let hop = |words: &[&str]| {
+        let output = world.hop(words);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let end = std::time::Instant::now() + LIMIT;
+    while hop(&["services", "ls"]).0 != Some(0) {
+        assert!(std::time::Instant::now() < end);
+    }
+    let (code, out, err) = hop(&["snap", "ls"]);
+    assert!(code == Some(0) && out.contains("no snapshots of app in"), "{out}{err}");
+    let (code, out, err) = hop(&["snap", "restore", "latest", "--dry-run"]);
+    assert!(code == Some(4) && err.contains("fix: hop snap ls -H"), "{out}{err}");
+    let (code, out, err) = hop(&["snap", "create"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("is a snapshot of app: 3 files") && err.contains("saving"), "{out}{err}");
+    assert!(err.contains("is a new repository"), "{err}");
+    assert!(!(out + &err).contains("a-password"));
+
+    fs::write(kept.join("data/file"), "two").unwrap();
+    let (code, out, err) = hop(&["snap", "restore", "latest", "--json", "-n"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let plan: Value = serde_json::from_str(&out).unwrap();
+    let notes = plan["data"]["plan"]["notes"].to_string();
+    assert!(notes.contains("1 of them belong to other users"), "{out}");
+    let (code, out, err) = hop(&["snap", "restore", "latest", "--no-input"]);
+    assert!(code == Some(13) && err.contains("--yes"), "{out}{err}");
+    assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "two");
+    let (code, out, err) = hop(&["snap", "restore", "latest", "-y"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(
+        err.contains("what is there goes aside") && out.contains("hop snap undo"),
+        "{out}{err}"
+    );
+    assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "one");
+    let owner = |name: &str| fs::metadata(kept.join("data").join(name)).unwrap().uid();
+    assert_eq!(owner("foreign"), owner("file"), "as was said");
+    let (code, out, err) = hop(&["snap", "undo", "-y"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "two");
+    assert_eq!(owner("foreign"), 4242, "nothing is copied");
+    let (code, out, err) = hop(&["snap", "check"]);
+    assert!(code == Some(0) && out.contains("can be restored: 3 files"), "{out}{err}");
+
+    // PostgreSQL's, of another user.
+    foreign("pg/PG_VERSION");
+    let (code, out, err) = hop(&["snap", "create", "--json"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    let (code, out, err) = hop(&["snap", "restore", "latest", "-y"]);
+    assert!(code == Some(9) && err.contains("is PostgreSQL's"), "{out}{err}");
+    let (code, out, err) = hop(&["snap", "ls"]);
+    assert!(code == Some(0) && out.contains("PUT ASIDE"), "{out}{err}");
+    assert!(out.contains("restic") && out.lines().all(|line| line.len() <= 100), "{out}");
+    let (code, out, err) = hop(&["snap", "forget", "-y"]);
+    assert!(code == Some(4) && err.contains("backup.keep"), "{out}{err}");
+    let (code, out, err) = hop(&["snap", "rm", "--", "-x"]);
+    assert!(code == Some(2) && err.contains("is no id"), "{out}{err}");
+    let (code, out, err) = hop(&["snap", "rm", "latest", "-y"]);
+    assert!(code == Some(0) && out.contains("1 stay"), "{out}{err}");
+    let _ = hop(&["services", "stop", "w"]);
+    work.kill().unwrap();
+    work.wait().unwrap();
+}
