@@ -76,7 +76,7 @@ build:
 
 # What has two number signs in its line, and what may be set.
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo "Variables, as in make install PREFIX=/usr (and V=1 shows every command):"
 	@sed -n 's/^\([A-Z0-9_]*\) *?= */  \1 = /p' Makefile | cut -c1-78
 
