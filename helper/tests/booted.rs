@@ -25,7 +25,7 @@ fn a_service_from_install_to_uninstall() {
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/booted.sh");
     let out = Command::new("timeout")
-        .args(["-k", "5", "360", "unshare", "-m", "--propagation", "private", "bash", script])
+        .args(["-k", "5", "480", "unshare", "-m", "--propagation", "private", "bash", script])
         .arg(env!("CARGO_BIN_EXE_hop-helper"))
         .output()
         .unwrap();

@@ -182,6 +182,12 @@ def places():
     one.no("state_conflict", "mount.tmpfs", target="shop/tmp", size=2 << 20)
     one.no("state_conflict", "mount.tmpfs", target="shop/tmp/in", size=1 << 20)
     one.no("state_conflict", "mount.tmpfs", target="shop/none", size=1 << 20)
+    # What is below would not be seen; and what is covered by root's own hand is not forgotten.
+    one.no("state_conflict", "mount.tmpfs", target="shop", size=1 << 20)
+    sh("mount -t tmpfs covers /home/one/shop")
+    assert one.ok("mount.list")["mounts"][0]["mounted"] is True
+    one.no("state_conflict", "mount.unmount", target="shop/tmp")
+    sh("umount /home/one/shop")
     # Nobody else's, by no way.
     assert other.ok("mount.list") == {"mounts": []}
     assert other.ok("mount.unmount", target="shop/tmp") == {"unmounted": False}

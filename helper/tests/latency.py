@@ -1,12 +1,12 @@
 """Runs in a booted machine that has hop-helper-server and a running nginx, as root: how long each kind
 of operation takes, and how much memory the daemon and its workers have. Argument: the number of a user
-who has a home and a directory in it. HOPBOX_ROUNDS is how often, and else 10: where another program
+who has a home and a directory in it. HOPBOX_ROUNDS is how often, and else 5: where another program
 works beside it the figures say nothing."""
 import os, sys, time
 
 from asker import Asker, sh
 
-USER, ROUNDS = int(sys.argv[1]), int(os.environ.get("HOPBOX_ROUNDS", 10))
+USER, ROUNDS = int(sys.argv[1]), int(os.environ.get("HOPBOX_ROUNDS", 5))
 UNIT = "hop-helper-server.service"
 LIMITS = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
 user, took = Asker(USER), {}

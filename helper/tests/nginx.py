@@ -124,7 +124,7 @@ write(f"{CONF}/own.conf", "server { listen 192.0.2.80:80; server_name own.exampl
 web = one.site("web", "a.example", "a4.example", port=8090)
 told = one.ok("nginx.reload") and one.ok(set_site, **web)
 by = f"listen 192.0.2.80:80 in {CONF}/own.conf"
-assert (told["effective"], told["by"]) == ("shadowed", by), told
+assert told == {"changed": False, "effective": "shadowed", "by": by}, told
 assert (get("a.example")[0], get("a.example", "192.0.2.80")[0]) == (200, 418)
 write(f"{CONF}/own.conf", "server { listen 80; server_name a4.example; return 418; }\n")
 told = one.ok("nginx.reload") and one.ok(set_site, **web)

@@ -116,17 +116,18 @@ fn open(firewall: &mut Firewall, spec: &Spec) -> Done<Rule> {
     Ok(Rule::of(firewall.open(spec.to_json())?)?)
 }
 
-/// Closes what the agent has opened; by root, when there is none any more. How many there were.
-pub fn close_all() -> Done<usize> {
+/// Closes what the agent has opened; by root, when there is none any more.
+pub fn close_all() -> Done<()> {
     let mut firewall = Firewall::connect()?;
-    let all = rules(&mut firewall, None)?.rules;
-    let ours = all.iter().filter(|rule| rule.spec.app == APP || rule.spec.app.starts_with(OF));
-    let mut count = 0;
-    for rule in ours {
-        firewall.close(&rule.id)?;
-        count += 1;
+    loop {
+        // It tells no more at once than fit into a reply.
+        let mut ours = rules(&mut firewall, None)?.rules;
+        ours.retain(|rule| rule.spec.app == APP || rule.spec.app.starts_with(OF));
+        if ours.is_empty() {
+            return Ok(());
+        }
+        ours.iter().try_for_each(|rule| firewall.close(&rule.id))?;
     }
-    Ok(count)
 }
 
 /// Ports of a workspace that are open to everybody, each with its service.

@@ -29,7 +29,7 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
         }
     }
     let login = unit_user().and_then(|name| user(&name).ok());
-    given_back("ports are open", firewall::close_all().map(drop));
+    given_back("ports are open", firewall::close_all());
     given_back("sites are served", sites::end_all());
     if let Err(failure) = reserve::give_back() {
         warn(&failure);

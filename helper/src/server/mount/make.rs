@@ -9,7 +9,7 @@ use crate::proto::{Code, OpError};
 use crate::server::mount::row::{self, Mark, Row, What};
 use crate::sys;
 use serde_json::{Value, json};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
@@ -38,7 +38,8 @@ fn act(dir: &Path, verb: &str, id: &str) -> Result<Value, OpError> {
         "make" => make(row()?),
         "end" => end(row()?).map(|()| json!({})),
         _ => {
-            let is_there = |row: &&Row| there(row).is_ok_and(|mounts| !mounts.is_empty());
+            // One that cannot be got at is there.
+            let is_there = |row: &&Row| !there(row).is_ok_and(|mounts| mounts.is_empty());
             let ids: Vec<&str> = rows.iter().filter(is_there).map(|row| &*row.id).collect();
             Ok(json!({"there": ids}))
         }
@@ -78,6 +79,10 @@ fn make(row: &Row) -> Result<Value, OpError> {
     let place = step(&dir, name, row.uid)?;
     if mount_id(&place) != mount_id(&dir) {
         return Err(OpError::conflict(format!("something is mounted at {} already", row.target)));
+    }
+    if let Some(below) = below(&place)? {
+        let why = format!("{} is mounted below it, and would not be seen", below.display());
+        return Err(OpError::conflict(why));
     }
     match &row.what {
         What::Tmpfs { size } => {
@@ -165,7 +170,7 @@ fn own(dir: &File, uid: u32, name: &str) -> Result<(), OpError> {
 /// The kernel's number of the mount that a descriptor leads to.
 fn mount_id(file: &File) -> Option<u64> {
     let path = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = fs::read_to_string(path).ok()?;
     text.lines().find_map(|line| line.strip_prefix("mnt_id:")?.trim().parse().ok())
 }
 
@@ -175,14 +180,27 @@ fn mark(mount: &File) -> Result<Mark, OpError> {
     Ok([id, of.dev(), of.ino()])
 }
 
-/// The mounts of a row, each held by its own root. A tmpfs has its name, wherever its directory
-/// was moved to; a bind mount is the one of its mark, or, where that was not written yet, what
-/// stands at its place and is its source.
-fn there(row: &Row) -> Result<Vec<File>, OpError> {
+/// What is mounted below a directory.
+fn below(place: &File) -> Result<Option<PathBuf>, OpError> {
+    let path = fs::read_link(format!("/proc/self/fd/{}", place.as_raw_fd()));
+    let path = path.map_err(failed("place"))?;
+    let table = table()?;
+    let mut points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+    Ok(points.find(|point| point.starts_with(&path) && *point != path))
+}
+
+fn table() -> Result<String, OpError> {
     let mut text = Vec::new();
     let table = File::open("/proc/self/mountinfo").map_err(failed("mounts"))?;
     table.take(MOUNTS_MAX).read_to_end(&mut text).map_err(failed("mounts"))?;
-    let text = String::from_utf8_lossy(&text);
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The mounts of a row, each held by its own root. A tmpfs has its name, wherever its directory
+/// was moved to; a bind mount is the one of its mark, or, where that was not written yet, what
+/// stands at its place and is its source. An error where there is one that cannot be got at.
+fn there(row: &Row) -> Result<Vec<File>, OpError> {
+    let text = table()?;
     let wanted = if row.mark[0] == 0 { at_place(row).unwrap_or(row.mark) } else { row.mark };
     let of_row = |line: &&str| {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -194,14 +212,20 @@ fn there(row: &Row) -> Result<Vec<File>, OpError> {
     };
     let open = |line: &str| {
         let [id, _, _, _, point] = line.split(' ').take(5).collect::<Vec<_>>()[..] else {
-            return None;
+            return Ok(None);
         };
-        let held = sys::open_beneath(None, &unescaped(point)).ok()?;
-        let found = mark(&held).ok().filter(|found| Some(found[0]) == id.parse().ok())?;
-        let same = matches!(row.what, What::Tmpfs { .. }) || found == wanted;
-        same.then_some(held)
+        let point = unescaped(point);
+        let tmpfs = matches!(row.what, What::Tmpfs { .. });
+        let held = sys::open_beneath(None, &point).ok();
+        let held = held.and_then(|held| Some((mark(&held).ok()?, held)));
+        match held.filter(|(found, _)| Some(found[0]) == id.parse().ok()) {
+            // Numbers of mounts are used again.
+            Some((found, held)) => Ok((tmpfs || found == wanted).then_some(held)),
+            None if !tmpfs && !point.ends_with(&row.target) => Ok(None),
+            None => Err(OpError::conflict(format!("something is mounted over {}", row.target))),
+        }
     };
-    Ok(text.lines().filter(of_row).filter_map(open).collect())
+    text.lines().filter(of_row).filter_map(|line| open(line).transpose()).collect()
 }
 
 /// The mark of a bind mount that stands at its place.

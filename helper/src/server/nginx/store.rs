@@ -88,7 +88,11 @@ impl State {
     pub fn begin(&mut self, change: &Change, uid: u32) {
         match change {
             Change::Set(site) => {
-                self.rows.push(Row { site: site.clone(), uid, status: Status::Pending });
+                // In its place: what is asked for again is no other file.
+                let is_its = |row: &Row| row.uid == uid && row.site.key == site.key;
+                let at = self.rows.iter().position(is_its).unwrap_or(self.rows.len());
+                let row = Row { site: site.clone(), uid, status: Status::Pending };
+                self.rows.insert(at, row);
             }
             Change::Remove(key) => self.set(key, uid, Status::Removing),
         }
@@ -224,8 +228,8 @@ mod tests {
         for (change, during, after) in [
             (
                 Change::Set(new.clone()),
-                vec![others.clone(), new.clone()],
-                vec![others.clone(), new],
+                vec![new.clone(), others.clone()],
+                vec![new, others.clone()],
             ),
             (Change::Remove(old.key.clone()), vec![others.clone()], vec![others.clone()]),
         ] {
