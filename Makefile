@@ -200,7 +200,7 @@ guest: ## limits of services in a machine of its own (qemu)
 	sh tests/guest.sh "$(OUT)"
 
 # What is built for 64-bit ARM, by an emulator: see tests/aarch64.sh.
-aarch64: ## the program for ARM, emulated: cipher, known answers, a tunnel (qemu)
+aarch64: ## the program for ARM, emulated: cipher, a tunnel (qemu)
 	$(RUST)
 	+$(Q)$(CARGO) build $(COMMON) --bins
 	CARGO="$(CARGO)" sh tests/aarch64.sh $(DEBUG)/hop

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::doctor_provider;
+use super::doctor_snap;
 use super::page::{Line, Page};
 use super::target_host;
 use crate::base::exit::Code;
@@ -46,6 +47,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let mut checks = diagnose::judge(&facts);
     if let Ok(host) = &facts.config {
         checks.extend(doctor_provider::check(host, call.args.has("deep")));
+        checks.extend(doctor_snap::checks(&paths, host));
     }
     let faults: Vec<&Check> = checks.iter().filter(|check| check.fault.is_some()).collect();
     let is_down = matches!(facts.session, Session::None { ended: None });

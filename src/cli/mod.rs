@@ -22,6 +22,7 @@ mod detached_runs;
 mod dispatch;
 mod doctor;
 mod doctor_provider;
+mod doctor_snap;
 mod down;
 mod firewall;
 mod firewall_backend;

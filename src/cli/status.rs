@@ -18,8 +18,8 @@ use crate::helper::guards::Guards;
 use crate::helper::{Device, Helper, socket_path};
 use crate::host::paths::Paths;
 use crate::host::store;
-use crate::rpc::method::SnapLate;
-use crate::rpc::types::snap::Late;
+use crate::rpc::method::SnapHealth;
+use crate::rpc::types::snap::LateOne;
 use crate::rpc::types::{Message, Nothing};
 use crate::session::elsewhere;
 use crate::session::{control, state, through};
@@ -112,21 +112,21 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
         data["provider"] = json!({"backend": backend, "firewall": provider.firewall});
     }
     let late = late(paths, name, &data);
-    if !late.all.is_empty() {
-        data["snapshots"] = late.to_json();
+    if !late.is_empty() {
+        data["snapshots_late"] = late.iter().map(LateOne::to_json).collect();
     }
     let mut page = status_view::one(&data, call.out.is_verbose());
-    late.all.iter().for_each(|one| page.add(snap_view::late(one)));
+    late.iter().for_each(|one| page.add(snap_view::late(one)));
     let well = data["state"] == "up";
     ("status", data, page, well)
 }
 
 /// Workspaces there that have gone without a snapshot for too long; none of an older agent.
-fn late(paths: &Paths, name: &str, data: &Value) -> Late {
+fn late(paths: &Paths, name: &str, data: &Value) -> Vec<LateOne> {
     let host = store::load(paths, name).ok().filter(|_| data["state"] == "up");
     let client = host.and_then(|host| through::with_token(paths, &host));
-    let late = client.and_then(|client| client.call(SnapLate, &Nothing, LATE_LIMIT).ok());
-    late.unwrap_or_default()
+    let health = client.and_then(|client| client.call(SnapHealth, &Nothing, LATE_LIMIT).ok());
+    health.map(|health| health.late).unwrap_or_default()
 }
 
 /// What the helper says of its own part; `None` from one that does not answer at once.

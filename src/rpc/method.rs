@@ -7,7 +7,7 @@ use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use super::types::snap::{
-    BackPlan, Checked, Created, Forgotten, Late, Listed, OfSnaps, Restored, Told, WantedBack,
+    BackPlan, Checked, Created, Forgotten, Health, Listed, OfSnaps, Restored, Told, WantedBack,
 };
 use super::types::workspace::{Apply, Progress, Proposal, Wanted};
 use super::types::{
@@ -66,7 +66,7 @@ methods! {
     RunDetach, "run.detach": Run => RunNumber;
     RunList, "run.list": ListRuns => Runs;
     RunStop, "run.stop": RunNumber => Nothing;
-    SnapLate, "snap.late": Nothing => Late;
+    SnapHealth, "snap.health": Nothing => Health;
     // Between the agent's two processes alone.
     WorkVersion, "work.version": Nothing => WorkProcess;
     /// What laptops have told with `ports.mapped`, the last one first.

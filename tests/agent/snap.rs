@@ -15,9 +15,10 @@ use hopbox::agent::work::snap::tree;
 use hopbox::rpc::client::CallError;
 use hopbox::rpc::code::Code;
 use hopbox::rpc::method::{
-    ServicesList, ServicesStart, ServicesStop, SnapCheck, SnapCreate, SnapForget, SnapList,
-    SnapPlan, SnapRemove, SnapRestore, Stream,
+    ServicesList, ServicesStart, ServicesStop, SnapCheck, SnapCreate, SnapForget, SnapHealth,
+    SnapList, SnapPlan, SnapRemove, SnapRestore, Stream,
 };
+use hopbox::rpc::types::Nothing;
 use hopbox::rpc::types::services::{OfWorkspace, ServiceName, ServiceState};
 use hopbox::rpc::types::snap::{
     BackPlan, Checked, Created, Forgotten, Listed, OfSnaps, Restored, Stage, Told, WantedBack,
@@ -369,6 +370,35 @@ fn what_goes_wrong_leaves_what_was_there() {
     });
 }
 
+/// By itself, also what was missed; and it is told where there is none for too long.
+#[test]
+fn a_schedule_is_kept() {
+    let Some(mut desk) = Desk::new("schedule", None, None) else { return };
+    desk.fill();
+    let health = |desk: &Desk| desk.worker.client().call(SnapHealth, &Nothing, SOON).unwrap();
+    let app = desk.worker.dir.join("hopbox-agent/app");
+    let text = fs::read_to_string(app.join("desired.json")).unwrap();
+    let mut desired: serde_json::Value = serde_json::from_str(&text).unwrap();
+    desired["backup"]["schedule"] = "hourly".into();
+    fs::write(app.join("desired.json"), desired.to_string()).unwrap();
+    desk.worker.kill();
+    desk.worker.start();
+    let end = Instant::now() + SOON;
+    while !fs::read_to_string(app.join("snap/last.json")).is_ok_and(|text| text.contains("made_ms"))
+    {
+        assert!(Instant::now() < end, "none is made");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(desk.list().snapshots.len(), 1);
+    let told = health(&desk);
+    assert!(told.is_wanted && told.late.is_empty() && told.restic.is_some(), "{told:?}");
+    let late = r#"{"tried_ms": 9000000000000, "made_ms": 1, "why": "it was full"}"#;
+    fs::write(app.join("snap/last.json"), late).unwrap();
+    let told = health(&desk);
+    assert_eq!((told.late.len(), told.late[0].made_ms), (1, Some(1)));
+    assert_eq!(told.late[0].why.as_deref(), Some("it was full"));
+}
+
 /// At each moment that is told of: data is that of before or that of after, and the service runs.
 #[test]
 fn killed_at_any_step_all_is_made_good() {
@@ -517,7 +547,8 @@ fn a_database_comes_back_whole() {
         assert!(parts[0] == parts[1] && parts[1] == parts[2], "{text}");
         parts[3]
     };
-    let mut bench = run("pgbench -c 4 -T 60 postgres >&2").stderr(Stdio::null()).spawn().unwrap();
+    let mut bench =
+        run("pgbench -n -c 4 -T 60 postgres >&2").stderr(Stdio::null()).spawn().unwrap();
     thread::sleep(Duration::from_secs(3));
     let before = same(&done(sums));
     let made = desk.create().unwrap();
@@ -525,7 +556,7 @@ fn a_database_comes_back_whole() {
     let _ = bench.wait();
     done(until);
     let after = same(&done(sums));
-    done("pgbench -c 4 -t 200 postgres >&2");
+    done("pgbench -n -c 4 -t 200 postgres >&2");
     let later = same(&done(sums));
     assert!(made.is_frozen && before > 0 && after >= before && later > after);
     let plan = desk.plan(Some("latest"), None, true).unwrap();

@@ -16,7 +16,7 @@ use crate::rpc::method::{
     BridgeWatch, FirewallClose, FirewallConfirm, FirewallHistory, FirewallList, KeysRotate,
     LogsStream, Method, PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped,
     PortsWatch, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget, SnapLate,
+    ServicesStart, ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget, SnapHealth,
     SnapList, SnapPlan, SnapRemove, SnapRestore, Stream, WorkVersion, WorkspaceApply,
     WorkspacePlan,
 };
@@ -58,7 +58,7 @@ fn methods() -> [(&'static str, Run); 20] {
         row(RunList, |backend, from, which| of_work(backend, from, RunList, &which)),
         row(RunStop, |backend, from, which| of_work(backend, from, RunStop, &which)),
         row(PortsList, |backend, from, Nothing| of_work(backend, from, PortsList, &Nothing)),
-        row(SnapLate, |backend, from, Nothing| of_work(backend, from, SnapLate, &Nothing)),
+        row(SnapHealth, |backend, from, Nothing| of_work(backend, from, SnapHealth, &Nothing)),
         row(PortsMapped, |backend, from, all| of_work(backend, from, PortsMapped, &all)),
     ]
 }

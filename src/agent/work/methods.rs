@@ -25,7 +25,7 @@ use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, BridgeAnswer, BridgeWatch, LogsStream, Method, PortsList, PortsMapped, PortsWatch,
     RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, ServicesWatch, SnapLate, Stream, WorkMapped, WorkVersion,
+    ServicesStart, ServicesStop, ServicesWatch, SnapHealth, Stream, WorkMapped, WorkVersion,
     WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::bridge::Answer;
@@ -188,9 +188,9 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
             ports::mapped::told(&caller, Mapped::read_strictly(params).map_err(&bad)?);
             json!({})
         }
-        SnapLate::NAME => {
+        SnapHealth::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;
-            snap::late().to_json()
+            snap::health().to_json()
         }
         WorkMapped::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;

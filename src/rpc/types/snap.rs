@@ -490,18 +490,33 @@ impl Message for LateOne {
     }
 }
 
+/// How it is with snapshots on a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Late {
-    pub all: Vec<LateOne>,
+pub struct Health {
+    /// A workspace names a repository.
+    pub is_wanted: bool,
+    pub late: Vec<LateOne>,
+    /// The version that is there.
+    pub restic: Option<String>,
+    /// What that does not promise, or why there is none; each a sentence.
+    pub notes: Vec<String>,
 }
 
-impl Message for Late {
+impl Message for Health {
     fn to_json(&self) -> Value {
-        json!({"late": to_list(&self.all)})
+        json!({
+            "wanted": self.is_wanted, "late": to_list(&self.late), "restic": self.restic,
+            "notes": self.notes,
+        })
     }
 
-    fn read(fields: &mut Fields) -> Result<Late, ReadError> {
-        Ok(Late { all: read_list(fields, "late", TREES)? })
+    fn read(fields: &mut Fields) -> Result<Health, ReadError> {
+        Ok(Health {
+            is_wanted: fields.bool("wanted")?,
+            late: read_list(fields, "late", TREES)?,
+            restic: opt_meant(fields, "restic", any)?,
+            notes: sentences(fields, "notes")?,
+        })
     }
 }
 

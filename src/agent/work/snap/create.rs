@@ -126,6 +126,10 @@ impl Creating<'_> {
 
     fn freeze_and_save(&self, id: &str, services: Vec<String>) -> Done<Created> {
         let is_paused = !services.is_empty();
+        // While they still go on.
+        for kept in self.kept {
+            tree::flush(&kept.path).map_err(failed(&format!("{}", kept.path.display())))?;
+        }
         let journal = Journal { services, ..Journal::default() };
         let paused = Paused::begin(self.desired, journal, self.to)?;
         self.to.stage(Stage::Freeze);

@@ -24,4 +24,4 @@ mod schedule;
 pub mod tree;
 
 pub use methods::{call, recover};
-pub use schedule::{begin, late};
+pub use schedule::{begin, health};

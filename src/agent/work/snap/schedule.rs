@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use super::last::{self, Last};
 use super::listener::Listener;
-use super::restic::locks;
+use super::restic::{self, Trouble, locks};
 use super::{create, look};
 use crate::agent::log;
 use crate::agent::work::state::Room;
-use crate::rpc::types::snap::{Created, Late, LateOne, Told};
+use crate::rpc::types::snap::{Created, Health, LateOne, Told};
 use crate::sys::clock;
 use crate::workspace::manifest::{Desired, Keep, Schedule};
 
@@ -77,9 +77,13 @@ fn make(desired: &Desired) {
     }
 }
 
-/// Workspaces without a snapshot for two periods.
-pub fn late() -> Late {
-    let Ok(room) = Room::own() else { return Late::default() };
+/// Which restic there is, and workspaces without a snapshot for two periods.
+pub fn health() -> Health {
+    let Ok(room) = Room::own() else { return Health::default() };
+    let all = room.workspaces();
+    if all.iter().all(|workspace| workspace.desired.backup.is_none()) {
+        return Health::default();
+    }
     let now = clock::wall_ms();
     let of = |desired: Desired| {
         let schedule = schedule(&desired)?;
@@ -90,5 +94,11 @@ pub fn late() -> Late {
             why: last.why.filter(|why| !why.is_empty()),
         })
     };
-    Late { all: room.workspaces().into_iter().filter_map(|it| of(it.desired)).collect() }
+    let late = all.into_iter().filter_map(|it| of(it.desired)).collect();
+    let (restic, notes) = match restic::installed() {
+        Ok((_, version)) => (Some(version.to_string()), version.notes()),
+        Err(Trouble::Absent(why) | Trouble::Failed(why)) => (None, vec![why]),
+        Err(_) => (None, Vec::new()),
+    };
+    Health { is_wanted: true, late, restic, notes }
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{
@@ -25,6 +25,7 @@ use crate::workspace::digest::{Digest, Digesting};
 
 const DEPTH: usize = 256;
 const NAMED: usize = 64;
+const BLOCK_BYTES: u64 = 4096;
 const PIECE: usize = 256 * 1024;
 const MODE: u32 = 0o7777;
 
@@ -260,9 +261,24 @@ fn freeze_one(seen: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
     } else {
         let from = open_file(seen)?;
         let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-        reflink::clone(&from, &new)?;
+        copy_or_share(&from, new)?;
     }
     dress(seen, to, found)
+}
+
+/// What fits into one block is copied: to share that takes the file system longer.
+fn copy_or_share(from: &File, mut new: File) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    from.take(BLOCK_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > BLOCK_BYTES {
+        true => reflink::clone(from, &new),
+        false => new.write_all(&bytes),
+    }
+}
+
+/// Nothing of it waits to be written, so that freezing it takes less time.
+pub fn flush(path: &Path) -> io::Result<()> {
+    reflink::flush(&open_file(path)?)
 }
 
 /// Owner, attributes, mode and times of what `found` tells. Only root gives files away.
