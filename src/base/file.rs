@@ -16,6 +16,7 @@ use crate::fix;
 use crate::sys::interrupt;
 use crate::sys::lock::Lock;
 use crate::sys::process;
+use crate::sys::rename;
 use crate::text::fix::Fix;
 
 /// Largest configuration or key file, in bytes.
@@ -144,6 +145,12 @@ fn sweep(path: &Path, name: &str) {
 /// Moves a file that has been written here before into its place.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
+    sync_dir(to)
+}
+
+/// The same where nothing may be; what is there stays, and it is an error.
+pub fn rename_to_free(from: &Path, to: &Path) -> io::Result<()> {
+    rename::to_free(from, to)?;
     sync_dir(to)
 }
 

@@ -48,6 +48,8 @@ pub mod pty;
 pub mod random;
 #[cfg_attr(target_os = "macos", path = "darwin/reflink.rs")]
 pub mod reflink;
+#[cfg_attr(target_os = "macos", path = "darwin/rename.rs")]
+pub mod rename;
 pub mod signal;
 #[cfg_attr(target_os = "macos", path = "darwin/sock.rs")]
 pub mod sock;

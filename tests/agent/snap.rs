@@ -415,11 +415,19 @@ fn killed_at_any_step_all_is_made_good() {
     }
     fs::write(desk.data.join("new"), "new").unwrap();
     let new = desk.digest();
+    // A restore that was done: what it put aside is what undo finds, whatever is killed later.
+    desk.apply(&desk.plan(Some("latest"), None, true).unwrap()).unwrap();
+    desk.apply(&desk.plan(None, None, false).unwrap()).unwrap();
+    assert_eq!(desk.digest(), new);
     let all = [Stage::Restore, Stage::Pause, Stage::Switch, Stage::Start];
     for stage in some(&all, &[Stage::Switch, Stage::Start]) {
         let plan = desk.plan(Some("latest"), None, true).unwrap();
         desk.kill_at(SnapRestore, &Apply { digest: plan.digest }, stage);
         assert_eq!(desk.digest(), new, "{stage:?}");
+    }
+    for expected in [&old, &new] {
+        desk.apply(&desk.plan(None, None, false).unwrap()).unwrap();
+        assert_eq!(&desk.digest(), expected, "undo, after the kills");
     }
     // What the kills have left is in nobody's way.
     let plan = desk.plan(Some("latest"), None, true).unwrap();

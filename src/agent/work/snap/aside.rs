@@ -63,11 +63,15 @@ pub fn record(workspace: &str, id: &str, reason: Reason, of: &[PathBuf]) -> io::
     file::replace(&dir.join(format!("{id}.json")), text.to_string().as_bytes())
 }
 
+/// `None` as well where nothing of it is there any more: what a kill interrupted was put back, and
+/// would hide from `undo` what can be.
 fn read(workspace: &str, id: &str, text: &str) -> Option<Frozen> {
     let mut fields = Fields::parse(text).ok()?;
     let paths = list(&mut fields, "paths", PATHS, |path| Some(path.as_str()?.to_owned())).ok()?;
     let twins = paths.iter().filter_map(|path| place::twin(Path::new(path), workspace, id).ok());
-    let bytes = twins.filter_map(|twin| Some(tree::count(&twin, &|| true).ok()?.bytes)).sum();
+    let counts: Vec<_> =
+        twins.filter_map(|twin| Some(tree::count(&twin, &|| true).ok()?.bytes)).collect();
+    let bytes = (!counts.is_empty()).then(|| counts.iter().sum())?;
     let made_ms = fields.int("made_ms", 0..=u64::MAX).ok()?;
     Some(Frozen { id: id.to_owned(), made_ms, reason: fields.string("reason").ok(), bytes, paths })
 }

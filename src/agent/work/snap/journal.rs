@@ -99,13 +99,14 @@ impl Journal {
         }
     }
 
-    /// Each in its turn.
+    /// Each in its turn. Somebody may have put another one into a place since it was looked at: that
+    /// stays, and it is an error.
     pub fn switch(&self) -> io::Result<()> {
         for Swap { place, new, old, was_there } in &self.swaps {
             if *was_there {
-                file::rename(place, old)?;
+                file::rename_to_free(place, old)?;
             }
-            file::rename(new, place)?;
+            file::rename_to_free(new, place)?;
         }
         Ok(())
     }
@@ -121,10 +122,10 @@ impl Journal {
             };
             if is_switched {
                 if is_there(place) && !is_there(new) {
-                    file::rename(place, new)?;
+                    file::rename_to_free(place, new)?;
                 }
                 if *was_there {
-                    file::rename(old, place)?;
+                    file::rename_to_free(old, place)?;
                 }
             }
         }
@@ -181,6 +182,13 @@ mod tests {
         let new = || Some("new".to_owned());
         assert_eq!((read("a"), read("b"), read("c")), (new(), new(), new()));
         assert_eq!(fs::read_to_string(dir.join("aside/a")).unwrap(), "old");
+        // Somebody else was quicker: his is his, and all others are back.
+        let journal = made();
+        fs::write(dir.join("b"), "his").unwrap();
+        assert_eq!(journal.switch().unwrap_err().kind(), ErrorKind::AlreadyExists);
+        journal.switch_back().unwrap();
+        let old = || Some("old".to_owned());
+        assert_eq!((read("a"), read("b"), read("c")), (old(), Some("his".to_owned()), old()));
         fs::write(dir.join(FILE), "{").unwrap();
         assert!(Journal::load(&dir).is_err());
         Journal::remove(&dir).unwrap();
