@@ -46,7 +46,8 @@ impl phy::Device for Device {
         all.max_transmission_unit = large::longest(self.mtu);
         // Those of what arrives were looked at before; `large` writes those of TCP.
         let mut sums = ChecksumCapabilities::default();
-        (sums.ipv4, sums.tcp, sums.icmpv4) = (Checksum::Tx, Checksum::None, Checksum::Tx);
+        (sums.ipv4, sums.tcp) = (Checksum::Tx, Checksum::None);
+        (sums.icmpv4, sums.icmpv6) = (Checksum::Tx, Checksum::Tx);
         all.checksum = sums;
         all
     }

@@ -16,6 +16,15 @@ pub trait Doors: Send {
     fn open(&mut self, flow: Flow) -> Option<TcpStream>;
 }
 
+/// Nobody is behind any port.
+pub struct Closed;
+
+impl Doors for Closed {
+    fn open(&mut self, _: Flow) -> Option<TcpStream> {
+        None
+    }
+}
+
 /// A connection to the port of loopback at which `user` listens; it may be in the making.
 pub fn to_listener_of(user: u32, port: u16) -> Option<TcpStream> {
     loopback::connect(target(&listeners::all().ok()?, user, port)?).ok()

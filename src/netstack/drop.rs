@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Drop {
-    /// No whole IPv4 packet, or a checksum is wrong.
+    /// No whole packet, or a checksum is wrong.
     Malformed,
-    /// IPv6 has no address here.
+    /// IPv6 where that has no address.
     NotIpv4,
     /// For another address than ours.
     NotOurs,
@@ -15,7 +15,8 @@ pub enum Drop {
     BadSource,
     /// A part of a packet: the tunnel's packets fit.
     Fragment,
-    /// Neither TCP nor an echo request. UDP is told that the port is closed.
+    /// Neither TCP nor an echo request, or IPv6 with extension headers. UDP is told that the port
+    /// is closed.
     Protocol,
     /// A connection to a port at which nobody listens whose ports these are: it was reset.
     Refused,

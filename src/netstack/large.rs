@@ -4,13 +4,15 @@
 //! it believes in longer segments than the two sides have agreed on.
 
 use smoltcp::wire::{
-    IPV4_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, TCP_HEADER_LEN, TcpPacket,
+    IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpAddress, IpProtocol, Ipv4Packet, Ipv6Packet,
+    TCP_HEADER_LEN, TcpPacket,
 };
 
 /// In one packet. Only Linux has them cut.
 const SEGMENTS: usize = if cfg!(target_os = "linux") { 16 } else { 1 };
 /// In front of the bytes of every segment with bytes: smoltcp has no options there.
 const HEAD: usize = IPV4_HEADER_LEN + TCP_HEADER_LEN;
+const HEAD_V6: usize = IPV6_HEADER_LEN + TCP_HEADER_LEN;
 /// Of options (RFC 9293, 3.2).
 const END: u8 = 0;
 const NOTHING: u8 = 1;
@@ -18,59 +20,92 @@ const SEGMENT: [u8; 2] = [2, 4];
 
 /// What the longest has where `mtu` is what the tunnel takes.
 pub fn longest(mtu: u16) -> usize {
-    let segment = segment(mtu);
-    HEAD + segment * SEGMENTS.min((usize::from(u16::MAX) - HEAD) / segment).max(1)
+    HEAD + segment(HEAD, mtu) * count(mtu)
 }
 
-fn segment(mtu: u16) -> usize {
-    usize::from(mtu).saturating_sub(HEAD).max(1)
+fn count(mtu: u16) -> usize {
+    SEGMENTS.min((usize::from(u16::MAX) - HEAD) / segment(HEAD, mtu)).max(1)
 }
 
-/// The first packet of a connection, for smoltcp: a side that takes segments as long as the
-/// tunnel's packets is sent several at once. Its checksum, which was looked at, is not kept.
+fn segment(head: usize, mtu: u16) -> usize {
+    usize::from(mtu).saturating_sub(head).max(1)
+}
+
+/// The first packet of either side of a connection, for smoltcp: a side that takes segments as long
+/// as the tunnel's packets is sent several at once. Its checksum, which was looked at, is not kept.
 pub fn raise(packet: &mut [u8], mtu: u16) {
-    agree(packet, |it| if usize::from(it) >= segment(mtu) { most(longest(mtu)) } else { it });
+    agree(packet, |head, it| {
+        let one = segment(head, mtu);
+        if usize::from(it) >= one { narrow(one * count(mtu)) } else { it }
+    });
 }
 
 /// A packet of smoltcp's that leaves: what it could not know, and checksums of TCP.
 pub fn finish(bytes: &mut [u8], mtu: u16) {
-    agree(bytes, |it| it.min(most(HEAD + segment(mtu))));
+    agree(bytes, |head, it| it.min(narrow(segment(head, mtu))));
     let count = bytes.len();
-    let Some(mut packet) = tcp(bytes) else { return };
-    let (from, to) = (packet.src_addr(), packet.dst_addr());
-    let mut segment = TcpPacket::new_unchecked(packet.payload_mut());
+    let Some(Tcp { from, to, head, bytes }) = tcp(bytes) else { return };
+    let mut packet = TcpPacket::new_unchecked(bytes);
     if count <= usize::from(mtu) {
-        return segment.fill_checksum(&IpAddress::Ipv4(from), &IpAddress::Ipv4(to));
+        return packet.fill_checksum(&from, &to);
     }
     // What is to be finished begins with the sum over the pseudo-header (RFC 9293, 3.1).
-    let [a, b, c, d] = from.octets();
-    let [e, f, g, h] = to.octets();
-    let words = [[a, b], [c, d], [e, f], [g, h], [0, u8::from(IpProtocol::Tcp)]];
-    let sum: u32 = words.into_iter().map(|word| u32::from(u16::from_be_bytes(word))).sum();
-    let sum = sum + count.saturating_sub(IPV4_HEADER_LEN) as u32;
+    let length = (count + TCP_HEADER_LEN).saturating_sub(head) as u32;
+    let sum = words(&from) + words(&to) + u32::from(u8::from(IpProtocol::Tcp)) + length;
     let folded = (sum & 0xffff) + (sum >> 16);
-    segment.set_checksum(((folded & 0xffff) + (folded >> 16)) as u16);
+    packet.set_checksum(((folded & 0xffff) + (folded >> 16)) as u16);
 }
 
-/// The bytes of a segment of the longest packet.
-fn most(longest: usize) -> u16 {
-    u16::try_from(longest.saturating_sub(HEAD)).unwrap_or(u16::MAX)
+/// The sum of an address's words.
+fn words(address: &IpAddress) -> u32 {
+    let sum = |octets: &[u8]| {
+        let words = octets.chunks_exact(2).filter_map(<[u8]>::first_chunk::<2>);
+        words.map(|word| u32::from(u16::from_be_bytes(*word))).sum()
+    };
+    match address {
+        IpAddress::Ipv4(ip) => sum(&ip.octets()),
+        IpAddress::Ipv6(ip) => sum(&ip.octets()),
+    }
 }
 
-fn tcp(bytes: &mut [u8]) -> Option<Ipv4Packet<&mut [u8]>> {
+fn narrow(length: usize) -> u16 {
+    u16::try_from(length).unwrap_or(u16::MAX)
+}
+
+/// A packet that is TCP's: its ends, the length of its headers without options, and what IP has in
+/// it.
+struct Tcp<'a> {
+    from: IpAddress,
+    to: IpAddress,
+    head: usize,
+    bytes: &'a mut [u8],
+}
+
+fn tcp(bytes: &mut [u8]) -> Option<Tcp<'_>> {
+    if bytes.first()? >> 4 == 6 {
+        let packet = Ipv6Packet::new_checked(bytes).ok()?;
+        let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
+        let is_tcp = packet.next_header() == IpProtocol::Tcp;
+        let head = HEAD_V6;
+        let bytes = packet.into_inner().get_mut(IPV6_HEADER_LEN..)?;
+        return is_tcp.then_some(Tcp { from, to, head, bytes });
+    }
     let packet = Ipv4Packet::new_checked(bytes).ok()?;
-    (packet.next_header() == IpProtocol::Tcp).then_some(packet)
+    let (from, to) = (packet.src_addr().into(), packet.dst_addr().into());
+    let (is_tcp, start) = (packet.next_header() == IpProtocol::Tcp, packet.header_len());
+    let bytes = packet.into_inner().get_mut(usize::from(start)..)?;
+    is_tcp.then_some(Tcp { from, to, head: HEAD, bytes })
 }
 
 /// What the first packet of either side says of the length of segments.
-fn agree(bytes: &mut [u8], what: impl FnOnce(u16) -> u16) {
-    let Some(mut packet) = tcp(bytes) else { return };
-    let Ok(mut segment) = TcpPacket::new_checked(packet.payload_mut()) else { return };
+fn agree(bytes: &mut [u8], what: impl FnOnce(usize, u16) -> u16) {
+    let Some(Tcp { head, bytes, .. }) = tcp(bytes) else { return };
+    let Ok(mut segment) = TcpPacket::new_checked(bytes) else { return };
     if !segment.syn() {
         return;
     }
     if let Some(said) = said(segment.options_mut()) {
-        *said = what(u16::from_be_bytes(*said)).to_be_bytes();
+        *said = what(head, u16::from_be_bytes(*said)).to_be_bytes();
     }
 }
 
@@ -122,8 +157,7 @@ mod tests {
             while sum > 0xffff {
                 sum = (sum & 0xffff) + (sum >> 16);
             }
-            let its =
-                tcp(&mut whole).map(|mut it| TcpPacket::new_unchecked(it.payload_mut()).checksum());
+            let its = tcp(&mut whole).map(|it| TcpPacket::new_unchecked(it.bytes).checksum());
             assert_eq!(its, Some(!(sum as u16)), "{count}");
         }
     }

@@ -5,7 +5,7 @@
 //! longest, a minute at least, makes room. When all are taken, the address with the most gives way
 //! to one that has fewer: a connection that stands still first.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 pub const ALL: usize = 384;
@@ -15,7 +15,7 @@ const STILL: Duration = Duration::from_secs(60);
 /// A connection that has a place.
 #[derive(Clone, Copy, Debug)]
 pub struct Held {
-    pub from: Ipv4Addr,
+    pub from: IpAddr,
     /// When bytes last went through it.
     pub moved: Duration,
 }
@@ -29,8 +29,8 @@ pub enum Place {
 }
 
 /// A place for one more of `from` among those that there are.
-pub fn place(held: &[Held], from: Ipv4Addr, now: Duration) -> Place {
-    let of = |from: Ipv4Addr| held.iter().filter(|one| one.from == from).count();
+pub fn place(held: &[Held], from: IpAddr, now: Duration) -> Place {
+    let of = |from: IpAddr| held.iter().filter(|one| one.from == from).count();
     let own = of(from);
     if own >= EACH {
         return still(held, from, now);
@@ -47,14 +47,14 @@ pub fn place(held: &[Held], from: Ipv4Addr, now: Duration) -> Place {
     }
 }
 
-fn still(held: &[Held], from: Ipv4Addr, now: Duration) -> Place {
+fn still(held: &[Held], from: IpAddr, now: Duration) -> Place {
     match stillest(held, from) {
         Some((n, moved)) if now.saturating_sub(moved) >= STILL => Place::InPlaceOf(n),
         _ => Place::None,
     }
 }
 
-fn stillest(held: &[Held], from: Ipv4Addr) -> Option<(usize, Duration)> {
+fn stillest(held: &[Held], from: IpAddr) -> Option<(usize, Duration)> {
     let own = held.iter().enumerate().filter(|(_, one)| one.from == from);
     own.map(|(n, one)| (n, one.moved)).min_by_key(|(n, moved)| (*moved, *n))
 }
@@ -63,8 +63,8 @@ fn stillest(held: &[Held], from: Ipv4Addr) -> Option<(usize, Duration)> {
 mod tests {
     use super::*;
 
-    fn peer(n: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 10, 0, n)
+    fn peer(n: u8) -> IpAddr {
+        IpAddr::from([10, 10, 0, n])
     }
 
     /// So many of each, one a second, all by the same moment.

@@ -1,9 +1,9 @@
 //! One connection: between the stack's socket and the local one. Each side's end is carried to the
 //! other, and so is a reset; what one side does not take is not read from the other.
 //!
-//! Bounds: 10 s for the handshake; 2 minutes for the other side to confirm our end; 15 minutes in
-//! which it says nothing although something waits for it; 10 minutes in which nothing moves once
-//! one side has ended; 2 hours in which nothing moves at all.
+//! Bounds: times in `life`.
+
+mod life;
 
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp::{Socket, State};
@@ -11,17 +11,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use super::connector::Wish;
 use super::flight::Flight;
 use super::packet::Flow;
 use super::stack::{self, Stack};
-use crate::sys::loopback;
 use crate::sys::poll::Interest;
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
-const CLOSING: Duration = Duration::from_secs(120);
-const SILENT: Duration = Duration::from_secs(15 * 60);
-const HALF: Duration = Duration::from_secs(10 * 60);
-const IDLE: Duration = Duration::from_secs(2 * 60 * 60);
 /// Reads and writes of one connection before others have their turn.
 const PIECES: usize = 8;
 
@@ -31,6 +26,7 @@ pub struct Relay {
     socket: Option<SocketHandle>,
     rest: Vec<u8>,
     local: Option<TcpStream>,
+    begun: Begun,
     /// The local side was told that no more will come.
     told_end: bool,
     /// It has said so.
@@ -40,23 +36,53 @@ pub struct Relay {
     flight: Flight,
 }
 
+/// By whom.
+enum Begun {
+    There,
+    /// Here, and its caller waits until then at most.
+    Wished(Wish, Duration),
+    Here,
+}
+
 /// What changes when something moves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mark(State, usize, usize);
 
 impl Relay {
+    /// Begun by the other side; `local` is connected.
     pub fn new(flow: Flow, socket: SocketHandle, local: TcpStream, now: Duration) -> Relay {
+        Relay::with(flow, socket, Some(local), Begun::There, now)
+    }
+
+    /// Begun here. Its caller hears of it when that is decided.
+    pub fn begun(flow: Flow, socket: SocketHandle, wish: Wish, now: Duration) -> Relay {
+        let until = now.saturating_add(wish.limit);
+        Relay::with(flow, socket, None, Begun::Wished(wish, until), now)
+    }
+
+    fn with(
+        flow: Flow,
+        socket: SocketHandle,
+        local: Option<TcpStream>,
+        begun: Begun,
+        now: Duration,
+    ) -> Relay {
         Relay {
             flow,
             socket: Some(socket),
             rest: Vec::new(),
-            local: Some(local),
+            local,
+            begun,
             told_end: false,
             has_ended: false,
             moved: now,
             mark: Mark(State::SynReceived, 0, 0),
             flight: Flight::default(),
         }
+    }
+
+    pub fn is_begun_here(&self) -> bool {
+        !matches!(self.begun, Begun::There)
     }
 
     /// What is wanted of the local side, if anything.
@@ -88,8 +114,11 @@ impl Relay {
         let Some(handle) = self.socket else { return self.write_rest(now) };
         let again = stack.sent_again(self.flow);
         let socket = stack.socket(handle);
-        if matches!(socket.state(), State::Closed | State::SynReceived) {
+        if matches!(socket.state(), State::Closed | State::SynReceived | State::SynSent) {
             return;
+        }
+        if !self.grant() {
+            return socket.abort();
         }
         self.flight.look(socket.send_queue(), again);
         self.flight.at_most(socket.send_capacity());
@@ -99,6 +128,20 @@ impl Relay {
             self.local = None;
         }
         stack::ask_for_room(socket, now.saturating_sub(self.moved));
+    }
+
+    /// The connection is made: whoever waits for it has it, if they still do.
+    fn grant(&mut self) -> bool {
+        match std::mem::replace(&mut self.begun, Begun::Here) {
+            Begun::Wished(wish, _) => {
+                self.local = wish.grant();
+                self.local.is_some()
+            }
+            same => {
+                self.begun = same;
+                true
+            }
+        }
     }
 
     fn inward(&mut self, socket: &mut Socket) -> io::Result<()> {
@@ -183,78 +226,6 @@ impl Relay {
             }
         }
         self.tell_end();
-    }
-
-    /// After everything that waited was sent: whether the connection is over. One that ends before
-    /// both sides have said so was reset, and so is the local one.
-    pub fn is_over(&mut self, stack: &mut Stack, now: Duration) -> bool {
-        let Some(handle) = self.socket else {
-            return self.rest.is_empty() || now.saturating_sub(self.moved) > HALF;
-        };
-        let heard = stack.heard(self.flow).unwrap_or(self.moved);
-        let socket = stack.socket(handle);
-        let before = self.mark.0;
-        let mark = Mark(socket.state(), socket.send_queue(), socket.recv_queue());
-        if mark != self.mark {
-            (self.mark, self.moved) = (mark, now);
-        }
-        match socket.state() {
-            State::TimeWait => self.let_go(stack, handle),
-            State::Closed if socket.remote_endpoint().is_some() => return false,
-            State::Closed if before == State::LastAck => self.let_go(stack, handle),
-            State::Closed => {
-                self.local.take().into_iter().for_each(loopback::reset);
-                stack.remove(self.flow, handle);
-                return true;
-            }
-            state => {
-                let waits = socket.send_queue() > 0;
-                let still = now.saturating_sub(self.moved);
-                let silent = waits && now.saturating_sub(heard) > SILENT;
-                if silent || still > self.patience(state) {
-                    socket.abort();
-                }
-                return false;
-            }
-        }
-        self.write_rest(now);
-        self.rest.is_empty()
-    }
-
-    /// Whether it waits for the other side, or for a moment.
-    pub fn waits(&self, stack: &mut Stack) -> bool {
-        let Some(handle) = self.socket else { return false };
-        let socket = stack.socket(handle);
-        socket.send_queue() > 0 || !matches!(socket.state(), State::Established | State::CloseWait)
-    }
-
-    fn patience(&self, state: State) -> Duration {
-        match state {
-            State::SynReceived => HANDSHAKE,
-            State::Closing | State::LastAck => CLOSING,
-            _ if self.has_ended || self.told_end => HALF,
-            _ => IDLE,
-        }
-    }
-
-    /// Keeps what was received: smoltcp forgets it 10 s after the end.
-    fn let_go(&mut self, stack: &mut Stack, handle: SocketHandle) {
-        let socket = stack.socket(handle);
-        self.rest.resize(socket.recv_queue(), 0);
-        let kept = socket.recv_slice(&mut self.rest).unwrap_or(0);
-        self.rest.truncate(kept);
-        stack.remove(self.flow, handle);
-        self.socket = None;
-    }
-
-    /// It makes room for another; its last word goes out with this turn.
-    pub fn break_off(&mut self, stack: &mut Stack, now: Duration) {
-        self.moved = now;
-        self.local.take().into_iter().for_each(loopback::reset);
-        if let Some(handle) = self.socket {
-            stack.socket(handle).abort();
-        }
-        self.rest.clear();
     }
 }
 

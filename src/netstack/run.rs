@@ -1,39 +1,34 @@
 //! The thread: one poll(2) for the tunnel's packets and the local sides of all connections.
 //!
-//! Bounds: 64 packets from the tunnel a turn, and none while as many wait to be sent there; 5 s for
-//! a connection to be made here; a deadline that lies in the past is a millisecond away.
+//! Bounds: 64 connections that were begun here, beside those of `places`; 64 packets from the
+//! tunnel a turn, and none while as many wait to be sent there; 5 s for a connection to be made
+//! here; a deadline that lies in the past is a millisecond away.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::connector::{self, Connector, Wish, Wishes};
 use super::door::Doors;
 use super::drop::{Counters, Drop};
 use super::flows::Flows;
 use super::places::{self, Held, Place};
 use super::relay::Relay;
-use super::stack::{ASK_EVERY, Knock, Stack};
+use super::stack::{ASK_EVERY, Knock, Settings, Stack};
 use crate::sys::poll::{self, Interest};
 
 const PER_TURN: usize = 64;
 const WAITING: usize = 64;
 const MAKING: Duration = Duration::from_secs(5);
 const CLAMP: Duration = Duration::from_millis(1);
-/// How often those that nothing happens to are looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Connections that were begun here.
+const BEGUN: usize = 64;
 /// No packet of a tunnel is longer.
 const PACKET_BYTES: usize = 65_535;
-
-pub struct Settings {
-    /// The tunnel address.
-    pub own: Ipv4Addr,
-    pub mtu: u16,
-    pub seed: u64,
-}
 
 /// Runs until it is dropped, or until the tunnel's end of the pair is closed.
 pub struct Netstack {
@@ -42,19 +37,21 @@ pub struct Netstack {
     thread: Option<JoinHandle<()>>,
     drops: Arc<Counters>,
     flows: Flows,
+    connector: Connector,
 }
 
 /// `inner` is an end of a pair of packets, whose other end the tunnel has.
 pub fn start(inner: OwnedFd, settings: &Settings, doors: Box<dyn Doors>) -> io::Result<Netstack> {
     let (end, stop) = poll::pipe()?;
     let drops = Arc::new(Counters::default());
-    let Settings { own, mtu, seed } = *settings;
+    let (connector, wishes) = connector::connector()?;
     let mut turns = Turns {
         began: Instant::now(),
         inner: File::from(inner),
         stop,
-        stack: Stack::new(own, mtu, seed, drops.clone()),
+        stack: Stack::new(settings, drops.clone()),
         doors,
+        wishes,
         relays: Vec::new(),
         making: Vec::new(),
         room: vec![0; PACKET_BYTES],
@@ -62,7 +59,7 @@ pub fn start(inner: OwnedFd, settings: &Settings, doors: Box<dyn Doors>) -> io::
     let flows = turns.stack.flows();
     let run = move || while turns.turn().is_ok() {};
     let thread = std::thread::Builder::new().name("netstack".to_owned()).spawn(run)?;
-    Ok(Netstack { end: Some(end), thread: Some(thread), drops, flows })
+    Ok(Netstack { end: Some(end), thread: Some(thread), drops, flows, connector })
 }
 
 impl Netstack {
@@ -74,6 +71,11 @@ impl Netstack {
     /// The connections that it has.
     pub fn flows(&self) -> Flows {
         self.flows.clone()
+    }
+
+    /// Begins connections.
+    pub fn connector(&self) -> Connector {
+        self.connector.clone()
     }
 
     /// Hangs up when the thread ends by itself.
@@ -106,6 +108,7 @@ struct Turns {
     stop: OwnedFd,
     stack: Stack,
     doors: Box<dyn Doors>,
+    wishes: Wishes,
     relays: Vec<Relay>,
     making: Vec<Making>,
     room: Vec<u8>,
@@ -117,6 +120,9 @@ impl Turns {
         self.wait()?;
         let now = self.began.elapsed();
         self.receive(now)?;
+        while let Some(wish) = self.wishes.next() {
+            self.begin(now, wish);
+        }
         self.make(now);
         for relay in &mut self.relays {
             relay.turn(&mut self.stack, now);
@@ -136,8 +142,9 @@ impl Turns {
             (true, false) => Interest::WRITE,
         };
         let limit = self.patience(now, blocked);
-        let Turns { inner, stop, stack, relays, making, .. } = self;
+        let Turns { inner, stop, stack, wishes, relays, making, .. } = self;
         let mut fds = vec![(inner.as_fd(), of_inner), (stop.as_fd(), Interest::NONE)];
+        fds.push((wishes.wake().as_fd(), Interest::READ));
         fds.extend(making.iter().map(|one| (one.local.as_fd(), Interest::WRITE)));
         let locals = relays.iter().filter_map(|relay| relay.local(stack));
         fds.extend(locals.map(|(local, interest)| (local.as_fd(), interest)));
@@ -150,20 +157,13 @@ impl Turns {
     }
 
     fn patience(&mut self, now: Duration, blocked: bool) -> Option<Duration> {
-        let Turns { stack, relays, .. } = self;
-        let waits = !self.making.is_empty() || relays.iter().any(|relay| relay.waits(stack));
-        let look = match (waits, relays.is_empty()) {
-            (true, _) => Some(ASK_EVERY),
-            (false, false) => Some(LOOK_EVERY),
-            (false, true) => None,
-        };
+        let Turns { stack, relays, making, .. } = self;
+        let made = (!making.is_empty()).then_some(now + ASK_EVERY);
+        let look = relays.iter().map(|relay| relay.due(stack, now)).chain(made).min();
         // What waits to be sent is what there is to do, and there is no room for it.
         let due = if blocked { None } else { stack.deadline(now) };
-        let due = due.map(|at| at.saturating_sub(now).max(CLAMP));
-        match (due, look) {
-            (Some(due), Some(look)) => Some(due.min(look)),
-            (due, look) => due.or(look),
-        }
+        let first = due.into_iter().chain(look).min();
+        first.map(|at| at.saturating_sub(now).max(CLAMP))
     }
 
     fn receive(&mut self, now: Duration) -> io::Result<()> {
@@ -203,18 +203,32 @@ impl Turns {
         }
     }
 
+    fn begin(&mut self, now: Duration, wish: Wish) {
+        if self.relays.iter().filter(|relay| relay.is_begun_here()).count() >= BEGUN {
+            return wish.deny(ErrorKind::ResourceBusy);
+        }
+        match self.stack.connect(now, wish.to) {
+            Ok((flow, socket)) => self.relays.push(Relay::begun(flow, socket, wish, now)),
+            Err(error) => wish.deny(error),
+        }
+    }
+
     fn has_place(&mut self, now: Duration, knock: &Knock) -> bool {
         let held = |from, moved| Held { from, moved };
-        let relays = self.relays.iter().map(|relay| held(relay.flow.from, relay.moved));
+        // Those that others began; a place in the list is one in this.
+        let all = self.relays.iter().enumerate().filter(|(_, relay)| !relay.is_begun_here());
+        let theirs: Vec<usize> = all.map(|(n, _)| n).collect();
+        let relays = theirs.iter().filter_map(|n| self.relays.get(*n));
+        let relays = relays.map(|relay| held(relay.flow.from, relay.moved));
         let making = self.making.iter().map(|one| held(one.knock.flow.from, one.since));
         match places::place(&relays.chain(making).collect::<Vec<_>>(), knock.flow.from, now) {
             Place::Free => true,
             Place::None => false,
             Place::InPlaceOf(n) => {
-                match self.relays.get_mut(n) {
+                match theirs.get(n).and_then(|n| self.relays.get_mut(*n)) {
                     Some(relay) => relay.break_off(&mut self.stack, now),
                     None => {
-                        let made = self.making.swap_remove(n - self.relays.len());
+                        let made = self.making.swap_remove(n - theirs.len());
                         self.stack.refuse(now, made.knock, Drop::NoPlace);
                     }
                 }

@@ -7,15 +7,12 @@
 //! [`Stack::arrive`].
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
-use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
 use smoltcp::time::Instant;
-use smoltcp::wire::{
-    HardwareAddress, Icmpv4DstUnreachable, Icmpv4Packet, Icmpv4Repr, IpCidr, IpListenEndpoint,
-    IpProtocol, Ipv4Cidr, Ipv4Packet, Ipv4Repr,
-};
+use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint, IpListenEndpoint};
 use std::collections::HashMap;
-use std::net::Ipv4Addr;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,18 +20,32 @@ use super::device::Device;
 use super::drop::{Counters, Drop};
 use super::flows::Flows;
 use super::large;
-use super::packet::{self, Flow, Seen};
+use super::packet::{self, Flow, Own, Seen};
+use super::unreachable;
 
-/// Of one connection each way; a window is no larger.
-pub const BUFFER_BYTES: usize = 256 * 1024;
-/// How much of a refused datagram is sent back (RFC 792: 64 bits beyond the header).
-const SENT_BACK: usize = 8;
+/// Ports of connections that begin here (RFC 6335, 6).
+const OWN_PORTS: std::ops::RangeInclusive<u16> = 49_152..=65_535;
 /// While something waits to be sent and the other side has no room, it is asked whether it has
 /// now: the word that it has may have been lost, and smoltcp does not ask by itself.
 pub const ASK_EVERY: Duration = Duration::from_secs(1);
 
+/// What a stack is.
+#[derive(Clone, Copy)]
+pub struct Settings {
+    /// The tunnel's addresses.
+    pub own: Own,
+    pub mtu: u16,
+    /// Of sequence numbers and ports: for one stack alone, and known to nobody.
+    pub seed: u64,
+    /// Of one connection each way: what it sends in a round trip, and what it costs in memory.
+    pub buffer_bytes: usize,
+}
+
 pub struct Stack {
-    own: Ipv4Addr,
+    own: Own,
+    /// Of one connection each way; a window is no larger.
+    buffer_bytes: usize,
+    next_port: u16,
     interface: Interface,
     sockets: SocketSet<'static>,
     device: Device,
@@ -59,18 +70,24 @@ pub struct Knock {
 }
 
 impl Stack {
-    pub fn new(own: Ipv4Addr, mtu: u16, seed: u64, drops: Arc<Counters>) -> Stack {
+    pub fn new(settings: &Settings, drops: Arc<Counters>) -> Stack {
+        let Settings { own, mtu, seed, buffer_bytes } = *settings;
         let mut device = Device::new(mtu);
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = seed;
         let mut interface = Interface::new(config, &mut device, Instant::ZERO);
         interface.update_ip_addrs(|all| {
-            // There is room for one.
-            let _ = all.push(IpCidr::Ipv4(Ipv4Cidr::new(own, 32)));
+            // There is room for two.
+            for one in own.v4.map(IpAddr::V4).into_iter().chain(own.v6.map(IpAddr::V6)) {
+                let _ = all.push(IpCidr::new(one.into(), if one.is_ipv4() { 32 } else { 128 }));
+            }
         });
         let sockets = SocketSet::new(Vec::new());
         let (flows, told) = (HashMap::new(), Flows::default());
-        Stack { own, interface, sockets, device, flows, told, drops }
+        // Who connects again soon after an end is no continuation of it.
+        let span = OWN_PORTS.end() - OWN_PORTS.start();
+        let next_port = OWN_PORTS.start() + (seed >> 32) as u16 % span;
+        Stack { own, buffer_bytes, next_port, interface, sockets, device, flows, told, drops }
     }
 
     pub fn flows(&self) -> Flows {
@@ -84,7 +101,7 @@ impl Stack {
 
     /// A packet came from the tunnel.
     pub fn arrive(&mut self, now: Duration, bytes: &[u8]) -> Option<Knock> {
-        match packet::look(bytes, self.own) {
+        match packet::look(bytes, &self.own) {
             Err(why) => self.drops.count(why),
             Ok(Seen::Udp) => self.refuse_datagram(bytes),
             Ok(Seen::Echo) => self.take(now, bytes.to_vec()),
@@ -96,7 +113,9 @@ impl Stack {
             }
             Ok(Seen::Tcp(flow)) => {
                 // What belongs to no connection is answered with a reset.
-                self.take(now, bytes.to_vec());
+                let mut packet = bytes.to_vec();
+                large::raise(&mut packet, self.device.mtu);
+                self.take(now, packet);
                 self.note(now, flow);
             }
         }
@@ -120,17 +139,22 @@ impl Stack {
         }
     }
 
-    /// The other end of the connection is there.
-    pub fn admit(&mut self, now: Duration, knock: Knock) -> Option<SocketHandle> {
-        let buffer = || SocketBuffer::new(vec![0; BUFFER_BYTES]);
+    fn new_socket(&self) -> Socket<'static> {
+        let buffer = || SocketBuffer::new(vec![0; self.buffer_bytes]);
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_nagle_enabled(false);
         socket.set_ack_delay(None);
+        socket
+    }
+
+    /// The other end of the connection is there.
+    pub fn admit(&mut self, now: Duration, knock: Knock) -> Option<SocketHandle> {
+        let mut socket = self.new_socket();
         let Knock { flow, mut packet } = knock;
         large::raise(&mut packet, self.device.mtu);
-        let own = IpListenEndpoint { addr: Some(self.own.into()), port: flow.port };
         self.told.remove(&flow);
-        socket.listen(own).ok()?;
+        let addr = self.own.towards(flow.from).map(Into::into);
+        socket.listen(IpListenEndpoint { addr, port: flow.port }).ok()?;
         let handle = self.sockets.add(socket);
         self.take(now, packet);
         // It must not stay and listen: the next one would not have been asked about.
@@ -139,9 +163,41 @@ impl Stack {
             self.sockets.remove(handle);
             return None;
         }
-        self.told.add(flow);
-        self.flows.insert(flow, Known { socket: handle, heard: now, sent: None, again: false });
+        self.know(now, flow, handle);
         Some(handle)
+    }
+
+    fn know(&mut self, now: Duration, flow: Flow, socket: SocketHandle) {
+        self.told.add(flow);
+        self.flows.insert(flow, Known { socket, heard: now, sent: None, again: false });
+    }
+
+    /// Begins a connection. Errors: there is no address of that family here, or no port; there can
+    /// be nobody at the other one.
+    pub fn connect(&mut self, now: Duration, to: SocketAddr) -> io::Result<(Flow, SocketHandle)> {
+        let from = to.ip();
+        let own = self.own.towards(from).filter(|own| *own != from);
+        let own = own.ok_or(ErrorKind::AddrNotAvailable)?;
+        let port = self.free_port(to).ok_or(ErrorKind::AddrInUse)?;
+        let mut socket = self.new_socket();
+        let local = IpListenEndpoint { addr: Some(own.into()), port };
+        socket
+            .connect(self.interface.context(), IpEndpoint::from(to), local)
+            .map_err(|_| ErrorKind::AddrNotAvailable)?;
+        let handle = self.sockets.add(socket);
+        let flow = Flow { from, from_port: to.port(), port };
+        self.know(now, flow, handle);
+        Ok((flow, handle))
+    }
+
+    /// The next one that is not in use towards there.
+    fn free_port(&mut self, to: SocketAddr) -> Option<u16> {
+        (0..OWN_PORTS.len()).find_map(|_| {
+            let port = self.next_port;
+            self.next_port = if port < *OWN_PORTS.end() { port + 1 } else { *OWN_PORTS.start() };
+            let flow = Flow { from: to.ip(), from_port: to.port(), port };
+            (!self.flows.contains_key(&flow)).then_some(port)
+        })
     }
 
     /// It is told that there is nobody.
@@ -221,7 +277,7 @@ impl Stack {
 
     fn refuse_datagram(&mut self, bytes: &[u8]) {
         self.drops.count(Drop::Protocol);
-        if let Some(packet) = unreachable_port(bytes) {
+        if let Some(packet) = unreachable::port(bytes) {
             self.device.leaving.push_back(packet);
         }
     }
@@ -233,30 +289,6 @@ pub fn ask_for_room(socket: &mut Socket<'_>, still: Duration) {
     if waits != socket.keep_alive().is_some() {
         socket.set_keep_alive(waits.then(|| ASK_EVERY.into()));
     }
-}
-
-/// The answer to a datagram for a port that nobody has.
-fn unreachable_port(bytes: &[u8]) -> Option<Vec<u8>> {
-    let none = ChecksumCapabilities::ignored();
-    let asked = Ipv4Packet::new_checked(bytes).ok()?;
-    let header = Ipv4Repr::parse(&asked, &none).ok()?;
-    let data = asked.payload();
-    let data = data.get(..SENT_BACK.min(data.len()))?;
-    let reason = Icmpv4DstUnreachable::PortUnreachable;
-    let answer = Icmpv4Repr::DstUnreachable { reason, header, data };
-    let own = Ipv4Repr {
-        src_addr: header.dst_addr,
-        dst_addr: header.src_addr,
-        next_header: IpProtocol::Icmp,
-        payload_len: answer.buffer_len(),
-        hop_limit: 64,
-    };
-    let mut packet = vec![0; own.buffer_len() + answer.buffer_len()];
-    let sums = ChecksumCapabilities::default();
-    own.emit(&mut Ipv4Packet::new_unchecked(&mut packet[..]), &sums);
-    let rest = packet.get_mut(own.buffer_len()..)?;
-    answer.emit(&mut Icmpv4Packet::new_unchecked(rest), &sums);
-    Some(packet)
 }
 
 fn instant(now: Duration) -> Instant {

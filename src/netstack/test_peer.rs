@@ -4,21 +4,28 @@
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
 use smoltcp::socket::tcp::{Socket, SocketBuffer};
 use smoltcp::time::Instant;
-use smoltcp::wire::{HardwareAddress, IpAddress, IpCidr, Ipv4Cidr, Ipv4Packet, TcpPacket};
+use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint, Ipv4Packet, Ipv6Packet, TcpPacket};
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+use super::SERVED_BYTES;
+use super::connector::Wish;
 use super::device::Device;
 use super::drop::{Counters, Drop};
+use super::packet::Own;
 use super::relay::Relay;
-use super::stack::Stack;
+use super::stack::{Settings, Stack};
 
 pub const OWN: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
 pub const PEER: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
+const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 /// Nobody is behind it.
 pub const CLOSED: u16 = 9;
 const STEP: Duration = Duration::from_millis(1);
@@ -42,6 +49,8 @@ pub struct World {
     sockets: SocketSet<'static>,
     dice: u64,
     next_port: u16,
+    /// Whether the laptop connects by it, and is connected to.
+    pub v6: bool,
 }
 
 impl World {
@@ -52,10 +61,13 @@ impl World {
         config.random_seed = 7;
         let mut interface = Interface::new(config, &mut device, Instant::ZERO);
         interface.update_ip_addrs(|all| {
-            all.push(IpCidr::Ipv4(Ipv4Cidr::new(PEER, 24))).unwrap();
+            all.push(IpCidr::new(PEER.into(), 24)).unwrap();
+            all.push(IpCidr::new(PEER_V6.into(), 64)).unwrap();
         });
+        let own = Own { v4: Some(OWN), v6: Some(OWN_V6) };
+        let settings = Settings { own, mtu, seed: 11, buffer_bytes: SERVED_BYTES };
         World {
-            stack: Stack::new(OWN, mtu, 11, drops.clone()),
+            stack: Stack::new(&settings, drops.clone()),
             relays: Vec::new(),
             far: Vec::new(),
             drops,
@@ -69,7 +81,12 @@ impl World {
             sockets: SocketSet::new(Vec::new()),
             dice: 0x9e37_79b9_7f4a_7c15,
             next_port: 40_000,
+            v6: false,
         }
+    }
+
+    fn ends(&self) -> (IpAddr, IpAddr) {
+        if self.v6 { (PEER_V6.into(), OWN_V6.into()) } else { (PEER.into(), OWN.into()) }
     }
 
     pub fn roll(&mut self, below: u64) -> u64 {
@@ -84,9 +101,25 @@ impl World {
         let buffer = || SocketBuffer::new(vec![0; 256 * 1024]);
         let mut socket = Socket::new(buffer(), buffer());
         self.next_port += 1;
-        let to = (IpAddress::Ipv4(OWN), port);
+        let to = IpEndpoint::new(self.ends().1.into(), port);
         socket.connect(self.interface.context(), to, self.next_port).unwrap();
         self.sockets.add(socket)
+    }
+
+    /// The laptop listens for one connection.
+    pub fn listen(&mut self, port: u16) -> SocketHandle {
+        let buffer = || SocketBuffer::new(vec![0; 256 * 1024]);
+        let mut socket = Socket::new(buffer(), buffer());
+        socket.listen(port).unwrap();
+        self.sockets.add(socket)
+    }
+
+    /// We begin one to it.
+    pub fn dial(&mut self, port: u16, limit: Duration) -> Receiver<io::Result<TcpStream>> {
+        let (wish, answer) = Wish::new(SocketAddr::new(self.ends().0, port), limit);
+        let (flow, socket) = self.stack.connect(self.now, wish.to).unwrap();
+        self.relays.push(Relay::begun(flow, socket, wish, self.now));
+        answer
     }
 
     pub fn socket(&mut self, handle: SocketHandle) -> &mut Socket<'static> {
@@ -176,19 +209,27 @@ fn cut(packet: Vec<u8>, mtu: u16) -> Vec<Vec<u8>> {
     if packet.len() <= mtu {
         return vec![packet];
     }
-    let (head, bytes) = packet.split_at(40);
-    let most = mtu - 40;
+    let v6 = packet[0] >> 4 == 6;
+    let start = if v6 { 40 } else { 20 };
+    let (head, bytes) = packet.split_at(start + 20);
+    let most = mtu - head.len();
     let last = bytes.len().div_ceil(most) - 1;
     let piece = |(n, bytes): (usize, &[u8])| {
         let mut one = [head, bytes].concat();
-        let mut ip = Ipv4Packet::new_unchecked(&mut one[..]);
-        ip.set_total_len((40 + bytes.len()) as u16);
-        ip.fill_checksum();
-        let ends = (IpAddress::Ipv4(ip.src_addr()), IpAddress::Ipv4(ip.dst_addr()));
-        let mut tcp = TcpPacket::new_unchecked(ip.payload_mut());
+        let ends: (IpAddr, IpAddr) = if v6 {
+            let mut ip = Ipv6Packet::new_unchecked(&mut one[..]);
+            ip.set_payload_len((20 + bytes.len()) as u16);
+            (ip.src_addr().into(), ip.dst_addr().into())
+        } else {
+            let mut ip = Ipv4Packet::new_unchecked(&mut one[..]);
+            ip.set_total_len((40 + bytes.len()) as u16);
+            ip.fill_checksum();
+            (ip.src_addr().into(), ip.dst_addr().into())
+        };
+        let mut tcp = TcpPacket::new_unchecked(&mut one[start..]);
         tcp.set_seq_number(tcp.seq_number() + n * most);
         tcp.set_fin(tcp.fin() && n == last);
-        tcp.fill_checksum(&ends.0, &ends.1);
+        tcp.fill_checksum(&ends.0.into(), &ends.1.into());
         one
     };
     bytes.chunks(most).enumerate().map(piece).collect()

@@ -11,12 +11,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
 use std::time::Duration;
 
-use super::stack::BUFFER_BYTES;
+use super::SERVED_BYTES as BUFFER_BYTES;
 use super::test_peer::{CLOSED, OWN, PEER, World};
 
-const MTU: u16 = 1420;
+pub(super) const MTU: u16 = 1420;
 
-fn bytes(count: usize) -> Vec<u8> {
+pub(super) fn bytes(count: usize) -> Vec<u8> {
     (0..count as u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect()
 }
 
@@ -32,11 +32,11 @@ fn connected(world: &mut World, port: u16) -> SocketHandle {
 }
 
 /// Sends as much as goes; how much.
-fn put(world: &mut World, handle: SocketHandle, bytes: &[u8]) -> usize {
+pub(super) fn put(world: &mut World, handle: SocketHandle, bytes: &[u8]) -> usize {
     world.socket(handle).send_slice(bytes).unwrap_or(0)
 }
 
-fn get(world: &mut World, handle: SocketHandle, into: &mut Vec<u8>) {
+pub(super) fn get(world: &mut World, handle: SocketHandle, into: &mut Vec<u8>) {
     let socket = world.socket(handle);
     let mut room = vec![0; socket.recv_queue()];
     let count = socket.recv_slice(&mut room).unwrap_or(0);
@@ -44,7 +44,7 @@ fn get(world: &mut World, handle: SocketHandle, into: &mut Vec<u8>) {
 }
 
 /// Reads what is there; whether the end was.
-fn drain(world: &mut World, n: usize, into: &mut Vec<u8>) -> bool {
+pub(super) fn drain(world: &mut World, n: usize, into: &mut Vec<u8>) -> bool {
     let mut room = [0; 16 * 1024];
     loop {
         match world.far[n].read(&mut room) {
@@ -57,7 +57,7 @@ fn drain(world: &mut World, n: usize, into: &mut Vec<u8>) -> bool {
 }
 
 /// The same bytes both ways, then the end of each side.
-fn crosses(world: &mut World, handle: SocketHandle, n: usize, sent: &[u8]) {
+pub(super) fn crosses(world: &mut World, handle: SocketHandle, n: usize, sent: &[u8]) {
     let (mut there, mut back) = (Vec::new(), Vec::new());
     let (mut up, mut down) = (0, 0);
     world.until("across", |world| {
@@ -72,9 +72,10 @@ fn crosses(world: &mut World, handle: SocketHandle, n: usize, sent: &[u8]) {
 
 #[test]
 fn bytes_cross_and_each_side_ends_by_itself() {
-    for mtu in [576, MTU] {
+    for (mtu, v6) in [(576, false), (MTU, false), (1280, true), (MTU, true)] {
         for laptop_first in [true, false] {
             let mut world = World::new(mtu);
+            world.v6 = v6;
             let handle = connected(&mut world, 80);
             crosses(&mut world, handle, 0, &bytes(300_000));
             let (mut there, mut back) = (Vec::new(), Vec::new());
@@ -134,8 +135,9 @@ fn what_nobody_is_behind_is_refused_at_once() {
 
 #[test]
 fn lost_packets_are_sent_again() {
-    for lost in [2, 10, 25] {
+    for (lost, v6) in [(2, false), (10, true), (10, false), (25, false)] {
         let mut world = World::new(MTU);
+        world.v6 = v6;
         let handle = connected(&mut world, 80);
         world.lost = lost;
         crosses(&mut world, handle, 0, &bytes(100_000));
@@ -262,7 +264,7 @@ fn ip(from: Ipv4Addr, to: Ipv4Addr, next_header: IpProtocol, payload: &[u8]) -> 
     packet
 }
 
-fn segment(
+pub(super) fn segment(
     from: u16,
     to: u16,
     control: TcpControl,
@@ -328,7 +330,7 @@ fn what_is_no_connection_is_answered_or_counted() {
         (with(0, 0x44), "stack_malformed"),
         (with(30, 0xff), "stack_malformed"),
         (syn[..39].to_vec(), "stack_malformed"),
-        (vec![0x60; 60], "stack_not_ipv4"),
+        (vec![0x60; 60], "stack_malformed"),
         (with(19, 3), "stack_not_ours"),
         (with(15, 2), "stack_bad_source"),
         (with(12, 127), "stack_bad_source"),
@@ -339,6 +341,56 @@ fn what_is_no_connection_is_answered_or_counted() {
         (ip(PEER, OWN, IpProtocol::Icmp, &[0, 0, 0xff, 0xff, 0, 0, 0, 0]), "stack_protocol"),
     ];
     for (packet, why) in table {
+        let before = world.count(why);
+        world.feed(&packet);
+        assert_eq!(world.count(why), before + 1, "{why}: {packet:?}");
+        assert_eq!((world.turn().len(), world.relays.len()), (0, 0), "{why}");
+    }
+}
+
+#[test]
+fn what_is_no_connection_is_answered_or_counted_over_ipv6_too() {
+    let mut world = World::new(MTU);
+    // From fd00::1 to fd00::2; the payload has a checksum at this place, if any.
+    let packet = |next: u8, payload: &[u8], sum_at: Option<usize>| {
+        let mut ip = vec![0x60, 0, 0, 0, 0, payload.len() as u8, next, 64];
+        for last in [1, 2] {
+            ip.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]);
+        }
+        ip.extend(payload);
+        if let Some(at) = sum_at {
+            let word = |at: &[u8]| u32::from(at[0]) << 8 | u32::from(*at.get(1).unwrap_or(&0));
+            let all: u32 = ip[8..].chunks(2).map(word).sum();
+            let all = all + payload.len() as u32 + u32::from(next);
+            let sum = !((all & 0xffff) + (all >> 16)) as u16;
+            ip[40 + at..][..2].copy_from_slice(&sum.to_be_bytes());
+        }
+        ip
+    };
+    let echo = packet(58, &[128, 0, 0, 0, 0, 1, 0, 1, 5, 6, 7, 8], Some(2));
+    world.feed(&echo);
+    let answers = world.turn();
+    assert_eq!((answers.len(), answers[0][40], &answers[0][44..]), (1, 129, &echo[44..]));
+    world.feed(&packet(17, &[0, 1, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4], Some(6)));
+    let answers = world.turn();
+    assert_eq!((answers.len(), answers[0][40], answers[0][41]), (1, 1, 4), "no such port");
+    assert_eq!((answers[0][23], answers[0][39]), (2, 1));
+    let with = |at: usize, byte: u8| {
+        let mut packet = echo.clone();
+        packet[at] = byte;
+        packet
+    };
+    for (packet, why) in [
+        (with(39, 3), "stack_not_ours"),
+        (with(23, 2), "stack_bad_source"),
+        (with(8, 0xff), "stack_bad_source"),
+        (with(42, 0xff), "stack_malformed"),
+        (with(5, 99), "stack_malformed"),
+        (echo[..39].to_vec(), "stack_malformed"),
+        (packet(44, &[6, 0, 0, 1, 0, 0, 0, 1], None), "stack_fragment"),
+        (packet(0, &[58, 0, 1, 4, 0, 0, 0, 0], None), "stack_protocol"),
+        (packet(58, &[&[135][..], &[0; 23]].concat(), Some(2)), "stack_protocol"),
+    ] {
         let before = world.count(why);
         world.feed(&packet);
         assert_eq!(world.count(why), before + 1, "{why}: {packet:?}");

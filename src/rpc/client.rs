@@ -4,7 +4,8 @@
 //! An address says nothing about who has it: with the tunnel down it is a gateway's, a stranger's
 //! in the LAN, or another user's on this machine. So a token goes only through a [`Link`], the
 //! interface whose other end has proven its key; and an answer that is to be believed comes from
-//! there, too. Who knows the link is `session::through`. Knows no sessions or files.
+//! there, too. Who knows the link is `session::through`. A tunnel that has no interface is a
+//! [`Way`] of its own. Knows no sessions or files.
 
 use std::io::ErrorKind;
 use std::marker::PhantomData;
@@ -84,13 +85,20 @@ pub struct Health {
     pub version: String,
 }
 
+/// A way to one agent and nobody else, whose other end has proven its key.
+pub trait Way: Send + Sync {
+    fn connect(&self, to: SocketAddrV4, limit: Duration) -> std::io::Result<TcpStream>;
+}
+
 /// One agent, by where it answers. Holds the token; has no `Debug` for that reason.
 pub struct Client {
     at: SocketAddrV4,
     host: String,
-    /// Where there is a token there is a link: only [`Client::with_token`] sets it.
+    /// Where there is a token there is a link, or a way: only [`Client::with_token`] and
+    /// [`Client::by_way`] set it.
     token: Option<Zeroizing<String>>,
     link: Option<Link>,
+    way: Option<Box<dyn Way>>,
 }
 
 impl Client {
@@ -105,11 +113,17 @@ impl Client {
         Client { token, ..Client::through(link, agent, port) }
     }
 
+    /// The same by another way than an interface. [`Client::begin`] has none then.
+    pub fn by_way(way: Box<dyn Way>, agent: Ipv4Addr, port: u16, token: &str) -> Client {
+        let token = Some(Zeroizing::new(token.to_owned()));
+        Client { token, way: Some(way), ..Client::anybody(&agent.to_string(), agent, port) }
+    }
+
     /// Whoever has this address, called by this name, by whatever way: no secret is told, and what
     /// is answered is not to be believed.
     pub fn anybody(name: &str, ip: Ipv4Addr, port: u16) -> Client {
         let host = format!("{name}:{port}");
-        Client { at: SocketAddrV4::new(ip, port), host, token: None, link: None }
+        Client { at: SocketAddrV4::new(ip, port), host, token: None, link: None, way: None }
     }
 
     /// `GET /health`, which needs no token. One connection, at most `limit` in all.
@@ -250,6 +264,9 @@ impl Client {
     }
 
     fn connect(&self, limit: Duration) -> std::io::Result<TcpStream> {
+        if let Some(way) = &self.way {
+            return way.connect(self.at, limit);
+        }
         let Some(link) = self.link else {
             return TcpStream::connect_timeout(&self.at.into(), limit);
         };

@@ -8,9 +8,9 @@
 //! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
 //! → `companion` (processes beside it)
 //! → `elsewhere`, `in_use` (sessions that cannot be asked), `http_proxy` (programs that are sent to
-//! somebody else) → `through`, `ping`, `rotate`, `remote` (over a host that is up) → `ports` (what
-//! the server listens at, answered for here) → `bridge` (what its server may have of this laptop)
-//! → `diagnose` → `log`.
+//! somebody else) → `through`, `ping`, `rotate`, `remote` (over a host that is up) → `userspace` (a
+//! tunnel without a device, to a host that is not) → `ports` (what the server listens at, answered
+//! for here) → `bridge` (what its server may have of this laptop) → `diagnose` → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod bridge;
@@ -45,3 +45,4 @@ mod tunnel_config;
 mod undo;
 mod unread;
 mod up;
+pub mod userspace;

@@ -15,4 +15,5 @@ mod rng;
 mod run;
 mod site;
 mod traffic;
+mod userspace;
 mod weather;

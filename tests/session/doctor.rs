@@ -112,8 +112,9 @@ fn faults_of_a_host_that_is_down_are_named() {
     keys_and_names(&mut ward);
     way(&mut ward);
     helper(&mut ward);
+    agent(&mut ward);
     assert_eq!(ward.wrong, Vec::<String>::new(), "{} were right", ward.right);
-    assert!(ward.right >= 18, "only {} faults were put in", ward.right);
+    assert!(ward.right >= 20, "only {} faults were put in", ward.right);
     ward.world.up();
     ward.healthy("with every fault undone");
 }
@@ -220,6 +221,20 @@ fn helper(ward: &mut Ward) {
     let back = format!("cp /etc/hopbox/keep {admit}; cp /etc/hopbox/group /etc/group");
     sh(&ward.world.laptop, &back);
     ward.world.start_helper();
+}
+
+/// Asked through a tunnel without a device, as who has no right to one.
+fn agent(ward: &mut Ward) {
+    ward.with_host_file(|host| host["token"] = "x".repeat(44).into(), "token", "another token");
+    let wall = "nft add table inet t && \
+                nft 'add chain inet t c { type filter hook input priority 0 ; }' && \
+                nft add rule inet t c tcp dport 4200 reject with tcp reset";
+    ward.with(true, (wall, "nft delete table inet t"), "agent_silent");
+    ward.healthy("with the agent's faults undone");
+    let (data, _) = doctor(&ward.world);
+    let of = |what: &str| data["checks"].as_array().unwrap().iter().any(|c| c["check"] == what);
+    assert!(of("agent") && of("token") && !of("interface"), "{data}");
+    assert_eq!(ward.world.traces(), 0, "nothing changes here");
 }
 
 #[test]

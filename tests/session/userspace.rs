@@ -8,7 +8,11 @@ use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox_selftest::files::{HOST, VPS_IP};
+use hopbox::host::store;
+use hopbox::rpc::method::AgentVersion;
+use hopbox::rpc::types::{Nothing, TunnelMode};
+use hopbox::session::userspace::open;
+use hopbox_selftest::files::{HOST, VPS_IP, VPS_WAN};
 use hopbox_selftest::machine::SOON;
 use hopbox_selftest::programs;
 use serde_json::Value;
@@ -198,6 +202,93 @@ fn an_agent_that_is_killed_soon_finds_its_laptop_again() {
     // 3 s. One may have been killed before it had written, on a machine that is busy elsewhere.
     let best = took.iter().min().unwrap();
     assert!(*best < Duration::from_millis(3500), "{took:?}\n{}", world.log());
+}
+
+/// Without helper, right or device on the laptop: its own TCP/IP, and the agent, on a kernel's TUN
+/// and in userspace.
+#[test]
+fn an_agent_is_asked_through_a_tunnel_without_a_device() {
+    let _machine = shared();
+    let test = "an_agent_is_asked_through_a_tunnel_without_a_device";
+    let Some(mut world) = World::start(test) else { return };
+    end(world.helper.take());
+    let all = ["127.0.0.1:7001", "0.0.0.0:7003"];
+    let own = echo(&world, USER, &all);
+    for mode in ["kernel", "userspace"] {
+        if mode == "userspace" {
+            world.stop_agent(0);
+            end(world.vps[0].helper.take());
+            world.start_agent(0);
+        }
+        until_agent(&world, mode);
+        through_ours(&world, mode);
+        assert_eq!(world.traces(), 0, "{mode}: nothing changes on the laptop");
+    }
+    end(Some(own));
+}
+
+fn through_ours(world: &World, mode: &str) {
+    let paths = world.paths.clone();
+    let agent = world.vps[0].agent.as_ref().unwrap().id();
+    let ask = move || {
+        let text = |error: &dyn std::fmt::Debug| format!("{error:?}");
+        let (host, key) = store::load_with_key(&paths, HOST).map_err(|error| text(&error))?;
+        let remotes = [SocketAddr::new(VPS_WAN.into(), host.endpoint.port)];
+        let stamp = paths.stamp_file(HOST);
+        let ours = open(&host, &key, &remotes, stamp).map_err(|error| text(&error))?;
+        let client = ours.client(&host);
+        let health = client.health(LIMIT).map_err(|error| text(&error))?;
+        // The token is taken, over one connection after the other.
+        for _ in 0..3 {
+            client.call(AgentVersion, &Nothing, SOON).map_err(|error| text(&error))?;
+        }
+        let mut seen = Vec::new();
+        for port in [7001, 7003] {
+            let to = SocketAddr::from((VPS_IP, port));
+            let stream = ours.connector().connect(to, SOON).map_err(|error| text(&error))?;
+            seen.push(there_and_back(stream, 4 << 20));
+        }
+        // What stands still costs nothing, at either end: both stacks are the same program.
+        let connect = |_| ours.connector().connect((VPS_IP, 7001).into(), SOON);
+        let still: Vec<_> = (0..32).map(connect).collect();
+        seen.push(still.iter().all(Result::is_ok));
+        thread::sleep(Duration::from_secs(2));
+        let before = [std::process::id(), agent].map(sleeps_of_stacks);
+        thread::sleep(Duration::from_secs(3));
+        let after = [std::process::id(), agent].map(sleeps_of_stacks);
+        println!("sleeps of the stacks' threads: {before:?}, 3 s later {after:?}");
+        seen.push(before == after && before.iter().all(|all| all.len() == 1));
+        Ok((health.tunnel_mode == TunnelMode::Kernel, seen))
+    };
+    let (is_kernel, seen) = world.laptop.run(LIMIT, ask).unwrap();
+    assert_eq!((is_kernel, seen), (mode == "kernel", vec![true; 4]), "{mode}");
+}
+
+/// How often each thread of a stack slept, and was woken.
+fn sleeps_of_stacks(pid: u32) -> Vec<u64> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let of = |task: std::fs::DirEntry| {
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        (name.trim() == "netstack").then_some(line.trim().parse().ok()?)
+    };
+    tasks.filter_map(of).collect()
+}
+
+/// Whether an echo gives back so many bytes, and then its end.
+fn there_and_back(mut stream: TcpStream, count: usize) -> bool {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let sent: Vec<u8> = (0..count as u32).map(|n| (n.wrapping_mul(n) >> 7) as u8).collect();
+    let (mut sink, all) = (stream.try_clone().unwrap(), sent.clone());
+    let writes = thread::spawn(move || {
+        sink.write_all(&all).unwrap();
+        sink.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut back = Vec::new();
+    stream.read_to_end(&mut back).unwrap();
+    writes.join().unwrap();
+    back == sent
 }
 
 fn killed_soon(world: &mut World) -> Duration {

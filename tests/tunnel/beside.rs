@@ -100,7 +100,7 @@ fn loopback_listeners_of_the_user_answer_at_the_tunnel_address() {
         let _elsewhere = listen(&lab.far, "127.0.0.2:7008");
         assert!(is_refused(7008));
         lab.nothing_broke();
-        let flows = lab.beside.as_ref().expect("a stack").flows();
+        let flows = lab.stacks[1].as_ref().expect("a stack").flows();
         eventually("no connection is left", || flows.count() == 0);
     });
 }
@@ -112,7 +112,7 @@ fn a_server_that_moves_between_loopback_and_all_addresses_is_answered_where_it_i
             return;
         }
         let lab = lab();
-        let flows = lab.beside.as_ref().expect("a stack").flows();
+        let flows = lab.stacks[1].as_ref().expect("a stack").flows();
         for _ in 0..2 {
             for (bind, aside) in [("127.0.0.1", true), ("0.0.0.0", false), ("::1", true)] {
                 // Nothing of ours is in its way, whatever is still going on.
@@ -178,7 +178,7 @@ fn scans_and_half_open_floods_are_bounded_and_keep_nobody_out() {
             return;
         }
         let lab = lab();
-        let flows = lab.beside.as_ref().expect("a stack").flows();
+        let flows = lab.stacks[1].as_ref().expect("a stack").flows();
         let (aside, all) = (listen(&lab.far, "127.0.0.1:7020"), listen(&lab.far, "0.0.0.0:7021"));
         // More ports than there are questions.
         let began = Instant::now();
@@ -267,7 +267,7 @@ fn a_stack_that_has_gone_takes_nothing_with_it() {
         let mut lab = lab();
         let (aside, all) = (listen(&lab.far, "127.0.0.1:7040"), listen(&lab.far, "0.0.0.0:7041"));
         drop(meet(&aside));
-        drop(lab.beside.take());
+        drop(lab.stacks[1].take());
         assert!(is_refused(7040), "as if it had never been there");
         let (near, far, from) = meet(&all);
         exchange(&near, &far, b"word");

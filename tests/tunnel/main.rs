@@ -19,3 +19,4 @@ mod lifecycle_mailbox;
 mod lifecycle_storm;
 mod offload;
 mod program;
+mod userspace;

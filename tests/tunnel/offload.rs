@@ -6,8 +6,9 @@
 
 use crate::lab::{Net, alone, have, ip, sh};
 use hopbox::agent::front::beside;
-use hopbox::netstack::Netstack;
-use hopbox::sys::ioctl;
+use hopbox::netstack::door::{self, Doors};
+use hopbox::netstack::{self, BEGUN_BYTES, Flow, Netstack, Own, Settings};
+use hopbox::sys::{ioctl, packet_pair, process};
 use hopbox::tunnel::{self, Config, Offload, PeerConfig, TunDevice, Tunnel};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -29,14 +30,16 @@ pub enum End {
     Bare,
     /// With the agent's answers for what listens on loopback alone.
     Beside,
+    /// No TUN at all: TCP/IP of our own. For the near end.
+    Userspace,
 }
 
 pub struct Lab {
     pub far: Net,
     pub near_end: Tunnel,
     pub far_end: Tunnel,
-    /// Of the far end, where that has one.
-    pub beside: Option<Netstack>,
+    /// Of the near end and the far end, where they have one.
+    pub stacks: [Option<Netstack>; 2],
 }
 
 fn device(name: &str, end: End) -> TunDevice {
@@ -49,7 +52,29 @@ fn device(name: &str, end: End) -> TunDevice {
     TunDevice { fd: tun.fd, name: tun.name, mtu: 1420, vnet_hdr: tun.vnet_hdr }
 }
 
+/// TCP/IP of our own in place of a device: the stack, and its tunnel. It lets nobody but the
+/// listeners of this user's loopback be reached.
+fn in_userspace(config: &Config) -> (Tunnel, Option<Netstack>) {
+    let (ours, theirs) = packet_pair().expect("a pair");
+    let own = Own { v4: Some([10, 78, 1, 1].into()), v6: "fd78::1".parse().ok() };
+    let settings = Settings { own, mtu: 1420, seed: 7, buffer_bytes: BEGUN_BYTES };
+    let stack = netstack::start(ours, &settings, Box::new(OwnListeners)).expect("a stack");
+    let device = TunDevice { fd: theirs, name: "none".into(), mtu: 1420, vnet_hdr: false };
+    (tunnel::start(device, config).expect("start"), Some(stack))
+}
+
+struct OwnListeners;
+
+impl Doors for OwnListeners {
+    fn open(&mut self, flow: Flow) -> Option<TcpStream> {
+        door::to_listener_of(process::uid(), flow.port)
+    }
+}
+
 fn start(name: &str, end: End, config: &Config) -> (Tunnel, Option<Netstack>) {
+    if end == End::Userspace {
+        return in_userspace(config);
+    }
     let device = device(name, end);
     assert_eq!(device.vnet_hdr, end != End::Bare);
     let tunnel = match end {
@@ -111,10 +136,12 @@ impl Lab {
             end
         });
         let there = SocketAddr::from(([203, 0, 113, 2], far_end.listen_port()));
-        let (near_end, _) = start("toA", ends[0], &config(0, 2, Some(there)));
-        bring_up("toA", 1);
-        sh("ping -n -c 1 -W 5 10.78.1.2");
-        Lab { far, near_end, far_end, beside }
+        let (near_end, stack) = start("toA", ends[0], &config(0, 2, Some(there)));
+        if stack.is_none() {
+            bring_up("toA", 1);
+            sh("ping -n -c 1 -W 5 10.78.1.2");
+        }
+        Lab { far, near_end, far_end, stacks: [stack, beside] }
     }
 
     /// A TCP connection to the far side: our end, the other.

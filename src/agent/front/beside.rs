@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::netstack::door::{self, Doors};
-use crate::netstack::{self, Flow, Flows, Netstack, Settings};
+use crate::netstack::{self, Flow, Flows, Netstack, Own, SERVED_BYTES, Settings};
 use crate::sys::sock_diag::SockDiag;
 use crate::sys::{ioctl, packet_pair, process, random};
 use crate::tunnel::{Beside, Takes};
@@ -32,7 +32,9 @@ pub fn open(own: Ipv4Addr, mtu: u16, device: &str) -> io::Result<(Netstack, Besi
     let (ours, theirs) = packet_pair()?;
     let mut seed = [0; 8];
     random::fill(&mut seed)?;
-    let settings = Settings { own, mtu, seed: u64::from_ne_bytes(seed) };
+    let seed = u64::from_ne_bytes(seed);
+    let addresses = Own { v4: Some(own), v6: None };
+    let settings = Settings { own: addresses, mtu, seed, buffer_bytes: SERVED_BYTES };
     let user = process::uid();
     let stack = netstack::start(ours, &settings, Box::new(Loopback { user }))?;
     let choice = Choice {
@@ -84,7 +86,7 @@ impl Choice {
     fn is_ours(&mut self, flow: Flow) -> io::Result<bool> {
         let Choice { own, user, index, kernel, .. } = self;
         let at = |ip: IpAddr| SocketAddr::new(ip, flow.port);
-        if kernel.user_who_listens(flow.from.into(), at((*own).into()), *index)?.is_some() {
+        if kernel.user_who_listens(flow.from, at((*own).into()), *index)?.is_some() {
             return Ok(false);
         }
         for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {

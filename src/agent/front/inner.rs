@@ -7,7 +7,7 @@
 //! helper, one that comes is found, and the choice is made again; else a restart makes it.
 
 use std::io;
-use std::net::{SocketAddrV4, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::http::entrance::{self, Entrance, Hand};
 use crate::netstack::door::{self, Doors};
 use crate::netstack::drop::Counters;
-use crate::netstack::{self, Flow, Netstack, Settings};
+use crate::netstack::{self, Flow, Netstack, Own, SERVED_BYTES, Settings};
 use crate::rpc::types::TunnelMode;
 use crate::sys::poll::Interest;
 use crate::sys::{packet_pair, process, random};
@@ -219,8 +219,9 @@ fn userspace(
     let (hand, entrance) = entrance::handed()?;
     let mut seed = [0; 8];
     random::fill(&mut seed)?;
-    let own = config.address;
-    let settings = Settings { own, mtu: config.mtu, seed: u64::from_ne_bytes(seed) };
+    let own = Own { v4: Some(config.address), v6: None };
+    let (mtu, seed) = (config.mtu, u64::from_ne_bytes(seed));
+    let settings = Settings { own, mtu, seed, buffer_bytes: SERVED_BYTES };
     let ports = Ports { api: config.api_port, hand, user: process::uid() };
     let stack = netstack::start(ours, &settings, Box::new(ports))?;
     let name = NO_INTERFACE.to_owned();
@@ -238,9 +239,9 @@ struct Ports {
 
 impl Doors for Ports {
     fn open(&mut self, flow: Flow) -> Option<TcpStream> {
-        match flow.port == self.api {
-            true => self.hand.connect(flow.from),
-            false => door::to_listener_of(self.user, flow.port),
+        match flow.from {
+            IpAddr::V4(from) if flow.port == self.api => self.hand.connect(from),
+            _ => door::to_listener_of(self.user, flow.port),
         }
     }
 }

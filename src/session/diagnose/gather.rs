@@ -1,5 +1,5 @@
 //! Looks at everything that a verdict may need. Nothing is changed, and what is asked has a limit:
-//! at most about twelve seconds in all when nothing answers.
+//! at most about twelve seconds in all when nothing answers, and six more where an agent does not.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -16,6 +16,7 @@ use crate::helper::{Helper, HelperError, socket_path};
 use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
 use crate::host::store;
+use crate::rpc::client::Client;
 use crate::rpc::method::AgentVersion;
 use crate::rpc::types::Nothing;
 use crate::session::control::{self, Live};
@@ -140,12 +141,18 @@ fn net(
     // Nobody is there, or nothing may leave: no need to wait for what cannot come.
     let may_pass = outer.as_ref().is_some_and(|outer| outer.port == Reply::Silent);
     let may_try = may_pass && matches!(session, Session::None { .. } | Session::Lost);
-    let handshake = match (endpoint, key) {
-        (Some(to), Ok(key)) if may_try => Some(handshake(paths, host, key, to, path::TWO_TRIES)),
-        _ => None,
+    let (handshake, agent) = match (endpoint, key) {
+        (Some(to), Ok(key)) if may_try => {
+            let wait = path::TWO_TRIES;
+            let (handshake, agent) = handshake(paths, host, key, to, wait, |client| {
+                told("agent");
+                ask(client)
+            });
+            (Some(handshake), agent)
+        }
+        _ => (None, interface.map(|_| agent(paths, host))),
     };
-    let agent = interface.map(|_| agent(paths, host));
-    let healthy = matches!(agent, Some(Agent::Healthy { .. }));
+    let healthy = interface.is_some() && matches!(agent, Some(Agent::Healthy { .. }));
     if healthy {
         told("size");
     }
@@ -173,7 +180,8 @@ pub fn knock(paths: &Paths, host: &HostConfig) {
     let endpoint = resolve(&host.endpoint.host).ok().and_then(|all| all.first().copied());
     if let Some(ip) = endpoint {
         let to = SocketAddr::new(ip, host.endpoint.port);
-        handshake(paths, host, &key, to, path::ONE_TRY);
+        let quiet = |_: &Client| Agent::Silent("it was not asked".to_owned());
+        handshake(paths, host, &key, to, path::ONE_TRY, quiet);
     }
 }
 
@@ -184,12 +192,16 @@ fn handshake(
     key: &Secret,
     to: SocketAddr,
     wait: Duration,
-) -> Handshake {
-    match in_use::take(paths, &host.name) {
-        Ok(_held) => path::handshake(host, key, to, paths.stamp_file(&host.name), wait),
-        Err(Refused::Held(_)) => Handshake::NotTried("the key is in use".to_owned()),
-        Err(Refused::Failed(_, why)) => Handshake::NotTried(why),
-    }
+    ask: impl FnOnce(&Client) -> Agent,
+) -> (Handshake, Option<Agent>) {
+    let why = match in_use::take(paths, &host.name) {
+        Ok(_held) => {
+            return path::handshake(host, key, to, paths.stamp_file(&host.name), wait, ask);
+        }
+        Err(Refused::Held(_)) => "the key is in use".to_owned(),
+        Err(Refused::Failed(_, why)) => why,
+    };
+    (Handshake::NotTried(why), None)
 }
 
 /// Asks the system's resolver, in a thread of its own: it has no limit of ours. One that does not
@@ -220,6 +232,10 @@ fn agent(paths: &Paths, host: &HostConfig) -> Agent {
     let Some(client) = through::with_token(paths, host) else {
         return Agent::Silent("the session went down, or began with another host file".to_owned());
     };
+    ask(&client)
+}
+
+fn ask(client: &Client) -> Agent {
     let health = match client.health(AGENT_LIMIT) {
         Ok(health) => health,
         Err(error) => return Agent::Silent(error.to_string()),

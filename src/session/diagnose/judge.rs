@@ -272,7 +272,7 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     fault("UDP", "udp_blocked", cause, evidence, setup(facts))
 }
 
-/// What only a session has: interface, route, agent, name, size.
+/// What a session has: interface, route, name, size; and the agent, who is asked without one, too.
 fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
     let mut checks = Vec::new();
     let again = fix!("hop down {} && hop up {}", host.name, host.name);

@@ -105,7 +105,7 @@ pub struct Net {
     pub outer: Option<Outer>,
     /// Only where no session is: did a handshake of our own succeed.
     pub handshake: Option<Handshake>,
-    /// `None` where no session is.
+    /// Through the session's tunnel, or that of the handshake; `None` where there was neither.
     pub agent: Option<Agent>,
     /// What the system makes of the name; `None` where no session is.
     pub name: Option<Result<Vec<IpAddr>, String>>,

@@ -2,19 +2,17 @@
 
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use super::{Handshake, Outer, Reply};
+use super::{Agent, Handshake, Outer, Reply};
 use crate::base::key::Secret;
 use crate::host::config::HostConfig;
+use crate::rpc::client::Client;
 use crate::session::ping;
-use crate::session::tunnel_config::tunnel_config;
+use crate::session::userspace::{self, Userspace};
 use crate::sys::threads;
-use crate::tunnel::{self, TunDevice};
 
 const WAIT: Duration = Duration::from_millis(700);
 /// Two tries of the protocol, which are five seconds apart.
@@ -65,54 +63,36 @@ fn ask(to: SocketAddr) -> Reply {
     }
 }
 
-/// One handshake without a device: a pair of sockets stands in for it, so nothing on this machine
-/// changes. Only while no session is there: the VPS keeps one session for a key.
+/// What a server says to a tunnel of this process's own, which has no device, so that nothing on
+/// this machine changes: its handshake, and then its agent. Only while no session is there: the VPS
+/// keeps one session for a key.
 pub fn handshake(
     host: &HostConfig,
     key: &Secret,
     to: SocketAddr,
     timestamp_file: PathBuf,
     wait: Duration,
-) -> Handshake {
-    match try_handshake(host, key, to, timestamp_file, wait) {
-        Ok(outcome) => outcome,
-        Err(error) => Handshake::NotTried(error.to_string()),
-    }
+    ask: impl FnOnce(&Client) -> Agent,
+) -> (Handshake, Option<Agent>) {
+    let tried = userspace::open(host, key, &[to], timestamp_file).and_then(|own| {
+        let outcome = try_handshake(&own, wait)?;
+        let agent = (outcome == Handshake::Done).then(|| ask(&own.client(host)));
+        Ok((outcome, agent))
+    });
+    tried.unwrap_or_else(|error| (Handshake::NotTried(error.to_string()), None))
 }
 
-fn try_handshake(
-    host: &HostConfig,
-    key: &Secret,
-    to: SocketAddr,
-    timestamp_file: PathBuf,
-    wait: Duration,
-) -> std::io::Result<Handshake> {
-    let (ours, theirs) = UnixDatagram::pair()?;
-    theirs.set_nonblocking(true)?;
-    let mut config = tunnel_config(host, key, &[to], timestamp_file);
-    for peer in &mut config.peers {
-        // The first keepalive is due at once and asks for the handshake.
-        peer.persistent_keepalive = peer.persistent_keepalive.max(1);
-    }
-    let device = TunDevice {
-        fd: OwnedFd::from(theirs),
-        name: "doctor".to_owned(),
-        mtu: host.mtu,
-        vnet_hdr: false,
-    };
-    let mut tunnel = tunnel::start(device, &config)?;
+fn try_handshake(own: &Userspace, wait: Duration) -> std::io::Result<Handshake> {
     let end = Instant::now() + wait;
-    let mut outcome = Handshake::Silent;
-    while outcome == Handshake::Silent && Instant::now() < end {
+    while Instant::now() < end {
         thread::sleep(LOOK_EVERY);
-        let status = tunnel.status()?;
+        let status = own.tunnel().status()?;
         if status.peers.first().is_some_and(|peer| peer.last_handshake.is_some()) {
-            outcome = Handshake::Done;
-        } else if let Some((reason, _)) = status.drops.iter().find(|(_, count)| *count > 0) {
-            outcome = Handshake::Rejected(reason.to_string());
+            return Ok(Handshake::Done);
+        }
+        if let Some((reason, _)) = status.drops.iter().find(|(_, count)| *count > 0) {
+            return Ok(Handshake::Rejected(reason.to_string()));
         }
     }
-    tunnel.stop();
-    drop(ours);
-    Ok(outcome)
+    Ok(Handshake::Silent)
 }

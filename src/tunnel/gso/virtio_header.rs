@@ -11,8 +11,10 @@ pub const HEADER_LEN: usize = 24;
 /// "Nothing to do", for packets that we write.
 pub const PLAIN: [u8; HEADER_LEN] = [0; HEADER_LEN];
 
-/// Of IPv4 and of TCP, each without options, together.
-const HEAD: u16 = 40;
+/// Headers of IP, of TCP without options.
+const IPV4_LEN: u16 = 20;
+const IPV6_LEN: u16 = 40;
+const TCP_LEN: u16 = 20;
 const TCP: u8 = 6;
 const NEEDS_CSUM: u8 = 1;
 /// The outer datagram of a tunnel has a checksum, which is left to us, too.
@@ -107,16 +109,22 @@ impl Header {
     }
 
     /// What it would say of a packet that comes without, if that is longer than `mtu` and to be
-    /// cut into such packets: TCP over IPv4, neither with options.
+    /// cut into such packets: TCP, over IPv4 or IPv6, neither with options.
     pub fn by_length(packet: &[u8], mtu: u16) -> Option<Header> {
         if packet.len() <= usize::from(mtu) {
             return None;
         }
-        let (head, _) = packet.split_first_chunk::<{ HEAD as usize }>()?;
-        let is_plain = head[0] == 0x45 && head[9] == TCP && head[32] >> 4 == 5;
-        let segment = mtu.checked_sub(HEAD).filter(|segment| is_plain && *segment > 0)?;
-        let checksum = Some((HEAD / 2, TCP_CSUM as u16));
-        Some(Header { kind: Kind::Tcp4, segment, head: HEAD, checksum, tunnel: None })
+        let at = |n: u16| packet.get(usize::from(n)).copied();
+        let (kind, start, protocol) = match at(0)? {
+            0x45 => (Kind::Tcp4, IPV4_LEN, at(9)?),
+            first if first >> 4 == 6 => (Kind::Tcp6, IPV6_LEN, at(6)?),
+            _ => return None,
+        };
+        let is_plain = protocol == TCP && at(start + 12)? >> 4 == 5;
+        let head = start + TCP_LEN;
+        let segment = mtu.checked_sub(head).filter(|segment| is_plain && *segment > 0)?;
+        let checksum = Some((start, TCP_CSUM as u16));
+        Some(Header { kind, segment, head, checksum, tunnel: None })
     }
 
     /// Without a tunnel.

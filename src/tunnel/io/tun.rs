@@ -205,15 +205,22 @@ mod tests {
         let (ours, theirs) = crate::sys::packet_pair().unwrap();
         let device = TunDevice { fd: theirs, name: String::new(), mtu: 100, vnet_hdr: false };
         let (mut tun, mut ours) = (Tun::new(device, Offload::Nothing).unwrap(), File::from(ours));
-        let mut packet = [0; 190];
-        (packet[0], packet[3], packet[32]) = (0x45, 190, 0x50);
-        for (protocol, lens) in [(6, &[100, 100, 70][..]), (17, &[190])] {
-            packet[9] = protocol;
-            ours.write_all(&packet).unwrap();
-            let (mut room, mut out) = ([0; 200], [0; 200]);
+        let mut v4 = [0; 190];
+        (v4[0], v4[3], v4[32]) = (0x45, 190, 0x50);
+        let mut v6 = [0; 210];
+        (v6[0], v6[5], v6[52]) = (0x60, 170, 0x50);
+        let mut cut = |packet: &[u8]| -> Vec<usize> {
+            ours.write_all(packet).unwrap();
+            let (mut room, mut out) = ([0; 300], [0; 300]);
             let mut segments = tun.read(&mut room).unwrap();
-            let cut: Vec<_> = std::iter::from_fn(|| segments.next(&mut out)).collect();
-            assert_eq!(cut, lens, "{protocol}");
+            std::iter::from_fn(|| segments.next(&mut out)).collect()
+        };
+        for (protocol, lens, lens_v6) in
+            [(6, &[100, 100, 70][..], &[100, 100, 100, 90][..]), (17, &[190], &[210])]
+        {
+            (v4[9], v6[6]) = (protocol, protocol);
+            assert_eq!(cut(&v4), lens, "{protocol}");
+            assert_eq!(cut(&v6), lens_v6, "{protocol}");
         }
     }
 }
