@@ -99,8 +99,8 @@ impl Journal {
         }
     }
 
-    /// Each in its turn. Somebody may have put another one into a place since it was looked at: that
-    /// stays, and it is an error.
+    /// Each in its turn. Somebody may have put another one into a place since it was looked at:
+    /// that stays, and it is an error.
     pub fn switch(&self) -> io::Result<()> {
         for Swap { place, new, old, was_there } in &self.swaps {
             if *was_there {
