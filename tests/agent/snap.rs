@@ -55,7 +55,6 @@ impl Desk {
         let repository = worker.dir.join("repository");
         let desk = Desk { worker, data, repository };
         desk.put(PASSWORD, "");
-        let desk = Desk { ..desk };
         Some(desk)
     }
 
@@ -210,6 +209,16 @@ impl Desk {
             thread::sleep(Duration::from_millis(20));
         }
         child
+    }
+}
+
+/// No service outlives its test.
+impl Drop for Desk {
+    fn drop(&mut self) {
+        let events = self.worker.client().open(ServicesStop, &self.db(), SOON);
+        if let Ok(mut events) = events {
+            while let Ok(Some(_)) = events.next_event() {}
+        }
     }
 }
 
