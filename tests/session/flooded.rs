@@ -24,12 +24,12 @@ use super::world::*;
 use super::{alone, full, shared};
 
 /// Packets before the flood lets an answer through.
-const BURST: usize = 256;
+pub(super) const BURST: usize = 256;
 /// What a session may need more while it is flooded: its buffers have a size.
-const ROOM_KIB: u64 = 16 << 10;
+pub(super) const ROOM_KIB: u64 = 16 << 10;
 
 /// Memory of a process in KiB, and how long it had a processor.
-fn cost(pid: u32) -> (u64, Duration) {
+pub(super) fn cost(pid: u32) -> (u64, Duration) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     let kib = line.split_whitespace().next().unwrap().parse().unwrap();
@@ -40,13 +40,13 @@ fn cost(pid: u32) -> (u64, Duration) {
 }
 
 /// A program of the laptop's that asks again and again; how many answers it has had.
-struct Asks {
+pub(super) struct Asks {
     is_over: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
 }
 
 impl Asks {
-    fn start(socket: UdpSocket) -> Asks {
+    pub fn start(socket: UdpSocket) -> Asks {
         let asks = Asks { is_over: Arc::default(), answers: Arc::default() };
         let (is_over, answers) = (asks.is_over.clone(), asks.answers.clone());
         socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -62,7 +62,11 @@ impl Asks {
         asks
     }
 
-    fn answers(&self) -> usize {
+    pub fn end(&self) {
+        self.is_over.store(true, Ordering::Release);
+    }
+
+    pub fn answers(&self) -> usize {
         self.answers.load(Ordering::Acquire)
     }
 }
@@ -79,11 +83,14 @@ fn dropped(world: &World, reason: &str) -> u64 {
 }
 
 /// Until the time is over and three questions were answered; how many packets were sent.
-fn flood(intruder: &mut Intruder, asks: &Asks, at_least: Duration) -> (usize, Duration) {
-    let packets: Vec<Vec<u8>> =
-        attacks(&PORTS).into_iter().flat_map(|(_, packets)| packets).collect();
+pub(super) fn flood(
+    intruder: &mut Intruder,
+    bursts: std::slice::Chunks<Vec<u8>>,
+    asks: &Asks,
+    at_least: Duration,
+) -> (usize, Duration) {
     let (began, before, mut sent) = (Instant::now(), asks.answers(), 0);
-    for burst in packets.chunks(BURST).cycle() {
+    for burst in bursts.cycle() {
         burst.iter().for_each(|packet| intruder.send(packet));
         sent += burst.len();
         while let Some(packet) = intruder.hear(Duration::ZERO) {
@@ -112,12 +119,15 @@ fn a_flood_gets_nothing_in_and_own_flows_go_on() {
     let mut open = connection(&world, &mut intruder);
     let asks = Asks::start(asker);
     let session = world.session().unwrap();
+    let packets: Vec<Vec<u8>> =
+        attacks(&PORTS).into_iter().flat_map(|(_, packets)| packets).collect();
+    let bursts = packets.chunks(BURST);
     // Once, so that whatever it keeps for a flood is there.
-    flood(&mut intruder, &asks, Duration::from_millis(300));
+    flood(&mut intruder, bursts.clone(), &asks, Duration::from_millis(300));
     let (inside, before) = (entered(&world), cost(session));
     let heard = asks.answers();
     let long = Duration::from_secs(if full() { 5 } else { 1 });
-    let (sent, took) = flood(&mut intruder, &asks, long);
+    let (sent, took) = flood(&mut intruder, bursts, &asks, long);
     let (after, heard) = (cost(session), asks.answers() - heard);
     println!(
         "{:.0} packets a second for {took:.1?}: {heard} questions answered meanwhile; {} KiB more, \
@@ -127,7 +137,7 @@ fn a_flood_gets_nothing_in_and_own_flows_go_on() {
         100.0 * (after.1 - before.1).as_secs_f64() / took.as_secs_f64()
     );
     assert!(after.0 < before.0 + ROOM_KIB, "{} KiB, then {}", before.0, after.0);
-    asks.is_over.store(true, Ordering::Release);
+    asks.end();
     // Each question has one answer, and the agent's silence makes none.
     let more = entered(&world) - inside;
     assert!(more <= sent as u64 / 100 + heard as u64 + 100, "{more} packets entered");

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -38,6 +38,12 @@ pub struct Intruder {
 impl Intruder {
     /// In the place of the world's agent, which ends.
     pub fn take_over(world: &mut World) -> Intruder {
+        let mtu = store::load(&world.paths, HOST).unwrap().mtu;
+        Intruder::with_mtu(world, mtu)
+    }
+
+    /// Its own tunnel cuts what is longer than `mtu` and plain TCP into so long packets.
+    pub fn with_mtu(world: &mut World, mtu: u16) -> Intruder {
         world.stop_agent(0);
         let host = store::load(&world.paths, HOST).unwrap();
         let laptop = *key::load(&store::key_file(&world.paths, HOST)).unwrap();
@@ -62,7 +68,7 @@ impl Intruder {
                 shield: None,
             };
             let name = "intruder".to_owned();
-            let device = TunDevice { fd: device, name, mtu: host.mtu, vnet_hdr: false };
+            let device = TunDevice { fd: device, name, mtu, vnet_hdr: false };
             tunnel::start(device, &config).map_err(|error| error.to_string())
         };
         let tunnel = world.vps[0].machine.run(SOON, start).unwrap();
@@ -87,6 +93,23 @@ impl Intruder {
             }
             if !poll::wait_one(self.end.as_fd(), Interest::READ, Some(limit)).unwrap() {
                 return None;
+            }
+        }
+    }
+
+    /// The next question of this socket's own, behind those that others asked and nobody answered.
+    pub fn hear_question(
+        &mut self,
+        asker: &UdpSocket,
+        port: u16,
+        limit: Duration,
+    ) -> Option<Vec<u8>> {
+        let from = asker.local_addr().unwrap().port().to_be_bytes();
+        let end = Instant::now() + limit;
+        loop {
+            let packet = self.hear_at(UDP, port, end.saturating_duration_since(Instant::now()))?;
+            if packet[20..22] == from {
+                return Some(packet);
             }
         }
     }

@@ -38,6 +38,7 @@ mod services;
 mod shielded;
 mod snap;
 mod sshd;
+mod storm;
 mod stranger;
 mod twins;
 mod userspace;

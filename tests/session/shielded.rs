@@ -127,7 +127,7 @@ pub(super) fn asker(world: &World) -> UdpSocket {
 fn question(intruder: &mut Intruder, asker: &UdpSocket, text: &[u8]) -> Vec<u8> {
     for _ in 0..40 {
         asker.send(text).unwrap();
-        if let Some(question) = intruder.hear_at(UDP, ECHO, RETRY) {
+        if let Some(question) = intruder.hear_question(asker, ECHO, RETRY) {
             return question;
         }
     }
