@@ -92,7 +92,11 @@ pub fn wait_until(world: &World, what: &str, so: impl Fn() -> bool) -> Duration 
 
 pub fn views(world: &World) -> Vec<MirrorView> {
     let paths = world.paths.clone();
-    let list = move || client::list(&paths, files::HOST).map_err(|error| format!("{error:?}"));
+    // One that ends while it is asked is followed by another.
+    let list = move || {
+        let once = || client::list(&paths, files::HOST);
+        once().or_else(|_| once()).map_err(|error| format!("{error:?}"))
+    };
     world.laptop.run(LIMIT, list).map(|views| views.ports).unwrap_or_default()
 }
 
@@ -130,9 +134,19 @@ pub fn take(world: &World, at: &'static str) -> TcpListener {
     world.laptop.run(SOON, move || TcpListener::bind(at).map_err(|e| e.to_string())).unwrap()
 }
 
+/// Whether nobody listens at this number of the laptop's. Looked up, since whoever tries it by a
+/// bind(2) has it for that moment, and another who wants it then does not get it.
 pub fn is_free(world: &World, port: u16) -> bool {
-    let bind = move || Ok(TcpListener::bind(("127.0.0.1", port)).is_ok());
-    world.laptop.run(SOON, bind).unwrap()
+    let look = move || {
+        let of = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}"));
+        let text = of("tcp").and_then(|v4| Ok(v4 + &of("tcp6")?)).map_err(|e| e.to_string())?;
+        let listens = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().take(4).collect();
+            words.get(3) == Some(&"0A") && words[1].ends_with(&format!(":{port:04X}"))
+        };
+        Ok(!text.lines().any(listens))
+    };
+    world.laptop.run(SOON, look).unwrap()
 }
 
 #[test]
