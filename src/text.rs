@@ -8,6 +8,7 @@ pub mod advice;
 pub mod ascii;
 pub mod aside;
 pub mod fix;
+pub mod osc52;
 pub mod said;
 pub mod wrap;
 

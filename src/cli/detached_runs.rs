@@ -19,6 +19,7 @@ use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::{RunDetach, RunList, RunStop};
 use crate::rpc::types::Message;
 use crate::rpc::types::run::{Ended, ListRuns, RunNumber, RunState, RunView};
+use crate::session::remote::screen::Whose;
 use crate::session::remote::{self, Outcome};
 use crate::session::through::Watch;
 use crate::text::cell;
@@ -71,8 +72,10 @@ fn follow(call: &mut Call) -> Result<Code, Failure> {
     let (name, client, host) = client(call)?;
     let what = which.number.to_string();
     let here = |error: io::Error| failed(&name, CallError::Unreachable(error.to_string()));
-    let watch = Watch::begin(&call.paths()?, &host).map_err(here)?;
-    match remote::follow(&client, &watch, which.number) {
+    let paths = call.paths()?;
+    let watch = Watch::begin(&paths, &host).map_err(here)?;
+    let whose = Whose { paths, host: name.clone() };
+    match remote::follow(&client, &watch, &whose, which.number) {
         Ok(Outcome::Down) => {
             let what = format!("{name} goes down; what runs there goes on");
             let why = "its session here was ended";

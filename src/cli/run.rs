@@ -6,6 +6,7 @@ use super::run_outcome::{client, failed, not_started, told};
 use super::run_wanted::{self, wanted};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
+use crate::session::remote::screen::Whose;
 use crate::session::{remote, through};
 
 pub const COMMAND: Command = Command {
@@ -68,8 +69,10 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
     let (name, client, host) = client(call).map_err(not_started)?;
     let wanted = run_wanted::on(&name, wanted)?;
     let what = wanted.run.name().to_owned();
-    let session = through::end(&call.paths().map_err(not_started)?, &host);
-    let outcome = remote::run(&client, session, wanted);
+    let paths = call.paths().map_err(not_started)?;
+    let session = through::end(&paths, &host);
+    let whose = Whose { paths, host: name.clone() };
+    let outcome = remote::run(&client, session, &whose, wanted);
     let outcome = outcome.map_err(|error| not_started(failed(&name, error)))?;
     told(call, &name, &what, outcome)
 }

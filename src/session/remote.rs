@@ -4,6 +4,7 @@
 //! Bounds: a megabyte of each output waits for whoever reads it here, then the command waits; of
 //! what is typed 64 KiB; a host that says nothing for 60 s is lost. No other limit of time.
 
+pub mod screen;
 mod writer;
 
 use std::fs::File;
@@ -14,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use self::screen::{Screen, Whose};
 use self::writer::Writer;
 use super::through::Watch;
 use super::unread;
@@ -74,6 +76,7 @@ pub enum Outcome {
 pub fn run(
     client: &Client,
     session: Option<UnixStream>,
+    whose: &Whose,
     wanted: Wanted,
 ) -> Result<Outcome, CallError> {
     let here = |error: io::Error| CallError::Unreachable(error.to_string());
@@ -86,7 +89,7 @@ pub fn run(
     kinds.extend([Kind::Suspend, Kind::Continue, Kind::Resized]);
     let signals = Signals::catch_heeded(&kinds).map_err(here)?;
     let (stream, first) = client.run(&run, START_LIMIT)?;
-    let mut remote = Remote::new(stream, session, signals, has_terminal).map_err(here)?;
+    let mut remote = Remote::new(stream, session, signals, whose, has_terminal).map_err(here)?;
     remote.inbox.add(&first);
     let outcome = remote.until_the_end();
     // What has come is written before anything is said of it.
@@ -95,18 +98,24 @@ pub fn run(
 }
 
 /// Shows what a run that goes on without us has said and says, until it ends.
-pub fn follow(client: &Client, watch: &Watch, number: u32) -> Result<Outcome, CallError> {
+pub fn follow(
+    client: &Client,
+    watch: &Watch,
+    whose: &Whose,
+    number: u32,
+) -> Result<Outcome, CallError> {
     watch.until_unread();
     let mut events = client.open(RunFollow, &RunNumber { number }, START_LIMIT)?;
     let here = |error: io::Error| CallError::Unreachable(error.to_string());
     watch.attend(events.canceller().map_err(here)?);
-    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
+    let own =
+        |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(|fd| Screen::new(File::from(fd), whose));
     let mut out = own(io::stdout().as_fd()).map_err(here)?;
     let mut err = own(io::stderr().as_fd()).map_err(here)?;
     loop {
         let written = match events.next_event() {
-            Ok(Some(Said::Out(bytes))) => out.write_all(&bytes),
-            Ok(Some(Said::Err(bytes))) => err.write_all(&bytes),
+            Ok(Some(Said::Out(bytes))) => out.write(&bytes),
+            Ok(Some(Said::Err(bytes))) => err.write(&bytes),
             Ok(None) => break,
             Err(_) if watch.is_unread() => return Ok(Outcome::Ended(Ended::Code(0))),
             Err(_) if watch.is_over() => return Ok(Outcome::Down),
@@ -118,6 +127,8 @@ pub fn follow(client: &Client, watch: &Watch, number: u32) -> Result<Outcome, Ca
             return Ok(Outcome::Ended(Ended::Code(0)));
         }
     }
+    out.end();
+    err.end();
     let ended = events.result().and_then(|result| Ended::of(result).ok());
     let lost = || Outcome::Lost("its end cannot be read".to_owned());
     Ok(ended.map_or_else(lost, Outcome::Ended))
@@ -155,12 +166,14 @@ impl Remote {
         stream: TcpStream,
         session: Option<UnixStream>,
         signals: Signals,
+        whose: &Whose,
         has_terminal: bool,
     ) -> io::Result<Remote> {
         stream.set_nonblocking(true)?;
         let written = Arc::new(Wake::new()?);
         let writer = |fd: BorrowedFd<'_>, channel| {
-            Writer::start(File::from(fd.try_clone_to_owned()?), channel, written.clone())
+            let to = Screen::new(File::from(fd.try_clone_to_owned()?), whose);
+            Writer::start(to, channel, written.clone())
         };
         let outputs = [
             writer(io::stdout().as_fd(), Channel::Out)?,

@@ -24,6 +24,7 @@ mod monitor;
 mod moved;
 mod network;
 mod odd_servers;
+mod osc52;
 mod port_figures;
 mod ports;
 mod programs;

@@ -2,7 +2,8 @@
 //!
 //! Bounds: an answer of 1 MiB, within 5 s; a process that begins anew is waited for 10 s.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::state::State;
 use crate::base::json::Fields;
 use crate::base::line_socket;
 use crate::host::paths::{self, Paths};
+use crate::sys::line::Lines;
 
 const ANSWER_BYTES: usize = 1024 * 1024;
 const LIMIT: Duration = Duration::from_secs(5);
@@ -45,6 +47,34 @@ pub fn answer(
     }))
 }
 
+/// What became of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// It is copied, or not allowed, or somebody here is asked.
+    Heard,
+    /// No program here takes it.
+    NoClipboard,
+}
+
+/// Copies this text, as the policy says; `None`: there is no process that does.
+///
+/// # Errors
+/// Those of the socket; `TimedOut` where the clipboard here takes longer than 5 s.
+pub fn copy(paths: &Paths, host: &str, text: &[u8]) -> io::Result<Option<Copied>> {
+    let asked = json!({"ask": "copy", "bytes": text.len()});
+    let Some((stream, mut fields)) = begin(paths, host, &asked)? else { return Ok(None) };
+    // It is of an older hop.
+    if fields.take("error").is_some() {
+        return Ok(None);
+    }
+    if fields.take("send").is_some() {
+        (&stream).write_all(text)?;
+        fields = answered(&stream)?;
+    }
+    let is_done = fields.take("failed").is_none();
+    Ok(Some(if is_done { Copied::Heard } else { Copied::NoClipboard }))
+}
+
 /// Begins anew, on the desktop that this process is on, and is there again. False: there was none.
 ///
 /// # Errors
@@ -65,6 +95,11 @@ pub fn restart(paths: &Paths, host: &str) -> io::Result<bool> {
 }
 
 fn ask(paths: &Paths, host: &str, asked: &Value) -> io::Result<Option<Fields>> {
+    Ok(begin(paths, host, asked)?.map(|(_, fields)| fields))
+}
+
+/// The connection, too, for what comes after the first answer.
+fn begin(paths: &Paths, host: &str, asked: &Value) -> io::Result<Option<(UnixStream, Fields)>> {
     use ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
     let user = paths.owner();
     for dir in paths.session_dirs() {
@@ -72,15 +107,20 @@ fn ask(paths: &Paths, host: &str, asked: &Value) -> io::Result<Option<Fields>> {
             continue;
         }
         let socket = paths::bridge_socket_in(dir, host);
-        match line_socket::ask(&socket, user, &asked.to_string(), ANSWER_BYTES, LIMIT) {
+        match line_socket::connect(&socket, user, LIMIT) {
             Err(error) if matches!(error.kind(), ConnectionRefused | NotFound | InvalidInput) => {}
-            line => {
-                let broken = |error: crate::base::json::ReadError| {
-                    io::Error::new(ErrorKind::InvalidData, error.to_string())
-                };
-                return Fields::parse(&line?).map(Some).map_err(broken);
+            stream => {
+                let stream = stream?;
+                line_socket::put(&stream, &asked.to_string())?;
+                let fields = answered(&stream)?;
+                return Ok(Some((stream, fields)));
             }
         }
     }
     Ok(None)
+}
+
+fn answered(stream: &UnixStream) -> io::Result<Fields> {
+    let line = Lines::new(stream, ANSWER_BYTES).next(LIMIT, None)?;
+    Fields::parse(&line).map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))
 }

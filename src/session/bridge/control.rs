@@ -5,9 +5,10 @@
 //! |---|---|
 //! | `{"ask":"state"}` | `state::State` |
 //! | `{"ask":"answer","id":…,"place":…}` | `{"done":true}`, or `{"error":"question"}`, `"option"` |
+//! | `{"ask":"copy","bytes":…}` | `{"denied":why}`, or `{"send":true}` and then as `typed` says |
 //! | `{"ask":"restart","desktop":{…}}` | `{"done":true}` once it hears nobody; it ends, to be started again on that desktop |
 //!
-//! Bounds: those of a line socket.
+//! Bounds: those of a line socket; one copy at a time, which has a thread of its own.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,11 +21,12 @@ use serde_json::json;
 use super::desktop::{self, Desktop};
 use super::questions::NoAnswer;
 use super::room::Room;
-use super::{browser, follow, mirror};
+use super::{browser, follow, mirror, typed};
 use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket::{self, LineSocket};
 use crate::host::paths::{self, Paths};
 use crate::host::store;
+use crate::rpc::types::bridge::CLIPBOARD_BYTES;
 use crate::session::companion::Life;
 use crate::session::control;
 use crate::session::log::log;
@@ -87,6 +89,10 @@ fn serve(room: &Arc<Room>, stream: UnixStream, line: Option<String>) -> Option<U
             Err(NoAnswer::NoQuestion) => json!({"error": "question"}),
             Err(NoAnswer::NoOption) => json!({"error": "option"}),
         },
+        Ok(Asked::Copy(bytes)) => {
+            typed::begin(room, stream, bytes);
+            return None;
+        }
         Ok(Asked::Restart(desktop)) => {
             desktop::keep(&room.paths, &room.host.name, &desktop);
             return Some(stream);
@@ -100,6 +106,7 @@ fn serve(room: &Arc<Room>, stream: UnixStream, line: Option<String>) -> Option<U
 enum Asked {
     State,
     Answer(u32, usize),
+    Copy(usize),
     Restart(Desktop),
 }
 
@@ -111,6 +118,7 @@ fn asked(line: &str) -> Result<Asked, ReadError> {
             let place = fields.int::<u8>("place", 0..=u8::MAX)?;
             Asked::Answer(fields.int("id", 0..=u32::MAX)?, usize::from(place))
         }
+        "copy" => Asked::Copy(fields.int("bytes", 0..=CLIPBOARD_BYTES)?),
         "restart" => {
             let Some(mut desktop) = fields.opt_object("desktop")? else {
                 return Err(fields.error("desktop", "is missing"));

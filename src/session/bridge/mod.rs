@@ -6,8 +6,8 @@
 //! (what is allowed, how often) → `room` (what is shared) → `follow` (what is wanted) → `wishes`
 //! (one of them, from its beginning to its answer) → `clipboard`, `opening` with `mirror` and
 //! `held`, `notices`, `asking` with `questions`, `browser` with `exits`, all with `programs` and
-//! `desktop` → `journal`, `state` (what is kept and told of it) → `control`, `client` (who asks
-//! this process something).
+//! `desktop`; `typed` (a copy by a terminal here) → `journal`, `state` (what is kept and told of
+//! it) → `control`, `client` (who asks this process something).
 //!
 //! All text of the server's is data: no option, no markup, no line of a shell. What it copied or
 //! pastes is told nowhere.
@@ -34,6 +34,7 @@ pub mod questions;
 mod rate;
 mod room;
 pub mod state;
+mod typed;
 mod wishes;
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ fn allowed(room: &Arc<Room>, id: u64, bridge: Bridge, question: &str) -> Fulfill
 
 /// That something was refused which can be allowed: one notice in a while, not one each time, and
 /// whoever waits there does not wait for it.
-fn tell_once(room: &Arc<Room>, bridge: Bridge) {
+pub fn tell_once(room: &Arc<Room>, bridge: Bridge) {
     if !room.tells_of(bridge) {
         return;
     }

@@ -4,11 +4,11 @@
 //! Bound: what the other side was given room for.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use super::screen::Screen;
 use crate::rpc::frames::{Channel, OUT_ROOM, PIECE};
 use crate::sys::poll::Wake;
 
@@ -61,13 +61,13 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(mut to: File, channel: Channel, wake: Arc<Wake>) -> io::Result<Writer> {
+    pub fn start(mut to: Screen, channel: Channel, wake: Arc<Wake>) -> io::Result<Writer> {
         let shared = Arc::new(Shared { state: Mutex::default(), moved: Condvar::new() });
         let (its, waker) = (shared.clone(), wake.clone());
         let write = move || {
             while let Some(bytes) = its.next() {
                 let count = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                let broken = its.state().broken || to.write_all(&bytes).is_err();
+                let broken = its.state().broken || to.write(&bytes).is_err();
                 let mut state = its.state();
                 state.broken |= broken;
                 state.waiting = state.waiting.saturating_sub(count);
@@ -76,6 +76,7 @@ impl Writer {
                     waker.wake();
                 }
             }
+            to.end();
         };
         let thread = thread::Builder::new().name("output".to_owned()).spawn(write)?;
         Ok(Writer { channel, shared, thread, wake, told_broken: false })
