@@ -305,7 +305,7 @@ fn a_server_says_the_worst_in_every_string() {
 
 /// One JSON line for each that is asked. It takes the place of whatever is there, at once: a
 /// session that did not come up may still be about to listen.
-fn liar(path: &Path, reply: impl Fn(&str) -> Value + Send + 'static) {
+pub(super) fn liar(path: &Path, reply: impl Fn(&str) -> Value + Send + 'static) {
     let aside = path.with_extension("aside");
     let listener = UnixListener::bind(&aside).unwrap();
     fs::rename(&aside, path).unwrap();

@@ -9,6 +9,7 @@ mod bridge;
 mod completion;
 mod damage;
 mod hostile;
+mod hostile_bridges;
 mod hostile_ports;
 mod init;
 mod install;

@@ -69,7 +69,8 @@ fn connect(world: &World) -> (TcpStream, TcpStream) {
     let listen = move || TcpListener::bind(at).map_err(|error| error.to_string());
     let listener = world.vps[0].machine.run(SOON, listen).unwrap();
     let dial = move || TcpStream::connect_timeout(&at, LIMIT).map_err(|error| error.to_string());
-    let laptop = world.laptop.run(SOON, dial).unwrap();
+    // As long as the caller allows: a lost packet costs seconds.
+    let laptop = world.laptop.run(LIMIT, dial).unwrap();
     let (vps, _) = listener.accept().unwrap();
     for stream in [&laptop, &vps] {
         stream.set_read_timeout(Some(LIMIT)).unwrap();

@@ -200,8 +200,12 @@ impl World {
     }
 
     pub fn spawn(&self, words: &[&str]) -> Child {
+        self.try_spawn(words, SOON).unwrap()
+    }
+
+    fn try_spawn(&self, words: &[&str], limit: Duration) -> Result<Child, String> {
         let mut command = self.command(&self.programs.hop, words);
-        self.laptop.run(SOON, move || command.spawn().map_err(|error| error.to_string())).unwrap()
+        self.laptop.run(limit, move || command.spawn().map_err(|error| error.to_string()))
     }
 
     pub fn hop(&self, words: &[&str]) -> Output {
@@ -281,8 +285,17 @@ impl World {
 }
 
 impl Drop for World {
+    /// Never with a panic, which would end all other tests as well, where one has failed. A machine
+    /// may still be busy with what that waited for.
     fn drop(&mut self) {
-        let _ = self.hop(&["down", "--all"]);
+        let down = self.try_spawn(&["down", "--all"], LIMIT);
+        let until = Instant::now() + LIMIT;
+        let mut down = down.ok();
+        let mut goes_on = || down.as_mut().is_some_and(|it| matches!(it.try_wait(), Ok(None)));
+        while goes_on() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(5));
+        }
+        end(down);
         end(self.helper.take());
         for vps in &mut self.vps {
             end(vps.agent.take());
