@@ -75,7 +75,7 @@ fn open(questions: &[Question]) -> Page {
         let head = format!("question {} ({age} ago): ", question.number);
         let mut lines = question.text.lines();
         page.add(Line::default().in_colour(Colour::Yellow, head).and(lines.next().unwrap_or("")));
-        lines.for_each(|line| page.add(Line::from("    ").and(line)));
+        lines.for_each(|line| page.add(Line::from("  > ").and(line)));
         for (place, option) in question.options.iter().enumerate() {
             page.add(Line::from(format!("  {}  ", place + 1)).and(option));
         }

@@ -19,16 +19,6 @@ pub fn clone(from: &File, to: &File) -> io::Result<()> {
     done.map(drop).map_err(io::Error::from)
 }
 
-/// All that waits to be written to the file system that this is on. A clone writes first what its
-/// file has waiting: for many files one by one, where this does it for all at once.
-pub fn flush(of: &File) -> io::Result<()> {
-    // SAFETY: takes a number only; the descriptor is open, as it is borrowed.
-    match unsafe { libc::syncfs(of.as_raw_fd()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
 /// The file system has no such thing, or none between these two.
 pub fn cannot(error: &io::Error) -> bool {
     let numbers = [libc::EOPNOTSUPP, libc::ENOTTY, libc::EXDEV, libc::EINVAL, libc::ENOSYS];

@@ -16,7 +16,8 @@ fn state(number: &Value, text: &str) -> Value {
         "taken_back": number, "bytes": number, "last_unix": number,
     });
     let words = ["copy", "paste", "open", "notify", "ask", "cdp"];
-    let counts: serde_json::Map<_, _> = words.map(|word| (word.into(), count.clone())).into();
+    let counts: serde_json::Map<_, _> =
+        words.into_iter().map(|word| (word.to_owned(), count.clone())).collect();
     let question = json!({
         "id": 1, "question": text, "options": [text, text], "since_unix": number,
     });

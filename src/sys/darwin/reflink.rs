@@ -7,10 +7,6 @@ pub fn clone(_: &File, _: &File) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::ENOTSUP))
 }
 
-pub fn flush(_: &File) -> io::Result<()> {
-    Ok(())
-}
-
 pub fn cannot(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOTSUP)
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::place::{self, Kept};
+use super::remove::remove_tree;
 use super::{journal, tree};
 use crate::base::file;
 use crate::base::json::Fields;
@@ -120,19 +121,6 @@ pub fn remove(workspace: &str, frozen: &Frozen) -> io::Result<()> {
         place::tidy(path, workspace, &frozen.id);
     }
     match fs::remove_file(records(workspace)?.join(format!("{}.json", frozen.id))) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// A file, or a directory with all that is in it.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

@@ -1,6 +1,7 @@
-//! A snapshot is made. Where blocks can be shared services end for the moment that it takes to
-//! freeze their data, and restic reads that while they go on; elsewhere they end for as long as
-//! restic reads, which is said before and after.
+//! A snapshot is made. Where blocks can be shared their data is frozen while services go on, and
+//! they end for the moment that it takes to freeze what has changed since; restic reads that while
+//! they go on again. Elsewhere they end for as long as restic reads, which is said before and
+//! after.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,7 +18,7 @@ use super::listener::Listener;
 use super::pause::{self, Paused};
 use super::place::{self, Kept};
 use super::repository::{self, Opened};
-use super::tree::{self, Count};
+use super::tree::{self, Count, Seen};
 use crate::agent::work::run;
 use crate::agent::work::services::{Done, failed, unable};
 use crate::base::file;
@@ -62,13 +63,7 @@ fn make(desired: &Desired, to: &dyn Listener) -> Done<Created> {
     }
     let opened = Opened::of(desired)?;
     opened.init(to)?;
-    let hooks = Hooks::begin(desired, &kept, to)?;
-    let created = Creating { desired, kept: &kept, opened: &opened, to }.all();
-    // Also after a failure.
-    let after = hooks.end(to);
-    let created = created?;
-    after?;
-    Ok(created)
+    Creating { desired, kept: &kept, opened: &opened, to }.all()
 }
 
 struct Creating<'a> {
@@ -80,13 +75,27 @@ struct Creating<'a> {
 
 impl Creating<'_> {
     fn all(&self) -> Done<Created> {
-        let services = self.kept.iter().flat_map(|kept| kept.services.clone()).collect();
-        let services = pause::running(self.desired, &services);
         let id = aside::new_id().map_err(failed("no name for it"))?;
         match self.can_freeze(&id) {
-            true => self.frozen(&id, services),
-            false => self.paused(services),
+            true => self.frozen(&id),
+            false => self.paused(),
         }
+    }
+
+    /// Those that have to end, and have no hook.
+    fn services(&self) -> Vec<String> {
+        let services = self.kept.iter().flat_map(|kept| kept.services.clone()).collect();
+        pause::running(self.desired, &services)
+    }
+
+    /// Between the hooks of those that have some; the second is run also after a failure.
+    fn between_hooks<T>(&self, work: impl FnOnce() -> Done<T>) -> Done<T> {
+        let hooks = Hooks::begin(self.desired, self.kept, self.to)?;
+        let done = work();
+        let after = hooks.end(self.to);
+        let done = done?;
+        after?;
+        Ok(done)
     }
 
     fn paths(&self) -> Vec<PathBuf> {
@@ -112,11 +121,11 @@ impl Creating<'_> {
         }
     }
 
-    fn frozen(&self, id: &str, services: Vec<String>) -> Done<Created> {
+    fn frozen(&self, id: &str) -> Done<Created> {
         let workspace = &self.desired.workspace;
         aside::record(workspace, id, Reason::Create, &self.paths())
             .map_err(failed("cannot write"))?;
-        let created = self.freeze_and_save(id, services);
+        let created = self.freeze_and_save(id);
         let frozen = aside::all(workspace, self.kept).into_iter().find(|frozen| frozen.id == id);
         let removed = frozen.map_or(Ok(()), |frozen| aside::remove(workspace, &frozen));
         let created = created?;
@@ -124,47 +133,62 @@ impl Creating<'_> {
         Ok(created)
     }
 
-    fn freeze_and_save(&self, id: &str, services: Vec<String>) -> Done<Created> {
-        let is_paused = !services.is_empty();
-        // While they still go on.
-        for kept in self.kept {
-            tree::flush(&kept.path).map_err(failed(&format!("{}", kept.path.display())))?;
-        }
-        let journal = Journal { services, ..Journal::default() };
-        let paused = Paused::begin(self.desired, journal, self.to)?;
+    fn freeze_and_save(&self, id: &str) -> Done<Created> {
         self.to.stage(Stage::Freeze);
-        let (mut count, mut twins) = (Count::default(), Vec::new());
-        for kept in self.kept {
-            let twin = place::make(&kept.path, &self.desired.workspace, id);
-            let twin = twin.map_err(failed("no room for a frozen tree"))?;
-            let frozen = tree::freeze(&kept.path, &twin, &|| self.to.is_wanted());
-            count.add(frozen.map_err(failed(&format!("{}", kept.path.display())))?);
-            twins.push(twin);
-        }
-        let pause = paused.end(self.to)?;
+        let twins = self.kept.iter().map(|kept| self.ahead(kept, id)).collect::<Done<Vec<_>>>()?;
+        let (count, pause) = self.between_hooks(|| self.freeze(&twins))?;
         self.to.stage(Stage::Save);
+        let twins: Vec<PathBuf> = twins.into_iter().map(|(twin, _)| twin).collect();
         let told = self.opened.backup(&twins, true, self.to)?;
-        let created = created(told, is_paused.then_some(pause), true, count)?;
+        let created = created(told, pause, true, count)?;
         self.keep_digest(&created.id, &twins)?;
         Ok(created)
     }
 
-    fn paused(&self, services: Vec<String>) -> Done<Created> {
-        let is_paused = !services.is_empty();
-        if is_paused {
-            self.warn(&services);
-        }
-        let journal = Journal { services, ..Journal::default() };
+    /// What needs no pause.
+    fn ahead(&self, kept: &Kept, id: &str) -> Done<(PathBuf, Seen)> {
+        let twin = place::make(&kept.path, &self.desired.workspace, id)
+            .map_err(failed("no room for a frozen tree"))?;
+        let seen = tree::freeze_ahead(&kept.path, &twin, &|| self.to.is_wanted())
+            .map_err(failed(&kept.path.display().to_string()))?;
+        Ok((twin, seen))
+    }
+
+    fn freeze(&self, twins: &[(PathBuf, Seen)]) -> Done<(Count, Option<Duration>)> {
+        let journal = Journal { services: self.services(), ..Journal::default() };
+        let is_paused = !journal.services.is_empty();
         let paused = Paused::begin(self.desired, journal, self.to)?;
-        self.to.stage(Stage::Save);
-        let told = self.opened.backup(&self.paths(), false, self.to)?;
-        let pause = paused.end(self.to)?;
-        if is_paused {
-            let room = journal::room(&self.desired.workspace).map_err(failed("cannot write"))?;
-            let text = pause.as_millis().to_string();
-            file::replace(&room.join(PAUSE), text.as_bytes()).map_err(failed("cannot write"))?;
+        self.to.stage(Stage::Freeze);
+        let mut count = Count::default();
+        for (kept, (twin, seen)) in self.kept.iter().zip(twins) {
+            let frozen = tree::freeze_again(&kept.path, twin, seen, &|| self.to.is_wanted());
+            count.add(frozen.map_err(failed(&kept.path.display().to_string()))?);
         }
-        created(told, is_paused.then_some(pause), false, Count::default())
+        let pause = paused.end(self.to)?;
+        Ok((count, is_paused.then_some(pause)))
+    }
+
+    fn paused(&self) -> Done<Created> {
+        self.between_hooks(|| {
+            let services = self.services();
+            let is_paused = !services.is_empty();
+            if is_paused {
+                self.warn(&services);
+            }
+            let journal = Journal { services, ..Journal::default() };
+            let paused = Paused::begin(self.desired, journal, self.to)?;
+            self.to.stage(Stage::Save);
+            let told = self.opened.backup(&self.paths(), false, self.to)?;
+            let pause = paused.end(self.to)?;
+            if is_paused {
+                let room = journal::room(&self.desired.workspace);
+                let room = room.map_err(failed("cannot write"))?;
+                let text = pause.as_millis().to_string();
+                file::replace(&room.join(PAUSE), text.as_bytes())
+                    .map_err(failed("cannot write"))?;
+            }
+            created(told, is_paused.then_some(pause), false, Count::default())
+        })
     }
 
     /// How long it will be: as last time, or by what there is to read.

@@ -9,6 +9,7 @@ use super::journal;
 use super::listener::Listener;
 use super::pause;
 use super::place;
+use super::remove::remove_tree;
 use super::repository::{self, Opened, originals};
 use super::tree;
 use crate::agent::work::services::{Done, failed, unable};
@@ -64,7 +65,7 @@ pub fn check(name: &str, id: Option<&str>, to: &dyn Listener) -> Done<Checked> {
     let scratch = journal::room(name).map(|room| room.join("scratch"));
     let scratch = scratch.map_err(failed("no scratch directory"))?;
     // What a kill has left.
-    let clear = || aside::remove_tree(&scratch).map_err(failed("the scratch directory stays"));
+    let clear = || remove_tree(&scratch).map_err(failed("the scratch directory stays"));
     clear()?;
     private_dir(&scratch).map_err(failed("no scratch directory"))?;
     let looked = looked(&desired, &opened, &snapshot, &scratch, to);

@@ -19,6 +19,7 @@ use super::listener::Listener;
 use super::listing::{self, Content};
 use super::pause::{self, Paused};
 use super::place::{self, Kept};
+use super::remove::remove_tree;
 use super::repository::{self, Opened};
 use super::restic;
 use super::tree;
@@ -445,7 +446,7 @@ impl Carried<'_> {
             for id in [&self.side_id(), self.id] {
                 if let Ok(twin) = place::twin(&it.place, &self.planned.workspace, id) {
                     if id != self.id {
-                        let _ = twin.parent().map_or(Ok(()), aside::remove_tree);
+                        let _ = twin.parent().map_or(Ok(()), remove_tree);
                     }
                     place::tidy(&it.place, &self.planned.workspace, id);
                 }

@@ -4,12 +4,18 @@
 //! Each directory is opened once and what is in it looked at from there, no link followed: whoever
 //! changes a tree meanwhile leads nobody out of it. What cannot be had of it is named.
 //!
-//! Bounds: 256 directories in one another; 64 names of what is left out, and the number of others.
+//! A twin is made in two passes: the first while services write, the second, once they have
+//! ended, of what they have written meanwhile alone, which is told by the time of a file's last
+//! change. That is moved by every change of content, owner, mode, name or attribute, and no program
+//! can set it; FICLONE writes mapped pages back first, so that later writes to them are told, too.
+//!
+//! Bounds: 256 directories in one another; 64 names of what is left out, and the number of others;
+//! 400,000 files that a second pass knows again, some 200 bytes each.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{
@@ -20,12 +26,16 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::Mode;
 
 use super::place::ROOM;
-use crate::sys::{file_times, process, reflink, xattr};
+use super::remove::remove_tree;
+use crate::sys::{clock, file_times, process, reflink, xattr};
 use crate::workspace::digest::{Digest, Digesting};
 
 const DEPTH: usize = 256;
 const NAMED: usize = 64;
-const BLOCK_BYTES: u64 = 4096;
+/// What a second pass knows again of the first.
+const MARKS: usize = 400_000;
+/// A change is told by the second at the least, on every file system.
+const SETTLED_S: i64 = 2;
 const PIECE: usize = 256 * 1024;
 const MODE: u32 = 0o7777;
 
@@ -100,51 +110,133 @@ pub fn can_freeze(dir: &Path) -> bool {
 
 /// What is there, counted. `is_wanted` is asked now and then.
 pub fn count(path: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<Count> {
-    let mut walk =
-        Walk { act: Act::Count, linked: BTreeMap::new(), count: Count::default(), is_wanted };
-    walk.top(path, Path::new(""))?;
-    Ok(walk.count)
+    Walk::of(Act::Count, is_wanted).all(path, Path::new("")).map(|(_, count)| count)
 }
 
-/// A twin of the file or directory `from` at `to`, where nothing is, on the same file system. With
-/// owners as far as this user may give files away.
-pub fn freeze(from: &Path, to: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<Count> {
-    let mut walk =
-        Walk { act: Act::Freeze, linked: BTreeMap::new(), count: Count::default(), is_wanted };
-    walk.top(from, to)?;
-    Ok(walk.count)
+/// The first of two passes over the file or directory `from`, to where nothing is on the same file
+/// system. Nobody needs to rest; [`freeze_again`] makes a twin of it.
+pub fn freeze_ahead(from: &Path, to: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<Seen> {
+    match Walk::of(Act::Freeze(Pass::First(Seen::default())), is_wanted).all(from, to)? {
+        (Act::Freeze(Pass::First(seen)), _) => Ok(seen),
+        _ => Err(ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// The second: what is at `to` becomes a twin of what is at `from` now, with owners as far as this
+/// user may give files away.
+pub fn freeze_again(
+    from: &Path,
+    to: &Path,
+    seen: &Seen,
+    is_wanted: &dyn Fn() -> bool,
+) -> io::Result<Count> {
+    Walk::of(Act::Freeze(Pass::Second(seen)), is_wanted).all(from, to).map(|(_, count)| count)
 }
 
 /// All that a restore has to bring back, as one number: names, kinds, modes, owners where they can
 /// be kept, times, sizes, contents, attributes, links of both kinds.
 pub fn digest(path: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<(Digest, Count)> {
     let act = Act::Digest(Box::new(Digesting::of("hopbox.tree/1")));
-    let mut walk = Walk { act, linked: BTreeMap::new(), count: Count::default(), is_wanted };
-    walk.top(path, Path::new("."))?;
-    match walk.act {
-        Act::Digest(digesting) => Ok((digesting.done(), walk.count)),
+    match Walk::of(act, is_wanted).all(path, Path::new("."))? {
+        (Act::Digest(digesting), count) => Ok((digesting.done(), count)),
         _ => Err(ErrorKind::InvalidInput.into()),
     }
 }
 
-enum Act {
+/// What the first pass made, each by its place in the twin.
+#[derive(Debug, Default)]
+pub struct Seen(BTreeMap<PathBuf, Mark>);
+
+/// Which file it was, and when it was last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    ino: u64,
+    changed: (i64, i64),
+}
+
+impl Mark {
+    fn of(found: &Metadata) -> Mark {
+        Mark { ino: found.ino(), changed: (found.ctime(), found.ctime_nsec()) }
+    }
+}
+
+impl Seen {
+    /// Not of a file that was changed just now: one more change of the same moment would not be
+    /// told. Nor where it has several names, which are made anew together.
+    fn put(&mut self, to: &Path, found: &Metadata) {
+        let now = i64::try_from(clock::wall_ms() / 1000).unwrap_or(0);
+        let is_settled = found.ctime() < now.saturating_sub(SETTLED_S);
+        if is_settled && found.nlink() == 1 && self.0.len() < MARKS {
+            self.0.insert(to.to_owned(), Mark::of(found));
+        }
+    }
+
+    fn has(&self, to: &Path, found: &Metadata) -> bool {
+        found.nlink() == 1 && self.0.get(to) == Some(&Mark::of(found))
+    }
+}
+
+enum Pass<'a> {
+    First(Seen),
+    Second(&'a Seen),
+}
+
+enum Act<'a> {
     Count,
-    Freeze,
+    Freeze(Pass<'a>),
     Digest(Box<Digesting>),
 }
 
+impl Act<'_> {
+    /// Nothing is there, also in a second pass, which finds what the first has made.
+    fn make_free(&self, to: &Path) -> io::Result<()> {
+        match self {
+            Act::Freeze(Pass::Second(_)) => remove_tree(to),
+            _ => Ok(()),
+        }
+    }
+
+    /// A directory of the twin, that its maker alone can enter until it is dressed.
+    fn dir(&self, to: &Path) -> io::Result<()> {
+        if let Act::Freeze(Pass::Second(_)) = self {
+            match fs::symlink_metadata(to) {
+                Ok(found) if found.is_dir() => return Ok(()),
+                _ => remove_tree(to)?,
+            }
+        }
+        DirBuilder::new().mode(0o700).create(to)
+    }
+
+    /// What has gone from a directory since the first pass.
+    fn only(&self, to: &Path, names: &[OsString]) -> io::Result<()> {
+        let Act::Freeze(Pass::Second(_)) = self else { return Ok(()) };
+        for entry in fs::read_dir(to)? {
+            let name = entry?.file_name();
+            if names.binary_search(&name).is_err() {
+                remove_tree(&to.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Walk<'a> {
-    act: Act,
+    act: Act<'a>,
     /// Where a file that has several names was met first.
     linked: BTreeMap<(u64, u64), PathBuf>,
     count: Count,
     is_wanted: &'a dyn Fn() -> bool,
 }
 
-impl Walk<'_> {
-    fn top(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+impl<'a> Walk<'a> {
+    fn of(act: Act<'a>, is_wanted: &'a dyn Fn() -> bool) -> Walk<'a> {
+        Walk { act, linked: BTreeMap::new(), count: Count::default(), is_wanted }
+    }
+
+    fn all(mut self, from: &Path, to: &Path) -> io::Result<(Act<'a>, Count)> {
         let found = fs::symlink_metadata(from)?;
-        self.one(from, from, to, &found, 0)
+        self.one(from, from, to, &found, 0)?;
+        Ok((self.act, self.count))
     }
 
     /// `seen` is how it is opened, `told` what it is called.
@@ -162,11 +254,11 @@ impl Walk<'_> {
         }
         if kind.is_socket() {
             // Of a process that listens; no restore brings that back.
-            return Ok(());
+            return self.act.make_free(to);
         }
         if !(kind.is_file() || kind.is_symlink() || kind.is_fifo()) {
             self.count.leave_out(told, "it is a device");
-            return Ok(());
+            return self.act.make_free(to);
         }
         self.count.files += 1;
         if kind.is_file() {
@@ -181,7 +273,16 @@ impl Walk<'_> {
         }
         match &mut self.act {
             Act::Count => Ok(()),
-            Act::Freeze => freeze_one(seen, to, found),
+            Act::Freeze(Pass::Second(known)) if known.has(to, found) => Ok(()),
+            Act::Freeze(Pass::Second(_)) => {
+                remove_tree(to)?;
+                freeze_one(seen, to, found)
+            }
+            Act::Freeze(Pass::First(all)) => {
+                freeze_one(seen, to, found)?;
+                all.put(to, found);
+                Ok(())
+            }
             Act::Digest(digesting) => {
                 put_head(digesting, to, found, seen)?;
                 digest_one(digesting, seen, found, self.is_wanted)
@@ -193,7 +294,10 @@ impl Walk<'_> {
     fn again(&mut self, first: &Path, to: &Path) -> io::Result<()> {
         match &mut self.act {
             Act::Count => Ok(()),
-            Act::Freeze => fs::hard_link(first, to),
+            Act::Freeze(_) => {
+                self.act.make_free(to)?;
+                fs::hard_link(first, to)
+            }
             Act::Digest(digesting) => {
                 put(digesting, to.as_os_str().as_bytes());
                 put(digesting, b"same as");
@@ -213,7 +317,7 @@ impl Walk<'_> {
     ) -> io::Result<()> {
         if depth >= DEPTH {
             self.count.leave_out(told, "it is too deep");
-            return Ok(());
+            return self.act.make_free(to);
         }
         if !(self.is_wanted)() {
             return Err(ErrorKind::Interrupted.into());
@@ -221,34 +325,45 @@ impl Walk<'_> {
         let dir = match open_dir(seen) {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 self.count.leave_out(told, "it cannot be read by this login");
-                return Ok(());
+                return self.act.make_free(to);
             }
             dir => dir?,
         };
         self.count.dirs += 1;
         match &mut self.act {
             Act::Count => {}
-            Act::Freeze => DirBuilder::new().mode(0o700).create(to)?,
+            Act::Freeze(_) => self.act.dir(to)?,
             Act::Digest(digesting) => put_head(digesting, to, found, seen)?,
         }
-        for name in names(&dir)? {
+        let names = names(&dir)?;
+        self.act.only(to, &names)?;
+        for name in names {
             let path = within(&dir, &name);
             let told = told.join(&name);
             let found = match fs::symlink_metadata(&path) {
                 // Gone since: who writes here goes on.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.act.make_free(&to.join(&name))?;
+                    continue;
+                }
                 found => found?,
             };
             match self.one(&path, &told, &to.join(&name), &found, depth + 1) {
                 Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                     self.count.leave_out(&told, "it cannot be read by this login");
+                    self.act.make_free(&to.join(&name))?;
                 }
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.act.make_free(&to.join(&name))?;
+                }
                 done => done?,
             }
         }
-        // Last: what is put into it changes its time.
-        if matches!(self.act, Act::Freeze) { dress(seen, to, found) } else { Ok(()) }
+        // Last: what is put into it changes its time, and may be forbidden by its mode.
+        match &self.act {
+            Act::Freeze(Pass::Second(_)) => dress(seen, to, found),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -261,24 +376,9 @@ fn freeze_one(seen: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
     } else {
         let from = open_file(seen)?;
         let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-        copy_or_share(&from, new)?;
+        reflink::clone(&from, &new)?;
     }
     dress(seen, to, found)
-}
-
-/// What fits into one block is copied: to share that takes the file system longer.
-fn copy_or_share(from: &File, mut new: File) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    from.take(BLOCK_BYTES + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > BLOCK_BYTES {
-        true => reflink::clone(from, &new),
-        false => new.write_all(&bytes),
-    }
-}
-
-/// Nothing of it waits to be written, so that freezing it takes less time.
-pub fn flush(path: &Path) -> io::Result<()> {
-    reflink::flush(&open_file(path)?)
 }
 
 /// Owner, attributes, mode and times of what `found` tells. Only root gives files away.

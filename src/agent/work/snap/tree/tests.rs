@@ -108,7 +108,8 @@ fn a_twin_is_the_same_tree_and_keeps_it() {
     let (from, to) = (place.join("from"), place.join("to"));
     fs::create_dir(&from).unwrap();
     made(&from);
-    let counted = freeze(&from, &to, &yes).unwrap();
+    let seen = freeze_ahead(&from, &to, &yes).unwrap();
+    let counted = freeze_again(&from, &to, &seen, &yes).unwrap();
     assert!(counted.left_out.is_empty(), "{counted:?}");
     let frozen = digest(&to, &yes).unwrap().0;
     assert_eq!(frozen, digest(&from, &yes).unwrap().0);
@@ -120,4 +121,57 @@ fn a_twin_is_the_same_tree_and_keeps_it() {
     assert_eq!(digest(&to, &yes).unwrap().0, frozen);
     fs::remove_dir_all(&from).unwrap();
     fs::remove_dir_all(&to).unwrap();
+}
+
+/// What services do between the passes, of every kind, is in the twin; what they leave alone is not
+/// made anew.
+#[test]
+fn a_second_pass_takes_what_has_changed() {
+    let Some(place) = std::env::var_os("HOP_REFLINK").map(PathBuf::from) else {
+        return println!("SKIP a_second_pass_takes_what_has_changed: no HOP_REFLINK");
+    };
+    let (from, to) = (place.join("passes"), place.join("passes-twin"));
+    fs::create_dir(&from).unwrap();
+    made(&from);
+    fs::create_dir(from.join("closed")).unwrap();
+    for name in ["still", "written", "moded", "gone", "swapped-a", "swapped-b", "closed/x"] {
+        fs::write(from.join(name), name).unwrap();
+    }
+    fs::create_dir_all(from.join("was-dir/in")).unwrap();
+    fs::write(from.join("was-file"), "x").unwrap();
+    fs::set_permissions(from.join("closed"), Permissions::from_mode(0o555)).unwrap();
+    // Until all of it is older than what a first pass takes for settled.
+    std::thread::sleep(std::time::Duration::from_secs(SETTLED_S as u64 + 2));
+    fs::write(from.join("young"), "one").unwrap();
+    let seen = freeze_ahead(&from, &to, &yes).unwrap();
+    let inode = |name: &str| fs::symlink_metadata(to.join(name)).unwrap().ino();
+    let (still, closed, young) = (inode("still"), inode("closed/x"), inode("young"));
+    let changed = fs::metadata(from.join("written")).unwrap();
+    fs::write(from.join("written"), "nettirw").unwrap();
+    let time = (changed.mtime(), changed.mtime_nsec());
+    file_times::set(&from.join("written"), time, time).unwrap();
+    fs::set_permissions(from.join("moded"), Permissions::from_mode(0o4711)).unwrap();
+    fs::remove_file(from.join("gone")).unwrap();
+    for (a, b) in [("swapped-a", "third"), ("swapped-b", "swapped-a"), ("third", "swapped-b")] {
+        fs::rename(from.join(a), from.join(b)).unwrap();
+    }
+    fs::remove_dir_all(from.join("was-dir")).unwrap();
+    fs::write(from.join("was-dir"), "a file").unwrap();
+    fs::remove_file(from.join("was-file")).unwrap();
+    fs::create_dir(from.join("was-file")).unwrap();
+    fs::write(from.join("sub/one"), "other").unwrap();
+    fs::create_dir_all(from.join("new/deep")).unwrap();
+    fs::write(from.join("new/deep/er"), "new").unwrap();
+    let counted = freeze_again(&from, &to, &seen, &yes).unwrap();
+    assert!(counted.left_out.is_empty(), "{counted:?}");
+    assert_eq!(digest(&to, &yes).unwrap().0, digest(&from, &yes).unwrap().0);
+    assert_eq!((inode("still"), inode("closed/x")), (still, closed), "not made anew");
+    assert_ne!(inode("young"), young, "who can tell what was written in the same moment");
+    assert!(!to.join("gone").exists());
+    let count = |dir: &Path| count(dir, &yes).unwrap();
+    assert_eq!((count(&to).files, count(&to).dirs), (count(&from).files, count(&from).dirs));
+    // Also what nobody may write to.
+    remove_tree(&to).unwrap();
+    assert!(fs::symlink_metadata(&to).is_err());
+    remove_tree(&from).unwrap();
 }
