@@ -11,7 +11,6 @@ use crate::cloud::token;
 use crate::deploy::provider;
 use crate::host::config::HostConfig;
 use crate::session::diagnose::Check;
-use crate::text::fix::Fix;
 
 const WHAT: &str = "provider";
 
@@ -23,10 +22,13 @@ pub fn check(host: &HostConfig, deep: bool) -> Option<Check> {
         return Some(fault(of_token(failure.fault), failure));
     }
     if !deep {
-        return Some(fine(format!("{place}: its token can be used; --deep asks its API")));
+        return Some(Check::fine(
+            WHAT,
+            format!("{place}: its token can be used; --deep asks its API"),
+        ));
     }
     Some(match provider::of(host)?.list() {
-        Ok(grants) => fine(format!("{place}: {}", let_in(&grants))),
+        Ok(grants) => Check::fine(WHAT, format!("{place}: {}", let_in(&grants))),
         Err(failure) => fault("provider_not_read", failure),
     })
 }
@@ -52,13 +54,9 @@ fn of_token(fault: Fault) -> &'static str {
     }
 }
 
-fn fine(found: String) -> Check {
-    Check { what: WHAT, fault: None, cause: found, evidence: String::new(), fix: Fix::from("") }
-}
-
 fn fault(name: &'static str, failure: Failure) -> Check {
     let Failure { what, why, next, .. } = failure;
-    Check { what: WHAT, fault: Some(name), cause: what, evidence: why, fix: next }
+    Check::fault(WHAT, name, what, why, next)
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use crate::rpc::types::Nothing;
 use crate::rpc::types::snap::{Health, LateOne};
 use crate::session::diagnose::Check;
 use crate::session::through;
-use crate::text::fix::Fix;
 
 const LIMIT: Duration = Duration::from_secs(3);
 const WHAT: &str = "snapshots";
@@ -30,15 +29,15 @@ fn judged(host: &HostConfig, health: &Health) -> Vec<Check> {
         Some(version) => {
             let notes = health.notes.join("; ");
             let cause = if notes.is_empty() { format!("restic {version}") } else { notes };
-            Check { what: WHAT, fault: None, cause, evidence: String::new(), fix: Fix::from("") }
+            Check::fine(WHAT, cause)
         }
-        None => Check {
-            what: WHAT,
-            fault: Some("no_restic"),
-            cause: "a workspace names a repository, and nothing can be put into it".to_owned(),
-            evidence: health.notes.join("; "),
-            fix: fix!("hop snap ls -H {}", host.name),
-        },
+        None => Check::fault(
+            WHAT,
+            "no_restic",
+            "a workspace names a repository, and nothing can be put into it",
+            health.notes.join("; "),
+            fix!("hop snap ls -H {}", host.name),
+        ),
     };
     let late = health.late.iter().map(|late| of_late(host, late));
     std::iter::once(restic).chain(late).collect()
@@ -49,11 +48,6 @@ fn of_late(host: &HostConfig, late: &LateOne) -> Check {
         Some(made) => format!("{} has had no snapshot since {}", late.workspace, utc(made / 1000)),
         None => format!("{} has had no snapshot yet", late.workspace),
     };
-    Check {
-        what: WHAT,
-        fault: Some("snapshot_late"),
-        cause: since,
-        evidence: late.why.clone().unwrap_or_else(|| "none was tried in vain".to_owned()),
-        fix: fix!("hop snap ls -H {}", host.name),
-    }
+    let why = late.why.as_deref().unwrap_or("none was tried in vain");
+    Check::fault(WHAT, "snapshot_late", since, why, fix!("hop snap ls -H {}", host.name))
 }

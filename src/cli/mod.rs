@@ -4,10 +4,10 @@
 //! and completions come; `base::command_line` reads it) → `command` (what each of them is given),
 //! `meant` (words that are no command) → `out` (what is printed), `page` (its lines), `grid` (its
 //! tables), `progress` and `prompt` → `target_host`, `multi_host` (on which hosts), `service_names`
-//! (which services), `long_view` (what is shown until the user has enough) → one file per command,
-//! `workspace` and `plan_view` for what `up` does of a project, `ports_view` and `ports_why` for
-//! what is said of ports, `browser` for whoever opens one. A command parses nothing and owns no
-//! protocol.
+//! (which services), `long_view` (what is shown until the user has enough), `to_end` (what is heard
+//! until it is done) → one file per command, `workspace` and `plan_view` for what `up` does of a
+//! project, `ports_view` and `ports_why` for what is said of ports, `browser` for whoever opens
+//! one. A command parses nothing and owns no protocol.
 
 mod autostart;
 mod bridge;
@@ -64,6 +64,7 @@ mod status;
 mod status_view;
 mod table;
 mod target_host;
+mod to_end;
 mod uninstall;
 mod up;
 mod upgrade;

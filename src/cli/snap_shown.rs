@@ -1,13 +1,10 @@
 //! What goes on at a host while something is done with snapshots, as it is shown here; and how it
 //! ends. Ctrl-C ends it there, too.
 
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
-use std::time::Duration;
-
 use super::command::Call;
 use super::service_names::{LIMIT, There};
 use super::services_view::bytes;
+use super::to_end;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::span;
 use crate::fix;
@@ -17,9 +14,6 @@ use crate::rpc::method::Stream;
 use crate::rpc::types::Message;
 use crate::rpc::types::snap::{Far, Stage, Told};
 use crate::sys::interrupt;
-use crate::sys::threads;
-
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is shown so far.
 #[derive(Default)]
@@ -93,35 +87,16 @@ where
 {
     let here = |error: std::io::Error| failed(there, CallError::Unreachable(error.to_string()));
     interrupt::heed().map_err(here)?;
-    let mut events =
-        there.client.open(stream, params, LIMIT).map_err(|error| failed(there, error))?;
-    let canceller = events.canceller().map_err(here)?;
-    let (over, is_over) = mpsc::channel::<()>();
-    let ended = thread::scope(|scope| {
-        let heed = move || {
-            while is_over.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                if interrupt::is_due() {
-                    return canceller.cancel();
-                }
-            }
-        };
-        threads::start_within(scope, "Ctrl-C", heed).map_err(here)?;
-        let _over = over;
-        let mut done = None;
-        loop {
-            match events.next_event() {
-                Ok(Some(told)) => done = shown.show(call, told).or(done),
-                Ok(None) => break Ok(done),
-                Err(_) if interrupt::is_due() => break Err(Failure::stopped(call.again(""))),
-                Err(error) => break Err(failed(there, error)),
-            }
-        }
-    });
-    if ended.is_ok() {
-        call.out.done("");
+    let events = there.client.open(stream, params, LIMIT).map_err(|error| failed(there, error))?;
+    let mut done = None;
+    let ended = to_end::read(events, |told| done = shown.show(call, told).or(done.take()));
+    match ended {
+        Ok(()) => call.out.done(""),
+        Err(_) if interrupt::is_due() => return Err(Failure::stopped(call.again(""))),
+        Err(error) => return Err(failed(there, error)),
     }
     let none = || failed(there, CallError::Protocol("it told no end".to_owned()));
-    ended?.ok_or_else(none)
+    done.ok_or_else(none)
 }
 
 /// What is wrong with a repository is no fault of the agent's.

@@ -16,6 +16,7 @@ use crate::base::task::Tasks;
 use crate::base::time_text::utc;
 use crate::helper::guards::Guards;
 use crate::helper::{Device, Helper, socket_path};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::rpc::method::SnapHealth;
@@ -107,11 +108,13 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
     if data["source"] == "session" {
         data["guards"] = guards().map(|guards| guards.to_json()).unwrap_or_default();
     }
-    if let Some(provider) = store::load(paths, name).ok().and_then(|host| host.provider) {
+    let host = store::load(paths, name).ok();
+    if let Some(provider) = host.as_ref().and_then(|host| host.provider.as_ref()) {
         let backend = provider.backend.word();
         data["provider"] = json!({"backend": backend, "firewall": provider.firewall});
     }
-    let late = late(paths, name, &data);
+    let late = host.filter(|_| data["state"] == "up").map(|host| late(paths, &host));
+    let late = late.unwrap_or_default();
     if !late.is_empty() {
         data["snapshots_late"] = late.iter().map(LateOne::to_json).collect();
     }
@@ -122,9 +125,8 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
 }
 
 /// Workspaces there that have gone without a snapshot for too long; none of an older agent.
-fn late(paths: &Paths, name: &str, data: &Value) -> Vec<LateOne> {
-    let host = store::load(paths, name).ok().filter(|_| data["state"] == "up");
-    let client = host.and_then(|host| through::with_token(paths, &host));
+fn late(paths: &Paths, host: &HostConfig) -> Vec<LateOne> {
+    let client = through::with_token(paths, host);
     let health = client.and_then(|client| client.call(SnapHealth, &Nothing, LATE_LIMIT).ok());
     health.map(|health| health.late).unwrap_or_default()
 }

@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -13,8 +11,8 @@ use serde_json::{Value, json};
 use super::command::Call;
 use super::outer::Outer;
 use super::page::Page;
-use super::plan_view;
 use super::service_names::There;
+use super::{plan_view, to_end};
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::deploy::verify::BY_SETUP;
@@ -29,7 +27,6 @@ use crate::rpc::types::run::Said;
 use crate::rpc::types::workspace::{Apply, At, Progress, Proposal, Wanted};
 use crate::session::through;
 use crate::sys::interrupt;
-use crate::sys::threads;
 use crate::text::fix::Fix;
 use crate::workspace::digest::Digest;
 use crate::workspace::plan::Step;
@@ -37,7 +34,6 @@ use crate::workspace::plan::Step;
 const LIMIT: Duration = Duration::from_secs(10);
 /// How often what changes under the question is shown again.
 const TRIES: usize = 8;
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Of a hook's line that has no end yet.
 const LINE_BYTES: usize = 4096;
 
@@ -209,30 +205,11 @@ fn apply(
     let digest: Digest = proposal.plan.digest;
     let here = |error: std::io::Error| CallError::Unreachable(error.to_string());
     interrupt::heed().map_err(here)?;
-    let mut events = client.open(WorkspaceApply, &Apply { digest }, LIMIT)?;
-    let canceller = events.canceller().map_err(here)?;
-    let (over, is_over) = mpsc::channel::<()>();
-    thread::scope(|scope| {
-        let heed = move || {
-            while is_over.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
-                if interrupt::is_due() {
-                    return canceller.cancel();
-                }
-            }
-        };
-        threads::start_within(scope, "Ctrl-C", heed).map_err(here)?;
-        let _over = over;
-        let ended = loop {
-            match events.next_event() {
-                Ok(Some(event)) => shown.event(call, event),
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error),
-            }
-        };
-        shown.rest(call);
-        call.out.done("");
-        ended
-    })
+    let events = client.open(WorkspaceApply, &Apply { digest }, LIMIT)?;
+    let ended = to_end::read(events, |event| shown.event(call, event));
+    shown.rest(call);
+    call.out.done("");
+    ended
 }
 
 /// What was told, as far as it makes a line.

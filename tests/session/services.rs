@@ -48,10 +48,19 @@ fn start(world: &World, mut command: Command) -> Child {
     world.laptop.run(SOON, move || command.spawn().map_err(|error| error.to_string())).unwrap()
 }
 
-fn ask(world: &World, words: &[&str]) -> (Option<i32>, String, String) {
+/// Exit code, standard output and standard error.
+pub fn ask(world: &World, words: &[&str]) -> (Option<i32>, String, String) {
     let output = world.hop(words);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// Until what there is of services is told.
+pub fn until_served(world: &World) {
+    let end = std::time::Instant::now() + LIMIT;
+    while ask(world, &["services", "ls"]).0 != Some(0) {
+        assert!(std::time::Instant::now() < end, "{:?}", ask(world, &["services", "ls"]));
+    }
 }
 
 #[test]
@@ -66,10 +75,7 @@ fn services_are_started_looked_at_and_stopped_by_words() {
     assert_eq!(hop(&["services", "ls"]).0, Some(3), "not up");
     world.up();
     let mut work = start_work(&world);
-    let end = std::time::Instant::now() + LIMIT;
-    while hop(&["services", "ls"]).0 != Some(0) {
-        assert!(std::time::Instant::now() < end, "{:?}", hop(&["services", "ls"]));
-    }
+    until_served(&world);
 
     let (code, _, err) = hop(&["services", "start", "web"]);
     assert_eq!(code, Some(0), "{err}");
@@ -77,6 +83,7 @@ fn services_are_started_looked_at_and_stopped_by_words() {
     assert!(code == Some(3) || code == Some(0), "{err}");
     let (code, _, err) = hop(&["services", "start", "wbe"]);
     assert_eq!((code, err.contains("did you mean web?")), (Some(4), true), "{err}");
+    let end = std::time::Instant::now() + LIMIT;
     let out = loop {
         let (_, out, _) = hop(&["services", "ls"]);
         if out.contains("broken: it ended with 3\n  | why\n") {

@@ -7,7 +7,7 @@ use std::process::Command;
 use hopbox_selftest::files;
 use serde_json::Value;
 
-use super::services::{start_work, write_desired};
+use super::services::{ask, start_work, until_served, write_desired};
 use super::shared;
 use super::world::*;
 
@@ -35,15 +35,8 @@ fn data_is_kept_and_comes_back_by_words() {
     write_desired(&world, text);
     world.up();
     let mut work = start_work(&world);
-    let hop = |words: &[&str]| {
-        let output = world.hop(words);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
-    };
-    let end = std::time::Instant::now() + LIMIT;
-    while hop(&["services", "ls"]).0 != Some(0) {
-        assert!(std::time::Instant::now() < end);
-    }
+    let hop = |words: &[&str]| ask(&world, words);
+    until_served(&world);
     let (code, out, err) = hop(&["snap", "ls"]);
     assert!(code == Some(0) && out.contains("no snapshots of app in"), "{out}{err}");
     let (code, out, err) = hop(&["snap", "restore", "latest", "--dry-run"]);

@@ -4,13 +4,13 @@
 use std::fs;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hopbox_selftest::machine::SOON;
 use serde_json::Value;
 
 use super::real_services::postgres_and_node;
-use super::services::{start_work, write_desired};
+use super::services::{ask, start_work, until_served, write_desired};
 use super::shared;
 use super::world::*;
 
@@ -45,15 +45,8 @@ services:
     write_desired(&world, &manifest);
     world.up();
     let mut work = start_work(&world);
-    let hop = |words: &[&str]| {
-        let output = world.hop(words);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code(), text(&output.stdout), text(&output.stderr))
-    };
-    let end = Instant::now() + LIMIT;
-    while hop(&["services", "ls"]).0 != Some(0) {
-        assert!(Instant::now() < end, "{:?}", hop(&["services", "ls"]));
-    }
+    let hop = |words: &[&str]| ask(&world, words);
+    until_served(&world);
 
     // One that nobody has started never comes; what is advised starts it.
     let (code, _, err) = hop(&["wait", "service:db"]);

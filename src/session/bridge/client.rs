@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::desktop;
 use super::questions::NoAnswer;
 use super::state::State;
-use crate::base::json::Fields;
+use crate::base::json::{Fields, ReadError};
 use crate::base::line_socket;
 use crate::host::paths::{self, Paths};
 use crate::sys::line::Lines;
@@ -25,9 +25,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How it is. `None`: there is no such process, since the host is not up.
 pub fn state(paths: &Paths, host: &str) -> io::Result<Option<State>> {
     let Some(mut fields) = ask(paths, host, &json!({"ask": "state"}))? else { return Ok(None) };
-    let broken = |error: crate::base::json::ReadError| {
-        io::Error::new(ErrorKind::InvalidData, error.to_string())
-    };
     State::read(&mut fields).map(Some).map_err(broken)
 }
 
@@ -122,5 +119,9 @@ fn begin(paths: &Paths, host: &str, asked: &Value) -> io::Result<Option<(UnixStr
 
 fn answered(stream: &UnixStream) -> io::Result<Fields> {
     let line = Lines::new(stream, ANSWER_BYTES).next(LIMIT, None)?;
-    Fields::parse(&line).map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))
+    Fields::parse(&line).map_err(broken)
+}
+
+fn broken(error: ReadError) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error.to_string())
 }

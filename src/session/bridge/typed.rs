@@ -1,6 +1,7 @@
 //! What a program there copied by the terminal that it writes to here (OSC 52): `hop run` hears it
 //! and hands it on: so many bytes, once `{"send":true}` was answered, and the answer to them is
-//! `{"done":true}`, or `{"failed":why}` where no program here takes them. The rule, the rate, the counters and the log are those of every copy.
+//! `{"done":true}`, or `{"failed":why}` where no program here takes them. The rule, the rate, the
+//! counters and the log are those of every copy.
 //!
 //! Bounds: one at a time; its bytes within 2 s.
 

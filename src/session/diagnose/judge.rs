@@ -19,10 +19,16 @@ const OLD_HANDSHAKE: Duration = Duration::from_secs(180);
 pub fn judge(facts: &Facts) -> Vec<Check> {
     let mut checks = vec![files(facts), key(facts), storage(&facts.paths), clock(&facts.paths)];
     checks.push(match &facts.helper {
-        Ok(Serving { version, .. }) => fine("helper", format!("helper {version} serves this user")),
-        Err(bad) => {
-            fault("helper", bad.fault, "the helper cannot be used", &bad.why, bad.fix.clone())
+        Ok(Serving { version, .. }) => {
+            Check::fine("helper", format!("helper {version} serves this user"))
         }
+        Err(bad) => Check::fault(
+            "helper",
+            bad.fault,
+            "the helper cannot be used",
+            &bad.why,
+            bad.fix.clone(),
+        ),
     });
     let session = session(facts);
     // That a host went down is the consequence of whatever else is found, so it is told last.
@@ -45,41 +51,25 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
 /// No fault of the tunnel's, and in the way of whoever uses it.
 fn proxy(facts: &Facts) -> Check {
     let Some((variable, name)) = &facts.http_proxy else {
-        return fine("proxy", "no HTTP proxy is asked for this machine's own names");
+        return Check::fine("proxy", "no HTTP proxy is asked for this machine's own names");
     };
     let cause = format!("programs here ask an HTTP proxy for {name}, which it cannot reach");
     let evidence = format!("{variable} is set, and no_proxy does not name {name} for all programs");
-    fault("proxy", "http_proxy", cause, evidence, http_proxy::exception())
+    Check::fault("proxy", "http_proxy", cause, evidence, http_proxy::exception())
 }
 
 /// What a tunnel works without, and is less safe.
 fn guards(guard: Guard, lack: Lack) -> Check {
     match guard {
         // Without both the helper makes no device.
-        Guard::Ipv6Off => fine("guards", format!("{}: {}", guard.without(), lack.why())),
-        _ => fault("guards", guard.fault(), guard.without(), lack.why(), lack.fix()),
+        Guard::Ipv6Off => Check::fine("guards", format!("{}: {}", guard.without(), lack.why())),
+        _ => Check::fault("guards", guard.fault(), guard.without(), lack.why(), lack.fix()),
     }
-}
-
-fn fine(what: &'static str, found: impl Into<String>) -> Check {
-    let (evidence, fix) = (String::new(), Fix::from(""));
-    Check { what, fault: None, cause: found.into(), evidence, fix }
-}
-
-fn fault(
-    what: &'static str,
-    fault: &'static str,
-    cause: impl Into<String>,
-    evidence: impl Into<String>,
-    fix: impl Into<Fix>,
-) -> Check {
-    let (cause, evidence, fix) = (cause.into(), evidence.into(), fix.into());
-    Check { what, fault: Some(fault), cause, evidence, fix }
 }
 
 fn files(facts: &Facts) -> Check {
     let error = match &facts.config {
-        Ok(_) => return fine("host file", facts.paths.host.display().to_string()),
+        Ok(_) => return Check::fine("host file", facts.paths.host.display().to_string()),
         Err(error) => error,
     };
     let name = match error {
@@ -88,12 +78,12 @@ fn files(facts: &Facts) -> Check {
         Failure { fault: Fault::NotFound, .. } => "host_file_missing",
         _ => "host_file_damaged",
     };
-    fault("host file", name, &error.what, &error.why, error.next.clone())
+    Check::fault("host file", name, &error.what, &error.why, error.next.clone())
 }
 
 fn key(facts: &Facts) -> Check {
     let error = match &facts.key {
-        Ok(()) => return fine("key", "this machine's key can be read"),
+        Ok(()) => return Check::fine("key", "this machine's key can be read"),
         Err(error) => error,
     };
     let name = match error {
@@ -103,15 +93,15 @@ fn key(facts: &Facts) -> Check {
     };
     // A key that is gone cannot be had back: the VPS has to be told a new one.
     let next = if error.fault == Fault::Open { error.next.clone() } else { setup(facts) };
-    fault("key", name, &error.what, &error.why, next)
+    Check::fault("key", name, &error.what, &error.why, next)
 }
 
 fn storage(files: &Files) -> Check {
     match &files.state {
-        None => fine("storage", "state and log can be written"),
+        None => Check::fine("storage", "state and log can be written"),
         Some((dir, why, next)) => {
             let cause = format!("nothing can be written in {}", dir.display());
-            fault("storage", "storage", cause, why, next.clone())
+            Check::fault("storage", "storage", cause, why, next.clone())
         }
     }
 }
@@ -122,36 +112,42 @@ fn clock(files: &Files) -> Check {
         let hours = by.as_secs().div_ceil(3600);
         format!("was set back: {} was written {hours} h from now", path.display())
     });
-    fine("clock", found.unwrap_or_else(|| "no file of ours is from the future".to_owned()))
+    Check::fine("clock", found.unwrap_or_else(|| "no file of ours is from the future".to_owned()))
 }
 
 fn session(facts: &Facts) -> Check {
     let host = &facts.host;
     let up = fix!("hop up {}", host);
     match &facts.session {
-        Session::Live { interface, .. } => fine("session", format!("up on {interface}")),
+        Session::Live { interface, .. } => Check::fine("session", format!("up on {interface}")),
         // As its user wants it.
-        Session::None { ended: None } => fine("session", format!("{host} is down")),
+        Session::None { ended: None } => Check::fine("session", format!("{host} is down")),
         Session::None { ended: Some(why) } => {
             let cause = format!("the last session of {host} ended by itself");
-            fault("session", "ended", cause, why, up)
+            Check::fault("session", "ended", cause, why, up)
         }
         Session::Lost => {
             let cause = "the session was killed";
-            fault("session", "killed", cause, "its last note says up, and nobody answers", up)
+            Check::fault(
+                "session",
+                "killed",
+                cause,
+                "its last note says up, and nobody answers",
+                up,
+            )
         }
         Session::Starting => {
             let next = fix!("tail {}", facts.paths.log);
-            fault("session", "starting", "the session is still starting", "it says so", next)
+            Check::fault("session", "starting", "the session is still starting", "it says so", next)
         }
         Session::Elsewhere(found) => {
             let cause = "a session is up that cannot be asked from here";
             let next = fix!("hop down {} && hop up {}", host, host);
-            fault("session", "elsewhere", cause, found.told(host), next)
+            Check::fault("session", "elsewhere", cause, found.told(host), next)
         }
         Session::Hung(why) => {
             let next = fix!("hop down {}", host);
-            fault("session", "hung", "the session does not answer any more", why, next)
+            Check::fault("session", "hung", "the session does not answer any more", why, next)
         }
     }
 }
@@ -160,11 +156,13 @@ fn session(facts: &Facts) -> Check {
 fn outside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
     let name = &host.endpoint.host;
     let mut checks = vec![match &net.resolved {
-        Ok(_) if name.parse::<IpAddr>().is_ok() => fine("address", format!("{name} is an address")),
-        Ok(all) => fine("address", format!("{name} is {}", list(all))),
+        Ok(_) if name.parse::<IpAddr>().is_ok() => {
+            Check::fine("address", format!("{name} is an address"))
+        }
+        Ok(all) => Check::fine("address", format!("{name} is {}", list(all))),
         Err(why) => {
             let cause = format!("the address of {name} cannot be found");
-            fault(
+            Check::fault(
                 "address",
                 "dns",
                 cause,
@@ -180,15 +178,15 @@ fn outside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
         None => {}
         Some(Err(why)) => {
             let cause = format!("this machine has no route to {name}");
-            checks.push(fault("way out", "no_route", cause, why, way));
+            checks.push(Check::fault("way out", "no_route", cause, why, way));
         }
         Some(Ok((source, Some(interface)))) => {
             let cause = format!("a VPN takes the packets to {name} for itself");
             let evidence = format!("they would leave from {source} through {interface}");
-            checks.push(fault("way out", "vpn_takes_endpoint", cause, evidence, way));
+            checks.push(Check::fault("way out", "vpn_takes_endpoint", cause, evidence, way));
         }
         Some(Ok((source, None))) => {
-            checks.push(fine("way out", format!("packets to {name} leave from {source}")));
+            checks.push(Check::fine("way out", format!("packets to {name} leave from {source}")));
         }
     }
     if let Some(outer) = &net.outer {
@@ -218,7 +216,7 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
              setup {}",
             outer.to, host.name
         );
-        return fault(
+        return Check::fault(
             "UDP",
             "key_in_two_places",
             cause,
@@ -227,21 +225,21 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
         );
     }
     if answers {
-        return fine("UDP", format!("{} takes part in the protocol", outer.to));
+        return Check::fine("UDP", format!("{} takes part in the protocol", outer.to));
     }
     if let Reply::Refused(why) = &outer.port {
         let cause = format!("a firewall on this machine forbids UDP to port {port}");
-        return fault("UDP", "udp_forbidden_here", cause, why, "sudo nft list ruleset");
+        return Check::fault("UDP", "udp_forbidden_here", cause, why, "sudo nft list ruleset");
     }
     if outer.port == Reply::Closed {
         let cause = format!("hop-agent is not running on {}", host.name);
         let evidence = format!("{} says that nobody listens on UDP {port}", outer.to.ip());
-        return fault("UDP", "agent_stopped", cause, evidence, setup(facts));
+        return Check::fault("UDP", "agent_stopped", cause, evidence, setup(facts));
     }
     if let Some(Handshake::Rejected(reason)) = &net.handshake {
         let cause = "the preshared keys or the agent's key do not belong together";
         let evidence = format!("{} answers, and the answer is not for us ({reason})", outer.to);
-        return fault("UDP", "keys", cause, evidence, setup(facts));
+        return Check::fault("UDP", "keys", cause, evidence, setup(facts));
     }
     if outer.beside == Reply::Closed {
         let cause = format!(
@@ -253,12 +251,12 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
             "other UDP ports of {} say that they are closed; {port} takes handshakes and is silent",
             outer.to.ip()
         );
-        return fault("UDP", "keys_or_port", cause, evidence, setup(facts));
+        return Check::fault("UDP", "keys_or_port", cause, evidence, setup(facts));
     }
     if outer.ping == Some(false) {
         let cause = format!("{} cannot be reached at all", outer.to.ip());
         let evidence = "neither UDP nor ping comes back".to_owned();
-        return fault("UDP", "unreachable", cause, evidence, fix!("ping {}", outer.to.ip()));
+        return Check::fault("UDP", "unreachable", cause, evidence, fix!("ping {}", outer.to.ip()));
     }
     let cause = format!(
         "a firewall drops UDP {port}: at the provider of {}, on the server, or on the way",
@@ -269,7 +267,7 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
         None => format!("no UDP comes back from {}", outer.to.ip()),
     };
     // Which of them it is the server can tell, over SSH.
-    fault("UDP", "udp_blocked", cause, evidence, setup(facts))
+    Check::fault("UDP", "udp_blocked", cause, evidence, setup(facts))
 }
 
 /// What a session has: interface, route, name, size; and the agent, who is asked without one, too.
@@ -278,10 +276,10 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
     let again = fix!("hop down {} && hop up {}", host.name, host.name);
     let live = matches!(facts.session, Session::Live { .. });
     match &net.interface {
-        Some(Ok(())) => checks.push(fine("interface", "is up with its address")),
+        Some(Ok(())) => checks.push(Check::fine("interface", "is up with its address")),
         Some(Err(why)) => {
             let cause = "somebody changed the tunnel's interface";
-            checks.push(fault("interface", "interface", cause, why, &again));
+            checks.push(Check::fault("interface", "interface", cause, why, &again));
         }
         None => {}
     }
@@ -296,8 +294,8 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
     }
     if let Some(passes) = net.mtu {
         checks.push(match passes >= host.mtu {
-            true => fine("size", format!("packets of {passes} bytes pass whole")),
-            false => fault(
+            true => Check::fine("size", format!("packets of {passes} bytes pass whole")),
+            false => Check::fault(
                 "size",
                 "mtu",
                 format!("packets over {passes} bytes are lost on the way"),
@@ -313,25 +311,37 @@ fn route(session: &Session, host: &HostConfig, net: &Net, live: bool) -> Option<
     let peer = host.peer_ip;
     match (&net.to_peer, live) {
         (Ok((source, _)), true) if *source == IpAddr::V4(host.local_ip) => {
-            Some(fine("route", format!("{peer} is reached through the tunnel")))
+            Some(Check::fine("route", format!("{peer} is reached through the tunnel")))
         }
         (Ok((source, through)), true) => {
             let way = through.as_ref().map_or(String::new(), |name| format!(" through {name}"));
             let cause = format!("another route, such as a VPN's, takes the packets to {peer}");
             let evidence = format!("they would leave from {source}{way}");
-            Some(fault("route", "route_taken", cause, evidence, fix!("ip route get {}", peer)))
+            Some(Check::fault(
+                "route",
+                "route_taken",
+                cause,
+                evidence,
+                fix!("ip route get {}", peer),
+            ))
         }
         (Err(why), true) => {
             let next = fix!("hop down {} && hop up {}", host.name, host.name);
             let cause = format!("the route to {peer} is gone");
-            Some(fault("route", "route_gone", cause, why, next))
+            Some(Check::fault("route", "route_gone", cause, why, next))
         }
         // Our own, of a session that cannot be asked from here.
         (Ok((_, Some(name))), false) if is_at(session, name) => None,
         (Ok((source, Some(name))), false) => {
             let cause = format!("a VPN has {peer}, which {} needs, on {name}", host.name);
             let evidence = format!("packets to {peer} would leave from {source}");
-            Some(fault("route", "address_taken", cause, evidence, fix!("ip route get {}", peer)))
+            Some(Check::fault(
+                "route",
+                "address_taken",
+                cause,
+                evidence,
+                fix!("ip route get {}", peer),
+            ))
         }
         (_, false) => None,
     }
@@ -345,22 +355,22 @@ fn agent_checks(facts: &Facts, host: &HostConfig, agent: &Agent) -> Vec<Check> {
     let (version, token) = match agent {
         Agent::Silent(why) => {
             let cause = format!("the agent on {} does not answer through the tunnel", host.name);
-            return vec![fault("agent", "agent_silent", cause, why, setup(facts))];
+            return vec![Check::fault("agent", "agent_silent", cause, why, setup(facts))];
         }
         Agent::Healthy { version, token } => (version, token),
     };
     let mut checks = vec![if version == VERSION {
-        fine("agent", format!("agent {version} is healthy"))
+        Check::fine("agent", format!("agent {version} is healthy"))
     } else {
         let cause = "agent and hop are of different versions";
         let evidence = format!("the agent is {version}, this hop is {VERSION}");
-        fault("agent", "agent_version", cause, evidence, fix!("hop upgrade {}", host.name))
+        Check::fault("agent", "agent_version", cause, evidence, fix!("hop upgrade {}", host.name))
     }];
     checks.push(match token {
-        Ok(()) => fine("token", "the agent takes this machine's token"),
+        Ok(()) => Check::fine("token", "the agent takes this machine's token"),
         Err(why) => {
             let cause = "the agent does not take this machine's token";
-            fault("token", "token", cause, why, setup(facts))
+            Check::fault("token", "token", cause, why, setup(facts))
         }
     });
     checks
@@ -370,12 +380,12 @@ fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &Fi
     let name = host.hop_name();
     match found {
         Ok(all) if all.first() == Some(&IpAddr::V4(host.peer_ip)) => {
-            fine("name", format!("{name} is {}", host.peer_ip))
+            Check::fine("name", format!("{name} is {}", host.peer_ip))
         }
         Ok(all) => {
             let cause = format!("{name} means another machine");
             let evidence = format!("it is {}, and should be {}", list(all), host.peer_ip);
-            fault(
+            Check::fault(
                 "name",
                 "name_elsewhere",
                 cause,
@@ -385,7 +395,7 @@ fn name_check(host: &HostConfig, found: &Result<Vec<IpAddr>, String>, again: &Fi
         }
         Err(why) => {
             let cause = format!("this machine does not know {name}");
-            fault("name", "name_missing", cause, why, again.clone())
+            Check::fault("name", "name_missing", cause, why, again.clone())
         }
     }
 }

@@ -35,6 +35,24 @@ pub struct Check {
     pub fix: Fix,
 }
 
+impl Check {
+    pub fn fine(what: &'static str, found: impl Into<String>) -> Check {
+        let (evidence, fix) = (String::new(), Fix::from(""));
+        Check { what, fault: None, cause: found.into(), evidence, fix }
+    }
+
+    pub fn fault(
+        what: &'static str,
+        fault: &'static str,
+        cause: impl Into<String>,
+        evidence: impl Into<String>,
+        fix: impl Into<Fix>,
+    ) -> Check {
+        let (cause, evidence, fix) = (cause.into(), evidence.into(), fix.into());
+        Check { what, fault: Some(fault), cause, evidence, fix }
+    }
+}
+
 /// Everything that the verdict depends on.
 pub struct Facts {
     pub host: String,

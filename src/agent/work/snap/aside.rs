@@ -69,15 +69,30 @@ pub fn record(workspace: &str, id: &str, reason: Reason, of: &[PathBuf]) -> io::
 fn read(workspace: &str, id: &str, text: &str) -> Option<Frozen> {
     let mut fields = Fields::parse(text).ok()?;
     let paths = list(&mut fields, "paths", PATHS, |path| Some(path.as_str()?.to_owned())).ok()?;
-    let twins = paths.iter().filter_map(|path| place::twin(Path::new(path), workspace, id).ok());
-    let counts: Vec<_> =
-        twins.filter_map(|twin| Some(tree::count(&twin, &|| true).ok()?.bytes)).collect();
-    let bytes = (!counts.is_empty()).then(|| counts.iter().sum())?;
     let made_ms = fields.int("made_ms", 0..=u64::MAX).ok()?;
-    Some(Frozen { id: id.to_owned(), made_ms, reason: fields.string("reason").ok(), bytes, paths })
+    let reason = fields.string("reason").ok();
+    let frozen = Frozen { id: id.to_owned(), made_ms, reason, bytes: 0, paths };
+    let is_there = places(workspace, &frozen).any(|place| fs::symlink_metadata(place).is_ok());
+    is_there.then_some(frozen)
+}
+
+/// Where it lies.
+fn places(workspace: &str, frozen: &Frozen) -> impl Iterator<Item = PathBuf> {
+    let is_known = frozen.reason.is_some();
+    frozen.paths.iter().filter_map(move |path| match is_known {
+        true => place::twin(Path::new(path), workspace, &frozen.id).ok(),
+        false => Some(PathBuf::from(path)),
+    })
+}
+
+/// How much it holds, which is looked at file by file.
+pub fn bytes(workspace: &str, frozen: &Frozen) -> u64 {
+    let of = |place: PathBuf| tree::count(&place, &|| true).map_or(0, |count| count.bytes);
+    places(workspace, frozen).map(of).sum()
 }
 
 /// All there are, the newest first: those that are known, and what lies beside `kept` unknown.
+/// Without their [`bytes`].
 pub fn all(workspace: &str, kept: &[Kept]) -> Vec<Frozen> {
     let names = records(workspace).ok().and_then(|dir| fs::read_dir(dir).ok());
     let mut found = Vec::new();
@@ -94,12 +109,11 @@ pub fn all(workspace: &str, kept: &[Kept]) -> Vec<Frozen> {
             if found.iter().any(|known: &Frozen| known.id == id) {
                 continue;
             }
-            let bytes = tree::count(&entry.path(), &|| true).map_or(0, |count| count.bytes);
             let paths = vec![entry.path().display().to_string()];
             let made = entry.metadata().and_then(|found| found.modified()).ok();
             let made = made.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
             let made_ms = made.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(0));
-            found.push(Frozen { id, made_ms, reason: None, bytes, paths });
+            found.push(Frozen { id, made_ms, reason: None, bytes: 0, paths });
         }
     }
     found.sort_by(|a, b| b.made_ms.cmp(&a.made_ms).then_with(|| b.id.cmp(&a.id)));
@@ -108,19 +122,31 @@ pub fn all(workspace: &str, kept: &[Kept]) -> Vec<Frozen> {
 
 /// Nothing of it stays.
 pub fn remove(workspace: &str, frozen: &Frozen) -> io::Result<()> {
-    for path in &frozen.paths {
-        let path = Path::new(path);
-        if frozen.reason.is_none() {
-            let is_ours = path.components().any(|part| part.as_os_str() == place::ROOM);
-            if is_ours {
-                remove_tree(path)?;
-            }
-            continue;
-        }
-        remove_tree(&place::twin(path, workspace, &frozen.id)?)?;
-        place::tidy(path, workspace, &frozen.id);
+    if frozen.reason.is_some() {
+        return remove_known(workspace, &frozen.id, frozen.paths.iter().map(Path::new));
     }
-    match fs::remove_file(records(workspace)?.join(format!("{}.json", frozen.id))) {
+    let is_ours = |path: &Path| path.components().any(|part| part.as_os_str() == place::ROOM);
+    let mut ours = frozen.paths.iter().map(Path::new).filter(|path| is_ours(path));
+    ours.try_for_each(remove_tree)?;
+    forget(workspace, &frozen.id)
+}
+
+/// The same of one that is known, by what it is of.
+pub fn remove_known<'a>(
+    workspace: &str,
+    id: &str,
+    of: impl Iterator<Item = &'a Path>,
+) -> io::Result<()> {
+    for path in of {
+        remove_tree(&place::twin(path, workspace, id)?)?;
+        place::tidy(path, workspace, id);
+    }
+    forget(workspace, id)
+}
+
+/// It is known no more.
+pub fn forget(workspace: &str, id: &str) -> io::Result<()> {
+    match fs::remove_file(records(workspace)?.join(format!("{id}.json"))) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

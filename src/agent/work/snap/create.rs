@@ -126,8 +126,8 @@ impl Creating<'_> {
         aside::record(workspace, id, Reason::Create, &self.paths())
             .map_err(failed("cannot write"))?;
         let created = self.freeze_and_save(id);
-        let frozen = aside::all(workspace, self.kept).into_iter().find(|frozen| frozen.id == id);
-        let removed = frozen.map_or(Ok(()), |frozen| aside::remove(workspace, &frozen));
+        let of = self.kept.iter().map(|kept| kept.path.as_path());
+        let removed = aside::remove_known(workspace, id, of);
         let created = created?;
         removed.map_err(failed("the frozen tree cannot be removed"))?;
         Ok(created)

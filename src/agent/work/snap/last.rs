@@ -48,7 +48,7 @@ impl Last {
         Some(Last {
             tried_ms: fields.int("tried_ms", 0..=u64::MAX).ok()?,
             made_ms: fields.take("made_ms").as_ref().and_then(Value::as_u64),
-            why: fields.opt_string("why").ok()?,
+            why: fields.opt_string("why").ok()?.filter(|why| !why.is_empty()),
         })
     }
 
@@ -74,8 +74,7 @@ impl Last {
     /// How long until the next one. A clock that has gone back more than an hour makes it due.
     pub fn wait(&self, schedule: Schedule, jitter_ms: u64, now_ms: u64) -> Duration {
         let period = period_ms(schedule);
-        let has_failed = self.why.as_ref().is_some_and(|why| !why.is_empty());
-        let apart = match has_failed {
+        let apart = match self.why.is_some() {
             true => (period / AGAIN).max(AGAIN_LEAST_MS).min(period),
             false => period - period / JITTER / 2 + jitter_ms,
         };

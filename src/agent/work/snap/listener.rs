@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::restic;
 use crate::agent::work::beat::has_gone;
 use crate::base::line_socket::put;
 use crate::rpc::types::Message;
@@ -26,9 +25,8 @@ pub trait Listener {
         self.tell(Told::Note(note));
     }
 
-    fn far(&self, far: restic::Far) {
-        let restic::Far { files, files_of, bytes, bytes_of, left_s } = far;
-        self.tell(Told::Far(Far { files, files_of, bytes, bytes_of, left_s }));
+    fn far(&self, far: Far) {
+        self.tell(Told::Far(far));
     }
 }
 

@@ -22,6 +22,9 @@ pub fn list(name: &str, to: &dyn Listener) -> Done<Listed> {
     let desired = repository::workspace(name)?;
     let (kept, missing) = place::kept(&desired).map_err(failed("what is kept cannot be found"))?;
     let mut frozen = aside::all(name, &kept);
+    for one in &mut frozen {
+        one.bytes = aside::bytes(name, one);
+    }
     if !repository::is_busy(name) {
         // Of nothing that is being made.
         let is_left =
@@ -81,12 +84,7 @@ fn looked(
     to: &dyn Listener,
 ) -> Done<Checked> {
     to.stage(Stage::Restore);
-    let mut words: Vec<OsString> = ["restore", "--verify"].map(OsString::from).to_vec();
-    let version = opened.restic.version;
-    let flags = [("--json", version.tells_of_restores()), ("--sparse", version.restores_holes())];
-    words.extend(flags.iter().filter(|(_, is_known)| *is_known).map(|(flag, _)| flag.into()));
-    words.extend(["--target".into(), scratch.into(), snapshot.id.as_str().into()]);
-    opened.run(&words, to)?;
+    opened.restore(&snapshot.id, scratch, &["--verify".as_ref()], to)?;
     to.stage(Stage::Look);
     let mut checked = Checked {
         id: snapshot.id.clone(),

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use serde_json::{Value, json};
 
 use super::listener::{Listener, OnStream};
-use super::{create, look, pause, repository, restore};
+use super::{create, look, pause, plan, repository, restore};
 use crate::agent::log;
 use crate::agent::work::beat::beating;
 use crate::agent::work::methods::{Refused, refused};
@@ -41,7 +41,7 @@ pub fn call(
         }),
         SnapPlan::NAME => WantedBack::read_strictly(params)
             .map_err(refused(Code::BadParams))
-            .and_then(|asked| told(stream, |to| restore::plan(caller, &asked, to))),
+            .and_then(|asked| told(stream, |to| plan::plan(caller, &asked, to))),
         SnapRestore::NAME => Apply::read_strictly(params)
             .map_err(refused(Code::BadParams))
             .and_then(|Apply { digest }| told(stream, |to| restore::restore(caller, digest, to))),

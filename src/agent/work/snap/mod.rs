@@ -4,8 +4,8 @@
 //! what a tree is, as a digest) → `restic` (the program, its repository, its locks) → `listener`
 //! (who wants it) → `journal`, `pause` (services end for a moment, and go on whatever happens) →
 //! `aside` (what was put aside) → `repository` (a workspace's own in it) → `create`, `look`,
-//! `listing` → `restore`, which `undo` is, too → `last`, `schedule` (what nobody asks for) →
-//! `methods` (what is asked).
+//! `listing` → `plan` → `restore`, which `undo` is, too → `last`, `schedule` (what nobody asks
+//! for) → `methods` (what is asked).
 
 mod aside;
 mod create;
@@ -17,6 +17,7 @@ mod look;
 mod methods;
 mod pause;
 pub mod place;
+mod plan;
 mod remove;
 mod repository;
 pub mod restic;

@@ -132,6 +132,22 @@ impl Opened {
         self.run(&words, to)
     }
 
+    /// `restore` of a snapshot into `target`, as `more` says.
+    pub fn restore(
+        &self,
+        id: &str,
+        target: &Path,
+        more: &[&OsStr],
+        to: &dyn Listener,
+    ) -> Done<Told> {
+        let mut words = vec![OsString::from("restore")];
+        words.extend(self.restic.version.restore_options().map(OsString::from));
+        words.extend(["--target".into(), target.into()]);
+        words.extend(more.iter().map(OsString::from));
+        words.push(id.into());
+        self.run(&words, to)
+    }
+
     /// What is done with the workspace's own alone.
     pub fn words(&self, first: &[&str]) -> Vec<OsString> {
         let tag = ["--tag", &self.tag];

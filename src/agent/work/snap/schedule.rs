@@ -13,7 +13,7 @@ use super::{create, look};
 use crate::agent::log;
 use crate::agent::work::state::Room;
 use crate::rpc::types::snap::{Created, Health, LateOne, Told};
-use crate::sys::clock;
+use crate::sys::{clock, threads};
 use crate::workspace::manifest::{Desired, Keep, Schedule};
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -45,7 +45,7 @@ pub fn begin() {
             thread::sleep(LOOK_EVERY);
         }
     };
-    if let Err(error) = thread::Builder::new().name("snapshots".to_owned()).spawn(work) {
+    if let Err(error) = threads::start("snapshots", work) {
         log(&format!("no snapshot is made by itself: {error}"));
     }
 }
@@ -88,11 +88,7 @@ pub fn health() -> Health {
     let of = |desired: Desired| {
         let schedule = schedule(&desired)?;
         let last = Last::load(&desired.workspace).filter(|last| last.is_late(schedule, now))?;
-        Some(LateOne {
-            workspace: desired.workspace,
-            made_ms: last.made_ms,
-            why: last.why.filter(|why| !why.is_empty()),
-        })
+        Some(LateOne { workspace: desired.workspace, made_ms: last.made_ms, why: last.why })
     };
     let late = all.into_iter().filter_map(|it| of(it.desired)).collect();
     let (restic, notes) = match restic::installed() {

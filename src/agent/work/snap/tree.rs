@@ -12,32 +12,27 @@
 //! Bounds: 256 directories in one another; 64 names of what is left out, and the number of others;
 //! 400,000 files that a second pass knows again, some 200 bytes each.
 
+mod content;
+mod entry;
+mod seen;
+
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read};
-use std::os::fd::AsRawFd;
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{
-    DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink,
-};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::Mode;
-
-use super::place::ROOM;
+use self::content::{digest_one, put, put_head};
+use self::entry::{dress, freeze_one, names, open_dir, within};
+pub use self::seen::Seen;
 use super::remove::remove_tree;
-use crate::sys::{clock, file_times, process, reflink, xattr};
+use crate::sys::reflink;
 use crate::workspace::digest::{Digest, Digesting};
 
 const DEPTH: usize = 256;
 const NAMED: usize = 64;
-/// What a second pass knows again of the first.
-const MARKS: usize = 400_000;
-/// A change is told by the second at the least, on every file system.
-const SETTLED_S: i64 = 2;
-const PIECE: usize = 256 * 1024;
-const MODE: u32 = 0o7777;
 
 /// What there is in a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,30 +64,6 @@ impl Count {
             }
         }
     }
-}
-
-/// What is at `path`, as whoever has it open sees it.
-fn within(dir: &File, name: &OsStr) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", dir.as_raw_fd())).join(name)
-}
-
-fn open_dir(path: &Path) -> io::Result<File> {
-    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-fn open_file(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    OpenOptions::new().read(true).custom_flags(flags).open(path)
-}
-
-/// In the order of their bytes; our own rooms are none of the tree's.
-fn names(dir: &File) -> io::Result<Vec<OsString>> {
-    let entries = fs::read_dir(within(dir, OsStr::new("")))?;
-    let mut names = entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
-    names.retain(|name| name != ROOM);
-    names.sort();
-    Ok(names)
 }
 
 /// Whether a file in `dir` can be cloned to another there: the file system is asked, by two files
@@ -140,39 +111,6 @@ pub fn digest(path: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<(Digest, 
     match Walk::of(act, is_wanted).all(path, Path::new("."))? {
         (Act::Digest(digesting), count) => Ok((digesting.done(), count)),
         _ => Err(ErrorKind::InvalidInput.into()),
-    }
-}
-
-/// What the first pass made, each by its place in the twin.
-#[derive(Debug, Default)]
-pub struct Seen(BTreeMap<PathBuf, Mark>);
-
-/// Which file it was, and when it was last changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
-    ino: u64,
-    changed: (i64, i64),
-}
-
-impl Mark {
-    fn of(found: &Metadata) -> Mark {
-        Mark { ino: found.ino(), changed: (found.ctime(), found.ctime_nsec()) }
-    }
-}
-
-impl Seen {
-    /// Not of a file that was changed just now: one more change of the same moment would not be
-    /// told. Nor where it has several names, which are made anew together.
-    fn put(&mut self, to: &Path, found: &Metadata) {
-        let now = i64::try_from(clock::wall_ms() / 1000).unwrap_or(0);
-        let is_settled = found.ctime() < now.saturating_sub(SETTLED_S);
-        if is_settled && found.nlink() == 1 && self.0.len() < MARKS {
-            self.0.insert(to.to_owned(), Mark::of(found));
-        }
-    }
-
-    fn has(&self, to: &Path, found: &Metadata) -> bool {
-        found.nlink() == 1 && self.0.get(to) == Some(&Mark::of(found))
     }
 }
 
@@ -365,108 +303,6 @@ impl<'a> Walk<'a> {
             _ => Ok(()),
         }
     }
-}
-
-fn freeze_one(seen: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
-    let kind = found.file_type();
-    if kind.is_symlink() {
-        symlink(fs::read_link(seen)?, to)?;
-    } else if kind.is_fifo() {
-        nix::unistd::mkfifo(to, Mode::S_IRWXU)?;
-    } else {
-        let from = open_file(seen)?;
-        let new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-        reflink::clone(&from, &new)?;
-    }
-    dress(seen, to, found)
-}
-
-/// Owner, attributes, mode and times of what `found` tells. Only root gives files away.
-fn dress(seen: &Path, to: &Path, found: &Metadata) -> io::Result<()> {
-    let is_link = found.file_type().is_symlink();
-    if process::is_root() {
-        lchown(to, Some(found.uid()), Some(found.gid()))?;
-    } else if found.gid() != process::gid() {
-        // One of the login's groups, if it is one.
-        let _ = lchown(to, None, Some(found.gid()));
-    }
-    if !is_link {
-        for (name, value) in xattr::all(seen)? {
-            match xattr::set(to, &name, &value) {
-                Err(error) if is_kept(name.as_bytes()) => return Err(error),
-                _ => {}
-            }
-        }
-        fs::set_permissions(to, Permissions::from_mode(found.mode() & MODE))?;
-    }
-    let read = (found.atime(), found.atime_nsec());
-    file_times::set(to, read, (found.mtime(), found.mtime_nsec()))
-}
-
-/// Those that a user may set, and a restore has to bring back. Others are the system's own, such as
-/// a label.
-fn is_kept(name: &[u8]) -> bool {
-    name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_")
-}
-
-/// With its length, so that no two lists of pieces are one.
-fn put(digesting: &mut Digesting, piece: &[u8]) {
-    digesting.add(&(piece.len() as u64).to_be_bytes());
-    digesting.add(piece);
-}
-
-fn put_head(
-    digesting: &mut Digesting,
-    name: &Path,
-    found: &Metadata,
-    seen: &Path,
-) -> io::Result<()> {
-    let kind = found.file_type();
-    put(digesting, name.as_os_str().as_bytes());
-    let word: &[u8] = match () {
-        () if kind.is_dir() => b"dir",
-        () if kind.is_symlink() => b"symlink",
-        () if kind.is_fifo() => b"fifo",
-        () => b"file",
-    };
-    put(digesting, word);
-    let number = |number: i64| number.to_be_bytes();
-    if !kind.is_symlink() {
-        digesting.add(&(found.mode() & MODE).to_be_bytes());
-        for (name, value) in xattr::all(seen)?.iter().filter(|(name, _)| is_kept(name.as_bytes())) {
-            put(digesting, name.as_bytes());
-            put(digesting, value);
-        }
-    }
-    if process::is_root() {
-        digesting.add(&[found.uid().to_be_bytes(), found.gid().to_be_bytes()].concat());
-    }
-    digesting.add(&[number(found.mtime()), number(found.mtime_nsec())].concat());
-    Ok(())
-}
-
-fn digest_one(
-    digesting: &mut Digesting,
-    seen: &Path,
-    found: &Metadata,
-    is_wanted: &dyn Fn() -> bool,
-) -> io::Result<()> {
-    if found.file_type().is_symlink() {
-        put(digesting, fs::read_link(seen)?.as_os_str().as_bytes());
-    } else if found.is_file() {
-        digesting.add(&found.len().to_be_bytes());
-        let (mut file, mut piece) = (open_file(seen)?, vec![0; PIECE]);
-        loop {
-            match file.read(&mut piece)? {
-                0 => break,
-                count => digesting.add(piece.get(..count).unwrap_or_default()),
-            }
-            if !is_wanted() {
-                return Err(ErrorKind::Interrupted.into());
-            }
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

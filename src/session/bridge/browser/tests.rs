@@ -174,7 +174,6 @@ fn ask(room: &Arc<Room>, method: &str, path: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Until the list of pages has a title that begins so.
 /// What is found in the list of pages, within a minute: a page is there before it has its address.
 fn listed<T>(room: &Arc<Room>, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
     for _ in 0..300 {
@@ -186,6 +185,7 @@ fn listed<T>(room: &Arc<Room>, what: &str, find: impl Fn(&str) -> Option<T>) -> 
     panic!("no page {what}: {}", ask(room, "GET", "/json/list").unwrap());
 }
 
+/// Until one of the pages has a title that begins so.
 fn title(room: &Arc<Room>, start: &str) -> String {
     listed(room, start, |list| {
         let mut titles = list.lines().filter_map(|line| line.trim().strip_prefix("\"title\": \""));

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::rpc::types::snap::Far;
+
 const LINE_BYTES: usize = 256 * 1024;
 
 /// Lines out of pieces.
@@ -25,16 +27,6 @@ impl Lines {
             }
         }
     }
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Far {
-    pub files: u64,
-    pub files_of: u64,
-    pub bytes: u64,
-    pub bytes_of: u64,
-    pub left_s: Option<u64>,
 }
 
 /// One of its lines, as far as it matters here.

@@ -16,18 +16,21 @@ pub mod version;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use self::lines::Lines;
-pub use self::lines::{Far, Said};
+pub use self::lines::Said;
 use self::repository::Repository;
 use self::version::{OLDEST, Version};
 use crate::agent::work::state;
+use crate::rpc::types::snap::Far;
 use crate::sys::child::{self, Broken, Limits, Stream, Talk};
 use crate::sys::signal::Kind;
 
@@ -93,16 +96,46 @@ fn program() -> Option<PathBuf> {
     dirs.map(|dir| dir.join("restic")).find(|path| path.is_file())
 }
 
-/// The version of the one that is installed.
+/// A program as it was asked for its version: another file, or one written anew, is asked again.
+#[derive(Clone, PartialEq, Eq)]
+struct Asked {
+    program: PathBuf,
+    file: (u64, u64, i64, i64),
+}
+
+impl Asked {
+    fn of(program: &Path) -> Option<Asked> {
+        let found = program.metadata().ok()?;
+        let file = (found.dev(), found.ino(), found.ctime(), found.ctime_nsec());
+        Some(Asked { program: program.to_owned(), file })
+    }
+}
+
+static LAST: Mutex<Option<(Asked, Version)>> = Mutex::new(None);
+
+/// The version of the one that is installed. It is asked once: `hop status --watch` looks every
+/// two seconds.
 pub fn installed() -> Result<(PathBuf, Version), Trouble> {
     let absent = |why: &str| Trouble::Absent(why.to_owned());
     let program = program().ok_or_else(|| absent("restic is not installed on this server"))?;
-    let mut command = Command::new(&program);
+    let asked = Asked::of(&program);
+    let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some((_, version)) = last.filter(|(last, _)| asked.as_ref() == Some(last)) {
+        return Ok((program, version));
+    }
+    let version = version(&program)?;
+    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = asked.map(|asked| (asked, version));
+    Ok((program, version))
+}
+
+fn version(program: &Path) -> Result<Version, Trouble> {
+    let absent = |why: &str| Trouble::Absent(why.to_owned());
+    let mut command = Command::new(program);
     command.arg("version").env_clear().current_dir("/");
     let said = child::run(&mut command, Limits::brief(20));
     let said = said.map_err(|broken| Trouble::Absent(format!("restic: {broken}")))?;
     match Version::read(&said.text()) {
-        Some(version) if version >= OLDEST => Ok((program, version)),
+        Some(version) if version >= OLDEST => Ok(version),
         Some(version) => {
             Err(Trouble::Absent(format!("restic {version} is too old: {OLDEST} is needed")))
         }

@@ -33,12 +33,18 @@ impl Version {
         self >= Version(0, 17, 0)
     }
 
-    pub fn restores_holes(self) -> bool {
+    fn restores_holes(self) -> bool {
         self >= Version(0, 15, 0)
     }
 
-    pub fn tells_of_restores(self) -> bool {
+    fn tells_of_restores(self) -> bool {
         self >= Version(0, 16, 0)
+    }
+
+    /// What it is told of a restore, as far as it knows it.
+    pub fn restore_options(self) -> impl Iterator<Item = &'static str> {
+        let all = [("--json", self.tells_of_restores()), ("--sparse", self.restores_holes())];
+        all.into_iter().filter(|(_, is_known)| *is_known).map(|(option, _)| option)
     }
 
     pub fn restores_safely_as_root(self) -> bool {

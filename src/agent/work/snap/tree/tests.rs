@@ -1,6 +1,14 @@
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 
+use nix::sys::stat::Mode;
+
+use super::seen::SETTLED_S;
 use super::*;
+use crate::agent::work::snap::place::ROOM;
+use crate::sys::{file_times, xattr};
 
 const TIME: file_times::Moment = (1_000_000, 5);
 
