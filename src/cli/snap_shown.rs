@@ -33,6 +33,8 @@ fn title(stage: Stage) -> &'static str {
         Stage::Restore => "restoring",
         Stage::Switch => "putting it in its place",
         Stage::Forget => "removing",
+        Stage::Copy => "copying to the other server",
+        Stage::Verify => "reading it again",
         Stage::Other => "working",
     }
 }

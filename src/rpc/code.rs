@@ -28,12 +28,14 @@ pub enum Code {
     NoFirewall,
     /// Of a repository.
     WrongPassword,
+    /// The workspace has moved to another server, or is on its way.
+    Moved,
     /// One of HTTP's, or one of a later agent's.
     Other,
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 16] = [
+const WORDS: [(Code, &str); 17] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -50,6 +52,7 @@ const WORDS: [(Code, &str); 16] = [
     (Code::WorkAbsent, "work_absent"),
     (Code::NoFirewall, "no_firewall"),
     (Code::WrongPassword, "wrong_password"),
+    (Code::Moved, "moved"),
 ];
 
 impl Code {

@@ -3,6 +3,10 @@
 use super::types::bridge::{Answer, Wish};
 use super::types::firewall::{Closed, Closing, Confirm, History, Rules};
 use super::types::logs::{LogEvent, ReadLogs};
+use super::types::migration::{
+    AskDigest, AskSurvey, Digested, Leave, OfMove, Outcome, Paused, Place, Placed, Prepare, Start,
+    Started, Surveyed,
+};
 use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
@@ -67,6 +71,13 @@ methods! {
     RunList, "run.list": ListRuns => Runs;
     RunStop, "run.stop": RunNumber => Nothing;
     SnapHealth, "snap.health": Nothing => Health;
+    MigrationSurvey, "migration.survey": AskSurvey => Surveyed;
+    /// Of the last pass, on either side.
+    MigrationOutcome, "migration.outcome": OfMove => Outcome;
+    /// While paused under the same id; and again.
+    MigrationLeave, "migration.leave": Leave => Nothing;
+    /// What a move has left on either side, but for the workspace.
+    MigrationForget, "migration.forget": OfMove => Nothing;
     // Between the agent's two processes alone.
     WorkVersion, "work.version": Nothing => WorkProcess;
     /// What laptops have told with `ports.mapped`, the last one first.
@@ -87,6 +98,11 @@ pub const PORTS_CONNECT: &str = "ports.connect";
 
 /// The bytes of a wish (`types::bridge::WishId`), likewise.
 pub const BRIDGE_TAKE: &str = "bridge.take";
+
+/// A pass of a move, from one agent to the other (`types::migration::AskPass`): what crosses is
+/// theirs alone, and whoever connects the two carries bytes.
+pub const MIGRATION_SEND: &str = "migration.send";
+pub const MIGRATION_RECEIVE: &str = "migration.receive";
 
 macro_rules! streams {
     ($($(#[$doc:meta])* $stream:ident, $name:literal: $params:ty => $event:ty;)*) => {$(
@@ -131,6 +147,18 @@ streams! {
     SnapPlan, "snap.plan": WantedBack => Told<BackPlan>;
     /// The plan that this laptop was shown last, once and within a minute.
     SnapRestore, "snap.restore": Apply => Told<Restored>;
+    /// As `workspace.apply`, without a start.
+    MigrationPrepare, "migration.prepare": Prepare => Progress;
+    /// Services end; the stream stays open after that, and they start again at its end but for
+    /// `migration.leave`.
+    MigrationPause, "migration.pause": OfMove => Told<Paused>;
+    MigrationDigest, "migration.digest": AskDigest => Told<Digested>;
+    MigrationPlace, "migration.place": Place => Told<Placed>;
+    MigrationStart, "migration.start": Start => Told<Started>;
+    /// On the target, to go back: services end, and what is there goes aside.
+    MigrationStop, "migration.stop": OfMove => Told<Placed>;
+    /// On the source that was left: its services start.
+    MigrationReturn, "migration.return": OfMove => Told<Started>;
     /// What services have said, in the order of their times, and say.
     LogsStream, "logs.stream": ReadLogs => LogEvent;
 }

@@ -16,6 +16,7 @@ pub mod details;
 pub mod firewall;
 pub mod health;
 pub mod logs;
+pub mod migration;
 pub mod ports;
 pub mod run;
 pub mod services;

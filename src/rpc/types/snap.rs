@@ -20,7 +20,7 @@ const ID_BYTES: usize = 64;
 
 /// Snapshots are called by restic's hexadecimal digits, frozen trees by ours, which begin with `f`
 /// and a hyphen.
-fn id(text: &str) -> Result<String, String> {
+pub(super) fn id(text: &str) -> Result<String, String> {
     let plain = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
     let is_latest = text == "latest";
     let fits = (2..=ID_BYTES).contains(&text.len()) && text.bytes().all(plain);
@@ -30,13 +30,13 @@ fn id(text: &str) -> Result<String, String> {
     }
 }
 
-fn sentences(fields: &mut Fields, name: &str) -> Result<Vec<String>, ReadError> {
+pub(super) fn sentences(fields: &mut Fields, name: &str) -> Result<Vec<String>, ReadError> {
     list(fields, name, SENTENCES, |value| {
         Some(value.as_str()?.chars().take(SENTENCE_CHARS).collect())
     })
 }
 
-fn number(fields: &mut Fields, name: &str) -> Result<u64, ReadError> {
+pub(super) fn number(fields: &mut Fields, name: &str) -> Result<u64, ReadError> {
     fields.int(name, 0..=u64::MAX)
 }
 
@@ -81,11 +81,15 @@ pub enum Stage {
     /// What is there goes aside, and what is to be there takes its place.
     Switch,
     Forget,
+    /// A move's pass to the other server.
+    Copy,
+    /// A tree is read again, for its digest.
+    Verify,
     /// One of a later agent's.
     Other,
 }
 
-const STAGES: [(Stage, &str); 10] = [
+const STAGES: [(Stage, &str); 12] = [
     (Stage::Open, "open"),
     (Stage::Hook, "hook"),
     (Stage::Pause, "pause"),
@@ -96,6 +100,8 @@ const STAGES: [(Stage, &str); 10] = [
     (Stage::Restore, "restore"),
     (Stage::Switch, "switch"),
     (Stage::Forget, "forget"),
+    (Stage::Copy, "copy"),
+    (Stage::Verify, "verify"),
 ];
 
 impl Stage {
