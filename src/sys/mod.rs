@@ -61,6 +61,7 @@ pub mod tcp;
 pub mod terminal;
 pub mod threads;
 pub mod through;
+pub mod writeback;
 #[cfg_attr(target_os = "macos", path = "darwin/xattr.rs")]
 pub mod xattr;
 

@@ -3,7 +3,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -212,6 +212,19 @@ impl Desk {
     }
 }
 
+/// A program that maps a file and stores a further byte of "later" into it for each line.
+const MAPS: &str = r#"
+import mmap, os, sys
+with open(sys.argv[1], "wb") as new:
+    new.write(b"." * 4096)
+    os.fsync(new.fileno())
+file = open(sys.argv[1], "r+b")
+mapped = mmap.mmap(file.fileno(), 4096)
+for at, line in enumerate(sys.stdin):
+    mapped[at] = b"later"[at]
+    print("stored", flush=True)
+"#;
+
 /// No service outlives its test.
 impl Drop for Desk {
     fn drop(&mut self) {
@@ -317,6 +330,29 @@ fn data_is_kept_comes_back_and_can_be_undone() {
         assert!(desk.list().frozen.is_empty());
         assert!(!desk.data.parent().unwrap().join(".hopbox-snap").exists());
         assert_eq!(code(desk.plan(None, None, false)).0, Code::NotFound);
+    });
+}
+
+/// Such stores set a file's times once only, until its pages have been written back.
+#[test]
+fn what_is_stored_through_a_mapping_is_in_the_next_snapshot() {
+    every("mapping", |desk| {
+        let file = desk.data.join("mapped");
+        let mut program = Command::new("python3");
+        program.args(["-c", MAPS]).arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut program = program.spawn().unwrap();
+        let mut asks = program.stdin.take().unwrap();
+        let mut says = BufReader::new(program.stdout.take().unwrap());
+        for stored in ["l....", "la...", "lat.."] {
+            asks.write_all(b"\n").unwrap();
+            says.read_line(&mut String::new()).unwrap();
+            let id = desk.create().unwrap().id;
+            let mut dump = desk.restic(&["-q", "dump", &id, file.to_str().unwrap()]);
+            let kept = dump.stdout(Stdio::piped()).output().unwrap().stdout;
+            assert_eq!(kept.get(..5), Some(stored.as_bytes()));
+        }
+        drop(asks);
+        program.wait().unwrap();
     });
 }
 

@@ -15,6 +15,7 @@ use crate::agent::work::state::Room;
 use crate::rpc::code::Code;
 use crate::rpc::types::snap::{Snapshot, Stage};
 use crate::sys::lock::Lock;
+use crate::sys::writeback;
 use crate::workspace::manifest::Desired;
 
 const SNAPSHOTS: usize = 2048;
@@ -121,11 +122,19 @@ impl Opened {
         Ok(removed as u64)
     }
 
-    /// `backup` of these, with the workspace's tags.
+    /// `backup` of these, with the workspace's tags. What is not frozen is skipped where restic has
+    /// it and its times are the same; they have to tell of all that is written after this, or the
+    /// next one would lack it.
     pub fn backup(&self, paths: &[PathBuf], is_frozen: bool, to: &dyn Listener) -> Done<Told> {
         let mut words = self.words(&["backup", "--json"]);
         if !is_frozen {
             words.extend(["--exclude", super::place::ROOM].map(OsString::from));
+            for path in paths {
+                if !writeback::settle(path).map_err(failed(&path.display().to_string()))? {
+                    words.push("--force".into());
+                    break;
+                }
+            }
         }
         words.push("--".into());
         words.extend(paths.iter().map(OsString::from));
