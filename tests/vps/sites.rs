@@ -5,6 +5,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::containers;
 use crate::lab;
 use crate::machine::CTRL_C;
@@ -73,6 +75,59 @@ fn world(site: &Site, url: &str, expected: &str) {
         assert!(Instant::now() < end, "{url}: {said:?}, not {expected:?}\n{}", there());
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Debian's, in no directory of programs.
+const DOCKERD: &str = "/usr/share/docker.io/contrib/dockerd-rootless.sh";
+
+/// What a laptop's user gets at a port, and what is told of who listens there.
+fn told_here(site: &Site, port: u16) -> (String, Value) {
+    let page = site.laptop.sh_as("dev", &format!("curl -s -m 5 http://127.0.0.1:{port}/")).out;
+    let ports: Value = serde_json::from_str(&site.hop_ok("--json ports")).unwrap();
+    let all = ports["data"]["ports"].as_array().unwrap();
+    let of = all.iter().find(|view| view["port"] == port);
+    (page, of.map(|view| view["server"]["owner"].clone()).unwrap_or_default())
+}
+
+/// Containers of the login's own engines are at the laptop's loopback, as every program is: the
+/// workspace's, and those that somebody has started by hand.
+fn here(site: &Site) {
+    let dev = |line: &str| {
+        let login = "export XDG_RUNTIME_DIR=/run/user/2001 DOCKER_HOST=unix:///run/user/2001/d";
+        site.vps.ok_as("dev", &format!("{login}; {line}"))
+    };
+    let serves = "-v $HOME/data:/data box:1 httpd -f -p 80 -h /data";
+    dev(&format!("podman run -d --name all -p 8083:80 {serves}"));
+    dev(&format!("podman run -d --name inner -p 127.0.0.1:8084:80 {serves}"));
+    let mut all = vec![(8080, "busybox"), (8083, "rootlessport"), (8084, "rootlessport")];
+    all.push((8090, "python3"));
+    if site.vps.sh(&format!("command -v rootlesskit && test -e {DOCKERD}")).code == 0 {
+        dev(&format!(
+            "setsid sh {DOCKERD} -H $DOCKER_HOST --storage-driver vfs >docker.log 2>&1 & \
+             for i in $(seq 300); do docker version >/dev/null 2>&1 && break; sleep 0.1; done; \
+             docker import box.tar box:1 || {{ cat docker.log >&2; exit 1; }}; \
+             docker run -d --name docked -p 8085:80 {serves}"
+        ));
+        all.push((8085, "rootlesskit"));
+    } else {
+        eprintln!("NOTE a docker without root: not installed here, its ports are not tried");
+    }
+    for (port, program) in all {
+        let end = Instant::now() + SOON;
+        loop {
+            let (page, owner) = told_here(site, port);
+            let is_its = owner["program"].as_str().is_some_and(|found| found.starts_with(program));
+            if page == "hello\n" && is_its {
+                let container = if port == 8080 { json!("hopbox-app.open") } else { Value::Null };
+                assert_eq!(owner["container"], container, "{port}: {owner}");
+                break;
+            }
+            assert!(Instant::now() < end, "{port}: {page:?} {owner}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    dev("podman rm -f -t 0 all inner; pid=$XDG_RUNTIME_DIR/docker.pid; \
+         [ ! -e $pid ] || { docker rm -f docked && kill $(cat $pid); }");
 }
 
 const OPEN: &str = "http://192.0.2.1:8080/";
@@ -144,6 +199,7 @@ fn a_site_is_asked_for_served_and_ended() {
         let (code, said) = asked(&site, "y");
         assert_eq!(code, 0, "{said}");
         world(&site, OPEN, "000");
+        here(&site);
 
         // Whatever is no yes changes nothing.
         let public = MANIFEST.replace("    ports", "    public: true\n    ports").replacen(
