@@ -6,14 +6,14 @@ use serde_json::{Value, json};
 
 use super::command::{Call, Command, Group, Takes};
 use super::grid::Grid;
-use super::page::Page;
+use super::page::{Line, Page};
 use super::service_names::There;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::date_time;
 use crate::cloud::api::{Action, Status};
 use crate::cloud::firewall::{Firewall, Grant};
-use crate::deploy::provider;
+use crate::deploy::{opener, provider};
 use crate::fix;
 use crate::host::store;
 use crate::rpc::client::CallError;
@@ -36,8 +36,10 @@ pub const LS: Command = Command {
     details: "What hopbox has let in there for your login: the tunnel's own port, in a table of\n\
               its own in nftables. EFFECT says what the rest of that firewall makes of it:\n\
               accepted; shadowed, which is dropped by the chain that is named; unknown, where it\n\
-              depends on more than rules. A firewall of the provider is not seen from there: what\n\
-              is open in it is told where it is declared (hop firewall backend).",
+              depends on more than rules. What lets in what is shadowed is told below, where the\n\
+              server can be asked over SSH without a question. A firewall of the provider is not\n\
+              seen from there: what is open in it is told where it is declared (hop firewall\n\
+              backend).",
     example: "hop firewall ls mybox",
     group: Group::Hosts,
     flags: &[],
@@ -73,10 +75,12 @@ fn ls(call: &mut Call) -> Result<Code, Failure> {
         true => Page::from(format!("hopbox has opened nothing on {}", there.host)),
         false => table(&rules, call.out.room()),
     };
-    let listed: Vec<Value> = rules.iter().map(Message::to_json).collect();
-    let mut data = json!({"host": there.host, "rules": listed});
     let mut code = Code::Done;
     let host = store::load(&call.paths()?, &there.host)?;
+    let fixes = opener::of_rules(&call.paths()?, &host, &rules);
+    let listed = rules.iter().map(|rule| with_fix(rule, fixes.get(&rule.id)));
+    let mut data = json!({"host": there.host, "rules": listed.collect::<Vec<_>>()});
+    fixes.values().for_each(|fix| page.add(Line::from(format!("fix: {fix}")).whole()));
     if let Some(provider) = &host.provider {
         let name = provider.backend.word();
         match provider::of(&host).map(|mut hetzner| hetzner.list()).transpose() {
@@ -97,6 +101,12 @@ fn ls(call: &mut Call) -> Result<Code, Failure> {
     }
     call.out.answer("firewall.ls", data, page)?;
     Ok(code)
+}
+
+fn with_fix(rule: &Rule, fix: Option<&Fix>) -> Value {
+    let mut told = rule.to_json();
+    told["fix"] = fix.map(|fix| json!(**fix)).into();
+    told
 }
 
 fn history(call: &mut Call) -> Result<Code, Failure> {

@@ -5,7 +5,7 @@
 //! (what root does there), `rollback_guard` (and what puts it back) → `artifacts` (the programs and
 //! their way there), `versions` (which of them) → `setup` (the order of its steps), with `options`,
 //! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `setup_conflict`, `host_file`,
-//! `server_helper`, `provider` (what is in front), `traces`, `verify`, `agent_status` and
+//! `server_helper`, `provider` (what is in front), `traces`, `verify`, `agent_status`, `opener` and
 //! `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity` (this laptop's own keys),
 //! `ssh_entry` (what its ssh(1) knows of a host), `inventory` (the programs that lie here).
 //!
@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod local_helper;
 mod numbers;
 mod obstacle;
+pub mod opener;
 pub mod options;
 mod preflight;
 pub mod proposal;

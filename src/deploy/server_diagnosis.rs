@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::agent_status::{AgentState, AgentStatus, Counters};
+use super::opener::{self, Opener};
 use super::preflight::Survey;
 use super::remote::{AGENT, AGENT_FILES, Remote};
 use super::verify;
@@ -13,7 +14,7 @@ use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
-use crate::rpc::types::firewall::Effective;
+use crate::rpc::types::firewall::{Effective, Protocol};
 use crate::ssh::target::Target;
 use crate::text::fix::Fix;
 
@@ -218,35 +219,13 @@ impl Case<'_> {
 
     /// By the firewall that is in force there; a provider's knows no command of ours.
     fn let_udp_in(&self) -> Fix {
-        let port = self.listens_at();
-        if let Some(Effective::Shadowed(chain)) = &self.agent.effective {
-            // Theirs are written anew by the programs that they belong to.
-            let words: Vec<&str> = chain.split(' ').collect();
-            let others = [("ufw", "filter"), ("firewalld", "firewalld")];
-            let firewall = self.survey.get("firewall");
-            match words[..] {
-                [_, table, _] if others.contains(&(firewall, table)) => {}
-                [family, table, chain] => {
-                    let form = fix!(
-                        "sudo nft insert rule {} {} {} udp dport {} accept",
-                        family,
-                        table,
-                        chain,
-                        port
-                    );
-                    return self.target.by_hand(form);
-                }
-                _ => return self.target.by_hand("sudo nft list ruleset"),
-            }
-        }
-        match self.survey.get("firewall") {
-            "ufw" => self.target.by_hand(fix!("sudo ufw allow {}/udp", port)),
-            "firewalld" => self.target.by_hand(firewalld(&match self.survey.get("zone") {
-                "" => fix!("--add-port={}/udp", port),
-                zone => fix!("--zone={} --add-port={}/udp", zone, port),
-            })),
-            _ => fix!("hop setup {}", self.host.name),
-        }
+        let chain = match &self.agent.effective {
+            Some(Effective::Shadowed(chain)) => Some(chain.as_str()),
+            _ => None,
+        };
+        let opener = Opener { target: self.target, survey: self.survey };
+        let found = opener.lets_in(chain, self.listens_at(), Protocol::Udp);
+        found.unwrap_or_else(|| fix!("hop setup {}", self.host.name))
     }
 
     fn let_in_on(&self, interface: &str) -> Fix {
@@ -254,16 +233,11 @@ impl Case<'_> {
             "ufw" => self.target.by_hand(fix!("sudo ufw allow in on {}", interface)),
             "firewalld" => {
                 let trusted = fix!("--zone=trusted --add-interface={}", interface);
-                self.target.by_hand(firewalld(&trusted))
+                self.target.by_hand(opener::firewalld(&trusted))
             }
             _ => self.target.by_hand("sudo nft list ruleset"),
         }
     }
-}
-
-/// For later, and from now on.
-fn firewalld(what: &Fix) -> Fix {
-    fix!("sudo firewall-cmd --permanent {} && sudo firewall-cmd --reload", what)
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ const AGENT: &str = "vps/agent.rs::what_is_taken_or_damaged_is_left_alone";
 const BLAMED: &str = "vps/proof.rs::a_tunnel_that_fails_is_blamed_on_the_right_side";
 const BRIDGE: &str = "cli/bridge.rs::what_a_host_may_have_is_told_and_changed_by_words";
 const CANNOT: &str = "vps/trouble.rs::a_server_that_cannot_serve_is_left_alone";
-const FIREWALL: &str = "vps/proof.rs::a_firewall_of_the_servers_own_is_opened_by_what_is_advised";
+const FIREWALL: &str =
+    "vps/firewalls.rs::a_firewall_of_the_servers_own_is_opened_by_what_is_advised";
 const INSTALL: &str = "cli/install.rs::a_program_that_is_missing_is_installed_again";
 const LIFE: &str = "vps/life.rs::keys_are_renewed_programs_replaced_and_everything_removed";
 const LOGINS: &str = "vps/logins.rs::who_may_not_become_root_is_told_and_nothing_is_installed";
@@ -58,10 +59,10 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("${EDITOR:-vi} +{} {}", Cures(SETUP)),
     ("${EDITOR:-vi} {}", Cures(ADVICE)),
     ("${EDITOR:-vi} ~/.ssh/config", Cures(TROUBLE)),
-    ("--add-port={}/udp", Part),
+    ("--add-port={}/{}", Part),
     ("--confirm={}", Part),
     ("--zone=trusted --add-interface={}", Part),
-    ("--zone={} --add-port={}/udp", Part),
+    ("--zone={} --add-port={}/{}", Part),
     ("-H {}", Part),
     ("-i {}", Part),
     ("-o {}", Part),
@@ -198,7 +199,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("sudo modprobe tun", Cures(PREFLIGHT)),
     ("sudo modprobe {} && sudo systemctl restart hop-helper", Cures(LOOK)),
     ("sudo mount -o remount,rw {}", Cures(PREFLIGHT)),
-    ("sudo nft insert rule {} {} {} udp dport {} accept", Cures(BLAMED)),
+    ("sudo nft insert rule {} {} {} {} dport {} accept", Cures(BLAMED)),
     ("sudo nft list ruleset", Shows(LOOK)),
     ("sudo restorecon -RFv /usr/libexec", Cures(PREFLIGHT)),
     ("sudo rm /etc/hopbox/lockdown", Cures(SETUP)),
@@ -207,7 +208,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("sudo systemctl restart hop-agent", Cures(AGENT)),
     ("sudo systemctl start {}", Cures(AGENT)),
     ("sudo ufw allow in on {}", Cures(FIREWALL)),
-    ("sudo ufw allow {}/udp", Cures(FIREWALL)),
+    ("sudo ufw allow {}/{}", Cures(FIREWALL)),
     ("sudo {}", Part),
     ("sudo {} --install", Cures(SETUP)),
     ("sudo {} --uninstall", Cures(SETUP)),

@@ -5,6 +5,7 @@ mod bench;
 mod containers;
 mod contexts;
 mod endpoints;
+mod firewalls;
 mod foreign;
 mod helpers;
 mod lab;

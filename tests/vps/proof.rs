@@ -139,7 +139,7 @@ fn what_is_proven_is_what_was_asked_for() {
 }
 
 /// Types what a line that fails advises.
-fn typed(site: &Site, line: &str, code: i32, advised: &str) {
+pub fn typed(site: &Site, line: &str, code: i32, advised: &str) {
     let said = site.hop(line);
     assert!(said.code == code && said.fix().ends_with(advised), "{line}: {said}");
     let typed = said.fix().replacen("ssh -t", "ssh", 1);
@@ -168,39 +168,4 @@ fn a_session_is_begun_anew(site: &Site) {
     typed(site, "--no-input upgrade", 8, anew);
     site.hop_ok("upgrade");
     site.hop_ok("status");
-}
-
-const SETUP: &str = "--no-input setup mybox -a 198.51.100.2";
-
-#[test]
-fn a_firewall_of_the_servers_own_is_opened_by_what_is_advised() {
-    lab::inside("proof::a_firewall_of_the_servers_own_is_opened_by_what_is_advised", || {
-        let site = Site::boot().with_helper();
-        let vps = &site.vps;
-        if vps.sh("command -v ufw && command -v iptables && command -v firewall-cmd").code != 0 {
-            return eprintln!("NOTE ufw and firewalld: not installed here, no advice is tried");
-        }
-        // First the port of the tunnel, then what comes out of it.
-        vps.ok("ufw allow 22/tcp && ufw --force enable");
-        typed(&site, SETUP, 6, "sudo ufw allow 51820/udp");
-        typed(&site, SETUP, 6, "sudo ufw allow in on wg0");
-        works(&site);
-        vps.ok("ufw --force disable && nft flush ruleset");
-
-        // The cable is in a zone that is not the default one.
-        vps.ok("systemctl start firewalld && firewall-cmd -q --permanent --zone=work \
-                --add-interface=to-laptop && firewall-cmd -q --reload");
-        typed(&site, SETUP, 6, "firewall-cmd --reload'");
-        typed(&site, SETUP, 6, "firewall-cmd --reload'");
-        works(&site);
-        vps.ok("systemctl restart firewalld");
-        works(&site);
-    });
-}
-
-fn works(site: &Site) {
-    site.hop_ok(SETUP);
-    site.hop_ok("up");
-    site.hop_ok("status");
-    site.hop_ok("down");
 }

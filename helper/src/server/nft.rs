@@ -10,6 +10,8 @@ use crate::server::firewall::table::{self, Rule};
 use crate::server::program::{Failed, Program, Turn};
 use crate::server::worker::{self, Answer};
 use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::PathBuf;
 
 /// How the daemon starts its worker.
@@ -19,8 +21,13 @@ const NFT: Program = Program {
     paths: &["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"],
     package: "nftables",
 };
-/// What it reads: the names of numbers.
-const READS: [&str; 2] = ["/etc/protocols", "/etc/services"];
+/// What is read: the names of numbers, and which devices lead into tunnels.
+const READS: [&str; 3] = ["/etc/protocols", "/etc/services", "/proc/self/net"];
+const DEVICES: &str = "/sys/devices/virtual/net";
+const ROUTES: &str = "/proc/self/net/route";
+/// ARPHRD_NONE: a device without addresses of a link, as TUN and WireGuard are.
+const NO_LINK: &str = "65534";
+const ROUTES_MAX: u64 = 1 << 20;
 
 /// Our table and all tables, as nft lists them; `None` where there is no such table, or where all
 /// of them are too much to be looked through.
@@ -29,6 +36,8 @@ pub struct Seen {
     pub all: Option<Value>,
     /// All of them for people, where JSON does not say everything.
     pub text: String,
+    /// Devices by which nobody comes from outside.
+    pub inner: Vec<String>,
 }
 
 /// To make the table of these rules, or with `None` only to look.
@@ -50,12 +59,15 @@ pub fn seen((head, body): &Answer) -> Result<Seen, String> {
         own: json(cut(0, len("own"))),
         all: json(cut(len("own"), len("all"))),
         text: String::from_utf8_lossy(text).into_owned(),
+        inner: serde_json::from_value(head.get("inner").cloned().unwrap_or_default())
+            .unwrap_or_default(),
     })
 }
 
 /// The worker.
 pub fn serve() -> Result<(), String> {
-    let reads = READS.map(|path| (PathBuf::from(path), Access::Read)).to_vec();
+    let mut reads = READS.map(|path| (PathBuf::from(path), Access::Read)).to_vec();
+    reads.push((PathBuf::from(DEVICES), Access::Look));
     worker::serve(reads, |line, turn| {
         let rules = question(line).ok_or_else(|| Failed::Said("no question".to_owned()));
         let (error, lists) = match rules.and_then(|rules| lists(rules, turn)) {
@@ -64,7 +76,8 @@ pub fn serve() -> Result<(), String> {
             Err(Failed::TooLong) => (Some("nft writes too much".to_owned()), Lists::default()),
         };
         let [own, all, text] = lists.each_ref().map(|list| list.as_ref().map(Vec::len));
-        let head = json!({"error": error, "own": own, "all": all, "text": text});
+        let inner = tunnels();
+        let head = json!({"error": error, "own": own, "all": all, "text": text, "inner": inner});
         (head, lists.into_iter().flatten().flatten().collect())
     })
 }
@@ -106,4 +119,39 @@ fn lists(rules: Option<Vec<Rule>>, turn: Turn) -> Result<Lists, Failed> {
     let xt = all.as_ref().is_some_and(|all| all.windows(4).any(|word| word == b"\"xt\""));
     let text = if xt { optional(&["-t", "-a", "list", "ruleset"])? } else { None };
     Ok([own, all, text])
+}
+
+/// But one that is the way to everybody, who may come back by it. Without routes none is known.
+fn tunnels() -> Vec<String> {
+    let mut routes = String::new();
+    let read = File::open(ROUTES).and_then(|f| f.take(ROUTES_MAX).read_to_string(&mut routes));
+    let names = fs::read_dir(DEVICES).into_iter().flatten().flatten().filter_map(|device| {
+        let kind = fs::read_to_string(device.path().join("type")).ok()?;
+        (kind.trim() == NO_LINK).then(|| device.file_name().into_string().ok())?
+    });
+    names.filter(|name| read.is_ok() && !routes.lines().any(|line| is_to_all(line, name))).collect()
+}
+
+/// Whether a route of this device is for all addresses, or for one half of them.
+fn is_to_all(route: &str, device: &str) -> bool {
+    let words: Vec<&str> = route.split_whitespace().collect();
+    // The bytes of a mask are the other way round where the processor's are.
+    words.first() == Some(&device)
+        && words.get(7).is_some_and(|mask| ["00000000", "00000080", "80000000"].contains(mask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_everybody_leads_in_again() {
+        let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n";
+        let route = |to: &str, mask: &str| format!("wg0\t{to}\t00000000\t0001\t0\t0\t0\t{mask}\t0");
+        assert!(is_to_all(&route("00000000", "00000000"), "wg0"));
+        assert!(is_to_all(&route("00000000", "00000080"), "wg0"));
+        assert!(!is_to_all(&route("0A0A0000", "00FFFFFF"), "wg0"));
+        assert!(!is_to_all(&route("00000000", "00000000"), "wg"));
+        assert!(!head.lines().any(|line| is_to_all(line, "Iface")));
+    }
 }

@@ -71,7 +71,8 @@ pub fn publish(workspace: &str, service: &str, ports: &BTreeSet<u16>) -> Done<Ve
     let opened = firewall::publish(workspace, service, ports).map_err(refused)?;
     let shadowed = opened.iter().filter_map(|rule| match &rule.effective {
         Effective::Shadowed(chain) => Some(format!(
-            "{} is open, and yet the chain {chain} of the server's firewall drops what comes to it",
+            "{} is open, and yet the chain {chain} of the server's firewall drops what comes to it: \
+             hop firewall ls tells what lets it in",
             rule.spec.text()
         )),
         Effective::Accepted | Effective::Unknown(_) => None,

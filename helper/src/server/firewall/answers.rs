@@ -154,7 +154,7 @@ impl Firewall {
     /// A rule, and what the machine makes of it.
     fn described(&self, row: &Row, handle: Option<u64>, seen: &Seen) -> Value {
         let effective = match handle {
-            Some(_) => effective::of(&row.spec, seen.all.as_ref(), &seen.text),
+            Some(_) => effective::of(&row.spec, seen),
             None => Effective::Unknown(table::FULL.to_owned()),
         };
         json!({

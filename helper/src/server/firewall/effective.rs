@@ -5,6 +5,7 @@
 use crate::server::firewall::matches::{Holds, Packet, equals, statement, told};
 use crate::server::firewall::rule::Spec;
 use crate::server::firewall::table;
+use crate::server::nft::Seen;
 use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -51,17 +52,16 @@ impl Effective {
     }
 }
 
-/// `all` is what nft lists, `None` where that is too much; `text` is the same for people, with the
-/// numbers of rules, where some have conditions that JSON does not say.
-pub fn of(spec: &Spec, all: Option<&Value>, text: &str) -> Effective {
-    let Some(objects) = all.and_then(|all| all.get("nftables")?.as_array()) else {
+/// Of what nft lists, where that is not too much.
+pub fn of(spec: &Spec, seen: &Seen) -> Effective {
+    let Some(objects) = seen.all.as_ref().and_then(|all| all.get("nftables")?.as_array()) else {
         return Effective::Unknown("all tables".to_owned());
     };
-    let told = by_number(text);
+    let told = by_number(&seen.text);
     let mut doubt = None;
     // By IPv4, and by IPv6 where anybody may come.
     for v6 in [false, true].into_iter().filter(|v6| !v6 || spec.source.is_none()) {
-        let (packet, left) = (Packet { spec, v6 }, Cell::new(RULES_MAX));
+        let (packet, left) = (Packet { spec, v6, inner: &seen.inner }, Cell::new(RULES_MAX));
         let rules = Rules { objects, told: &told, packet, left };
         for chain in rules.base_chains() {
             match rules.end(chain) {

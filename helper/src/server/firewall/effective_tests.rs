@@ -9,6 +9,12 @@ fn spec(ports: Value, source: &str) -> Spec {
     Spec::read(&Args(spec.as_object().unwrap())).unwrap()
 }
 
+/// Where `tun7` leads into a tunnel.
+fn of(spec: &Spec, all: Option<&Value>, text: &str) -> Effective {
+    let (text, inner) = (text.to_owned(), vec!["tun7".to_owned()]);
+    super::of(spec, &Seen { own: None, all: all.cloned(), text, inner })
+}
+
 fn eq(left: Value, right: Value) -> Value {
     json!({"match": {"op": "==", "left": left, "right": right}})
 }
@@ -68,7 +74,7 @@ fn what_is_told_is_what_the_packet_path_does() {
         let set = json!({"set": [[key, with]]});
         json!({"vmap": {"key": {"ct": {"key": "state"}}, "data": set}})
     };
-    let lo = eq(json!({"meta": {"key": "iifname"}}), json!("lo"));
+    let by = |device: &str| eq(json!({"meta": {"key": "iifname"}}), json!(device));
     let no_udp = json!({"match": {"op": "!=", "right": 5,
         "left": {"payload": {"protocol": "udp", "field": "dport"}}}});
     let counter = json!({"counter": {"packets": 0}});
@@ -90,7 +96,9 @@ fn what_is_told_is_what_the_packet_path_does() {
             vec![json!([port(json!({"range": [1, 100]})), {"reject": null}])],
             vec![],
         ),
-        ("shadowed", "drop", vec![json!([lo, accept])], vec![]),
+        ("shadowed", "drop", vec![json!([by("lo"), accept])], vec![]),
+        ("shadowed", "drop", vec![json!([by("tun7"), accept])], vec![]),
+        ("unknown", "drop", vec![json!([by("eth0"), accept])], vec![]),
         ("accepted", "accept", vec![json!([no_udp, drop])], vec![]),
         ("unknown", "drop", vec![json!([limit, accept])], vec![]),
         ("unknown", "drop", vec![json!([xt, accept])], vec![]),

@@ -1,6 +1,6 @@
 //! Whether the first packet of a new connection meets a condition, as nft(8) writes it in JSON:
 //! yes, no, or it depends on what is not known. It comes from another machine, by any interface but
-//! the loopback's. Pure. Must not know: chains, verdicts.
+//! the loopback's and those of tunnels. Pure. Must not know: chains, verdicts.
 
 use crate::server::firewall::rule::{Net, Spec};
 use serde_json::Value;
@@ -16,6 +16,8 @@ pub enum Holds {
 pub struct Packet<'a> {
     pub spec: &'a Spec,
     pub v6: bool,
+    /// Devices by which it does not come.
+    pub inner: &'a [String],
 }
 
 impl Holds {
@@ -121,7 +123,10 @@ fn equals_one(left: &Value, right: &Value, packet: &Packet) -> Option<Holds> {
         ("meta", Some("nfproto")) => {
             Some(Holds::of(text()? == if packet.v6 { "ipv6" } else { "ipv4" }))
         }
-        ("meta", Some("iif" | "iifname")) => (text()? == "lo").then_some(Holds::No),
+        ("meta", Some("iif" | "iifname")) => {
+            let name = text()?;
+            (name == "lo" || packet.inner.iter().any(|inner| inner == name)).then_some(Holds::No)
+        }
         ("ct", Some("state")) => Some(Holds::of(text()? == "new")),
         ("ct", Some("status")) => Some(Holds::No),
         // Where it goes is here, as far as rules for incoming packets are concerned.
