@@ -96,7 +96,7 @@ CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wire
 	ssh:openssh-client script:bsdutils sudo:sudo openssl:openssl curl:curl valgrind:valgrind zsh:zsh fish:fish csh:csh \
 	busybox:busybox bwrap:bubblewrap podman:podman newuidmap:uidmap dockerd:docker.io rootlesskit:rootlesskit slirp4netns:slirp4netns ufw:ufw iptables:iptables \
 	firewall-cmd:firewalld modprobe:kmod setfiles:policycoreutils chromium:chromium /usr/lib/postgresql:postgresql node:nodejs \
-	xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux restic:restic mkfs.xfs:xfsprogs
+	xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux restic:restic rclone:rclone mkfs.xfs:xfsprogs
 BENCH_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	unshare:util-linux python3:python3
 

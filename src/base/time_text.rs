@@ -71,6 +71,38 @@ pub fn utc(secs: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Seconds since 1970 of `2026-12-31T23:59:59.123+01:00`, as JSON of others has it.
+pub fn seconds(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| {
+        let digits = text.get(from..to)?;
+        let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+        plain.then(|| digits.parse::<i64>().ok())?
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+    let marks = [4, 7, 10, 13, 16].map(|at| text.as_bytes().get(at).copied());
+    if marks != [b'-', b'-', b'T', b':', b':'].map(Some) || !(1..=12).contains(&month) {
+        return None;
+    }
+    let zone =
+        text.get(19..)?.trim_start_matches(|char: char| char == '.' || char.is_ascii_digit());
+    let east_s = match zone.as_bytes().first()? {
+        b'Z' => 0,
+        sign => {
+            let at = text.len() - zone.len();
+            let east = number(at + 1, at + 3)? * 3600 + number(at + 4, at + 6)? * 60;
+            if *sign == b'-' { -east } else { east }
+        }
+    };
+    // As in `utc`.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + (153 * month + 2) / 5 + day - 1;
+    let days = era * 146_097 + day_of_era - 719_468;
+    u64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second - east_s).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +112,16 @@ mod tests {
         assert_eq!(utc(0), "1970-01-01T00:00:00Z");
         assert_eq!(utc(951_782_400), "2000-02-29T00:00:00Z");
         assert_eq!(utc(1_798_761_599), "2026-12-31T23:59:59Z");
+        for at in [0, 951_782_400, 951_868_800, 1_798_761_599, 4_102_444_800] {
+            assert_eq!(seconds(&utc(at)), Some(at));
+        }
+        assert_eq!(seconds("1970-01-02T00:59:30.987654321+01:00"), Some(86_400 - 30));
+        assert_eq!(seconds("1970-01-01T00:00:00-03:30"), Some(12_600));
+        let bad = ["", "1970-01-01", "1969-12-31T23:59:59Z", "1970-13-01T00:00:00Z"];
+        for bad in bad.into_iter().chain(["1970-01-01T00:00:00", "1970-01-01T00:00:00+1", "é970"])
+        {
+            assert_eq!(seconds(bad), None, "{bad}");
+        }
         let spans = [0, 119, 120, 7_200, 172_800].map(span);
         assert_eq!(spans, ["0 s", "119 s", "2 min", "2 h", "2 days"]);
         let at = Local { year: 2026, month: 1, day: 2, hour: 3, minute: 4, second: 5, east_s: 0 };

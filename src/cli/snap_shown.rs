@@ -110,6 +110,9 @@ fn failed(there: &There, error: CallError) -> Failure {
             Refusal::WrongPassword => {
                 Failure::new(Fault::Config, what, message, fix!("${EDITOR:-vi} {}", ".env.local"))
             }
+            Refusal::RepositoryAway => {
+                Failure::new(Fault::Remote, what, message, fix!("hop run -H {} -- sh", there.host))
+            }
             Refusal::NotFound => Failure::new(Fault::NotFound, what, message, next),
             Refusal::Conflict => Failure::new(Fault::Busy, what, message, next),
             Refusal::Unsupported | Refusal::PlanChanged => {

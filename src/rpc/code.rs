@@ -30,12 +30,14 @@ pub enum Code {
     WrongPassword,
     /// The workspace has moved to another server, or is on its way.
     Moved,
+    /// The server does not get to the one that has the repository.
+    RepositoryAway,
     /// One of HTTP's, or one of a later agent's.
     Other,
 }
 
 /// Each with its word.
-const WORDS: [(Code, &str); 17] = [
+const WORDS: [(Code, &str); 18] = [
     (Code::Unauthorized, "unauthorized"),
     (Code::HostRefused, "host_refused"),
     (Code::OriginRefused, "origin_refused"),
@@ -53,6 +55,7 @@ const WORDS: [(Code, &str); 17] = [
     (Code::NoFirewall, "no_firewall"),
     (Code::WrongPassword, "wrong_password"),
     (Code::Moved, "moved"),
+    (Code::RepositoryAway, "repository_away"),
 ];
 
 impl Code {

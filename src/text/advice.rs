@@ -123,6 +123,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop run --list", Shows(LOOK)),
     ("hop run --list -H {}", Shows(LOOK)),
     ("hop run -H {} -- env", Shows(LOOK)),
+    ("hop run -H {} -- sh", Shows(SNAP)),
     ("hop run {}", Cures(SCRIPT)),
     ("hop selftest -v", Shows(SELFTEST)),
     ("hop services ls -H {}", Shows(SERVICES)),

@@ -13,6 +13,8 @@ use super::write;
 use super::wrong::{Refusal, Wrong};
 use crate::base::yaml::NOWHERE;
 
+/// Of repositories alone.
+const LOGINS: [&str; 2] = ["RESTIC_REST_USERNAME", "RESTIC_REST_PASSWORD"];
 /// Longest text that crosses.
 pub const TEXT_BYTES: usize = 768 * 1024;
 
@@ -58,9 +60,13 @@ impl Desired {
         Digest::of("hopbox.desired/1", &self.text())
     }
 
-    /// Everything that a service sees.
+    /// Everything that a service sees: not what opens the repository, with which one that was
+    /// taken over could remove what is to bring it back.
     pub fn env_of(&self, service: &Service) -> Env {
-        self.env.under(&service.env)
+        let mut env = self.env.clone();
+        let password = self.backup.as_ref().map(|backup| backup.password_env.as_str());
+        password.into_iter().chain(LOGINS).for_each(|name| env.remove(name));
+        env.under(&service.env)
     }
 
     pub fn digest_of(&self, name: &str, service: &Service) -> ServiceDigest {
@@ -156,17 +162,26 @@ mod tests {
                     env: {D: service}}\n";
         let files = ["A=env\nB=env\nC=env\nD=env\n", "B=local\nC=local\nD=local\n"];
         let files = files.map(|text| dotenv::parse(text).unwrap());
-        let desired = desired(text).over(&files).unwrap();
-        let env = desired.env_of(&desired.services["w"]);
+        let of_files = desired(text).over(&files).unwrap();
+        let env = of_files.env_of(&of_files.services["w"]);
         let all: Vec<_> = env.iter().collect();
         assert_eq!(all, [("A", "env"), ("B", "local"), ("C", "yaml"), ("D", "service")]);
+        // What opens the repository is no service's, unless it has one of that name itself.
+        let backup = "backup: {backend: restic, target: /r, password_env: A}\n";
+        let mut login = Env::default();
+        login.set("RESTIC_REST_PASSWORD", "x");
+        let [first, second] = files;
+        let kept = desired(&format!("{text}{backup}")).over(&[first, second, login]).unwrap();
+        let env = kept.env_of(&kept.services["w"]);
+        let names: Vec<_> = env.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["B", "C", "D"]);
         let many = |from: usize| {
             let mut env = Env::default();
             (from..from + 300).for_each(|n| env.set(format!("A{n}"), ""));
             env
         };
-        assert!(desired.clone().over(&[many(0), many(0)]).is_ok());
-        assert!(desired.over(&[many(0), many(300)]).is_err());
+        assert!(of_files.clone().over(&[many(0), many(0)]).is_ok());
+        assert!(of_files.over(&[many(0), many(300)]).is_err());
     }
 
     #[test]

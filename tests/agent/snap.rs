@@ -1,260 +1,22 @@
-//! Snapshots through both of the agent's processes, by a real restic: that of the system, and
-//! another where `HOP_RESTIC` is a directory with one (tests/snaps.sh).
+//! Snapshots through both of the agent's processes.
 
-use std::ffi::{CString, OsStr};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hopbox::agent::work::snap::tree;
-use hopbox::rpc::client::CallError;
 use hopbox::rpc::code::Code;
-use hopbox::rpc::method::{
-    ServicesList, ServicesStart, ServicesStop, SnapCheck, SnapCreate, SnapForget, SnapHealth,
-    SnapList, SnapPlan, SnapRemove, SnapRestore, Stream,
-};
+use hopbox::rpc::method::{SnapCreate, SnapHealth, SnapRemove, SnapRestore, Stream};
 use hopbox::rpc::types::Nothing;
-use hopbox::rpc::types::services::{OfWorkspace, ServiceName, ServiceState};
-use hopbox::rpc::types::snap::{
-    BackPlan, Checked, Created, Forgotten, Listed, OfSnaps, Restored, Stage, Told, WantedBack,
-};
+use hopbox::rpc::types::snap::{Stage, Told};
 use hopbox::rpc::types::workspace::Apply;
-use hopbox::sys::xattr;
-use hopbox::workspace::read;
 
-use super::work::Worker;
+use super::snap_desk::{Desk, PASSWORD, SOON, Xfs, code, every, fill, small_or_large};
 
-const SOON: Duration = Duration::from_secs(120);
-const PASSWORD: &str = "a-password-for-tests";
-
-/// A workspace with a service on `data`, and a repository.
-struct Desk {
-    worker: Worker,
-    data: PathBuf,
-    repository: PathBuf,
-}
-
-impl Desk {
-    /// `None` where this restic is not there.
-    fn new(name: &str, restic: Option<&Path>, data: Option<PathBuf>) -> Option<Desk> {
-        let path = std::env::var("PATH").unwrap_or_default();
-        let path = restic.map_or(path.clone(), |dir| format!("{}:{path}", dir.display()));
-        let found = Command::new("restic").env("PATH", &path).arg("version").output();
-        if !found.is_ok_and(|found| found.status.success()) {
-            println!("SKIP {name}: no restic");
-            return None;
-        }
-        let worker = Worker::on_path(name, &path);
-        let data = data.unwrap_or_else(|| worker.dir.join("kept/data"));
-        fs::create_dir_all(&data).unwrap();
-        let repository = worker.dir.join("repository");
-        let desk = Desk { worker, data, repository };
-        desk.put(PASSWORD, "");
-        Some(desk)
-    }
-
-    /// A service that does not run on data that is bad.
-    fn put(&self, password: &str, more: &str) {
-        let data = self.data.display();
-        let command = format!("[ ! -e {data}/bad ] && exec sleep 1000; exit 9");
-        self.put_command(password, &command, more);
-    }
-
-    /// What is wanted, as if it had been agreed to.
-    fn put_command(&self, password: &str, command: &str, more: &str) {
-        let (data, repository) = (self.data.display(), self.repository.display());
-        let text = format!(
-            "name: app\nenv: {{PW: {password}}}\nservices:\n  db:\n    type: native\n    restart: \
-             never\n    stop_timeout: 2s\n    command: '{command}'\n    data: [{{host: {data}}}]\n\
-             {more}backup: {{backend: restic, target: {repository}, password_env: PW, keep: \
-             {{last: 1}}}}\n"
-        );
-        let desired = read::manifest(&text).unwrap_or_else(|wrong| panic!("{wrong:?}")).desired;
-        let app = self.worker.dir.join("hopbox-agent/app");
-        fs::create_dir_all(&app).unwrap();
-        for dir in [app.parent().unwrap(), &app] {
-            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
-        }
-        fs::write(app.join("desired.json"), desired.text()).unwrap();
-    }
-
-    fn until<S, T>(
-        &self,
-        stream: S,
-        params: &S::Params,
-        mut seen: impl FnMut(&Told<T>),
-    ) -> Result<T, CallError>
-    where
-        S: Stream<Event = Told<T>>,
-    {
-        let mut events = self.worker.client().open(stream, params, SOON)?;
-        let mut done = None;
-        while let Some(told) = events.next_event()? {
-            seen(&told);
-            if let Told::Done(it) = told {
-                done = Some(it);
-            }
-        }
-        Ok(done.expect("an end is told"))
-    }
-
-    fn asked(id: Option<&str>) -> OfSnaps {
-        OfSnaps { workspace: "app".to_owned(), id: id.map(str::to_owned) }
-    }
-
-    fn create(&self) -> Result<Created, CallError> {
-        self.until(SnapCreate, &Desk::asked(None), |_| {})
-    }
-
-    fn list(&self) -> Listed {
-        self.until(SnapList, &Desk::asked(None), |_| {}).unwrap()
-    }
-
-    fn check(&self) -> Result<Checked, CallError> {
-        self.until(SnapCheck, &Desk::asked(None), |_| {})
-    }
-
-    fn forget(&self) -> Result<Forgotten, CallError> {
-        self.until(SnapForget, &Desk::asked(None), |_| {})
-    }
-
-    fn plan(
-        &self,
-        id: Option<&str>,
-        path: Option<&Path>,
-        may_be_root: bool,
-    ) -> Result<BackPlan, CallError> {
-        let (id, path) = (id.map(str::to_owned), path.map(|path| path.display().to_string()));
-        let wanted =
-            WantedBack { workspace: "app".to_owned(), id, path, service: None, may_be_root };
-        self.until(SnapPlan, &wanted, |_| {})
-    }
-
-    fn apply(&self, plan: &BackPlan) -> Result<Restored, CallError> {
-        self.until(SnapRestore, &Apply { digest: plan.digest }, |_| {})
-    }
-
-    fn db(&self) -> ServiceName {
-        ServiceName { workspace: "app".to_owned(), service: "db".to_owned() }
-    }
-
-    fn start(&self) {
-        let mut events = self.worker.client().open(ServicesStart, &self.db(), SOON).unwrap();
-        while events.next_event().unwrap().is_some() {}
-        self.until_it_runs();
-    }
-
-    fn stop(&self) {
-        let mut events = self.worker.client().open(ServicesStop, &self.db(), SOON).unwrap();
-        while events.next_event().unwrap().is_some() {}
-    }
-
-    fn until_it_runs(&self) {
-        let end = Instant::now() + SOON;
-        loop {
-            let asked = OfWorkspace { workspace: Some("app".to_owned()) };
-            let all = self.worker.client().call(ServicesList, &asked, SOON);
-            let state = all.ok().and_then(|all| Some(all.services.first()?.state));
-            if state == Some(ServiceState::Running) {
-                return;
-            }
-            assert!(Instant::now() < end, "it does not run: {state:?}");
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// One of everything that has to come back.
-    fn fill(&self) {
-        let dir = &self.data;
-        fs::create_dir_all(dir.join("sub/empty")).unwrap();
-        fs::write(dir.join("sub/one"), "one").unwrap();
-        fs::hard_link(dir.join("sub/one"), dir.join("two")).unwrap();
-        symlink("sub/one", dir.join("link")).unwrap();
-        fs::write(dir.join(OsStr::from_bytes(b"odd \xff\n*[a]?\\")), "odd").unwrap();
-        fs::write(dir.join("-option"), "x").unwrap();
-        let mut sparse = File::create(dir.join("sparse")).unwrap();
-        sparse.set_len(4 << 20).unwrap();
-        sparse.write_all(b"begins").unwrap();
-        fs::set_permissions(dir.join("sub"), fs::Permissions::from_mode(0o2750)).unwrap();
-        if nix::unistd::geteuid().is_root() {
-            std::os::unix::fs::chown(dir.join("-option"), Some(4242), Some(4343)).unwrap();
-        }
-        let name = CString::new("user.kept").unwrap();
-        xattr::set(&dir.join("sub/one"), &name, b"value").unwrap();
-    }
-
-    fn digest(&self) -> String {
-        tree::digest(&self.data, &|| true).unwrap().0.to_string()
-    }
-
-    fn restic(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("restic");
-        command.args(words).env("RESTIC_REPOSITORY", &self.repository);
-        command.env("RESTIC_PASSWORD", PASSWORD).env("RESTIC_CACHE_DIR", self.worker.dir.join("c"));
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    }
-
-    /// A backup of what nobody ends, once it has its lock.
-    fn locking(&self) -> Child {
-        let child = self.restic(&["backup", "--stdin"]).spawn().unwrap();
-        let end = Instant::now() + SOON;
-        while fs::read_dir(self.repository.join("locks")).unwrap().count() == 0 {
-            assert!(Instant::now() < end, "it takes no lock");
-            thread::sleep(Duration::from_millis(20));
-        }
-        child
-    }
-}
-
-/// A program that maps a file and stores a further byte of "later" into it for each line.
-const MAPS: &str = r#"
-import mmap, os, sys
-with open(sys.argv[1], "wb") as new:
-    new.write(b"." * 4096)
-    os.fsync(new.fileno())
-file = open(sys.argv[1], "r+b")
-mapped = mmap.mmap(file.fileno(), 4096)
-for at, line in enumerate(sys.stdin):
-    mapped[at] = b"later"[at]
-    print("stored", flush=True)
-"#;
-
-/// No service outlives its test.
-impl Drop for Desk {
-    fn drop(&mut self) {
-        let events = self.worker.client().open(ServicesStop, &self.db(), SOON);
-        if let Ok(mut events) = events {
-            while let Ok(Some(_)) = events.next_event() {}
-        }
-    }
-}
-
-fn code<T: std::fmt::Debug>(done: Result<T, CallError>) -> (Code, String) {
-    match done {
-        Err(CallError::Remote { code, message, .. }) => (code, message),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// That of the system, and the other one.
-fn every(name: &str, run: impl Fn(Desk)) {
-    run_one(&format!("{name}-own"), None, &run);
-    if let Some(dir) = std::env::var_os("HOP_RESTIC") {
-        run_one(&format!("{name}-other"), Some(Path::new(&dir)), &run);
-    }
-}
-
-fn run_one(name: &str, restic: Option<&Path>, run: &impl Fn(Desk)) {
-    if let Some(desk) = Desk::new(name, restic, None) {
-        run(desk);
-    }
-}
+const GIB: u64 = 1 << 30;
 
 #[test]
 fn data_is_kept_comes_back_and_can_be_undone() {
@@ -332,6 +94,19 @@ fn data_is_kept_comes_back_and_can_be_undone() {
         assert_eq!(code(desk.plan(None, None, false)).0, Code::NotFound);
     });
 }
+
+/// A program that maps a file and stores a further byte of "later" into it for each line.
+const MAPS: &str = r#"
+import mmap, os, sys
+with open(sys.argv[1], "wb") as new:
+    new.write(b"." * 4096)
+    os.fsync(new.fileno())
+file = open(sys.argv[1], "r+b")
+mapped = mmap.mmap(file.fileno(), 4096)
+for at, line in enumerate(sys.stdin):
+    mapped[at] = b"later"[at]
+    print("stored", flush=True)
+"#;
 
 /// Such stores set a file's times once only, until its pages have been written back.
 #[test]
@@ -510,7 +285,7 @@ impl Desk {
 /// Where blocks are shared: services go on while restic reads, and what it read is known.
 #[test]
 fn data_is_frozen_where_blocks_are_shared() {
-    let Some(xfs) = Xfs::mounted("frozen") else { return };
+    let Some(xfs) = Xfs::mounted("frozen", GIB) else { return };
     let data = xfs.0.join("data");
     let Some(desk) = Desk::new("frozen", None, Some(data)) else { return };
     desk.fill();
@@ -545,11 +320,7 @@ fn data_is_frozen_where_blocks_are_shared() {
         }
     }
     assert_eq!(code(desk.check()).0, Code::Failed);
-    let filler = xfs.0.join("filler");
-    let free = nix::sys::statvfs::statvfs(&xfs.0).unwrap();
-    let free = free.blocks_available() as u64 * free.fragment_size() as u64;
-    nix::fcntl::posix_fallocate(File::create(&filler).unwrap(), 0, (free - (2 << 20)) as i64)
-        .unwrap();
+    fill(&xfs.0, 2 << 20);
     let (full, why) = code(desk.plan(Some("latest"), None, true));
     assert!(full == Code::Unsupported && why.contains("are free"), "{why}");
 }
@@ -557,10 +328,7 @@ fn data_is_frozen_where_blocks_are_shared() {
 /// Killed by the end of its pause while a benchmark writes: it recovers, and the sums agree.
 #[test]
 fn a_database_comes_back_whole() {
-    if std::env::var_os("HOP_SNAPS").is_none() {
-        return println!("SKIP a_database_comes_back_whole: make snaps runs it");
-    }
-    let Some(xfs) = Xfs::mounted("database") else { return };
+    let Some(xfs) = Xfs::mounted("database", GIB) else { return };
     let Some(desk) = Desk::new("database", None, Some(xfs.0.join("data"))) else { return };
     let bin = fs::read_dir("/usr/lib/postgresql").unwrap().flatten().next().unwrap().path();
     let socket = xfs.0.join("socket");
@@ -591,7 +359,7 @@ fn a_database_comes_back_whole() {
     desk.start();
     let until = "until psql -c 'select 1' postgres; do sleep 0.1; done >&2";
     done(until);
-    done("pgbench -i -s 5 postgres >&2");
+    done(&format!("pgbench -i -s {} postgres >&2", small_or_large(1, 5)));
     let sums = "psql -tAc 'select (select sum(abalance) from pgbench_accounts), (select \
                 sum(bbalance) from pgbench_branches), (select coalesce(sum(delta), 0) from \
                 pgbench_history), (select count(*) from pgbench_history)' postgres";
@@ -600,9 +368,9 @@ fn a_database_comes_back_whole() {
         assert!(parts[0] == parts[1] && parts[1] == parts[2], "{text}");
         parts[3]
     };
-    let mut bench =
-        run("pgbench -n -c 4 -T 60 postgres >&2").stderr(Stdio::null()).spawn().unwrap();
-    thread::sleep(Duration::from_secs(3));
+    let mut bench = run(&format!("pgbench -n -c 4 -T {} postgres >&2", small_or_large(15, 60)));
+    let mut bench = bench.stderr(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_secs(small_or_large(1, 3)));
     let before = same(&done(sums));
     let made = desk.create().unwrap();
     println!("paused for {:?} ms, {} bytes", made.pause_ms, made.bytes);
@@ -622,64 +390,52 @@ fn a_database_comes_back_whole() {
     desk.stop();
 }
 
+/// One of noise, and one that is a hole but for its ends.
+#[test]
+fn large_files_are_kept() {
+    let Some(xfs) = Xfs::mounted("large", small_or_large(1, 8) * GIB) else { return };
+    let Some(desk) = Desk::new("large", None, Some(xfs.0.join("data"))) else { return };
+    let bytes = small_or_large(8 << 20, 2 * GIB);
+    desk.put_noise("noise", bytes);
+    let mut sparse = File::create(desk.data.join("sparse")).unwrap();
+    sparse.write_all(b"begins").unwrap();
+    sparse.seek(SeekFrom::Start(bytes - 4)).unwrap();
+    sparse.write_all(b"ends").unwrap();
+    drop(sparse);
+    desk.start();
+    let before = desk.digest();
+    let made = desk.create().unwrap();
+    assert!(made.is_frozen && made.bytes == 2 * bytes, "{made:?}");
+    println!(
+        "paused for {:?} ms, added {} of {} bytes",
+        made.pause_ms, made.added_bytes, made.bytes
+    );
+    assert!(desk.check().unwrap().is_compared);
+    fs::remove_file(desk.data.join("sparse")).unwrap();
+    desk.put_noise("noise", 7);
+    desk.apply(&desk.plan(Some("latest"), None, true).unwrap()).unwrap();
+    assert_eq!(desk.digest(), before);
+}
+
 #[test]
 fn many_files_are_kept() {
-    if std::env::var_os("HOP_SNAPS").is_none() {
-        return println!("SKIP many_files_are_kept: make snaps runs it");
-    }
-    let Some(xfs) = Xfs::mounted("many") else { return };
+    let each = small_or_large(20, 1000);
+    let Some(xfs) = Xfs::mounted("many", 2 * GIB) else { return };
     let Some(desk) = Desk::new("many", None, Some(xfs.0.join("data"))) else { return };
     for dir in 0..100 {
         let dir = desk.data.join(dir.to_string());
         fs::create_dir(&dir).unwrap();
-        (0..1000).for_each(|file| fs::write(dir.join(file.to_string()), [b'x'; 100]).unwrap());
+        (0..each).for_each(|file| fs::write(dir.join(file.to_string()), [b'x'; 100]).unwrap());
     }
     desk.start();
     let before = desk.digest();
     let began = Instant::now();
     let made = desk.create().unwrap();
     println!("paused for {:?} ms of {:?}", made.pause_ms, began.elapsed());
-    assert!(made.files == 100_000 && made.is_frozen && made.left_out.is_empty(), "{made:?}");
+    assert!(made.files == 100 * each && made.is_frozen && made.left_out.is_empty(), "{made:?}");
     assert!(desk.check().unwrap().is_compared);
     fs::remove_dir_all(desk.data.join("7")).unwrap();
     desk.apply(&desk.plan(Some("latest"), None, true).unwrap()).unwrap();
     assert_eq!(desk.digest(), before);
     desk.stop();
-}
-
-/// A file system of 2 GiB that shares blocks.
-struct Xfs(PathBuf);
-
-impl Xfs {
-    fn mounted(name: &str) -> Option<Xfs> {
-        let skip = |why: &str| println!("SKIP {name}: {why}");
-        if !nix::unistd::geteuid().is_root() {
-            skip("needs root");
-            return None;
-        }
-        let dir = std::env::temp_dir().join(format!("hopbox-xfs-{name}-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let image = dir.with_extension("image");
-        File::create(&image).unwrap().set_len(2 << 30).unwrap();
-        let run = |program: &str, words: &[&OsStr]| {
-            let mut command = Command::new(program);
-            let done = command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).status();
-            done.is_ok_and(|status| status.success())
-        };
-        let made = run("mkfs.xfs", &["-q".as_ref(), image.as_os_str()]);
-        let words = ["-o".as_ref(), "loop".as_ref(), image.as_os_str(), dir.as_os_str()];
-        if !made || !run("mount", &words) {
-            skip("no XFS can be mounted here");
-            return None;
-        }
-        Some(Xfs(dir))
-    }
-}
-
-impl Drop for Xfs {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["-l".as_ref(), self.0.as_os_str()]).status();
-        let _ = fs::remove_dir(&self.0);
-        let _ = fs::remove_file(self.0.with_extension("image"));
-    }
 }

@@ -64,6 +64,14 @@ impl Worker {
         worker
     }
 
+    /// Programs are looked for there first, from now on.
+    pub fn look_first_in(&mut self, dir: &Path) {
+        let path = self.path.clone().or_else(|| std::env::var("PATH").ok()).unwrap_or_default();
+        self.path = Some(format!("{}:{path}", dir.display()));
+        self.kill();
+        self.start();
+    }
+
     pub fn kill(&mut self) {
         let mut killed = self.process.take().unwrap();
         killed.kill().unwrap();

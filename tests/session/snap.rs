@@ -87,6 +87,16 @@ fn data_is_kept_and_comes_back_by_words() {
     assert!(code == Some(2) && err.contains("is no id"), "{out}{err}");
     let (code, out, err) = hop(&["snap", "rm", "latest", "-y"]);
     assert!(code == Some(0) && out.contains("1 stay"), "{out}{err}");
+
+    // Behind an ssh that does not get there.
+    write_desired(&world, &text.replace("~/kept/repository", "'sftp://127.0.0.1:1/r'"));
+    let (code, out, err) = hop(&["snap", "create"]);
+    assert!(code == Some(9), "{out}{err}");
+    assert!(err.contains("with ssh -p 1 127.0.0.1\nfix: hop run -H"), "{out}{err}");
+    let host =
+        err.split("fix: hop run -H ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let (code, out, err) = hop(&["run", "-H", host, "--", "sh"]);
+    assert_eq!(code, Some(0), "{out}{err}");
     let _ = hop(&["services", "stop", "w"]);
     work.kill().unwrap();
     work.wait().unwrap();

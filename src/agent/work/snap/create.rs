@@ -25,7 +25,7 @@ use crate::base::file;
 use crate::rpc::code::Code;
 use crate::rpc::types::run::Ended;
 use crate::rpc::types::snap::{Created, Frozen, Stage};
-use crate::sys::bounded;
+use crate::sys::{bounded, process};
 use crate::workspace::manifest::Desired;
 
 /// How fast restic reads what it has not seen, where nothing is known.
@@ -62,6 +62,7 @@ fn make(desired: &Desired, to: &dyn Listener) -> Done<Created> {
         aside::remove(&desired.workspace, frozen).map_err(failed("a frozen tree stays"))?;
     }
     let opened = Opened::of(desired)?;
+    opened.apart(&kept)?;
     opened.init(to)?;
     Creating { desired, kept: &kept, opened: &opened, to }.all()
 }
@@ -330,7 +331,7 @@ fn hook(desired: &Desired, name: &str, which: &str, text: &str, to: &dyn Listene
 
 /// What is shown beside the list.
 pub fn notes(opened: &Opened) -> Vec<String> {
-    opened.restic.version.notes()
+    opened.restic.version.notes(process::is_root())
 }
 
 #[cfg(test)]

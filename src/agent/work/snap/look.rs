@@ -14,9 +14,14 @@ use super::repository::{self, Opened, originals};
 use super::tree;
 use crate::agent::work::services::{Done, failed, unable};
 use crate::agent::work::state::private_dir;
+use crate::base::time_text::seconds;
 use crate::rpc::code::Code;
 use crate::rpc::types::snap::{Checked, Forgotten, Frozen, Listed, Snapshot, Stage};
+use crate::sys::clock;
 use crate::workspace::manifest::{Desired, Keep};
+
+/// By which clocks of servers may differ.
+const AHEAD_S: u64 = 300;
 
 pub fn list(name: &str, to: &dyn Listener) -> Done<Listed> {
     let desired = repository::workspace(name)?;
@@ -119,12 +124,30 @@ pub fn forget(name: &str, to: &dyn Listener) -> Done<Forgotten> {
         let why = "backup.keep says nothing, so nothing is forgotten: write keep: {daily: 7}";
         return Err(unable(Code::NotFound, why));
     }
-    remove_some(&desired, to, |opened| {
+    remove_some(&desired, to, |opened, before| {
+        no_time_to_come(before)?;
         // One group: paths tell of twins, and hosts are others after a move.
         let mut words = opened.words(&["forget", "-q", "--prune", "--group-by", ""]);
         words.extend(kept(&keep));
-        words
+        Ok(words)
     })
+}
+
+/// `keep` counts back from the latest time: one that a clock was ahead for would have all that are
+/// newer forgotten in its stead.
+fn no_time_to_come(all: &[Snapshot]) -> Done<()> {
+    let now = clock::wall_ms() / 1000;
+    let is_ahead = |snapshot: &&Snapshot| {
+        seconds(&snapshot.time).is_some_and(|time| time > now.saturating_add(AHEAD_S))
+    };
+    let Some(ahead) = all.iter().find(is_ahead) else { return Ok(()) };
+    let id = ahead.id.get(..8).unwrap_or(&ahead.id);
+    let why = format!(
+        "snapshot {id} is of {}, which is still to come by this server's clock, so newer ones \
+         would be forgotten for it: set the clock right, or remove {id} by its id",
+        ahead.time
+    );
+    Err(unable(Code::Unsupported, why))
 }
 
 fn kept(keep: &Keep) -> Vec<OsString> {
@@ -144,7 +167,7 @@ fn kept(keep: &Keep) -> Vec<OsString> {
 fn remove_some(
     desired: &Desired,
     to: &dyn Listener,
-    words: impl FnOnce(&Opened) -> Vec<OsString>,
+    words: impl FnOnce(&Opened, &[Snapshot]) -> Done<Vec<OsString>>,
 ) -> Done<Forgotten> {
     let _alone = repository::alone(&desired.workspace)?;
     let opened = Opened::of(desired)?;
@@ -152,7 +175,7 @@ fn remove_some(
     let unlocked = opened.unlock(to)?;
     let before = opened.snapshots(to)?;
     to.stage(Stage::Forget);
-    opened.run(&words(&opened), to)?;
+    opened.run(&words(&opened, &before)?, to)?;
     let after = opened.snapshots(to)?;
     let is_gone = |snapshot: &&Snapshot| !after.contains(snapshot);
     let removed = before.iter().filter(is_gone).map(|snapshot| snapshot.id.clone()).collect();
@@ -166,7 +189,8 @@ pub fn remove(name: &str, id: &str, to: &dyn Listener) -> Done<Forgotten> {
         return remove_frozen(&desired, id);
     }
     let found = Opened::of(&desired)?.find(id, to)?.id;
-    remove_some(&desired, to, |_| ["forget", "-q", "--prune", &found].map(OsString::from).to_vec())
+    let words = ["forget", "-q", "--prune", &found].map(OsString::from);
+    remove_some(&desired, to, |_, _| Ok(words.to_vec()))
 }
 
 fn remove_frozen(desired: &Desired, id: &str) -> Done<Forgotten> {

@@ -52,6 +52,12 @@ pub fn kept(desired: &Desired) -> io::Result<(Vec<Kept>, Vec<String>)> {
     Ok((kept, missing))
 }
 
+/// Without links, as far as it is there.
+pub fn real(path: &Path) -> PathBuf {
+    let of = |up: &Path| Some(fs::canonicalize(up).ok()?.join(path.strip_prefix(up).ok()?));
+    path.ancestors().find_map(of).unwrap_or_else(|| path.to_owned())
+}
+
 /// Where all twins of a workspace lie that are of what is in `parent`.
 pub fn room(parent: &Path, workspace: &str) -> PathBuf {
     parent.join(ROOM).join(workspace)

@@ -117,6 +117,7 @@ fn planned(
     let (frozen, id, time, moves, notes) = match wanted.id.as_deref() {
         Some(id) if !id.starts_with("f-") => {
             let opened = Opened::of(desired)?;
+            opened.apart(&kept)?;
             let notes = guard(&opened, wanted.may_be_root)?;
             let snapshot = opened.find(id, to)?;
             let moves = of_snapshot(&opened, &snapshot, &kept, wanted, to)?;
@@ -281,17 +282,36 @@ fn fits(it: &Move, is_copied: bool) -> Done<()> {
     if nix::unistd::access(dir, nix::unistd::AccessFlags::W_OK).is_err() {
         return refuse("this login cannot write to its directory, where it would take its place");
     }
-    let free = statvfs(dir).map(|free| {
-        // Their types are others elsewhere.
-        #[allow(clippy::unnecessary_cast)]
-        let (blocks, size) = (free.blocks_available() as u64, free.fragment_size() as u64);
-        blocks.saturating_mul(size)
-    });
-    let needed = it.content.bytes.saturating_add(it.content.bytes / 50);
-    match free {
-        Ok(free) if is_copied && free < needed => {
-            refuse(&format!("{needed} bytes are needed beside it, and {free} are free"))
-        }
-        _ => Ok(()),
+    match is_copied {
+        true => has_room(it),
+        false => Ok(()),
     }
+}
+
+/// Beside its place. Each file may need a block more than it has, and one of the numbers that some
+/// file systems have for files.
+pub fn has_room(it: &Move) -> Done<()> {
+    let Some(Ok(free)) = it.place.parent().map(statvfs) else { return Ok(()) };
+    // Their types are others elsewhere.
+    #[allow(clippy::unnecessary_cast)]
+    let [blocks, size, all, numbers] = [
+        free.blocks_available() as u64,
+        free.fragment_size() as u64,
+        free.files() as u64,
+        free.files_available() as u64,
+    ];
+    let Content { files, bytes, .. } = it.content;
+    let free = blocks.saturating_mul(size);
+    let needed = bytes.saturating_add(bytes / 50).saturating_add(files.saturating_mul(size));
+    let refuse =
+        |why: String| Err(unable(Code::Unsupported, format!("{}: {why}", it.place.display())));
+    if free < needed {
+        return refuse(format!("{needed} bytes are needed beside it, and {free} are free"));
+    }
+    if all > 0 && numbers < files {
+        return refuse(format!(
+            "{files} files are needed beside it, and there is room for {numbers}"
+        ));
+    }
+    Ok(())
 }

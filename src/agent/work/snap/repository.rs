@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::listener::Listener;
-use super::place::original;
+use super::place::{self, Kept, original};
 use super::restic::repository::Repository;
-use super::restic::{For, Restic, Told, Trouble};
+use super::restic::{For, Going, Restic, Told, Trouble};
 use crate::agent::work::services::{self, Done, Unable, failed, unable};
 use crate::agent::work::state::Room;
 use crate::rpc::code::Code;
@@ -69,14 +69,35 @@ impl Opened {
         Ok(Opened { restic, tag: format!("hopbox,workspace:{}", desired.workspace) })
     }
 
+    /// A repository in the data would be kept in itself, and a restore would put it aside.
+    pub fn apart(&self, kept: &[Kept]) -> Done<()> {
+        let Some(path) = self.restic.repository.path().map(place::real) else { return Ok(()) };
+        let is_in = |kept: &&Kept| path.starts_with(&kept.path) || kept.path.starts_with(&path);
+        let Some(kept) = kept.iter().find(is_in) else { return Ok(()) };
+        let why = format!(
+            "the repository {} and the data {} lie in each other: name another target",
+            path.display(),
+            kept.path.display()
+        );
+        Err(unable(Code::Unsupported, why))
+    }
+
     pub fn unable(&self, trouble: Trouble) -> Unable {
+        let missing = self.restic.repository.missing();
+        let trouble = match (trouble, missing) {
+            (Trouble::Failed(why), Some(names)) => {
+                Trouble::Failed(format!("{why}; {names} of .env.local are its login, and not set"))
+            }
+            (trouble, _) => trouble,
+        };
         told(trouble, &self.restic.repository.shown())
     }
 
     /// A repository where none is yet.
     pub fn init(&self, to: &dyn Listener) -> Done<()> {
         to.stage(Stage::Open);
-        let made = self.restic.init(&|| to.is_wanted());
+        let (mut hear, is_wanted) = (heard(to), || to.is_wanted());
+        let made = self.restic.init(&mut For { hear: &mut hear, is_wanted: &is_wanted });
         if made.map_err(|trouble| self.unable(trouble))? {
             let shown = self.restic.repository.shown();
             to.note(format!(
@@ -97,13 +118,20 @@ impl Opened {
         take: &mut dyn FnMut(&Value),
     ) -> Done<Told> {
         let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
-        let (mut hear, is_wanted) = (|far| to.far(far), || to.is_wanted());
+        let (mut hear, is_wanted) = (heard(to), || to.is_wanted());
         let mut whom = For { hear: &mut hear, is_wanted: &is_wanted };
-        match self.restic.hear(&words, &mut whom, take) {
-            Ok(told) => Ok(told),
-            Err(Trouble::Locked) => Err(self.locked(to)),
-            Err(trouble) => Err(self.unable(trouble)),
+        let mut done = self.restic.hear(&words, &mut whom, take);
+        // What a kill has left here would be in the way of each one that nobody asks for.
+        if matches!(done, Err(Trouble::Locked)) {
+            let cleared = self.restic.clear_left(&is_wanted);
+            if cleared.is_ok_and(|(_, removed)| removed > 0) {
+                done = self.restic.hear(&words, &mut whom, take);
+            }
         }
+        done.map_err(|trouble| match trouble {
+            Trouble::Locked => self.locked(to),
+            trouble => self.unable(trouble),
+        })
     }
 
     fn locked(&self, to: &dyn Listener) -> Unable {
@@ -189,6 +217,13 @@ impl Opened {
     }
 }
 
+fn heard(to: &dyn Listener) -> impl FnMut(Going) + '_ {
+    |going| match going {
+        Going::Far(far) => to.far(far),
+        Going::Waits(note) => to.note(note),
+    }
+}
+
 fn snapshot(json: &Value) -> Option<Snapshot> {
     let text = |key: &str| json.get(key)?.as_str().map(str::to_owned);
     let paths = json.get("paths")?.as_array()?.iter().filter_map(Value::as_str);
@@ -214,6 +249,10 @@ fn told(trouble: Trouble, shown: &str) -> Unable {
             unable(Code::WrongPassword, format!("{shown}: the password does not open it"))
         }
         Trouble::Locked => unable(Code::Conflict, format!("{shown}: somebody has it locked")),
+        Trouble::Away(why, by_hand) => {
+            let next = "log in there once from this server, as this login, with";
+            unable(Code::RepositoryAway, format!("{shown}: {why}: {next} {by_hand}"))
+        }
         Trouble::Cancelled => unable(Code::Failed, "whoever wanted it has gone".to_owned()),
         Trouble::Failed(why) => unable(Code::Failed, why),
     }

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::statvfs;
+
 use super::aside::{self, Reason};
 use super::journal::{Journal, Swap};
 use super::listener::Listener;
@@ -14,11 +16,14 @@ use super::plan::{self, Move, Planned};
 use super::remove::remove_tree;
 use super::repository::{self, Opened};
 use super::{restic, tree};
-use crate::agent::work::services::{Done, failed, unable};
+use crate::agent::work::services::{Done, Unable, failed, unable};
 use crate::rpc::code::Code;
 use crate::rpc::types::snap::{Restored, Stage};
 use crate::workspace::digest::Digest;
 use crate::workspace::manifest::Desired;
+
+/// Less is as good as nothing.
+const FULL_BYTES: u64 = 1024 * 1024;
 
 /// The plan that was shown.
 pub fn restore(caller: &str, digest: Digest, to: &dyn Listener) -> Done<Restored> {
@@ -35,6 +40,16 @@ pub fn restore(caller: &str, digest: Digest, to: &dyn Listener) -> Done<Restored
     aside::prune(&planned.workspace, &kept)
         .map_err(failed("old frozen trees cannot be removed"))?;
     Ok(restored)
+}
+
+/// Where restic ended for want of room, as others filled the disk meanwhile.
+fn full(side: &Path, it: &Move) -> Option<Unable> {
+    let free = statvfs(side).ok()?;
+    // Their types are others elsewhere.
+    #[allow(clippy::unnecessary_cast)]
+    let free = (free.blocks_available() as u64).saturating_mul(free.fragment_size() as u64);
+    let full = (free < FULL_BYTES).then(|| plan::has_room(it).err());
+    full.flatten()
 }
 
 struct Carried<'a> {
@@ -127,10 +142,17 @@ impl Carried<'_> {
         let twin = twin.map_err(failed(&format!("no room beside {shown}")))?;
         let side = twin.parent().map(Path::to_owned).unwrap_or_default();
         let this = restic::pattern(&it.from);
-        let told =
-            opened.restore(&self.planned.id, &side, &["--include".as_ref(), &this], self.to)?;
-        if let Some(first) = told.errors.first() {
-            return Err(unable(Code::Failed, format!("restic could not restore all: {first}")));
+        // Whatever has been written there since it was planned.
+        plan::has_room(it)?;
+        let told = opened.restore(&self.planned.id, &side, &["--include".as_ref(), &this], self.to);
+        let told = told.and_then(|told| match told.errors.first() {
+            Some(first) => {
+                Err(unable(Code::Failed, format!("restic could not restore all: {first}")))
+            }
+            None => Ok(told),
+        });
+        if let Err(why) = told {
+            return Err(full(&side, it).unwrap_or(why));
         }
         let new = side.join(it.from.strip_prefix("/").unwrap_or(&it.from));
         let count = tree::count(&new, &|| self.to.is_wanted())

@@ -13,7 +13,7 @@ use super::{create, look};
 use crate::agent::log;
 use crate::agent::work::state::Room;
 use crate::rpc::types::snap::{Created, Health, LateOne, Told};
-use crate::sys::{clock, threads};
+use crate::sys::{clock, process, threads};
 use crate::workspace::manifest::{Desired, Keep, Schedule};
 
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -79,11 +79,13 @@ fn make(desired: &Desired) {
 
 /// Which restic there is, and workspaces without a snapshot for two periods.
 pub fn health() -> Health {
-    let Ok(room) = Room::own() else { return Health::default() };
-    let all = room.workspaces();
-    if all.iter().all(|workspace| workspace.desired.backup.is_none()) {
-        return Health::default();
-    }
+    let (restic, notes) = match restic::installed() {
+        Ok((_, version)) => (Some(version.to_string()), version.notes(process::is_root())),
+        Err(Trouble::Absent(why) | Trouble::Failed(why)) => (None, vec![why]),
+        Err(_) => (None, Vec::new()),
+    };
+    let all = Room::own().map(|room| room.workspaces()).unwrap_or_default();
+    let is_wanted = all.iter().any(|workspace| workspace.desired.backup.is_some());
     let now = clock::wall_ms();
     let of = |desired: Desired| {
         let schedule = schedule(&desired)?;
@@ -91,10 +93,5 @@ pub fn health() -> Health {
         Some(LateOne { workspace: desired.workspace, made_ms: last.made_ms, why: last.why })
     };
     let late = all.into_iter().filter_map(|it| of(it.desired)).collect();
-    let (restic, notes) = match restic::installed() {
-        Ok((_, version)) => (Some(version.to_string()), version.notes()),
-        Err(Trouble::Absent(why) | Trouble::Failed(why)) => (None, vec![why]),
-        Err(_) => (None, Vec::new()),
-    };
-    Health { is_wanted: true, late, restic, notes }
+    Health { is_wanted, late, restic, notes }
 }

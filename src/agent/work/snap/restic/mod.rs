@@ -11,7 +11,9 @@
 mod lines;
 pub mod locks;
 pub mod repository;
+mod sftp;
 pub mod version;
+mod waits;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +23,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -29,6 +31,7 @@ use self::lines::Lines;
 pub use self::lines::Said;
 use self::repository::Repository;
 use self::version::{OLDEST, Version};
+use self::waits::Waits;
 use crate::agent::work::state;
 use crate::rpc::types::snap::Far;
 use crate::sys::child::{self, Broken, Limits, Stream, Talk};
@@ -37,7 +40,6 @@ use crate::sys::signal::Kind;
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const WHOLE: Limits = Limits { time: Duration::from_secs(24 * 3600), bytes: 4 * 1024 * 1024 };
 const END_WITHIN: Duration = Duration::from_secs(60);
-/// What of a login ssh(1) and rclone(1) need.
 const OF_THE_LOGIN: [&str; 4] = ["HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK"];
 const FPS: &str = "10";
 const ERRORS: usize = 64;
@@ -54,6 +56,8 @@ pub enum Trouble {
     Locked,
     /// Whoever wanted it has gone.
     Cancelled,
+    /// ssh does not get to where the repository is: in its words, and what to type there.
+    Away(String, String),
     Failed(String),
 }
 
@@ -84,9 +88,16 @@ pub struct Restic {
     cache: PathBuf,
 }
 
+/// What is heard of it while it runs.
+pub enum Going {
+    Far(Far),
+    /// Nothing goes on; a sentence.
+    Waits(String),
+}
+
 /// Who wants it, and hears how far it is.
 pub struct For<'a> {
-    pub hear: &'a mut dyn FnMut(Far),
+    pub hear: &'a mut dyn FnMut(Going),
     pub is_wanted: &'a dyn Fn() -> bool,
 }
 
@@ -154,21 +165,29 @@ impl Restic {
     }
 
     fn command(&self, words: &[&OsStr]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = self.base(&self.program);
+        command.env("RESTIC_PROGRESS_FPS", FPS);
+        command.env("RESTIC_CACHE_DIR", &self.cache).envs(self.repository.variables());
+        command.args(self.repository.server().map(|server| server.option()).into_iter().flatten());
+        command.args(words);
+        command
+    }
+
+    /// With what ssh(1) and rclone(1) need of the login.
+    fn base(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_else(|| PATH.into()));
-        command.env("LC_ALL", "C").env("RESTIC_PROGRESS_FPS", FPS);
+        command.env("LC_ALL", "C").current_dir("/");
         for name in OF_THE_LOGIN {
             command.envs(env::var_os(name).map(|value| (name, value)));
         }
         command.envs(state::home().map(|home| ("HOME", home)));
-        command.env("RESTIC_CACHE_DIR", &self.cache).envs(self.repository.variables());
-        command.args(words).current_dir("/");
         command
     }
 
     /// Until it has ended, or nobody wants it any more.
-    pub fn run(&self, words: &[&OsStr], mut whom: For<'_>) -> Result<Told, Trouble> {
-        self.hear(words, &mut whom, &mut |_| {})
+    pub fn run(&self, words: &[&OsStr], whom: &mut For<'_>) -> Result<Told, Trouble> {
+        self.hear(words, whom, &mut |_| {})
     }
 
     /// The same, each line of which goes to `take` as well; of an answer nothing is kept then but
@@ -203,13 +222,20 @@ impl Restic {
         let (mut out, mut err) = (Lines::default(), Lines::default());
         let mut told = Told::default();
         let mut end = None;
+        let mut waits = Waits::new(Instant::now());
         let status = loop {
             let mut hear = |stream, piece: &[u8]| {
+                if stream == Stream::Err {
+                    waits.complains(piece);
+                }
                 let lines = if stream == Stream::Out { &mut out } else { &mut err };
                 lines.add(piece, |line| {
                     take(&line);
                     match Said::of(line) {
-                        Said::Far(far) => (whom.hear)(far),
+                        Said::Far(far) => {
+                            waits.far(&far, Instant::now());
+                            (whom.hear)(Going::Far(far));
+                        }
                         Said::Error(why) if told.errors.len() < ERRORS => {
                             told.errors.push(self.repository.hide(&why));
                         }
@@ -227,11 +253,14 @@ impl Restic {
             if !(whom.is_wanted)() {
                 return Err(Trouble::Cancelled);
             }
+            if let Some(told) = waits.told(Instant::now()) {
+                (whom.hear)(Going::Waits(self.repository.hide(&told)));
+            }
         };
         told.answer = talk.said().to_vec();
         let status = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         if status != 0 && told.errors.is_empty() {
-            let complaint = end.unwrap_or_else(|| last_line(talk.complained(), status));
+            let complaint = end.unwrap_or_else(|| complaint(talk.complained(), status));
             told.errors.push(self.repository.hide(&complaint));
         }
         Ok((status, told))
@@ -245,13 +274,21 @@ impl Restic {
             11 if self.version.tells_by_status() => Trouble::Locked,
             12 if self.version.tells_by_status() => Trouble::WrongPassword,
             130 => Trouble::Cancelled,
-            _ if self.version.tells_by_status() => Trouble::Failed(why),
             _ => self.look(whom).unwrap_or(Trouble::Failed(why)),
         }
     }
 
-    /// Why one that says 1 of everything may have failed.
+    /// Why it may have failed, where its status is 1 for this and that.
     fn look(&self, whom: &mut For<'_>) -> Option<Trouble> {
+        if let Some(server) = self.repository.server() {
+            let said = server.complaint(|program| self.base(program));
+            if let Some(said) = said {
+                return Some(Trouble::Away(said, server.by_hand()));
+            }
+        }
+        if self.version.tells_by_status() {
+            return None;
+        }
         let is_there = self.repository.path().map(|path| path.join("config").is_file());
         if is_there == Some(false) {
             return Some(Trouble::NoRepository);
@@ -274,10 +311,9 @@ impl Restic {
     }
 
     /// Makes the repository where none is. Whether it did.
-    pub fn init(&self, is_wanted: &dyn Fn() -> bool) -> Result<bool, Trouble> {
-        let mut hear = |_| {};
+    pub fn init(&self, whom: &mut For<'_>) -> Result<bool, Trouble> {
         let config = ["cat", "config", "--no-lock", "-q"].map(OsStr::new);
-        let opened = self.run(&config, For { hear: &mut hear, is_wanted });
+        let opened = self.run(&config, whom);
         let is_unknown = match opened {
             Ok(_) => return Ok(false),
             Err(Trouble::NoRepository) => false,
@@ -286,7 +322,7 @@ impl Restic {
             Err(trouble) => return Err(trouble),
         };
         let words = ["init", "-q"].map(OsStr::new);
-        match (self.run(&words, For { hear: &mut hear, is_wanted }), opened) {
+        match (self.run(&words, whom), opened) {
             (Ok(_), _) => Ok(true),
             (Err(_), Err(first)) if is_unknown => Err(first),
             (Err(trouble), _) => Err(trouble),
@@ -294,10 +330,16 @@ impl Restic {
     }
 }
 
-fn last_line(said: &[u8], status: i32) -> String {
+/// Its last word, which lines of advice follow.
+fn complaint(said: &[u8], status: i32) -> String {
+    const FATAL: &str = "Fatal: ";
     let text = String::from_utf8_lossy(said);
-    let last = text.lines().map(str::trim).rfind(|line| !line.is_empty());
-    last.map_or_else(|| format!("it ended with {status}"), str::to_owned)
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let fatal = lines().rfind(|line| line.starts_with(FATAL)).or_else(|| lines().next_back());
+    fatal.map_or_else(
+        || format!("it ended with {status}"),
+        |line| line.trim_start_matches(FATAL).to_owned(),
+    )
 }
 
 /// A path as a pattern of restic's that means it alone.

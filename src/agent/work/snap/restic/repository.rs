@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
+use super::sftp::Server;
 use crate::agent::work::state;
 use crate::workspace::env::Env;
 use crate::workspace::manifest::Backup;
@@ -41,15 +42,28 @@ impl Repository {
         let credentials = env.iter().filter(|(name, _)| is_theirs(name) && name != variable);
         let credentials =
             credentials.map(|(name, value)| (name.to_owned(), value.to_owned().into()));
-        let target = backup.target.strip_prefix("~/").and_then(|below| {
-            let home = state::home()?;
-            Some(home.join(below).to_str()?.to_owned())
-        });
         Ok(Repository {
-            target: target.unwrap_or_else(|| backup.target.clone()).into(),
+            target: target(&backup.target, env).into(),
             password: password.to_owned().into(),
             credentials: credentials.collect(),
         })
+    }
+
+    /// Who is asked through ssh(1).
+    pub fn server(&self) -> Option<Server> {
+        Server::of(&self.target)
+    }
+
+    /// What such a repository may want, and the workspace does not have.
+    pub fn missing(&self) -> Option<&'static str> {
+        let has = |name: &str| self.credentials.iter().any(|(known, _)| known == name);
+        if self.target.starts_with("rest:") && user_info(&self.target).is_none() {
+            return Some("RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD");
+        }
+        if self.target.starts_with("s3:") && !has("AWS_ACCESS_KEY_ID") {
+            return Some("AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+        }
+        None
     }
 
     /// Of one that is a directory here.
@@ -84,6 +98,37 @@ impl Repository {
         let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         self.path().filter(|_| plain).map(|path| path.join("locks").join(id))
     }
+}
+
+/// As restic takes it: in the home directory, and with the login of a REST server, which restic
+/// before 0.17 reads out of an address alone, and no word says so.
+fn target(target: &str, env: &Env) -> String {
+    let home = target.strip_prefix("~/").and_then(|below| {
+        let home = state::home()?;
+        Some(home.join(below).to_str()?.to_owned())
+    });
+    let set = |name: &str| env.get(name).filter(|value| !value.is_empty()).map(encoded);
+    let login = set("RESTIC_REST_USERNAME").zip(set("RESTIC_REST_PASSWORD"));
+    let with_login = || {
+        let (user, password) = login.filter(|_| user_info(target).is_none())?;
+        let (scheme, rest) = target.strip_prefix("rest:")?.split_once("://")?;
+        Some(format!("rest:{scheme}://{user}:{password}@{rest}"))
+    };
+    home.or_else(with_login).unwrap_or_else(|| target.to_owned())
+}
+
+/// For a place in an address.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write;
+    let mut all = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            all.push(char::from(byte));
+        } else {
+            let _ = write!(all, "%{byte:02X}");
+        }
+    }
+    all
 }
 
 /// `rest:https://user:password@host/`
@@ -129,6 +174,16 @@ mod tests {
         assert_eq!(found.shown(), "rest:https://host:8000/a@b");
         let said = "me:my-password@ secret-word aws-secret";
         assert_eq!(found.hide(said), "***@ *** ***");
+        let login =
+            [("PW", "x"), ("RESTIC_REST_USERNAME", "me"), ("RESTIC_REST_PASSWORD", "a/b@ c")];
+        let with = of("rest:https://host:8000/r", &login).unwrap();
+        assert_eq!(*with.target, "rest:https://me:a%2Fb%40%20c@host:8000/r");
+        assert_eq!(with.shown(), "rest:https://host:8000/r");
+        assert_eq!(with.hide("me:a%2Fb%40%20c@ a/b@ c"), "***@ ***");
+        assert_eq!(*of("rest:https://u:p@host/", &login).unwrap().target, "rest:https://u:p@host/");
+        assert_eq!((with.missing(), found.missing()), (None, None));
+        let missing = |target: &str| of(target, &[("PW", "x")]).unwrap().missing().is_some();
+        assert!(missing("rest:http://h/") && missing("s3:s3.host/b") && !missing("/srv/r"));
         assert_eq!(of("s3:s3.host/bucket", &env).unwrap().shown(), "s3:s3.host/bucket");
         assert!(of("/srv/r", &[]).is_err_and(|why| why.contains("PW is not set")));
         assert!(of("/srv/r", &[("PW", "a\nb")]).is_err());

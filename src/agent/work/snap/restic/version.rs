@@ -51,8 +51,8 @@ impl Version {
         self >= Version(0, 20, 0)
     }
 
-    /// What this one does not promise; each a sentence.
-    pub fn notes(self) -> Vec<String> {
+    /// What this one does not promise to root, or to a login that is not; each a sentence.
+    pub fn notes(self, is_root: bool) -> Vec<String> {
         let notes = [
             (
                 !self.tells_by_status(),
@@ -61,7 +61,7 @@ impl Version {
             (!self.restores_holes(), "it restores the holes of sparse files as zeros"),
             (!self.tells_of_restores(), "it does not tell how far a restore is"),
             (
-                !self.restores_safely_as_root(),
+                is_root && !self.restores_safely_as_root(),
                 "as root it restores a damaged or foreign repository unsafely: restic 0.20 does not",
             ),
         ];
@@ -90,7 +90,8 @@ mod tests {
         for bad in ["", "restic", "restic x.y", "borg 1.2.3", "restic 0", "restic 99999999999.1"] {
             assert_eq!(read(bad), None, "{bad}");
         }
-        let notes = |minor| Version(0, minor, 0).notes().len();
+        let notes = |minor| Version(0, minor, 0).notes(true).len();
         assert_eq!([14, 15, 16, 17, 19, 20].map(notes), [4, 3, 2, 1, 1, 0]);
+        assert_eq!([14, 19].map(|minor| Version(0, minor, 0).notes(false).len()), [3, 0]);
     }
 }
