@@ -16,7 +16,8 @@ use crate::deploy::ssh_entry;
 use crate::fix;
 use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
-use crate::host::store;
+use crate::host::{store, workspace};
+use crate::rpc::types::snap::Health;
 use crate::sys::interrupt;
 
 pub const COMMAND: Command = Command {
@@ -94,6 +95,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let Ready { host, verified, sent_bytes } = setup::run(call, &paths, &options)?;
     let name = &host.name;
     let ssh = tell_ssh(call, &paths, &host)?;
+    tell_snapshots(call, verified.snapshots.as_ref());
     let next = fix!("hop up {}", name);
     let data = json!({
         "host": name, "endpoint": host.endpoint.to_string(), "local_ip": host.local_ip.to_string(),
@@ -135,6 +137,21 @@ fn tell_ssh(call: &mut Call, paths: &Paths, host: &HostConfig) -> Result<bool, F
             call.out.warn("ssh_config_not_written", &text);
             Ok(false)
         }
+    }
+}
+
+/// What the restic there cannot do, where a workspace there, or the one here, wants snapshots.
+fn tell_snapshots(call: &mut Call, health: Option<&Health>) {
+    let here = || {
+        let manifest = workspace::manifest(&std::env::current_dir().ok()?).ok()??;
+        manifest.desired.backup
+    };
+    let health = health.filter(|health| !health.notes.is_empty());
+    let Some(health) = health.filter(|health| health.is_wanted || here().is_some()) else { return };
+    let notes = health.notes.join("; ");
+    match health.restic {
+        Some(_) => call.out.say(&format!("snapshots there: {notes}")),
+        None => call.out.warn("no_restic", &format!("no snapshot can be taken there: {notes}")),
     }
 }
 

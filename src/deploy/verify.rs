@@ -12,8 +12,8 @@ use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Health};
-use crate::rpc::method::AgentVersion;
-use crate::rpc::types::{Nothing, TunnelMode};
+use crate::rpc::method::{AgentVersion, SnapHealth};
+use crate::rpc::types::{Nothing, TunnelMode, snap};
 use crate::session::{control, daemon, diagnose, through};
 use crate::sys::child::{self, Limits};
 use crate::sys::interrupt;
@@ -35,6 +35,8 @@ pub struct Verified {
     pub agent_version: String,
     pub tunnel_mode: TunnelMode,
     pub handshake_us: Option<u64>,
+    /// `None` from an agent that does not say.
+    pub snapshots: Option<snap::Health>,
 }
 
 /// Whether the host is up. A session that goes another way is ended: it proves nothing, and what
@@ -63,11 +65,13 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
     }
     let handshake_us = came_up?;
     let health = answers(paths, host);
+    let client = through::with_token(paths, host).filter(|_| health.is_ok());
+    let snapshots = client.and_then(|client| client.call(SnapHealth, &Nothing, ANSWER_LIMIT).ok());
     if !was_up {
         let _ = daemon::down(paths, &host.name);
     }
     let Health { version: agent_version, tunnel_mode, .. } = health?;
-    Ok(Verified { agent_version, tunnel_mode, handshake_us })
+    Ok(Verified { agent_version, tunnel_mode, handshake_us, snapshots })
 }
 
 /// Lets a server that counts what it sees see something of a host that is down.

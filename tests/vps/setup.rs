@@ -50,6 +50,8 @@ fn a_fresh_server_is_ready_and_proven() {
         assert!(more < 100_000, "{more} bytes");
         eprintln!("NOTE hop setup again: {more} bytes on the wire, {}", took(&again));
         assert_eq!(site.hop("status").code, 0);
+        assert!(!again.err.contains("restic"), "nobody wants it: {again}");
+        restic(&site);
         editor(&site);
         site.hop_ok("down");
         let down = site.hop("code");
@@ -141,6 +143,22 @@ fn a_second_laptop_joins_beside_the_first() {
         second.ok_as("dev", "hop down");
         site.hop_ok("down");
     });
+}
+
+/// A project that wants snapshots is told what the restic there does not promise.
+fn restic(site: &Site) {
+    let text = "name: a\\nbackup: {backend: restic, target: /srv/r, password_env: P}\\n";
+    let project = format!("mkdir snaps && printf '{text}' >snaps/hopbox.yaml");
+    site.laptop.ok_as("dev", &project);
+    let set = || site.laptop.sh_as("dev", "cd snaps && hop --json setup mybox");
+    let some = set();
+    let is_old = site.vps.ok("restic version").contains("restic 0.14");
+    assert!(some.code == 0 && some.err.contains("snapshots there: restic") == is_old, "{some}");
+    site.vps.ok("mv /usr/bin/restic /usr/bin/none");
+    let none = set();
+    assert!(none.code == 0 && none.out.contains("\"no_restic\""), "{none}");
+    assert!(none.out.contains("restic is not installed on this server"), "{none}");
+    site.vps.ok("mv /usr/bin/none /usr/bin/restic");
 }
 
 /// Bytes that have passed the laptop's end of the cable, both ways.
