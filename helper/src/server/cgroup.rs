@@ -8,6 +8,7 @@ use crate::proto::{Args, Code, OpError, required};
 use crate::server::firewall::rule::app;
 use crate::server::manager::{self, Property};
 use crate::server::program::Turn;
+use crate::server::rows;
 use crate::sys;
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -158,8 +159,7 @@ impl Group {
             return Err(OpError::conflict("it has no limits yet: cgroup.set_limits comes first"));
         }
         let held = pids.iter().map(|pid| hold(*pid, uid)).collect::<Result<Vec<OwnedFd>, _>>()?;
-        let draw = sys::random().map_err(|e| OpError::kernel(format!("random: {e}")))?;
-        let scope = format!("{}-{draw:016x}.scope", self.name);
+        let scope = format!("{}-{}.scope", self.name, rows::draw()?);
         let mut list = vec![pids.len().to_string()];
         list.extend(pids.iter().map(u32::to_string));
         let properties = [

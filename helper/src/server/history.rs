@@ -4,6 +4,7 @@
 use crate::core::files;
 use crate::core::peer_cred::Caller;
 use crate::proto::OpError;
+use crate::server::rows::fitting;
 use crate::sys;
 use serde_json::{Map, Value, json};
 use std::io;
@@ -13,21 +14,13 @@ use std::path::Path;
 /// How far back in the file is looked, in bytes.
 const TAIL: u64 = 256 * 1024;
 const ENTRIES_MAX: usize = 200;
-/// A reply has at most 65,536.
-const BYTES_MAX: usize = 60_000;
 const KEYS: [&str; 6] = ["ts", "uid", "op", "outcome", "code", "changes"];
 
 /// The last one first.
 pub fn of(log: &Path, who: Caller) -> Result<Value, OpError> {
     let text = tail(log).map_err(|e| OpError::kernel(format!("read {}: {e}", log.display())))?;
-    let (mut entries, mut length) = (Vec::new(), 0);
-    for entry in text.split(|b| *b == b'\n').rev().filter_map(|line| entry(line, who)) {
-        length += entry.to_string().len() + 1;
-        if length > BYTES_MAX || entries.len() >= ENTRIES_MAX {
-            break;
-        }
-        entries.push(entry);
-    }
+    let all = text.split(|b| *b == b'\n').rev().filter_map(|line| entry(line, who));
+    let (entries, _) = fitting(all.take(ENTRIES_MAX));
     Ok(json!({"entries": entries}))
 }
 

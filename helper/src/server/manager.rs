@@ -28,6 +28,11 @@ const INTERFACE: [&str; 3] =
 /// A property of a unit: its name, its type of D-Bus, and its value in words.
 pub type Property<'a> = (&'a str, &'a str, Vec<String>);
 
+/// What a client of the manager's has written, if it ended well.
+fn told(client: &Program, words: &[&str], turn: Turn) -> Result<Vec<u8>, OpError> {
+    client.run(words, "", turn).and_then(Ended::good).map_err(kernel)
+}
+
 fn kernel(failed: Failed) -> OpError {
     OpError::kernel(match failed {
         Failed::Said(why) => format!("the service manager: {why}"),
@@ -84,21 +89,18 @@ pub fn stop(unit: &str, turn: Turn) -> Result<(), OpError> {
     if matches!(&*property(unit, "ActiveState", turn)?, "inactive" | "") {
         return Ok(());
     }
-    SYSTEMCTL.run(&["stop", "--", unit], "", turn).and_then(Ended::good).map_err(kernel)?;
-    Ok(())
+    told(&SYSTEMCTL, &["stop", "--", unit], turn).map(drop)
 }
 
 /// Of a unit, whether there is one or not.
 pub fn property(unit: &str, name: &str, turn: Turn) -> Result<String, OpError> {
     let words = ["show", "--value", "--property", name, "--", unit];
-    let told = SYSTEMCTL.run(&words, "", turn).and_then(Ended::good).map_err(kernel)?;
-    Ok(String::from_utf8_lossy(&told).trim().to_owned())
+    Ok(String::from_utf8_lossy(&told(&SYSTEMCTL, &words, turn)?).trim().to_owned())
 }
 
 /// Has a service go by its files again, as its unit says how. That it has done so is not said.
 pub fn reload(unit: &str, turn: Turn) -> Result<(), OpError> {
-    SYSTEMCTL.run(&["reload", "--", unit], "", turn).and_then(Ended::good).map_err(kernel)?;
-    Ok(())
+    told(&SYSTEMCTL, &["reload", "--", unit], turn).map(drop)
 }
 
 /// The processes of a unit, each with its command line as the manager writes it.
@@ -106,8 +108,7 @@ pub fn processes(unit: &str, turn: Turn) -> Result<Vec<(u32, String)>, OpError> 
     let mut words = vec!["--json=short", "call"];
     words.extend(INTERFACE);
     words.extend(["GetUnitProcesses", "s", unit]);
-    let told = BUSCTL.run(&words, "", turn).and_then(Ended::good).map_err(kernel)?;
-    let told: Value = serde_json::from_slice(&told).unwrap_or_default();
+    let told: Value = serde_json::from_slice(&told(&BUSCTL, &words, turn)?).unwrap_or_default();
     let all = told.pointer("/data/0").and_then(Value::as_array);
     let process = |row: &Value| {
         let pid = row.get(1)?.as_u64().and_then(|pid| u32::try_from(pid).ok())?;
@@ -141,6 +142,5 @@ fn call(method: &str, signature: &str, arguments: &[String], turn: Turn) -> Resu
     words.extend(INTERFACE);
     words.extend([method, signature]);
     words.extend(arguments.iter().map(String::as_str));
-    BUSCTL.run(&words, "", turn).and_then(Ended::good).map_err(kernel)?;
-    Ok(())
+    told(&BUSCTL, &words, turn).map(drop)
 }

@@ -1,8 +1,14 @@
-//! What the files of users' rows have in common, whatever the rows are of: where a row stands, and
-//! how a file is read that nobody's row may be lost of. Must not know: what a row says.
+//! What users' rows have in common, whatever they are of: what one is called, where it stands, how
+//! many there may be, how a file is read that nobody's row may be lost of, and what of them fits
+//! into a reply. Must not know: what a row says.
 
 use crate::core::state_file::StateFile;
+use crate::proto::{Code, OpError};
+use crate::sys;
 use serde_json::{Map, Value};
+
+/// Longest list that is answered, in bytes; a reply has at most 65,536.
+const LIST_MAX: usize = 60_000;
 
 /// Where a row stands, whose thing is made or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +55,41 @@ pub fn load<T: Default>(
     };
     let path = file.path.display();
     Err(format!("{path} {why}; {kept}: look at it, then sudo mv {path} {path}.old"))
+}
+
+/// 16 hexadecimal digits that nobody can foresee.
+pub fn draw() -> Result<String, OpError> {
+    let drawn = sys::random().map_err(|e| OpError::kernel(format!("random: {e}")))?;
+    Ok(format!("{drawn:016x}"))
+}
+
+/// Whether it is this, "-" and what `draw` gives.
+pub fn is_id(text: &str, kind: &str) -> bool {
+    let hex = text.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-')).unwrap_or("");
+    hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+/// Refuses one more of these, where a user has as many as it may, or there are as many of all.
+pub fn room(own: usize, all: usize, limits: (usize, usize), what: &str) -> Result<(), OpError> {
+    let (of_one, of_all) = limits;
+    if own < of_one && all < of_all {
+        return Ok(());
+    }
+    let why = format!("a user has at most {of_one} {what}, all of them {of_all}");
+    Err(OpError::new(Code::LimitExceeded, why))
+}
+
+/// As many as fit into a reply, and whether there are more.
+pub fn fitting(all: impl Iterator<Item = Value>) -> (Vec<Value>, bool) {
+    let (mut told, mut length) = (Vec::new(), 0);
+    for one in all {
+        length += one.to_string().len() + 1;
+        if length > LIST_MAX {
+            return (told, true);
+        }
+        told.push(one);
+    }
+    (told, false)
 }
 
 pub fn has_only(row: &Map<String, Value>, keys: &[&str]) -> bool {

@@ -9,11 +9,9 @@ use crate::server::firewall::grants::{AGAIN, Firewall, Now};
 use crate::server::firewall::store::{Row, Status};
 use crate::server::firewall::table;
 use crate::server::nft::Seen;
+use crate::server::rows::fitting;
 use serde_json::{Value, json};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// Longest list that is answered, in bytes; a reply has at most 65,536.
-const LIST_MAX: usize = 60_000;
 
 impl Firewall {
     pub(super) fn answered(&mut self, now: Now, answer: Result<Seen, String>) {
@@ -138,16 +136,7 @@ impl Firewall {
                 && app.is_none_or(|app| app == row.spec.app)
                 && (row.status == Status::Applied || self.trials.left(&row.id).is_some())
         });
-        let (mut rules, mut length, mut more) = (Vec::new(), 0, false);
-        for (row, handle) in own {
-            let rule = self.described(row, handle, seen);
-            length += rule.to_string().len();
-            more = length > LIST_MAX;
-            if more {
-                break;
-            }
-            rules.push(rule);
-        }
+        let (rules, more) = fitting(own.map(|(row, handle)| self.described(row, handle, seen)));
         json!({"rules": rules, "more": more, "generation": self.state.generation})
     }
 

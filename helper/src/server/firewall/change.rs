@@ -6,6 +6,7 @@ use crate::proto::{Code, OpError};
 use crate::server::firewall::rule::Spec;
 use crate::server::firewall::store::{Row, State, Status};
 use crate::server::firewall::table::Rule;
+use crate::server::rows::room;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -28,13 +29,7 @@ impl Change {
                 if let Some(row) = own().find(|row| row.spec.is_same(spec)) {
                     return Err(OpError::conflict(format!("{} is this rule", row.id)));
                 }
-                if own().count() >= RULES_PER_UID || state.rows.len() >= RULES_MAX {
-                    let why = format!(
-                        "a user has at most {RULES_PER_UID} rules, all of them {RULES_MAX}"
-                    );
-                    return Err(OpError::new(Code::LimitExceeded, why));
-                }
-                Ok(())
+                room(own().count(), state.rows.len(), (RULES_PER_UID, RULES_MAX), "rules")
             }
             Change::Remove(id) => match state.rows.iter().find(|row| row.id == *id) {
                 None => Err(OpError::conflict(format!("there is no rule {id}"))),

@@ -13,6 +13,7 @@ use crate::server::firewall::store::{self, State};
 use crate::server::firewall::trials::Trials;
 use crate::server::nft;
 use crate::server::queue::Queue;
+use crate::server::rows;
 use crate::server::worker::Worker;
 use crate::sys;
 use serde_json::{Value, json};
@@ -248,8 +249,7 @@ impl Firewall {
             return Err(OpError::conflict("the rules have changed since: plan again"));
         }
         change.check(&self.state, who)?;
-        let draw = || sys::random().map_err(|e| OpError::kernel(format!("random: {e}")));
-        let (id, name) = (format!("rule-{:016x}", draw()?), format!("{:016x}", draw()?));
+        let (id, name) = (format!("rule-{}", rows::draw()?), rows::draw()?);
         let trial = planned.and_then(|(_, lasts)| Some((name, lasts?)));
         let begun = Begun::of(change, &mut self.state, who, id, trial);
         if let Err(e) = self.save() {

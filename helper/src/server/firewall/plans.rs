@@ -6,7 +6,7 @@
 use crate::core::peer_cred::Caller;
 use crate::proto::OpError;
 use crate::server::firewall::change::Change;
-use crate::sys;
+use crate::server::rows;
 use std::time::{Duration, Instant};
 
 /// How long a yes may take.
@@ -35,8 +35,7 @@ impl Plans {
             let oldest = self.0.iter().position(|plan| own == 0 || plan.uid == who.uid);
             oldest.map(|at| self.0.remove(at));
         }
-        let draw = || sys::random().map_err(|e| OpError::kernel(format!("random: {e}")));
-        let digest = format!("{:016x}{:016x}", draw()?, draw()?);
+        let digest = rows::draw()? + &rows::draw()?;
         let (uid, made) = (who.uid, Instant::now());
         self.0.push(Plan { digest: digest.clone(), uid, change, generation, made });
         Ok(digest)

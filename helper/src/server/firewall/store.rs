@@ -63,8 +63,7 @@ impl Status {
 }
 
 pub fn is_id(text: &str) -> bool {
-    let hex = text.strip_prefix("rule-").unwrap_or("");
-    hex.len() == 16 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    rows::is_id(text, "rule")
 }
 
 fn render(state: &State) -> String {

@@ -2,13 +2,12 @@
 //! one step after the other. Must not know: how a mount is made.
 
 use crate::core::state_file::StateFile;
-use crate::proto::{Code, OpError};
+use crate::proto::OpError;
 use crate::server::manager;
 use crate::server::mount::make;
 use crate::server::mount::row::{self, Row, What, Wish};
 use crate::server::program::Turn;
 use crate::server::rows::{self, Status};
-use crate::sys;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -131,12 +130,8 @@ impl Mounts {
             }
         }
         let own = self.rows.iter().filter(|row| row.uid == uid).count();
-        if own >= PER_UID || self.rows.len() >= MAX {
-            let why = format!("a user has at most {PER_UID} mounts, all of them {MAX}");
-            return Err(OpError::new(Code::LimitExceeded, why));
-        }
-        let draw = sys::random().map_err(|e| OpError::kernel(format!("random: {e}")))?;
-        let (id, status) = (format!("mount-{draw:016x}"), Status::Pending);
+        rows::room(own, self.rows.len(), (PER_UID, MAX), "mounts")?;
+        let (id, status) = (format!("mount-{}", rows::draw()?), Status::Pending);
         let row = Row { id: id.clone(), uid, gid, target, what, status, mark: [0; 3] };
         self.rows.push(row);
         let made = self.save().and_then(|()| self.ask("make", &id, turn));
@@ -180,7 +175,7 @@ impl Mounts {
         let own = std::env::current_exe().map_err(|e| failed(&e))?;
         let text = |path: &Path| path.to_str().map(str::to_owned).ok_or(failed(&"odd path"));
         let (own, dir) = (text(&own)?, text(&self.dir)?);
-        let unit = format!("{UNIT}{:016x}.service", sys::random().map_err(|e| failed(&e))?);
+        let unit = format!("{UNIT}{}.service", rows::draw()?);
         let ended = manager::run(&unit, &SETTINGS, &[&own, make::WORD, &dir, verb, id], turn)?;
         let told: Value = serde_json::from_slice(&ended.output).unwrap_or_default();
         match told.get("error") {

@@ -3,7 +3,7 @@
 //! one is made.
 
 use crate::proto::{Args, Code, OpError, required};
-use crate::server::rows::{Status, has_only};
+use crate::server::rows::{Status, has_only, is_id};
 use serde_json::{Map, Value, json};
 
 pub const TMPFS: &[&str] = &["target", "size"];
@@ -132,10 +132,8 @@ impl Row {
             false => bind(&mount).ok().filter(|_| has_only(mount.0, BIND))?,
         };
         let id = row.get("id")?.as_str()?;
-        let hex = id.strip_prefix("mount-")?;
-        let plain = hex.len() == 16 && hex.bytes().all(|b| b"0123456789abcdef".contains(&b));
         Some(Row {
-            id: plain.then(|| id.to_owned())?,
+            id: is_id(id, "mount").then(|| id.to_owned())?,
             uid: number("uid")?,
             gid: number("gid")?,
             target: target(&mount).ok()?,

@@ -11,7 +11,7 @@ use crate::proto::OpError;
 use crate::server::nginx::site::Site;
 use crate::server::nginx::store::{self, Change, State};
 use crate::server::queue::Queue;
-use crate::server::rows::Status;
+use crate::server::rows::{Status, fitting};
 use crate::server::worker::{self, Worker};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -24,8 +24,6 @@ pub const WORD: &str = "--nginx";
 const DIR: &str = "nginx";
 /// When it is tried again to put right what could not be: somebody has to mend nginx's own files.
 const AGAIN: Duration = Duration::from_secs(60);
-/// Longest list that is answered, in bytes; a reply has at most 65,536.
-const LIST_MAX: usize = 60_000;
 
 pub enum Task {
     Change(Change),
@@ -94,17 +92,11 @@ impl Sites {
                 && who.owns(row.uid)
                 && app.is_none_or(|app| app == row.site.key.app)
         });
-        let (mut sites, mut length, mut more) = (Vec::new(), 0, false);
-        for row in own {
+        let (sites, more) = fitting(own.map(|row| {
             let mut site = row.site.to_json();
             site["uid"] = json!(row.uid);
-            length += site.to_string().len() + 1;
-            more = length > LIST_MAX;
-            if more {
-                break;
-            }
-            sites.push(site);
-        }
+            site
+        }));
         json!({"sites": sites, "more": more})
     }
 

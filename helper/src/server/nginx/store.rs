@@ -6,7 +6,7 @@
 
 use crate::core::peer_cred::Caller;
 use crate::core::state_file::StateFile;
-use crate::proto::{Args, Code, OpError};
+use crate::proto::{Args, OpError};
 use crate::server::nginx::site::{ARGUMENTS, Key, Site};
 use crate::server::rows::{self, Status, has_only};
 use serde_json::{Map, Value, json};
@@ -77,11 +77,10 @@ impl State {
             }
         }
         let own = self.rows.iter().filter(|row| row.uid == who.uid).count();
-        if !there && (own >= SITES_PER_UID || self.rows.len() >= SITES_MAX) {
-            let why = format!("a user has at most {SITES_PER_UID} sites, all of them {SITES_MAX}");
-            return Err(OpError::new(Code::LimitExceeded, why));
+        match there {
+            true => Ok(()),
+            false => rows::room(own, self.rows.len(), (SITES_PER_UID, SITES_MAX), "sites"),
         }
-        Ok(())
     }
 
     /// The rows say from now on what nginx may have.
@@ -171,6 +170,7 @@ fn row(row: &Value) -> Option<Row> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Code;
 
     fn who(uid: u32) -> Caller {
         Caller { uid, ..Caller::default() }
