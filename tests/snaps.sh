@@ -1,7 +1,8 @@
 #!/bin/sh
 # snaps.sh CARGO ARGUMENTS...
 # Snapshots with the system's restic and with the newest that Debian has (sid), on a file system
-# that shares blocks (XFS on a loop device), and with 100,000 small files. Root and network.
+# that shares blocks (XFS on a loop device), with 100,000 small files, files of 2 GiB, and a server
+# that is away for a minute. Root and network.
 set -eu
 work=$(mktemp -d)
 mounted=
