@@ -76,7 +76,11 @@ pub fn run(wish: &Wish, uid: u32, turn: Turn) -> Result<Value, OpError> {
         Wish::Slice => {
             ensure(&own, &[], turn)?;
             let path = PathBuf::from(TREE).join("hopbox.slice").join(own);
-            Ok(json!({"slice_path": path, "controllers": CONTROLLERS}))
+            // The manager answers before it is made.
+            match manager::until(turn.soon(), || path.is_dir()) {
+                true => Ok(json!({"slice_path": path, "controllers": CONTROLLERS})),
+                false => Err(OpError::kernel("the group does not begin")),
+            }
         }
         Wish::Limit { app, .. } => Group::of(uid, app).limit(wish, turn),
         Wish::Attach { app, pids } => Group::of(uid, app).attach(uid, pids, turn),
