@@ -71,13 +71,10 @@ methods! {
     RunList, "run.list": ListRuns => Runs;
     RunStop, "run.stop": RunNumber => Nothing;
     SnapHealth, "snap.health": Nothing => Health;
-    MigrationSurvey, "migration.survey": AskSurvey => Surveyed;
     /// Of the last pass, on either side.
     MigrationOutcome, "migration.outcome": OfMove => Outcome;
     /// While paused under the same id; and again.
     MigrationLeave, "migration.leave": Leave => Nothing;
-    /// What a move has left on either side, but for the workspace.
-    MigrationForget, "migration.forget": OfMove => Nothing;
     // Between the agent's two processes alone.
     WorkVersion, "work.version": Nothing => WorkProcess;
     /// What laptops have told with `ports.mapped`, the last one first.
@@ -147,6 +144,8 @@ streams! {
     SnapPlan, "snap.plan": WantedBack => Told<BackPlan>;
     /// The plan that this laptop was shown last, once and within a minute.
     SnapRestore, "snap.restore": Apply => Told<Restored>;
+    /// Counting takes its time.
+    MigrationSurvey, "migration.survey": AskSurvey => Told<Surveyed>;
     /// As `workspace.apply`, without a start.
     MigrationPrepare, "migration.prepare": Prepare => Progress;
     /// Services end; the stream stays open after that, and they start again at its end but for
@@ -159,6 +158,8 @@ streams! {
     MigrationStop, "migration.stop": OfMove => Told<Placed>;
     /// On the source that was left: its services start.
     MigrationReturn, "migration.return": OfMove => Told<Started>;
+    /// What a move has left on either side, but for the workspace.
+    MigrationForget, "migration.forget": OfMove => Told<Nothing>;
     /// What services have said, in the order of their times, and say.
     LogsStream, "logs.stream": ReadLogs => LogEvent;
 }

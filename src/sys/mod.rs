@@ -18,6 +18,8 @@ pub mod descendants;
 mod error;
 mod fd;
 pub mod file_times;
+#[cfg_attr(target_os = "macos", path = "darwin/holes.rs")]
+pub mod holes;
 pub mod icmp;
 pub mod iface;
 #[cfg_attr(target_os = "macos", path = "darwin/inotify.rs")]

@@ -54,3 +54,12 @@ pub fn set(path: &Path, name: &CString, value: &[u8]) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+pub fn remove(path: &Path, name: &CString) -> io::Result<()> {
+    let path = text(path.as_os_str())?;
+    // SAFETY: both texts end with a zero.
+    match unsafe { libc::lremovexattr(path.as_ptr(), name.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

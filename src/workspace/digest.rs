@@ -19,6 +19,10 @@ impl Digest {
         digesting.add(text.as_bytes());
         digesting.done()
     }
+
+    pub fn bytes(self) -> [u8; BYTES] {
+        self.0
+    }
 }
 
 /// The digest of what comes in pieces.

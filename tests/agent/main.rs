@@ -27,6 +27,7 @@ mod containers;
 mod crowd;
 mod desk;
 mod health;
+mod migration;
 mod ports;
 mod probe;
 mod run;

@@ -14,11 +14,13 @@ use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, AgentReload, AgentStatus, AgentVersion, BRIDGE_TAKE, BYTES, BridgeAnswer,
     BridgeWatch, FirewallClose, FirewallConfirm, FirewallHistory, FirewallList, KeysRotate,
-    LogsStream, Method, PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped,
-    PortsWatch, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget, SnapHealth,
-    SnapList, SnapPlan, SnapRemove, SnapRestore, Stream, WorkVersion, WorkspaceApply,
-    WorkspacePlan,
+    LogsStream, MIGRATION_RECEIVE, MIGRATION_SEND, Method, MigrationDigest, MigrationForget,
+    MigrationLeave, MigrationOutcome, MigrationPause, MigrationPlace, MigrationPrepare,
+    MigrationReturn, MigrationStart, MigrationStop, MigrationSurvey, PORTS_CONNECT, PeersAdd,
+    PeersList, PeersRemove, PortsList, PortsMapped, PortsWatch, RUN_START, RunDetach, RunFollow,
+    RunList, RunStop, ServicesList, ServicesRestart, ServicesStart, ServicesStop, ServicesWatch,
+    SnapCheck, SnapCreate, SnapForget, SnapHealth, SnapList, SnapPlan, SnapRemove, SnapRestore,
+    Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -38,7 +40,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 20] {
+fn methods() -> [(&'static str, Run); 22] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -59,12 +61,14 @@ fn methods() -> [(&'static str, Run); 20] {
         row(RunStop, |backend, from, which| of_work(backend, from, RunStop, &which)),
         row(PortsList, |backend, from, Nothing| of_work(backend, from, PortsList, &Nothing)),
         row(SnapHealth, |backend, from, Nothing| of_work(backend, from, SnapHealth, &Nothing)),
+        row(MigrationOutcome, |backend, from, of| of_work(backend, from, MigrationOutcome, &of)),
+        row(MigrationLeave, |backend, from, of| of_work(backend, from, MigrationLeave, &of)),
         row(PortsMapped, |backend, from, all| of_work(backend, from, PortsMapped, &all)),
     ]
 }
 
 /// Methods that stream; all of them are `work`'s.
-const STREAMS: [&str; 18] = [
+const STREAMS: [&str; 27] = [
     AgentClock::NAME,
     RUN_START,
     RunFollow::NAME,
@@ -83,10 +87,19 @@ const STREAMS: [&str; 18] = [
     SnapRemove::NAME,
     SnapPlan::NAME,
     SnapRestore::NAME,
+    MigrationSurvey::NAME,
+    MigrationPrepare::NAME,
+    MigrationPause::NAME,
+    MigrationDigest::NAME,
+    MigrationPlace::NAME,
+    MigrationStart::NAME,
+    MigrationStop::NAME,
+    MigrationReturn::NAME,
+    MigrationForget::NAME,
 ];
 
 /// Methods that have their connection for themselves; `work` takes it.
-const BYTE_METHODS: [&str; 2] = [PORTS_CONNECT, BRIDGE_TAKE];
+const BYTE_METHODS: [&str; 4] = [PORTS_CONNECT, BRIDGE_TAKE, MIGRATION_SEND, MIGRATION_RECEIVE];
 
 /// What a request's body asks for.
 pub enum Asked {

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::beat::{beating, has_gone, wait_until};
 use super::bridge;
+use super::held;
 use super::present::present;
 use super::public;
 use super::run;
@@ -73,6 +74,27 @@ fn refused(why: Refused) -> Unable {
 }
 
 pub fn apply(caller: &str, digest: Digest, stream: &UnixStream) -> Done<()> {
+    carry_out(caller, digest, stream, false, &held::check)
+}
+
+/// All of it that is no start, for a workspace whose data is yet to come: once `hold` sees to it
+/// that nothing starts.
+pub fn prepare(
+    caller: &str,
+    digest: Digest,
+    stream: &UnixStream,
+    hold: &dyn Fn(&str) -> Done<()>,
+) -> Done<()> {
+    carry_out(caller, digest, stream, true, hold)
+}
+
+fn carry_out(
+    caller: &str,
+    digest: Digest,
+    stream: &UnixStream,
+    is_start_later: bool,
+    may: &dyn Fn(&str) -> Done<()>,
+) -> Done<()> {
     let room = room()?;
     let generation = |desired: &Desired| room.generation(&desired.workspace);
     let taken = offers().take(caller, digest, generation, clock::boot_ms());
@@ -83,7 +105,9 @@ pub fn apply(caller: &str, digest: Digest, stream: &UnixStream) -> Done<()> {
     if plan::plan(&desired, &present(&room, &desired)?) != plan {
         return Err(refused(Refused::OtherState));
     }
-    let applying = Applying { room: &room, desired: &desired, steps: &plan.steps, stream };
+    may(workspace)?;
+    let (room, desired, steps) = (&room, &desired, plan.steps.as_slice());
+    let applying = Applying { room, desired, steps, stream, is_start_later };
     let outcome = applying.all();
     room.changed(workspace).map_err(failed("cannot write"))?;
     outcome
@@ -109,6 +133,8 @@ struct Applying<'a> {
     desired: &'a Desired,
     steps: &'a [Step],
     stream: &'a UnixStream,
+    /// What is needed for them is had, and they do not start.
+    is_start_later: bool,
 }
 
 /// When it is done: before what is wanted is kept; before services that may wait for it; with all
@@ -144,6 +170,9 @@ impl Applying<'_> {
                 // From now on this is what the workspace is said to be.
                 self.room.put(self.desired).map_err(failed("cannot write"))?;
                 bridge::settle(self.room);
+            }
+            if turn_now == Turn::Start && self.is_start_later {
+                return self.fetch_all(&starts);
             }
             if turn_now == Turn::Start {
                 broken = self.start(&starts);
@@ -290,6 +319,12 @@ impl Applying<'_> {
         let ends = beating(self.stream, || startup::all(self.desired, &jobs, &hands));
         let broken = |(name, end): (String, Outcome)| Some((name, end.err()?.to_string()));
         ends.into_iter().filter_map(broken).collect()
+    }
+
+    fn fetch_all(&self, services: &BTreeMap<&str, (u32, &Step)>) -> Done<()> {
+        services
+            .keys()
+            .try_for_each(|service| beating(self.stream, || self.fetch(&self.name(service))))
     }
 
     fn name(&self, service: &str) -> ServiceName {

@@ -11,13 +11,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::methods::{self, Refused, Request};
-use super::{bridge, ports};
+use super::{bridge, migration, ports};
 use crate::agent::joint::{self, FIRST_BYTES, REQUEST_LIMIT};
 use crate::http::{answer, code};
 use crate::rpc::code::Code;
-use crate::rpc::method::{BRIDGE_TAKE, BYTES, PORTS_CONNECT};
+use crate::rpc::method::{BRIDGE_TAKE, BYTES, MIGRATION_RECEIVE, MIGRATION_SEND, PORTS_CONNECT};
 use crate::rpc::types::Message;
 use crate::rpc::types::bridge::WishId;
+use crate::rpc::types::migration::{AskPass, Side};
 use crate::rpc::types::ports::PortNumber;
 use crate::sys::tcp;
 
@@ -103,7 +104,16 @@ fn begin(request: &str, given: Given) -> Result<(), (Given, Refused)> {
             Ok(WishId { id }) => wish(id, given),
             Err(error) => Err((given, methods::refused(Code::BadParams)(error))),
         },
+        MIGRATION_SEND => pass(Side::Source, request, given),
+        MIGRATION_RECEIVE => pass(Side::Target, request, given),
         other => Err((given, methods::unknown(other))),
+    }
+}
+
+fn pass(side: Side, request: Request, given: Given) -> Result<(), (Given, Refused)> {
+    match AskPass::read_strictly(request.params) {
+        Ok(asked) => migration::begin(side, &asked, given),
+        Err(error) => Err((given, methods::refused(Code::BadParams)(error))),
     }
 }
 

@@ -12,6 +12,7 @@ use super::apply;
 use super::beat::{beating, has_gone, wait_until};
 use super::bridge;
 use super::container::address;
+use super::migration;
 use super::run::{self, detached};
 use super::scripts;
 use super::services::{self, Unable};
@@ -42,6 +43,8 @@ const TAKE_WITHIN: Duration = Duration::from_secs(2);
 const AT_ONCE: usize = 32 * 1024;
 /// How often it is looked whether a file has become longer.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+const MIGRATIONS: &str = "migration.";
 
 /// A call that is not done.
 pub struct Refused {
@@ -144,10 +147,20 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         }
         ServicesStart::NAME => {
             let is_wanted = || !has_gone(stream);
-            change(|name, hear| starts::start(name, hear, &is_wanted), params, stream)?
+            let start = |name: &ServiceName, hear: services::Hear| {
+                migration::may_start(&name.workspace)?;
+                starts::start(name, hear, &is_wanted)
+            };
+            change(start, params, stream)?
         }
         ServicesStop::NAME => change(services::stop, params, stream)?,
-        ServicesRestart::NAME => change(services::restart, params, stream)?,
+        ServicesRestart::NAME => {
+            let restart = |name: &ServiceName, hear: services::Hear| {
+                migration::may_start(&name.workspace)?;
+                services::restart(name, hear)
+            };
+            change(restart, params, stream)?
+        }
         ServicesWatch::NAME => {
             let asked = OfWorkspace::read_strictly(params).map_err(&bad)?;
             told_and_rested(stream, LOOK_EVERY, |tell, rest| {
@@ -195,6 +208,10 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         WorkMapped::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;
             ports::mapped::all().to_json()
+        }
+        name if name.starts_with(MIGRATIONS) => {
+            let done = migration::call(name, &caller, params, stream);
+            done.ok_or_else(|| unknown(name))??
         }
         _ => snap::call(&name, &caller, params, stream).ok_or_else(|| unknown(&name))??,
     };

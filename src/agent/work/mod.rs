@@ -12,7 +12,8 @@
 //! wanted), `scripts` (what is run of it) →
 //! `bridge` (what programs here want of a laptop),
 //! `sandbox` (who listens in network namespaces of the login's own),
-//! `kept_ports` (numbers for directories) → `snap` (data that is kept).
+//! `kept_ports` (numbers for directories) → `held` (why nothing starts) → `snap` (data that is
+//! kept), `migration` (data that moves to another server).
 //!
 //! Must not know: the tunnel, HTTP but for the answer on a connection of its own, tokens, keys; it
 //! reads no file of `front`'s.
@@ -27,11 +28,13 @@ mod details;
 mod given;
 pub mod guard;
 mod health;
+mod held;
 pub mod kept_ports;
 mod limits;
 mod logs;
 mod manager;
 mod methods;
+mod migration;
 mod mounts;
 pub mod ports;
 mod present;

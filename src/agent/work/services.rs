@@ -371,7 +371,8 @@ pub fn fetch(name: &ServiceName, say: &mut dyn FnMut(&[u8]) -> bool) -> Done<()>
 
 /// It is to run, and is not started for it.
 pub fn want(name: &ServiceName) -> Done<()> {
-    Known::find(name)?.dir.want(true).map_err(failed("cannot write"))
+    let Known { dir, .. } = Known::find(name)?;
+    dir.make().and_then(|()| dir.want(true)).map_err(failed("cannot write"))
 }
 
 /// It ends, and of a container nothing is left but its volumes.

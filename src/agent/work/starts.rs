@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::held;
 use super::manager::Manager;
 use super::services::{self, Done, Hear, Unable, room, unable};
 use super::startup::{self, Broken, Hands, Moment};
@@ -150,6 +151,9 @@ fn until_none<T>(look: impl Fn() -> Option<T>, act: impl Fn(T) -> bool, pause: i
 
 /// Of a workspace as it is to be now.
 fn missing(workspace: &str) -> Option<(Desired, BTreeSet<String>)> {
+    if held::is_held(workspace) {
+        return None;
+    }
     let desired = room().ok()?.workspace(workspace).ok()?.desired;
     let is_missing = |service: &&String| {
         services::is_missing(&ServiceName {

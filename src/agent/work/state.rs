@@ -85,6 +85,14 @@ impl Room {
         file::replace(&dir.join(DESIRED), desired.text().as_bytes())
     }
 
+    /// Nothing is wanted of it any more.
+    pub fn forget(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.0.join(name).join(DESIRED)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn small(&self, name: &str, file: &str) -> Option<String> {
         let bytes = bounded::read(self.0.join(name).join(file), SMALL_BYTES).ok()?;
         Some(String::from_utf8(bytes).ok()?.trim().to_owned())

@@ -11,3 +11,7 @@ pub fn all(_: &Path) -> io::Result<Vec<(CString, Vec<u8>)>> {
 pub fn set(_: &Path, _: &CString, _: &[u8]) -> io::Result<()> {
     Ok(())
 }
+
+pub fn remove(_: &Path, _: &CString) -> io::Result<()> {
+    Ok(())
+}

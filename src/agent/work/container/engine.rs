@@ -85,6 +85,13 @@ impl Engine {
         Err(format!("no container can be run here: {}; {fix}", why.join("; ")))
     }
 
+    /// It is there, and answers this login.
+    pub fn is_usable(kind: Kind) -> bool {
+        locate(kind.word()).is_some_and(|program| {
+            Engine { kind, program }.usable().is_ok_and(|engine| engine.kind == kind)
+        })
+    }
+
     /// It answers this login.
     pub fn usable(self) -> Result<Engine, String> {
         let ask = |words: &[&str]| -> Result<String, String> {

@@ -13,7 +13,7 @@
 
 pub mod address;
 pub mod contain;
-mod engine;
+pub mod engine;
 mod image;
 mod now;
 mod prepare;

@@ -31,6 +31,8 @@ pub enum Reason {
     Create,
     Restore,
     Undo,
+    /// What came from another server took its place, or has left it again.
+    Move,
 }
 
 impl Reason {
@@ -39,6 +41,7 @@ impl Reason {
             Reason::Create => "create",
             Reason::Restore => "restore",
             Reason::Undo => "undo",
+            Reason::Move => "move",
         }
     }
 }
@@ -106,7 +109,8 @@ pub fn all(workspace: &str, kept: &[Kept]) -> Vec<Frozen> {
         let room = place::room(parent, workspace);
         for entry in fs::read_dir(&room).into_iter().flatten().flatten().take(RECORDS) {
             let id = entry.file_name().to_string_lossy().into_owned();
-            if found.iter().any(|known: &Frozen| known.id == id) {
+            let is_known = found.iter().any(|known: &Frozen| known.id == id);
+            if is_known || id.starts_with(place::MOVES) {
                 continue;
             }
             let paths = vec![entry.path().display().to_string()];

@@ -59,7 +59,8 @@ fn of<T: Message>(
     told(stream, |to| act(&asked, to))
 }
 
-fn told<T: Message>(
+/// What is done, told while it is, and what became of it.
+pub fn told<T: Message>(
     stream: &UnixStream,
     act: impl FnOnce(&dyn Listener) -> Done<T>,
 ) -> Result<Value, Refused> {

@@ -7,23 +7,23 @@
 //! `listing` → `plan` → `restore`, which `undo` is, too → `last`, `schedule` (what nobody asks
 //! for) → `methods` (what is asked).
 
-mod aside;
+pub mod aside;
 mod create;
-mod journal;
+pub mod journal;
 mod last;
-mod listener;
+pub mod listener;
 mod listing;
 mod look;
 mod methods;
-mod pause;
+pub mod pause;
 pub mod place;
 mod plan;
-mod remove;
-mod repository;
+pub mod remove;
+pub mod repository;
 pub mod restic;
 mod restore;
 mod schedule;
 pub mod tree;
 
-pub use methods::{call, recover};
+pub use methods::{call, recover, told};
 pub use schedule::{begin, health};

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::journal::{self, Journal};
 use super::listener::Listener;
 use crate::agent::log;
+use crate::agent::work::held;
 use crate::agent::work::services::{self, Done, Unable, failed, unable};
 use crate::agent::work::starts::{Starts, in_turn};
 use crate::agent::work::startup::{self, Moment};
@@ -81,6 +82,24 @@ impl<'a> Paused<'a> {
             in_turn(services::stop, &name(desired, service), &|| true)?;
         }
         Ok(paused)
+    }
+
+    /// For what is copied to another server.
+    pub fn for_a_move(
+        desired: &'a Desired,
+        services: Vec<String>,
+        to: &dyn Listener,
+    ) -> Done<Paused<'a>> {
+        Paused::begin(desired, Journal { services, ..Journal::default() }, to)
+    }
+
+    /// They are not to run here any more, and somebody has taken note of that.
+    pub fn leave(mut self) {
+        self.is_over = true;
+        if let Err(error) = Journal::remove(&self.room) {
+            // Whoever finds it starts nothing of what is held.
+            log(&format!("{}: {error}", self.desired.workspace));
+        }
     }
 
     pub fn journal(&self) -> &Journal {
@@ -202,6 +221,27 @@ fn healthy(desired: &Desired, all: &[String]) -> Done<()> {
     Ok(())
 }
 
+/// What did not run here for a move is to run again, and does: from `release` on, which lets it.
+pub fn start_again(
+    desired: &Desired,
+    services: &[String],
+    to: &dyn Listener,
+    release: impl FnOnce() -> Done<()>,
+) -> Done<()> {
+    recover(desired)?;
+    let own = Room::own().map_err(failed("this login has no directory for its state"))?;
+    let alone = own.change(&desired.workspace).map_err(failed("its directory cannot be used"))?;
+    let busy = || unable(Code::Conflict, format!("{} is being changed", desired.workspace));
+    let _alone = alone.ok_or_else(busy)?;
+    let room = journal::room(&desired.workspace).map_err(failed("cannot write"))?;
+    let journal = Journal { services: services.to_vec(), ..Journal::default() };
+    journal.put(&room).map_err(failed("cannot write"))?;
+    release()?;
+    to.stage(Stage::Start);
+    put_back(desired, &room, &journal)?;
+    healthy(desired, services)
+}
+
 /// What a process that ended in the middle has left of a workspace is made good. Whether there was
 /// something.
 pub fn recover(desired: &Desired) -> Done<bool> {
@@ -209,6 +249,11 @@ pub fn recover(desired: &Desired) -> Done<bool> {
     let journal =
         Journal::load(&room).map_err(failed("the journal of a restore cannot be read"))?;
     match journal {
+        // What runs elsewhere is not started, whatever was to be.
+        Some(journal) if held::is_held(&desired.workspace) => {
+            let journal = Journal { services: Vec::new(), ..journal };
+            put_back(desired, &room, &journal).map(|()| true)
+        }
         Some(journal) => put_back(desired, &room, &journal).map(|()| true),
         None => Ok(false),
     }

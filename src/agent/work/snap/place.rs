@@ -14,6 +14,8 @@ use crate::workspace::manifest::Desired;
 
 /// Never a part of what is kept.
 pub const ROOM: &str = ".hopbox-snap";
+/// What names begin with of trees that are on their way here: no snapshot's.
+pub const MOVES: &str = "m-";
 
 /// One file or directory that is kept, and the services that have it.
 #[derive(Clone, Debug, PartialEq, Eq)]

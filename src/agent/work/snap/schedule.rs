@@ -11,6 +11,7 @@ use super::listener::Listener;
 use super::restic::{self, Trouble, locks};
 use super::{create, look};
 use crate::agent::log;
+use crate::agent::work::held;
 use crate::agent::work::state::Room;
 use crate::rpc::types::snap::{Created, Health, LateOne, Told};
 use crate::sys::{clock, process, threads};
@@ -55,6 +56,10 @@ fn due() -> Vec<Desired> {
     let (host, now) = (locks::host(), clock::wall_ms());
     let is_due = |desired: &Desired| {
         let Some(schedule) = schedule(desired) else { return false };
+        if held::is_held(&desired.workspace) {
+            // Another server has what is newer.
+            return false;
+        }
         let jitter = last::jitter_ms(schedule, &host, &desired.workspace);
         let last = Last::load(&desired.workspace).unwrap_or_default();
         last.wait(schedule, jitter, now).is_zero()

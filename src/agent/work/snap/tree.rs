@@ -25,7 +25,8 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use self::content::{digest_one, put, put_head};
-use self::entry::{dress, freeze_one, names, open_dir, within};
+pub use self::entry::{MODE, is_kept, open_dir, open_file, within};
+use self::entry::{dress, freeze_one, names};
 pub use self::seen::Seen;
 use super::remove::remove_tree;
 use crate::sys::reflink;
@@ -114,6 +115,23 @@ pub fn digest(path: &Path, is_wanted: &dyn Fn() -> bool) -> io::Result<(Digest, 
     }
 }
 
+/// One entry, as a walk meets it.
+pub struct Met<'a> {
+    /// Below where the walk began, which is empty itself.
+    pub path: &'a Path,
+    /// How it is opened, for as long as it is being looked at.
+    pub seen: &'a Path,
+    pub found: &'a Metadata,
+}
+
+pub type Visit<'a> = &'a mut dyn FnMut(&Met<'_>) -> io::Result<()>;
+
+/// Each directory before what is in it, and that by the order of names' bytes. What `visit` is not
+/// permitted is left out, and what it does not find is passed by.
+pub fn visit(path: &Path, visit: Visit<'_>, is_wanted: &dyn Fn() -> bool) -> io::Result<Count> {
+    Walk::of(Act::Visit(visit), is_wanted).all(path, Path::new("")).map(|(_, count)| count)
+}
+
 enum Pass<'a> {
     First(Seen),
     Second(&'a Seen),
@@ -123,6 +141,7 @@ enum Act<'a> {
     Count,
     Freeze(Pass<'a>),
     Digest(Box<Digesting>),
+    Visit(Visit<'a>),
 }
 
 impl Act<'_> {
@@ -202,6 +221,9 @@ impl<'a> Walk<'a> {
         if kind.is_file() {
             self.count.bytes += found.len();
         }
+        if let Act::Visit(visit) = &mut self.act {
+            return visit(&Met { path: to, seen, found });
+        }
         if found.nlink() > 1 && !matches!(self.act, Act::Count) {
             if let Some(first) = self.linked.get(&(found.dev(), found.ino())) {
                 let first = first.clone();
@@ -210,7 +232,7 @@ impl<'a> Walk<'a> {
             self.linked.insert((found.dev(), found.ino()), to.to_owned());
         }
         match &mut self.act {
-            Act::Count => Ok(()),
+            Act::Count | Act::Visit(_) => Ok(()),
             Act::Freeze(Pass::Second(known)) if known.has(to, found) => Ok(()),
             Act::Freeze(Pass::Second(_)) => {
                 remove_tree(to)?;
@@ -231,7 +253,7 @@ impl<'a> Walk<'a> {
     /// One more name of what was met before.
     fn again(&mut self, first: &Path, to: &Path) -> io::Result<()> {
         match &mut self.act {
-            Act::Count => Ok(()),
+            Act::Count | Act::Visit(_) => Ok(()),
             Act::Freeze(_) => {
                 self.act.make_free(to)?;
                 fs::hard_link(first, to)
@@ -272,6 +294,7 @@ impl<'a> Walk<'a> {
             Act::Count => {}
             Act::Freeze(_) => self.act.dir(to)?,
             Act::Digest(digesting) => put_head(digesting, to, found, seen)?,
+            Act::Visit(visit) => visit(&Met { path: to, seen, found })?,
         }
         let names = names(&dir)?;
         self.act.only(to, &names)?;

@@ -1,0 +1,118 @@
+//! A pass over a workspace's data on a connection of a laptop's, and what became of it.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::line::Line;
+use super::outgoing::Outgoing;
+use super::pause;
+use super::places;
+use super::receive::Receiving;
+use super::room::{self, MoveRoom};
+use super::send::{From, Queue, Sending};
+use super::stamps::Stamps;
+use super::wire::{Answer, Said};
+use crate::agent::work::given::Given;
+use crate::agent::work::held::{self, Hold};
+use crate::agent::work::methods::Refused;
+use crate::agent::work::services::{Done, unable};
+use crate::agent::work::snap::repository;
+use crate::rpc::code::Code;
+use crate::rpc::types::migration::{AskPass, Outcome, Pass, Side};
+use crate::sys::lock::Lock;
+use crate::workspace::manifest::Desired;
+
+/// Once the connection is a pass's: until it ends.
+pub fn begin(side: Side, asked: &AskPass, given: Given) -> Result<(), (Given, Refused)> {
+    let ready = Ready::of(side, asked);
+    let ready = match ready {
+        Ok(ready) => ready,
+        Err(unable) => return Err((given, Refused::from(unable))),
+    };
+    let line = given.accept().and_then(|(socket, first)| Line::of(socket, first));
+    // Whoever has gone has nothing to be told; what is told is kept.
+    if let Ok(line) = line {
+        ready.run(line);
+    }
+    Ok(())
+}
+
+struct Ready<'a> {
+    side: Side,
+    asked: &'a AskPass,
+    desired: Desired,
+    room: MoveRoom,
+    _alone: Lock,
+}
+
+impl Ready<'_> {
+    fn of(side: Side, asked: &AskPass) -> Done<Ready<'_>> {
+        let of = &asked.of;
+        let desired = repository::workspace(&of.workspace)?;
+        let hold = held::hold(&of.workspace)?;
+        match side {
+            Side::Source if hold.is_some() => held::check(&of.workspace)?,
+            Side::Source if asked.is_last && !pause::is_by(of) => {
+                let why = "its services are not paused by this move".to_owned();
+                return Err(unable(Code::Conflict, why));
+            }
+            Side::Target if !matches!(&hold, Some(Hold::Coming { id, .. }) if *id == of.id) => {
+                let why = "the workspace is not prepared here for this move".to_owned();
+                return Err(unable(Code::Conflict, why));
+            }
+            _ => {}
+        }
+        let _alone = room::alone(&of.workspace)?;
+        let room = MoveRoom::of(of)?;
+        Ok(Ready { side, asked, desired, room, _alone })
+    }
+
+    fn run(self, mut line: Line) {
+        let mut stamps = Stamps::load(&self.room.stamps(self.side));
+        let mut pass = Pass::default();
+        let before = self.room.outcome().1;
+        // None of an older pass is taken for this one's.
+        let _ = self.room.put_outcome(&Outcome::default(), before);
+        let done = match self.side {
+            Side::Source => self.send(&mut line, &mut stamps, &mut pass),
+            Side::Target => self.receive(&mut line, &mut stamps, &mut pass),
+        };
+        let saved = stamps.save(&self.room.stamps(self.side));
+        let done = done.and_then(|are_owners_kept| saved.map(|()| are_owners_kept));
+        let outcome = room::sentence_of(pass, &done);
+        let _ = self.room.put_outcome(&outcome, *done.as_ref().unwrap_or(&before));
+        // Last, so that whoever hears of it finds it.
+        let _ = match (self.side, done) {
+            (Side::Target, Ok(_)) => line.answer(&Answer::Finished),
+            (Side::Target, Err(error)) => line.answer(&Answer::Failed(error.to_string())),
+            (Side::Source, Err(error)) => line.say(&Said::Failed(error.to_string())),
+            (Side::Source, Ok(_)) => Ok(()),
+        };
+        line.end();
+    }
+
+    fn send(&self, line: &mut Line, stamps: &mut Stamps, pass: &mut Pass) -> io::Result<bool> {
+        let mut from = Vec::new();
+        for text in places::texts(&self.desired) {
+            let path = places::of_source(&text)?;
+            from.push(From { text, path });
+        }
+        let is_last = self.asked.is_last;
+        let out = Outgoing::of(line, pass);
+        let done = Sending { out, stamps, is_last, waiting: Queue::default() }.all(&from);
+        if done.is_ok() {
+            stamps.only_met();
+        }
+        done
+    }
+
+    fn receive(&self, line: &mut Line, stamps: &mut Stamps, pass: &mut Pass) -> io::Result<bool> {
+        let (workspace, id) = (&self.asked.of.workspace, &self.asked.of.id);
+        let mut places = BTreeMap::new();
+        for text in places::texts(&self.desired) {
+            let staging = places::staging(workspace, id, &text)?;
+            places.insert(text, staging);
+        }
+        Receiving { line, stamps, pass, places }.all()
+    }
+}
