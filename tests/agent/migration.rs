@@ -101,10 +101,14 @@ impl Server {
         self.until(MigrationDigest, &AskDigest { of: of(), side }).unwrap()
     }
 
+    fn outcome_now(&self) -> Outcome {
+        self.0.client().call(MigrationOutcome, &of(), SOON).unwrap()
+    }
+
     fn outcome(&self) -> Outcome {
         let end = Instant::now() + SOON;
         loop {
-            let outcome = self.0.client().call(MigrationOutcome, &of(), SOON).unwrap();
+            let outcome = self.outcome_now();
             if !outcome.is_going_on {
                 return outcome;
             }
@@ -395,4 +399,26 @@ fn a_pass_survives_the_end_of_either_process() {
     two.verified();
     drop(held);
     two.source.until_it_runs();
+}
+
+/// A laptop that is killed while its TCP is its own (`session/userspace`) does not say so.
+#[test]
+fn a_laptop_that_comes_again_ends_what_waits_for_it() {
+    let two = Two::new("again");
+    two.prepare().unwrap();
+    let older = two.connections(false).unwrap();
+    let end = Instant::now() + SOON;
+    while !two.target.outcome_now().is_going_on {
+        assert!(Instant::now() < end, "nothing goes on");
+        thread::sleep(Duration::from_millis(20));
+    }
+    two.whole_pass(false);
+    two.verified();
+    drop(older);
+    let other = AskPass { of: OfMove { id: "0".repeat(16), ..of() }, is_last: false };
+    let held = two.connections(false).unwrap();
+    let refused = two.source.0.client().bytes(MIGRATION_SEND, &other, SOON);
+    let (code, why) = code(refused);
+    assert_eq!(code, Code::Conflict, "another move is none of this one's: {why}");
+    drop(held);
 }

@@ -39,6 +39,11 @@ impl Line {
         Ok(Line { from, to, is_heard: false })
     }
 
+    /// The same connection, for who ends it from elsewhere.
+    pub fn socket(&self) -> io::Result<TcpStream> {
+        self.to.get_ref().try_clone()
+    }
+
     pub fn say(&mut self, said: &Said) -> io::Result<()> {
         said.put(&mut self.to)
     }

@@ -1,7 +1,15 @@
 //! A pass over a workspace's data on a connection of a laptop's, and what became of it.
+//!
+//! A laptop that was killed may have said nothing of its end: its TCP may have been its own. When it
+//! comes again with the same move, the pass that still waits for it is ended. One at a time for a
+//! workspace; 8 s until that has ended.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::line::Line;
 use super::outgoing::Outgoing;
@@ -18,9 +26,38 @@ use crate::agent::work::methods::Refused;
 use crate::agent::work::services::{Done, unable};
 use crate::agent::work::snap::repository;
 use crate::rpc::code::Code;
-use crate::rpc::types::migration::{AskPass, Outcome, Pass, Side};
+use crate::rpc::types::migration::{AskPass, OfMove, Outcome, Pass, Side};
 use crate::sys::lock::Lock;
 use crate::workspace::manifest::Desired;
+
+const OLDER_ENDS_WITHIN: Duration = Duration::from_secs(8);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// By workspace: the move of the pass that goes on, and its connection.
+static GOING_ON: Mutex<BTreeMap<String, (String, TcpStream)>> = Mutex::new(BTreeMap::new());
+
+fn going_on() -> MutexGuard<'static, BTreeMap<String, (String, TcpStream)>> {
+    GOING_ON.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Alone with the workspace, after the end of an older pass of the same move.
+fn alone(of: &OfMove) -> Done<Lock> {
+    let end = Instant::now() + OLDER_ENDS_WITHIN;
+    loop {
+        let taken = room::alone(&of.workspace);
+        let is_older = taken.is_err()
+            && going_on().get(&of.workspace).is_some_and(|(id, socket)| {
+                *id == of.id && {
+                    let _ = socket.shutdown(Shutdown::Both);
+                    true
+                }
+            });
+        if !is_older || Instant::now() >= end {
+            return taken;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
 
 /// Once the connection is a pass's: until it ends.
 pub fn begin(side: Side, asked: &AskPass, given: Given) -> Result<(), (Given, Refused)> {
@@ -30,8 +67,11 @@ pub fn begin(side: Side, asked: &AskPass, given: Given) -> Result<(), (Given, Re
         Err(unable) => return Err((given, Refused::from(unable))),
     };
     let line = given.accept().and_then(|(socket, first)| Line::of(socket, first));
+    let line = line.and_then(|line| Ok((line.socket()?, line)));
     // Whoever has gone has nothing to be told; what is told is kept.
-    if let Ok(line) = line {
+    if let Ok((socket, line)) = line {
+        let OfMove { workspace, id } = &asked.of;
+        going_on().insert(workspace.clone(), (id.clone(), socket));
         ready.run(line);
     }
     Ok(())
@@ -62,7 +102,7 @@ impl Ready<'_> {
             }
             _ => {}
         }
-        let _alone = room::alone(&of.workspace)?;
+        let _alone = alone(of)?;
         let room = MoveRoom::of(of)?;
         Ok(Ready { side, asked, desired, room, _alone })
     }
@@ -89,6 +129,8 @@ impl Ready<'_> {
             (Side::Source, Ok(_)) => Ok(()),
         };
         line.end();
+        // Before the lock, which a next one takes with its own.
+        going_on().remove(&self.asked.of.workspace);
     }
 
     fn send(&self, line: &mut Line, stamps: &mut Stamps, pass: &mut Pass) -> io::Result<bool> {

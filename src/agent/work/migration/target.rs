@@ -180,7 +180,7 @@ pub fn stop(of: &OfMove, to: &dyn Listener) -> Done<Placed> {
     match held::hold(&of.workspace)? {
         Some(Hold::Coming { id, .. }) if id == of.id => {}
         Some(_) => held::check(&of.workspace)?,
-        None if room.placed().is_none() => return Ok(Placed::default()),
+        None if room.placed().is_none() => return nothing_runs(&desired),
         None => {
             let hold = Hold::Coming { id: of.id.clone(), before: None };
             hold.put(&of.workspace).map_err(failed("cannot write"))?;
@@ -210,6 +210,18 @@ pub fn stop(of: &OfMove, to: &dyn Listener) -> Done<Placed> {
     }
     room.forget_placed();
     Ok(Placed { aside: (!there.is_empty()).then_some(id) })
+}
+
+/// Of a workspace that no move has brought here: what runs of it is none of a move's to stop, and
+/// whoever hears that all is well starts it elsewhere.
+fn nothing_runs(desired: &Desired) -> Done<Placed> {
+    let all = desired.services.keys().cloned().collect();
+    let running = pause::ended(desired, &all);
+    if running.is_empty() {
+        return Ok(Placed::default());
+    }
+    let why = format!("it runs here, and not by this move: {}", running.join(", "));
+    Err(unable(Code::Conflict, why))
 }
 
 /// What was only on its way goes, on either side; a workspace that has left stays so.
