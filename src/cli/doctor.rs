@@ -6,6 +6,7 @@ use serde_json::json;
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::doctor_provider;
 use super::doctor_snap;
+use super::migration_view;
 use super::page::{Line, Page};
 use super::target_host;
 use crate::base::exit::Code;
@@ -49,6 +50,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         checks.extend(doctor_provider::check(host, call.args.has("deep")));
         checks.extend(doctor_snap::checks(&paths, host));
     }
+    checks.extend(migration_view::checks(&paths, &name));
     let faults: Vec<&Check> = checks.iter().filter(|check| check.fault.is_some()).collect();
     let is_down = matches!(facts.session, Session::None { ended: None });
     let page = page(call, &name, &checks, is_down);

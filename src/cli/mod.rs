@@ -6,8 +6,8 @@
 //! tables), `progress` and `prompt` → `target_host`, `multi_host` (on which hosts), `service_names`
 //! (which services), `long_view` (what is shown until the user has enough), `to_end` (what is heard
 //! until it is done) → one file per command, `workspace` and `plan_view` for what `up` does of a
-//! project, `ports_view` and `ports_why` for what is said of ports, `browser` for whoever opens
-//! one. A command parses nothing and owns no protocol.
+//! project, `migration_*` for what `to` does, `ports_view` and `ports_why` for what is said of
+//! ports, `browser` for whoever opens one. A command parses nothing and owns no protocol.
 
 mod autostart;
 mod bridge;
@@ -35,6 +35,12 @@ mod init;
 mod logs;
 mod long_view;
 mod meant;
+mod migration_back;
+mod migration_look;
+mod migration_pass;
+mod migration_sides;
+mod migration_steps;
+mod migration_view;
 mod multi_host;
 pub mod out;
 mod outer;
@@ -64,6 +70,7 @@ mod status;
 mod status_view;
 mod table;
 mod target_host;
+mod to;
 mod to_end;
 mod uninstall;
 mod up;

@@ -75,6 +75,7 @@ impl There {
         let next = match &error {
             CallError::Remote { code: Refusal::UnknownMethod, .. } => fix!("hop upgrade {}", host),
             CallError::Remote { code: Refusal::NotFound | Refusal::Conflict, .. } => self.list(),
+            CallError::Remote { code: Refusal::Moved, .. } => fix!("hop to --status"),
             _ => fix!("hop doctor {}", host),
         };
         let why = match error {

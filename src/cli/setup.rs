@@ -20,6 +20,36 @@ use crate::host::{store, workspace};
 use crate::rpc::types::snap::Health;
 use crate::sys::interrupt;
 
+/// Where a server is, and how to get there: also of `hop to`.
+pub const ADDRESS: Flag = Flag {
+    short: Some('a'),
+    long: "address",
+    value: Some("ADDRESS"),
+    help: "where the server is; needed the first time",
+};
+pub const USER: Flag =
+    Flag { short: Some('u'), long: "user", value: Some("USER"), help: "the login on the server" };
+pub const KEY: Flag = Flag {
+    short: Some('k'),
+    long: "key",
+    value: Some("KEY"),
+    help: "the file of the ssh key to log in with",
+};
+pub const PORT: Flag =
+    Flag { short: Some('p'), long: "port", value: Some("PORT"), help: "the port of its sshd" };
+pub const ENDPOINT: Flag = Flag {
+    short: None,
+    long: "endpoint",
+    value: Some("HOST[:PORT]"),
+    help: "where UDP reaches the server, if not where ssh does; kept",
+};
+pub const AGENT_DIR: Flag = Flag {
+    short: None,
+    long: "agent-dir",
+    value: Some("DIR"),
+    help: "where hop-agent and hop-helper for the server are (else libexec/hopbox/agents)",
+};
+
 pub const COMMAND: Command = Command {
     name: "setup",
     summary: "make a server ready, and prove the tunnel to it",
@@ -35,37 +65,12 @@ pub const COMMAND: Command = Command {
     example: "hop setup mybox -a 203.0.113.7 -u dev -k ~/.ssh/id_ed25519",
     group: Group::Daily,
     flags: &[
-        Flag {
-            short: Some('a'),
-            long: "address",
-            value: Some("ADDRESS"),
-            help: "where the server is; needed the first time",
-        },
-        Flag {
-            short: Some('u'),
-            long: "user",
-            value: Some("USER"),
-            help: "the login on the server",
-        },
-        Flag {
-            short: Some('k'),
-            long: "key",
-            value: Some("KEY"),
-            help: "the file of the ssh key to log in with",
-        },
-        Flag { short: Some('p'), long: "port", value: Some("PORT"), help: "the port of its sshd" },
-        Flag {
-            short: None,
-            long: "endpoint",
-            value: Some("HOST[:PORT]"),
-            help: "where UDP reaches the server, if not where ssh does; kept",
-        },
-        Flag {
-            short: None,
-            long: "agent-dir",
-            value: Some("DIR"),
-            help: "where hop-agent and hop-helper for the server are (else libexec/hopbox/agents)",
-        },
+        ADDRESS,
+        USER,
+        KEY,
+        PORT,
+        ENDPOINT,
+        AGENT_DIR,
         Flag {
             short: None,
             long: "dry-run",

@@ -8,7 +8,7 @@ use super::to_end;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::span;
 use crate::fix;
-use crate::rpc::client::CallError;
+use crate::rpc::client::{CallError, Events};
 use crate::rpc::code::Code as Refusal;
 use crate::rpc::method::Stream;
 use crate::rpc::types::Message;
@@ -19,6 +19,8 @@ use crate::sys::interrupt;
 #[derive(Default)]
 pub struct Shown {
     stage: Option<Stage>,
+    /// It is a part of a step that the caller has begun, and ends.
+    is_part: bool,
 }
 
 fn title(stage: Stage) -> &'static str {
@@ -40,12 +42,19 @@ fn title(stage: Stage) -> &'static str {
 }
 
 impl Shown {
+    pub fn part() -> Shown {
+        Shown { is_part: true, ..Shown::default() }
+    }
+
     fn show<T>(&mut self, call: &mut Call, told: Told<T>) -> Option<T> {
         match told {
             Told::Stage(stage) if self.stage == Some(stage) => None,
             Told::Stage(stage) => {
                 self.stage = Some(stage);
-                call.out.begin(title(stage));
+                match self.is_part {
+                    true => call.out.detail(title(stage)),
+                    false => call.out.begin(title(stage)),
+                }
                 None
             }
             Told::Far(far) => {
@@ -62,7 +71,7 @@ impl Shown {
 }
 
 /// `1.2 GB of 3.4 GB, 17 of 100 files, 40 s left`
-fn shown(far: &Far) -> String {
+pub fn shown(far: &Far) -> String {
     let of = |done: String, all: u64, total: String| match all {
         0 => done,
         _ => format!("{done} of {total}"),
@@ -81,24 +90,54 @@ pub fn follow<S, T>(
     there: &There,
     stream: S,
     params: &S::Params,
-    mut shown: Shown,
+    shown: Shown,
 ) -> Result<T, Failure>
+where
+    S: Stream<Event = Told<T>>,
+    T: Message,
+{
+    let is_part = shown.is_part;
+    let (done, mut events) = held(call, there, stream, params, shown)?;
+    let mut after = Shown::part();
+    to_end::read(&mut events, |told| drop(after.show(call, told)))
+        .map_err(|error| ended(call, there, error))?;
+    if !is_part {
+        call.out.done("");
+    }
+    Ok(done)
+}
+
+/// The same of a stream that stays open then: what it does lasts as long as that.
+pub fn held<S, T>(
+    call: &mut Call,
+    there: &There,
+    stream: S,
+    params: &S::Params,
+    mut shown: Shown,
+) -> Result<(T, Events<S>), Failure>
 where
     S: Stream<Event = Told<T>>,
     T: Message,
 {
     let here = |error: std::io::Error| failed(there, CallError::Unreachable(error.to_string()));
     interrupt::heed().map_err(here)?;
-    let events = there.client.open(stream, params, LIMIT).map_err(|error| failed(there, error))?;
+    let mut events =
+        there.client.open(stream, params, LIMIT).map_err(|error| failed(there, error))?;
     let mut done = None;
-    let ended = to_end::read(events, |told| done = shown.show(call, told).or(done.take()));
-    match ended {
-        Ok(()) => call.out.done(""),
-        Err(_) if interrupt::is_due() => return Err(Failure::stopped(call.again(""))),
-        Err(error) => return Err(failed(there, error)),
-    }
+    let heard = to_end::until(&mut events, |told| {
+        done = shown.show(call, told);
+        done.is_some()
+    });
+    heard.map_err(|error| ended(call, there, error))?;
     let none = || failed(there, CallError::Protocol("it told no end".to_owned()));
-    done.ok_or_else(none)
+    Ok((done.ok_or_else(none)?, events))
+}
+
+fn ended(call: &Call, there: &There, error: CallError) -> Failure {
+    match interrupt::is_due() {
+        true => Failure::stopped(call.again("")),
+        false => failed(there, error),
+    }
 }
 
 /// What is wrong with a repository is no fault of the agent's.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
-use super::{detached_runs, snap_view, status_view, target_host};
+use super::{detached_runs, migration_view, snap_view, status_view, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::base::task::Tasks;
@@ -118,8 +118,13 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
     if !late.is_empty() {
         data["snapshots_late"] = late.iter().map(LateOne::to_json).collect();
     }
+    let moves = migration_view::of_host(paths, name);
+    if !moves.is_empty() {
+        data["moves"] = moves.iter().map(migration_view::to_json).collect();
+    }
     let mut page = status_view::one(&data, call.out.is_verbose());
     late.iter().for_each(|one| page.add(snap_view::late(one)));
+    moves.iter().for_each(|it| page.add(migration_view::unfinished(it)));
     let well = data["state"] == "up";
     ("status", data, page, well)
 }

@@ -5,7 +5,7 @@ use super::command::{Command, GLOBAL_FLAGS, Noun, Table};
 use super::{
     autostart, bridge, bugreport, code, completions, doctor, down, firewall, firewall_backend,
     firewall_close, help, host, init, logs, peers, ping, ports, rotate, run, selftest, services,
-    setup, snap, snap_restore, status, uninstall, up, upgrade, version, wait, wg,
+    setup, snap, snap_restore, status, to, uninstall, up, upgrade, version, wait, wg,
 };
 
 pub static TABLE: Table =
@@ -42,6 +42,7 @@ pub const COMMANDS: &[Command] = &[
     snap::CHECK,
     snap::FORGET,
     snap::RM,
+    to::COMMAND,
     bridge::LS,
     bridge::LOG,
     bridge::ALLOW,

@@ -16,8 +16,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// # Errors
 /// Also where it was ended by Ctrl-C: `interrupt::is_due` then.
 pub fn read<S: Stream>(
-    mut events: Events<S>,
+    events: &mut Events<S>,
     mut hear: impl FnMut(S::Event),
+) -> Result<(), CallError> {
+    until(events, |event| {
+        hear(event);
+        false
+    })
+}
+
+/// The same, or until an event is the last one to be heard; the stream stays open then.
+pub fn until<S: Stream>(
+    events: &mut Events<S>,
+    mut hear: impl FnMut(S::Event) -> bool,
 ) -> Result<(), CallError> {
     let here = |error: std::io::Error| CallError::Unreachable(error.to_string());
     let canceller = events.canceller().map_err(here)?;
@@ -33,7 +44,9 @@ pub fn read<S: Stream>(
         threads::start_within(scope, "Ctrl-C", heed).map_err(here)?;
         let _over = over;
         while let Some(event) = events.next_event()? {
-            hear(event);
+            if hear(event) {
+                break;
+            }
         }
         Ok(())
     })

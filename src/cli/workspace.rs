@@ -22,7 +22,7 @@ use crate::host::workspace::{self, FILE, Project};
 use crate::host::{consent, store};
 use crate::rpc::client::{CallError, Client};
 use crate::rpc::code::Code as Refusal;
-use crate::rpc::method::{WorkspaceApply, WorkspacePlan};
+use crate::rpc::method::{Stream, WorkspaceApply, WorkspacePlan};
 use crate::rpc::types::run::Said;
 use crate::rpc::types::workspace::{Apply, At, Progress, Proposal, Wanted};
 use crate::session::through;
@@ -195,7 +195,6 @@ fn carried_out(
     }
 }
 
-/// Until the last step is done. Ctrl-C ends it, and with it the hook that runs there.
 fn apply(
     call: &mut Call,
     client: &Client,
@@ -203,17 +202,28 @@ fn apply(
     shown: &mut Shown,
 ) -> Result<(), CallError> {
     let digest: Digest = proposal.plan.digest;
+    follow(call, client, WorkspaceApply, &Apply { digest }, shown)
+}
+
+/// Until the last step is done. Ctrl-C ends it, and with it the hook that runs there.
+pub fn follow<S: Stream<Event = Progress>>(
+    call: &mut Call,
+    client: &Client,
+    stream: S,
+    params: &S::Params,
+    shown: &mut Shown,
+) -> Result<(), CallError> {
     let here = |error: std::io::Error| CallError::Unreachable(error.to_string());
     interrupt::heed().map_err(here)?;
-    let events = client.open(WorkspaceApply, &Apply { digest }, LIMIT)?;
-    let ended = to_end::read(events, |event| shown.event(call, event));
+    let mut events = client.open(stream, params, LIMIT)?;
+    let ended = to_end::read(&mut events, |event| shown.event(call, event));
     shown.rest(call);
     call.out.done("");
     ended
 }
 
 /// What was told, as far as it makes a line.
-struct Shown {
+pub struct Shown {
     steps: usize,
     /// Since when each of those is under way that are.
     open: BTreeMap<u32, Instant>,
@@ -224,7 +234,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(proposal: &Proposal) -> Shown {
+    pub fn of(proposal: &Proposal) -> Shown {
         let steps = proposal.plan.steps.len();
         let (open, lines) = (BTreeMap::new(), Default::default());
         Shown { steps, open, which: "", lines, broken: None }
@@ -296,6 +306,7 @@ fn failed(host: &str, project: &Project, error: CallError) -> Failure {
             Refusal::NoFirewall => (Fault::Remote, fix!("hop setup {}", host)),
             Refusal::Conflict => (Fault::Busy, fix!("hop up {}", host)),
             Refusal::WorkAbsent => (Fault::Remote, fix!("hop doctor {}", host)),
+            Refusal::Moved => (Fault::Remote, fix!("hop to --status")),
             _ => (Fault::Remote, fix!("hop up {}", host)),
         },
         CallError::Timeout(_) => (Fault::Timeout, fix!("hop doctor {}", host)),

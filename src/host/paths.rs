@@ -149,6 +149,11 @@ impl Paths {
         self.state.join("browsers").join(name)
     }
 
+    /// How far each workspace is on its way to another host.
+    pub fn migrations_dir(&self) -> PathBuf {
+        self.state.join("migrations")
+    }
+
     pub fn log_file(&self, name: &str) -> PathBuf {
         self.state.join(format!("{name}.log"))
     }

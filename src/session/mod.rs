@@ -9,8 +9,9 @@
 //! → `companion` (processes beside it)
 //! → `elsewhere`, `in_use` (sessions that cannot be asked), `http_proxy` (programs that are sent to
 //! somebody else) → `through`, `ping`, `rotate`, `remote` (over a host that is up) → `userspace` (a
-//! tunnel without a device, to a host that is not) → `ports` (what the server listens at, answered
-//! for here) → `bridge` (what its server may have of this laptop) → `diagnose` → `log`.
+//! tunnel without a device, to a host that is not) → `migration` (two hosts at once) → `ports`
+//! (what the server listens at, answered for here) → `bridge` (what its server may have of this
+//! laptop) → `diagnose` → `log`.
 //! Knows nothing of commands, flags or how a message is printed.
 
 pub mod bridge;
@@ -24,6 +25,7 @@ pub mod http_proxy;
 pub mod in_use;
 mod limits;
 pub mod log;
+pub mod migration;
 mod monitor;
 pub mod ping;
 pub mod ports;

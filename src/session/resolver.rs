@@ -98,6 +98,22 @@ pub fn first(
     }
 }
 
+/// An endpoint's addresses, for whoever waits for nothing else; at most [`limits::RESOLVE`].
+pub fn now(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = endpoint.host.parse() {
+        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+    }
+    let (name, port) = (endpoint.host.clone(), endpoint.port);
+    let mut question = Tasks::one("resolver", move || look_up(&name, port))?;
+    match question.wait(limits::RESOLVE) {
+        Some(Ok(found)) if found.is_empty() => {
+            Err(io::Error::new(io::ErrorKind::NotFound, "its name has no address"))
+        }
+        Some(found) => found,
+        None => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
 fn look_up(name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     (name, port).to_socket_addrs().map(in_turns)
 }

@@ -31,6 +31,7 @@ const LIFE: &str = "vps/life.rs::keys_are_renewed_programs_replaced_and_everythi
 const LOGINS: &str = "vps/logins.rs::who_may_not_become_root_is_told_and_nothing_is_installed";
 /// Runs all rows that have it.
 pub const LOOK: &str = "vps/ways.rs::a_name_and_an_address_of_the_other_family_lead_to_the_server";
+const MOVE: &str = "vps/to.rs::a_workspace_moves_and_comes_back";
 const NUMBERS: &str = "vps/numbers.rs::wide_routes_give_way_and_a_number_is_never_shared";
 const PASSPHRASE: &str = "vps/logins.rs::a_key_with_a_passphrase_is_asked_for_once_or_named";
 const PORTS: &str = "cli/ports.rs::what_is_advised_of_ports_is_the_cure";
@@ -141,6 +142,10 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop uninstall --remote -H {}", Cures(SECOND)),
     ("hop uninstall --remote -H {} && {} && {}", Cures(NUMBERS)),
     ("hop up --foreground {}", Cures(ADVICE)),
+    ("hop to --status", Shows(MOVE)),
+    ("hop to {}", Cures(MOVE)),
+    ("hop to {} --rollback", Cures(MOVE)),
+    ("hop to {} --rollback --force", Cures(MOVE)),
     ("hop up {}", Cures(ADVICE)),
     ("hop upgrade {}", Cures(LIFE)),
     ("hop version", Shows(LOOK)),

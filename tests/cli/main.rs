@@ -17,6 +17,7 @@ mod keys;
 mod limits;
 mod ports;
 mod terminal;
+mod to;
 
 use std::fs;
 use std::io::{Read, Write};

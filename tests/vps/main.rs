@@ -26,6 +26,7 @@ mod site;
 mod sites;
 mod stopped;
 mod sudoers;
+mod to;
 mod together;
 mod trial;
 mod trouble;

@@ -1,8 +1,8 @@
 //! A pass over a workspace's data on a connection of a laptop's, and what became of it.
 //!
-//! A laptop that was killed may have said nothing of its end: its TCP may have been its own. When it
-//! comes again with the same move, the pass that still waits for it is ended. One at a time for a
-//! workspace; 8 s until that has ended.
+//! A laptop that was killed may have said nothing of its end: its TCP may have been its own. When
+//! it comes again with the same move, the pass that still waits for it is ended. One at a time for
+//! a workspace; 8 s until that has ended.
 
 use std::collections::BTreeMap;
 use std::io;
