@@ -11,6 +11,11 @@ fn bare() -> Pair {
     Pair::apart(a, b, [Engine::Hop, Engine::Hop], true)
 }
 
+/// Within 10 s: what is sent in the moment of a change may find neither address usable.
+fn reaches_soon(host: &Host, to: &str) {
+    host.sh(&format!("for i in $(seq 10); do ping -n -c 1 -W 1 {to} && exit; done; exit 1"));
+}
+
 #[test]
 fn a_vanished_source_address_is_replaced_by_another() {
     // R90; netns 21–22
@@ -23,14 +28,14 @@ fn a_vanished_source_address_is_replaced_by_another() {
     p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "10.0.0.1:51821");
     p.a.sh("ip addr add 10.0.0.10/24 dev wan; ip addr del 10.0.0.1/24 dev wan");
-    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
+    reaches_soon(&p.a, "10.10.0.2");
     assert_eq!(p.a_seen(), "10.0.0.10:51821");
 
     p.a_knows("[fd00:aa::2]:51820");
     p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
     assert_eq!(p.a_seen(), "[fd00:aa::1]:51821");
     p.a.sh("ip addr add fd00:aa::10/96 dev wan; ip addr del fd00:aa::1/96 dev wan");
-    p.a.sh("ping -n -c 1 -W 10 10.10.0.2");
+    reaches_soon(&p.a, "10.10.0.2");
     assert_eq!(p.a_seen(), "[fd00:aa::10]:51821");
 }
 
