@@ -11,6 +11,8 @@ three such do not fail the whole, so that what one of many hundred tests meets o
 runs hides nothing else. The last lines tell once more what failed and count the tests. Ends with 1
 if a test was red twice, if more than three were red once, if a suite ended without naming a test
 that was red, or if none was found.
+
+With TEST_TIMES in the environment each log tells how long each of its tests took.
 """
 import json
 import os
@@ -32,7 +34,7 @@ WAIT = ["cli", "session", "agent"]
 # Of these, which wait most of the time, so many tests at a time; of others, one for each processor.
 THREADS = {"vps": 2, "session": 4, "chaos": 4}
 # For one suite; tests/vps takes half of it on two idle cores.
-LIMIT_S = 1500
+LIMIT_S = 2700
 # So many tests may be red once.
 MOST_ONCE = 3
 AGAIN_LIMIT_S = 400
@@ -41,6 +43,8 @@ RESULT = re.compile(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignor
 # What the tests themselves said, in a trace that has more.
 PANIC = re.compile(r"^thread .* panicked at .*\n(?:(?!stack backtrace:|note: |thread ).*\n){1,12}",
                    re.MULTILINE)
+# Only for who has a nightly toolchain, or says so.
+TIMES = ["-Zunstable-options", "--report-time"] if os.environ.get("TEST_TIMES") else []
 TOLD = re.compile(r"^(?:test .* \.\.\. )?((?:SKIP|NOTE) .*)$")
 
 
@@ -162,10 +166,12 @@ class Red(typing.NamedTuple):
 def main():
     cargo, flags = sys.argv[1].split(), sys.argv[2:]
     suites = build(cargo[0], [*cargo[1:], *flags])
+    if TIMES:
+        os.environ["RUSTC_BOOTSTRAP"] = "1"
     found = []
     for name, program, folder in suites:
         threads = [f"--test-threads={THREADS[name]}"] if name in THREADS else []
-        found.append((name, [program, "--show-output", *threads], folder))
+        found.append((name, [program, "--show-output", *TIMES, *threads], folder))
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     # Examples in the documentation are compiled by their own runner.
     found.append(("documentation", [*cargo, "test", *flags, "--doc"], root))

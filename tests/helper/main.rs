@@ -105,7 +105,8 @@ fn lied(name: &str, script: Script) -> HelperError {
         assert_eq!(helper.version(), "9.9.9");
         helper.create_tun(None, 1420, "box").map(|lease| lease.name).unwrap_err()
     };
-    assert_eq!(open_fds(), before, "{name} left a descriptor open: {error}");
+    // One of the liar's before may just have been closed, too.
+    assert!(open_fds() <= before, "{name} left a descriptor open: {error}");
     error
 }
 
