@@ -35,14 +35,9 @@ pub fn run(call: &mut Call, paths: &Paths, mut it: Migration) -> Result<Code, Fa
     Ok(Code::Done)
 }
 
-/// Once; one that was begun goes on by itself.
+/// Once; one that was begun goes on by itself. That both may run is agreed to each time.
 fn agree(call: &mut Call, it: &Migration) -> Result<(), Failure> {
     let Migration { workspace, from, to, .. } = it;
-    let has_started = match it.state {
-        State::At(step) => step >= Step::Start,
-        State::Moved => true,
-        State::Back(..) | State::Undone => return Ok(()),
-    };
     if call.args.has("force") {
         let text = format!(
             "{workspace} starts on {from} also if {to} cannot be asked to stop it: then it may \
@@ -50,6 +45,11 @@ fn agree(call: &mut Call, it: &Migration) -> Result<(), Failure> {
         );
         return call.consent_by_name(&text, to);
     }
+    let has_started = match it.state {
+        State::At(step) => step >= Step::Start,
+        State::Moved => true,
+        State::Back(..) | State::Undone => return Ok(()),
+    };
     if !has_started {
         let question = format!("Take the move of {workspace} to {to} back?");
         return call.consent(&question, fix!("hop to {}", to));

@@ -103,6 +103,14 @@ fn an_unfinished_move_is_told_and_taken_back() {
         assert_eq!(code, Some(expected), "{line}: {err}");
     }
     assert_eq!(store::default_host(&paths).unwrap().as_deref(), Some("new"), "nothing was done");
+    // That both may run is agreed to each time, also once the way back was begun.
+    it.give_up();
+    migration::save(&paths, &it).unwrap();
+    for (more, expected) in [("", 13), (" -y", 13), (" --confirm=old", 10)] {
+        let (code, _, err) = run(&home, &format!("to new --rollback --force{more}"));
+        assert_eq!(code, Some(expected), "{more}: {err}");
+    }
+    assert_eq!(store::default_host(&paths).unwrap().as_deref(), Some("new"), "nothing was done");
     // Several: that of the workspace here.
     migration::save(&paths, &begun(&home, "third", "site", 1)).unwrap();
     migration::save(&paths, &begun(&home, "third", "shop", 1)).unwrap();
