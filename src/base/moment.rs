@@ -1,7 +1,8 @@
 //! A moment in the past as people type it: how long ago, a time of today, or a date and a time,
-//! where the user is.
+//! where the user is. And the present one.
 
 use super::time_text::utc;
+pub use crate::sys::clock::wall_ms as now_ms;
 use crate::sys::local_time;
 
 const DAY_S: u64 = 86_400;

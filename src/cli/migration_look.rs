@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::command::Call;
-use super::migration_sides::Move;
-use super::service_names::LIMIT;
+use super::migration_sides::{Move, proposed};
 use super::snap_shown::{Shown, follow};
 use crate::base::failure::{Failure, Fault};
 use crate::deploy::options::Options;
@@ -15,10 +14,9 @@ use crate::deploy::setup;
 use crate::fix;
 use crate::host::store;
 use crate::host::workspace::{FILE, Project};
-use crate::rpc::method::{MigrationSurvey, WorkspacePlan};
+use crate::rpc::method::MigrationSurvey;
 use crate::rpc::types::Message;
 use crate::rpc::types::migration::{AskSurvey, Held, Surveyed};
-use crate::rpc::types::workspace::Wanted;
 use crate::text::fix::Fix;
 use crate::workspace::manifest::{Desired, Kind};
 
@@ -156,10 +154,7 @@ fn target(call: &mut Call, work: &mut Move, desired: &Desired) -> Result<Surveye
 /// nobody has seen run.
 fn is_as_wanted(work: &mut Move, project: &Project) -> Result<(), Failure> {
     let there = work.source()?;
-    let wanted = Wanted { desired: project.desired.clone() };
-    let asked = there.client.call(WorkspacePlan, &wanted, LIMIT);
-    let plan = asked.map_err(|error| there.failed(error))?.plan;
-    if plan.steps.is_empty() {
+    if proposed(there, project)?.plan.steps.is_empty() {
         return Ok(());
     }
     let what = format!("{} is not as {FILE} here says on {}", work.it.workspace, work.it.from);

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::command::Call;
 use super::service_names::There;
 use super::snap_shown::{Shown, follow};
+use super::workspace::ask;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::migration::{self, Migration};
@@ -15,6 +16,7 @@ use crate::rpc::client::Events;
 use crate::rpc::method::{MigrationForget, MigrationPause};
 use crate::rpc::types::Nothing;
 use crate::rpc::types::migration::{OfMove, Pass, Side};
+use crate::rpc::types::workspace::Proposal;
 use crate::session::migration::Reached;
 use crate::session::through::Watch;
 
@@ -101,6 +103,11 @@ fn asked<'s>(paths: &Paths, host: &str, side: &'s mut Option<Asked>) -> Result<&
         }
     };
     Ok(&side.insert(asked).there)
+}
+
+/// What it would take for a server to have this.
+pub fn proposed(there: &There, project: &Project) -> Result<Proposal, Failure> {
+    ask(&there.client, project).map_err(|error| there.failed(error))
 }
 
 /// What is to be moved, as its directory says it.

@@ -1,17 +1,18 @@
 //! The steps of a migration, one after the other, each written down before the next is begun. What
 //! a failure or Ctrl-C leaves is said: where the services run, and what goes on or back.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::command::Call;
-use super::migration_sides::{Move, project};
+use super::migration_sides::{Move, project, proposed};
 use super::service_names::{LIMIT, There};
 use super::snap_shown::{Shown, follow, held};
 use super::{migration_look, migration_pass, migration_view, workspace};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
+use crate::base::moment::now_ms;
 use crate::deploy::options::Options;
 use crate::deploy::setup;
 use crate::fix;
@@ -22,14 +23,13 @@ use crate::host::{consent, store};
 use crate::rpc::client::CallError;
 use crate::rpc::method::{
     MigrationDigest, MigrationLeave, MigrationPause, MigrationPlace, MigrationPrepare,
-    MigrationStart, MigrationSurvey, WorkspaceApply, WorkspacePlan,
+    MigrationStart, MigrationSurvey,
 };
 use crate::rpc::types::migration::{
     AskDigest, AskSurvey, Digested, Held, Leave, Paused, Place, Placed, Prepare, Side, Start,
     Started, Surveyed,
 };
 use crate::rpc::types::snap::Told;
-use crate::rpc::types::workspace::{Apply, Wanted};
 use crate::session::daemon;
 use crate::sys::interrupt::{self, Shield};
 
@@ -104,9 +104,7 @@ impl Move<'_> {
         migration_look::look_again(call, self, &project)?;
         call.out.begin(&format!("preparing {} on {}", self.it.workspace, self.it.to));
         let (id, there) = (self.it.id.clone(), self.target()?);
-        let wanted = Wanted { desired: project.desired };
-        let proposal = there.client.call(WorkspacePlan, &wanted, LIMIT);
-        let proposal = proposal.map_err(|error| there.failed(error))?;
+        let proposal = proposed(there, &project)?;
         let asked = Prepare { digest: proposal.plan.digest, id };
         let mut shown = workspace::Shown::of(&proposal);
         let done = workspace::follow(call, &there.client, MigrationPrepare, &asked, &mut shown);
@@ -210,16 +208,11 @@ impl Move<'_> {
 
     /// What is no service: ports, sites, and the hook of a start; as `hop up` does it.
     fn bring_the_rest(&mut self, call: &mut Call) -> Result<(), Failure> {
-        let wanted = Wanted { desired: project(&self.it.dir)?.desired };
+        let project = project(&self.it.dir)?;
         let there = self.target()?;
-        let proposal = there.client.call(WorkspacePlan, &wanted, LIMIT);
-        let proposal = proposal.map_err(|error| there.failed(error))?;
-        if proposal.plan.steps.is_empty() {
-            return Ok(());
-        }
-        let (asked, mut shown) =
-            (Apply { digest: proposal.plan.digest }, workspace::Shown::of(&proposal));
-        let done = workspace::follow(call, &there.client, WorkspaceApply, &asked, &mut shown);
+        let proposal = proposed(there, &project)?;
+        let mut shown = workspace::Shown::of(&proposal);
+        let done = workspace::carried_out(call, &there.client, &proposal, &mut shown);
         done.map_err(|error| stopped_or(call, there, error))
     }
 
@@ -344,10 +337,4 @@ fn bring_up(call: &mut Call, paths: &Paths, host: &str) -> bool {
         call.out.warn("not_up", &text);
     }
     up.is_ok()
-}
-
-/// Of this laptop's clock.
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

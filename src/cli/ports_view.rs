@@ -1,10 +1,9 @@
 //! Ports as people see them: a table by checkouts, and below it what is unexpected about some.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::grid::Grid;
 use super::page::{Colour, Line, Page};
 use super::services_view::bytes;
+use crate::base::moment::now_ms;
 use crate::base::time_text::{hms, span};
 use crate::rpc::types::ports::{Owner, PortView};
 use crate::session::ports::DOORS;
@@ -13,11 +12,6 @@ use crate::text::cell;
 
 pub fn url(local: u16) -> String {
     format!("http://localhost:{local}")
-}
-
-pub fn now_ms() -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Those of a checkout stand together, then those of directories, containers, and of nobody.

@@ -1,8 +1,9 @@
 //! What happens with a port, in a paragraph: who listens there, where it is here and why so,
 //! whether connections are taken.
 
-use super::ports_view::{now_ms, program, reason, url};
+use super::ports_view::{program, reason, url};
 use super::services_view::bytes;
+use crate::base::moment::now_ms;
 use crate::base::time_text::span;
 use crate::fix;
 use crate::rpc::types::ports::PortView;

@@ -1,8 +1,6 @@
 //! `hop services ls`, `start`, `stop`, `restart` and `watch`: the services of the workspaces on a
 //! host.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use serde_json::{Value, json};
 
 use super::command::{Call, Command, Group, MANY, Takes};
@@ -12,6 +10,7 @@ use super::service_names::{LIMIT, There, full, here, shown};
 use super::services_view::{exit, state, table};
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
+use crate::base::moment::now_ms;
 use crate::base::time_text::hms;
 use crate::fix;
 use crate::rpc::client::CallError;
@@ -99,11 +98,6 @@ pub const WATCH: Command = Command {
     hidden: false,
     run: watch,
 };
-
-fn now_ms() -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(unix.as_millis()).unwrap_or(u64::MAX)
-}
 
 fn ls(call: &mut Call) -> Result<Code, Failure> {
     let there = There::of(call)?;

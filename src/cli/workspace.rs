@@ -131,7 +131,8 @@ fn client(paths: &Paths, host: &str) -> Result<Client, Failure> {
     })
 }
 
-fn ask(client: &Client, project: &Project) -> Result<Proposal, CallError> {
+/// What it would take for a host to have what the project wants.
+pub fn ask(client: &Client, project: &Project) -> Result<Proposal, CallError> {
     client.call(WorkspacePlan, &Wanted { desired: project.desired.clone() }, LIMIT)
 }
 
@@ -183,7 +184,7 @@ fn brought(host: &str, project: &Project, proposal: &Proposal) -> Brought {
 }
 
 /// Without a step there is nothing to ask the agent for.
-fn carried_out(
+pub fn carried_out(
     call: &mut Call,
     client: &Client,
     proposal: &Proposal,

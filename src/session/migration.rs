@@ -81,11 +81,6 @@ impl Reached {
         }
     }
 
-    /// Whether it is asked through the session of a host that is up.
-    pub fn is_up(&self) -> bool {
-        self.own.is_none()
-    }
-
     fn answers(&self, paths: &Paths) -> Result<(), Failure> {
         let name = &self.host.name;
         let asked = self.client(paths).map(|client| client.health(ANSWERS_WITHIN));

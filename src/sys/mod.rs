@@ -18,6 +18,7 @@ pub mod descendants;
 mod error;
 mod fd;
 pub mod file_times;
+pub mod free_space;
 #[cfg_attr(target_os = "macos", path = "darwin/holes.rs")]
 pub mod holes;
 pub mod icmp;

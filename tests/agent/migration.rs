@@ -28,7 +28,7 @@ use hopbox::rpc::types::workspace::{Apply, Wanted};
 use hopbox::workspace::manifest::Desired;
 use hopbox::workspace::read;
 
-use super::work::Worker;
+use super::work::{Worker, code, come_to};
 
 const SOON: Duration = Duration::from_secs(60);
 const ID: &str = "0123456789abcdef";
@@ -49,14 +49,7 @@ impl Server {
     where
         S: Stream<Event = Told<T>>,
     {
-        let mut events = self.0.client().open(stream, params, SOON)?;
-        let mut done = None;
-        while let Some(told) = events.next_event()? {
-            if let Told::Done(it) = told {
-                done = Some(it);
-            }
-        }
-        Ok(done.expect("an end is told"))
+        come_to(self.0.client().open(stream, params, SOON)?, |_| {})
     }
 
     fn state(&self) -> Option<ServiceState> {
@@ -154,13 +147,6 @@ fn desired() -> Desired {
     let text = "name: app\nservices:\n  db:\n    type: native\n    restart: never\n    \
                 stop_timeout: 2s\n    command: exec sleep 1000\n    data: [{host: ~/app/data}]\n";
     read::manifest(text).unwrap_or_else(|wrong| panic!("{wrong:?}")).desired
-}
-
-fn code<T: std::fmt::Debug>(done: Result<T, CallError>) -> (Code, String) {
-    match done {
-        Err(CallError::Remote { code, message, .. }) => (code, message),
-        other => panic!("{other:?}"),
-    }
 }
 
 struct Two {

@@ -14,7 +14,8 @@ use hopbox::rpc::types::Nothing;
 use hopbox::rpc::types::snap::{Stage, Told};
 use hopbox::rpc::types::workspace::Apply;
 
-use super::snap_desk::{Desk, PASSWORD, SOON, Xfs, code, every, fill, small_or_large};
+use super::snap_desk::{Desk, PASSWORD, SOON, Xfs, every, fill, small_or_large};
+use super::work::code;
 
 const GIB: u64 = 1 << 30;
 

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 
 use hopbox::agent::work::snap::tree;
 use hopbox::rpc::client::CallError;
-use hopbox::rpc::code::Code;
 use hopbox::rpc::method::{
     ServicesList, ServicesStart, ServicesStop, SnapCheck, SnapCreate, SnapForget, SnapList,
     SnapPlan, SnapRestore, Stream,
@@ -28,7 +27,7 @@ use hopbox::sys::xattr;
 use hopbox::workspace::read;
 use serde_json::json;
 
-use super::work::Worker;
+use super::work::{Worker, come_to};
 
 pub const SOON: Duration = Duration::from_secs(120);
 pub const PASSWORD: &str = "a-password-for-tests";
@@ -102,20 +101,12 @@ impl Desk {
         &self,
         stream: S,
         params: &S::Params,
-        mut seen: impl FnMut(&Told<T>),
+        seen: impl FnMut(&Told<T>),
     ) -> Result<T, CallError>
     where
         S: Stream<Event = Told<T>>,
     {
-        let mut events = self.worker.client().open(stream, params, SOON)?;
-        let mut done = None;
-        while let Some(told) = events.next_event()? {
-            seen(&told);
-            if let Told::Done(it) = told {
-                done = Some(it);
-            }
-        }
-        Ok(done.expect("an end is told"))
+        come_to(self.worker.client().open(stream, params, SOON)?, seen)
     }
 
     pub fn asked(id: Option<&str>) -> OfSnaps {
@@ -259,13 +250,6 @@ impl Drop for Desk {
         if let Ok(mut events) = events {
             while let Ok(Some(_)) = events.next_event() {}
         }
-    }
-}
-
-pub fn code<T: std::fmt::Debug>(done: Result<T, CallError>) -> (Code, String) {
-    match done {
-        Err(CallError::Remote { code, message, .. }) => (code, message),
-        other => panic!("{other:?}"),
     }
 }
 

@@ -12,7 +12,8 @@ use hopbox::rpc::method::{SnapCreate, SnapRemove, SnapRestore, Stream};
 use hopbox::rpc::types::snap::{Stage, Told};
 use hopbox::rpc::types::workspace::Apply;
 
-use super::snap_desk::{Desk, Memory, PASSWORD, SOON, Xfs, code, every, fill};
+use super::snap_desk::{Desk, Memory, PASSWORD, SOON, Xfs, every, fill};
+use super::work::code;
 
 const MIB: u64 = 1 << 20;
 

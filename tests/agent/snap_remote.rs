@@ -15,7 +15,8 @@ use hopbox::rpc::method::SnapCreate;
 use hopbox::rpc::types::snap::Told;
 use nix::sys::signal::Signal;
 
-use super::snap_desk::{Desk, PASSWORD, code, every, small_or_large};
+use super::snap_desk::{Desk, PASSWORD, every, small_or_large};
+use super::work::code;
 
 const SOON: Duration = Duration::from_secs(20);
 /// How long a server is away: longer than it takes to be told.

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use hopbox::agent::joint::Work;
 use hopbox::rpc::client::{CallError, Client, Events};
 use hopbox::rpc::code::Code;
-use hopbox::rpc::method::{AgentClock, AgentVersion};
+use hopbox::rpc::method::{AgentClock, AgentVersion, Stream};
+use hopbox::rpc::types::snap::Told;
 use hopbox::rpc::types::{Clock, Nothing};
 use hopbox::sys::through::Link;
 
@@ -153,6 +154,29 @@ impl Worker {
             assert!(Instant::now() < end, "{} still answer", self.busy());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// What a stream came to; `seen` is shown all that it told.
+pub fn come_to<S, T>(mut events: Events<S>, mut seen: impl FnMut(&Told<T>)) -> Result<T, CallError>
+where
+    S: Stream<Event = Told<T>>,
+{
+    let mut done = None;
+    while let Some(told) = events.next_event()? {
+        seen(&told);
+        if let Told::Done(it) = told {
+            done = Some(it);
+        }
+    }
+    Ok(done.expect("an end is told"))
+}
+
+/// How it was refused.
+pub fn code<T: std::fmt::Debug>(done: Result<T, CallError>) -> (Code, String) {
+    match done {
+        Err(CallError::Remote { code, message, .. }) => (code, message),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
 use super::content;
 use super::stamps::{Hash, Mark, Row, Stamps, key};
-use crate::agent::work::snap::tree::{self, Met};
+use crate::agent::work::snap::tree::{self, Met, put};
 use crate::rpc::types::migration::Digested;
 use crate::rpc::types::snap::Far;
 use crate::sys::{clock, writeback};
@@ -31,12 +31,6 @@ pub struct Reading<'a> {
     digesting: Digesting,
     known: Far,
     read: u64,
-}
-
-/// With its length, so that no two lists of pieces are one.
-fn put(digesting: &mut Digesting, piece: &[u8]) {
-    digesting.add(&(piece.len() as u64).to_be_bytes());
-    digesting.add(piece);
 }
 
 impl<'a> Reading<'a> {
@@ -108,13 +102,7 @@ impl<'a> Reading<'a> {
         if several {
             numbers.insert((found.dev(), found.ino()), next);
         }
-        let word: &[u8] = match () {
-            () if kind.is_dir() => b"dir",
-            () if kind.is_symlink() => b"symlink",
-            () if kind.is_fifo() => b"fifo",
-            () => b"file",
-        };
-        put(digesting, word);
+        put(digesting, tree::word(kind));
         if !kind.is_symlink() {
             digesting.add(&attributes.mode.to_be_bytes());
         }

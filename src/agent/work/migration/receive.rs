@@ -2,19 +2,15 @@
 //! if the workspace that is here has that place, too.
 
 use std::collections::BTreeMap;
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::PathBuf;
 
 use super::line::Line;
-use super::staging::Staging;
+use super::staging::{Staging, bad};
 use super::stamps::Stamps;
 use super::wire::{Answer, Said, VERSION};
 use crate::rpc::types::migration::Pass;
 use crate::sys::process;
-
-fn bad(why: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("the other server sends nonsense: {why}"))
-}
 
 pub struct Receiving<'a> {
     pub line: &'a mut Line,

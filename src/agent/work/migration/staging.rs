@@ -31,7 +31,8 @@ const QUEUE: usize = 2 * AHEAD;
 const NUMBERED: usize = 400_000;
 const NUMBERED_BYTES: usize = 64 * 1024 * 1024;
 
-fn bad(why: &str) -> io::Error {
+/// What no agent says.
+pub fn bad(why: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, format!("the other server sends nonsense: {why}"))
 }
 

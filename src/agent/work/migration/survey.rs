@@ -9,7 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, access};
 
 use super::pause;
@@ -21,7 +20,7 @@ use crate::agent::work::snap::{restic, tree};
 use crate::agent::work::state::{self, Room};
 use crate::rpc::types::migration::{AskSurvey, Held, Known, Spot, Surveyed};
 use crate::rpc::types::services::ServiceName;
-use crate::sys::process;
+use crate::sys::{free_space, process};
 
 const COUNT_WITHIN: Duration = Duration::from_secs(60);
 
@@ -70,11 +69,8 @@ fn look(text: &str, end: Instant, spot: &mut Spot) -> io::Result<()> {
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     // What is not there yet is made, below what is.
     let there = parent.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"));
-    if let Ok(free) = statvfs(there) {
-        // Their types are others elsewhere.
-        #[allow(clippy::unnecessary_cast)]
-        let (blocks, size) = (free.blocks_available() as u64, free.fragment_size() as u64);
-        spot.free_bytes = blocks.saturating_mul(size);
+    if let Ok(free) = free_space::at(there) {
+        spot.free_bytes = free.bytes;
     }
     let found = fs::symlink_metadata(&path).ok();
     let device = fs::metadata(there)?.dev();

@@ -9,8 +9,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use nix::sys::statvfs::statvfs;
-
 use super::aside::{self, Reason};
 use super::listener::Listener;
 use super::listing::{self, Content};
@@ -22,7 +20,7 @@ use crate::agent::work::services::{Done, failed, unable};
 use crate::rpc::code::Code;
 use crate::rpc::types::Message;
 use crate::rpc::types::snap::{BackPlan, Frozen, Part, Stage, WantedBack};
-use crate::sys::{clock, process};
+use crate::sys::{clock, free_space, process};
 use crate::workspace::digest::Digest;
 use crate::workspace::manifest::Desired;
 
@@ -291,27 +289,18 @@ fn fits(it: &Move, is_copied: bool) -> Done<()> {
 /// Beside its place. Each file may need a block more than it has, and one of the numbers that some
 /// file systems have for files.
 pub fn has_room(it: &Move) -> Done<()> {
-    let Some(Ok(free)) = it.place.parent().map(statvfs) else { return Ok(()) };
-    // Their types are others elsewhere.
-    #[allow(clippy::unnecessary_cast)]
-    let [blocks, size, all, numbers] = [
-        free.blocks_available() as u64,
-        free.fragment_size() as u64,
-        free.files() as u64,
-        free.files_available() as u64,
-    ];
+    let Some(Ok(free)) = it.place.parent().map(free_space::at) else { return Ok(()) };
     let Content { files, bytes, .. } = it.content;
-    let free = blocks.saturating_mul(size);
-    let needed = bytes.saturating_add(bytes / 50).saturating_add(files.saturating_mul(size));
+    let needed = bytes.saturating_add(bytes / 50).saturating_add(files.saturating_mul(free.block));
     let refuse =
         |why: String| Err(unable(Code::Unsupported, format!("{}: {why}", it.place.display())));
-    if free < needed {
-        return refuse(format!("{needed} bytes are needed beside it, and {free} are free"));
+    if free.bytes < needed {
+        return refuse(format!("{needed} bytes are needed beside it, and {} are free", free.bytes));
     }
-    if all > 0 && numbers < files {
-        return refuse(format!(
-            "{files} files are needed beside it, and there is room for {numbers}"
-        ));
+    match free.files.filter(|room| *room < files) {
+        Some(room) => {
+            refuse(format!("{files} files are needed beside it, and there is room for {room}"))
+        }
+        None => Ok(()),
     }
-    Ok(())
 }

@@ -4,8 +4,6 @@
 
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
-
 use super::aside::{self, Reason};
 use super::journal::{Journal, Swap};
 use super::listener::Listener;
@@ -19,6 +17,7 @@ use super::{restic, tree};
 use crate::agent::work::services::{Done, Unable, failed, unable};
 use crate::rpc::code::Code;
 use crate::rpc::types::snap::{Restored, Stage};
+use crate::sys::free_space;
 use crate::workspace::digest::Digest;
 use crate::workspace::manifest::Desired;
 
@@ -44,11 +43,8 @@ pub fn restore(caller: &str, digest: Digest, to: &dyn Listener) -> Done<Restored
 
 /// Where restic ended for want of room, as others filled the disk meanwhile.
 fn full(side: &Path, it: &Move) -> Option<Unable> {
-    let free = statvfs(side).ok()?;
-    // Their types are others elsewhere.
-    #[allow(clippy::unnecessary_cast)]
-    let free = (free.blocks_available() as u64).saturating_mul(free.fragment_size() as u64);
-    let full = (free < FULL_BYTES).then(|| plan::has_room(it).err());
+    let free = free_space::at(side).ok()?;
+    let full = (free.bytes < FULL_BYTES).then(|| plan::has_room(it).err());
     full.flatten()
 }
 

@@ -24,7 +24,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use self::content::{digest_one, put, put_head};
+use self::content::{digest_one, put_head};
+pub use self::content::{put, word};
 pub use self::entry::{MODE, is_kept, open_dir, open_file, within};
 use self::entry::{dress, freeze_one, names};
 pub use self::seen::Seen;

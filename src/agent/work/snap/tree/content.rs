@@ -1,6 +1,6 @@
 //! What a tree is, entry by entry, as it goes into a digest.
 
-use std::fs::{self, Metadata};
+use std::fs::{self, FileType, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -18,6 +18,16 @@ pub fn put(digesting: &mut Digesting, piece: &[u8]) {
     digesting.add(piece);
 }
 
+/// What an entry of a tree is, in a digest.
+pub fn word(kind: FileType) -> &'static [u8] {
+    match () {
+        () if kind.is_dir() => b"dir",
+        () if kind.is_symlink() => b"symlink",
+        () if kind.is_fifo() => b"fifo",
+        () => b"file",
+    }
+}
+
 pub fn put_head(
     digesting: &mut Digesting,
     name: &Path,
@@ -26,13 +36,7 @@ pub fn put_head(
 ) -> io::Result<()> {
     let kind = found.file_type();
     put(digesting, name.as_os_str().as_bytes());
-    let word: &[u8] = match () {
-        () if kind.is_dir() => b"dir",
-        () if kind.is_symlink() => b"symlink",
-        () if kind.is_fifo() => b"fifo",
-        () => b"file",
-    };
-    put(digesting, word);
+    put(digesting, word(kind));
     let number = |number: i64| number.to_be_bytes();
     if !kind.is_symlink() {
         digesting.add(&(found.mode() & MODE).to_be_bytes());
