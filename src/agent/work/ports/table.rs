@@ -1,5 +1,5 @@
 //! Who listens, as the kernel told last, and what is told of it. It is looked when somebody wants
-//! to know: a look that finds what the last one found is two questions to the kernel and nothing
+//! to know: a look that finds what the last one found is one question to the kernel and nothing
 //! more; processes and files are looked at when something is new, for 5 s after that, and else
 //! every 2 s.
 
