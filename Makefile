@@ -96,7 +96,7 @@ CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wire
 	ssh:openssh-client script:bsdutils sudo:sudo openssl:openssl curl:curl valgrind:valgrind zsh:zsh fish:fish csh:csh \
 	busybox:busybox bwrap:bubblewrap podman:podman newuidmap:uidmap dockerd:docker.io rootlesskit:rootlesskit slirp4netns:slirp4netns ufw:ufw iptables:iptables \
 	firewall-cmd:firewalld modprobe:kmod setfiles:policycoreutils chromium:chromium /usr/lib/postgresql:postgresql node:nodejs \
-	xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux restic:restic rclone:rclone mkfs.xfs:xfsprogs
+	mandoc:mandoc xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux restic:restic rclone:rclone mkfs.xfs:xfsprogs
 BENCH_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	unshare:util-linux python3:python3
 
@@ -118,6 +118,8 @@ check: ## runs all tests
 check-lint:
 	@sh tests/lint.sh "$(CARGO)" $(COMMON) --all-targets
 	@sh tests/lint.sh "$(CARGO)" $(BASE) --no-default-features --lib --bins
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning man/*; \
+		else echo "SKIP man pages: there is no mandoc"; fi
 
 # All at once: neither processor waits for the one crate that everything else needs.
 check-build:
@@ -270,8 +272,8 @@ install: ## installs what was built; root needs no cargo for it
 	done
 	@mkdir -p "$(DESTDIR)$(LIBEXECDIR)" || { echo "fix: sudo make install" >&2; exit 1; }
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(SBINDIR)" "$(DESTDIR)$(LIBEXECDIR)" \
-		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man5" "$(DESTDIR)$(MANDIR)/man8" \
-		"$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(DATADIR)/hopbox"
+		"$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man5" "$(DESTDIR)$(MANDIR)/man7" \
+		"$(DESTDIR)$(MANDIR)/man8" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(DATADIR)/hopbox"
 	$(Q)$(INSTALL_PROGRAM) "$(OUT)/hop" "$(DESTDIR)$(BINDIR)/hop"
 	$(Q)ln -sf hop "$(DESTDIR)$(BINDIR)/hop-wg"
 	$(Q)set -e; for program in $(LIBEXEC_PROGRAMS); do \
@@ -288,6 +290,7 @@ install: ## installs what was built; root needs no cargo for it
 	done
 	$(Q)$(INSTALL_DATA) man/hop.1 "$(DESTDIR)$(MANDIR)/man1/hop.1"
 	$(Q)$(INSTALL_DATA) man/hopbox.yaml.5 "$(DESTDIR)$(MANDIR)/man5/hopbox.yaml.5"
+	$(Q)$(INSTALL_DATA) man/hopbox-protocol.7 "$(DESTDIR)$(MANDIR)/man7/hopbox-protocol.7"
 	$(Q)$(INSTALL_DATA) man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper-server.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8"
@@ -330,6 +333,7 @@ uninstall: ## takes it back; first: sudo hop-helper --uninstall
 		"$(DESTDIR)$(MANDIR)/man5/hopbox.yaml.5" "$(DESTDIR)$(DATADIR)/hopbox/hopbox.schema.json" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8" \
+		"$(DESTDIR)$(MANDIR)/man7/hopbox-protocol.7" \
 		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md" \
 		"$(DESTDIR)$(DOCDIR)/THIRD-PARTY"
 	$(Q)for program in $(LIBEXEC_PROGRAMS); do rm -f "$(DESTDIR)$(LIBEXECDIR)/$$program"; done
@@ -346,7 +350,7 @@ ifneq ($(UNITS),)
 		"$(DESTDIR)$(MODULESLOADDIR)/hopbox.conf"
 endif
 	$(Q)for dir in "$(LIBEXECDIR)/agents" "$(LIBEXECDIR)" "$(DOCDIR)" "$(MANDIR)/man1" \
-		"$(MANDIR)/man5" "$(DATADIR)/hopbox" \
+		"$(MANDIR)/man5" "$(MANDIR)/man7" "$(DATADIR)/hopbox" \
 		"$(MANDIR)/man8" "$(BASHCOMPDIR)" "$(ZSHCOMPDIR)" "$(FISHCOMPDIR)" \
 		$(if $(UNITS),"$(UNITDIR)" "$(SYSUSERSDIR)" "$(MODULESLOADDIR)"); do \
 		while :; do \

@@ -6,6 +6,8 @@ mod advice;
 mod circles;
 #[path = "tidy/promises.rs"]
 mod promises;
+#[path = "tidy/protocol.rs"]
+mod protocol;
 
 use std::collections::BTreeSet;
 use std::fs;
