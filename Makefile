@@ -295,7 +295,8 @@ install: ## installs what was built; root needs no cargo for it
 	$(Q)$(INSTALL_DATA) man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper-server.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8"
 	$(Q)$(INSTALL_DATA) src/workspace/read/hopbox.schema.json "$(DESTDIR)$(DATADIR)/hopbox"
-	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md $(wildcard THIRD-PARTY) "$(DESTDIR)$(DOCDIR)"
+	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md CHANGELOG.md $(wildcard THIRD-PARTY) \
+		"$(DESTDIR)$(DOCDIR)"
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
 	$(Q)$(INSTALL_DATA) completion/hop.bash "$(DESTDIR)$(BASHCOMPDIR)/hop"
 	$(Q)$(INSTALL_DATA) completion/_hop "$(DESTDIR)$(ZSHCOMPDIR)/_hop"
@@ -335,6 +336,7 @@ uninstall: ## takes it back; first: sudo hop-helper --uninstall
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8" \
 		"$(DESTDIR)$(MANDIR)/man7/hopbox-protocol.7" \
 		"$(DESTDIR)$(DOCDIR)/README.md" "$(DESTDIR)$(DOCDIR)/SECURITY.md" \
+		"$(DESTDIR)$(DOCDIR)/CHANGELOG.md" \
 		"$(DESTDIR)$(DOCDIR)/THIRD-PARTY"
 	$(Q)for program in $(LIBEXEC_PROGRAMS); do rm -f "$(DESTDIR)$(LIBEXECDIR)/$$program"; done
 	$(Q)for target in $(AGENT_TARGETS) $$(ls "$(AGENTS)" 2>/dev/null); do \

@@ -840,4 +840,9 @@ fn every_recipe_is_of_this_version() {
     ] {
         assert!(read(Path::new("packaging").join(recipe)).contains(&line), "{recipe}: {line}");
     }
+    let told = read("CHANGELOG.md");
+    let releases: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert!(releases.iter().any(|one| one.starts_with(&format!("{version} ("))), "{releases:?}");
+    let open = |one: &&&str| one.ends_with("(not released yet)");
+    assert!(releases.iter().skip(1).filter(open).count() == 0, "{releases:?}");
 }

@@ -165,6 +165,7 @@ fn make_installs_what_packages_need_and_takes_it_away() {
         "/usr/libexec/hopbox/hop-helper-server",
         "/usr/lib/systemd/system/hop-helper-server.service",
         "/usr/lib/systemd/system/hop-helper-server.socket",
+        "/usr/share/doc/hopbox/CHANGELOG.md",
         "/usr/share/man/man7/hopbox-protocol.7",
         "/usr/share/man/man8/hop-helper-server.8",
         "/usr/lib/modules-load.d/hopbox.conf",

@@ -150,7 +150,7 @@ fn messages() -> BTreeMap<String, BTreeSet<String>> {
 fn the_page_has_every_method_of_the_agent() {
     let (sections, text) = (sections(), read(METHODS));
     let constants = text.lines().filter_map(|line| line.strip_prefix("pub const "));
-    let constants = constants.flat_map(|line| quoted(line));
+    let constants = constants.flat_map(quoted);
     let (streams, bytes): (BTreeSet<_>, BTreeSet<_>) =
         constants.filter(|name| name.contains('.')).partition(|name| name == "run.start");
     let [once, lines] = ["methods", "streams"].map(|made| made_by(&text, made));
