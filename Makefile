@@ -169,6 +169,11 @@ dist-check: ## makes it twice, compares; builds, tests, installs offline
 	$(RUST)
 	@sh tests/dist.sh "$(CARGO)"
 
+# deny.toml, without a network: advisories where there is a snapshot of them.
+ADVISORIES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs)
+deny: ## holds the crates against deny.toml (cargo-deny)
+	$(CARGO) deny --offline check $(if $(ADVISORIES),advisories) bans licenses sources
+
 # The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
 bare: ## the README's two commands on a bare Debian 12
 	sh tests/bare.sh all

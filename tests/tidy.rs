@@ -4,6 +4,8 @@
 mod advice;
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/crates.rs"]
+mod crates;
 #[path = "tidy/promises.rs"]
 mod promises;
 #[path = "tidy/protocol.rs"]
