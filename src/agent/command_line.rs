@@ -9,7 +9,7 @@ use serde_json::json;
 use super::say::{log, print, print_json, tell};
 use super::table::{self, TABLE, Verb};
 use super::work::kept_ports::{self, Asked as AskedPort};
-use super::{commands, front, install, keeper, location, setup, url, work};
+use super::{commands, datagrams, front, install, keeper, location, setup, url, work};
 use crate::base::command_line::{Args, Asked, parse};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -70,6 +70,7 @@ fn run(verb: Verb, args: &Args) -> u8 {
             let dir = args.operands.first().map_or("", String::as_str);
             return work::container::contain::main(Path::new(dir), args.has("end"));
         }
+        Verb::Datagrams => return ended(datagrams::carry(config)),
         Verb::Attend => return work::run::attend::main(),
         Verb::Dial => return work::sandbox::main(&args.operands),
         Verb::Guard => return work::guard::main(&args.operands),

@@ -12,6 +12,7 @@ mod allocate;
 mod command_line;
 mod commands;
 pub mod config;
+mod datagrams;
 mod exec;
 mod firewall;
 pub mod front;

@@ -13,6 +13,7 @@ pub enum Verb {
     Guard,
     Contain,
     Dial,
+    Datagrams,
     Status,
     Install,
     Setup,
@@ -90,6 +91,15 @@ const COMMANDS: &[Command<Verb>] = &[
         takes: Takes::Word,
         hidden: true,
         ..Command::new(Verb::Keep, "keep", "keep the service of a directory")
+    },
+    Command {
+        usage: "hop-agent datagrams [--config FILE]",
+        flags: &[CONFIG],
+        ..Command::new(
+            Verb::Datagrams,
+            "datagrams",
+            "carry a laptop's tunnel over standard input and\noutput, where no UDP passes",
+        )
     },
     Command {
         usage: "hop-agent status [--json]",
@@ -298,6 +308,7 @@ mod tests {
         let known = [
             ("serve --config /x/agent.json", Verb::Serve),
             ("work --config=/x/agent.json", Verb::Work),
+            ("datagrams", Verb::Datagrams),
             ("status --json", Verb::Status),
             ("install", Verb::Install),
             ("setup", Verb::Setup),

@@ -5,7 +5,8 @@
 //! who may ask something of it) → `supervise` (while it is up) → `monitor`, `health_checks`,
 //! `rival`, `state` (whether the agent answers, what is broken, whether another machine has our
 //! key, what is remembered) → `recovery`, `sleep`, `source_addrs` (when to look for the VPS
-//! again) → `control` (its socket) → `daemon` (the background process, and what `hop up` hears)
+//! again) → `transport` (how datagrams travel where UDP does not pass) → `control` (its socket)
+//! → `daemon` (the background process, and what `hop up` hears)
 //! → `companion` (processes beside it)
 //! → `elsewhere`, `in_use` (sessions that cannot be asked), `http_proxy` (programs that are sent to
 //! somebody else) → `through`, `ping`, `rotate`, `remote` (over a host that is up) → `userspace` (a
@@ -43,6 +44,7 @@ mod source_addrs;
 pub mod state;
 pub mod supervise;
 pub mod through;
+pub mod transport;
 mod tunnel_config;
 mod undo;
 mod unread;

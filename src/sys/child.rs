@@ -344,6 +344,16 @@ impl Talk {
         self.end = Instant::now() + time;
     }
 
+    /// What it reads and says is the caller's business from now on, and none of this value's.
+    pub fn take_pipes(&mut self) -> Option<(ChildStdin, ChildStdout, ChildStderr)> {
+        Some((self.stdin.take()?, self.stdout.take()?, self.stderr.take()?))
+    }
+
+    /// Its status, if it ends in this time; what it leaves behind in its group is ended then.
+    pub fn status_within(&mut self, time: Duration) -> Option<ExitStatus> {
+        if self.ends_within(time) { self.reap().ok() } else { None }
+    }
+
     /// Whether it ends in this time.
     pub fn ends_within(&self, time: Duration) -> bool {
         let end = Instant::now() + time;

@@ -31,6 +31,15 @@ impl Udp {
             Family::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
             Family::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
         };
+        Udp::bind_at(family, any)
+    }
+
+    /// One that this machine alone reaches, over IPv4, at a port that the system picks.
+    pub fn on_loopback() -> io::Result<Udp> {
+        Udp::bind_at(Family::V4, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    fn bind_at(family: Family, at: SocketAddr) -> io::Result<Udp> {
         let fd = socket::socket(
             if family == Family::V4 {
                 socket::AddressFamily::Inet
@@ -46,7 +55,7 @@ impl Udp {
             Family::V6 => set_v6(fd.as_fd())?,
         }
         set_buffers(&fd);
-        socket::bind(fd.as_raw_fd(), &socket::SockaddrStorage::from(any))?;
+        socket::bind(fd.as_raw_fd(), &socket::SockaddrStorage::from(at))?;
         Ok(Udp { socket: UdpSocket::from(fd), family })
     }
 

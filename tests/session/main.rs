@@ -38,6 +38,7 @@ mod service_flood;
 mod services;
 mod shielded;
 mod snap;
+mod ssh_pipe;
 mod sshd;
 mod storm;
 mod stranger;

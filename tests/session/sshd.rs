@@ -8,6 +8,7 @@ use std::process::{Child, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hopbox::ssh::target::Target;
 use hopbox_selftest::files::{VPS_WAN, give};
 use hopbox_selftest::machine::{Machine, SOON};
 use hopbox_selftest::programs;
@@ -19,6 +20,12 @@ pub const ALIAS: &str = "by-ssh";
 
 /// Ended with this value.
 pub struct Sshd(Option<Child>);
+
+impl Sshd {
+    pub fn pid(&self) -> u32 {
+        self.0.as_ref().expect("it runs").id()
+    }
+}
 
 impl Drop for Sshd {
     fn drop(&mut self) {
@@ -73,6 +80,33 @@ pub fn start(world: &World, path: &str) -> Sshd {
         thread::sleep(Duration::from_millis(20));
     }
     sshd
+}
+
+/// Where SSH finds the server beside the tunnel, with its key pinned, after [`start`].
+pub fn target(world: &World) -> Target {
+    let (keys, known) = (world.home.join("sshd/host.pub"), world.home.join("known_hosts"));
+    let key = fs::read_to_string(keys).unwrap();
+    fs::write(&known, format!("hopbox-mybox {key}")).unwrap();
+    Target {
+        address: VPS_WAN.to_string(),
+        user: Some("dev".to_owned()),
+        identity: Some(world.home.join("laptop/.ssh/id")),
+        port: None,
+        pinned: Some(("hopbox-mybox".to_owned(), known)),
+    }
+}
+
+/// The agent's program becomes what a login finds on the server, as after a setup.
+pub fn install_agent(world: &World) {
+    let agent = world.programs.agent.display().to_string();
+    let machine = &world.vps[0].machine;
+    sh(
+        machine,
+        &format!(
+            "mount -t tmpfs none /usr/libexec && mkdir /usr/libexec/hopbox && \
+             cp {agent} /usr/libexec/hopbox/hop-agent"
+        ),
+    );
 }
 
 /// A program of the login's on the laptop, which finds its ssh(1) set up.

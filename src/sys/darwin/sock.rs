@@ -30,10 +30,20 @@ pub struct Udp {
 impl Udp {
     /// Bind to `port`, or to one that the system picks for 0.
     pub fn bind(family: Family, port: u16) -> io::Result<Udp> {
-        let (any, kind) = match family {
-            Family::V4 => (SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)), libc::AF_INET),
-            Family::V6 => (SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)), libc::AF_INET6),
+        let any = match family {
+            Family::V4 => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)),
+            Family::V6 => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
         };
+        Udp::bind_at(family, any)
+    }
+
+    /// One that this machine alone reaches, over IPv4, at a port that the system picks.
+    pub fn on_loopback() -> io::Result<Udp> {
+        Udp::bind_at(Family::V4, (Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    fn bind_at(family: Family, at: SocketAddr) -> io::Result<Udp> {
+        let kind = if family == Family::V4 { libc::AF_INET } else { libc::AF_INET6 };
         let fd = open(kind, libc::SOCK_DGRAM, 0)?;
         fd::own(fd.as_fd())?;
         match family {
@@ -43,7 +53,7 @@ impl Udp {
         // A small buffer costs speed and never correctness, so failures pass.
         let _ = socket::setsockopt(&fd, sockopt::RcvBuf, &BUFFER_BYTES);
         let _ = socket::setsockopt(&fd, sockopt::SndBuf, &BUFFER_BYTES);
-        socket::bind(fd.as_raw_fd(), &socket::SockaddrStorage::from(any))?;
+        socket::bind(fd.as_raw_fd(), &socket::SockaddrStorage::from(at))?;
         Ok(Udp { socket: UdpSocket::from(fd), family })
     }
 
