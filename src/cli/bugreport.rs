@@ -105,6 +105,10 @@ fn host(paths: &Paths, name: &str, redactor: &mut Redactor, with_addresses: bool
                 redactor.hide(identity, "<identity>");
             }
             redactor.hide(&host.token, "<token>");
+            for ssh in host.ssh.iter().filter(|_| !with_addresses) {
+                redactor.hide(&ssh.address, "<ssh>");
+                redactor.hide(ssh.hostname.as_deref().unwrap_or_default(), "<ssh>");
+            }
             json!({
                 "endpoint": host.endpoint.to_string(),
                 "local_ip": host.local_ip.to_string(),
@@ -113,6 +117,7 @@ fn host(paths: &Paths, name: &str, redactor: &mut Redactor, with_addresses: bool
                 "mtu": host.mtu,
                 "keepalive_s": host.keepalive_s,
                 "api_port": host.api_port,
+                "transport": host.transport.word(),
                 "preshared_key": host.preshared_key.is_some(),
             })
         }

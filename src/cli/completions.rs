@@ -8,6 +8,7 @@ use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Group, MANY, Table, Take
 use super::{run_wanted, service_names};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
+use crate::host::config::Transport;
 use crate::host::store;
 use crate::sys::bounded;
 
@@ -143,6 +144,9 @@ fn values(flag: &Flag, current: &str, known: &Known) -> Candidates {
     };
     match flag.value {
         Some("HOST") => all(known.hosts.clone(), "host"),
+        Some("TRANSPORT") => {
+            all(Transport::ALL.map(|it| it.word().to_owned()).to_vec(), "transport")
+        }
         Some("EDITOR") => all(code::editors().map(str::to_owned).collect(), "editor"),
         Some("KEY") => {
             let keys = (known.keys)(current).into_iter().filter(|key| key.starts_with(current));

@@ -330,7 +330,7 @@ fn stopped_or(call: &Call, there: &There, error: CallError) -> Failure {
 /// What has moved has moved, also where this fails.
 fn bring_up(call: &mut Call, paths: &Paths, host: &str) -> bool {
     call.out.wait(&format!("bringing {host} up"));
-    let up = daemon::start(paths, host, &mut call.out);
+    let up = daemon::start(paths, host, None, &mut call.out);
     call.out.done("");
     if let Err(failure) = &up {
         let text = format!("{host} is not up here: {failure}: {}", failure.next);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::grid::Grid;
 use super::page::{Colour, Line, Page, VALUES};
 use crate::base::time_text::{local, span};
+use crate::session::transport::Told;
 use crate::text::{cell, shown};
 
 /// Events of a host that is not well.
@@ -81,6 +82,9 @@ fn facts(page: &mut Page, data: &Value) {
         _ => String::new(),
     };
     row("server", format!("{}{named}{away}", endpoint(data)));
+    if let Some(told) = Told::from_json(data["transport"].clone()) {
+        row("transport", told.in_words(&endpoint(data)));
+    }
     if let Some(backend) = data["provider"]["backend"].as_str() {
         row("behind", format!("{backend}, firewall {}", data["provider"]["firewall"]));
     }
@@ -228,6 +232,7 @@ mod tests {
             "name": "mybox.hop", "peer_ip": "10.10.0.2", "endpoint": "198.51.100.107:51820",
             "endpoint_name": "vps.example.org:51820", "agent_version": "0.1.0", "up_s": 200,
             "connected": !broken, "last_healthy_unix": u64::MAX, "rtt_ms": 14.23,
+            "transport": {"choice": "auto", "rung": "ssh", "why": "udp_silent"},
             "rx_bytes": 734_003_200, "tx_bytes": 5_242_880, "drops": {"replayed": 2, "late": 0},
             "broken": if broken { json!("agent") } else { Value::Null },
             "layers": [layer("helper", true, "helper 0.1.0"), layer("agent", !broken, silent)],
@@ -240,6 +245,7 @@ mod tests {
         let said = one(&host(false), false).render(false, None);
         let expected = "mybox is up: mybox.hop is 10.10.0.2\n\
             \x20 server      198.51.100.107:51820 (vps.example.org:51820), 14.2 ms away\n\
+            \x20 transport   SSH: UDP to 198.51.100.107:51820 gets no answer here\n\
             \x20 agent       0.1.0, answered now\n\
             \x20 traffic     700.0 MiB received, 5.0 MiB sent in 3 min\n\
             \x20 dropped     2 packets; -v says why\n";

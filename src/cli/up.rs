@@ -14,7 +14,7 @@ use crate::base::time_text::took;
 use crate::deploy::server_diagnosis;
 use crate::deploy::verify::BY_SETUP;
 use crate::fix;
-use crate::host::config::hop_name;
+use crate::host::config::{Transport, hop_name};
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::host::workspace::Project;
@@ -26,6 +26,7 @@ use crate::session::ports;
 use crate::session::report::Facts;
 use crate::session::run;
 use crate::session::supervise::End;
+use crate::session::transport::Rung;
 
 /// Also a flag of `hop wg`.
 pub const FOREGROUND: Flag = Flag {
@@ -39,13 +40,21 @@ pub const FOREGROUND: Flag = Flag {
 pub const ALL: Flag =
     Flag { short: Some('a'), long: "all", value: None, help: "every host that is set up" };
 
+const TRANSPORT: Flag = Flag {
+    short: None,
+    long: "transport",
+    value: Some("TRANSPORT"),
+    help: "udp, ssh, or auto: UDP, and SSH where that does not pass",
+};
+
 pub const COMMAND: Command = Command {
     name: "up",
     summary: "bring hosts up: tunnel, address and name",
-    usage: "hop up [host...] [-a] [-f] [--wait [--timeout time]]",
+    usage: "hop up [host...] [-a] [-f] [--transport transport] [--wait [--timeout time]]",
     details: "Returns when the agent on the host has answered through the tunnel. Needs no\n\
               root: the helper makes the device. Says so and exits 0 when it is up already,\n\
               and 3 with the broken layer when it is up and degraded.\n\
+              Where UDP gets no answer its datagrams go over SSH until it does.\n\
               Several hosts are started side by side; exits 11 when only some came up.\n\
               One host, in a directory with a hopbox.yaml for it, then gets what that says:\n\
               the plan is shown, and done after a yes, which the same content is not asked\n\
@@ -53,7 +62,7 @@ pub const COMMAND: Command = Command {
     example: "hop up\n\
               hop up mybox lab",
     group: Group::Daily,
-    flags: &[ALL, FOREGROUND, WAIT, TIMEOUT],
+    flags: &[ALL, FOREGROUND, TRANSPORT, WAIT, TIMEOUT],
     operands: (0, MANY),
     takes: Takes::Host,
     hidden: false,
@@ -64,29 +73,56 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let paths = call.paths()?;
     let names = target_host::hosts(call, &paths)?;
     check_wait(call, names.len())?;
-    let [name] = names.as_slice() else { return several(call, &paths, &names) };
+    let transport = transport(call)?;
+    let [name] = names.as_slice() else { return several(call, &paths, &names, transport) };
     // At login it begins in whatever directory.
     let project = match call.args.has("foreground") {
         true => None,
         false => workspace::here(name)?,
     };
     if let Some(facts) = control::facts(&paths, name) {
+        goes_that_way(&facts, transport)?;
         return tell(call, &facts, true, project);
     }
     call.out.wait(&format!("bringing {name} up"));
     if call.args.has("foreground") {
-        return foreground(call, &paths, name);
+        return foreground(call, &paths, name, transport);
     }
     if call.out.is_verbose() {
         call.out.say(&format!("log: {}", paths.log_file(name).display()));
     }
-    let up = daemon::start(&paths, name, &mut call.out);
+    let up = daemon::start(&paths, name, transport, &mut call.out);
     let up = up.map_err(|failure| seen_from_there(call, &paths, name, failure))?;
     call.out.done("");
     match up {
         Up::Now(facts) => tell(call, &facts, false, project),
-        Up::Already(facts) => tell(call, &facts, true, project),
+        Up::Already(facts) => {
+            goes_that_way(&facts, transport)?;
+            tell(call, &facts, true, project)
+        }
     }
+}
+
+/// What `--transport` says.
+fn transport(call: &Call) -> Result<Option<Transport>, Failure> {
+    let Some(word) = call.args.value("transport") else { return Ok(None) };
+    Transport::of_word(word).map(Some).map_err(|why| {
+        let what = format!("--transport {word:?} is no transport");
+        Failure::usage(what, why, fix!("hop help up"))
+    })
+}
+
+/// A session that is up keeps the ways that it began with.
+fn goes_that_way(facts: &Facts, asked: Option<Transport>) -> Result<(), Failure> {
+    let has = facts.transport.as_ref().map(|told| told.choice);
+    let (Some(asked), Some(has)) = (asked, has) else { return Ok(()) };
+    if asked == has {
+        return Ok(());
+    }
+    let (host, word) = (&facts.host, asked.word());
+    let what = format!("{host} is up already, with transport {}", has.word());
+    let next = fix!("hop down {} && hop up {} --transport {}", host, host, word);
+    Err(Failure::new(Fault::No, what, "a session keeps the one that it began with", next))
 }
 
 /// Before anything is done.
@@ -115,7 +151,12 @@ fn seen_from_there(call: &mut Call, paths: &Paths, name: &str, failure: Failure)
 }
 
 /// Several at once: a line for each as it is done, and one code for all.
-fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Failure> {
+fn several(
+    call: &mut Call,
+    paths: &Paths,
+    names: &[String],
+    transport: Option<Transport>,
+) -> Result<Code, Failure> {
     if call.args.has("foreground") {
         let why = "a session in the terminal is one host's";
         let next = fix!("hop up --foreground {}", names.first().map_or("", String::as_str));
@@ -123,7 +164,7 @@ fn several(call: &mut Call, paths: &Paths, names: &[String]) -> Result<Code, Fai
     }
     let mut sum = MultiHost::default();
     call.out.wait(&format!("bringing {} hosts up", names.len()));
-    daemon::start_all(paths, names, |name, outcome| match outcome {
+    daemon::start_all(paths, names, transport, |name, outcome| match outcome {
         Ok(up) => {
             let (facts, already) = match &up {
                 Up::Now(facts) => (facts, false),
@@ -209,10 +250,14 @@ fn degraded(paths: &Paths, facts: &Facts, already: bool) -> Option<Failure> {
     Some(Failure::new(Fault::No, what, why, fix!("hop doctor {}", host)))
 }
 
-fn line(Facts { host, name, peer_ip, total, .. }: &Facts, already: bool) -> String {
+fn line(facts: &Facts, already: bool) -> String {
+    let Facts { host, name, peer_ip, total, endpoint, transport, .. } = facts;
+    let over_ssh = transport.as_ref().filter(|told| told.rung == Some(Rung::Ssh));
+    let way = over_ssh.map_or(String::new(), |told| format!(", over {}", told.in_words(endpoint)));
     match already {
+        // Which way it goes now hop status knows.
         true => format!("{host} is up already: {name} is {peer_ip}"),
-        false => format!("{host} is up: {name} is {peer_ip}, usable after {}", took(*total)),
+        false => format!("{host} is up: {name} is {peer_ip}, usable after {}{way}", took(*total)),
     }
 }
 
@@ -223,8 +268,13 @@ fn with_already(facts: &Facts, already: bool) -> Value {
 }
 
 /// Stays until Ctrl-C, `hop down` or the end of the tunnel. Being stopped while up is a good end.
-fn foreground(call: &mut Call, paths: &Paths, name: &str) -> Result<Code, Failure> {
-    match run::run(paths, name, &mut call.out)? {
+fn foreground(
+    call: &mut Call,
+    paths: &Paths,
+    name: &str,
+    transport: Option<Transport>,
+) -> Result<Code, Failure> {
+    match run::run(paths, name, transport, &mut call.out)? {
         End::Asked => {
             log("down");
             Ok(Code::Done)

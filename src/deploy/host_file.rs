@@ -105,6 +105,7 @@ pub fn keep(
             hostname: Some(server.endpoint_host.clone()).filter(|host| *host != target.address),
         }),
         provider: before.and_then(|host| host.provider.clone()),
+        transport: before.map_or_else(Default::default, |host| host.transport),
     };
     Endpoint::parse(&host.endpoint.to_string()).map_err(|why| {
         Failure::usage("the server's address cannot be used", why, "hop setup --help")

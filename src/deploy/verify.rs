@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::Fields;
 use crate::fix;
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, Transport};
 use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Health};
 use crate::rpc::method::{AgentVersion, SnapHealth};
@@ -59,7 +59,7 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
         // It may have keys that the agent knows no more, and the agent no session of it.
         let _ = control::rekey(paths, &host.name);
     }
-    let came_up = up(host);
+    let came_up = up(host, was_up);
     if interrupt::is_due() && !was_up {
         let _ = daemon::down(paths, &host.name);
     }
@@ -166,7 +166,7 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
 }
 
 /// The time that the handshake took, as `hop --json up` tells it.
-fn up(host: &HostConfig) -> Result<Option<u64>, Failure> {
+fn up(host: &HostConfig, was_up: bool) -> Result<Option<u64>, Failure> {
     let failed = |why: String| {
         let next = fix!("hop up {}", host.name);
         Failure::new(Fault::Failed, "the tunnel could not be tried", why, next)
@@ -174,6 +174,10 @@ fn up(host: &HostConfig) -> Result<Option<u64>, Failure> {
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut process = Process::new(own);
     process.args(["--json", "--no-input", "up", &host.name]).env(BY_SETUP, "1");
+    if host.transport == Transport::Auto && !was_up {
+        // What is to be proven is that UDP comes in, also where SSH would stand in for it.
+        process.args(["--transport", Transport::Udp.word()]);
+    }
     let out = child::run(&mut process, UP_LIMITS).map_err(|broken| failed(broken.to_string()))?;
     let answer = Fields::parse(&out.text()).and_then(|mut envelope| {
         if let Some(mut data) = envelope.opt_object("data")? {

@@ -14,8 +14,10 @@ use crate::base::field::{absolute, check_name, key, login, ssh_address, token, u
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
-/// Files of version 1 do not name their key file; only those of version 3 name a provider.
-const SCHEMA: u32 = 3;
+/// Files of version 1 do not name their key file; only those of version 3 name a provider, and only
+/// those of version 4 a transport.
+const SCHEMA: u32 = 4;
+const WITHOUT_TRANSPORT: u32 = 3;
 const WITHOUT_PROVIDER: u32 = 2;
 pub const KEEPALIVE_S: u16 = 25;
 
@@ -54,6 +56,36 @@ pub struct HostConfig {
     pub ssh: Option<Ssh>,
     /// Whose firewall is in front of the VPS; `None` where nobody has said.
     pub provider: Option<Provider>,
+    /// The ways that a session may take to the VPS.
+    pub transport: Transport,
+}
+
+/// How the tunnel's datagrams may travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Over UDP, and over SSH where that does not pass.
+    #[default]
+    Auto,
+    Udp,
+    Ssh,
+}
+
+impl Transport {
+    /// All of them, for who offers a choice.
+    pub const ALL: [Transport; 3] = [Transport::Auto, Transport::Udp, Transport::Ssh];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Transport::Auto => "auto",
+            Transport::Udp => "udp",
+            Transport::Ssh => "ssh",
+        }
+    }
+
+    pub fn of_word(word: &str) -> Result<Transport, String> {
+        let found = Transport::ALL.into_iter().find(|one| one.word() == word);
+        found.ok_or_else(|| "must be auto, udp or ssh".to_owned())
+    }
 }
 
 impl HostConfig {
@@ -159,6 +191,7 @@ pub(super) fn read(mut fields: Fields) -> Result<HostConfig, ReadError> {
         identity: fields.opt_meant("identity", absolute)?,
         ssh: fields.opt_object("ssh")?.map(parse_ssh).transpose()?,
         provider: fields.opt_object("provider")?.map(parse_provider).transpose()?,
+        transport: fields.opt_meant("transport", Transport::of_word)?.unwrap_or_default(),
     };
     check_pair(&fields, host.number, ("peer_ip", host.peer_ip), ("local_ip", host.local_ip))?;
     fields.finish()?;
@@ -216,9 +249,18 @@ fn ssh_json(ssh: &Ssh) -> Value {
     value
 }
 
+/// The earliest that can say it: an older hop reads what it can.
+fn version(host: &HostConfig) -> u32 {
+    match (host.transport, &host.provider) {
+        (Transport::Auto, None) => WITHOUT_PROVIDER,
+        (Transport::Auto, Some(_)) => WITHOUT_TRANSPORT,
+        _ => SCHEMA,
+    }
+}
+
 pub(super) fn to_json(host: &HostConfig) -> Value {
     let mut value = json!({
-        "version": if host.provider.is_some() { SCHEMA } else { WITHOUT_PROVIDER },
+        "version": version(host),
         "name": host.name,
         "endpoint": host.endpoint.to_string(),
         "public_key": key::encode(&host.public_key).as_str(),
@@ -246,6 +288,9 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
         }
         if let Some(provider) = &host.provider {
             fields.insert("provider".to_owned(), provider_json(provider));
+        }
+        if host.transport != Transport::Auto {
+            fields.insert("transport".to_owned(), host.transport.word().into());
         }
     }
     value

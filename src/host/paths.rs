@@ -184,6 +184,11 @@ impl Paths {
         self.state.join(format!("{name}.stamp"))
     }
 
+    /// The networks in which UDP does not pass to a host.
+    pub fn networks_file(&self, name: &str) -> PathBuf {
+        self.state.join(format!("{name}.networks"))
+    }
+
     /// Where a session of ours may be found, the usual place first.
     pub fn session_dirs(&self) -> impl Iterator<Item = &Path> {
         let own = [&self.state, &self.runtime];

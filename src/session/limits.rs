@@ -19,9 +19,12 @@ pub const READY: Duration = Duration::from_secs(40);
 /// How long `hop up` waits for a session that somebody else is starting or ending.
 pub const OTHER: Duration = DOWN.saturating_add(Duration::from_secs(5));
 /// How long a session that was stopped on its way up may take to undo everything: the tunnel stops,
-/// and the helper, which is asked for two things, answers or is given up.
-pub const STOP: Duration =
-    helper::TIMEOUT.saturating_mul(2).saturating_add(tunnel::STOPS_WITHIN).saturating_add(BUSY);
+/// the helper, which is asked for two things, answers or is given up, and an ssh ends.
+pub const STOP: Duration = helper::TIMEOUT
+    .saturating_mul(2)
+    .saturating_add(tunnel::STOPS_WITHIN)
+    .saturating_add(SSH_ENDS)
+    .saturating_add(BUSY);
 /// How long a session that is up may take to undo everything: it may be about to see one of its
 /// companions end, ends the others, and waits for those who use the tunnel.
 pub const DOWN: Duration = COMPANION_SILENT
@@ -30,6 +33,8 @@ pub const DOWN: Duration = COMPANION_SILENT
     .saturating_add(LET_GO)
     .saturating_add(LAST_WORDS)
     .saturating_add(STOP);
+/// An ssh that carries the tunnel's datagrams is killed by then.
+const SSH_ENDS: Duration = Duration::from_secs(2);
 /// Until a session has a processor, on a machine that has other things to do.
 const BUSY: Duration = Duration::from_secs(1);
 

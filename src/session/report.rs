@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::Fields;
 use crate::rpc::types::TunnelMode;
+use crate::session::transport::Told;
 use crate::text::fix::Fix;
 
 /// Hears what a session does.
@@ -38,6 +39,8 @@ pub struct Facts {
     pub peer_ip: Ipv4Addr,
     pub agent_version: String,
     pub tunnel_mode: TunnelMode,
+    /// The way that its datagrams go; a session of an older version does not tell.
+    pub transport: Option<Told>,
     /// Round trip of the first handshake, if it was seen.
     pub handshake: Option<Duration>,
     /// From asking the agent to its first answer, the handshake included.
@@ -58,6 +61,7 @@ impl Facts {
             "peer_ip": self.peer_ip.to_string(),
             "agent_version": self.agent_version,
             "tunnel_mode": self.tunnel_mode.word(),
+            "transport": self.transport.as_ref().map(Told::to_json),
             "handshake_us": self.handshake.map(micros),
             "answered_us": micros(self.answered),
             "total_us": micros(self.total),
@@ -80,6 +84,7 @@ impl Facts {
             peer_ip: fields.parsed("peer_ip", "an address").ok()?,
             agent_version: fields.string("agent_version").ok()?,
             tunnel_mode: TunnelMode::read(&mut fields),
+            transport: fields.take("transport").and_then(Told::from_json),
             handshake,
             answered: Duration::from_micros(fields.int("answered_us", 0..=u64::MAX).ok()?),
             total: Duration::from_micros(fields.int("total_us", 0..=u64::MAX).ok()?),
@@ -142,6 +147,8 @@ fn micros(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::config::Transport;
+    use crate::session::transport::Rung;
 
     #[test]
     fn events_survive_the_pipe() {
@@ -155,6 +162,7 @@ mod tests {
             peer_ip: Ipv4Addr::new(10, 10, 0, 2),
             agent_version: "0.1.0".to_owned(),
             tunnel_mode: TunnelMode::Kernel,
+            transport: Some(Told::new(Transport::Auto, Some(Rung::Ssh), None)),
             handshake: Some(Duration::from_micros(1200)),
             answered: Duration::from_micros(3400),
             total: Duration::from_micros(9000),
@@ -163,7 +171,12 @@ mod tests {
             Event::Step("tunnel device \"hopbox0\"\n".to_owned(), Duration::from_micros(800)),
             Event::Waits("for the agent".to_owned()),
             Event::Note("the log is elsewhere".to_owned()),
-            Event::Ready(Facts { handshake: None, ifindex: None, ..facts.clone() }),
+            Event::Ready(Facts {
+                handshake: None,
+                ifindex: None,
+                transport: None,
+                ..facts.clone()
+            }),
             Event::Ready(facts),
             Event::Failed(Failure::new(Fault::Helper, "a", "b", "c")),
         ];

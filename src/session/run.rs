@@ -12,14 +12,21 @@ use super::up;
 use crate::base::failure::{Failure, Fault};
 use crate::base::key;
 use crate::fix;
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, Transport};
 use crate::host::paths::Paths;
 use crate::host::store;
 
 /// Brings a host up, says so through `report`, and stays until it ends. Everything is undone
 /// when this returns.
-pub fn run(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<End, Failure> {
-    let (host, key) = store::load_with_key(paths, name)?;
+/// `transport` is for this session; without it that of the host file is.
+pub fn run(
+    paths: &Paths,
+    name: &str,
+    transport: Option<Transport>,
+    report: &mut dyn Report,
+) -> Result<End, Failure> {
+    let (mut host, key) = store::load_with_key(paths, name)?;
+    host.transport = transport.unwrap_or(host.transport);
     let lock = take_lock(paths, name)?;
     let mut requests = Requests::open(paths, name)?;
     let outcome = live(paths, &host, &key, &mut requests, report);
@@ -40,7 +47,7 @@ fn live(
         "state": "starting", "host": host.name, "name": host.hop_name(), "pid": std::process::id(),
     });
     let mut starting = WhileStarting { requests, answer };
-    let mut running = up::bring_up(host, key, paths.stamp_file(&host.name), report, &mut starting)?;
+    let mut running = up::bring_up(paths, host, key, report, &mut starting)?;
     report.ready(&running.facts);
     let record = Record::open(paths, &host.name);
     let end = match Supervisor::new(paths, host, &mut running, requests, record) {

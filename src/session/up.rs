@@ -15,6 +15,7 @@ use super::log::log;
 use super::report::{Facts, Report};
 use super::requests::WhileStarting;
 use super::resolver::{self, joined};
+use super::transport::Ways;
 use super::tunnel_config::tunnel_config;
 use super::undo::Undo;
 use crate::base::failure::{Failure, Fault};
@@ -23,7 +24,8 @@ use crate::fix;
 use crate::helper::lease_keeper::LeaseKeeper;
 use crate::helper::{Code, Helper, HelperError, Lease, socket_path};
 use crate::host::config::HostConfig;
-use crate::sys::tcp;
+use crate::host::paths::Paths;
+use crate::sys::{clock, tcp};
 use crate::tunnel::{self, Shielded, TunDevice, Tunnel};
 
 /// How long an address may be in use by what is just being deleted, and how often it is tried.
@@ -42,18 +44,20 @@ pub struct Running {
     pub facts: Facts,
     /// The VPS's addresses, as many as its name has.
     pub remotes: Vec<SocketAddr>,
+    pub ways: Ways,
     undo: Undo<Parts>,
 }
 
 /// Brings `host` up. `report` hears every step; `requests` are heard between steps and in waits.
 pub fn bring_up(
+    paths: &Paths,
     host: &HostConfig,
     key: &Secret,
-    timestamp_file: PathBuf,
     report: &mut dyn Report,
     requests: &mut WhileStarting<'_>,
 ) -> Result<Running, Failure> {
     let start = Instant::now();
+    let ways = Ways::new(paths, host, boot())?;
     let remotes = resolver::first(host, requests)?;
     let socket = socket_path();
     let mut helper = Helper::connect(&socket).map_err(|error| failures::helper(&error))?;
@@ -67,12 +71,12 @@ pub fn bring_up(
     let parts = Parts { lease: LeaseKeeper::new(socket, helper, id), tunnel: None };
     let interface = name.clone();
     let mut startup =
-        Startup { host, remotes, interface, ifindex, start, report, requests, parts, undo };
+        Startup { host, remotes, ways, interface, ifindex, start, report, requests, parts, undo };
     let device = TunDevice { fd, name, mtu, vnet_hdr };
-    match startup.run(key, device, timestamp_file) {
+    match startup.run(key, device, paths.stamp_file(&host.name)) {
         Ok(facts) => {
-            let Startup { parts, remotes, undo, .. } = startup;
-            Ok(Running { parts, facts, remotes, undo })
+            let Startup { parts, remotes, ways, undo, .. } = startup;
+            Ok(Running { parts, facts, remotes, ways, undo })
         }
         Err(trouble) => {
             unwind(&mut startup.undo, &mut startup.parts);
@@ -87,6 +91,10 @@ impl Running {
     pub fn take_down(mut self) {
         unwind(&mut self.undo, &mut self.parts);
     }
+}
+
+fn boot() -> Duration {
+    Duration::from_nanos(clock::boot_nanos())
 }
 
 fn unwind(undo: &mut Undo<Parts>, parts: &mut Parts) {
@@ -104,6 +112,7 @@ fn told(outcome: Result<(), HelperError>) -> Result<(), String> {
 struct Startup<'a, 'r> {
     host: &'a HostConfig,
     remotes: Vec<SocketAddr>,
+    ways: Ways,
     interface: String,
     ifindex: u32,
     start: Instant,
@@ -136,18 +145,19 @@ impl Startup<'_, '_> {
             peer_ip: self.host.peer_ip,
             agent_version: answer.version,
             tunnel_mode: answer.tunnel_mode,
+            transport: Some(self.ways.told()),
             handshake: answer.handshake,
             answered: answer.took,
             total: self.start.elapsed(),
         })
     }
 
-    /// The address that the VPS answers at, once it did; those that are tried until then.
+    /// The address that the VPS answers at over UDP, once it did; those that are tried until then.
     fn endpoint(&self) -> String {
         let status = self.parts.tunnel.as_ref().and_then(|tunnel| tunnel.status().ok());
         let peer = status.and_then(|status| status.peers.into_iter().next());
         let known = peer.filter(|peer| peer.last_handshake.is_some());
-        match known.and_then(|peer| peer.endpoint) {
+        match known.and_then(|peer| peer.endpoint).filter(|at| !self.ways.is_pipe(*at)) {
             Some(endpoint) => endpoint.to_string(),
             None => joined(&self.remotes),
         }
@@ -161,7 +171,8 @@ impl Startup<'_, '_> {
         timestamp_file: PathBuf,
     ) -> Result<(), Failure> {
         let began = Instant::now();
-        let mut config = tunnel_config(self.host, key, &self.remotes, timestamp_file);
+        let over_udp = self.ways.over_udp(&self.remotes);
+        let mut config = tunnel_config(self.host, key, over_udp, timestamp_file);
         let address = self.host.local_ip;
         let connections = tcp::made_from(address);
         config.shield = Some(Shielded { address, connections });
@@ -169,8 +180,8 @@ impl Startup<'_, '_> {
             let next = fix!("hop up {}", self.host.name);
             Failure::new(Fault::Failed, "cannot start WireGuard", error.to_string(), next)
         })?;
-        if self.remotes.len() > 1 {
-            started.reconnect(self.host.public_key, &self.remotes);
+        if over_udp.len() > 1 {
+            started.reconnect(self.host.public_key, over_udp);
         }
         let port = started.listen_port();
         self.parts.tunnel = Some(started);
@@ -180,7 +191,11 @@ impl Startup<'_, '_> {
             }
             Ok(())
         });
-        let text = format!("WireGuard on UDP {port}, peer {}", joined(&self.remotes));
+        let peer = match over_udp {
+            [] => "over SSH".to_owned(),
+            remotes => format!("peer {}", joined(remotes)),
+        };
+        let text = format!("WireGuard on UDP {port}, {peer}");
         self.report.step(&text, began.elapsed());
         Ok(())
     }

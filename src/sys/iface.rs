@@ -2,8 +2,9 @@
 
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The table of interfaces is read as far as this: some 8,000 of them.
 #[cfg(target_os = "linux")]
@@ -40,6 +41,33 @@ pub fn tunnel_with(ip: IpAddr) -> io::Result<Option<String>> {
     Ok(entry.map(|entry| entry.interface_name))
 }
 
+/// The network that an address of this machine is in, such as `192.0.2.0/24`; `None` of one that
+/// is not this machine's.
+pub fn prefix_of(ip: IpAddr) -> Option<String> {
+    let of = |address: &SockaddrStorage| -> Option<IpAddr> {
+        let v4 = address.as_sockaddr_in().map(|at| IpAddr::V4(at.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|at| at.ip().into()))
+    };
+    let mut all = getifaddrs().ok()?;
+    let mask = all.find_map(|entry| {
+        let is_it = entry.address.as_ref().and_then(of) == Some(ip);
+        entry.netmask.as_ref().filter(|_| is_it).and_then(of)
+    })?;
+    match (ip, mask) {
+        (IpAddr::V4(ip), IpAddr::V4(mask)) => {
+            let bits = mask.to_bits();
+            let network = Ipv4Addr::from_bits(ip.to_bits() & bits);
+            Some(format!("{network}/{}", bits.count_ones()))
+        }
+        (IpAddr::V6(ip), IpAddr::V6(mask)) => {
+            let bits = mask.to_bits();
+            let network = Ipv6Addr::from_bits(ip.to_bits() & bits);
+            Some(format!("{network}/{}", bits.count_ones()))
+        }
+        _ => None,
+    }
+}
+
 /// Packets for this interface of the calling thread's network namespace that found its queue full;
 /// `None` where the system does not tell.
 #[cfg(target_os = "linux")]
@@ -71,6 +99,8 @@ mod tests {
         assert_eq!(find("no-such-link").unwrap(), None);
         assert_eq!(queue_drops(name).is_some(), cfg!(target_os = "linux"));
         assert_eq!(queue_drops("no-such-link"), None);
+        assert_eq!(prefix_of(Ipv4Addr::LOCALHOST.into()).as_deref(), Some("127.0.0.0/8"));
+        assert_eq!(prefix_of(Ipv4Addr::new(240, 0, 0, 1).into()), None);
         assert_eq!(tunnel_with(Ipv4Addr::LOCALHOST.into()).unwrap(), None);
     }
 }

@@ -36,6 +36,8 @@ pub mod lock;
 pub mod loopback;
 #[cfg_attr(target_os = "macos", path = "darwin/mmsg.rs")]
 pub mod mmsg;
+#[cfg_attr(target_os = "macos", path = "darwin/neighbour.rs")]
+pub mod neighbour;
 #[cfg_attr(target_os = "macos", path = "darwin/net_space.rs")]
 pub mod net_space;
 #[cfg_attr(target_os = "macos", path = "darwin/netlink.rs")]

@@ -121,7 +121,7 @@ fn link(body: &[u8]) -> Option<Event> {
 }
 
 /// The first `len` bytes, and what follows their 4-byte alignment. None if `len` lies.
-fn split(rest: &[u8], len: Option<u32>, least: usize) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(rest: &[u8], len: Option<u32>, least: usize) -> Option<(&[u8], &[u8])> {
     let len = usize::try_from(len?).ok().filter(|l| *l >= least)?;
     let first = rest.get(..len)?;
     Some((first, rest.get(len.next_multiple_of(4)..).unwrap_or_default()))

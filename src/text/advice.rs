@@ -46,6 +46,7 @@ const SELFTEST: &str = "selftest/tests/selftest.rs::passes_quickly_and_leaves_no
 const SERVICES: &str = "session/services.rs::services_are_started_looked_at_and_stopped_by_words";
 const SNAP: &str = "session/snap.rs::data_is_kept_and_comes_back_by_words";
 const SETUP: &str = "vps/setup.rs::a_fresh_server_is_ready_and_proven";
+const TRANSPORT: &str = "session/transport.rs::where_udp_does_not_pass_ssh_stands_in_until_it_does";
 const TROUBLE: &str = "vps/trouble.rs::a_login_that_fails_is_named";
 const TWINS: &str =
     "session/twins.rs::two_laptops_with_one_key_both_say_so_and_a_new_key_parts_them";
@@ -99,6 +100,7 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop doctor {}", Shows(LOOK)),
     ("hop down {}", Cures(ADVICE)),
     ("hop down {} && hop up {}", Cures(PROOF)),
+    ("hop down {} && hop up {} --transport {}", Cures(TRANSPORT)),
     ("hop down{} && hop up{}", Cures(ADVICE)),
     ("hop firewall ls {}", Shows(LOOK)),
     ("hop help", Shows(READ)),

@@ -144,6 +144,12 @@ impl Tunnel {
         let _ = self.outlet.post(Command::Reconnect(peer, remotes.to_vec()));
     }
 
+    /// One handshake with the peer of this key, if it is at one of `remotes`, beside what goes on
+    /// (R102). What answers becomes the endpoint; silence changes nothing.
+    pub fn try_at(&self, peer: [u8; 32], remotes: &[SocketAddr]) {
+        let _ = self.outlet.post(Command::TryAt(peer, remotes.to_vec()));
+    }
+
     pub fn listen_port(&self) -> u16 {
         self.port.load(Ordering::Relaxed)
     }

@@ -23,6 +23,8 @@ pub(super) enum Command {
     HandshakeAll,
     /// The same, and the peer of this key may be at any of these addresses.
     Reconnect([u8; 32], Vec<SocketAddr>),
+    /// One handshake with the peer of this key at these addresses alone.
+    TryAt([u8; 32], Vec<SocketAddr>),
     Stop,
 }
 

@@ -252,6 +252,9 @@ impl Loop {
                     self.device.set_candidates(&peer, &remotes);
                     self.network_changed(now);
                 }
+                Command::TryAt(peer, remotes) => {
+                    self.device.try_at(now, &peer, &remotes, &mut self.io);
+                }
             }
         }
         None

@@ -363,6 +363,25 @@ impl Device {
         }
     }
 
+    /// One handshake with the peer of this key, if it is at one of `remotes`, beside what goes on
+    /// over its endpoint. What answers is the endpoint; silence changes nothing (R102). At most one
+    /// every 200 ms goes out.
+    pub fn try_at(
+        &mut self,
+        now: Now,
+        public_key: &[u8; 32],
+        remotes: &[SocketAddr],
+        sink: &mut dyn Sink,
+    ) {
+        let id = self.by_key.get(public_key).copied().filter(|_| self.running);
+        if let Some(id) = id {
+            let _ = self.with_peer(now, id, sink, |peer, env| {
+                peer.try_at(env, remotes);
+                Ok(())
+            });
+        }
+    }
+
     // Common ground.
 
     fn with_peer<T>(

@@ -72,6 +72,8 @@ pub struct Peer {
     pub endpoint: Option<Endpoint>,
     /// Where else the peer may be: initiations go there, too, until a handshake is done.
     candidates: Vec<SocketAddr>,
+    /// When it was last tried at an address beside the way in use (R102).
+    last_try: Option<Time>,
     /// Our initiation under way; both roles share this one state (R24).
     initiated: Option<(Initiated, Time)>,
     /// Made in a quiet moment, for the next handshake in either role.
@@ -102,6 +104,7 @@ impl Peer {
             static_static: identity.and_then(|i| i.static_static(&public)),
             endpoint: None,
             candidates: Vec::new(),
+            last_try: None,
             initiated: None,
             ephemeral: None,
             keys: Keys::default(),

@@ -82,6 +82,7 @@ impl Home {
             identity: None,
             ssh: None,
             provider: None,
+            transport: Default::default(),
         };
         store::save(&self.paths(), &host).unwrap();
         key::store_new(&store::key_file(&self.paths(), name), &[7; 32]).unwrap();

@@ -42,6 +42,7 @@ mod ssh_pipe;
 mod sshd;
 mod storm;
 mod stranger;
+mod transport;
 mod twins;
 mod userspace;
 mod wait;

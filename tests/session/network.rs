@@ -20,12 +20,17 @@ const ECHO_PORT: u16 = 7007;
 const PATIENCE: Duration = Duration::from_secs(12);
 
 /// A connection through the tunnel to an echo on the VPS, which has to live on.
-struct Line(TcpStream);
+pub struct Line(TcpStream);
 
 impl Line {
-    fn open(world: &World) -> Line {
-        let serve = || {
-            let listener = TcpListener::bind((VPS_IP, ECHO_PORT)).map_err(|e| e.to_string())?;
+    pub fn open(world: &World) -> Line {
+        Line::open_at(world, ECHO_PORT)
+    }
+
+    /// At a port that no other line of this world has.
+    pub fn open_at(world: &World, port: u16) -> Line {
+        let serve = move || {
+            let listener = TcpListener::bind((VPS_IP, port)).map_err(|e| e.to_string())?;
             thread::spawn(move || {
                 let Ok((mut stream, _)) = listener.accept() else { return };
                 let mut byte = [0; 1];
@@ -38,8 +43,8 @@ impl Line {
             Ok(())
         };
         world.vps[0].machine.run(SOON, serve).unwrap();
-        let connect = || {
-            let stream = TcpStream::connect_timeout(&(VPS_IP, ECHO_PORT).into(), PATIENCE);
+        let connect = move || {
+            let stream = TcpStream::connect_timeout(&(VPS_IP, port).into(), PATIENCE);
             let stream = stream.map_err(|error| error.to_string())?;
             stream.set_nodelay(true).map_err(|error| error.to_string())?;
             stream.set_read_timeout(Some(PATIENCE * 2)).map_err(|error| error.to_string())?;
@@ -49,7 +54,7 @@ impl Line {
     }
 
     /// A byte goes there and back; how long that took.
-    fn echo(&mut self, byte: u8) -> Duration {
+    pub fn echo(&mut self, byte: u8) -> Duration {
         let began = Instant::now();
         self.0.write_all(&[byte]).unwrap();
         let mut back = [0];
@@ -60,7 +65,7 @@ impl Line {
 }
 
 /// How long it takes until the agent answers a new question.
-fn usable(world: &World, since: Instant) -> Duration {
+pub fn usable(world: &World, since: Instant) -> Duration {
     let ask = move || {
         let client = Client::anybody(&VPS_IP.to_string(), VPS_IP, API_PORT);
         while client.health(Duration::from_millis(300)).is_err() {

@@ -90,7 +90,9 @@ fn serve(inlet: Inlet, mut left: u64) {
                     let _ = reply.try_send(Ok(()));
                 }
                 Command::NetworkChanged | Command::HandshakeAll => {}
-                Command::Reconnect(peer, remotes) => assert!(peer == [7; 32] && remotes.is_empty()),
+                Command::Reconnect(peer, remotes) | Command::TryAt(peer, remotes) => {
+                    assert!(peer == [7; 32] && remotes.is_empty());
+                }
                 Command::Stop => return,
             }
             left = left.saturating_sub(1);

@@ -1,6 +1,6 @@
 //! The protocol as a whole, under two virtual clocks: what goes out, what comes in, and when.
 //!
-//! Rule ids (`R01`–`R101`) above a test name the rules it shows.
+//! Rule ids (`R01`–`R102`) above a test name the rules it shows.
 
 mod packet;
 mod sim;

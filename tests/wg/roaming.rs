@@ -364,3 +364,74 @@ fn a_handshake_after_a_restart_needs_no_silence() {
     s.run(SEC);
     assert_eq!(s.times(B, Kind::Initiation).len(), 0);
 }
+
+// R102: a peer that is heard at another address is there from then on, and loses nothing.
+#[test]
+fn where_a_try_is_answered_the_peer_is_from_then_on() {
+    let mut s = Sim::settled();
+    let (good, key) = (s.seen_as(B), s.nodes[B].public);
+    s.configure(A, B, |u| u.endpoint = Some(v4(5))).unwrap();
+    s.send(A, B, b"lost");
+    s.forget();
+    s.act(A, |d, now, sink| d.try_at(now, &key, &[v6(77), good], sink));
+    let sent: Vec<_> = s.wire.iter().map(|w| w.to).collect();
+    assert_eq!(sent, [v6(77), good], "and nothing to the address in use");
+    s.run(SEC);
+    assert_eq!(s.status(A, B).endpoint, Some(good));
+    s.send(A, B, b"heard");
+    s.send(B, A, b"and back");
+    s.run(SEC);
+    assert_eq!(s.delivered(B), [b"heard".to_vec()]);
+    assert_eq!(s.delivered(A), [b"and back".to_vec()]);
+    s.stop(A);
+    s.forget();
+    s.act(A, |d, now, sink| d.try_at(now, &key, &[good], sink));
+    s.act(A, |d, now, sink| d.try_at(now, &[9; 32], &[good], sink));
+    assert!(s.wire.is_empty());
+}
+
+// R59 R62 R102: tries in vain, for long: what is sent goes where it went, a session is renewed when
+// it is time, and no retry is made of any of them.
+#[test]
+fn tries_in_vain_disturb_nothing() {
+    let mut s = Sim::settled();
+    let (good, key) = (s.seen_as(B), s.nodes[B].public);
+    let mut tries = 0;
+    for n in 0..400u32 {
+        for _ in 0..2 {
+            s.act(A, |d, now, sink| d.try_at(now, &key, &[v4(5)], sink));
+        }
+        tries += 1;
+        s.send(A, B, &n.to_be_bytes());
+        s.run(SEC);
+        assert_eq!(s.delivered(B).len() as u32, n + 1, "after {n} s");
+        assert_eq!(s.status(A, B).endpoint, Some(good));
+    }
+    let (vain, others): (Vec<Wire>, Vec<Wire>) =
+        s.sent(A, Kind::Initiation).into_iter().partition(|w| w.to == v4(5));
+    assert_eq!(vain.len(), tries, "two at once are one");
+    let renewals = others.len();
+    assert!((3..=4).contains(&renewals), "{renewals} in 400 s");
+    assert_eq!(s.status(A, B).endpoint, Some(good));
+}
+
+// R102: datagrams get out and none comes back that way; the peer answers over the way in use as
+// soon as it has heard from there.
+#[test]
+fn a_try_that_only_arrives_costs_no_more_than_an_answer() {
+    let mut s = Sim::settled();
+    let (good, key) = (s.seen_as(B), s.nodes[B].public);
+    s.act(A, |d, now, sink| d.try_at(now, &key, &[good], sink));
+    // Its answer goes elsewhere, and so would data.
+    let try_ = s.wire.last().unwrap().clone();
+    s.forget();
+    s.link(B, A).cut = true;
+    s.run(SEC);
+    s.heal(A, B);
+    assert_eq!(try_.kind(), Kind::Initiation);
+    s.send(A, B, b"still here");
+    s.send(B, A, b"and heard");
+    s.run(SEC);
+    assert_eq!(s.delivered(B), [b"still here".to_vec()]);
+    assert_eq!(s.delivered(A), [b"and heard".to_vec()]);
+}

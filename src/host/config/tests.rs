@@ -32,6 +32,7 @@ pub fn sample() -> HostConfig {
             endpoint: Some("https://localhost:4443/v1".to_owned()),
             ca_file: Some("/home/dev/ca.pem".to_owned()),
         }),
+        transport: Transport::Auto,
     }
 }
 
@@ -78,7 +79,7 @@ fn what_ssh_would_take_for_an_option_is_no_address() {
 #[test]
 fn every_fault_names_its_key() {
     let table = [
-        ("version", json!(4), "from 1 to 3, not 4"),
+        ("version", json!(5), "from 1 to 4, not 5"),
         ("key_file", json!("other.key"), "must be mybox.key or"),
         ("key_file", json!("mybox./../x.key"), "must be mybox.key or"),
         ("key_file", json!("mybox.0123456789abcde.key"), "must be mybox.key or"),
@@ -196,4 +197,21 @@ fn a_provider_is_read_as_it_was_written_and_makes_the_file_a_newer_one() {
     let version = |host: HostConfig| to_json(&host)["version"].clone();
     assert_eq!(version(sample()), 3);
     assert_eq!(version(HostConfig { provider: None, ..sample() }), 2);
+}
+
+/// The same of one that is told how to travel.
+#[test]
+fn a_transport_is_read_as_it_was_written_and_makes_the_file_a_newer_one() {
+    for transport in Transport::ALL {
+        let host = HostConfig { provider: None, transport, ..sample() };
+        let json = to_json(&host);
+        let is_auto = transport == Transport::Auto;
+        assert_eq!(json["version"], if is_auto { 2 } else { 4 });
+        assert_eq!(json.get("transport").is_none(), is_auto);
+        assert_eq!(parse(&json.to_string()).ok().unwrap().transport, transport);
+    }
+    for bad in [json!("UDP"), json!(""), json!(1), json!(["ssh"])] {
+        let failed = parse(&with("transport", bad.clone())).err().map(|error| error.key);
+        assert_eq!(failed.as_deref(), Some("transport"), "{bad}");
+    }
 }

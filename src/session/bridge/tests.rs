@@ -251,6 +251,7 @@ pub fn host() -> HostConfig {
         identity: None,
         ssh: None,
         provider: None,
+        transport: Default::default(),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::base::line_socket;
 use crate::host::paths::{self, Paths};
 use crate::session::limits;
 use crate::session::report::Facts;
+use crate::session::transport::Told;
 use crate::sys::line::Lines;
 
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -28,7 +29,8 @@ const ANSWER_BYTES: usize = 64 * 1024;
 /// | `state` | `starting`, `up`, or `degraded` when a layer is broken |
 /// | `host`, `name`, `pid`, `up_s` | of the host and its session |
 /// | `interface`, `local_ip`, `peer_ip`, `listen_port` | of the tunnel on this machine |
-/// | `endpoint`, `endpoint_name` | the address in use, and what the host file calls it |
+/// | `endpoint`, `endpoint_name` | the address for UDP, and what the host file calls it |
+/// | `transport` | `{choice, rung, why, ssh_failed, ssh_fix}`: the way in use, or null for none |
 /// | `agent_version`, `connected`, `last_healthy` | by `GET /health`; the moment is RFC 3339 |
 /// | `tunnel_mode` | `kernel` or `userspace`: what the server's end is, by the same |
 /// | `rtt_ms` | of the last question to the agent, null when it had no answer |
@@ -52,6 +54,8 @@ pub struct Live {
     pub rival: bool,
     /// What the host file called the server when the session began.
     pub endpoint_name: String,
+    /// `None` of a session that does not tell.
+    pub transport: Option<Told>,
     /// The first broken layer, and what is broken about it.
     pub broken: Option<(String, String)>,
 }
@@ -70,6 +74,7 @@ impl Live {
             handshake_age: status["handshake_age_s"].as_u64().map(Duration::from_secs),
             rival: status["rival"] == true,
             endpoint_name: text("endpoint_name"),
+            transport: Told::from_json(status["transport"].clone()),
             broken: broken(),
         }
     }

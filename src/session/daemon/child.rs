@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use super::command_line;
 use crate::base::time_text;
 use crate::host::paths::Paths;
 use crate::session::log::{self, log};
@@ -35,7 +36,8 @@ pub fn session(name: &str) -> bool {
     }
     let mut pipe = PipeReport { pipe: Some(io::stdout()) };
     log(&format!("session of {name} begins, version {}", crate::rpc::VERSION));
-    let outcome = paths.and_then(|paths| run::run(&paths, name, &mut pipe));
+    let outcome =
+        paths.and_then(|paths| run::run(&paths, name, command_line::transport(), &mut pipe));
     match outcome {
         Ok(End::Asked) => {
             log("session ends as asked");

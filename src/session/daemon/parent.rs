@@ -14,6 +14,7 @@ use super::side_by_side::{self, side_by_side};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::helper::Device;
+use crate::host::config::Transport;
 use crate::host::paths::Paths;
 use crate::session::elsewhere;
 use crate::session::report::{Event, Facts, Report};
@@ -35,15 +36,22 @@ pub enum Up {
 
 /// Starts a session in the background and returns when it is usable.
 /// A signal stops it again and is `Fault::Interrupted`.
-pub fn start(paths: &Paths, name: &str, report: &mut dyn Report) -> Result<Up, Failure> {
+/// `transport` is for this session alone; without it that of the host file is.
+pub fn start(
+    paths: &Paths,
+    name: &str,
+    transport: Option<Transport>,
+    report: &mut dyn Report,
+) -> Result<Up, Failure> {
     let mut signals = catch().map_err(|error| start_trouble(name, &error))?;
-    start_unless(paths, name, report, &mut || signals.take().is_some())
+    start_unless(paths, (name, transport), report, &mut || signals.take().is_some())
 }
 
 /// The same for several hosts side by side; `told` hears of each when it is done.
 pub fn start_all(
     paths: &Paths,
     names: &[String],
+    transport: Option<Transport>,
     mut told: impl FnMut(&str, Result<Up, Failure>),
 ) -> Result<(), Failure> {
     let all = names.join(" ");
@@ -52,7 +60,10 @@ pub fn start_all(
     for group in names.chunks(side_by_side::AT_ONCE) {
         side_by_side(
             group,
-            |name| start_unless(paths, name, &mut Silent, &mut || stopped.load(Ordering::Relaxed)),
+            |name| {
+                let stop = &mut || stopped.load(Ordering::Relaxed);
+                start_unless(paths, (name, transport), &mut Silent, stop)
+            },
             |name, outcome| {
                 told(name, outcome.unwrap_or_else(|error| Err(start_trouble(name, &error))));
             },
@@ -105,7 +116,7 @@ fn catch() -> io::Result<Signals> {
 /// Starts a session unless there is one; `stop` is asked now and then.
 fn start_unless(
     paths: &Paths,
-    name: &str,
+    (name, transport): (&str, Option<Transport>),
     report: &mut dyn Report,
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<Up, Failure> {
@@ -114,7 +125,7 @@ fn start_unless(
         if let Some(facts) = control::facts(paths, name) {
             return Ok(Up::Already(facts));
         }
-        match start_one(paths, name, report, stop) {
+        match start_one(paths, (name, transport), report, stop) {
             // Somebody else holds the lock: wait until that session is up or gone.
             Err(trouble) if trouble.fault == Fault::Held && Instant::now() < end => {
                 thread::sleep(LOOK_EVERY);
@@ -132,7 +143,7 @@ fn start_unless(
 
 fn start_one(
     paths: &Paths,
-    name: &str,
+    (name, transport): (&str, Option<Transport>),
     report: &mut dyn Report,
     stop: &mut dyn FnMut() -> bool,
 ) -> Result<Facts, Failure> {
@@ -141,7 +152,7 @@ fn start_one(
     if log_path != paths.log_file(name) {
         report.note(&format!("the log is {}", log_path.display()));
     }
-    let mut command = command_line::command(paths, name);
+    let mut command = command_line::command(paths, name, transport);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log_file);
     let mut child = process::in_new_session(&mut command)
         .spawn()

@@ -7,9 +7,10 @@ use super::{Agent, Check, Facts, Files, Handshake, Net, Outer, Reply, Serving, S
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::helper::guards::{Guard, Lack};
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, Transport};
 use crate::rpc::VERSION;
 use crate::session::http_proxy;
+use crate::session::transport::{Rung, Told, Why};
 use crate::text::fix::Fix;
 
 /// With keepalives every 25 s a handshake that is older than this has been tried in vain.
@@ -190,9 +191,51 @@ fn outside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
         }
     }
     if let Some(outer) = &net.outer {
-        checks.push(udp(facts, host, net, outer));
+        checks.push(match told(facts).and_then(|told| told.rung.map(|rung| (told.why, rung))) {
+            // What answers does not answer over UDP.
+            Some((why, Rung::Ssh)) => Check::fine("UDP", unused(why, outer)),
+            _ => udp(facts, host, net, outer),
+        });
     }
+    checks.push(transport(facts, host));
     checks
+}
+
+fn told(facts: &Facts) -> Option<&Told> {
+    match &facts.session {
+        Session::Live { transport, .. } => transport.as_ref(),
+        _ => None,
+    }
+}
+
+fn unused(why: Why, outer: &Outer) -> String {
+    match why {
+        Why::Asked => "is not used: SSH alone is asked for".to_owned(),
+        _ => format!("{} gives no answer here, and SSH stands in", outer.to),
+    }
+}
+
+/// The way that datagrams go, or may.
+fn transport(facts: &Facts, host: &HostConfig) -> Check {
+    if let Some(told) = told(facts) {
+        let words = told.in_words(&host.endpoint.to_string());
+        return match (&told.rung, &told.ssh) {
+            (None, Some((why, next))) => {
+                let cause = "SSH cannot stand in for UDP";
+                Check::fault("transport", "ssh_transport", cause, why, next.clone())
+            }
+            _ => Check::fine("transport", words),
+        };
+    }
+    Check::fine(
+        "transport",
+        match (host.transport, &host.ssh) {
+            (Transport::Udp, _) => "UDP alone, as the host file says",
+            (Transport::Ssh, _) => "SSH alone, as the host file says",
+            (Transport::Auto, Some(_)) => "UDP, and SSH where that gets no answer",
+            (Transport::Auto, None) => "UDP: setup did not go over SSH",
+        },
+    )
 }
 
 fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
@@ -265,6 +308,10 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
     let evidence = match outer.ping {
         Some(_) => format!("{} answers ping, and no UDP comes back", outer.to.ip()),
         None => format!("no UDP comes back from {}", outer.to.ip()),
+    };
+    let evidence = match (host.transport, &host.ssh) {
+        (Transport::Auto, Some(_)) => format!("{evidence}; until it does, hop up goes over SSH"),
+        _ => evidence,
     };
     // Which of them it is the server can tell, over SSH.
     Check::fault("UDP", "udp_blocked", cause, evidence, setup(facts))

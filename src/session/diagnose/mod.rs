@@ -19,6 +19,7 @@ use super::elsewhere::Elsewhere;
 use crate::base::failure::Failure;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
+use crate::session::transport::Told;
 use crate::text::fix::Fix;
 
 /// One thing that was looked at.
@@ -109,6 +110,7 @@ pub enum Session {
         handshake_age: Option<Duration>,
         /// Another machine seems to use this machine's key.
         rival: bool,
+        transport: Option<Told>,
     },
 }
 

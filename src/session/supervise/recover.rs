@@ -37,6 +37,8 @@ pub struct VpsPath {
 pub struct Found {
     /// To be remembered, in words.
     pub events: Vec<String>,
+    /// Connections of before are none any more: another network, or the machine slept.
+    pub moved: bool,
     /// Bind anew, and shake hands with every address that is known.
     pub reconnect: bool,
     pub ask_agent: bool,
@@ -84,6 +86,7 @@ impl VpsPath {
         let mut found = Found::default();
         if let Some(slept) = self.sleep.look(now.boot, awake()) {
             found.events.push(format!("woke up after {} s", slept.as_secs()));
+            found.moved = true;
             self.disturbed(now);
         }
         self.changed(now, &mut found);
@@ -113,6 +116,7 @@ impl VpsPath {
         if source_addrs != self.source_addrs {
             self.source_addrs = source_addrs;
             found.events.push("the network changed".to_owned());
+            found.moved = true;
             self.disturbed(now);
         } else if self.suspect_until.is_none() && !self.recovery.is_trying() {
             self.suspect_until = Some(now.boot + ANSWERS_WITHIN);

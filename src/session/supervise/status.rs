@@ -1,5 +1,6 @@
 //! What a session says when it is asked for its status, and when.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,7 +12,8 @@ use crate::session::health_checks::{self, Layer};
 use crate::session::limits;
 use crate::session::report::Facts;
 use crate::session::state::{self, Event};
-use crate::tunnel;
+use crate::session::transport::{Rung, Ways};
+use crate::tunnel::{self, PeerState};
 
 /// How often a layer that is broken is looked at while somebody waits for it to be mended.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -87,6 +89,9 @@ pub struct View<'a> {
     /// `None` while the helper is away.
     pub helper_version: Option<&'a str>,
     pub tunnel: Option<tunnel::Status>,
+    pub ways: &'a Ways,
+    /// The VPS's addresses.
+    pub remotes: &'a [SocketAddr],
     pub agent: &'a AgentHealth,
     pub events: &'a [Event],
 }
@@ -96,10 +101,14 @@ impl View<'_> {
     pub fn to_json(&self) -> Value {
         let View { facts, agent, tunnel, .. } = self;
         let peer = tunnel.as_ref().and_then(|status| status.peers.first());
-        let endpoint = peer.and_then(|peer| peer.endpoint).map(|at| at.to_string());
-        let endpoint = endpoint.unwrap_or_else(|| facts.endpoint.clone());
+        let endpoint = self.endpoint(peer);
+        let told = self.ways.told();
         let age = peer.and_then(|peer| peer.last_handshake_age);
-        let layers = self.layers(age, &endpoint);
+        let server = match told.rung {
+            Some(Rung::Ssh) => format!("{} over SSH", self.host.name),
+            _ => endpoint.clone(),
+        };
+        let layers = self.layers(age, &server);
         let broken = health_checks::broken(&layers);
         json!({
             "state": if broken.is_some() { "degraded" } else { "up" },
@@ -114,6 +123,7 @@ impl View<'_> {
             "listen_port": tunnel.as_ref().map(|status| status.listen_port),
             "endpoint": endpoint,
             "endpoint_name": self.host.endpoint.to_string(),
+            "transport": told.to_json(),
             "agent_version": agent.version(),
             "tunnel_mode": agent.mode().word(),
             "connected": agent.is_connected(),
@@ -130,6 +140,13 @@ impl View<'_> {
             "broken": broken,
             "events": state::events_json(self.events, EVENTS),
         })
+    }
+
+    /// Where the VPS is over UDP: the address in use, else the one that would be.
+    fn endpoint(&self, peer: Option<&PeerState>) -> String {
+        let used = peer.and_then(|peer| peer.endpoint).filter(|at| !self.ways.is_pipe(*at));
+        let other = self.remotes.first().copied();
+        used.or(other).map_or_else(|| self.facts.endpoint.clone(), |at| at.to_string())
     }
 
     /// Every layer as it is now. Nothing here waits.

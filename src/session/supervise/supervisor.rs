@@ -24,6 +24,7 @@ use crate::session::requests::Requests;
 use crate::session::rival::STRANGE;
 use crate::session::rotate;
 use crate::session::state::{self, Record};
+use crate::session::transport::{self, Rung};
 use crate::session::up::Running;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::poll::{self, Interest};
@@ -128,13 +129,15 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let due = [self.pending.due(), self.path.due(), self.companions.due()];
+        let ways = self.running.ways.due(Moment::now().boot);
+        let due = [self.pending.due(), self.path.due(), self.companions.due(), ways];
         let due = due.into_iter().flatten().fold(self.agent.due(), Duration::min);
         self.timer.set(u64::try_from(due.as_nanos()).unwrap_or(u64::MAX))?;
         let mut fds = self.requests.fds().to_vec();
         fds.push((self.timer.as_fd(), Interest::READ));
         fds.push((self.agent.as_fd(), Interest::READ));
         fds.extend(self.path.fds());
+        fds.extend(self.running.ways.fds().map(|fd| (fd, Interest::READ)));
         fds.extend(self.companions.fds());
         fds.push(self.running.parts.lease.fd());
         fds.extend(self.running.parts.tunnel.iter().map(|t| (t.end_fd(), Interest::READ)));
@@ -146,7 +149,8 @@ impl<'a> Supervisor<'a> {
     /// Answers the control socket; true = end.
     fn serve(&mut self) -> bool {
         let (facts, events) = (&self.running.facts, self.record.events());
-        let (paths, host, remotes) = (self.paths, self.host, self.path.remotes());
+        let (paths, host) = (self.paths, self.host);
+        let remotes = self.running.ways.over_udp(self.path.remotes());
         let tunnel = self.running.parts.tunnel.as_ref();
         let (mut asked, mut asked_mended, mut renewed) = (false, false, false);
         let end = self.requests.control.serve(|ask| match ask {
@@ -201,6 +205,8 @@ impl<'a> Supervisor<'a> {
             up: self.since.elapsed(),
             helper_version: self.running.parts.lease.version(),
             tunnel: self.tunnel_status(),
+            ways: &self.running.ways,
+            remotes: self.path.remotes(),
             agent: &self.agent,
             events: self.record.events(),
         };
@@ -220,8 +226,11 @@ impl<'a> Supervisor<'a> {
         let strange = status.as_ref().map_or(0, strange);
         let (healthy, began) = (probed.outcome.is_ok(), probed.began);
         match healthy {
-            true => self.path.answered(now.boot.saturating_sub(probed.took)),
-            false => self.path.missed(now),
+            true => self.answered(now.boot.saturating_sub(probed.took), now),
+            false => {
+                self.path.missed(now);
+                self.running.ways.missed(now.boot);
+            }
         }
         if self.agent.note_strange(healthy, strange, now.boot) {
             self.event("another machine seems to use this machine's key");
@@ -231,6 +240,15 @@ impl<'a> Supervisor<'a> {
         }
         self.note();
         self.pending.heard(healthy, began, now.boot);
+    }
+
+    fn answered(&mut self, asked: Duration, now: Moment) {
+        self.path.answered(asked);
+        let Running { parts, ways, .. } = &mut *self.running;
+        let Some(tunnel) = &parts.tunnel else { return };
+        if let Some(turn) = ways.answered(asked, now.boot, tunnel, self.path.remotes()) {
+            self.turned(&turn);
+        }
     }
 
     /// The agent is gone, or back.
@@ -252,6 +270,10 @@ impl<'a> Supervisor<'a> {
         for event in &found.events {
             self.event(event);
         }
+        if found.moved {
+            self.running.ways.moved(now.boot);
+        }
+        self.look_at_ways(now);
         if found.reconnect {
             self.reconnect();
         }
@@ -263,9 +285,30 @@ impl<'a> Supervisor<'a> {
     fn reconnect(&self) {
         // The agent's key may have been renewed since the host file was read.
         let peer = self.tunnel_status().and_then(|status| Some(status.peers.first()?.public_key));
-        if let Some(tunnel) = &self.running.parts.tunnel {
-            tunnel.reconnect(peer.unwrap_or(self.host.public_key), self.path.remotes());
+        let Running { parts, ways, .. } = &*self.running;
+        if let Some(tunnel) = &parts.tunnel {
+            ways.reconnect(tunnel, peer.unwrap_or(self.host.public_key), self.path.remotes());
         }
+    }
+
+    /// Tries what is due, and hears which way carries.
+    fn look_at_ways(&mut self, now: Moment) {
+        let Running { parts, ways, .. } = &mut *self.running;
+        let Some(tunnel) = &parts.tunnel else { return };
+        if let Some(turn) = ways.look(now.boot, tunnel, self.path.remotes()) {
+            self.turned(&turn);
+            self.agent.ask();
+        }
+    }
+
+    /// Another way carries.
+    fn turned(&mut self, turn: &transport::Turn) {
+        let what = match turn.now {
+            Rung::Udp => "over UDP again",
+            Rung::Ssh => "over SSH: UDP gets no answer",
+        };
+        log(what);
+        self.event(what);
     }
 
     /// An error is the end of the lease.

@@ -1,6 +1,14 @@
-//! How the tunnel's datagrams travel where UDP does not pass.
+//! How the tunnel's datagrams travel: over UDP, and over SSH where that does not pass.
+//!
+//! Reading order: `told` (the ways, and why one is in use) → `ladder` (when to try which; pure) →
+//! `networks` (where UDP did not pass) → `ssh_pipe` (the way over SSH) → `ways` (what a session has
+//! of all this). WireGuard knows none of it: a way is an address that its peer may be at.
 
+mod ladder;
+mod networks;
 mod ssh_pipe;
+mod told;
+mod ways;
 
 use crate::base::failure::Failure;
 use crate::host::config::HostConfig;
@@ -9,6 +17,8 @@ use crate::ssh::known_hosts;
 use crate::ssh::target::Target;
 
 pub use ssh_pipe::{Event, SshPipe};
+pub use told::{Rung, Told, Why};
+pub use ways::{Turn, Ways};
 
 /// Where SSH finds a host beside the tunnel, with the keys that setup pinned.
 pub fn target(paths: &Paths, host: &HostConfig) -> Result<Target, Failure> {

@@ -3,7 +3,7 @@
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::helper::{Code, HelperError};
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, Transport};
 use crate::rpc::client::CallError;
 use crate::session::limits;
 use crate::text::fix::Fix;
@@ -35,6 +35,31 @@ pub fn silent(host: &HostConfig, handshake: bool, tried: &str, last: &CallError)
         endpoint.port
     );
     Failure::new(Fault::NoHandshake, what, why, next)
+}
+
+/// The same where SSH should have stood in, and what kept it from that.
+pub fn over_ssh(failure: Failure, host: &HostConfig, ssh: Option<&Failure>) -> Failure {
+    match (host.transport, ssh) {
+        _ if failure.fault != Fault::NoHandshake => failure,
+        // Nothing else was to be tried, so nothing else is at fault.
+        (Transport::Ssh, Some(ssh)) => ssh.clone(),
+        (Transport::Ssh, None) => {
+            let what = format!("{} does not answer over SSH", host.name);
+            let s = limits::FIRST_ANSWER.as_secs();
+            let why = format!("ssh has not connected, or no handshake came through it, in {s} s");
+            Failure { what, why, ..failure }
+        }
+        (Transport::Auto, Some(ssh)) => {
+            let why = format!("{}; nor over SSH: {}: {}", failure.why, ssh.what, ssh.why);
+            // Who can log in again has a way; the other one may be this network's fault.
+            Failure { why, next: ssh.next.clone(), ..failure }
+        }
+        (Transport::Auto, None) => failure,
+        (Transport::Udp, _) => {
+            let what = format!("{}, and SSH was not to be tried", failure.what);
+            Failure { what, ..failure }
+        }
+    }
 }
 
 /// What the helper refuses because it is another user's, this one has in another form: `next`.

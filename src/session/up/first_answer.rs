@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use super::{Startup, failures};
+use super::{Startup, boot, failures};
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::HostConfig;
@@ -34,8 +34,10 @@ impl Startup<'_, '_> {
         })?;
         let mut handshake = None;
         let mut told = false;
+        let mut told_ssh = false;
         loop {
             let stop = self.requests.pause(Some(readiness.as_fd()), LOOK_EVERY);
+            self.look_at_ways();
             handshake = handshake.or_else(|| self.handshake(began));
             if stop {
                 return Err(failures::stopped(host));
@@ -50,15 +52,26 @@ impl Startup<'_, '_> {
                 }
                 Some(Err(error)) => {
                     let tried = joined(&self.remotes);
-                    return Err(failures::silent(host, handshake.is_some(), &tried, &error));
+                    let failure = failures::silent(host, handshake.is_some(), &tried, &error);
+                    return Err(failures::over_ssh(failure, host, self.ways.failure()));
                 }
                 None => {}
             }
-            if !told && began.elapsed() > PATIENCE {
+            if !told_ssh && self.ways.has_ssh() {
+                told_ssh = true;
+                self.report.waits("trying over SSH, too");
+            } else if !told && began.elapsed() > PATIENCE {
                 told = true;
                 let HostConfig { peer_ip, api_port, .. } = host;
                 self.report.waits(&format!("waiting for the agent at {peer_ip}:{api_port}"));
             }
+        }
+    }
+
+    /// Goes on to the next way where one is silent.
+    fn look_at_ways(&mut self) {
+        if let Some(tunnel) = &self.parts.tunnel {
+            self.ways.look(boot(), tunnel, &self.remotes);
         }
     }
 

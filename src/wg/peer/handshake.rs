@@ -13,6 +13,7 @@ use super::super::session::Session;
 use super::super::time::Time;
 use super::super::{Arrival, Endpoint};
 use super::{Env, Peer, Shared};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 impl Shared {
@@ -50,10 +51,41 @@ impl Peer {
         if !self.timers.may_initiate(now.boot, || shared.jitter() * CROSSING_SPREAD) {
             return;
         }
+        let Some(datagram) = self.first_message(env) else { return };
+        let jitter = env.shared.jitter();
+        self.timers.initiation_sent(env.now.boot, jitter);
+        self.emit(env, HANDSHAKE_TOS, &datagram);
+        let candidates = std::mem::take(&mut self.candidates);
+        self.initiate_at(env, &datagram, &candidates);
+        self.candidates = candidates;
+    }
+
+    /// Message 1 to `remotes` alone: whether the peer is heard there, too. No timer hears of it, so
+    /// that what is due over the way in use stays due; whoever asks asks again (R102).
+    pub fn try_at(&mut self, env: &mut Env, remotes: &[SocketAddr]) {
+        let now = env.now.boot;
+        if self.last_try.is_some_and(|last| now.since(last) < REBIND_INTERVAL) {
+            return;
+        }
+        self.last_try = Some(now);
+        let Some(datagram) = self.first_message(env) else { return };
+        self.initiate_at(env, &datagram, remotes.get(..CANDIDATES).unwrap_or(remotes));
+    }
+
+    fn initiate_at(&mut self, env: &mut Env, datagram: &[u8], remotes: &[SocketAddr]) {
+        for remote in remotes {
+            self.tx_bytes += datagram.len() as u64;
+            let to = Endpoint { remote: *remote, local: None };
+            env.sink.to_wire(&to, HANDSHAKE_TOS, datagram);
+        }
+    }
+
+    /// Message 1, which the one before is forgotten for. `None` without a key for it.
+    fn first_message(&mut self, env: &mut Env) -> Option<[u8; INITIATION_LEN]> {
         self.forget_initiation(env);
-        let Some(ephemeral) = self.take_ephemeral(env) else { return };
+        let ephemeral = self.take_ephemeral(env)?;
         let me = self.identity(&env.shared.identities);
-        let (Some(me), Some(static_static)) = (me, &self.static_static) else { return };
+        let (Some(me), Some(static_static)) = (me, &self.static_static) else { return None };
         let stamp = env.shared.issuer.issue(env.now);
         let owner = Owner::Handshake(self.id);
         let index = env.shared.indices.allot(owner, &mut *env.shared.entropy);
@@ -62,14 +94,7 @@ impl Peer {
         self.initiated = Some((initiated, env.now.boot));
         let mut datagram = message.write();
         self.jar.stamp(env.now.boot, &mut datagram);
-        let jitter = env.shared.jitter();
-        self.timers.initiation_sent(env.now.boot, jitter);
-        self.emit(env, HANDSHAKE_TOS, &datagram);
-        for remote in &self.candidates {
-            self.tx_bytes += datagram.len() as u64;
-            let to = Endpoint { remote: *remote, local: None };
-            env.sink.to_wire(&to, HANDSHAKE_TOS, &datagram);
-        }
+        Some(datagram)
     }
 
     /// The one that was made ahead, or a new one; never the same again (R16).

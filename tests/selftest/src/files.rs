@@ -98,6 +98,7 @@ pub fn write_host(
         identity: None,
         ssh: None,
         provider: None,
+        transport: Default::default(),
     };
     store::save(paths, &host).map_err(|error| error.to_string())?;
     key::store_new(&store::key_file(paths, name), &secrets.laptop)
