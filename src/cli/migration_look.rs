@@ -6,17 +6,19 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::command::Call;
-use super::migration_sides::{Move, proposed};
+use super::migration_sides::{Move, project, proposed};
+use super::service_names::LIMIT;
 use super::snap_shown::{Shown, follow};
 use crate::base::failure::{Failure, Fault};
 use crate::deploy::options::Options;
 use crate::deploy::setup;
 use crate::fix;
+use crate::host::migration::Agreed;
 use crate::host::store;
 use crate::host::workspace::{FILE, Project};
-use crate::rpc::method::MigrationSurvey;
+use crate::rpc::method::{MigrationStanding, MigrationSurvey};
 use crate::rpc::types::Message;
-use crate::rpc::types::migration::{AskSurvey, Held, Surveyed};
+use crate::rpc::types::migration::{AskSurvey, Held, Spot, Standing, Surveyed};
 use crate::text::fix::Fix;
 use crate::workspace::manifest::{Desired, Kind};
 
@@ -46,6 +48,15 @@ impl Plan {
 
     pub fn files(&self) -> u64 {
         self.source.places.iter().map(|place| place.files).sum()
+    }
+
+    /// Only root gives files away.
+    pub fn are_owners_kept(&self) -> bool {
+        let target = match &self.target {
+            Target::Known(found) => &found.login,
+            Target::New { login, .. } => login,
+        };
+        self.source.login == "root" && target == "root"
     }
 
     pub fn to_json(&self) -> Value {
@@ -82,9 +93,8 @@ pub fn look(call: &mut Call, work: &mut Move, project: &Project) -> Result<Plan,
     let public = desired.services.iter().filter(|(_, it)| it.public || !it.domains.is_empty());
     let public = public.map(|(name, _)| name.clone()).collect();
     let plan = Plan { source, target, services, public };
-    let may_differ = call.args.has("other-architecture");
-    refuse(call, work, judged(&plan, desired, may_differ))?;
-    work.expected = (plan.bytes(), plan.files());
+    refuse(call, work, judged(&plan, desired, work.it.agreed))?;
+    looked(work, &plan.source);
     Ok(plan)
 }
 
@@ -93,11 +103,11 @@ pub fn look_again(call: &mut Call, work: &mut Move, project: &Project) -> Result
     let source = source(call, work, &project.desired)?;
     let target = Target::Known(target(call, work, &project.desired)?);
     let plan = Plan { source, target, services: Vec::new(), public: Vec::new() };
-    work.expected = (plan.bytes(), plan.files());
-    let mut wrong = judged(&plan, &project.desired, call.args.has("other-architecture"));
+    looked(work, &plan.source);
+    let mut wrong = judged(&plan, &project.desired, work.it.agreed);
     // It was prepared by this very move.
     if let Target::Known(Surveyed { workspace: Some(known), .. }) = &plan.target
-        && known.id.as_ref() == Some(&work.it.id)
+        && known.standing.id.as_ref() == Some(&work.it.id)
     {
         wrong.retain(|why| !why.is_about_place);
     }
@@ -107,12 +117,26 @@ pub fn look_again(call: &mut Call, work: &mut Move, project: &Project) -> Result
 /// Whether the source says that the workspace has left it by this migration.
 pub fn has_left(call: &mut Call, work: &mut Move) -> Result<bool, Failure> {
     call.out.wait(&format!("asking {} how far it is", work.it.from));
-    let asked = AskSurvey { workspace: Some(work.it.workspace.clone()), places: Vec::new() };
-    let (id, from) = (work.it.id.clone(), work.source()?);
-    let found: Surveyed = follow(call, from, MigrationSurvey, &asked, Shown::part())?;
-    let known = found.workspace.unwrap_or_default();
+    let (of, from) = (work.of(), work.source()?);
+    let asked = from.client.call(MigrationStanding, &of, LIMIT);
+    let Standing { held, id } = asked.map_err(|error| from.failed(error))?;
     call.out.done("");
-    Ok(matches!(known.held, Held::Left { .. }) && known.id == Some(id))
+    Ok(matches!(held, Held::Left { .. }) && id == Some(of.id))
+}
+
+/// The source alone, where its data is copied by a process that has not looked before: a disk may
+/// have gone since.
+pub fn look_at_source(call: &mut Call, work: &mut Move) -> Result<(), Failure> {
+    let project = project(&work.it.dir)?;
+    let found = source(call, work, &project.desired)?;
+    looked(work, &found);
+    refuse(call, work, not_whole(&found, work.it.agreed))
+}
+
+fn looked(work: &mut Move, source: &Surveyed) {
+    let sum = |of: fn(&Spot) -> u64| source.places.iter().map(of).sum();
+    work.expected = (sum(|place| place.bytes), sum(|place| place.files));
+    work.is_looked_at = true;
 }
 
 fn ask(work: &Move, desired: &Desired) -> AskSurvey {
@@ -132,12 +156,12 @@ fn source(call: &mut Call, work: &mut Move, desired: &Desired) -> Result<Surveye
         let why = format!("{host} does not know it");
         return Err(Failure::new(Fault::NotFound, what, why, fix!("hop up {}", host)));
     };
-    match &known.held {
+    match &known.standing.held {
         Held::Left { to } => {
             let why = format!("it has moved to {to}");
             Err(Failure::new(Fault::No, what, why, "hop to --status"))
         }
-        Held::Paused | Held::Coming if known.id.as_ref() != Some(&id) => {
+        Held::Paused | Held::Coming if known.standing.id.as_ref() != Some(&id) => {
             let why = "another laptop is just moving it";
             Err(Failure::new(Fault::Busy, what, why, fix!("hop services ls -H {}", host)))
         }
@@ -169,14 +193,34 @@ struct Wrong {
     is_about_place: bool,
 }
 
-fn judged(plan: &Plan, desired: &Desired, may_differ: bool) -> Vec<Wrong> {
-    let mut all = Vec::new();
+/// Places of the source that hold nothing, or what cannot be had. A disk that is not mounted looks
+/// empty, and services would begin anew at the target; as they would without what is left out.
+fn not_whole(source: &Surveyed, agreed: Agreed) -> Vec<Wrong> {
+    let wrong = |place: &Spot| match place.left_out.first() {
+        Some(first) if !agreed.leave_out => Some(left_out(&place.path, first)),
+        None if !place.is_there && !agreed.empty => Some(format!(
+            "{} is empty on the old host: a disk may not be mounted (--empty if it is to be so)",
+            place.path
+        )),
+        _ => None,
+    };
+    let all = source.places.iter().filter_map(wrong);
+    all.map(|what| Wrong { what, is_about_place: false }).collect()
+}
+
+/// `which` is one of those that cannot be moved, and why.
+pub fn left_out(place: &str, which: &str) -> String {
+    format!("not all of {place} can be moved: {which} (--leave-out if it need not be)")
+}
+
+fn judged(plan: &Plan, desired: &Desired, agreed: Agreed) -> Vec<Wrong> {
+    let mut all = not_whole(&plan.source, agreed);
     let mut add = |what: String, is_about_place| all.push(Wrong { what, is_about_place });
     let (ours, theirs) = match &plan.target {
         Target::Known(found) => (&plan.source.architecture, &found.architecture),
         Target::New { architecture, .. } => (&plan.source.architecture, architecture),
     };
-    if ours != theirs && !may_differ {
+    if ours != theirs && !agreed.other_architecture {
         let text = format!(
             "it is {theirs} and the old host {ours}: images and programs may not run there \
              (--other-architecture if they do)"
@@ -194,7 +238,7 @@ fn judged(plan: &Plan, desired: &Desired, may_differ: bool) -> Vec<Wrong> {
     }
     if let Some(known) = &found.workspace {
         let runs = !known.running.is_empty();
-        if runs || !matches!(known.held, Held::Coming | Held::Left { .. }) {
+        if runs || !matches!(known.standing.held, Held::Coming | Held::Left { .. }) {
             add(format!("it has a workspace {} already", desired.workspace), true);
         }
     }
@@ -215,7 +259,7 @@ fn without_room(source: &Surveyed, target: &Surveyed) -> Option<Wrong> {
     let need = need.saturating_add(need / SPARE);
     let free = target.places.iter().map(|place| place.free_bytes).min()?;
     let are_one = target.places.iter().all(|place| place.free_bytes == free);
-    let lacks = |spot: &crate::rpc::types::migration::Spot| {
+    let lacks = |spot: &Spot| {
         let comes = source.places.iter().find(|place| place.path == spot.path);
         let bytes = comes.map_or(0, |place| place.bytes);
         spot.free_bytes < bytes.saturating_add(bytes / SPARE)
@@ -239,7 +283,7 @@ fn refuse(call: &Call, work: &Move, wrong: Vec<Wrong>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::types::migration::{Known, Spot};
+    use crate::rpc::types::migration::Known;
     use crate::workspace::read;
 
     const MANIFEST: &str = "name: app\nservices:\n  db: {type: container, image: 'postgres:16', \
@@ -260,11 +304,11 @@ mod tests {
     fn all_that_stands_in_the_way_is_said_at_once() {
         let desired = read::manifest(MANIFEST).unwrap().desired;
         let source = found("x86_64", place(1000, 0, true));
-        let judged = |target: Surveyed, may_differ| -> Vec<String> {
-            let target = Target::Known(target);
-            let plan =
-                Plan { source: source.clone(), target, services: Vec::new(), public: Vec::new() };
-            judged(&plan, &desired, may_differ).into_iter().map(|wrong| wrong.what).collect()
+        let judged = |target: Surveyed, other_architecture| -> Vec<String> {
+            let (target, source) = (Target::Known(target), source.clone());
+            let plan = Plan { source, target, services: Vec::new(), public: Vec::new() };
+            let agreed = Agreed { other_architecture, ..Agreed::default() };
+            judged(&plan, &desired, agreed).into_iter().map(|wrong| wrong.what).collect()
         };
         let good = Surveyed {
             restic: Some("0.18.0".to_owned()),
@@ -280,12 +324,27 @@ mod tests {
         }
         let other = Surveyed { architecture: "aarch64".to_owned(), ..good.clone() };
         assert_eq!((judged(other.clone(), false).len(), judged(other, true).len()), (1, 0));
-        let (running, held) = (vec!["db".to_owned()], Held::No);
-        let runs = Known { running, held, ..Known::default() };
+        let runs = Known { running: vec!["db".to_owned()], ..Known::default() };
         let there = Surveyed { workspace: Some(runs), ..good.clone() };
         assert_eq!(judged(there, false), ["it has a workspace app already"]);
         let closed = Spot { is_writable: false, ..place(0, 5000, false) };
         let closed = Surveyed { places: vec![closed], ..good };
         assert_eq!(judged(closed, false), ["its login may not write ~/db"]);
+        let (none, empty) = (Agreed::default(), Agreed { empty: true, ..Agreed::default() });
+        let leave_out = Agreed { leave_out: true, ..Agreed::default() };
+        let (nothing, some) = (place(0, 0, false), place(0, 0, true));
+        let hidden = Spot { left_out: vec!["pg: it cannot be read".to_owned()], ..some.clone() };
+        for (place, agreed, word) in [
+            (&nothing, none, "~/db is empty"),
+            (&nothing, leave_out, "~/db is empty"),
+            (&hidden, empty, "pg: it cannot be read"),
+            (&nothing, empty, ""),
+            (&hidden, leave_out, ""),
+            (&some, none, ""),
+        ] {
+            let wrong = not_whole(&found("x86_64", place.clone()), agreed);
+            assert_eq!(wrong.is_empty(), word.is_empty(), "{word}");
+            assert!(wrong.iter().all(|wrong| wrong.what.contains(word)), "{word}");
+        }
     }
 }

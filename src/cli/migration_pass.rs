@@ -5,8 +5,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::command::Call;
+use super::migration_look::left_out;
 use super::migration_sides::Move;
 use super::service_names::{LIMIT, There};
+use super::services_view::bytes;
 use super::snap_shown::shown;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
@@ -19,8 +21,10 @@ use crate::sys::interrupt;
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const COUNT_EVERY: Duration = Duration::from_secs(1);
-/// For a side to say what became of a pass whose connection has ended.
+const COUNT_WITHIN: Duration = Duration::from_secs(1);
+/// For a side to say what became of a pass whose connection has ended, and to be there at all.
 const ENDS_WITHIN: Duration = Duration::from_secs(30);
+const THERE_WITHIN: Duration = Duration::from_secs(15);
 
 /// What the source says of it, once both say that it was whole.
 pub fn pass(call: &mut Call, work: &mut Move, is_last: bool) -> Result<Pass, Failure> {
@@ -31,30 +35,48 @@ pub fn pass(call: &mut Call, work: &mut Move, is_last: bool) -> Result<Pass, Fai
         return Err(Failure::stopped(call.again("")));
     }
     let broken = ended?.err();
-    let (theirs, ours) = (outcome(call, target, &of)?, outcome(call, source, &of)?);
-    let what = format!("not all of it got to {}", target.host);
-    // Who noticed first knows why; of a cut the other only saw the end.
-    for (there, outcome) in [(target, &theirs), (source, &ours)] {
-        if let (Some(why), None) = (&outcome.failure, broken) {
-            let why = format!("{}: {why}", there.host);
-            return Err(Failure::new(Fault::Remote, what, why, fix!("hop to {}", target.host)));
-        }
+    let (theirs, ours) = (outcome(call, target, &of), outcome(call, source, &of));
+    if interrupt::is_due() {
+        return Err(Failure::stopped(call.again("")));
     }
-    if let Some(broken) = broken {
-        let why = match broken {
-            Broken::Cut => "the connection was cut".to_owned(),
-            Broken::Stalled(time) => format!("nothing moved for {}", took(time)),
-        };
-        let said = [theirs.failure, ours.failure].into_iter().flatten().collect();
-        let failure = Failure::new(Fault::Unreachable, what, why, fix!("hop to {}", target.host));
+    // Who noticed first knows why; of a cut the other only saw the end.
+    let mut said = Vec::new();
+    for (there, outcome) in [(target, &theirs), (source, &ours)] {
+        said.extend(match outcome {
+            Ok(Outcome { failure: Some(why), .. }) => Some(format!("{}: {why}", there.host)),
+            Ok(_) => None,
+            Err(failure) => Some(failure.to_string()),
+        });
+    }
+    let why = match broken {
+        Some(Broken::Cut) if said.is_empty() => {
+            Some((Fault::Unreachable, "the connection was cut".to_owned()))
+        }
+        Some(Broken::Cut) => Some((Fault::Unreachable, said.remove(0))),
+        Some(Broken::Stalled(time)) => {
+            Some((Fault::Unreachable, format!("nothing moved for {}", took(time))))
+        }
+        None if said.is_empty() => None,
+        None => Some((Fault::Remote, said.remove(0))),
+    };
+    let what = format!("not all of it got to {}", target.host);
+    if let Some((fault, why)) = why {
+        let failure = Failure::new(fault, what, why, fix!("hop to {}", target.host));
         return Err(Failure { also: said, ..failure });
     }
     let none = || Failure::new(Fault::Remote, what, "there was no pass", call.again(""));
-    let pass = ours.pass.ok_or_else(none)?;
+    let pass = ours.ok().and_then(|ours| ours.pass).ok_or_else(none)?;
     for path in &pass.left_out {
         call.out.warn("not_moved", path);
     }
-    Ok(pass)
+    match pass.left_out.first() {
+        Some(first) if !work.it.agreed.leave_out => {
+            let what = format!("{} cannot move to {}", work.it.workspace, work.it.to);
+            let why = left_out(&work.it.workspace, first);
+            Err(Failure::new(Fault::No, what, why, call.again("")))
+        }
+        _ => Ok(pass),
+    }
 }
 
 /// Until its end, of either kind.
@@ -69,7 +91,7 @@ fn carried(
     let asked = AskPass { of: of.clone(), is_last };
     let crossing = cross(&source.client, &target.client, &asked);
     let mut crossing = crossing.map_err(|error| target.failed(error))?;
-    let (began, mut counted) = (Instant::now(), Instant::now());
+    let (began, mut counted, mut crossed) = (Instant::now(), Instant::now(), 0);
     let mut far = Far { bytes_of: expected.0, files_of: expected.1, ..Far::default() };
     loop {
         match crossing.wait(LOOK_EVERY) {
@@ -78,16 +100,25 @@ fn carried(
             Ok(false) => {}
             Err(broken) => return Ok(Err(broken)),
         }
-        far.bytes = crossing.bytes();
-        far.left_s = left(far.bytes, expected.0, began.elapsed());
-        if counted.elapsed() >= COUNT_EVERY {
-            let asked = source.client.call(MigrationOutcome, of, LIMIT);
-            let pass = asked.ok().and_then(|outcome| outcome.pass).unwrap_or_default();
-            far.files = pass.files;
-            counted = Instant::now();
+        if counted.elapsed() < COUNT_EVERY {
+            continue;
         }
-        call.out.detail(&shown(&far));
+        let now = crossing.bytes();
+        let speed = per_s(now.saturating_sub(crossed), counted.elapsed());
+        (crossed, counted) = (now, Instant::now());
+        // Nobody who does not answer is in the way of Ctrl-C, or of what crosses.
+        let asked = source.client.call(MigrationOutcome, of, COUNT_WITHIN);
+        if let Some(pass) = asked.ok().and_then(|outcome| outcome.pass) {
+            (far.files, far.bytes) = (pass.files, pass.bytes);
+        }
+        far.left_s = left(far.bytes, expected.0, began.elapsed());
+        call.out.detail(&format!("{}, {}/s", shown(&far), bytes(speed)));
     }
+}
+
+fn per_s(bytes: u64, time: Duration) -> u64 {
+    let per_s = (u128::from(bytes) * 1000).checked_div(time.as_millis()).unwrap_or(0);
+    u64::try_from(per_s).unwrap_or(u64::MAX)
 }
 
 /// Seconds, as fast as so far.
@@ -98,11 +129,14 @@ fn left(done: u64, all: u64, time: Duration) -> Option<u64> {
 }
 
 fn outcome(call: &Call, there: &There, of: &OfMove) -> Result<Outcome, Failure> {
-    let end = Instant::now() + ENDS_WITHIN;
+    let (end, there_by) = (Instant::now() + ENDS_WITHIN, Instant::now() + THERE_WITHIN);
     loop {
-        let asked = there.client.call(MigrationOutcome, of, LIMIT);
-        let outcome = asked.map_err(|error| there.failed(error))?;
-        if !outcome.is_going_on {
+        // An agent that was killed is started again.
+        let outcome = match there.client.call(MigrationOutcome, of, LIMIT) {
+            Err(error) if error.is_passing() && Instant::now() < there_by => None,
+            asked => Some(asked.map_err(|error| there.failed(error))?),
+        };
+        if let Some(outcome) = outcome.filter(|outcome| !outcome.is_going_on) {
             return Ok(outcome);
         }
         if interrupt::is_due() {
@@ -130,5 +164,7 @@ mod tests {
         }
         assert_eq!((after(0, 400), after(500, 400)), (None, None));
         assert_eq!(left(9, 90, Duration::ZERO), None);
+        assert_eq!(per_s(300, Duration::from_millis(1500)), 200);
+        assert_eq!((per_s(1, Duration::ZERO), per_s(u64::MAX, LOOK_EVERY)), (0, u64::MAX));
     }
 }

@@ -28,8 +28,9 @@ pub struct Move<'a> {
     target: Option<Asked>,
     /// The source's services are stopped as long as it is there.
     pub pause: Option<Events<MigrationPause>>,
-    /// Bytes and files that there were when it was looked at.
+    /// Bytes and files that there were when it was looked at, once this process has done so.
     pub expected: (u64, u64),
+    pub is_looked_at: bool,
     /// What the last pass came to.
     pub last: Pass,
 }
@@ -44,7 +45,8 @@ struct Asked {
 impl<'a> Move<'a> {
     pub fn new(paths: &'a Paths, it: Migration) -> Move<'a> {
         let last = Pass::default();
-        Move { paths, it, source: None, target: None, pause: None, expected: (0, 0), last }
+        let (expected, is_looked_at) = ((0, 0), false);
+        Move { paths, it, source: None, target: None, pause: None, expected, is_looked_at, last }
     }
 
     pub fn source(&mut self) -> Result<&There, Failure> {

@@ -23,13 +23,12 @@ use crate::host::{consent, store};
 use crate::rpc::client::CallError;
 use crate::rpc::method::{
     MigrationDigest, MigrationLeave, MigrationPause, MigrationPlace, MigrationPrepare,
-    MigrationStart, MigrationSurvey,
+    MigrationStanding, MigrationStart,
 };
 use crate::rpc::types::migration::{
-    AskDigest, AskSurvey, Digested, Held, Leave, Paused, Place, Placed, Prepare, Side, Start,
-    Started, Surveyed,
+    AskDigest, Digested, Held, Leave, Paused, Place, Placed, Prepare, Side, Standing, Start,
+    Started,
 };
-use crate::rpc::types::snap::Told;
 use crate::session::daemon;
 use crate::sys::interrupt::{self, Shield};
 
@@ -37,8 +36,9 @@ use crate::sys::interrupt::{self, Shield};
 const PASSES: u32 = 3;
 const MUCH_BYTES: u64 = 64 << 20;
 const MUCH_PART: u64 = 10;
-/// For the services of a source that nobody pauses any more.
+/// For the services of a source that nobody pauses any more; and for one that does not answer.
 const RUNS_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+const ANSWERS_WITHIN: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Move<'_> {
@@ -112,6 +112,9 @@ impl Move<'_> {
     }
 
     fn copy(&mut self, call: &mut Call) -> Result<(), Failure> {
+        if !self.is_looked_at {
+            migration_look::look_at_source(call, self)?;
+        }
         for number in 1..=PASSES {
             let title = match number {
                 1 => "copying while services run",
@@ -178,7 +181,8 @@ impl Move<'_> {
         let asked = Leave { of: self.of(), to: self.it.to.clone() };
         let there = self.source()?;
         let left = there.client.call(MigrationLeave, &asked, LIMIT);
-        left.map_err(|error| there.failed(error))?;
+        let on = fix!("hop to {}", asked.to);
+        left.map_err(|error| Failure { next: on, ..there.failed(error) })?;
         self.pause = None;
         call.out.say(&format!("{} has left {}", self.it.workspace, self.it.from));
         Ok(())
@@ -279,6 +283,10 @@ impl Move<'_> {
                 };
                 call.out.warn("move_interrupted", &text);
             }
+            Step::Start if self.may_run_there() => {
+                let text = format!("{name} is starting on {to}: {on} goes on, {back} goes back");
+                call.out.warn("move_interrupted", &text);
+            }
             Step::Place | Step::Start => {
                 let text = format!("{name} runs on neither host: {on} goes on, {back} goes back");
                 call.out.warn("runs_nowhere", &text);
@@ -289,17 +297,24 @@ impl Move<'_> {
         }
     }
 
+    /// The target has been let go: what was begun there goes on without anybody here.
+    fn may_run_there(&mut self) -> bool {
+        let of = self.of();
+        let asked = self.target().ok().map(|it| it.client.call(MigrationStanding, &of, LIMIT));
+        matches!(asked, Some(Ok(Standing { held: Held::No, .. })))
+    }
+
     /// Whether the source has its services to itself again; `Some(false)`: the workspace has left.
     fn runs_again(&mut self, call: &mut Call) -> Option<bool> {
         call.out.wait(&format!("waiting for services on {}", self.it.from));
-        let end = Instant::now() + RUNS_AGAIN_WITHIN;
-        let asked = AskSurvey { workspace: Some(self.it.workspace.clone()), places: Vec::new() };
-        let mut found = None;
+        let (began, end) = (Instant::now(), Instant::now() + RUNS_AGAIN_WITHIN);
+        let (of, mut found) = (self.of(), None);
         while found.is_none() && Instant::now() < end && !interrupt::is_due() {
             let there = self.source().ok()?;
-            found = match surveyed(there, &asked)?.workspace.map(|known| known.held) {
-                Some(Held::No) => Some(true),
-                Some(Held::Left { .. }) => Some(false),
+            found = match there.client.call(MigrationStanding, &of, LIMIT) {
+                Ok(Standing { held: Held::No, .. }) => Some(true),
+                Ok(Standing { held: Held::Left { .. }, .. }) => Some(false),
+                Err(error) if !error.is_passing() || began.elapsed() > ANSWERS_WITHIN => break,
                 _ => None,
             };
             std::thread::sleep(LOOK_EVERY);
@@ -307,17 +322,6 @@ impl Move<'_> {
         call.out.done("");
         found
     }
-}
-
-/// Also while Ctrl-C has come.
-fn surveyed(there: &There, asked: &AskSurvey) -> Option<Surveyed> {
-    let mut events = there.client.open(MigrationSurvey, asked, LIMIT).ok()?;
-    while let Some(told) = events.next_event().ok()? {
-        if let Told::Done(found) = told {
-            return Some(found);
-        }
-    }
-    None
 }
 
 fn stopped_or(call: &Call, there: &There, error: CallError) -> Failure {

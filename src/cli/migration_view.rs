@@ -36,7 +36,7 @@ pub fn plan(it: &Migration, plan: &Plan) -> Page {
             bytes(place.bytes)
         ));
         if !place.is_there {
-            let why = "nothing is there: is it mounted?";
+            let why = "nothing is there";
             page.add(Line::from("      ").in_colour(Colour::Yellow, why));
         }
         for path in &place.left_out {
@@ -45,6 +45,11 @@ pub fn plan(it: &Migration, plan: &Plan) -> Page {
         }
         if place.more > 0 {
             page.add(format!("      and {} more that are not", place.more));
+        }
+        if place.foreign > 0 && !plan.are_owners_kept() {
+            let text =
+                format!("{} of them are other users', and become the login's", place.foreign);
+            page.add(Line::from("      ").in_colour(Colour::Yellow, text));
         }
     }
     let services = match plan.services.is_empty() {

@@ -19,8 +19,16 @@ use crate::sys::interrupt;
 #[derive(Default)]
 pub struct Shown {
     stage: Option<Stage>,
-    /// It is a part of a step that the caller has begun, and ends.
-    is_part: bool,
+    of: Of,
+}
+
+/// What it is a part of.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Of {
+    #[default]
+    Snapshots,
+    /// Of a step that the caller has begun, and ends.
+    Move,
 }
 
 fn title(stage: Stage) -> &'static str {
@@ -42,8 +50,9 @@ fn title(stage: Stage) -> &'static str {
 }
 
 impl Shown {
+    /// Of a move's step.
     pub fn part() -> Shown {
-        Shown { is_part: true, ..Shown::default() }
+        Shown { of: Of::Move, ..Shown::default() }
     }
 
     fn show<T>(&mut self, call: &mut Call, told: Told<T>) -> Option<T> {
@@ -51,9 +60,9 @@ impl Shown {
             Told::Stage(stage) if self.stage == Some(stage) => None,
             Told::Stage(stage) => {
                 self.stage = Some(stage);
-                match self.is_part {
-                    true => call.out.detail(title(stage)),
-                    false => call.out.begin(title(stage)),
+                match self.of {
+                    Of::Move => call.out.detail(title(stage)),
+                    Of::Snapshots => call.out.begin(title(stage)),
                 }
                 None
             }
@@ -96,12 +105,12 @@ where
     S: Stream<Event = Told<T>>,
     T: Message,
 {
-    let is_part = shown.is_part;
+    let of = shown.of;
     let (done, mut events) = held(call, there, stream, params, shown)?;
     let mut after = Shown::part();
     to_end::read(&mut events, |told| drop(after.show(call, told)))
-        .map_err(|error| ended(call, there, error))?;
-    if !is_part {
+        .map_err(|error| ended(call, there, of, error))?;
+    if of == Of::Snapshots {
         call.out.done("");
     }
     Ok(done)
@@ -119,31 +128,34 @@ where
     S: Stream<Event = Told<T>>,
     T: Message,
 {
-    let here = |error: std::io::Error| failed(there, CallError::Unreachable(error.to_string()));
-    interrupt::heed().map_err(here)?;
-    let mut events =
-        there.client.open(stream, params, LIMIT).map_err(|error| failed(there, error))?;
+    let of = shown.of;
+    let failed = |error| failed(there, of, error);
+    interrupt::heed().map_err(|error| failed(CallError::Unreachable(error.to_string())))?;
+    let mut events = there.client.open(stream, params, LIMIT).map_err(failed)?;
     let mut done = None;
     let heard = to_end::until(&mut events, |told| {
         done = shown.show(call, told);
         done.is_some()
     });
-    heard.map_err(|error| ended(call, there, error))?;
-    let none = || failed(there, CallError::Protocol("it told no end".to_owned()));
+    heard.map_err(|error| ended(call, there, of, error))?;
+    let none = || failed(CallError::Protocol("it told no end".to_owned()));
     Ok((done.ok_or_else(none)?, events))
 }
 
-fn ended(call: &Call, there: &There, error: CallError) -> Failure {
+fn ended(call: &Call, there: &There, of: Of, error: CallError) -> Failure {
     match interrupt::is_due() {
         true => Failure::stopped(call.again("")),
-        false => failed(there, error),
+        false => failed(there, of, error),
     }
 }
 
-/// What is wrong with a repository is no fault of the agent's.
-fn failed(there: &There, error: CallError) -> Failure {
+/// What is wrong with a repository, or with a move, is no fault of the agent's.
+fn failed(there: &There, of: Of, error: CallError) -> Failure {
     let what = format!("{} does not do it", there.host);
-    let next = fix!("hop snap ls -H {}", there.host);
+    let next = match of {
+        Of::Snapshots => fix!("hop snap ls -H {}", there.host),
+        Of::Move => fix!("hop to --status"),
+    };
     match error {
         CallError::Remote { code, message, .. } => match code {
             Refusal::WrongPassword => {

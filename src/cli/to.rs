@@ -57,6 +57,18 @@ pub const COMMAND: Command = Command {
             value: None,
             help: "also to a server of another processor architecture",
         },
+        Flag {
+            short: None,
+            long: "empty",
+            value: None,
+            help: "also with places that are empty on the old host",
+        },
+        Flag {
+            short: None,
+            long: "leave-out",
+            value: None,
+            help: "also without what the old host's login cannot read",
+        },
         Flag { short: None, long: "no-up", value: None, help: "do not bring the new host up here" },
         Flag { short: None, long: "rollback", value: None, help: "go back to the old host" },
         Flag {
@@ -107,9 +119,11 @@ fn run(call: &mut Call) -> Result<Code, Failure> {
 fn check(call: &Call) -> Result<(), Failure> {
     let wrong = |why: &str| Err(Failure::usage("that is no move", why, fix!("hop help {}", "to")));
     let has = |flag: &str| call.args.has(flag) || call.args.value(flag).is_some();
-    let of_move = ["address", "user", "key", "port", "endpoint", "agent-dir", "dry-run", "no-up"];
+    let of_ssh = ["address", "user", "key", "port", "endpoint", "agent-dir"];
+    let of_move = ["dry-run", "other-architecture", "empty", "leave-out", "no-up"];
+    let is_move = of_ssh.into_iter().chain(of_move).any(has);
     let (is_back, is_status) = (has("rollback"), has("status"));
-    if (is_back || is_status) && of_move.into_iter().any(has) || is_back && is_status {
+    if (is_back || is_status) && is_move || is_back && is_status {
         return wrong("--rollback and --status take nothing that a move does");
     }
     if !is_back && (has("force") || has("confirm")) {
@@ -191,7 +205,8 @@ fn begin(call: &mut Call, paths: &Paths, to: &str) -> Result<Code, Failure> {
     }
     let dir = env::current_dir().map_err(|error| Failure::io("find", Path::new("."), &error))?;
     let default = store::default_host(paths)?;
-    let it = Migration::begin(migration::new_id()?, workspace, (&from, to), dir, default);
+    let mut it = Migration::begin(migration::new_id()?, workspace, (&from, to), dir, default);
+    agree(call, &mut it);
     let mut work = Move::new(paths, it);
     let plan = migration_look::look(call, &mut work, &project)?;
     let (page, data) = (migration_view::plan(&work.it, &plan), plan.to_json());
@@ -211,6 +226,14 @@ fn begin(call: &mut Call, paths: &Paths, to: &str) -> Result<Code, Failure> {
     work.carry_out(call)
 }
 
+/// What was agreed to is so for the whole move.
+fn agree(call: &Call, it: &mut Migration) {
+    let has = |flag: &str| call.args.has(flag);
+    it.agreed.other_architecture |= has("other-architecture");
+    it.agreed.empty |= has("empty");
+    it.agreed.leave_out |= has("leave-out");
+}
+
 fn go_on(call: &mut Call, paths: &Paths, mut it: Migration) -> Result<Code, Failure> {
     if let State::Back(..) = it.state {
         return migration_back::run(call, paths, it);
@@ -218,6 +241,7 @@ fn go_on(call: &mut Call, paths: &Paths, mut it: Migration) -> Result<Code, Fail
     if call.args.has("dry-run") {
         return status(call, paths);
     }
+    agree(call, &mut it);
     let was = it.state;
     let mut work = Move::new(paths, it.clone());
     it.resumed(it.asks_source() && migration_look::has_left(call, &mut work)?);

@@ -27,6 +27,8 @@ use crate::workspace::check;
 const VERSION: u32 = 1;
 /// Longest digest that is kept, in characters.
 const DIGEST_CHARS: usize = 128;
+/// What may have been agreed to, as the file has it.
+const AGREED: [&str; 3] = ["other_architecture", "empty", "leave_out"];
 /// Most that are listed.
 const MOST: usize = 256;
 
@@ -146,6 +148,16 @@ pub enum State {
     Undone,
 }
 
+/// What stands in the way of a migration, and was agreed to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreed {
+    pub other_architecture: bool,
+    /// Places that hold nothing.
+    pub empty: bool,
+    /// What the source's login cannot read is not moved.
+    pub leave_out: bool,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migration {
     /// 16 hexadecimal digits, by which both servers know it.
@@ -161,6 +173,7 @@ pub struct Migration {
     pub services: Vec<String>,
     /// When the source was paused for good, in ms of this laptop's clock since 1970.
     pub paused_ms: Option<u64>,
+    pub agreed: Agreed,
     pub state: State,
     /// What both sides have, once they were held against each other.
     digest: Option<String>,
@@ -187,6 +200,7 @@ impl Migration {
             default,
             services: Vec::new(),
             paused_ms: None,
+            agreed: Agreed::default(),
             state: State::At(Step::Look),
             digest: None,
         }
@@ -344,6 +358,12 @@ fn write(it: &Migration) -> Value {
     if let Some(ms) = it.paused_ms {
         all["paused_ms"] = ms.into();
     }
+    let Agreed { other_architecture, empty, leave_out } = it.agreed;
+    for (name, is_so) in AGREED.into_iter().zip([other_architecture, empty, leave_out]) {
+        if is_so {
+            all[name] = true.into();
+        }
+    }
     all
 }
 
@@ -368,6 +388,9 @@ fn read(text: &str) -> Result<Migration, ReadError> {
     if is_verified && digest.is_none() {
         return Err(fields.error("digest", "is missing"));
     }
+    let [other_architecture, empty, leave_out] =
+        AGREED.map(|name| fields.take(name) == Some(Value::Bool(true)));
+    let agreed = Agreed { other_architecture, empty, leave_out };
     Ok(Migration {
         id: fields.meant("id", id)?,
         workspace: fields.meant("workspace", workspace)?,
@@ -377,6 +400,7 @@ fn read(text: &str) -> Result<Migration, ReadError> {
         default: fields.opt_meant("default", name)?,
         services: services(&mut fields)?,
         paused_ms: fields.opt_int("paused_ms", 0..=u64::MAX)?,
+        agreed,
         state,
         digest,
     })

@@ -4,8 +4,8 @@ use super::types::bridge::{Answer, Wish};
 use super::types::firewall::{Closed, Closing, Confirm, History, Rules};
 use super::types::logs::{LogEvent, ReadLogs};
 use super::types::migration::{
-    AskDigest, AskSurvey, Digested, Leave, OfMove, Outcome, Paused, Place, Placed, Prepare, Start,
-    Started, Surveyed,
+    AskDigest, AskSurvey, Digested, Leave, OfMove, Outcome, Paused, Place, Placed, Prepare,
+    Standing, Start, Started, Surveyed,
 };
 use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
@@ -71,6 +71,8 @@ methods! {
     RunList, "run.list": ListRuns => Runs;
     RunStop, "run.stop": RunNumber => Nothing;
     SnapHealth, "snap.health": Nothing => Health;
+    /// In no time: no program is asked for it.
+    MigrationStanding, "migration.standing": OfMove => Standing;
     /// Of the last pass, on either side.
     MigrationOutcome, "migration.outcome": OfMove => Outcome;
     /// While paused under the same id; and again.

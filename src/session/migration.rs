@@ -3,8 +3,9 @@
 //! them. A host that is up is asked through its session; one that is not through a tunnel of this
 //! process's own, so that nothing else here changes.
 //!
-//! Bounds: those of `relay` for what is read and not yet taken; without a byte either way 11
-//! minutes, which is more than the agents wait, and 60 s while services are stopped for it.
+//! Bounds: those of `relay` for what is read and not yet taken; without a byte either way 10 s more
+//! than the agents wait for each other, who say every 5 s that they are there
+//! (`rpc::types::migration::silence`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -26,7 +27,7 @@ use crate::host::store;
 use crate::relay::{Carried, Ended, Order, Relay, Tally};
 use crate::rpc::client::{CallError, Client};
 use crate::rpc::method::{MIGRATION_RECEIVE, MIGRATION_SEND};
-use crate::rpc::types::migration::AskPass;
+use crate::rpc::types::migration::{AskPass, silence};
 use crate::sys::interrupt;
 
 /// Two tries of the protocol, which are five seconds apart, and the way of the second.
@@ -35,8 +36,8 @@ const SHAKES_WITHIN: Duration = Duration::from_secs(7);
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LIMIT: Duration = Duration::from_secs(10);
-const STALLED_AFTER: Duration = Duration::from_secs(660);
-const LAST_STALLED_AFTER: Duration = Duration::from_secs(60);
+/// For the agents, who notice it first where they can, to say why.
+const LONGER: Duration = Duration::from_secs(10);
 
 /// An agent that can be asked as long as this is there.
 pub struct Reached {
@@ -152,8 +153,7 @@ pub fn cross(source: &Client, target: &Client, pass: &AskPass) -> Result<Crossin
     let (near, first) = source.bytes(MIGRATION_SEND, pass, LIMIT)?;
     // Nothing was written to it yet: there is room for what came with an answer's head.
     io::Write::write_all(&mut &near, &said).map_err(here)?;
-    let stalled_after = if pass.is_last { LAST_STALLED_AFTER } else { STALLED_AFTER };
-    carry(near.into(), far.into(), first, stalled_after).map_err(here)
+    carry(near.into(), far.into(), first, silence(pass.is_last) + LONGER).map_err(here)
 }
 
 fn carry(
@@ -208,8 +208,7 @@ mod tests {
     fn between() -> (UnixStream, UnixStream, Crossing) {
         let ((source, near), (far, target)) =
             (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
-        let crossing =
-            carry(near.into(), far.into(), b"first ".to_vec(), LAST_STALLED_AFTER).unwrap();
+        let crossing = carry(near.into(), far.into(), b"first ".to_vec(), LIMIT).unwrap();
         (source, target, crossing)
     }
 
@@ -248,11 +247,8 @@ mod tests {
         assert_eq!(ended, Err(Broken::Cut));
         let (_source, _target, mut crossing) = between();
         assert_eq!(crossing.wait(Duration::from_millis(50)), Ok(false));
-        crossing.moved = (crossing.bytes(), Instant::now() - LAST_STALLED_AFTER);
-        assert_eq!(
-            crossing.wait(Duration::from_millis(20)),
-            Err(Broken::Stalled(LAST_STALLED_AFTER))
-        );
+        crossing.moved = (crossing.bytes(), Instant::now() - LIMIT);
+        assert_eq!(crossing.wait(Duration::from_millis(20)), Err(Broken::Stalled(LIMIT)));
         drop(crossing);
         let mut rest = Vec::new();
         let _ = (&_target).read_to_end(&mut rest);

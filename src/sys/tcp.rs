@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
@@ -53,6 +54,15 @@ pub fn ask_now_and_then(stream: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     setsockopt(stream, sockopt::TcpKeepIdle, &3600)?;
     Ok(())
+}
+
+/// Bytes that have come on it and that nobody has read yet, as far as they are 32 KiB; 0 where that
+/// is not known.
+pub fn unread(stream: &TcpStream) -> usize {
+    use nix::sys::socket::{MsgFlags, recv};
+    let mut room = vec![0; 32 * 1024];
+    let look = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recv(stream.as_raw_fd(), &mut room, look).unwrap_or(0)
 }
 
 /// Connections of the calling thread's network that were made from this address: by which port

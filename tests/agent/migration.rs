@@ -15,8 +15,8 @@ use hopbox::rpc::code::Code;
 use hopbox::rpc::method::{
     MIGRATION_RECEIVE, MIGRATION_SEND, MigrationDigest, MigrationForget, MigrationLeave,
     MigrationOutcome, MigrationPause, MigrationPlace, MigrationPrepare, MigrationReturn,
-    MigrationStart, MigrationStop, MigrationSurvey, ServicesList, ServicesStart, ServicesStop,
-    Stream, WorkspaceApply, WorkspacePlan,
+    MigrationStanding, MigrationStart, MigrationStop, MigrationSurvey, ServicesList, ServicesStart,
+    ServicesStop, Stream, WorkspaceApply, WorkspacePlan,
 };
 use hopbox::rpc::types::migration::{
     AskDigest, AskPass, AskSurvey, Digested, Held, Leave, OfMove, Outcome, Place, Prepare, Side,
@@ -87,7 +87,10 @@ impl Server {
     }
 
     fn held(&self) -> Held {
-        self.survey().workspace.map(|known| known.held).unwrap_or_default()
+        let standing = self.0.client().call(MigrationStanding, &of(), SOON).unwrap();
+        let known = self.survey().workspace.map(|known| known.standing).unwrap_or_default();
+        assert_eq!(standing, known);
+        standing.held
     }
 
     fn digest(&self, side: Side) -> Digested {
@@ -319,6 +322,12 @@ fn a_pause_ends_with_whoever_holds_it() {
     two.prepare().unwrap();
     drop(two.source.pause());
     two.source.until_it_runs();
+    // A laptop that comes again, of whose end nothing was heard.
+    let (mut older, newer) = (two.source.pause(), two.source.pause());
+    assert!(two.source.is_down() && two.source.held() == Held::Paused);
+    while older.next_event().unwrap().is_some() {}
+    drop(newer);
+    two.source.until_it_runs();
     let held = two.source.pause();
     assert!(two.source.is_down());
     two.source.0.kill();
@@ -379,7 +388,13 @@ fn a_pass_survives_the_end_of_either_process() {
     two.whole_pass(false);
     let held = two.source.pause();
     fs::write(two.source.data().join("large"), vec![9; 4 << 20]).unwrap();
-    let [source, target] = two.pass(true, 1 << 20, || {});
+    // How far it is, it says meanwhile.
+    let [source, target] = two.pass(true, 1 << 20, || {
+        let now = two.source.outcome_now();
+        let pass = now.pass.expect("it says how far it is");
+        assert!(now.is_going_on && pass.bytes_sent >= 1 << 19, "{pass:?}");
+        assert!(pass.files <= 5 && pass.bytes <= (4 << 20) + 100, "{pass:?}");
+    });
     assert!(source.failure.is_some() && target.failure.is_some(), "{source:?} {target:?}");
     two.whole_pass(true);
     two.verified();

@@ -210,6 +210,7 @@ fn one_at_a_time_and_each_is_found_again() {
     let held = hold(&paths).unwrap().unwrap();
     assert!(hold(&paths).unwrap().is_none());
     let mut it = begun(None);
+    it.agreed = Agreed { empty: true, ..Agreed::default() };
     save(&paths, &it).unwrap();
     assert_eq!((load(&paths, "app").unwrap(), unfinished(&paths).len()), (Some(it.clone()), 1));
     it.state = State::Moved;

@@ -1,6 +1,8 @@
 //! A workspace that moves from one server to another: what the laptop asks of both of them, and
 //! what they tell. What the two say to each other is none of these.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::services::workspace;
@@ -9,6 +11,12 @@ use super::{Message, any, opt_meant, read_list, to_list};
 use crate::base::json::{Fields, ReadError};
 use crate::workspace::check;
 use crate::workspace::digest::Digest;
+
+/// How long an end of a pass may say nothing: an interruption of a minute is waited out. While
+/// services rest for it, as long as the pause itself outlives its laptop (`http::connection`).
+pub fn silence(is_last: bool) -> Duration {
+    Duration::from_secs(if is_last { 30 } else { 120 })
+}
 
 const PLACES: usize = 1024;
 const ID_DIGITS: usize = 16;
@@ -131,26 +139,48 @@ impl Held {
     }
 }
 
+/// Whether a workspace's services may run on this server, and by which move they may not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    pub held: Held,
+    pub id: Option<String>,
+}
+
+impl Standing {
+    fn put(&self, json: &mut Value) {
+        json["held"] = self.held.word().into();
+        json["id"] = self.id.clone().into();
+        if let Held::Left { to } = &self.held {
+            json["to"] = to.as_str().into();
+        }
+    }
+}
+
+impl Message for Standing {
+    fn to_json(&self) -> Value {
+        let mut json = json!({});
+        self.put(&mut json);
+        json
+    }
+
+    fn read(fields: &mut Fields) -> Result<Standing, ReadError> {
+        Ok(Standing { held: Held::read(fields)?, id: opt_meant(fields, "id", move_id)? })
+    }
+}
+
 /// A workspace that a server knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     /// Services that run, or are to.
     pub running: Vec<String>,
     pub stopped: Vec<String>,
-    pub held: Held,
-    /// Of the move that holds it.
-    pub id: Option<String>,
+    pub standing: Standing,
 }
 
 impl Message for Known {
     fn to_json(&self) -> Value {
-        let mut json = json!({
-            "running": self.running, "stopped": self.stopped, "held": self.held.word(),
-            "id": self.id,
-        });
-        if let Held::Left { to } = &self.held {
-            json["to"] = to.as_str().into();
-        }
+        let mut json = json!({"running": self.running, "stopped": self.stopped});
+        self.standing.put(&mut json);
         json
     }
 
@@ -158,8 +188,7 @@ impl Message for Known {
         Ok(Known {
             running: sentences(fields, "running")?,
             stopped: sentences(fields, "stopped")?,
-            held: Held::read(fields)?,
-            id: opt_meant(fields, "id", move_id)?,
+            standing: Standing::read(fields)?,
         })
     }
 }
@@ -179,6 +208,8 @@ pub struct Spot {
     pub is_writable: bool,
     /// Not all of it was counted: the time was over.
     pub is_cut: bool,
+    /// Files of others than the login.
+    pub foreign: u64,
     /// What cannot be had of it, each a sentence; and how many more.
     pub left_out: Vec<String>,
     pub more: u64,
@@ -189,7 +220,7 @@ impl Message for Spot {
         json!({
             "path": self.path, "files": self.files, "bytes": self.bytes,
             "free_bytes": self.free_bytes, "there": self.is_there, "writable": self.is_writable,
-            "cut": self.is_cut, "left_out": self.left_out, "left_out_more": self.more,
+            "cut": self.is_cut, "foreign": self.foreign, "left_out": self.left_out, "left_out_more": self.more,
         })
     }
 
@@ -202,6 +233,7 @@ impl Message for Spot {
             is_there: fields.bool("there")?,
             is_writable: fields.bool("writable")?,
             is_cut: fields.bool("cut")?,
+            foreign: number(fields, "foreign")?,
             left_out: sentences(fields, "left_out")?,
             more: number(fields, "left_out_more")?,
         })
@@ -340,7 +372,8 @@ impl Message for Pass {
     }
 }
 
-/// What became of a side's last pass: nothing while it goes on, and where there was none.
+/// What became of a side's last pass; how far it is while it goes on, as the source tells it: files
+/// and bytes that the target has, and what was sent for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     pub is_going_on: bool,
@@ -534,7 +567,9 @@ mod tests {
         again(&AskSurvey { workspace: None, places: vec!["~/data".to_owned()] });
         for held in [Held::No, Held::Paused, Held::Left { to: "new".to_owned() }, Held::Coming] {
             let (running, id) = (names.clone(), Some(id.clone()));
-            let known = Known { running, stopped: Vec::new(), held, id };
+            let standing = Standing { held, id };
+            again(&standing);
+            let known = Known { running, stopped: Vec::new(), standing };
             let spot = Spot { path: "~/data".to_owned(), is_there: true, ..Spot::default() };
             let restic = Some("0.14".to_owned());
             let (workspace, places) = (Some(known), vec![spot]);
@@ -568,6 +603,6 @@ mod tests {
         assert!(Leave::of(left).is_err());
         assert!(AskSurvey::of(json!({"places": ["relative"]})).is_err());
         let later = json!({"running": [], "stopped": [], "held": "of a later agent", "id": null});
-        assert_eq!(Known::of(later).unwrap().held, Held::Other);
+        assert_eq!(Known::of(later).unwrap().standing.held, Held::Other);
     }
 }

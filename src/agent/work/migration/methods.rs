@@ -4,7 +4,7 @@ use std::os::unix::net::UnixStream;
 
 use serde_json::Value;
 
-use super::{pause, room, survey, target};
+use super::{pass, pause, room, survey, target};
 use crate::agent::work::apply;
 use crate::agent::work::held::{self, Hold};
 use crate::agent::work::methods::{Refused, refused};
@@ -15,8 +15,8 @@ use crate::base::json::Fields;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     Method, MigrationDigest, MigrationForget, MigrationLeave, MigrationOutcome, MigrationPause,
-    MigrationPlace, MigrationPrepare, MigrationReturn, MigrationStart, MigrationStop,
-    MigrationSurvey, Stream,
+    MigrationPlace, MigrationPrepare, MigrationReturn, MigrationStanding, MigrationStart,
+    MigrationStop, MigrationSurvey, Stream,
 };
 use crate::rpc::types::Message;
 use crate::rpc::types::migration::{
@@ -34,6 +34,7 @@ pub fn call(
         MigrationSurvey::NAME => {
             while_told(params, stream, |asked: AskSurvey, _| Ok(survey::survey(&asked)))
         }
+        MigrationStanding::NAME => once(params, |of: OfMove| Ok(survey::standing(&of.workspace))),
         MigrationOutcome::NAME => once(params, |of: OfMove| outcome(&of)),
         MigrationLeave::NAME => once(params, |asked: Leave| pause::leave(&asked).map(nothing)),
         MigrationForget::NAME => {
@@ -88,7 +89,10 @@ fn while_told<P: Message, T: Message>(
 fn outcome(of: &OfMove) -> Done<Outcome> {
     let is_going_on = room::is_going_on(&of.workspace);
     let (outcome, _) = room::MoveRoom::of(of)?.outcome();
-    Ok(Outcome { is_going_on, ..outcome })
+    Ok(match is_going_on {
+        true => Outcome { is_going_on, pass: pass::so_far(of), failure: None },
+        false => outcome,
+    })
 }
 
 /// From now on nothing of the workspace starts here but by the move.

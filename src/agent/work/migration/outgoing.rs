@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::content::{OfFile, block, hash, is_zero, read};
 use super::line::Line;
@@ -16,9 +17,45 @@ use crate::sys::holes;
 /// Times [`BLOCKS`] that are being compared.
 const RANGES: usize = 4;
 
+/// How far a pass is, for whoever asks meanwhile.
+#[derive(Default)]
+pub struct SoFar {
+    files: AtomicU64,
+    bytes: AtomicU64,
+    bytes_sent: AtomicU64,
+}
+
+impl SoFar {
+    pub fn told(&self) -> Pass {
+        let [files, bytes, bytes_sent] =
+            [&self.files, &self.bytes, &self.bytes_sent].map(|count| count.load(Ordering::Relaxed));
+        Pass { files, bytes, bytes_sent, ..Pass::default() }
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// In the middle of a file.
+    fn at(&self, bytes: u64) {
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The target has one more file, and so many bytes in all.
+    pub fn has(&self, bytes: u64) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+        self.at(bytes);
+    }
+
+    fn sent(&self, bytes_sent: u64) {
+        self.bytes_sent.store(bytes_sent, Ordering::Relaxed);
+    }
+}
+
 pub struct Outgoing<'a> {
     pub line: &'a mut Line,
     pub pass: &'a mut Pass,
+    pub so_far: &'a SoFar,
     /// Answers to files that came while something else was waited for.
     answers: VecDeque<Answer>,
 }
@@ -28,8 +65,8 @@ pub fn theirs(why: &str) -> io::Error {
 }
 
 impl<'a> Outgoing<'a> {
-    pub fn of(line: &'a mut Line, pass: &'a mut Pass) -> Outgoing<'a> {
-        Outgoing { line, pass, answers: VecDeque::new() }
+    pub fn of(line: &'a mut Line, pass: &'a mut Pass, so_far: &'a SoFar) -> Outgoing<'a> {
+        Outgoing { line, pass, so_far, answers: VecDeque::new() }
     }
 
     /// To the next of the files that were told.
@@ -59,8 +96,11 @@ impl<'a> Outgoing<'a> {
 
     pub fn whole(&mut self, file: &File, bytes: u64) -> io::Result<Hash> {
         let (line, sent) = (&mut *self.line, &mut self.pass.bytes_sent);
+        let (so_far, before) = (self.so_far, self.so_far.bytes());
         let (hash, read) = read(file, bytes, &mut |offset, bytes| {
             *sent += bytes.len() as u64;
+            so_far.sent(*sent);
+            so_far.at(before.saturating_add(offset));
             line.say(&Said::Data { offset, bytes })
         })?;
         self.pass.bytes_read += read;
@@ -72,7 +112,9 @@ impl<'a> Outgoing<'a> {
     pub fn blocks(&mut self, file: &File, bytes: u64, waiting: usize) -> io::Result<Hash> {
         let (mut of_file, count) = (OfFile::of(bytes), bytes.div_ceil(BLOCK as u64));
         let (mut asked, mut next, mut data_end) = (VecDeque::new(), 0, 0);
+        let before = self.so_far.bytes();
         loop {
+            self.so_far.at(before.saturating_add(next * BLOCK as u64));
             let mut hole = None;
             while next < count && asked.len() < RANGES {
                 if next * BLOCK as u64 >= data_end {
@@ -130,6 +172,7 @@ impl<'a> Outgoing<'a> {
             return self.line.say(&Said::Zero { offset, bytes: bytes.len() as u64 });
         }
         self.pass.bytes_sent += bytes.len() as u64;
+        self.so_far.sent(self.pass.bytes_sent);
         self.line.say(&Said::Data { offset, bytes })
     }
 }

@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::line::Line;
-use super::outgoing::Outgoing;
+use super::line::{Line, Patience};
+use super::outgoing::{Outgoing, SoFar};
 use super::pause;
 use super::places;
 use super::receive::Receiving;
@@ -33,11 +33,27 @@ use crate::workspace::manifest::Desired;
 const OLDER_ENDS_WITHIN: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// By workspace: the move of the pass that goes on, and its connection.
-static GOING_ON: Mutex<BTreeMap<String, (String, TcpStream)>> = Mutex::new(BTreeMap::new());
+/// A pass that goes on.
+struct GoingOn {
+    /// Of its move.
+    id: String,
+    socket: TcpStream,
+    side: Side,
+    so_far: Arc<SoFar>,
+}
 
-fn going_on() -> MutexGuard<'static, BTreeMap<String, (String, TcpStream)>> {
+/// By workspace.
+static GOING_ON: Mutex<BTreeMap<String, GoingOn>> = Mutex::new(BTreeMap::new());
+
+fn going_on() -> MutexGuard<'static, BTreeMap<String, GoingOn>> {
     GOING_ON.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How far the pass is that this side sends in this move.
+pub fn so_far(of: &OfMove) -> Option<Pass> {
+    let all = going_on();
+    let sends = |it: &&GoingOn| it.id == of.id && it.side == Side::Source;
+    all.get(&of.workspace).filter(sends).map(|it| it.so_far.told())
 }
 
 /// Alone with the workspace, after the end of an older pass of the same move.
@@ -46,9 +62,9 @@ fn alone(of: &OfMove) -> Done<Lock> {
     loop {
         let taken = room::alone(&of.workspace);
         let is_older = taken.is_err()
-            && going_on().get(&of.workspace).is_some_and(|(id, socket)| {
-                *id == of.id && {
-                    let _ = socket.shutdown(Shutdown::Both);
+            && going_on().get(&of.workspace).is_some_and(|it| {
+                it.id == of.id && {
+                    let _ = it.socket.shutdown(Shutdown::Both);
                     true
                 }
             });
@@ -66,13 +82,17 @@ pub fn begin(side: Side, asked: &AskPass, given: Given) -> Result<(), (Given, Re
         Ok(ready) => ready,
         Err(unable) => return Err((given, Refused::from(unable))),
     };
-    let line = given.accept().and_then(|(socket, first)| Line::of(socket, first));
+    let line = given
+        .accept()
+        .and_then(|(socket, first)| Line::of(socket, first, side, Patience::of(asked.is_last)));
     let line = line.and_then(|line| Ok((line.socket()?, line)));
     // Whoever has gone has nothing to be told; what is told is kept.
     if let Ok((socket, line)) = line {
         let OfMove { workspace, id } = &asked.of;
-        going_on().insert(workspace.clone(), (id.clone(), socket));
-        ready.run(line);
+        let (id, so_far) = (id.clone(), Arc::default());
+        let it = GoingOn { id, socket, side, so_far: Arc::clone(&so_far) };
+        going_on().insert(workspace.clone(), it);
+        ready.run(line, &so_far);
     }
     Ok(())
 }
@@ -107,14 +127,14 @@ impl Ready<'_> {
         Ok(Ready { side, asked, desired, room, _alone })
     }
 
-    fn run(self, mut line: Line) {
+    fn run(self, mut line: Line, so_far: &SoFar) {
         let mut stamps = Stamps::load(&self.room.stamps(self.side));
         let mut pass = Pass::default();
         let before = self.room.outcome().1;
         // None of an older pass is taken for this one's.
         let _ = self.room.put_outcome(&Outcome::default(), before);
         let done = match self.side {
-            Side::Source => self.send(&mut line, &mut stamps, &mut pass),
+            Side::Source => self.send(Outgoing::of(&mut line, &mut pass, so_far), &mut stamps),
             Side::Target => self.receive(&mut line, &mut stamps, &mut pass),
         };
         let saved = stamps.save(&self.room.stamps(self.side));
@@ -133,14 +153,13 @@ impl Ready<'_> {
         going_on().remove(&self.asked.of.workspace);
     }
 
-    fn send(&self, line: &mut Line, stamps: &mut Stamps, pass: &mut Pass) -> io::Result<bool> {
+    fn send(&self, out: Outgoing<'_>, stamps: &mut Stamps) -> io::Result<bool> {
         let mut from = Vec::new();
         for text in places::texts(&self.desired) {
             let path = places::of_source(&text)?;
             from.push(From { text, path });
         }
         let is_last = self.asked.is_last;
-        let out = Outgoing::of(line, pass);
         let done = Sending { out, stamps, is_last, waiting: Queue::default() }.all(&from);
         if done.is_ok() {
             stamps.only_met();

@@ -153,6 +153,7 @@ impl Sending<'_> {
         };
         if !kind.is_dir() {
             self.out.pass.files += 1;
+            self.out.so_far.has(self.out.so_far.bytes());
         }
         let attributes = Attributes::of(met.seen, met.found)?;
         self.tell(here, Entry { depth, name, what, attributes })
@@ -175,19 +176,21 @@ impl Sending<'_> {
     }
 
     fn file(&mut self, here: &Here, met: &Met<'_>, depth: u16, name: Vec<u8>) -> io::Result<()> {
-        self.out.pass.files += 1;
         let attributes = Attributes::of(met.seen, met.found)?;
         if let (Some(number), true) = self.number(met.found) {
+            self.out.pass.files += 1;
+            self.out.so_far.has(self.out.so_far.bytes());
             let what = What::Same { number };
             return self.tell(here, Entry { depth, name, what, attributes });
         }
-        self.out.pass.bytes += met.found.len();
         let key = key(here.index, met.path.as_os_str().as_bytes());
         let mark = self.mark(here, met.found);
         let is_known =
             mark.is_some() && self.stamps.get(&key).is_some_and(|row| row.theirs == mark);
         // One that cannot be opened is not told of.
         let file = if is_known { None } else { Some(tree::open_file(met.seen)?) };
+        self.out.pass.files += 1;
+        self.out.pass.bytes += met.found.len();
         if self.waiting.open >= OPEN && file.is_some() {
             self.serve(here)?;
         }
@@ -216,8 +219,10 @@ impl Sending<'_> {
     fn serve(&mut self, here: &Here) -> io::Result<()> {
         let Some(it) = self.waiting.files.pop_front() else { return Ok(()) };
         self.waiting.open -= usize::from(it.file.is_some());
+        let after = self.out.so_far.bytes().saturating_add(it.found.bytes);
         let is_in_part = match self.out.answer()? {
             Answer::Have => {
+                self.out.so_far.has(after);
                 self.has(it, None);
                 return Ok(());
             }
@@ -238,6 +243,7 @@ impl Sending<'_> {
         let is_whole = Mark::of(&file.metadata()?) == it.found;
         self.out.line.say(&Said::End { is_whole: is_whole && it.mark.is_some() })?;
         self.out.pass.files_sent += u64::from(self.out.pass.bytes_sent > sent);
+        self.out.so_far.has(after);
         match is_whole {
             true => self.has(it, Some(hash)),
             false => self.stamps.remove(&it.key),

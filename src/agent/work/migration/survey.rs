@@ -18,7 +18,7 @@ use crate::agent::work::held::Hold;
 use crate::agent::work::services;
 use crate::agent::work::snap::{restic, tree};
 use crate::agent::work::state::{self, Room};
-use crate::rpc::types::migration::{AskSurvey, Held, Known, Spot, Surveyed};
+use crate::rpc::types::migration::{AskSurvey, Held, Known, Spot, Standing, Surveyed};
 use crate::rpc::types::services::ServiceName;
 use crate::sys::{free_space, process};
 
@@ -47,13 +47,18 @@ fn known(name: &str) -> Option<Known> {
         let is_wanted = services::view(&of).is_ok_and(|view| view.is_wanted);
         if is_wanted { &mut running } else { &mut stopped }.push(service);
     }
+    Some(Known { running, stopped, standing: standing(name) })
+}
+
+/// Of one that is not known here, too: nothing holds it.
+pub fn standing(name: &str) -> Standing {
     let (held, id) = match (pause::id(name), Hold::load(name)) {
         (Some(id), Ok(None)) => (Held::Paused, Some(id)),
         (_, Ok(None)) => (Held::No, None),
         (_, Ok(Some(hold))) => (hold.told(), Some(hold.id().to_owned())),
         (_, Err(_)) => (Held::Other, None),
     };
-    Some(Known { running, stopped, held, id })
+    Standing { held, id }
 }
 
 fn spot(text: &str, end: Instant) -> Spot {
@@ -79,7 +84,7 @@ fn look(text: &str, end: Instant, spot: &mut Spot) -> io::Result<()> {
     let Some(found) = found else { return Ok(()) };
     let is_empty = found.is_dir() && fs::read_dir(&path)?.next().is_none();
     spot.is_there = !is_empty;
-    let (mut files, mut bytes) = (0, 0);
+    let (mut files, mut bytes, mut foreign) = (0, 0, 0);
     let counted = tree::visit(
         &path,
         &mut |met| {
@@ -88,11 +93,12 @@ fn look(text: &str, end: Instant, spot: &mut Spot) -> io::Result<()> {
                 bytes += met.found.len();
             }
             files += u64::from(!met.found.is_dir());
+            foreign += u64::from(!met.found.is_dir() && met.found.uid() != process::uid());
             Ok(())
         },
         &|| Instant::now() < end,
     );
-    (spot.files, spot.bytes) = (files, bytes);
+    (spot.files, spot.bytes, spot.foreign) = (files, bytes, foreign);
     match counted {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => spot.is_cut = true,
         Err(error) => return Err(error),

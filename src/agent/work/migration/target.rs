@@ -68,7 +68,7 @@ pub fn put_in_place(asked: &Place, to: &dyn Listener) -> Done<Placed> {
     let desired = repository::workspace(&of.workspace)?;
     coming(of)?;
     let _alone = room::alone(&of.workspace)?;
-    let _no_snapshot = repository::alone(&of.workspace)?;
+    let _no_snapshot = repository::in_turn(&of.workspace, to)?;
     pause::recover(&desired)?;
     let room = MoveRoom::of(of)?;
     let mut moves = Vec::new();
@@ -161,7 +161,7 @@ pub fn start(asked: &Start, to: &dyn Listener) -> Done<Started> {
         }
         Some(_) => return held::check(&of.workspace).map(|()| Started::default()),
     }
-    let _no_snapshot = repository::alone(&of.workspace)?;
+    let _no_snapshot = repository::in_turn(&of.workspace, to)?;
     let services: Vec<String> = all.into_iter().collect();
     pause::start_again(&desired, &services, to, || {
         Hold::remove(&of.workspace).map_err(failed("cannot write"))
@@ -186,7 +186,7 @@ pub fn stop(of: &OfMove, to: &dyn Listener) -> Done<Placed> {
             hold.put(&of.workspace).map_err(failed("cannot write"))?;
         }
     }
-    let _no_snapshot = repository::alone(&of.workspace)?;
+    let _no_snapshot = repository::in_turn(&of.workspace, to)?;
     pause::recover(&desired)?;
     let all: BTreeSet<String> = desired.services.keys().cloned().collect();
     let paused = Paused::for_a_move(&desired, pause::ended(&desired, &all), to)?;

@@ -13,13 +13,13 @@ use std::time::Duration;
 
 use super::attributes::Attributes;
 use super::digest::Reading;
-use super::line::Line;
-use super::outgoing::Outgoing;
+use super::line::{Line, Patience};
+use super::outgoing::{Outgoing, SoFar};
 use super::receive::Receiving;
 use super::send::{From, Queue, Sending};
 use super::stamps::{Mark, Stamps};
 use super::wire::{AHEAD, Answer, BLOCK, Entry, Said, VERSION, What};
-use crate::rpc::types::migration::{Digested, Pass};
+use crate::rpc::types::migration::{Digested, Pass, Side};
 use crate::sys::xattr;
 
 /// Longer than a change takes to be told from the next one.
@@ -67,18 +67,23 @@ impl Two {
         let (theirs, ours, is_last) = (&mut self.theirs, &mut self.ours, self.is_last);
         thread::scope(|scope| {
             let source = scope.spawn(move || {
-                let mut line = line(here);
-                let mut pass = Pass::default();
-                let out = Outgoing::of(&mut line, &mut pass);
+                let mut line = line(here, Side::Source);
+                let (mut pass, so_far) = (Pass::default(), SoFar::default());
+                let out = Outgoing::of(&mut line, &mut pass, &so_far);
                 let waiting = Queue::default();
                 let done = Sending { out, stamps: theirs, is_last, waiting }.all(&from);
                 if let Err(error) = &done {
                     let _ = line.say(&Said::Failed(error.to_string()));
                 }
                 line.end();
+                if done.is_ok() {
+                    let told = so_far.told();
+                    assert_eq!((told.files, told.bytes), (pass.files, pass.bytes), "counted");
+                    assert_eq!(told.bytes_sent, pass.bytes_sent, "counted");
+                }
                 (done, pass)
             });
-            let target = receive(line(there), ours, places);
+            let target = receive(line(there, Side::Target), ours, places);
             (source.join().unwrap(), target)
         })
     }
@@ -119,8 +124,8 @@ impl Drop for Two {
     }
 }
 
-fn line(stream: UnixStream) -> Line {
-    Line::of(OwnedFd::from(stream), Vec::new()).unwrap()
+fn line(stream: UnixStream, side: Side) -> Line {
+    Line::of(OwnedFd::from(stream), Vec::new(), side, Patience::of(false)).unwrap()
 }
 
 fn receive(mut line: Line, stamps: &mut Stamps, places: BTreeMap<String, PathBuf>) -> Ended {
@@ -343,7 +348,7 @@ fn lied(name: &str, said: &[Said]) -> Two {
         let _ = here.shutdown(Shutdown::Write);
     });
     let drained = thread::spawn(move || io::copy(&mut drain, &mut io::sink()));
-    let (done, _) = receive(line(there), &mut two.ours, places);
+    let (done, _) = receive(line(there, Side::Target), &mut two.ours, places);
     talk.join().unwrap();
     drop(drained.join());
     let why = done.unwrap_err().to_string();
@@ -444,8 +449,9 @@ fn heard(two: &Two, answers: &[u8]) -> Ended {
     there.shutdown(Shutdown::Write).unwrap();
     let drained = thread::spawn(move || io::copy(&mut there, &mut io::sink()));
     let (mut stamps, mut pass) = (Stamps::default(), Pass::default());
-    let mut line = line(here);
-    let out = Outgoing::of(&mut line, &mut pass);
+    let mut line = line(here, Side::Source);
+    let so_far = SoFar::default();
+    let out = Outgoing::of(&mut line, &mut pass, &so_far);
     let from = [From { text: "~/data".to_owned(), path: two.from() }];
     let waiting = Queue::default();
     let done = Sending { out, stamps: &mut stamps, is_last: false, waiting }.all(&from);

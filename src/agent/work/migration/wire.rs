@@ -5,7 +5,8 @@
 //! The source tells entries in the order of a walk: a directory, then what is in it by the order of
 //! the names' bytes, each with its depth alone, so that no path crosses. The target answers each
 //! regular file, in their order; what it wants follows, in that order, too. Entries go ahead of
-//! content, [`AHEAD`] at most after the first file that is not done.
+//! content, [`AHEAD`] at most after the first file that is not done. Between any two frames either
+//! may say that it is there.
 //!
 //! Bounds: 200 KiB of a frame, 255 bytes of a name, 4096 of a path and of a link's, 128 KiB of
 //! content at a time, 128 KiB of attributes.
@@ -17,7 +18,7 @@ use super::attributes::Attributes;
 use super::stamps::{Hash, Mark};
 
 /// Of this protocol; another one is another protocol.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 pub const FRAME_BYTES: usize = 200 * 1024;
 pub const BLOCK: usize = 128 * 1024;
 /// Blocks that are compared at a time.
@@ -91,6 +92,8 @@ pub enum Said {
     },
     Finished,
     Failed(String),
+    /// It is there.
+    Beat,
 }
 
 /// What the target says.
@@ -107,6 +110,8 @@ pub enum Answer {
     Wanted(u64),
     Finished,
     Failed(String),
+    /// It is there.
+    Beat,
 }
 
 fn bad(why: &str) -> io::Error {
@@ -204,6 +209,7 @@ impl Said {
             Said::End { is_whole } => (7, made.byte(u8::from(*is_whole))),
             Said::Finished => (8, made),
             Said::Failed(why) => (9, made.text(cut(why).as_bytes())),
+            Said::Beat => (10, made),
         };
         made.frame(kind, to)
     }
@@ -221,6 +227,7 @@ impl Said {
             7 => Said::End { is_whole: left.is()? },
             8 => Said::Finished,
             9 => Said::Failed(left.sentence()?),
+            10 => Said::Beat,
             _ => return Err(bad("a frame of an unknown kind")),
         };
         left.end().map(|()| said)
@@ -240,6 +247,7 @@ impl Answer {
             Answer::Wanted(bits) => (5, made.number(*bits)),
             Answer::Finished => (6, made),
             Answer::Failed(why) => (7, made.text(cut(why).as_bytes())),
+            Answer::Beat => (8, made),
         };
         made.frame(kind, to)
     }
@@ -255,6 +263,7 @@ impl Answer {
             5 => Answer::Wanted(left.number()?),
             6 => Answer::Finished,
             7 => Answer::Failed(left.sentence()?),
+            8 => Answer::Beat,
             _ => return Err(bad("an answer of an unknown kind")),
         };
         left.end().map(|()| answer)

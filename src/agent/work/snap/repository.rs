@@ -3,6 +3,8 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -20,6 +22,8 @@ use crate::workspace::manifest::Desired;
 
 const SNAPSHOTS: usize = 2048;
 const LOCK: &str = "snap.lock";
+const TURN_WITHIN: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What is wanted of it now.
 pub fn workspace(name: &str) -> Done<Desired> {
@@ -40,6 +44,19 @@ pub fn alone(name: &str) -> Done<Lock> {
     let busy =
         || unable(Code::Conflict, format!("something is done with snapshots of {name} already"));
     taken.ok_or_else(busy)
+}
+
+/// The same, once what goes on has come to its end: it may have been begun for a laptop that has
+/// gone, and comes again.
+pub fn in_turn(name: &str, to: &dyn Listener) -> Done<Lock> {
+    let end = Instant::now() + TURN_WITHIN;
+    loop {
+        let taken = alone(name);
+        if taken.is_ok() || Instant::now() >= end || !to.is_wanted() {
+            return taken;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
 }
 
 pub fn is_busy(name: &str) -> bool {

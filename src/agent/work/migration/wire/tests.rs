@@ -24,6 +24,7 @@ fn said() -> Vec<Said> {
         Said::End { is_whole: false },
         Said::Finished,
         Said::Failed("so".to_owned()),
+        Said::Beat,
     ]
 }
 
@@ -36,6 +37,7 @@ fn answers() -> Vec<Answer> {
         Answer::Wanted(u64::MAX),
         Answer::Finished,
         Answer::Failed("so".to_owned()),
+        Answer::Beat,
     ]
 }
 
