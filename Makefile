@@ -200,6 +200,14 @@ snaps: ## snapshots on XFS, by the newest restic, too; fetches that
 	$(RUST)
 	+sh tests/snaps.sh $(CARGO) test $(COMMON)
 
+# A workspace on its way through outages of minutes; and 100,000 files, and 2 GiB, with times.
+moves: ## hop to through long outages, and what large data takes
+	$(RUST)
+	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
+	+HOP_MOVES=full $(CARGO) test $(COMMON) --lib migration::tests::figures -- --nocapture
+	+HOP_MOVES=full sh tests/enter.sh $(CARGO) test $(COMMON) --test vps to_broken -- \
+		--nocapture --test-threads=1
+
 # Limits where systemd has one hierarchy of cgroups, in an emulated machine: see tests/guest.sh.
 guest: ## limits of services in a machine of its own (qemu)
 	$(RUST)
@@ -393,5 +401,5 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
-	check-bench check-vectors check-darwin bare helper-review bench chaos kills programs snaps soak install install-strip \
+	check-bench check-vectors check-darwin bare helper-review bench chaos kills moves programs snaps soak install install-strip \
 	uninstall fuzz clean

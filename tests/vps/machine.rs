@@ -55,6 +55,16 @@ impl Machine {
     /// Its next life, over the same files.
     pub fn reboot(&mut self) {
         self.sh("systemctl reboot --no-block");
+        self.boots_again();
+    }
+
+    /// The same without a last word of anybody there.
+    pub fn power_cut(&mut self) {
+        lab::sh(&format!("kill -KILL {}", self.leader));
+        self.boots_again();
+    }
+
+    fn boots_again(&mut self) {
         let end = Instant::now() + BOOT_LIMIT;
         while self.nspawn.try_wait().unwrap().is_none() {
             assert!(Instant::now() < end, "{} does not go down: {}", self.name, self.log());
@@ -156,6 +166,14 @@ impl Machine {
         command
     }
 
+    /// A shell command of a user that goes on meanwhile.
+    pub fn begun(&self, user: &str, script: &str) -> Begun {
+        let mut command = self.command(user, script);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        Begun(std::thread::spawn(move || said(child.wait_with_output().unwrap())))
+    }
+
     /// A command of a user at a terminal: whenever the text of the next pair appears, its answer
     /// is typed. Everything that was shown is in `out`.
     pub fn dialogue(&self, user: &str, script: &str, answers: &[(&str, &str)]) -> Said {
@@ -193,6 +211,20 @@ impl Machine {
         let code = child.wait().unwrap().code().unwrap_or(-1);
         assert!(next.is_none(), "{:?} did not appear: {shown}", next.unwrap().0);
         Said { code, out: shown, err: String::new() }
+    }
+}
+
+/// A command that goes on.
+pub struct Begun(std::thread::JoinHandle<Said>);
+
+impl Begun {
+    /// What it did; until then this is looked at.
+    pub fn end(self, look: impl Fn()) -> Said {
+        while !self.0.is_finished() {
+            look();
+            std::thread::sleep(4 * LOOK_EVERY);
+        }
+        self.0.join().unwrap()
     }
 }
 

@@ -27,6 +27,7 @@ mod sites;
 mod stopped;
 mod sudoers;
 mod to;
+mod to_broken;
 mod together;
 mod trial;
 mod trouble;
