@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// And for its end: the kernel takes its time over the removal of a device.
 pub const STOPS_WITHIN: Duration = Duration::from_secs(3);
-/// A request with a quarter of a million prefixes takes longer.
+/// A request with a million prefixes takes longer.
 const APPLY_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running tunnel; dropping it stops it.

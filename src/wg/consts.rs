@@ -62,8 +62,8 @@ pub const STAGED_PACKETS: usize = 128;
 pub const MAX_PEERS: usize = 4096;
 /// Private keys besides the interface's own, while keys are being rotated.
 pub const MAX_OTHER_IDENTITIES: usize = 3;
-/// Allowed-IP prefixes of one device.
-pub const MAX_PREFIXES: usize = 1 << 18;
+/// Allowed-IP prefixes of one device: a thousand for each of a thousand peers.
+pub const MAX_PREFIXES: usize = 1 << 20;
 
 /// Message sizes in bytes (R02).
 pub const INITIATION_LEN: usize = 148;

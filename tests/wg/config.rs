@@ -211,7 +211,7 @@ fn peers_and_prefixes_are_bounded() {
     let over = s.configure(A, B, |u| u.allowed_ips = many(MAX_PREFIXES + 1));
     assert_eq!(over, Err(ConfigError::TooManyPrefixes));
     assert_eq!(s.configure(A, B, |u| u.allowed_ips = many(MAX_PREFIXES - 2)), Ok(()));
-    const { assert!(MAX_PEERS <= 4096 && MAX_PREFIXES <= 1 << 18) };
+    const { assert!(MAX_PEERS <= 4096 && MAX_PREFIXES <= 1 << 20) };
     for e in [ConfigError::TooManyPeers, ConfigError::TooManyPrefixes, ConfigError::BadPrefix] {
         assert!(!e.to_string().is_empty());
     }

@@ -241,7 +241,8 @@ fn with_errno(mut text: Zeroizing<String>, code: i32) -> Zeroizing<String> {
 /// Grow without leaving a copy of the old content behind.
 fn append(buffer: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
     if buffer.capacity() - buffer.len() < bytes.len() {
-        let size = (buffer.len() + bytes.len()).saturating_mul(2);
+        let needed = buffer.len() + bytes.len();
+        let size = needed.saturating_mul(2).min(REQUEST_MAX.max(needed));
         let mut larger = Vec::with_capacity(size);
         larger.extend_from_slice(buffer);
         buffer.zeroize();

@@ -13,9 +13,9 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 use zeroize::Zeroizing;
 
-/// Longest request. The fullest device has 2^18 prefixes of at most 55 bytes a line (14.4 MB) and
+/// Longest request. The fullest device has 2^20 prefixes of at most 55 bytes a line (57.7 MB) and
 /// 4,096 peers of at most 350 bytes.
-pub const REQUEST_MAX: usize = 16 << 20;
+pub const REQUEST_MAX: usize = 60 << 20;
 /// Longest line: a key of 32 bytes in hex with its name needs 78, an endpoint with scope 75.
 pub const LINE_MAX: usize = 256;
 

@@ -305,15 +305,15 @@ impl Model {
 }
 
 /// The lengths that a look-up tries are those in use, each with its number of prefixes: a stale one
-/// would cost each packet a search.
-fn check_lengths(router: &Router, seed: u64) {
-    for table in [&router.v4, &router.v6] {
-        let mut want = BTreeMap::new();
-        for (len, _) in table.owners.keys() {
-            *want.entry(*len).or_default() += 1;
-        }
-        assert_eq!(table.lengths, want, "seed {seed}");
+/// would cost each packet a search. By peer there is what there is by prefix.
+fn check_table<B: Bits + std::fmt::Debug>(table: &Table<B>, seed: u64) {
+    let mut want = BTreeMap::new();
+    for (len, _) in table.owners.keys() {
+        *want.entry(*len).or_default() += 1;
     }
+    assert_eq!(table.lengths, want, "seed {seed}");
+    let owned = table.owners.iter().map(|((len, bits), peer)| (*peer, *len, *bits));
+    assert_eq!(table.owned, owned.collect(), "seed {seed}");
 }
 
 #[test]
@@ -356,7 +356,8 @@ fn random_operations_against_a_list() {
                 }
             }
             assert_eq!(router.len(), model.0.len(), "seed {seed} step {step}");
-            check_lengths(&router, seed);
+            check_table(&router.v4, seed);
+            check_table(&router.v6, seed);
             for _ in 0..3 {
                 let addr = r.address();
                 let want = model.peer_for(&octets(addr));
