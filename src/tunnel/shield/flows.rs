@@ -1,10 +1,12 @@
 //! The flows that are open: a table of fixed size, in which only what is sent from here makes or
 //! keeps an entry (RFC 4787, REQ-6: an answer that kept one would let the other side do so).
 //!
-//! 1,024 sets of 16 entries, 256 KiB. Which set a flow is in depends on a key that is made at
-//! random, so nobody finds flows that crowd one. A full set gives up what is worth least: ended
-//! before unanswered, then UDP and echoes, then TCP, and of equals what was sent in longest ago. Of
-//! 4,000 flows side by side (Poisson, 4 a set) one in a million sets overflows.
+//! 1,024 sets of 16 entries, 256 KiB. A flow is in one of two sets, and which these are depends on
+//! a key that is made at random, so nobody finds flows that crowd one. A new flow takes the emptier
+//! of its two, which fills all of them evenly: of 12,000 flows side by side none has to go, where
+//! one set for each would lose some of 6,000 (Azar, Broder, Karlin, Upfal, "Balanced Allocations").
+//! Two full sets give up what is worth least: ended before unanswered, then UDP and echoes, then
+//! TCP, and of equals what was sent in longest ago.
 
 use super::headers::{ACK, FIN, Flow, ICMP, RST, SYN, TCP};
 use std::hash::{BuildHasher, RandomState};
@@ -136,9 +138,7 @@ impl Flows {
     fn find(&mut self, now_s: u32, flow: &Flow) -> Option<&mut Entry> {
         let (set, way) = self.last;
         if !self.sets.get(set)?.get(way)?.is(flow) {
-            let set = self.set_of(flow);
-            let way = self.sets.get(set)?.iter().position(|entry| entry.is(flow))?;
-            self.last = (set, way);
+            self.last = self.place_of(flow)?;
         }
         let (set, way) = self.last;
         self.sets.get_mut(set)?.get_mut(way).filter(|entry| entry.is_open(now_s))
@@ -146,15 +146,35 @@ impl Flows {
 
     /// Where a flow that is not open is to be, or one that begins anew.
     fn place(&mut self, now_s: u32, flow: &Flow) -> &mut Entry {
-        let set = self.set_of(flow);
-        let ways = &mut self.sets[set];
-        let least = (0..WAYS).min_by_key(|way| ways[*way].worth(now_s)).unwrap_or(0);
-        let way = ways.iter().position(|entry| entry.is(flow)).unwrap_or(least);
-        self.last = (set, way);
-        &mut ways[way]
+        self.last = self.place_of(flow).unwrap_or_else(|| self.least(now_s, flow));
+        let (set, way) = self.last;
+        &mut self.sets[set][way]
     }
 
-    fn set_of(&self, flow: &Flow) -> usize {
-        self.key.hash_one(flow) as usize % SETS
+    /// Where a flow has its entry, open or not.
+    fn place_of(&self, flow: &Flow) -> Option<(usize, usize)> {
+        self.sets_of(flow).into_iter().find_map(|set| {
+            let way = self.sets.get(set)?.iter().position(|entry| entry.is(flow))?;
+            Some((set, way))
+        })
+    }
+
+    /// What a flow without an entry takes: what is worth least, and of that what stands in the
+    /// emptier set.
+    fn least(&self, now_s: u32, flow: &Flow) -> (usize, usize) {
+        let ways = self.sets_of(flow).into_iter().flat_map(|set| {
+            let entries = &self.sets[set];
+            let open = entries.iter().filter(|entry| entry.is_open(now_s)).count();
+            entries.iter().enumerate().map(move |(way, entry)| {
+                let (worth, since_s) = entry.worth(now_s);
+                ((worth, open, since_s), (set, way))
+            })
+        });
+        ways.min().map_or((0, 0), |(_, place)| place)
+    }
+
+    fn sets_of(&self, flow: &Flow) -> [usize; 2] {
+        let hash = self.key.hash_one(flow) as usize;
+        [hash % SETS, hash / SETS % SETS]
     }
 }

@@ -67,3 +67,13 @@ fn of_a_hundred_thousand_flows_the_oldest_go_and_what_goes_on_stays() {
     let (new, old, all) = (count(&open[96_000..]), count(&open[..60_000]), count(&open));
     assert!(new >= 3_990 && old <= 10 && all <= ENTRIES, "{new} new, {old} old, {all} of all");
 }
+
+/// A resolver of this machine's, or a game's list of servers: all of them are answered.
+#[test]
+fn of_twelve_thousand_flows_side_by_side_none_has_to_go() {
+    let mut lab = Lab::new();
+    let asked: Vec<_> = (0..12_000).map(|n| udp([20_000 + n, 53])).collect();
+    asked.iter().for_each(|ask| lab.out(ask));
+    let lost = asked.iter().filter(|ask| lab.enters(&back(ask)).is_err()).count();
+    assert_eq!(lost, 0);
+}
