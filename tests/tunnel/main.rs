@@ -17,6 +17,7 @@ mod lifecycle;
 mod lifecycle_churn;
 mod lifecycle_mailbox;
 mod lifecycle_storm;
+mod neighbour;
 mod offload;
 mod program;
 mod userspace;

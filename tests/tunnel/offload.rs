@@ -312,7 +312,7 @@ fn datagrams(lab: &Lab, to: &str) {
 }
 
 /// Have the kernel cut what this socket sends; 0 for no more.
-fn segment(socket: &UdpSocket, len: usize) -> bool {
+pub fn segment(socket: &UdpSocket, len: usize) -> bool {
     let value = len as i32;
     // SAFETY: the option's value is one i32, which outlives the call.
     let r = unsafe {

@@ -231,3 +231,21 @@ fn what_a_socket_has_no_room_for_is_counted_once() {
     u.rebind(0).expect("rebind");
     assert_eq!(u.sockets.overflows(), lost);
 }
+
+/// We send 64 at most, but a neighbour may send what its kernel takes since Linux 6.9.
+#[test]
+fn a_neighbours_128_come_in_one_message() {
+    let (mut a, mut b) = (Udp::bind(0, false).expect("bind"), Udp::bind(0, false).expect("bind"));
+    let to = SocketAddr::from(([127, 0, 0, 1], b.sockets.port()));
+    let data: Vec<u8> = (0..128).flat_map(|n| [n; 64]).collect();
+    let socket = &a.sockets.get(Family::V4).expect("socket").socket;
+    let all = |_| Outgoing { to, from: None, tos: 0, segment: 64, data: &data };
+    if let Err(why) = a.outgoing.send(socket, 1, all) {
+        assert_eq!(why.raw_os_error(), Some(code::EINVAL), "{why}");
+        println!("SKIP: this kernel takes no 128 datagrams at once");
+        return;
+    }
+    let (got, came) = one(&mut b, Family::V4);
+    assert_eq!((got.len, got.segment, got.truncated), (data.len(), 64, false));
+    assert_eq!(came, data);
+}
