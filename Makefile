@@ -66,7 +66,7 @@ all: build ## builds; needs Rust 1.85 or newer (the same as make build)
 
 # What hop version -v says it was built from: nothing in a tarball, also one inside another's
 # repository. Of all goals that build the programs that are installed.
-build bench: export HOPBOX_COMMIT = $(shell [ "$$(git rev-parse --show-toplevel 2>/dev/null)" = "$(CURDIR)" ] && \
+build bench bench-kernel bench-growth: export HOPBOX_COMMIT = $(shell [ "$$(git rev-parse --show-toplevel 2>/dev/null)" = "$(CURDIR)" ] && \
 	git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 
 build:
@@ -123,7 +123,7 @@ check-lint:
 
 # All at once: neither processor waits for the one crate that everything else needs.
 check-build:
-	+@$(CARGO) test $(COMMON) --lib --bins --tests --bench aead --no-run
+	+@$(CARGO) test $(COMMON) --lib --bins --tests --bench aead --bench growth --no-run
 
 # What needs nothing of the machine: for packages, whose builders are not root and have no network.
 check-unit:
@@ -135,6 +135,9 @@ check-suites:
 
 check-ct:
 	+sh tests/ct.sh $(CARGO) test $(COMMON) --no-run --bench aead
+
+check-steps:
+	+@python3 tests/bench/steps.py 8x16x8 128x16x8192 -- $(STEPS_BUILD)
 
 check-bench:
 	+@$(CARGO) build $(COMMON) --bins --examples
@@ -242,10 +245,17 @@ BENCH_S      ?= 3
 BENCH_ROUNDS ?= 3
 BENCH_OUT    ?= $(CARGO_TARGET_DIR)/bench.json
 BENCH_RUN     = sh tests/enter.sh python3 tests/bench/tunnel.py
+# Instead, what so many crypto workers do, as in LANES="0 1 2 3": see tests/bench/lanes.py.
+LANES        ?=
+BENCH_BUILD   = $(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) --bins --examples
 bench: ## measures the tunnel beside other implementations
 	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(BENCH_NEEDS)
-	+$(CARGO) build --profile $(PROFILE) $(SYMBOLS) $(COMMON) --bins --examples
+	+$(BENCH_BUILD)
+ifneq ($(LANES),)
+	sh tests/enter.sh python3 tests/bench/lanes.py --lanes $(OUT)/examples/lanes \
+		--load $(OUT)/examples/load --seconds $(BENCH_S) $(LANES)
+else
 	$(BENCH_RUN) --hop $(OUT)/hop --load $(OUT)/examples/load \
 		--ceiling $(OUT)/examples/no_crypto --out $(BENCH_OUT) --rounds $(BENCH_ROUNDS) --seconds $(BENCH_S)
 	+$(CARGO) bench $(BASE) $(FEATURES) --bench micro
@@ -255,6 +265,25 @@ else
 	+$(CARGO) run --release --locked --manifest-path tests/bench/ring/Cargo.toml \
 		$(if $(AVX512),--features hopbox/avx512)
 endif
+endif
+
+# `hop wg` and the kernel's WireGuard, against and beside each other: see tests/bench/kernel/run.sh.
+bench-kernel: ## beside the kernel's WireGuard (qemu where it has none)
+	$(RUST)
+	@sh tests/needs.sh $(BUILD_NEEDS) $(BENCH_NEEDS)
+	+$(BENCH_BUILD)
+	sh tests/enter.sh sh tests/bench/kernel/run.sh $(OUT)/hop $(OUT)/examples/load
+
+# Peers, allowed IPs, flows and tunnels: their cost in figures (tests/bench/crowd.py), then in
+# instructions, which no other work on the machine changes (tests/bench/steps.py).
+STEPS_BUILD = $(CARGO) test $(COMMON) --no-run --bench growth
+bench-growth: ## what 1,000 peers, 10,000 flows and 64 tunnels cost
+	$(RUST)
+	@sh tests/needs.sh $(BUILD_NEEDS) $(BENCH_NEEDS) valgrind:valgrind
+	+$(BENCH_BUILD)
+	sh tests/enter.sh python3 tests/bench/crowd.py --hop $(OUT)/hop --load $(OUT)/examples/load \
+		--crowd $(OUT)/examples/crowd --seconds $(BENCH_S)
+	+@python3 tests/bench/steps.py 10x10x10 100x100x100 1000x1000x10000 -- $(STEPS_BUILD)
 
 # What is installed is what was built, by somebody else as a rule: nothing is compiled here, and one
 # line is said. Programs of another version than the source's are refused.
@@ -401,5 +430,6 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
-	check-bench check-vectors check-darwin bare helper-review bench chaos kills moves programs snaps soak install install-strip \
+	check-steps check-bench check-vectors check-darwin bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
+	snaps soak install install-strip \
 	uninstall fuzz clean

@@ -13,7 +13,7 @@ trap 'kill $beside 2>/dev/null' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 code=0
-"$@" check-build check-ct check-bench check-suites || code=$?
+"$@" check-build check-ct check-steps check-bench check-suites || code=$?
 if wait $beside; then
     grep '^SKIP' "$out/check.log"
 else

@@ -1,4 +1,4 @@
-"""Two namespaces, one veth, and one implementation at both ends.
+"""Two namespaces, one veth, and one implementation at both ends, or one at each.
 
 Lives in a mount, network and PID namespace of its own (see tunnel.py): whatever happens, nothing
 outlives it.
@@ -34,24 +34,38 @@ def cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
+def busy_s():
+    """Seconds that all processors were busy, by whatever: what the kernel does for a tunnel is
+    nobody's."""
+    with open("/proc/stat") as f:
+        user, nice, system, _, _, irq, softirq = map(int, f.readline().split()[1:8])
+    return (user + nice + system + irq + softirq) / TICKS
+
+
 def rss_kib(pid):
     with open(f"/proc/{pid}/status") as f:
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
-class Bed:
-    """`command` starts the implementation on the interface {if}, as wireguard-go is started; an
-    empty one measures the bare veth."""
+# The kernel's own: it is there when the command has ended.
+KERNEL = "ip link add {if} type wireguard".split()
 
-    def __init__(self, command, load, log):
-        self.command, self.load_program, self.log = command, load, log
+
+class Bed:
+    """`command` starts the implementation on the interface {if}, as wireguard-go is started, and
+    `other` that of end b where it is not the same; an empty one measures the bare veth."""
+
+    def __init__(self, command, load, log, other=None):
+        self.commands = {"a": command, "b": other or command}
+        self.load_program, self.log = load, log
         self.processes, self.others = {}, []
+        self.is_tunnel = bool(command)
         self.address = (INNER if command else WIRE)["b"]
 
     def __enter__(self):
         try:
             self.wire()
-            if self.command:
+            if self.is_tunnel:
                 self.start()
             self.others.append(self.background("b", "tcp-serve", f"{self.address}:5201"))
         except BaseException:
@@ -97,7 +111,15 @@ class Bed:
 
     def start_at(self, end, key):
         interface = f"wg{end}"
-        command = [word.replace("{if}", interface) for word in self.command]
+        command = [word.replace("{if}", interface) for word in self.commands[end]]
+        if self.commands[end] == KERNEL:
+            run(*inside(end), *command)
+        else:
+            self.start_process(end, interface, command)
+        run(*inside(end), "wg", "set", interface, "listen-port", str(PORT), "private-key",
+            "/dev/stdin", text=key)
+
+    def start_process(self, end, interface, command):
         process = subprocess.Popen(
             [*inside(end), *command], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
             env=dict(os.environ, WG_PROCESS_FOREGROUND="1", LOG_LEVEL="error"))
@@ -106,14 +128,11 @@ class Bed:
         for _ in range(250):
             there = run("ip", "-n", end, "link", "show", interface, check=False)
             if there and os.path.exists(socket):
-                break
+                return
             if process.poll() is not None:
                 raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
             time.sleep(0.02)
-        else:
-            raise RuntimeError(f"{' '.join(command)}: no interface after 5 s")
-        run(*inside(end), "wg", "set", interface, "listen-port", str(PORT), "private-key",
-            "/dev/stdin", text=key)
+        raise RuntimeError(f"{' '.join(command)}: no interface after 5 s")
 
     def peer(self, end):
         other = OTHER[end]

@@ -3,7 +3,7 @@ import re
 import statistics
 import time
 
-from bed import inside, run
+from bed import busy_s, inside, run
 
 # Loss that counts as none, and the precision of the search for the highest such rate.
 LOSS = 0.001
@@ -25,15 +25,17 @@ def idle_ping(bed, _):
 
 
 def tcp(bed, seconds, streams, way, column):
-    before = bed.cpu_s()
+    before, busy = bed.cpu_s(), busy_s()
     began = time.monotonic()
     got = bed.load("a", "tcp", f"{bed.address}:5201", str(seconds), str(streams), way)
     took = time.monotonic() - began
     gbit = got["bytes"] * 8 / got["seconds"] / 1e9
     result = {f"tcp_{column}_gbit": gbit}
+    # The warm-up costs CPU as well, so bytes are reckoned for the whole time.
+    gigabytes = got["bytes"] / got["seconds"] * took / 1e9
+    if gbit:
+        result[f"busy_{column}_s_gb"] = (busy_s() - busy) / gigabytes
     if bed.processes and gbit:
-        # The warm-up costs CPU as well, so bytes are reckoned for the whole time.
-        gigabytes = got["bytes"] / got["seconds"] * took / 1e9
         result[f"cpu_{column}_s_gb"] = (bed.cpu_s() - before) / gigabytes
     return result
 
@@ -88,7 +90,7 @@ def loaded_ping(bed, seconds):
 
 def first_reply(bed, seconds):
     """From the peer's being added to the first answer; ping starts the handshake."""
-    if not bed.processes:
+    if not bed.is_tunnel:
         return {}
     times = []
     for _ in range(max(3, int(seconds * 5))):

@@ -4,14 +4,14 @@
 //! Medians of short rounds, because the machine has other work too; compare within one run only.
 #![allow(dead_code)]
 
+mod devices;
+
+use devices::{Noise, Wire, now};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
-use hopbox::wg::{
-    Arrival, Device, Endpoint, Entropy, HEADROOM, Inbound, Now, Outbound, PeerUpdate, Sink,
-    TAILROOM, Time, Wall, public_key,
-};
+use hopbox::wg::{Arrival, Device, Inbound, Outbound, PeerUpdate, Time, public_key};
 
 /// The shield, the window and the router, which the library keeps to itself.
 #[path = "../../src/tunnel/shield/mod.rs"]
@@ -32,33 +32,6 @@ mod wg {
 }
 
 const ROUNDS: usize = 101;
-
-/// No secret here is worth one.
-struct Noise(u64);
-
-impl Entropy for Noise {
-    fn fill(&mut self, out: &mut [u8]) {
-        for byte in out {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
-            *byte = (self.0 >> 56) as u8;
-        }
-    }
-}
-
-#[derive(Default)]
-struct Wire(Vec<Vec<u8>>);
-
-impl Sink for Wire {
-    fn to_wire(&mut self, _: &Endpoint, _: u8, datagram: &[u8]) {
-        self.0.push(datagram.to_vec());
-    }
-
-    fn to_tun(&mut self, _: &[u8]) {}
-}
-
-fn now(ns: u64) -> Now {
-    Now { boot: Time::from_nanos(ns), wall: Wall { secs: 1_700_000_000, nanos: 0 } }
-}
 
 fn at(n: u8) -> SocketAddr {
     SocketAddr::from(([198, 51, 100, n], 51820))
@@ -81,15 +54,9 @@ fn device(me: u8) -> Device {
     device
 }
 
-/// An IPv4 packet from device 1 to device 2, with room around it.
+/// A packet from device 1 to device 2.
 fn packet(len: usize) -> Vec<u8> {
-    let mut buf = vec![0; HEADROOM + len + TAILROOM];
-    let p = &mut buf[HEADROOM..HEADROOM + len];
-    p[0] = 0x45;
-    p[2..4].copy_from_slice(&(len as u16).to_be_bytes());
-    p[8..10].copy_from_slice(&[64, 17]);
-    p[12..20].copy_from_slice(&[203, 0, 113, 1, 203, 0, 113, 2]);
-    buf
+    devices::packet([203, 0, 113, 1], [203, 0, 113, 2], len)
 }
 
 fn deliver(to: &mut Device, from: u8, datagram: &mut [u8], wire: &mut Wire) -> Inbound {

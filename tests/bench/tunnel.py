@@ -7,7 +7,9 @@ Every round measures each implementation once, in an order that turns round, so 
 machine does besides falls on all; the table has the medians and hop's ratios to them. Judge ratios
 of one run: absolute figures of other runs and machines tell little. Peers are what is installed of
 wireguard-go and boringtun-cli; BENCH_<name>="command … {if}" in the environment adds another that
-starts like them. Needs root; takes about rounds x implementations x (25 s + 8 x seconds).
+starts like them. `kernel` is there where this machine's own has WireGuard; of two names with a
+colon the first is the end that asks. Needs root; takes about rounds x implementations x (25 s + 8 x
+seconds).
 """
 import argparse
 import json
@@ -20,7 +22,7 @@ import time
 
 sys.dont_write_bytecode = True  # nothing is left in the source tree
 import measures
-from bed import Bed
+from bed import KERNEL, Bed, run
 
 # Column, heading, format.
 COLUMNS = [
@@ -28,6 +30,7 @@ COLUMNS = [
     ("tcp_down_gbit", "TCP ← Gbit/s", "{:.2f}"),
     ("tcp_four_gbit", "4 streams", "{:.2f}"),
     ("cpu_up_s_gb", "CPU s/GB", "{:.2f}"),
+    ("busy_up_s_gb", "all s/GB", "{:.2f}"),
     ("udp64_kpps", "64 B kpps", "{:.0f}"),
     ("ping_idle_p50_us", "ping p50 µs", "{:.0f}"),
     ("ping_idle_p99_us", "p99", "{:.0f}"),
@@ -36,7 +39,7 @@ COLUMNS = [
     ("first_reply_us", "first reply µs", "{:.0f}"),
     ("rss_mib", "RSS MiB", "{:.1f}"),
 ]
-# What a smoke test must have got something of.
+# What a smoke test, and one of two that talk to each other, must have got something of.
 SMOKE = ["tcp_up_gbit", "tcp_down_gbit", "ping_idle_p50_us", "ping_load_p50_us", "first_reply_us",
          "rss_mib"]
 
@@ -55,8 +58,18 @@ def in_namespaces():
                           "--mount-proc", sys.executable, *sys.argv])
 
 
+def has_wireguard():
+    """The kernel itself, here where the link is in nobody's way."""
+    probe = [word.replace("{if}", "probe") for word in KERNEL]
+    there = subprocess.run(probe, capture_output=True).returncode == 0
+    run("ip", "link", "del", "probe", check=False)
+    return there
+
+
 def implementations(o):
     found = {"hop": [o.hop, "wg", "-f", "{if}"]}
+    if has_wireguard():
+        found["kernel"] = KERNEL
     if shutil.which("wireguard-go"):
         found["wireguard-go"] = ["wireguard-go", "-f", "{if}"]
     if shutil.which("boringtun-cli"):
@@ -64,17 +77,19 @@ def implementations(o):
     for name, command in sorted(os.environ.items()):
         if name.startswith("BENCH_") and "{if}" in command:
             found[name.removeprefix("BENCH_").lower()] = command.split()
-    found["no-crypto"] = [o.ceiling, "{if}"]
+    if o.ceiling:
+        found["no-crypto"] = [o.ceiling, "{if}"]
     found["veth"] = []
     only = o.only.split(",") if o.only else list(found)
-    if unknown := [name for name in only if name not in found]:
+    ends = {name: name.split(":") for name in only}
+    if unknown := {end for pair in ends.values() for end in pair} - found.keys():
         sys.exit(f"tunnel.py: not installed: {', '.join(unknown)}; there is {', '.join(found)}")
-    return {name: found[name] for name in only}
+    return {name: [found[end] for end in pair] for name, pair in ends.items()}
 
 
-def measure(name, command, o, log):
+def measure(name, commands, o, log):
     result = {"implementation": name}
-    with Bed(command, o.load, log) as bed:
+    with Bed(commands[0], o.load, log, commands[-1]) as bed:
         for one in measures.ALL:
             if not o.measures or one.__name__ in o.measures.split(","):
                 result.update(one(bed, o.seconds))
@@ -113,12 +128,14 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hop", required=True)
     parser.add_argument("--load", required=True)
-    parser.add_argument("--ceiling", required=True, help="tests/bench/no_crypto.rs, built")
+    parser.add_argument("--ceiling", help="tests/bench/no_crypto.rs, built")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3)
     parser.add_argument("--only", help="implementations, separated by commas")
     parser.add_argument("--measures", help="some of " + ", ".join(m.__name__ for m in measures.ALL))
     parser.add_argument("--smoke", action="store_true", help="does it work? Judges no number")
+    parser.add_argument("--interop", action="store_true",
+                        help="does each of --only work with the other? Judges no number")
     parser.add_argument("--out", help="the JSON file")
     o = parser.parse_args()
     if o.smoke and os.geteuid() != 0:
@@ -128,7 +145,9 @@ def main():
         sys.exit("tunnel.py: namespaces need root: sudo make bench")
     in_namespaces()
     if o.smoke:
-        o.rounds, o.seconds, o.only = 1, 0.3, "hop,no-crypto"
+        o.only = "hop,no-crypto"
+    if o.smoke or o.interop:
+        o.rounds, o.seconds = 1, 0.3
         o.measures = "idle_ping,tcp_up,tcp_down,loaded_ping,first_reply,memory"
     wanted, rows, failed = implementations(o), [], []
     began = time.monotonic()
@@ -150,13 +169,22 @@ def main():
                        for name in wanted}
             json.dump({"rounds": o.rounds, "seconds": o.seconds, "medians": medians, "rows": rows},
                       f, indent=1)
-    print(table(rows, list(wanted)))
     missing = [f"{name}: {column}" for name in wanted for column in SMOKE
-               if o.smoke and not median(rows, name, column)]
+               if (o.smoke or o.interop) and not median(rows, name, column)
+               and not (column == "rss_mib" and name == "kernel")]
     if missing:
         print(f"nothing measured of {', '.join(missing)}", file=sys.stderr)
+    if o.interop:
+        failed += [name for name in wanted if any(m.startswith(f"{name}: ") for m in missing)]
+        for name in wanted:
+            print(f"{'FAIL' if name in failed else 'ok'} {name}: handshake from the first, TCP "
+                  "each way, ping beside it", flush=True)
+    else:
+        print(table(rows, list(wanted)))
     # A stranger's failure is said above; ours is a failure of the run.
-    sys.exit(bool("hop" in failed or missing))
+    ours = [name for name in failed if "hop" in name.split(":")]
+    sys.exit(bool(ours or missing))
 
 
-main()
+if __name__ == "__main__":
+    main()
