@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::doctor_provider;
+use super::doctor_server;
 use super::doctor_snap;
 use super::migration_view;
 use super::page::{Line, Page};
@@ -19,6 +20,7 @@ pub const COMMAND: Command = Command {
     usage: "hop doctor [host] [--deep] [-v]",
     details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name,\n\
               packet size and HTTP proxies, whether the host is up or not, and changes nothing.\n\
+              Of a host that is up also at its clock, disks, sshd, limits and open ports.\n\
               Where a provider's firewall is declared also at the file of its token, and with\n\
               --deep at what hopbox has opened there. Each fault is shown with its cause, the\n\
               evidence, and one command that mends it; the first is the one to begin with. With\n\
@@ -48,6 +50,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     let mut checks = diagnose::judge(&facts);
     if let Ok(host) = &facts.config {
         checks.extend(doctor_provider::check(host, call.args.has("deep")));
+        checks.extend(doctor_server::checks(&paths, host));
         checks.extend(doctor_snap::checks(&paths, host));
     }
     checks.extend(migration_view::checks(&paths, &name));

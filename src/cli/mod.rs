@@ -22,6 +22,7 @@ mod detached_runs;
 mod dispatch;
 mod doctor;
 mod doctor_provider;
+mod doctor_server;
 mod doctor_snap;
 mod down;
 mod firewall;

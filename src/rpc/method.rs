@@ -9,6 +9,7 @@ use super::types::migration::{
 };
 use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
+use super::types::server::Server;
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use super::types::snap::{
     BackPlan, Checked, Created, Forgotten, Health, Listed, OfSnaps, Restored, Told, WantedBack,
@@ -73,6 +74,7 @@ methods! {
     SnapHealth, "snap.health": Nothing => Health;
     /// In no time: no program is asked for it.
     MigrationStanding, "migration.standing": OfMove => Standing;
+    ServerLook, "server.look": Nothing => Server;
     /// Of the last pass, on either side.
     MigrationOutcome, "migration.outcome": OfMove => Outcome;
     /// While paused under the same id; and again.

@@ -125,8 +125,13 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("hop run --help", Shows(READ)),
     ("hop run --list", Shows(LOOK)),
     ("hop run --list -H {}", Shows(LOOK)),
+    ("hop run -H {} -- df -h {}", Shows(LOOK)),
+    ("hop run -H {} -- df -i {}", Shows(LOOK)),
     ("hop run -H {} -- env", Shows(LOOK)),
     ("hop run -H {} -- sh", Shows(SNAP)),
+    // No machine of the tests is one that has it.
+    ("hop run -H {} -- sudo apk upgrade openssh", Part),
+    ("hop run -H {} -- timedatectl", Shows(LOOK)),
     ("hop run {}", Cures(SCRIPT)),
     ("hop selftest -v", Shows(SELFTEST)),
     ("hop services ls -H {}", Shows(SERVICES)),

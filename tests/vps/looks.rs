@@ -7,8 +7,9 @@ use super::machine::Said;
 use super::site::Site;
 
 /// What stands for the `{}` of a form, by what it begins with; the first that fits.
-const WORDS: [(&str, &[&str]); 13] = [
+const WORDS: [(&str, &[&str]); 14] = [
     ("cat /etc/resolv.conf", &["mybox.hop"]),
+    ("hop run -H {} -- df", &["mybox", "/"]),
     ("hop ", &["mybox"]),
     ("ip route get 10.10.", &["0"]),
     ("ip route get", &["10.10.0.2"]),

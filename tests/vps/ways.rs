@@ -142,9 +142,34 @@ fn a_name_and_an_address_of_the_other_family_lead_to_the_server() {
         }
         site.hop_ok("up");
         looks::each_shows_something(&site);
+        what_the_server_lacks_is_named(&site);
         wireguard_alone(laptop);
         modules_are_loaded(&site);
     });
+}
+
+/// By `hop doctor` while the host is up: what is there is told, what is taken away is named, and
+/// what is advised ends that, or shows it.
+fn what_the_server_lacks_is_named(site: &Site) {
+    let (laptop, vps) = (&site.laptop, &site.vps);
+    let told = site.hop_ok("doctor -v");
+    for word in ["clock: ", "disk: ", "sshd: OpenSSH_", "limits: ", "linger: services of dev"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    vps.ok("loginctl disable-linger dev");
+    let fix = fix_of(site, "no_linger").expect("services end with the session");
+    assert_eq!(fix, "hop setup mybox");
+    laptop.ok_as("dev", &format!("{fix} --yes"));
+    vps.ok("test -e /var/lib/systemd/linger/dev");
+    site.hop_ok("up");
+    assert_eq!(fix_of(site, "no_linger"), None);
+    // By the program that the manual shows.
+    let page = include_str!("../../man/hopbox-protocol.7");
+    let (_, examples) = page.split_once(".Sh EXAMPLES\n").unwrap();
+    let (_, program) = examples.split_once(".Bd -literal -offset indent\n").unwrap();
+    let (program, _) = program.split_once(".Ed\n").unwrap();
+    let opened = vps.ok_as("dev", &format!("python3 - <<'END'\n{program}END"));
+    assert!(opened.starts_with("rule-") && opened.contains(" accepted "), "{opened}");
 }
 
 /// Which is root's.

@@ -148,6 +148,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_manuals_example_is_taken() {
+        let manual = include_str!("../../../man/hop-helper.8");
+        let (_, example) = manual.split_once(".Bd -literal\n{\"reserve\"").unwrap();
+        let (example, _) = example.split_once(".Ed\n").unwrap();
+        let config = parse(format!("{{\"reserve\"{example}").as_bytes());
+        assert!(config.is_ok_and(|config| config.reserve != Reserve::default()), "{example}");
+    }
+
+    #[test]
     fn every_entry_is_checked() {
         let good = r#"{"allow_uids":[0,1000],"pools":["192.168.64.0/20"],"allow_netns":true}"#;
         let config = parse(good.as_bytes()).unwrap();

@@ -18,9 +18,10 @@ use crate::rpc::method::{
     MigrationLeave, MigrationOutcome, MigrationPause, MigrationPlace, MigrationPrepare,
     MigrationReturn, MigrationStanding, MigrationStart, MigrationStop, MigrationSurvey,
     PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped, PortsWatch, RUN_START,
-    RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart, ServicesStart,
-    ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget, SnapHealth, SnapList, SnapPlan,
-    SnapRemove, SnapRestore, Stream, WorkVersion, WorkspaceApply, WorkspacePlan,
+    RunDetach, RunFollow, RunList, RunStop, ServerLook, ServicesList, ServicesRestart,
+    ServicesStart, ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget, SnapHealth,
+    SnapList, SnapPlan, SnapRemove, SnapRestore, Stream, WorkVersion, WorkspaceApply,
+    WorkspacePlan,
 };
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
@@ -40,7 +41,7 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 23] {
+fn methods() -> [(&'static str, Run); 24] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
@@ -62,6 +63,7 @@ fn methods() -> [(&'static str, Run); 23] {
         row(PortsList, |backend, from, Nothing| of_work(backend, from, PortsList, &Nothing)),
         row(SnapHealth, |backend, from, Nothing| of_work(backend, from, SnapHealth, &Nothing)),
         row(MigrationStanding, |backend, from, of| of_work(backend, from, MigrationStanding, &of)),
+        row(ServerLook, |backend, from, Nothing| of_work(backend, from, ServerLook, &Nothing)),
         row(MigrationOutcome, |backend, from, of| of_work(backend, from, MigrationOutcome, &of)),
         row(MigrationLeave, |backend, from, of| of_work(backend, from, MigrationLeave, &of)),
         row(PortsMapped, |backend, from, all| of_work(backend, from, PortsMapped, &all)),

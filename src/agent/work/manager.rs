@@ -21,7 +21,7 @@ const BOUNDS: Bounds = Bounds::brief(30);
 const STOP_MORE_MS: u64 = 25_000;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Names of logins that have a manager without a session.
-const LINGER: &str = "/var/lib/systemd/linger";
+pub const LINGER: &str = "/var/lib/systemd/linger";
 /// `enable-linger` is done before the manager is there.
 const SOON: Duration = Duration::from_secs(20);
 

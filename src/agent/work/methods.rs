@@ -15,6 +15,7 @@ use super::container::address;
 use super::migration;
 use super::run::{self, detached};
 use super::scripts;
+use super::server;
 use super::services::{self, Unable};
 use super::snap;
 use super::{logs, ports, starts, watch};
@@ -25,7 +26,7 @@ use crate::rpc::VERSION;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
     AgentClock, BridgeAnswer, BridgeWatch, LogsStream, Method, PortsList, PortsMapped, PortsWatch,
-    RUN_START, RunDetach, RunFollow, RunList, RunStop, ServicesList, ServicesRestart,
+    RUN_START, RunDetach, RunFollow, RunList, RunStop, ServerLook, ServicesList, ServicesRestart,
     ServicesStart, ServicesStop, ServicesWatch, SnapHealth, Stream, WorkMapped, WorkVersion,
     WorkspaceApply, WorkspacePlan,
 };
@@ -204,6 +205,10 @@ pub fn call(request: &str, stream: &UnixStream) -> Result<Option<String>, Refuse
         SnapHealth::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;
             snap::health().to_json()
+        }
+        ServerLook::NAME => {
+            Nothing::read_strictly(params).map_err(&bad)?;
+            server::look().to_json()
         }
         WorkMapped::NAME => {
             Nothing::read_strictly(params).map_err(&bad)?;

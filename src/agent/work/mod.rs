@@ -11,7 +11,7 @@
 //! `starts` (for whom) → `present` (what there is of a workspace), `apply` (it becomes what is
 //! wanted), `scripts` (what is run of it) →
 //! `bridge` (what programs here want of a laptop),
-//! `sandbox` (who listens in network namespaces of the login's own),
+//! `sandbox` (who listens in network namespaces of the login's own), `server` (the machine),
 //! `kept_ports` (numbers for directories) → `held` (why nothing starts) → `snap` (data that is
 //! kept), `migration` (data that moves to another server).
 //!
@@ -44,6 +44,7 @@ pub mod run;
 pub mod sandbox;
 mod scripts;
 pub mod serve;
+mod server;
 mod services;
 pub mod snap;
 mod spec;

@@ -194,6 +194,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_manuals_example_is_a_manifest() {
+        let manual = include_str!("../../../man/hopbox.yaml.5");
+        let (_, example) = manual.split_once(".Sh EXAMPLES\n.Bd -literal\n").unwrap();
+        let (example, _) = example.split_once(".Ed\n").unwrap();
+        let read = crate::workspace::read::manifest(example);
+        let services = read.map(|read| read.desired.services.len());
+        assert_eq!(services.ok(), Some(2), "{example}");
+    }
+
     fn json(node: &yaml::Node) -> Value {
         match &node.value {
             yaml::Value::Map(map) => {
