@@ -64,8 +64,9 @@ fn ask(outlet: &Outlet, tally: &Tally, mut n: u64) {
             1 => tally.note(outlet.ask(Command::Status, PATIENCE)),
             2 => tally.note(outlet.ask(|r| Command::Apply(Box::default(), r), PATIENCE)),
             3 if n % 2 == 0 => tally.note(outlet.post(Command::HandshakeAll)),
-            // More at once than the queue holds.
+            4 if n % 2 == 0 => tally.note(outlet.post(Command::TryAt([7; 32], Vec::new()))),
             4 => tally.note(outlet.post(Command::Reconnect([7; 32], Vec::new()))),
+            // More at once than the queue holds.
             _ => (0..=COMMANDS / 4).all(|_| tally.note(outlet.post(Command::NetworkChanged))),
         };
         if !alive {
