@@ -1,6 +1,7 @@
 //! What waits for room in the pipe: bounded in bytes and in time, and short in the long run, by
 //! CoDel (RFC 8289): where packets wait for longer than [`TARGET`] all the time, one after the
-//! other is marked (RFC 3168), or lost where its sender knows no marks, until there are fewer.
+//! other is marked (RFC 3168), or lost where its sender knows no marks, until there are fewer. What
+//! is short goes before what is long, as far as it is little.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,6 +16,11 @@ const OLDEST: Duration = Duration::from_millis(250);
 const BYTES: usize = 4 << 20;
 /// One packet of a common size may always wait.
 const ONE: usize = 1600;
+/// What is no longer than this waits for none that is: handshakes, acknowledgements without data,
+/// pings, what is typed. All that is known of it is how long it is.
+const SHORT: usize = 160;
+/// So much of it at a time; what is beyond waits with the others.
+const SHORT_BYTES: usize = 8 * 1024;
 /// What [`Datagram`] takes besides its bytes, so that a flood of short ones is bounded, too.
 const EACH: usize = 64;
 
@@ -30,7 +36,10 @@ pub struct Datagram {
 #[derive(Default)]
 pub struct Queue {
     waiting: VecDeque<Datagram>,
+    short: VecDeque<Datagram>,
+    /// Of the two.
     bytes: usize,
+    short_bytes: usize,
     /// When packets will have waited too long for long enough.
     above_until: Option<Instant>,
     /// When the next packet has to go; `None` while none has.
@@ -46,7 +55,7 @@ pub struct Queue {
 
 impl Queue {
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.short.is_empty()
     }
 
     /// The oldest go where there is no room.
@@ -54,12 +63,22 @@ impl Queue {
         while self.bytes + bytes.len() + EACH > BYTES && self.take().is_some() {
             self.lost += 1;
         }
-        self.bytes += bytes.len() + EACH;
-        self.waiting.push_back(Datagram { ecn: ecn & 3, bytes: bytes.to_vec(), since: now });
+        let room = bytes.len() + EACH;
+        self.bytes += room;
+        let is_first = bytes.len() <= SHORT && self.short_bytes + room <= SHORT_BYTES;
+        self.short_bytes += if is_first { room } else { 0 };
+        let line = if is_first { &mut self.short } else { &mut self.waiting };
+        line.push_back(Datagram { ecn: ecn & 3, bytes: bytes.to_vec(), since: now });
     }
 
     /// The next that is to be sent.
     pub fn pop(&mut self, now: Instant) -> Option<Datagram> {
+        // However old: it is little, and a handshake is tried again after seconds only.
+        if let Some(next) = self.short.pop_front() {
+            let room = next.bytes.len() + EACH;
+            (self.bytes, self.short_bytes) = (self.bytes - room, self.short_bytes - room);
+            return Some(next);
+        }
         loop {
             let mut next = self.take()?;
             let age = now.saturating_duration_since(next.since);
@@ -165,12 +184,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_short_waits_for_nothing_long_and_keeps_nothing_long_waiting_for_ever() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        (0..100).for_each(|_| queue.push(0, &[1; 1400], now));
+        (0..100).for_each(|n| queue.push(0, &[n; SHORT], now));
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(now)).collect();
+        let first = order.iter().position(|next| next.bytes.len() > SHORT).unwrap();
+        assert_eq!((order.len(), first), (200, SHORT_BYTES / (SHORT + EACH)));
+        let short = order.iter().filter(|next| next.bytes.len() <= SHORT);
+        assert!(short.map(|next| next.bytes[0]).eq(0..100), "in their own order");
+        assert!(queue.is_empty() && (queue.bytes, queue.short_bytes) == (0, 0));
+        queue.push(0, &[0; SHORT], now);
+        assert!(queue.pop(now + OLDEST * 2).is_some() && queue.lost == 0);
+    }
+
+    #[test]
     fn a_flood_is_bounded_whatever_its_packets_are() {
         for bytes in [1, 40, 1400, 65_507] {
             let (mut queue, now) = (Queue::default(), Instant::now());
-            let count = 2 * BYTES / (bytes + EACH);
+            let count = 2 * BYTES / (bytes + EACH) + SHORT_BYTES;
             (0..count).for_each(|_| queue.push(0, &vec![0; bytes], now));
-            assert!(queue.bytes <= BYTES && queue.waiting.len() <= BYTES / EACH, "{bytes}");
+            assert!(
+                queue.bytes <= BYTES && queue.waiting.len() + queue.short.len() <= BYTES / EACH,
+                "{bytes}"
+            );
             assert!(queue.lost > 0);
         }
     }

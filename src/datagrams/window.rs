@@ -54,6 +54,28 @@ pub struct Window {
     /// Bytes that had been sent when there was no more room: what came before says what the pipe
     /// can do, and what came after may say what was there to send.
     full_at: u64,
+    best: Best,
+}
+
+/// The highest of the rates that were seen lately, in bytes a second: a packet that is lost on the
+/// way makes all others wait, and the line is no slower for it.
+struct Best {
+    now: f64,
+    before: f64,
+    since: Instant,
+}
+
+/// For so long a rate is believed, and for as long again.
+const LATELY: Duration = Duration::from_millis(500);
+
+impl Best {
+    fn of(&mut self, rate: f64, now: Instant) -> f64 {
+        if now.saturating_duration_since(self.since) > LATELY {
+            (self.before, self.now, self.since) = (self.now, 0.0, now);
+        }
+        self.now = self.now.max(rate);
+        self.now.max(self.before)
+    }
 }
 
 impl Window {
@@ -68,6 +90,7 @@ impl Window {
             drains_until: None,
             threshold: MOST,
             full_at: 0,
+            best: Best { now: 0.0, before: 0.0, since: now },
         }
     }
 
@@ -144,7 +167,8 @@ impl Window {
         } else {
             let took = now.saturating_duration_since(mark.taken_at).max(least);
             let delivered = self.taken.saturating_sub(mark.taken) as f64;
-            let fits = delivered * (least + SPARE).as_secs_f64() / took.as_secs_f64().max(1e-6);
+            let rate = self.best.of(delivered / took.as_secs_f64().max(1e-6), now);
+            let fits = rate * (least + SPARE).as_secs_f64();
             (self.size, self.threshold) = (fits as u64, fits as u64);
         }
         self.size = self.size.clamp(LEAST, MOST);
@@ -159,8 +183,20 @@ mod tests {
     /// everything to send goes over for so long. What stood in its buffer at the end of each
     /// second, in milliseconds, and how many bytes came.
     fn run(window: &mut Window, line: (u64, u64), begin: Instant, ms: u64) -> (Vec<u64>, u64) {
+        run_with_losses(window, line, u64::MAX, begin, ms)
+    }
+
+    /// Of so many packets one is lost on the way and sent again a trip later: what is behind it waits.
+    fn run_with_losses(
+        window: &mut Window,
+        line: (u64, u64),
+        one_of: u64,
+        begin: Instant,
+        ms: u64,
+    ) -> (Vec<u64>, u64) {
         let (rate, trip) = line;
         let (mut buffer, mut came, mut waits) = (0, 0, Vec::new());
+        let (mut passed, mut due) = (0_u64, 0);
         let mut on_the_way: VecDeque<(u64, u64)> = VecDeque::new();
         let before = window.taken;
         for at in 0..ms {
@@ -176,9 +212,12 @@ mod tests {
             }
             let out = rate.min(buffer);
             buffer -= out;
+            let is_lost = passed / 1403 / one_of != (passed + out) / 1403 / one_of;
+            due = due.max(at + trip * if is_lost { 2 } else { 1 });
             if out > 0 {
-                on_the_way.push_back((at + trip, out));
+                on_the_way.push_back((due, out));
             }
+            passed += out;
             if at % 1000 == 999 {
                 waits.push(buffer / rate);
             }
@@ -202,6 +241,17 @@ mod tests {
                 worst <= 25 + trip / 2 + least,
                 "{worst} ms at {rate} bytes/ms over {trip} ms: {waits:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_loss_makes_a_line_no_slower() {
+        for (rate, trip, least) in [(2500, 40, 55), (437, 40, 85), (12_500, 10, 85)] {
+            let begin = Instant::now();
+            let mut window = Window::new(begin);
+            let (_, came) = run_with_losses(&mut window, (rate, trip), 100, begin, 30_000);
+            let used = came * 100 / (rate * 30_000);
+            assert!(used >= least, "{used} % of {rate} bytes/ms over {trip} ms");
         }
     }
 
