@@ -39,6 +39,7 @@ mod services;
 mod shielded;
 mod snap;
 mod ssh_pipe;
+mod ssh_price;
 mod sshd;
 mod storm;
 mod stranger;

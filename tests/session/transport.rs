@@ -27,13 +27,13 @@ const NO_UDP: &str = "nft 'table inet net { chain in { type filter hook prerouti
 const UDP_AGAIN: &str = "nft delete table inet net";
 
 /// A laptop whose host was set up over SSH.
-struct Place {
-    world: World,
+pub struct Place {
+    pub world: World,
     _sshd: sshd::Sshd,
 }
 
 impl Place {
-    fn start(test: &str) -> Option<Place> {
+    pub fn start(test: &str) -> Option<Place> {
         let world = World::start(test)?;
         let sshd = sshd::start(&world, "/usr/bin:/bin");
         sshd::install_agent(&world);
@@ -46,7 +46,7 @@ impl Place {
     }
 
     /// The host file as another hand leaves it.
-    fn change(&self, change: impl FnOnce(&mut Value)) {
+    pub fn change(&self, change: impl FnOnce(&mut Value)) {
         let file = self.world.paths.host_file(files::HOST);
         let mut host: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         change(&mut host);
