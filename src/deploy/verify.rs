@@ -53,13 +53,17 @@ pub fn clear(paths: &Paths, host: &HostConfig) -> Result<bool, Failure> {
     Ok(was_up)
 }
 
-/// Brings the host up, has the agent answer, and takes it down again if it was not up before.
+/// Brings the host up, has the agent answer, and takes it down again if it was not up before. What
+/// is begun for that goes over UDP alone, so that this is what is proven, also where SSH would
+/// stand in for it.
 pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verified, Failure> {
-    if was_up {
+    let is_up = was_up && control::facts(paths, &host.name).is_some();
+    if is_up {
         // It may have keys that the agent knows no more, and the agent no session of it.
         let _ = control::rekey(paths, &host.name);
     }
-    let came_up = up(host, was_up);
+    let udp = (!is_up && host.transport == Transport::Auto).then_some(Transport::Udp);
+    let came_up = up(host, udp);
     if interrupt::is_due() && !was_up {
         let _ = daemon::down(paths, &host.name);
     }
@@ -67,8 +71,12 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
     let health = answers(paths, host);
     let client = through::with_token(paths, host).filter(|_| health.is_ok());
     let snapshots = client.and_then(|client| client.call(SnapHealth, &Nothing, ANSWER_LIMIT).ok());
-    if !was_up {
+    if !was_up || udp.is_some() {
         let _ = daemon::down(paths, &host.name);
+    }
+    if was_up && udp.is_some() && health.is_ok() {
+        // By whichever way there is, from now on.
+        up(host, None)?;
     }
     let Health { version: agent_version, tunnel_mode, .. } = health?;
     Ok(Verified { agent_version, tunnel_mode, handshake_us, snapshots })
@@ -166,7 +174,7 @@ fn answers(paths: &Paths, host: &HostConfig) -> Result<Health, Failure> {
 }
 
 /// The time that the handshake took, as `hop --json up` tells it.
-fn up(host: &HostConfig, was_up: bool) -> Result<Option<u64>, Failure> {
+fn up(host: &HostConfig, transport: Option<Transport>) -> Result<Option<u64>, Failure> {
     let failed = |why: String| {
         let next = fix!("hop up {}", host.name);
         Failure::new(Fault::Failed, "the tunnel could not be tried", why, next)
@@ -174,9 +182,8 @@ fn up(host: &HostConfig, was_up: bool) -> Result<Option<u64>, Failure> {
     let own = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
     let mut process = Process::new(own);
     process.args(["--json", "--no-input", "up", &host.name]).env(BY_SETUP, "1");
-    if host.transport == Transport::Auto && !was_up {
-        // What is to be proven is that UDP comes in, also where SSH would stand in for it.
-        process.args(["--transport", Transport::Udp.word()]);
+    if let Some(transport) = transport {
+        process.args(["--transport", transport.word()]);
     }
     let out = child::run(&mut process, UP_LIMITS).map_err(|broken| failed(broken.to_string()))?;
     let answer = Fields::parse(&out.text()).and_then(|mut envelope| {

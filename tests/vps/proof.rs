@@ -25,11 +25,14 @@ fn a_tunnel_that_fails_is_blamed_on_the_right_side() {
         site.hop_ok("setup mybox -a 198.51.100.2");
         // The agent runs on throughout: what it heard before is no sign of anything.
         let pid = vps.ok("systemctl show -P MainPID hop-agent");
-        site.drops("input", "udp dport 51820");
+        site.drops("input", "iifname != lo udp dport 51820");
         let fix = "fix: ssh -t dev@198.51.100.2 sudo nft insert rule ip f c udp dport 51820 accept";
         let closed = ["not one UDP packet reached 198.51.100.2: the chain ip f c of its own", fix];
-        // `hop up` knows as much, and asks nobody for it.
-        site.fails("up", 6, &closed);
+        // `hop up` knows as much, and asks nobody for it; where it may, it goes over SSH.
+        site.fails("up --transport udp", 6, &closed);
+        let said = site.hop("up");
+        assert!(said.code == 0 && said.out.contains(", over SSH"), "{said}");
+        site.hop_ok("down");
         let said = site.hop(AGAIN);
         assert!(said.code == 6 && closed.iter().all(|w| said.err.contains(w)), "{said}");
         site.laptop.ok_as("dev", &said.fix().replacen("ssh -t", "ssh", 1));
@@ -41,9 +44,9 @@ fn a_tunnel_that_fails_is_blamed_on_the_right_side() {
         let theirs = ["whose own firewall lets them in", "open at your provider"];
         site.fails(AGAIN, 6, &theirs);
         site.laptop.ok("nft delete table netdev way");
-        site.drops("output", "udp sport 51820");
+        site.drops("output", "oifname != lo udp sport 51820");
         site.fails(AGAIN, 6, &["its answers do not arrive"]);
-        site.fails("up", 6, &["its answers do not arrive"]);
+        site.fails("up --transport udp", 6, &["its answers do not arrive"]);
         // A firewall with a default to deny, after UDP was let in.
         site.drops("input", "iifname wg0 tcp dport 4200");
         let own = ["there was a handshake", "own firewall", "TCP 4200 in on wg0"];
