@@ -32,7 +32,7 @@ SIDE_BY_SIDE = 2
 # noticed, and for ports to be seen.
 WAIT = ["cli", "session", "agent"]
 # Of these, which wait most of the time, so many tests at a time; of others, one for each processor.
-THREADS = {"vps": 3, "session": 4, "chaos": 4}
+THREADS = {"vps": 2, "session": 4, "chaos": 4}
 # For one suite; tests/vps takes half of it on two idle cores.
 LIMIT_S = 2700
 # So many tests may be red once.

@@ -186,7 +186,7 @@ mod tests {
         run_with_losses(window, line, u64::MAX, begin, ms)
     }
 
-    /// Of so many packets one is lost on the way and sent again a trip later: what is behind it waits.
+    /// Of so many packets one is lost on the way, and comes a trip later; what is behind it waits.
     fn run_with_losses(
         window: &mut Window,
         line: (u64, u64),

@@ -2,6 +2,7 @@
 //! port, at addresses of every kind, started by others, stopped, and coming and going faster than
 //! anybody can look.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
@@ -178,6 +179,11 @@ fn of_every_kind(world: &World, there: &mut Odd) {
     there.ask("activated 7806");
     (7801..=7806).for_each(|port| is_at(world, port, port));
     send(first, Kind::Kill).unwrap();
+    // Until its sockets are closed the kernel gives it connections.
+    wait_until(world, "its end", || {
+        let stat = fs::read_to_string(format!("/proc/{first}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+    });
     (0..8).for_each(|_| assert!(answers(world, 7804), "the other of the two"));
     let owner = || view(world, 7805).and_then(|view| view.server?.owner.pid);
     wait_until(world, "whose it is now", || owner() == Some(child));

@@ -18,7 +18,7 @@ use hopbox::sys::signal;
 use hopbox_selftest::machine::SOON;
 
 use super::world::*;
-use super::{shared, sshd};
+use super::{alone, shared, sshd};
 
 const PORT: u16 = 51820;
 /// A new pipe on a machine that is busy.
@@ -278,7 +278,8 @@ fn switches(status: &str) -> u64 {
 
 #[test]
 fn an_idle_pipe_sleeps() {
-    let _turn = shared();
+    // Other tests have threads of this name.
+    let _turn = alone();
     let Some(bench) = Bench::start("an_idle_pipe_sleeps") else { return };
     let tunnel = bench.tunnel();
     let pipe = bench.ready(&tunnel);
