@@ -136,8 +136,8 @@ fn a_ping_beside_a_transfer_waits_little() {
         println!(
             "NOTE {role}: {got:.2} Mbit/s, ping p50 {p50:.1} p90 {p90:.1} p99 {p99:.1} ms, {lost} lost"
         );
-        // Without a bound on what is under way it is a second and more.
-        assert!(got > 0.5 && p50 - at(&idle, 50) < 250.0, "{role}: {got} Mbit/s, {beside:?}");
+        // Far from what is seen, so that no neighbour of this test decides it.
+        assert!(got > 0.2 && p50 - at(&idle, 50) < 400.0, "{role}: {got} Mbit/s, {beside:?}");
     }
     cut(&place, &mut middle);
 }
@@ -154,6 +154,7 @@ fn cut(place: &Place, middle: &mut Python) {
         assert!(began.elapsed() < LIMIT, "{}", place.world.log());
     }
     println!("NOTE a ping is answered {:.1} s after a cut of 5 s", began.elapsed().as_secs_f64());
-    // Over a line that is gone sshd(8) would wait for its laptop.
+    // Over a line that is gone sshd(8) would wait for its laptop, also where the last word was lost.
     assert!(place.world.hop(&["down"]).status.success());
+    thread::sleep(Duration::from_secs(3));
 }
