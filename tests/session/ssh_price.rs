@@ -154,7 +154,7 @@ fn cut(place: &Place, middle: &mut Python) {
         assert!(began.elapsed() < LIMIT, "{}", place.world.log());
     }
     println!("NOTE a ping is answered {:.1} s after a cut of 5 s", began.elapsed().as_secs_f64());
-    // Over a line that is gone sshd(8) would wait for its laptop, also where the last word was lost.
+    // Over a line that is gone sshd(8) would wait for ever, also where the last word was lost.
     assert!(place.world.hop(&["down"]).status.success());
     thread::sleep(Duration::from_secs(3));
 }
