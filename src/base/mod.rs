@@ -1,6 +1,6 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
 //! written. Reading order: `failure`, `exit` → `json`, `yaml`, `field`, `key` (texts → values),
-//! `base64`, `command_line` (words → commands) → `file`, `own_program`,
+//! `base64`, `hex`, `command_line` (words → commands) → `file`, `own_program`,
 //! `line_socket` → `task`, `address_plan`, `time_text`, `moment`, `locale` and `terminal` (who
 //! reads us). Knows no tunnel, host or agent.
 
@@ -11,6 +11,7 @@ pub mod exit;
 pub mod failure;
 pub mod field;
 pub mod file;
+pub mod hex;
 pub mod json;
 pub mod key;
 pub mod line_socket;

@@ -14,6 +14,7 @@ use super::identity;
 use super::obstacle::{self, Obstacle};
 use super::options;
 use super::preflight::{self, Survey};
+use super::verify::target;
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
 use crate::base::key;
@@ -21,7 +22,6 @@ use crate::fix;
 use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::ssh::connection::Connection;
-use crate::ssh::known_hosts;
 use crate::ssh::right::{FENCED, Right};
 use crate::ssh::scratch_dir::{NotDone, ScratchDir};
 use crate::ssh::script::WHOLE;
@@ -61,19 +61,6 @@ pub struct Remote {
 pub fn called(paths: &Paths, host: &str) -> Result<String, Failure> {
     let key = identity::public_key(paths, host)?;
     Ok(format!("--laptop {} --name {host}", key::encode(&key).as_str()))
-}
-
-/// Where SSH finds a host, with the keys that setup pinned.
-pub fn target(paths: &Paths, host: &HostConfig) -> Result<Target, Failure> {
-    let pinned = known_hosts::pinned(&paths.known_hosts(), &host.name)?;
-    let ssh = host.ssh.as_ref();
-    Ok(Target {
-        address: ssh.map_or_else(|| host.endpoint.host.clone(), |ssh| ssh.address.clone()),
-        user: host.user.clone(),
-        identity: host.identity.clone().map(Into::into),
-        port: ssh.and_then(|ssh| ssh.port),
-        pinned,
-    })
 }
 
 impl Remote {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::console::Console;
-use super::remote;
+use super::verify;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
 use crate::host::config::{HostConfig, hop_name};
@@ -32,7 +32,7 @@ pub fn write(console: &mut dyn Console, paths: &Paths, host: &HostConfig) -> Res
     // A name of the tunnel's does not match what the user wrote for the server's.
     let own = match &host.identity {
         Some(file) => Keys::File(file.clone()),
-        None => Keys::Listed(remote::target(paths, host)?.settled()?.identities()?),
+        None => Keys::Listed(verify::target(paths, host)?.settled()?.identities()?),
     };
     let name = host.hop_name();
     let entry = Entry {

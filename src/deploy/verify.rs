@@ -14,6 +14,7 @@ use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Health};
 use crate::rpc::method::{AgentVersion, SnapHealth};
 use crate::rpc::types::{Nothing, TunnelMode, snap};
+pub use crate::session::transport::target;
 use crate::session::{control, daemon, diagnose, through};
 use crate::sys::child::{self, Limits};
 use crate::sys::interrupt;

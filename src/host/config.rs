@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::base::address_plan::{MTU, check_pair};
 use crate::base::field::{absolute, check_name, key, login, ssh_address, token, unicast};
+use crate::base::hex;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
@@ -303,7 +304,7 @@ pub fn first_key_file(name: &str) -> String {
 
 /// That of a host with a new key: the name is as new as the key.
 pub fn new_key_file(name: &str, public: &[u8; KEY_BYTES]) -> String {
-    let digits: String = public.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let digits = hex::encode(public.get(..8).unwrap_or_default());
     format!("{name}.{digits}.key")
 }
 

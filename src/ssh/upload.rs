@@ -11,6 +11,7 @@ use super::connection::{Connection, Feed};
 use super::error;
 use super::scratch_dir::{NotDone, STORE, ScratchDir};
 use crate::base::failure::Failure;
+use crate::base::hex;
 
 /// The home is mounted noexec: not even a script runs there.
 const NOEXEC: i32 = 77;
@@ -51,7 +52,7 @@ impl Upload {
         }
         let machine = head.get(ELF_MACHINE).filter(|_| head.starts_with(b"\x7fELF"));
         let machine = machine.and_then(|two| two.try_into().ok()).unwrap_or_default();
-        let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex::encode(&hash.finalize());
         Ok(Upload { name, path: path.to_owned(), file, bytes, hash, machine })
     }
 

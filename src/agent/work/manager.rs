@@ -5,6 +5,7 @@
 //! What it says it has done is looked at: an exit status of 0 tells of a job, not of a process, and
 //! a limit that is accepted may be set nowhere.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ const BOUNDS: Bounds = Bounds::brief(30);
 const STOP_MORE_MS: u64 = 25_000;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Names of logins that have a manager without a session.
-pub const LINGER: &str = "/var/lib/systemd/linger";
+const LINGER: &str = "/var/lib/systemd/linger";
 /// `enable-linger` is done before the manager is there.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -71,6 +72,11 @@ pub enum Activity {
     None,
 }
 
+/// Whether what a login started goes on without a session of its.
+pub fn lingers(login: &OsStr) -> bool {
+    Path::new(LINGER).join(login).exists()
+}
+
 impl Manager {
     pub fn find() -> Result<Manager, Absent> {
         if !Path::new("/run/systemd/system").is_dir() {
@@ -88,8 +94,7 @@ impl Manager {
 
     /// The same, where one that lingers may only just be starting.
     pub fn find_soon() -> Result<Manager, Absent> {
-        let lingers = |login: process::Login| Path::new(LINGER).join(login.name).exists();
-        match process::login().is_some_and(lingers) {
+        match process::login().is_some_and(|login| lingers(&login.name)) {
             true => Manager::find_within(SOON),
             false => Manager::find(),
         }

@@ -26,14 +26,14 @@ const UNIFIED: &str = "/sys/fs/cgroup/cgroup.controllers";
 
 pub fn look() -> Server {
     let login = process::login();
-    let name = login.as_ref().map_or_else(String::new, |login| text(&login.name));
-    let home = login.map(|login| PathBuf::from(login.home));
+    let name = login.as_ref().map_or(OsStr::new(""), |login| &login.name);
+    let home = login.as_ref().map(|login| PathBuf::from(&login.home));
     Server {
         unix_ms: clock::wall_ms(),
         sshd: SSHD.iter().find_map(|path| sshd(Path::new(path))),
         is_unified: Path::new(UNIFIED).exists(),
-        lingers: lingers(&name),
-        login: name,
+        lingers: lingers(name),
+        login: text(name),
         disks: disks([Some(PathBuf::from("/")), home, Some(PathBuf::from("/var"))]),
     }
 }
@@ -43,11 +43,11 @@ fn text(text: &OsStr) -> String {
 }
 
 /// Root's services are the machine's own.
-fn lingers(login: &str) -> Option<bool> {
+fn lingers(login: &OsStr) -> Option<bool> {
     if process::is_root() || matches!(Manager::find(), Err(Absent::NoSystemd)) {
         return None;
     }
-    Some(Path::new(manager::LINGER).join(login).exists())
+    Some(manager::lingers(login))
 }
 
 /// Each file system once, by the first path that leads there.

@@ -24,7 +24,7 @@ use crate::session::requests::Requests;
 use crate::session::rival::STRANGE;
 use crate::session::rotate;
 use crate::session::state::{self, Record};
-use crate::session::transport::{self, Rung};
+use crate::session::transport::Rung;
 use crate::session::up::Running;
 use crate::sys::clock::{self, BootTimer};
 use crate::sys::poll::{self, Interest};
@@ -246,8 +246,8 @@ impl<'a> Supervisor<'a> {
         self.path.answered(asked);
         let Running { parts, ways, .. } = &mut *self.running;
         let Some(tunnel) = &parts.tunnel else { return };
-        if let Some(turn) = ways.answered(asked, now.boot, tunnel, self.path.remotes()) {
-            self.turned(&turn);
+        if let Some(rung) = ways.answered(asked, now.boot, tunnel, self.path.remotes()) {
+            self.turned(rung);
         }
     }
 
@@ -295,15 +295,15 @@ impl<'a> Supervisor<'a> {
     fn look_at_ways(&mut self, now: Moment) {
         let Running { parts, ways, .. } = &mut *self.running;
         let Some(tunnel) = &parts.tunnel else { return };
-        if let Some(turn) = ways.look(now.boot, tunnel, self.path.remotes()) {
-            self.turned(&turn);
+        if let Some(rung) = ways.look(now.boot, tunnel, self.path.remotes()) {
+            self.turned(rung);
             self.agent.ask();
         }
     }
 
     /// Another way carries.
-    fn turned(&mut self, turn: &transport::Turn) {
-        let what = match turn.now {
+    fn turned(&mut self, now: Rung) {
+        let what = match now {
             Rung::Udp => "over UDP again",
             Rung::Ssh => "over SSH: UDP gets no answer",
         };

@@ -18,7 +18,7 @@ use crate::ssh::target::Target;
 
 pub use ssh_pipe::{Event, SshPipe};
 pub use told::{Rung, Told, Why};
-pub use ways::{Turn, Ways};
+pub use ways::Ways;
 
 /// Where SSH finds a host beside the tunnel, with the keys that setup pinned.
 pub fn target(paths: &Paths, host: &HostConfig) -> Result<Target, Failure> {

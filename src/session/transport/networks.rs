@@ -4,7 +4,6 @@
 //! written down: a hash of both with a random word of the file is. It is this user's own, and is
 //! sent nowhere.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -13,6 +12,7 @@ use blake2::digest::Digest as _;
 use serde_json::{Value, json};
 
 use crate::base::file;
+use crate::base::hex;
 use crate::base::json::Fields;
 use crate::host::paths::Paths;
 use crate::session::log::log;
@@ -60,7 +60,7 @@ impl Networks {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        Network(hex(hash.finalize().get(..ID_BYTES).unwrap_or_default()))
+        Network(hex::encode(hash.finalize().get(..ID_BYTES).unwrap_or_default()))
     }
 
     /// Whether UDP did not pass there.
@@ -107,14 +107,7 @@ fn new_salt() -> String {
     let mut bytes = [0; ID_BYTES];
     // Without randomness the hash is only easier to guess at.
     let _ = random::fill(&mut bytes);
-    hex(&bytes)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&bytes)
 }
 
 #[cfg(test)]

@@ -36,12 +36,6 @@ pub struct Ways {
     network: Option<Network>,
 }
 
-/// Another way carries than before.
-pub struct Turn {
-    pub before: Rung,
-    pub now: Rung,
-}
-
 impl Ways {
     /// None of them is tried before the first [`Ways::look`]. Errors: SSH alone is asked for, and
     /// there is none.
@@ -114,20 +108,22 @@ impl Ways {
         self.ladder.missed(now);
     }
 
-    /// The agent answered a question that was put at `asked`.
+    /// The agent answered a question that was put at `asked`. The way that carries, if it is
+    /// another than before.
     pub fn answered(
         &mut self,
         asked: Duration,
         now: Duration,
         tunnel: &Tunnel,
         remotes: &[SocketAddr],
-    ) -> Option<Turn> {
+    ) -> Option<Rung> {
         let endpoint = tunnel.status().ok()?.peers.first()?.endpoint?;
         self.heard(endpoint, asked, now, remotes)
     }
 
-    /// Everything that is due: hears of the pipe and of handshakes, tries, ends and begins.
-    pub fn look(&mut self, now: Duration, tunnel: &Tunnel, remotes: &[SocketAddr]) -> Option<Turn> {
+    /// Everything that is due: hears of the pipe and of handshakes, tries, ends and begins. The way
+    /// that carries, if it is another than before.
+    pub fn look(&mut self, now: Duration, tunnel: &Tunnel, remotes: &[SocketAddr]) -> Option<Rung> {
         self.hear_pipe(now);
         let peer = tunnel.status().ok()?.peers.into_iter().next()?;
         let turn = self.handshake(&peer, now, remotes);
@@ -186,7 +182,7 @@ impl Ways {
         peer: &PeerState,
         now: Duration,
         remotes: &[SocketAddr],
-    ) -> Option<Turn> {
+    ) -> Option<Rung> {
         let at = now.saturating_sub(peer.last_handshake_age?) + ROUNDING;
         self.heard(peer.endpoint?, at, now, remotes)
     }
@@ -197,7 +193,7 @@ impl Ways {
         asked: Duration,
         now: Duration,
         remotes: &[SocketAddr],
-    ) -> Option<Turn> {
+    ) -> Option<Rung> {
         let rung = if self.is_pipe(endpoint) { Rung::Ssh } else { Rung::Udp };
         let was_silent = self.ladder.is_silent();
         let before = self.ladder.answered(rung, asked, now);
@@ -208,7 +204,7 @@ impl Ways {
             self.failure = None;
             self.note(rung, remotes);
         }
-        before.map(|before| Turn { before, now: rung })
+        before.map(|_| rung)
     }
 
     fn note(&mut self, rung: Rung, remotes: &[SocketAddr]) {

@@ -5,6 +5,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
+use crate::base::hex;
 use crate::base::json::{Fields, ReadError};
 use crate::rpc::types::Message;
 use crate::rpc::types::bridge::{CLIPBOARD_BYTES, Outcome, What, Wish};
@@ -128,7 +129,7 @@ pub fn welcome_line(proof: &str, nonce: &str) -> String {
 pub fn nonce() -> io::Result<String> {
     let mut bytes = [0; 16];
     random::fill(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex::encode(&bytes))
 }
 
 #[cfg(test)]
