@@ -122,8 +122,11 @@ impl Ways {
     }
 
     /// Everything that is due: hears of the pipe and of handshakes, tries, ends and begins. The way
-    /// that carries, if it is another than before.
+    /// that carries, if it is another than before. Where UDP does, nobody is asked anything.
     pub fn look(&mut self, now: Duration, tunnel: &Tunnel, remotes: &[SocketAddr]) -> Option<Rung> {
+        if self.pipe.is_none() && self.due(now).is_none() {
+            return None;
+        }
         self.hear_pipe(now);
         let peer = tunnel.status().ok()?.peers.into_iter().next()?;
         let turn = self.handshake(&peer, now, remotes);
