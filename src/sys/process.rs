@@ -147,6 +147,17 @@ pub fn gid() -> u32 {
     Gid::effective().as_raw()
 }
 
+/// All that this process is in.
+pub fn groups() -> Vec<u32> {
+    // Of as many as there are on macOS nobody knows better than by the one it acts as.
+    #[cfg(target_os = "linux")]
+    let more = nix::unistd::getgroups().unwrap_or_default();
+    #[cfg(not(target_os = "linux"))]
+    let more: Vec<Gid> = Vec::new();
+    let all: std::collections::BTreeSet<u32> = more.iter().map(|gid| gid.as_raw()).collect();
+    all.into_iter().chain([gid()]).collect()
+}
+
 /// Set the process's file mode mask; returns the old one. Not for use beside other threads.
 pub fn set_umask(mode: u32) -> u32 {
     let old = umask(Mode::from_bits_truncate(mode as libc::mode_t)).bits();

@@ -37,6 +37,7 @@ mod services;
 mod snap;
 mod snap_desk;
 mod snap_hostile;
+mod snap_locks;
 mod snap_remote;
 mod streams;
 mod work;

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hopbox::rpc::code::Code;
 use hopbox::rpc::method::{SnapCreate, SnapHealth, SnapRemove, SnapRestore, Stream};
@@ -15,6 +15,7 @@ use hopbox::rpc::types::snap::{Stage, Told};
 use hopbox::rpc::types::workspace::Apply;
 
 use super::snap_desk::{Desk, PASSWORD, SOON, Xfs, every, fill, small_or_large};
+use super::snap_locks::Locks;
 use super::work::code;
 
 const GIB: u64 = 1 << 30;
@@ -191,6 +192,11 @@ fn what_goes_wrong_leaves_what_was_there() {
     });
 }
 
+fn private_dir(dir: &Path) {
+    fs::create_dir_all(dir).unwrap();
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
 /// By itself, also what was missed; and it is told where there is none for too long.
 #[test]
 fn a_schedule_is_kept() {
@@ -202,6 +208,19 @@ fn a_schedule_is_kept() {
     let mut desired: serde_json::Value = serde_json::from_str(&text).unwrap();
     desired["backup"]["schedule"] = "hourly".into();
     fs::write(app.join("desired.json"), desired.to_string()).unwrap();
+    // Of ten that something was put aside for, and one of long ago, eight stay.
+    let aside = |n: u64, made_ms: u64| {
+        let (id, data) = (format!("f-{n}-2"), desk.data.display());
+        let twin = desk.data.parent().unwrap().join(".hopbox-snap/app").join(&id).join("data");
+        fs::create_dir_all(twin).unwrap();
+        let text = format!(r#"{{"made_ms": {made_ms}, "reason": "restore", "paths": ["{data}"]}}"#);
+        private_dir(&app.join("snap"));
+        private_dir(&app.join("snap/frozen"));
+        fs::write(app.join(format!("snap/frozen/{id}.json")), text).unwrap();
+    };
+    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    (0..10).for_each(|n| aside(n, now_ms as u64 - n));
+    aside(77, now_ms as u64 - 31 * 24 * 3_600_000);
     desk.worker.kill();
     desk.worker.start();
     let end = Instant::now() + SOON;
@@ -210,7 +229,17 @@ fn a_schedule_is_kept() {
         assert!(Instant::now() < end, "none is made");
         thread::sleep(Duration::from_millis(50));
     }
+    // What became of keep is written once more.
+    let written = || fs::metadata(app.join("snap/last.json")).unwrap().ino();
+    let made = written();
+    while written() == made {
+        assert!(Instant::now() < end, "nothing is forgotten");
+        thread::sleep(Duration::from_millis(50));
+    }
     assert_eq!(desk.list().snapshots.len(), 1);
+    let mut ids: Vec<String> = desk.list().frozen.into_iter().map(|it| it.id).collect();
+    ids.sort();
+    assert_eq!(ids, (0..8).map(|n| format!("f-{n}-2")).collect::<Vec<_>>());
     let told = health(&desk);
     assert!(told.is_wanted && told.late.is_empty() && told.restic.is_some(), "{told:?}");
     let late = r#"{"tried_ms": 9000000000000, "made_ms": 1, "why": "it was full"}"#;
@@ -218,6 +247,19 @@ fn a_schedule_is_kept() {
     let told = health(&desk);
     assert_eq!((told.late.len(), told.late[0].made_ms), (1, Some(1)));
     assert_eq!(told.late[0].why.as_deref(), Some("it was full"));
+    // What keep cannot get rid of is told, until it can.
+    let lock = Locks::of(&desk).leave("there", 1, 0, false);
+    assert_eq!(code(desk.forget()).0, Code::Conflict);
+    let says = |notes: &[String]| notes.iter().any(|note| note.contains("backup.keep of app"));
+    assert!(says(&health(&desk).notes) && says(&desk.list().notes));
+    fs::remove_file(lock).unwrap();
+    desk.forget().unwrap();
+    assert!(!says(&health(&desk).notes));
+    // One that has moved to another server is kept there.
+    private_dir(&app.join("move"));
+    let hold = r#"{"left": {"id": "0123456789abcdef", "to": "new", "services": []}}"#;
+    fs::write(app.join("move/held.json"), hold).unwrap();
+    assert!(health(&desk).late.is_empty());
 }
 
 /// At each moment that is told of: data is that of before or that of after, and the service runs.

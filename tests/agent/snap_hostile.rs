@@ -106,14 +106,17 @@ fn a_snapshot_of_a_time_to_come_takes_no_others_place() {
         let mut ahead = desk.restic(&["backup", "--tag", "hopbox,workspace:app", "--time"]);
         ahead.arg("2099-01-01 00:00:00").arg(&desk.data);
         assert!(ahead.status().unwrap().success());
+        // As the server made it that the workspace has moved here from, of another directory.
+        let mut moved = desk.restic(&["backup", "--tag", "hopbox,workspace:app", "--host", "old"]);
+        assert!(moved.arg(desk.data.join("one")).status().unwrap().success());
         let newest = desk.create().unwrap();
         let (refused, why) = code(desk.forget());
         assert!(refused == Code::Unsupported && why.contains("is of 2099-01-01"), "{why}");
         let all = desk.list().snapshots;
         let wrong = all.iter().find(|snapshot| snapshot.time.starts_with("2099")).unwrap();
-        assert_eq!(all.len(), 3);
+        assert_eq!(all.len(), 4);
         desk.until(SnapRemove, &Desk::asked(Some(&wrong.id[..8])), |_| {}).unwrap();
-        assert_eq!(desk.forget().unwrap().removed.len(), 1);
+        assert_eq!(desk.forget().unwrap().removed.len(), 2);
         assert!(desk.list().snapshots[0].id.starts_with(&newest.id));
     });
 }

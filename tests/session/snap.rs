@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
+use std::time::SystemTime;
 
 use hopbox_selftest::files;
 use serde_json::Value;
@@ -45,6 +46,8 @@ fn data_is_kept_and_comes_back_by_words() {
     assert_eq!(code, Some(0), "{out}{err}");
     assert!(out.contains("is a snapshot of app: 3 files") && err.contains("saving"), "{out}{err}");
     assert!(err.contains("is a new repository"), "{err}");
+    let others = "1 of them belong to others (uid 4242; gid 4242)";
+    assert!(err.contains(&format!("{others}: a restore by this login makes")), "{err}");
     assert!(!(out + &err).contains("a-password"));
 
     fs::write(kept.join("data/file"), "two").unwrap();
@@ -52,7 +55,7 @@ fn data_is_kept_and_comes_back_by_words() {
     assert_eq!(code, Some(0), "{out}{err}");
     let plan: Value = serde_json::from_str(&out).unwrap();
     let notes = plan["data"]["plan"]["notes"].to_string();
-    assert!(notes.contains("1 of them belong to other users"), "{out}");
+    assert!(notes.contains(others), "{out}");
     let (code, out, err) = hop(&["snap", "restore", "latest", "--no-input"]);
     assert!(code == Some(13) && err.contains("--yes"), "{out}{err}");
     assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "two");
@@ -65,12 +68,27 @@ fn data_is_kept_and_comes_back_by_words() {
     assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "one");
     let owner = |name: &str| fs::metadata(kept.join("data").join(name)).unwrap().uid();
     assert_eq!(owner("foreign"), owner("file"), "as was said");
+    assert!(out.contains(&format!("{others}: they are this login's now")), "{out}");
     let (code, out, err) = hop(&["snap", "undo", "-y"]);
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "two");
     assert_eq!(owner("foreign"), 4242, "nothing is copied");
     let (code, out, err) = hop(&["snap", "check"]);
     assert!(code == Some(0) && out.contains("can be restored: 3 files"), "{out}{err}");
+
+    // Two periods without one, and none for as long as the schedule waits.
+    write_desired(&world, &text.replace("password_env: PW}", "password_env: PW, schedule: daily}"));
+    let last = home.join("there/hopbox-agent/app/snap/last.json");
+    let was = fs::read_to_string(&last).unwrap();
+    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let failed = format!(r#"{{"tried_ms": {now_ms}, "made_ms": 86400000, "why": "it was full"}}"#);
+    fs::write(&last, failed).unwrap();
+    let (code, out, err) = hop(&["status"]);
+    assert!(code == Some(0) && out.contains("no snapshot of app since 1970-01-02"), "{out}{err}");
+    assert!(out.contains(": it was full"), "{out}");
+    fs::write(&last, was).unwrap();
+    assert!(!hop(&["status"]).1.contains("no snapshot of"));
+    write_desired(&world, text);
 
     // PostgreSQL's, of another user.
     foreign("pg/PG_VERSION");

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::aside::{self, Reason};
 use super::journal::{self, Journal};
 use super::last::Last;
 use super::listener::Listener;
+use super::owners::{Login, Others};
 use super::pause::{self, Paused};
 use super::place::{self, Kept};
 use super::repository::{self, Opened};
@@ -76,11 +78,30 @@ struct Creating<'a> {
 
 impl Creating<'_> {
     fn all(&self) -> Done<Created> {
+        self.tell_owners()?;
         let id = aside::new_id().map_err(failed("no name for it"))?;
         match self.can_freeze(&id) {
             true => self.frozen(&id),
             false => self.paused(),
         }
+    }
+
+    /// What a restore by this login will not give back as it is, while something can be done.
+    fn tell_owners(&self) -> Done<()> {
+        let login = Login::own();
+        let mut others = Others::default();
+        for kept in self.kept.iter().filter(|_| !process::is_root()) {
+            let mut see = |met: &tree::Met<'_>| {
+                others.see(&login, met.found.uid(), met.found.gid());
+                Ok(())
+            };
+            let seen = tree::visit(&kept.path, &mut see, &|| self.to.is_wanted());
+            seen.map_err(failed(&kept.path.display().to_string()))?;
+        }
+        if let Some(others) = others.said() {
+            self.to.note(format!("{others}: a restore by this login makes them its own"));
+        }
+        Ok(())
     }
 
     /// Those that have to end, and have no hook.

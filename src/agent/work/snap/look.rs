@@ -6,6 +6,7 @@ use std::path::Path;
 use super::aside::{self, Reason};
 use super::create::{known_digest, notes};
 use super::journal;
+use super::last::{self, Last};
 use super::listener::Listener;
 use super::pause;
 use super::place;
@@ -51,6 +52,7 @@ pub fn list(name: &str, to: &dyn Listener) -> Done<Listed> {
     };
     listed.repository = Some(opened.restic.repository.shown());
     listed.notes.extend(notes(&opened));
+    listed.notes.extend(last::not_forgotten(name));
     let all = match opened.snapshots(to) {
         // Before the first of them.
         Err(unable) if unable.code == Code::NotFound => Vec::new(),
@@ -116,7 +118,7 @@ fn looked(
     Ok(checked)
 }
 
-/// What `keep` does not say goes, with the data that nothing else has.
+/// What `keep` does not say goes, with the data that nothing else has. What becomes of it is kept.
 pub fn forget(name: &str, to: &dyn Listener) -> Done<Forgotten> {
     let desired = repository::workspace(name)?;
     let keep = desired.backup.as_ref().map(|backup| backup.keep).unwrap_or_default();
@@ -124,13 +126,16 @@ pub fn forget(name: &str, to: &dyn Listener) -> Done<Forgotten> {
         let why = "backup.keep says nothing, so nothing is forgotten: write keep: {daily: 7}";
         return Err(unable(Code::NotFound, why));
     }
-    remove_some(&desired, to, |opened, before| {
+    let _alone = repository::alone(name)?;
+    let forgotten = remove_some(&desired, to, |opened, before| {
         no_time_to_come(before)?;
         // One group: paths tell of twins, and hosts are others after a move.
         let mut words = opened.words(&["forget", "-q", "--prune", "--group-by", ""]);
         words.extend(kept(&keep));
         Ok(words)
-    })
+    });
+    Last::note_forgotten(name, &forgotten).map_err(failed("cannot write"))?;
+    forgotten
 }
 
 /// `keep` counts back from the latest time: one that a clock was ahead for would have all that are
@@ -164,12 +169,12 @@ fn kept(keep: &Keep) -> Vec<OsString> {
     some.flatten().map(OsString::from).collect()
 }
 
+/// For whoever is alone with the workspace.
 fn remove_some(
     desired: &Desired,
     to: &dyn Listener,
     words: impl FnOnce(&Opened, &[Snapshot]) -> Done<Vec<OsString>>,
 ) -> Done<Forgotten> {
-    let _alone = repository::alone(&desired.workspace)?;
     let opened = Opened::of(desired)?;
     to.stage(Stage::Open);
     let unlocked = opened.unlock(to)?;
@@ -190,6 +195,7 @@ pub fn remove(name: &str, id: &str, to: &dyn Listener) -> Done<Forgotten> {
     }
     let found = Opened::of(&desired)?.find(id, to)?.id;
     let words = ["forget", "-q", "--prune", &found].map(OsString::from);
+    let _alone = repository::alone(name)?;
     remove_some(&desired, to, |_, _| Ok(words.to_vec()))
 }
 

@@ -1,11 +1,11 @@
 //! Snapshots of a workspace's data, and what is put aside before something takes its place.
 //!
-//! Reading order: `place` (what is kept, and where frozen twins lie) → `remove` → `tree` (a twin;
-//! what a tree is, as a digest) → `restic` (the program, its repository, its locks) → `listener`
-//! (who wants it) → `journal`, `pause` (services end for a moment, and go on whatever happens) →
-//! `aside` (what was put aside) → `repository` (a workspace's own in it) → `create`, `look`,
-//! `listing` → `plan` → `restore`, which `undo` is, too → `last`, `schedule` (what nobody asks
-//! for) → `methods` (what is asked).
+//! Reading order: `place` (what is kept, and where frozen twins lie) → `owners` (whose it is)
+//! → `remove` → `tree` (a twin; what a tree is, as a digest) → `restic` (the program, its
+//! repository, its locks) → `listener` (who wants it) → `journal`, `pause` (services end for a
+//! moment, and go on whatever happens) → `aside` (what was put aside) → `repository` (a
+//! workspace's own in it) → `create`, `look`, `listing` → `plan` → `restore`, which `undo`
+//! is, too → `last`, `schedule` (what nobody asks for) → `methods` (what is asked).
 
 pub mod aside;
 mod create;
@@ -15,6 +15,7 @@ pub mod listener;
 mod listing;
 mod look;
 mod methods;
+mod owners;
 pub mod pause;
 pub mod place;
 mod plan;

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use super::aside::{self, Reason};
 use super::listener::Listener;
 use super::listing::{self, Content};
+use super::owners::Others;
 use super::pause;
 use super::place::{self, Kept};
 use super::repository::{self, Opened};
@@ -48,6 +49,15 @@ pub struct Planned {
     generation: u64,
 }
 
+impl Planned {
+    /// Of whom more than this login there is something. What is only renamed stays theirs.
+    pub fn others(&self) -> Option<String> {
+        let mut all = Others::default();
+        self.moves.iter().for_each(|it| all.add(&it.content.others));
+        all.said().filter(|_| self.frozen.is_none())
+    }
+}
+
 struct Shown {
     caller: String,
     digest: Digest,
@@ -69,12 +79,8 @@ pub fn plan(caller: &str, wanted: &WantedBack, to: &dyn Listener) -> Done<BackPl
         is_there: it.was_there,
     };
     let parts: Vec<Part> = planned.moves.iter().map(part).collect();
-    let foreign: u64 = planned.moves.iter().map(|it| it.content.foreign).sum();
-    if foreign > 0 && planned.frozen.is_none() {
-        notes.push(format!(
-            "{foreign} of them belong to other users; this login cannot give files away, so they \
-             become its own"
-        ));
+    if let Some(others) = planned.others() {
+        notes.push(format!("{others}; this login cannot give files away, so they become its own"));
     }
     let id = planned.id.clone();
     let mut plan = BackPlan { digest: Digest::of("", ""), id, time, parts, paused, notes };
@@ -290,7 +296,7 @@ fn fits(it: &Move, is_copied: bool) -> Done<()> {
 /// file systems have for files.
 pub fn has_room(it: &Move) -> Done<()> {
     let Some(Ok(free)) = it.place.parent().map(free_space::at) else { return Ok(()) };
-    let Content { files, bytes, .. } = it.content;
+    let (files, bytes) = (it.content.files, it.content.bytes);
     let needed = bytes.saturating_add(bytes / 50).saturating_add(files.saturating_mul(free.block));
     let refuse =
         |why: String| Err(unable(Code::Unsupported, format!("{}: {why}", it.place.display())));

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::listener::Listener;
 use super::place::{self, Kept, original};
 use super::restic::repository::Repository;
-use super::restic::{For, Going, Restic, Told, Trouble};
+use super::restic::{For, Going, Restic, Told, Trouble, locks};
 use crate::agent::work::services::{self, Done, Unable, failed, unable};
 use crate::agent::work::state::Room;
 use crate::rpc::code::Code;
@@ -156,7 +156,13 @@ impl Opened {
         let shown: Vec<String> = locks.iter().map(|lock| lock.shown()).collect();
         let shown =
             if shown.is_empty() { "somebody has it locked".to_owned() } else { shown.join("; ") };
-        unable(Code::Conflict, format!("{}: {shown}", self.restic.repository.shown()))
+        let own = locks::host();
+        // Whether that host is only away nobody here knows.
+        let help = match locks.iter().any(|lock| lock.host != own) {
+            true => "; if nothing is at work there any more, restic unlock --remove-all frees it",
+            false => "",
+        };
+        unable(Code::Conflict, format!("{}: {shown}{help}", self.restic.repository.shown()))
     }
 
     /// Locks that were left here go; how many, and sentences of those that others have.

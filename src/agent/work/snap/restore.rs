@@ -109,6 +109,7 @@ impl Carried<'_> {
             let is_all = frozen.paths.len() == self.planned.moves.len();
             let _ = if is_all { aside::remove(&self.planned.workspace, frozen) } else { Ok(()) };
         }
+        let others = self.planned.others();
         let sum =
             |of: fn(&Content) -> u64| self.planned.moves.iter().map(|it| of(&it.content)).sum();
         Restored {
@@ -117,7 +118,10 @@ impl Carried<'_> {
             files: sum(|content| content.files),
             bytes: sum(|content| content.bytes),
             pause_ms,
-            notes: Vec::new(),
+            notes: others
+                .map(|some| format!("{some}: they are this login's now"))
+                .into_iter()
+                .collect(),
         }
     }
 
