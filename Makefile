@@ -203,12 +203,13 @@ snaps: ## snapshots on XFS, by the newest restic, too; fetches that
 	$(RUST)
 	+sh tests/snaps.sh $(CARGO) test $(COMMON)
 
-# A workspace on its way through outages of minutes; and 100,000 files, and 2 GiB, with times.
+# A workspace on its way through outages of minutes and boots; and 100,000 files, and 2 GiB, or
+# HOP_MOVES_GIB=10 of them, with times.
 moves: ## hop to through long outages, and what large data takes
 	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
 	+HOP_MOVES=full $(CARGO) test $(COMMON) --lib migration::tests::figures -- --nocapture
-	+HOP_MOVES=full sh tests/enter.sh $(CARGO) test $(COMMON) --test vps to_broken -- \
+	+HOP_MOVES=full sh tests/enter.sh $(CARGO) test $(COMMON) --test vps -- to_broken:: to_long:: \
 		--nocapture --test-threads=1
 
 # Limits where systemd has one hierarchy of cgroups, in an emulated machine: see tests/guest.sh.

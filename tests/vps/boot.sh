@@ -2,8 +2,8 @@
 # boot.sh LAB NAME: becomes a container that boots systemd over this machine's files, in memory:
 # nothing is downloaded and nothing is kept. What is enabled here is not enabled there; sshd is.
 # LAB/NAME gets root (what the machine sees), upper (what it changed) and log; what is there
-# already is booted again. Needs root and a
-# mount namespace of its own; started by machine.rs.
+# already is booted again. Where LAB/disk/NAME is there the machine has it as /srv/disk. Needs root
+# and a mount namespace of its own; started by machine.rs.
 set -eu
 lab=$1 name=$2
 dir=$lab/$name root=$lab/$name/root
@@ -71,6 +71,8 @@ for tree in /sys/fs/cgroup /sys/fs/cgroup/systemd /sys/fs/cgroup/unified; do
     fi
 done
 export SYSTEMD_SECCOMP=0
+disk=
+[ ! -e "$lab/disk/$name" ] || disk=--bind=$lab/disk/$name:/srv/disk
 exec systemd-nspawn --quiet --register=no --keep-unit -D "$root" --boot --machine="$name" \
-    --private-network --bind=/dev/net/tun --capability=CAP_NET_ADMIN --console=pipe \
+    --private-network --bind=/dev/net/tun ${disk:+"$disk"} --capability=CAP_NET_ADMIN --console=pipe \
     </dev/null >"$dir/log" 2>&1

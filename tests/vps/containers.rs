@@ -32,15 +32,19 @@ pub fn prepare(vps: &Machine) {
             mkdir -p /etc/containers /var/whole/proc /var/whole/sys; \
             printf '[storage]\\ndriver = \"vfs\"\\n' >/etc/containers/storage.conf");
     visible(vps);
-    vps.ok_as(
-        "dev",
+    image(vps, "XDG_RUNTIME_DIR=/run/user/2001 podman import -q");
+}
+
+/// One of busybox.
+pub fn image(vps: &Machine, import: &str) {
+    let script = format!(
         "mkdir -p box/bin box/tmp box/etc data; echo hello >data/index.html; \
             for file in /bin/busybox $(ldd /bin/busybox | grep -o '/[^ ]*'); do \
             install -D $file box$file; done; \
             for name in sh sleep httpd wget; do ln -s busybox box/bin/$name; done; \
-            tar -C box -cf box.tar .; \
-            XDG_RUNTIME_DIR=/run/user/2001 podman import -q box.tar docker.io/library/box:1",
+            tar -C box -cf box.tar .; {import} box.tar docker.io/library/box:1"
     );
+    vps.ok_as("dev", &script);
 }
 
 /// In each life of the machine.

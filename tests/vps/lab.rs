@@ -13,8 +13,9 @@ const INSIDE: &str = "HOPBOX_LAB";
 pub const CGROUP: &str = "HOPBOX_CGROUP";
 /// Files of the machines, in memory.
 pub const LAB: &str = "/run/lab";
-/// For a whole test, boots included.
+/// For a whole test, boots included; and where `make moves` takes what it takes.
 const LIMIT_S: &str = "300";
+const LONG_LIMIT_S: &str = "7200";
 const UNSHARE: [&str; 4] = ["-mnpf", "--mount-proc", "--kill-child", "--propagation=private"];
 const TOOLS: [&str; 14] = [
     "ip",
@@ -76,7 +77,7 @@ pub fn inside(name: &str, body: fn()) {
     remove_abandoned();
     let cgroup = format!("hopbox-lab-{}-{}", std::process::id(), name.replace(':', "-"));
     let out = Command::new("timeout")
-        .args(["-k", "5", LIMIT_S, "unshare"])
+        .args(["-k", "5", if is_long() { LONG_LIMIT_S } else { LIMIT_S }, "unshare"])
         .args(UNSHARE)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
@@ -89,6 +90,11 @@ pub fn inside(name: &str, body: fn()) {
     let errors = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success() && said.contains("1 passed"), "{said}\n{errors}");
     errors.lines().filter(|line| line.starts_with("NOTE ")).for_each(|line| eprintln!("{line}"));
+}
+
+/// What `make check` has no time for is wanted: see the Makefile's `moves`.
+pub fn is_long() -> bool {
+    std::env::var_os("HOP_MOVES").is_some()
 }
 
 fn is_root() -> bool {

@@ -16,8 +16,9 @@ pub const CTRL_C: &str = "\x03";
 pub const HOP_ALONE: &str = "\x1b";
 const BOOT_LIMIT: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// No single command takes longer, whatever the machine is busy with.
+/// No single command takes longer, whatever the machine is busy with; but one of `make moves`.
 const COMMAND_LIMIT_S: &str = "100";
+const LONG_COMMAND_LIMIT_S: &str = "5400";
 
 pub struct Machine {
     pub name: &'static str,
@@ -146,18 +147,10 @@ impl Machine {
     fn command(&self, user: &str, script: &str) -> Command {
         let home = if user == "root" { "/root".to_owned() } else { format!("/home/{user}") };
         let leader = self.leader.to_string();
+        let limit_s = if lab::is_long() { LONG_COMMAND_LIMIT_S } else { COMMAND_LIMIT_S };
         let mut command = Command::new("timeout");
-        command.args([
-            "--foreground",
-            "-k",
-            "2",
-            COMMAND_LIMIT_S,
-            "nsenter",
-            "-t",
-            &leader,
-            "-a",
-            "-r",
-        ]);
+        command.args(["--foreground", "-k", "2", limit_s]);
+        command.args(["nsenter", "-t", &leader, "-a", "-r"]);
         command.args(["setpriv", "--reuid", user, "--regid", user, "--init-groups"]);
         // This process's directory may be none in there, which a shell complains of.
         command.args(["env", "-C", "/", "-i", &format!("HOME={home}"), &format!("USER={user}")]);

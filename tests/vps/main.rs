@@ -28,6 +28,7 @@ mod stopped;
 mod sudoers;
 mod to;
 mod to_broken;
+mod to_long;
 mod together;
 mod trial;
 mod trouble;

@@ -177,6 +177,7 @@ fn what_stands_in_the_way_is_said(two: &Two) {
         assert!(said.out.contains(ended), "{said}");
     }
     assert!(!two.new.path("/var/lib/hopbox-agent").exists(), "nothing was done there");
+    another_processor_has_to_be_agreed_to(two);
     // Something has its place there already.
     two.new.ok_as("dev", "mkdir data && touch data/theirs");
     let said = two.hop("-y to new -a 203.0.113.2");
@@ -188,6 +189,34 @@ fn what_stands_in_the_way_is_said(two: &Two) {
     assert!(said.code == 3 && said.out.contains("fix: hop to new"), "{said}");
     two.new.ok_as("dev", "rm -r data");
     assert!(Two::runs(&two.old) && two.new.sh("pgrep -u dev postgres").code != 0);
+}
+
+/// By its own word; and with programs that say they are for it.
+fn another_processor_has_to_be_agreed_to(two: &Two) {
+    let (other, header) = match cfg!(target_arch = "aarch64") {
+        true => ("x86_64", "\\076"),
+        false => ("aarch64", "\\267"),
+    };
+    two.new.ok(&format!(
+        "printf '#!/bin/sh\\n[ \"$*\" = -m ] && echo {other} || exec /usr/bin/uname \"$@\"\\n' \
+         >/usr/local/bin/uname; chmod +x /usr/local/bin/uname"
+    ));
+    two.laptop.ok(&format!(
+        "cd /usr/local/libexec/hopbox; dir=agents/{other}-unknown-linux-musl; mkdir -p $dir; \
+         for file in hop-*; do cp $file $dir; \
+         printf '{header}' | dd of=$dir/$file bs=1 seek=18 conv=notrunc status=none; done"
+    ));
+    let line = "-y to new -a 203.0.113.2";
+    let said = two.hop(line);
+    assert!(said.code == 3 && said.err.contains(&format!("it is {other} and the old")), "{said}");
+    assert!(said.err.contains("--other-architecture"), "{said}");
+    let said = two.hop(&format!("{line} --other-architecture --dry-run"));
+    assert!(said.code == 0 && said.out.contains("nothing has been changed"), "{said}");
+    // What cannot run there is found out there, and nothing stays of it.
+    let said = two.hop(&format!("{line} --other-architecture"));
+    assert!(said.code != 0 && said.err.contains("does not run on the server"), "{said}");
+    assert!(!two.new.path("/var/lib/hopbox-agent").exists() && Two::runs(&two.old), "{said}");
+    two.new.ok("rm /usr/local/bin/uname");
 }
 
 fn goes_on_wherever_it_is_killed(two: &Two) {

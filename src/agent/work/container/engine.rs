@@ -166,6 +166,13 @@ impl Engine {
         Ok(found.and_then(|image| Some(image["Id"].as_str()?.to_owned())))
     }
 
+    /// The processor that an image is for, in the words of images.
+    pub fn processor(&self, name: &str) -> Result<Option<String>, String> {
+        let found = self.inspect("image", name)?;
+        let word = found.and_then(|image| Some(image["Architecture"].as_str()?.to_owned()));
+        Ok(word.filter(|word| !word.is_empty()))
+    }
+
     /// The container with this name. An engine that does not answer knows of none, which is not
     /// the same as none.
     pub fn container(&self, name: &str) -> Result<Option<Found>, String> {

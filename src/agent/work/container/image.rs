@@ -1,6 +1,7 @@
 //! Images: their whole names, and how one gets here. A name without a registry is one of Docker
 //! Hub's, for both engines: podman on Debian knows no short names.
 
+use std::env::consts::ARCH;
 use std::time::Duration;
 
 use super::engine::Engine;
@@ -39,11 +40,40 @@ pub fn have(
     say: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<(), String> {
     let whole = whole_name(image);
-    if engine.image(&whole)?.is_some() {
-        return Ok(());
+    match engine.image(&whole)? {
+        Some(_) => Ok(()),
+        None => fetch(engine, image, &whole, say),
     }
+}
+
+/// What is to be said of one that is here: an engine takes an image of one processor alone as it
+/// is, and its program fails as it starts.
+pub fn caution(engine: &Engine, image: &str) -> Result<Option<String>, String> {
+    let found = engine.processor(&whole_name(image))?;
+    Ok(found.filter(|theirs| is_foreign(theirs, ARCH)).map(|theirs| {
+        format!("{image} is for {theirs}, and this server is {ARCH}: it may not run here")
+    }))
+}
+
+/// Whether programs for one processor, as images name it, are none of another, as Rust does.
+fn is_foreign(image: &str, machine: &str) -> bool {
+    let own: &[&str] = match machine {
+        "x86_64" => &["amd64", "386"],
+        "aarch64" => &["arm64", "arm"],
+        // Who knows no name says nothing.
+        _ => return false,
+    };
+    !own.contains(&image)
+}
+
+fn fetch(
+    engine: &Engine,
+    image: &str,
+    whole: &str,
+    say: &mut dyn FnMut(&[u8]) -> bool,
+) -> Result<(), String> {
     say(format!("{image}: {} pull {whole}\n", engine.kind.word()).as_bytes());
-    pull(engine, &whole, say).map_err(|why| {
+    pull(engine, whole, say).map_err(|why| {
         let fix = format!("on the server, what tells more: {} pull {whole}", engine.kind.word());
         format!("the image {image} is not there and cannot be fetched: {why}; {fix}")
     })
@@ -81,6 +111,20 @@ fn pull(engine: &Engine, whole: &str, say: &mut dyn FnMut(&[u8]) -> bool) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_of_another_processor_is_known() {
+        for (image, machine, is_so) in [
+            ("amd64", "x86_64", false),
+            ("386", "x86_64", false),
+            ("arm64", "x86_64", true),
+            ("amd64", "aarch64", true),
+            ("s390x", "aarch64", true),
+            ("amd64", "riscv64", false),
+        ] {
+            assert_eq!(is_foreign(image, machine), is_so, "{image} on {machine}");
+        }
+    }
 
     #[test]
     fn a_name_without_a_registry_is_of_docker_hub() {

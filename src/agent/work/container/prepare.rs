@@ -41,7 +41,12 @@ impl Wanted<'_> {
     /// Fetches the image if it is not here; nothing for what is no container.
     pub fn fetch(&self, say: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), String> {
         let Some(container) = self.container() else { return Ok(()) };
-        image::have(&self.engine()?, &container.image, say)
+        let engine = self.engine()?;
+        image::have(&engine, &container.image, say)?;
+        if let Some(caution) = image::caution(&engine, &container.image)? {
+            say(format!("{caution}\n").as_bytes());
+        }
+        Ok(())
     }
 
     /// Everything that its start needs. Of one that is no container any more nothing is left.
