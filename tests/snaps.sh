@@ -33,5 +33,6 @@ mount -o loop "$work/image" "$work/reflink"
 mounted=$work/reflink
 HOP_RESTIC="$work/root/usr/bin" HOP_REFLINK="$work/reflink" HOP_SNAPS=full "$@" --lib \
     snap:: -- --nocapture
+# All of snap*.rs.
 HOP_RESTIC="$work/root/usr/bin" HOP_REFLINK="$work/reflink" HOP_SNAPS=full "$@" --test agent \
-    snap:: -- --nocapture --test-threads 1
+    snap -- --nocapture --test-threads 1

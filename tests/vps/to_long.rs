@@ -2,7 +2,7 @@
 //! that are booted in the middle of it, and gigabytes of data with the time without service told.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -256,7 +256,7 @@ struct Disk(PathBuf);
 
 impl Disk {
     fn new<const N: usize>(names: [&str; N]) -> Disk {
-        let dir = Path::new("/var/tmp").join(format!("hopbox-moves-{}", std::process::id()));
+        let dir = PathBuf::from(lab::sh("mktemp -d /var/tmp/hopbox-moves-XXXXXX").trim());
         for name in names {
             let (on_disk, seen) = (dir.join(name), format!("{}/disk/{name}", lab::LAB));
             fs::create_dir_all(&on_disk).unwrap();
