@@ -96,7 +96,7 @@ CHECK_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wire
 	ssh:openssh-client script:bsdutils sudo:sudo openssl:openssl curl:curl valgrind:valgrind zsh:zsh fish:fish csh:csh \
 	busybox:busybox bwrap:bubblewrap podman:podman newuidmap:uidmap dockerd:docker.io rootlesskit:rootlesskit slirp4netns:slirp4netns ufw:ufw iptables:iptables \
 	firewall-cmd:firewalld modprobe:kmod setfiles:policycoreutils chromium:chromium /usr/lib/postgresql:postgresql node:nodejs \
-	mandoc:mandoc xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux restic:restic rclone:rclone mkfs.xfs:xfsprogs
+	mandoc:mandoc nc:netcat-openbsd xclip:xclip Xvfb:xvfb xauth:xauth mcookie:util-linux restic:restic rclone:rclone mkfs.xfs:xfsprogs
 BENCH_NEEDS = ip:iproute2 ping:iputils-ping wg:wireguard-tools wireguard-go:wireguard-go \
 	unshare:util-linux python3:python3
 
@@ -176,6 +176,10 @@ dist-check: ## makes it twice, compares; builds, tests, installs offline
 ADVISORIES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs)
 deny: ## holds the crates against deny.toml (cargo-deny)
 	$(CARGO) deny --offline check $(if $(ADVISORIES),advisories) bans licenses sources
+
+# By the tools that they are for, where these are installed: see tests/recipes.sh.
+recipes: ## has packagers' own tools read the recipes in packaging/
+	@sh tests/recipes.sh
 
 # The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
 bare: ## the README's two commands on a bare Debian 12
@@ -431,6 +435,6 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
-	check-steps check-bench check-vectors check-darwin bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
+	check-steps check-bench check-vectors check-darwin recipes bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
 	snaps soak install install-strip \
 	uninstall fuzz clean

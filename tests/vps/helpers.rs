@@ -12,6 +12,20 @@ const AGENT: &str = "/usr/libexec/hopbox/hop-agent";
 const MINE: &str = "/usr/local/libexec/hopbox";
 
 /// A program with another text in it, of the same length; told apart by its hash.
+/// What an upgrade that is undone says.
+pub const IS_BACK: &str = concat!(env!("CARGO_PKG_VERSION"), " is back and answers");
+/// How this version begins; four bytes, which one of 0.0.0 takes the place of.
+pub const SERIES: &str =
+    concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"), ".");
+/// For sed(1), which makes a program of this version one of 0.0.0.
+pub const TO_OLDER: &str = concat!(
+    "s/",
+    env!("CARGO_PKG_VERSION_MAJOR"),
+    "\\.",
+    env!("CARGO_PKG_VERSION_MINOR"),
+    "\\./0.0./g"
+);
+
 pub fn patched(laptop: &Machine, name: &str, to: &str, from: &str, text: &str) {
     assert_eq!(from.len(), text.len());
     let mut program = std::fs::read(laptop.path(&format!("{MINE}/{name}"))).unwrap();
@@ -89,7 +103,7 @@ fn an_older_one_here_is_replaced_and_bad_ones_there_are_undone() {
     lab::inside("helpers::an_older_one_here_is_replaced_and_bad_ones_there_are_undone", || {
         let site = Site::boot();
         let (laptop, vps) = (&site.laptop, &site.vps);
-        patched(laptop, "hop-helper", "/opt/old", "0.1.", "0.0.");
+        patched(laptop, "hop-helper", "/opt/old", SERIES, "0.0.");
         laptop.ok(&format!("cp {MINE}/hop-install /opt/old"));
         assert!(laptop.ok("/opt/old/hop-helper --version").starts_with("hop-helper 0.0.0 "));
         laptop.ok_as("dev", "sudo /opt/old/hop-helper --install");
@@ -129,7 +143,7 @@ fn an_older_one_here_is_replaced_and_bad_ones_there_are_undone() {
             ));
             let undone = hop(&site, &format!("upgrade --agent-dir {dir}"));
             assert_eq!(undone.code, 1, "{dir}: {undone}");
-            for word in ["was undone", word, "0.1.0 is back and answers", "fix: hop doctor"] {
+            for word in ["was undone", word, IS_BACK, "fix: hop doctor"] {
                 assert!(undone.err.contains(word), "{word}: {undone}");
             }
             assert!(hashes().starts_with(&before), "{dir}: {undone}: {}", hashes());

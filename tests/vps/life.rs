@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use super::helpers::TO_OLDER;
 use super::lab;
 use super::machine::{self, Machine};
 use super::site::{Site, equip};
@@ -40,8 +41,10 @@ fn same(machine: &str, before: &(String, String), after: &(String, String)) {
 /// An agent that calls itself older: the same program with another version in it. Four bytes are
 /// replaced, because the compiler may write a short text as a number of four and one of one.
 fn older_agent(laptop: &Machine) {
-    laptop.ok("mkdir -p /opt/old && cd /usr/local/libexec/hopbox && cp hop-helper hop-install /opt/old && \
-         sed 's/0\\.1\\./0.0./g' hop-agent >/opt/old/hop-agent && chmod 755 /opt/old/hop-agent");
+    laptop.ok(&format!(
+        "mkdir -p /opt/old && cd /usr/local/libexec/hopbox && cp hop-helper hop-install /opt/old && \
+         sed '{TO_OLDER}' hop-agent >/opt/old/hop-agent && chmod 755 /opt/old/hop-agent"
+    ));
     assert_eq!(laptop.ok("/opt/old/hop-agent version"), "hop-agent 0.0.0\n");
 }
 
@@ -150,15 +153,20 @@ fn upgrade(site: &Site, hop: &dyn Fn(&str) -> machine::Said) {
     let up = hop("--json upgrade mybox");
     assert_eq!(up.code, 0, "{up}");
     let data = json(&up.out)["data"].clone();
-    assert_eq!((&data["before"], &data["version"]), (&"0.0.0".into(), &"0.1.0".into()), "{data}");
-    assert!(vps.ok(&format!("{AGENT} version")).contains("0.1.0"));
+    let now = env!("CARGO_PKG_VERSION");
+    assert_eq!((&data["before"], &data["version"]), (&"0.0.0".into(), &now.into()), "{data}");
+    assert!(vps.ok(&format!("{AGENT} version")).contains(now));
 
     let stale = hop("upgrade --agent-dir /opt/old");
     assert_eq!(stale.code, 2, "{stale}");
-    for word in ["of version 0.0.0", "of 0.1.0", "fix: make agents && sudo make install"] {
+    for word in [
+        "of version 0.0.0",
+        concat!("of ", env!("CARGO_PKG_VERSION")),
+        "fix: make agents && sudo make install",
+    ] {
         assert!(stale.err.contains(word), "{word}: {stale}");
     }
-    assert!(vps.ok(&format!("{AGENT} version")).contains("0.1.0"), "the one before stays");
+    assert!(vps.ok(&format!("{AGENT} version")).contains(now), "the one before stays");
     assert_eq!(hop("status").code, 0);
     vps.ok("rm /root/old-agent");
     laptop.ok("rm -r /opt/old");

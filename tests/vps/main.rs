@@ -5,6 +5,7 @@ mod bench;
 mod containers;
 mod contexts;
 mod endpoints;
+mod examples;
 mod firewalls;
 mod foreign;
 mod helpers;

@@ -87,7 +87,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
     def do_GET(self):
-        self.say(200, b'{"status":"ok","tunnel":true,"local_ip":"10.10.0.2","version":"0.1.0"}')
+        self.say(200, b'{"status":"ok","tunnel":true,"local_ip":"10.10.0.2","version":"0.0.1"}')
     def do_POST(self):
         self.rfile.read(int(self.headers['Content-Length']))
         self.say(401, b'{"error":{"code":"unauthorized","message":"no such token"}}')

@@ -1,5 +1,6 @@
 //! What goes wrong with a server, and what `hop setup` says about it.
 
+use super::helpers::TO_OLDER;
 use super::lab;
 use super::looks;
 use super::machine::Machine;
@@ -122,11 +123,12 @@ while [ $# -gt 0 ]; do
     case $1 in --target) target=$2 ;; --target-dir) dir=$2 ;; esac
     shift
 done
+[ -n "$target" ] || exit 0
 mkdir -p "$dir/$target/release" && cp /opt/built/"$target"/* "$dir/$target/release/"
 "#;
 
 /// The source directory, in which hop itself was built, for what is to be typed there.
-fn source_directory(laptop: &Machine) {
+pub fn source_directory(laptop: &Machine) {
     let home = laptop.path("/home/dev/hopbox");
     lab::sh(&format!(
         "mkdir {0} && cd {1} && cp -r --parents Makefile agents.sh toolchain.sh Cargo.toml man \
@@ -154,7 +156,7 @@ fn older_programs(site: &Site) {
         "cd /opt/built && mkdir x86_64-unknown-linux-musl && \
          cp {MINE}/hop-agent {MINE}/hop-helper* {MINE}/hop-install x86_64-unknown-linux-musl && \
          mkdir -p {AGENTS} && cp -r x86_64-unknown-linux-musl {AGENTS} && \
-         sed -i 's/0\\.1\\./0.0./g' {AGENTS}/x86_64-unknown-linux-musl/hop-agent"
+         sed -i '{TO_OLDER}' {AGENTS}/x86_64-unknown-linux-musl/hop-agent"
     ));
     let words = ["hop-agent is of version 0.0.0", "fix: make agents && sudo make install"];
     site.fails(SETUP, 2, &words);

@@ -1,7 +1,7 @@
 //! `hop upgrade` with programs that do not do, and a laptop that dies before it has asked: in all
 //! cases the programs before serve again.
 
-use super::helpers::{hop, patched};
+use super::helpers::{IS_BACK, TO_OLDER, hop, patched};
 use super::lab;
 use super::machine::{Machine, Said};
 use super::site::{Site, admit, equip};
@@ -51,12 +51,12 @@ fn serves(site: &Site) {
     let status = hop(site, "status");
     assert_eq!(status.code, 0, "{status}");
     let health = site.laptop.ok("curl -s http://mybox.hop:4200/health");
-    assert!(health.contains("\"0.1.0\""), "{health}");
+    assert!(health.contains(concat!('"', env!("CARGO_PKG_VERSION"), '"')), "{health}");
 }
 
 fn is_undone(undone: &Said, word: &str) {
     assert_eq!(undone.code, 1, "{undone}");
-    for word in ["was undone", word, "0.1.0 is back and answers", "fix: hop doctor mybox"] {
+    for word in ["was undone", word, IS_BACK, "fix: hop doctor mybox"] {
         assert!(undone.err.contains(word), "{word}: {undone}");
     }
 }
@@ -196,7 +196,15 @@ fn setup_takes_a_server_up_but_never_down() {
 
         // One that works stays, and serves both.
         let set = setup(&second, "-a 203.0.113.2");
-        assert!(set.code == 0 && set.out.contains("\"agent_version\":\"0.1.0\""), "{set}");
+        assert!(
+            set.code == 0
+                && set.out.contains(concat!(
+                    "\"agent_version\":\"",
+                    env!("CARGO_PKG_VERSION"),
+                    '"'
+                )),
+            "{set}"
+        );
         assert!(!programs().contains("unverified"), "{}", programs());
         let up = first.sh_as("dev", "hop down && hop up && hop status");
         assert_eq!(up.code, 0, "{up}");
@@ -205,7 +213,9 @@ fn setup_takes_a_server_up_but_never_down() {
         let after = programs();
         let set = setup(&first, "");
         assert!(set.code == 0 && set.out.contains("\"sent_bytes\":0"), "{set}");
-        for word in ["hop-agent 0.1.0", "is older (0.0.0)", "upgrade it"] {
+        for word in
+            [concat!("hop-agent ", env!("CARGO_PKG_VERSION")), "is older (0.0.0)", "upgrade it"]
+        {
             assert!(set.err.contains(word), "{word}: {set}");
         }
         second.ok(&format!(
@@ -222,7 +232,7 @@ fn setup_takes_a_server_up_but_never_down() {
 fn older(laptop: &Machine) {
     laptop.ok(&format!(
         "for file in /usr/local/bin/hop {MINE}/hop-agent {MINE}/hop-helper* {MINE}/hop-install; do \
-         sed -i 's/0\\.1\\./0.0./g' $file; done"
+         sed -i '{TO_OLDER}' $file; done"
     ));
     assert_eq!(laptop.ok("hop version | head -n 1").trim(), "hop 0.0.0");
     assert!(laptop.ok(&format!("{MINE}/hop-helper --version")).starts_with("hop-helper 0.0.0 "));
