@@ -40,7 +40,8 @@ pub fn number(wanted: &[u8]) -> Option<u8> {
     address_plan::pick(wanted, &Uses::here())
 }
 
-fn is_free(port: u16) -> bool {
+/// Nobody has it, in either family.
+pub fn is_free(port: u16) -> bool {
     let free = |bound: std::io::Result<UdpSocket>| match bound {
         Ok(_) => true,
         Err(error) => error.kind() != ErrorKind::AddrInUse,

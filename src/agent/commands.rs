@@ -85,12 +85,13 @@ fn in_words(found: &Found) -> String {
         Err((why, _)) => return format!("hop-agent does not run: {}\n", shown(why)),
     };
     let mut text = format!(
-        "hop-agent {} on {}: {} port {}, WireGuard on UDP {}\n",
+        "hop-agent {} on {}: {} port {}, WireGuard on UDP {}{}\n",
         shown(&status.hop_version),
         shown(&status.interface),
         status.agent_address,
         status.api_port,
         status.listen_port,
+        status.second_port.map(|port| format!(" and {port}")).unwrap_or_default(),
     );
     if let TunnelMode::Userspace { why } = &status.tunnel_mode {
         text += &format!(
@@ -126,6 +127,7 @@ pub fn start(
     }
     let config = config::load(file)?;
     install::renew_units()?;
+    install::allow_port(config.second_port)?;
     reserve::keep(&config)?;
     if let Some(user) = install::unit_user() {
         linger::give(&user);
@@ -134,7 +136,9 @@ pub fn start(
     systemctl(&["enable", UNIT])?;
     let before = running(Some(&config));
     let known = before.as_ref().filter(|_| !restart);
-    let is_current = known.is_some_and(|status| status.hop_version == VERSION);
+    let is_current = known.is_some_and(|status| {
+        status.hop_version == VERSION && status.second_port == config.second_port
+    });
     if has_moved || !is_current {
         let _ = systemctl(&["reset-failed", UNIT, WORK_UNIT]);
         systemctl(&["restart", UNIT])?;
@@ -327,6 +331,7 @@ mod tests {
             tunnel_mode: TunnelMode::Userspace { why: evil.clone() },
             agent_address: [10, 10, 0, 2].into(),
             listen_port: 51820,
+            second_port: Some(443),
             api_port: 4200,
             public_key: [2; KEY_BYTES],
             heard: true,

@@ -39,6 +39,8 @@ pub struct AgentConfig {
     pub interface: Option<String>,
     pub address: Ipv4Addr,
     pub listen_port: u16,
+    /// One more that is listened at, for networks that let out no other.
+    pub second_port: Option<u16>,
     pub mtu: u16,
     pub api_port: u16,
     /// Where the files are, and what outlives a restart.
@@ -157,6 +159,7 @@ fn parse(text: &str, current: [u8; KEY_BYTES]) -> Result<AgentConfig, ReadError>
         interface: fields.opt_meant("interface", interface)?,
         address: fields.meant("address", unicast)?,
         listen_port: fields.opt_int("listen_port", 1..=65535)?.unwrap_or(LISTEN_PORT),
+        second_port: fields.opt_int("second_port", 1..=65535)?,
         mtu: fields.opt_int("mtu", 576..=9200)?.unwrap_or(MTU),
         api_port: fields.opt_int("api_port", 1..=65535)?.unwrap_or(crate::rpc::API_PORT),
         state_dir: location::DIR.into(),
@@ -225,6 +228,7 @@ impl AgentConfig {
             private_key: keys.next().unwrap_or_default(),
             other_private_keys: keys.collect(),
             listen_port: self.listen_port,
+            second_port: self.second_port,
             peers: self.peers.iter().map(|peer| self.in_tunnel(peer)).collect(),
             timestamp_file: Some(self.state_dir.join("agent.stamp")),
             // Laptops are to reach this machine.
@@ -306,6 +310,9 @@ impl AgentConfig {
         if let Value::Object(fields) = &mut value {
             if let Some(interface) = &self.interface {
                 fields.insert("interface".to_owned(), json!(interface));
+            }
+            if let Some(port) = self.second_port {
+                fields.insert("second_port".to_owned(), json!(port));
             }
         }
         Zeroizing::new(format!("{value:#}\n"))

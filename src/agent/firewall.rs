@@ -95,21 +95,27 @@ pub fn confirm(name: &str) -> Done<Nothing> {
     Ok(Nothing)
 }
 
-/// Has the tunnel's port open, and no other one that was the tunnel's before. Says what the rest of
-/// the machine makes of that.
-pub fn open_tunnel(port: u16) -> Done<Effective> {
+/// Has the tunnel's ports open, and no other one that was the tunnel's before. Says what the rest
+/// of the machine makes of the first.
+pub fn open_tunnel(port: u16, second: Option<u16>) -> Done<Effective> {
     let mut firewall = Firewall::connect()?;
-    let wanted = of_tunnel(port);
+    let (first, second) = (of_tunnel(port), second.map(of_tunnel));
     let ours = rules(&mut firewall, Some(APP))?.rules;
-    let (mut good, other): (Vec<Rule>, Vec<Rule>) =
-        ours.into_iter().partition(|rule| rule.spec == wanted);
+    let (good, other): (Vec<Rule>, Vec<Rule>) = ours
+        .into_iter()
+        .partition(|rule| rule.spec == first || Some(&rule.spec) == second.as_ref());
     for rule in other.iter().filter(|rule| rule.spec.description == TUNNEL) {
         firewall.close(&rule.id)?;
     }
-    if let Some(rule) = good.pop() {
-        return Ok(rule.effective);
-    }
-    Ok(open(&mut firewall, &wanted)?.effective)
+    let mut have = |spec: &Spec| -> Done<Effective> {
+        match good.iter().find(|rule| rule.spec == *spec) {
+            Some(rule) => Ok(rule.effective.clone()),
+            None => Ok(open(&mut firewall, spec)?.effective),
+        }
+    };
+    let effective = have(&first)?;
+    second.map_or(Ok(()), |second| have(&second).map(drop))?;
+    Ok(effective)
 }
 
 fn open(firewall: &mut Firewall, spec: &Spec) -> Done<Rule> {

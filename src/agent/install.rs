@@ -34,6 +34,9 @@ const UNITS: [(&str, &str); 2] = [
     (WORK_UNIT_FILE, include_str!("unit/hop-agent-work.service")),
     (UNIT_FILE, include_str!("unit/hop-agent.service")),
 ];
+/// What the agent's unit gets besides, where it listens at a port below 1024.
+pub const PORT_DIR: &str = "/etc/systemd/system/hop-agent.service.d";
+pub const PORT_FILE: &str = "/etc/systemd/system/hop-agent.service.d/second-port.conf";
 pub const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/hop-agent.service";
 
 /// The version of the installed program; `None` if there is none that runs.
@@ -143,6 +146,25 @@ pub fn units(user: &str) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// The right to listen at a second port, and nothing where there is none.
+pub fn allow_port(port: Option<u16>) -> Result<(), Failure> {
+    let (dir, file) = (Path::new(PORT_DIR), Path::new(PORT_FILE));
+    if port.is_none() {
+        remove(file, &mut Vec::new())?;
+        // Others may have put something there.
+        let _ = fs::remove_dir(dir);
+        return Ok(());
+    }
+    let has_systemd = Path::new(UNIT_FILE).exists();
+    let text = include_str!("unit/second-port.conf");
+    if !has_systemd || bounded::text(file).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o755).create(dir);
+    made.map_err(|error| super::io("make", dir, &error))?;
+    put(file, 0o644, text.as_bytes())
 }
 
 /// The units of this version, for whom the one that is there is. An upgrade brings no others.

@@ -24,6 +24,7 @@ mod location;
 mod mounts;
 mod moved;
 mod names;
+mod port_owner;
 mod read_checked;
 mod reserve;
 mod say;

@@ -13,7 +13,7 @@ use super::front::control;
 use super::location::{self, dir_of, give_dir, make_dir};
 use super::names::Names;
 use super::store::Store;
-use super::{allocate, exec, install, log, moved, reserve};
+use super::{allocate, exec, install, log, moved, port_owner, reserve};
 use crate::base::address_plan;
 use crate::base::address_plan::MTU;
 use crate::base::failure::{Failure, Fault};
@@ -39,7 +39,12 @@ struct Request {
     free: Vec<u8>,
     /// The agent's public key, where the laptop knows one.
     expected_agent_key: Option<[u8; KEY_BYTES]>,
+    /// A second port to listen at; 0 for none, `None` where nothing is to change.
+    second_port: Option<u16>,
 }
+
+/// What networks let out that let out little: QUIC and DNS.
+const SECOND_PORTS: [u16; 3] = [0, 53, 443];
 
 fn parse(text: &str) -> Result<Request, ReadError> {
     let mut fields = Fields::parse(text)?;
@@ -53,7 +58,11 @@ fn parse(text: &str) -> Result<Request, ReadError> {
         taken: list(&mut fields, "numbers_taken")?.unwrap_or_default(),
         free: list(&mut fields, "numbers_free")?.unwrap_or_else(|| (0..=255).collect()),
         expected_agent_key: fields.opt_meant("expected_agent_key", public)?,
+        second_port: fields.opt_int("second_port", 0..=443)?,
     };
+    if request.second_port.is_some_and(|port| !SECOND_PORTS.contains(&port)) {
+        return Err(fields.error("second_port", "must be 443, 53, or 0 for none"));
+    }
     fields.finish()?;
     Ok(request)
 }
@@ -100,6 +109,13 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
         let next = "hop host ls";
         return Err(Failure::new(Fault::NumberTaken(number), "the addresses collide", why, next));
     }
+    if let Some(port) = request.second_port {
+        let port = Some(port).filter(|port| *port != 0);
+        if port != config.second_port {
+            port.map_or(Ok(()), may_listen)?;
+            config.second_port = port;
+        }
+    }
     give_dir(dir_of(file), owner)?;
     let mut key_created = false;
     if is_first {
@@ -108,7 +124,7 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     }
     let before = config.peers.len();
     let (peer, created) = store.add(&mut config, request.public_key, &request.name)?;
-    if !created && before == config.peers.len() {
+    if request.second_port.is_some() || !created && before == config.peers.len() {
         // Written all the same: an older form becomes the newer one.
         store.save(&config)?;
     }
@@ -126,6 +142,19 @@ pub fn setup(file: &Path) -> Result<Value, Failure> {
     let mut answer = answer(&config, &peer, created, key_created);
     answer["user"] = runs_as.into();
     Ok(answer)
+}
+
+/// Refuses a port that somebody has, by the name of who has it.
+fn may_listen(port: u16) -> Result<(), Failure> {
+    if allocate::is_free(port) {
+        return Ok(());
+    }
+    let who = port_owner::of_udp(port);
+    let why = match &who {
+        Some(who) => format!("{who} listens there"),
+        None => "a program listens there".to_owned(),
+    };
+    Err(Failure::new(Fault::Busy, format!("UDP {port} is not free"), why, "ss -lun"))
 }
 
 /// Gives the network another number, one that the laptop can use; false where there is none, or
@@ -165,6 +194,9 @@ fn answer(config: &AgentConfig, peer: &Peer, created: bool, key_created: bool) -
     if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
         answer.extend(more);
     }
+    if let Some(port) = config.second_port {
+        answer["second_port"] = port.into();
+    }
     answer
 }
 
@@ -189,6 +221,7 @@ fn first(request: &Request) -> Result<AgentConfig, Failure> {
             2,
         ),
         listen_port: allocate::port().ok_or_else(|| none("no free UDP port", "ss -lun"))?,
+        second_port: None,
         mtu: MTU,
         api_port: API_PORT,
         state_dir: location::DIR.into(),

@@ -10,8 +10,8 @@ use super::exec::{need_root, systemctl, user, warn};
 use super::firewall::NotDone;
 use super::front::endpoints;
 use super::install::{
-    DIR, HELPER_PREVIOUS, PREVIOUS, PROGRAM, UNIT, UNIT_FILE, UNVERIFIED, WANTED, WORK_UNIT,
-    WORK_UNIT_FILE, leftovers, need_systemd, remove, unit_user,
+    DIR, HELPER_PREVIOUS, PORT_DIR, PORT_FILE, PREVIOUS, PROGRAM, UNIT, UNIT_FILE, UNVERIFIED,
+    WANTED, WORK_UNIT, WORK_UNIT_FILE, leftovers, need_systemd, remove, unit_user,
 };
 use super::location::{self, FILE};
 use super::{firewall, joint, linger, log, mounts, moved, names, reserve, sites};
@@ -40,9 +40,10 @@ pub fn uninstall(file: &Path, purge: bool) -> Result<Value, Failure> {
     if let Some((uid, _)) = login {
         given_back("directories are mounted", mounts::end_all(uid));
     }
-    for path in [WANTED, UNIT_FILE, WORK_UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
+    for path in [WANTED, PORT_FILE, UNIT_FILE, WORK_UNIT_FILE, PROGRAM, PREVIOUS, HELPER_PREVIOUS] {
         remove(Path::new(path), &mut removed)?;
     }
+    let _ = fs::remove_dir(PORT_DIR);
     if fs::remove_dir_all(UNVERIFIED).is_ok() {
         removed.push(UNVERIFIED.to_owned());
     }

@@ -118,6 +118,7 @@ fn host(paths: &Paths, name: &str, redactor: &mut Redactor, with_addresses: bool
                 "keepalive_s": host.keepalive_s,
                 "api_port": host.api_port,
                 "transport": host.transport.word(),
+                "second_port": host.second_port,
                 "preshared_key": host.preshared_key.is_some(),
             })
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::code;
 use super::command::{Call, Command, Flag, GLOBAL_FLAGS, Group, MANY, Table, Takes};
+use super::setup::SECOND_PORTS;
 use super::{run_wanted, service_names};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -147,6 +148,7 @@ fn values(flag: &Flag, current: &str, known: &Known) -> Candidates {
         Some("TRANSPORT") => {
             all(Transport::ALL.map(|it| it.word().to_owned()).to_vec(), "transport")
         }
+        Some(SECOND_PORTS) => all(SECOND_PORTS.split('|').map(str::to_owned).collect(), "UDP port"),
         Some("EDITOR") => all(code::editors().map(str::to_owned).collect(), "editor"),
         Some("KEY") => {
             let keys = (known.keys)(current).into_iter().filter(|key| key.starts_with(current));
@@ -318,6 +320,7 @@ mod tests {
 
     #[test]
     fn files_keys_and_editors_complete() {
+        assert_eq!(words("setup x --second-port "), ["443", "53", "off"]);
         assert_eq!(words("setup x -k "), ["/home/me/.ssh/id_a", "/home/me/.ssh/id_b"]);
         assert_eq!(words("setup x --key=~/.ssh/id_b"), ["~/.ssh/id_b"]);
         assert_eq!(words("setup x -k ./k"), [":files"]);

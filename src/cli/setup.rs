@@ -43,6 +43,14 @@ pub const ENDPOINT: Flag = Flag {
     value: Some("HOST[:PORT]"),
     help: "where UDP reaches the server, if not where ssh does; kept",
 };
+/// What `--second-port` may say.
+pub const SECOND_PORTS: &str = "443|53|off";
+const SECOND_PORT: Flag = Flag {
+    short: None,
+    long: "second-port",
+    value: Some(SECOND_PORTS),
+    help: "a second UDP port to answer at, for networks that let out no other; kept",
+};
 pub const AGENT_DIR: Flag = Flag {
     short: None,
     long: "agent-dir",
@@ -54,7 +62,7 @@ pub const COMMAND: Command = Command {
     name: "setup",
     summary: "make a server ready, and prove the tunnel to it",
     usage: "hop setup <name> [-a ADDRESS] [-u USER] [-k KEY] [-p PORT] \
-            [--endpoint HOST[:PORT]] [--agent-dir DIR] [--dry-run]",
+            [--endpoint HOST[:PORT]] [--second-port 443|53|off] [--agent-dir DIR] [--dry-run]",
     details: "Logs in with ssh, installs hop-helper and hop-agent there, exchanges keys and ends\n\
               when the agent has answered through the tunnel. Your ssh configuration, agent and\n\
               jump hosts are used; nothing is downloaded. May be repeated at any time: what is in\n\
@@ -70,6 +78,7 @@ pub const COMMAND: Command = Command {
         KEY,
         PORT,
         ENDPOINT,
+        SECOND_PORT,
         AGENT_DIR,
         Flag {
             short: None,

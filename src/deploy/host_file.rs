@@ -25,6 +25,7 @@ pub struct Answer {
     laptop_address: Ipv4Addr,
     /// The tunnel's, on the server.
     pub listen_port: u16,
+    second_port: Option<u16>,
     api_port: u16,
     mtu: u16,
     /// The agent runs as root; an older one does not say.
@@ -46,6 +47,7 @@ impl Answer {
             agent_address: fields.meant("agent_address", field::unicast)?,
             laptop_address: fields.meant("laptop_address", field::unicast)?,
             listen_port: fields.int("listen_port", 1..=65535)?,
+            second_port: fields.opt_int("second_port", 1..=65535)?,
             api_port: fields.int("api_port", 1..=65535)?,
             mtu: fields.int("mtu", 576..=9200)?,
             by_root: fields.take("user").is_some_and(|user| user == "root"),
@@ -106,6 +108,7 @@ pub fn keep(
         }),
         provider: before.and_then(|host| host.provider.clone()),
         transport: before.map_or_else(Default::default, |host| host.transport),
+        second_port: answer.second_port,
     };
     Endpoint::parse(&host.endpoint.to_string()).map_err(|why| {
         Failure::usage("the server's address cannot be used", why, "hop setup --help")

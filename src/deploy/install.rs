@@ -86,7 +86,8 @@ pub fn install(
     let known = store::names(paths)?.contains(name);
     let before = known.then(|| store::load(paths, name)).transpose()?;
     let numbers = numbers::of(paths, name)?;
-    let request = request(paths, name, before.as_ref(), &numbers, &login(remote)?)?;
+    let request =
+        request(paths, name, before.as_ref(), &numbers, &login(remote)?, options.second_port)?;
     let text = guard.script() + &SCRIPT.replace("@CALLED@", &called(paths, name)?);
     let files: &[(&str, &[u8])] = &[("request.json", request.as_bytes())];
     let mut told = |console: &mut dyn Console, stage: &str| {
@@ -142,6 +143,7 @@ fn request(
     before: Option<&HostConfig>,
     numbers: &Numbers,
     login: &str,
+    second_port: Option<u16>,
 ) -> Result<String, Failure> {
     let public_key = identity::public_key(paths, name)?;
     let mut request = json!({
@@ -151,6 +153,9 @@ fn request(
         "user": login,
         "numbers_taken": numbers.taken, "numbers_free": numbers.free,
     });
+    if let Some(port) = second_port {
+        request["second_port"] = port.into();
+    }
     if let Some(host) = before {
         // Where it cannot be used any more the agent may choose another, if it has no other
         // laptops.

@@ -19,6 +19,8 @@ pub struct Options {
     pub name: String,
     pub target: Target,
     pub endpoint: Option<EndpointOverride>,
+    /// A second UDP port to have the agent listen at; 0 for none any more.
+    pub second_port: Option<u16>,
     pub dry: bool,
     /// Where the programs for the server are.
     pub agent_dir: Option<PathBuf>,
@@ -96,8 +98,11 @@ impl Options {
         let target = Target { address, user, identity, port, pinned };
         let endpoint = given("endpoint").map(EndpointOverride::parse).transpose();
         let endpoint = endpoint.map_err(|why| bad("--endpoint is not valid", why))?;
+        let second_port = given("second-port").map(second_port).transpose();
+        let second_port = second_port.map_err(|why| bad("--second-port is not valid", why))?;
         let agent_dir = given("agent-dir").map(PathBuf::from);
-        Ok(Options { name, target, endpoint, agent_dir, dry: given("dry-run").is_some() })
+        let dry = given("dry-run").is_some();
+        Ok(Options { name, target, endpoint, second_port, agent_dir, dry })
     }
 
     /// The same as a command line.
@@ -119,10 +124,25 @@ impl Options {
         let Target { address, identity, port, .. } = &self.target;
         let identity = identity.as_ref().map(|file| file.display().to_string());
         let line = line(name, address, user, *port, identity.as_deref());
-        match &self.endpoint {
+        let line = match &self.endpoint {
             Some(at) => fix!("{} --endpoint {}", line, at.to_string()),
             None => line,
+        };
+        match self.second_port {
+            Some(0) => fix!("{} --second-port off", line),
+            Some(port) => fix!("{} --second-port {}", line, port.to_string()),
+            None => line,
         }
+    }
+}
+
+/// What networks let out that let out little else; `off` is 0.
+fn second_port(text: &str) -> Result<u16, String> {
+    match text {
+        "443" => Ok(443),
+        "53" => Ok(53),
+        "off" => Ok(0),
+        _ => Err(format!("it must be 443, 53 or off, not {text:?}")),
     }
 }
 

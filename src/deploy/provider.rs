@@ -27,10 +27,10 @@ pub fn of(host: &HostConfig) -> Option<Hetzner> {
 }
 
 /// What a setup has let in there that was not before.
-pub struct Opened(Option<(Hetzner, Grant)>);
+pub struct Opened(Option<(Hetzner, Vec<Grant>)>);
 
-/// The tunnel's port, at which the server listens. Where nobody has declared a provider nothing is
-/// done.
+/// The tunnel's port, at which the server listens, and its second one if it has one. Where nobody
+/// has declared a provider nothing is done.
 pub fn open_tunnel(
     console: &mut dyn Console,
     host: &HostConfig,
@@ -38,28 +38,40 @@ pub fn open_tunnel(
 ) -> Result<Opened, Failure> {
     let Some(mut hetzner) = of(host) else { return Ok(Opened(None)) };
     console.begin(&format!("opening UDP {port} at {}", hetzner.name()));
-    let spec = of_tunnel(port);
+    let wanted: Vec<_> = std::iter::once(port).chain(host.second_port).map(of_tunnel).collect();
     let before = hetzner.list()?;
-    let was = before.iter().any(|grant| grant.spec == spec);
-    let grant = hetzner.grant(&spec)?;
+    let mut new = Vec::new();
+    for spec in &wanted {
+        let grant = hetzner.grant(spec)?;
+        if !before.iter().any(|grant| grant.spec == *spec) {
+            new.push(grant);
+        }
+    }
     // One that the tunnel had before.
-    let mut others = before.iter().filter(|grant| grant.spec.app == spec.app && grant.spec != spec);
-    others.try_for_each(|grant| hetzner.revoke(grant))?;
-    console.done(if was { "it is open" } else { "" });
+    let is_old = |grant: &&Grant| {
+        wanted.iter().any(|spec| spec.app == grant.spec.app) && !wanted.contains(&grant.spec)
+    };
+    before.iter().filter(is_old).try_for_each(|grant| hetzner.revoke(grant))?;
+    console.done(if new.is_empty() { "it is open" } else { "" });
     tell_overlap(console, &hetzner);
-    Ok(Opened((!was).then_some((hetzner, grant))))
+    Ok(Opened((!new.is_empty()).then_some((hetzner, new))))
 }
 
 impl Opened {
     /// The tunnel does not work.
     pub fn take_back(self, console: &mut dyn Console) {
-        let Some((mut hetzner, grant)) = self.0 else { return };
-        let port = grant.spec.text();
-        match hetzner.revoke(&grant) {
-            Ok(()) => console.say(&format!("{port} is not open at {} any more", hetzner.name())),
-            Err(failure) => {
-                let text = format!("{port} is still open at {}: {}", hetzner.name(), failure.why);
-                console.warn("open_at_provider", &text);
+        let Some((mut hetzner, grants)) = self.0 else { return };
+        for grant in grants {
+            let port = grant.spec.text();
+            match hetzner.revoke(&grant) {
+                Ok(()) => {
+                    console.say(&format!("{port} is not open at {} any more", hetzner.name()));
+                }
+                Err(failure) => {
+                    let name = hetzner.name();
+                    let text = format!("{port} is still open at {name}: {}", failure.why);
+                    console.warn("open_at_provider", &text);
+                }
             }
         }
     }

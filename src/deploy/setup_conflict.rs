@@ -109,6 +109,7 @@ mod tests {
             name: "mybox".to_owned(),
             target: Target { address: "203.0.113.7".to_owned(), ..Target::default() },
             endpoint: None,
+            second_port: None,
             dry: false,
             agent_dir: None,
         };

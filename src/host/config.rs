@@ -15,9 +15,10 @@ use crate::base::hex;
 use crate::base::json::{Fields, ReadError};
 use crate::base::key::{self, KEY_BYTES, Secret};
 
-/// Files of version 1 do not name their key file; only those of version 3 name a provider, and only
-/// those of version 4 a transport.
-const SCHEMA: u32 = 4;
+/// Files of version 1 do not name their key file; only those of version 3 name a provider, only
+/// those of version 4 a transport, and only those of version 5 a second port.
+const SCHEMA: u32 = 5;
+const WITHOUT_SECOND_PORT: u32 = 4;
 const WITHOUT_TRANSPORT: u32 = 3;
 const WITHOUT_PROVIDER: u32 = 2;
 pub const KEEPALIVE_S: u16 = 25;
@@ -59,6 +60,8 @@ pub struct HostConfig {
     pub provider: Option<Provider>,
     /// The ways that a session may take to the VPS.
     pub transport: Transport,
+    /// Another UDP port at which the VPS answers.
+    pub second_port: Option<u16>,
 }
 
 /// How the tunnel's datagrams may travel.
@@ -193,6 +196,7 @@ pub(super) fn read(mut fields: Fields) -> Result<HostConfig, ReadError> {
         ssh: fields.opt_object("ssh")?.map(parse_ssh).transpose()?,
         provider: fields.opt_object("provider")?.map(parse_provider).transpose()?,
         transport: fields.opt_meant("transport", Transport::of_word)?.unwrap_or_default(),
+        second_port: fields.opt_int("second_port", 1..=65535)?,
     };
     check_pair(&fields, host.number, ("peer_ip", host.peer_ip), ("local_ip", host.local_ip))?;
     fields.finish()?;
@@ -252,10 +256,11 @@ fn ssh_json(ssh: &Ssh) -> Value {
 
 /// The earliest that can say it: an older hop reads what it can.
 fn version(host: &HostConfig) -> u32 {
-    match (host.transport, &host.provider) {
-        (Transport::Auto, None) => WITHOUT_PROVIDER,
-        (Transport::Auto, Some(_)) => WITHOUT_TRANSPORT,
-        _ => SCHEMA,
+    match (host.second_port, host.transport, &host.provider) {
+        (None, Transport::Auto, None) => WITHOUT_PROVIDER,
+        (None, Transport::Auto, Some(_)) => WITHOUT_TRANSPORT,
+        (None, ..) => WITHOUT_SECOND_PORT,
+        (Some(_), ..) => SCHEMA,
     }
 }
 
@@ -292,6 +297,9 @@ pub(super) fn to_json(host: &HostConfig) -> Value {
         }
         if host.transport != Transport::Auto {
             fields.insert("transport".to_owned(), host.transport.word().into());
+        }
+        if let Some(port) = host.second_port {
+            fields.insert("second_port".to_owned(), port.into());
         }
     }
     value

@@ -320,6 +320,8 @@ pub struct Status {
     pub tunnel_mode: TunnelMode,
     pub agent_address: Ipv4Addr,
     pub listen_port: u16,
+    /// The second port, while it is listened at.
+    pub second_port: Option<u16>,
     pub api_port: u16,
     pub public_key: PublicKey,
     /// Whether anything at all has come from outside.
@@ -335,7 +337,7 @@ pub struct Status {
 
 impl Message for Status {
     fn to_json(&self) -> Value {
-        json!({
+        let mut value = json!({
             "version": 1,
             "hop_version": self.hop_version,
             "running": true,
@@ -352,7 +354,11 @@ impl Message for Status {
             "peers": to_list(&self.peers),
             "drops": self.drops,
             "firewall": self.firewall.as_ref().map(Message::to_json),
-        })
+        });
+        if let Some(port) = self.second_port {
+            value["second_port"] = port.into();
+        }
+        value
     }
 
     fn read(fields: &mut Fields) -> Result<Status, ReadError> {
@@ -372,6 +378,7 @@ impl Message for Status {
             tunnel_mode: TunnelMode::read(fields),
             agent_address: fields.parsed("agent_address", "an IPv4 address")?,
             listen_port: fields.int("listen_port", 0..=65535)?,
+            second_port: fields.opt_int("second_port", 1..=65535)?,
             api_port: fields.int("api_port", 1..=65535)?,
             public_key: fields.meant("public_key", public)?,
             heard: fields.bool("heard")?,

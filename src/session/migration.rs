@@ -65,7 +65,7 @@ impl Reached {
             let (what, next) = (format!("{name} cannot be reached"), fix!("hop doctor {}", name));
             Failure::new(Fault::Unreachable, what, error.to_string(), next)
         };
-        let remotes = resolver::now(&host.endpoint).map_err(cannot)?;
+        let remotes = resolver::now(&host).map_err(cannot)?;
         let tunnel =
             userspace::open(&host, &key, &remotes, paths.stamp_file(name)).map_err(cannot)?;
         shaken(&tunnel, name).map_err(|error| error.unwrap_or_else(cannot))?;

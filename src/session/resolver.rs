@@ -25,22 +25,25 @@ pub fn joined(remotes: &[SocketAddr]) -> String {
 /// Looks an endpoint up; readable when an answer is to be fetched. One look-up at a time.
 pub struct Resolver {
     endpoint: Endpoint,
+    second_port: Option<u16>,
     question: Tasks<io::Result<Vec<SocketAddr>>>,
 }
 
 impl Resolver {
-    pub fn new(endpoint: &Endpoint) -> io::Result<Resolver> {
-        Ok(Resolver { endpoint: endpoint.clone(), question: Tasks::new("resolver", 1)? })
+    /// `second_port`: another that the endpoint has.
+    pub fn new(endpoint: &Endpoint, second_port: Option<u16>) -> io::Result<Resolver> {
+        let endpoint = endpoint.clone();
+        Ok(Resolver { endpoint, second_port, question: Tasks::new("resolver", 1)? })
     }
 
     pub fn name(&self) -> &str {
         &self.endpoint.host
     }
 
-    /// The address that stands in the host file, when it is no name.
-    pub fn literal(&self) -> Option<SocketAddr> {
+    /// The address that stands in the host file, when it is no name, with each of its ports.
+    pub fn literal(&self) -> Option<Vec<SocketAddr>> {
         let ip = self.endpoint.host.parse().ok()?;
-        Some(SocketAddr::new(ip, self.endpoint.port))
+        Some(with_second(vec![SocketAddr::new(ip, self.endpoint.port)], self.second_port))
     }
 
     /// Sends the question off, unless it is out already or needs no answer.
@@ -53,7 +56,8 @@ impl Resolver {
     }
 
     pub fn take(&mut self) -> Option<io::Result<Vec<SocketAddr>>> {
-        self.question.take()
+        let second_port = self.second_port;
+        self.question.take().map(|found| found.map(|all| with_second(all, second_port)))
     }
 }
 
@@ -61,6 +65,15 @@ impl AsFd for Resolver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.question.as_fd()
     }
+}
+
+/// Each address with the second port after it, where the VPS has one: they are tried side by side.
+pub fn with_second(remotes: Vec<SocketAddr>, second_port: Option<u16>) -> Vec<SocketAddr> {
+    let both = |at: SocketAddr| {
+        let second = second_port.map(|port| SocketAddr::new(at.ip(), port));
+        std::iter::once(at).chain(second.filter(|second| *second != at))
+    };
+    remotes.into_iter().flat_map(both).take(ADDRESSES).collect()
 }
 
 /// The VPS's addresses, which the protocol never looks up itself (R93).
@@ -73,9 +86,10 @@ pub fn first(
         let next = fix!("cat /etc/resolv.conf && getent hosts {}", host.endpoint.host);
         Failure::new(Fault::Unreachable, what, why, next)
     };
-    let mut resolver = Resolver::new(&host.endpoint).map_err(|error| fail(error.to_string()))?;
-    if let Some(address) = resolver.literal() {
-        return Ok(vec![address]);
+    let resolver = Resolver::new(&host.endpoint, host.second_port);
+    let mut resolver = resolver.map_err(|error| fail(error.to_string()))?;
+    if let Some(addresses) = resolver.literal() {
+        return Ok(addresses);
     }
     resolver.ask();
     let end = Instant::now() + limits::RESOLVE;
@@ -98,10 +112,11 @@ pub fn first(
     }
 }
 
-/// An endpoint's addresses, for whoever waits for nothing else; at most [`limits::RESOLVE`].
-pub fn now(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+/// A host's addresses, for whoever waits for nothing else; at most [`limits::RESOLVE`].
+pub fn now(host: &HostConfig) -> io::Result<Vec<SocketAddr>> {
+    let endpoint = &host.endpoint;
     if let Ok(ip) = endpoint.host.parse() {
-        return Ok(vec![SocketAddr::new(ip, endpoint.port)]);
+        return Ok(with_second(vec![SocketAddr::new(ip, endpoint.port)], host.second_port));
     }
     let (name, port) = (endpoint.host.clone(), endpoint.port);
     let mut question = Tasks::one("resolver", move || look_up(&name, port))?;
@@ -109,7 +124,7 @@ pub fn now(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
         Some(Ok(found)) if found.is_empty() => {
             Err(io::Error::new(io::ErrorKind::NotFound, "its name has no address"))
         }
-        Some(found) => found,
+        Some(found) => found.map(|all| with_second(all, host.second_port)),
         None => Err(io::ErrorKind::TimedOut.into()),
     }
 }
@@ -154,13 +169,17 @@ mod tests {
     #[test]
     fn a_name_is_looked_up_and_an_address_is_not() {
         let mut resolver =
-            Resolver::new(&Endpoint { host: "localhost".to_owned(), port: 7 }).unwrap();
+            Resolver::new(&Endpoint { host: "localhost".to_owned(), port: 7 }, None).unwrap();
         resolver.ask();
         let wait = poll::wait_one(resolver.as_fd(), Interest::READ, Some(Duration::from_secs(10)));
         assert!(wait.unwrap());
         let found = resolver.take().unwrap().unwrap();
         assert!(found.iter().all(|a| a.ip().is_loopback() && a.port() == 7), "{found:?}");
-        let literal = Resolver::new(&Endpoint { host: "203.0.113.7".to_owned(), port: 7 }).unwrap();
-        assert_eq!(literal.literal(), Some(SocketAddr::from(([203, 0, 113, 7], 7))));
+        let endpoint = Endpoint { host: "203.0.113.7".to_owned(), port: 7 };
+        let at = |port| SocketAddr::from(([203, 0, 113, 7], port));
+        let literal = |second| Resolver::new(&endpoint, second).unwrap().literal();
+        assert_eq!(literal(None), Some(vec![at(7)]));
+        assert_eq!(literal(Some(443)), Some(vec![at(7), at(443)]));
+        assert_eq!(literal(Some(7)), Some(vec![at(7)]));
     }
 }

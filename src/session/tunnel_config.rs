@@ -26,6 +26,7 @@ pub fn tunnel_config(
         private_key: **key,
         other_private_keys: Vec::new(),
         listen_port: 0,
+        second_port: None,
         peers: vec![peer],
         timestamp_file: Some(timestamp_file),
         shield: None,

@@ -236,6 +236,8 @@ pub const TABLE: &[(&str, Effect)] = &[
     ("{} && {}", Part),
     ("{} --", Part),
     ("{} --endpoint {}", Part),
+    ("{} --second-port off", Part),
+    ("{} --second-port {}", Part),
     ("{} --version", Shows(LOOK)),
     ("{} --{}", Part),
     ("{} -v", Shows(LOOK)),

@@ -31,6 +31,8 @@ pub struct Config {
     pub other_private_keys: Vec<[u8; 32]>,
     /// 0 for one of the system's choice.
     pub listen_port: u16,
+    /// One more to listen at, where that can be had.
+    pub second_port: Option<u16>,
     pub peers: Vec<PeerConfig>,
     /// Where the mark of handshake timestamps is kept over restarts (R28); `None` for nowhere.
     pub timestamp_file: Option<PathBuf>,

@@ -72,7 +72,12 @@ fn start_with(
 ) -> io::Result<Tunnel> {
     let (name, mtu) = (tun.name.clone(), tun.mtu);
     let most = if plain { Offload::Nothing } else { Offload::Tunnels };
-    let mut io = Io::new(Tun::new(tun, most)?, Udp::bind(config.listen_port, plain)?);
+    let mut udp = Udp::bind(config.listen_port, plain)?;
+    if let Some(port) = config.second_port {
+        // Without it there is a tunnel, too: the status has it.
+        let _ = udp.sockets.listen_also(port);
+    }
+    let mut io = Io::new(Tun::new(tun, most)?, udp);
     io.aside = beside.map(|beside| Aside::new(beside, mtu)).transpose()?;
     let link = if io.tun.stands_in() { Link::none(name) } else { Link::new(name) };
     let mut device = Device::new(Box::new(entropy::System::new()?));

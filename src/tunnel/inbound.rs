@@ -5,13 +5,12 @@
 
 use super::crypto_workers::{CryptoWorkers, Job};
 use super::gso::{Coalescer, HEADER_LEN};
-use super::io::Io;
+use super::io::{Io, Which};
 use super::packet_io::PacketIo;
 use super::queue::{Arrived, HandshakeQueue, RecvBuffer, SLOTS};
 use super::read_policy::ReadPolicy;
 use super::shield::Shield;
 use crate::sys::ioctl::Offload;
-use crate::sys::sock::Family;
 use crate::wg::{self, Arrival, DataHeader, Device, Inbound, Local, Now};
 use std::io;
 
@@ -44,14 +43,15 @@ impl InboundPath {
         around: &mut PacketIo,
         handshakes: &mut HandshakeQueue,
         policy: &mut ReadPolicy,
-        family: Family,
+        which: Which,
     ) -> Result<(), IoError> {
+        let port = around.io.udp.sockets.port_of(which);
         let mut served = 0;
         loop {
-            let received = around.io.udp.receive(family, self.buffer.slots());
+            let received = around.io.udp.receive(which, self.buffer.slots());
             let n = received.as_ref().map_or(0, |n| *n);
             for i in 0..n {
-                served += self.record(around, handshakes, i);
+                served += self.record(around, handshakes, i, port);
             }
             // As many as there was room for: more may wait.
             let more = n == SLOTS;
@@ -72,19 +72,21 @@ impl InboundPath {
         }
     }
 
-    /// Take down what the `i`-th message of those just received is made of; how many datagrams.
+    /// Take down what the `i`-th message of those just received, at that port, is made of; how many
+    /// datagrams.
     fn record(
         &mut self,
         around: &mut PacketIo,
         handshakes: &mut HandshakeQueue,
         i: usize,
+        port: u16,
     ) -> usize {
         let Some(got) = around.io.udp.received(i) else { return 1 };
         if got.truncated {
             around.device.note_drop(wg::Drop::Oversize);
             return 1;
         }
-        let local = got.local.map(|(ip, ifindex)| Local { ip, ifindex });
+        let local = got.local.map(|(ip, ifindex)| Local { ip, port, ifindex });
         let from = Arrival { remote: got.from, local, ecn: got.tos & 3 };
         let segment = if got.segment == 0 { got.len } else { got.segment };
         let (mut start, mut count) = (0, 0);

@@ -11,7 +11,7 @@ mod link_events;
 use super::clock::Clock;
 use super::crypto_workers::CryptoWorkers;
 use super::inbound::InboundPath;
-use super::io::{Io, TunError};
+use super::io::{Io, TunError, Which};
 use super::link::Link;
 use super::mailbox::{COMMANDS, Command, Inlet};
 use super::outbound::OutboundPath;
@@ -23,7 +23,6 @@ use super::stats::{self, Status};
 use super::timestamp_file::TimestampFile;
 use super::uapi;
 use crate::sys::poll::{self, Interest};
-use crate::sys::sock::Family;
 use crate::wg::{self, Device, Now};
 use std::io;
 use std::os::fd::AsFd;
@@ -80,8 +79,8 @@ pub(super) struct Loop {
 struct Ready {
     tun: bool,
     aside: bool,
-    v4: bool,
-    v6: bool,
+    /// As in [`Which::ALL`].
+    udp: [bool; 4],
     link: bool,
     /// Nothing at all.
     nothing: bool,
@@ -172,9 +171,9 @@ impl Loop {
         let Loop { device, io, workers, policy, shield, .. } = self;
         let mut around = PacketIo { now, device, io, workers, shield };
         policy.turn(now.boot, self.ready.tun);
-        for (ready, family) in [(self.ready.v4, Family::V4), (self.ready.v6, Family::V6)] {
+        for (which, ready) in Which::ALL.into_iter().zip(self.ready.udp) {
             if ready {
-                let done = self.inbound.run(&mut around, &mut self.handshakes, policy, family);
+                let done = self.inbound.run(&mut around, &mut self.handshakes, policy, which);
                 self.pausing |= done.is_err();
             }
         }
@@ -205,23 +204,26 @@ impl Loop {
         let read = |fd: Option<_>| fd.map_or((inlet, Interest::NONE), |fd| (fd, Interest::READ));
         // One that hung up is read, too, and let go.
         let aside = self.io.aside.as_ref().filter(|_| running).map(|aside| aside.tun.as_fd());
-        let udp = &self.io.udp;
+        let [v4, v6, second_v4, second_v6] =
+            Which::ALL.map(|which| read(self.io.udp.sockets.fd(which)));
         let states = poll::wait_each(
             [
                 (inlet, Interest::READ),
                 (self.clock.as_fd(), Interest::READ),
                 (self.io.tun.as_fd(), tun),
                 read(aside),
-                read(udp.sockets.fd(Family::V4)),
-                read(udp.sockets.fd(Family::V6)),
+                v4,
+                v6,
+                second_v4,
+                second_v6,
                 read(self.link.monitor.as_ref().map(AsFd::as_fd)),
             ],
             timeout,
         )?;
-        let [mail, timer, tun, aside, v4, v6, link] = states.map(Interest::any);
-        let any = mail || timer || tun || aside || v4 || v6 || link;
-        let nothing = self.handshakes.is_empty() && !any;
-        self.ready = Ready { tun, aside, v4, v6, link, nothing };
+        let found = states.map(Interest::any);
+        let [mail, timer, tun, aside, udp @ .., link] = found;
+        let nothing = self.handshakes.is_empty() && !found.contains(&true);
+        self.ready = Ready { tun, aside, udp, link, nothing };
         if mail {
             self.inlet.drain();
         }
@@ -335,6 +337,7 @@ impl Loop {
             interface: self.link.name.clone(),
             running: self.device.is_running(),
             listen_port: self.io.udp.sockets.port(),
+            second_port: self.io.udp.sockets.second_port(),
             mtu: self.device.mtu(),
             peers: stats::peers(&self.device, now),
             drops: self.device.drops().collect(),

@@ -28,6 +28,8 @@ pub struct Status {
     /// The interface is up and the protocol runs.
     pub running: bool,
     pub listen_port: u16,
+    /// The second port, where it is listened at.
+    pub second_port: Option<u16>,
     /// Inner MTU as last seen.
     pub mtu: u16,
     pub peers: Vec<PeerState>,

@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// A local address, and the interface it was used on (0 if that does not matter).
+/// A local address and port, and the interface it was used on (0 if that does not matter).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Local {
     pub ip: IpAddr,
+    pub port: u16,
     pub ifindex: u32,
 }
 

@@ -56,6 +56,7 @@ impl Backend for OneLaptop {
             tunnel_mode: Default::default(),
             agent_address: Ipv4Addr::LOCALHOST,
             listen_port: 0,
+            second_port: None,
             api_port: 1,
             public_key: [5; 32],
             heard: true,

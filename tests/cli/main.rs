@@ -83,6 +83,7 @@ impl Home {
             ssh: None,
             provider: None,
             transport: Default::default(),
+            second_port: None,
         };
         store::save(&self.paths(), &host).unwrap();
         key::store_new(&store::key_file(&self.paths(), name), &[7; 32]).unwrap();

@@ -63,6 +63,7 @@ impl Intruder {
                 private_key: *key,
                 other_private_keys: Vec::new(),
                 listen_port: host.endpoint.port,
+                second_port: None,
                 peers: vec![peer],
                 timestamp_file: Some(at.join("agent.stamp")),
                 shield: None,

@@ -209,6 +209,54 @@ fn no_key(place: &Place) {
     place.until_over("udp", BACK_ON_UDP);
 }
 
+/// The server answers at a second port, too, which passes where the first does not.
+#[test]
+fn a_second_port_carries_where_the_first_is_dropped() {
+    let test = "a_second_port_carries_where_the_first_is_dropped";
+    let Some(mut place) = Place::start(test) else { return };
+    let _machine = alone();
+    let drops = |ports: &str| NO_UDP.replace("meta l4proto udp", &format!("udp dport {ports}"));
+    place.world.stop_agent(0);
+    place.network(
+        "sysctl -q net.ipv4.ip_unprivileged_port_start=0 && \
+         sed -i 's/\"listen_port\"/\"second_port\":443,&/' /var/lib/hopbox-agent/agent.json",
+    );
+    place.world.start_agent(0);
+    place.change(|host| (host["version"], host["second_port"]) = (5.into(), 443.into()));
+    place.network(&drops("51820"));
+    let output = place.world.hop(&["--json", "up"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", said(&output), place.world.log());
+    let data = &serde_json::from_slice::<Value>(&output.stdout).unwrap()["data"];
+    assert_eq!(
+        (&data["transport"]["rung"], &data["transport"]["second_port"]),
+        (&json!("udp"), &json!(443))
+    );
+    let took = Duration::from_micros(data["total_us"].as_u64().unwrap());
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    place.ends(&["status"], 0, &["UDP to the second port, 443", "198.51.100.2:443"]);
+    let mut line = Line::open(&place.world);
+    line.echo(1);
+    // Whichever of them passes is taken, with all that goes through it.
+    let over = |place: &Place, what: &str, port: Value| {
+        let began = Instant::now();
+        place.world.until(what, OVER_SSH, |status| {
+            status["transport"]["rung"] == "udp" && status["transport"]["second_port"] == port
+        });
+        began.elapsed()
+    };
+    place.network(&format!("{UDP_AGAIN}; {}", drops("443")));
+    let first = over(&place, "the first port", Value::Null);
+    line.echo(2);
+    place.network(&format!("{UDP_AGAIN}; {}", drops("{ 443, 51820 }")));
+    place.until_over("ssh", OVER_SSH);
+    line.echo(3);
+    place.network(&format!("{UDP_AGAIN}; {}", drops("51820")));
+    let second = over(&place, "the second port", json!(443));
+    line.echo(4);
+    println!("up by the second port {took:?}, then by the first {first:?}, from SSH {second:?}");
+    assert_eq!(place.world.hop(&["down"]).status.code(), Some(0));
+}
+
 /// Wi-Fi that lets no UDP pass, and a telephone that does.
 #[test]
 fn usable_soon_after_each_change_between_wifi_without_udp_and_a_phone() {

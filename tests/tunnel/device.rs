@@ -24,6 +24,7 @@ pub fn config() -> Config {
         private_key,
         other_private_keys: Vec::new(),
         listen_port: 0,
+        second_port: None,
         peers: vec![peer],
         timestamp_file: None,
         shield: None,

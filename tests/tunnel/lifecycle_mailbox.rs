@@ -109,6 +109,7 @@ fn status() -> Status {
         interface: String::new(),
         running: true,
         listen_port: 0,
+        second_port: None,
         mtu: 0,
         peers: Vec::new(),
         drops: Vec::new(),

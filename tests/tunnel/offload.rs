@@ -123,6 +123,7 @@ impl Lab {
                 private_key: *keys[mine],
                 other_private_keys: Vec::new(),
                 listen_port: 0,
+                second_port: None,
                 peers: vec![peer],
                 timestamp_file: None,
                 shield: None,

@@ -77,6 +77,7 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
         let peers = json(&ok("--json host peers"));
         assert_eq!(peers["data"]["peers"].as_array().unwrap().len(), 1, "{peers}");
         firewall(&hop);
+        ok("-y setup mybox --second-port 53");
         let rotated = json(&ok("--json rotate"));
         assert_eq!(rotated["data"]["through"], "the tunnel", "{rotated}");
         eprintln!("NOTE rotation confirmed after {} us", rotated["data"]["confirmed_us"]);
@@ -92,6 +93,7 @@ fn keys_are_renewed_programs_replaced_and_everything_removed() {
                             >/dev/null 2>&1 & sleep 1; cat /root/said"
         ));
         upgrade(&site, &hop);
+        vps.ok("ss -Hlunp sport = :53 | grep hop-agent");
         laptop.ok("echo >/run/go; for i in $(seq 100); do grep -q True /root/said && break; \
                    sleep 0.2; done");
         assert!(laptop.ok("cat /root/said").contains("True"), "{}", laptop.ok("cat /root/said"));

@@ -53,12 +53,32 @@ fn a_fresh_server_is_ready_and_proven() {
         assert!(!again.err.contains("restic"), "nobody wants it: {again}");
         restic(&site);
         editor(&site);
+        second_port(&site);
         site.hop_ok("down");
         let down = site.hop("code");
         assert!(down.code == 3 && down.err.contains("fix: hop up mybox"), "{down}");
         this_machine(&site);
         assert_eq!(site.vps.ok("ls -a /home/dev | grep -c hopbox || true"), "0\n");
     });
+}
+
+/// One more port to answer at: one that somebody has is refused, and nothing has changed. That it
+/// works, and goes as it came: `life`.
+fn second_port(site: &Site) {
+    let vps = &site.vps;
+    let setup = |what: &str| site.hop(&format!("-y setup mybox --second-port {what}"));
+    let drop_in = "/etc/systemd/system/hop-agent.service.d";
+    vps.ok("python3 -c 'import socket, time; s = socket.socket(2, 2); s.bind((\"\", 443)); \
+            time.sleep(1000)' >/dev/null 2>&1 & echo $! >/run/taken; \
+            until ss -Hlun sport = :443 | grep -q .; do sleep 0.1; done");
+    let taken = setup("443");
+    assert_eq!(taken.code, 8, "{taken}");
+    let words = ["UDP 443 is not free", "python3 (", ") listens there"];
+    assert!(words.iter().all(|word| taken.err.contains(word)), "{taken}");
+    vps.ok(&format!("kill $(cat /run/taken); [ ! -e {drop_in} ]"));
+    vps.ok("while ss -Hlun sport = :443 | grep -q .; do sleep 0.1; done");
+    let wrong = setup("80");
+    assert!(wrong.code == 2 && wrong.err.contains("443, 53 or off"), "{wrong}");
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn a_nat_that_rebinds_is_followed_with_the_next_keepalive() {
 fn datagrams_leave_from_the_local_address_the_peer_last_wrote_to() {
     let (mut s, _, keys) = joined();
     for (n, ip) in [v4(130).ip(), v6(131).ip()].into_iter().enumerate() {
-        let local = Some(Local { ip, ifindex: 7 });
+        let local = Some(Local { ip, port: 1, ifindex: 7 });
         let from = Arrival { remote: v4(FIRST), local, ecn: 0 };
         let mut d = keys.data(1 + n as u64, &[]);
         s.act(B, |dev, now, sink| dev.from_wire(now, &mut d, &from, sink));

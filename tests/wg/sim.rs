@@ -491,7 +491,7 @@ impl Sim {
     }
 
     pub fn receive(&mut self, dev: Dev, remote: SocketAddr, ecn: u8, bytes: &[u8]) -> Inbound {
-        let local = Some(Local { ip: self.nodes[dev].addr.ip(), ifindex: 1 });
+        let local = Some(Local { ip: self.nodes[dev].addr.ip(), port: 1, ifindex: 1 });
         let from = Arrival { remote, local, ecn };
         let before = if self.watch_endpoints { self.endpoints(dev) } else { Vec::new() };
         let mut buf = bytes.to_vec();

@@ -1,4 +1,4 @@
-//! The tunnel's port in the server's firewall: opened at the start, and looked at again whenever
+//! The tunnel's ports in the server's firewall: opened at the start, and looked at again whenever
 //! somebody asks how it is, on a thread of its own, since what makes it may hang. Whoever asks is
 //! told what was seen last, and never waits.
 
@@ -29,8 +29,9 @@ fn locked(room: &Room) -> MutexGuard<'_, Shared> {
 }
 
 impl PortRule {
-    pub fn keep(port: u16) -> PortRule {
-        PortRule::begin(move || match firewall::open_tunnel(port) {
+    /// `second`: the one besides, if there is one.
+    pub fn keep(port: u16, second: Option<u16>) -> PortRule {
+        PortRule::begin(move || match firewall::open_tunnel(port, second) {
             Ok(effective) => Opened::Is(effective),
             Err(not) => Opened::Not(not.why()),
         })

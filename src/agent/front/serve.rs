@@ -78,7 +78,7 @@ fn with_device(
     }
     let at = SocketAddrV4::new(config.address, config.api_port);
     let entrance = inner.entrance(at)?;
-    let state_dir = config.state_dir.clone();
+    let (state_dir, second_port) = (config.state_dir.clone(), config.second_port);
     let side = Side { interface: interface.clone(), mode: inner.mode(), drops: inner.drops() };
     let state = AgentState::new(file.to_owned(), config, side, tunnel.clone());
     let state = Arc::new(state.map_err(|error| failed("cannot wake itself", &error))?);
@@ -92,6 +92,11 @@ fn with_device(
         .ok();
     let port = tunnel.listen_port();
     log(&format!("hop-agent {VERSION}: {interface} {at}, WireGuard on UDP {port}"));
+    if let Some(second) = second_port {
+        let is_there = tunnel.status().is_ok_and(|status| status.second_port == Some(second));
+        let how = if is_there { "too" } else { "not: it is taken, or may not be had" };
+        log(&format!("WireGuard on UDP {second}, {how}"));
+    }
     let mut serving =
         Serving { tunnel: &tunnel, state: &state, control, endpoints, kept: Instant::now() };
     // Who changed the files between their reading and the socket found nobody to tell.

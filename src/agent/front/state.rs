@@ -89,10 +89,11 @@ impl AgentState {
             TunnelMode::Kernel => (config.address, Some(config.api_port)),
         };
         let work = Work::at(&config.state_dir).with_address(address, api_port);
+        let config_second = config.second_port;
         let door = Mutex::new(Door::of(&config));
         let state = Mutex::new(State { config, waiting });
         let (begun, has_come) = (Wake::new()?, AtomicBool::new(false));
-        let port_rule = PortRule::keep(tunnel.listen_port());
+        let port_rule = PortRule::keep(tunnel.listen_port(), config_second);
         Ok(AgentState { file, side, tunnel, work, state, begun, has_come, port_rule, door })
     }
 
@@ -127,10 +128,12 @@ impl AgentState {
             self.begun.wake();
         }
         // What a start alone can change stays as it was at the start.
-        let AgentConfig { address, listen_port, mtu, api_port, interface, .. } = &state.config;
+        let AgentConfig { address, listen_port, second_port, mtu, api_port, interface, .. } =
+            &state.config;
         state.config = AgentConfig {
             address: *address,
             listen_port: *listen_port,
+            second_port: *second_port,
             mtu: *mtu,
             api_port: *api_port,
             interface: interface.clone(),
@@ -233,6 +236,7 @@ impl Backend for AgentState {
 
     fn status(&self) -> Status {
         let seen = self.tunnel.status().ok();
+        let second_port = seen.as_ref().and_then(|seen| seen.second_port);
         let (seen, drops) = seen.map(|seen| (seen.peers, seen.drops)).unwrap_or_default();
         let peers = self.views(&seen);
         let from_wire = drops.iter().filter(|(why, _)| FROM_WIRE.contains(why));
@@ -248,6 +252,7 @@ impl Backend for AgentState {
             tunnel_mode: self.side.mode.clone(),
             agent_address: config.address,
             listen_port: self.tunnel.listen_port(),
+            second_port,
             api_port: config.api_port,
             public_key: config.keys.current(),
             heard: peers.iter().any(received) || refused_datagrams > 0,
@@ -352,6 +357,7 @@ mod tests {
             interface: None,
             address: Ipv4Addr::new(10, 10, 0, 2),
             listen_port: 51820,
+            second_port: None,
             mtu: 1420,
             api_port: 4200,
             state_dir: location::DIR.into(),

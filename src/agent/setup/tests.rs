@@ -73,6 +73,7 @@ fn a_network_moves_only_for_the_one_laptop_that_knows_it() {
         interface: None,
         address: Ipv4Addr::new(10, 10, 3, 2),
         listen_port: 51820,
+        second_port: None,
         mtu: MTU,
         api_port: API_PORT,
         state_dir: "/".into(),

@@ -21,6 +21,7 @@ impl Place {
             interface: None,
             address: Ipv4Addr::new(10, 10, 0, 2),
             listen_port: 51820,
+            second_port: None,
             mtu: 1420,
             api_port: 4200,
             state_dir: place.0.clone(),

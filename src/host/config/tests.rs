@@ -33,6 +33,7 @@ pub fn sample() -> HostConfig {
             ca_file: Some("/home/dev/ca.pem".to_owned()),
         }),
         transport: Transport::Auto,
+        second_port: None,
     }
 }
 
@@ -79,7 +80,8 @@ fn what_ssh_would_take_for_an_option_is_no_address() {
 #[test]
 fn every_fault_names_its_key() {
     let table = [
-        ("version", json!(5), "from 1 to 4, not 5"),
+        ("version", json!(6), "from 1 to 5, not 6"),
+        ("second_port", json!(0), "from 1 to 65535"),
         ("key_file", json!("other.key"), "must be mybox.key or"),
         ("key_file", json!("mybox./../x.key"), "must be mybox.key or"),
         ("key_file", json!("mybox.0123456789abcde.key"), "must be mybox.key or"),

@@ -135,7 +135,7 @@ fn only_a_version_that_is_later_than_ours_is_newer() {
         file::replace(&paths.host_file("mybox"), text.as_bytes()).unwrap();
         load(&paths, "mybox").err().unwrap().fault
     };
-    for later in [json!(5), json!(4_000_000_000_u64), json!(u64::MAX)] {
+    for later in [json!(6), json!(4_000_000_000_u64), json!(u64::MAX)] {
         assert_eq!(fault(&with("version", later)), Fault::Newer);
     }
     for damaged in [json!(0), json!(-1), json!("3"), json!(3.5), json!([3]), Value::Null] {

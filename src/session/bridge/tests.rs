@@ -252,6 +252,7 @@ pub fn host() -> HostConfig {
         ssh: None,
         provider: None,
         transport: Default::default(),
+        second_port: None,
     }
 }
 

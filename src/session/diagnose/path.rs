@@ -11,6 +11,7 @@ use crate::base::key::Secret;
 use crate::host::config::HostConfig;
 use crate::rpc::client::Client;
 use crate::session::ping;
+use crate::session::resolver::with_second;
 use crate::session::userspace::{self, Userspace};
 use crate::sys::threads;
 
@@ -74,7 +75,8 @@ pub fn handshake(
     wait: Duration,
     ask: impl FnOnce(&Client) -> Agent,
 ) -> (Handshake, Option<Agent>) {
-    let tried = userspace::open(host, key, &[to], timestamp_file).and_then(|own| {
+    let remotes = with_second(vec![to], host.second_port);
+    let tried = userspace::open(host, key, &remotes, timestamp_file).and_then(|own| {
         let outcome = try_handshake(&own, wait)?;
         let agent = (outcome == Handshake::Done).then(|| ask(&own.client(host)));
         Ok((outcome, agent))

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::host::config::Endpoint;
+use crate::host::config::HostConfig;
 use crate::session::monitor::Moment;
 use crate::session::recovery::Recovery;
 use crate::session::resolver::{Resolver, joined};
@@ -45,11 +45,11 @@ pub struct Found {
 }
 
 impl VpsPath {
-    pub fn new(endpoint: &Endpoint, remotes: Vec<SocketAddr>) -> io::Result<VpsPath> {
+    pub fn new(host: &HostConfig, remotes: Vec<SocketAddr>) -> io::Result<VpsPath> {
         Ok(VpsPath {
             changes: netlink::Monitor::open().ok(),
             recovery: Recovery::default(),
-            resolver: Resolver::new(endpoint)?,
+            resolver: Resolver::new(&host.endpoint, host.second_port)?,
             sleep: Sleep::new(Moment::now().boot, awake()),
             source_addrs: source_addrs(&remotes),
             remotes,

@@ -65,7 +65,7 @@ impl<'a> Supervisor<'a> {
             paths,
             host,
             agent: AgentHealth::new(host, &running.facts)?,
-            path: VpsPath::new(&host.endpoint, running.remotes.clone())?,
+            path: VpsPath::new(host, running.remotes.clone())?,
             running,
             requests,
             record,

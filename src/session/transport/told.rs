@@ -63,6 +63,8 @@ pub struct Told {
     /// `None` while nothing carries.
     pub rung: Option<Rung>,
     pub why: Why,
+    /// UDP goes to this port, which is the host's second one.
+    pub second_port: Option<u16>,
     /// Why SSH cannot stand in, if it was tried and could not, and what helps.
     pub ssh: Option<(String, Fix)>,
 }
@@ -77,7 +79,7 @@ impl Told {
         };
         let ssh =
             ssh.map(|failure| (format!("{}: {}", failure.what, failure.why), failure.next.clone()));
-        Told { choice, rung, why, ssh }
+        Told { choice, rung, why, second_port: None, ssh }
     }
 
     /// In words, for `hop status` and others: `server` is where UDP would go.
@@ -85,8 +87,11 @@ impl Told {
         match (self.rung, self.why) {
             (Some(Rung::Ssh), Why::Asked) => "SSH, as asked".to_owned(),
             (Some(Rung::Ssh), _) => format!("SSH: UDP to {server} gets no answer here"),
-            (Some(Rung::Udp), Why::Asked) => "UDP, as asked".to_owned(),
-            (Some(Rung::Udp), _) => "UDP".to_owned(),
+            (Some(Rung::Udp), why) => {
+                let to = self.second_port.map(|port| format!(" to the second port, {port}"));
+                let asked = if why == Why::Asked { ", as asked" } else { "" };
+                format!("UDP{}{asked}", to.unwrap_or_default())
+            }
             (None, _) => match (&self.ssh, self.choice) {
                 (Some((why, _)), _) => format!("none answers; over SSH: {why}"),
                 (None, Transport::Udp) => "none: UDP gets no answer, as alone was asked".to_owned(),
@@ -101,6 +106,7 @@ impl Told {
             "choice": self.choice.word(),
             "rung": self.rung.map(Rung::word),
             "why": self.why.word(),
+            "second_port": self.second_port,
             "ssh_failed": ssh.map(|(why, _)| why),
             "ssh_fix": ssh.map(|(_, fix)| &**fix),
         })
@@ -111,12 +117,15 @@ impl Told {
         let mut fields = Fields::of(value, "").ok()?;
         let rung = fields.take("rung")?;
         let text = |value: Option<Value>| Some(value?.as_str()?.to_owned());
+        let second_port =
+            fields.take("second_port").and_then(|port| port.as_u64()?.try_into().ok());
         let failed = text(fields.take("ssh_failed"));
         let fix = text(fields.take("ssh_fix")).and_then(|fix| Fix::carried(&fix));
         Some(Told {
             choice: Transport::of_word(&fields.string("choice").ok()?).ok()?,
             rung: rung.as_str().and_then(Rung::of_word),
             why: Why::of_word(&fields.string("why").ok()?)?,
+            second_port,
             ssh: failed.zip(fix),
         })
     }
@@ -154,6 +163,10 @@ mod tests {
             assert_eq!(told.in_words("203.0.113.7:51820"), words);
             assert_eq!(Told::from_json(told.to_json()), Some(told));
         }
+        let second = Told::new(Transport::Auto, Some(Rung::Udp), None);
+        let second = Told { second_port: Some(443), ..second };
+        assert_eq!(second.in_words(""), "UDP to the second port, 443");
+        assert_eq!(Told::from_json(second.to_json()), Some(second));
         for none in [json!(null), json!({}), json!({"rung": "udp", "choice": "x", "why": "asked"})]
         {
             assert_eq!(Told::from_json(none), None);

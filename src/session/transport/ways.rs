@@ -26,6 +26,9 @@ const ROUNDING: Duration = Duration::from_millis(2);
 pub struct Ways {
     host: String,
     choice: Transport,
+    second_port: Option<u16>,
+    /// UDP goes there.
+    uses_second: bool,
     ladder: Ladder,
     target: Option<Target>,
     pipe: Option<SshPipe>,
@@ -54,6 +57,8 @@ impl Ways {
         Ok(Ways {
             host: host.name.clone(),
             choice,
+            second_port: host.second_port.filter(|port| *port != host.endpoint.port),
+            uses_second: false,
             ladder: Ladder::new(choice, target.is_some(), now),
             target,
             pipe: None,
@@ -79,7 +84,8 @@ impl Ways {
 
     pub fn told(&self) -> Told {
         let rung = self.ladder.rung().filter(|_| !self.ladder.is_silent());
-        Told::new(self.choice, rung, self.failure.as_ref())
+        let second_port = self.second_port.filter(|_| rung == Some(Rung::Udp) && self.uses_second);
+        Told { second_port, ..Told::new(self.choice, rung, self.failure.as_ref()) }
     }
 
     /// SSH is being tried, or carries.
@@ -198,6 +204,7 @@ impl Ways {
         remotes: &[SocketAddr],
     ) -> Option<Rung> {
         let rung = if self.is_pipe(endpoint) { Rung::Ssh } else { Rung::Udp };
+        self.uses_second = self.second_port == Some(endpoint.port());
         let was_silent = self.ladder.is_silent();
         let before = self.ladder.answered(rung, asked, now);
         if self.ladder.is_silent() {

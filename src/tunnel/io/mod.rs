@@ -12,5 +12,6 @@ mod udp;
 
 pub use aside::{Aside, Beside, Takes};
 pub use sink::Io;
+pub use sockets::Which;
 pub use tun::{READ_LEN, Tun, TunDevice, TunError};
 pub use udp::Udp;

@@ -1,4 +1,5 @@
-//! The sockets of outer datagrams: one a family, both on one port, and what is set for both.
+//! The sockets of outer datagrams: one a family, both on one port, and what is set for both; and
+//! the same on a second port, for networks that let out no other.
 
 use crate::sys::sock::{self, Family};
 use crate::sys::{code, errno};
@@ -15,9 +16,52 @@ pub struct Socket {
     pub refused: usize,
 }
 
-pub struct Sockets {
+/// One of the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Which {
+    pub family: Family,
+    /// It is on the second port.
+    pub is_second: bool,
+}
+
+impl Which {
+    pub const ALL: [Which; 4] = [
+        Which { family: Family::V4, is_second: false },
+        Which { family: Family::V6, is_second: false },
+        Which { family: Family::V4, is_second: true },
+        Which { family: Family::V6, is_second: true },
+    ];
+}
+
+impl From<Family> for Which {
+    fn from(family: Family) -> Which {
+        Which { family, is_second: false }
+    }
+}
+
+#[derive(Default)]
+struct Pair {
     v4: Option<Socket>,
     v6: Option<Socket>,
+    /// Theirs; 0 without any.
+    port: u16,
+}
+
+impl Pair {
+    fn each(&self) -> impl Iterator<Item = &Socket> {
+        self.v4.iter().chain(&self.v6)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.v4.iter_mut().chain(&mut self.v6)
+    }
+}
+
+pub struct Sockets {
+    first: Pair,
+    second: Pair,
+    /// The port of `second`, also while it is not to be had.
+    second_port: Option<u16>,
     mark: u32,
     /// Neither send nor receive batches.
     plain: bool,
@@ -30,15 +74,27 @@ impl Sockets {
     /// the system has none, and IPv4 likewise, but not both. `plain` sockets send and receive each
     /// datagram by itself.
     pub fn bind(port: u16, plain: bool) -> io::Result<Sockets> {
-        let mut this = Sockets { v4: None, v6: None, mark: 0, plain, overflows: 0 };
+        let (first, second) = Default::default();
+        let mut this = Sockets { first, second, second_port: None, mark: 0, plain, overflows: 0 };
         this.rebind(port)?;
         Ok(this)
     }
 
     /// Change to `port`. On failure everything stays as it was.
     pub fn rebind(&mut self, port: u16) -> io::Result<()> {
-        let (v4, v6) = bind_both(port)?;
-        self.replace(v4, v6)
+        let pair = self.dressed(bind_both(port)?)?;
+        let before = std::mem::replace(&mut self.first, pair);
+        self.overflows += before.each().map(|s| s.socket.overflows()).sum::<u64>();
+        Ok(())
+    }
+
+    /// Listens at another port as well. On failure it does not, and goes on without, until the
+    /// sockets are made anew.
+    pub fn listen_also(&mut self, port: u16) -> io::Result<()> {
+        self.second_port = Some(port);
+        self.second = Pair::default();
+        self.second = self.dressed(bind_both(port)?)?;
+        Ok(())
     }
 
     /// New sockets on the same port, for a network that changed; another port only where that one
@@ -46,14 +102,17 @@ impl Sockets {
     pub fn renew(&mut self) -> io::Result<()> {
         let port = self.port();
         self.overflows = self.overflows();
-        // Both cannot hold the port at once.
-        self.v4 = None;
-        self.v6 = None;
-        let (v4, v6) = bind_both(port).or_else(|_| bind_both(0))?;
-        self.replace(v4, v6)
+        // Two sockets cannot hold a port at once.
+        (self.first, self.second) = Default::default();
+        let pair = bind_both(port).or_else(|_| bind_both(0))?;
+        self.first = self.dressed(pair)?;
+        if let Some(port) = self.second_port {
+            let _ = self.listen_also(port);
+        }
+        Ok(())
     }
 
-    fn replace(&mut self, v4: Option<sock::Udp>, v6: Option<sock::Udp>) -> io::Result<()> {
+    fn dressed(&self, (v4, v6): (Option<sock::Udp>, Option<sock::Udp>)) -> io::Result<Pair> {
         if self.mark != 0 {
             for socket in [&v4, &v6].into_iter().flatten() {
                 socket.set_mark(self.mark)?;
@@ -65,21 +124,43 @@ impl Sockets {
             let _ = !self.plain && socket.merge_received();
             Socket { socket, refused }
         };
-        let overflows = self.overflows();
-        (self.v4, self.v6) = (v4.map(dress), v6.map(dress));
-        self.overflows = overflows;
-        Ok(())
+        let port = v4.as_ref().or(v6.as_ref()).map_or(0, sock::Udp::port);
+        Ok(Pair { v4: v4.map(dress), v6: v6.map(dress), port })
     }
 
-    pub fn get(&self, family: Family) -> Option<&Socket> {
-        match family {
-            Family::V4 => self.v4.as_ref(),
-            Family::V6 => self.v6.as_ref(),
+    pub fn get(&self, which: impl Into<Which>) -> Option<&Socket> {
+        let which = which.into();
+        let pair = self.pair(which);
+        match which.family {
+            Family::V4 => pair.v4.as_ref(),
+            Family::V6 => pair.v6.as_ref(),
         }
     }
 
+    fn pair(&self, which: Which) -> &Pair {
+        if which.is_second { &self.second } else { &self.first }
+    }
+
+    /// The port of that one; 0 where there is none.
+    pub fn port_of(&self, which: Which) -> u16 {
+        self.pair(which).port
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Socket> {
+        self.first.each().chain(self.second.each())
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut Socket> {
+        self.first.each_mut().chain(self.second.each_mut())
+    }
+
     pub fn port(&self) -> u16 {
-        self.v4.as_ref().or(self.v6.as_ref()).map_or(0, |s| s.socket.port())
+        self.first.port
+    }
+
+    /// The second port, where it is listened at.
+    pub fn second_port(&self) -> Option<u16> {
+        Some(self.second.port).filter(|port| *port != 0)
     }
 
     pub fn mark(&self) -> u32 {
@@ -88,26 +169,26 @@ impl Sockets {
 
     /// Mark outgoing datagrams; 0 for none.
     pub fn set_mark(&mut self, mark: u32) -> io::Result<()> {
-        for s in [&self.v4, &self.v6].into_iter().flatten() {
+        for s in self.each() {
             s.socket.set_mark(mark)?;
         }
         self.mark = mark;
         Ok(())
     }
 
-    pub fn fd(&self, family: Family) -> Option<BorrowedFd<'_>> {
-        self.get(family).map(|s| s.socket.as_fd())
+    pub fn fd(&self, which: impl Into<Which>) -> Option<BorrowedFd<'_>> {
+        self.get(which).map(|s| s.socket.as_fd())
     }
 
     /// How many datagrams, or batches of them, the kernel had no room for.
     pub fn overflows(&self) -> u64 {
-        let sockets = [&self.v4, &self.v6].into_iter().flatten();
-        sockets.fold(self.overflows, |sum, s| sum.saturating_add(s.socket.overflows()))
+        self.each().fold(self.overflows, |sum, s| sum.saturating_add(s.socket.overflows()))
     }
 
     /// From now on no batches of datagrams of `size` bytes or more.
-    pub fn refuse(&mut self, family: Family, size: usize) {
-        let socket = if family == Family::V4 { &mut self.v4 } else { &mut self.v6 };
+    pub fn refuse(&mut self, which: Which, size: usize) {
+        let pair = if which.is_second { &mut self.second } else { &mut self.first };
+        let socket = if which.family == Family::V4 { &mut pair.v4 } else { &mut pair.v6 };
         if let Some(s) = socket {
             s.refused = s.refused.min(size);
         }
@@ -116,9 +197,7 @@ impl Sockets {
     /// A path may take batches that it refused before.
     pub fn try_batches_again(&mut self) {
         let refused = self.at_first_refused();
-        for s in [&mut self.v4, &mut self.v6].into_iter().flatten() {
-            s.refused = refused;
-        }
+        self.each_mut().for_each(|s| s.refused = refused);
     }
 
     fn at_first_refused(&self) -> usize {

@@ -4,7 +4,7 @@
 //! Batches of datagrams go to the kernel whole and come from it whole, where it takes and gives
 //! them.
 
-use super::sockets::Sockets;
+use super::sockets::{Sockets, Which};
 use super::source_addrs::SourceAddrs;
 use crate::sys::mmsg::{BATCH, Batch, Outgoing, Received};
 use crate::sys::poll::{self, Interest};
@@ -81,8 +81,8 @@ impl Udp {
     }
 
     /// Receive as many messages as there are, at most a burst; each fills one slot of `space`.
-    pub fn receive(&mut self, family: Family, space: &mut [u8]) -> io::Result<usize> {
-        let Some(s) = self.sockets.get(family) else { return Ok(0) };
+    pub fn receive(&mut self, which: impl Into<Which>, space: &mut [u8]) -> io::Result<usize> {
+        let Some(s) = self.sockets.get(which) else { return Ok(0) };
         self.incoming.receive(&s.socket, space, STRIDE)
     }
 
@@ -109,12 +109,13 @@ impl Udp {
         let mut doubt = None;
         while let Some(batch) = queue.batches().get(cursor.batch) {
             cursor.at = cursor.at.max(batch.start);
-            let family = family_of(&batch.to);
-            let Some(s) = self.sockets.get(family) else {
+            let second = self.sockets.second_port();
+            let which = which_of(&batch.to, second);
+            let Some(s) = self.sockets.get(which) else {
                 cursor = lose(queue, cursor, batch.end, wg::Drop::SendFailed, lost);
                 continue;
             };
-            gather(&mut self.messages, queue, cursor, s.refused, doubt);
+            gather(&mut self.messages, queue, cursor, (second, s.refused), doubt);
             let Some(first) = self.messages.first().copied() else { return };
             let (sources, messages) = (&self.source_addrs, &self.messages);
             let sent = self.outgoing.send(&s.socket, messages.len(), |i| {
@@ -125,7 +126,7 @@ impl Udp {
                     if let Some(size) = doubt.take_if(|d| *d == first.batch).map(|_| batch.segment)
                     {
                         // Alone it could go, so it was the batch that could not.
-                        self.refuse(family, size);
+                        self.refuse(which, size);
                     }
                     let last = self.messages.get(n - 1).unwrap_or(&first);
                     cursor = Cursor { batch: last.batch, at: last.end }.normal(queue);
@@ -141,7 +142,7 @@ impl Udp {
                         Verdict::Wait => return lose_rest(queue, cursor, lost),
                         Verdict::OneByOne => doubt = Some(first.batch),
                         Verdict::NoBatches => {
-                            self.refuse(family, 0);
+                            self.refuse(which, 0);
                         }
                         Verdict::Unpin => {
                             self.source_addrs.forget(&batch.to);
@@ -154,9 +155,9 @@ impl Udp {
         }
     }
 
-    fn refuse(&mut self, family: Family, size: usize) {
+    fn refuse(&mut self, which: Which, size: usize) {
         self.refused_batches = self.refused_batches.saturating_add(1);
-        self.sockets.refuse(family, size);
+        self.sockets.refuse(which, size);
     }
 }
 
@@ -170,24 +171,27 @@ impl Cursor {
     }
 }
 
-fn family_of(to: &Endpoint) -> Family {
-    if to.remote.is_ipv4() { Family::V4 } else { Family::V6 }
+/// Who came to the second port is answered from there.
+fn which_of(to: &Endpoint, second: Option<u16>) -> Which {
+    let family = if to.remote.is_ipv4() { Family::V4 } else { Family::V6 };
+    Which { family, is_second: second.is_some() && to.local.map(|local| local.port) == second }
 }
 
 /// What one call can send: batches whole where they are shorter than `refused`, others and the one
-/// in `doubt` datagram by datagram. Only one family has the socket.
+/// in `doubt` datagram by datagram. All of it by one socket.
 fn gather(
     messages: &mut Vec<Message>,
     queue: &SendQueue,
     from: Cursor,
-    refused: usize,
+    (second, refused): (Option<u16>, usize),
     doubt: Option<usize>,
 ) {
     messages.clear();
     let mut cursor = from;
-    let mut family = None;
+    let mut which = None;
     while let Some(batch) = queue.batches().get(cursor.batch).filter(|_| messages.len() < BATCH) {
-        if *family.get_or_insert(family_of(&batch.to)) != family_of(&batch.to) {
+        let its = which_of(&batch.to, second);
+        if *which.get_or_insert(its) != its {
             return;
         }
         let (start, left) = (cursor.at.max(batch.start), batch.end - cursor.at.max(batch.start));

@@ -99,6 +99,7 @@ pub fn write_host(
         ssh: None,
         provider: None,
         transport: Default::default(),
+        second_port: None,
     };
     store::save(paths, &host).map_err(|error| error.to_string())?;
     key::store_new(&store::key_file(paths, name), &secrets.laptop)

@@ -5,14 +5,15 @@ use crate::sys::poll::wait_one;
 use crate::tunnel::queue::RecvBuffer;
 use std::net::SocketAddr;
 
-fn one(u: &mut Udp, family: Family) -> (Received, Vec<u8>) {
-    let fd = u.sockets.fd(family).expect("socket");
+fn one(u: &mut Udp, which: impl Into<Which>) -> (Received, Vec<u8>) {
+    let which = which.into();
+    let fd = u.sockets.fd(which).expect("socket");
     assert!(
         wait_one(fd, Interest::READ, Some(Duration::from_secs(2))).expect("poll"),
         "nothing came"
     );
     let mut buffer = RecvBuffer::new();
-    assert_eq!(u.receive(family, buffer.slots()).expect("receive"), 1);
+    assert_eq!(u.receive(which, buffer.slots()).expect("receive"), 1);
     let got = u.received(0).expect("described");
     let data = buffer.slots()[..got.len].to_vec();
     (got, data)
@@ -48,7 +49,8 @@ fn send(u: &mut Udp, list: &[(Endpoint, u8, &[u8])], lost: &mut Vec<wg::Drop>) {
 }
 
 fn to(remote: SocketAddr, local: Option<(&str, u32)>) -> Endpoint {
-    let local = local.map(|(ip, ifindex)| wg::Local { ip: ip.parse().expect("ip"), ifindex });
+    let local =
+        local.map(|(ip, ifindex)| wg::Local { ip: ip.parse().expect("ip"), port: 0, ifindex });
     Endpoint { remote, local }
 }
 
@@ -90,6 +92,39 @@ fn an_answer_comes_from_the_address_that_was_asked() {
     send(&mut b, &[(back, 0, b"answer")], &mut lost);
     assert_eq!(one(&mut a, Family::V4).0.from.ip().to_string(), "127.0.0.1");
     assert!(lost.is_empty());
+}
+
+/// Who comes to the second port hears from it, through renewals, too; and it is no other's.
+#[test]
+fn an_answer_comes_from_the_port_that_was_asked() {
+    let (mut a, mut b) = (Udp::bind(0, false).expect("bind"), Udp::bind(0, false).expect("bind"));
+    let free = Udp::bind(0, false).expect("bind").sockets.port();
+    b.sockets.listen_also(free).expect("a free port");
+    assert_eq!(b.sockets.second_port(), Some(free));
+    let mut lost = Vec::new();
+    for (port, is_second) in [(free, true), (b.sockets.port(), false), (free, true)] {
+        let b_at = SocketAddr::from(([127, 0, 0, 1], port));
+        send(&mut a, &[(to(b_at, None), 0, b"ask")], &mut lost);
+        let (got, _) = one(&mut b, Which { family: Family::V4, is_second });
+        let local = got.local.map(|(ip, ifindex)| wg::Local { ip, port, ifindex });
+        // Two peers at once, at either port.
+        let other = to(got.from, None);
+        let first = b.sockets.port();
+        let back = Endpoint { remote: got.from, local };
+        send(&mut b, &[(back, 0, b"answer"), (other, 0, b"beside")], &mut lost);
+        let (mut from, mut buffer) = (Vec::new(), RecvBuffer::new());
+        while from.len() < 2 {
+            let fd = a.sockets.fd(Family::V4).expect("socket");
+            assert!(wait_one(fd, Interest::READ, Some(Duration::from_secs(2))).expect("poll"));
+            let count = a.receive(Family::V4, buffer.slots()).expect("receive");
+            from.extend((0..count).map(|i| a.received(i).expect("described").from.port()));
+        }
+        assert_eq!(from, [port, first]);
+        b.renew().expect("renewed");
+        assert_eq!((b.sockets.port(), b.sockets.second_port()), (first, Some(free)));
+    }
+    assert!(lost.is_empty() && a.sockets.listen_also(free).is_err());
+    assert_eq!(a.sockets.second_port(), None);
 }
 
 #[test]
