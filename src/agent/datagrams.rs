@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::AtomicU16;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::config;
+use super::{config, log};
 use crate::base::failure::{Failure, Fault};
-use crate::datagrams::{Carrier, Ended, Side, Words};
+use crate::datagrams::{Carrier, Counts, Ended, Side, Words};
 use crate::sys::process;
 use crate::sys::sock::Udp;
 
@@ -21,7 +21,14 @@ const HELLO_LIMIT: Duration = Duration::from_secs(20);
 /// Until either side ends it.
 pub fn carry(file: &Path) -> Result<(), Failure> {
     let port = config::load(file)?.listen_port;
-    let why = match carried(port) {
+    let counts = Counts::default();
+    let ended = carried(port, &counts);
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let (lost, marked) = (count(&counts.lost), count(&counts.marked));
+    if lost + marked > 0 {
+        log(&format!("{lost} packets waited too long and were lost, {marked} were marked"));
+    }
+    let why = match ended {
         Ok(Ended::Closed | Ended::Stopped) => return Ok(()),
         Ok(Ended::Silent) => "the laptop is not heard any more".to_owned(),
         Ok(Ended::Mute) => "the laptop says nothing".to_owned(),
@@ -32,7 +39,7 @@ pub fn carry(file: &Path) -> Result<(), Failure> {
     Err(Failure::new(Fault::Failed, "a tunnel over SSH ended", why, next))
 }
 
-fn carried(port: u16) -> io::Result<Ended> {
+fn carried(port: u16, counts: &Counts) -> io::Result<Ended> {
     let socket = Udp::on_loopback()?;
     let side = Side {
         input: File::from(io::stdin().as_fd().try_clone_to_owned()?),
@@ -41,6 +48,7 @@ fn carried(port: u16) -> io::Result<Ended> {
         peer: &AtomicU16::new(port),
         noise: 0,
         hello_within: HELLO_LIMIT,
+        counts,
     };
     Ok(Carrier::new(side)?.run(None, &mut Words::new(None)?, &mut || {}))
 }

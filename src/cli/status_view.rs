@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::grid::Grid;
 use super::page::{Colour, Line, Page, VALUES};
 use crate::base::time_text::{local, span};
-use crate::session::transport::Told;
+use crate::session::transport::{Told, TooLong};
 use crate::text::{cell, shown};
 
 /// Events of a host that is not well.
@@ -47,7 +47,7 @@ pub fn all(rows: &[Value], room: Option<usize>) -> Page {
 pub fn one(data: &Value, verbose: bool) -> Page {
     let mut page = Page::default();
     page.add(headline(data));
-    facts(&mut page, data);
+    facts(&mut page, data, verbose);
     guards(&mut page, data);
     drops(&mut page, data, verbose);
     if verbose {
@@ -74,7 +74,7 @@ fn headline(data: &Value) -> Line {
 }
 
 /// Where it is, and what came through.
-fn facts(page: &mut Page, data: &Value) {
+fn facts(page: &mut Page, data: &Value, verbose: bool) {
     let mut row = |name: &str, value: String| page.add(Line::row(name, VALUES, value));
     let away = round_trip(data).map(|time| format!(", {time} away")).unwrap_or_default();
     let named = match (data["endpoint"].as_str(), data["endpoint_name"].as_str()) {
@@ -84,6 +84,9 @@ fn facts(page: &mut Page, data: &Value) {
     row("server", format!("{}{named}{away}", endpoint(data)));
     if let Some(told) = Told::from_json(data["transport"].clone()) {
         row("transport", told.in_words(&endpoint(data)));
+        if let Some(TooLong { lost, marked }) = told.too_long.filter(|_| verbose) {
+            row("too long", format!("{lost} packets waited and were lost, {marked} were marked"));
+        }
     }
     if let Some(backend) = data["provider"]["backend"].as_str() {
         row("behind", format!("{backend}, firewall {}", data["provider"]["firewall"]));
@@ -232,7 +235,8 @@ mod tests {
             "name": "mybox.hop", "peer_ip": "10.10.0.2", "endpoint": "198.51.100.107:51820",
             "endpoint_name": "vps.example.org:51820", "agent_version": "0.1.0", "up_s": 200,
             "connected": !broken, "last_healthy_unix": u64::MAX, "rtt_ms": 14.23,
-            "transport": {"choice": "auto", "rung": "ssh", "why": "udp_silent"},
+            "transport": {"choice": "auto", "rung": "ssh", "why": "udp_silent",
+                          "too_long": {"lost": 3, "marked": 40}},
             "rx_bytes": 734_003_200, "tx_bytes": 5_242_880, "drops": {"replayed": 2, "late": 0},
             "broken": if broken { json!("agent") } else { Value::Null },
             "layers": [layer("helper", true, "helper 0.1.0"), layer("agent", !broken, silent)],
@@ -258,6 +262,8 @@ mod tests {
         );
         assert!(said.lines().all(|line| line.len() <= 80), "{said}");
         let verbose = one(&host(false), true).render(false, None);
+        let too_long = "  too long    3 packets waited and were lost, 40 were marked\n";
+        assert!(verbose.contains(too_long), "{verbose}");
         assert!(verbose.contains("  ok  agent      no answer") && verbose.contains("  up\n"));
         assert!(verbose.contains("2 (replayed)") && !verbose.contains("(late)"), "{verbose}");
         for fact in ["mybox.hop", "10.10.0.2\n", "51820 (", "14.2 ms", "answered now"] {

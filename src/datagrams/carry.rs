@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::flow::Flow;
 use super::frame::{Bad, HELLO, Reader};
+use super::queue::Counts;
 use crate::sys::mmsg::{BATCH, Batch, Outgoing};
 use crate::sys::poll::{self, Interest};
 use crate::sys::set_nonblocking;
@@ -54,6 +55,8 @@ pub struct Side<'a> {
     /// Bytes that may come before the other end's hello, and how long that may take.
     pub noise: usize,
     pub hello_within: Duration,
+    /// What was lost and marked here is told there.
+    pub counts: &'a Counts,
 }
 
 /// Words beside the stream, of the program that carries it.
@@ -175,7 +178,9 @@ impl<'a> Carrier<'a> {
         if output.broken() {
             return Ok(Some(Ended::Closed));
         }
-        Ok(self.give(now)?.then_some(Ended::Closed))
+        let is_closed = self.give(now)?;
+        self.side.counts.tell(self.flow.queue());
+        Ok(is_closed.then_some(Ended::Closed))
     }
 
     fn wait(&self, stop: Option<BorrowedFd<'_>>, words: &Words) -> io::Result<[Interest; 5]> {

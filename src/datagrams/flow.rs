@@ -56,6 +56,11 @@ impl Flow {
         }
     }
 
+    /// What waits, and what became of what did.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
     /// Something came, whatever it is.
     pub fn heard(&mut self, now: Instant) {
         self.heard_at = now;

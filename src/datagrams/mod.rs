@@ -22,3 +22,4 @@ mod window;
 
 pub use carry::{Carrier, Ended, Side, Words};
 pub use frame::{Bad, HELLO};
+pub use queue::Counts;

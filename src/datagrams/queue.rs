@@ -4,6 +4,7 @@
 //! is short goes before what is long, as far as it is little.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a packet may wait as long as others want.
@@ -51,6 +52,20 @@ pub struct Queue {
     /// How many were lost here, and marked.
     pub lost: u64,
     pub marked: u64,
+}
+
+/// The same for other threads.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub lost: AtomicU64,
+    pub marked: AtomicU64,
+}
+
+impl Counts {
+    pub fn tell(&self, queue: &Queue) {
+        self.lost.store(queue.lost, Ordering::Relaxed);
+        self.marked.store(queue.marked, Ordering::Relaxed);
+    }
 }
 
 impl Queue {

@@ -12,7 +12,7 @@ use super::verify;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::fix;
-use crate::host::config::{HostConfig, Transport};
+use crate::host::config::HostConfig;
 use crate::host::paths::Paths;
 use crate::rpc::types::firewall::{Effective, Protocol};
 use crate::ssh::target::Target;
@@ -203,22 +203,12 @@ impl Case<'_> {
             // Rules of iptables-legacy are seen by no nft.
             Some(Effective::Accepted) if self.survey.get("firewall").is_empty() => format!(
                 "not one UDP packet reached {at}, whose own firewall lets them in: UDP {port} must \
-                 be open at your provider, and {elsewhere}{}",
-                self.meanwhile()
+                 be open at your provider, and {elsewhere}"
             ),
             _ => format!(
                 "not one UDP packet reached {at}: UDP {port} must be open at your provider, in the \
-                 server's own firewall, and {elsewhere}{}",
-                self.meanwhile()
+                 server's own firewall, and {elsewhere}"
             ),
-        }
-    }
-
-    /// SSH, by which a server has just been set up, stands in for UDP.
-    fn meanwhile(&self) -> String {
-        match self.is_new && self.host.transport == Transport::Auto {
-            true => format!("; until it is, hop up {} goes over SSH", self.host.name),
-            false => String::new(),
         }
     }
 

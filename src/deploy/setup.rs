@@ -103,7 +103,14 @@ fn prove(
     let was_up = verify::clear(paths, host)?;
     let before = server_diagnosis::status(remote, survey);
     let verified = verify::attempt(paths, host, was_up).map_err(|failure| {
-        server_diagnosis::explain(remote, survey, host, before.as_ref(), failure)
+        let fault = failure.fault;
+        let told = server_diagnosis::explain(remote, survey, host, before.as_ref(), failure);
+        // Afterwards: what goes over SSH would count as heard by the server.
+        if !verify::stands_in(paths, host, was_up, fault) {
+            return told;
+        }
+        let over_ssh = "over SSH it answers, and hop up goes that way until UDP passes";
+        Failure { why: format!("{}; {over_ssh}", told.why), ..told }
     })?;
     let shake = verified.handshake_us.map(|us| took(Duration::from_micros(us)));
     let shake = shake.map(|time| format!(", handshake {time}")).unwrap_or_default();

@@ -83,6 +83,20 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
     Ok(Verified { agent_version, tunnel_mode, handshake_us, snapshots })
 }
 
+/// After an attempt over UDP that got no answer: whether the agent answers over SSH, by which the
+/// host stays up if it was.
+pub fn stands_in(paths: &Paths, host: &HostConfig, was_up: bool, fault: Fault) -> bool {
+    let may = host.transport == Transport::Auto && host.ssh.is_some();
+    if !may || fault != Fault::NoHandshake || interrupt::is_due() {
+        return false;
+    }
+    let works = up(host, None).is_ok() && answers(paths, host).is_ok();
+    if !was_up || !works {
+        let _ = daemon::down(paths, &host.name);
+    }
+    works
+}
+
 /// Lets a server that counts what it sees see something of a host that is down.
 pub fn knock(paths: &Paths, host: &HostConfig) {
     diagnose::knock(paths, host);

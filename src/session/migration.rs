@@ -1,7 +1,7 @@
 //! The two agents of a migration, asked at once: how each is reached, and how what one of them
 //! sends gets to the other. This machine carries the bytes and counts them, and knows nothing of
 //! them. A host that is up is asked through its session; one that is not through a tunnel of this
-//! process's own, so that nothing else here changes.
+//! process's own, so that nothing else here changes; over SSH where no UDP passes.
 //!
 //! Bounds: those of `relay` for what is read and not yet taken; without a byte either way 10 s more
 //! than the agents wait for each other, who say every 5 s that they are there
@@ -16,19 +16,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::in_use::{self, InUse, Refused};
+use super::transport::{KeptWays, Ways};
 use super::userspace::{self, Userspace};
-use super::{resolver, through};
+use super::{limits, resolver, through};
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::fix;
-use crate::host::config::HostConfig;
+use crate::host::config::{HostConfig, Transport};
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::relay::{Carried, Ended, Order, Relay, Tally};
 use crate::rpc::client::{CallError, Client};
 use crate::rpc::method::{MIGRATION_RECEIVE, MIGRATION_SEND};
 use crate::rpc::types::migration::{AskPass, silence};
-use crate::sys::interrupt;
+use crate::sys::{clock, interrupt};
 
 /// Two tries of the protocol, which are five seconds apart, and the way of the second.
 const SHAKES_WITHIN: Duration = Duration::from_secs(7);
@@ -48,7 +49,8 @@ pub struct Reached {
 /// A tunnel of this process's own, and the right to it.
 struct Own {
     // Dropped first: nothing goes out any more once another may use the key.
-    tunnel: Userspace,
+    _ways: KeptWays,
+    tunnel: Arc<Userspace>,
     _key: InUse,
 }
 
@@ -65,11 +67,14 @@ impl Reached {
             let (what, next) = (format!("{name} cannot be reached"), fix!("hop doctor {}", name));
             Failure::new(Fault::Unreachable, what, error.to_string(), next)
         };
+        let ways = Ways::new(paths, &host, Duration::from_nanos(clock::boot_nanos()))?;
         let remotes = resolver::now(&host).map_err(cannot)?;
-        let tunnel =
-            userspace::open(&host, &key, &remotes, paths.stamp_file(name)).map_err(cannot)?;
-        shaken(&tunnel, name).map_err(|error| error.unwrap_or_else(cannot))?;
-        let reached = Reached { host, own: Some(Own { tunnel, _key: held }) };
+        let remotes = ways.over_udp(&remotes).to_vec();
+        let tunnel = userspace::open(&host, &key, &remotes, paths.stamp_file(name));
+        let tunnel = Arc::new(tunnel.map_err(cannot)?);
+        let ways = KeptWays::begin(ways, tunnel.clone(), remotes).map_err(cannot)?;
+        shaken(&tunnel, &ways, &host).map_err(|error| error.unwrap_or_else(cannot))?;
+        let reached = Reached { host, own: Some(Own { _ways: ways, tunnel, _key: held }) };
         reached.answers(paths)?;
         Ok(reached)
     }
@@ -109,11 +114,26 @@ fn unusable(name: &str, refused: Refused) -> Failure {
     }
 }
 
-fn shaken(tunnel: &Userspace, name: &str) -> Result<(), Result<Failure, io::Error>> {
-    let end = Instant::now() + SHAKES_WITHIN;
+fn shaken(
+    tunnel: &Userspace,
+    ways: &KeptWays,
+    host: &HostConfig,
+) -> Result<(), Result<Failure, io::Error>> {
+    let limit = match (host.transport, &host.ssh) {
+        (Transport::Udp, _) | (Transport::Auto, None) => SHAKES_WITHIN,
+        _ => limits::FIRST_ANSWER,
+    };
+    let end = Instant::now() + limit;
     let failed = |why: String| {
-        let what = format!("{name} does not answer");
-        Failure::new(Fault::NoHandshake, what, why, fix!("hop doctor {}", name))
+        let what = format!("{} does not answer", host.name);
+        let next = fix!("hop doctor {}", host.name);
+        match ways.failure() {
+            Some(Failure { what: ssh, why: not, next, .. }) => {
+                let why = format!("{why}; nor over SSH: {ssh}: {not}");
+                Failure::new(Fault::NoHandshake, what, why, next)
+            }
+            None => Failure::new(Fault::NoHandshake, what, why, next),
+        }
     };
     while Instant::now() < end {
         let status = tunnel.tunnel().status().map_err(Err)?;
@@ -125,7 +145,7 @@ fn shaken(tunnel: &Userspace, name: &str) -> Result<(), Result<Failure, io::Erro
         }
         thread::sleep(LOOK_EVERY);
     }
-    Err(Ok(failed(format!("no handshake within {}", took(SHAKES_WITHIN)))))
+    Err(Ok(failed(format!("no handshake within {}", took(limit)))))
 }
 
 /// What one agent sends on its way to the other. Dropped, it ends for both.

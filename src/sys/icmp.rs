@@ -1,9 +1,11 @@
 //! An ICMP echo socket, for `hop ping` and the layered health verdict.
 
 use super::poll::{self, Interest};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -80,6 +82,35 @@ impl Echo {
         }
     }
 
+    /// A request of `len` bytes for each of `seqs`, one after each `pace`: how many of them were
+    /// answered until `wait` after the last one. What the system does not take is lost.
+    pub fn train(
+        &mut self,
+        seqs: Range<u16>,
+        len: usize,
+        pace: Duration,
+        wait: Duration,
+    ) -> io::Result<usize> {
+        use std::io::Write;
+        let mut answered = BTreeSet::new();
+        let mut buf = [0u8; MAX_LEN + 64];
+        for seq in seqs.clone() {
+            let mut request = self.request(seq).to_vec();
+            request.resize(len.clamp(REQUEST_LEN, MAX_LEN), 0);
+            let _ = self.socket.write_all(&request);
+            let end = Instant::now() + if seq + 1 == seqs.end { wait } else { pace };
+            while answered.len() < seqs.len() {
+                let Some(left) = end.checked_duration_since(Instant::now()) else { break };
+                if poll::wait_one(self.socket.as_fd(), Interest::READ, Some(left))? {
+                    let n = self.socket.read(&mut buf)?;
+                    let seq = self.reply(buf.get(..n).unwrap_or_default());
+                    answered.extend(seq.filter(|seq| seqs.contains(seq)));
+                }
+            }
+        }
+        Ok(answered.len())
+    }
+
     fn request(&self, seq: u16) -> [u8; REQUEST_LEN] {
         let mut p = [0u8; REQUEST_LEN];
         p[0] = if self.v6 { ECHO_REQUEST_V6 } else { ECHO_REQUEST_V4 };
@@ -97,16 +128,21 @@ impl Echo {
     }
 
     fn answers(&self, packet: &[u8], seq: u16) -> bool {
+        self.reply(packet) == Some(seq)
+    }
+
+    /// The number of the request that a packet answers, if it is one of ours.
+    fn reply(&self, packet: &[u8]) -> Option<u16> {
         // A raw IPv4 socket hands out the IP header too.
         let skip = match (self.raw && !self.v6, packet.first()) {
             (true, Some(b)) => usize::from(b & 0x0f) * 4,
             _ => 0,
         };
-        let Some(h) = packet.get(skip..).filter(|h| h.len() >= HEADER_LEN) else { return false };
+        let h = packet.get(skip..)?.first_chunk::<HEADER_LEN>()?;
         let kind = if self.v6 { ECHO_REPLY_V6 } else { ECHO_REPLY_V4 };
         // A ping socket's identifier is the kernel's choice, and it filters by it.
         let ours = !self.raw || h[4..6] == self.ident.to_be_bytes();
-        h[0] == kind && ours && h[6..8] == seq.to_be_bytes()
+        (h[0] == kind && ours).then(|| u16::from_be_bytes([h[6], h[7]]))
     }
 }
 
@@ -118,7 +154,12 @@ mod tests {
     #[test]
     fn loopback_answers_or_permission_is_refused() {
         match Echo::open(Ipv4Addr::LOCALHOST.into()) {
-            Ok(mut e) => assert!(e.ping(1, Duration::from_secs(2)).expect("ping").is_some()),
+            Ok(mut e) => {
+                let second = Duration::from_secs(2);
+                assert!(e.ping(1, second).expect("ping").is_some());
+                let pace = Duration::from_millis(1);
+                assert_eq!(e.train(2..12, 1200, pace, second).expect("train"), 10);
+            }
             Err(e) => println!("SKIP: no ICMP socket for this user: {e}"),
         }
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,8 +14,10 @@ use std::time::{Duration, Instant};
 use hopbox::base::failure::Fault;
 use hopbox::session::transport::{Event, SshPipe};
 use hopbox::ssh::target::Target;
+use hopbox::sys::mmsg::{Batch, Outgoing};
 use hopbox::sys::poll::{self, Interest};
 use hopbox::sys::signal;
+use hopbox::sys::sock::{Family, Udp};
 use hopbox_selftest::machine::SOON;
 
 use super::world::*;
@@ -43,15 +46,8 @@ impl Bench {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let echo = move || {
-            let socket = UdpSocket::bind(("0.0.0.0", PORT)).map_err(|error| error.to_string())?;
-            socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-            thread::spawn(move || {
-                let mut room = [0; 65536];
-                while !stopped.load(Ordering::Relaxed) {
-                    let Ok((count, from)) = socket.recv_from(&mut room) else { continue };
-                    let _ = socket.send_to(&room[..count], from);
-                }
-            });
+            let socket = Udp::bind(Family::V4, PORT).map_err(|error| error.to_string())?;
+            thread::spawn(move || echo(&socket, &stopped));
             Ok(())
         };
         world.vps[0].machine.run(SOON, echo).unwrap();
@@ -67,7 +63,11 @@ impl Bench {
     }
 
     fn begin(&self, tunnel: &UdpSocket) -> SshPipe {
-        let (target, port) = (self.target.clone(), tunnel.local_addr().unwrap().port());
+        self.begin_for(tunnel.local_addr().unwrap().port())
+    }
+
+    fn begin_for(&self, port: u16) -> SshPipe {
+        let target = self.target.clone();
         let start = move || SshPipe::start(target, port).map_err(|error| error.to_string());
         self.world.laptop.run(SOON, start).unwrap()
     }
@@ -76,6 +76,22 @@ impl Bench {
         let pipe = self.begin(tunnel);
         assert_eq!(event(&pipe, READY), Some(Event::Ready));
         pipe
+    }
+}
+
+const ROOM: usize = 65536;
+
+/// What comes goes back, with the marks of ECN that it came with.
+fn echo(socket: &Udp, stopped: &AtomicBool) {
+    let (mut batch, mut room) = (Batch::new(), vec![0; ROOM]);
+    while !stopped.load(Ordering::Relaxed) {
+        let _ = poll::wait_one(socket.as_fd(), Interest::READ, Some(Duration::from_millis(200)));
+        if !batch.receive(socket, &mut room, ROOM).is_ok_and(|count| count == 1) {
+            continue;
+        }
+        let Some(got) = batch.received(0) else { continue };
+        let (to, tos, data) = (got.from, got.tos, &room[..got.len]);
+        let _ = batch.send(socket, 1, |_| Outgoing { to, from: None, tos, segment: 0, data });
     }
 }
 
@@ -193,7 +209,25 @@ fn datagrams_go_both_ways_over_ssh_and_nothing_is_left_of_it() {
     assert_eq!(before.keys().copied().collect::<Vec<_>>(), ["agent", "ssh", "sshd"]);
     drop(pipe);
     bench.all_gone(&before, "dropped");
+    marks(&bench);
     kills(&bench, &tunnel);
+}
+
+/// What is marked for ECN arrives so, each way.
+fn marks(bench: &Bench) {
+    let bind = || Udp::on_loopback().map_err(|error| error.to_string());
+    let socket = bench.world.laptop.run(SOON, bind).unwrap();
+    let pipe = bench.begin_for(socket.port());
+    assert_eq!(event(&pipe, READY), Some(Event::Ready));
+    let (mut batch, mut room) = (Batch::new(), vec![0; ROOM]);
+    for tos in [0, 1, 2, 3, 0] {
+        let outgoing =
+            |_| Outgoing { to: pipe.local(), from: None, tos, segment: 0, data: b"marked" };
+        assert_eq!(batch.send(&socket, 1, outgoing).unwrap(), 1);
+        assert!(poll::wait_one(socket.as_fd(), Interest::READ, Some(READY)).unwrap(), "{tos}");
+        assert_eq!(batch.receive(&socket, &mut room, ROOM).unwrap(), 1);
+        assert_eq!(batch.received(0).unwrap().tos & 3, tos);
+    }
 }
 
 /// kill -9 of each of the three, many times: it is heard of, and nothing is left.

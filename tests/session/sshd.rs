@@ -82,6 +82,24 @@ pub fn start(world: &World, path: &str) -> Sshd {
     sshd
 }
 
+/// One more on the server, which leads on to the first: `by-ssh` is found from there alone.
+pub fn jump_host(world: &World) -> Sshd {
+    let (keys, home) = (world.home.join("sshd"), world.home.join("laptop"));
+    let (keys, home) = (keys.display(), home.display());
+    world.sh(&format!(
+        "sed 's/^Port 22$/Port 2222/' {keys}/config >{keys}/jump && \
+         sed -i 's/^HostName .*/HostName 127.0.0.1\\nProxyJump jump/' {home}/.ssh/config && \
+         printf '%s\\n' 'Host jump' 'HostName {VPS_WAN}' 'Port 2222' 'User dev' \
+         'IdentityFile {home}/.ssh/id' 'StrictHostKeyChecking no' 'LogLevel ERROR' \
+         'UserKnownHostsFile /dev/null' >>{home}/.ssh/config"
+    ));
+    let mut command = programs::command(Path::new("/usr/sbin/sshd"), None);
+    command.args(["-D", "-e", "-f"]).arg(world.home.join("sshd/jump"));
+    let log = world.home.join("sshd/jump-log");
+    let start = move || programs::start(command, &log).map_err(|error| error.to_string());
+    Sshd(Some(world.vps[0].machine.run(SOON, start).unwrap()))
+}
+
 /// Where SSH finds the server beside the tunnel, with its key pinned, after [`start`].
 pub fn target(world: &World) -> Target {
     let (keys, known) = (world.home.join("sshd/host.pub"), world.home.join("known_hosts"));

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,6 +79,16 @@ impl Place {
         all.into_iter().any(|entry| of(&entry.file_name().to_string_lossy()))
     }
 
+    /// Where there is no session there is none for a tunnel, either.
+    fn until_no_ssh_of_anybody(&self) {
+        let end = Instant::now() + Duration::from_secs(5);
+        let line = format!("ps -eo args | grep '^ssh .*{}' | grep -v grep", sshd::ALIAS);
+        while Command::new("sh").args(["-c", &line]).output().unwrap().status.success() {
+            assert!(Instant::now() < end, "an ssh that nobody needs");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn until_no_ssh(&self) {
         let end = Instant::now() + Duration::from_secs(5);
         while self.has_ssh() {
@@ -117,6 +128,7 @@ fn where_udp_does_not_pass_ssh_stands_in_until_it_does() {
     let words = format!("SSH: UDP to {SERVER} gets no answer here");
     place.ends(&["status"], 0, &[&words, SERVER]);
     place.ends(&["doctor", "-v"], 0, &[&words, "gives no answer here, and SSH stands in"]);
+    place.ends(&["status", "-v"], 0, &["packets waited and were lost"]);
     let status = world.status();
     assert_eq!(status["transport"]["why"], "udp_silent", "{status:#}");
     assert_eq!((&status["endpoint"], &status["broken"]), (&json!(SERVER), &Value::Null));
@@ -136,6 +148,11 @@ fn where_udp_does_not_pass_ssh_stands_in_until_it_does() {
     only_one_way(&place);
     assert_eq!(world.hop(&["down"]).status.code(), Some(0));
     world.assert_gone("down");
+    // Also of a host that is down it is tried, and not believed.
+    let down = ["SSH: a handshake over it is answered", "hop up goes over SSH, which works"];
+    place.ends(&["doctor", "-v"], 3, &down);
+    world.assert_gone("doctor");
+    place.until_no_ssh_of_anybody();
     // It is remembered how it is here: nothing is waited for.
     let again = place.up_after();
     println!("up over SSH after {first:?}, then {again:?}; UDP again {back:?}, SSH {over:?}");
@@ -329,4 +346,51 @@ fn behind_a_portal_nothing_is_believed_and_the_tunnel_comes_back_when_it_opens()
     place.network(shut);
     place.ends(&["up"], 6, &["does not answer on UDP", "nor over SSH"]);
     world.assert_gone("a portal");
+    // One that takes each connection, and says nothing.
+    let silent = || {
+        let listener = TcpListener::bind("0.0.0.0:8081").map_err(|error| error.to_string())?;
+        thread::spawn(move || listener.incoming().flatten().collect::<Vec<_>>());
+        Ok(())
+    };
+    world.vps[0].machine.run(SOON, silent).unwrap();
+    place.network(&format!("nft delete table inet portal; {}", shut.replace(":8080", ":8081")));
+    let began = Instant::now();
+    place.ends(&["up"], 6, &["does not answer on UDP"]);
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
+    world.assert_gone("a silent stranger");
+    place.until_no_ssh_of_anybody();
+}
+
+/// Handshakes and pings pass, and little else: it is measured, and what is advised helps.
+#[test]
+fn udp_that_is_throttled_is_told() {
+    let Some(place) = Place::start("udp_that_is_throttled_is_told") else { return };
+    let _machine = alone();
+    place.world.sh("echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range");
+    place.ends(&["up", "-q"], 0, &[]);
+    place.ends(&["doctor", "-v"], 0, &["of 64 packets come back at 0.5 Mbit/s"]);
+    let throttle = "limit rate over 10 kbytes/second burst 10 kbytes drop";
+    place.network(&NO_UDP.replace("counter drop", throttle));
+    let fix = "fix: hop down mybox && hop up mybox --transport ssh";
+    place.ends(&["doctor"], 3, &["somebody on the way throttles it", fix]);
+    assert_eq!(place.world.hop(&["down", "mybox"]).status.code(), Some(0));
+    place.ends(&["up", "mybox", "--transport", "ssh"], 0, &["over SSH, as asked"]);
+    place.ends(&["doctor", "-v"], 0, &["of 64 packets come back at 0.5 Mbit/s"]);
+    assert_eq!(place.world.hop(&["down"]).status.code(), Some(0));
+}
+
+/// The server is found through another one alone, as the user's ssh(1) knows.
+#[test]
+fn a_jump_host_is_on_the_way() {
+    let Some(place) = Place::start("a_jump_host_is_on_the_way") else { return };
+    let _machine = shared();
+    let _jump = sshd::jump_host(&place.world);
+    place.network(&format!(
+        "{NO_UDP}; nft 'table inet direct {{ chain in {{ type filter hook \
+                            input priority 0; iifname uplink tcp dport 22 drop; }}; }}'"
+    ));
+    place.up_after();
+    Line::open(&place.world).echo(1);
+    assert_eq!(place.world.hop(&["down"]).status.code(), Some(0));
+    place.until_no_ssh_of_anybody();
 }

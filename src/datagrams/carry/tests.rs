@@ -27,6 +27,7 @@ fn run(end: &End, input: OwnedFd, output: OwnedFd) -> Ended {
         peer: &end.peer,
         noise: 0,
         hello_within: Duration::from_secs(2),
+        counts: &Counts::default(),
     };
     let mut words = Words::new(None).unwrap();
     Carrier::new(side).unwrap().run(Some(end.stop.as_fd()), &mut words, &mut || {})

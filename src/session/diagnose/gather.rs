@@ -13,7 +13,7 @@ use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
 use crate::base::task::Tasks;
 use crate::helper::{Helper, HelperError, socket_path};
-use crate::host::config::{HostConfig, hop_name};
+use crate::host::config::{HostConfig, Transport, hop_name};
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::rpc::client::Client;
@@ -152,10 +152,23 @@ fn net(
         }
         _ => (None, interface.map(|_| agent(paths, host))),
     };
+    let may_stand_in = host.transport == Transport::Auto && host.ssh.is_some();
+    let (over_ssh, agent) = match key {
+        Ok(key) if may_stand_in && handshake == Some(Handshake::Silent) => {
+            told("SSH");
+            match over_ssh(paths, host, key) {
+                Some(Ok(found)) => (Some(Ok(())), Some(found)),
+                Some(Err(failure)) => (Some(Err(failure)), agent),
+                None => (None, agent),
+            }
+        }
+        _ => (None, agent),
+    };
     let healthy = interface.is_some() && matches!(agent, Some(Agent::Healthy { .. }));
     if healthy {
         told("size");
     }
+    let link = through::link(paths, host).filter(|_| healthy);
     Net {
         to_endpoint: endpoint.map(|to| leaves(to.ip())),
         to_peer: leaves(IpAddr::V4(host.peer_ip)),
@@ -166,10 +179,10 @@ fn net(
         resolved,
         outer,
         handshake,
+        over_ssh,
         name: interface.map(|_| resolve(&host.hop_name())),
-        mtu: through::link(paths, host)
-            .filter(|_| healthy)
-            .and_then(|link| ping::path_mtu(host, link, SIZE_LIMIT)),
+        train: link.and_then(|link| ping::train(host, link)),
+        mtu: link.and_then(|link| ping::path_mtu(host, link, SIZE_LIMIT)),
         agent,
     }
 }
@@ -183,6 +196,12 @@ pub fn knock(paths: &Paths, host: &HostConfig) {
         let quiet = |_: &Client| Agent::Silent("it was not asked".to_owned());
         handshake(paths, host, &key, to, path::ONE_TRY, quiet);
     }
+}
+
+/// `None` where another has the key.
+fn over_ssh(paths: &Paths, host: &HostConfig, key: &Secret) -> Option<Result<Agent, Failure>> {
+    let _held = in_use::take(paths, &host.name).ok()?;
+    Some(path::over_ssh(paths, host, key, ask))
 }
 
 /// Whoever uses the key keeps it: a handshake beside it would end a live session.

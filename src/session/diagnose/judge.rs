@@ -10,6 +10,7 @@ use crate::helper::guards::{Guard, Lack};
 use crate::host::config::{HostConfig, Transport};
 use crate::rpc::VERSION;
 use crate::session::http_proxy;
+use crate::session::ping::Train;
 use crate::session::transport::{Rung, Told, Why};
 use crate::text::fix::Fix;
 
@@ -197,7 +198,7 @@ fn outside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
             _ => udp(facts, host, net, outer),
         });
     }
-    checks.push(transport(facts, host));
+    checks.push(transport(facts, host, net));
     checks
 }
 
@@ -216,7 +217,16 @@ fn unused(why: Why, outer: &Outer) -> String {
 }
 
 /// The way that datagrams go, or may.
-fn transport(facts: &Facts, host: &HostConfig) -> Check {
+fn transport(facts: &Facts, host: &HostConfig, net: &Net) -> Check {
+    match &net.over_ssh {
+        Some(Ok(())) => return Check::fine("transport", "SSH: a handshake over it is answered"),
+        Some(Err(failure)) => {
+            let cause = "SSH cannot stand in for UDP";
+            let why = format!("{}: {}", failure.what, failure.why);
+            return Check::fault("transport", "ssh_transport", cause, why, failure.next.clone());
+        }
+        None => {}
+    }
     if let Some(told) = told(facts) {
         let words = told.in_words(&host.endpoint.to_string());
         return match (&told.rung, &told.ssh) {
@@ -309,12 +319,35 @@ fn udp(facts: &Facts, host: &HostConfig, net: &Net, outer: &Outer) -> Check {
         Some(_) => format!("{} answers ping, and no UDP comes back", outer.to.ip()),
         None => format!("no UDP comes back from {}", outer.to.ip()),
     };
-    let evidence = match (host.transport, &host.ssh) {
-        (Transport::Auto, Some(_)) => format!("{evidence}; until it does, hop up goes over SSH"),
+    let evidence = match &net.over_ssh {
+        Some(Ok(())) => format!("{evidence}; until it does, hop up goes over SSH, which works"),
         _ => evidence,
     };
     // Which of them it is the server can tell, over SSH.
     Check::fault("UDP", "udp_blocked", cause, evidence, setup(facts))
+}
+
+/// Whether much passes where a little does. Nothing else tells it: a handshake and a ping are
+/// small, and the ladder takes UDP for good by them.
+fn throttled(facts: &Facts, host: &HostConfig, train: Train) -> Check {
+    let Train { sent, came } = train;
+    let evidence = format!("{came} of {sent} packets come back at 0.5 Mbit/s");
+    let rung = told(facts).and_then(|told| told.rung);
+    if !train.is_throttled() {
+        return Check::fine("rate", evidence);
+    }
+    let name = &host.name;
+    match (rung, &host.ssh) {
+        (Some(Rung::Udp), Some(_)) => {
+            let cause = "UDP passes, and only a little of it: somebody on the way throttles it";
+            let next = fix!("hop down {} && hop up {} --transport {}", name, name, "ssh");
+            Check::fault("rate", "udp_throttled", cause, evidence, next)
+        }
+        _ => {
+            let cause = "most of what is sent to the server is lost on the way";
+            Check::fault("rate", "loss", cause, evidence, fix!("ping {}", host.peer_ip))
+        }
+    }
 }
 
 /// What a session has: interface, route, name, size; and the agent, who is asked without one, too.
@@ -339,6 +372,7 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
     if let Some(found) = &net.name {
         checks.push(name_check(host, found, &again));
     }
+    checks.extend(net.train.map(|train| throttled(facts, host, train)));
     if let Some(passes) = net.mtu {
         checks.push(match passes >= host.mtu {
             true => Check::fine("size", format!("packets of {passes} bytes pass whole")),

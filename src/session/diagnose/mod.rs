@@ -19,6 +19,7 @@ use super::elsewhere::Elsewhere;
 use crate::base::failure::Failure;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
+use crate::session::ping::Train;
 use crate::session::transport::Told;
 use crate::text::fix::Fix;
 
@@ -125,10 +126,14 @@ pub struct Net {
     pub outer: Option<Outer>,
     /// Only where no session is: did a handshake of our own succeed.
     pub handshake: Option<Handshake>,
+    /// Only where that got no answer and SSH may stand in: whether it does, or why not.
+    pub over_ssh: Option<Result<(), Failure>>,
     /// Through the session's tunnel, or that of the handshake; `None` where there was neither.
     pub agent: Option<Agent>,
     /// What the system makes of the name; `None` where no session is.
     pub name: Option<Result<Vec<IpAddr>, String>>,
+    /// How much of a train of packets comes back; `None` where it was not measured.
+    pub train: Option<Train>,
     /// Largest packet inside the tunnel that passes whole; `None` where it was not measured.
     pub mtu: Option<u16>,
 }

@@ -3,17 +3,23 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{Agent, Handshake, Outer, Reply};
+use crate::base::failure::{Failure, Fault};
 use crate::base::key::Secret;
-use crate::host::config::HostConfig;
+use crate::base::time_text::took;
+use crate::fix;
+use crate::host::config::{HostConfig, Transport};
+use crate::host::paths::Paths;
 use crate::rpc::client::Client;
-use crate::session::ping;
 use crate::session::resolver::with_second;
+use crate::session::transport::{KeptWays, Ways};
 use crate::session::userspace::{self, Userspace};
-use crate::sys::threads;
+use crate::session::{limits, ping};
+use crate::sys::{clock, threads};
 
 const WAIT: Duration = Duration::from_millis(700);
 /// Two tries of the protocol, which are five seconds apart.
@@ -82,6 +88,37 @@ pub fn handshake(
         Ok((outcome, agent))
     });
     tried.unwrap_or_else(|error| (Handshake::NotTried(error.to_string()), None))
+}
+
+/// The same over SSH, which stands in where no UDP passes. Errors: what keeps it from that.
+pub fn over_ssh(
+    paths: &Paths,
+    host: &HostConfig,
+    key: &Secret,
+    ask: impl FnOnce(&Client) -> Agent,
+) -> Result<Agent, Failure> {
+    let host = &HostConfig { transport: Transport::Ssh, ..host.clone() };
+    let what = format!("{} does not answer over SSH", host.name);
+    let failed = |why: String| {
+        Failure::new(Fault::NoHandshake, what.clone(), why, fix!("hop doctor {}", host.name))
+    };
+    let here = |error: std::io::Error| failed(error.to_string());
+    let ways = Ways::new(paths, host, Duration::from_nanos(clock::boot_nanos()))?;
+    let own = userspace::open(host, key, &[], paths.stamp_file(&host.name)).map_err(here)?;
+    let own = Arc::new(own);
+    let ways = KeptWays::begin(ways, own.clone(), Vec::new()).map_err(here)?;
+    let end = Instant::now() + limits::FIRST_ANSWER;
+    while Instant::now() < end {
+        thread::sleep(LOOK_EVERY);
+        let status = own.tunnel().status().map_err(here)?;
+        if status.peers.first().is_some_and(|peer| peer.last_handshake.is_some()) {
+            return Ok(ask(&own.client(host)));
+        }
+        if let Some(failure) = ways.failure() {
+            return Err(failure);
+        }
+    }
+    Err(failed(format!("no handshake within {}", took(limits::FIRST_ANSWER))))
 }
 
 fn try_handshake(own: &Userspace, wait: Duration) -> std::io::Result<Handshake> {

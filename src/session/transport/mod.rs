@@ -2,8 +2,10 @@
 //!
 //! Reading order: `told` (the ways, and why one is in use) → `ladder` (when to try which; pure) →
 //! `networks` (where UDP did not pass) → `ssh_pipe` (the way over SSH) → `ways` (what a session has
-//! of all this). WireGuard knows none of it: a way is an address that its peer may be at.
+//! of all this), `kept` (the same where there is none). WireGuard knows nothing of it: a way is an
+//! address that its peer may be at.
 
+mod kept;
 mod ladder;
 mod networks;
 mod ssh_pipe;
@@ -16,8 +18,9 @@ use crate::host::paths::Paths;
 use crate::ssh::known_hosts;
 use crate::ssh::target::Target;
 
+pub use kept::KeptWays;
 pub use ssh_pipe::{Event, SshPipe};
-pub use told::{Rung, Told, Why};
+pub use told::{Rung, Told, TooLong, Why};
 pub use ways::Ways;
 
 /// Where SSH finds a host beside the tunnel, with the keys that setup pinned.

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::told::TooLong;
 use crate::base::failure::Failure;
-use crate::datagrams::{Carrier, Ended, Side, Words};
+use crate::datagrams::{Carrier, Counts, Ended, Side, Words};
 use crate::ssh::NOISE_BYTES;
 use crate::ssh::target::Target;
 use crate::sys::child::{Broken, Limits, Talk};
@@ -50,6 +51,7 @@ struct Shared {
     tunnel: AtomicU16,
     stop: Wake,
     told: Wake,
+    counts: Counts,
     events: Mutex<VecDeque<Event>>,
 }
 
@@ -62,6 +64,7 @@ impl SshPipe {
             tunnel: AtomicU16::new(tunnel_port),
             stop: Wake::new()?,
             told: Wake::new()?,
+            counts: Counts::default(),
             events: Mutex::default(),
         });
         let local = (Ipv4Addr::LOCALHOST, shared.socket.port()).into();
@@ -82,6 +85,12 @@ impl SshPipe {
     /// The tunnel has another port now.
     pub fn follow(&self, tunnel_port: u16) {
         self.shared.tunnel.store(tunnel_port, Ordering::Relaxed);
+    }
+
+    /// What waited too long at this end, and was lost or marked.
+    pub fn waited_too_long(&self) -> TooLong {
+        let Counts { lost, marked } = &self.shared.counts;
+        TooLong { lost: lost.load(Ordering::Relaxed), marked: marked.load(Ordering::Relaxed) }
     }
 
     /// Readable when there is something to [`SshPipe::take`].
@@ -139,6 +148,7 @@ impl Shared {
             peer: &self.tunnel,
             noise: NOISE_BYTES,
             hello_within: READY_LIMIT,
+            counts: &self.counts,
         };
         let mut begun = false;
         let mut ready = || {

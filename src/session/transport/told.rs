@@ -56,6 +56,14 @@ impl Why {
     }
 }
 
+/// Packets that waited too long for room in a connection over SSH, at this end of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TooLong {
+    pub lost: u64,
+    /// Their senders know such marks (ECN).
+    pub marked: u64,
+}
+
 /// The way that is in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
@@ -65,6 +73,8 @@ pub struct Told {
     pub why: Why,
     /// UDP goes to this port, which is the host's second one.
     pub second_port: Option<u16>,
+    /// While there is a connection over SSH.
+    pub too_long: Option<TooLong>,
     /// Why SSH cannot stand in, if it was tried and could not, and what helps.
     pub ssh: Option<(String, Fix)>,
 }
@@ -79,7 +89,7 @@ impl Told {
         };
         let ssh =
             ssh.map(|failure| (format!("{}: {}", failure.what, failure.why), failure.next.clone()));
-        Told { choice, rung, why, second_port: None, ssh }
+        Told { choice, rung, why, second_port: None, too_long: None, ssh }
     }
 
     /// In words, for `hop status` and others: `server` is where UDP would go.
@@ -107,6 +117,7 @@ impl Told {
             "rung": self.rung.map(Rung::word),
             "why": self.why.word(),
             "second_port": self.second_port,
+            "too_long": self.too_long.map(|it| json!({"lost": it.lost, "marked": it.marked})),
             "ssh_failed": ssh.map(|(why, _)| why),
             "ssh_fix": ssh.map(|(_, fix)| &**fix),
         })
@@ -119,6 +130,10 @@ impl Told {
         let text = |value: Option<Value>| Some(value?.as_str()?.to_owned());
         let second_port =
             fields.take("second_port").and_then(|port| port.as_u64()?.try_into().ok());
+        let too_long = fields.take("too_long").and_then(|counts| {
+            let count = |key: &str| counts.get(key)?.as_u64();
+            Some(TooLong { lost: count("lost")?, marked: count("marked")? })
+        });
         let failed = text(fields.take("ssh_failed"));
         let fix = text(fields.take("ssh_fix")).and_then(|fix| Fix::carried(&fix));
         Some(Told {
@@ -126,6 +141,7 @@ impl Told {
             rung: rung.as_str().and_then(Rung::of_word),
             why: Why::of_word(&fields.string("why").ok()?)?,
             second_port,
+            too_long,
             ssh: failed.zip(fix),
         })
     }
@@ -167,6 +183,9 @@ mod tests {
         let second = Told { second_port: Some(443), ..second };
         assert_eq!(second.in_words(""), "UDP to the second port, 443");
         assert_eq!(Told::from_json(second.to_json()), Some(second));
+        let busy = Told::new(Transport::Auto, Some(Rung::Ssh), None);
+        let busy = Told { too_long: Some(TooLong { lost: 3, marked: 40 }), ..busy };
+        assert_eq!(Told::from_json(busy.to_json()), Some(busy));
         for none in [json!(null), json!({}), json!({"rung": "udp", "choice": "x", "why": "asked"})]
         {
             assert_eq!(Told::from_json(none), None);

@@ -29,6 +29,7 @@ pub struct Ways {
     second_port: Option<u16>,
     /// UDP goes there.
     uses_second: bool,
+    is_quiet: bool,
     ladder: Ladder,
     target: Option<Target>,
     pipe: Option<SshPipe>,
@@ -59,6 +60,7 @@ impl Ways {
             choice,
             second_port: host.second_port.filter(|port| *port != host.endpoint.port),
             uses_second: false,
+            is_quiet: false,
             ladder: Ladder::new(choice, target.is_some(), now),
             target,
             pipe: None,
@@ -66,6 +68,11 @@ impl Ways {
             networks: Networks::open(paths, &host.name),
             network: None,
         })
+    }
+
+    /// Without a word in the log: whoever has them asks.
+    pub fn quiet(self) -> Ways {
+        Ways { is_quiet: true, ..self }
     }
 
     /// Of the host's addresses those that may be tried over UDP.
@@ -85,7 +92,8 @@ impl Ways {
     pub fn told(&self) -> Told {
         let rung = self.ladder.rung().filter(|_| !self.ladder.is_silent());
         let second_port = self.second_port.filter(|_| rung == Some(Rung::Udp) && self.uses_second);
-        Told { second_port, ..Told::new(self.choice, rung, self.failure.as_ref()) }
+        let too_long = self.pipe.as_ref().map(SshPipe::waited_too_long);
+        Told { second_port, too_long, ..Told::new(self.choice, rung, self.failure.as_ref()) }
     }
 
     /// SSH is being tried, or carries.
@@ -175,7 +183,9 @@ impl Ways {
     }
 
     fn broke(&mut self, failure: Failure, now: Duration) {
-        log(&format!("over SSH: {}: {}", failure.what, failure.why));
+        if !self.is_quiet {
+            log(&format!("over SSH: {}: {}", failure.what, failure.why));
+        }
         let how = match failure.fault {
             Fault::Denied | Fault::KeyLocked => Ended::Refused,
             // Another host key is a stranger's, as long as this network has one in the way.
