@@ -1,9 +1,9 @@
-# callPackage ./package.nix { src = ./hopbox-0.1.0.tar.xz; }: of a release with vendor/ in it.
+# callPackage ./package.nix { src = ./hopbox-0.2.0.tar.xz; }: of a release with vendor/ in it.
 { lib, stdenv, cargo, rustc, src }:
 
 stdenv.mkDerivation {
   pname = "hopbox";
-  version = "0.1.0";
+  version = "0.2.0";
   inherit src;
 
   nativeBuildInputs = [ cargo rustc ];
