@@ -23,10 +23,11 @@ pub mod netstack;
 pub mod relay;
 pub mod rpc;
 pub mod session;
-pub mod simd;
 pub mod ssh;
 pub mod sys;
 pub mod text;
 pub mod tunnel;
-pub mod wg;
 pub mod workspace;
+
+pub use hopbox_simd as simd;
+pub use hopbox_wg as wg;

@@ -109,8 +109,9 @@ fn unsafe_code_lives_in_the_sys_modules_alone() {
 /// Module → modules of ours that it must never name, and words it must not contain.
 const LAYERS: &[(&str, &[&str], &[&str])] = &[
     (
+        // Crates of their own: that they name nothing else of ours, cargo sees to.
         "src/wg/",
-        &["base", "sys", "tunnel", "helper", "host", "http", "rpc", "session", "agent", "cli"],
+        &[],
         &[
             "std::time::Instant",
             "SystemTime",
@@ -129,10 +130,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "src/simd/",
-        &[
-            "wg", "base", "sys", "tunnel", "helper", "host", "http", "rpc", "session", "agent",
-            "cli",
-        ],
+        &[],
         &["libc", "nix", "std::thread", "std::fs", "std::env", "serde_json"],
     ),
     (
@@ -823,7 +821,7 @@ fn every_crate_of_the_lock_file_has_its_reason() {
     let names: Vec<_> = lock
         .lines()
         .filter_map(|l| l.strip_prefix("name = \"")?.strip_suffix('"'))
-        .filter(|n| !matches!(*n, "hopbox" | "hopbox-selftest" | "hop-helper"))
+        .filter(|n| !n.starts_with("hopbox") && *n != "hop-helper")
         .collect();
     assert!(names.len() > 20, "the lock file was read");
     let missing = names.iter().filter(|n| !ledger.contains(&format!("`{n}`")));

@@ -64,7 +64,7 @@ macro_rules! double_rounds_by_steps {
     () => {
         #[inline(always)]
         fn double_rounds(cpu: Self::Cpu, v: &mut [Self; 16], count: usize) {
-            $crate::simd::chacha20::double_rounds(cpu, v, count);
+            $crate::chacha20::double_rounds(cpu, v, count);
         }
 
         #[inline(always)]
@@ -74,7 +74,7 @@ macro_rules! double_rounds_by_steps {
             mac: &mut Poly1305,
             text: &[[u8; WORK]],
         ) {
-            $crate::simd::chacha20::double_rounds_beside(cpu, v, mac, text);
+            $crate::chacha20::double_rounds_beside(cpu, v, mac, text);
         }
     };
 }

@@ -11,8 +11,8 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroize;
 
 use super::consts::TAG_LEN;
-use crate::simd::Backend;
-pub use crate::simd::{Forged, Packet};
+use hopbox_simd::Backend;
+pub use hopbox_simd::{Forged, Packet};
 
 pub const KEY_LEN: usize = 32;
 /// BLAKE2s block size in bytes, which HMAC needs.
@@ -206,7 +206,7 @@ impl Aead {
 
 /// What seals and opens data packets here, and whether that is less than the processor could do.
 pub fn cipher() -> (&'static str, bool) {
-    (crate::simd::status(), crate::simd::is_broken())
+    (hopbox_simd::status(), hopbox_simd::is_broken())
 }
 
 /// XChaCha20-Poly1305 for cookie replies (R05).

@@ -92,9 +92,9 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wg::crypto::Secret;
-    use crate::wg::noise::SessionKeys;
-    use crate::wg::time::Time;
+    use crate::crypto::Secret;
+    use crate::noise::SessionKeys;
+    use crate::time::Time;
 
     fn session(local: u32, initiator: bool) -> Session {
         let keys = SessionKeys { send: Secret::new([1; 32]), receive: Secret::new([2; 32]) };

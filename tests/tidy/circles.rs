@@ -159,7 +159,9 @@ fn modules(dir: &str) -> (Modules, BTreeMap<Vec<String>, String>) {
     for path in sources() {
         let file = path.to_string_lossy().replace('\\', "/");
         let Some(inside) = file.strip_prefix(dir) else { continue };
-        if inside.starts_with("bin/") || inside.ends_with("tests.rs") || inside.contains("tests/") {
+        // What is a crate of its own below another's directory.
+        let is_inner = dir == "src/" && ["wg/", "simd/"].iter().any(|of| inside.starts_with(of));
+        if is_inner || inside.starts_with("bin/") || inside.ends_with("tests.rs") || inside.contains("tests/") {
             continue;
         }
         let mut module = words(&inside.trim_end_matches(".rs").replace('/', "::"));
@@ -222,7 +224,14 @@ fn walk(
 #[test]
 fn no_files_import_each_other_in_a_loop() {
     let mut found = Vec::new();
-    for (dir, least) in [("helper/src/", 20), ("tests/selftest/src/", 10), ("src/", 100)] {
+    let crates = [
+        ("helper/src/", 20),
+        ("tests/selftest/src/", 10),
+        ("src/wg/", 20),
+        ("src/simd/", 9),
+        ("src/", 100),
+    ];
+    for (dir, least) in crates {
         let (modules, names) = modules(dir);
         let arrows = arrows(&modules);
         assert!(modules.len() > least && arrows.len() > least / 2, "{dir}: nothing was read");

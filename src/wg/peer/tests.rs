@@ -2,10 +2,10 @@
 //! message leaves behind.
 
 use super::*;
-use crate::wg::limiter::Bucket;
-use crate::wg::noise;
-use crate::wg::session::Session;
-use crate::wg::{Device, HEADROOM, Inbound, Outbound, PeerUpdate, TAILROOM};
+use crate::limiter::Bucket;
+use crate::noise;
+use crate::session::Session;
+use crate::{Device, HEADROOM, Inbound, Outbound, PeerUpdate, TAILROOM};
 
 struct Seeded(u64);
 
@@ -101,13 +101,13 @@ fn pair() -> (Side, Side) {
     let (mut a, mut b) = (Side::new(1, 2), Side::new(2, 1));
     a.act(|p, env| p.want_handshake(env));
     let d = a.out.0.remove(0);
-    let Some(crate::wg::msg::Message::Initiation(m)) = crate::wg::msg::Message::parse(&d) else {
+    let Some(crate::msg::Message::Initiation(m)) = crate::msg::Message::parse(&d) else {
         panic!("an initiation")
     };
     let claimed = noise::open_static(b.shared.identities.main().unwrap(), &m).ok().unwrap();
     b.act(|p, env| p.receive_initiation(env, claimed, &m, &FROM)).unwrap();
     let d = b.out.0.remove(0);
-    let Some(crate::wg::msg::Message::Response(m)) = crate::wg::msg::Message::parse(&d) else {
+    let Some(crate::msg::Message::Response(m)) = crate::msg::Message::parse(&d) else {
         panic!("a response")
     };
     a.act(|p, env| p.receive_response(env, &m, &FROM)).unwrap();
@@ -273,7 +273,7 @@ fn a_change_of_our_key_reaches_the_session_that_waits() {
     b.now = at(2000);
     a.act(|p, env| p.want_handshake(env));
     let d = a.out.0.remove(0);
-    let Some(crate::wg::msg::Message::Initiation(m)) = crate::wg::msg::Message::parse(&d) else {
+    let Some(crate::msg::Message::Initiation(m)) = crate::msg::Message::parse(&d) else {
         panic!("an initiation")
     };
     let claimed = noise::open_static(b.shared.identities.main().unwrap(), &m).ok().unwrap();
