@@ -128,11 +128,7 @@ const LAYERS: &[(&str, &[&str], &[&str])] = &[
             "eprintln",
         ],
     ),
-    (
-        "src/simd/",
-        &[],
-        &["libc", "nix", "std::thread", "std::fs", "std::env", "serde_json"],
-    ),
+    ("src/simd/", &[], &["libc", "nix", "std::thread", "std::fs", "std::env", "serde_json"]),
     (
         "src/sys/",
         &["wg", "base", "tunnel", "helper", "host", "http", "rpc", "session", "agent", "cli"],

@@ -161,7 +161,11 @@ fn modules(dir: &str) -> (Modules, BTreeMap<Vec<String>, String>) {
         let Some(inside) = file.strip_prefix(dir) else { continue };
         // What is a crate of its own below another's directory.
         let is_inner = dir == "src/" && ["wg/", "simd/"].iter().any(|of| inside.starts_with(of));
-        if is_inner || inside.starts_with("bin/") || inside.ends_with("tests.rs") || inside.contains("tests/") {
+        if is_inner
+            || inside.starts_with("bin/")
+            || inside.ends_with("tests.rs")
+            || inside.contains("tests/")
+        {
             continue;
         }
         let mut module = words(&inside.trim_end_matches(".rs").replace('/', "::"));
