@@ -7,4 +7,5 @@ mod wg {
     pub mod crypto;
 }
 
+pub use hopbox_simd as simd;
 pub use wg::crypto;
