@@ -93,7 +93,7 @@ macro_rules! double_rounds_by_steps {
             macs: [&mut Poly1305; 2],
             texts: [&[[u8; PAIR]]; 2],
         ) {
-            $crate::simd::chacha20::double_rounds_beside_two(cpu, v, macs, texts);
+            $crate::chacha20::double_rounds_beside_two(cpu, v, macs, texts);
         }
     };
 }
