@@ -19,7 +19,7 @@ use crate::base::key::{self, KEY_BYTES, Secret};
 use crate::fix;
 use crate::rpc::types::{Gone, Pair, PeerView};
 use crate::sys::process;
-use crate::tunnel::{self, PeerConfig};
+use crate::tunnel::{self, PathMtu, PeerConfig};
 
 const SCHEMA: u32 = 2;
 pub const KEY_FILE: &str = "agent.key";
@@ -233,6 +233,7 @@ impl AgentConfig {
             timestamp_file: Some(self.state_dir.join("agent.stamp")),
             // Laptops are to reach this machine.
             shield: None,
+            path: PathMtu::Heed { own: self.address },
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::grid::Grid;
 use super::page::{Colour, Line, Page, VALUES};
 use crate::base::time_text::{local, span};
+use crate::session::path_mtu::PathMtu;
 use crate::session::transport::{Told, TooLong};
 use crate::text::{cell, shown};
 
@@ -87,6 +88,9 @@ fn facts(page: &mut Page, data: &Value, verbose: bool) {
         if let Some(TooLong { lost, marked }) = told.too_long.filter(|_| verbose) {
             row("too long", format!("{lost} packets waited and were lost, {marked} were marked"));
         }
+    }
+    if let Some(path) = PathMtu::from_json(data["path_mtu"].clone()) {
+        row("packets", path.in_words());
     }
     if let Some(backend) = data["provider"]["backend"].as_str() {
         row("behind", format!("{backend}, firewall {}", data["provider"]["firewall"]));
@@ -237,6 +241,8 @@ mod tests {
             "connected": !broken, "last_healthy_unix": u64::MAX, "rtt_ms": 14.23,
             "transport": {"choice": "auto", "rung": "ssh", "why": "udp_silent",
                           "too_long": {"lost": 3, "marked": 40}},
+            "path_mtu": {"mtu": 1232, "interface": 1420, "answered": true, "sought": false,
+                "outer": 1292},
             "rx_bytes": 734_003_200, "tx_bytes": 5_242_880, "drops": {"replayed": 2, "late": 0},
             "broken": if broken { json!("agent") } else { Value::Null },
             "layers": [layer("helper", true, "helper 0.1.0"), layer("agent", !broken, silent)],
@@ -250,6 +256,7 @@ mod tests {
         let expected = "mybox is up: mybox.hop is 10.10.0.2\n\
             \x20 server      198.51.100.107:51820 (vps.example.org:51820), 14.2 ms away\n\
             \x20 transport   SSH: UDP to 198.51.100.107:51820 gets no answer here\n\
+            \x20 packets     1232 of 1420 bytes: the way takes 1292 outside\n\
             \x20 agent       0.1.0, answered now\n\
             \x20 traffic     700.0 MiB received, 5.0 MiB sent in 3 min\n\
             \x20 dropped     2 packets; -v says why\n";

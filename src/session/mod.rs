@@ -2,9 +2,10 @@
 //!
 //! Reading order: `limits` (the time budget), `undo` → `up` (the sequence; `resolver` finds the
 //! VPS, `readiness` waits for the agent) → `transport` (the ways to it: UDP, and SSH where that
-//! does not pass) → `run` (a session from lock to clean-up; `requests`: who may ask something of
-//! it) → `supervise` (while it is up) → `monitor`, `health_checks`, `rival`, `state` (whether the
-//! agent answers, what is broken, whether another machine has our key, what is remembered) →
+//! does not pass; `path_mtu`: how long packets may be) → `run` (a session from lock to clean-up;
+//! `requests`: who may ask something of it) → `supervise` (while it is up) → `monitor`,
+//! `health_checks`, `rival`, `state` (whether the agent answers, what is broken, whether another
+//! machine has our key, what is remembered) →
 //! `recovery`, `sleep`, `source_addrs` (when to look for the VPS again) → `control` (its socket) →
 //! `daemon` (the background process, and what `hop up` hears) → `companion` (processes beside it)
 //! → `elsewhere`, `in_use` (sessions that cannot be asked), `http_proxy` (programs that are sent
@@ -27,6 +28,7 @@ mod limits;
 pub mod log;
 pub mod migration;
 mod monitor;
+pub mod path_mtu;
 pub mod ping;
 pub mod ports;
 mod readiness;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::base::key::Secret;
 use crate::host::config::HostConfig;
-use crate::tunnel::{self, PeerConfig};
+use crate::tunnel::{self, PathMtu, PeerConfig};
 
 pub fn tunnel_config(
     host: &HostConfig,
@@ -30,5 +30,6 @@ pub fn tunnel_config(
         peers: vec![peer],
         timestamp_file: Some(timestamp_file),
         shield: None,
+        path: PathMtu::Seek { own: host.local_ip, peer: host.peer_ip },
     }
 }

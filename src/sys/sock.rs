@@ -11,6 +11,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 /// kernel to its limit where we may not exceed it.
 pub const BUFFER_BYTES: usize = 7 << 20;
 
+/// Without DF, as IP_PMTUDISC_DONT, and without regard to what an ICMP said of the path, which
+/// anybody may have sent: routers cut what has to be cut. Those of IPv6 do not, so there the kernel
+/// may heed it.
+const FRAGMENTS_V4: i32 = libc::IP_PMTUDISC_OMIT;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
     V4,
@@ -18,7 +23,7 @@ pub enum Family {
 }
 
 /// A UDP socket that is bound to every address of one family and tells for each datagram where it
-/// was addressed to and its traffic class. Never sets DF (R84).
+/// was addressed to and its traffic class. Sets DF only when asked to (R84, R103).
 pub struct Udp {
     socket: UdpSocket,
     family: Family,
@@ -94,6 +99,24 @@ impl Udp {
         if r < 0 { 0 } else { info.last().copied().map_or(0, u64::from) }
     }
 
+    /// Whether what is sent from now on may not be cut in pieces on the way, whatever the kernel
+    /// remembers of the path.
+    pub fn forbid_fragments(&self, on: bool) -> io::Result<()> {
+        let (level, name, value) = match (self.family, on) {
+            (Family::V4, true) => {
+                (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+            }
+            (Family::V4, false) => (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, FRAGMENTS_V4),
+            (Family::V6, true) => {
+                (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)
+            }
+            (Family::V6, false) => {
+                (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DONT)
+            }
+        };
+        set_int(self.socket.as_fd(), level, name, value)
+    }
+
     /// Mark outgoing packets for policy routing; 0 for none. Needs CAP_NET_ADMIN.
     pub fn set_mark(&self, mark: u32) -> io::Result<()> {
         Ok(socket::setsockopt(&self.socket, sockopt::Mark, &mark)?)
@@ -142,7 +165,7 @@ pub(super) fn icmp(v6: bool) -> io::Result<(OwnedFd, bool)> {
 fn set_v4(fd: BorrowedFd<'_>) -> io::Result<()> {
     set_int(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
     set_int(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
-    set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)
+    set_int(fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, FRAGMENTS_V4)
 }
 
 fn set_v6(fd: BorrowedFd<'_>) -> io::Result<()> {

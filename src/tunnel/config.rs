@@ -1,5 +1,6 @@
 //! The configuration of a tunnel as its owners keep it, and the changes that bring it about.
 
+use super::path::PathMtu;
 use super::request::Request;
 use super::shield::Shielded;
 use crate::wg::PeerUpdate;
@@ -39,6 +40,8 @@ pub struct Config {
     /// Only answers to this machine are let in; `None` lets peers reach it. Nothing changes it
     /// later.
     pub shield: Option<Shielded>,
+    /// Who finds out how long packets may be. Nothing changes it later.
+    pub path: PathMtu,
 }
 
 impl Config {

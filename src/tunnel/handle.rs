@@ -6,6 +6,7 @@ use super::entropy;
 use super::io::{Aside, Beside, Io, Tun, TunDevice, Udp};
 use super::link::Link;
 use super::mailbox::{self, Command, Outlet};
+use super::path::Path;
 use super::request::Request;
 use super::run::{Loop, Stopped};
 use super::stats::Status;
@@ -13,7 +14,7 @@ use super::timestamp_file::TimestampFile;
 use super::uapi;
 use crate::sys::ioctl::Offload;
 use crate::sys::poll::{self, Interest};
-use crate::sys::{code, errno, ioctl};
+use crate::sys::{self, code, errno, ioctl};
 use crate::wg::Device;
 use std::io;
 use std::net::SocketAddr;
@@ -97,6 +98,9 @@ fn start_with(
     if let Some(shielded) = &config.shield {
         plane.shield(shielded);
     }
+    let mut random = [0; 10];
+    sys::random::fill(&mut random)?;
+    plane.mind_path(Path::new(config.path, random));
     let ended = Arc::new(Mutex::new(None));
     let (end, other_end) = poll::pipe()?;
     let reporter = ended.clone();

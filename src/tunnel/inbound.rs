@@ -7,6 +7,7 @@ use super::crypto_workers::{CryptoWorkers, Job};
 use super::gso::{Coalescer, HEADER_LEN};
 use super::io::{Io, Which};
 use super::packet_io::PacketIo;
+use super::path::{self, Path, Taken};
 use super::queue::{Arrived, HandshakeQueue, RecvBuffer, SLOTS};
 use super::read_policy::ReadPolicy;
 use super::shield::Shield;
@@ -130,16 +131,16 @@ impl InboundPath {
     /// something for the TUN.
     fn accept_all(&mut self, around: &mut PacketIo) -> bool {
         let InboundPath { coalescer, buffer, spare } = self;
-        let PacketIo { now, device, io, workers, shield } = around;
+        let PacketIo { now, device, io, workers, shield, path } = around;
         let mut wrote = false;
         buffer.open();
         workers.collect(|job| {
             if let Job::Open(mut buffer) = job {
-                wrote |= accept(coalescer, &mut buffer, *now, device, shield, io);
+                wrote |= accept(coalescer, &mut buffer, *now, device, (shield, path), io);
                 spare.push(buffer);
             }
         });
-        wrote | accept(coalescer, buffer, *now, device, shield, io)
+        wrote | accept(coalescer, buffer, *now, device, (shield, path), io)
     }
 }
 
@@ -164,7 +165,7 @@ fn accept(
     buffer: &mut RecvBuffer,
     now: Now,
     device: &mut Device,
-    shield: &mut Option<Shield>,
+    (shield, path): (&mut Option<Shield>, &mut Path),
     io: &mut Io,
 ) -> bool {
     let (space, arrived) = buffer.parts();
@@ -176,10 +177,21 @@ fn accept(
         let Some(datagram) = space.get_mut(a.at..a.at + a.len) else { continue };
         let inbound = device.data_from_wire(now, a.header, datagram, a.opened, &a.from, io);
         let Inbound::Packet { start, len } = inbound else { continue };
-        let packet = datagram.get(start..start + len).unwrap_or_default();
+        let Some(packet) = datagram.get_mut(start..start + len) else { continue };
+        match path.takes(now.boot, packet) {
+            Taken::No => {}
+            Taken::Done => continue,
+            Taken::Answered => {
+                path::send_whole(now, packet, device, io);
+                continue;
+            }
+        }
         if let Some(Err(why)) = shield.as_mut().map(|shield| shield.admit(now.boot, packet)) {
             device.note_drop(why);
             continue;
+        }
+        if let Some(limit) = path.limit_from(packet) {
+            path::clamp(packet, limit);
         }
         if io.put_aside(packet) {
             continue;

@@ -16,7 +16,8 @@
 //! `wg/local_identities` (whether a peer takes over from its last key), `io/source_addrs` (from
 //! which address of ours), and `shield`, where there is one (what was sent, and whether what comes
 //! in answers it). On more than two cores whole queues and buffers go through
-//! `crypto_workers`; a rare packet of a tunnel within the tunnel is cut with `gso/outer`, a
+//! `crypto_workers`; `path` knows how long a packet to a peer may be, and cuts what is longer and
+//! no TCP's; a rare packet of a tunnel within the tunnel is cut with `gso/outer`, a
 //! handshake waits in `queue/handshake_queue`, what the device sends on its own goes through
 //! `io/sink`, and packets of which another than the TUN wants some are shown to it by `io/aside`.
 //!
@@ -38,6 +39,7 @@ mod link;
 mod mailbox;
 mod outbound;
 mod packet_io;
+mod path;
 mod queue;
 mod read_policy;
 mod request;
@@ -59,6 +61,7 @@ pub use config::{Config, PeerConfig};
 pub use entropy::generate_key;
 pub use handle::{STOPS_WITHIN, Tunnel, start, start_beside, start_plain, start_with_workers};
 pub use io::{Beside, Takes, TunDevice};
+pub use path::{PathMtu, PathState};
 pub use request::Request;
 pub use run::Stopped;
 pub use shield::Shielded;

@@ -7,6 +7,7 @@ use super::crypto_workers::{CryptoWorkers, Job};
 use super::gso::Segments;
 use super::io::{Io, READ_LEN, TunError};
 use super::packet_io::PacketIo;
+use super::path;
 use super::queue::SendQueue;
 use super::read_policy::ReadPolicy;
 use crate::wg::{self, Outbound};
@@ -83,28 +84,72 @@ struct Filling<'a> {
 impl Filling<'_> {
     /// All that one read stands for; how many bytes.
     fn segment(&mut self, around: &mut PacketIo, mut segments: Segments<'_>) -> usize {
+        let limit = around.path.limit_to(segments.front());
+        if let Some(limit) = limit {
+            segments.limit(limit.into());
+        }
         let (mut bytes, mut goes) = (0, false);
         while let Some(len) = segments.next_len() {
-            if self.queue.is_full(len) {
-                self.flush(around.io, around.workers);
-            }
-            let slot = self.queue.slot();
-            if slot.get_mut(wg::HEADROOM..).and_then(|room| segments.next(room)).is_none() {
+            let slot = self.slot(around, len);
+            let room = slot.get_mut(wg::HEADROOM..wg::HEADROOM + len);
+            let Some(packet) = room.and_then(|room| segments.next(room).map(|_| room)) else {
                 around.device.note_drop(wg::Drop::TunMalformed);
                 break;
-            }
+            };
             bytes += len;
-            let (device, sink) = (&mut *around.device, &mut *around.io);
-            let (outbound, sealing) = device.from_tun_unsealed(around.now, slot, len, sink);
-            goes |= !matches!(outbound, Outbound::Dropped(_));
-            if let Outbound::Send { to, tos, len } = outbound {
-                self.queue.push(&to, tos, len, sealing);
-            }
+            goes |= match limit {
+                Some(limit) if len > limit.into() => {
+                    let packet = packet.to_vec();
+                    self.too_long(around, &packet, limit)
+                }
+                limit => {
+                    limit.inspect(|limit| path::clamp(packet, *limit));
+                    self.push(around, len)
+                }
+            };
         }
         if let Some(shield) = around.shield.as_mut().filter(|_| goes) {
             shield.sent(around.now.boot, segments.front());
         }
         bytes
+    }
+
+    /// Where the next datagram will stand, with room for a packet of `len` bytes.
+    fn slot(&mut self, around: &mut PacketIo, len: usize) -> &mut [u8] {
+        if self.queue.is_full(len) {
+            self.flush(around.io, around.workers);
+        }
+        self.queue.slot()
+    }
+
+    /// The packet in the slot; whether it goes anywhere.
+    fn push(&mut self, around: &mut PacketIo, len: usize) -> bool {
+        let (device, sink) = (&mut *around.device, &mut *around.io);
+        let slot = self.queue.slot();
+        let (outbound, sealing) = device.from_tun_unsealed(around.now, slot, len, sink);
+        if let Outbound::Send { to, tos, len } = outbound {
+            self.queue.push(&to, tos, len, sealing);
+        }
+        !matches!(outbound, Outbound::Dropped(_))
+    }
+
+    /// A packet that does not pass whole (R104); whether it goes in pieces.
+    #[cold]
+    fn too_long(&mut self, around: &mut PacketIo, packet: &[u8], limit: u16) -> bool {
+        let Some(pieces) = path::fragments(packet, limit) else {
+            around.device.note_drop(wg::Drop::TooLong);
+            around.device.tell_too_long(around.now, packet, limit, around.io);
+            return false;
+        };
+        let mut goes = false;
+        for piece in pieces {
+            let slot = self.slot(around, piece.len());
+            let room = slot.get_mut(wg::HEADROOM..wg::HEADROOM + piece.len());
+            let Some(room) = room else { break };
+            room.copy_from_slice(&piece);
+            goes |= self.push(around, piece.len());
+        }
+        goes
     }
 
     /// The queue is full: a worker seals it while the next one is filled, or it is sent.

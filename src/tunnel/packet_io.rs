@@ -2,6 +2,7 @@
 
 use super::crypto_workers::CryptoWorkers;
 use super::io::Io;
+use super::path::Path;
 use super::shield::Shield;
 use crate::wg::{Device, Now};
 
@@ -12,4 +13,5 @@ pub(super) struct PacketIo<'a> {
     pub workers: &'a mut CryptoWorkers,
     /// `None` where peers may reach this machine.
     pub shield: &'a mut Option<Shield>,
+    pub path: &'a mut Path,
 }

@@ -16,6 +16,7 @@ use super::link::Link;
 use super::mailbox::{COMMANDS, Command, Inlet};
 use super::outbound::OutboundPath;
 use super::packet_io::PacketIo;
+use super::path::{self, Path};
 use super::queue::HandshakeQueue;
 use super::read_policy::ReadPolicy;
 use super::shield::{Shield, Shielded};
@@ -25,6 +26,7 @@ use super::uapi;
 use crate::sys::poll::{self, Interest};
 use crate::wg::{self, Device, Now};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -64,6 +66,7 @@ pub(super) struct Loop {
     policy: ReadPolicy,
     handshakes: HandshakeQueue,
     shield: Option<Shield>,
+    path: Path,
     ready: Ready,
     /// The interface is in trouble that says nothing about its end: pause before the next turn.
     pausing: bool,
@@ -109,6 +112,7 @@ impl Loop {
             workers,
             handshakes: HandshakeQueue::new(),
             shield: None,
+            path: Path::default(),
             ready: Ready::default(),
             pausing: false,
             clamped: 0,
@@ -122,6 +126,11 @@ impl Loop {
     /// Only answers come in from here on.
     pub fn shield(&mut self, shielded: &Shielded) {
         self.shield = Some(Shield::new(shielded, self.clock.now().boot));
+    }
+
+    /// Which packets pass whole is sought or heeded from here on.
+    pub fn mind_path(&mut self, path: Path) {
+        self.path = path;
     }
 
     /// Until asked to stop, or until the device is gone.
@@ -154,6 +163,7 @@ impl Loop {
         self.move_data(now);
         self.handshakes(now);
         self.deadlines(now);
+        self.questions(now);
         self.io.flush();
         if self.ready.nothing {
             self.device.prepare();
@@ -168,8 +178,8 @@ impl Loop {
     }
 
     fn move_data(&mut self, now: Now) {
-        let Loop { device, io, workers, policy, shield, .. } = self;
-        let mut around = PacketIo { now, device, io, workers, shield };
+        let Loop { device, io, workers, policy, shield, path, .. } = self;
+        let mut around = PacketIo { now, device, io, workers, shield, path };
         policy.turn(now.boot, self.ready.tun);
         for (which, ready) in Which::ALL.into_iter().zip(self.ready.udp) {
             if ready {
@@ -266,6 +276,7 @@ impl Loop {
         // Without sockets nothing works, but the next change may bring them back.
         let _ = self.io.udp.renew();
         self.publish_port();
+        self.path.network_changed();
         self.device.network_changed(now, &mut self.io);
     }
 
@@ -284,12 +295,27 @@ impl Loop {
         }
     }
 
+    /// Which packets pass whole (R103).
+    fn questions(&mut self, now: Now) {
+        let Loop { path, device, io, .. } = self;
+        let reached = |peer: Ipv4Addr| device.reached(peer.into()).filter(|_| device.is_running());
+        for question in path.questions(now.boot, device.mtu(), reached) {
+            path::send_whole(now, &question, device, io);
+        }
+    }
+
     /// Set the timer for the next deadline, which must lie ahead: a due one would make the loop
     /// spin.
     fn arm(&mut self, now: Now) {
-        let Some((at, why)) = self.device.next_deadline() else { return };
+        let question = self.path.next_deadline().map(|at| at.max(now.boot.after(CLAMP)));
+        let Some((at, why)) = self.device.next_deadline() else {
+            if question.is_some() {
+                self.clock.arm(question);
+            }
+            return;
+        };
         if at > now.boot {
-            return self.clock.arm(Some(at));
+            return self.clock.arm(question.into_iter().chain([at]).min());
         }
         // Something may have set it after deadlines were served: once more, and then it is a bug.
         self.device.on_time(now, &mut self.io);
@@ -299,7 +325,8 @@ impl Loop {
             debug_assert!(false, "deadline '{why}' is due again after it was served");
             self.clamped = self.clamped.saturating_add(1);
         }
-        self.clock.arm(next.map(|at| at.max(now.boot.after(CLAMP))));
+        let next = next.map(|at| at.max(now.boot.after(CLAMP)));
+        self.clock.arm(next.into_iter().chain(question).min());
     }
 
     /// What the turn met at the TUN.
@@ -339,6 +366,7 @@ impl Loop {
             listen_port: self.io.udp.sockets.port(),
             second_port: self.io.udp.sockets.second_port(),
             mtu: self.device.mtu(),
+            path: self.path.state(),
             peers: stats::peers(&self.device, now),
             drops: self.device.drops().collect(),
             clamped_deadlines: self.clamped,

@@ -1,5 +1,6 @@
 //! A snapshot of a running tunnel for other threads. Holds no secret.
 
+use super::path::PathState;
 use crate::sys::ioctl::Offload;
 use crate::wg::{Device, Now, PeerStatus, Wall};
 use std::net::{IpAddr, SocketAddr};
@@ -32,6 +33,8 @@ pub struct Status {
     pub second_port: Option<u16>,
     /// Inner MTU as last seen.
     pub mtu: u16,
+    /// What is known of the longest packet that passes; `None` where it is not sought.
+    pub path: Option<PathState>,
     pub peers: Vec<PeerState>,
     /// Every reason for a drop with its count, in fixed order.
     pub drops: Vec<(&'static str, u64)>,

@@ -1,5 +1,6 @@
 //! The façade: packets in, datagrams out, and the other way; time. `handshakes` is what is done
-//! with messages that are no data, `configure` how it is told what to be, `status` how it is asked.
+//! with messages that are no data, `configure` how it is told what to be, `status` how it is asked,
+//! `path` what it says of packets that are too long.
 //!
 //! Owns the peers, the routes and everything that peers share. Decides which peer a packet or a
 //! datagram belongs to; what then happens is the peer's. Whether data is sealed and opened here or
@@ -7,6 +8,7 @@
 
 pub mod configure;
 mod handshakes;
+pub mod path;
 pub mod status;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -70,6 +70,8 @@ pub enum Drop {
     SendFailed,
     /// A datagram too big for the path, and not fragmentable (R84).
     SendTooBig,
+    /// A packet longer than what passes to its peer, which forbids to be fragmented (R104).
+    TooLong,
     /// The TUN took no packet.
     TunFull,
     // The shield's, of what came from a peer.
@@ -91,7 +93,7 @@ pub enum Drop {
 }
 
 /// All reasons, in the order of the counters, with their stable names.
-const NAMES: [(Drop, &str); 38] = [
+const NAMES: [(Drop, &str); 39] = [
     (Drop::Malformed, "malformed"),
     (Drop::NotRunning, "not_running"),
     (Drop::NoPrivateKey, "no_private_key"),
@@ -122,6 +124,7 @@ const NAMES: [(Drop, &str); 38] = [
     (Drop::Oversize, "oversize"),
     (Drop::SendFailed, "send_failed"),
     (Drop::SendTooBig, "send_too_big"),
+    (Drop::TooLong, "too_long"),
     (Drop::TunFull, "tun_full"),
     (Drop::WrongDestination, "wrong_destination"),
     (Drop::Unsolicited, "unsolicited"),

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const V4_HEADER: usize = 20;
 const V6_HEADER: usize = 40;
+/// Types and codes of ICMP (RFC 792).
+const HOST_UNREACHABLE: [u8; 2] = [3, 1];
+const FRAGMENTATION_NEEDED: [u8; 2] = [3, 4];
 /// ECN code points, RFC 3168.
 pub const ECN_NOT_ECT: u8 = 0;
 pub const ECN_ECT0: u8 = 2;
@@ -124,15 +127,38 @@ pub fn unreachable(packet: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     match (v.src, v.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => unreachable_v4(packet.get(..v.len)?, src, dst),
+        (IpAddr::V4(src), IpAddr::V4(dst)) => {
+            error_v4(packet.get(..v.len)?, src, dst, HOST_UNREACHABLE, 0)
+        }
         (IpAddr::V6(src), IpAddr::V6(dst)) => unreachable_v6(packet.get(..v.len)?, src, dst),
         _ => None,
     }
 }
 
-fn unreachable_v4(packet: &[u8], src: Ipv4Addr, dst: Ipv4Addr) -> Option<Vec<u8>> {
+/// The ICMP "fragmentation needed" (RFC 1191) for a packet that may not be cut in pieces and is
+/// longer than `mtu`, as from its destination. `None` for what [`unreachable`] does not answer
+/// either, and for IPv6.
+pub fn too_long(packet: &[u8], mtu: u16) -> Option<Vec<u8>> {
+    let v = view(packet)?;
+    match (v.src, v.dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst))
+            if !src.is_unspecified() && !src.is_multicast() && !dst.is_multicast() =>
+        {
+            error_v4(packet.get(..v.len)?, src, dst, FRAGMENTATION_NEEDED, mtu)
+        }
+        _ => None,
+    }
+}
+
+/// An ICMP error of this type and code; `mtu` is 0 where it has none to tell.
+fn error_v4(
+    packet: &[u8],
+    src: Ipv4Addr,
+    dst: Ipv4Addr,
+    what: [u8; 2],
+    mtu: u16,
+) -> Option<Vec<u8>> {
     const ICMP: u8 = 1;
-    const HOST_UNREACHABLE: [u8; 2] = [3, 1];
     let header = usize::from(packet[0] & 15) * 4;
     let fragment_offset = u16::from_be_bytes([packet[6], packet[7]]) & 0x1fff;
     let is_error = packet[9] == ICMP && !matches!(packet.get(header)?, 0 | 8 | 13 | 14);
@@ -152,7 +178,8 @@ fn unreachable_v4(packet: &[u8], src: Ipv4Addr, dst: Ipv4Addr) -> Option<Vec<u8>
     out[16..20].copy_from_slice(&src.octets());
     let sum = checksum(0, &out[..V4_HEADER]);
     out[10..12].copy_from_slice(&sum);
-    out[20..22].copy_from_slice(&HOST_UNREACHABLE);
+    out[20..22].copy_from_slice(&what);
+    out[26..28].copy_from_slice(&mtu.to_be_bytes());
     out[28..].copy_from_slice(quote);
     let sum = checksum(0, &out[V4_HEADER..]);
     out[22..24].copy_from_slice(&sum);

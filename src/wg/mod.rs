@@ -3,7 +3,7 @@
 //! Nothing in this folder opens a socket, reads a clock, starts a thread or asks the operating
 //! system for anything. Time ([`Now`]) and randomness ([`Entropy`]) are handed in; datagrams and
 //! packets come in as slices and leave through return values and a [`Sink`].
-//! Rule ids (`R01`–`R101`) in comments name the rules listed in `RULES.md`.
+//! Rule ids (`R01`–`R104`) in comments name the rules listed in `RULES.md`.
 
 mod consts;
 mod cookie;
@@ -35,6 +35,7 @@ pub use consts::{
 };
 pub use crypto::cipher;
 pub use device::configure::{ConfigError, PeerUpdate};
+pub use device::path::Reached;
 pub use device::status::PeerStatus;
 pub use device::{Device, HEADROOM, Inbound, Outbound, TAILROOM};
 pub use drop::Drop;

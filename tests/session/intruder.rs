@@ -12,7 +12,7 @@ use hopbox::base::key;
 use hopbox::host::store;
 use hopbox::sys::packet_pair;
 use hopbox::sys::poll::{self, Interest};
-use hopbox::tunnel::{self, Config, PeerConfig, TunDevice, Tunnel};
+use hopbox::tunnel::{self, Config, PathMtu, PeerConfig, TunDevice, Tunnel};
 use hopbox_selftest::files::{HOST, LAPTOP_WAN};
 use hopbox_selftest::machine::SOON;
 
@@ -67,6 +67,7 @@ impl Intruder {
                 peers: vec![peer],
                 timestamp_file: Some(at.join("agent.stamp")),
                 shield: None,
+                path: PathMtu::Fixed,
             };
             let name = "intruder".to_owned();
             let device = TunDevice { fd: device, name, mtu, vnet_hdr: false };

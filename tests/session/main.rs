@@ -25,6 +25,7 @@ mod moved;
 mod network;
 mod odd_servers;
 mod osc52;
+mod path_mtu;
 mod port_figures;
 mod ports;
 mod programs;

@@ -1,7 +1,7 @@
 //! A tunnel of this process on a TUN of the calling thread's namespace.
 
 use hopbox::sys::ioctl;
-use hopbox::tunnel::{self, Config, PeerConfig, TunDevice, Tunnel};
+use hopbox::tunnel::{self, Config, PathMtu, PeerConfig, TunDevice, Tunnel};
 
 pub fn open(name: &str) -> TunDevice {
     let tun = ioctl::open_tun(name).expect("TUN");
@@ -28,6 +28,7 @@ pub fn config() -> Config {
         peers: vec![peer],
         timestamp_file: None,
         shield: None,
+        path: PathMtu::Fixed,
     }
 }
 

@@ -110,6 +110,7 @@ fn status() -> Status {
         running: true,
         listen_port: 0,
         second_port: None,
+        path: None,
         mtu: 0,
         peers: Vec::new(),
         drops: Vec::new(),

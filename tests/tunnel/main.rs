@@ -19,5 +19,6 @@ mod lifecycle_mailbox;
 mod lifecycle_storm;
 mod neighbour;
 mod offload;
+mod path_mtu;
 mod program;
 mod userspace;

@@ -9,7 +9,7 @@ use hopbox::agent::front::beside;
 use hopbox::netstack::door::{self, Doors};
 use hopbox::netstack::{self, BEGUN_BYTES, Flow, Netstack, Own, Settings};
 use hopbox::sys::{ioctl, packet_pair, process};
-use hopbox::tunnel::{self, Config, Offload, PeerConfig, TunDevice, Tunnel};
+use hopbox::tunnel::{self, Config, Offload, PathMtu, PeerConfig, TunDevice, Tunnel};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -127,6 +127,7 @@ impl Lab {
                 peers: vec![peer],
                 timestamp_file: None,
                 shield: None,
+                path: PathMtu::Fixed,
             }
         };
         let (far_end, beside) = far.enter(|| {

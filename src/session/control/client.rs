@@ -15,6 +15,7 @@ use crate::base::json::Fields;
 use crate::base::line_socket;
 use crate::host::paths::{self, Paths};
 use crate::session::limits;
+use crate::session::path_mtu::PathMtu;
 use crate::session::report::Facts;
 use crate::session::transport::Told;
 use crate::sys::line::Lines;
@@ -31,6 +32,7 @@ const ANSWER_BYTES: usize = 64 * 1024;
 /// | `interface`, `local_ip`, `peer_ip`, `listen_port` | of the tunnel on this machine |
 /// | `endpoint`, `endpoint_name` | the address for UDP, and what the host file calls it |
 /// | `transport` | `{choice, rung, why, ssh_failed, ssh_fix}`: the way in use, or null for none |
+/// | `path_mtu` | `{mtu, interface, answered, sought, outer}` of the longest packet, or null |
 /// | `agent_version`, `connected`, `last_healthy` | by `GET /health`; the moment is RFC 3339 |
 /// | `tunnel_mode` | `kernel` or `userspace`: what the server's end is, by the same |
 /// | `rtt_ms` | of the last question to the agent, null when it had no answer |
@@ -56,6 +58,8 @@ pub struct Live {
     pub endpoint_name: String,
     /// `None` of a session that does not tell.
     pub transport: Option<Told>,
+    /// How long packets may be; `None` of a session that does not tell.
+    pub path_mtu: Option<PathMtu>,
     /// The first broken layer, and what is broken about it.
     pub broken: Option<(String, String)>,
 }
@@ -75,6 +79,7 @@ impl Live {
             rival: status["rival"] == true,
             endpoint_name: text("endpoint_name"),
             transport: Told::from_json(status["transport"].clone()),
+            path_mtu: PathMtu::from_json(status["path_mtu"].clone()),
             broken: broken(),
         }
     }

@@ -102,8 +102,8 @@ fn helper() -> Result<Serving, HelperFault> {
 fn session(paths: &Paths, name: &str) -> Session {
     match control::live(paths, name) {
         Ok(Some(live)) if live.is_starting => Session::Starting,
-        Ok(Some(Live { interface, handshake_age, rival, transport, .. })) => {
-            Session::Live { interface, handshake_age, rival, transport }
+        Ok(Some(Live { interface, handshake_age, rival, transport, path_mtu, .. })) => {
+            Session::Live { interface, handshake_age, rival, transport, path_mtu }
         }
         Err(error) => Session::Hung(error.to_string()),
         Ok(None) => match elsewhere::look_twice(paths, name, &elsewhere::devices()) {

@@ -10,6 +10,7 @@ use crate::helper::guards::{Guard, Lack};
 use crate::host::config::{HostConfig, Transport};
 use crate::rpc::VERSION;
 use crate::session::http_proxy;
+use crate::session::path_mtu::PathMtu;
 use crate::session::ping::Train;
 use crate::session::transport::{Rung, Told, Why};
 use crate::text::fix::Fix;
@@ -373,19 +374,28 @@ fn inside(facts: &Facts, host: &HostConfig, net: &Net) -> Vec<Check> {
         checks.push(name_check(host, found, &again));
     }
     checks.extend(net.train.map(|train| throttled(facts, host, train)));
-    if let Some(passes) = net.mtu {
-        checks.push(match passes >= host.mtu {
-            true => Check::fine("size", format!("packets of {passes} bytes pass whole")),
-            false => Check::fault(
-                "size",
-                "mtu",
-                format!("packets over {passes} bytes are lost on the way"),
-                format!("the tunnel's MTU is {}, and pings of that size do not return", host.mtu),
-                fix!("${EDITOR:-vi} {}", facts.paths.host),
-            ),
-        });
-    }
+    checks.extend(net.mtu.map(|passes| size(facts, host, passes)));
     checks
+}
+
+/// Whether the tunnel keeps to what passes.
+fn size(facts: &Facts, host: &HostConfig, passes: u16) -> Check {
+    let told = match &facts.session {
+        Session::Live { path_mtu, .. } => path_mtu.filter(|told| told.is_answered),
+        _ => None,
+    };
+    let kept = told.map_or(host.mtu, |told| told.mtu);
+    match told.filter(PathMtu::is_limited) {
+        _ if passes < kept => Check::fault(
+            "size",
+            "mtu",
+            format!("packets over {passes} bytes are lost on the way"),
+            format!("the tunnel sends up to {kept}, and pings of that size do not return"),
+            fix!("hop down {} && hop up {}", host.name, host.name),
+        ),
+        Some(told) => Check::fine("size", format!("packets: {}", told.in_words())),
+        None => Check::fine("size", format!("packets of {passes} bytes pass whole")),
+    }
 }
 
 fn route(session: &Session, host: &HostConfig, net: &Net, live: bool) -> Option<Check> {

@@ -19,6 +19,7 @@ use super::elsewhere::Elsewhere;
 use crate::base::failure::Failure;
 use crate::helper::guards::{Guard, Lack};
 use crate::host::config::HostConfig;
+use crate::session::path_mtu::PathMtu;
 use crate::session::ping::Train;
 use crate::session::transport::Told;
 use crate::text::fix::Fix;
@@ -112,6 +113,7 @@ pub enum Session {
         /// Another machine seems to use this machine's key.
         rival: bool,
         transport: Option<Told>,
+        path_mtu: Option<PathMtu>,
     },
 }
 

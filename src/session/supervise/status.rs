@@ -10,6 +10,7 @@ use crate::base::time_text::utc;
 use crate::host::config::HostConfig;
 use crate::session::health_checks::{self, Layer};
 use crate::session::limits;
+use crate::session::path_mtu::PathMtu;
 use crate::session::report::Facts;
 use crate::session::state::{self, Event};
 use crate::session::transport::{Rung, Ways};
@@ -124,6 +125,7 @@ impl View<'_> {
             "endpoint": endpoint,
             "endpoint_name": self.host.endpoint.to_string(),
             "transport": told.to_json(),
+            "path_mtu": self.path_mtu(peer).map(PathMtu::to_json),
             "agent_version": agent.version(),
             "tunnel_mode": agent.mode().word(),
             "connected": agent.is_connected(),
@@ -147,6 +149,13 @@ impl View<'_> {
         let used = peer.and_then(|peer| peer.endpoint).filter(|at| !self.ways.is_pipe(*at));
         let other = self.remotes.first().copied();
         used.or(other).map_or_else(|| self.facts.endpoint.clone(), |at| at.to_string())
+    }
+
+    /// Over SSH nothing limits how long packets are.
+    fn path_mtu(&self, peer: Option<&PeerState>) -> Option<PathMtu> {
+        let status = self.tunnel.as_ref()?;
+        let over = peer.and_then(|peer| peer.endpoint).filter(|at| !self.ways.is_pipe(*at));
+        Some(PathMtu::new(status.path?, status.mtu, over))
     }
 
     /// Every layer as it is now. Nothing here waits.

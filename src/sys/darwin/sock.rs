@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 pub const BUFFER_BYTES: usize = 4 << 20;
 /// netinet6/in6.h: RFC 3542's option.
 const IPV6_RECVPKTINFO: i32 = 61;
+const IPV6_DONTFRAG: i32 = 62;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -20,8 +21,8 @@ pub enum Family {
 }
 
 /// A UDP socket that is bound to every address of one family and tells for each datagram where it
-/// was addressed to and its traffic class. Never sets DF (R84): the system does so by itself for
-/// no datagram.
+/// was addressed to and its traffic class. Sets DF only when asked to (R84, R103): the system does
+/// so by itself for no datagram.
 pub struct Udp {
     socket: UdpSocket,
     family: Family,
@@ -74,6 +75,15 @@ impl Udp {
     /// The port it is bound to; 0 if the system does not tell.
     pub fn port(&self) -> u16 {
         self.socket.local_addr().map_or(0, |a| a.port())
+    }
+
+    /// Whether what is sent from now on may not be cut in pieces on the way.
+    pub fn forbid_fragments(&self, on: bool) -> io::Result<()> {
+        let (level, name) = match self.family {
+            Family::V4 => (libc::IPPROTO_IP, libc::IP_DONTFRAG),
+            Family::V6 => (libc::IPPROTO_IPV6, IPV6_DONTFRAG),
+        };
+        set_int(self.socket.as_fd(), level, name, i32::from(on))
     }
 
     /// There are no marks here: only "none" can be set.

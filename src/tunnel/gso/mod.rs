@@ -5,7 +5,7 @@
 //! (neighbours put together for the TUN) → `rewrite` (the headers, for both ways) → `checksum`.
 //! Knows no descriptor and nothing of the protocol.
 
-mod checksum;
+pub mod checksum;
 mod coalesce;
 mod flow;
 mod outer;

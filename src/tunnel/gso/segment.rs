@@ -10,6 +10,14 @@ use super::outer::Outer;
 use super::rewrite::{Headers, Piece, TCP_LEN, UDP_LEN, is_network, is_v4};
 use super::virtio_header::{Header, Kind};
 
+const TCP: u8 = 6;
+/// Of its flags.
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const URG: u8 = 0x20;
+/// "More fragments", and where a fragment stands.
+const FRAGMENT: u16 = 0x3fff;
+
 /// What is left of a packet from the TUN.
 pub struct Segments<'a> {
     /// Headers of network and transport; empty for a packet that is not to be cut.
@@ -88,6 +96,57 @@ impl<'a> Segments<'a> {
             headers: Headers { kind: header.kind, network, transport },
             outer,
             pseudo: checksum::take(partial, covered),
+            taken: 0,
+            offset: 0,
+            done: false,
+        })
+    }
+
+    /// From here on no packet of TCP is longer than `most` bytes. Others stay as they are (R104).
+    /// To be called before the first is taken.
+    pub fn limit(&mut self, most: usize) {
+        match self.headers.kind {
+            Kind::Tcp4 | Kind::Tcp6 => {
+                let room = most.saturating_sub(self.head.len()).max(1);
+                self.segment = self.segment.min(room);
+            }
+            Kind::Whole if self.payload.len() > most => {
+                if let Some(cut) = Segments::of_tcp(self.payload, most) {
+                    *self = cut;
+                }
+            }
+            Kind::Whole | Kind::Udp => {}
+        }
+    }
+
+    /// A packet of TCP over IPv4 that is complete and right, cut. `None` for any other: a
+    /// beginning, an end by force and urgent bytes stand where they stand.
+    fn of_tcp(packet: &'a [u8], most: usize) -> Option<Segments<'a>> {
+        let ip = packet.first_chunk::<20>()?;
+        let (transport, fragment) =
+            (usize::from(ip[0] & 15) * 4, u16::from_be_bytes([ip[6], ip[7]]));
+        let len = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+        if !is_v4(ip) || ip[9] != TCP || fragment & FRAGMENT != 0 || len != packet.len() {
+            return None;
+        }
+        let tcp = packet.get(transport..)?;
+        let head = transport + usize::from(tcp.get(12)? >> 4) * 4;
+        if head < transport + TCP_LEN || tcp.get(13)? & (SYN | RST | URG) != 0 {
+            return None;
+        }
+        let pseudo = checksum::add(checksum::sum(ip.get(12..)?), u16::from(TCP));
+        let covered = checksum::add(pseudo, u16::try_from(tcp.len()).ok()?);
+        if checksum::add(covered, checksum::sum(tcp)) != u16::MAX {
+            return None;
+        }
+        let (head, payload) = packet.split_at_checked(head)?;
+        is_network(head.get(..transport)?).then_some(Segments {
+            head,
+            payload,
+            segment: most.checked_sub(head.len()).filter(|room| *room > 0)?,
+            headers: Headers { kind: Kind::Tcp4, network: 0, transport },
+            outer: None,
+            pseudo,
             taken: 0,
             offset: 0,
             done: false,

@@ -38,6 +38,16 @@ impl Io {
         }
     }
 
+    /// Send one datagram that may not be cut in pieces on the way (R103). Whether it is lost is for
+    /// whoever sent it to find out.
+    pub fn send_whole(&mut self, to: &Endpoint, tos: u8, datagram: &[u8]) {
+        use wg::Sink;
+        self.flush();
+        self.to_wire(to, tos, datagram);
+        self.udp.send_whole(&self.own);
+        self.own.clear();
+    }
+
     /// Whether who stands beside the TUN has taken this packet.
     pub fn put_aside(&mut self, packet: &[u8]) -> bool {
         let Some(aside) = &mut self.aside else { return false };

@@ -155,6 +155,20 @@ impl Udp {
         }
     }
 
+    /// The same for datagrams to one place that may not be cut in pieces on the way. Those that are
+    /// lost are lost in silence: they are sent to see whether they pass.
+    pub fn send_whole(&mut self, queue: &SendQueue) {
+        let Some(batch) = queue.batches().first() else { return };
+        let which = which_of(&batch.to, self.sockets.second_port());
+        // Where it cannot be forbidden they are sent all the same: the kernel may cut them.
+        let forbid = |sockets: &Sockets, on| {
+            let _ = sockets.get(which).map(|s| s.socket.forbid_fragments(on));
+        };
+        forbid(&self.sockets, true);
+        self.send(queue, &mut Vec::new());
+        forbid(&self.sockets, false);
+    }
+
     fn refuse(&mut self, which: Which, size: usize) {
         self.refused_batches = self.refused_batches.saturating_add(1);
         self.sockets.refuse(which, size);

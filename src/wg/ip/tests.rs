@@ -431,3 +431,16 @@ fn udp_payloads_are_found_and_fragments_are_not() {
         }
     }
 }
+
+/// R104: RFC 1191 has the size in the last two bytes of the second word.
+#[test]
+fn too_long_says_how_long_it_may_be() {
+    let packet = v4(17, &[7; 1400]);
+    let e = too_long(&packet, 1232).expect("an answer");
+    assert_eq!(e[20..28], [3, 4, e[22], e[23], 0, 0, 0x04, 0xd0]);
+    assert_eq!(e[28..], packet[..28]);
+    assert_eq!((&e[12..16], &e[16..20]), (&packet[16..20], &packet[12..16]));
+    assert_eq!(checksum(0, &e[20..]), [0, 0]);
+    assert_eq!(too_long(&e, 1232), None, "no answer to an answer");
+    assert_eq!(too_long(&packet[..19], 1232), None);
+}

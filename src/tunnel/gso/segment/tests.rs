@@ -127,3 +127,42 @@ fn no_room_is_no_panic() {
     assert_eq!(split.next(&mut [0; 10]), None);
     assert_eq!(split.next(&mut [0; 200]), Some(122));
 }
+
+/// R104
+#[test]
+fn tcp_is_cut_to_a_limit_and_nothing_else_is() {
+    let limited = |packet: &mut Vec<u8>, header: &Header, most: usize| {
+        let mut segments = Segments::new(header, packet).expect("fits");
+        segments.limit(most);
+        all(segments)
+    };
+    let plain = Header { kind: Kind::Whole, segment: 0, head: 0, checksum: None, tunnel: None };
+    for flags in [0x10, 0x18, 0x11, 0x10 | 0x80] {
+        let mut whole = TestPacket::tcp(false, 77, 1368);
+        whole.flags = flags;
+        // One packet, and the same as the first of many.
+        let (many, mut partial) = partial(&whole, 1368);
+        let cut = limited(&mut whole.packet(), &plain, 1232);
+        assert_eq!(cut, limited(&mut partial, &many, 1232));
+        assert_eq!(cut.len(), 2);
+        assert_eq!(cut[0].len(), 1232);
+        assert!(cut.iter().all(|p| is_right(p)));
+        assert_eq!(limited(&mut whole.packet(), &plain, 1420), [whole.packet()]);
+    }
+    let as_it_is = |packet: Vec<u8>| {
+        assert_eq!(limited(&mut packet.clone(), &plain, 1232), [packet]);
+    };
+    for flags in [0x02, 0x14, 0x30] {
+        let mut whole = TestPacket::tcp(false, 77, 1368);
+        whole.flags = flags;
+        as_it_is(whole.packet());
+    }
+    let mut wrong = TestPacket::tcp(false, 77, 1368).packet();
+    wrong[1000] ^= 1;
+    as_it_is(wrong);
+    let mut fragment = TestPacket::tcp(false, 77, 1368);
+    fragment.fragment = 0x2000;
+    as_it_is(fragment.packet());
+    as_it_is(TestPacket::udp(false, 1368).packet());
+    as_it_is(TestPacket::tcp(true, 77, 1348).packet());
+}
