@@ -89,7 +89,8 @@ fn facts(page: &mut Page, data: &Value, verbose: bool) {
             row("too long", format!("{lost} packets waited and were lost, {marked} were marked"));
         }
     }
-    if let Some(path) = PathMtu::from_json(data["path_mtu"].clone()) {
+    let path = PathMtu::from_json(data["path_mtu"].clone());
+    if let Some(path) = path.filter(|path| verbose || path.is_limited()) {
         row("packets", path.in_words());
     }
     if let Some(backend) = data["provider"]["backend"].as_str() {

@@ -25,6 +25,7 @@ pub const RST: u8 = 4;
 pub const ACK: u8 = 16;
 const FIN_PUSH_ACK: u8 = 25;
 pub const TCP: u8 = 6;
+pub const ICMP: u8 = 1;
 pub const UDP: u8 = 17;
 /// The rest of what a scanner tries.
 const SCANNED: u16 = 2000;
@@ -130,6 +131,11 @@ impl Intruder {
 
 pub fn is_to(packet: &[u8], protocol: u8, port: u16) -> bool {
     packet[0] == 0x45 && packet[9] == protocol && packet[22..24] == port.to_be_bytes()
+}
+
+/// Whether it asks how long packets may be (R103), which a session does of whoever is there.
+pub fn asks_for_size(packet: &[u8]) -> bool {
+    packet[9] == ICMP && packet.get(20) == Some(&8) && packet.get(28..36) == Some(&b"path-mtu"[..])
 }
 
 /// What answers a packet: addresses and ports turned round, and, of TCP, all of it acknowledged.

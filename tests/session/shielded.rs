@@ -94,9 +94,11 @@ fn all_end(world: &World, intruder: &mut Intruder, attacks: &[(&str, Vec<Vec<u8>
     let missing: Vec<_> = missing.iter().map(|(reason, rest)| (reason, rest.len())).collect();
     assert!(missing.is_empty(), "not counted: {missing:?}");
     assert_eq!(entered(world), inside, "what entered the laptop");
-    // The session itself asks whether its agent answers, and a connection of the laptop's is open.
+    // The session itself asks whether its agent answers, and how long packets may be; and a
+    // connection of the laptop's is open.
     while let Some(packet) = intruder.hear(Duration::ZERO) {
-        let ours = is_to(&packet, TCP, API) || is_to(&packet, TCP, SSH);
+        let asks = is_to(&packet, TCP, API) || asks_for_size(&packet);
+        let ours = asks || is_to(&packet, TCP, SSH);
         assert!(ours, "the laptop said {packet:x?}");
     }
     for (reason, packets) in attacks {
