@@ -230,6 +230,81 @@ fn marks(bench: &Bench) {
     }
 }
 
+/// Kilobytes of memory that this process has.
+fn memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Whatever the other end says, and whatever it does not take, costs no more than it may.
+#[test]
+fn a_server_that_means_ill_is_bounded() {
+    let _turn = alone();
+    let Some(bench) = Bench::start("a_server_that_means_ill") else { return };
+    let (tunnel, other) = (bench.tunnel(), bench.tunnel());
+    other.set_nonblocking(true).unwrap();
+    let hello = "out(b'hopbox-datagrams 1\\n')";
+    let becomes = |script: &str| {
+        let begin = "#!/usr/bin/python3\nimport sys, time\ndef out(data):\n    \
+                     sys.stdout.buffer.write(data); sys.stdout.buffer.flush()\n";
+        let file = "/usr/libexec/hopbox/hop-agent";
+        let line =
+            format!("rm -f {file}; cat >{file} <<'END'\n{begin}{script}\nEND\nchmod 755 {file}");
+        sh(&bench.world.vps[0].machine, &line);
+        (bench.begin(&tunnel), memory())
+    };
+    let ended = |pipe: &SshPipe| {
+        // It may have begun before.
+        let first = event(pipe, READY);
+        let last = if first == Some(Event::Ready) { event(pipe, READY) } else { first };
+        match last {
+            Some(Event::Ended(failure)) => failure,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (pipe, before) = becomes("while True: out(b'x' * 65536)");
+    let failure = ended(&pipe);
+    assert!(failure.why.contains("no hello within") && memory() < before + 16_384, "{failure:?}");
+    // Frames that are none.
+    for frame in
+        ["b'\\0\\xff\\xff' + bytes(70000)", "b'\\7\\0\\0'", "b'\\4\\0\\x08' + b'\\xff' * 8"]
+    {
+        let (pipe, _) = becomes(&format!("{hello}; out({frame}); time.sleep(60)"));
+        let failure = ended(&pipe);
+        assert!(failure.fault == Fault::Remote && failure.why.len() < 400, "{frame}: {failure:?}");
+    }
+    // What has no end: datagrams, beats, and words beside them.
+    for forever in [
+        "out((b'\\0\\4\\xb0' + bytes(1200)) * 50)",
+        "out(b'\\5\\0\\0' * 20000)",
+        "sys.stderr.write('y' * 4096)",
+    ] {
+        let (pipe, before) = becomes(&format!("{hello}\nwhile True: {forever}"));
+        assert_eq!(event(&pipe, READY), Some(Event::Ready), "{forever}");
+        assert_eq!(event(&pipe, Duration::from_secs(3)), None, "{forever}");
+        let more = memory().saturating_sub(before);
+        assert!(more < 16_384, "{forever}: {more} kB");
+        assert!(other.recv_from(&mut [0; 100]).is_err(), "it came to somebody else");
+        let began = Instant::now();
+        drop(pipe);
+        assert!(began.elapsed() < Duration::from_secs(4), "{forever}: {:?}", began.elapsed());
+    }
+    // Takes nothing: what waits is bounded, in bytes and in time, and told.
+    let (pipe, before) = becomes(&format!("{hello}; time.sleep(60)"));
+    assert_eq!(event(&pipe, READY), Some(Event::Ready));
+    for n in 0..20_000 {
+        tunnel.send_to(&[1; 1200], pipe.local()).unwrap();
+        if n % 100 == 0 {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let (more, lost) = (memory().saturating_sub(before), pipe.waited_too_long().lost);
+    assert!(more < 16_384 && lost > 1000, "{more} kB, {lost} lost");
+    assert_eq!(ended(&pipe).fault, Fault::Timeout);
+    println!("a server that takes nothing: {more} kB more, {lost} of 20000 lost");
+}
+
 /// kill -9 of each of the three, many times: it is heard of, and nothing is left.
 fn kills(bench: &Bench, tunnel: &UdpSocket) {
     let rounds = std::env::var("HOP_KILLS").map_or(20, |value| value.parse().unwrap());

@@ -62,11 +62,18 @@ fn a_fresh_server_is_ready_and_proven() {
     });
 }
 
-/// One more port to answer at: one that somebody has is refused, and nothing has changed. That it
-/// works, and goes as it came: `life`.
+/// One more port to answer at, if it is asked for and free; it goes as it came.
 fn second_port(site: &Site) {
     let vps = &site.vps;
     let setup = |what: &str| site.hop(&format!("-y setup mybox --second-port {what}"));
+    let is_there = || vps.sh("ss -Hlunp sport = :443 | grep hop-agent").code == 0;
+    // The agent sees to it after its start.
+    let rule = |is: &str| {
+        vps.ok(&format!(
+            "for i in $(seq 300); do {is} nft list table inet hopbox | \
+             grep -q 'udp dport 443 .*accept' && exit; sleep 0.1; done; exit 1"
+        ))
+    };
     let drop_in = "/etc/systemd/system/hop-agent.service.d";
     vps.ok("python3 -c 'import socket, time; s = socket.socket(2, 2); s.bind((\"\", 443)); \
             time.sleep(1000)' >/dev/null 2>&1 & echo $! >/run/taken; \
@@ -79,6 +86,30 @@ fn second_port(site: &Site) {
     vps.ok("while ss -Hlun sport = :443 | grep -q .; do sleep 0.1; done");
     let wrong = setup("80");
     assert!(wrong.code == 2 && wrong.err.contains("443, 53 or off"), "{wrong}");
+    let set = setup("443");
+    assert!(set.code == 0 && is_there(), "{set}");
+    // With no other right than that one.
+    vps.ok(
+        "grep -q 'CapEff:\t0000000000000400' /proc/$(systemctl show -P MainPID hop-agent)/status",
+    );
+    rule("");
+    vps.ok("nft 'table inet own { chain in { type filter hook input priority -10; \
+            udp dport 51820 drop; }; }'");
+    site.hop("down");
+    site.hop_ok("up");
+    let status = site.hop("status");
+    assert!(status.out.contains("UDP to the second port, 443"), "{status}");
+    vps.ok("nft delete table inet own");
+    // Who says nothing of it changes nothing.
+    site.hop_ok("-y setup mybox");
+    assert!(is_there());
+    let off = setup("off");
+    assert!(off.code == 0 && !is_there(), "{off}");
+    rule("!");
+    vps.ok(&format!("[ ! -e {drop_in} ] && ! grep second_port /var/lib/hopbox-agent/agent.json"));
+    vps.ok(
+        "grep -q 'CapEff:\t0000000000000000' /proc/$(systemctl show -P MainPID hop-agent)/status",
+    );
 }
 
 #[test]
