@@ -118,10 +118,14 @@ fn a_workspace_moves_and_comes_back() {
         }
         assert!(!Two::runs(old));
 
-        // And back: what the old one had, and what the new one wrote stays there.
+        // And back: what the old one had, and what the new one wrote stays there. The new host is
+        // down and no UDP gets there, so it is asked over SSH.
         let rows = old.ok_as("dev", "wc -l <acked");
+        new.ok("nft 'table inet quiet { chain in { type filter hook input priority -10; \
+                iifname != lo udp dport 51820 counter drop; }; }'");
         let said = two.hop("to --rollback --confirm=new");
         assert_eq!(said.code, 0, "{said}");
+        new.ok("! nft list table inet quiet | grep 'packets 0 ' && nft delete table inet quiet");
         assert!(Two::runs(old) && !Two::runs(new), "{said}");
         two.hop_ok("wait service:db service:load -H old --timeout 20s");
         assert!(has_all(old, &acked(old)) >= rows.trim().parse().unwrap());
