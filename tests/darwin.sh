@@ -1,15 +1,16 @@
 #!/bin/sh
 # darwin.sh aarch64|both FLAGS...: type-checks the code for macOS, for its processor of today or for
 # the one before, too. Nothing of it can be run here; what is checked beyond types are the layouts of
-# the kernel's structs (helper/src/macos/xnu.rs).
+# the kernel's structs (helper/src/macos/xnu.rs). For musl, too, with which the programs for servers
+# are linked (`make agents`): crates offer less for it than for glibc.
 #
-# There is no standard library for macOS among Debian's packages, but its source: the compiler makes
+# There is no standard library for either among Debian's packages, but its source: the compiler makes
 # what it needs, below $CARGO_TARGET_DIR. On Debian, root gets the packages by itself.
 set -eu
 cd "$(dirname "$0")/.."
 case $1 in
-aarch64) targets=aarch64-apple-darwin ;;
-both) targets="aarch64-apple-darwin x86_64-apple-darwin" ;;
+aarch64) targets="aarch64-apple-darwin aarch64-unknown-linux-musl" ;;
+both) targets="aarch64-apple-darwin x86_64-apple-darwin aarch64-unknown-linux-musl" ;;
 *) echo "darwin.sh: aarch64 or both, not $1" >&2; exit 2 ;;
 esac
 shift

@@ -11,6 +11,8 @@ const HEADER_LEN: usize = 16;
 /// Of a route and of a neighbour alike.
 const BODY_LEN: usize = 12;
 const ATTRIBUTE_LEN: usize = 4;
+/// A router of the other family (linux/rtnetlink.h); libc has it for glibc alone.
+const RTA_VIA: u16 = 18;
 const ANSWER_BYTES: usize = 8 * 1024;
 /// Longer ones are of no network that a laptop is in.
 const MOST_BYTES: usize = 20;
@@ -23,7 +25,7 @@ pub fn first_hop(to: IpAddr) -> Option<Vec<u8>> {
     body.resize(BODY_LEN, 0);
     let route = ask(libc::RTM_GETROUTE, libc::RTM_NEWROUTE, body, (libc::RTA_DST, to))?;
     let link = attribute(&route, libc::RTA_OIF).and_then(|value| u32_at(value, 0))?;
-    let via = attribute(&route, libc::RTA_VIA).and_then(|via| address(via.get(2..)?));
+    let via = attribute(&route, RTA_VIA).and_then(|via| address(via.get(2..)?));
     let gateway = attribute(&route, libc::RTA_GATEWAY).and_then(address).or(via).unwrap_or(to);
     let mut body = vec![family(gateway), 0, 0, 0];
     body.extend(link.to_ne_bytes());
