@@ -5,9 +5,9 @@
 
 use subtle::ConstantTimeEq;
 
-use super::chacha20::{BLOCK_LEN, Beside, ChaCha20, Lanes, Nothing, WORK, Work};
+use super::chacha20::{BLOCK_LEN, Beside, ChaCha20, Lanes, Nothing, WORK};
 use super::forged::Forged;
-use super::poly1305::Mac;
+use super::poly1305::{Mac, Poly1305};
 use super::stream::{Room, Stream};
 
 /// Blocks of key stream that are kept: the key of Poly1305 and as many as a packet of 1472 bytes
@@ -30,21 +30,21 @@ struct Hashing<'a, C: Cpu> {
 
 impl<C: Cpu> Beside for Hashing<'_, C> {
     #[inline(always)]
-    fn next(&mut self, most: usize) -> Work<'_> {
-        let count = (self.text.len() / WORK).min(most);
-        if !C::Mac::BESIDE || count == 0 {
-            return Work::Nothing;
-        }
-        let (text, rest) = self.text.split_at(count * WORK);
-        self.text = rest;
-        Work::One(self.mac.plain(), pieces(text))
+    fn text(&mut self) -> Option<(&mut Poly1305, &[[u8; WORK]])> {
+        let text = pieces(self.text);
+        (C::Mac::BESIDE && !text.is_empty()).then(|| (self.mac.plain(), text))
+    }
+
+    #[inline(always)]
+    fn absorbed(&mut self, count: usize) {
+        self.text = &self.text[count * WORK..];
     }
 }
 
 /// As many as are whole.
 #[inline(always)]
-pub(super) fn pieces<const N: usize>(text: &[u8]) -> &[[u8; N]] {
-    let count = text.len() / N;
+pub(super) fn pieces(text: &[u8]) -> &[[u8; WORK]] {
+    let count = text.len() / WORK;
     // SAFETY: so many pieces lie within the text, and bytes have no alignment.
     unsafe { std::slice::from_raw_parts(text.as_ptr().cast(), count) }
 }
@@ -91,24 +91,12 @@ impl<C: Cpu> Passes<C> {
 #[inline(always)]
 pub(super) fn xor(text: &mut [u8], stream: &[u8]) -> usize {
     let n = text.len().min(stream.len());
-    let (whole, rest) = (n & !15, n & 15);
+    let (mut text, mut stream) = (&mut text[..n], &stream[..n]);
     // Fixed lengths become vectors.
-    let (t, s) = xor_chunks::<64>(&mut text[..whole], &stream[..whole]);
-    xor_chunks::<16>(t, s);
-    if rest == 0 {
-        return n;
-    }
-    match (text[..n].last_chunk_mut::<16>(), stream[whole..].first_chunk()) {
-        // The end of the text, whose first bytes stay as they are.
-        (Some(end), Some(stream)) => {
-            let stream = u128::from_le_bytes(*stream) << (8 * (16 - rest));
-            *end = (u128::from_le_bytes(*end) ^ stream).to_le_bytes();
-        }
-        _ => {
-            for (t, s) in text[whole..n].iter_mut().zip(&stream[whole..]) {
-                *t ^= s;
-            }
-        }
+    (text, stream) = xor_chunks::<64>(text, stream);
+    (text, stream) = xor_chunks::<16>(text, stream);
+    for (t, s) in text.iter_mut().zip(stream) {
+        *t ^= s;
     }
     n
 }

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::aead::{self, Cpu};
 use super::burst;
-use super::chacha20::{Lanes, PAIR, WORK, Words};
+use super::chacha20::{Lanes, MOST_LANES, WORK};
 use super::forged::Forged;
 use super::packet::Packet;
 use super::poly1305::{self, Poly1305};
@@ -154,7 +154,7 @@ unsafe impl Lanes for Ymm {
     }
 
     #[inline(always)]
-    fn load(_: Avx2, words: &Words) -> Ymm {
+    fn load(_: Avx2, words: &[u32; MOST_LANES]) -> Ymm {
         // SAFETY: the token proves AVX2; there are eight words and more.
         Ymm(unsafe { _mm256_loadu_si256(words.as_ptr().cast()) })
     }
@@ -175,17 +175,6 @@ unsafe impl Lanes for Ymm {
     fn double_rounds_beside(_: Avx2, v: &mut [Ymm; 16], mac: &mut Poly1305, text: &[[u8; WORK]]) {
         // SAFETY: the token proves AVX2 and BMI2.
         unsafe { rounds::beside(v, mac, text) }
-    }
-
-    #[inline(always)]
-    fn double_rounds_beside_two(
-        _: Avx2,
-        v: &mut [Ymm; 16],
-        macs: [&mut Poly1305; 2],
-        texts: [&[[u8; PAIR]]; 2],
-    ) {
-        // SAFETY: the token proves AVX2 and BMI2.
-        unsafe { rounds::beside_two(v, macs, texts) }
     }
 
     #[inline(always)]

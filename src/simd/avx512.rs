@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use super::aead::{self, Cpu};
 use super::avx2::{Avx2, Ymm};
-use super::chacha20::{Lanes, PAIR, Steps, WORK, Words, double_rounds_by_steps};
+use super::chacha20::{Lanes, MOST_LANES, Steps, WORK, double_rounds_by_steps};
 use super::forged::Forged;
 use super::packet::Packet;
 use super::poly1305::{BLOCK_LEN, Mac, Poly1305};
@@ -129,7 +129,7 @@ unsafe impl Lanes for YmmRotating {
     }
 
     #[inline(always)]
-    fn load(cpu: Avx512, words: &Words) -> Self {
+    fn load(cpu: Avx512, words: &[u32; MOST_LANES]) -> Self {
         YmmRotating(Ymm::load(cpu.0, words).0)
     }
 
@@ -223,7 +223,7 @@ unsafe impl Lanes for Zmm {
     }
 
     #[inline(always)]
-    fn load(_: Avx512, words: &Words) -> Self {
+    fn load(_: Avx512, words: &[u32; MOST_LANES]) -> Self {
         // SAFETY: the token proves AVX-512 F; there are sixteen words and more.
         Zmm(unsafe { _mm512_loadu_si512(words.as_ptr().cast()) })
     }
@@ -303,9 +303,9 @@ unsafe impl Lanes for Both {
     }
 
     #[inline(always)]
-    fn load(cpu: Avx512, words: &Words) -> Self {
-        let mut last: Words = *words;
-        last.rotate_left(Zmm::BLOCKS);
+    fn load(cpu: Avx512, words: &[u32; MOST_LANES]) -> Self {
+        let mut last = [0; MOST_LANES];
+        last[..YmmRotating::BLOCKS].copy_from_slice(&words[Zmm::BLOCKS..]);
         Both(Zmm::load(cpu, words), YmmRotating::load(cpu, &last))
     }
 
@@ -595,7 +595,7 @@ impl Mac<Avx512> for Ifma {
     #[inline(always)]
     fn new(cpu: Avx512, key: &[u8; 32], aad: &[u8]) -> Ifma {
         let mut plain = Poly1305::new(key);
-        plain.padded(aad, 0);
+        plain.padded(aad);
         Ifma { cpu, plain }
     }
 
@@ -611,7 +611,7 @@ impl Mac<Avx512> for Ifma {
         if rest.len() >= WIDE_FROM {
             rest = self.eights(rest);
         }
-        self.plain.padded(rest, 0);
+        self.plain.padded(rest);
         self.plain.tag(lengths)
     }
 }

@@ -4,16 +4,14 @@
 //!
 //! The plain way (`aead`) is for one alone, and for what is longer than 2 KiB.
 //!
-//! Bounds: 96 blocks of key stream are kept to open with, and the keys of 32 packets.
+//! Bounds: 64 blocks of key stream are kept to open with, and the keys of 32 packets.
 
 use std::hint::black_box;
 
-use super::aead::{self, Cpu, equal, pieces, xor};
-use super::chacha20::{
-    BLOCK_LEN, Beside, ChaCha20, Lanes, MOST_LANES, PAIR, Places, WORK, Work,
-};
+use super::aead::{self, Cpu, equal, xor};
+use super::chacha20::{BLOCK_LEN, Beside, ChaCha20, Lanes, MOST_LANES, Places, WORK};
 use super::packet::Packet;
-use super::poly1305::Poly1305;
+use super::poly1305::{Mac, Poly1305};
 use super::stream::{Room, Stream};
 
 /// Blocks of a packet, the one for the key of Poly1305 included.
@@ -25,7 +23,7 @@ fn blocks_of(packet: &Packet<'_>) -> usize {
 /// Packets whose keys of Poly1305 are known and which it has not absorbed, at most.
 const KEYS: usize = 32;
 /// Blocks of key stream that are kept until a tag is known.
-const KEPT: usize = 96;
+const KEPT: usize = 64;
 /// Longer ones are opened alone.
 const LONGEST: usize = 32 * BLOCK_LEN;
 
@@ -36,36 +34,33 @@ struct Made {
     blocks: usize,
 }
 
-/// Poly1305 on its way through a burst: at a packet, or at two that are both whole, in turns.
-struct Absorbing {
+/// Poly1305 on its way through a burst.
+struct Absorbing<C: Cpu> {
+    cpu: C,
     /// Those of packet `n` at `n % KEYS`, as are the tags.
     keys: [[u8; 32]; KEYS],
     tags: [[u8; 16]; KEYS],
-    /// Packets absorbed, and bytes of the text of the next one, or two.
+    /// Packets absorbed, and bytes of the next one's text.
     packets: usize,
     bytes: usize,
-    macs: [Poly1305; 2],
-    /// How many of them have been begun.
-    begun: usize,
+    /// Of that one, if it has been begun.
+    mac: C::Mac,
+    has_begun: bool,
 }
 
-impl Absorbing {
+impl<C: Cpu> Absorbing<C> {
     #[inline(always)]
-    fn new() -> Absorbing {
+    fn new(cpu: C) -> Absorbing<C> {
         let (keys, tags) = ([[0; 32]; KEYS], [[0; 16]; KEYS]);
-        let macs = [const { Poly1305::none() }; 2];
-        Absorbing { keys, tags, packets: 0, bytes: 0, macs, begun: 0 }
+        let mac = C::Mac::new(cpu, &[0; 32], &[]);
+        Absorbing { cpu, keys, tags, packets: 0, bytes: 0, mac, has_begun: false }
     }
 
-    /// Has so many begun, unless one has.
     #[inline(always)]
-    fn begin(&mut self, count: usize) {
-        if self.begun > 0 {
-            return;
-        }
-        self.begun = count;
-        for (n, mac) in self.macs[..count].iter_mut().enumerate() {
-            *mac = Poly1305::new(&self.keys[(self.packets + n) % KEYS]);
+    fn begin(&mut self) {
+        if !self.has_begun {
+            self.mac = C::Mac::new(self.cpu, &self.keys[self.packets % KEYS], &[]);
+            self.has_begun = true;
         }
     }
 
@@ -73,100 +68,87 @@ impl Absorbing {
     #[inline(always)]
     fn wipe(&mut self) {
         self.keys = [[0; 32]; KEYS];
-        self.macs = [const { Poly1305::none() }; 2];
+        self.mac = C::Mac::new(self.cpu, &[0; 32], &[]);
         // Nothing reads these zeros; without this they would not be written.
-        black_box(self);
+        black_box(&mut self.keys);
     }
 
-    /// Absorbs what is left of the packets that have been begun, or else of the next one.
+    /// Absorbs what is left of this text, which is the next packet's.
     #[inline(always)]
-    fn finish(&mut self, packets: &[Packet<'_>]) {
-        self.begin(1);
-        for (n, mac) in self.macs[..self.begun].iter_mut().enumerate() {
-            let Some(Packet { text, .. }) = packets.get(self.packets + n) else { break };
-            mac.padded(text, self.bytes);
-            self.tags[(self.packets + n) % KEYS] = mac.clone().tag([0, text.len()]);
-        }
-        (self.packets, self.bytes, self.begun) = (self.packets + self.begun, 0, 0);
+    fn finish(&mut self, text: &[u8]) {
+        self.begin();
+        let rest = text.get(self.bytes..).unwrap_or_default();
+        self.tags[self.packets % KEYS] = self.mac.clone().finish(rest, [0, text.len()]);
+        (self.packets, self.bytes, self.has_begun) = (self.packets + 1, 0, false);
     }
 }
 
 /// It at work while ChaCha20 makes key stream.
-struct Beneath<'w, 'a, const OPENS: bool> {
-    absorbing: &'w mut Absorbing,
+struct Work<'w, 'a, C: Cpu, const OPENS: bool> {
+    absorbing: &'w mut Absorbing<C>,
     packets: &'w [Packet<'a>],
     made: Made,
 }
 
-impl<'w, const OPENS: bool> Beneath<'w, '_, OPENS> {
-    /// As much of a packet's text as may be absorbed, of which this has not been: what is sealed
-    /// already, or all.
+impl<'w, C: Cpu, const OPENS: bool> Work<'w, '_, C, OPENS> {
+    /// As much of the next packet's text as may be absorbed: what is sealed already, or all.
     #[inline(always)]
-    fn ready(&self, n: usize) -> &'w [u8] {
+    fn ready(&self, text: &'w [u8]) -> &'w [u8] {
         let Made { packets, blocks } = self.made;
-        let Some(Packet { text, .. }) = self.packets.get(n) else { return &[] };
-        let is_ready = n < packets || OPENS && n == packets && blocks > 0;
-        let end = if is_ready { text.len() } else { blocks.saturating_sub(1) * BLOCK_LEN };
-        text.get(self.absorbing.bytes..end).unwrap_or_default()
+        let is_key_known = self.absorbing.packets < packets || blocks > 0;
+        if self.absorbing.packets < packets || OPENS && is_key_known {
+            return text;
+        }
+        text.get(..blocks.saturating_sub(1) * BLOCK_LEN).unwrap_or(text)
     }
 }
 
-impl<const OPENS: bool> Beside for Beneath<'_, '_, OPENS> {
+impl<C: Cpu, const OPENS: bool> Beside for Work<'_, '_, C, OPENS> {
     #[inline(always)]
-    fn next(&mut self, most: usize) -> Work<'_> {
-        loop {
-            let Absorbing { packets, bytes, begun, .. } = *self.absorbing;
-            let first = self.ready(packets);
-            let are_two = begun == 2 || begun == 0 && packets + 1 < self.made.packets;
-            if are_two {
-                let second = self.ready(packets + 1);
-                let count = (first.len().min(second.len()) / PAIR).min(most);
-                if count > 0 {
-                    self.absorbing.begin(2);
-                    self.absorbing.bytes = bytes + count * PAIR;
-                    let texts = [first, second].map(
-                        #[inline(always)]
-                        |text| pieces(&text[..count * PAIR]),
-                    );
-                    return Work::Two(self.absorbing.macs.each_mut(), texts);
-                }
-                self.absorbing.begin(2);
-            } else {
-                let count = (first.len() / WORK).min(most);
-                if count > 0 {
-                    self.absorbing.begin(1);
-                    self.absorbing.bytes = bytes + count * WORK;
-                    return Work::One(&mut self.absorbing.macs[0], pieces(&first[..count * WORK]));
-                }
-                if packets >= self.made.packets {
-                    return Work::Nothing;
-                }
-            }
-            self.absorbing.finish(self.packets);
+    fn text(&mut self) -> Option<(&mut Poly1305, &[[u8; WORK]])> {
+        if !C::Mac::BESIDE {
+            return None;
         }
+        loop {
+            let text = &*self.packets.get(self.absorbing.packets)?.text;
+            let ready = self.ready(text).get(self.absorbing.bytes..).unwrap_or_default();
+            if ready.len() >= WORK {
+                self.absorbing.begin();
+                return Some((self.absorbing.mac.plain(), aead::pieces(ready)));
+            }
+            if self.absorbing.packets >= self.made.packets {
+                return None;
+            }
+            self.absorbing.finish(text);
+        }
+    }
+
+    #[inline(always)]
+    fn absorbed(&mut self, count: usize) {
+        self.absorbing.bytes += count * WORK;
     }
 }
 
 /// A burst while it is sealed or opened.
-struct Burst<'b, 'a> {
+struct Burst<'b, 'a, C: Cpu> {
     packets: &'b mut [Packet<'a>],
     made: Made,
-    absorbing: Absorbing,
+    absorbing: Absorbing<C>,
     /// Packets that are done with.
     done: usize,
     /// Blocks at the beginning of the stream that are theirs, when opening.
     used: usize,
 }
 
-impl Burst<'_, '_> {
-    /// Who has which lane of the pass that starts at `from`, and how far that comes.
+impl<C: Cpu> Burst<'_, '_, C> {
+    /// Who has which lane of the next pass, and how far that comes.
     #[inline(always)]
-    fn places<L: Lanes>(&self, from: Made, places: &mut Places) -> Made {
-        let (mut next, mut lane) = (from, 0);
-        while lane < L::BLOCKS {
+    fn places(&self, places: &mut Places) -> Made {
+        let (mut next, mut lane) = (self.made, 0);
+        while lane < C::Wide::BLOCKS {
             let Some(packet) = self.packets.get(next.packets) else { break };
             let all = blocks_of(packet);
-            let count = (all - next.blocks).min(L::BLOCKS - lane);
+            let count = (all - next.blocks).min(C::Wide::BLOCKS - lane);
             places.set(lane, count, next.blocks, &packet.nonce);
             (lane, next.blocks) = (lane + count, next.blocks + count);
             if next.blocks == all {
@@ -225,8 +207,8 @@ impl Burst<'_, '_> {
     /// Absorbs all packets whose blocks are all made.
     #[inline(always)]
     fn absorb(&mut self) {
-        while self.absorbing.packets < self.made.packets {
-            self.absorbing.finish(self.packets);
+        for packet in &self.packets[self.absorbing.packets..self.made.packets] {
+            self.absorbing.finish(packet.text);
         }
     }
 }
@@ -239,28 +221,22 @@ fn run<C: Cpu, const OPENS: bool>(
     stream: &mut Stream<'_>,
 ) {
     let cipher = ChaCha20::new(key, &[0; 12]);
-    let (made, absorbing) = (Made { packets: 0, blocks: 0 }, Absorbing::new());
+    let (made, absorbing) = (Made { packets: 0, blocks: 0 }, Absorbing::new(cpu));
     let mut burst = Burst { packets, made, absorbing, done: 0, used: 0 };
-    // Places are written a pass ahead: whole vectors of what has just been written in smaller parts
-    // would have to wait for it.
-    let mut places = [const { Places::new() }; 2];
-    let (mut next, mut turn) = (burst.places::<C::Wide>(burst.made, &mut places[0]), 0);
+    let mut places = Places::new();
     while burst.made.packets < burst.packets.len() {
-        let after = burst.places::<C::Wide>(next, &mut places[1 - turn]);
+        let next = burst.places(&mut places);
         if next.packets - burst.absorbing.packets >= KEYS {
             burst.absorb();
         }
         if OPENS && stream.room() < C::Wide::BLOCKS {
+            burst.absorb();
+            burst.give::<OPENS>(stream.bytes());
             stream.discard(std::mem::take(&mut burst.used));
-            if stream.room() < C::Wide::BLOCKS {
-                burst.absorb();
-                burst.give::<OPENS>(stream.bytes());
-                stream.discard(std::mem::take(&mut burst.used));
-            }
         }
-        let mut work: Beneath<'_, '_, OPENS> =
-            Beneath { absorbing: &mut burst.absorbing, packets: burst.packets, made: burst.made };
-        let pass = cipher.blocks_at::<C::Wide>(cpu, &places[turn], &mut work);
+        let mut work: Work<'_, '_, C, OPENS> =
+            Work { absorbing: &mut burst.absorbing, packets: burst.packets, made: burst.made };
+        let pass = cipher.blocks_at::<C::Wide>(cpu, &places, &mut work);
         if !OPENS {
             stream.rewind();
         }
@@ -268,7 +244,6 @@ fn run<C: Cpu, const OPENS: bool>(
         let before = stream.bytes().len();
         stream.push::<C::Wide>(pass);
         burst.take::<OPENS>(&stream.bytes()[before..], next);
-        (next, turn) = (after, 1 - turn);
     }
     burst.absorb();
     burst.give::<OPENS>(stream.bytes());

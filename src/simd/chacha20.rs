@@ -12,8 +12,6 @@ pub const MOST_LANES: usize = 24;
 /// What Poly1305 absorbs in a double round: three blocks, one behind the other, take it as long as
 /// that.
 pub const WORK: usize = 3 * poly1305::BLOCK_LEN;
-/// What it absorbs of each of two texts in a double round, in turns.
-pub const PAIR: usize = 2 * poly1305::BLOCK_LEN;
 const DOUBLE_ROUNDS: usize = 10;
 
 /// A vector of 32-bit words, one for each of `BLOCKS` blocks.
@@ -33,7 +31,7 @@ pub unsafe trait Lanes: Copy {
     /// `first`, `first` + 1, and so on.
     fn count(cpu: Self::Cpu, first: u32) -> Self;
     /// The first `BLOCKS` of these.
-    fn load(cpu: Self::Cpu, words: &Words) -> Self;
+    fn load(cpu: Self::Cpu, words: &[u32; MOST_LANES]) -> Self;
     fn add(self, other: Self) -> Self;
     fn double_rounds(cpu: Self::Cpu, v: &mut [Self; 16], count: usize);
     /// One double round for each piece of text.
@@ -42,13 +40,6 @@ pub unsafe trait Lanes: Copy {
         v: &mut [Self; 16],
         mac: &mut Poly1305,
         text: &[[u8; WORK]],
-    );
-    /// One double round for each piece of two texts, of which there are as many.
-    fn double_rounds_beside_two(
-        cpu: Self::Cpu,
-        v: &mut [Self; 16],
-        macs: [&mut Poly1305; 2],
-        texts: [&[[u8; PAIR]]; 2],
     );
     /// From word by word to block by block.
     fn transpose(words: [Self; 16]) -> Self::Stream;
@@ -67,7 +58,7 @@ pub trait Steps: Lanes {
     fn rotate7(self, by: Self::Rotations) -> Self;
 }
 
-/// These three of [`Lanes`] by [`Steps`].
+/// These two of [`Lanes`] by [`Steps`].
 #[allow(unused_macros)]
 macro_rules! double_rounds_by_steps {
     () => {
@@ -84,16 +75,6 @@ macro_rules! double_rounds_by_steps {
             text: &[[u8; WORK]],
         ) {
             $crate::chacha20::double_rounds_beside(cpu, v, mac, text);
-        }
-
-        #[inline(always)]
-        fn double_rounds_beside_two(
-            cpu: Self::Cpu,
-            v: &mut [Self; 16],
-            macs: [&mut Poly1305; 2],
-            texts: [&[[u8; PAIR]]; 2],
-        ) {
-            $crate::chacha20::double_rounds_beside_two(cpu, v, macs, texts);
         }
     };
 }
@@ -119,53 +100,26 @@ pub fn double_rounds_beside<L: Steps>(
 ) {
     let by = L::rotations(cpu);
     for work in text {
-        double_round(v, by, |slot| match slot {
-            1 => absorb(mac, work, 0),
-            4 => absorb(mac, work, 1),
-            6 => absorb(mac, work, 2),
-            _ => {}
+        double_round(v, by, |slot| {
+            let at = match slot {
+                1 => 0,
+                4 => poly1305::BLOCK_LEN,
+                6 => 2 * poly1305::BLOCK_LEN,
+                _ => return,
+            };
+            if let Some(block) = work[at..].first_chunk() {
+                mac.block(block);
+            }
         });
-    }
-}
-
-#[allow(dead_code)]
-#[inline(always)]
-pub fn double_rounds_beside_two<L: Steps>(
-    cpu: L::Cpu,
-    v: &mut [L; 16],
-    [a, b]: [&mut Poly1305; 2],
-    [of_a, of_b]: [&[[u8; PAIR]]; 2],
-) {
-    let by = L::rotations(cpu);
-    for (of_a, of_b) in of_a.iter().zip(of_b) {
-        double_round(v, by, |slot| match slot {
-            0 | 4 => absorb(a, of_a, slot / 4),
-            2 | 6 => absorb(b, of_b, slot / 4),
-            _ => {}
-        });
-    }
-}
-
-/// One of the blocks of a piece.
-#[allow(dead_code)]
-#[inline(always)]
-fn absorb(mac: &mut Poly1305, piece: &[u8], block: usize) {
-    if let Some(block) = piece[block * poly1305::BLOCK_LEN..].first_chunk() {
-        mac.block(block);
     }
 }
 
 /// What Poly1305 may absorb meanwhile.
 pub trait Beside {
-    /// Something for `most` double rounds or less, which then counts as absorbed.
-    fn next(&mut self, most: usize) -> Work<'_>;
-}
-
-pub enum Work<'a> {
-    Nothing,
-    One(&'a mut Poly1305, &'a [[u8; WORK]]),
-    /// As much for the one as for the other.
-    Two([&'a mut Poly1305; 2], [&'a [[u8; PAIR]]; 2]),
+    /// It, and text for it; none if that is less than a piece.
+    fn text(&mut self) -> Option<(&mut Poly1305, &[[u8; WORK]])>;
+    /// So many pieces of that have been absorbed.
+    fn absorbed(&mut self, count: usize);
 }
 
 /// Nothing.
@@ -173,37 +127,33 @@ pub struct Nothing;
 
 impl Beside for Nothing {
     #[inline(always)]
-    fn next(&mut self, _: usize) -> Work<'_> {
-        Work::Nothing
+    fn text(&mut self) -> Option<(&mut Poly1305, &[[u8; WORK]])> {
+        None
     }
+
+    #[inline(always)]
+    fn absorbed(&mut self, _: usize) {}
 }
 
-/// Words for all lanes, and room for what is written beyond the last one.
-pub type Words = [u32; MOST_LANES + RUN - 1];
-/// So many lanes are written at once, which is a vector for every compiler.
-const RUN: usize = 4;
-
 /// Which block of which packet each lane makes: word 12 of each, then its nonce.
-pub struct Places([Words; 4]);
+pub struct Places([[u32; MOST_LANES]; 4]);
 
 impl Places {
     pub const fn new() -> Places {
-        Places([[0; MOST_LANES + RUN - 1]; 4])
+        Places([[0; MOST_LANES]; 4])
     }
 
     /// Blocks `first`, `first` + 1 and so on of the packet with this nonce, to `count` lanes from
-    /// `lane` on and to some behind them: what is to be there is set afterwards.
+    /// `lane` on. What is no lane is left out.
     #[inline(always)]
     pub fn set(&mut self, lane: usize, count: usize, first: usize, nonce: &[u8; 12]) {
         let [x, y, z] = words(nonce);
-        for i in (0..count).step_by(RUN) {
-            let block = (first + i) as u32;
-            let run = [[block, block + 1, block + 2, block + 3], [x; RUN], [y; RUN], [z; RUN]];
-            for (words, run) in self.0.iter_mut().zip(run) {
-                if let Some(words) = words.get_mut(lane + i..lane + i + RUN) {
-                    words.copy_from_slice(&run);
-                }
-            }
+        for i in 0..count.min(MOST_LANES.saturating_sub(lane)) {
+            let lane = lane + i;
+            self.0[0][lane] = (first + i) as u32;
+            self.0[1][lane] = x;
+            self.0[2][lane] = y;
+            self.0[3][lane] = z;
         }
     }
 }
@@ -281,17 +231,12 @@ impl ChaCha20 {
 fn rounds<L: Lanes>(cpu: L::Cpu, start: [L; 16], beside: &mut impl Beside) -> L::Stream {
     let (mut v, mut left) = (start, DOUBLE_ROUNDS);
     while left > 0 {
-        left -= match beside.next(left) {
-            Work::Nothing => break,
-            Work::One(mac, text) => {
-                L::double_rounds_beside(cpu, &mut v, mac, text);
-                text.len()
-            }
-            Work::Two(macs, texts) => {
-                L::double_rounds_beside_two(cpu, &mut v, macs, texts);
-                texts[0].len()
-            }
-        };
+        let Some((mac, text)) = beside.text() else { break };
+        let text = &text[..text.len().min(left)];
+        let count = text.len();
+        L::double_rounds_beside(cpu, &mut v, mac, text);
+        beside.absorbed(count);
+        left -= count;
     }
     L::double_rounds(cpu, &mut v, left);
     let mut i = 0;

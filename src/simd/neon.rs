@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 
 use super::aead::{self, Cpu};
 use super::burst;
-use super::chacha20::{Lanes, PAIR, Steps, WORK, Words as Lines, double_rounds_by_steps};
+use super::chacha20::{Lanes, MOST_LANES, Steps, WORK, double_rounds_by_steps};
 use super::forged::Forged;
 use super::packet::Packet;
 use super::poly1305::{self, Poly1305};
@@ -118,7 +118,7 @@ unsafe impl Lanes for Words {
     }
 
     #[inline(always)]
-    fn load(_: Neon, words: &Lines) -> Words {
+    fn load(_: Neon, words: &[u32; MOST_LANES]) -> Words {
         // SAFETY: the token proves NEON; there are four words and more.
         Words(unsafe { vld1q_u32(words.as_ptr()) })
     }

@@ -41,11 +41,6 @@ impl Poly1305 {
         Poly1305 { h: [0; 3], r, s: r[1] + (r[1] >> 2), pad: [word(2), word(3)] }
     }
 
-    /// With the key 0.
-    pub const fn none() -> Poly1305 {
-        Poly1305 { h: [0; 3], r: [0; 2], s: 0, pad: [0; 2] }
-    }
-
     /// h = (h + block + 2^128) · r
     #[inline(always)]
     pub fn block(&mut self, block: &[u8; 16]) {
@@ -78,10 +73,10 @@ impl Poly1305 {
         self.h = h;
     }
 
-    /// A text from byte `from` on: whole blocks, then zeros up to the border.
+    /// Whole blocks, then zeros up to the border.
     #[inline(always)]
-    pub fn padded(&mut self, text: &[u8], from: usize) {
-        let mut blocks = text.get(from..).unwrap_or_default().chunks_exact(BLOCK_LEN);
+    pub fn padded(&mut self, text: &[u8]) {
+        let mut blocks = text.chunks_exact(BLOCK_LEN);
         for block in &mut blocks {
             // A chunk of 16 bytes always is one.
             if let Some(block) = block.first_chunk() {
@@ -150,7 +145,7 @@ impl<Cpu> Mac<Cpu> for Scalar {
     #[inline(always)]
     fn new(_: Cpu, key: &[u8; 32], aad: &[u8]) -> Scalar {
         let mut plain = Poly1305::new(key);
-        plain.padded(aad, 0);
+        plain.padded(aad);
         Scalar(plain)
     }
 
@@ -163,7 +158,7 @@ impl<Cpu> Mac<Cpu> for Scalar {
 
     #[inline(always)]
     fn finish(mut self, rest: &[u8], lengths: [usize; 2]) -> [u8; 16] {
-        self.0.padded(rest, 0);
+        self.0.padded(rest);
         self.0.tag(lengths)
     }
 }

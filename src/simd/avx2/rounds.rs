@@ -2,15 +2,12 @@
 //!
 //! Sixteen vectors of state fill the sixteen registers, and a rotation by shifts needs one more.
 //! Compilers keep a third of the state in memory for that, in the way of what depends on it; here
-//! vector 0 is there, in `slot`, and nothing else is. Registers 1 to 15 are words 1 to 15 of eight
-//! blocks; register 0 is for whatever is at hand.
-//!
-//! That one is no operand: with results in all sixteen, LLVM 22 once had none left to copy
-//! something else by, took register 0 for it, and lost word 0. The check at start finds such.
+//! vector 0 is there while the others are rotated, and nothing else is. Registers 0 to 15 are words
+//! 0 to 15 of eight blocks; `slot` is the room for word 0.
 
 use std::arch::asm;
 
-use super::super::chacha20::{PAIR, WORK};
+use super::super::chacha20::WORK;
 use super::super::poly1305::Poly1305;
 use super::Ymm;
 
@@ -28,7 +25,7 @@ impl Order {
 static BY16: Order = Order::of(0x0504_0706_0100_0302, 0x0d0c_0f0e_0908_0b0a);
 static BY8: Order = Order::of(0x0605_0407_0201_0003, 0x0e0d_0c0f_0a09_080b);
 
-/// One vector added to another; word 0 is in memory, and in register 0 as long as nothing is
+/// One vector added to another; word 0 is in memory, and in its register as long as nothing is
 /// rotated.
 macro_rules! add {
     (0 $b:literal) => {
@@ -97,62 +94,60 @@ macro_rules! two {
     };
 }
 
-/// One block of Poly1305, as `Poly1305::block` has it: `h` in registers, what stands in [`Side`] in
-/// memory, so that there are registers for two.
+/// One block of Poly1305, as `Poly1305::block` has it: `h` and the text in registers, r0, r1 and s
+/// behind the slot.
 macro_rules! absorb {
-    (a $at:literal) => {
-        absorb!(@ $at, "a0" "a1" "a2", "32" "40" "48" "56")
-    };
-    (b $at:literal) => {
-        absorb!(@ $at, "b0" "b1" "b2", "64" "72" "80" "88")
-    };
-    (@ $at:literal, $h0:literal $h1:literal $h2:literal,
-        $r0:literal $r1:literal $s:literal $text:literal) => {
+    ($at:literal) => {
         concat!(
-            "mov rdx, [{slot} + ", $text, "]\n",
-            "add {", $h0, "}, [rdx + ", $at, "]\n",
-            "adc {", $h1, "}, [rdx + ", $at, " + 8]\n",
-            "adc {", $h2, "}, 1\n",
-            "mov rdx, {", $h0, "}\n",
-            "mulx {t1}, {t0}, [{slot} + ", $r0, "]\n",
-            "mulx {t3}, {t2}, [{slot} + ", $r1, "]\n",
-            "mov rdx, {", $h1, "}\n",
-            "mulx {", $h1, "}, {", $h0, "}, [{slot} + ", $s, "]\n",
-            "add {t0}, {", $h0, "}\n",
-            "adc {t1}, {", $h1, "}\n",
-            "mulx {", $h1, "}, {", $h0, "}, [{slot} + ", $r0, "]\n",
-            "add {t2}, {", $h0, "}\n",
-            "adc {t3}, {", $h1, "}\n",
-            "mov rdx, {", $h2, "}\n",
-            "imul {", $h2, "}, [{slot} + ", $r0, "]\n",
-            "imul rdx, [{slot} + ", $s, "]\n",
-            "add {t2}, rdx\n",
-            "adc {t3}, {", $h2, "}\n",
+            "add {h0}, [{text} + ",
+            $at,
+            "]\n",
+            "adc {h1}, [{text} + ",
+            $at,
+            " + 8]\n",
+            "adc {h2}, 1\n",
+            "mov rdx, {h0}\n",
+            "mov {t4}, {h2}\n",
+            "mulx {t1}, {t0}, [{slot} + 32]\n",
+            "imul {t4}, [{slot} + 48]\n",
+            "mulx {t3}, {t2}, [{slot} + 40]\n",
+            "imul {h2}, [{slot} + 32]\n",
+            "mov rdx, {h1}\n",
+            "add {t2}, {t4}\n",
+            "adc {t3}, {h2}\n",
+            "mulx {t5}, {t4}, [{slot} + 48]\n",
+            "mulx {h2}, {h1}, [{slot} + 32]\n",
+            "add {t0}, {t4}\n",
+            "adc {t1}, {t5}\n",
+            "add {t2}, {h1}\n",
+            "adc {h2}, {t3}\n",
             "add {t2}, {t1}\n",
-            "adc {t3}, 0\n",
-            "mov {", $h0, "}, {t3}\n",
-            "mov {", $h2, "}, {t3}\n",
-            "and {", $h0, "}, -4\n",
-            "shr {t3}, 2\n",
-            "and {", $h2, "}, 3\n",
-            "add {", $h0, "}, {t3}\n",
-            "mov {", $h1, "}, {t2}\n",
-            "add {", $h0, "}, {t0}\n",
-            "adc {", $h1, "}, 0\n",
-            "adc {", $h2, "}, 0\n",
+            "adc {h2}, 0\n",
+            "mov {h0}, {h2}\n",
+            "mov {t1}, {h2}\n",
+            "and {h0}, -4\n",
+            "shr {t1}, 2\n",
+            "and {h2}, 3\n",
+            "add {h0}, {t1}\n",
+            "mov {h1}, {t2}\n",
+            "add {h0}, {t0}\n",
+            "adc {h1}, 0\n",
+            "adc {h2}, 0\n",
         )
     };
 }
 
-/// The state, word for word, in the registers, but for word 0.
+/// The state, word for word, in the registers.
 macro_rules! in_registers {
     ($v:ident, [$($code:expr,)*], $($operands:tt)*) => {
         asm!(
+            "vmovdqa [{slot}], ymm0",
             "2:",
             $($code,)*
             "dec {count}",
             "jnz 2b",
-            out("ymm0") _,
+            "vmovdqa ymm0, [{slot}]",
+            inout("ymm0") $v[0].0,
             inout("ymm1") $v[1].0,
             inout("ymm2") $v[2].0,
             inout("ymm3") $v[3].0,
@@ -176,21 +171,9 @@ macro_rules! in_registers {
     };
 }
 
-/// What the assembly has in memory: word 0 of the state, and of Poly1305 what does not change.
+/// What the assembly has in memory: word 0, and r and s of Poly1305.
 #[repr(C, align(32))]
-struct Slot(Ymm, [Side; 2]);
-
-/// r₀, r₁ and s of one, and where its text is.
-#[repr(C)]
-struct Side([u64; 3], *const u8);
-
-impl Side {
-    const NONE: Side = Side([0; 3], std::ptr::null());
-
-    fn new(mac: &Poly1305, text: *const u8) -> Side {
-        Side([mac.r[0], mac.r[1], mac.s], text)
-    }
-}
+struct Slot([u64; 4], [u64; 3]);
 
 // SAFETY: to be called where AVX2 is.
 #[target_feature(enable = "avx2")]
@@ -199,7 +182,7 @@ pub unsafe fn alone(v: &mut [Ymm; 16], count: usize) {
     if count == 0 {
         return;
     }
-    let mut slot = Slot(v[0], [Side::NONE; 2]);
+    let mut slot = Slot([0; 4], [0; 3]);
     // SAFETY: the registers named are all that is written, and the slot; `count` is not 0.
     unsafe {
         in_registers!(v, [
@@ -216,7 +199,6 @@ pub unsafe fn alone(v: &mut [Ymm; 16], count: usize) {
             count = inout(reg) count => _,
         );
     }
-    v[0] = slot.0;
 }
 
 // SAFETY: to be called where AVX2 and BMI2 are.
@@ -226,88 +208,39 @@ pub unsafe fn beside(v: &mut [Ymm; 16], mac: &mut Poly1305, text: &[[u8; WORK]])
     if text.is_empty() {
         return;
     }
-    let [mut a0, mut a1, mut a2] = mac.h;
-    let mut slot = Slot(v[0], [Side::new(mac, text.as_ptr().cast()), Side::NONE]);
+    let [mut h0, mut h1, mut h2] = mac.h;
+    let mut slot = Slot([0; 4], [mac.r[0], mac.r[1], mac.s]);
     // SAFETY: the registers named are all that is written, and the slot; `count` is not 0, and so
     // many pieces are read.
     unsafe {
         in_registers!(v, [
             two!(1, 0 4 8 12, 1 5 9 13),
             two!(2, 0 4 8 12, 1 5 9 13),
-            absorb!(a "0"),
+            absorb!("0"),
             two!(1, 2 6 10 14, 3 7 11 15),
             two!(2, 2 6 10 14, 3 7 11 15),
             two!(1, 3 4 9 14, 0 5 10 15),
-            absorb!(a "16"),
+            absorb!("16"),
             two!(2, 3 4 9 14, 0 5 10 15),
             two!(1, 1 6 11 12, 2 7 8 13),
-            absorb!(a "32"),
+            absorb!("32"),
             two!(2, 1 6 11 12, 2 7 8 13),
-            "add qword ptr [{slot} + 56], 48",
+            "add {text}, 48",
         ],
             slot = in(reg) &raw mut slot,
             count = inout(reg) text.len() => _,
-            a0 = inout(reg) a0,
-            a1 = inout(reg) a1,
-            a2 = inout(reg) a2,
+            text = inout(reg) text.as_ptr() => _,
+            h0 = inout(reg) h0,
+            h1 = inout(reg) h1,
+            h2 = inout(reg) h2,
             t0 = out(reg) _,
             t1 = out(reg) _,
             t2 = out(reg) _,
             t3 = out(reg) _,
+            t4 = out(reg) _,
+            t5 = out(reg) _,
             out("rdx") _,
         );
     }
-    (v[0], mac.h) = (slot.0, [a0, a1, a2]);
-}
-
-// SAFETY: to be called where AVX2 and BMI2 are.
-#[target_feature(enable = "avx2,bmi2")]
-#[inline]
-pub unsafe fn beside_two(
-    v: &mut [Ymm; 16],
-    [a, b]: [&mut Poly1305; 2],
-    [of_a, of_b]: [&[[u8; PAIR]]; 2],
-) {
-    let count = of_a.len().min(of_b.len());
-    if count == 0 {
-        return;
-    }
-    let ([mut a0, mut a1, mut a2], [mut b0, mut b1, mut b2]) = (a.h, b.h);
-    let sides = [Side::new(a, of_a.as_ptr().cast()), Side::new(b, of_b.as_ptr().cast())];
-    let mut slot = Slot(v[0], sides);
-    // SAFETY: the registers named are all that is written, and the slot; `count` is not 0, and so
-    // many pieces of each text are read.
-    unsafe {
-        in_registers!(v, [
-            two!(1, 0 4 8 12, 1 5 9 13),
-            absorb!(a "0"),
-            two!(2, 0 4 8 12, 1 5 9 13),
-            two!(1, 2 6 10 14, 3 7 11 15),
-            absorb!(b "0"),
-            two!(2, 2 6 10 14, 3 7 11 15),
-            two!(1, 3 4 9 14, 0 5 10 15),
-            absorb!(a "16"),
-            two!(2, 3 4 9 14, 0 5 10 15),
-            two!(1, 1 6 11 12, 2 7 8 13),
-            absorb!(b "16"),
-            two!(2, 1 6 11 12, 2 7 8 13),
-            "add qword ptr [{slot} + 56], 32",
-            "add qword ptr [{slot} + 88], 32",
-        ],
-            slot = in(reg) &raw mut slot,
-            count = inout(reg) count => _,
-            a0 = inout(reg) a0,
-            a1 = inout(reg) a1,
-            a2 = inout(reg) a2,
-            b0 = inout(reg) b0,
-            b1 = inout(reg) b1,
-            b2 = inout(reg) b2,
-            t0 = out(reg) _,
-            t1 = out(reg) _,
-            t2 = out(reg) _,
-            t3 = out(reg) _,
-            out("rdx") _,
-        );
-    }
-    (v[0], a.h, b.h) = (slot.0, [a0, a1, a2], [b0, b1, b2]);
+    mac.h = [h0, h1, h2];
 }
