@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU16;
 use std::time::Duration;
 
 use super::{config, log};
@@ -23,8 +23,7 @@ pub fn carry(file: &Path) -> Result<(), Failure> {
     let port = config::load(file)?.listen_port;
     let counts = Counts::default();
     let ended = carried(port, &counts);
-    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
-    let (lost, marked) = (count(&counts.lost), count(&counts.marked));
+    let (lost, marked) = counts.get();
     if lost + marked > 0 {
         log(&format!("{lost} packets waited too long and were lost, {marked} were marked"));
     }

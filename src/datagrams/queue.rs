@@ -57,11 +57,16 @@ pub struct Queue {
 /// The same for other threads.
 #[derive(Debug, Default)]
 pub struct Counts {
-    pub lost: AtomicU64,
-    pub marked: AtomicU64,
+    lost: AtomicU64,
+    marked: AtomicU64,
 }
 
 impl Counts {
+    /// How many waited too long and were lost, and marked.
+    pub fn get(&self) -> (u64, u64) {
+        (self.lost.load(Ordering::Relaxed), self.marked.load(Ordering::Relaxed))
+    }
+
     pub fn tell(&self, queue: &Queue) {
         self.lost.store(queue.lost, Ordering::Relaxed);
         self.marked.store(queue.marked, Ordering::Relaxed);

@@ -86,8 +86,7 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
 /// After an attempt over UDP that got no answer: whether the agent answers over SSH, by which the
 /// host stays up if it was.
 pub fn stands_in(paths: &Paths, host: &HostConfig, was_up: bool, fault: Fault) -> bool {
-    let may = host.transport == Transport::Auto && host.ssh.is_some();
-    if !may || fault != Fault::NoHandshake || interrupt::is_due() {
+    if !host.ssh_may_stand_in() || fault != Fault::NoHandshake || interrupt::is_due() {
         return false;
     }
     let works = up(host, None).is_ok() && answers(paths, host).is_ok();

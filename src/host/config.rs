@@ -97,6 +97,11 @@ impl HostConfig {
     pub fn hop_name(&self) -> String {
         hop_name(&self.name)
     }
+
+    /// Whether SSH carries the tunnel where no UDP passes.
+    pub fn ssh_may_stand_in(&self) -> bool {
+        self.transport == Transport::Auto && self.ssh.is_some()
+    }
 }
 
 pub fn hop_name(host: &str) -> String {

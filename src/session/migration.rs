@@ -136,8 +136,7 @@ fn shaken(
         }
     };
     while Instant::now() < end {
-        let status = tunnel.tunnel().status().map_err(Err)?;
-        if status.peers.first().is_some_and(|peer| peer.last_handshake.is_some()) {
+        if tunnel.tunnel().status().map_err(Err)?.has_handshake() {
             return Ok(());
         }
         if interrupt::is_due() {

@@ -42,8 +42,7 @@ impl Resolver {
 
     /// The address that stands in the host file, when it is no name, with each of its ports.
     pub fn literal(&self) -> Option<Vec<SocketAddr>> {
-        let ip = self.endpoint.host.parse().ok()?;
-        Some(with_second(vec![SocketAddr::new(ip, self.endpoint.port)], self.second_port))
+        literal(&self.endpoint, self.second_port)
     }
 
     /// Sends the question off, unless it is out already or needs no answer.
@@ -65,6 +64,11 @@ impl AsFd for Resolver {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.question.as_fd()
     }
+}
+
+fn literal(endpoint: &Endpoint, second_port: Option<u16>) -> Option<Vec<SocketAddr>> {
+    let ip = endpoint.host.parse().ok()?;
+    Some(with_second(vec![SocketAddr::new(ip, endpoint.port)], second_port))
 }
 
 /// Each address with the second port after it, where the VPS has one: they are tried side by side.
@@ -115,8 +119,8 @@ pub fn first(
 /// A host's addresses, for whoever waits for nothing else; at most [`limits::RESOLVE`].
 pub fn now(host: &HostConfig) -> io::Result<Vec<SocketAddr>> {
     let endpoint = &host.endpoint;
-    if let Ok(ip) = endpoint.host.parse() {
-        return Ok(with_second(vec![SocketAddr::new(ip, endpoint.port)], host.second_port));
+    if let Some(addresses) = literal(endpoint, host.second_port) {
+        return Ok(addresses);
     }
     let (name, port) = (endpoint.host.clone(), endpoint.port);
     let mut question = Tasks::one("resolver", move || look_up(&name, port))?;

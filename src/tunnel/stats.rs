@@ -46,6 +46,13 @@ pub struct Status {
     pub refused_batches: u64,
 }
 
+impl Status {
+    /// Whether the first peer, of a tunnel that has one, has shaken hands since its start.
+    pub fn has_handshake(&self) -> bool {
+        self.peers.first().is_some_and(|peer| peer.last_handshake.is_some())
+    }
+}
+
 pub(super) fn peers(device: &Device, now: Now) -> Vec<PeerState> {
     device.peers().iter().map(|p| peer(p, now)).collect()
 }

@@ -13,7 +13,7 @@ use crate::base::failure::Failure;
 use crate::base::key::{self, Secret};
 use crate::base::task::Tasks;
 use crate::helper::{Helper, HelperError, socket_path};
-use crate::host::config::{HostConfig, Transport, hop_name};
+use crate::host::config::{HostConfig, hop_name};
 use crate::host::paths::Paths;
 use crate::host::store;
 use crate::rpc::client::Client;
@@ -152,9 +152,8 @@ fn net(
         }
         _ => (None, interface.map(|_| agent(paths, host))),
     };
-    let may_stand_in = host.transport == Transport::Auto && host.ssh.is_some();
     let (over_ssh, agent) = match key {
-        Ok(key) if may_stand_in && handshake == Some(Handshake::Silent) => {
+        Ok(key) if host.ssh_may_stand_in() && handshake == Some(Handshake::Silent) => {
             told("SSH");
             match over_ssh(paths, host, key) {
                 Some(Ok(found)) => (Some(Ok(())), Some(found)),

@@ -110,8 +110,7 @@ pub fn over_ssh(
     let end = Instant::now() + limits::FIRST_ANSWER;
     while Instant::now() < end {
         thread::sleep(LOOK_EVERY);
-        let status = own.tunnel().status().map_err(here)?;
-        if status.peers.first().is_some_and(|peer| peer.last_handshake.is_some()) {
+        if own.tunnel().status().map_err(here)?.has_handshake() {
             return Ok(ask(&own.client(host)));
         }
         if let Some(failure) = ways.failure() {
@@ -126,7 +125,7 @@ fn try_handshake(own: &Userspace, wait: Duration) -> std::io::Result<Handshake> 
     while Instant::now() < end {
         thread::sleep(LOOK_EVERY);
         let status = own.tunnel().status()?;
-        if status.peers.first().is_some_and(|peer| peer.last_handshake.is_some()) {
+        if status.has_handshake() {
             return Ok(Handshake::Done);
         }
         if let Some((reason, _)) = status.drops.iter().find(|(_, count)| *count > 0) {

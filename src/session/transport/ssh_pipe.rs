@@ -89,8 +89,8 @@ impl SshPipe {
 
     /// What waited too long at this end, and was lost or marked.
     pub fn waited_too_long(&self) -> TooLong {
-        let Counts { lost, marked } = &self.shared.counts;
-        TooLong { lost: lost.load(Ordering::Relaxed), marked: marked.load(Ordering::Relaxed) }
+        let (lost, marked) = self.shared.counts.get();
+        TooLong { lost, marked }
     }
 
     /// Readable when there is something to [`SshPipe::take`].
