@@ -10,8 +10,10 @@ nix::ioctl_write_int!(
     ficlone, 0x94, 9
 );
 
-/// All of `from` becomes the content of `to`, holes as well. Where the file system cannot, or they
-/// are on two of them, it is an error for which [`cannot`] says so, and `to` is as it was.
+/// All of `from` becomes the content of `to`, which is empty: one that is longer keeps its tail, or
+/// it is EINVAL. Holes stay holes, and what is reserved for the file (fallocate) becomes one. Where
+/// the file system cannot, or they are on two of them, it is an error for which [`cannot`] says so,
+/// and `to` is as it was. See `findings/ficlone-makes-no-twin-of-a-file.sh`.
 pub fn clone(from: &File, to: &File) -> io::Result<()> {
     let from = u64::try_from(from.as_raw_fd()).unwrap_or(u64::MAX);
     // SAFETY: takes numbers only; both descriptors are open, as they are borrowed.
