@@ -23,7 +23,8 @@ const PROGRAMS: &[Program] = &[
     Program {
         name: "tmux",
         version: "3.3",
-        source: "tmux(1): copy-command, set-clipboard",
+        source: "tmux(1): copy-command, set-clipboard; \
+                 findings/tmux-passes-a-copy-on-without-its-selection.sh",
         instead: "OSC 52",
     },
     Program {
