@@ -192,7 +192,8 @@ impl Opened {
         self.run(&words, to)
     }
 
-    /// `restore` of a snapshot into `target`, as `more` says.
+    /// `restore` of a snapshot into `target`, as `more` says. Nothing is in `target`: where one was
+    /// restored before, 0.14 takes names of files away that have several, and ends with 0.
     pub fn restore(
         &self,
         id: &str,
