@@ -152,25 +152,43 @@ fn heeds() -> impl FnOnce(&Cable, [[u8; 32]; 2]) -> Far {
     ours(PathMtu::Heed { own: PEER.into() })
 }
 
-/// wireguard-go, which knows nothing of this.
-fn stranger(cable: &Cable, keys: [[u8; 32]; 2]) -> Far {
+/// wireguard-go, which knows nothing of this. `more` is what else is said of its peer.
+fn wireguard_go(name: &str, own: &[u8; 32], peer: &[u8; 32], port: u16, more: &str) -> Running {
     let base64 = |key: &[u8; 32]| {
         let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         sh(&format!("echo {hex} | xxd -r -p | base64"))
     };
-    let (own, peer) = (base64(&keys[1]), base64(&tunnel::public_key(&keys[0])));
+    let (own, peer) = (base64(own), base64(&tunnel::public_key(peer)));
+    let running = Running::start("wireguard-go", &["-f", name]);
+    let socket = format!("/run/wireguard/{name}.sock");
+    eventually("the socket", || UnixStream::connect(&socket).is_ok());
+    sh(&format!("umask 077; echo {own} > /run/{name}.key"));
+    sh(&format!("wg set {name} private-key /run/{name}.key listen-port {port} peer {peer} {more}"));
+    running
+}
+
+fn stranger(cable: &Cable, keys: [[u8; 32]; 2]) -> Far {
     let program = cable.far.enter(|| {
-        let running = Running::start("wireguard-go", &["-f", "pmB"]);
-        eventually("the socket", || UnixStream::connect("/run/wireguard/pmB.sock").is_ok());
-        sh(&format!("umask 077; echo {own} > /run/pmB.key"));
-        sh(&format!(
-            "wg set pmB private-key /run/pmB.key listen-port 51820 peer {peer} \
-             allowed-ips 10.79.1.1/32"
-        ));
+        let allowed = "allowed-ips 10.79.1.1/32";
+        let running = wireguard_go("pmB", &keys[1], &keys[0], 51820, allowed);
         bring_up("pmB", PEER);
         running
     });
     Far { port: 51820, tunnel: None, program: Some(program) }
+}
+
+/// Somebody else's VPN over the cable, as a company has one; its far end is 10.80.1.2.
+fn vpn(cable: &Cable) -> [Running; 2] {
+    let keys = [(); 2].map(|()| *tunnel::generate_key().expect("key"));
+    let far = cable.far.enter(|| {
+        let running = wireguard_go("pmD", &keys[1], &keys[0], 51821, "allowed-ips 10.80.1.1/32");
+        bring_up("pmD", [10, 80, 1, 2]);
+        running
+    });
+    let there = "allowed-ips 10.80.1.2/32 endpoint 203.0.113.2:51821";
+    let near = wireguard_go("pmC", &keys[0], &keys[1], 51821, there);
+    bring_up("pmC", [10, 80, 1, 1]);
+    [near, far]
 }
 
 /// There and back again, over one connection; how long it took.
@@ -259,7 +277,7 @@ fn what_a_network_passes_is_found_and_kept_to_both_ways() {
     });
 }
 
-/// IPv6, which no router fragments, over a link that is as small as one may be.
+/// IPv6, which no router fragments, over PPPoE and over a link that is as small as one may be.
 #[test]
 fn over_ipv6_and_a_small_link_packets_pass_whole() {
     alone(|| {
@@ -270,16 +288,46 @@ fn over_ipv6_and_a_small_link_packets_pass_whole() {
         lab.joins();
         lab.finds(1420);
         let mut old = lab.connect();
-        lab.cable.far.enter(|| ip("link set pm1 mtu 1280"));
-        ip("link set pm0 mtu 1280");
-        lab.joins();
-        both_ways(&mut old);
-        lab.finds(1200);
-        pings(1200);
         let fragments = || sh("grep Ip6FragCreates /proc/net/snmp6");
-        let before = fragments();
-        both_ways(&mut lab.connect());
-        assert_eq!(fragments(), before, "nothing was in pieces outside");
+        for (link, mtu) in [(1492, 1408), (1280, 1200), (1500, 1420)] {
+            lab.cable.far.enter(|| ip(&format!("link set pm1 mtu {link}")));
+            ip(&format!("link set pm0 mtu {link}"));
+            lab.joins();
+            both_ways(&mut old);
+            lab.finds(mtu);
+            pings(mtu);
+            let before = fragments();
+            both_ways(&mut lab.connect());
+            assert_eq!(fragments(), before, "{link}: nothing was in pieces outside");
+        }
+    });
+}
+
+/// The laptop's other VPN has a device that takes 1,420 bytes, on a line that takes all and on one
+/// that loses what is longer than 1,300, of which it knows nothing itself.
+#[test]
+fn within_another_vpn_packets_pass_whole() {
+    alone(|| {
+        if !have(&["nft", "ip", "ping", "wg", "wireguard-go", "xxd"]) {
+            return;
+        }
+        let cable = Cable::new();
+        let _vpn = vpn(&cable);
+        let lab = Lab::new(cable, heeds(), [10, 80, 1, 2].into());
+        let fragments = || sh("grep '^Ip: [0-9]' /proc/net/snmp | cut -d' ' -f20");
+        let mut connections = Vec::new();
+        for (line, mtu) in [(1500, 1360), (1300, 1168), (1500, 1360)] {
+            lab.cable.passes(line, line);
+            lab.joins();
+            connections.iter_mut().for_each(|old| _ = both_ways(old));
+            lab.finds(mtu);
+            pings(mtu);
+            let before = fragments();
+            let mut new = lab.connect();
+            both_ways(&mut new);
+            assert_eq!(fragments(), before, "{line}: nothing was in pieces outside");
+            connections.push(new);
+        }
     });
 }
 
