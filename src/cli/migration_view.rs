@@ -47,8 +47,12 @@ pub fn plan(it: &Migration, plan: &Plan) -> Page {
             page.add(format!("      and {} more that are not", place.more));
         }
         if place.foreign > 0 && !plan.are_owners_kept() {
+            let whose = match place.whose.as_str() {
+                "" => String::new(),
+                whose => format!(" ({whose})"),
+            };
             let text =
-                format!("{} of them are other users', and become the login's", place.foreign);
+                format!("{} of them are others'{whose}, and become the login's", place.foreign);
             page.add(Line::from("      ").in_colour(Colour::Yellow, text));
         }
     }

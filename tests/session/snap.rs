@@ -69,6 +69,9 @@ fn data_is_kept_and_comes_back_by_words() {
     let owner = |name: &str| fs::metadata(kept.join("data").join(name)).unwrap().uid();
     assert_eq!(owner("foreign"), owner("file"), "as was said");
     assert!(out.contains(&format!("{others}: they are this login's now")), "{out}");
+    let (code, out, err) = hop(&["snap", "undo", "-n"]);
+    assert!(code == Some(0) && out.contains("what is there goes aside"), "{out}{err}");
+    assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "one");
     let (code, out, err) = hop(&["snap", "undo", "-y"]);
     assert_eq!(code, Some(0), "{out}{err}");
     assert_eq!(fs::read_to_string(kept.join("data/file")).unwrap(), "two");

@@ -299,7 +299,7 @@ fn what_cannot_be_kept_is_agreed_to(two: &Two) {
     assert!(refused.err.contains("~/nothing is empty on the old host"), "{refused}");
     let said = hop("-y to new -H old --leave-out --empty");
     assert_eq!(said.code, 0, "{said}");
-    assert!(said.err.contains("1 of them are other users'"), "{said}");
+    assert!(said.err.contains("1 of them are others' (uid "), "{said}");
     assert!(said.err.contains("hidden: it cannot be read"), "{said}");
     assert_eq!(new.ok_as("dev", "cat boxed/mine; stat -c %U boxed/theirs"), "mine\ndev\n");
     assert!(said.err.contains(&format!("box:1 is for {OTHER}, and this server is ")), "{said}");

@@ -164,7 +164,7 @@ fn a_container_of_docker_moves() {
         until("mine", SOON, || old.path("/home/dev/boxed/mine").exists());
         assert_eq!(old.ok_as("dev", docker), "1\n");
         let dry = hop("to new -H old --dry-run");
-        assert!(dry.code == 0 && dry.out.contains("1 of them are other users'"), "{dry}");
+        assert!(dry.code == 0 && dry.out.contains("1 of them are others' (uid 0; gid 0)"), "{dry}");
         let said = hop("-y to new -H old");
         assert_eq!(said.code, 0, "{said}");
         assert_eq!(new.ok_as("dev", "stat -c %U boxed/mine; wc -l <boxed/mine"), "dev\n2\n");

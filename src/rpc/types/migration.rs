@@ -208,8 +208,10 @@ pub struct Spot {
     pub is_writable: bool,
     /// Not all of it was counted: the time was over.
     pub is_cut: bool,
-    /// Files of others than the login.
+    /// Files of others than the login, or of groups that it is not in.
     pub foreign: u64,
+    /// Their uids and gids, as far as there is room; empty where there are none.
+    pub whose: String,
     /// What cannot be had of it, each a sentence; and how many more.
     pub left_out: Vec<String>,
     pub more: u64,
@@ -220,7 +222,8 @@ impl Message for Spot {
         json!({
             "path": self.path, "files": self.files, "bytes": self.bytes,
             "free_bytes": self.free_bytes, "there": self.is_there, "writable": self.is_writable,
-            "cut": self.is_cut, "foreign": self.foreign, "left_out": self.left_out, "left_out_more": self.more,
+            "cut": self.is_cut, "foreign": self.foreign, "whose": self.whose,
+            "left_out": self.left_out, "left_out_more": self.more,
         })
     }
 
@@ -234,6 +237,7 @@ impl Message for Spot {
             is_writable: fields.bool("writable")?,
             is_cut: fields.bool("cut")?,
             foreign: number(fields, "foreign")?,
+            whose: fields.opt_string("whose")?.unwrap_or_default(),
             left_out: sentences(fields, "left_out")?,
             more: number(fields, "left_out_more")?,
         })

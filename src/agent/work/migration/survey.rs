@@ -16,6 +16,7 @@ use super::places;
 use crate::agent::work::container::engine::{Engine, Kind};
 use crate::agent::work::held::Hold;
 use crate::agent::work::services;
+use crate::agent::work::snap::owners::{Login, Others};
 use crate::agent::work::snap::{restic, tree};
 use crate::agent::work::state::{self, Room};
 use crate::rpc::types::migration::{AskSurvey, Held, Known, Spot, Standing, Surveyed};
@@ -84,7 +85,8 @@ fn look(text: &str, end: Instant, spot: &mut Spot) -> io::Result<()> {
     let Some(found) = found else { return Ok(()) };
     let is_empty = found.is_dir() && fs::read_dir(&path)?.next().is_none();
     spot.is_there = !is_empty;
-    let (mut files, mut bytes, mut foreign) = (0, 0, 0);
+    let (mut files, mut bytes) = (0, 0);
+    let (login, mut others) = (Login::own(), Others::default());
     let counted = tree::visit(
         &path,
         &mut |met| {
@@ -93,12 +95,15 @@ fn look(text: &str, end: Instant, spot: &mut Spot) -> io::Result<()> {
                 bytes += met.found.len();
             }
             files += u64::from(!met.found.is_dir());
-            foreign += u64::from(!met.found.is_dir() && met.found.uid() != process::uid());
+            if !met.found.is_dir() {
+                others.count(&login, met.found.uid(), met.found.gid());
+            }
             Ok(())
         },
         &|| Instant::now() < end,
     );
-    (spot.files, spot.bytes, spot.foreign) = (files, bytes, foreign);
+    (spot.files, spot.bytes) = (files, bytes);
+    (spot.foreign, spot.whose) = (others.files, others.whose());
     match counted {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => spot.is_cut = true,
         Err(error) => return Err(error),

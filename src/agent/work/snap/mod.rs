@@ -15,7 +15,7 @@ pub mod listener;
 mod listing;
 mod look;
 mod methods;
-mod owners;
+pub mod owners;
 pub mod pause;
 pub mod place;
 mod plan;

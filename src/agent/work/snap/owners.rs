@@ -57,8 +57,15 @@ impl Login {
 
 impl Others {
     pub fn see(&mut self, by: &Login, uid: u32, gid: u32) {
+        if by.uid != 0 {
+            self.count(by, uid, gid);
+        }
+    }
+
+    /// Also where `by` is root, whose files may come to somebody who is not.
+    pub fn count(&mut self, by: &Login, uid: u32, gid: u32) {
         let (user, group) = (by.is_other(uid), !by.groups.contains(&gid));
-        if by.uid == 0 || !(user || group) {
+        if !(user || group) {
             return;
         }
         self.files += 1;
@@ -78,12 +85,16 @@ impl Others {
         }
     }
 
+    /// Empty where there are none.
+    pub fn whose(&self) -> String {
+        let whose = [self.users.said("uid"), self.groups.said("gid")];
+        whose.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
     /// How many there are, and whose.
     pub fn said(&self) -> Option<String> {
-        let whose = [self.users.said("uid"), self.groups.said("gid")];
-        let whose: Vec<String> = whose.into_iter().flatten().collect();
         (self.files > 0)
-            .then(|| format!("{} of them belong to others ({})", self.files, whose.join("; ")))
+            .then(|| format!("{} of them belong to others ({})", self.files, self.whose()))
     }
 }
 
@@ -110,6 +121,8 @@ mod tests {
         assert!(others.said().unwrap().starts_with("11 of them"));
         let mut none = Others::default();
         none.see(&Login { uid: 0, groups: vec![0] }, 5, 5);
-        assert_eq!(none.said(), None, "root gives them back");
+        assert_eq!((none.said(), none.whose().as_str()), (None, ""), "root gives them back");
+        none.count(&Login { uid: 0, groups: vec![0] }, 5, 0);
+        assert_eq!((none.files, none.whose().as_str()), (1, "uid 5"), "to a login that is not");
     }
 }
