@@ -20,6 +20,7 @@ as() {
         toolchain=$1 rust=$2 user=$3 mask=$4 dir=$5
         shift 5
         mkdir -p "$rust" && mount --bind "$toolchain" "$rust"
+        ip link set lo up
         umask "$mask" && cd "$dir"
         exec setpriv --reuid="$user" --regid="$user" --clear-groups env -i HOME=/nonexistent \
             CARGO_HOME="$dir/cargo-home" PATH="$rust/bin:/usr/bin:/bin" "$@"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # recipes.sh: what packagers and other systems are given is read by their own tools: the recipes of
-# Fedora, Arch, Alpine and Nix, and the property list of launchd. It says which were asked, and what
-# is missing here. Debian's packages are built by packaging/debian.sh.
+# Fedora, Arch, Alpine, Nix and Homebrew, and the property list of launchd. It says which were
+# asked, and what is missing here. Debian's packages have a test of their own: debs.sh.
 set -eu
 cd "$(dirname "$0")/.."
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -62,6 +62,30 @@ if there nix-instantiate nix-bin; then
         stdenv.mkDerivation = a: a; cargo = 1; rustc = 1; src = ./.;
     }).version" >"$lab/version" 2>"$lab/said" || { cat "$lab/said" >&2; exit 1; }
     same $recipe nix-instantiate "$(tr -d '"' <"$lab/version")"
+fi
+
+# brew is in no registry: what it reads first is the class, with what a formula may say in it.
+# `test` is one of Ruby's own functions otherwise.
+recipe=packaging/homebrew/hopbox.rb
+if there ruby ruby; then
+    ruby -wc $recipe >/dev/null
+    same $recipe ruby "$(ruby -e '
+        class Formula
+          def self.url(it) = puts(it[/hopbox-(.*)\.tar\.xz$/, 1])
+          def self.test = nil
+          def self.method_missing(*) = nil
+          def self.respond_to_missing?(*) = true
+        end
+        load ARGV[0]
+        %i[install caveats].each { |step| Hopbox.instance_method(step) }' ./$recipe)"
+fi
+
+# What root runs while a package comes and goes.
+if there shellcheck shellcheck; then
+    shellcheck -S warning -s sh packaging/debian/*.postinst packaging/debian/*.prerm \
+        packaging/debian/*.postrm packaging/debian/tests/demo packaging/debian.sh tests/*.sh ./*.sh
+    shellcheck -S warning -s bash packaging/arch/hopbox.install
+    echo "ok: scripts, by shellcheck"
 fi
 
 list=helper/unit/dev.hopbox.helper.plist

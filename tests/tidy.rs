@@ -857,6 +857,7 @@ fn every_recipe_is_of_this_version() {
         ("arch/PKGBUILD", format!("pkgver={version}\n")),
         ("alpine/APKBUILD", format!("pkgver={version}\n")),
         ("nix/package.nix", format!("version = \"{version}\";")),
+        ("homebrew/hopbox.rb", format!("hopbox-{version}.tar.xz\"")),
     ] {
         assert!(read(Path::new("packaging").join(recipe)).contains(&line), "{recipe}: {line}");
     }
