@@ -142,7 +142,8 @@ check-steps:
 check-bench:
 	+@$(CARGO) build $(COMMON) --bins --examples
 	@$(BENCH_RUN) --smoke --hop $(DEBUG)/hop --load $(DEBUG)/examples/load \
-		--ceiling $(DEBUG)/examples/no_crypto
+		--ceiling $(DEBUG)/examples/no_crypto --out $(CARGO_TARGET_DIR)/smoke.json
+	@[ "$$(id -u)" != 0 ] || python3 tests/bench/readme.py $(CARGO_TARGET_DIR)/smoke.json >/dev/null
 
 check-vectors:
 	python3 tests/oracle/vectors.py check tests/vectors

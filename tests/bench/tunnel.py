@@ -96,6 +96,15 @@ def measure(name, commands, o, log):
     return result
 
 
+def machine():
+    """Where and when it was measured: figures of two machines are not to be compared."""
+    with open("/proc/cpuinfo") as f:
+        models = [line.split(":", 1)[1].strip() for line in f if line.startswith("model name")]
+    return {"processor": models[0] if models else os.uname().machine,
+            "processors": len(os.sched_getaffinity(0)), "kernel": os.uname().release.split("-")[0],
+            "date": time.strftime("%Y-%m-%d", time.gmtime())}
+
+
 def median(rows, name, column):
     values = [r[column] for r in rows if r["implementation"] == name and column in r]
     return statistics.median(values) if values else None
@@ -167,8 +176,8 @@ def main():
         with open(o.out, "w") as f:
             medians = {name: {column: median(rows, name, column) for column, *_ in COLUMNS}
                        for name in wanted}
-            json.dump({"rounds": o.rounds, "seconds": o.seconds, "medians": medians, "rows": rows},
-                      f, indent=1)
+            json.dump({"rounds": o.rounds, "seconds": o.seconds, "machine": machine(),
+                       "medians": medians, "rows": rows}, f, indent=1)
     missing = [f"{name}: {column}" for name in wanted for column in SMOKE
                if (o.smoke or o.interop) and not median(rows, name, column)
                and not (column == "rss_mib" and name == "kernel")]
