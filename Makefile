@@ -182,6 +182,13 @@ deny: ## holds the crates against deny.toml (cargo-deny)
 recipes: ## has packagers' own tools read the recipes in packaging/
 	@sh tests/recipes.sh
 
+# Of the last commit, unoptimised, which nobody ships, so that it takes minutes: see tests/debs.sh.
+debs: ## Debian's packages: built, linted, installed, upgraded, purged
+	$(RUST)
+	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS) git:git dh:debhelper \
+		autopkgtest:autopkgtest apt-ftparchive:apt-utils mmdebstrap:mmdebstrap
+	+@sh tests/debs.sh "$(CARGO)" test $(COMMON)
+
 # The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
 bare: ## the README's two commands on a bare Debian 12
 	sh tests/bare.sh all
@@ -436,6 +443,6 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
-	check-steps check-bench check-vectors check-darwin recipes bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
+	check-steps check-bench check-vectors check-darwin debs recipes bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
 	snaps soak install install-strip \
 	uninstall fuzz clean

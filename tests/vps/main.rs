@@ -4,6 +4,7 @@ mod agent;
 mod bench;
 mod containers;
 mod contexts;
+mod debs;
 mod endpoints;
 mod examples;
 mod firewalls;
