@@ -189,6 +189,16 @@ debs: ## Debian's packages: built, linted, installed, upgraded, purged
 		autopkgtest:autopkgtest apt-ftparchive:apt-utils mmdebstrap:mmdebstrap
 	+@sh tests/debs.sh "$(CARGO)" test $(COMMON)
 
+# By a run on booted machines, where each command is typed: tests/vps/recording.rs. It is committed.
+RECORDING = tests/vps/recording
+recording: ## the recording that the README shows, anew
+	$(RUST)
+	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS)
+	+@$(MAKE) --no-print-directory build
+	+HOP_RECORDING="$(CURDIR)/$(RECORDING).cast" HOP_BUILT="$(abspath $(OUT))" sh tests/enter.sh \
+		$(CARGO) test $(COMMON) --test vps recording:: -- --nocapture
+	python3 tests/recording.py $(RECORDING).cast $(RECORDING).svg
+
 # The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
 bare: ## the README's two commands on a bare Debian 12
 	sh tests/bare.sh all
@@ -443,6 +453,6 @@ clean: ## removes what was built
 	$(CARGO) clean
 
 .PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
-	check-steps check-bench check-vectors check-darwin debs recipes bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
+	check-steps check-bench check-vectors check-darwin debs recipes recording bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
 	snaps soak install install-strip \
 	uninstall fuzz clean

@@ -110,7 +110,7 @@ impl Day {
 }
 
 /// A user of the pages, whom a key of the laptop's lets in, and root.
-fn greet(server: &Machine) {
+pub fn greet(server: &Machine) {
     server.ok("useradd -m -p '*' -s /bin/sh gandalf && \
                echo 'gandalf ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/gandalf && \
                for home in /root /home/gandalf; do \

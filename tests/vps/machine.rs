@@ -170,6 +170,17 @@ impl Machine {
     /// A command of a user at a terminal: whenever the text of the next pair appears, its answer
     /// is typed. Everything that was shown is in `out`.
     pub fn dialogue(&self, user: &str, script: &str, answers: &[(&str, &str)]) -> Said {
+        self.watched(user, script, answers, |_| ())
+    }
+
+    /// The same; `watch` gets each piece as soon as it is there.
+    pub fn watched(
+        &self,
+        user: &str,
+        script: &str,
+        answers: &[(&str, &str)],
+        mut watch: impl FnMut(&[u8]),
+    ) -> Said {
         let pty = nix::pty::openpty(None, None).unwrap();
         let on = |fd: &OwnedFd| Stdio::from(fd.try_clone().unwrap());
         let plain = self.command(user, script);
@@ -186,6 +197,7 @@ impl Machine {
         let mut bytes = [0; 4096];
         // Ends when the last program lets go of the terminal, at the latest by its time limit.
         while let Ok(count @ 1..) = terminal.read(&mut bytes) {
+            watch(&bytes[..count]);
             shown.push_str(&String::from_utf8_lossy(&bytes[..count]));
             while let Some((_, answer)) = next.filter(|(text, _)| shown[seen..].contains(text)) {
                 seen = shown.len();

@@ -21,6 +21,7 @@ mod password;
 mod preflight;
 mod proof;
 mod provider;
+mod recording;
 mod secrets;
 mod services;
 mod setup;
