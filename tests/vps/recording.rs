@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::site::{admit, trusting};
 
 const COLUMNS: u32 = 84;
-const LINES: u32 = 36;
+const LINES: u32 = 38;
 /// What is typed.
 const TYPED: [&str; 5] = [
     "hop setup mybox -a gandalf@203.0.113.7",
