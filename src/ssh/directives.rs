@@ -47,7 +47,9 @@ pub const TABLE: &[(&[&str], Verdict, &str)] = &[
     (&["NoHostAuthenticationForLocalhost"], Pinned("no"), "no key would be asked for"),
     (&["UpdateHostKeys"], Pinned("no"), "ssh would rewrite the file of pinned keys"),
     (&["CheckHostIP", "HashKnownHosts"], Inert, "not done under an alias whose keys are pinned"),
-    (&["ProxyCommand", "ProxyJump"], Set("none"), "the tunnel is this machine's own"),
+    (&["ProxyCommand"], Set("none"), "the tunnel is this machine's own"),
+    // Fabric would ask for a host of this name: findings/fabric-jumps-over-a-host-named-none.sh.
+    (&["ProxyJump"], Inert, "ProxyCommand goes before it; its `none` is a host for some"),
     (&["ProxyUseFdpass"], Inert, "there is no proxy"),
     (&["BindAddress"], Set("0.0.0.0"), "the tunnel's route chooses the source"),
     (&["BindInterface"], Inert, "BindAddress goes before it"),

@@ -154,3 +154,10 @@ fn what_ssh_does_not_know_is_not_written() {
         assert!(knows(name, value) && verdict_of(name).is_some(), "{word}");
     }
 }
+
+#[test]
+fn no_reader_of_the_block_is_sent_to_a_host_named_none() {
+    let written = [lines(true), lines(false)].concat();
+    assert!(written.contains(&"ProxyCommand none".to_owned()));
+    assert!(written.iter().all(|line| !line.starts_with("ProxyJump")), "{written:?}");
+}
