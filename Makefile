@@ -165,13 +165,22 @@ endif
 
 # The release, and that it is the same whoever makes it: see dist.sh, tests/dist.sh.
 DIST ?= .
-dist: ## the release: sources, crates and licences, into DIST
+dist: ## the release: sources, crates, licences, digests, into DIST
 	$(RUST)
-	@sh dist.sh "$(CARGO)" "$(DIST)"
+	+@sh dist.sh "$(CARGO)" "$(DIST)" "$(PROFILE)"
 
-dist-check: ## makes it twice, compares; builds, tests, installs offline
+dist-check: ## makes it twice, compares; proves, tests, installs offline
 	$(RUST)
-	@sh tests/dist.sh "$(CARGO)"
+	+@sh tests/dist.sh "$(CARGO)" "$(PROFILE)"
+
+# What a release's B2SUMS says, and whether it is so: see prove.sh.
+manifest: ## builds, and prints the digests that a release has
+	$(RUST)
+	+@sh prove.sh "$(CARGO)" list "$(PROFILE)" "hop $(LIBEXEC_PROGRAMS)" "$(SERVER_PROGRAMS)"
+
+prove: ## rebuilds a release's programs, compares with its digests
+	$(RUST)
+	+@sh prove.sh "$(CARGO)"
 
 # deny.toml, without a network: advisories where there is a snapshot of them.
 ADVISORIES = $(wildcard $(or $(CARGO_HOME),$(HOME)/.cargo)/advisory-dbs)
@@ -359,7 +368,8 @@ install: ## installs what was built; root needs no cargo for it
 	$(Q)$(INSTALL_DATA) man/hop-agent.8 "$(DESTDIR)$(MANDIR)/man8/hop-agent.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper.8"
 	$(Q)$(INSTALL_DATA) man/hop-helper-server.8 "$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8"
-	$(Q)$(INSTALL_DATA) src/workspace/read/hopbox.schema.json "$(DESTDIR)$(DATADIR)/hopbox"
+	$(Q)$(INSTALL_DATA) src/workspace/read/hopbox.schema.json $(wildcard B2SUMS) \
+		"$(DESTDIR)$(DATADIR)/hopbox"
 	$(Q)$(INSTALL_DATA) LICENSE README.md SECURITY.md CHANGELOG.md $(wildcard THIRD-PARTY) \
 		"$(DESTDIR)$(DOCDIR)"
 	$(Q)$(INSTALL) -d "$(DESTDIR)$(BASHCOMPDIR)" "$(DESTDIR)$(ZSHCOMPDIR)" "$(DESTDIR)$(FISHCOMPDIR)"
@@ -397,6 +407,7 @@ uninstall: ## takes it back; first: sudo hop-helper --uninstall
 		"$(DESTDIR)$(BINDIR)/hop" "$(DESTDIR)$(BINDIR)/hop-wg" "$(DESTDIR)$(SBINDIR)/hop-helper" \
 		"$(DESTDIR)$(MANDIR)/man1/hop.1" "$(DESTDIR)$(MANDIR)/man8/hop-agent.8" \
 		"$(DESTDIR)$(MANDIR)/man5/hopbox.yaml.5" "$(DESTDIR)$(DATADIR)/hopbox/hopbox.schema.json" \
+		"$(DESTDIR)$(DATADIR)/hopbox/B2SUMS" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper.8" "$(DESTDIR)$(DOCDIR)/LICENSE" \
 		"$(DESTDIR)$(MANDIR)/man8/hop-helper-server.8" \
 		"$(DESTDIR)$(MANDIR)/man7/hopbox-protocol.7" \
@@ -452,7 +463,7 @@ fuzz: ## FUZZ_S seconds of libFuzzer for each target
 clean: ## removes what was built
 	$(CARGO) clean
 
-.PHONY: all help build agents dist dist-check demo guest aarch64 check check-lint check-unit check-suites check-ct \
+.PHONY: all help build agents dist dist-check manifest prove demo guest aarch64 check check-lint check-unit check-suites check-ct \
 	check-steps check-bench check-vectors check-darwin debs recipes recording bare helper-review bench bench-kernel bench-growth chaos kills moves programs \
 	snaps soak install install-strip \
 	uninstall fuzz clean

@@ -3,18 +3,33 @@
 # Builds hop-agent, its helpers and hop-install for servers, each of TARGETS being a kind of them:
 # linked statically, so that they run on every distribution, and stripped, so that they are sent
 # quickly. They are left in $CARGO_TARGET_DIR/agents/TARGET/, where `make install` looks. Installs nothing.
+# agents.sh --linker TARGET: what links for a target that the toolchain knows.
 #
 # The toolchain may know a target (rustup target add). Where it does not, Debian has the source of
 # the standard library, from which the compiler makes what it needs; zig brings musl, and links.
 set -eu
 cd "$(dirname "$0")"
+host=$(rustc -vV | sed -n 's/^host: //p')
+
+# For other processors, what is installed; else the linker that comes with the compiler.
+linker() {
+    arch=${1%%-*} own=cc
+    if [ "$arch" != "${host%%-*}" ] || [ "${host#*-linux-}" = "$host" ]; then
+        own=rust-lld
+        for gcc in "$arch-linux-gnu-gcc" "$arch-linux-musl-gcc"; do
+            if command -v "$gcc" >/dev/null 2>&1; then own=$gcc; fi
+        done
+    fi
+    echo "$own"
+}
+if [ "$1" = --linker ]; then linker "$2" && exit; fi
+
 targets=$1 profile=$2 cargo=$3
 shift 3
 out=${CARGO_TARGET_DIR:-target}
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
 source=/usr/lib/rustlib/src/rust/library
-host=$(rustc -vV | sed -n 's/^host: //p')
 
 known() { [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]; }
 
@@ -63,17 +78,10 @@ build() (
     shift
     upper=$(echo "$target" | tr 'a-z-' 'A-Z_')
     linker=CARGO_TARGET_${upper}_LINKER
-    arch=${target%%-*}
     more=-Ctarget-feature=+crt-static
     if known "$target"; then
-        # For other processors, what is installed; else the linker that comes with the compiler.
-        if [ "$arch" != "${host%%-*}" ] || [ "${host#*-linux-}" = "$host" ]; then
-            own=rust-lld
-            for gcc in "$arch-linux-gnu-gcc" "$arch-linux-musl-gcc"; do
-                if command -v "$gcc" >/dev/null 2>&1; then own=$gcc; fi
-            done
-            eval "export $linker=\"\${$linker:-$own}\""
-        fi
+        own=$(linker "$target")
+        [ "$own" = cc ] || eval "export $linker=\"\${$linker:-$own}\""
     else
         # Called by their paths: rustup's would look for the source in their own places.
         export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 "$linker=$out/agents-cc-$target"
@@ -100,12 +108,13 @@ build() (
         --bin hop-install
 )
 
+case $profile in dev) dir=debug ;; *) dir=$profile ;; esac
 for target in $targets; do
     build "$target" "$@"
     mkdir -p "$out/agents/$target"
     rm -f "$out/agents/$target/version"
     for program in hop-agent hop-helper hop-helper-server hop-install; do
-        cp "$out/$target/$profile/$program" "$out/agents/$target/$program.new"
+        cp "$out/$target/$dir/$program" "$out/agents/$target/$program.new"
         mv "$out/agents/$target/$program.new" "$out/agents/$target/$program"
     done
     # What `make install` compares with its own.

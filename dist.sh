@@ -1,8 +1,9 @@
 #!/bin/sh
-# dist.sh CARGO [DIRECTORY]
-# The release: the last commit's sources, the crates they are built of (vendor/), and the licences of
-# those. It builds, tests and installs with the network cut. Whoever makes it of the same commit
-# gets the same bytes, whatever his name, umask and directory: see tests/dist.sh.
+# dist.sh CARGO [DIRECTORY [PROFILE]]
+# The release: the last commit's sources, the crates they are built of (vendor/), the licences of
+# those, and the digests of what it makes (B2SUMS), for which it is built once. It builds, tests and
+# installs with the network cut. Whoever makes it of the same commit, with the same toolchain, gets
+# the same bytes, whatever his name, umask and directory: see tests/dist.sh.
 set -eu
 cargo=$1
 cd "$(dirname "$0")"
@@ -21,6 +22,8 @@ git archive HEAD | tar -x -C "$lab/$name"
     cd "$lab/$name"
     $cargo vendor --locked --quiet --versioned-dirs vendor >/dev/null
     sh licences.sh "$cargo" >THIRD-PARTY
+    "${MAKE:-make}" -s manifest CARGO="$cargo" PROFILE="${3:-release}" CARGO_TARGET_DIR=target >B2SUMS
+    rm -rf target
 )
 # Nothing of the maker is in it: not his name, his clock, his umask or the order of his directory.
 LC_ALL=C tar --sort=name --mtime="@$when" --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \

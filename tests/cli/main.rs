@@ -16,6 +16,7 @@ mod install;
 mod keys;
 mod limits;
 mod ports;
+mod prove;
 mod terminal;
 mod to;
 

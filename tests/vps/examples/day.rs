@@ -28,10 +28,11 @@ pub enum Step {
 pub use Step::{Ask, Do, Put, Shown, Type};
 
 /// Examples that other tests run, since they need what is not here: the example, and where.
-pub const ELSEWHERE: [(&str, &str); 4] = [
+pub const ELSEWHERE: [(&str, &str); 5] = [
     ("hop selftest", "tests/selftest/tests/selftest.rs::fn passes_quickly_and_leaves_nothing()"),
     ("make check", ".ci/run::exec make check"),
     ("make bench", "Makefile::$(BENCH_RUN) --hop"),
+    ("make prove", "tests/dist.sh::make -s -j8 prove"),
     (
         "export DISPLAY=:7",
         "tests/agent/bridges.rs::fn what_the_manual_says_of_a_display_of_ones_own_is_so()",
