@@ -5,8 +5,9 @@
 //! (where files are), `read_checked` (how they are read), `config` (what they say), `names`,
 //! `store` (changes) → `front` → `joint` (where both meet) → `work` → `keeper` (a process for
 //! each service) → `firewall` (ports that are open to everybody), `sites` (what nginx answers
-//! for), `mounts` (by root) → `exec`, `install`, `allocate`, `reserve`, `linger`, `moved`, `setup`,
-//! `uninstall`, `commands` (what root and the user run by hand or over SSH).
+//! for), `mounts` (by root), `running` (which programs these are) → `exec`, `install`,
+//! `allocate`, `reserve`, `linger`, `moved`, `setup`, `uninstall`, `commands` (what
+//! root and the user run by hand or over SSH).
 
 mod allocate;
 mod command_line;
@@ -27,6 +28,7 @@ mod names;
 mod port_owner;
 mod read_checked;
 mod reserve;
+mod running;
 mod say;
 mod setup;
 mod sites;

@@ -11,6 +11,8 @@ use super::key::{self, Secret};
 const LABEL_BYTES: usize = 63;
 /// What Linux has at most (LOGIN_NAME_MAX).
 const LOGIN_BYTES: usize = 256;
+/// Longest word of another program's that is kept.
+const WORD_CHARS: usize = 64;
 const TOKEN_CHARS: std::ops::RangeInclusive<usize> = 43..=128;
 
 /// Checks a host name by the rule the helper has for names: one DNS label in lower case, so that
@@ -54,6 +56,14 @@ pub fn label(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("must have 1 to 63 letters, digits, dots, hyphens or underscores".to_owned())
+}
+
+/// A version, or a word of the protocol. It goes on to whoever asks a session, whose answers have
+/// a limit.
+pub fn word(text: &str) -> Result<String, String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte);
+    let fits = (1..=WORD_CHARS).contains(&text.len()) && text.bytes().all(plain);
+    if fits { Ok(text.to_owned()) } else { Err("must be a word".to_owned()) }
 }
 
 /// An address one machine can have.

@@ -1,10 +1,11 @@
 //! What every room stands on and none owns: how things fail, what texts may be, how files are
 //! written. Reading order: `failure`, `exit` → `json`, `yaml`, `field`, `key` (texts → values),
-//! `base64`, `hex`, `command_line` (words → commands) → `file`, `own_program`,
+//! `base64`, `hex`, `b2sum`, `command_line` (words → commands) → `file`, `own_program`,
 //! `line_socket` → `task`, `address_plan`, `time_text`, `moment`, `locale` and `terminal` (who
 //! reads us). Knows no tunnel, host or agent.
 
 pub mod address_plan;
+pub mod b2sum;
 pub mod base64;
 pub mod command_line;
 pub mod exit;

@@ -12,6 +12,9 @@ use crate::sys::process;
 /// Beside the directory of `hop`.
 const LIBEXEC: &str = "libexec/hopbox";
 
+/// Where a release's list of its programs' digests is, beside the directory of `hop`.
+const DIGESTS: &str = "share/hopbox/B2SUMS";
+
 /// The file of the program that runs.
 pub fn own() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| {
@@ -23,6 +26,12 @@ pub fn own() -> Result<PathBuf, Failure> {
 /// Where `make install` puts programs beside the directory of `hop`.
 pub fn libexec(beside: &Path) -> PathBuf {
     beside.parent().unwrap_or(beside).join(LIBEXEC)
+}
+
+/// The list of digests of the release that `hop` in this directory is of; a build of one's own has
+/// none.
+pub fn digests(beside: &Path) -> PathBuf {
+    beside.parent().unwrap_or(beside).join(DIGESTS)
 }
 
 /// The program of this name that belongs to the one that runs.

@@ -9,6 +9,7 @@ use super::doctor_server;
 use super::doctor_snap;
 use super::migration_view;
 use super::page::{Line, Page};
+use super::running_view;
 use super::target_host;
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
@@ -20,7 +21,8 @@ pub const COMMAND: Command = Command {
     usage: "hop doctor [host] [--deep] [-v]",
     details: "Looks at files, helper, session, address, way, UDP, handshake, agent, name,\n\
               packet size and HTTP proxies, whether the host is up or not, and changes nothing.\n\
-              Of a host that is up also at its clock, disks, sshd, limits and open ports.\n\
+              Of a host that is up also at its clock, disks, sshd, limits and open ports, and\n\
+              whether the programs that run there are as released or what this laptop installs.\n\
               Where a provider's firewall is declared also at the file of its token, and with\n\
               --deep at what hopbox has opened there. Each fault is shown with its cause, the\n\
               evidence, and one command that mends it; the first is the one to begin with. With\n\
@@ -51,6 +53,7 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
     if let Ok(host) = &facts.config {
         checks.extend(doctor_provider::check(host, call.args.has("deep")));
         checks.extend(doctor_server::checks(&paths, host));
+        checks.extend(running_view::checks(&paths, host));
         checks.extend(doctor_snap::checks(&paths, host));
     }
     checks.extend(migration_view::checks(&paths, &name));

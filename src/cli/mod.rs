@@ -7,7 +7,8 @@
 //! (which services), `long_view` (what is shown until the user has enough), `to_end` (what is heard
 //! until it is done) → one file per command, `workspace` and `plan_view` for what `up` does of a
 //! project, `migration_*` for what `to` does, `ports_view` and `ports_why` for what is said of
-//! ports, `browser` for whoever opens one. A command parses nothing and owns no protocol.
+//! ports, `running_view` for the programs of servers, `browser` for whoever opens one. A command
+//! parses nothing and owns no protocol.
 
 mod autostart;
 mod bridge;
@@ -58,6 +59,7 @@ mod rotate;
 mod run;
 mod run_outcome;
 mod run_wanted;
+mod running_view;
 mod selftest;
 mod service_names;
 mod services;

@@ -6,11 +6,13 @@ use serde_json::json;
 
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
+use super::running_view;
 use crate::base::exit::Code;
 use crate::base::failure::{Failure, Fault};
 use crate::base::time_text::took;
 use crate::deploy::options::Options;
 use crate::deploy::proposal::{Plan, Proposal};
+use crate::deploy::running::Judged;
 use crate::deploy::setup::{self, Ready};
 use crate::deploy::ssh_entry;
 use crate::fix;
@@ -106,16 +108,17 @@ pub fn run(call: &mut Call) -> Result<Code, Failure> {
         let told = ssh_entry::is_written(&paths, &options.name).unwrap_or(false);
         return tell_plan(call, &options.name, &plan, told);
     }
-    let Ready { host, verified, sent_bytes } = setup::run(call, &paths, &options)?;
+    let Ready { host, verified, sent_bytes, running } = setup::run(call, &paths, &options)?;
     let name = &host.name;
     let ssh = tell_ssh(call, &paths, &host)?;
+    running_view::tell(call, name, &running);
     tell_snapshots(call, verified.snapshots.as_ref());
     let next = fix!("hop up {}", name);
     let data = json!({
         "host": name, "endpoint": host.endpoint.to_string(), "local_ip": host.local_ip.to_string(),
         "peer_ip": host.peer_ip.to_string(), "agent_version": verified.agent_version,
         "handshake_us": verified.handshake_us, "sent_bytes": sent_bytes, "next": &*next,
-        "ssh_config": ssh,
+        "ssh_config": ssh, "programs": running.iter().map(Judged::to_json).collect::<Vec<_>>(),
         "took_us": u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
     });
     let text = format!("{name} is ready after {}; next: {next}", took(began.elapsed()));

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::command::{Call, Command, Flag, Group, Takes};
 use super::page::Page;
-use super::{detached_runs, migration_view, snap_view, status_view, target_host};
+use super::{detached_runs, migration_view, running_view, snap_view, status_view, target_host};
 use crate::base::exit::Code;
 use crate::base::failure::Failure;
 use crate::base::task::Tasks;
 use crate::base::time_text::utc;
+use crate::deploy::running::Judged;
 use crate::helper::guards::Guards;
 use crate::helper::{Device, Helper, socket_path};
 use crate::host::config::HostConfig;
@@ -36,7 +37,7 @@ pub const COMMAND: Command = Command {
               are several, or with --all, shows one line for each. Exits 0 when all is well and\n\
               3 otherwise; a host that was taken down on purpose is no trouble for --all as long\n\
               as another one is up. With -v also what every layer says, dropped packets by\n\
-              reason, and all remembered events.",
+              reason, all remembered events, and which programs run on the server.",
     example: "hop status\n\
               hop status mybox -v",
     group: Group::Daily,
@@ -113,8 +114,13 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
         let backend = provider.backend.word();
         data["provider"] = json!({"backend": backend, "firewall": provider.firewall});
     }
-    let late = host.filter(|_| data["state"] == "up").map(|host| late(paths, &host));
-    let late = late.unwrap_or_default();
+    let host = host.filter(|_| data["state"] == "up");
+    let late = host.as_ref().map(|host| late(paths, host)).unwrap_or_default();
+    let running = host.filter(|_| call.out.is_verbose());
+    let running = running.map(|host| running_view::look(paths, &host)).unwrap_or_default();
+    if !running.is_empty() {
+        data["programs"] = running.iter().map(Judged::to_json).collect();
+    }
     if !late.is_empty() {
         data["snapshots_late"] = late.iter().map(LateOne::to_json).collect();
     }
@@ -123,6 +129,7 @@ fn of_one(call: &Call, paths: &Paths, name: &str) -> Answer {
         data["moves"] = moves.iter().map(migration_view::to_json).collect();
     }
     let mut page = status_view::one(&data, call.out.is_verbose());
+    running_view::add(&mut page, &running);
     late.iter().for_each(|one| page.add(snap_view::late(one)));
     moves.iter().for_each(|it| page.add(migration_view::unfinished(it)));
     let well = data["state"] == "up";

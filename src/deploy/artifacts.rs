@@ -1,6 +1,7 @@
 //! The programs for a server: where on this machine they are, and their way to it. Nothing is
 //! downloaded.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::console::Console;
@@ -29,6 +30,15 @@ pub struct Programs {
     /// The helper for its firewall. The tunnel needs none, and those of an earlier release have
     /// none beside them.
     pub server: Option<Upload>,
+}
+
+impl Programs {
+    /// Names and digests, of those that are here.
+    pub fn digests(&self) -> BTreeSet<(String, String)> {
+        let Programs { agent, helper, installer, server } = self;
+        let all = [Some(agent), Some(helper), Some(installer), server.as_ref()];
+        all.into_iter().flatten().map(|it| (it.name.to_owned(), it.hash.clone())).collect()
+    }
 }
 
 /// All of it for a machine in the words of `uname -m`.

@@ -7,7 +7,8 @@
 //! `connect`, `numbers`, `proposal`, `local_helper`, `install`, `setup_conflict`, `host_file`,
 //! `server_helper`, `provider` (what is in front), `traces`, `verify`, `agent_status`, `opener` and
 //! `server_diagnosis` → `upgrade` → `uninstall`. Beside it: `identity` (this laptop's own keys),
-//! `ssh_entry` (what its ssh(1) knows of a host), `inventory` (the programs that lie here).
+//! `ssh_entry` (what its ssh(1) knows of a host), `inventory` (the programs that lie here),
+//! `running` (whether those that run there are these).
 //!
 //! Knows no command line: what it finds is told as values and failures.
 
@@ -30,6 +31,7 @@ pub mod provider;
 pub mod remote;
 mod rollback_guard;
 mod root_script;
+pub mod running;
 pub mod server_diagnosis;
 mod server_helper;
 pub mod setup;

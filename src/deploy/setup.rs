@@ -13,6 +13,7 @@ use super::options::Options;
 use super::proposal::{self, Plan};
 use super::provider;
 use super::rollback_guard::{self, Ended, Guard};
+use super::running::{self, Judged, Known};
 use super::server_diagnosis;
 use super::server_helper;
 use super::traces::Traces;
@@ -30,6 +31,8 @@ pub struct Ready {
     pub host: HostConfig,
     pub verified: Verified,
     pub sent_bytes: u64,
+    /// What runs there now.
+    pub running: Vec<Judged>,
 }
 
 /// What would be done; nothing is changed there.
@@ -55,6 +58,7 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
     server_helper::tell_without_nft(console, survey);
     local_helper::ensure(console)?;
     console.begin("installing on the server");
+    let known = Known::of(&programs);
     let missing = versions::missing(survey, programs, Policy::KeepWorking);
     let sent = artifacts::send(console, remote, missing)?;
     let guard = Guard::new();
@@ -83,7 +87,8 @@ pub fn run(console: &mut dyn Console, paths: &Paths, options: &Options) -> Resul
                     it reaches TCP ports at which your own user listens, and no other";
         console.warn("in_userspace", text);
     }
-    Ok(Ready { host, verified, sent_bytes: sent.bytes })
+    let running = verified.running.as_ref().map_or_else(Vec::new, |it| running::judge(it, &known));
+    Ok(Ready { host, verified, sent_bytes: sent.bytes, running })
 }
 
 /// Step 7. Where the tunnel does not work, the server is asked over SSH what it saw.

@@ -52,7 +52,8 @@ pub fn run(
     let remote = Remote::open(console, paths, host)?;
     let survey = remote.survey()?;
     let programs = artifacts::load(agent_dir, survey.machine())?;
-    let missing = versions::missing(survey, programs, Policy::Exact);
+    let again = verify::replaced(paths, host);
+    let missing = versions::missing(survey, programs, Policy::Exact { again: &again });
     console.done("");
     let (before, runs) = state(console, &remote, paths, host)?;
     let is_current = runs && before.as_deref() == Some(VERSION);

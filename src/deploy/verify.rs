@@ -12,7 +12,9 @@ use crate::fix;
 use crate::host::config::{HostConfig, Transport};
 use crate::host::paths::Paths;
 use crate::rpc::client::{CallError, Health};
-use crate::rpc::method::{AgentVersion, SnapHealth};
+use crate::rpc::code::Code;
+use crate::rpc::method::{AgentRunning, AgentVersion, SnapHealth};
+use crate::rpc::types::running::{Program, Running};
 use crate::rpc::types::{Nothing, TunnelMode, snap};
 pub use crate::session::transport::target;
 use crate::session::{control, daemon, diagnose, through};
@@ -38,6 +40,7 @@ pub struct Verified {
     pub handshake_us: Option<u64>,
     /// `None` from an agent that does not say.
     pub snapshots: Option<snap::Health>,
+    pub running: Option<Running>,
 }
 
 /// Whether the host is up. A session that goes another way is ended: it proves nothing, and what
@@ -72,6 +75,7 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
     let health = answers(paths, host);
     let client = through::with_token(paths, host).filter(|_| health.is_ok());
     let snapshots = client.and_then(|client| client.call(SnapHealth, &Nothing, ANSWER_LIMIT).ok());
+    let running = health.as_ref().ok().and_then(|_| running(paths, host));
     if !was_up || udp.is_some() {
         let _ = daemon::down(paths, &host.name);
     }
@@ -80,7 +84,30 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
         up(host, None)?;
     }
     let Health { version: agent_version, tunnel_mode, .. } = health?;
-    Ok(Verified { agent_version, tunnel_mode, handshake_us, snapshots })
+    Ok(Verified { agent_version, tunnel_mode, handshake_us, snapshots, running })
+}
+
+/// The programs that run there, of a host that is up and whose agent answers. One of an earlier
+/// version says no more than that.
+pub fn running(paths: &Paths, host: &HostConfig) -> Option<Running> {
+    let client = through::with_token(paths, host)?;
+    match client.call(AgentRunning, &Nothing, ANSWER_LIMIT) {
+        Ok(running) => Some(running),
+        Err(CallError::Remote { code: Code::UnknownMethod, .. }) => {
+            let Health { version, .. } = client.health(ASK_LIMIT).ok()?;
+            let name = "hop-agent".to_owned();
+            let program = Program { name, version, digest: None, is_on_disk: None };
+            Some(Running { machine: String::new(), programs: vec![program] })
+        }
+        Err(_) => None,
+    }
+}
+
+/// Names of those that lie there in vain until they are started anew.
+pub fn replaced(paths: &Paths, host: &HostConfig) -> Vec<String> {
+    let programs = running(paths, host).map(|running| running.programs).unwrap_or_default();
+    let replaced = programs.into_iter().filter(|program| program.is_on_disk == Some(false));
+    replaced.map(|program| program.name).collect()
 }
 
 /// After an attempt over UDP that got no answer: whether the agent answers over SSH, by which the

@@ -10,11 +10,11 @@ use crate::ssh::upload::Upload;
 
 /// What is replaced of what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub enum Policy<'a> {
     /// What does not work, or is older.
     KeepWorking,
-    /// What is another build than ours.
-    Exact,
+    /// What is another build than ours, and those of these names, which need a new start.
+    Exact { again: &'a [String] },
 }
 
 /// Those that are to be sent: a helper never without what installs it, and that for the firewall
@@ -36,11 +36,12 @@ pub fn missing(survey: &Survey, programs: Programs, policy: Policy) -> Vec<Uploa
 fn needs(survey: &Survey, upload: &Upload, policy: Policy) -> bool {
     // The survey's names have no prefix.
     let name = upload.name.strip_prefix("hop-").unwrap_or(upload.name);
-    if survey.get(name) == upload.hash {
-        return false;
+    let is_there = survey.get(name) == upload.hash;
+    if let Policy::Exact { again } = policy {
+        return !is_there || again.iter().any(|name| name == upload.name);
     }
-    if policy == Policy::Exact {
-        return true;
+    if is_there {
+        return false;
     }
     match version(survey, name) {
         None => true,
@@ -107,5 +108,14 @@ mod tests {
         assert_eq!(needs(&format!("agent={}", upload.hash)), (false, false));
         assert_eq!(needs("version_agent=hop-agent 9.0.0"), (false, true));
         assert_eq!(needs("version_agent=Segmentation fault"), (true, false));
+
+        let exact = |facts: &str, again: &[String]| {
+            let text = format!("hopbox-survey=1\nsudo=free\n{facts}\nend=yes\n");
+            super::needs(&Survey::parse(&text).unwrap(), &upload, Policy::Exact { again })
+        };
+        let there = format!("agent={}", upload.hash);
+        assert!(exact(&format!("{same}\nactive_agent=yes"), &[]), "another build");
+        assert!(!exact(&there, &[]) && !exact(&there, &["hop-helper".to_owned()]));
+        assert!(exact(&there, &["hop-agent".to_owned()]), "it waits for a new start");
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! `client` says what can be asked, over one `connection`, whose lines `reply` reads; `error` tells
 //! what went wrong, and what helps; `lease_keeper` stays with a lease when helpers come and go;
-//! `guards` reads what keeps packets in their place; `firewall`, `nginx` and `mounts`
-//! ask hop-helper-server.
+//! `guards` reads what keeps packets in their place; `program` asks which one it is; `firewall`,
+//! `nginx` and `mounts` ask hop-helper-server.
 
 mod client;
 mod connection;
@@ -13,6 +13,7 @@ pub mod guards;
 pub mod lease_keeper;
 pub mod mounts;
 pub mod nginx;
+pub mod program;
 pub mod reply;
 
 pub use client::{Device, Helper, Lease};

@@ -22,14 +22,14 @@ use super::frames::PROTOCOL;
 use super::method::{BYTES, Method, RUN_START, Stream};
 use super::types::run::Run;
 use super::types::{Message, TunnelMode};
+use crate::base::field;
 use crate::base::json::{Fields, ReadError};
 pub use crate::http::client::Canceller;
 use crate::http::client::{self, Failed, Lines, Request, Response, Switched};
 use crate::http::{BODY_BYTES, code};
 use crate::sys::through::{self, Link};
 
-/// Longest word and longest sentence of an agent's that is kept.
-const WORD_CHARS: usize = 64;
+/// Longest sentence of an agent's that is kept.
 const MESSAGE_CHARS: usize = 500;
 
 /// The status of an agent that has as many calls as it may have: later it may have fewer.
@@ -368,7 +368,7 @@ pub fn answer_in<M: Method>(text: &str) -> Result<M::Answer, CallError> {
 
 /// An agent's error object. A stranger's text is cut short.
 pub fn refusal_in(error: &mut Fields) -> Result<CallError, ReadError> {
-    let word = error.meant("code", word)?;
+    let word = error.meant("code", field::word)?;
     let message = error.string("message")?.chars().take(MESSAGE_CHARS).collect();
     Ok(CallError::Remote { code: Code::of(&word), word, message })
 }
@@ -386,20 +386,12 @@ fn read_health(body: &str) -> Result<Health, ReadError> {
     // Later agents may add fields: an answer is read for what we need, a request is read strictly.
     let mut fields = Fields::parse(body)?;
     Ok(Health {
-        status: fields.meant("status", word)?,
+        status: fields.meant("status", field::word)?,
         tunnel: fields.bool("tunnel")?,
         tunnel_mode: TunnelMode::read(&mut fields),
         local_ip: fields.parsed("local_ip", "an IPv4 address")?,
-        version: fields.meant("version", word)?,
+        version: fields.meant("version", field::word)?,
     })
-}
-
-/// A version, or a word of the protocol. It goes on to whoever asks a session, whose answers have
-/// a limit.
-fn word(text: &str) -> Result<String, String> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+_".contains(&byte);
-    let fits = (1..=WORD_CHARS).contains(&text.len()) && text.bytes().all(plain);
-    if fits { Ok(text.to_owned()) } else { Err("must be a word".to_owned()) }
 }
 
 #[cfg(test)]

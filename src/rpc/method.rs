@@ -9,6 +9,7 @@ use super::types::migration::{
 };
 use super::types::ports::{Mapped, PortEvent, Ports};
 use super::types::run::{ListRuns, Run, RunNumber, Runs, Said};
+use super::types::running::Running;
 use super::types::server::Server;
 use super::types::services::{OfWorkspace, ServiceName, ServiceView, Services};
 use super::types::snap::{
@@ -50,6 +51,7 @@ macro_rules! methods {
 methods! {
     AgentVersion, "agent.version": Nothing => Version;
     AgentStatus, "agent.status": Nothing => Status;
+    AgentRunning, "agent.running": Nothing => Running;
     PeersList, "peers.list": Nothing => Peers;
     PeersAdd, "peers.add": AddPeer => Added;
     PeersRemove, "peers.remove": RemovePeer => Gone;

@@ -19,6 +19,7 @@ pub mod logs;
 pub mod migration;
 pub mod ports;
 pub mod run;
+pub mod running;
 pub mod server;
 pub mod services;
 pub mod snap;

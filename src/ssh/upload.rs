@@ -1,23 +1,23 @@
 //! Programs on their way to a server: a file, its hash, its journey, and the hash after arrival.
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use blake2::{Blake2b512, Digest};
 
 use super::connection::{Connection, Feed};
 use super::error;
 use super::scratch_dir::{NotDone, STORE, ScratchDir};
+use crate::base::b2sum;
 use crate::base::failure::Failure;
-use crate::base::hex;
 
 /// The home is mounted noexec: not even a script runs there.
 const NOEXEC: i32 = 77;
 /// A slow line has this long for each program.
 const SEND_LIMIT: Duration = Duration::from_secs(1800);
 const SHORT_LIMIT: Duration = Duration::from_secs(30);
+const HEAD_BYTES: usize = 64;
 /// Where an ELF file names its machine, and the numbers of those we build for.
 const ELF_MACHINE: std::ops::Range<usize> = 18..20;
 const MACHINES: [(&str, [u8; 2]); 2] = [("x86_64", [0x3e, 0]), ("aarch64", [0xb7, 0])];
@@ -37,22 +37,13 @@ pub struct Upload {
 impl Upload {
     pub fn load(name: &'static str, path: &Path) -> io::Result<Upload> {
         let mut file = File::open(path)?;
-        let mut hash = Blake2b512::new();
-        let mut head = Vec::new();
-        let mut piece = vec![0; 256 * 1024];
-        let mut bytes = 0;
-        loop {
-            let count = file.read(&mut piece)?;
-            let Some(read) = piece.get(..count).filter(|read| !read.is_empty()) else { break };
-            if head.is_empty() {
-                head = read.iter().take(64).copied().collect();
-            }
-            hash.update(read);
-            bytes += count as u64;
-        }
+        let hash = b2sum::of(&file, b2sum::PROGRAM_BYTES)?;
+        let bytes = file.stream_position()?;
+        let mut head = [0; HEAD_BYTES];
+        let count = file.read_at(&mut head, 0)?;
+        let head = head.get(..count).unwrap_or_default();
         let machine = head.get(ELF_MACHINE).filter(|_| head.starts_with(b"\x7fELF"));
         let machine = machine.and_then(|two| two.try_into().ok()).unwrap_or_default();
-        let hash = hex::encode(&hash.finalize());
         Ok(Upload { name, path: path.to_owned(), file, bytes, hash, machine })
     }
 

@@ -14,6 +14,7 @@ use hopbox::agent::front::api::Api;
 use hopbox::agent::joint::Work;
 use hopbox::base::key;
 use hopbox::http::server::Server;
+use hopbox::rpc::VERSION;
 use hopbox::rpc::client::{CallError, Client};
 use hopbox::rpc::code::Code;
 use hopbox::rpc::method::{AgentVersion, Method};
@@ -284,6 +285,18 @@ fn a_laptop_is_told_of_its_peers_and_gets_new_keys() {
         assert_eq!(answer["result"]["laptop_address"], "10.10.0.1", "{answer}");
         assert!(answer["result"]["preshared_key"].is_string());
     }
+}
+
+/// Here the agent is this program.
+#[test]
+fn a_laptop_is_told_which_program_answers_it() {
+    let served = Served::start();
+    let (_, answer, _) = served.ask(&with_token(r#"{"method":"agent.running"}"#));
+    let sum = Command::new("b2sum").arg(std::env::current_exe().unwrap()).output().unwrap();
+    let sum = String::from_utf8(sum.stdout).unwrap();
+    let own = &answer["result"]["programs"][0];
+    assert_eq!((&own["name"], &own["version"]), (&json!("hop-agent"), &json!(VERSION)), "{answer}");
+    assert_eq!(own["b2sum"].as_str(), sum.split(' ').next(), "{answer}");
 }
 
 /// A method of a later agent.

@@ -143,6 +143,7 @@ fn a_name_and_an_address_of_the_other_family_lead_to_the_server() {
         site.hop_ok("up");
         looks::each_shows_something(&site);
         what_the_server_lacks_is_named(&site);
+        what_runs_there_is_compared(&site);
         wireguard_alone(laptop);
         modules_are_loaded(&site);
     });
@@ -170,6 +171,46 @@ fn what_the_server_lacks_is_named(site: &Site) {
     let (program, _) = program.split_once(".Ed\n").unwrap();
     let opened = vps.ok_as("dev", &format!("python3 - <<'END'\n{program}END"));
     assert!(opened.starts_with("rule-") && opened.contains(" accepted "), "{opened}");
+}
+
+/// What runs is this laptop's, and as released where a list says so; it is neither when another
+/// file lies in its place, though that has the same bytes, or when it is another build.
+fn what_runs_there_is_compared(site: &Site) {
+    let (laptop, vps) = (&site.laptop, &site.vps);
+    let told = site.hop_ok("doctor -v");
+    for name in ["hop-agent", "hop-helper", "hop-helper-server"] {
+        let line = format!("programs: {name}: what this laptop installs");
+        assert!(told.contains(&line), "{line}: {told}");
+    }
+    laptop.ok("mkdir -p /usr/local/share/hopbox && cd /usr/local/libexec/hopbox && \
+               b2sum hop-agent hop-helper | sed 's,  ,  here/,' >../../share/hopbox/B2SUMS");
+    let are = || -> Vec<String> {
+        let said = site.hop_ok("--json status -v");
+        let answer: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let programs = answer["data"]["programs"].as_array().unwrap();
+        programs.iter().map(|one| one["is"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(are(), ["released", "released", "ours"]);
+    let set = site.hop("setup mybox");
+    let line = "what runs there is what this laptop installs";
+    assert!(set.code == 0 && set.err.contains(line), "{set}");
+
+    vps.ok("cd /usr/libexec/hopbox && cp hop-helper new && mv new hop-helper && \
+            cp hop-agent new && echo >>new && mv new hop-agent");
+    assert_eq!(are(), ["replaced", "replaced", "ours"]);
+    let fix = fix_of(site, "program_replaced").expect("another file lies there");
+    assert_eq!(fix, "hop upgrade mybox");
+    laptop.ok_as("dev", &fix);
+    assert_eq!(are(), ["released", "released", "ours"]);
+
+    vps.ok("cd /usr/libexec/hopbox && cp hop-agent new && echo >>new && mv new hop-agent && \
+            systemctl restart hop-agent");
+    assert_eq!(fix_of(site, "program_other").as_deref(), Some("hop upgrade mybox"));
+    let set = site.hop("--json setup mybox");
+    assert!(set.code == 0 && set.out.contains("\"is\":\"other\""), "{set}");
+    laptop.ok_as("dev", &fix);
+    assert_eq!(are(), ["released", "released", "ours"]);
+    laptop.ok("rm -r /usr/local/share/hopbox");
 }
 
 /// Which is root's.

@@ -92,6 +92,7 @@ impl Base {
         paths.extend(own);
         let mut server = Server::new(listener, signals, service, netns, self.config, audit)
             .map_err(|e| format!("prepare the socket: {e}"))?;
+        server.own_file = start::own_file();
         last()?;
         server.layers = sandbox::enter(&paths, ioctls, sandbox::STRICTNESS);
         self.notify.send("READY=1");

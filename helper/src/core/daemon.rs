@@ -28,7 +28,7 @@ pub fn handshake<S>(a: &Args) -> Result<Act<S>, OpError> {
 }
 
 pub fn version<S>(_: &Args) -> Result<Act<S>, OpError> {
-    Ok(Box::new(|_, _| Ok(about().into())))
+    Ok(Box::new(|server, _| Ok(merged(about(), json!({"program": server.own_file})).into())))
 }
 
 pub fn health<S: Service>(_: &Args) -> Result<Act<S>, OpError> {

@@ -13,7 +13,7 @@ use crate::core::server::Server;
 use crate::core::service::Service;
 use crate::proto::{Code, OpError};
 use crate::sys;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -77,6 +77,7 @@ impl<S: Service> Server<S> {
             rates: Rates::new(limit::BURST, limit::INTERVAL),
             audit,
             layers: Layers::default(),
+            own_file: Value::Null,
             listener,
             next_id: 1,
             accept_after: now,

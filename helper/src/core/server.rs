@@ -5,6 +5,7 @@ use crate::core::conn::Conn;
 use crate::core::limit::Rates;
 use crate::core::peer_cred::Caller;
 use crate::core::sandbox::Layers;
+use serde_json::Value;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -22,6 +23,8 @@ pub struct Server<S> {
     pub audit: Audit,
     /// Of the sandbox, for `daemon.health`.
     pub layers: Layers,
+    /// Its program's file, for `daemon.version`.
+    pub own_file: Value,
     pub(super) listener: UnixListener,
     pub(super) next_id: u64,
     pub(super) accept_after: Instant,

@@ -6,8 +6,10 @@ use crate::core::say::tell;
 use crate::core::serve::End;
 use crate::core::socket::{Notify, Socket};
 use crate::{proto, sys};
+use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -78,6 +80,16 @@ pub fn run(
         Ok(Err(why)) => failed(&why, 1),
         Err(why) => failed(&format!("{why}; see {name} --help"), 2),
     }
+}
+
+/// The file that this process was started from, for callers to see whether it still lies there:
+/// only root may look at what runs. Null where it does not by now.
+pub fn own_file() -> Value {
+    let own = std::env::current_exe().and_then(|path| Ok((std::fs::metadata(&path)?, path)));
+    own.map_or(
+        Value::Null,
+        |(file, path)| json!({"path": path.to_str(), "device": file.dev(), "inode": file.ino()}),
+    )
 }
 
 /// Nobody else looks into this process.

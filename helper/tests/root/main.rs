@@ -18,6 +18,7 @@ use machine::{Client, Machine, helper_fds, in_namespace, ip_json, pause, until};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 const UID: u32 = 1000;
@@ -469,7 +470,15 @@ fn the_handshake_comes_first_and_once() {
     in_namespace("the_handshake_comes_first_and_once", |m| {
         m.start();
         let mut early = Client::connect(m);
-        assert_eq!(early.ok("daemon.version", json!({}))["protocol_version"], 1);
+        let told = early.ok("daemon.version", json!({}));
+        assert_eq!(told["protocol_version"], 1);
+        let running = std::fs::metadata(format!("/proc/{}/exe", m.pid())).unwrap();
+        let path = told["program"]["path"].as_str().unwrap();
+        let there = std::fs::metadata(path).unwrap();
+        for file in [running, there] {
+            let ids = json!([file.dev(), file.ino()]);
+            assert_eq!(json!([told["program"]["device"], told["program"]["inode"]]), ids, "{told}");
+        }
         assert_eq!(early.ok("daemon.health", json!({}))["status"], "ok");
         assert_eq!(early.code("tun.create", json!({})), "malformed_request");
         early.assert_closed();

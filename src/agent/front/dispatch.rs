@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::backend::{Backend, Caller};
 use crate::agent::firewall::{self, Done, NotDone};
+use crate::agent::running;
 use crate::base::failure::{Failure, Fault};
 use crate::base::json::{Fields, ReadError};
 use crate::http;
@@ -12,17 +13,18 @@ use crate::rpc::VERSION;
 use crate::rpc::client::CallError;
 use crate::rpc::code::Code;
 use crate::rpc::method::{
-    AgentClock, AgentReload, AgentStatus, AgentVersion, BRIDGE_TAKE, BYTES, BridgeAnswer,
-    BridgeWatch, FirewallClose, FirewallConfirm, FirewallHistory, FirewallList, KeysRotate,
-    LogsStream, MIGRATION_RECEIVE, MIGRATION_SEND, Method, MigrationDigest, MigrationForget,
-    MigrationLeave, MigrationOutcome, MigrationPause, MigrationPlace, MigrationPrepare,
-    MigrationReturn, MigrationStanding, MigrationStart, MigrationStop, MigrationSurvey,
-    PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped, PortsWatch, RUN_START,
-    RunDetach, RunFollow, RunList, RunStop, ServerLook, ServicesList, ServicesRestart,
-    ServicesStart, ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget, SnapHealth,
-    SnapList, SnapPlan, SnapRemove, SnapRestore, Stream, WorkVersion, WorkspaceApply,
+    AgentClock, AgentReload, AgentRunning, AgentStatus, AgentVersion, BRIDGE_TAKE, BYTES,
+    BridgeAnswer, BridgeWatch, FirewallClose, FirewallConfirm, FirewallHistory, FirewallList,
+    KeysRotate, LogsStream, MIGRATION_RECEIVE, MIGRATION_SEND, Method, MigrationDigest,
+    MigrationForget, MigrationLeave, MigrationOutcome, MigrationPause, MigrationPlace,
+    MigrationPrepare, MigrationReturn, MigrationStanding, MigrationStart, MigrationStop,
+    MigrationSurvey, PORTS_CONNECT, PeersAdd, PeersList, PeersRemove, PortsList, PortsMapped,
+    PortsWatch, RUN_START, RunDetach, RunFollow, RunList, RunStop, ServerLook, ServicesList,
+    ServicesRestart, ServicesStart, ServicesStop, ServicesWatch, SnapCheck, SnapCreate, SnapForget,
+    SnapHealth, SnapList, SnapPlan, SnapRemove, SnapRestore, Stream, WorkVersion, WorkspaceApply,
     WorkspacePlan,
 };
+use crate::rpc::types::running::Running;
 use crate::rpc::types::{
     AddPeer, Added, Gone, Message, Nothing, Pair, Peers, RemovePeer, Rotate, Version,
 };
@@ -41,10 +43,11 @@ fn row<M: Method + 'static>(
     (M::NAME, Box::new(typed))
 }
 
-fn methods() -> [(&'static str, Run); 24] {
+fn methods() -> [(&'static str, Run); 25] {
     [
         row(AgentVersion, version),
         row(AgentStatus, |backend, _, Nothing| Ok(backend.status())),
+        row(AgentRunning, |_, from, Nothing| running(from)),
         row(PeersList, peers_list),
         row(PeersAdd, peers_add),
         row(PeersRemove, peers_remove),
@@ -244,6 +247,15 @@ fn of_work<M: Method>(
 fn version(backend: &dyn Backend, from: Caller, _: Nothing) -> Result<Version, Refusal> {
     let work = backend.work().call(from.laptop().as_ref(), WorkVersion, &Nothing).ok();
     Ok(Version { version: VERSION.to_owned(), work })
+}
+
+/// For laptops alone: root's helpers answer a user so often and no more, and the local socket is
+/// everybody's.
+fn running(from: Caller) -> Result<Running, Refusal> {
+    match from {
+        Caller::Local => Err(refusal(Code::UnknownMethod, "what runs is told to laptops")),
+        Caller::Laptop(_) => Ok(running::all()),
+    }
 }
 
 /// What the server's helper for the firewall answers. For laptops alone: it may take its time, and

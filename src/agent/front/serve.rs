@@ -13,7 +13,7 @@ use super::endpoints::Endpoints;
 use super::inner::{Inner, failed};
 use super::state::{AgentState, Side};
 use crate::agent::config::{self, AgentConfig};
-use crate::agent::log;
+use crate::agent::{log, running};
 use crate::base::failure::{Failure, Fault};
 use crate::http::server::Server;
 use crate::rpc::VERSION;
@@ -32,6 +32,7 @@ const KEEP_SOON: Duration = Duration::from_secs(1);
 /// once more, where the tunnel's inner side may be a better one now.
 pub fn serve(config_file: &Path) -> Result<(), Failure> {
     process::set_umask(0o077);
+    running::begin();
     let mut signals = Signals::catch(&[Signal::Terminate, Signal::Interrupt, Signal::Hangup])
         .map_err(|error| failed("cannot listen for signals", &error))?;
     loop {

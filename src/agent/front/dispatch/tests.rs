@@ -103,3 +103,12 @@ fn under_either_key_it_is_the_same_laptop_and_does_not_lock_itself_out() {
         }
     }
 }
+
+#[test]
+fn what_runs_is_told_to_laptops_alone() {
+    let ask = |from| once(from, r#"{"method":"agent.running"}"#);
+    let told = ask(Caller::Laptop(OLD)).ok().unwrap();
+    assert_eq!(told["programs"][0]["name"], "hop-agent");
+    let refusal = ask(Caller::Local).err().unwrap();
+    assert_eq!(refusal.code, Code::UnknownMethod.word());
+}
