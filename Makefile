@@ -192,7 +192,7 @@ recipes: ## has packagers' own tools read the recipes in packaging/
 	@sh tests/recipes.sh
 
 # Of the last commit, unoptimised, which nobody ships, so that it takes minutes: see tests/debs.sh.
-debs: ## Debian's packages: built, linted, installed, upgraded, purged
+debs: ## Debian's packages: built, linted, installed, purged
 	$(RUST)
 	@sh tests/needs.sh $(BUILD_NEEDS) $(CHECK_NEEDS) git:git dh:debhelper \
 		autopkgtest:autopkgtest apt-ftparchive:apt-utils mmdebstrap:mmdebstrap
@@ -208,8 +208,8 @@ recording: ## the recording that the README shows, anew
 		$(CARGO) test $(COMMON) --test vps recording:: -- --nocapture
 	python3 tests/recording.py $(RECORDING).cast $(RECORDING).svg
 
-# The README's two commands on a bare machine, which debootstrap makes: see tests/bare.sh.
-bare: ## the README's two commands on a bare Debian 12
+# The README's two commands on bare machines, which debootstrap makes: see tests/bare.sh.
+bare: ## the README's two commands on a bare Debian 12 and 13
 	sh tests/bare.sh all
 
 # What a reviewer of the code that runs as root has to read.
@@ -248,6 +248,11 @@ guest: ## limits of services in a machine of its own (qemu)
 	$(RUST)
 	+@$(MAKE) --no-print-directory build
 	sh tests/guest.sh "$(OUT)"
+
+# Linked, and read, not run: see tests/mach_o.sh; for people with a Mac there is tests/mac.sh.
+mach-o: ## links every program for macOS (zig)
+	$(RUST)
+	+sh tests/mach_o.sh "$(CARGO)" --workspace $(ANY)
 
 # What is built for 64-bit ARM, by an emulator: see tests/aarch64.sh.
 aarch64: ## the program for ARM, emulated: cipher, a tunnel (qemu)
