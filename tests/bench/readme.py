@@ -47,16 +47,16 @@ def table(bench):
     return lines
 
 
-def section(bench):
+def section(bench, peers):
     on = bench["machine"]
     rounds = bench["rounds"]
     of = "one round" if rounds == 1 else f"medians of {rounds} rounds"
-    command = f"make bench BENCH_ROUNDS={rounds} BENCH_S={bench['seconds']:g}"
+    beside = f"\nBeside {peers}." if peers else ""
     return "\n".join([
         HEADING, "", *table(bench), "",
         f"Both ends on one machine ({on['processor']}, {on['processors']} processors, Linux "
-        f"{on['kernel']}), {of},", f"{on['date']}, by `{command}`. Compare the rows, not other "
-        "machines.", ""])
+        f"{on['kernel']}), {of}", f"of {bench['seconds']:g} s, {on['date']}, by `make bench`. Compare "
+        f"the rows, not other machines.{beside}", ""])
 
 
 def put(readme, text):
@@ -74,9 +74,10 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench")
     parser.add_argument("--into", help="the README")
+    parser.add_argument("--peers", help="their names and versions, as the README is to say them")
     o = parser.parse_args()
     with open(o.bench) as f:
-        text = section(json.load(f))
+        text = section(json.load(f), o.peers)
     if not o.into:
         print(text)
         return
