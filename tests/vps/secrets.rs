@@ -107,10 +107,10 @@ fn no_secret_is_seen_by_anybody_else() {
         let mut all = secrets(&site);
         for script in [
             "hop --json rotate; hop up; hop --json host peers; hop status; hop --json status -v",
-            "hop rotate; hop host peers; hop doctor; hop setup mybox",
+            "hop rotate; hop host peers; hop doctor || test $? = 3; hop setup mybox",
             "hop down; hop host peers; hop --json upgrade; hop --json rotate; hop up; hop down",
         ] {
-            // Another agent, so that setup and upgrade have something to do.
+            // Another agent, so that setup and upgrade have something to do, and doctor to say.
             vps.ok("cp /usr/libexec/hopbox/hop-agent /root/other && echo >>/root/other && \
                 /root/other install");
             recorded(laptop, &format!("set -e; {script}"));
