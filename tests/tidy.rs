@@ -572,6 +572,27 @@ const STARTERS: &[(&str, &str)] = &[
     ("src/sys/children.rs", "services, which run as long as they like"),
 ];
 
+/// `if let … && …`, which Rust knows from 1.88 on: Debian 13 has 1.85, and here is a newer one.
+#[test]
+fn conditions_are_those_of_the_oldest_rust() {
+    let mut found = Vec::new();
+    for path in sources() {
+        let text = read(&path);
+        for (start, _) in text.match_indices("if let ").chain(text.match_indices("while let ")) {
+            let condition = text[start..].split_once(" {\n").map_or("", |(condition, _)| condition);
+            let (mut depth, mut is_chain) = (0, false);
+            for (at, letter) in condition.char_indices() {
+                depth += i32::from("([{".contains(letter)) - i32::from(")]}".contains(letter));
+                is_chain |= depth == 0 && condition[at..].starts_with("&& ");
+            }
+            if is_chain || condition.contains("&& let ") {
+                found.push(format!("{}: {condition}", path.display()));
+            }
+        }
+    }
+    none("chains of conditions", found);
+}
+
 #[test]
 fn every_program_that_is_run_has_limits() {
     let mut found = Vec::new();

@@ -106,9 +106,11 @@ pub fn look_again(call: &mut Call, work: &mut Move, project: &Project) -> Result
     looked(work, &plan.source);
     let mut wrong = judged(&plan, &project.desired, work.it.agreed);
     // It was prepared by this very move.
-    if let Target::Known(Surveyed { workspace: Some(known), .. }) = &plan.target
-        && known.standing.id.as_ref() == Some(&work.it.id)
-    {
+    let known = match &plan.target {
+        Target::Known(found) => found.workspace.as_ref(),
+        Target::New { .. } => None,
+    };
+    if known.is_some_and(|known| known.standing.id.as_ref() == Some(&work.it.id)) {
         wrong.retain(|why| !why.is_about_place);
     }
     refuse(call, work, wrong)

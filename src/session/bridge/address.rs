@@ -142,12 +142,15 @@ fn in_values(tail: &str, depth: usize, found: &mut Vec<u16>) {
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, tail) = rest.split_at_checked(end).unwrap_or_default();
         let authority = authority.rsplit('@').next().unwrap_or_default();
-        if let Ok((host, Some(port @ 1024..))) = split(authority)
-            && place::is_loopback_somehow(&host.to_lowercase())
-            && !found.contains(&port)
-            && found.len() < PORTS
-        {
-            found.push(port);
+        match split(authority) {
+            Ok((host, Some(port @ 1024..)))
+                if place::is_loopback_somehow(&host.to_lowercase())
+                    && !found.contains(&port)
+                    && found.len() < PORTS =>
+            {
+                found.push(port);
+            }
+            _ => {}
         }
         in_values(tail, depth, found);
     }
