@@ -4,6 +4,7 @@
 # linked statically, so that they run on every distribution, and stripped, so that they are sent
 # quickly. They are left in $CARGO_TARGET_DIR/agents/TARGET/, where `make install` looks. Installs nothing.
 # agents.sh --linker TARGET: what links for a target that the toolchain knows.
+# agents.sh --zig: how zig is called; an empty line where there is none.
 #
 # The toolchain may know a target (rustup target add). Where it does not, Debian has the source of
 # the standard library, from which the compiler makes what it needs; zig brings musl, and links.
@@ -24,6 +25,11 @@ linker() {
 }
 if [ "$1" = --linker ]; then linker "$2" && exit; fi
 
+zig=${ZIG:-}
+if [ -z "$zig" ] && command -v zig >/dev/null 2>&1; then zig=zig; fi
+if [ -z "$zig" ] && python3 -m ziglang version >/dev/null 2>&1; then zig='python3 -m ziglang'; fi
+if [ "$1" = --zig ]; then echo "$zig" && exit; fi
+
 targets=$1 profile=$2 cargo=$3
 shift 3
 out=${CARGO_TARGET_DIR:-target}
@@ -33,9 +39,6 @@ source=/usr/lib/rustlib/src/rust/library
 
 known() { [ -d "$(rustc --print target-libdir --target "$1" 2>/dev/null)" ]; }
 
-zig=${ZIG:-}
-if [ -z "$zig" ] && command -v zig >/dev/null 2>&1; then zig=zig; fi
-if [ -z "$zig" ] && python3 -m ziglang version >/dev/null 2>&1; then zig='python3 -m ziglang'; fi
 from_source() {
     case $1 in *-unknown-linux-musl) ;; *) return 1 ;; esac
     [ -n "$zig" ] && [ -e "$source/std" ] && [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ]

@@ -13,9 +13,7 @@ shift
 out=${CARGO_TARGET_DIR:-target}
 mkdir -p "$out/mach-o"
 out=$(cd "$out/mach-o" && pwd)
-zig=${ZIG:-}
-if [ -z "$zig" ] && command -v zig >/dev/null 2>&1; then zig=zig; fi
-if [ -z "$zig" ] && python3 -m ziglang version >/dev/null 2>&1; then zig='python3 -m ziglang'; fi
+zig=$(sh agents.sh --zig)
 [ -n "$zig" ] || { echo "mach_o.sh: no zig; fix: python3 -m pip install ziglang" >&2; exit 1; }
 for target in aarch64-apple-darwin x86_64-apple-darwin; do
     [ -d "$(rustc --print target-libdir --target "$target")" ] || {

@@ -11,7 +11,7 @@ use crate::base::json::Fields;
 use crate::fix;
 use crate::host::config::{HostConfig, Transport};
 use crate::host::paths::Paths;
-use crate::rpc::client::{CallError, Health};
+use crate::rpc::client::{CallError, Client, Health};
 use crate::rpc::code::Code;
 use crate::rpc::method::{AgentRunning, AgentVersion, SnapHealth};
 use crate::rpc::types::running::{Program, Running};
@@ -74,8 +74,9 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
     let handshake_us = came_up?;
     let health = answers(paths, host);
     let client = through::with_token(paths, host).filter(|_| health.is_ok());
-    let snapshots = client.and_then(|client| client.call(SnapHealth, &Nothing, ANSWER_LIMIT).ok());
-    let running = health.as_ref().ok().and_then(|_| running(paths, host));
+    let ask = |client: &Client| client.call(SnapHealth, &Nothing, ANSWER_LIMIT).ok();
+    let snapshots = client.as_ref().and_then(ask);
+    let running = client.as_ref().and_then(running_by);
     if !was_up || udp.is_some() {
         let _ = daemon::down(paths, &host.name);
     }
@@ -90,7 +91,10 @@ pub fn attempt(paths: &Paths, host: &HostConfig, was_up: bool) -> Result<Verifie
 /// The programs that run there, of a host that is up and whose agent answers. One of an earlier
 /// version says no more than that.
 pub fn running(paths: &Paths, host: &HostConfig) -> Option<Running> {
-    let client = through::with_token(paths, host)?;
+    running_by(&through::with_token(paths, host)?)
+}
+
+fn running_by(client: &Client) -> Option<Running> {
     match client.call(AgentRunning, &Nothing, ANSWER_LIMIT) {
         Ok(running) => Some(running),
         Err(CallError::Remote { code: Code::UnknownMethod, .. }) => {
